@@ -1,0 +1,7 @@
+"""rdv: the Rendezvous Architecture for machine learning in production.
+
+Importing this package is light on purpose; take what you need from its parts, for
+example `from rdv.stream import open_stream`.
+"""
+
+__version__ = "0.1.0"

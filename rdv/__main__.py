@@ -1,0 +1,1 @@
+"""`python -m rdv` and the `rdv` command."""

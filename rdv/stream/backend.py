@@ -1,0 +1,131 @@
+"""What a home of our own for the log has to provide; `stream.py` builds the rest on it.
+
+`file` and `memory` implement this. A backend that brings its own producers, consumers and groups
+(Kafka) implements the protocols in `protocol.py` directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from rdv.stream.config import StreamConfig
+from rdv.stream.group.state import GroupState
+from rdv.stream.record import Record, TopicPartition
+
+
+class Writer(Protocol):
+    """The write side of one partition; thread-safe."""
+
+    def append(self, values: Sequence[bytes]) -> int:
+        """Append a batch; returns the offset of its first value."""
+
+    def release(self) -> None:
+        """Give up files; the next append takes them again."""
+
+    def close(self) -> None: ...
+
+
+class Reader(Protocol):
+    """The read side of one partition; one thread at a time."""
+
+    @property
+    def is_open(self) -> bool: ...
+
+    def has_more(self, offset: int) -> bool:
+        """Whether a read may find something; cheap, never wrong when it says no."""
+
+    def read(self, offset: int, max_records: int, max_bytes: int) -> list[Record]: ...
+
+    def skip_to(self) -> int:
+        """After an empty read: the offset to go on at (records given up by a repair are passed)."""
+
+    def close(self) -> None: ...
+
+
+class Bell(Protocol):
+    """How one consumer waits; one thread at a time."""
+
+    def fileno(self) -> int: ...
+    def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
+        """Which partitions ring; None means all of the stream."""
+
+    def arm(self) -> None:
+        """Say that we wait; the caller looks once more before it blocks."""
+
+    def quiet(self) -> None:
+        """Take out the rings so far."""
+
+    def wake(self) -> None:
+        """Ring our own bell."""
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until rung, at most `timeout_s`; may return early."""
+
+    def close(self) -> None: ...
+
+
+class Lease(Protocol):
+    """A group member's sign of life: gone with its process, stale when it hangs."""
+
+    def beat(self, now_ns: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class GroupStore(Protocol):
+    """The shared state of one consumer group; thread-safe."""
+
+    name: str
+
+    def load(self) -> GroupState: ...
+
+    def update(self, change: Callable[[GroupState], GroupState]) -> GroupState:
+        """Replace the state under the group's lock; everybody is told when it has changed."""
+
+    def lease(self, member: str) -> Lease: ...
+
+    def absent(self, members: Iterable[str], now_ns: int, timeout_ns: int) -> set[str]:
+        """Which of these members are dead, or have not beaten for `timeout_ns`."""
+
+    def commit(self, member: str, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
+        """Store (offset, since) per partition, all or none. Raises Fenced."""
+
+    def committed(self) -> dict[TopicPartition, int]: ...
+
+    def committed_at(self, place: TopicPartition) -> int | None: ...
+
+    def set_committed(self, place: TopicPartition, offset: int | None) -> None:
+        """An operator's reset; None forgets the offset."""
+
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    """One stream's home."""
+
+    address: str
+    config: StreamConfig
+
+    version: Callable[[], object]
+    """A value that differs after topics, partitions or groups have changed; costs next to nothing.
+    """
+
+    def topics(self) -> list[str]: ...
+    def partitions(self, topic: str) -> int:
+        """0 when there is no such topic."""
+
+    def make_topic(self, topic: str, partitions: int) -> None:
+        """Make a topic, or give it more partitions; fine when it has as many."""
+
+    def delete_topic(self, topic: str) -> None: ...
+    def writer(self, place: TopicPartition, opened: Callable[[Writer], None]) -> Writer: ...
+    def reader(self, place: TopicPartition) -> Reader: ...
+    def bell(self) -> Bell: ...
+    def begin(self, place: TopicPartition) -> int: ...
+    def end(self, place: TopicPartition) -> int: ...
+    def offset_at(self, place: TopicPartition, time_ns: int) -> int: ...
+    def groups(self) -> list[str]: ...
+    def group(self, name: str) -> GroupStore: ...
+    def delete_group(self, name: str) -> None: ...
+    def new_member_name(self) -> str: ...
+    def close(self) -> None: ...

@@ -1,0 +1,139 @@
+"""The settings of a stream: typed, commented and defaulted in one place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from rdv.stream.errors import InvalidConfig
+
+Fsync = Literal["none", "interval", "always"]
+
+DAY_MS = 24 * 60 * 60 * 1000
+PARTITIONS_MAX = 4096
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Settings of one stream. A file stream keeps them in its `stream.toml`.
+
+    Raises InvalidConfig when a value is out of its range.
+    """
+
+    partitions: int = 1
+    """Partitions of a new topic. More of them let more readers share the work; the order of
+    records is kept within a partition only."""
+
+    segment_bytes: int = 64 * 1024 * 1024
+    """A segment that has reached this size is sealed and a new one begun. Retention deletes whole
+    segments, so smaller ones are deleted more finely, larger ones mean fewer files."""
+
+    retention_ms: int | None = 7 * DAY_MS
+    """Sealed segments whose newest record is older than this are deleted; None keeps them."""
+
+    retention_bytes: int | None = None
+    """The oldest sealed segments of a partition beyond this size are deleted; None keeps them."""
+
+    fsync: Fsync = "none"
+    """What a loss of power may take. "none": what the kernel had not written out yet (any process
+    may still be killed at any instant without loss). "interval": at most the last
+    `fsync_interval_ms`. "always": nothing that was acknowledged; a send then takes as long as
+    two syncs of the disk."""
+
+    fsync_interval_ms: int = 100
+    """How often fsync = "interval" syncs what has been written."""
+
+    record_bytes_max: int = 16 * 1024 * 1024
+    """A larger value is refused."""
+
+    lock_timeout_ms: int = 10_000
+    """How long a writer waits for a partition that another living process holds."""
+
+    open_partitions_max: int = 128
+    """How many partitions a producer or a consumer keeps open at once (3 files each)."""
+
+    def __post_init__(self) -> None:
+        for key, low, high in _RANGES:
+            value = getattr(self, key)
+            if value is not None and not (
+                isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+            ):
+                raise InvalidConfig("stream", key, f"{value!r} is not between {low} and {high}")
+        if self.fsync not in ("none", "interval", "always"):
+            reason = f"{self.fsync!r} is not one of none, interval, always"
+            raise InvalidConfig("stream", "fsync", reason)
+
+    @property
+    def segment_ms(self) -> int | None:
+        """A segment older than this is sealed, so that retention by time can get at it."""
+        return None if self.retention_ms is None else max(1, self.retention_ms // 8)
+
+    @property
+    def batch_bytes_max(self) -> int:
+        """The values of one `send_many` may have this size together."""
+        return max(self.record_bytes_max, 64 * 1024 * 1024)
+
+
+_GIB = 1024**3
+_RANGES: tuple[tuple[str, int, int], ...] = (
+    ("partitions", 1, PARTITIONS_MAX),
+    ("segment_bytes", 1, 1024 * _GIB),
+    ("retention_ms", 1, 10**15),
+    ("retention_bytes", 1, 2**60),
+    ("fsync_interval_ms", 1, 3_600_000),
+    ("record_bytes_max", 1, _GIB),
+    ("lock_timeout_ms", 1, 3_600_000),
+    ("open_partitions_max", 1, 100_000),
+)
+
+_COMMENTS = {
+    "partitions": "partitions of a new topic; existing topics: rdv stream topics PATH --partitions",
+    "segment_bytes": "a segment of this size is sealed and a new one begun",
+    "retention_ms": 'older sealed segments are deleted; "forever" keeps them',
+    "retention_bytes": 'per partition: the oldest sealed segments beyond it go; "unlimited"',
+    "fsync": "none: survives any kill; interval: loses at most the last ms below; always: nothing",
+    "fsync_interval_ms": 'how often fsync = "interval" syncs',
+    "record_bytes_max": "a larger value is refused",
+    "lock_timeout_ms": "how long a writer waits for a partition that a living process holds",
+    "open_partitions_max": "partitions that a producer or consumer keeps open at once",
+}
+_NONE_WORDS = {"retention_ms": "forever", "retention_bytes": "unlimited"}
+
+
+def dump_config(config: StreamConfig) -> str:
+    """The text of a `stream.toml`, with a comment on every key."""
+    lines = ["# Settings of this stream. Writers and readers read them when they open it.", ""]
+    for key, value in asdict(config).items():
+        shown = _NONE_WORDS[key] if value is None else value
+        text = f'"{shown}"' if isinstance(shown, str) else str(shown)
+        lines += [f"# {_COMMENTS[key]}", f"{key} = {text}"]
+    return "\n".join(lines) + "\n"
+
+
+def load_config(text: str, where: str) -> StreamConfig:
+    """Read a `stream.toml`; `where` is its path, for errors. Raises InvalidConfig."""
+    import tomllib  # noqa: PLC0415  only needed by file streams
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(where, "TOML", str(error)) from error
+    return make_config(table, where)
+
+
+def make_config(table: dict[str, Any], where: str) -> StreamConfig:
+    """A StreamConfig from plain values; unknown keys are refused by name."""
+    known = {field.name for field in fields(StreamConfig)}
+    for key in table:
+        if key not in known:
+            raise InvalidConfig(
+                where, key, f"no such setting; there are {', '.join(sorted(known))}"
+            )
+    values = {
+        key: None if value == _NONE_WORDS.get(key, object()) else value
+        for key, value in table.items()
+    }
+    try:
+        return replace(StreamConfig(), **values)
+    except InvalidConfig as error:
+        raise InvalidConfig(where, error.key, error.reason) from None

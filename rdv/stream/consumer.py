@@ -1,0 +1,330 @@
+"""Reading records, alone or as a member of a group, for every backend built on `backend.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from rdv.clock import Clock
+from rdv.errors import RdvError
+from rdv.stream.backend import Backend, Reader
+from rdv.stream.errors import Closed, InvalidArgument, NoGroup, OffsetOutOfRange, RecordsLost
+from rdv.stream.group.member import Member
+from rdv.stream.record import Record, TopicPartition
+from rdv.stream.start import Start, start_offset
+
+POLL_BYTES_MAX = 64 * 1024 * 1024
+Rebalanced = Callable[[list[TopicPartition]], None]
+
+
+@dataclass(slots=True)
+class _Position:
+    """Where we are in one partition; `offset` is the next to be handed out."""
+
+    place: TopicPartition
+    offset: int
+    reader: Reader
+    since: int
+
+
+class LogConsumer:
+    """Reads records of some topics. One thread at a time; does not survive a fork.
+
+    Without a group it reads all partitions (or those named) from `start` on. With a group it reads
+    what the group gives it, from the committed offsets on: at least once.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        topics: frozenset[str] | None,
+        *,
+        member: Member | None,
+        start: Start,
+        partitions: frozenset[int] | None,
+        clock: Clock,
+        on_assign: Rebalanced | None,
+        on_revoke: Rebalanced | None,
+    ) -> None:
+        self._backend = backend
+        self._topics = topics
+        self._member = member
+        self._start: Start = start
+        self._only = partitions
+        self._clock = clock
+        self._on_assign = on_assign
+        self._on_revoke = on_revoke
+        self._bell = backend.bell()
+        self._positions: dict[TopicPartition, _Position] = {}
+        self._order: list[_Position] = []
+        self._open: dict[TopicPartition, None] = {}
+        self._turn = 0
+        self._version: object = None
+        self._is_watched = self._is_closed = self._has_started = False
+        self._pending: RdvError | None = None
+        self._committed: dict[TopicPartition, int] = {}
+        self._refresh()
+
+    def poll(self, max_records: int = 500, timeout: float = 0.0) -> list[Record]:
+        """Up to `max_records` records, as soon as there are any; waits for at most `timeout` s.
+
+        An empty list means that nothing came. Order is kept within a partition; partitions take
+        turns. Raises RecordsLost (once; the next poll goes on behind the loss), RecordsDamaged
+        (until somebody seeks past it or repairs the log), Closed and SystemFaults. What was read
+        before the fault is handed out first.
+        """
+        if max_records < 1:
+            raise InvalidArgument("max_records", max_records, "ask for one record at least")
+        records = self._look(max_records)
+        if records or (timeout <= 0 and not self._is_watched):
+            return records
+        deadline = self._clock.monotonic_ns() + int(timeout * 1e9)
+        while True:
+            self._bell.arm()
+            # Once more: what came between the last look and `arm` did not ring.
+            if records := self._look(max_records):
+                return records
+            left_s = (deadline - self._clock.monotonic_ns()) / 1e9
+            if left_s <= 0:
+                return records
+            if self._member is not None:
+                left_s = min(left_s, self._member.next_beat_s() + 0.001)
+            self._bell.wait(left_s)
+
+    def _look(self, max_records: int) -> list[Record]:
+        """One pass over the partitions, without waiting."""
+        if self._is_closed:
+            raise Closed("consumer")
+        self._bell.quiet()
+        self._refresh()
+        if self._pending is not None:
+            error, self._pending = self._pending, None
+            raise error
+        records: list[Record] = []
+        order, count = self._order, len(self._order)
+        room_bytes = POLL_BYTES_MAX
+        for step in range(count):
+            position = order[(self._turn + step) % count]
+            while len(records) < max_records and room_bytes > 0:
+                batch = self._read(position, max_records - len(records), room_bytes, records)
+                if not batch:
+                    break
+                records = records + batch if records else batch
+                room_bytes -= sum(len(record.value) for record in batch) if count > 1 else 0
+                if count == 1:
+                    break
+            if len(records) >= max_records or self._pending is not None:
+                break
+        self._turn = (self._turn + 1) % count if count else 0
+        return records
+
+    def _read(
+        self, position: _Position, max_records: int, max_bytes: int, before: list[Record]
+    ) -> list[Record]:
+        reader = position.reader
+        if not reader.is_open:
+            if not reader.has_more(position.offset):
+                return []
+            self._make_room(position.place)
+        try:
+            batch = reader.read(position.offset, max_records, max_bytes)
+        except RecordsLost as error:
+            position.offset = error.last_offset + 1
+            self._fail(error, before)
+            return []
+        except RdvError as error:
+            self._fail(error, before)
+            return []
+        if batch:
+            position.offset = batch[-1].offset + 1
+        else:
+            position.offset = max(position.offset, reader.skip_to())
+        return batch
+
+    def _fail(self, error: RdvError, before: list[Record]) -> None:
+        if not before:
+            raise error
+        self._pending = error
+
+    def _make_room(self, place: TopicPartition) -> None:
+        """Keep no more partitions open than allowed: the one opened longest ago goes first."""
+        self._open.pop(place, None)
+        self._open[place] = None
+        while len(self._open) > self._backend.config.open_partitions_max:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            if oldest in self._positions:
+                self._positions[oldest].reader.close()
+
+    def _refresh(self) -> None:
+        """Take notice of new topics and partitions, and of what the group has decided."""
+        version = self._backend.version()
+        has_changed = version != self._version
+        if self._member is not None:
+            self._refresh_group(self._member, has_changed=has_changed)
+        elif has_changed:
+            self._adopt(dict.fromkeys(self._known_places(), 0))
+        self._version = version
+
+    def _refresh_group(self, member: Member, *, has_changed: bool) -> None:
+        if not member.tick(changed=has_changed) and not has_changed:
+            return
+        leaving = member.to_release()
+        if leaving:
+            if self._on_revoke is not None:
+                self._on_revoke(leaving)
+            member.let_go(leaving)
+        self._adopt({place: held.since for place, held in member.held.items()})
+
+    def _known_places(self) -> list[TopicPartition]:
+        backend = self._backend
+        names = backend.topics() if self._topics is None else sorted(self._topics)
+        for name in self._topics or ():
+            if not backend.partitions(name):
+                backend.make_topic(name, backend.config.partitions)
+        return [
+            TopicPartition(name, number)
+            for name in names
+            for number in range(backend.partitions(name))
+            if self._only is None or number in self._only
+        ]
+
+    def _adopt(self, places: Mapping[TopicPartition, int]) -> None:
+        """Read exactly these partitions from now on; each with the generation it is ours since.
+
+        A partition that we lost and got back is read from its committed offset like a new one.
+        """
+        for place, position in list(self._positions.items()):
+            if places.get(place) != position.since:
+                del self._positions[place]
+                position.reader.close()
+                self._open.pop(place, None)
+                self._committed.pop(place, None)
+        added = sorted(places.keys() - self._positions.keys())
+        for place in added:
+            reader = self._backend.reader(place)
+            offset = self._first_offset(place)
+            self._positions[place] = _Position(place, offset, reader, places[place])
+            self._committed[place] = offset
+        self._order = [self._positions[place] for place in sorted(self._positions)]
+        self._has_started = True
+        self._bell.listen_to(self._positions if self._topics is not None else None)
+        if added and self._on_assign is not None:
+            self._on_assign(added)
+
+    def _first_offset(self, place: TopicPartition) -> int:
+        backend = self._backend
+        if self._member is None:
+            # What appears later is new: all of it is read, also by a "latest" consumer.
+            start = "earliest" if self._has_started else self._start
+            return start_offset(backend, place, start, self._clock)
+        committed = self._member.store.committed_at(place)
+        if committed is not None:
+            return min(committed, backend.end(place))
+        offset = start_offset(backend, place, self._start, self._clock)
+        if self._start != "earliest":
+            # Remembered, so that whoever has the partition next starts from the same place.
+            self._member.commit({place: offset})
+        return offset
+
+    def commit(self, offsets: Mapping[TopicPartition, int] | None = None) -> None:
+        """Commit what has been handed out (or the given next offsets) for the group.
+
+        Raises Fenced when another member has taken over a partition: nothing is committed, and
+        the next poll continues with what this member owns then. NoGroup without a group.
+        """
+        member = self._require_member("commit")
+        if offsets is None:
+            offsets = {
+                place: position.offset
+                for place, position in self._positions.items()
+                if self._committed.get(place) != position.offset
+            }
+        if offsets:
+            member.commit(offsets)
+            self._committed.update(offsets)
+
+    def heartbeat(self) -> None:
+        """Show the group that this member lives, during work that takes long between two polls."""
+        self._require_member("heartbeat").tick(changed=False)
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Go on at `offset` in a partition that this consumer reads. Raises OffsetOutOfRange."""
+        place = TopicPartition(topic, partition)
+        position = self._positions.get(place)
+        if position is None:
+            raise InvalidArgument("partition", str(place), "this consumer does not read it")
+        begin, end = self._backend.begin(place), self._backend.end(place)
+        if not begin <= offset <= end:
+            raise OffsetOutOfRange(topic, partition, offset, begin, end)
+        position.offset = offset
+        self._committed.pop(place, None)
+
+    def seek_to(self, start: Start) -> None:
+        """Go to a place in all partitions: "earliest", "latest", an offset or a time."""
+        for place, position in self._positions.items():
+            position.offset = start_offset(self._backend, place, start, self._clock)
+            self._committed.pop(place, None)
+
+    def positions(self) -> dict[TopicPartition, int]:
+        """The next offset to be handed out, for every partition that this consumer reads."""
+        return {place: position.offset for place, position in self._positions.items()}
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """How many records are there beyond the position, per partition."""
+        return {
+            place: max(0, self._backend.end(place) - position.offset)
+            for place, position in self._positions.items()
+        }
+
+    def assignment(self) -> list[TopicPartition]:
+        """The partitions that this consumer reads."""
+        return sorted(self._positions)
+
+    @property
+    def member_id(self) -> str:
+        """This member's name in its group; it changes when the member was given up and rejoined."""
+        return self._require_member("member_id").name
+
+    def fileno(self) -> int:
+        """A descriptor for select and `loop.add_reader`: readable when a poll may find records.
+
+        Poll with timeout=0 until it returns nothing, then wait for the descriptor again; wake up
+        now and then all the same (every 200 ms), since a ring can be lost when its sender is
+        killed in the very instant.
+        """
+        if self._is_closed:
+            raise Closed("consumer")
+        fd = self._bell.fileno()
+        if not self._is_watched:
+            # What is there already will not ring: let the first look happen by itself.
+            self._is_watched = True
+            self._bell.wake()
+        return fd
+
+    def _require_member(self, call: str) -> Member:
+        if self._is_closed:
+            raise Closed("consumer")
+        if self._member is None:
+            raise NoGroup(call)
+        return self._member
+
+    def close(self) -> None:
+        """Leave the group (its partitions go to others at once) and close. Commits nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for position in self._positions.values():
+            position.reader.close()
+        try:
+            if self._member is not None:
+                self._member.leave()
+                self._member.store.close()
+        finally:
+            self._bell.close()
+
+    def __enter__(self) -> LogConsumer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

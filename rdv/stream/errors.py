@@ -1,0 +1,381 @@
+"""Errors of the log. Fields first; the text is made from them in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rdv.errors import ConflictFault, DataFault, InputFault, SystemFault, UsageFault
+
+
+@dataclass(eq=False)
+class InvalidAddress(InputFault):
+    """An address of a stream or topic that cannot be read."""
+
+    address: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.address!r} is not a stream address: {self.reason}"
+
+    def hint(self) -> str:
+        return "An address is PATH or PATH:TOPIC, for example fraud/input or fraud/input:requests."
+
+
+@dataclass(eq=False)
+class InvalidName(InputFault):
+    """A topic or group name that is not allowed."""
+
+    kind: Literal["topic", "group"]
+    name: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.name!r} is not a {self.kind} name: {self.reason}"
+
+    def hint(self) -> str:
+        return "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
+
+
+@dataclass(eq=False)
+class InvalidConfig(InputFault):
+    """A setting of a stream that cannot be used."""
+
+    where: str
+    key: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.where}: {self.key}: {self.reason}"
+
+
+@dataclass(eq=False)
+class InvalidArgument(InputFault):
+    """An argument whose value makes no sense."""
+
+    name: str
+    value: object
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.name} = {self.value!r}: {self.reason}"
+
+
+@dataclass(eq=False)
+class StreamNotFound(InputFault):
+    """There is no stream at this path."""
+
+    path: str
+    reason: str = "no such directory"
+
+    def text(self) -> str:
+        return f"no stream at {self.path} ({self.reason})"
+
+    def hint(self) -> str:
+        return f"Make one: rdv stream create {self.path}"
+
+
+@dataclass(eq=False)
+class StreamExists(InputFault):
+    """A stream is there already."""
+
+    path: str
+
+    def text(self) -> str:
+        return f"there is a stream at {self.path} already"
+
+    def hint(self) -> str:
+        return f"Look at it: rdv stream info {self.path}"
+
+
+@dataclass(eq=False)
+class TopicNotFound(InputFault):
+    """The stream has no such topic."""
+
+    path: str
+    topic: str
+
+    def text(self) -> str:
+        return f"no topic {self.topic!r} in {self.path}"
+
+    def hint(self) -> str:
+        return f"See what there is: rdv stream topics {self.path}"
+
+
+@dataclass(eq=False)
+class PartitionNotFound(InputFault):
+    """The topic has no such partition."""
+
+    topic: str
+    partition: int
+    partitions: int
+
+    def text(self) -> str:
+        return (
+            f"topic {self.topic!r} has no partition {self.partition}: it has {self.partitions}, "
+            f"numbered from 0"
+        )
+
+
+@dataclass(eq=False)
+class PartitionsShrink(InputFault):
+    """Partitions can be added, never taken away."""
+
+    topic: str
+    partitions: int
+    wanted: int
+
+    def text(self) -> str:
+        return (
+            f"topic {self.topic!r} has {self.partitions} partitions and cannot shrink to "
+            f"{self.wanted}"
+        )
+
+    def hint(self) -> str:
+        return "Make a new topic and copy the records that you want to keep."
+
+
+@dataclass(eq=False)
+class RecordTooLarge(InputFault):
+    """A value, or a batch of values, above the stream's limit."""
+
+    size_bytes: int
+    limit_bytes: int
+    what: Literal["record", "batch"] = "record"
+
+    def text(self) -> str:
+        return f"a {self.what} of {self.size_bytes} bytes is above the limit of {self.limit_bytes}"
+
+    def hint(self) -> str:
+        if self.what == "batch":
+            return "Send it in smaller batches."
+        return "Raise record_bytes_max in the stream's stream.toml, or send less."
+
+
+@dataclass(eq=False)
+class UnsupportedPlatform(SystemFault):
+    """File streams need flock, FIFOs and pwrite."""
+
+    platform: str
+
+    def text(self) -> str:
+        return f"file streams need Linux or macOS; this is {self.platform}"
+
+    def hint(self) -> str:
+        return "Use a memory: stream here, or run rdv in WSL or a container."
+
+
+@dataclass(eq=False)
+class RecordsDamaged(DataFault):
+    """Records that were written are not there as they were written.
+
+    The offsets `first_offset` to `last_offset` cannot be handed out; `path`, `position_bytes` and
+    `size_bytes` name the damaged bytes. A consumer stays in front of them until somebody seeks
+    past them or repairs the log.
+    """
+
+    path: str
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+    position_bytes: int
+    size_bytes: int
+    reason: str
+
+    def text(self) -> str:
+        offsets = (
+            f"offset {self.first_offset}"
+            if self.first_offset == self.last_offset
+            else f"offsets {self.first_offset} to {self.last_offset}"
+        )
+        return (
+            f"damage in {self.path}: {offsets} of {self.topic}/{self.partition} "
+            f"({self.size_bytes} bytes from byte {self.position_bytes}): {self.reason}"
+        )
+
+    def hint(self) -> str:
+        return (
+            "See all of it with `rdv stream verify`, then `rdv stream repair` (keeps a .broken "
+            "copy), or seek past it."
+        )
+
+
+@dataclass(eq=False)
+class RecordsLost(DataFault):
+    """Retention has deleted records before this reader came to them.
+
+    Raised once; the next poll goes on at `last_offset + 1`.
+    """
+
+    topic: str
+    partition: int
+    first_offset: int
+    last_offset: int
+
+    def text(self) -> str:
+        return (
+            f"offsets {self.first_offset} to {self.last_offset} of {self.topic}/{self.partition} "
+            f"are gone: retention deleted them before they were read"
+        )
+
+    def hint(self) -> str:
+        return f"Reading goes on at {self.last_offset + 1}. Raise the retention or read faster."
+
+
+@dataclass(eq=False)
+class OffsetOutOfRange(InputFault):
+    """A position that the partition does not have (yet)."""
+
+    topic: str
+    partition: int
+    offset: int
+    begin: int
+    end: int
+
+    def text(self) -> str:
+        return (
+            f"{self.topic}/{self.partition} has no offset {self.offset}: it holds {self.begin} "
+            f"to {self.end} (the end is the next to be written)"
+        )
+
+
+@dataclass(eq=False)
+class DiskFull(SystemFault):
+    """No room for the batch. Nothing of it counts as written; what was acknowledged is there."""
+
+    path: str
+    reason: str = "no space left on device"
+
+    def text(self) -> str:
+        return f"cannot write to {self.path}: {self.reason}"
+
+    def hint(self) -> str:
+        return "Free space, or lower the retention (rdv stream purge); writing then goes on."
+
+
+@dataclass(eq=False)
+class NotPermitted(SystemFault):
+    """The operating system denies access."""
+
+    path: str
+    doing: str
+
+    def text(self) -> str:
+        return f"no permission to {self.doing} {self.path}"
+
+    def hint(self) -> str:
+        return "Run as the owner of the directory, or change its mode."
+
+
+@dataclass(eq=False)
+class TooManyOpenFiles(SystemFault):
+    """The process is out of file descriptors."""
+
+    path: str
+
+    def text(self) -> str:
+        return f"too many open files while opening {self.path}"
+
+    def hint(self) -> str:
+        return "Raise the limit (ulimit -n), or lower open_partitions_max."
+
+
+@dataclass(eq=False)
+class DiskFault(SystemFault):
+    """Any other refusal of the operating system."""
+
+    path: str
+    doing: str
+    reason: str
+
+    def text(self) -> str:
+        return f"cannot {self.doing} {self.path}: {self.reason}"
+
+
+@dataclass(eq=False)
+class SyncFailed(SystemFault):
+    """An fsync failed: the records are written, but may not survive a loss of power.
+
+    The segment has been sealed and is never synced again (after a failed fsync the kernel may
+    have dropped the pages); the next send goes to a new segment.
+    """
+
+    path: str
+    reason: str
+
+    def text(self) -> str:
+        return f"fsync of {self.path} failed: {self.reason}"
+
+    def hint(self) -> str:
+        return "Check the disk. What was sent since the last sync may not survive a power loss."
+
+
+@dataclass(eq=False)
+class TooManyReaders(SystemFault):
+    """All doorbells of a stream are taken."""
+
+    path: str
+    limit: int
+
+    def text(self) -> str:
+        return f"{self.path}: {self.limit} readers wait already, which is the limit"
+
+
+@dataclass(eq=False)
+class LockTimeout(ConflictFault):
+    """Somebody has held a lock for longer than the limit; a dead holder cannot."""
+
+    path: str
+    waited_ms: int
+    holder: str
+
+    def text(self) -> str:
+        return f"waited {self.waited_ms} ms for the lock {self.path}, held by {self.holder}"
+
+    def hint(self) -> str:
+        return "Is that process stopped (SIGSTOP, a debugger)? Continue or kill it."
+
+
+@dataclass(eq=False)
+class Fenced(ConflictFault):
+    """This member does not own the partition any more; its commit has changed nothing."""
+
+    group: str
+    member: str
+    topic: str
+    partition: int
+    generation: int
+
+    def text(self) -> str:
+        return (
+            f"member {self.member} of group {self.group!r} does not own {self.topic}/"
+            f"{self.partition} any more (generation {self.generation})"
+        )
+
+    def hint(self) -> str:
+        return "Poll again: the member rejoins. The new owner repeats what was not committed."
+
+
+@dataclass(eq=False)
+class Closed(UsageFault):
+    """The object has been closed, or belongs to another process (it was inherited by a fork)."""
+
+    what: str
+    reason: str = "it was closed"
+
+    def text(self) -> str:
+        return f"this {self.what} cannot be used: {self.reason}"
+
+
+@dataclass(eq=False)
+class NoGroup(UsageFault):
+    """The call needs a consumer group."""
+
+    call: str
+
+    def text(self) -> str:
+        return f"{self.call} needs a consumer group"
+
+    def hint(self) -> str:
+        return "Open the consumer with group='NAME'."

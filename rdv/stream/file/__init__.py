@@ -1,0 +1,1 @@
+"""The log in files: segments, index entries, locks and doorbells. See ../FORMAT.md."""

@@ -1,0 +1,276 @@
+"""The home of a file stream: its directory, its topics' directories, its board, its groups."""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import threading
+from collections.abc import Callable, Iterator
+
+from rdv.clock import Clock
+from rdv.stream.address import check_name
+from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config
+from rdv.stream.errors import (
+    InvalidArgument,
+    NotPermitted,
+    PartitionsShrink,
+    StreamExists,
+    StreamNotFound,
+    TopicNotFound,
+)
+from rdv.stream.file import layout, lookup
+from rdv.stream.file.board import Board, Doorbell
+from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.groups import FileGroup
+from rdv.stream.file.lock import locked
+from rdv.stream.file.reader import PartitionReader
+from rdv.stream.file.recovery import needs_recovery, recover
+from rdv.stream.file.repair import Repair, repair_partition
+from rdv.stream.file.retention import SegmentFacts, purge
+from rdv.stream.file.syncer import Syncer
+from rdv.stream.file.verify import SegmentReport, verify_partition
+from rdv.stream.file.writer import PartitionWriter
+from rdv.stream.record import TopicPartition
+
+_MAKE_LOCK_TIMEOUT_MS = 10_000
+
+
+def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
+    """Make a stream's directory. Raises StreamExists and SystemFaults.
+
+    `stream.toml` comes last and whole: a directory with it is a stream.
+    """
+    config_path = f"{path}/{layout.CONFIG_FILE}"
+    with faults(path, "make a stream in"):
+        if disk.exists(config_path):
+            raise StreamExists(path)
+        disk.mkdir(f"{path}/{layout.GROUPS}")
+        Board(disk, path).close()
+        disk.replace_file(config_path, dump_config(config).encode(), durable=config.fsync != "none")
+
+
+def read_config(disk: Disk, path: str) -> StreamConfig:
+    """The settings of the stream at `path`. Raises StreamNotFound and InvalidConfig."""
+    config_path = f"{path}/{layout.CONFIG_FILE}"
+    with faults(path, "open"):
+        try:
+            text = disk.read_file(config_path).decode("utf-8", "replace")
+        except (FileNotFoundError, NotADirectoryError):
+            reason = "no such directory"
+            if disk.is_directory(path):
+                reason = f"the directory has no {layout.CONFIG_FILE}"
+            raise StreamNotFound(path, reason) from None
+    return load_config(text, config_path)
+
+
+class FileBackend:
+    """One open file stream. Thread-safe, but for the readers and bells that it makes."""
+
+    def __init__(self, disk: Disk, path: str, config: StreamConfig, clock: Clock) -> None:
+        self.address = path
+        self.config = config
+        self._disk = disk
+        self._clock = clock
+        self._board = Board(disk, path)
+        self.version: Callable[[], object] = self._board.version
+        self._syncer = Syncer(config.fsync_interval_ms)
+        self._mutex = threading.Lock()
+        self._groups: dict[str, FileGroup] = {}
+
+    def directory(self, place: TopicPartition) -> str:
+        return layout.partition_directory(self.address, place.topic, place.partition)
+
+    def topics(self) -> list[str]:
+        with faults(self.address, "list"):
+            try:
+                names = self._disk.list_directory(self.address)
+            except FileNotFoundError:
+                raise StreamNotFound(self.address) from None
+        return sorted(
+            name
+            for name in names
+            if not name.startswith(".")
+            and name != layout.CONFIG_FILE
+            and self._disk.is_directory(f"{self.address}/{name}")
+        )
+
+    def partitions(self, topic: str) -> int:
+        with faults(self.address, "list"):
+            try:
+                names = self._disk.list_directory(f"{self.address}/{check_name(topic, 'topic')}")
+            except (FileNotFoundError, NotADirectoryError):
+                return 0
+        return layout.partition_count(names)
+
+    def make_topic(self, topic: str, partitions: int) -> None:
+        check_name(topic, "topic")
+        if not 1 <= partitions <= PARTITIONS_MAX:
+            raise InvalidArgument("partitions", partitions, f"not between 1 and {PARTITIONS_MAX}")
+        with self._making():
+            count = self.partitions(topic)
+            if count > partitions:
+                raise PartitionsShrink(topic, count, partitions)
+            for number in range(count, partitions):
+                self._disk.mkdir(self.directory(TopicPartition(topic, number)))
+            if self.config.fsync != "none":
+                self._disk.sync_directory(f"{self.address}/{topic}")
+                self._disk.sync_directory(self.address)
+        if count != partitions:
+            self._board.changed()
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic with its records and its committed offsets. Not for a topic in use."""
+        with self._making():
+            count = self.partitions(topic)
+            if not count:
+                raise TopicNotFound(self.address, topic)
+            # Out of sight at once; what is left of an interrupted deletion is hidden.
+            doomed = f"{self.address}/.deleted-{self._disk.new_name()}"
+            self._disk.rename(f"{self.address}/{topic}", doomed)
+            self._disk.remove_tree(doomed)
+        for name in self.groups():
+            for place in self.group(name).committed():
+                if place.topic == topic:
+                    self.group(name).set_committed(place, None)
+        self._board.changed()
+
+    @contextlib.contextmanager
+    def _making(self) -> Iterator[None]:
+        path = f"{self.address}/{layout.DOORBELLS}/making"
+        with faults(self.address, "change"), locked(self._disk, path, _MAKE_LOCK_TIMEOUT_MS):
+            yield
+
+    def writer(
+        self, place: TopicPartition, opened: Callable[[PartitionWriter], None]
+    ) -> PartitionWriter:
+        def after_open(writer: PartitionWriter) -> None:
+            if self.config.fsync == "interval":
+                self._syncer.watch(writer)
+            opened(writer)
+
+        return PartitionWriter(
+            self._disk,
+            self.directory(place),
+            self.config,
+            self._clock,
+            announce=self._board.announcer(*place),
+            opened=after_open,
+            recovered=lambda end: self._after_recovery(place, end),
+        )
+
+    def _after_recovery(self, place: TopicPartition, end: int) -> None:
+        """No group may have committed what was cut off: it would pass over what comes instead."""
+        for name in self.groups():
+            group = self.group(name)
+            committed = group.committed_at(place)
+            if committed is not None and committed > end:
+                group.set_committed(place, end)
+
+    def ensure_recovered(self, place: TopicPartition) -> None:
+        """Recover a partition that nobody has written to since the machine started.
+
+        A reader without permission to write goes on without: it meets what is damaged.
+        """
+        directory = self.directory(place)
+        with contextlib.suppress(NotPermitted), faults(directory, "recover"):
+            if needs_recovery(self._disk, directory):
+                path = f"{directory}/{layout.LOCK_FILE}"
+                with locked(self._disk, path, self.config.lock_timeout_ms) as fd:
+                    outcome = recover(self._disk, directory, fd)
+                if outcome.cut_to is not None:
+                    self._after_recovery(place, outcome.cut_to)
+
+    def reader(self, place: TopicPartition) -> PartitionReader:
+        self.ensure_recovered(place)
+        return PartitionReader(self._disk, self.directory(place), *place)
+
+    def bell(self) -> Doorbell:
+        return Doorbell(self._board, self._disk)
+
+    def begin(self, place: TopicPartition) -> int:
+        return lookup.begin_offset(self._disk, self.directory(place))
+
+    def end(self, place: TopicPartition) -> int:
+        return lookup.end_offset(self._disk, self.directory(place))
+
+    def offset_at(self, place: TopicPartition, time_ns: int) -> int:
+        return lookup.offset_at(self._disk, self.directory(place), time_ns)
+
+    def groups(self) -> list[str]:
+        path = f"{self.address}/{layout.GROUPS}"
+        with faults(path, "list"):
+            return sorted(self._disk.list_directory(path)) if self._disk.exists(path) else []
+
+    def group(self, name: str) -> FileGroup:
+        check_name(name, "group")
+        with self._mutex:
+            if name not in self._groups:
+                self._groups[name] = FileGroup(
+                    self._disk, self.address, name, self._board, self.config
+                )
+            return self._groups[name]
+
+    def delete_group(self, name: str) -> None:
+        with self._mutex:
+            group = self._groups.pop(name, None)
+        if group is not None:
+            group.close()
+        path = f"{self.address}/{layout.GROUPS}/{check_name(name, 'group')}"
+        with faults(path, "delete"):
+            self._disk.remove_tree(path)
+        self._board.changed()
+
+    def new_member_name(self) -> str:
+        return self._disk.new_name()
+
+    def size_bytes(self, place: TopicPartition) -> int:
+        """Bytes of a partition's values and indexes on disk."""
+        directory = self.directory(place)
+        total = 0
+        with faults(directory, "list"):
+            for base in lookup.open_segments(self._disk, directory):
+                for path in (
+                    layout.values_path(directory, base),
+                    layout.index_path(directory, base),
+                ):
+                    with contextlib.suppress(FileNotFoundError):
+                        total += self._disk.path_size(path)
+        return total
+
+    def segments(self, place: TopicPartition) -> list[int]:
+        """Base offsets of a partition's segments."""
+        with faults(self.directory(place), "list"):
+            return lookup.open_segments(self._disk, self.directory(place))
+
+    def verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
+        self.ensure_recovered(place)
+        return verify_partition(self._disk, self.directory(place), *place)
+
+    def repair(self, place: TopicPartition) -> list[Repair]:
+        return repair_partition(
+            self._disk, self.directory(place), *place, self.config.lock_timeout_ms
+        )
+
+    def purge(self, place: TopicPartition, before_offset: int | None) -> list[SegmentFacts]:
+        with faults(self.directory(place), "purge"):
+            now_ns = self._clock.wall_ns()
+            return purge(
+                self._disk, self.directory(place), self.config, now_ns, before_offset=before_offset
+            )
+
+    @property
+    def disk(self) -> Disk:
+        return self._disk
+
+    def close(self) -> None:
+        self._syncer.close()
+        with self._mutex:
+            for group in self._groups.values():
+                group.close()
+            self._groups = {}
+        self._board.close()
+
+
+def normal_path(path: str) -> str:
+    """A path without a trailing slash or `..` games, as it appears in errors."""
+    return posixpath.normpath(path)

@@ -1,0 +1,258 @@
+"""The doorbell board: who waits for what, readable by every writer at the cost of a memory read.
+
+One small file per stream, mapped by all: a version that changes whenever topics, partitions or
+groups do, a state byte for each of SLOTS waiting readers, and for each a mask of the partitions
+that it waits for. A writer looks at the state bytes after each commit (one memchr) and rings
+only who waits for its partition; under load nobody waits and nothing is rung.
+
+Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look once more, block.
+Writer: publish, clear the state, ring. A ring that is lost all the same (its ringer was killed
+between the two) costs the reader BACKSTOP_S.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from functools import partial
+from struct import Struct
+from zlib import crc32
+
+from rdv.stream.errors import Closed, TooManyReaders
+from rdv.stream.file import layout
+from rdv.stream.file.disk import Disk, ForkCounter, faults
+from rdv.stream.file.lock import locked
+from rdv.stream.record import TopicPartition
+
+SLOTS = 1024
+EVERYTHING = 2**64 - 1
+BACKSTOP_S = 0.2
+
+_MAGIC = b"rdvbell1"
+_VERSION = Struct("<Q")
+_VERSION_AT = 8
+_STATES_AT = 16
+_MASKS_AT = _STATES_AT + SLOTS
+_SIZE = _MASKS_AT + SLOTS * _VERSION.size
+_WAITING = b"\x01"
+_IDLE = b"\x00"
+_LOCK_TIMEOUT_MS = 10_000
+
+
+def mask_of(topic: str, partition: int) -> int:
+    """The bit of a partition: two may share one, which only means a ring too many."""
+    return 1 << (crc32(f"{topic}/{partition}".encode()) & 63)
+
+
+class Board:
+    """A stream's board, mapped for reading; stores go through pwrite. Thread-safe."""
+
+    def __init__(self, disk: Disk, stream: str) -> None:
+        self._disk = disk
+        self.directory = f"{stream}/{layout.DOORBELLS}"
+        self._path = f"{self.directory}/board"
+        self._forks = ForkCounter.count
+        self._mutex = threading.Lock()
+        self._bells: dict[int, int] = {}
+        with faults(self._path, "open"):
+            if not disk.exists(self._path):
+                self._make()
+            self._map = disk.map_file(self._path, size_bytes=_SIZE)
+        self._fd = -1
+        self.version: Callable[[], bytes] = partial(
+            self._map.__getitem__, slice(_VERSION_AT, _STATES_AT)
+        )
+
+    def _make(self) -> None:
+        """Make the file, whole at once and only once, whoever else does so too."""
+        disk = self._disk
+        disk.mkdir(self.directory)
+        scratch = f"{self._path}.{disk.new_name()}.tmp"
+        disk.replace_file(scratch, (_MAGIC + _VERSION.pack(1)).ljust(_SIZE, b"\0"))
+        try:
+            disk.link(scratch, self._path)
+        except FileExistsError:
+            pass
+        finally:
+            disk.unlink(scratch)
+
+    def _write_fd(self) -> int:
+        if self._forks != ForkCounter.count:
+            self._forks = ForkCounter.count
+            self._close_files()
+        if self._fd < 0:
+            with faults(self._path, "write to"):
+                self._fd = self._disk.open(self._path, write=True)
+        return self._fd
+
+    def announcer(self, topic: str, partition: int) -> Callable[[], None]:
+        """A function that rings who waits for this partition; called after every commit."""
+        find, ring, bit = self._map.find, self._ring_waiting, mask_of(topic, partition)
+
+        def announce() -> None:
+            if find(_WAITING, _STATES_AT, _MASKS_AT) >= 0:
+                ring(bit)
+
+        return announce
+
+    def changed(self) -> None:
+        """Topics, partitions or groups have changed: everybody shall look again."""
+        fd = self._write_fd()
+        with faults(self._path, "write to"), locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
+            (version,) = _VERSION.unpack(self._disk.pread(fd, _VERSION.size, _VERSION_AT))
+            self._disk.pwrite(fd, _VERSION.pack((version + 1) % 2**64), _VERSION_AT)
+        self._ring_waiting(EVERYTHING)
+
+    def _ring_waiting(self, mask: int) -> None:
+        board, position = self._map, _STATES_AT - 1
+        while (position := board.find(_WAITING, position + 1, _MASKS_AT)) >= 0:
+            slot = position - _STATES_AT
+            at = _MASKS_AT + slot * _VERSION.size
+            if _VERSION.unpack_from(board, at)[0] & mask:
+                with contextlib.suppress(OSError), self._mutex:
+                    # Cleared first: a reader that waits anew in between is rung once too often,
+                    # the other way round it would be forgotten.
+                    self._disk.pwrite(self._write_fd(), _IDLE, position)
+                    self._ring(slot)
+
+    def _ring(self, slot: int) -> None:
+        """Ring a slot's FIFO; its reader may have died, or been followed by another."""
+        disk, path = self._disk, f"{self.directory}/{slot}"
+        fd = self._bells.get(slot)
+        if fd is not None:
+            try:
+                disk.ring(fd)
+            except OSError:
+                disk.close(self._bells.pop(slot))
+            else:
+                return
+        try:
+            fd = disk.open_fifo_to_ring(path)
+        except OSError as error:
+            if self._disk.has_no_reader(error):
+                self._bury(slot)
+            return
+        self._bells[slot] = fd
+        disk.ring(fd)
+
+    def _bury(self, slot: int) -> None:
+        """Unlink a dead reader's FIFO, unless a new reader has just taken the slot."""
+        with locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
+            if not self._is_alive(slot):
+                self._disk.unlink(f"{self.directory}/{slot}")
+
+    def _is_alive(self, slot: int) -> bool:
+        try:
+            self._disk.close(self._disk.open_fifo_to_ring(f"{self.directory}/{slot}"))
+        except OSError:
+            return False
+        return True
+
+    def take_slot(self) -> tuple[int, int]:
+        """A free slot and the reading end of its FIFO. Raises TooManyReaders."""
+        self._write_fd()
+        with (
+            faults(self.directory, "make a doorbell in"),
+            locked(self._disk, self._path, _LOCK_TIMEOUT_MS),
+        ):
+            for slot in range(SLOTS):
+                path = f"{self.directory}/{slot}"
+                if self._disk.exists(path):
+                    if self._is_alive(slot):
+                        continue
+                    self._disk.unlink(path)
+                self._disk.make_fifo(path)
+                return slot, self._disk.open_fifo_to_read(path)
+        raise TooManyReaders(self.directory, SLOTS)
+
+    def free_slot(self, slot: int, fd: int) -> None:
+        with contextlib.suppress(OSError), locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
+            self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
+            self._disk.unlink(f"{self.directory}/{slot}")
+            self._disk.close(fd)
+
+    def set_waiting(self, slot: int) -> None:
+        position = _STATES_AT + slot
+        if self._map[position] != 1:
+            with faults(self._path, "write to"):
+                self._disk.pwrite(self._write_fd(), _WAITING, position)
+
+    def set_mask(self, slot: int, mask: int) -> None:
+        with faults(self._path, "write to"):
+            self._disk.pwrite(
+                self._write_fd(), _VERSION.pack(mask), _MASKS_AT + slot * _VERSION.size
+            )
+
+    def is_waiting(self, slot: int) -> bool:
+        """False once the slot has been rung."""
+        return self._map[_STATES_AT + slot] == 1
+
+    def close(self) -> None:
+        self._map.close()
+        self._close_files()
+
+    def _close_files(self) -> None:
+        for fd in (self._fd, *self._bells.values()):
+            if fd >= 0:
+                self._disk.close(fd)
+        self._fd, self._bells = -1, {}
+
+
+class Doorbell:
+    """A reader's own bell: made at the first wait, pollable, one per consumer. Not thread-safe."""
+
+    def __init__(self, board: Board, disk: Disk) -> None:
+        self._board = board
+        self._disk = disk
+        self._slot = self._fd = -1
+        self._mask = self._known_mask = 0
+        self._is_armed = False
+        self._forks = ForkCounter.count
+
+    def fileno(self) -> int:
+        """A descriptor that becomes readable when the bell is rung (after `arm`)."""
+        if self._forks != ForkCounter.count:
+            raise Closed("consumer", "it was opened before this process was forked off")
+        if self._fd < 0:
+            self._slot, self._fd = self._board.take_slot()
+        return self._fd
+
+    def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
+        """Which partitions ring from now on; None means everything."""
+        self._mask = EVERYTHING
+        if places is not None:
+            self._mask = 0
+            for place in places:
+                self._mask |= mask_of(*place)
+
+    def arm(self) -> None:
+        """Say that we wait. The caller must look once more before it blocks."""
+        self.fileno()
+        if self._mask != self._known_mask:
+            self._board.set_mask(self._slot, self._mask)
+            self._known_mask = self._mask
+        self._board.set_waiting(self._slot)
+        self._is_armed = True
+
+    def wait(self, timeout_s: float) -> None:
+        """Block until rung, or for `timeout_s`, or for the backstop, whichever comes first."""
+        if self._disk.wait_readable(self._fd, min(timeout_s, BACKSTOP_S)):
+            self._is_armed = False
+            self._disk.drain(self._fd)
+
+    def wake(self) -> None:
+        """Ring our own bell."""
+        self._disk.ring(self.fileno())
+        self._is_armed = True
+
+    def quiet(self) -> None:
+        """If it has been rung, take the rings out: what they told of is about to be read."""
+        if self._is_armed and not self._board.is_waiting(self._slot):
+            self._is_armed = False
+            self._disk.drain(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0 and self._forks == ForkCounter.count:
+            self._board.free_slot(self._slot, self._fd)
+        self._fd = self._slot = -1

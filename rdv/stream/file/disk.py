@@ -1,0 +1,274 @@
+"""The one door from the log to the operating system.
+
+Everything that the file log does to files, locks, FIFOs and the kernel goes through a `Disk`, so
+that tests can put a faulty, a full or a forgetful one in its place. The methods of the hot path
+are the system calls themselves, without a Python frame in between. No other module of
+`rdv.stream` may import os, fcntl, mmap or select (import-linter sees to that).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import select
+import shutil
+import sys
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+from rdv.errors import RdvError
+from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
+
+FILE_MODE = 0o644
+
+
+class ForkCounter:
+    """How often this process has been forked off: what was opened before belongs to the parent."""
+
+    count = 0
+
+
+def _forked() -> None:
+    ForkCounter.count += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+def os_fault(error: OSError, path: str, doing: str) -> RdvError:
+    """The log's own error for an OSError: translated at this one seam."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFull(path, os.strerror(error.errno).lower())
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return NotPermitted(path, doing)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return TooManyOpenFiles(path)
+    return DiskFault(path, doing, error.strerror or str(error))
+
+
+@contextlib.contextmanager
+def faults(path: str, doing: str) -> Iterator[None]:
+    """Translate OSErrors of a block that is not on the hot path."""
+    try:
+        yield
+    except OSError as error:
+        raise os_fault(error, path, doing) from error
+
+
+class Disk:
+    """The system calls of the log. Thread-safe as far as the calls are; holds no state."""
+
+    page_bytes = mmap.PAGESIZE
+
+    pread = staticmethod(os.pread)
+    pwrite = staticmethod(os.pwrite)
+    close = staticmethod(os.close)
+    ftruncate = staticmethod(os.ftruncate)
+    rename = staticmethod(os.rename)
+    link = staticmethod(os.link)
+    unlink = staticmethod(os.unlink)
+    rmdir = staticmethod(os.rmdir)
+    dup = staticmethod(os.dup)
+    pid = staticmethod(os.getpid)
+
+    @staticmethod
+    def size(fd: int) -> int:
+        """Bytes in an open file (one lseek: a third of the cost of fstat)."""
+        return os.lseek(fd, 0, os.SEEK_END)
+
+    @staticmethod
+    def path_size(path: str) -> int:
+        """Bytes in a file that need not be open."""
+        return os.stat(path).st_size
+
+    @staticmethod
+    def signature(path: str) -> tuple[int, int, int]:
+        """Differs whenever a file that is only ever replaced by rename has been replaced."""
+        stat = os.stat(path)
+        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+    def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
+        """Open a file; a new one is empty. Raises OSError."""
+        flags = os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
+        return os.open(path, flags, FILE_MODE)
+
+    def write_all(self, fd: int, data: bytes, position: int) -> None:
+        """pwrite until all of `data` is written: the kernel may write less than asked for."""
+        written = self.pwrite(fd, data, position)
+        while written < len(data):
+            more = self.pwrite(fd, memoryview(data)[written:], position + written)
+            if more == 0:
+                raise OSError(errno.EIO, "the kernel wrote nothing")
+            written += more
+
+    def read_all(self, fd: int, size_bytes: int, position: int) -> bytes:
+        """pread until `size_bytes` are there or the file ends."""
+        data = self.pread(fd, size_bytes, position)
+        while data and len(data) < size_bytes:
+            more = self.pread(fd, size_bytes - len(data), position + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def fdatasync(self, fd: int) -> None:
+        """Make the file's data and size durable; on macOS through the drive's cache."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        else:
+            os.fdatasync(fd)
+
+    def sync_directory(self, path: str) -> None:
+        """Make the names in a directory durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def mkdir(self, path: str) -> None:
+        """Make a directory and its parents; fine when it is there."""
+        os.makedirs(path, exist_ok=True)
+
+    def list_directory(self, path: str) -> list[str]:
+        """Names in a directory, in no order. Raises FileNotFoundError."""
+        return os.listdir(path)
+
+    def remove_tree(self, path: str) -> None:
+        """Delete a directory with all that is in it."""
+        shutil.rmtree(path)
+
+    def is_directory(self, path: str) -> bool:
+        return os.path.isdir(path)
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def read_file(self, path: str) -> bytes:
+        """A whole small file."""
+        with open(path, "rb") as file:
+            return file.read()
+
+    def replace_file(self, path: str, data: bytes, *, durable: bool = False) -> None:
+        """Put a whole new file in place of `path`: a reader sees the old one or the new one."""
+        scratch = f"{path}.{uuid4().hex}.tmp"
+        fd = self.open(scratch, write=True, create=True)
+        try:
+            try:
+                self.write_all(fd, data, 0)
+                if durable:
+                    self.fdatasync(fd)
+            finally:
+                self.close(fd)
+            self.rename(scratch, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.unlink(scratch)
+            raise
+        if durable:
+            self.sync_directory(os.path.dirname(path))
+
+    def copy_file(self, source: str, target: str) -> None:
+        """Copy a file's bytes (for the .broken copies of a repair), durably."""
+        data_fd, copy_fd = self.open(source), self.open(target, write=True, create=True)
+        try:
+            position = 0
+            while chunk := self.pread(data_fd, 1 << 20, position):
+                self.write_all(copy_fd, chunk, position)
+                position += len(chunk)
+            self.fdatasync(copy_fd)
+        finally:
+            self.close(data_fd)
+            self.close(copy_fd)
+
+    def map_file(self, path: str, *, size_bytes: int = 0) -> mmap.mmap:
+        """Map a file for reading only: a store through a map is SIGBUS on a full disk."""
+        fd = self.open(path)
+        try:
+            return mmap.mmap(fd, size_bytes, prot=mmap.PROT_READ)
+        finally:
+            self.close(fd)
+
+    def try_lock(self, fd: int, *, shared: bool = False) -> bool:
+        """Take the flock of an open file if nobody holds it."""
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def wait_for_lock(self, fd: int) -> None:
+        """Take the flock, however long it takes (`FileLock` bounds it)."""
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def unlock(self, fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+
+    def lock_holder(self, fd: int) -> str:
+        """Who holds a file's flock, for an error message: "process 4711" where Linux tells."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            stat = os.fstat(fd)
+            wanted = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+            with open("/proc/locks", encoding="ascii") as locks:
+                for line in locks:
+                    words = line.split()
+                    if words[1] == "FLOCK" and words[5] == wanted:
+                        return f"process {words[4]}"
+        return "another process"
+
+    def make_fifo(self, path: str) -> None:
+        os.mkfifo(path, FILE_MODE)
+
+    def open_fifo_to_read(self, path: str) -> int:
+        """The reader's end. It holds a write end too, so that it never sees an end of file."""
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def open_fifo_to_ring(self, path: str) -> int:
+        """The ringer's end; OSError ENXIO when no reader lives."""
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @staticmethod
+    def has_no_reader(error: OSError) -> bool:
+        """Whether opening or ringing a FIFO failed because its reader is dead."""
+        return error.errno in (errno.ENXIO, errno.EPIPE)
+
+    def ring(self, fd: int) -> None:
+        """Wake the reader of a FIFO; a full one is ringing already. OSError when it is dead."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(fd, b"\x01")
+
+    def drain(self, fd: int) -> None:
+        """Take all rings out of a FIFO."""
+        with contextlib.suppress(BlockingIOError):
+            while len(os.read(fd, 4096)) == 4096:
+                pass
+
+    def wait_readable(self, fd: int, timeout_s: float) -> bool:
+        """Block until a FIFO is rung, at most `timeout_s`."""
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout_s) * 1000))
+
+    def boot_id(self) -> bytes:
+        """16 bytes that change with every boot: a power loss is only possible between two."""
+        if sys.platform == "darwin":
+            return _darwin_boot_id()
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return UUID(file.read().strip()).bytes
+
+    def new_name(self) -> str:
+        """A name that no other process makes."""
+        return f"{os.getpid()}-{uuid4().hex[:8]}"
+
+
+def _darwin_boot_id() -> bytes:
+    libc = ctypes.CDLL(None, use_errno=True)
+    size = ctypes.c_size_t(64)
+    buffer = ctypes.create_string_buffer(size.value)
+    if libc.sysctlbyname(b"kern.bootsessionuuid", buffer, ctypes.byref(size), None, 0) != 0:
+        raise OSError(ctypes.get_errno(), "sysctl kern.bootsessionuuid")
+    return UUID(buffer.value.decode()).bytes

@@ -1,0 +1,44 @@
+"""Where things lie in a stream's directory: names only, no I/O. See FORMAT.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+CONFIG_FILE = "stream.toml"
+DOORBELLS = ".doorbells"
+GROUPS = ".groups"
+LOCK_FILE = "lock"
+INDEX_SUFFIX = ".index"
+VALUES_SUFFIX = ".jsonl"
+BROKEN_SUFFIX = ".broken"
+
+
+def partition_directory(stream: str, topic: str, partition: int) -> str:
+    return f"{stream}/{topic}/{partition}"
+
+
+def index_path(directory: str, base: int) -> str:
+    """The index of the segment whose first record has the offset `base`."""
+    return f"{directory}/{base:020d}{INDEX_SUFFIX}"
+
+
+def values_path(directory: str, base: int) -> str:
+    return f"{directory}/{base:020d}{VALUES_SUFFIX}"
+
+
+def segment_bases(names: Iterable[str]) -> list[int]:
+    """The base offsets of the segments among file names, ascending. The index file decides."""
+    return sorted(
+        int(stem)
+        for name in names
+        if name.endswith(INDEX_SUFFIX) and (stem := name.removesuffix(INDEX_SUFFIX)).isdigit()
+    )
+
+
+def partition_count(names: Iterable[str]) -> int:
+    """How many partitions a topic has: its directories 0, 1, 2 … without a gap."""
+    numbers = {int(name) for name in names if name.isdigit()}
+    count = 0
+    while count in numbers:
+        count += 1
+    return count

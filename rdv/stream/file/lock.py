@@ -1,0 +1,81 @@
+"""flock with a bounded wait: a lock that heals itself when its holder is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from rdv.stream.errors import LockTimeout
+from rdv.stream.file.disk import Disk
+
+
+class FileLock:
+    """An flock with a bounded wait, for one process; threads take turns by their own mutex.
+
+    The kernel has no flock with a timeout, and polling for one would be unfair and slow, so a
+    wait that is not over at once is done by a helper thread, which gives the lock back when nobody
+    wants it any more.
+    """
+
+    def __init__(self, disk: Disk, fd: int) -> None:
+        self._disk = disk
+        self.fd = fd
+        self._mutex = threading.Lock()
+        self._taken: threading.Event | None = None
+        self._wanted = False
+
+    def acquire(self, timeout_s: float) -> bool:
+        """Take the lock; False when somebody else has held it for all of `timeout_s`."""
+        with self._mutex:
+            taken = self._taken
+            if taken is None:
+                if self._disk.try_lock(self.fd):
+                    return True
+                taken = self._taken = threading.Event()
+                # The helper has its own descriptor of the same open file, hence the same lock:
+                # the lock's owner may close its own at any time.
+                helper_fd = self._disk.dup(self.fd)
+                threading.Thread(target=self._wait, args=(taken, helper_fd), daemon=True).start()
+            self._wanted = True
+        taken.wait(timeout_s)
+        with self._mutex:
+            self._wanted = False
+            if taken.is_set():
+                self._taken = None
+                return True
+            return False
+
+    def release(self) -> None:
+        self._disk.unlock(self.fd)
+
+    def _wait(self, taken: threading.Event, fd: int) -> None:
+        try:
+            self._disk.wait_for_lock(fd)
+            with self._mutex:
+                if self._wanted:
+                    taken.set()
+                else:
+                    self._disk.unlock(fd)
+                    self._taken = None
+        finally:
+            self._disk.close(fd)
+
+
+@contextlib.contextmanager
+def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
+    """Hold the flock of the file at `path` (made when missing) for a block; yields its descriptor.
+
+    Raises LockTimeout, and OSError when the file cannot be opened.
+    """
+    fd = disk.open(path, write=True, create=True)
+    try:
+        lock = FileLock(disk, fd)
+        if not lock.acquire(timeout_ms / 1000):
+            raise LockTimeout(path, timeout_ms, disk.lock_holder(fd))
+        try:
+            yield fd
+        finally:
+            lock.release()
+    finally:
+        disk.close(fd)

@@ -1,0 +1,61 @@
+"""Begin, end and time → offset of one partition, from its files alone."""
+
+from __future__ import annotations
+
+from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.segment import Segment, open_segments
+
+
+def begin_offset(disk: Disk, directory: str) -> int:
+    """The first offset that is still there."""
+    with faults(directory, "read"):
+        bases = open_segments(disk, directory)
+        return bases[0] if bases else 0
+
+
+def end_offset(disk: Disk, directory: str) -> int:
+    """The offset that the next record will get."""
+    with faults(directory, "read"):
+        while bases := open_segments(disk, directory):
+            try:
+                with Segment(disk, directory, bases[-1]) as segment:
+                    return segment.base + segment.record_count()
+            except FileNotFoundError:
+                continue
+        return 0
+
+
+def offset_at(disk: Disk, directory: str, time_ns: int) -> int:
+    """The first offset appended at or after `time_ns`; the end when there is none."""
+    with faults(directory, "read"):
+        bases = open_segments(disk, directory)
+        low, high = 0, len(bases)
+        while low < high:
+            middle = (low + high) // 2
+            first = _first_time_ns(disk, directory, bases[middle])
+            if first is None or first < time_ns:
+                low = middle + 1
+            else:
+                high = middle
+        # The segment before may still end with records that are late enough.
+        for base in bases[max(0, low - 1) :]:
+            try:
+                with Segment(disk, directory, base) as segment:
+                    number, count = segment.first_at(time_ns), segment.record_count()
+            except FileNotFoundError:
+                continue
+            if number < count:
+                return base + number
+    return end_offset(disk, directory)
+
+
+def _first_time_ns(disk: Disk, directory: str, base: int) -> int | None:
+    """The time of a segment's first record; None when it has none, or is gone (it is old)."""
+    try:
+        with Segment(disk, directory, base) as segment:
+            if not segment.record_count():
+                return 2**63 - 1
+            entry, is_intact = segment.entry(0)
+            return entry.time_ns if is_intact else segment._time_ns(0, segment.record_count())
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,121 @@
+"""Making a partition's tail sound again after the machine, not just a process, went down.
+
+Within one boot nothing has to be recovered: the writer cuts a torn entry off by itself. After a
+loss of power any page that was not synced may be missing, in any combination. So the last segment
+is walked once per boot from the checkpoint on, and cut at the first record that is not whole: what
+lies beyond was never promised. Everything before the checkpoint was; damage there is left for the
+reader to meet and for `repair` to settle.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from rdv.stream.file import layout
+from rdv.stream.file.chain import walk
+from rdv.stream.file.checkpoint import (
+    CHECKPOINT_BYTES,
+    Checkpoint,
+    pack_checkpoint,
+    unpack_checkpoint,
+)
+from rdv.stream.file.disk import Disk
+from rdv.stream.file.entry import ENTRY_BYTES
+from rdv.stream.file.segment import Segment, open_segments
+
+log = logging.getLogger("rdv.stream")
+
+_WALK_ENTRIES = 4096
+
+
+class Outcome(NamedTuple):
+    """The id of this boot, and the new end when records had to be cut off."""
+
+    boot: bytes
+    cut_to: int | None
+
+
+def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
+    """Recover a partition when this is the first writer since the machine started.
+
+    The caller holds the partition's lock. Idempotent: a crash in here is recovered like the first.
+    Raises OSError.
+    """
+    boot = disk.boot_id()
+    known = unpack_checkpoint(disk.pread(lock_fd, CHECKPOINT_BYTES, 0))
+    if known is not None and known.boot == boot:
+        return Outcome(boot, None)
+    synced = known.synced if known is not None else 0
+    cut_to = _cut_tail(disk, directory, synced)
+    disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
+    return Outcome(boot, cut_to)
+
+
+def needs_recovery(disk: Disk, directory: str) -> bool:
+    """Whether nobody has opened the partition for writing since the machine started."""
+    try:
+        fd = disk.open(f"{directory}/{layout.LOCK_FILE}")
+    except FileNotFoundError:
+        return bool(open_segments(disk, directory))
+    try:
+        known = unpack_checkpoint(disk.pread(fd, CHECKPOINT_BYTES, 0))
+    finally:
+        disk.close(fd)
+    return known is None or known.boot != disk.boot_id()
+
+
+def _cut_tail(disk: Disk, directory: str, synced: int) -> int | None:
+    bases = open_segments(disk, directory)
+    if not bases:
+        return None
+    try:
+        segment = Segment(disk, directory, bases[-1])
+    except FileNotFoundError:
+        # The names of a segment's two files were not both durable yet.
+        disk.unlink(layout.index_path(directory, bases[-1]))
+        return _cut_tail(disk, directory, synced)
+    with segment:
+        count = segment.entry_count()
+        sound, end, reason = _sound_prefix(segment, max(0, synced - segment.base), count)
+        if sound == count:
+            return None
+        cut_to = segment.base + sound
+        log.warning(
+            "%s: after an unclean shutdown of the machine, %d records from offset %d on were cut "
+            "off (%s); the fsync policy had not promised them; a .broken copy is kept",
+            directory,
+            count - sound,
+            cut_to,
+            reason,
+        )
+        _keep_broken_copy(disk, segment)
+    for path, size in ((segment.index_path, sound * ENTRY_BYTES), (segment.values_path, end)):
+        fd = disk.open(path, write=True)
+        try:
+            if disk.size(fd) > size:
+                disk.ftruncate(fd, size)
+        finally:
+            disk.close(fd)
+    return cut_to
+
+
+def _sound_prefix(segment: Segment, number: int, count: int) -> tuple[int, int, str]:
+    """How many entries are sound, where their values end, and what is wrong with the next."""
+    number = min(number, count)
+    end, crc = segment.position(number)
+    if end < 0:
+        number, end, crc = 0, 0, 0
+    while number < count:
+        raw = segment.entries(number, min(_WALK_ENTRIES, count - number))
+        for verdict in walk(raw, segment.values, end, crc):
+            if verdict.status == "damaged":
+                return number + verdict.number, end, verdict.reason
+            end, crc = verdict.end, verdict.entry.crc
+        number += len(raw) // ENTRY_BYTES
+    return count, end, ""
+
+
+def _keep_broken_copy(disk: Disk, segment: Segment) -> None:
+    for path in (segment.index_path, segment.values_path):
+        disk.copy_file(path, path + layout.BROKEN_SUFFIX)

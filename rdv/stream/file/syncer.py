@@ -1,0 +1,41 @@
+"""The thread behind fsync = "interval": one per stream object, started by the first write."""
+
+from __future__ import annotations
+
+import threading
+from weakref import WeakSet
+
+from rdv.stream.file.writer import PartitionWriter
+
+
+class Syncer:
+    """Syncs its writers every `interval_ms` while there is something to sync. Thread-safe."""
+
+    def __init__(self, interval_ms: int) -> None:
+        self._interval_s = interval_ms / 1000
+        self._mutex = threading.Lock()
+        self._writers: WeakSet[PartitionWriter] = WeakSet()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, writer: PartitionWriter) -> None:
+        with self._mutex:
+            self._writers.add(writer)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="rdv-sync", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            with self._mutex:
+                writers = list(self._writers)
+            for writer in writers:
+                writer.sync()
+            del writers
+
+    def close(self) -> None:
+        self._stop.set()
+        with self._mutex:
+            thread = self._thread
+        if thread is not None and thread.is_alive():
+            thread.join()

@@ -1,0 +1,66 @@
+"""From an address to a stream."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.stream.address import parse_address
+from rdv.stream.config import StreamConfig
+from rdv.stream.errors import InvalidAddress, StreamExists, StreamNotFound, UnsupportedPlatform
+from rdv.stream.stream import LogStream
+
+
+def open_stream(
+    address: str,
+    *,
+    create: bool = True,
+    config: StreamConfig | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> LogStream:
+    """Open the stream at `address`: a path, or `memory:NAME` within this process.
+
+    A missing one is made, with `config`, unless `create` is False; then StreamNotFound is raised.
+    An existing file stream keeps the settings in its stream.toml. Raises InvalidAddress,
+    InvalidConfig, UnsupportedPlatform and SystemFaults.
+    """
+    place = parse_address(address)
+    if place.scheme == "memory":
+        from rdv.stream import memory  # noqa: PLC0415  each backend is loaded when it is used
+
+        if not create and not memory.has_memory_stream(place.place):
+            raise StreamNotFound(address, "no such stream in this process")
+        return LogStream(memory.memory_backend(place.place, config, clock), clock)
+    if place.scheme == "kafka":
+        raise InvalidAddress(address, "the kafka backend is not there yet")
+    if sys.platform not in ("linux", "darwin"):
+        raise UnsupportedPlatform(sys.platform)
+    return _open_files(place.place, create=create, config=config, clock=clock)
+
+
+def _open_files(path: str, *, create: bool, config: StreamConfig | None, clock: Clock) -> LogStream:
+    from rdv.stream.file import backend as files  # noqa: PLC0415  needs fcntl
+    from rdv.stream.file.disk import Disk  # noqa: PLC0415
+    from rdv.stream.file.stream import FileStream  # noqa: PLC0415
+
+    disk, path = Disk(), files.normal_path(path)
+    try:
+        known = files.read_config(disk, path)
+    except StreamNotFound:
+        if not create:
+            raise
+        # Another process may be making it in this very moment: then it is there.
+        with contextlib.suppress(StreamExists):
+            files.make_stream(disk, path, config or StreamConfig())
+        known = files.read_config(disk, path)
+    return FileStream(files.FileBackend(disk, path, known, clock), clock)
+
+
+def create_stream(address: str, config: StreamConfig | None = None) -> LogStream:
+    """Make a stream and open it. Raises StreamExists when there is one, and as `open_stream`."""
+    try:
+        open_stream(address, create=False).close()
+    except StreamNotFound:
+        return open_stream(address, config=config)
+    raise StreamExists(address)

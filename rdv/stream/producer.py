@@ -1,0 +1,192 @@
+"""Sending records, for every backend that is built on `backend.py`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from rdv.errors import RdvError
+from rdv.stream.address import check_name
+from rdv.stream.backend import Backend, Writer
+from rdv.stream.errors import Closed, InvalidArgument, PartitionNotFound, RecordTooLarge
+from rdv.stream.partitioner import partition_of_key
+from rdv.stream.record import TopicPartition
+
+Acknowledge = Callable[[int, int, RdvError | None], None]
+"""Called as (partition, offset, error): the offset is -1 when there is an error."""
+
+
+class LogProducer:
+    """Appends records to a stream's topics. Thread-safe; open one per process, keep it open.
+
+    A topic is made on first use. After a fork the child may go on using it.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._mutex = threading.Lock()
+        self._writers: dict[str, list[Writer]] = {}
+        self._open: dict[Writer, None] = {}
+        self._version: object = None
+        self._turn = 0
+        self._is_closed = False
+        self._record_bytes_max = backend.config.record_bytes_max
+
+    def send(
+        self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None
+    ) -> tuple[int, int]:
+        """Append one value; returns (partition, offset) once it is committed.
+
+        `partition` wins over `key`; a key always goes to the same partition and is not stored;
+        with neither, partitions take turns. Raises InvalidName, PartitionNotFound, RecordTooLarge,
+        Closed, DiskFull, SyncFailed, LockTimeout and other SystemFaults; after one of the last
+        four kinds the record may be there all the same: sending it again means at least once.
+        """
+        writers = self._writers_of(topic)
+        if partition is None:
+            partition = self._choose(key, len(writers))
+        elif not 0 <= partition < len(writers):
+            raise PartitionNotFound(topic, partition, len(writers))
+        if type(value) is not bytes:
+            value = _as_bytes(value)
+        if len(value) > self._record_bytes_max:
+            raise RecordTooLarge(len(value), self._record_bytes_max)
+        return partition, writers[partition].append((value,))
+
+    def send_many(
+        self,
+        topic: str,
+        values: Sequence[bytes],
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+    ) -> tuple[int, int]:
+        """Append a batch to one partition: one lock and two writes, however many there are.
+
+        Returns (partition, offset of the first); the rest follow without a gap. All of them are
+        committed when it returns; when it raises, a leading part may be. Raises as `send` does,
+        and RecordTooLarge for a batch beyond the limit.
+        """
+        writers = self._writers_of(topic)
+        if partition is None:
+            partition = self._choose(key, len(writers))
+        elif not 0 <= partition < len(writers):
+            raise PartitionNotFound(topic, partition, len(writers))
+        if not values:
+            return partition, self._backend.end(TopicPartition(topic, partition))
+        values = [value if type(value) is bytes else _as_bytes(value) for value in values]
+        sizes = list(map(len, values))
+        if max(sizes) > self._record_bytes_max:
+            raise RecordTooLarge(max(sizes), self._record_bytes_max)
+        if sum(sizes) > self._backend.config.batch_bytes_max:
+            raise RecordTooLarge(sum(sizes), self._backend.config.batch_bytes_max, "batch")
+        return partition, writers[partition].append(values)
+
+    def send_nowait(
+        self,
+        topic: str,
+        value: bytes,
+        *,
+        key: bytes | None = None,
+        partition: int | None = None,
+        on_ack: Acknowledge | None = None,
+    ) -> None:
+        """Send without waiting for the acknowledgement, which `on_ack` gets (partition, offset, error).
+
+        On a broker it comes later, from `flush` or a later send; on a log of our own, before this
+        returns. A misuse (a bad name, a record too large) is raised here and now.
+        """
+        try:
+            where, offset = self.send(topic, value, key=key, partition=partition)
+        except (RecordTooLarge, PartitionNotFound, Closed, InvalidArgument):
+            raise
+        except RdvError as error:
+            if on_ack is None:
+                raise
+            on_ack(-1 if partition is None else partition, -1, error)
+        else:
+            if on_ack is not None:
+                on_ack(where, offset, None)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until everything from `send_nowait` is acknowledged: at once on a log of our own."""
+
+    def partition_for(self, topic: str, key: bytes) -> int:
+        """The partition that `key` goes to now (it changes only when partitions are added)."""
+        return partition_of_key(key, len(self._writers_of(topic)))
+
+    def _choose(self, key: bytes | None, partitions: int) -> int:
+        if key is not None:
+            return partition_of_key(key, partitions)
+        if partitions == 1:
+            return 0
+        self._turn = turn = (self._turn + 1) % partitions
+        return turn
+
+    def _writers_of(self, topic: str) -> list[Writer]:
+        if self._backend.version() != self._version:
+            return self._refresh(topic)
+        return self._writers.get(topic) or self._refresh(topic)
+
+    def _refresh(self, topic: str) -> list[Writer]:
+        """Look at the topics anew: this one is unknown, or somebody has added partitions."""
+        backend = self._backend
+        with self._mutex:
+            if self._is_closed:
+                raise Closed("producer")
+            version = backend.version()
+            if not backend.partitions(check_name(topic, "topic")):
+                backend.make_topic(topic, backend.config.partitions)
+            for known in {*self._writers, topic}:
+                writers = self._writers.get(known, [])
+                count = backend.partitions(known)
+                more = range(len(writers), count)
+                # A new list: senders in other threads keep the one that they have.
+                self._writers[known] = [
+                    *writers[:count],
+                    *(backend.writer(TopicPartition(known, n), self._opened) for n in more),
+                ]
+                if not count:
+                    del self._writers[known]
+            self._version = version
+            return self._writers[topic]
+
+    def _opened(self, writer: Writer) -> None:
+        """Keep no more partitions open than allowed: the one opened longest ago goes first."""
+        with self._mutex:
+            self._open.pop(writer, None)
+            self._open[writer] = None
+            surplus = list(self._open)[: -self._backend.config.open_partitions_max]
+            for old in surplus:
+                del self._open[old]
+        for old in surplus:
+            old.release()
+
+    def close(self) -> None:
+        """Sync as the policy asks, and close. Raises SyncFailed; closing twice is fine."""
+        with self._mutex:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            writers = [writer for writers in self._writers.values() for writer in writers]
+            self._writers, self._open, self._version = {}, {}, object()
+        failed: RdvError | None = None
+        for writer in writers:
+            try:
+                writer.close()
+            except RdvError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    def __enter__(self) -> LogProducer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _as_bytes(value: object) -> bytes:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    raise InvalidArgument("value", value, f"a record is bytes, not {type(value).__name__}")

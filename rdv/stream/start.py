@@ -1,0 +1,41 @@
+"""Where a consumer starts reading a partition that it has no committed offset for."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from rdv.clock import Clock
+from rdv.stream.backend import Backend
+from rdv.stream.errors import InvalidArgument
+from rdv.stream.record import TopicPartition
+
+Start = Literal["earliest", "latest"] | int | datetime | timedelta
+"""An offset is an int; a time an aware datetime, or a timedelta before now."""
+
+
+def check_start(start: object) -> None:
+    """Raises InvalidArgument when `start` is not a place to start from."""
+    if isinstance(start, bool) or not isinstance(start, str | int | datetime | timedelta):
+        raise InvalidArgument("start", start, "give 'earliest', 'latest', an offset or a time")
+    if isinstance(start, str) and start not in ("earliest", "latest"):
+        raise InvalidArgument("start", start, "the words are 'earliest' and 'latest'")
+    if isinstance(start, int) and start < 0:
+        raise InvalidArgument("start", start, "an offset is 0 or more")
+    if isinstance(start, datetime) and start.tzinfo is None:
+        raise InvalidArgument("start", start, "a datetime needs a time zone")
+
+
+def start_offset(backend: Backend, place: TopicPartition, start: Start, clock: Clock) -> int:
+    """The offset to start at, within what the partition holds."""
+    if start == "latest":
+        return backend.end(place)
+    begin = backend.begin(place)
+    if isinstance(start, int):
+        return min(max(start, begin), backend.end(place))
+    if isinstance(start, datetime):
+        return backend.offset_at(place, int(start.timestamp() * 1e6) * 1000)
+    if isinstance(start, timedelta):
+        since_ns = clock.wall_ns() - int(start.total_seconds() * 1e9)
+        return backend.offset_at(place, since_ns)
+    return begin

@@ -1,0 +1,202 @@
+"""A stream over a backend of our own: what `open_stream` returns for files and for memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Self
+
+from rdv.clock import Clock
+from rdv.stream.address import check_name
+from rdv.stream.backend import Backend
+from rdv.stream.config import StreamConfig
+from rdv.stream.consumer import LogConsumer
+from rdv.stream.errors import (
+    Closed,
+    InvalidArgument,
+    OffsetOutOfRange,
+    PartitionNotFound,
+    TopicNotFound,
+)
+from rdv.stream.group.member import GroupTiming, Member
+from rdv.stream.group.state import GroupState
+from rdv.stream.producer import LogProducer
+from rdv.stream.record import TopicPartition
+from rdv.stream.start import Start, check_start
+
+
+class LogStream:
+    """A directory of topics. Thread-safe; close it after its producers and consumers."""
+
+    def __init__(self, backend: Backend, clock: Clock) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._is_closed = False
+
+    @property
+    def address(self) -> str:
+        """What was opened: a path, or memory:NAME."""
+        return self._backend.address
+
+    @property
+    def config(self) -> StreamConfig:
+        """The settings with which the stream was opened."""
+        return self._backend.config
+
+    def producer(self) -> LogProducer:
+        """Something to send with; thread-safe. Keep it open: it keeps the files open."""
+        self._check_open()
+        return LogProducer(self._backend)
+
+    def consumer(
+        self,
+        topics: Iterable[str] | None = None,
+        *,
+        group: str | None = None,
+        start: Start = "earliest",
+        partitions: Iterable[int] | None = None,
+        timing: GroupTiming | None = None,
+        on_assign: Callable[[list[TopicPartition]], None] | None = None,
+        on_revoke: Callable[[list[TopicPartition]], None] | None = None,
+    ) -> LogConsumer:
+        """Something to read with, for one thread.
+
+        `topics`: names (made when missing), or None for all, also those made later. `group`: share
+        the partitions with the group's other members, and start at its committed offsets;
+        without one, all `partitions` (or those named) are read. `start`: where to start without a
+        committed offset. `on_revoke` is called in `poll` with the partitions that are about to go
+        to another member, while a commit for them is still accepted; `on_assign` with new ones.
+        Raises InvalidName and InvalidArgument.
+        """
+        self._check_open()
+        check_start(start)
+        if isinstance(topics, str):
+            raise InvalidArgument("topics", topics, "give a list of topics")
+        wanted = None if topics is None else frozenset(check_name(t, "topic") for t in topics)
+        if wanted is not None and not wanted:
+            raise InvalidArgument("topics", [], "name a topic at least, or None for all")
+        if group is not None and partitions is not None:
+            raise InvalidArgument("partitions", partitions, "a group assigns them by itself")
+        member = None if group is None else self._member(group, wanted, timing)
+        return LogConsumer(
+            self._backend,
+            wanted,
+            member=member,
+            start=start,
+            partitions=None if partitions is None else frozenset(partitions),
+            clock=self._clock,
+            on_assign=on_assign,
+            on_revoke=on_revoke,
+        )
+
+    def _member(
+        self, group: str, topics: frozenset[str] | None, timing: GroupTiming | None
+    ) -> Member:
+        backend = self._backend
+        for topic in topics or ():
+            if not backend.partitions(topic):
+                backend.make_topic(topic, backend.config.partitions)
+
+        def partitions() -> dict[str, int]:
+            return {topic: backend.partitions(topic) for topic in backend.topics()}
+
+        return Member(
+            backend.group(group),
+            topics,
+            partitions,
+            backend.new_member_name,
+            self._clock,
+            timing or GroupTiming(),
+        )
+
+    def topics(self) -> list[str]:
+        """The names of all topics, sorted."""
+        return self._backend.topics()
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises TopicNotFound."""
+        count = self._backend.partitions(topic)
+        if not count:
+            raise TopicNotFound(self.address, topic)
+        return count
+
+    def make_topic(self, topic: str, partitions: int | None = None) -> None:
+        """Make a topic, or give it more partitions; fine when it has as many. Raises
+        PartitionsShrink when it has more already.
+        """
+        if partitions is None:
+            partitions = self._backend.partitions(topic) or self.config.partitions
+        self._backend.make_topic(topic, partitions)
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic and its records. Producers that go on sending make it anew."""
+        self._backend.delete_topic(check_name(topic, "topic"))
+
+    def begin(self, topic: str, partition: int = 0) -> int:
+        """The first offset that is still there."""
+        return self._backend.begin(self._place(topic, partition))
+
+    def end(self, topic: str, partition: int = 0) -> int:
+        """The offset that the next record will get."""
+        return self._backend.end(self._place(topic, partition))
+
+    def offset_at(self, topic: str, partition: int, time_ns: int) -> int:
+        """The first offset appended at or after `time_ns` (since 1970), the end if there is none."""
+        return self._backend.offset_at(self._place(topic, partition), time_ns)
+
+    def _place(self, topic: str, partition: int) -> TopicPartition:
+        count = self.partitions(topic)
+        if not 0 <= partition < count:
+            raise PartitionNotFound(topic, partition, count)
+        return TopicPartition(topic, partition)
+
+    def groups(self) -> list[str]:
+        """The names of all consumer groups that have ever been used."""
+        return self._backend.groups()
+
+    def group_state(self, group: str) -> GroupState:
+        """Members, generation and who has what."""
+        return self._backend.group(check_name(group, "group")).load()
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """A group's committed offsets: the next to read, per partition."""
+        return self._backend.group(check_name(group, "group")).committed()
+
+    def set_committed(self, group: str, topic: str, partition: int, offset: int | None) -> None:
+        """Set, or with None forget, a committed offset by hand; members notice when they rejoin.
+
+        Raises OffsetOutOfRange.
+        """
+        place = self._place(topic, partition)
+        if offset is not None:
+            begin, end = self._backend.begin(place), self._backend.end(place)
+            if not begin <= offset <= end:
+                raise OffsetOutOfRange(topic, partition, offset, begin, end)
+        self._backend.group(check_name(group, "group")).set_committed(place, offset)
+
+    def delete_group(self, group: str) -> None:
+        """Forget a group, its committed offsets included. Not for a group with members."""
+        self._backend.delete_group(check_name(group, "group"))
+
+    def lag(self, group: str) -> dict[TopicPartition, int]:
+        """Records beyond the committed offset, for every partition that has one."""
+        return {
+            place: max(0, self._backend.end(place) - offset)
+            for place, offset in self.committed(group).items()
+            if place.partition < self._backend.partitions(place.topic)
+        }
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise Closed("stream")
+
+    def close(self) -> None:
+        """Close; producers and consumers are to be closed before."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
