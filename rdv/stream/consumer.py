@@ -283,7 +283,7 @@ class LogConsumer:
 
     @property
     def member_id(self) -> str:
-        """This member's name in its group; it changes when the member was given up and rejoined."""
+        """The member's name in its group; it changes when the group gave it up and it rejoined."""
         return self._require_member("member_id").name
 
     def fileno(self) -> int:

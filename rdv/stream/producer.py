@@ -91,7 +91,7 @@ class LogProducer:
         partition: int | None = None,
         on_ack: Acknowledge | None = None,
     ) -> None:
-        """Send without waiting for the acknowledgement, which `on_ack` gets (partition, offset, error).
+        """Send; the acknowledgement goes to `on_ack(partition, offset, error)`.
 
         On a broker it comes later, from `flush` or a later send; on a log of our own, before this
         returns. A misuse (a bad name, a record too large) is raised here and now.

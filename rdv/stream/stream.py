@@ -140,7 +140,7 @@ class LogStream:
         return self._backend.end(self._place(topic, partition))
 
     def offset_at(self, topic: str, partition: int, time_ns: int) -> int:
-        """The first offset appended at or after `time_ns` (since 1970), the end if there is none."""
+        """The first offset appended at or after `time_ns` since 1970, the end if there is none."""
         return self._backend.offset_at(self._place(topic, partition), time_ns)
 
     def _place(self, topic: str, partition: int) -> TopicPartition:

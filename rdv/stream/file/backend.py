@@ -27,6 +27,7 @@ from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.recovery import needs_recovery, recover
 from rdv.stream.file.repair import Repair, repair_partition
 from rdv.stream.file.retention import SegmentFacts, purge
+from rdv.stream.file.segment import open_segments
 from rdv.stream.file.syncer import Syncer
 from rdv.stream.file.verify import SegmentReport, verify_partition
 from rdv.stream.file.writer import PartitionWriter
@@ -228,7 +229,7 @@ class FileBackend:
         directory = self.directory(place)
         total = 0
         with faults(directory, "list"):
-            for base in lookup.open_segments(self._disk, directory):
+            for base in open_segments(self._disk, directory):
                 for path in (
                     layout.values_path(directory, base),
                     layout.index_path(directory, base),
@@ -240,7 +241,7 @@ class FileBackend:
     def segments(self, place: TopicPartition) -> list[int]:
         """Base offsets of a partition's segments."""
         with faults(self.directory(place), "list"):
-            return lookup.open_segments(self._disk, self.directory(place))
+            return open_segments(self._disk, self.directory(place))
 
     def verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
         self.ensure_recovered(place)

@@ -215,10 +215,10 @@ class PartitionReader:
                     self._topic, self._partition, offset, segment.base, segment.base + count
                 )
             self._raise_gap(segment, offset, next_base, count)
-        if number == count and next_base is not None and offset < next_base:
-            if not segment.is_sealed():
-                segment.close()
-                self._raise_gap(segment, offset, next_base, count)
+        is_short = number == count and next_base is not None and offset < next_base
+        if is_short and next_base is not None and not segment.is_sealed():
+            segment.close()
+            self._raise_gap(segment, offset, next_base, count)
         self._enter(segment, number)
 
     def _raise_gap(self, segment: Segment, offset: int, next_base: int, count: int) -> None:
