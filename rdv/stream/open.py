@@ -27,7 +27,7 @@ def open_stream(
     """
     place = parse_address(address)
     if place.scheme == "memory":
-        from rdv.stream import memory
+        from rdv.stream.memory import backend as memory
 
         if not create and not memory.has_memory_stream(place.place):
             raise StreamNotFound(address, "no such stream in this process")
