@@ -106,8 +106,9 @@ class LogConsumer:
         for step in range(count):
             position = order[(self._turn + step) % count]
             while len(records) < max_records and room_bytes > 0:
+                before = position.offset
                 batch = self._read(position, max_records - len(records), room_bytes, records)
-                if not batch:
+                if not batch and position.offset == before:
                     break
                 records = records + batch if records else batch
                 room_bytes -= sum(len(record.value) for record in batch) if count > 1 else 0

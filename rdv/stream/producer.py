@@ -25,9 +25,8 @@ class LogProducer:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._mutex = threading.Lock()
-        self._writers: dict[str, list[Writer]] = {}
+        self._writers: dict[str, tuple[object, list[Writer]]] = {}
         self._open: dict[Writer, None] = {}
-        self._version: object = None
         self._turn = 0
         self._is_closed = False
         self._record_bytes_max = backend.config.record_bytes_max
@@ -124,32 +123,30 @@ class LogProducer:
         return turn
 
     def _writers_of(self, topic: str) -> list[Writer]:
-        if self._backend.version() != self._version:
+        known = self._writers.get(topic)
+        if known is None or known[0] != self._backend.version():
             return self._refresh(topic)
-        return self._writers.get(topic) or self._refresh(topic)
+        return known[1]
 
     def _refresh(self, topic: str) -> list[Writer]:
-        """Look at the topics anew: this one is unknown, or somebody has added partitions."""
+        """Look at the topic anew: it is unknown, or something about the stream has changed."""
         backend = self._backend
         with self._mutex:
             if self._is_closed:
                 raise Closed("producer")
-            version = backend.version()
+            _, writers = self._writers.get(topic, (None, []))
             if not backend.partitions(check_name(topic, "topic")):
                 backend.make_topic(topic, backend.config.partitions)
-            for known in {*self._writers, topic}:
-                writers = self._writers.get(known, [])
-                count = backend.partitions(known)
-                more = range(len(writers), count)
-                # A new list: senders in other threads keep the one that they have.
-                self._writers[known] = [
-                    *writers[:count],
-                    *(backend.writer(TopicPartition(known, n), self._opened) for n in more),
-                ]
-                if not count:
-                    del self._writers[known]
-            self._version = version
-            return self._writers[topic]
+                writers = []
+            version, count = backend.version(), backend.partitions(topic)
+            more = range(len(writers), count)
+            # A new list: senders in other threads keep the one that they have.
+            writers = [
+                *writers[:count],
+                *(backend.writer(TopicPartition(topic, n), self._opened) for n in more),
+            ]
+            self._writers[topic] = version, writers
+            return writers
 
     def _opened(self, writer: Writer) -> None:
         """Keep no more partitions open than allowed: the one opened longest ago goes first."""
@@ -168,8 +165,8 @@ class LogProducer:
             if self._is_closed:
                 return
             self._is_closed = True
-            writers = [writer for writers in self._writers.values() for writer in writers]
-            self._writers, self._open, self._version = {}, {}, object()
+            writers = [writer for _, writers in self._writers.values() for writer in writers]
+            self._writers, self._open = {}, {}
         failed: RdvError | None = None
         for writer in writers:
             try:

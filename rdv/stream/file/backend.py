@@ -11,6 +11,7 @@ from rdv.clock import Clock
 from rdv.stream.address import check_name
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config
 from rdv.stream.errors import (
+    InvalidAddress,
     InvalidArgument,
     NotPermitted,
     PartitionsShrink,
@@ -45,9 +46,16 @@ def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
     with faults(path, "make a stream in"):
         if disk.exists(config_path):
             raise StreamExists(path)
+        if disk.is_directory(path):
+            strange = [n for n in sorted(disk.list_directory(path)) if not n.startswith(".")]
+            if strange:
+                raise InvalidAddress(path, f"the directory is no stream and holds {strange[0]!r}")
         disk.mkdir(f"{path}/{layout.GROUPS}")
         Board(disk, path).close()
-        disk.replace_file(config_path, dump_config(config).encode(), durable=config.fsync != "none")
+        is_durable = config.fsync != "none"
+        disk.replace_file(config_path, dump_config(config).encode(), durable=is_durable)
+        if is_durable:
+            disk.sync_directory(posixpath.dirname(path) or ".")
 
 
 def read_config(disk: Disk, path: str) -> StreamConfig:

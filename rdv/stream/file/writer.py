@@ -89,10 +89,12 @@ class PartitionWriter:
         SyncFailed, LockTimeout and other SystemFaults; the batch is then not acknowledged, and
         a part of it may be there (send it again: at least once).
         """
+        has_opened = False
         with self._mutex:
             lock = self._lock
             if lock is None or self._forks != ForkCounter.count:
                 lock = self._open()
+                has_opened = True
             self._acquire(lock)
             try:
                 if self._sync_error is not None:
@@ -108,6 +110,9 @@ class PartitionWriter:
                 raise
             finally:
                 self._disk.unlock(lock.fd)
+        if has_opened:
+            # With no mutex held: it may release other writers.
+            self._opened(self)
         self._announce()
         return offset
 
@@ -309,7 +314,6 @@ class PartitionWriter:
             disk.close(fd)
             raise
         self._lock = lock
-        self._opened(self)
         return lock
 
     def _open_locked(self, lock: FileLock) -> None:
@@ -340,11 +344,14 @@ class PartitionWriter:
         return 0
 
     def release(self) -> None:
-        """Close the files; the next append opens them again."""
+        """Close the files, unless an append is under way; the next append opens them again."""
         if self._config.fsync == "interval":
             self.sync()
-        with self._mutex:
-            self._close_files()
+        if self._mutex.acquire(blocking=False):
+            try:
+                self._close_files()
+            finally:
+                self._mutex.release()
 
     def close(self) -> None:
         """Sync when the policy asks for it, and close. Raises SyncFailed."""

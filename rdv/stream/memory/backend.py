@@ -26,6 +26,7 @@ class MemoryBackend:
         self.config = config
         self.bells: set[MemoryBell] = set()
         self.version: Callable[[], object] = lambda: self._version
+        self._versions = itertools.count(1)
         self._version = 0
         self._clock = clock
         self._mutex = threading.Lock()
@@ -34,7 +35,7 @@ class MemoryBackend:
         self._names = itertools.count(1)
 
     def _change(self) -> None:
-        self._version += 1
+        self._version = next(self._versions)
         self._ring(None)
 
     def _ring(self, place: TopicPartition | None) -> None:
