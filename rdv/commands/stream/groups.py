@@ -90,10 +90,14 @@ def _delete(stream: FileStream, group: str, output: Output, *, yes: bool, force:
 
 def _row(stream: FileStream, group: str) -> dict[str, Any]:
     state, lag = stream.group_state(group), stream.lag(group)
+    absent = stream.absent_members(group)
     return {
         "group": group,
         "generation": state.generation,
-        "members": [_member(state, member, lag) for member in sorted(state.members)],
+        "members": [
+            {**_member(state, member, lag), "alive": member not in absent}
+            for member in sorted(state.members)
+        ],
         "lag": sum(lag.values()),
     }
 
@@ -124,7 +128,7 @@ def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:
         {
             "group": row["group"],
             "generation": row["generation"],
-            "member": member["member"],
+            "member": member["member"] if member["alive"] else f"{member['member']} (gone)",
             "partitions": _partitions(member["partitions"]),
             "lag": member["lag"],
         }
