@@ -9,6 +9,7 @@ from typing import Literal
 from rdv.stream.errors import InvalidAddress, InvalidName
 
 NAME_LENGTH_MAX = 200
+RESERVED_NAME = "stream.toml"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 
@@ -55,4 +56,6 @@ def check_name(name: str, kind: Literal["topic", "group"]) -> str:
         raise InvalidName(kind, name, f"it is longer than {NAME_LENGTH_MAX} characters")
     if not _NAME.fullmatch(name):
         raise InvalidName(kind, name, "it has a character, or a first character, not allowed")
+    if name == RESERVED_NAME:
+        raise InvalidName(kind, name, "it is the name of the stream's settings")
     return name

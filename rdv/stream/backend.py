@@ -53,6 +53,9 @@ class Bell(Protocol):
     def arm(self) -> None:
         """Say that we wait; the caller looks once more before it blocks."""
 
+    def is_armed(self) -> bool:
+        """False once rung since `arm`."""
+
     def quiet(self) -> None:
         """Take out the rings so far."""
 
@@ -63,6 +66,13 @@ class Bell(Protocol):
         """Block until rung, at most `timeout_s`; may return early."""
 
     def close(self) -> None: ...
+
+
+class Forkable(Protocol):
+    """What has mutexes or descriptors."""
+
+    def after_fork(self) -> None:
+        """Called in the child of a fork."""
 
 
 class Lease(Protocol):
@@ -131,4 +141,7 @@ class Backend(Protocol):
     def group(self, name: str) -> GroupStore: ...
     def delete_group(self, name: str) -> None: ...
     def new_member_name(self) -> str: ...
+    def watch_forks(self, thing: Forkable) -> None:
+        """Have `thing.after_fork` called in children of this process."""
+
     def close(self) -> None: ...

@@ -55,7 +55,9 @@ class StreamConfig:
     def __post_init__(self) -> None:
         for key, low, high in _RANGES:
             value = getattr(self, key)
-            if value is not None and not (
+            if value is None and key in _NONE_WORDS:
+                continue
+            if not (
                 isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
             ):
                 raise InvalidConfig("stream", key, f"{value!r} is not between {low} and {high}")

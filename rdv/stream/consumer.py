@@ -11,7 +11,7 @@ from rdv.stream.backend import Backend, Reader
 from rdv.stream.errors import Closed, InvalidArgument, NoGroup, OffsetOutOfRange, RecordsLost
 from rdv.stream.group.member import Member
 from rdv.stream.record import Record, TopicPartition
-from rdv.stream.start import Start, start_offset
+from rdv.stream.start import Start, check_start, start_offset
 
 POLL_BYTES_MAX = 64 * 1024 * 1024
 Rebalanced = Callable[[list[TopicPartition]], None]
@@ -24,8 +24,10 @@ class _Position:
     place: TopicPartition
     offset: int
     reader: Reader
-    claim: object
-    """Since which generation it is ours, and of which incarnation of the topic."""
+    since: int
+    """The generation in which it became ours; 0 without a group."""
+    incarnation: object
+    """Of its topic: another one has other records."""
 
 
 class LogConsumer:
@@ -61,9 +63,10 @@ class LogConsumer:
         self._open: dict[TopicPartition, None] = {}
         self._turn = 0
         self._version: object = None
-        self._is_watched = self._is_closed = self._has_started = False
+        self._is_watched = self._is_closed = self._is_forked = self._has_started = False
         self._pending: RdvError | None = None
         self._committed: dict[TopicPartition, int] = {}
+        backend.watch_forks(self)
         self._refresh()
 
     def poll(self, max_records: int = 500, timeout: float = 0.0) -> list[Record]:
@@ -76,6 +79,7 @@ class LogConsumer:
         """
         if max_records < 1:
             raise InvalidArgument("max_records", max_records, "ask for one record at least")
+        self._bell.quiet()
         records = self._look(max_records)
         if records or (timeout <= 0 and not self._is_watched):
             return records
@@ -87,6 +91,9 @@ class LogConsumer:
                 return records
             left_s = (deadline - self._clock.monotonic_ns()) / 1e9
             if left_s <= 0:
+                if self._is_watched and not self._bell.is_armed():
+                    # A ring for something else has disarmed it: the caller shall come again.
+                    self._bell.wake()
                 return records
             if self._member is not None:
                 left_s = min(left_s, self._member.next_beat_s() + 0.001)
@@ -94,18 +101,17 @@ class LogConsumer:
 
     def _look(self, max_records: int) -> list[Record]:
         """One pass over the partitions, without waiting."""
-        if self._is_closed:
-            raise Closed("consumer")
-        self._bell.quiet()
+        self._check_open()
         self._refresh()
         if self._pending is not None:
             error, self._pending = self._pending, None
             raise error
-        records: list[Record] = []
         order, count = self._order, len(self._order)
+        first, self._turn = self._turn, (self._turn + 1) % count if count else 0
+        records: list[Record] = []
         room_bytes = POLL_BYTES_MAX
         for step in range(count):
-            position = order[(self._turn + step) % count]
+            position = order[(first + step) % count]
             while len(records) < max_records and room_bytes > 0:
                 before = position.offset
                 batch = self._read(position, max_records - len(records), room_bytes, records)
@@ -117,7 +123,6 @@ class LogConsumer:
                     break
             if len(records) >= max_records or self._pending is not None:
                 break
-        self._turn = (self._turn + 1) % count if count else 0
         return records
 
     def _read(
@@ -201,7 +206,7 @@ class LogConsumer:
         incarnations = {topic: self._backend.incarnation(topic) for topic in topics}
         claims = {place: (since, incarnations[place.topic]) for place, since in places.items()}
         for place, position in list(self._positions.items()):
-            if claims.get(place) != position.claim:
+            if claims.get(place) != (position.since, position.incarnation):
                 del self._positions[place]
                 position.reader.close()
                 self._open.pop(place, None)
@@ -210,7 +215,7 @@ class LogConsumer:
         for place in added:
             reader = self._backend.reader(place)
             offset = self._first_offset(place)
-            self._positions[place] = _Position(place, offset, reader, claims[place])
+            self._positions[place] = _Position(place, offset, reader, *claims[place])
             self._committed[place] = offset
         self._order = [self._positions[place] for place in sorted(self._positions)]
         self._has_started = True
@@ -227,10 +232,12 @@ class LogConsumer:
         committed = self._member.store.committed_at(place)
         if committed is not None:
             return min(committed, backend.end(place))
-        offset = start_offset(backend, place, self._start, self._clock)
-        if self._start != "earliest":
+        held = self._member.held[place]
+        start = "earliest" if held.is_new else self._start
+        offset = start_offset(backend, place, start, self._clock)
+        if start != "earliest":
             # Remembered, so that whoever has the partition next starts from the same place.
-            self._member.commit({place: offset})
+            self._member.commit({place: (offset, held.since)})
         return offset
 
     def commit(self, offsets: Mapping[TopicPartition, int] | None = None) -> None:
@@ -246,9 +253,16 @@ class LogConsumer:
                 for place, position in self._positions.items()
                 if self._committed.get(place) != position.offset
             }
-        if offsets:
-            member.commit(offsets)
-            self._committed.update(offsets)
+        if not offsets:
+            return
+        carried = {}
+        for place, offset in offsets.items():
+            if offset < 0:
+                raise InvalidArgument("offsets", f"{place}: {offset!r}", "an offset is 0 or more")
+            held = self._positions.get(TopicPartition(*place))
+            carried[TopicPartition(*place)] = offset, held.since if held is not None else -1
+        member.commit(carried)
+        self._committed.update(offsets)
 
     def heartbeat(self) -> None:
         """Show the group that this member lives, during work that takes long between two polls."""
@@ -256,6 +270,7 @@ class LogConsumer:
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Go on at `offset` in a partition that this consumer reads. Raises OffsetOutOfRange."""
+        self._check_open()
         place = TopicPartition(topic, partition)
         position = self._positions.get(place)
         if position is None:
@@ -268,6 +283,8 @@ class LogConsumer:
 
     def seek_to(self, start: Start) -> None:
         """Go to a place in all partitions: "earliest", "latest", an offset or a time."""
+        self._check_open()
+        check_start(start)
         for place, position in self._positions.items():
             position.offset = start_offset(self._backend, place, start, self._clock)
             self._committed.pop(place, None)
@@ -299,8 +316,7 @@ class LogConsumer:
         now and then all the same (every 200 ms), since a ring can be lost when its sender is
         killed in the very instant.
         """
-        if self._is_closed:
-            raise Closed("consumer")
+        self._check_open()
         fd = self._bell.fileno()
         if not self._is_watched:
             # What is there already will not ring: let the first look happen by itself.
@@ -308,9 +324,18 @@ class LogConsumer:
             self._bell.wake()
         return fd
 
-    def _require_member(self, call: str) -> Member:
+    def _check_open(self) -> None:
+        if self._is_forked:
+            raise Closed("consumer", "it was opened before this process was forked off")
         if self._is_closed:
             raise Closed("consumer")
+
+    def after_fork(self) -> None:
+        """See backend.Forkable: the group and the bell belong to the parent."""
+        self._is_forked = self._is_closed = True
+
+    def _require_member(self, call: str) -> Member:
+        self._check_open()
         if self._member is None:
             raise NoGroup(call)
         return self._member

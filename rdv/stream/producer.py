@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from rdv.errors import RdvError
+from rdv.errors import ConflictFault, RdvError, SystemFault
 from rdv.stream.address import check_name
 from rdv.stream.backend import Backend, Writer
 from rdv.stream.errors import Closed, InvalidArgument, PartitionNotFound, RecordTooLarge
@@ -39,6 +39,11 @@ class LogProducer:
         self._turn = 0
         self._is_closed = False
         self._record_bytes_max = backend.config.record_bytes_max
+        backend.watch_forks(self)
+
+    def after_fork(self) -> None:
+        """See backend.Forkable."""
+        self._mutex = threading.Lock()
 
     def send(
         self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None
@@ -106,9 +111,7 @@ class LogProducer:
         """
         try:
             where, offset = self.send(topic, value, key=key, partition=partition)
-        except (RecordTooLarge, PartitionNotFound, Closed, InvalidArgument):
-            raise
-        except RdvError as error:
+        except (SystemFault, ConflictFault) as error:
             if on_ack is None:
                 raise
             on_ack(-1 if partition is None else partition, -1, error)

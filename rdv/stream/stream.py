@@ -110,10 +110,12 @@ class LogStream:
 
     def topics(self) -> list[str]:
         """The names of all topics, sorted."""
+        self._check_open()
         return self._backend.topics()
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises TopicNotFound."""
+        self._check_open()
         count = self._backend.partitions(topic)
         if not count:
             raise TopicNotFound(self.address, topic)
@@ -123,12 +125,14 @@ class LogStream:
         """Make a topic, or give it more partitions; fine when it has as many. Raises
         PartitionsShrink when it has more already.
         """
+        self._check_open()
         if partitions is None:
             partitions = self._backend.partitions(topic) or self.config.partitions
         self._backend.make_topic(topic, partitions)
 
     def delete_topic(self, topic: str) -> None:
         """Delete a topic and its records. Producers that go on sending make it anew."""
+        self._check_open()
         self._backend.delete_topic(check_name(topic, "topic"))
 
     def begin(self, topic: str, partition: int = 0) -> int:
@@ -151,20 +155,24 @@ class LogStream:
 
     def groups(self) -> list[str]:
         """The names of all consumer groups that have ever been used."""
+        self._check_open()
         return self._backend.groups()
 
     def group_state(self, group: str) -> GroupState:
         """Members, generation and who has what."""
+        self._check_open()
         return self._backend.group(check_name(group, "group")).load()
 
     def absent_members(self, group: str, timing: GroupTiming | None = None) -> set[str]:
         """Members that are dead or hang, and that no other member has evicted yet."""
+        self._check_open()
         store = self._backend.group(check_name(group, "group"))
         timeout_ns = (timing or GroupTiming()).session_timeout_ms * 1_000_000
         return store.absent(store.load().members, self._clock.monotonic_ns(), timeout_ns)
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """A group's committed offsets: the next to read, per partition."""
+        self._check_open()
         return self._backend.group(check_name(group, "group")).committed()
 
     def set_committed(self, group: str, topic: str, partition: int, offset: int | None) -> None:
@@ -172,6 +180,7 @@ class LogStream:
 
         Raises OffsetOutOfRange.
         """
+        self._check_open()
         place = self._place(topic, partition)
         if offset is not None:
             begin, end = self._backend.begin(place), self._backend.end(place)
@@ -181,6 +190,7 @@ class LogStream:
 
     def delete_group(self, group: str) -> None:
         """Forget a group, its committed offsets included. Not for a group with members."""
+        self._check_open()
         self._backend.delete_group(check_name(group, "group"))
 
     def lag(self, group: str) -> dict[TopicPartition, int]:

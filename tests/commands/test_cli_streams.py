@@ -82,7 +82,7 @@ def test_purge(rdv, tmp_path, monkeypatch):
             producer.send("t", b"123456789\n")
     assert rdv("stream", "purge", "s").err == "nothing to delete\n"
     by_offset = rdv("stream", "purge", "s:t", "--before-offset", 2, "--json").row()
-    assert (by_offset["records"], by_offset["size_bytes"], by_offset["begin"]) == (2, 20, 2)
+    assert (by_offset["records"], by_offset["size_bytes"], by_offset["begin"]) == (2, 148, 2)
     by_age = rdv("stream", "purge", "s", "--older-than", "0")
     assert by_age.code == 0
     assert by_age.err.startswith("deleted 3 records")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 from zlib import crc32
 
@@ -36,15 +37,17 @@ def read_arrow(
     begin, end = backend.begin(place), backend.end(place)
     first = begin if start is None else start
     last = end if stop is None else stop
-    if first < begin:
+    if 0 <= first < begin:
         raise RecordsLost(*place, first, begin - 1)
-    if not first <= last <= end:
+    if not 0 <= first <= last <= end:
         raise OffsetOutOfRange(*place, max(last, first), begin, end)
     directory = backend.directory(place)
     bases = backend.segments(place)
+    if bases and first < bases[0] and first < last:
+        raise RecordsLost(*place, first, bases[0] - 1)
     chunks = []
     with faults(directory, "read"):
-        for base, next_base in zip(bases, [*bases[1:], end], strict=True):
+        for base, next_base in pairwise([*bases, end] if bases else []):
             low, high = max(first, base), min(last, next_base)
             if low < high:
                 chunks.append(_read_segment(backend, place, base, low, high))
@@ -74,7 +77,8 @@ def _read_segment(
         if not is_whole or not _runs_on(entries, start):
             raise _first_damage(segment, place, base)
         if stop == 0:
-            return pa.array([b""] * len(entries), pa.large_binary())
+            nothing = [None if flags else b"" for flags in entries["flags"].tolist()]
+            return pa.array(nothing, pa.large_binary())
         mapped = backend.disk.map_file(segment.values_path, size_bytes=stop)
         lost = entries["flags"] != 0
         if not lost.any() and crc32(memoryview(mapped)[start:stop], crc) != entries["crc"][-1]:

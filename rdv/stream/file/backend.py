@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 
 from rdv.clock import Clock
 from rdv.stream.address import check_name
+from rdv.stream.backend import Forkable
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config
 from rdv.stream.errors import (
+    DiskFull,
     InvalidAddress,
     InvalidArgument,
     NotPermitted,
@@ -20,8 +22,9 @@ from rdv.stream.errors import (
     TopicNotFound,
 )
 from rdv.stream.file import layout, lookup
-from rdv.stream.file.board import Board, Doorbell
-from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.board import Board
+from rdv.stream.file.disk import Disk, faults, watch_forks
+from rdv.stream.file.doorbell import Doorbell
 from rdv.stream.file.groups import FileGroup
 from rdv.stream.file.lock import locked
 from rdv.stream.file.reader import PartitionReader
@@ -47,15 +50,18 @@ def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
         if disk.exists(config_path):
             raise StreamExists(path)
         if disk.is_directory(path):
-            strange = [n for n in sorted(disk.list_directory(path)) if not n.startswith(".")]
+            strange = [n for n in sorted(disk.list_directory(path)) if not _is_ours(n)]
             if strange:
                 raise InvalidAddress(path, f"the directory is no stream and holds {strange[0]!r}")
         disk.mkdir(f"{path}/{layout.GROUPS}")
         Board(disk, path).close()
-        is_durable = config.fsync != "none"
-        disk.replace_file(config_path, dump_config(config).encode(), durable=is_durable)
-        if is_durable:
-            disk.sync_directory(posixpath.dirname(path) or ".")
+        disk.replace_file(config_path, dump_config(config).encode(), durable=True)
+        disk.sync_directory(posixpath.dirname(path) or ".")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a stream in the making may have left a file of this name."""
+    return name.startswith((".", f"{layout.CONFIG_FILE}."))
 
 
 def read_config(disk: Disk, path: str) -> StreamConfig:
@@ -85,6 +91,14 @@ class FileBackend:
         self._syncer = Syncer(config.fsync_interval_ms)
         self._mutex = threading.Lock()
         self._groups: dict[str, FileGroup] = {}
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """See disk.Forkable."""
+        self._mutex = threading.Lock()
+
+    def watch_forks(self, thing: Forkable) -> None:
+        watch_forks(thing)
 
     def directory(self, place: TopicPartition) -> str:
         return layout.partition_directory(self.address, place.topic, place.partition)
@@ -191,16 +205,17 @@ class FileBackend:
     def ensure_recovered(self, place: TopicPartition) -> None:
         """Recover a partition that nobody has written to since the machine started.
 
-        A reader without permission to write goes on without: it meets what is damaged.
+        Without permission to write, or room for the copies, a reader goes on without: it meets
+        what is damaged.
         """
         directory = self.directory(place)
-        with contextlib.suppress(NotPermitted), faults(directory, "recover"):
+        with contextlib.suppress(NotPermitted, DiskFull), faults(directory, "recover"):
             if needs_recovery(self._disk, directory):
                 path = f"{directory}/{layout.LOCK_FILE}"
                 with locked(self._disk, path, self.config.lock_timeout_ms) as fd:
                     outcome = recover(self._disk, directory, fd)
-                if outcome.cut_to is not None:
-                    self._after_recovery(place, outcome.cut_to)
+                if outcome.end is not None:
+                    self._after_recovery(place, outcome.end)
 
     def reader(self, place: TopicPartition) -> PartitionReader:
         self.ensure_recovered(place)
@@ -239,7 +254,8 @@ class FileBackend:
             group.close()
         path = f"{self.address}/{layout.GROUPS}/{check_name(name, 'group')}"
         with faults(path, "delete"):
-            self._disk.remove_tree(path)
+            if self._disk.exists(path):
+                self._disk.remove_tree(path)
         self._board.changed()
 
     def new_member_name(self) -> str:

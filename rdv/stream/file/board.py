@@ -7,27 +7,26 @@ only who waits for its partition; under load nobody waits and nothing is rung.
 
 Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look again, block.
 Writer: publish, clear the state, ring. A ring that is lost all the same (its ringer was killed
-between the two) costs the reader BACKSTOP_S.
+between the two) costs the reader the backstop of its wait (`doorbell`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from struct import Struct
 from zlib import crc32
 
-from rdv.stream.errors import Closed, TooManyReaders
+from rdv.errors import RdvError
+from rdv.stream.errors import TooManyReaders
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk, ForkCounter, faults
+from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.lock import locked
-from rdv.stream.record import TopicPartition
 
 SLOTS = 1024
 EVERYTHING = 2**64 - 1
-BACKSTOP_S = 0.2
 
 _MAGIC = b"rdvbell1"
 _VERSION = Struct("<Q")
@@ -35,6 +34,7 @@ _VERSION_AT = 8
 _STATES_AT = 16
 _MASKS_AT = _STATES_AT + SLOTS
 _SIZE = _MASKS_AT + SLOTS * _VERSION.size
+_EMPTY = (_MAGIC + _VERSION.pack(1)).ljust(_SIZE, b"\0")
 _WAITING = b"\x01"
 _IDLE = b"\x00"
 _LOCK_TIMEOUT_MS = 10_000
@@ -52,25 +52,28 @@ class Board:
         self._disk = disk
         self.directory = f"{stream}/{layout.DOORBELLS}"
         self._path = f"{self.directory}/board"
-        self._forks = ForkCounter.count
         self._mutex = threading.Lock()
         self._bells: dict[int, int] = {}
         with faults(self._path, "open"):
             if not disk.exists(self._path):
                 self._make()
+            elif disk.path_size(self._path) < _SIZE:
+                # What a power loss may leave. Nobody waits for anything after one.
+                disk.replace_file(self._path, _EMPTY)
             self._map = disk.map_file(self._path, size_bytes=_SIZE)
         self._fd = -1
         # A C call without a Python frame: producers and consumers ask at every send and poll.
         self.version: Callable[[], object] = partial(
             self._map.__getitem__, slice(_VERSION_AT, _STATES_AT)
         )
+        watch_forks(self)
 
     def _make(self) -> None:
         """Make the file, whole at once and only once, whoever else does so too."""
         disk = self._disk
         disk.mkdir(self.directory)
         scratch = f"{self._path}.{disk.new_name()}.tmp"
-        disk.replace_file(scratch, (_MAGIC + _VERSION.pack(1)).ljust(_SIZE, b"\0"))
+        disk.replace_file(scratch, _EMPTY)
         try:
             disk.link(scratch, self._path)
         except FileExistsError:
@@ -79,9 +82,6 @@ class Board:
             disk.unlink(scratch)
 
     def _write_fd(self) -> int:
-        if self._forks != ForkCounter.count:
-            self._forks = ForkCounter.count
-            self._close_files()
         if self._fd < 0:
             with faults(self._path, "write to"):
                 self._fd = self._disk.open(self._path, write=True)
@@ -106,12 +106,13 @@ class Board:
         self._ring_waiting(EVERYTHING)
 
     def _ring_waiting(self, mask: int) -> None:
+        """Ring who waits for `mask`. Never fails: what is announced is committed already."""
         board, position = self._map, _STATES_AT - 1
         while (position := board.find(_WAITING, position + 1, _MASKS_AT)) >= 0:
             slot = position - _STATES_AT
             at = _MASKS_AT + slot * _VERSION.size
-            if _VERSION.unpack_from(board, at)[0] & mask:
-                with contextlib.suppress(OSError), self._mutex:
+            if mask == EVERYTHING or _VERSION.unpack_from(board, at)[0] & mask:
+                with contextlib.suppress(OSError, RdvError), self._mutex:
                     # Cleared first: a reader that waits anew in between is rung once too often,
                     # the other way round it would be forgotten.
                     self._disk.pwrite(self._write_fd(), _IDLE, position)
@@ -131,17 +132,20 @@ class Board:
         try:
             fd = disk.open_fifo_to_ring(path)
         except OSError as error:
-            if self._disk.has_no_reader(error):
+            if disk.has_no_reader(error):
                 self._bury(slot)
             return
         self._bells[slot] = fd
         disk.ring(fd)
 
     def _bury(self, slot: int) -> None:
-        """Unlink a dead reader's FIFO, unless a new reader has just taken the slot."""
-        with locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
-            if not self._is_alive(slot):
+        """Unlink a dead reader's FIFO, unless somebody is about to take the slot."""
+        fd = self._disk.open(self._path, write=True)
+        try:
+            if self._disk.try_lock(fd) and not self._is_alive(slot):
                 self._disk.unlink(f"{self.directory}/{slot}")
+        finally:
+            self._disk.close(fd)
 
     def _is_alive(self, slot: int) -> bool:
         try:
@@ -168,10 +172,13 @@ class Board:
         raise TooManyReaders(self.directory, SLOTS)
 
     def free_slot(self, slot: int, fd: int) -> None:
-        with contextlib.suppress(OSError), locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
+        with (
+            contextlib.suppress(OSError, RdvError),
+            locked(self._disk, self._path, _LOCK_TIMEOUT_MS),
+        ):
             self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
             self._disk.unlink(f"{self.directory}/{slot}")
-            self._disk.close(fd)
+        self._disk.close(fd)
 
     def set_waiting(self, slot: int) -> None:
         position = _STATES_AT + slot
@@ -189,6 +196,11 @@ class Board:
         """False once the slot has been rung."""
         return self._map[_STATES_AT + slot] == 1
 
+    def after_fork(self) -> None:
+        """See disk.Forkable."""
+        self._mutex = threading.Lock()
+        self._close_files()
+
     def close(self) -> None:
         self._map.close()
         self._close_files()
@@ -198,62 +210,3 @@ class Board:
             if fd >= 0:
                 self._disk.close(fd)
         self._fd, self._bells = -1, {}
-
-
-class Doorbell:
-    """A reader's own bell: made at the first wait, pollable, one per consumer. Not thread-safe."""
-
-    def __init__(self, board: Board, disk: Disk) -> None:
-        self._board = board
-        self._disk = disk
-        self._slot = self._fd = -1
-        self._mask = self._known_mask = 0
-        self._is_armed = False
-        self._forks = ForkCounter.count
-
-    def fileno(self) -> int:
-        """A descriptor that becomes readable when the bell is rung (after `arm`)."""
-        if self._forks != ForkCounter.count:
-            raise Closed("consumer", "it was opened before this process was forked off")
-        if self._fd < 0:
-            self._slot, self._fd = self._board.take_slot()
-        return self._fd
-
-    def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
-        """Which partitions ring from now on; None means everything."""
-        self._mask = EVERYTHING
-        if places is not None:
-            self._mask = 0
-            for place in places:
-                self._mask |= mask_of(*place)
-
-    def arm(self) -> None:
-        """Say that we wait. The caller must look once more before it blocks."""
-        self.fileno()
-        if self._mask != self._known_mask:
-            self._board.set_mask(self._slot, self._mask)
-            self._known_mask = self._mask
-        self._board.set_waiting(self._slot)
-        self._is_armed = True
-
-    def wait(self, timeout_s: float) -> None:
-        """Block until rung, or for `timeout_s`, or for the backstop, whichever comes first."""
-        if self._disk.wait_readable(self._fd, min(timeout_s, BACKSTOP_S)):
-            self._is_armed = False
-            self._disk.drain(self._fd)
-
-    def wake(self) -> None:
-        """Ring our own bell."""
-        self._disk.ring(self.fileno())
-        self._is_armed = True
-
-    def quiet(self) -> None:
-        """If it has been rung, take the rings out: what they told of is about to be read."""
-        if self._is_armed and not self._board.is_waiting(self._slot):
-            self._is_armed = False
-            self._disk.drain(self._fd)
-
-    def close(self) -> None:
-        if self._fd >= 0 and self._forks == ForkCounter.count:
-            self._board.free_slot(self._slot, self._fd)
-        self._fd = self._slot = -1

@@ -18,7 +18,9 @@ import select
 import shutil
 import sys
 from collections.abc import Iterator
+from typing import Protocol
 from uuid import UUID, uuid4
+from weakref import WeakSet
 
 from rdv.errors import RdvError
 from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
@@ -30,14 +32,28 @@ _TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _TRY_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
 
 
-class ForkCounter:
-    """How often this process has been forked off: what was opened before belongs to the parent."""
+class Forkable(Protocol):
+    """Something that holds descriptors or mutexes."""
 
-    count = 0
+    def after_fork(self) -> None:
+        """In the child: close the parent's descriptors, and make new mutexes.
+
+        The parent's locks live as long as any descriptor of theirs, so an idle child would keep
+        them after the parent's death; and a mutex that another thread held stays held for ever.
+        """
+
+
+_forkables: WeakSet[Forkable] = WeakSet()
+
+
+def watch_forks(thing: Forkable) -> None:
+    """Have `thing.after_fork` called in every child of this process, as long as it lives."""
+    _forkables.add(thing)
 
 
 def _forked() -> None:
-    ForkCounter.count += 1
+    for thing in list(_forkables):
+        thing.after_fork()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -178,6 +194,11 @@ class Disk:
         if durable:
             self.sync_directory(os.path.dirname(path))
 
+    @staticmethod
+    def is_unlinked(fd: int) -> bool:
+        """Whether an open file has been deleted."""
+        return os.fstat(fd).st_nlink == 0
+
     def copy_file(self, source: str, target: str) -> None:
         """Copy a file's bytes (for the .broken copies of a repair), durably."""
         data_fd, copy_fd = self.open(source), self.open(target, write=True, create=True)
@@ -252,6 +273,13 @@ class Disk:
         with contextlib.suppress(BlockingIOError):
             while len(os.read(fd, DRAIN_BYTES)) == DRAIN_BYTES:
                 pass
+
+    def free_path(self, path: str) -> str:
+        """`path`, or with .1, .2 … behind it when that is taken."""
+        candidate, number = path, 1
+        while self.exists(candidate):
+            candidate, number = f"{path}.{number}", number + 1
+        return candidate
 
     def wait_readable(self, fd: int, timeout_s: float) -> bool:
         """Block until a FIFO is rung, at most `timeout_s`."""

@@ -14,13 +14,16 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import DiskFault, Fenced, LockTimeout
 from rdv.stream.file import layout
 from rdv.stream.file.board import Board
-from rdv.stream.file.disk import Disk, ForkCounter, faults
+from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.lock import FileLock
 from rdv.stream.group.state import GroupState
 from rdv.stream.record import TopicPartition
 
 _BEAT = Struct("<Q")
 _COMMIT = Struct("<QI")
+_FORGOTTEN = 2**64 - 1
+"""In place of a committed offset: there is none. Unlinking would leave open files behind."""
+
 _decode = msgspec.json.Decoder(GroupState).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -33,10 +36,19 @@ class FileLease:
         self._path = path
         self._fd = disk.open(path, write=True, create=True)
         disk.try_lock(self._fd)
+        watch_forks(self)
 
     def beat(self, now_ns: int) -> None:
+        if self._fd < 0:
+            return
         with faults(self._path, "write to"):
             self._disk.pwrite(self._fd, _BEAT.pack(now_ns), 0)
+
+    def after_fork(self) -> None:
+        """See disk.Forkable: the child must not keep the lease of its parent."""
+        if self._fd >= 0:
+            self._disk.close(self._fd)
+            self._fd = -1
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -59,11 +71,16 @@ class FileGroup:
         self._board = board
         self._config = config
         self._mutex = threading.Lock()
-        self._forks = ForkCounter.count
         self._lock: FileLock | None = None
         self._commit_fds: dict[TopicPartition, int] = {}
         self._signature: object = None
         self._state = GroupState()
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """See disk.Forkable."""
+        self._mutex = threading.Lock()
+        self._close_files()
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -79,8 +96,8 @@ class FileGroup:
                 lock.release()
 
     def _open(self) -> FileLock:
-        if self._forks != ForkCounter.count:
-            self._forks = ForkCounter.count
+        if self._lock is not None and self._disk.is_unlinked(self._lock.fd):
+            # The group has been deleted, and may have been made anew.
             self._close_files()
         if self._lock is None:
             self._disk.mkdir(f"{self._directory}/leases")
@@ -101,8 +118,10 @@ class FileGroup:
                 self._signature = signature
         except FileNotFoundError:
             self._state, self._signature = GroupState(), None
-        except msgspec.DecodeError as error:
-            raise DiskFault(self._state_path, "decode", str(error)) from error
+        except msgspec.DecodeError:
+            # What a power loss may leave of it. Its members died with the machine; the committed
+            # offsets are elsewhere.
+            self._state, self._signature = GroupState(), None
         return self._state
 
     def update(self, change: Callable[[GroupState], GroupState]) -> GroupState:
@@ -128,12 +147,14 @@ class FileGroup:
     def _clear_dead_leases(self) -> None:
         for name in self._disk.list_directory(f"{self._directory}/leases"):
             path = self._lease_path(name)
-            fd = self._disk.open(path)
-            try:
-                if self._disk.try_lock(fd, shared=True):
-                    self._disk.unlink(path)
-            finally:
-                self._disk.close(fd)
+            # A member that leaves in this moment takes its lease with it.
+            with contextlib.suppress(FileNotFoundError):
+                fd = self._disk.open(path)
+                try:
+                    if self._disk.try_lock(fd, shared=True):
+                        self._disk.unlink(path)
+                finally:
+                    self._disk.close(fd)
 
     def _lease_path(self, member: str) -> str:
         return f"{self._directory}/leases/{member}"
@@ -193,7 +214,8 @@ class FileGroup:
         if len(data) < _COMMIT.size:
             return None
         offset, check = _COMMIT.unpack_from(data)
-        return offset if check == crc32(data[:8]) else None
+        is_valid = check == crc32(data[:8]) and offset != _FORGOTTEN
+        return offset if is_valid else None
 
     def committed(self) -> dict[TopicPartition, int]:
         root = f"{self._directory}/offsets"
@@ -209,13 +231,8 @@ class FileGroup:
 
     def set_committed(self, place: TopicPartition, offset: int | None) -> None:
         with self._locked():
-            if offset is not None:
-                self._write_commit(place, offset)
-                return
-            if (fd := self._commit_fds.pop(place, None)) is not None:
-                self._disk.close(fd)
-            with contextlib.suppress(FileNotFoundError):
-                self._disk.unlink(self._commit_path(place))
+            if offset is not None or self._disk.exists(self._commit_path(place)):
+                self._write_commit(place, _FORGOTTEN if offset is None else offset)
 
     def close(self) -> None:
         with self._mutex:

@@ -30,7 +30,10 @@ class FileLock:
         self._wanted = False
 
     def acquire(self, timeout_s: float) -> bool:
-        """Take the lock; False when somebody else has held it for all of `timeout_s`."""
+        """Take the lock; False when somebody else has held it for all of `timeout_s`.
+
+        Raises OSError when there is no descriptor left to wait with.
+        """
         # Without a helper under way nobody else touches `_taken`: the quick way needs no mutex.
         if self._taken is None:
             for _ in range(SPINS):
@@ -38,21 +41,34 @@ class FileLock:
                     return True
                 self._disk.give_way()
         with self._mutex:
-            taken = self._taken
-            if taken is None:
-                taken = self._taken = threading.Event()
-                # The helper has its own descriptor of the same open file, hence the same lock:
-                # the lock's owner may close its own at any time.
-                helper_fd = self._disk.dup(self.fd)
-                threading.Thread(target=self._wait, args=(taken, helper_fd), daemon=True).start()
+            taken = self._taken or self._start_helper()
             self._wanted = True
-        taken.wait(timeout_s)
+        try:
+            taken.wait(timeout_s)
+        except BaseException:
+            # Ctrl-C: the helper must not take a lock that nobody gives back.
+            if self._settle(taken):
+                self.release()
+            raise
+        return self._settle(taken)
+
+    def _settle(self, taken: threading.Event) -> bool:
+        """Nobody waits any more: True when the lock has been taken by now."""
         with self._mutex:
             self._wanted = False
             if taken.is_set():
                 self._taken = None
                 return True
             return False
+
+    def _start_helper(self) -> threading.Event:
+        taken = threading.Event()
+        # The helper has its own descriptor of the same open file, hence the same lock: the
+        # lock's owner may close its own at any time.
+        helper_fd = self._disk.dup(self.fd)
+        threading.Thread(target=self._wait, args=(taken, helper_fd), daemon=True).start()
+        self._taken = taken
+        return taken
 
     def release(self) -> None:
         self._disk.unlock(self.fd)

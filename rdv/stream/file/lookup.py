@@ -18,7 +18,7 @@ def end_offset(disk: Disk, directory: str) -> int:
     with faults(directory, "read"):
         while bases := open_segments(disk, directory):
             try:
-                with Segment(disk, directory, bases[-1]) as segment:
+                with Segment(disk, directory, bases[-1], index_only=True) as segment:
                     return segment.base + segment.record_count()
             except FileNotFoundError:
                 continue
@@ -40,7 +40,7 @@ def offset_at(disk: Disk, directory: str, time_ns: int) -> int:
         # The segment before may still end with records that are late enough.
         for base in bases[max(0, low - 1) :]:
             try:
-                with Segment(disk, directory, base) as segment:
+                with Segment(disk, directory, base, index_only=True) as segment:
                     number, count = segment.first_at(time_ns), segment.record_count()
             except FileNotFoundError:
                 continue
@@ -52,7 +52,7 @@ def offset_at(disk: Disk, directory: str, time_ns: int) -> int:
 def _first_time_ns(disk: Disk, directory: str, base: int) -> int | None:
     """The time of a segment's first record; None when it has none, or is gone (it is old)."""
     try:
-        with Segment(disk, directory, base) as segment:
+        with Segment(disk, directory, base, index_only=True) as segment:
             if not segment.record_count():
                 return 2**63 - 1
             entry, is_intact = segment.entry(0)

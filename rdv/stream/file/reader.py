@@ -6,13 +6,14 @@ from bisect import bisect_right
 from itertools import repeat
 from zlib import crc32
 
-from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
+from rdv.stream.errors import OffsetOutOfRange, RecordsLost
 from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict, walk
+from rdv.stream.file.damage import damaged_run, index_gap, missing_values
 from rdv.stream.file.disk import Disk, os_fault
 from rdv.stream.file.entry import ENTRY_BYTES, SEALED, intact, unpack_entries
 from rdv.stream.file.segment import Segment, open_segments
-from rdv.stream.record import Record
+from rdv.stream.record import Record, TopicPartition
 
 ENTRIES_PER_READ_MAX = 8192
 
@@ -30,10 +31,12 @@ class PartitionReader:
         self._directory = directory
         self._topic = topic
         self._partition = partition
+        self._place = TopicPartition(topic, partition)
         self._segment: Segment | None = None
         self._base = -1
         self._number = 0
         self._end = self._crc = 0
+        self._next_base: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -74,12 +77,12 @@ class PartitionReader:
         while (segment := self._segment) is not None:
             size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
             raw = self._disk.pread(segment.index_fd, size, self._number * ENTRY_BYTES)
-            if not raw:
-                return []
             if len(raw) % ENTRY_BYTES:
                 raw = raw[: -(len(raw) % ENTRY_BYTES)]
             if not raw:
-                return []
+                if not self._is_passed(segment):
+                    return []
+                continue
             if not intact(raw):
                 return self._read_carefully(segment, raw)
             entries = unpack_entries(raw)
@@ -151,36 +154,44 @@ class PartitionReader:
                 )
         if not damaged or records or self._base + self._number > first:
             return records
-        if first > self._base and self._next_segment(first):
+        next_base = self._base_after(self._base)
+        if next_base == first:
             # Only the sealing entry was hurt: nothing is missing, `verify` will name it.
+            self._next_segment(first)
             return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
-        raise self._damage(segment, first, damaged)
+        if next_base is not None:
+            del damaged[next_base - first :]
+        raise damaged_run(segment, self._place, first, damaged)
 
-    def _damage(self, segment: Segment, first: int, damaged: list[Verdict]) -> RecordsDamaged:
-        verdict = damaged[0]
-        position, size = verdict.start, max(0, verdict.end - verdict.start)
-        if verdict.in_index:
-            position, size = self._number * ENTRY_BYTES, ENTRY_BYTES * len(damaged)
-        return RecordsDamaged(
-            path=segment.index_path if verdict.in_index else segment.values_path,
-            topic=self._topic,
-            partition=self._partition,
-            first_offset=first,
-            last_offset=first + len(damaged) - 1,
-            position_bytes=position,
-            size_bytes=size,
-            reason=verdict.reason,
-        )
+    def _is_passed(self, segment: Segment) -> bool:
+        """At the end of an index without a seal: go on if there is a later segment all the same.
+
+        The seal is written before the next segment is made, so this is what a power loss, or
+        somebody who has cut the file, leaves behind.
+        """
+        position, next_base = self._base + self._number, self._next_base
+        if next_base is None or segment.entry_count() > self._number:
+            return next_base is not None
+        if position < next_base:
+            raise index_gap(segment, self._place, position, next_base)
+        return self._next_segment(position)
+
+    def _base_after(self, base: int) -> int | None:
+        later = [b for b in open_segments(self._disk, self._directory) if b > base]
+        return later[0] if later else None
 
     def _next_segment(self, base: int) -> bool:
         """Go on with the segment at `base`; False when it is not there yet."""
         try:
             segment = Segment(self._disk, self._directory, base)
         except FileNotFoundError:
-            later = [b for b in open_segments(self._disk, self._directory) if b > base]
-            if not later:
+            damage = missing_values(self._disk, self._directory, self._place, base, base)
+            if damage is not None:
+                raise damage from None
+            later = self._base_after(base)
+            if later is None:
                 return False
-            raise self._lost(base, later[0]) from None
+            raise self._lost(base, later) from None
         self._enter(segment, 0)
         return True
 
@@ -190,7 +201,8 @@ class PartitionReader:
         return RecordsLost(self._topic, self._partition, offset, next_base - 1)
 
     def _seek(self, offset: int) -> None:
-        for _ in range(10):
+        """Go to `offset`, wherever that is. Retention may take the segment while we open it."""
+        while True:
             bases = open_segments(self._disk, self._directory)
             if not bases and not offset:
                 return
@@ -198,45 +210,32 @@ class PartitionReader:
                 raise OffsetOutOfRange(self._topic, self._partition, offset, 0, 0)
             if offset < bases[0]:
                 raise self._lost(offset, bases[0])
-            place = bisect_right(bases, offset) - 1
+            base = bases[bisect_right(bases, offset) - 1]
             try:
-                segment = Segment(self._disk, self._directory, bases[place])
+                segment = Segment(self._disk, self._directory, base)
             except FileNotFoundError:
+                damage = missing_values(self._disk, self._directory, self._place, base, offset)
+                if damage is not None:
+                    raise damage from None
                 continue
-            self._settle(segment, offset, bases[place + 1] if place + 1 < len(bases) else None)
+            self._settle(segment, offset)
             return
-        raise RecordsLost(self._topic, self._partition, offset, offset)
 
-    def _settle(self, segment: Segment, offset: int, next_base: int | None) -> None:
+    def _settle(self, segment: Segment, offset: int) -> None:
         number, count = offset - segment.base, segment.record_count()
         if number > count:
             segment.close()
-            if next_base is None:
-                raise OffsetOutOfRange(
-                    self._topic, self._partition, offset, segment.base, segment.base + count
-                )
-            self._raise_gap(segment, offset, next_base, count)
-        is_short = number == count and next_base is not None and offset < next_base
-        if is_short and next_base is not None and not segment.is_sealed():
-            segment.close()
-            self._raise_gap(segment, offset, next_base, count)
+            next_base = self._base_after(segment.base)
+            if next_base is not None:
+                raise index_gap(segment, self._place, offset, next_base)
+            end = segment.base + count
+            raise OffsetOutOfRange(self._topic, self._partition, offset, segment.base, end)
         self._enter(segment, number)
-
-    def _raise_gap(self, segment: Segment, offset: int, next_base: int, count: int) -> None:
-        raise RecordsDamaged(
-            path=segment.index_path,
-            topic=self._topic,
-            partition=self._partition,
-            first_offset=offset,
-            last_offset=next_base - 1,
-            position_bytes=count * ENTRY_BYTES,
-            size_bytes=(next_base - segment.base - count) * ENTRY_BYTES,
-            reason="the index ends before the next segment begins",
-        )
 
     def _enter(self, segment: Segment, number: int) -> None:
         self.close()
         self._segment, self._base, self._number = segment, segment.base, number
+        self._next_base = self._base_after(segment.base)
         self._end, self._crc = segment.position(number)
         if self._end >= 0:
             return

@@ -30,10 +30,14 @@ _WALK_ENTRIES = 4096
 
 
 class Outcome(NamedTuple):
-    """The id of this boot, and the new end when records had to be cut off."""
+    """The id of this boot; and the end, when the partition had to be looked at.
+
+    The end may be lower than it was, also when nothing had to be cut: a file may have come back
+    shorter. No group may then keep a committed offset beyond it.
+    """
 
     boot: bytes
-    cut_to: int | None
+    end: int | None
 
 
 def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
@@ -47,9 +51,9 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
     if known is not None and known.boot == boot:
         return Outcome(boot, None)
     synced = known.synced if known is not None else 0
-    cut_to = _cut_tail(disk, directory, synced)
-    disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
-    return Outcome(boot, cut_to)
+    end = _cut_tail(disk, directory, synced)
+    disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, min(synced, end))), 0)
+    return Outcome(boot, end)
 
 
 def needs_recovery(disk: Disk, directory: str) -> bool:
@@ -65,10 +69,11 @@ def needs_recovery(disk: Disk, directory: str) -> bool:
     return known is None or known.boot != disk.boot_id()
 
 
-def _cut_tail(disk: Disk, directory: str, synced: int) -> int | None:
+def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
+    """Cut the last segment where it is not sound; returns the partition's end."""
     bases = open_segments(disk, directory)
     if not bases:
-        return None
+        return 0
     try:
         segment = Segment(disk, directory, bases[-1])
     except FileNotFoundError:
@@ -79,7 +84,7 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int | None:
         count = segment.entry_count()
         sound, end, reason = _sound_prefix(segment, max(0, synced - segment.base), count)
         if sound == count:
-            return None
+            return segment.base + segment.record_count()
         cut_to = segment.base + sound
         log.warning(
             "%s: after an unclean shutdown of the machine, %d records from offset %d on were cut "
@@ -118,4 +123,4 @@ def _sound_prefix(segment: Segment, number: int, count: int) -> tuple[int, int, 
 
 def _keep_broken_copy(disk: Disk, segment: Segment) -> None:
     for path in (segment.index_path, segment.values_path):
-        disk.copy_file(path, path + layout.BROKEN_SUFFIX)
+        disk.copy_file(path, disk.free_path(path + layout.BROKEN_SUFFIX))

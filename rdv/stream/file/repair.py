@@ -55,7 +55,7 @@ def _repair_segment(disk: Disk, directory: str, base: int, next_base: int) -> Re
     with Segment(disk, directory, base) as segment:
         copies = []
         for path in (segment.index_path, segment.values_path):
-            copies.append(_free_broken_path(disk, path))
+            copies.append(disk.free_path(path + layout.BROKEN_SUFFIX))
             disk.copy_file(path, copies[-1])
         entries, given_up = sound_index(segment, next_base)
         index_fd = disk.open(segment.index_path, write=True)
@@ -69,13 +69,6 @@ def _repair_segment(disk: Disk, directory: str, base: int, next_base: int) -> Re
         finally:
             disk.close(index_fd)
     return Repair(values_path, base, given_up, tuple(copies))
-
-
-def _free_broken_path(disk: Disk, path: str) -> str:
-    candidate, number = path + layout.BROKEN_SUFFIX, 1
-    while disk.exists(candidate):
-        candidate, number = f"{path}{layout.BROKEN_SUFFIX}.{number}", number + 1
-    return candidate
 
 
 def sound_index(segment: Segment, next_base: int) -> tuple[bytes, int]:
@@ -116,19 +109,25 @@ class _IndexBuilder:
         if is_seal:
             self._seal()
         elif verdict.status == "damaged":
-            end = min(entry.end, self._size)
-            self._put(end, max(0, end - start), entry.crc, LOST)
+            end = max(self._end, min(entry.end, self._size))
+            self._put(end, end - self._end, entry.crc, LOST)
         else:
-            self._put(entry.end, entry.length, entry.crc, entry.flags)
+            # An empty value may be sound where the values before it have been cut off.
+            end = entry.end if entry.length else self._end
+            self._put(end, entry.length, entry.crc, entry.flags)
 
     def finish(self, records: int, *, is_last: bool) -> tuple[bytes, int]:
-        """The index for `records` offsets, sealed unless it is the last segment's."""
+        """The index for `records` offsets, sealed.
+
+        The last segment is sealed as well: writers that have it open see that the index has
+        grown, and look for the end anew instead of trusting what they know.
+        """
         if not is_last and len(self._entries) + self._waiting > records:
             self._waiting -= 1  # it was the sealing entry that is damaged
         for _ in range(self._waiting):
             self._put(self._end, 0, self._crc, LOST)
-        if not is_last and not self._is_sealed:
-            while len(self._entries) < records:
+        if not self._is_sealed:
+            while not is_last and len(self._entries) < records:
                 self._put(self._end, 0, self._crc, LOST)
             self._seal()
         return b"".join(self._entries), self._lost

@@ -9,7 +9,10 @@ from typing import NamedTuple
 from rdv.stream.config import StreamConfig
 from rdv.stream.file import layout
 from rdv.stream.file.disk import Disk
+from rdv.stream.file.entry import ENTRY_BYTES
 from rdv.stream.file.segment import Segment, open_segments
+
+NEVER_OLD_NS = 2**63 - 1
 
 
 class SegmentFacts(NamedTuple):
@@ -71,12 +74,32 @@ def _sealed_segments(disk: Disk, directory: str) -> list[SegmentFacts]:
     facts = []
     for base, next_base in pairwise(bases):
         try:
-            with Segment(disk, directory, base) as segment:
-                count = segment.entry_count()
-                # A damaged last entry must not make a segment immortal nor doom it: as old as 0.
-                entry, is_intact = segment.entry(count - 1) if count else (None, False)
-                time_ns = entry.time_ns if entry is not None and is_intact else 0
-                facts.append(SegmentFacts(base, next_base, segment.values_size(), time_ns))
+            with Segment(disk, directory, base, index_only=True) as segment:
+                size_bytes = segment.entry_count() * ENTRY_BYTES
+                size_bytes += disk.path_size(segment.values_path)
+                time_ns = _last_time_ns(segment)
         except FileNotFoundError:
             continue
+        if time_ns is None:
+            time_ns = _first_time_ns(disk, directory, next_base)
+        facts.append(SegmentFacts(base, next_base, size_bytes, time_ns))
     return facts
+
+
+def _last_time_ns(segment: Segment) -> int | None:
+    """The time of the last entry that is intact: damage must not make a segment look old."""
+    for number in range(segment.entry_count() - 1, -1, -1):
+        entry, is_intact = segment.entry(number)
+        if is_intact:
+            return entry.time_ns
+    return None
+
+
+def _first_time_ns(disk: Disk, directory: str, base: int) -> int:
+    """The segment before cannot be younger than this; when nothing is known it is not old."""
+    try:
+        with Segment(disk, directory, base, index_only=True) as segment:
+            entry, is_intact = segment.entry(0) if segment.entry_count() else (None, False)
+            return entry.time_ns if entry is not None and is_intact else NEVER_OLD_NS
+    except FileNotFoundError:
+        return NEVER_OLD_NS

@@ -13,12 +13,15 @@ class Segment:
     Raises FileNotFoundError when retention has deleted it.
     """
 
-    def __init__(self, disk: Disk, directory: str, base: int) -> None:
+    def __init__(self, disk: Disk, directory: str, base: int, *, index_only: bool = False) -> None:
         self.base = base
         self.index_path = layout.index_path(directory, base)
         self.values_path = layout.values_path(directory, base)
         self._disk = disk
         self.index_fd = disk.open(self.index_path)
+        self.values_fd = -1
+        if index_only:
+            return
         try:
             self.values_fd = disk.open(self.values_path)
         except BaseException:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from weakref import WeakSet
 
+from rdv.stream.file.disk import watch_forks
 from rdv.stream.file.writer import PartitionWriter
 
 
@@ -17,6 +18,13 @@ class Syncer:
         self._writers: WeakSet[PartitionWriter] = WeakSet()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """See disk.Forkable: threads stay with the parent."""
+        self._mutex = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = None
 
     def watch(self, writer: PartitionWriter) -> None:
         with self._mutex:

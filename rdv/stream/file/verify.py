@@ -8,11 +8,12 @@ from itertools import pairwise
 from zlib import crc32
 
 from rdv.stream.errors import RecordsDamaged
-from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict, walk
+from rdv.stream.file.damage import SEAL_HURT, damaged_run, index_gap, missing_values
 from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.entry import ENTRY_BYTES, intact, unpack_entries, whole
+from rdv.stream.file.entry import intact, unpack_entries
 from rdv.stream.file.segment import Segment, open_segments
+from rdv.stream.record import TopicPartition
 
 _ENTRIES_PER_STEP = 4096
 
@@ -38,39 +39,21 @@ def verify_partition(
         for base, next_base in pairwise([*bases, -1]):
             try:
                 segment = Segment(disk, directory, base)
-            except FileNotFoundError as error:
-                damage = _missing_values(disk, directory, topic, partition, base)
+            except FileNotFoundError:
+                damage = missing_values(
+                    disk, directory, TopicPartition(topic, partition), base, base
+                )
                 if damage is not None:
-                    yield SegmentReport(str(error.filename), base, 0, 0, 0, (damage,))
+                    yield SegmentReport(damage.path, base, 0, 0, 0, (damage,))
                 continue
             with segment:
-                yield _verify_segment(segment, topic, partition, next_base)
+                yield _verify_segment(segment, TopicPartition(topic, partition), next_base)
 
 
-def _missing_values(
-    disk: Disk, directory: str, topic: str, partition: int, base: int
-) -> RecordsDamaged | None:
-    """An index without values is damage, unless retention has just taken both."""
-    index_path = layout.index_path(directory, base)
-    if not disk.exists(index_path):
-        return None
-    count = whole(disk.path_size(index_path)) // ENTRY_BYTES
-    return RecordsDamaged(
-        layout.values_path(directory, base),
-        topic,
-        partition,
-        base,
-        base + max(0, count - 1),
-        0,
-        0,
-        "the file is missing",
-    )
-
-
-def _verify_segment(segment: Segment, topic: str, partition: int, next_base: int) -> SegmentReport:
+def _verify_segment(segment: Segment, place: TopicPartition, next_base: int) -> SegmentReport:
     count = segment.entry_count()
     end = crc = number = records = lost = 0
-    runs = _DamageRuns(segment, topic, partition)
+    runs = _DamageRuns(segment, place)
     while number < count:
         step = min(_ENTRIES_PER_STEP, count - number)
         raw = segment.entries(number, step)
@@ -119,42 +102,34 @@ def _quick_step(segment: Segment, raw: bytes, end: int, crc: int) -> tuple[int, 
 class _DamageRuns:
     """Adjacent damaged records of one cause become one report."""
 
-    def __init__(self, segment: Segment, topic: str, partition: int) -> None:
+    def __init__(self, segment: Segment, place: TopicPartition) -> None:
         self._segment = segment
-        self._topic = topic
-        self._partition = partition
-        self._run: list[tuple[int, Verdict]] = []
+        self._place = place
+        self._run: list[Verdict] = []
+        self._first = 0
         self._damage: list[RecordsDamaged] = []
 
     def add(self, number: int, verdict: Verdict, next_base: int) -> None:
-        if self._run and (
-            verdict.status != "damaged" or self._run[-1][1].in_index != verdict.in_index
-        ):
+        """`number` counts from the segment's first entry."""
+        is_damaged = verdict.status == "damaged"
+        if self._run and (not is_damaged or self._run[-1].in_index != verdict.in_index):
             self._end_run()
-        if verdict.status == "damaged":
-            if verdict.in_index and self._segment.base + number == next_base:
-                reason = "the sealing entry is damaged; no record is affected"
-                self._report(number, number, verdict._replace(reason=reason))
-            else:
-                self._run.append((number, verdict))
+        offset = self._segment.base + number
+        if is_damaged and verdict.in_index and offset == next_base:
+            self._end_run()
+            self._first, self._run = offset, [verdict._replace(reason=SEAL_HURT)]
+            self._end_run()
+        elif is_damaged:
+            if not self._run:
+                self._first = offset
+            self._run.append(verdict)
 
     def check_gap(self, count: int, next_base: int) -> None:
         """The index must reach to the next segment."""
         self._end_run()
-        base = self._segment.base
-        if next_base > base + count:
-            self._damage.append(
-                RecordsDamaged(
-                    self._segment.index_path,
-                    self._topic,
-                    self._partition,
-                    base + count,
-                    next_base - 1,
-                    count * ENTRY_BYTES,
-                    (next_base - base - count) * ENTRY_BYTES,
-                    "the index ends before the next segment begins",
-                )
-            )
+        end = self._segment.base + count
+        if next_base > end:
+            self._damage.append(index_gap(self._segment, self._place, end, next_base))
 
     def finish(self) -> list[RecordsDamaged]:
         self._end_run()
@@ -162,25 +137,6 @@ class _DamageRuns:
 
     def _end_run(self) -> None:
         if self._run:
-            self._report(self._run[0][0], self._run[-1][0], self._run[0][1], self._run[-1][1])
+            found = damaged_run(self._segment, self._place, self._first, self._run)
+            self._damage.append(found)
             self._run = []
-
-    def _report(
-        self, first: int, last: int, verdict: Verdict, final: Verdict | None = None
-    ) -> None:
-        segment = self._segment
-        position, stop = verdict.start, (final or verdict).end
-        if verdict.in_index:
-            position, stop = first * ENTRY_BYTES, (last + 1) * ENTRY_BYTES
-        self._damage.append(
-            RecordsDamaged(
-                segment.index_path if verdict.in_index else segment.values_path,
-                self._topic,
-                self._partition,
-                segment.base + first,
-                segment.base + last,
-                position,
-                max(0, stop - position),
-                verdict.reason,
-            )
-        )

@@ -16,7 +16,7 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
-from rdv.stream.file.disk import SEEK_END, Disk, ForkCounter, os_fault
+from rdv.stream.file.disk import SEEK_END, Disk, os_fault, watch_forks
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
     LOST,
@@ -30,6 +30,9 @@ from rdv.stream.file.entry import (
 from rdv.stream.file.lock import FileLock
 from rdv.stream.file.recovery import recover
 from rdv.stream.file.retention import purge
+
+INDEX_BYTES_MIN = 1024 * 1024
+"""A segment of tiny values is sealed when its index has grown to segment_bytes, or to this."""
 
 _UNKNOWN = -1
 _NEVER = 2**63
@@ -64,18 +67,20 @@ class PartitionWriter:
         self._recovered = recovered
         self._mutex = threading.Lock()
         self._lock: FileLock | None = None
-        self._forks = ForkCounter.count
         self._values_fd = self._index_fd = -1
         self._base = 0
         self._index_size = _UNKNOWN
         self._end = self._crc = self._time_ns = 0
         self._roll_at_ns = _NEVER
         self._segment_bytes = config.segment_bytes
+        self._index_bytes_max = max(config.segment_bytes, INDEX_BYTES_MIN)
         self._is_always_synced = config.fsync == "always"
         self._boot = b""
         self._poisoned = False
         self._sync_error: SyncFailed | None = None
         self._is_dirty = False
+        self._are_names_unsynced = False
+        watch_forks(self)
 
     @property
     def is_dirty(self) -> bool:
@@ -92,7 +97,7 @@ class PartitionWriter:
         has_opened = False
         with self._mutex:
             lock = self._lock
-            if lock is None or self._forks != ForkCounter.count:
+            if lock is None:
                 lock = self._open()
                 has_opened = True
             self._acquire(lock)
@@ -105,6 +110,9 @@ class PartitionWriter:
                 with contextlib.suppress(OSError):
                     self._catch_up()
                 raise os_fault(error, self.directory, "append to") from error
+            except SyncFailed:
+                self._leave_unsynced_segment()
+                raise
             except BaseException:
                 self._index_size = _UNKNOWN
                 raise
@@ -118,7 +126,11 @@ class PartitionWriter:
 
     def _acquire(self, lock: FileLock) -> None:
         timeout_ms = self._config.lock_timeout_ms
-        if not lock.acquire(timeout_ms / 1000):
+        try:
+            is_ours = lock.acquire(timeout_ms / 1000)
+        except OSError as error:
+            raise os_fault(error, self.directory, "wait for the lock of") from error
+        if not is_ours:
             holder = self._disk.lock_holder(lock.fd)
             raise LockTimeout(f"{self.directory}/{layout.LOCK_FILE}", timeout_ms, holder)
 
@@ -128,8 +140,14 @@ class PartitionWriter:
             self._catch_up()
         now_ns = self._clock.wall_ns()
         now_ns = max(now_ns, self._time_ns)
-        if now_ns > self._roll_at_ns or self._end >= self._segment_bytes:
+        if (
+            now_ns > self._roll_at_ns
+            or self._end >= self._segment_bytes
+            or self._index_size >= self._index_bytes_max
+        ):
             self._roll()
+        if self._are_names_unsynced:
+            self._sync_names()
         start, index_size = self._end, self._index_size
         if len(values) == 1:
             data = values[0]
@@ -208,6 +226,7 @@ class PartitionWriter:
             self._index_size = ENTRY_BYTES
         self._close_segment_with(self._end)
         self._catch_up()
+        self._poisoned = False
         purge(self._disk, self.directory, self._config, self._clock.wall_ns())
 
     def _close_segment_with(self, end: int) -> None:
@@ -230,12 +249,17 @@ class PartitionWriter:
             raise
         self._close_segment()
         self._values_fd, self._index_fd, self._base = values_fd, index_fd, base
-        self._poisoned = False
         self._roll_at_ns = _NEVER
         if not is_new and disk.size(index_fd) >= ENTRY_BYTES:
             self._begin_age(unpack_entry(disk.pread(index_fd, ENTRY_BYTES, 0)).time_ns)
-        elif self._config.fsync != "none":
-            disk.sync_directory(self.directory)
+        if self._config.fsync != "none":
+            # Whoever made the segment: it may have failed to make its names durable.
+            self._are_names_unsynced = True
+            self._sync_names()
+
+    def _sync_names(self) -> None:
+        self._disk.sync_directory(self.directory)
+        self._are_names_unsynced = False
 
     def sync(self) -> None:
         """Make durable what has been written; used by fsync = "interval". Never blocks senders.
@@ -251,7 +275,6 @@ class PartitionWriter:
                 disk.write_all(fds[2], pack_checkpoint(Checkpoint(self._boot, synced)), 0)
         except OSError as error:
             with self._mutex:
-                self._give_up_segment()
                 self._sync_error = SyncFailed(self.directory, error.strerror or str(error))
         finally:
             for fd in fds:
@@ -260,7 +283,7 @@ class PartitionWriter:
     def _begin_sync(self, fds: list[int]) -> int | None:
         """Descriptors of our own (senders may roll or close meanwhile), and what they cover."""
         with self._mutex:
-            if self._lock is None or not self._is_dirty or self._forks != ForkCounter.count:
+            if self._lock is None or not self._is_dirty:
                 return None
             ours = (self._values_fd, self._index_fd, self._lock.fd)
             fds.extend(map(self._disk.dup, ours))
@@ -271,13 +294,20 @@ class PartitionWriter:
         try:
             self._disk.fdatasync(fd)
         except OSError as error:
-            self._give_up_segment()
             raise SyncFailed(self.directory, error.strerror or str(error)) from error
 
-    def _give_up_segment(self) -> None:
-        """After a failed fsync the kernel may have dropped the pages: seal, never sync again."""
+    def _leave_unsynced_segment(self) -> None:
+        """After a failed fsync the kernel may have dropped the pages: seal, never sync again.
+
+        The caller holds the partition's lock, so that no other process goes on in the segment.
+        """
         self._poisoned = True
-        self._roll_at_ns = _AT_ONCE
+        self._index_size = _UNKNOWN
+        try:
+            self._catch_up()
+            self._roll()
+        except (OSError, SyncFailed):
+            self._roll_at_ns = _AT_ONCE
 
     def _raise_sync_error(self) -> None:
         error, self._sync_error = self._sync_error, None
@@ -290,8 +320,6 @@ class PartitionWriter:
             self._disk.write_all(self._lock.fd, data, 0)
 
     def _open(self) -> FileLock:
-        if self._forks != ForkCounter.count:
-            self._forget_parents_files()
         disk = self._disk
         try:
             fd = disk.open(f"{self.directory}/{layout.LOCK_FILE}", write=True, create=True)
@@ -320,8 +348,8 @@ class PartitionWriter:
         disk = self._disk
         outcome = recover(disk, self.directory, lock.fd)
         self._boot = outcome.boot
-        if outcome.cut_to is not None:
-            self._recovered(outcome.cut_to)
+        if outcome.end is not None:
+            self._recovered(outcome.end)
         bases = layout.segment_bases(disk.list_directory(self.directory))
         self._time_ns = 0
         self._index_size = _UNKNOWN
@@ -362,18 +390,17 @@ class PartitionWriter:
             if self._sync_error is not None:
                 self._raise_sync_error()
 
+    def after_fork(self) -> None:
+        """See disk.Forkable: the child opens files of its own at its next append."""
+        self._mutex = threading.Lock()
+        self._sync_error, self._is_dirty = None, False
+        self._close_files()
+
     def _close_files(self) -> None:
-        if self._forks != ForkCounter.count:
-            self._forget_parents_files()
         if self._lock is not None:
             self._disk.close(self._lock.fd)
             self._lock = None
         self._close_segment()
-
-    def _forget_parents_files(self) -> None:
-        """After a fork: close our copies (the parent's stay open, and with them its locks)."""
-        self._forks = ForkCounter.count
-        self._close_files()
 
     def _close_segment(self) -> None:
         for fd in (self._values_fd, self._index_fd):

@@ -60,23 +60,47 @@ def _even_out(
     held: dict[str, dict[str, list[TopicPartition]]] = {member: {} for member in load}
     for place in sorted(owners, reverse=True):
         held[owners[place]].setdefault(place.topic, []).append(place)
-    while (move := _next_move(held, load, wanted_by)) is not None:
-        giver, topic, receiver = move
-        place = held[giver][topic].pop()
-        owners[place] = receiver
-        held[receiver].setdefault(topic, []).append(place)
-        load[giver] -= 1
-        load[receiver] += 1
+    while chain := _next_chain(held, load, wanted_by):
+        for giver, topic, receiver in reversed(chain):
+            place = held[giver][topic].pop()
+            owners[place] = receiver
+            held[receiver].setdefault(topic, []).append(place)
+            load[giver] -= 1
+            load[receiver] += 1
 
 
-def _next_move(
+_Move = tuple[str, str, str]
+"""Giver, topic, receiver."""
+
+
+def _next_chain(
     held: Mapping[str, Mapping[str, list[TopicPartition]]],
     load: Mapping[str, int],
     wanted_by: Mapping[str, list[str]],
-) -> tuple[str, str, str] | None:
+) -> list[_Move]:
+    """The shortest chain of moves from a full member to one with at least two partitions less.
+
+    Mostly a single move; with unequal subscriptions it may lead through others, who pass on as
+    many as they get.
+    """
     for giver in sorted(load, key=lambda member: (-load[member], member)):
-        for topic, places in held[giver].items():
-            receiver = _lightest(wanted_by[topic], load)
-            if places and load[giver] - load[receiver] >= 2:  # noqa: PLR2004  less gains nothing
-                return giver, topic, receiver
-    return None
+        reached: dict[str, list[_Move]] = {giver: []}
+        frontier = [giver]
+        while frontier:
+            found = [
+                (member, topic, receiver)
+                for member in frontier
+                for topic, places in held[member].items()
+                if places
+                for receiver in wanted_by[topic]
+                if receiver not in reached
+            ]
+            frontier = []
+            for move in sorted(found, key=lambda move: (load[move[2]], move[2])):
+                if move[2] not in reached:
+                    reached[move[2]] = [*reached[move[0]], move]
+                    frontier.append(move[2])
+            best = min(frontier, key=lambda member: (load[member], member), default=giver)
+            if load[giver] - load[best] >= 2:  # noqa: PLR2004  less gains nothing
+                return reached[best]
+    return []

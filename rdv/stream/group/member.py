@@ -131,13 +131,13 @@ class Member:
         state = self.store.update(lambda state: release(state, self.name, places))
         self.held = state.held_by(self.name)
 
-    def commit(self, offsets: Mapping[TopicPartition, int]) -> None:
-        """Commit offsets of partitions that are held. Raises Fenced when one is not, any more."""
-        carried = {
-            place: (offset, self.held[place].since if place in self.held else -1)
-            for place, offset in offsets.items()
-        }
-        self.store.commit(self.name, carried)
+    def commit(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
+        """Commit (offset, since) for each partition: `since` is the generation in which it became
+        the caller's. Raises Fenced when one of them is somebody else's by now.
+        """
+        if self._lease is not None:
+            self._lease.beat(self._clock.monotonic_ns())
+        self.store.commit(self.name, offsets)
 
     def leave(self) -> None:
         """Give everything back at once."""

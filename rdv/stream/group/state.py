@@ -24,6 +24,8 @@ class Ownership(msgspec.Struct, frozen=True):
     owner: str
     since: int
     target: str
+    is_new: bool = False
+    """It appeared while the group was at work: whoever gets it reads it from its beginning."""
 
     @property
     def place(self) -> TopicPartition:
@@ -36,6 +38,8 @@ class GroupState(msgspec.Struct, frozen=True):
     generation: int = 0
     members: dict[str, frozenset[str] | None] = {}
     ownerships: tuple[Ownership, ...] = ()
+    seen: dict[str, int] = {}
+    """Topics that the group has read, and how many partitions they had."""
 
     def held_by(self, member: str) -> dict[TopicPartition, Ownership]:
         """The partitions that a member owns, those that it is to let go included."""
@@ -83,7 +87,8 @@ def release(state: GroupState, member: str, places: Iterable[TopicPartition]) ->
 
 def settle(state: GroupState, partitions: Mapping[str, int]) -> GroupState:
     """Bring the assignment in line with the members and with the partitions that there are."""
-    known = {o.place: o for o in state.ownerships if o.owner in state.members}
+    before = {o.place: o for o in state.ownerships}
+    known = {place: o for place, o in before.items() if o.owner in state.members}
     targets = assign(
         state.members,
         partitions,
@@ -96,8 +101,23 @@ def settle(state: GroupState, partitions: Mapping[str, int]) -> GroupState:
         if held is not None and _wants(state, held.owner, place.topic):
             ownerships.append(msgspec.structs.replace(held, target=target))
         else:
-            ownerships.append(Ownership(*place, owner=target, since=generation, target=target))
-    return _next(state, tuple(ownerships))
+            was = before.get(place)
+            is_new = was.is_new if was is not None else _is_new(state, place, target)
+            ownerships.append(Ownership(*place, target, generation, target, is_new))
+    seen = {**state.seen}
+    for place in targets:
+        seen[place.topic] = max(seen.get(place.topic, 0), place.partition + 1)
+    return _next(msgspec.structs.replace(state, seen=seen), tuple(ownerships))
+
+
+def _is_new(state: GroupState, place: TopicPartition, member: str) -> bool:
+    """A partition that was added to a topic of the group; or, for who reads everything, a topic
+    that was made after the group had begun. A topic that somebody asks for by name for the first
+    time is not: that is read from where they say.
+    """
+    if place.topic in state.seen:
+        return place.partition >= state.seen[place.topic]
+    return bool(state.seen) and state.members[member] is None
 
 
 def _wants(state: GroupState, member: str, topic: str) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from rdv.clock import Clock
 from rdv.stream.address import check_name
-from rdv.stream.backend import Writer
+from rdv.stream.backend import Forkable, Writer
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig
 from rdv.stream.errors import InvalidArgument, PartitionsShrink, TopicNotFound
 from rdv.stream.memory.bell import MemoryBell
@@ -103,7 +103,7 @@ class MemoryBackend:
         return self._partition(place).offset_at(time_ns)
 
     def groups(self) -> list[str]:
-        return sorted(self._groups)
+        return sorted(name for name, group in self._groups.items() if group.is_used)
 
     def group(self, name: str) -> MemoryGroup:
         check_name(name, "group")
@@ -114,6 +114,9 @@ class MemoryBackend:
         with self._mutex:
             self._groups.pop(name, None)
         self._change()
+
+    def watch_forks(self, thing: Forkable) -> None:
+        """A child has a copy of the stream as it was; nothing is shared with its parent."""
 
     def new_member_name(self) -> str:
         return f"member-{next(self._names)}"

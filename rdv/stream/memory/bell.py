@@ -15,6 +15,7 @@ class MemoryBell:
 
     def __init__(self, waiting: set[MemoryBell]) -> None:
         self._waiting = waiting
+        self._mutex = threading.Lock()
         self._event = threading.Event()
         self._is_armed = False
         self._places: frozenset[TopicPartition] | None = None
@@ -31,27 +32,35 @@ class MemoryBell:
         self._places = None if places is None else frozenset(places)
 
     def arm(self) -> None:
-        self._event.clear()
-        self._is_armed = True
-        self._waiting.add(self)
+        with self._mutex:
+            self._event.clear()
+            self._is_armed = True
+            self._waiting.add(self)
 
     def ring(self, place: TopicPartition | None) -> None:
         """Called by writers, from any thread; None rings everybody."""
-        if self._is_armed and (place is None or self._places is None or place in self._places):
-            self._is_armed = False
-            self._waiting.discard(self)
-            self._event.set()
-            if self._pair is not None:
-                with contextlib.suppress(OSError):
-                    self._pair[1].send(b"\x01")
+        if place is not None and self._places is not None and place not in self._places:
+            return
+        with self._mutex:
+            if self._is_armed:
+                self._is_armed = False
+                self._waiting.discard(self)
+                self._send()
+
+    def _send(self) -> None:
+        self._event.set()
+        if self._pair is not None:
+            with contextlib.suppress(OSError):
+                self._pair[1].send(b"\x01")
 
     def wake(self) -> None:
-        self._is_armed = True
-        self.ring(None)
+        self._send()
+
+    def is_armed(self) -> bool:
+        return self._is_armed
 
     def quiet(self) -> None:
-        if self._pair is not None and self._event.is_set():
-            self._event.clear()
+        if self._pair is not None:
             with contextlib.suppress(BlockingIOError):
                 self._pair[0].recv(4096)
 
@@ -59,8 +68,9 @@ class MemoryBell:
         self._event.wait(timeout_s)
 
     def close(self) -> None:
-        self._is_armed = False
-        self._waiting.discard(self)
+        with self._mutex:
+            self._is_armed = False
+            self._waiting.discard(self)
         for end in self._pair or ():
             end.close()
         self._pair = None

@@ -36,6 +36,11 @@ class MemoryGroup:
         self._beats: dict[str, int] = {}
         self._offsets: dict[TopicPartition, int] = {}
 
+    @property
+    def is_used(self) -> bool:
+        """Whether it has ever had a member or a committed offset; asking does not make a group."""
+        return bool(self._state.generation or self._offsets)
+
     def load(self) -> GroupState:
         return self._state
 

@@ -12,6 +12,8 @@ from rdv.stream.errors import OffsetOutOfRange, RecordsLost
 from rdv.stream.record import Record, TopicPartition
 
 RETENTION_BYTES = 64 * 1024 * 1024
+RECORD_BYTES = 32
+"""What a record counts beside its value, as in the file log: empty ones are not for nothing."""
 
 
 class MemoryPartition:
@@ -45,7 +47,7 @@ class MemoryPartition:
                 Record(topic, partition, offset + n, now_ns, value)
                 for n, value in enumerate(values)
             )
-            self._size_bytes += sum(map(len, values))
+            self._size_bytes += sum(map(len, values)) + len(values) * RECORD_BYTES
             if self._size_bytes > self._limit_bytes:
                 self._drop_oldest()
         self._announce(self._place)
@@ -55,7 +57,7 @@ class MemoryPartition:
         """Down to three quarters of the limit, so that dropping is rare; one record stays."""
         count = 0
         while self._size_bytes > self._limit_bytes * 3 // 4 and count < len(self._records) - 1:
-            self._size_bytes -= len(self._records[count].value)
+            self._size_bytes -= len(self._records[count].value) + RECORD_BYTES
             count += 1
         del self._records[:count]
         self._begin += count

@@ -1,0 +1,75 @@
+"""What the contract's parts share: a world that closes what it opens, and a clock to turn."""
+
+import time
+from contextlib import ExitStack
+
+from rdv.stream import Record, StreamConfig, open_stream
+
+START_NS = 1_700_000_000_000_000_000
+TOPIC = "events"
+
+
+class FakeClock:
+    """Wall time stands still until it is set; monotonic time runs until it is frozen."""
+
+    def __init__(self):
+        self.wall = START_NS
+        self.frozen_ns = None
+
+    def wall_ns(self):
+        return self.wall
+
+    def monotonic_ns(self):
+        return time.monotonic_ns() if self.frozen_ns is None else self.frozen_ns
+
+
+class World:
+    """One stream, and as many handles, producers and consumers as a test asks for."""
+
+    def __init__(self, address, exits: ExitStack):
+        self.address = address
+        self.clock = FakeClock()
+        self._exits = exits
+        self._stream = None
+
+    @property
+    def stream(self):
+        if self._stream is None:
+            self.open(partitions=1)
+        return self._stream
+
+    def open(self, **config):
+        """One more handle; the first of them is `stream`, which `config` makes."""
+        if self._stream is None and not config:
+            self.open(partitions=1)
+        settings = StreamConfig(**config) if config else None
+        stream = open_stream(self.address, config=settings, clock=self.clock)
+        self._stream = self._stream or stream
+        return self._exits.enter_context(stream)
+
+    def producer(self, stream=None):
+        return self._exits.enter_context((stream or self.stream).producer())
+
+    def consumer(self, topics=(TOPIC,), stream=None, **options):
+        topics = None if topics is None else list(topics)
+        return self._exits.enter_context((stream or self.stream).consumer(topics, **options))
+
+
+def values(records: list[Record]) -> list[bytes]:
+    return [record.value for record in records]
+
+
+def read_all(consumer, max_records=500) -> list[Record]:
+    """Poll until nothing comes."""
+    found = []
+    while records := consumer.poll(max_records):
+        found += records
+    return found
+
+
+def read_count(consumer, count: int, deadline_s: float = 60.0) -> list[Record]:
+    """Poll, waiting, until `count` records have come; what came by the deadline if they do not."""
+    found, deadline = [], time.monotonic() + deadline_s
+    while len(found) < count and time.monotonic() < deadline:
+        found += consumer.poll(timeout=5.0)
+    return found

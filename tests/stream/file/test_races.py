@@ -1,0 +1,116 @@
+"""Two things at the same time, played one after the other by a disk that lets the other in."""
+
+import pytest
+
+from rdv.clock import SYSTEM_CLOCK
+from rdv.stream import GroupTiming, StreamConfig, open_stream
+from rdv.stream.errors import RecordsLost
+from rdv.stream.file.backend import FileBackend
+from rdv.stream.file.disk import Disk
+from rdv.stream.file.stream import FileStream
+
+TINY = StreamConfig(segment_bytes=1, retention_ms=None)
+
+
+class Intruder(Disk):
+    """Calls `then` once, after the first listing of a directory whose path ends in `ending`."""
+
+    def __init__(self):
+        self.ending = None
+        self.then = lambda: None
+
+    def list_directory(self, path):
+        names = super().list_directory(path)
+        if self.ending is not None and path.endswith(self.ending):
+            self.ending = None
+            self.then()
+        return names
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = str(tmp_path / "stream")
+    open_stream(path, config=TINY).close()
+    return path
+
+
+@pytest.fixture
+def disk():
+    return Intruder()
+
+
+@pytest.fixture
+def stream(path, disk):
+    with FileStream(FileBackend(disk, path, TINY, SYSTEM_CLOCK), SYSTEM_CLOCK) as stream:
+        yield stream
+
+
+@pytest.fixture
+def other(path):
+    with open_stream(path) as stream:
+        yield stream
+
+
+def fill(stream, count):
+    with stream.producer() as producer:
+        for n in range(count):
+            producer.send("t", b"%d" % n)
+
+
+def test_a_member_may_leave_while_another_joins(stream, disk, other):
+    leaving = other.consumer(["t"], group="g")
+    # Leaving gives the lease up when it holds the lock no more.
+    disk.ending, disk.then = ".groups/g/leases", leaving._member._lease.close
+    with stream.consumer(["t"], group="g") as joining:
+        fill(stream, 1)
+        assert len(joining.poll()) == 1
+
+
+def test_an_arrow_range_that_is_purged_meanwhile_is_named_not_shortened(stream, disk, other):
+    fill(stream, 10)
+    for nth in range(6):
+        listings = iter(range(nth))
+
+        def purge(listings=listings):
+            if next(listings, None) is None:
+                other.purge("t", 0, before_offset=5)
+            else:
+                disk.ending = "/t/0"
+
+        disk.ending, disk.then = "/t/0", purge
+        try:
+            values = stream.read_arrow("t", 0, 0, 10).to_pylist()
+        except RecordsLost:
+            continue
+        assert values == [b"%d" % n for n in range(10)]
+
+
+def test_a_reader_whose_segment_is_purged_while_it_looks_is_told(stream, disk, other):
+    fill(stream, 10)
+    with stream.consumer(["t"]) as consumer:
+        disk.ending, disk.then = "/t/0", lambda: other.purge("t", 0, before_offset=5)
+        with pytest.raises(RecordsLost) as caught:
+            consumer.poll()
+        assert (caught.value.first_offset, caught.value.last_offset) == (0, 4)
+        assert consumer.poll(1)[0].offset == 5
+
+
+def test_the_end_is_right_while_the_last_segment_but_one_is_purged(stream, disk, other):
+    fill(stream, 10)
+    disk.ending, disk.then = "/t/0", lambda: other.purge("t", 0, before_offset=10)
+    assert stream.end("t") == 10
+    assert stream.begin("t") == 9
+
+
+def test_a_member_without_partitions_is_rung_when_the_group_changes(stream, other):
+    timing = GroupTiming(60_000, 60_000)
+    with other.consumer(["t"], group="g", timing=timing), open_stream(stream.address) as third:
+        idle = third.consumer(["t"], group="g", timing=timing)
+        assert idle.assignment() == []
+        idle.fileno()
+        idle.poll()
+        idle.poll()
+        assert idle._bell._board.is_waiting(idle._bell._slot)
+        other._backend._board.changed()
+        assert not idle._bell._board.is_waiting(idle._bell._slot)
+        idle.close()

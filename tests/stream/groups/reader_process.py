@@ -1,0 +1,111 @@
+"""A reader as a process: `reader_process.py ADDRESS JOB`; reports JSON lines on stdout."""
+
+import json
+import os
+import sys
+
+from rdv.stream import open_stream
+from rdv.stream.errors import Closed
+
+ROUNDS = 2000
+
+
+def tell(*words):
+    os.write(1, (json.dumps(words) + "\n").encode())
+
+
+def wait_once(stream):
+    """Poll once, for long; say so at the very moment at which it blocks."""
+    with stream.consumer(["t"]) as consumer:
+        wait = consumer._bell.wait
+
+        def telling_wait(timeout_s):
+            tell("waiting")
+            consumer._bell.wait = wait
+            wait(timeout_s)
+
+        consumer._bell.wait = telling_wait
+        tell("records", [r.value.decode() for r in consumer.poll(timeout=30)])
+
+
+def answer(stream):
+    with stream.consumer(["ping"]) as consumer, stream.producer() as producer:
+        tell("ready")
+        for _ in range(ROUNDS):
+            while not (records := consumer.poll(1, timeout=30)):
+                pass
+            producer.send("pong", records[0].value)
+
+
+def tail(stream):
+    """All records up to one that says "end", each once, in order."""
+    with stream.consumer(["t"]) as consumer:
+        tell("ready")
+        seen = {}
+        while True:
+            for record in consumer.poll(timeout=30):
+                assert record.offset == seen.get(record.partition, -1) + 1, record
+                seen[record.partition] = record.offset
+                if record.value == b"end":
+                    tell("seen", sum(seen.values()) + len(seen))
+                    return
+
+
+def inherit(stream):
+    """What a forked child can do with its parent's consumer and producer."""
+    producer = stream.producer()
+    producer.send("t", b"parent")
+    consumer = stream.consumer(["t"], group="g")
+    consumer.poll()
+    consumer.poll(timeout=0.001)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            consumer.poll(timeout=30)
+        except Closed:
+            tell("closed")
+        try:
+            consumer.fileno()
+        except Closed:
+            tell("closed")
+        producer.send("t", b"child")
+        consumer.close()
+        producer.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    tell("members", consumer.member_id in stream.group_state("g").members)
+    consumer.commit()
+    producer.send("t", b"parent again")
+    tell("records", [r.value.decode() for r in consumer.poll() + consumer.poll()])
+    tell("fresh", [r.value.decode() for r in stream.consumer(["t"]).poll()])
+
+
+def follow(stream):
+    """A doorbell's slot is taken anew while a forked child still has the old one open."""
+    first = stream.consumer(["t"])
+    first.fileno()
+    while first.poll():
+        pass
+    tell("armed")
+    sys.stdin.readline()
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        os.close(write_end)
+        os.read(read_end, 1)
+        os._exit(0)
+    first.close()
+    second = stream.consumer(["t"], start="latest")
+    fd = second.fileno()
+    while second.poll():
+        pass
+    tell("armed")
+    sys.stdin.readline()
+    import select
+
+    tell("readable", bool(select.select([fd], [], [], 0)[0]))
+    os.close(write_end)
+    os.wait()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[2]](open_stream(sys.argv[1]))

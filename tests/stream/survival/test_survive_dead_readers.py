@@ -1,0 +1,202 @@
+"""Readers that are killed, never look, or were never there: no writer fails or waits for them."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+
+import pytest
+from survival_children import Child, hear, say
+from survival_disks import QuietDisk
+from survival_logs import TOPIC, assert_sound, open_log
+
+from rdv.stream.file import board as boards
+
+
+def wait_for_records(path, times):
+    """A reader: arms its bell `times` times, then says so and blocks in its last poll."""
+    with open_log(path) as stream, stream.consumer([TOPIC]) as consumer:
+        consumer.fileno()
+        seen = 0
+        for _ in range(times):
+            seen += len(consumer.poll(timeout=20))
+            say(seen)
+        consumer._bell.arm()
+        say("waits")
+        hear()
+
+
+def doorbells(path):
+    return {name for name in os.listdir(path / ".doorbells") if name.isdigit()}
+
+
+def states(path):
+    data = (path / ".doorbells" / "board").read_bytes()
+    return {slot for slot in range(boards.SLOTS) if data[boards._STATES_AT + slot] == 1}
+
+
+def test_a_killed_readers_bell_is_unlinked_by_the_next_ring(tmp_path):
+    path = tmp_path / "log"
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"0")
+        with Child("test_survive_dead_readers", "wait_for_records", str(path), 1) as child:
+            assert child.expect() == 1
+            assert child.expect() == "waits"
+            child.kill()
+        assert len(doorbells(path)) == 1
+        assert len(states(path)) == 1
+        for number in range(1, 50):
+            producer.send(TOPIC, b"%d" % number)
+        assert doorbells(path) == set()
+        assert states(path) == set()
+        assert_sound(stream, {n: b"%d" % n for n in range(50)})
+
+
+def test_readers_killed_while_others_write_cost_no_slots(tmp_path):
+    """Twelve readers, killed one after another while they wait or are being rung."""
+    path, turn = tmp_path / "log", random.Random(4)
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"0")
+        module = "test_survive_dead_readers"
+        sent = 1
+        for generation in range(3):
+            children = [Child(module, "wait_for_records", str(path), 1) for _ in range(4)]
+            try:
+                for child in children:
+                    assert child.expect() == 1 + generation * 40
+                    assert child.expect() == "waits"
+                for _ in range(40):
+                    if children and turn.random() < 0.2:
+                        child = children.pop(turn.randrange(len(children)))
+                        child.kill()
+                        child.__exit__(None, None, None)
+                    producer.send(TOPIC, b"%d" % sent)
+                    sent += 1
+            finally:
+                for child in children:
+                    child.kill()
+                    child.__exit__(None, None, None)
+            # Whoever comes now takes the lowest free slot: the dead have not used them up.
+            with stream.consumer([TOPIC], start="latest") as consumer:
+                assert consumer._bell.fileno() >= 0
+                assert consumer._bell._slot < 4
+        assert_sound(stream, {n: b"%d" % n for n in range(sent)})
+
+
+def test_an_armed_reader_that_never_reads_blocks_nobody(tmp_path):
+    """It says that it waits, again and again, and takes no ring out of its FIFO."""
+    path = tmp_path / "log"
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"first")
+        with stream.consumer([TOPIC]) as consumer:
+            bell = consumer._bell
+            fd = bell.fileno()
+            # A FIFO holds 64 KiB: ring more often than it has room.
+            for number in range(70_000):
+                bell.arm()
+                if number % 10:
+                    stream._backend._board._ring_waiting(boards.EVERYTHING)
+                else:
+                    producer.send(TOPIC, b"x")
+            ready, _, _ = select.select([fd], [], [], 0)
+            assert ready
+            assert len(os.read(fd, 1 << 20)) >= 4096
+    with open_log(path) as stream:
+        assert stream.end(TOPIC, 0) == 7001
+
+
+@pytest.mark.parametrize("has_process", [False, True])
+def test_a_stale_doorbell_is_cleared_away_and_its_slot_used_again(tmp_path, has_process):
+    path = tmp_path / "log"
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"first")
+        board = stream._backend._board
+        os.mkfifo(path / ".doorbells" / "0")
+        board.set_mask(0, boards.EVERYTHING)
+        board.set_waiting(0)
+        holder = os.open(path / ".doorbells" / "0", os.O_RDWR) if has_process else -1
+        try:
+            assert producer.send(TOPIC, b"second") == (0, 1)
+            assert states(path) == set()
+            assert doorbells(path) == ({"0"} if has_process else set())
+            with stream.consumer([TOPIC]) as consumer:
+                consumer.fileno()
+                assert consumer._bell._slot == int(has_process)
+        finally:
+            if has_process:
+                os.close(holder)
+
+
+def test_a_ring_to_a_reader_that_has_died_since_reaches_its_successor(tmp_path):
+    """The writer has the dead reader's FIFO open; the slot has a new FIFO since."""
+    path = tmp_path / "log"
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"first")
+        for number in range(5):
+            consumer = stream.consumer([TOPIC], start="latest")
+            consumer.fileno()
+            consumer.poll()
+            consumer._bell.arm()
+            producer.send(TOPIC, b"%d" % number)
+            ready, _, _ = select.select([consumer.fileno()], [], [], 10)
+            assert ready, "the writer rings the dead one"
+            assert [r.value for r in consumer.poll()] == [b"%d" % number]
+            # As if killed: nothing is unlinked, only the descriptors go.
+            os.close(consumer._bell._fd)
+            consumer._bell._fd = -1
+            consumer.close()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_garbage_on_the_board_costs_no_record(tmp_path, seed):
+    path, turn = tmp_path / "log", random.Random(seed)
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"first")
+        with stream.consumer([TOPIC], start="latest") as consumer:
+            consumer.fileno()
+            consumer.poll()
+            file = path / ".doorbells" / "board"
+            data = bytearray(file.read_bytes())
+            states = slice(boards._STATES_AT, boards._MASKS_AT)
+            data[states] = bytes(turn.choice((0, 1, 1, 2, 255)) for _ in range(boards.SLOTS))
+            data[boards._MASKS_AT :] = turn.randbytes(len(data) - boards._MASKS_AT)
+            with file.open("r+b") as target:
+                target.write(data)
+            for number in range(50):
+                assert producer.send(TOPIC, b"%d" % number) == (0, number + 1)
+            received = []
+            while records := consumer.poll(timeout=0.001):
+                received += [r.value for r in records]
+            assert received == [b"%d" % number for number in range(50)]
+
+
+def test_files_that_are_no_fifos_among_the_doorbells_hurt_nobody(tmp_path):
+    path = tmp_path / "log"
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"first")
+        board = stream._backend._board
+        (path / ".doorbells" / "0").write_bytes(b"no fifo")
+        (path / ".doorbells" / "1").mkdir()
+        for slot in (0, 1, 2, 1023):
+            board.set_mask(slot, boards.EVERYTHING)
+            board.set_waiting(slot)
+        assert producer.send(TOPIC, b"second") == (0, 1)
+
+
+def test_a_ring_never_fails_a_send_that_is_committed(tmp_path, monkeypatch):
+    """A dead reader is to be buried, but somebody stopped holds the board's lock."""
+    monkeypatch.setattr(boards, "_LOCK_TIMEOUT_MS", 50)
+    path, disk = tmp_path / "log", QuietDisk()
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"first")
+        board = stream._backend._board
+        os.mkfifo(path / ".doorbells" / "0")
+        board.set_mask(0, boards.EVERYTHING)
+        board.set_waiting(0)
+        fd = disk.open(str(path / ".doorbells" / "board"), write=True)
+        assert disk.try_lock(fd)
+        try:
+            assert producer.send(TOPIC, b"second") == (0, 1)
+        finally:
+            disk.close(fd)
