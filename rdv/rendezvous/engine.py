@@ -18,7 +18,7 @@ from rdv.rendezvous.counters import Counters
 from rdv.rendezvous.early import EarlyScores
 from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.mailbox import Mailbox
-from rdv.rendezvous.plan import NOT_ACCEPTED, to_ns
+from rdv.rendezvous.plan import to_ns
 from rdv.rendezvous.reasons import EXPIRED, OVERLOADED, why_default, why_fallback
 from rdv.rendezvous.recent import RecentIds
 from rdv.rendezvous.rules import find_winners, is_hopeless
@@ -222,7 +222,8 @@ class Engine:
         start_ns = box.start_ns
         before = [item for item in early if item[0] < start_ns]
         for at_ns, score in before:
-            self._keep(box, score, at_ns)
+            if self._has_room(box.arrived, score.model):
+                box.arrived[score.model] = (at_ns, score)
         result = self._settle(box, start_ns, now_ns)
         for at_ns, score in early[len(before) :]:
             if result is None:
@@ -235,25 +236,24 @@ class Engine:
 
     def _put(self, box: Mailbox, score: Score, at_ns: int, now_ns: int) -> Result | None:
         """A report into a mailbox that is up to date. The hottest path is in here."""
-        if not self._keep(box, score, at_ns):
+        model, step, arrived = score.model, box.step, box.arrived
+        if arrived and not self._has_room(arrived, model):
             return None
-        step = box.step
-        if score.result is not UNSET and step.is_single:
-            if step.ranks.get(score.model, step.others_rank) == NOT_ACCEPTED:
-                return None
-            return self._answer(box, [score], now_ns)
-        return self._settle(box, at_ns, now_ns)
+        arrived[model] = (at_ns, score)
+        if score.result is UNSET or not step.is_single:
+            return self._settle(box, at_ns, now_ns)
+        if model in step.ranks or step.accepts_others:
+            return self._answer(box, score, now_ns)
+        return None
 
-    def _keep(self, box: Mailbox, score: Score, at_ns: int) -> bool:
-        arrived = box.arrived
-        if score.model in arrived:
+    def _has_room(self, arrived: Mapping[str, tuple[int, Score]], model: str) -> bool:
+        if model in arrived:
             self.counters.duplicate_scores += 1
-            return False
-        if len(arrived) >= self.limits.reports_max:
+        elif len(arrived) >= self.limits.reports_max:
             self.counters.evicted += 1
-            return False
-        arrived[score.model] = (at_ns, score)
-        return True
+        else:
+            return True
+        return False
 
     def _catch_up(self, box: Mailbox, now_ns: int, until_ns: int | None = None) -> Result | None:
         """Let the mailbox's steps end that have ended by `until_ns` (now, unless said)."""
@@ -271,25 +271,25 @@ class Engine:
         """
         while True:
             if box.arrived and (winners := find_winners(box, self._live)):
-                return self._answer(box, winners, now_ns)
+                if box.step.combine != "best":
+                    return self._combined(box, winners, now_ns)
+                return self._answer(box, winners[0], now_ns)
             if at_ns < box.due_ns and not is_hopeless(box, self._live, self._dead):
                 return None
             if not box.next_step():
                 reason = why_default(box, at_ns, self._dead, self._live)
                 return self._default(box, reason, now_ns)
 
-    def _answer(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
-        plan, step, best = box.plan, box.step, winners[0]
-        reason, is_first = "", plan.steps[0].rank(best.model) == 0
-        if step.combine != "best":
-            return self._combined(box, winners, now_ns)
-        if not is_first:
-            reason = why_fallback(box, self._dead)
-        kind: Kind = "preferred" if is_first else "fallback"
-        assert best.result is not UNSET
-        return self._close(
-            box, kind, best.result, now_ns, best.model, best.version, reason, step.number
-        )
+    def _answer(self, box: Mailbox, score: Score, now_ns: int) -> Result:
+        """One model's answer."""
+        model = score.model
+        kind: Kind = "preferred"
+        reason = ""
+        if model != box.plan.champion and box.plan.steps[0].rank(model) != 0:
+            kind, reason = "fallback", why_fallback(box, self._dead)
+        answer = score.result
+        assert answer is not UNSET
+        return self._close(box, kind, answer, now_ns, model, score.version, reason, box.step.number)
 
     def _combined(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
         """Several answers made one. Preferred when it is the first step that asked for it."""
