@@ -59,4 +59,4 @@ class ScheduleBook:
         try:
             return Plan(schedule_from_object(wanted), self._limits.wait_ms_max)
         except InvalidSchedule as error:
-            return f"invalid schedule: {error.text()}"
+            return f"invalid {error.text()}"

@@ -27,7 +27,7 @@ def combine_results(
     if how == "best":
         return results[0]
     try:
-        values = [orjson.loads(result) for result in results]
+        values = [orjson.loads(memoryview(result)) for result in results]
         return msgspec.Raw(orjson.dumps(_combine(how, values, on, top)))
     except (ValueError, OverflowError, TypeError, RecursionError):
         return None

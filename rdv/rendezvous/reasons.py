@@ -23,7 +23,7 @@ def why_fallback(box: Mailbox, dead: Collection[str]) -> str:
 def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> str:
     """Whom the schedule would have taken, and what was the matter with each of them."""
     named = {name: None for step in box.plan.steps for name in step.names}
-    others = (*live, *box.arrived) if any(s.accepts_others for s in box.plan.steps) else ()
+    others = (*live, *dead, *box.arrived) if any(s.accepts_others for s in box.plan.steps) else ()
     states = [_state(name, box, dead) for name in dict.fromkeys((*named, *sorted(others)))]
     if at_ns < box.deadline_ns:
         return _joined("nobody is left to wait for", states)

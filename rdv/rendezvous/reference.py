@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 import orjson
+from msgspec import UNSET
 
 from rdv.messages import Kind, Score
 from rdv.rendezvous.combine import combine_results
@@ -46,6 +47,8 @@ class Decision:
     result: bytes
     step: int
     at_ns: int
+    arrived: tuple[str, ...] = ()
+    """Models that had reported by then, in order."""
 
 
 @dataclass
@@ -92,7 +95,7 @@ def decide(
         end_ns = min(_ns(end_ms), deadline_ns)
         while True:  # one turn per instant of the step: its start, and every event in it
             if winners := _winners(step, state):
-                return _decision(schedule, step, number, winners, now_ns)
+                return _decision(schedule, number, winners, now_ns, state)
             if now_ns >= end_ns or not _can_be_met(step, state):
                 break
             if not coming or coming[0].at_ns >= end_ns:
@@ -100,7 +103,7 @@ def decide(
                 break
             now_ns = coming[0].at_ns
             state.learn(coming.pop(0))
-    return Decision("default", (), default.result, 0, now_ns)
+    return Decision("default", (), default.result, 0, now_ns, tuple(state.reports))
 
 
 def _ns(ms: float) -> int:
@@ -134,9 +137,7 @@ def _answers(step: Step, state: _State) -> list[Score]:
     ranked = [
         (rank, score)
         for score in state.reports.values()
-        if score.error is None
-        and score.refusal is None
-        and (rank := _rank(step, score.model)) is not None
+        if score.result is not UNSET and (rank := _rank(step, score.model)) is not None
     ]
     return [score for _, score in sorted(ranked, key=lambda pair: pair[0])]
 
@@ -154,9 +155,10 @@ def _can_be_met(step: Step, state: _State) -> bool:
 
 
 def _decision(
-    schedule: Schedule, step: Step, number: int, winners: list[Score], at_ns: int
+    schedule: Schedule, number: int, winners: list[Score], at_ns: int, state: _State
 ) -> Decision:
-    results = [msgspec.Raw(bytes(score.result)) for score in winners if score.result]
+    step = schedule.steps[number - 1]
+    results = [score.result for score in winners if score.result is not UNSET]
     best = winners[0].model
     is_preferred = _rank(schedule.steps[0], best) == 0
     models: tuple[str, ...] = (best,)
@@ -166,4 +168,4 @@ def _decision(
         is_preferred = number == 1 and result is not None
         models = tuple(score.model for score in winners) if result is not None else models
     kind: Kind = "preferred" if is_preferred else "fallback"
-    return Decision(kind, models, bytes(result or results[0]), number, at_ns)
+    return Decision(kind, models, bytes(result or results[0]), number, at_ns, tuple(state.reports))
