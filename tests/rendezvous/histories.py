@@ -170,13 +170,11 @@ def stories(draw) -> Story:
         start_ns = seen_ns - draw(st.just(0) | times_ns)
         host = draw(st.sampled_from([HOST, HOST, HOST, "elsewhere"]))
         deadline_ms = draw(st.none() | st.none() | st.integers(0, 80).map(float))
-        timed.append(
-            (seen_ns, make_request(id_, start_ns, host=host, deadline_ms=deadline_ms))
-        )
+        timed.append((seen_ns, make_request(id_, start_ns, host=host, deadline_ms=deadline_ms)))
     other = scores() | st.builds(Change, st.sampled_from(MODELS), st.booleans()) | st.builds(Tick)
-    several = st.lists(st.tuples(times_ns, scores() | other), max_size=16)
-    timed += [(BASE_NS + at_ns, event) for at_ns, event in draw(several)]
-    order = draw(st.permutations(range(len(timed)))) if draw(st.booleans()) else range(len(timed))
-    events = sorted((timed[place] for place in order), key=lambda item: item[0])
+    several = st.lists(st.tuples(times_ns, scores() | other), max_size=12)
+    mixed = [(BASE_NS + at_ns, event) for at_ns, event in draw(several)]
+    timed = mixed + timed if draw(st.booleans()) else timed + mixed  # who is first at equal times
+    events = sorted(timed, key=lambda item: item[0])
     live = draw(st.lists(st.sampled_from(MODELS), unique=True))
     return Story(draw(schedules()), live, events)

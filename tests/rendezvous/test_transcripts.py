@@ -26,8 +26,13 @@ def test_a_wrong_expectation_fails(tmp_path: Path) -> None:
         "0 request r1\n"
         "{line}\n"
     )
-    wrong = ["5 score r1 gbm 1", "5 tick\n5 -> r1 default -", "5 count open=0",
-             "5 score r1 gbm 1\n5 -> r1 fallback gbm", "5 score r1 gbm 1\n5 -> r1 preferred gbm step=2"]
+    wrong = [
+        "5 score r1 gbm 1",
+        "5 tick\n5 -> r1 default -",
+        "5 count open=0",
+        "5 score r1 gbm 1\n5 -> r1 fallback gbm",
+        "5 score r1 gbm 1\n5 -> r1 preferred gbm step=2",
+    ]
     for number, line in enumerate(wrong):
         path = tmp_path / f"{number}.txt"
         path.write_text(script.replace("{line}", line))
