@@ -50,6 +50,9 @@ def decode_line(decoder: Decoder[_M_co], noun: Noun, line: bytes) -> _M_co:
             line.decode()
         return decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedMessage(noun, str(error), bytes(line)) from error
+        reason = str(error)
+        if reason.endswith("`$.v`"):
+            reason = f"its schema version (`v`) is not {SCHEMA_VERSION}"
+        raise MalformedMessage(noun, reason, bytes(line)) from error
     except RecursionError as error:
         raise MalformedMessage(noun, "nested too deeply", bytes(line)) from error
