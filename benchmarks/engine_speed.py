@@ -2,8 +2,8 @@
 
     python benchmarks/engine_speed.py [ROUNDS]
 
-Prints CPU time, the median and the best of rounds of 1,000 decisions each: a request and three scores in, a
-result out. "first" is the champion first and two late scores, "last" the champion last.
+CPU time, the median and the best of rounds of 1,000 decisions each: a request and three scores
+in, a result out. "first" is the champion first and two late scores, "last" the champion last.
 """
 
 from __future__ import annotations

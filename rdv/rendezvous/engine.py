@@ -6,12 +6,12 @@ when, or how often, `tick` is called: only its result is handed out later. DESIG
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Mapping
 
 from msgspec import UNSET, Raw
 
 from rdv.messages import Kind, Request, Result, Score
+from rdv.rendezvous.agenda import Agenda
 from rdv.rendezvous.book import ScheduleBook
 from rdv.rendezvous.combine import combine_results
 from rdv.rendezvous.counters import Counters
@@ -23,8 +23,6 @@ from rdv.rendezvous.reasons import EXPIRED, OVERLOADED, why_default, why_fallbac
 from rdv.rendezvous.recent import RecentIds
 from rdv.rendezvous.rules import find_winners, is_hopeless
 from rdv.schedule import Schedule
-
-_STALE_MIN = 1_000
 
 
 class Engine:
@@ -56,12 +54,7 @@ class Engine:
         self._early = EarlyScores(
             limits.early_scores_max, limits.early_ms_max * 1_000_000, counters
         )
-        # One entry per mailbox: (when to look at it, a tie-breaker, it). The time may be too
-        # early, never too late; entries of answered mailboxes stay until they come up, or until
-        # there are too many of them.
-        self._agenda: list[tuple[int, int, Mailbox]] = []
-        self._agenda_number = 0
-        self._stale = 0
+        self._agenda = Agenda()
 
     # What comes in
 
@@ -84,8 +77,7 @@ class Engine:
             result = self._catch_up(box, now_ns) if box.due_ns <= now_ns else None
         if result is not None:
             return [result]
-        self._agenda_number = number = self._agenda_number + 1
-        heapq.heappush(self._agenda, (box.due_ns, number, box))
+        self._agenda.add(box)
         return []
 
     def score(self, score: Score, now_ns: int) -> list[Result]:
@@ -103,39 +95,22 @@ class Engine:
             counters.late += 1
         elif (result := self._put(box, score, now_ns, now_ns)) is None:
             return []
-        self._leave_behind()
+        self._agenda.leave_behind()
         return [result]
 
     def tick(self, now_ns: int) -> list[Result]:
         """Let time pass: end steps and waits that have ended. O(expired · log open)."""
         self._early.expire(now_ns)
-        agenda = self._agenda
         results = []
-        while agenda and agenda[0][0] <= now_ns:
-            _, number, box = agenda[0]
-            if box.is_open and (result := self._catch_up(box, now_ns)) is not None:
+        while (box := self._agenda.due(now_ns)) is not None:
+            if (result := self._catch_up(box, now_ns)) is not None:
+                self._agenda.leave_behind()
                 results.append(result)
-                heapq.heappop(agenda)
-            elif box.is_open:
-                heapq.heapreplace(agenda, (box.due_ns, number, box))
-            else:
-                heapq.heappop(agenda)
-                self._stale -= 1
         return results
 
     def next_deadline(self) -> int | None:
         """When `tick` is due, on the engine's clock; None while nothing is open."""
-        agenda = self._agenda
-        while agenda:
-            due_ns, number, box = agenda[0]
-            if not box.is_open:
-                heapq.heappop(agenda)
-                self._stale -= 1
-            elif box.due_ns != due_ns:  # it has gone on to a later step since
-                heapq.heapreplace(agenda, (box.due_ns, number, box))
-            else:
-                return due_ns
-        return None
+        return self._agenda.next_due_ns()
 
     # What changes around it
 
@@ -160,7 +135,7 @@ class Engine:
         self._dead.add(name)
         for box in list(self._open.values()):
             if (result := self._settle(box, now_ns, now_ns)) is not None:
-                self._leave_behind()
+                self._agenda.leave_behind()
                 results.append(result)
         return results
 
@@ -173,7 +148,7 @@ class Engine:
         box = self._open.pop(id_, None)
         if box is not None:
             box.is_open = False
-            self._leave_behind()
+            self._agenda.leave_behind()
         self._early.take(id_)
         self._answered.add(id_, now_ns)
 
@@ -348,11 +323,3 @@ class Engine:
         box.is_open = False
         box.arrived = {}  # its place in the agenda may outlive it
         return result
-
-    def _leave_behind(self) -> None:
-        """An answered mailbox stays on the agenda; unless most of them are, then all of them go."""
-        self._stale += 1
-        if self._stale > _STALE_MIN and self._stale * 2 > len(self._agenda):
-            self._agenda = [entry for entry in self._agenda if entry[2].is_open]
-            heapq.heapify(self._agenda)
-            self._stale = 0
