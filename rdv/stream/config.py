@@ -112,7 +112,7 @@ def dump_config(config: StreamConfig) -> str:
 
 def load_config(text: str, where: str) -> StreamConfig:
     """Read a `stream.toml`; `where` is its path, for errors. Raises InvalidConfig."""
-    import tomllib  # noqa: PLC0415  only needed by file streams
+    import tomllib
 
     try:
         table = tomllib.loads(text)
@@ -129,7 +129,7 @@ def make_config(table: dict[str, Any], where: str) -> StreamConfig:
             raise InvalidConfig(
                 where, key, f"no such setting; there are {', '.join(sorted(known))}"
             )
-    values = {
+    values: dict[str, Any] = {
         key: None if value == _NONE_WORDS.get(key, object()) else value
         for key, value in table.items()
     }

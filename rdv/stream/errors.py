@@ -339,7 +339,7 @@ class LockTimeout(ConflictFault):
 
 @dataclass(eq=False)
 class Fenced(ConflictFault):
-    """This member does not own the partition any more; its commit has changed nothing."""
+    """The member does not own the partition any more; its commit has changed nothing."""
 
     group: str
     member: str

@@ -27,7 +27,7 @@ def open_stream(
     """
     place = parse_address(address)
     if place.scheme == "memory":
-        from rdv.stream import memory  # noqa: PLC0415  each backend is loaded when it is used
+        from rdv.stream.memory import backend as memory
 
         if not create and not memory.has_memory_stream(place.place):
             raise StreamNotFound(address, "no such stream in this process")
@@ -40,9 +40,9 @@ def open_stream(
 
 
 def _open_files(path: str, *, create: bool, config: StreamConfig | None, clock: Clock) -> LogStream:
-    from rdv.stream.file import backend as files  # noqa: PLC0415  needs fcntl
-    from rdv.stream.file.disk import Disk  # noqa: PLC0415
-    from rdv.stream.file.stream import FileStream  # noqa: PLC0415
+    from rdv.stream.file import backend as files
+    from rdv.stream.file.disk import Disk
+    from rdv.stream.file.stream import FileStream
 
     disk, path = Disk(), files.normal_path(path)
     try:

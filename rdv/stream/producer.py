@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rdv.errors import RdvError
 from rdv.stream.address import check_name
@@ -16,6 +17,14 @@ Acknowledge = Callable[[int, int, RdvError | None], None]
 """Called as (partition, offset, error): the offset is -1 when there is an error."""
 
 
+class _Writers(NamedTuple):
+    """The writers of a topic's partitions, and of what state of the stream they are."""
+
+    version: object
+    incarnation: object
+    writers: list[Writer]
+
+
 class LogProducer:
     """Appends records to a stream's topics. Thread-safe; open one per process, keep it open.
 
@@ -25,9 +34,8 @@ class LogProducer:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._mutex = threading.Lock()
-        self._writers: dict[str, list[Writer]] = {}
+        self._writers: dict[str, _Writers] = {}
         self._open: dict[Writer, None] = {}
-        self._version: object = None
         self._turn = 0
         self._is_closed = False
         self._record_bytes_max = backend.config.record_bytes_max
@@ -91,7 +99,7 @@ class LogProducer:
         partition: int | None = None,
         on_ack: Acknowledge | None = None,
     ) -> None:
-        """Send without waiting for the acknowledgement, which `on_ack` gets (partition, offset, error).
+        """Send; the acknowledgement goes to `on_ack(partition, offset, error)`.
 
         On a broker it comes later, from `flush` or a later send; on a log of our own, before this
         returns. A misuse (a bad name, a record too large) is raised here and now.
@@ -124,32 +132,34 @@ class LogProducer:
         return turn
 
     def _writers_of(self, topic: str) -> list[Writer]:
-        if self._backend.version() != self._version:
+        known = self._writers.get(topic)
+        if known is None or known.version != self._backend.version():
             return self._refresh(topic)
-        return self._writers.get(topic) or self._refresh(topic)
+        return known.writers
 
     def _refresh(self, topic: str) -> list[Writer]:
-        """Look at the topics anew: this one is unknown, or somebody has added partitions."""
+        """Look at the topic anew: it is unknown, or something about the stream has changed."""
         backend = self._backend
         with self._mutex:
             if self._is_closed:
                 raise Closed("producer")
-            version = backend.version()
             if not backend.partitions(check_name(topic, "topic")):
                 backend.make_topic(topic, backend.config.partitions)
-            for known in {*self._writers, topic}:
-                writers = self._writers.get(known, [])
-                count = backend.partitions(known)
-                more = range(len(writers), count)
-                # A new list: senders in other threads keep the one that they have.
-                self._writers[known] = [
-                    *writers[:count],
-                    *(backend.writer(TopicPartition(known, n), self._opened) for n in more),
-                ]
-                if not count:
-                    del self._writers[known]
-            self._version = version
-            return self._writers[topic]
+            version, incarnation = backend.version(), backend.incarnation(topic)
+            known = self._writers.get(topic)
+            kept = known.writers if known is not None and known.incarnation == incarnation else []
+            more = range(len(kept), backend.partitions(topic))
+            # A new list: senders in other threads keep the one that they have.
+            writers = [
+                *kept,
+                *(backend.writer(TopicPartition(topic, n), self._opened) for n in more),
+            ]
+            self._writers[topic] = _Writers(version, incarnation, writers)
+            # What belonged to a topic that was deleted writes into files that nobody sees.
+            gone = [] if known is None or kept else known.writers
+        for writer in gone:
+            writer.close()
+        return writers
 
     def _opened(self, writer: Writer) -> None:
         """Keep no more partitions open than allowed: the one opened longest ago goes first."""
@@ -168,8 +178,8 @@ class LogProducer:
             if self._is_closed:
                 return
             self._is_closed = True
-            writers = [writer for writers in self._writers.values() for writer in writers]
-            self._writers, self._open, self._version = {}, {}, object()
+            writers = [writer for known in self._writers.values() for writer in known.writers]
+            self._writers, self._open = {}, {}
         failed: RdvError | None = None
         for writer in writers:
             try:

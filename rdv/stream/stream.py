@@ -140,7 +140,7 @@ class LogStream:
         return self._backend.end(self._place(topic, partition))
 
     def offset_at(self, topic: str, partition: int, time_ns: int) -> int:
-        """The first offset appended at or after `time_ns` (since 1970), the end if there is none."""
+        """The first offset appended at or after `time_ns` since 1970, the end if there is none."""
         return self._backend.offset_at(self._place(topic, partition), time_ns)
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
@@ -156,6 +156,12 @@ class LogStream:
     def group_state(self, group: str) -> GroupState:
         """Members, generation and who has what."""
         return self._backend.group(check_name(group, "group")).load()
+
+    def absent_members(self, group: str, timing: GroupTiming | None = None) -> set[str]:
+        """Members that are dead or hang, and that no other member has evicted yet."""
+        store = self._backend.group(check_name(group, "group"))
+        timeout_ns = (timing or GroupTiming()).session_timeout_ms * 1_000_000
+        return store.absent(store.load().members, self._clock.monotonic_ns(), timeout_ns)
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """A group's committed offsets: the next to read, per partition."""

@@ -39,7 +39,7 @@ def read_arrow(
     if first < begin:
         raise RecordsLost(*place, first, begin - 1)
     if not first <= last <= end:
-        raise OffsetOutOfRange(*place, last if first <= last else first, begin, end)
+        raise OffsetOutOfRange(*place, max(last, first), begin, end)
     directory = backend.directory(place)
     bases = backend.segments(place)
     chunks = []

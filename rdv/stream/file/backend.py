@@ -11,6 +11,7 @@ from rdv.clock import Clock
 from rdv.stream.address import check_name
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config
 from rdv.stream.errors import (
+    InvalidAddress,
     InvalidArgument,
     NotPermitted,
     PartitionsShrink,
@@ -27,6 +28,7 @@ from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.recovery import needs_recovery, recover
 from rdv.stream.file.repair import Repair, repair_partition
 from rdv.stream.file.retention import SegmentFacts, purge
+from rdv.stream.file.segment import open_segments
 from rdv.stream.file.syncer import Syncer
 from rdv.stream.file.verify import SegmentReport, verify_partition
 from rdv.stream.file.writer import PartitionWriter
@@ -44,9 +46,16 @@ def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
     with faults(path, "make a stream in"):
         if disk.exists(config_path):
             raise StreamExists(path)
+        if disk.is_directory(path):
+            strange = [n for n in sorted(disk.list_directory(path)) if not n.startswith(".")]
+            if strange:
+                raise InvalidAddress(path, f"the directory is no stream and holds {strange[0]!r}")
         disk.mkdir(f"{path}/{layout.GROUPS}")
         Board(disk, path).close()
-        disk.replace_file(config_path, dump_config(config).encode(), durable=config.fsync != "none")
+        is_durable = config.fsync != "none"
+        disk.replace_file(config_path, dump_config(config).encode(), durable=is_durable)
+        if is_durable:
+            disk.sync_directory(posixpath.dirname(path) or ".")
 
 
 def read_config(disk: Disk, path: str) -> StreamConfig:
@@ -102,6 +111,15 @@ class FileBackend:
                 return 0
         return layout.partition_count(names)
 
+    def incarnation(self, topic: str) -> object:
+        # Not the inode: file systems give it to the next directory at once.
+        path = f"{self.address}/{check_name(topic, 'topic')}/{layout.IDENTITY_FILE}"
+        with faults(path, "read"):
+            try:
+                return self._disk.read_file(path)
+            except FileNotFoundError:
+                return None
+
     def make_topic(self, topic: str, partitions: int) -> None:
         check_name(topic, "topic")
         if not 1 <= partitions <= PARTITIONS_MAX:
@@ -110,6 +128,10 @@ class FileBackend:
             count = self.partitions(topic)
             if count > partitions:
                 raise PartitionsShrink(topic, count, partitions)
+            if not count:
+                self._disk.mkdir(f"{self.address}/{topic}")
+                path = f"{self.address}/{topic}/{layout.IDENTITY_FILE}"
+                self._disk.replace_file(path, f"{self._disk.new_name()}\n".encode())
             for number in range(count, partitions):
                 self._disk.mkdir(self.directory(TopicPartition(topic, number)))
             if self.config.fsync != "none":
@@ -228,7 +250,7 @@ class FileBackend:
         directory = self.directory(place)
         total = 0
         with faults(directory, "list"):
-            for base in lookup.open_segments(self._disk, directory):
+            for base in open_segments(self._disk, directory):
                 for path in (
                     layout.values_path(directory, base),
                     layout.index_path(directory, base),
@@ -240,7 +262,7 @@ class FileBackend:
     def segments(self, place: TopicPartition) -> list[int]:
         """Base offsets of a partition's segments."""
         with faults(self.directory(place), "list"):
-            return lookup.open_segments(self._disk, self.directory(place))
+            return open_segments(self._disk, self.directory(place))
 
     def verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
         self.ensure_recovered(place)

@@ -5,7 +5,7 @@ groups do, a state byte for each of SLOTS waiting readers, and for each a mask o
 that it waits for. A writer looks at the state bytes after each commit (one memchr) and rings
 only who waits for its partition; under load nobody waits and nothing is rung.
 
-Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look once more, block.
+Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look again, block.
 Writer: publish, clear the state, ring. A ring that is lost all the same (its ringer was killed
 between the two) costs the reader BACKSTOP_S.
 """
@@ -60,7 +60,8 @@ class Board:
                 self._make()
             self._map = disk.map_file(self._path, size_bytes=_SIZE)
         self._fd = -1
-        self.version: Callable[[], bytes] = partial(
+        # A C call without a Python frame: producers and consumers ask at every send and poll.
+        self.version: Callable[[], object] = partial(
             self._map.__getitem__, slice(_VERSION_AT, _STATES_AT)
         )
 

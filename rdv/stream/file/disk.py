@@ -24,6 +24,10 @@ from rdv.errors import RdvError
 from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
 
 FILE_MODE = 0o644
+DRAIN_BYTES = 4096
+SEEK_END = os.SEEK_END
+_TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
+_TRY_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
 
 
 class ForkCounter:
@@ -73,12 +77,14 @@ class Disk:
     unlink = staticmethod(os.unlink)
     rmdir = staticmethod(os.rmdir)
     dup = staticmethod(os.dup)
+    flock = staticmethod(fcntl.flock)
+    lseek = staticmethod(os.lseek)
+    give_way = staticmethod(getattr(os, "sched_yield", lambda: None))
     pid = staticmethod(os.getpid)
 
-    @staticmethod
-    def size(fd: int) -> int:
+    def size(self, fd: int) -> int:
         """Bytes in an open file (one lseek: a third of the cost of fstat)."""
-        return os.lseek(fd, 0, os.SEEK_END)
+        return self.lseek(fd, 0, os.SEEK_END)
 
     @staticmethod
     def path_size(path: str) -> int:
@@ -97,7 +103,7 @@ class Disk:
         return os.open(path, flags, FILE_MODE)
 
     def write_all(self, fd: int, data: bytes, position: int) -> None:
-        """pwrite until all of `data` is written: the kernel may write less than asked for."""
+        """Pwrite until all of `data` is written: the kernel may write less than asked for."""
         written = self.pwrite(fd, data, position)
         while written < len(data):
             more = self.pwrite(fd, memoryview(data)[written:], position + written)
@@ -106,7 +112,7 @@ class Disk:
             written += more
 
     def read_all(self, fd: int, size_bytes: int, position: int) -> bytes:
-        """pread until `size_bytes` are there or the file ends."""
+        """Pread until `size_bytes` are there or the file ends."""
         data = self.pread(fd, size_bytes, position)
         while data and len(data) < size_bytes:
             more = self.pread(fd, size_bytes - len(data), position + len(data))
@@ -196,17 +202,17 @@ class Disk:
     def try_lock(self, fd: int, *, shared: bool = False) -> bool:
         """Take the flock of an open file if nobody holds it."""
         try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            self.flock(fd, _TRY_SHARED if shared else _TRY_EXCLUSIVE)
         except BlockingIOError:
             return False
         return True
 
     def wait_for_lock(self, fd: int) -> None:
         """Take the flock, however long it takes (`FileLock` bounds it)."""
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        self.flock(fd, fcntl.LOCK_EX)
 
     def unlock(self, fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        self.flock(fd, fcntl.LOCK_UN)
 
     def lock_holder(self, fd: int) -> str:
         """Who holds a file's flock, for an error message: "process 4711" where Linux tells."""
@@ -244,7 +250,7 @@ class Disk:
     def drain(self, fd: int) -> None:
         """Take all rings out of a FIFO."""
         with contextlib.suppress(BlockingIOError):
-            while len(os.read(fd, 4096)) == 4096:
+            while len(os.read(fd, DRAIN_BYTES)) == DRAIN_BYTES:
                 pass
 
     def wait_readable(self, fd: int, timeout_s: float) -> bool:

@@ -56,6 +56,6 @@ def _first_time_ns(disk: Disk, directory: str, base: int) -> int | None:
             if not segment.record_count():
                 return 2**63 - 1
             entry, is_intact = segment.entry(0)
-            return entry.time_ns if is_intact else segment._time_ns(0, segment.record_count())
+            return entry.time_ns if is_intact else segment.time_ns(0, segment.record_count())
     except FileNotFoundError:
         return None

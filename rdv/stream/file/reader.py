@@ -78,14 +78,18 @@ class PartitionReader:
                 return []
             if len(raw) % ENTRY_BYTES:
                 raw = raw[: -(len(raw) % ENTRY_BYTES)]
-            entries = unpack_entries(raw)
-            if entries and entries[0][4] & SEALED and intact(raw[:ENTRY_BYTES]):
-                if not self._next_segment(self._base + self._number):
-                    return []
-                continue
-            if not entries:
+            if not raw:
                 return []
-            return self._batch(segment, raw, entries, max_bytes)
+            if not intact(raw):
+                return self._read_carefully(segment, raw)
+            entries = unpack_entries(raw)
+            if entries[-1][4] & SEALED:
+                del entries[-1]
+                raw = raw[:-ENTRY_BYTES]
+            if entries:
+                return self._batch(segment, raw, entries, max_bytes)
+            if not self._next_segment(self._base + self._number):
+                return []
         return []
 
     def _batch(
@@ -95,9 +99,6 @@ class PartitionReader:
         entries: list[tuple[int, int, int, int, int, int]],
         max_bytes: int,
     ) -> list[Record]:
-        if entries[-1][4] == SEALED:
-            del entries[-1]
-            raw = raw[:-ENTRY_BYTES]
         start = self._end
         if entries[-1][0] - start > max_bytes:
             limit = [entry[0] for entry in entries]
@@ -105,7 +106,7 @@ class PartitionReader:
             raw = raw[: len(entries) * ENTRY_BYTES]
         ends, times, lengths, crcs, flags, _ = zip(*entries, strict=True)
         end = ends[-1]
-        if any(flags) or not intact(raw) or end - start != sum(lengths):
+        if any(flags) or end - start != sum(lengths):
             return self._read_carefully(segment, raw)
         data = self._disk.pread(segment.values_fd, end - start, start)
         if len(data) != end - start:
@@ -150,7 +151,7 @@ class PartitionReader:
                 )
         if not damaged or records or self._base + self._number > first:
             return records
-        if self._next_segment(first):
+        if first > self._base and self._next_segment(first):
             # Only the sealing entry was hurt: nothing is missing, `verify` will name it.
             return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
         raise self._damage(segment, first, damaged)
@@ -215,10 +216,10 @@ class PartitionReader:
                     self._topic, self._partition, offset, segment.base, segment.base + count
                 )
             self._raise_gap(segment, offset, next_base, count)
-        if number == count and next_base is not None and offset < next_base:
-            if not segment.is_sealed():
-                segment.close()
-                self._raise_gap(segment, offset, next_base, count)
+        is_short = number == count and next_base is not None and offset < next_base
+        if is_short and next_base is not None and not segment.is_sealed():
+            segment.close()
+            self._raise_gap(segment, offset, next_base, count)
         self._enter(segment, number)
 
     def _raise_gap(self, segment: Segment, offset: int, next_base: int, count: int) -> None:

@@ -36,19 +36,16 @@ def repair_partition(
 
     Raises LockTimeout and SystemFaults.
     """
-    with faults(directory, "repair"):
-        with locked(disk, f"{directory}/{layout.LOCK_FILE}", lock_timeout_ms):
-            damaged = {
-                report.base
-                for report in verify_partition(disk, directory, topic, partition)
-                if report.damage
-            }
-            bases = open_segments(disk, directory)
-            return [
-                _repair_segment(disk, directory, base, next_base)
-                for base, next_base in pairwise([*bases, -1])
-                if base in damaged
-            ]
+    lock_path = f"{directory}/{layout.LOCK_FILE}"
+    with faults(directory, "repair"), locked(disk, lock_path, lock_timeout_ms):
+        reports = verify_partition(disk, directory, topic, partition)
+        damaged = {report.base for report in reports if report.damage}
+        bases = open_segments(disk, directory)
+        return [
+            _repair_segment(disk, directory, base, next_base)
+            for base, next_base in pairwise([*bases, -1])
+            if base in damaged
+        ]
 
 
 def _repair_segment(disk: Disk, directory: str, base: int, next_base: int) -> Repair:

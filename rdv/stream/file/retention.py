@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from itertools import pairwise
 from typing import NamedTuple
 
 from rdv.stream.config import StreamConfig
@@ -68,7 +69,7 @@ def purge(
 def _sealed_segments(disk: Disk, directory: str) -> list[SegmentFacts]:
     bases = open_segments(disk, directory)
     facts = []
-    for base, next_base in zip(bases, bases[1:], strict=False):
+    for base, next_base in pairwise(bases):
         try:
             with Segment(disk, directory, base) as segment:
                 count = segment.entry_count()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rdv.stream.file import layout
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES, SEALED, Entry, intact, unpack_entry, whole
@@ -83,13 +81,13 @@ class Segment:
         low, high = 0, self.record_count()
         while low < high:
             middle = (low + high) // 2
-            if self._time_ns(middle, high) < time_ns:
+            if self.time_ns(middle, high) < time_ns:
                 low = middle + 1
             else:
                 high = middle
         return low
 
-    def _time_ns(self, number: int, stop: int) -> int:
+    def time_ns(self, number: int, stop: int) -> int:
         """A record's time; a damaged entry borrows that of the next one."""
         for candidate in range(number, stop):
             entry, is_intact = self.entry(candidate)
@@ -104,12 +102,3 @@ def open_segments(disk: Disk, directory: str) -> list[int]:
         return layout.segment_bases(disk.list_directory(directory))
     except FileNotFoundError:
         return []
-
-
-def read_range(disk: Disk, directory: str, look: Callable[[Segment], int], base: int) -> int | None:
-    """What `look` says of the segment at `base`; None when retention has just deleted it."""
-    try:
-        with Segment(disk, directory, base) as segment:
-            return look(segment)
-    except FileNotFoundError:
-        return None

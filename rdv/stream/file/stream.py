@@ -31,7 +31,7 @@ class FileStream(LogStream):
         of them have passed their CRC. Records given up by a repair are null. Raises
         RecordsDamaged, RecordsLost, OffsetOutOfRange.
         """
-        from rdv.stream.file.arrow import read_arrow  # noqa: PLC0415  pyarrow is heavy
+        from rdv.stream.file.arrow import read_arrow
 
         return read_arrow(self._files, self._place(topic, partition), start, stop)
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from zlib import crc32
 
 from rdv.clock import Clock
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
-from rdv.stream.file.disk import Disk, ForkCounter, os_fault
+from rdv.stream.file.disk import SEEK_END, Disk, ForkCounter, os_fault
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
+    LOST,
     SEALED,
     intact,
     pack_batch,
@@ -30,6 +32,8 @@ from rdv.stream.file.recovery import recover
 from rdv.stream.file.retention import purge
 
 _UNKNOWN = -1
+_NEVER = 2**63
+_AT_ONCE = -1
 
 
 class PartitionWriter:
@@ -64,7 +68,10 @@ class PartitionWriter:
         self._values_fd = self._index_fd = -1
         self._base = 0
         self._index_size = _UNKNOWN
-        self._end = self._crc = self._time_ns = self._first_time_ns = 0
+        self._end = self._crc = self._time_ns = 0
+        self._roll_at_ns = _NEVER
+        self._segment_bytes = config.segment_bytes
+        self._is_always_synced = config.fsync == "always"
         self._boot = b""
         self._poisoned = False
         self._sync_error: SyncFailed | None = None
@@ -82,10 +89,12 @@ class PartitionWriter:
         SyncFailed, LockTimeout and other SystemFaults; the batch is then not acknowledged, and
         a part of it may be there (send it again: at least once).
         """
+        has_opened = False
         with self._mutex:
             lock = self._lock
             if lock is None or self._forks != ForkCounter.count:
                 lock = self._open()
+                has_opened = True
             self._acquire(lock)
             try:
                 if self._sync_error is not None:
@@ -101,6 +110,9 @@ class PartitionWriter:
                 raise
             finally:
                 self._disk.unlock(lock.fd)
+        if has_opened:
+            # With no mutex held: it may release other writers.
+            self._opened(self)
         self._announce()
         return offset
 
@@ -111,31 +123,43 @@ class PartitionWriter:
             raise LockTimeout(f"{self.directory}/{layout.LOCK_FILE}", timeout_ms, holder)
 
     def _append(self, values: Sequence[bytes]) -> int:
-        disk, config = self._disk, self._config
-        if disk.size(self._index_fd) != self._index_size:
+        disk = self._disk
+        if disk.lseek(self._index_fd, 0, SEEK_END) != self._index_size:
             self._catch_up()
-        now_ns = max(self._clock.wall_ns(), self._time_ns)
-        if self._must_roll(now_ns):
+        now_ns = self._clock.wall_ns()
+        now_ns = max(now_ns, self._time_ns)
+        if now_ns > self._roll_at_ns or self._end >= self._segment_bytes:
             self._roll()
         start, index_size = self._end, self._index_size
-        entries, end, crc = pack_batch(values, start, now_ns, self._crc)
-        data = values[0] if len(values) == 1 else b"".join(values)
+        if len(values) == 1:
+            data = values[0]
+            end = start + len(data)
+            crc = crc32(data, self._crc)
+            entries = pack_entry(end, now_ns, len(data), crc, 0)
+        else:
+            data = b"".join(values)
+            entries, end, crc = pack_batch(values, start, now_ns, self._crc)
         if disk.pwrite(self._values_fd, data, start) != len(data):
             disk.write_all(self._values_fd, data, start)
-        if config.fsync == "always":
+        if self._is_always_synced:
             self._sync_one(self._values_fd)
         if disk.pwrite(self._index_fd, entries, index_size) != len(entries):
             disk.write_all(self._index_fd, entries, index_size)
         if not index_size:
-            self._first_time_ns = now_ns
+            self._begin_age(now_ns)
         self._end, self._crc, self._time_ns = end, crc, now_ns
         self._index_size = index_size + len(entries)
-        if config.fsync == "always":
+        if self._is_always_synced:
             self._sync_one(self._index_fd)
             self._write_checkpoint(self._base + self._index_size // ENTRY_BYTES)
         else:
             self._is_dirty = True
         return self._base + index_size // ENTRY_BYTES
+
+    def _begin_age(self, first_time_ns: int) -> None:
+        """The segment's first record is that old: when is it to be sealed for retention's sake?"""
+        age_ms = self._config.segment_ms
+        self._roll_at_ns = _NEVER if age_ms is None else first_time_ns + age_ms * 1_000_000
 
     def _catch_up(self) -> None:
         """Find the end anew: another process has appended, or one was killed while it did."""
@@ -172,22 +196,16 @@ class PartitionWriter:
         self._index_size = index_size
         self._close_segment_with(self._disk.size(self._values_fd))
 
-    def _must_roll(self, now_ns: int) -> bool:
-        if not self._index_size:
-            return False
-        age_ms = self._config.segment_ms
-        return (
-            self._end >= self._config.segment_bytes
-            or self._poisoned
-            or (age_ms is not None and now_ns - self._first_time_ns > age_ms * 1_000_000)
-        )
-
     def _roll(self) -> None:
         """Seal the segment, begin the next, and let retention have what it may."""
         if self._config.fsync != "none" and not self._poisoned:
             self._sync_one(self._values_fd)
             self._sync_one(self._index_fd)
             self._write_checkpoint(self._base + self._index_size // ENTRY_BYTES)
+        elif not self._index_size:
+            # Two segments cannot begin at one offset: give up an offset that nobody was told of.
+            self._disk.write_all(self._index_fd, pack_entry(0, self._time_ns, 0, 0, LOST), 0)
+            self._index_size = ENTRY_BYTES
         self._close_segment_with(self._end)
         self._catch_up()
         purge(self._disk, self.directory, self._config, self._clock.wall_ns())
@@ -213,43 +231,53 @@ class PartitionWriter:
         self._close_segment()
         self._values_fd, self._index_fd, self._base = values_fd, index_fd, base
         self._poisoned = False
-        self._first_time_ns = self._clock.wall_ns()
+        self._roll_at_ns = _NEVER
         if not is_new and disk.size(index_fd) >= ENTRY_BYTES:
-            self._first_time_ns = unpack_entry(disk.pread(index_fd, ENTRY_BYTES, 0)).time_ns
+            self._begin_age(unpack_entry(disk.pread(index_fd, ENTRY_BYTES, 0)).time_ns)
         elif self._config.fsync != "none":
             disk.sync_directory(self.directory)
 
     def sync(self) -> None:
-        """Make durable what has been written; used by fsync = "interval". Never blocks senders."""
-        disk = self._disk
-        with self._mutex:
-            if self._lock is None or not self._is_dirty or self._forks != ForkCounter.count:
-                return
-            self._is_dirty = False
-            synced = self._base + max(0, self._index_size) // ENTRY_BYTES
-            fds = []
-            with contextlib.suppress(OSError):
-                fds = [disk.dup(self._values_fd), disk.dup(self._index_fd)]
-                fds.append(disk.dup(self._lock.fd))
+        """Make durable what has been written; used by fsync = "interval". Never blocks senders.
+
+        A failure is raised by the next append.
+        """
+        disk, fds = self._disk, list[int]()
         try:
-            if len(fds) == 3:
+            synced = self._begin_sync(fds)
+            if synced is not None:
                 disk.fdatasync(fds[0])
                 disk.fdatasync(fds[1])
                 disk.write_all(fds[2], pack_checkpoint(Checkpoint(self._boot, synced)), 0)
         except OSError as error:
             with self._mutex:
-                self._poisoned = True
+                self._give_up_segment()
                 self._sync_error = SyncFailed(self.directory, error.strerror or str(error))
         finally:
             for fd in fds:
                 disk.close(fd)
 
+    def _begin_sync(self, fds: list[int]) -> int | None:
+        """Descriptors of our own (senders may roll or close meanwhile), and what they cover."""
+        with self._mutex:
+            if self._lock is None or not self._is_dirty or self._forks != ForkCounter.count:
+                return None
+            ours = (self._values_fd, self._index_fd, self._lock.fd)
+            fds.extend(map(self._disk.dup, ours))
+            self._is_dirty = False
+            return self._base + max(0, self._index_size) // ENTRY_BYTES
+
     def _sync_one(self, fd: int) -> None:
         try:
             self._disk.fdatasync(fd)
         except OSError as error:
-            self._poisoned = True
+            self._give_up_segment()
             raise SyncFailed(self.directory, error.strerror or str(error)) from error
+
+    def _give_up_segment(self) -> None:
+        """After a failed fsync the kernel may have dropped the pages: seal, never sync again."""
+        self._poisoned = True
+        self._roll_at_ns = _AT_ONCE
 
     def _raise_sync_error(self) -> None:
         error, self._sync_error = self._sync_error, None
@@ -286,7 +314,6 @@ class PartitionWriter:
             disk.close(fd)
             raise
         self._lock = lock
-        self._opened(self)
         return lock
 
     def _open_locked(self, lock: FileLock) -> None:
@@ -317,11 +344,14 @@ class PartitionWriter:
         return 0
 
     def release(self) -> None:
-        """Close the files; the next append opens them again."""
+        """Close the files, unless an append is under way; the next append opens them again."""
         if self._config.fsync == "interval":
             self.sync()
-        with self._mutex:
-            self._close_files()
+        if self._mutex.acquire(blocking=False):
+            try:
+                self._close_files()
+            finally:
+                self._mutex.release()
 
     def close(self) -> None:
         """Sync when the policy asks for it, and close. Raises SyncFailed."""

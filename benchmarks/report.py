@@ -1,0 +1,42 @@
+"""One table for all benchmarks: what was measured, against what, and whether it holds."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter_ns
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value, its baseline from the same run, and the bound it is held against."""
+
+    name: str
+    value: str
+    baseline: str
+    bound: str
+    holds: bool
+
+
+def best_ns(work: Callable[[], object], rounds: int = 5) -> int:
+    """The quickest of some rounds: the one that the rest of the machine disturbed least."""
+    best = 2**63
+    for _ in range(rounds):
+        start = perf_counter_ns()
+        work()
+        best = min(best, perf_counter_ns() - start)
+    return best
+
+
+def show(title: str, figures: list[Figure]) -> None:
+    """Print a Markdown table, fit to be pasted into the README."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    print(f"{title}: Python {platform.python_version()}, {cores} cores, {sys.platform}\n")
+    print("| what | measured | baseline, same run | bound | holds |")
+    print("|---|---|---|---|---|")
+    for f in figures:
+        print(f"| {f.name} | {f.value} | {f.baseline} | {f.bound} | {'yes' if f.holds else 'NO'} |")
+    print()

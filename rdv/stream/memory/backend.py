@@ -1,0 +1,146 @@
+"""The named streams of this process."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from rdv.clock import Clock
+from rdv.stream.address import check_name
+from rdv.stream.backend import Writer
+from rdv.stream.config import PARTITIONS_MAX, StreamConfig
+from rdv.stream.errors import InvalidArgument, PartitionsShrink, TopicNotFound
+from rdv.stream.memory.bell import MemoryBell
+from rdv.stream.memory.group import MemoryGroup
+from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader
+from rdv.stream.record import TopicPartition
+
+
+class MemoryBackend:
+    """One named stream of this process; everybody who opens the name gets the same. Thread-safe."""
+
+    def __init__(self, address: str, config: StreamConfig, clock: Clock) -> None:
+        self.address = address
+        self.config = config
+        self.bells: set[MemoryBell] = set()
+        self.version: Callable[[], object] = lambda: self._version
+        self._versions = itertools.count(1)
+        self._version = 0
+        self._clock = clock
+        self._mutex = threading.Lock()
+        self._topics: dict[str, list[MemoryPartition]] = {}
+        self._groups: dict[str, MemoryGroup] = {}
+        self._names = itertools.count(1)
+
+    def _change(self) -> None:
+        self._version = next(self._versions)
+        self._ring(None)
+
+    def _ring(self, place: TopicPartition | None) -> None:
+        if self.bells:
+            for bell in list(self.bells):
+                bell.ring(place)
+
+    def topics(self) -> list[str]:
+        return sorted(self._topics)
+
+    def partitions(self, topic: str) -> int:
+        return len(self._topics.get(check_name(topic, "topic"), ()))
+
+    def incarnation(self, topic: str) -> object:
+        """The first partition itself: a topic that is made again has another one."""
+        return self._topics.get(check_name(topic, "topic"), [None])[0]
+
+    def make_topic(self, topic: str, partitions: int) -> None:
+        check_name(topic, "topic")
+        if not 1 <= partitions <= PARTITIONS_MAX:
+            raise InvalidArgument("partitions", partitions, f"not between 1 and {PARTITIONS_MAX}")
+        with self._mutex:
+            have = self._topics.get(topic, [])
+            if len(have) > partitions:
+                raise PartitionsShrink(topic, len(have), partitions)
+            places = [TopicPartition(topic, n) for n in range(len(have), partitions)]
+            more = [MemoryPartition(p, self.config, self._clock, self._ring) for p in places]
+            self._topics[topic] = [*have, *more]
+        if more:
+            self._change()
+
+    def delete_topic(self, topic: str) -> None:
+        with self._mutex:
+            if self._topics.pop(topic, None) is None:
+                raise TopicNotFound(self.address, topic)
+        for group in self._groups.values():
+            for place in group.committed():
+                if place.topic == topic:
+                    group.set_committed(place, None)
+        self._change()
+
+    def _partition(self, place: TopicPartition) -> MemoryPartition:
+        try:
+            return self._topics[place.topic][place.partition]
+        except (KeyError, IndexError):
+            raise TopicNotFound(self.address, place.topic) from None
+
+    def writer(self, place: TopicPartition, opened: Callable[[Writer], None]) -> MemoryPartition:
+        del opened  # there are no files to keep count of
+        return self._partition(place)
+
+    def reader(self, place: TopicPartition) -> MemoryReader:
+        return MemoryReader(self._partition(place))
+
+    def bell(self) -> MemoryBell:
+        return MemoryBell(self.bells)
+
+    def begin(self, place: TopicPartition) -> int:
+        return self._partition(place).begin()
+
+    def end(self, place: TopicPartition) -> int:
+        return self._partition(place).end()
+
+    def offset_at(self, place: TopicPartition, time_ns: int) -> int:
+        return self._partition(place).offset_at(time_ns)
+
+    def groups(self) -> list[str]:
+        return sorted(self._groups)
+
+    def group(self, name: str) -> MemoryGroup:
+        check_name(name, "group")
+        with self._mutex:
+            return self._groups.setdefault(name, MemoryGroup(name, self._change))
+
+    def delete_group(self, name: str) -> None:
+        with self._mutex:
+            self._groups.pop(name, None)
+        self._change()
+
+    def new_member_name(self) -> str:
+        return f"member-{next(self._names)}"
+
+    def close(self) -> None:
+        """The stream stays until `forget`."""
+
+
+_streams: dict[str, MemoryBackend] = {}
+_streams_mutex = threading.Lock()
+
+
+def memory_backend(name: str, config: StreamConfig | None, clock: Clock) -> MemoryBackend:
+    """The stream of this name, made on first use (then with `config`)."""
+    with _streams_mutex:
+        if name not in _streams:
+            config = config or StreamConfig()
+            config = replace(config, retention_bytes=config.retention_bytes or RETENTION_BYTES)
+            _streams[name] = MemoryBackend(f"memory:{name}", config, clock)
+        return _streams[name]
+
+
+def has_memory_stream(name: str) -> bool:
+    return name in _streams
+
+
+def forget(name: str) -> None:
+    """Drop a stream and its records; who has it open keeps it."""
+    with _streams_mutex:
+        _streams.pop(name, None)

@@ -1,0 +1,66 @@
+"""How a consumer of a memory stream waits."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterable
+
+from rdv.stream.record import TopicPartition
+
+
+class MemoryBell:
+    """A consumer's bell: an event for `poll`, a socket pair once a descriptor is asked for."""
+
+    def __init__(self, waiting: set[MemoryBell]) -> None:
+        self._waiting = waiting
+        self._event = threading.Event()
+        self._is_armed = False
+        self._places: frozenset[TopicPartition] | None = None
+        self._pair: tuple[socket.socket, socket.socket] | None = None
+
+    def fileno(self) -> int:
+        if self._pair is None:
+            self._pair = socket.socketpair()
+            for end in self._pair:
+                end.setblocking(False)
+        return self._pair[0].fileno()
+
+    def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
+        self._places = None if places is None else frozenset(places)
+
+    def arm(self) -> None:
+        self._event.clear()
+        self._is_armed = True
+        self._waiting.add(self)
+
+    def ring(self, place: TopicPartition | None) -> None:
+        """Called by writers, from any thread; None rings everybody."""
+        if self._is_armed and (place is None or self._places is None or place in self._places):
+            self._is_armed = False
+            self._waiting.discard(self)
+            self._event.set()
+            if self._pair is not None:
+                with contextlib.suppress(OSError):
+                    self._pair[1].send(b"\x01")
+
+    def wake(self) -> None:
+        self._is_armed = True
+        self.ring(None)
+
+    def quiet(self) -> None:
+        if self._pair is not None and self._event.is_set():
+            self._event.clear()
+            with contextlib.suppress(BlockingIOError):
+                self._pair[0].recv(4096)
+
+    def wait(self, timeout_s: float) -> None:
+        self._event.wait(timeout_s)
+
+    def close(self) -> None:
+        self._is_armed = False
+        self._waiting.discard(self)
+        for end in self._pair or ():
+            end.close()
+        self._pair = None

@@ -1,0 +1,120 @@
+"""The records of one partition in memory."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+
+from rdv.clock import Clock
+from rdv.stream.config import StreamConfig
+from rdv.stream.errors import OffsetOutOfRange, RecordsLost
+from rdv.stream.record import Record, TopicPartition
+
+RETENTION_BYTES = 64 * 1024 * 1024
+
+
+class MemoryPartition:
+    """The records of one partition, oldest first. Thread-safe; writer and reader side in one."""
+
+    def __init__(
+        self,
+        place: TopicPartition,
+        config: StreamConfig,
+        clock: Clock,
+        announce: Callable[[TopicPartition], None],
+    ) -> None:
+        self._place = place
+        self._limit_bytes = config.retention_bytes or RETENTION_BYTES
+        self._clock = clock
+        self._announce = announce
+        self._mutex = threading.Lock()
+        self._records: list[Record] = []
+        self._begin = 0
+        self._size_bytes = 0
+
+    def append(self, values: Sequence[bytes]) -> int:
+        topic, partition = self._place
+        with self._mutex:
+            records = self._records
+            now_ns = self._clock.wall_ns()
+            if records:
+                now_ns = max(now_ns, records[-1].timestamp_ns)
+            offset = self._begin + len(records)
+            records.extend(
+                Record(topic, partition, offset + n, now_ns, value)
+                for n, value in enumerate(values)
+            )
+            self._size_bytes += sum(map(len, values))
+            if self._size_bytes > self._limit_bytes:
+                self._drop_oldest()
+        self._announce(self._place)
+        return offset
+
+    def _drop_oldest(self) -> None:
+        """Down to three quarters of the limit, so that dropping is rare; one record stays."""
+        count = 0
+        while self._size_bytes > self._limit_bytes * 3 // 4 and count < len(self._records) - 1:
+            self._size_bytes -= len(self._records[count].value)
+            count += 1
+        del self._records[:count]
+        self._begin += count
+
+    def read(self, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+        with self._mutex:
+            if offset < self._begin:
+                raise RecordsLost(*self._place, offset, self._begin - 1)
+            if offset > self._begin + len(self._records):
+                raise OffsetOutOfRange(*self._place, offset, self._begin, self.end_unlocked())
+            first = offset - self._begin
+            records = self._records[first : first + max_records]
+        total = 0
+        for count, record in enumerate(records):
+            total += len(record.value)
+            if total > max_bytes and count:
+                return records[:count]
+        return records
+
+    def end_unlocked(self) -> int:
+        return self._begin + len(self._records)
+
+    def begin(self) -> int:
+        return self._begin
+
+    def end(self) -> int:
+        with self._mutex:
+            return self.end_unlocked()
+
+    def offset_at(self, time_ns: int) -> int:
+        with self._mutex:
+            number = bisect_left(self._records, time_ns, key=lambda record: record.timestamp_ns)
+            return self._begin + number
+
+    def release(self) -> None:
+        """There are no files to give up."""
+
+    def close(self) -> None:
+        """There is nothing to close: the records stay for others."""
+
+
+class MemoryReader:
+    """One consumer's view of a partition."""
+
+    is_open = True
+
+    def __init__(self, partition: MemoryPartition) -> None:
+        self._partition = partition
+        self._next = 0
+
+    def has_more(self, offset: int) -> bool:
+        return self._partition.end() > offset
+
+    def read(self, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+        self._next = offset
+        return self._partition.read(offset, max_records, max_bytes)
+
+    def skip_to(self) -> int:
+        return self._next
+
+    def close(self) -> None:
+        """There is nothing to close."""
