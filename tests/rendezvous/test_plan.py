@@ -15,11 +15,11 @@ def make_plan(sla_ms=50, **step) -> Plan:
 
 @pytest.mark.parametrize(
     ("need", "of", "expected"),
-    [(0.7, 10, 7), (0.8, 5, 4), (0.6, 4, 3), (0.1, 3, 1), (1.0, 3, 3), ("all", 3, 3), (2, 9, 2),
+    [(0.55, 100, 55), (0.8, 5, 4), (0.6, 4, 3), (0.1, 3, 1), (1.0, 3, 3), ("all", 3, 3), (2, 9, 2),
      (0.5, 0, 1)],
 )  # fmt: skip
 def test_needed(need, of, expected) -> None:
-    """0.7 of 10 is 7, whatever binary fractions say; and never nobody."""
+    """0.55 of 100 is 55, whatever binary fractions say; and never nobody."""
     assert make_plan(need=need).steps[0].needed(of) == expected
 
 
