@@ -1,0 +1,38 @@
+"""The engine decides as the plain reference does, whatever happens and whenever it is ticked."""
+
+from __future__ import annotations
+
+from histories import Story, stories
+from hypothesis import given, settings
+
+
+def told(story: Story, id_: str) -> tuple:
+    result = story.results[id_]
+    models = tuple(result.model.split("+")) if result.model else ()
+    arrived = tuple(arrival.model for arrival in result.arrived)
+    return result.kind, models, bytes(result.result), result.step, arrived
+
+
+@given(stories())
+@settings(derandomize=True, deadline=None, max_examples=250)
+def test_engine_equals_reference(story: Story) -> None:
+    """DESIGN 2 (5) and (1).
+
+    Ticked as the story has it (late, seldom, not at all), and at every deadline: the decisions are
+    the same. In the second case each is told at its instant, and never after the deadline.
+    """
+    lazy = Story(story.schedule, story.live, story.events)
+    lazy.play(prompt=False)
+    story.play(prompt=True)
+    for position, seen_ns, request in story.requests():
+        decision = story.expected(position, seen_ns, request)
+        wanted = decision.kind, decision.models, decision.result, decision.step, decision.arrived
+        assert told(lazy, request.id) == wanted
+        assert told(story, request.id) == wanted
+        start_ns = story.start_ns(request, seen_ns)
+        assert lazy.answered_at_ns[request.id] >= start_ns + decision.at_ns
+        at_ns = story.answered_at_ns[request.id]
+        assert at_ns == max(seen_ns, start_ns + decision.at_ns)
+        assert story.results[request.id].waited_ms == (at_ns - start_ns) // 1000 / 1000
+        limit_ms = min(story.schedule.sla_ms, request.deadline_ms or story.schedule.sla_ms)
+        assert at_ns <= max(seen_ns, start_ns + limit_ms * 1e6)
