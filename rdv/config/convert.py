@@ -88,7 +88,7 @@ def _known_keys(table: dict[str, Any], known: Any, section: str, where: str) -> 
 
 
 def _refused(error: msgspec.ValidationError, section: str, where: str) -> InvalidDecision:
-    """msgspec says "Expected … - at `$.port`": the place becomes our key."""
+    """A message such as "Expected … - at `$.port`": the place becomes our key."""
     match = _PLACE.match(str(error))
     reason, path = (match["reason"], match["path"]) if match else (str(error), "")
     key = f"{section}{path}".lstrip(".") or "rdv.toml"

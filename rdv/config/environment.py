@@ -49,9 +49,7 @@ def with_environment(decision: Decision, environ: Mapping[str, str]) -> Decision
     return decision
 
 
-def _override(
-    decision: Decision, variable: str, section: str, key: str, text: str
-) -> Decision:
+def _override(decision: Decision, variable: str, section: str, key: str, text: str) -> Decision:
     """One variable. The value is checked by the same rules as one in the file."""
     kind: type[msgspec.Struct] = _SECTIONS[section] if section else Decision
     field = {field.name: field for field in setting_fields(kind)}[key]

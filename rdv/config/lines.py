@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 import tomllib
 
-_SCHEDULE = re.compile(r"""^(?P<key>\s*(?:schedule|"schedule"|'schedule')\s*=\s*)
-    (?:"[^"]*"|'[^']*')(?P<rest>\s*(?:\#.*)?)$""", re.VERBOSE)
+_SCHEDULE = re.compile(
+    r"""^(?P<key>\s*(?:schedule|"schedule"|'schedule')\s*=\s*)
+    (?:"[^"]*"|'[^']*')(?P<rest>\s*(?:\#.*)?)$""",
+    re.VERBOSE,
+)
 _SHOWN_DEFAULT = re.compile(r"^#\s?schedule\s*=")
 
 
@@ -50,7 +53,11 @@ def without_table(text: str, path: tuple[str, ...]) -> str:
     while end > start + 1 and _is_blank(lines[end - 1]):
         end -= 1
     kept_before = lines[:start]
-    while kept_before and not kept_before[-1].strip() and (end == len(lines) or not lines[end].strip()):
+    while (
+        kept_before
+        and not kept_before[-1].strip()
+        and (end == len(lines) or not lines[end].strip())
+    ):
         kept_before.pop()
     return "\n".join(kept_before + lines[end:]).rstrip("\n") + "\n"
 

@@ -34,9 +34,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     version: Annotated[
         str, setting("recorded with every score; empty: the model's own, else a hash of its file")
     ] = ""
-    instances: Annotated[
-        int, setting("processes that share the requests of this model", 1, 64)
-    ] = 1
+    instances: Annotated[int, setting("processes that share the requests of this model", 1, 64)] = 1
     batch_max: Annotated[int, setting("requests given to predict at once", 1, 65_536)] = 64
     when_behind: Annotated[
         WhenBehind,
@@ -78,5 +76,3 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "result_bytes_max": self.result_bytes_max,
             "archive_bytes_max": self.archive_bytes_max,
         }
-
-

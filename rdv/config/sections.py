@@ -38,9 +38,9 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_timeout_ms: Annotated[
         int, milliseconds("a client may take this long to send a request, and to read its answer")
     ] = 10_000
-    keep_alive_ms: Annotated[
-        int, milliseconds("an idle connection is closed after this long")
-    ] = 75_000
+    keep_alive_ms: Annotated[int, milliseconds("an idle connection is closed after this long")] = (
+        75_000
+    )
     connections_max: Annotated[
         int, setting("connections to one proxy; more wait to be accepted", 1, COUNT_MAX)
     ] = 1_000

@@ -56,7 +56,9 @@ def template_names() -> tuple[str, ...]:
     place = asset_directory("sample-models")
     with faults(place, "list"):
         names = os.listdir(place)
-    return tuple(sorted(n for n in names if os.path.isfile(os.path.join(place, n, "template.toml"))))
+    return tuple(
+        sorted(n for n in names if os.path.isfile(os.path.join(place, n, "template.toml")))
+    )
 
 
 def load_template(name: str) -> tuple[Template, str]:

@@ -58,14 +58,10 @@ def features(rows: list[dict[str, Any]]) -> np.ndarray:
 
 def answers(scores: np.ndarray) -> list[dict[str, Any]]:
     """What the client gets: the probability of fraud, and what to do about it."""
-    return [
-        {
-            "score": round(score, 4),
-            "action": "decline"
-            if score >= DECLINE_FROM
-            else "review"
-            if score >= REVIEW_FROM
-            else "accept",
-        }
-        for score in scores.tolist()
-    ]
+    return [{"score": round(score, 4), "action": _action(score)} for score in scores.tolist()]
+
+
+def _action(score: float) -> str:
+    if score >= DECLINE_FROM:
+        return "decline"
+    return "review" if score >= REVIEW_FROM else "accept"

@@ -61,7 +61,9 @@ def fit_mlp(z: np.ndarray, y: np.ndarray, epochs: int = 12, batch: int = 256) ->
     first = [np.zeros_like(w) for w in weights]
     second = [np.zeros_like(w) for w in weights]
     steps = epochs * (len(z) // batch)
-    order = np.concatenate([rng.permutation(len(z))[: steps // epochs * batch] for _ in range(epochs)])
+    order = np.concatenate(
+        [rng.permutation(len(z))[: steps // epochs * batch] for _ in range(epochs)]
+    )
     for step, lines in enumerate(np.split(order, steps), 1):
         rate = 0.01 * (1 - step / steps)
         for number, gradient in enumerate(_gradients(weights, z[lines], y[lines])):
