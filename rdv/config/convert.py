@@ -48,7 +48,7 @@ def _cohorts(value: Any, where: str) -> Cohorts:
     groups = _named(Cohort, rest, "cohorts", where)
     salt = value.get("salt", "")
     if not isinstance(salt, str):
-        raise InvalidDecision(where, "cohorts.salt", f"Expected `str`, got {salt!r}")
+        raise InvalidDecision(where, "cohorts.salt", f"expected `str`, got {salt!r}")
     return Cohorts(salt=salt, groups=groups)
 
 

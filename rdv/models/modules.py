@@ -15,21 +15,25 @@ from types import ModuleType
 
 _numbers = itertools.count(1)
 _loading = threading.Lock()
+_directories: set[str] = set()
 PREFIX = "rdv_model_"
+_OWN = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
 
 
 def load_module(name: str, path: str) -> ModuleType:
     """Run the file at `path` under a new module name, its directory on `sys.path`.
 
     Its siblings (`import features`) are loaded anew as well, else an edited one would not take
-    effect, and two models in different directories would get each other's. No bytecode is read
-    or written for the file itself: Python trusts that by the second, and edits come faster.
-    Thread-safe. Raises whatever the file raises.
+    effect, and models in different directories would get each other's. (Only an import inside of
+    a function, of a name that two such directories have, can still find the wrong one.) No
+    bytecode is read or written for the file itself: Python trusts that by the second, and edits
+    come faster. Thread-safe. Raises whatever the file raises.
     """
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
     with _loading:
-        _forget(directory)
+        _directories.add(directory)
+        _forget_siblings()
         module = ModuleType(f"{PREFIX}{next(_numbers)}_{name}")
         module.__file__ = path
         sys.modules[module.__name__] = module
@@ -53,33 +57,27 @@ def forget_module(module: ModuleType) -> None:
     sys.modules.pop(module.__name__, None)
 
 
-def _forget(directory: str) -> None:
-    """Drop the siblings that an earlier load has left, unless they are models themselves."""
+def _forget_siblings() -> None:
+    """Drop what earlier loads have imported from beside a model; those models keep theirs."""
     importlib.invalidate_caches()
     for name, module in list(sys.modules.items()):
-        if name.startswith(PREFIX) or name == "__main__":
-            continue
         file = getattr(module, "__file__", None)
-        if isinstance(file, str) and _within(file, directory):
+        if name.startswith(PREFIX) or name == "__main__" or not isinstance(file, str):
+            continue
+        if _is_sibling(os.path.realpath(file)):
             del sys.modules[name]
 
 
-def _within(file: str, directory: str) -> bool:
-    """Whether a module's file is a sibling, or in a package beside the model.
-
-    Libraries are not siblings, even when a virtual environment lies in the model's directory.
-    """
-    path = os.path.realpath(file)
+def _is_sibling(path: str) -> bool:
+    """Libraries are not, even when a virtual environment lies in a model's directory."""
     if "site-packages" in path or path.startswith(_OWN):
         return False
-    return path.startswith(directory + os.sep)
-
-
-_OWN = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
+    return any(path.startswith(directory + os.sep) for directory in _directories)
 
 
 def _move_back(directory: str) -> None:
     """A directory in front is for loading; behind the libraries it stays for late imports."""
-    sys.path.remove(directory)
+    if directory in sys.path:
+        sys.path.remove(directory)
     if directory not in sys.path:
         sys.path.append(directory)
