@@ -19,6 +19,8 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "l
 _SINGLE = frozenset(field for field in Decision.__struct_fields__ if field != "directory")
 _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
 _SHARES_MAX = 1 + 1e-9
+NAME_LENGTH_MAX = 128
+"""As in the messages, which carry names."""
 
 
 def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Decision:
@@ -137,6 +139,8 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
 
 def _check_name(name: str, key: str, where: str) -> None:
     """Names become topics and file names, so that they follow the rules of topics."""
+    if len(name) > NAME_LENGTH_MAX:
+        raise InvalidDecision(where, key, f"longer than {NAME_LENGTH_MAX} characters")
     try:
         check_name(name, "topic")
     except InputFault as error:

@@ -128,6 +128,7 @@ def test_any_decision_survives_being_written_and_read(decision):
         ("partitions = 0", "partitions", ">= 1"),
         ("partitions = 5000", "partitions", "<= 4096"),
         ("schedule = '../x'", "schedule", "cannot be a name"),
+        (f"name = '{'x' * 129}'", "name", "longer than 128"),
         ("name = '.x'", "name", "cannot be a name"),
         ("[log]\nretention_ms = 'never'", "log.retention_ms", "invalid"),
         ("[log]\nretention_ms = 0", "log.retention_ms", ">= 1"),
