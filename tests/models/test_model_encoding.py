@@ -1,0 +1,140 @@
+"""A model's result as JSON: nothing that is no number gets through."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdv.models import ModelError, check_result, encode_result
+
+NAN, INF = float("nan"), float("inf")
+
+
+@dataclasses.dataclass
+class Answer:
+    score: float
+
+
+class Broken:
+    def tolist(self):
+        raise SystemError("no list")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ({"score": 0.5}, b'{"score":0.5}'),
+        ({"score": np.float32(0.5)}, b'{"score":0.5}'),
+        (np.float64(0.5), b"0.5"),
+        (np.int64(3), b"3"),
+        (np.bool_(True), b"true"),
+        (np.arange(4).reshape(2, 2), b"[[0,1],[2,3]]"),
+        (np.arange(4)[::2], b"[0,2]"),
+        ({np.int64(1): 0.5, 2: 0.5}, b'{"1":0.5,"2":0.5}'),
+        ([{np.str_("a"): 1}], b'[{"a":1}]'),
+        ({"x": {3, 1}}, b'{"x":[1,3]}'),
+        (Answer(0.5), b'{"score":0.5}'),
+        ({"a": None, "b": "null"}, b'{"a":null,"b":"null"}'),
+        (False, b"false"),
+        ("", b'""'),
+    ],
+)
+def test_results(value, text):
+    assert encode_result(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "predict returned None for a row"),
+        (NAN, "the result has nan"),
+        ({"score": NAN}, "has nan at score"),
+        ({"a": [1, {"b": -INF}]}, "has -inf at a[1].b"),
+        ({"a": np.array([1.0, INF])}, "has inf at a[1]"),
+        ({"a": np.float32("nan")}, "has nan at a"),
+        ({"a": np.array([1.0, NAN, 2.0])[::2]}, ""),
+        (np.array([[1.0, NAN]]), "has nan at [0][1]"),
+        ({np.int64(3): NAN}, "has nan at 3"),
+        (Answer(NAN), "has nan at score"),
+        ({"none": None, "x": (1, NAN)}, "has nan at x[1]"),
+        (object(), "not JSON serializable: object"),
+        (b"bytes", "bytes"),
+        (1 << 70, "64-bit"),
+        ("\ud800", "not JSON"),
+        (Broken(), "not JSON"),
+    ],
+)
+def test_what_is_no_result(value, reason):
+    outcome = encode_result(value)
+    if not reason:
+        assert outcome == b'{"a":[1.0,2.0]}'
+        return
+    assert isinstance(outcome, ModelError)
+    assert outcome.cause == "result"
+    assert reason in outcome.reason
+
+
+def test_endless_and_deep_ones():
+    loop = []
+    loop.append(loop)
+    assert isinstance(encode_result(loop), ModelError)
+    deep = None
+    for _ in range(100_000):
+        deep = [deep]
+    assert isinstance(encode_result(deep), ModelError)
+    while deep:  # taking it apart recursively would overflow the stack
+        deep = deep[0]
+
+
+def test_size_is_bounded():
+    assert encode_result("x" * 8, 10) == b'"xxxxxxxx"'
+    assert "11 bytes, more than 10" in str(encode_result("x" * 9, 10))
+    assert "more than 3" in str(check_result(b"1234", 3))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=10,
+)
+
+
+def finite(value):
+    if isinstance(value, dict):
+        return all(map(finite, value.values()))
+    if isinstance(value, list):
+        return all(map(finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@given(values)
+def test_exactly_what_is_finite_is_a_result(value):
+    outcome = encode_result(value)
+    assert isinstance(outcome, bytes) == (value is not None and finite(value))
+    if isinstance(outcome, bytes):
+        assert json.loads(outcome) == value
+
+
+@given(st.lists(st.floats(width=32) | st.just(NAN), min_size=1))
+def test_arrays_are_as_their_lists(numbers):
+    array = np.array(numbers, np.float32)
+    assert isinstance(encode_result(array), bytes) == bool(np.isfinite(array).all())
+
+
+@pytest.mark.parametrize(
+    "text", [b"null", b"NaN", b"[1e999]", b"{", b"", b'"\xff"', b'"\\ud800"', b"[" * 100_000]
+)
+def test_json_that_is_none(text):
+    outcome = check_result(text)
+    if text == b"[1e999]" and isinstance(outcome, bytes):
+        assert math.isfinite(orjson.loads(outcome)[0])
+    assert isinstance(outcome, ModelError)
+
+
+def test_json_is_kept_as_it_is():
+    assert check_result(b'{"a": 1.50}') == b'{"a": 1.50}'
