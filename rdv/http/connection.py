@@ -12,7 +12,16 @@ from rdv.http.hub import Hub
 from rdv.http.patience import Patience
 from rdv.http.reader import RequestReader
 from rdv.http.request import Request, refused
-from rdv.http.response import CLOSE, CONTINUE, has_body, head_parts
+from rdv.http.response import (
+    CLOSE,
+    CONTINUE,
+    JSON,
+    JSON_HEADS,
+    LENGTHS,
+    LENGTHS_MAX,
+    has_body,
+    head_parts,
+)
 
 
 class Connection(asyncio.Protocol):
@@ -65,8 +74,10 @@ class Connection(asyncio.Protocol):
         patience = self._patience
         if patience.linger_ns:
             return
-        now_ns = self._hub.tick()
-        patience.active_ns = now_ns
+        hub = self._hub
+        patience.active_ns = now_ns = hub.now_ns()
+        if now_ns >= hub.date.due_ns:
+            hub.tick()
         self._reader.feed(data)
         self._advance(now_ns)
 
@@ -74,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._eof = True
         if self._patience.linger_ns:
             self._close()
-        elif self._reader.midway and not self._patience.paused:
+        elif self._reader.more and not self._patience.paused:
             self.refuse(fail.truncated())  # behind the answers that are still owed
         elif not self._pending:
             self._close()
@@ -126,7 +137,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """End as soon as nothing is owed (the hub is draining)."""
-        if not self._pending and not self._reader.midway:
+        if not self._pending and not self._reader.more:
             self._close()
 
     def idle_out(self) -> None:
@@ -143,50 +154,57 @@ class Connection(asyncio.Protocol):
 
     def _advance(self, now_ns: int) -> None:
         self._turn = True
-        reader, pending = self._reader, self._pending
-        while len(pending) < self._pipeline_max:
+        hub, reader, pending = self._hub, self._reader, self._pending
+        while reader.more and len(pending) < self._pipeline_max:
             request = reader.next(now_ns)
             if request is None:
                 break
-            self._dispatch(request)
+            request.carrier = self
+            pending.append(request)
+            hub.counters.requests += 1
+            try:
+                hub.application(request)
+            except Exception as error:  # noqa: BLE001 - one request must not end the server
+                self._application_failed(request, error)
         if reader.failure is not None and not self._refused:
             self._refused = True
-            self._hub.counters.refusals += 1
+            hub.counters.refusals += 1
             pending.append(refused(reader.failure))
             self._render()
         self._turn = False
         if self._out:
             self._write()
-        if pending or reader.midway or self._patience.paused:
+        if pending or reader.more or self._patience.paused:
             self._wait(now_ns)
 
-    def _dispatch(self, request: Request) -> None:
-        request.carrier = self
-        self._pending.append(request)
+    def _application_failed(self, request: Request, error: Exception) -> None:
         hub = self._hub
-        hub.counters.requests += 1
-        try:
-            hub.application(request)
-        except Exception as error:  # noqa: BLE001 - one request must not end the server
-            hub.counters.application_errors += 1
-            context = {"message": f"the application failed on {request!r}", "exception": error}
-            hub.loop.call_exception_handler(context)
-            if request.answer is None:
-                request.fail(fail.internal_error())
+        hub.counters.application_errors += 1
+        context = {"message": f"the application failed on {request!r}", "exception": error}
+        hub.loop.call_exception_handler(context)
+        if request.answer is None:
+            request.fail(fail.internal_error())
 
     def _render(self) -> None:
-        pending, out, date = self._pending, self._out, self._hub.date.line
+        pending, out, hub = self._pending, self._out, self._hub
         while pending and (answer := pending[0].answer) is not None:
             request = pending.popleft()
             request.carrier = None
             head = request.head
             status, body, content_type, headers = answer
             line = head.connection_line
-            if not head.keep_alive or (self._hub.draining and self._nothing_follows()):
+            if not head.keep_alive or (hub.draining and self._nothing_follows()):
                 line = CLOSE
                 self._last = True
-            out += head_parts(status, len(body), content_type, headers, date, line)
-            if body and head.method != "HEAD" and has_body(status):
+            elif content_type is JSON and not (line or headers) and status in JSON_HEADS:
+                length = len(body)
+                size = LENGTHS[length] if length < LENGTHS_MAX else b"%d\r\n" % length
+                out += (JSON_HEADS[status], size, hub.date.ending)
+                if head.method != "HEAD":
+                    out.append(body)
+                continue
+            out += head_parts(status, len(body), content_type, headers, hub.date.line, line)
+            if head.method != "HEAD" and has_body(status):
                 out.append(body)
             if self._last:
                 self._forget()
@@ -199,7 +217,7 @@ class Connection(asyncio.Protocol):
         self._pending.clear()
 
     def _nothing_follows(self) -> bool:
-        return not self._pending and not self._reader.midway
+        return not self._pending and not self._reader.more
 
     def _write(self) -> None:
         transport = self._transport

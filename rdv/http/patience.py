@@ -64,7 +64,7 @@ class Patience:
         never later than `keep_alive_ms` from now.)
         """
         wait_ms = self._limits.answer_timeout_ms
-        if self._reader.midway and not self.paused:
+        if self._reader.more and not self.paused:
             if not self._reader.stage_ns:
                 self._reader.stage_ns = now_ns
             wait_ms = min(wait_ms, self._limits.client_timeout_ms)
@@ -115,7 +115,7 @@ class Patience:
         if pending:
             answer_ns = pending[0].received_ns + limits.answer_timeout_ms * _MS
             dues.append((answer_ns, self._not_answered))
-        if reader.midway and not self.paused and reader.stage_ns:
+        if reader.more and not self.paused and reader.stage_ns:
             dues.append((reader.stage_ns + limits.client_timeout_ms * _MS, self._too_slow))
         if not dues:
             silent = self.active_ns == self._opened_ns

@@ -31,7 +31,7 @@ class RequestReader:
 
     __slots__ = (
         "_at", "_body", "_buffer", "_chunked", "_head", "_heads", "_limits", "_probe", "_probed",
-        "_tell", "failure", "finished", "stage_ns",
+        "_tell", "failure", "finished", "more", "stage_ns",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, heads: HeadParser) -> None:
@@ -47,6 +47,8 @@ class RequestReader:
         self._tell = False
         self.failure: Failure | None = None
         self.finished = False
+        self.more = False
+        """False when every byte that was fed has been made into requests. Hot: an attribute."""
         self.stage_ns = 0
         """For the owner: since when the present stage (head, body) lasts; 0 when it is new."""
 
@@ -54,11 +56,6 @@ class RequestReader:
     def in_body(self) -> bool:
         """The head has come, the body not all of it."""
         return self._head is not None
-
-    @property
-    def midway(self) -> bool:
-        """A request has begun to come (or is waiting in the buffer)."""
-        return self._head is not None or self._at < len(self._buffer)
 
     def take_continue(self) -> bool:
         """True once, when the client waits to be told to send its body and has sent none of it."""
@@ -72,15 +69,19 @@ class RequestReader:
             at = self._at
             self._buffer = data if at >= len(self._buffer) else self._buffer[at:] + data
             self._at = 0
+            self.more = True
 
     def next(self, now_ns: int) -> Request | None:
         """The next complete request, received at `now_ns`; None when there is none."""
-        buffer, at = self._buffer, self._at
-        if at >= len(buffer) or self.finished:
+        if not self.more:
             return None
         head = self._head
         if head is not None:
             return self._continue(head, now_ns)
+        buffer, at = self._buffer, self._at
+        if at >= len(buffer):
+            self.more = False
+            return None
         if buffer[at] <= _CR:
             at = self._skip_empty_lines()
         end = buffer.find(_END, at, at + self._limits.header_bytes_max) + len(_END)
@@ -97,27 +98,26 @@ class RequestReader:
             head = found
         self._probe = None
         stop = end + head.length
-        if 0 <= head.length and stop <= len(buffer):
-            self._at = stop
-            return self._complete(head, buffer[end:stop], now_ns)
-        self._at = end
-        return self._begin_body(head, now_ns)
+        if stop > len(buffer) or head.length < 0:
+            return self._begin_body(head, end, now_ns)
+        self._at = stop
+        self.more = stop < len(buffer)
+        self.stage_ns = 0
+        if not head.keep_alive:
+            self.end()
+        return Request(head, buffer[end:stop], now_ns)
 
     def end(self, failure: Failure | None = None) -> None:
         """Look at nothing any more."""
         if self.failure is None:
             self.failure = failure
         self.finished = True
+        self.more = False
         self._buffer, self._at, self._head = b"", 0, None
         self._body, self._chunked, self._probe = bytearray(), None, None
 
-    def _complete(self, head: Head, body: bytes, now_ns: int) -> Request:
-        self.stage_ns = 0
-        if not head.keep_alive:
-            self.end()
-        return Request(head, body, now_ns)
-
-    def _begin_body(self, head: Head, now_ns: int) -> Request | None:
+    def _begin_body(self, head: Head, at: int, now_ns: int) -> Request | None:
+        self._at = at
         self._head = head
         self._body = bytearray()
         self._chunked = ChunkedBody(self._limits) if head.length < 0 else None
@@ -143,7 +143,11 @@ class RequestReader:
                 return None
         self._head = self._chunked = None
         self._body = bytearray()
-        return self._complete(head, bytes(body), now_ns)
+        self.more = self._at < len(self._buffer)
+        self.stage_ns = 0
+        if not head.keep_alive:
+            self.end()
+        return Request(head, bytes(body), now_ns)
 
     def _skip_empty_lines(self) -> int:
         """RFC 9112, 2.2: empty lines before a request are ignored."""
@@ -158,6 +162,7 @@ class RequestReader:
         limit = self._limits.header_bytes_max
         start = self._buffer[self._at : self._at + limit]
         if not start:
+            self.more = False
             return
         if self._probe is None:
             self._probe, self._probed = httptools.HttpRequestParser(None), 0
