@@ -110,7 +110,7 @@ class _Collected:
         del self.parser  # it refers to us: no work for the cycle collector
 
 
-def check(head: _Collected, limits: Limits) -> Head | Failure:
+def check(head: _Collected, limits: Limits) -> Head | Failure:  # noqa: PLR0911 - a list of refusals
     """The head as a value, or what is wrong with it.
 
     llhttp has refused what it can by itself: two Content-Lengths, a Content-Length beside a

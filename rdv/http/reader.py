@@ -64,14 +64,15 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes. Call `next` until it is None before feeding more, or the buffer
-        grows."""
+        grows.
+        """
         if not self.finished:
             at = self._at
             self._buffer = data if at >= len(self._buffer) else self._buffer[at:] + data
             self._at = 0
             self.more = True
 
-    def next(self, now_ns: int) -> Request | None:
+    def next(self, now_ns: int) -> Request | None:  # noqa: PLR0911 - hot: no calls to save a return
         """The next complete request, received at `now_ns`; None when there is none."""
         if not self.more:
             return None
