@@ -83,12 +83,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
-        if self._patience.linger_ns:
+        if self._patience.linger_ns or self._nothing_follows():
             self._close()
-        elif self._reader.more and not self._patience.paused:
-            self.refuse(fail.truncated())  # behind the answers that are still owed
-        elif not self._pending:
-            self._close()
+        else:
+            self._wait(self._hub.tick())
         return True
 
     def pause_writing(self) -> None:
@@ -97,7 +95,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._patience.stalled_ns = 0
-        self._adjust_reading()
+        self._continue_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - all are alike
         self._patience.end()
@@ -113,9 +111,8 @@ class Connection(asyncio.Protocol):
         pending = self._pending
         if pending and pending[0] is request:
             self._render()
-            if not self._turn and not self._dirty:
-                self._dirty = True
-                self._hub.flush_soon(self)
+            if not self._turn:
+                self._continue_soon()
 
     def flush(self, now_ns: int) -> None:
         self._dirty = False
@@ -154,8 +151,9 @@ class Connection(asyncio.Protocol):
 
     def _advance(self, now_ns: int) -> None:
         self._turn = True
-        hub, reader, pending = self._hub, self._reader, self._pending
-        while reader.more and len(pending) < self._pipeline_max:
+        hub, reader, pending, patience = self._hub, self._reader, self._pending, self._patience
+        left = self._pipeline_max
+        while reader.more and len(pending) < self._pipeline_max and not patience.stalled_ns:
             request = reader.next(now_ns)
             if request is None:
                 break
@@ -166,6 +164,10 @@ class Connection(asyncio.Protocol):
                 hub.application(request)
             except Exception as error:  # noqa: BLE001 - one request must not end the server
                 self._application_failed(request, error)
+            left -= 1
+            if not left:  # a turn is bounded, too: first see whether the client reads
+                self._continue_soon()
+                break
         if reader.failure is not None and not self._refused:
             self._refused = True
             hub.counters.refusals += 1
@@ -174,8 +176,14 @@ class Connection(asyncio.Protocol):
         self._turn = False
         if self._out:
             self._write()
-        if pending or reader.more or self._patience.paused:
+        if pending or reader.more or patience.paused:
             self._wait(now_ns)
+
+    def _continue_soon(self) -> None:
+        """Another turn at the end of the loop's, for what has been answered or is left to read."""
+        if not self._dirty:
+            self._dirty = True
+            self._hub.flush_soon(self)
 
     def _application_failed(self, request: Request, error: Exception) -> None:
         hub = self._hub
@@ -243,7 +251,10 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is not None and not self._pending and self._reader.take_continue():
             transport.write(CONTINUE)
-        self._patience.watch(now_ns)
+        if self._eof and self._reader.more and not (self._patience.paused or self._dirty):
+            self.refuse(fail.truncated())  # behind the answers that are still owed
+        else:
+            self._patience.watch(now_ns)
 
     # The end.
 

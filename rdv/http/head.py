@@ -80,7 +80,9 @@ class HeadParser:
             if not collected.complete:
                 return explain(error)
         if not collected.complete:
-            return fail.malformed("the request line has no HTTP version")
+            if raw.startswith(b"PRI * HTTP/2.0"):  # llhttp waits for the rest of the greeting
+                return fail.version_not_supported("2.0")
+            return fail.malformed("the request line is not complete")
         return check(collected, self._limits)
 
 
@@ -171,7 +173,7 @@ def body_length(
 def explain(error: httptools.HttpParserError) -> Failure:
     """The refusal for something that llhttp could not read."""
     reason = str(error)
-    if "version" in reason or "PRI" in reason:
+    if reason in {"Invalid HTTP version", "Pause on PRI/Upgrade"}:
         return fail.version_not_supported(reason)
     if reason == "Content-Length overflow":
         return fail.Failure(413, "body_too_large", "the Content-Length is beyond all limits")

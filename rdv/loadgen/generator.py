@@ -114,6 +114,7 @@ class Generator:
     def done(self, wire: Wire, status: int, body: bytes, now_ns: int) -> None:
         """A wire has its answer."""
         number, wire.number = wire.number, -1
+        latency_ns, service_ns = now_ns - wire.due_ns, now_ns - wire.sent_ns
         del self._flying[wire]
         if not wire.reusable:
             self._wires.discard(wire)
@@ -122,7 +123,7 @@ class Generator:
             self._send(wire, *self._queue.popleft())
         else:
             self._idle.append(wire)
-        self._sink.answered(number, status, now_ns - wire.due_ns, now_ns - wire.sent_ns, body)
+        self._sink.answered(number, status, latency_ns, service_ns, body)
         self._continue(now_ns)
 
     def ended(self, wire: Wire, reason: Failed) -> None:
