@@ -108,8 +108,7 @@ class Connection(asyncio.Protocol):
 
     def answered(self, request: Request) -> None:
         """`request` has its answer; it is rendered when it is the turn of its request."""
-        pending = self._pending
-        if pending and pending[0] is request:
+        if self._pending[0] is request:  # it is among them for as long as it has a carrier
             self._render()
             if not self._turn:
                 self._continue_soon()
@@ -152,8 +151,10 @@ class Connection(asyncio.Protocol):
     def _advance(self, now_ns: int) -> None:
         self._turn = True
         hub, reader, pending, patience = self._hub, self._reader, self._pending, self._patience
-        left = self._pipeline_max
-        while reader.more and len(pending) < self._pipeline_max and not patience.stalled_ns:
+        most = left = self._pipeline_max
+        if patience.stalled_ns:
+            most = 0
+        while reader.more and len(pending) < most:
             request = reader.next(now_ns)
             if request is None:
                 break
@@ -174,8 +175,14 @@ class Connection(asyncio.Protocol):
             pending.append(refused(reader.failure))
             self._render()
         self._turn = False
-        if self._out:
-            self._write()
+        out = self._out
+        if out:
+            transport = self._transport
+            if transport is None or patience.stalled_ns or self._last or self._eof:
+                self._write()
+            else:
+                transport.write(b"".join(out))
+                out.clear()
         if pending or reader.more or patience.paused:
             self._wait(now_ns)
 
@@ -200,17 +207,17 @@ class Connection(asyncio.Protocol):
             request.carrier = None
             head = request.head
             status, body, content_type, headers = answer
+            if head.plain and not (headers or hub.draining) and content_type is JSON:
+                start = JSON_HEADS.get(status)
+                if start is not None:
+                    length = len(body)
+                    size = LENGTHS[length] if length < LENGTHS_MAX else b"%d\r\n" % length
+                    out += (start, size, hub.date.ending, body)
+                    continue
             line = head.connection_line
             if not head.keep_alive or (hub.draining and self._nothing_follows()):
                 line = CLOSE
                 self._last = True
-            elif content_type is JSON and not (line or headers) and status in JSON_HEADS:
-                length = len(body)
-                size = LENGTHS[length] if length < LENGTHS_MAX else b"%d\r\n" % length
-                out += (JSON_HEADS[status], size, hub.date.ending)
-                if head.method != "HEAD":
-                    out.append(body)
-                continue
             out += head_parts(status, len(body), content_type, headers, hub.date.line, line)
             if head.method != "HEAD" and has_body(status):
                 out.append(body)

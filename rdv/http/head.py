@@ -33,6 +33,9 @@ _Lines = list[tuple[bytes, bytes]]
 class Head:
     """What a head says. Shared by all requests that sent the same bytes, so it is immutable."""
 
+    raw: bytes
+    size: int
+    """The bytes that it was read from, and how many."""
     method: str
     target: bytes
     path: str
@@ -45,6 +48,8 @@ class Head:
     """What the answer says about keeping the connection."""
     expects: bool
     """The client waits for 100 Continue before it sends its body."""
+    plain: bool = False
+    """HTTP/1.1, kept alive, and the answer has its body: what nearly all are."""
 
 
 class HeadParser:
@@ -83,7 +88,7 @@ class HeadParser:
             if raw.startswith(b"PRI * HTTP/2.0"):  # llhttp waits for the rest of the greeting
                 return fail.version_not_supported("2.0")
             return fail.malformed("the request line is not complete")
-        return check(collected, self._limits)
+        return check(raw, collected, self._limits)
 
 
 class _Collected:
@@ -112,7 +117,7 @@ class _Collected:
         del self.parser  # it refers to us: no work for the cycle collector
 
 
-def check(head: _Collected, limits: Limits) -> Head | Failure:  # noqa: PLR0911 - a list of refusals
+def check(raw: bytes, head: _Collected, limits: Limits) -> Head | Failure:  # noqa: PLR0911 - a list of refusals
     """The head as a value, or what is wrong with it.
 
     llhttp has refused what it can by itself: two Content-Lengths, a Content-Length beside a
@@ -141,6 +146,8 @@ def check(head: _Collected, limits: Limits) -> Head | Failure:  # noqa: PLR0911 
         return fail.expectation_failed(expect)
     keep = head.keep_alive
     return Head(
+        raw,
+        len(raw),
         method,
         target,
         *_split(target),
@@ -149,6 +156,7 @@ def check(head: _Collected, limits: Limits) -> Head | Failure:  # noqa: PLR0911 
         keep,
         CLOSE if not keep else b"" if recent else KEEP_ALIVE,
         recent and expect is not None and length != 0,
+        recent and keep and method != "HEAD",
     )
 
 

@@ -30,8 +30,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_at", "_body", "_buffer", "_chunked", "_head", "_heads", "_limits", "_probe", "_probed",
-        "_tell", "failure", "finished", "more", "stage_ns",
+        "_at", "_body", "_buffer", "_chunked", "_head", "_heads", "_limits", "_previous", "_probe",
+        "_probed", "_tell", "failure", "finished", "more", "stage_ns",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, heads: HeadParser) -> None:
@@ -40,6 +40,7 @@ class RequestReader:
         self._buffer = b""
         self._at = 0
         self._head: Head | None = None
+        self._previous: Head | None = None  # most clients send the same bytes again
         self._body = bytearray()
         self._chunked: ChunkedBody | None = None
         self._probe: httptools.HttpRequestParser | None = None
@@ -66,13 +67,13 @@ class RequestReader:
         """Take the next bytes. Call `next` until it is None before feeding more, or the buffer
         grows.
         """
-        if not self.finished:
-            at = self._at
-            self._buffer = data if at >= len(self._buffer) else self._buffer[at:] + data
-            self._at = 0
-            self.more = True
+        if self.finished:
+            return
+        self._buffer = self._buffer[self._at :] + data if self.more else data
+        self._at = 0
+        self.more = True
 
-    def next(self, now_ns: int) -> Request | None:  # noqa: PLR0911 - hot: no calls to save a return
+    def next(self, now_ns: int) -> Request | None:
         """The next complete request, received at `now_ns`; None when there is none."""
         if not self.more:
             return None
@@ -83,21 +84,15 @@ class RequestReader:
         if at >= len(buffer):
             self.more = False
             return None
-        if buffer[at] <= _CR:
-            at = self._skip_empty_lines()
-        end = buffer.find(_END, at, at + self._limits.header_bytes_max) + len(_END)
-        if end < len(_END):
-            self._partial()
-            return None
-        raw = buffer[at:end]
-        head = self._heads.remembered.get(raw)
-        if head is None:
-            found = self._heads.parse(raw)
-            if isinstance(found, Failure):
-                self.end(found)
+        head = self._previous
+        if head is None or not buffer.startswith(head.raw, at):
+            head = self._find_head(buffer, at)
+            if head is None:
                 return None
-            head = found
+            self._previous = head
+            at = self._at
         self._probe = None
+        end = at + head.size
         stop = end + head.length
         if stop > len(buffer) or head.length < 0:
             return self._begin_body(head, end, now_ns)
@@ -107,6 +102,23 @@ class RequestReader:
         if not head.keep_alive:
             self.end()
         return Request(head, buffer[end:stop], now_ns)
+
+    def _find_head(self, buffer: bytes, at: int) -> Head | None:
+        if buffer[at] <= _CR:
+            at = self._skip_empty_lines()
+        end = buffer.find(_END, at, at + self._limits.header_bytes_max) + len(_END)
+        if end < len(_END):
+            self._partial()
+            return None
+        raw = buffer[at:end]
+        head = self._heads.remembered.get(raw)
+        if head is not None:
+            return head
+        found = self._heads.parse(raw)
+        if isinstance(found, Failure):
+            self.end(found)
+            return None
+        return found
 
     def end(self, failure: Failure | None = None) -> None:
         """Look at nothing any more."""

@@ -97,7 +97,19 @@ class Request:
         return f"<Request {self.method} {self.target!r}, {len(self.body)} bytes>"
 
 
-_NO_HEAD = Head("GET", b"", "", "", {}, 0, keep_alive=False, connection_line=CLOSE, expects=False)
+_NO_HEAD = Head(
+    raw=b"",
+    size=0,
+    method="GET",
+    target=b"",
+    path="",
+    query="",
+    headers={},
+    length=0,
+    keep_alive=False,
+    connection_line=CLOSE,
+    expects=False,
+)
 
 
 def refused(failure: Failure) -> Request:
