@@ -1,0 +1,294 @@
+"""One client: requests in, answers out in their order, and a limit on everything it may hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import cast
+
+from rdv.http import failure as fail
+from rdv.http.failure import Failure
+from rdv.http.hub import Hub
+from rdv.http.patience import Patience
+from rdv.http.reader import RequestReader
+from rdv.http.request import Request, refused
+from rdv.http.response import (
+    CLOSE,
+    CONTINUE,
+    JSON,
+    JSON_HEADS,
+    LENGTHS,
+    LENGTHS_MAX,
+    has_body,
+    head_parts,
+)
+
+
+class Connection(asyncio.Protocol):
+    """The protocol of one connection. Loop's thread only.
+
+    A turn (`_advance`) takes requests out of the reader as far as the pipeline goes and writes
+    once. Reading stops while `pipeline_max` requests wait for answers or the client does not
+    read. After a refusal the connection lingers: a close with unread bytes would reset the
+    connection and could take the refusal away from the client.
+    """
+
+    __slots__ = (
+        "_dirty", "_eof", "_hub", "_last", "_out", "_patience", "_pending",
+        "_pipeline_max", "_reader", "_refused", "_transport", "_turn",
+    )  # fmt: skip
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._reader = RequestReader(hub.limits, hub.heads)
+        self._pending: deque[Request] = deque()
+        self._pipeline_max = hub.limits.pipeline_max
+        self._out: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._patience = Patience(hub, self._reader, self._pending)
+        self._turn = False  # inside a turn, which writes at its end
+        self._dirty = False  # in the hub's list
+        self._eof = False
+        self._refused = False
+        self._last = False  # the answer with `Connection: close` has been rendered
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not asserted: uvloop's transports do not derive from asyncio's.
+        self._transport = cast(asyncio.Transport, transport)
+        hub, limits = self._hub, self._hub.limits
+        hub.counters.connections_opened += 1
+        self._patience.begin(self, self._transport)
+        if len(hub.connections) < limits.connections_max and not hub.draining:
+            hub.connections.add(self)
+            return
+        hub.counters.connections_refused += 1
+        if len(hub.refused) >= limits.refusals_max:
+            self._transport.abort()
+            return
+        hub.refused.add(self)
+        self.refuse(fail.too_many_connections(limits.connections_max))
+
+    def data_received(self, data: bytes) -> None:
+        patience = self._patience
+        if patience.linger_ns:
+            return
+        hub = self._hub
+        patience.active_ns = now_ns = hub.now_ns()
+        if now_ns >= hub.date.due_ns:
+            hub.tick()
+        self._reader.feed(data)
+        self._advance(now_ns)
+
+    def eof_received(self) -> bool:
+        self._eof = True
+        if self._patience.linger_ns or self._nothing_follows():
+            self._close()
+        else:
+            self._wait(self._hub.tick())
+        return True
+
+    def pause_writing(self) -> None:
+        self._patience.stall()
+        self._adjust_reading()
+
+    def resume_writing(self) -> None:
+        self._patience.stalled_ns = 0
+        self._continue_soon()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - all are alike
+        self._patience.end()
+        self._forget()
+        self._out.clear()
+        self._transport = None
+        self._hub.closed(self)
+
+    # What requests, the hub and our patience call.
+
+    def answered(self, request: Request) -> None:
+        """`request` has its answer; it is rendered when it is the turn of its request."""
+        if self._pending[0] is request:  # it is among them for as long as it has a carrier
+            self._render()
+            if not self._turn:
+                self._continue_soon()
+
+    def flush(self, now_ns: int) -> None:
+        self._dirty = False
+        if self._transport is not None:
+            self._patience.active_ns = now_ns
+            self._advance(now_ns)
+
+    def refuse(self, failure: Failure) -> None:
+        """Answer what is owed, then this, then end."""
+        self._reader.end(failure)
+        self._advance(self._hub.tick())
+
+    def give_up(self, failure: Failure) -> None:
+        """The application did not answer the first pending request: answer for it, and end."""
+        self._pending[0].carrier = None
+        self._pending[0] = refused(failure)
+        self._render()
+        self.flush(self._hub.tick())
+
+    def drain(self) -> None:
+        """End as soon as nothing is owed (the hub is draining)."""
+        if not self._pending and not self._reader.more:
+            self._close()
+
+    def idle_out(self) -> None:
+        """Nothing came for too long: end without a word."""
+        self._close()
+
+    def abort(self) -> None:
+        """End now; what has not been read by the client is lost."""
+        if self._transport is not None:
+            self._hub.counters.connections_aborted += 1
+            self._transport.abort()
+
+    # The turn: read and dispatch as far as the pipeline goes, then write once.
+
+    def _advance(self, now_ns: int) -> None:
+        self._turn = True
+        hub, reader, pending, patience = self._hub, self._reader, self._pending, self._patience
+        most = left = self._pipeline_max
+        if patience.stalled_ns:
+            most = 0
+        while reader.more and len(pending) < most:
+            request = reader.next(now_ns)
+            if request is None:
+                break
+            request.carrier = self
+            pending.append(request)
+            hub.counters.requests += 1
+            try:
+                hub.application(request)
+            except Exception as error:  # noqa: BLE001 - one request must not end the server
+                self._application_failed(request, error)
+            left -= 1
+            if not left:  # a turn is bounded, too: first see whether the client reads
+                self._continue_soon()
+                break
+        if reader.failure is not None and not self._refused:
+            self._refused = True
+            hub.counters.refusals += 1
+            pending.append(refused(reader.failure))
+            self._render()
+        self._turn = False
+        out = self._out
+        if out:
+            transport = self._transport
+            if transport is None or patience.stalled_ns or self._last or self._eof:
+                self._write()
+            else:
+                transport.write(b"".join(out))
+                out.clear()
+        if pending or reader.more or patience.paused:
+            self._wait(now_ns)
+
+    def _continue_soon(self) -> None:
+        """Another turn at the end of the loop's, for what has been answered or is left to read."""
+        if not self._dirty:
+            self._dirty = True
+            self._hub.flush_soon(self)
+
+    def _application_failed(self, request: Request, error: Exception) -> None:
+        hub = self._hub
+        hub.counters.application_errors += 1
+        context = {"message": f"the application failed on {request!r}", "exception": error}
+        hub.loop.call_exception_handler(context)
+        if request.answer is None:
+            request.fail(fail.internal_error())
+
+    def _render(self) -> None:
+        pending, out, hub = self._pending, self._out, self._hub
+        while pending and (answer := pending[0].answer) is not None:
+            request = pending.popleft()
+            request.carrier = None
+            head = request.head
+            status, body, content_type, headers = answer
+            if head.plain and not (headers or hub.draining) and content_type is JSON:
+                start = JSON_HEADS.get(status)
+                if start is not None:
+                    length = len(body)
+                    size = LENGTHS[length] if length < LENGTHS_MAX else b"%d\r\n" % length
+                    out += (start, size, hub.date.ending, body)
+                    continue
+            line = head.connection_line
+            if not head.keep_alive or (hub.draining and self._nothing_follows()):
+                line = CLOSE
+                self._last = True
+            out += head_parts(status, len(body), content_type, headers, hub.date.line, line)
+            if head.method != "HEAD" and has_body(status):
+                out.append(body)
+            if self._last:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Whatever is still answered goes nowhere."""
+        self._reader.end()
+        for request in self._pending:
+            request.carrier = None
+        self._pending.clear()
+
+    def _nothing_follows(self) -> bool:
+        return not self._pending and not self._reader.more
+
+    def _write(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        # One turn's answers may go beyond the limit, so that any single answer can be sent.
+        if (
+            self._patience.stalled_ns
+            and transport.get_write_buffer_size() > self._hub.limits.write_buffer_bytes_max
+        ):
+            self.abort()
+            return
+        transport.write(b"".join(self._out))
+        self._out.clear()
+        if self._last:
+            self._finish(transport)
+        elif self._eof and self._nothing_follows():
+            self._close()
+
+    def _wait(self, now_ns: int) -> None:
+        """Something is under way after this turn: see to its limits."""
+        self._adjust_reading()
+        transport = self._transport
+        if transport is not None and not self._pending and self._reader.take_continue():
+            transport.write(CONTINUE)
+        if self._eof and self._reader.more and not (self._patience.paused or self._dirty):
+            self.refuse(fail.truncated())  # behind the answers that are still owed
+        else:
+            self._patience.watch(now_ns)
+
+    # The end.
+
+    def _finish(self, transport: asyncio.Transport) -> None:
+        if self._refused and not self._eof:
+            transport.write_eof()
+            self._patience.linger()
+            self._adjust_reading()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            self._reader.end()
+            self._transport.close()
+            self._patience.closing()
+
+    def _adjust_reading(self) -> None:
+        transport, patience = self._transport, self._patience
+        if transport is None or transport.is_closing():
+            return
+        full = len(self._pending) >= self._pipeline_max or patience.stalled_ns != 0
+        pause = full and not patience.linger_ns
+        if pause and not patience.paused:
+            patience.paused = True
+            transport.pause_reading()
+        elif patience.paused and not pause:
+            patience.paused = False
+            self._reader.stage_ns = 0  # the client could not have sent any more meanwhile
+            transport.resume_reading()

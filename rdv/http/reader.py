@@ -1,0 +1,192 @@
+"""Bytes in, requests out: no socket, no clock, one request at a time.
+
+The reader finds where a head ends by itself and gives it to httptools whole. So it can stop after
+any request (httptools cannot be paused), heads can be remembered, every limit is exact, and how
+the network splits the bytes can make no difference.
+"""
+
+from __future__ import annotations
+
+import httptools
+
+from rdv.http import failure as fail
+from rdv.http.chunked import ChunkedBody
+from rdv.http.failure import Failure
+from rdv.http.head import Head, HeadParser, explain
+from rdv.http.limits import Limits
+from rdv.http.request import Request
+
+_END = b"\r\n\r\n"
+_CR = 13
+_REQUEST_LINE_REST = 40  # the longest method, " HTTP/1.1" and room
+
+
+class RequestReader:
+    """Assembles the requests of one connection. Not thread-safe.
+
+    `feed`, then `next` until it returns None. When `failure` is set, the connection cannot be
+    understood any further; when `finished`, nothing that comes is looked at (after a failure, or
+    after a request that was to be the last).
+    """
+
+    __slots__ = (
+        "_at", "_body", "_buffer", "_chunked", "_head", "_heads", "_limits", "_previous", "_probe",
+        "_probed", "_tell", "failure", "finished", "more", "stage_ns",
+    )  # fmt: skip
+
+    def __init__(self, limits: Limits, heads: HeadParser) -> None:
+        self._limits = limits
+        self._heads = heads
+        self._buffer = b""
+        self._at = 0
+        self._head: Head | None = None
+        self._previous: Head | None = None  # most clients send the same bytes again
+        self._body = bytearray()
+        self._chunked: ChunkedBody | None = None
+        self._probe: httptools.HttpRequestParser | None = None
+        self._probed = 0
+        self._tell = False
+        self.failure: Failure | None = None
+        self.finished = False
+        self.more = False
+        """False when every byte that was fed has been made into requests. Hot: an attribute."""
+        self.stage_ns = 0
+        """For the owner: since when the present stage (head, body) lasts; 0 when it is new."""
+
+    @property
+    def in_body(self) -> bool:
+        """The head has come, the body not all of it."""
+        return self._head is not None
+
+    def take_continue(self) -> bool:
+        """True once, when the client waits to be told to send its body and has sent none of it."""
+        waits, self._tell = self._tell, False
+        return waits and self._head is not None and self._at >= len(self._buffer) and not self._body
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Call `next` until it is None before feeding more, or the buffer
+        grows.
+        """
+        if self.finished:
+            return
+        self._buffer = self._buffer[self._at :] + data if self.more else data
+        self._at = 0
+        self.more = True
+
+    def next(self, now_ns: int) -> Request | None:
+        """The next complete request, received at `now_ns`; None when there is none."""
+        if not self.more:
+            return None
+        head = self._head
+        if head is not None:
+            return self._continue(head, now_ns)
+        buffer, at = self._buffer, self._at
+        if at >= len(buffer):
+            self.more = False
+            return None
+        head = self._previous
+        if head is None or not buffer.startswith(head.raw, at):
+            head = self._find_head(buffer, at)
+            if head is None:
+                return None
+            self._previous = head
+            at = self._at
+        self._probe = None
+        end = at + head.size
+        stop = end + head.length
+        if stop > len(buffer) or head.length < 0:
+            return self._begin_body(head, end, now_ns)
+        self._at = stop
+        self.more = stop < len(buffer)
+        self.stage_ns = 0
+        if not head.keep_alive:
+            self.end()
+        return Request(head, buffer[end:stop], now_ns)
+
+    def _find_head(self, buffer: bytes, at: int) -> Head | None:
+        if buffer[at] <= _CR:
+            at = self._skip_empty_lines()
+        end = buffer.find(_END, at, at + self._limits.header_bytes_max) + len(_END)
+        if end < len(_END):
+            self._partial()
+            return None
+        raw = buffer[at:end]
+        head = self._heads.remembered.get(raw)
+        if head is not None:
+            return head
+        found = self._heads.parse(raw)
+        if isinstance(found, Failure):
+            self.end(found)
+            return None
+        return found
+
+    def end(self, failure: Failure | None = None) -> None:
+        """Look at nothing any more."""
+        if self.failure is None:
+            self.failure = failure
+        self.finished = True
+        self.more = False
+        self._buffer, self._at, self._head = b"", 0, None
+        self._body, self._chunked, self._probe = bytearray(), None, None
+
+    def _begin_body(self, head: Head, at: int, now_ns: int) -> Request | None:
+        self._at = at
+        self._head = head
+        self._body = bytearray()
+        self._chunked = ChunkedBody(self._limits) if head.length < 0 else None
+        self.stage_ns = 0
+        self._tell = head.expects
+        return self._continue(head, now_ns)
+
+    def _continue(self, head: Head, now_ns: int) -> Request | None:
+        chunked, body = self._chunked, self._body
+        if chunked is not None:
+            self._at = chunked.take(self._buffer, self._at)
+            if chunked.failure is not None:
+                self.end(chunked.failure)
+                return None
+            if not chunked.complete:
+                return None
+            body = chunked.body
+        else:
+            stop = min(len(self._buffer), self._at + head.length - len(body))
+            body += memoryview(self._buffer)[self._at : stop]
+            self._at = stop
+            if len(body) < head.length:
+                return None
+        self._head = self._chunked = None
+        self._body = bytearray()
+        self.more = self._at < len(self._buffer)
+        self.stage_ns = 0
+        if not head.keep_alive:
+            self.end()
+        return Request(head, bytes(body), now_ns)
+
+    def _skip_empty_lines(self) -> int:
+        """RFC 9112, 2.2: empty lines before a request are ignored."""
+        at, buffer = self._at, self._buffer
+        while at < len(buffer) and buffer[at] in b"\r\n":
+            at += 1
+        self._at = at
+        return at
+
+    def _partial(self) -> None:
+        """A head that is not all there: refuse at once what can no longer become one."""
+        limit = self._limits.header_bytes_max
+        start = self._buffer[self._at : self._at + limit]
+        if not start:
+            self.more = False
+            return
+        if self._probe is None:
+            self._probe, self._probed = httptools.HttpRequestParser(None), 0
+        try:
+            self._probe.feed_data(start[self._probed :])
+        except httptools.HttpParserError as error:
+            self.end(explain(error))
+            return
+        self._probed = len(start)
+        if len(start) >= limit:
+            line = start.partition(b"\r\n")[0]
+            most = self._limits.target_bytes_max
+            too_long = len(line) > most + _REQUEST_LINE_REST
+            self.end(fail.target_too_long(most) if too_long else fail.headers_too_large(limit))

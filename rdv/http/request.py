@@ -1,0 +1,119 @@
+"""One request, which is also the token that the application answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from rdv.http.errors import AnsweredTwice
+from rdv.http.failure import Failure
+from rdv.http.head import Head
+from rdv.http.response import CLOSE, JSON, Headers, head_parts
+
+
+class Carrier(Protocol):
+    """What carries answers back: the connection. Called on the loop's thread."""
+
+    def answered(self, request: Request) -> None:
+        """`request.answer` has been set."""
+
+
+Answer = tuple[int, bytes, bytes, Headers]
+"""Status, body, content type, further headers."""
+
+
+class Request:
+    """A complete request. Belongs to the loop of its server: answer it from there, once.
+
+    `body` is the whole body; `received_ns` is when its last byte came, on the monotonic clock.
+    """
+
+    __slots__ = ("answer", "body", "carrier", "head", "received_ns")
+
+    def __init__(self, head: Head, body: bytes, received_ns: int) -> None:
+        self.head = head
+        self.body = body
+        self.received_ns = received_ns
+        self.answer: Answer | None = None
+        self.carrier: Carrier | None = None
+
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        """As sent."""
+        return self.head.target
+
+    @property
+    def path(self) -> str:
+        """The path as sent (not percent-decoded), also of an absolute-form target."""
+        return self.head.path
+
+    @property
+    def query(self) -> str:
+        """What follows the "?", as sent; empty when there is none."""
+        return self.head.query
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """Names in lower case; the values of a repeated one are joined by ", "."""
+        return self.head.headers
+
+    @property
+    def connected(self) -> bool:
+        """False when nobody is left to read an answer (or it was given): skip the work."""
+        return self.carrier is not None and self.answer is None
+
+    def header(self, name: bytes, default: bytes = b"") -> bytes:
+        """The value of a header; `name` in lower case."""
+        return self.head.headers.get(name, default)
+
+    def respond(
+        self, status: int, body: bytes = b"", *, content_type: bytes = JSON, headers: Headers = ()
+    ) -> None:
+        """Answer, now or later, from any callback of the server's loop; never waits.
+
+        Harmless when the client has gone. Answers of one connection go out in the order of its
+        requests, whatever the order of these calls. Raises AnsweredTwice, and InvalidHeader for
+        a header that would break the response (the request is then still to be answered).
+        """
+        if self.answer is not None:
+            raise AnsweredTwice(self.method, self.target)
+        if headers or content_type is not JSON:
+            headers = tuple(headers)
+            head_parts(status, 0, content_type, headers, b"", b"")
+        self.answer = (status, body, content_type, headers)
+        carrier = self.carrier
+        if carrier is not None:
+            carrier.answered(self)
+
+    def fail(self, failure: Failure) -> None:
+        """Answer with a refusal; as `respond`."""
+        self.respond(failure.status, failure.body(), headers=failure.headers)
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.target!r}, {len(self.body)} bytes>"
+
+
+_NO_HEAD = Head(
+    raw=b"",
+    size=0,
+    method="GET",
+    target=b"",
+    path="",
+    query="",
+    headers={},
+    length=0,
+    keep_alive=False,
+    connection_line=CLOSE,
+    expects=False,
+)
+
+
+def refused(failure: Failure) -> Request:
+    """The stand-in for a request that is refused: it takes its place in the order of answers."""
+    request = Request(_NO_HEAD, b"", 0)
+    request.answer = (failure.status, failure.body(), JSON, failure.headers)
+    return request

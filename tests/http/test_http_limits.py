@@ -1,0 +1,203 @@
+"""Slow, greedy and too many clients; the end of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from http_door import post
+
+from rdv.http import HttpServer, InvalidLimit, Limits, ServerStarted
+
+
+@pytest.mark.parametrize(("data", "part"), [(b"GET /get HT", "head"), (post(b"abc")[:-1], "body")])
+def test_a_slow_client_is_told_408(make_door, kind, data, part):
+    door = make_door(kind=kind, limits=Limits(client_timeout_ms=30, linger_ms=50))
+    with door.client() as client:
+        client.send(post(b"good"))
+        assert client.answer().status == 200
+        client.send(data)
+        answer = client.answer()
+        assert (answer.status, answer.code) == (408, "request_timeout")
+        assert b'"part":"%b"' % part.encode() in answer.body
+        assert client.ends()
+    assert door.server.counters.timeouts == 1
+
+
+def test_a_silent_connection_is_closed(make_door, kind):
+    door = make_door(kind=kind, limits=Limits(client_timeout_ms=30))
+    with door.client() as client:
+        assert client.ends()
+
+
+def test_an_idle_connection_is_closed(make_door, kind):
+    door = make_door(kind=kind, limits=Limits(keep_alive_ms=30))
+    with door.client() as client:
+        client.send(post())
+        assert client.answer().status == 200
+        assert client.ends()
+
+
+def test_a_forgotten_request_is_answered_503(make_door, kind):
+    door = make_door(kind=kind, limits=Limits(answer_timeout_ms=30))
+    with door.client() as client:
+        client.send(post(b"", b"/later"))
+        request = door.later()
+        answer = client.answer()
+        assert (answer.status, answer.code) == (503, "not_answered")
+        assert client.ends()
+    door.call(request.respond, 200, b"too late, harmless")
+
+
+def test_a_connection_that_waits_for_an_answer_is_not_idle(make_door, kind):
+    door = make_door(kind=kind, limits=Limits(keep_alive_ms=20, client_timeout_ms=20))
+    with door.client() as client, door.client() as other:
+        client.send(post(b"", b"/later"))
+        request = door.later()
+        assert other.ends()  # by then more than 20 ms have passed
+        door.call(request.respond, 200, b"here")
+        assert client.answer().body == b"here"
+
+
+def test_no_more_than_the_pipeline_waits_for_answers(make_door, kind):
+    door = make_door(kind=kind, limits=Limits(pipeline_max=4))
+    with door.client() as client:
+        client.send(b"".join(post(b"%d" % n, b"/later") for n in range(50)))
+        for start in range(0, 50, 4):
+            held = [door.later() for _ in range(min(4, 50 - start))]
+            assert door.held.empty()
+            for request in held:
+                door.call(request.respond, 200, request.body)
+        assert [client.answer().body for _ in range(50)] == [b"%d" % n for n in range(50)]
+
+
+def test_a_client_that_never_reads_is_cut_off(make_door, kind):
+    limits = Limits(write_timeout_ms=50, write_buffer_bytes_max=100_000_000, pipeline_max=2)
+    door = make_door(kind=kind, limits=limits)
+    with door.client(receive_buffer=4096) as client:
+        client.send(b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n" * 100)
+        _wait_until(lambda: door.server.counters.connections_aborted == 1)
+    # All were there to be read in one go; what the sockets do not hold was not even asked for.
+    assert door.server.counters.requests < 30
+
+
+def test_a_client_for_whom_too_much_waits_is_cut_off(make_door, kind):
+    limits = Limits(write_timeout_ms=60_000, write_buffer_bytes_max=100_000)
+    door = make_door(kind=kind, limits=limits)
+    with door.client(receive_buffer=4096) as client:
+        client.send(post(b"", b"/later") * 30)
+        for _ in range(30):
+            door.call(door.later().respond, 200, b"x" * 1_000_000)
+        _wait_until(lambda: door.server.counters.connections_aborted == 1)
+
+
+def test_a_flood_of_tiny_requests_with_half_a_one_at_the_end(make_door, kind):
+    """One read, many turns, and the end of input comes before the last of them."""
+    door = make_door(kind=kind, limits=Limits(pipeline_max=3))
+    with door.client() as client:
+        client.send(post(b"x") * 1000 + b"GET /")
+        client.half_close()
+        assert [client.answer().body for _ in range(1000)] == [b"x"] * 1000
+        assert client.answer().code == "truncated_request"
+        assert client.ends()
+
+
+def test_a_slow_reader_gets_all_of_it(make_door, kind):
+    door = make_door(kind=kind)
+    with door.client(receive_buffer=4096) as client:
+        client.send(b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n" * 3)
+        assert [len(client.answer().body) for _ in range(3)] == [1_000_000] * 3
+
+
+def test_too_many_connections_are_told_so(make_door, kind):
+    door = make_door(kind=kind, limits=Limits(connections_max=2, refusals_max=1, linger_ms=50))
+    with door.client() as one, door.client() as two:
+        for client in (one, two):
+            client.send(post())
+            assert client.answer().status == 200
+        with door.client() as three:
+            answer = three.answer()
+            assert (answer.status, answer.code) == (503, "too_many_connections")
+            with door.client() as four:
+                assert four.ends()  # without a word
+            three.half_close()
+            assert three.ends()
+        one.send(post())
+        assert one.answer().status == 200
+    hub = door.server._hub
+    _wait_until(lambda: not door.call(lambda: len(hub.connections) + len(hub.refused)))
+    assert door.ask(post()).status == 200
+    assert door.server.counters.connections_refused == 2
+
+
+def test_drain_answers_what_is_in_flight(make_door, kind):
+    door = make_door(kind=kind)
+    with door.client() as idle, door.client() as busy, door.client() as sending:
+        for client in (idle, busy, sending):
+            client.send(post())
+            assert client.answer().status == 200
+        busy.send(post(b"", b"/later") * 2)
+        held = [door.later() for _ in range(2)]
+        sending.send(post(b"abc")[:-1])
+        _wait_until(lambda: door.call(_one_is_sending, door))
+        draining = _start(door, door.server.drain(5.0))
+        assert idle.ends()
+        sending.send(b"c")
+        answer = sending.answer()
+        assert (answer.body, answer.headers[b"connection"]) == (b"abc", b"close")
+        assert sending.ends()
+        with pytest.raises(ConnectionRefusedError):
+            door.client()
+        for request in held:
+            door.call(request.respond, 200, b"done")
+        first, second = busy.answer(), busy.answer()
+        assert b"connection" not in first.headers
+        assert second.headers[b"connection"] == b"close"
+        assert busy.ends()
+        assert draining.result(5) == 0
+
+
+def test_drain_cuts_off_at_its_deadline(make_door, kind):
+    door = make_door(kind=kind)
+    with door.client() as client:
+        client.send(post(b"", b"/later"))
+        door.later()
+        assert door.run(door.server.drain(0.02)) == 1
+        assert client.ends()
+
+
+def test_two_servers_share_a_port(make_door):
+    door = make_door()
+    other = HttpServer(lambda request: request.respond(200))
+
+    async def share():
+        await first.start("127.0.0.1", 0, reuse_port=True)
+        port = first._server.sockets[0].getsockname()[1]
+        await other.start("127.0.0.1", port, reuse_port=True)
+        await first.close()
+        await other.close()
+
+    first = HttpServer(lambda request: request.respond(200))
+    door.run(share())
+    with pytest.raises(ServerStarted):
+        door.run(first.start("127.0.0.1", 0))
+
+
+@pytest.mark.parametrize("bad", [-1, 0, True, "1", 1.5])
+def test_limits_are_checked(bad):
+    with pytest.raises(InvalidLimit, match="pipeline_max"):
+        Limits(pipeline_max=bad)
+
+
+def _wait_until(true):
+    while not true():  # bounded by the test's timeout
+        time.sleep(0)
+
+
+def _one_is_sending(door):
+    return any(c._reader.in_body for c in door.server._hub.connections)
+
+
+def _start(door, coroutine):
+    return asyncio.run_coroutine_threadsafe(coroutine, door.loop)

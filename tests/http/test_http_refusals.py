@@ -1,0 +1,179 @@
+"""What is refused, with which words, and that the refusal arrives."""
+
+from __future__ import annotations
+
+import pytest
+from http_door import post
+
+from rdv.http import Limits
+
+HOST = b"Host: t\r\n"
+LIMITS = Limits(
+    header_bytes_max=1000, headers_max=10, target_bytes_max=100, body_bytes_max=100, linger_ms=100
+)
+
+
+def get(line=b"GET /get HTTP/1.1", headers=HOST):
+    return line + b"\r\n" + headers + b"\r\n"
+
+
+def sends(headers, body=b"", version=b"1.1"):
+    return b"POST /echo HTTP/%b\r\nHost: t\r\n%b\r\n%b" % (version, headers, body)
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+CASES = {
+    "binary": (b"\x00\x01\x02\x03\xff", 400, "malformed_request"),
+    "tls": (b"\x16\x03\x01\x02\x00\x01\x00", 400, "malformed_request"),
+    "unknown method": (get(b"FROB / HTTP/1.1"), 400, "malformed_request"),
+    "lower-case method": (get(b"get / HTTP/1.1"), 400, "malformed_request"),
+    "no version": (get(b"GET /"), 505, "version_not_supported"),
+    "connect": (get(b"CONNECT t:80 HTTP/1.1"), 501, "method_unknown"),
+    "trace": (get(b"TRACE / HTTP/1.1"), 501, "method_unknown"),
+    "icecast": (get(b"SOURCE / ICE/1.0"), 501, "method_unknown"),
+    "http/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "version_not_supported"),
+    "http/2.0": (get(b"GET / HTTP/2.0"), 505, "version_not_supported"),
+    "http/1.2": (get(b"GET / HTTP/1.2"), 505, "version_not_supported"),
+    "NUL in target": (get(b"GET /a\0b HTTP/1.1"), 400, "malformed_request"),
+    "NUL in value": (get(headers=HOST + b"A: b\0c\r\n"), 400, "malformed_request"),
+    "bare CR": (get(headers=HOST + b"A: b\rc\r\n"), 400, "malformed_request"),
+    "bare LF": (b"GET /get HTTP/1.1\nHost: t\n\n", 400, "malformed_request"),
+    "obs-fold": (get(headers=HOST + b"A: b\r\n c\r\n"), 400, "malformed_request"),
+    "space before colon": (sends(b"Content-Length : 1\r\n", b"x"), 400, "malformed_request"),
+    "no name": (get(headers=HOST + b": b\r\n"), 400, "malformed_request"),
+    "no host": (get(headers=b"A: b\r\n"), 400, "bad_header"),
+    "two hosts": (get(headers=HOST + b"host: u\r\n"), 400, "bad_header"),
+    "two lengths": (
+        sends(b"Content-Length: 1\r\nContent-Length: 1\r\n", b"x"),
+        400,
+        "malformed_request",
+    ),
+    "a list of lengths": (sends(b"Content-Length: 1, 2\r\n", b"x"), 400, "malformed_request"),
+    "length and chunked": (
+        sends(b"Content-Length: 1\r\n" + CHUNKED, b"0\r\n\r\n"),
+        400,
+        "malformed_request",
+    ),
+    "chunked and length": (
+        sends(CHUNKED + b"Content-Length: 1\r\n", b"0\r\n\r\n"),
+        400,
+        "malformed_request",
+    ),
+    "negative length": (sends(b"Content-Length: -1\r\n"), 400, "malformed_request"),
+    "signed length": (sends(b"Content-Length: +1\r\n", b"x"), 400, "malformed_request"),
+    "empty length": (sends(b"Content-Length: \r\n"), 400, "malformed_request"),
+    "no length": (sends(b""), 411, "length_required"),
+    "long body": (sends(b"Content-Length: 101\r\n"), 413, "body_too_large"),
+    "absurd length": (sends(b"Content-Length: %d\r\n" % 10**30), 413, "body_too_large"),
+    "long target": (get(b"GET /" + b"a" * 100 + b" HTTP/1.1"), 414, "target_too_long"),
+    "endless target": (b"GET /" + b"a" * 2000, 414, "target_too_long"),
+    "long header": (get(headers=HOST + b"A: " + b"b" * 2000 + b"\r\n"), 431, "headers_too_large"),
+    "endless header": (b"GET / HTTP/1.1\r\nA: " + b"b" * 2000, 431, "headers_too_large"),
+    "many headers": (get(headers=HOST + b"A: b\r\n" * 10), 431, "too_many_headers"),
+    "unknown expect": (
+        sends(b"Content-Length: 1\r\nExpect: tea\r\n"),
+        417,
+        "expectation_failed",
+    ),
+    "gzip coding": (
+        sends(b"Transfer-Encoding: gzip, chunked\r\n"),
+        501,
+        "transfer_encoding_unknown",
+    ),
+    "gzip, then chunked": (
+        sends(b"Transfer-Encoding: gzip\r\n" + CHUNKED),
+        501,
+        "transfer_encoding_unknown",
+    ),
+    "chunked twice": (
+        sends(b"Transfer-Encoding: chunked, chunked\r\n"),
+        400,
+        "malformed_request",
+    ),
+    "chunked in 1.0": (sends(CHUNKED, b"0\r\n\r\n", version=b"1.0"), 400, "bad_header"),
+    "long chunked body": (
+        sends(CHUNKED, b"32\r\n" + b"x" * 50 + b"\r\n33\r\n"),
+        413,
+        "body_too_large",
+    ),
+    "chunk size": (sends(CHUNKED, b"zz\r\n"), 400, "malformed_request"),
+    "signed chunk size": (sends(CHUNKED, b"+1\r\nx\r\n0\r\n\r\n"), 400, "malformed_request"),
+    "0x chunk size": (sends(CHUNKED, b"0x1\r\nx\r\n0\r\n\r\n"), 400, "malformed_request"),
+    "spaced chunk size": (sends(CHUNKED, b"1 \r\nx\r\n0\r\n\r\n"), 400, "malformed_request"),
+    "absurd chunk size": (sends(CHUNKED, b"f" * 17 + b"\r\n"), 400, "malformed_request"),
+    "LF after chunk size": (sends(CHUNKED, b"1\nx\r\n0\r\n\r\n"), 400, "malformed_request"),
+    "chunk too long": (sends(CHUNKED, b"1\r\nxy\r\n0\r\n\r\n"), 400, "malformed_request"),
+    "endless extension": (
+        sends(CHUNKED, b"1;" + b"a" * 1100),
+        431,
+        "headers_too_large",
+    ),
+    "extensions in sum": (sends(CHUNKED, (b"1;" + b"a" * 90 + b"\r\nx\r\n") * 12), 431, None),
+    "bad trailer": (sends(CHUNKED, b"0\r\nno colon\r\n\r\n"), 400, "malformed_request"),
+    "endless trailers": (sends(CHUNKED, b"0\r\n" + b"A: b\r\n" * 300), 431, None),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("slices", [None, 1, 7])
+def test_refused_and_closed_however_it_is_sliced(refusing_door, name, slices):
+    data, status, code = CASES[name]
+    with refusing_door.client() as client:
+        step = slices or len(data)
+        try:
+            for at in range(0, len(data), step):
+                client.send(data[at : at + step])
+        except (BrokenPipeError, ConnectionResetError):
+            pytest.fail("reset before the whole was sent")
+        answer = client.answer()
+        assert answer.status == status, answer.body
+        assert code is None or answer.code == code
+        assert answer.headers[b"connection"] == b"close"
+        client.half_close()
+        assert client.ends()
+
+
+@pytest.fixture(scope="module")
+def refusing_door():
+    from http_door import Door
+
+    door = Door(limits=LIMITS)
+    yield door
+    assert door.ask(post(b"fine")).body == b"fine"
+    assert not door.errors
+    door.stop()
+
+
+def test_garbage_after_good_requests(door):
+    with door.client() as client:
+        client.send(post(b"1") + post(b"2", b"/later") + b"\0\0garbage")
+        assert client.answer().body == b"1"
+        door.call(door.later().respond, 200, b"two")
+        assert client.answer().body == b"two"
+        assert client.answer().status == 400
+        client.half_close()
+        assert client.ends()
+
+
+def test_a_refusal_reaches_a_client_that_goes_on_sending(make_door, kind):
+    door = make_door(kind=kind, limits=Limits(body_bytes_max=100))
+    with door.client() as client:
+        client.send(sends(b"Content-Length: 3000000\r\n"))
+        client.send(b"x" * 3_000_000)
+        assert client.answer().status == 413
+
+
+def test_a_request_that_ends_early_is_truncated(door):
+    for whole in (post(b"abc")[:-1], b"GET / HT"):
+        with door.client() as client:
+            client.send(whole)
+            client.half_close()
+            answer = client.answer()
+            assert (answer.status, answer.code) == (400, "truncated_request")
+            assert client.ends()
+
+
+def test_a_client_that_says_nothing_and_leaves(door):
+    with door.client() as client:
+        client.half_close()
+        assert client.ends()
