@@ -8,10 +8,8 @@ is changed. Edits of several processes follow one another (flock on the director
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import tempfile
-import time
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -29,10 +27,10 @@ from rdv.config.errors import (
 from rdv.config.load import load_decision, parse_decision, read_text, schedule_names
 from rdv.config.model import ModelConfig
 from rdv.config.text import model_lines, toml_value
-from rdv.stream.file.disk import faults
+from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.lock import FileLock
 
 BUSY_TIMEOUT_MS = 5_000
-_RETRY_S = 0.01
 
 Table = dict[str, Any]
 
@@ -133,22 +131,16 @@ def write_text(path: str, text: str) -> None:
 def _alone(directory: str) -> Iterator[None]:
     """Hold the lock of the directory. A killed holder lets go. Raises DecisionBusy."""
     read_text(directory)  # says that there is no decision, before the lock would
+    disk = Disk()
     with faults(directory, "open"):
-        fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+        fd = disk.open(directory)
     try:
-        deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-        while not _try_lock(fd):
-            if time.monotonic() > deadline:
-                raise DecisionBusy(directory, BUSY_TIMEOUT_MS)
-            time.sleep(_RETRY_S)
-        yield
+        lock = FileLock(disk, fd)
+        if not lock.acquire(BUSY_TIMEOUT_MS / 1000):
+            raise DecisionBusy(directory, BUSY_TIMEOUT_MS)
+        try:
+            yield
+        finally:
+            lock.release()
     finally:
-        os.close(fd)
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        disk.close(fd)

@@ -93,7 +93,7 @@ def test_results_are_checked(start):
 """, result_bytes_max=20)  # fmt: skip
     rows = [b'"null"', b'"NaN"', b'"[1,2]"', b'"[%b]"' % (b"1," * 20 + b"1")]
     got = model.predict(rows[:1]) + model.predict(rows[2:])
-    assert errors(got)[:2] == [("result", "the result is null"), b"[1,2]"]
+    assert errors(got)[:2] == [("result", "the model's result is null"), b"[1,2]"]
     assert "more than 20" in str(got[2])
     assert errors(model.predict([b'"NaN"']))[0][0] == "garbage"
 
