@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench soak format clean
+.PHONY: help demo test check bench bench-log soak format clean
 
 help:
 	@echo "make demo    a short show of the log"
@@ -31,7 +31,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(READY)
+bench: bench-log
+
+bench-log: $(READY)
 	$(BIN)/python -m benchmarks.log
 
 soak: $(READY)

@@ -38,7 +38,7 @@ class FileModel(LogModel):
         before = data.draw(st.integers(0, len(self.logs[partition]) + 2))
         bases = self.stream.segments(TOPIC, partition)
         records, _ = self.stream.purge(TOPIC, partition, before_offset=before)
-        begin = max([b for b in bases if b <= before], default=0)
+        begin = max([b for b in bases if b <= before], default=self.begins[partition])
         assert records == begin - self.begins[partition]
         self.begins[partition] = begin
 
