@@ -1,0 +1,56 @@
+"""What travels in the streams: requests, scores and results; JSON, one record a line.
+
+    request  what a proxy asks of every model              → input
+    score    what one model reports about one request      → scores
+    result   what the client is told, by whom, and why     → results
+
+A line may be read with `jq`, `grep` and pyarrow as it lies. Every message carries its schema
+version in `v`; fields that have their default are left out; unknown fields are ignored, so that
+an older reader can follow a newer writer of the same version.
+
+`data` and `result` are JSON that is never parsed on its way (`msgspec.Raw`): all models see
+exactly the bytes that came in.
+"""
+
+from __future__ import annotations
+
+from rdv.messages.errors import InvalidModelResult, MalformedMessage
+from rdv.messages.ids import make_request_id, request_ids
+from rdv.messages.model_result import RESULT_BYTES_MAX, check_result_json, encode_model_result
+from rdv.messages.request import Request, decode_request, encode_request
+from rdv.messages.result import AnsweredBy, Arrival, Kind, Result, decode_result, encode_result
+from rdv.messages.score import (
+    Outcome,
+    Refusal,
+    Score,
+    decode_score,
+    encode_score,
+    score_outcome,
+    validate_score,
+)
+
+__all__ = [
+    "RESULT_BYTES_MAX",
+    "AnsweredBy",
+    "Arrival",
+    "InvalidModelResult",
+    "Kind",
+    "MalformedMessage",
+    "Outcome",
+    "Refusal",
+    "Request",
+    "Result",
+    "Score",
+    "check_result_json",
+    "decode_request",
+    "decode_result",
+    "decode_score",
+    "encode_model_result",
+    "encode_request",
+    "encode_result",
+    "encode_score",
+    "make_request_id",
+    "request_ids",
+    "score_outcome",
+    "validate_score",
+]

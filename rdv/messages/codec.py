@@ -1,0 +1,55 @@
+"""What the three messages share: their fields' limits, lines out, lines in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol, TypeVar
+
+import msgspec
+
+from rdv.messages.errors import MalformedMessage, Noun
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+TimeNs = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+SCHEMA_VERSION = 1
+"""`v` of every message. msgspec writes and checks it as the struct's tag, which costs no field. A
+reader takes a message without `v` for this version, and refuses any other than this."""
+
+_encode = msgspec.json.Encoder().encode
+
+_M_co = TypeVar("_M_co", covariant=True)
+
+
+class Decoder(Protocol[_M_co]):
+    """The part of `msgspec.json.Decoder` that is needed here."""
+
+    def decode(self, line: bytes, /) -> _M_co: ...
+
+
+def encode_line(message: msgspec.Struct) -> bytes:
+    r"""One line: JSON and a "\n".
+
+    A body that a client pretty-printed has line breaks; within valid JSON they can only stand
+    between tokens, so that a space may take their place without parsing it.
+    """
+    line = _encode(message)
+    if b"\n" in line:
+        line = line.replace(b"\n", b" ")
+    return line + b"\n"
+
+
+def decode_line(decoder: Decoder[_M_co], noun: Noun, line: bytes) -> _M_co:
+    """Read one line, with or without its line break. Raises MalformedMessage.
+
+    msgspec does not look at the text inside of a Raw field, so that the line's UTF-8 is checked
+    here; else one bad byte of a model would reach a client.
+    """
+    try:
+        if not line.isascii():
+            line.decode()
+        return decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedMessage(noun, str(error), bytes(line)) from error
+    except RecursionError as error:
+        raise MalformedMessage(noun, "nested too deeply", bytes(line)) from error

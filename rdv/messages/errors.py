@@ -1,0 +1,44 @@
+"""Errors of messages. Fields first; the text is made from them in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rdv.errors import DataFault, InputFault
+
+Noun = Literal["request", "score", "result"]
+
+_EXCERPT_BYTES = 120
+
+
+@dataclass(eq=False)
+class MalformedMessage(DataFault):
+    """A record that is not the message that it should be. `line` is the record as it lies."""
+
+    noun: Noun
+    reason: str
+    line: bytes
+
+    def text(self) -> str:
+        return f"malformed {self.noun}: {self.reason}: {self.excerpt()}"
+
+    def excerpt(self) -> str:
+        """The beginning of the line, safe to print."""
+        shown = self.line[:_EXCERPT_BYTES].decode("utf-8", "backslashreplace").strip()
+        more = "…" if len(self.line) > _EXCERPT_BYTES else ""
+        return f"{shown!r}{more}"
+
+
+@dataclass(eq=False)
+class InvalidModelResult(InputFault):
+    """What a model returned cannot be sent as its result. `where` is the place inside of it."""
+
+    where: str
+    reason: str
+
+    def text(self) -> str:
+        return f"the model's {self.where} {self.reason}"
+
+    def hint(self) -> str:
+        return "A result is JSON: numbers (finite), strings, lists, objects, numpy arrays of them."

@@ -1,0 +1,61 @@
+"""What a proxy asks of every model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rdv.messages.codec import SCHEMA_VERSION, Id, Name, TimeNs, decode_line, encode_line
+
+
+class Request(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
+):
+    """One request, as all models see it."""
+
+    id: Id
+    """128 bits as 32 hex digits (`make_request_id`); unique across proxies."""
+
+    time_ns: TimeNs
+    """Wall time of the proxy when the request had come in; for people and look-ups only."""
+
+    host: str
+    """Whose monotonic clock `monotonic_ns` is: it must name the machine *and* its boot."""
+
+    monotonic_ns: TimeNs
+    """The proxy's monotonic clock when the request had come in: the SLA counts from here."""
+
+    reply_to: Name
+    """Return address: the results topic that the proxy listens to."""
+
+    data: msgspec.Raw
+    """What the models score; JSON, never parsed on its way. The proxy has checked it."""
+
+    key: str | None = None
+    """Chooses the partition and the cohort: a user, an account."""
+
+    schedule: str | dict[str, Any] | None = None
+    """Another schedule than the live one: its name, or all of it (as in a schedule file)."""
+
+    cohort: str | None = None
+    """The cohort that the proxy has assigned; its schedule is in `schedule`."""
+
+    deadline_ms: float | None = None
+    """The client's own limit from `monotonic_ns` on; counts when it is below the SLA."""
+
+    trace: bool = False
+    """The client wants to see who had arrived and when."""
+
+
+_DECODER = msgspec.json.Decoder(Request)
+
+
+def encode_request(request: Request) -> bytes:
+    """The request as one line. Thread-safe."""
+    return encode_line(request)
+
+
+def decode_request(line: bytes) -> Request:
+    """Read one line. Thread-safe. Raises MalformedMessage."""
+    return decode_line(_DECODER, "request", line)

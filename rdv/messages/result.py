@@ -1,0 +1,77 @@
+"""What the client is told, by which model, and why."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from rdv.messages.codec import SCHEMA_VERSION, Id, Name, decode_line, encode_line
+from rdv.messages.score import Outcome
+
+Kind = Literal["preferred", "fallback", "default"]
+"""preferred: what the schedule asks for first; fallback: another model; default: the constant."""
+
+AnsweredBy = Literal["server", "proxy"]
+
+
+class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A report that was in the mailbox when the decision was taken: `["gbm", 12.3, "result"]`."""
+
+    model: str
+    arrived_ms: float
+    """From the start of the request, floored to whole microseconds."""
+
+    outcome: Outcome
+
+
+class Result(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
+):
+    """One decision. The engine makes it on its hottest path, positionally: mind the order."""
+
+    id: Id
+    """Of the request."""
+
+    reply_to: Name
+    """Return address of the request: the results topic that this goes to."""
+
+    kind: Kind
+    result: msgspec.Raw
+    """The chosen model's JSON byte for byte, or the schedule's default."""
+
+    schedule: str
+    """Name and content hash: `production@1f2e3d4c5b6a`. Inline ones are named `inline`."""
+
+    waited_ms: float
+    """From the start of the request to the answer, on one host's monotonic clock."""
+
+    model: str | None = None
+    """Who answered; several joined by "+" when the schedule combined them; None: the default."""
+
+    version: str | None = None
+    reason: str = ""
+    """Why it is not the preferred answer."""
+
+    step: int = 0
+    """The step of the schedule that decided, counted from 1; 0: no step did."""
+
+    arrived: list[Arrival] = []
+    """Who had reported by then, in order of arrival."""
+
+    cohort: str | None = None
+    answered_by: AnsweredBy = "server"
+    """"proxy": the last backstop answered, because no result had come by the SLA."""
+
+
+_DECODER = msgspec.json.Decoder(Result)
+
+
+def encode_result(result: Result) -> bytes:
+    """The result as one line. Thread-safe."""
+    return encode_line(result)
+
+
+def decode_result(line: bytes) -> Result:
+    """Read one line. Thread-safe. Raises MalformedMessage."""
+    return decode_line(_DECODER, "result", line)

@@ -1,0 +1,88 @@
+"""What one model reports about one request: a result, a refusal, or an error."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from rdv.messages.codec import SCHEMA_VERSION, Id, Name, TimeNs, decode_line, encode_line
+from rdv.messages.errors import MalformedMessage
+
+Refusal = Literal["behind", "expired", "not sampled"]
+"""behind: cannot make the deadline; expired: it had passed; not sampled: not this model's share."""
+
+Outcome = Literal["result", "behind", "expired", "not sampled", "error"]
+
+
+class Score(
+    msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
+):
+    """One model's report. Exactly one of `result`, `refusal` and `error` is set.
+
+    Making one does not check that, reading and writing a line does (`validate_score`).
+    """
+
+    id: Id
+    """Of the request."""
+
+    model: Name
+    version: str
+    time_ns: TimeNs
+    """Wall time of the worker when it had finished; for people and look-ups only."""
+
+    queue_ms: float = 0.0
+    """From the append of the request to the start of its evaluation."""
+
+    evaluation_ms: float = 0.0
+    """The evaluation of the whole batch."""
+
+    batch_size: int = 1
+    """Requests that were evaluated together with this one, itself included."""
+
+    result: msgspec.Raw | UnsetType = UNSET
+    """JSON as the model gave it; see `encode_model_result`."""
+
+    refusal: Refusal | None = None
+    """Why the model did not evaluate the request: "do not wait for me"."""
+
+    error: str | None = None
+    """What went wrong: an exception, NaN, an exit."""
+
+    detail: str = ""
+    """More about a refusal, such as how far behind."""
+
+
+_DECODER = msgspec.json.Decoder(Score)
+_UNSET_COUNT = 2
+
+
+def score_outcome(score: Score) -> Outcome:
+    """What kind of report it is, in one word (or two)."""
+    return score.refusal or ("result" if score.error is None else "error")
+
+
+def validate_score(score: Score) -> str:
+    """What is wrong with the score, or an empty string."""
+    result, refusal, error = score.result, score.refusal, score.error
+    if (result is UNSET) + (refusal is None) + (error is None) == _UNSET_COUNT:
+        return ""
+    values = {"result": result, "refusal": refusal, "error": error}
+    found = [name for name, value in values.items() if value is not None and value is not UNSET]
+    return f"has {' and '.join(found) or 'none'} of result, refusal, error: one is needed"
+
+
+def encode_score(score: Score) -> bytes:
+    """The score as one line. Thread-safe. Raises ValueError unless it has exactly one outcome."""
+    if fault := validate_score(score):
+        raise ValueError(f"a score {fault}")
+    return encode_line(score)
+
+
+def decode_score(line: bytes) -> Score:
+    """Read one line. Thread-safe. Raises MalformedMessage."""
+    score = decode_line(_DECODER, "score", line)
+    if fault := validate_score(score):
+        raise MalformedMessage("score", fault, bytes(line))
+    return score

@@ -1,0 +1,28 @@
+"""The rendezvous: one answer per request, by its SLA, from whoever has reported by then.
+
+    engine = Engine(host, schedules, live="production", models=["gbm", "logit"])
+    results = engine.request(request, now_ns)     # each call returns what is decided by it
+    results = engine.score(score, now_ns)
+    results = engine.tick(now_ns)                 # call it at engine.next_deadline()
+
+Pure: no clock, no files, no threads, no randomness. The server around it is a thin loop.
+"""
+
+from __future__ import annotations
+
+from rdv.rendezvous.counters import Counters
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.errors import UnknownSchedule
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.reference import Decision, LivenessChange, Report, decide
+
+__all__ = [
+    "Counters",
+    "Decision",
+    "Engine",
+    "Limits",
+    "LivenessChange",
+    "Report",
+    "UnknownSchedule",
+    "decide",
+]

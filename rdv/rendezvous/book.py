@@ -1,0 +1,62 @@
+"""The schedules that the engine knows, compiled; and which of them a request gets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from rdv.messages import Request
+from rdv.rendezvous.errors import UnknownSchedule
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.plan import Plan
+from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object
+
+
+class ScheduleBook:
+    """Plans by name, the live one, and a bounded cache of inline ones. One thread at a time."""
+
+    def __init__(self, schedules: Mapping[str, Schedule], live: str, limits: Limits) -> None:
+        self._limits = limits
+        self._inline: dict[bytes, Plan | str] = {}
+        self.change(schedules, live)
+
+    def change(self, schedules: Mapping[str, Schedule], live: str) -> None:
+        """Take these instead. Raises UnknownSchedule, and then nothing has changed."""
+        if live not in schedules:
+            raise UnknownSchedule(live, tuple(sorted(schedules)))
+        limit = self._limits.wait_ms_max
+        self._plans = {name: Plan(schedule, limit) for name, schedule in schedules.items()}
+        self.live = self._plans[live]
+
+    def plan_for(self, request: Request) -> tuple[Plan, str]:
+        """The plan that the request asks for; or the live one, and why there is no other."""
+        wanted = request.schedule
+        if wanted is None:
+            return self.live, ""
+        if isinstance(wanted, str):
+            found: Plan | str = self._plans.get(wanted) or f"unknown schedule {wanted[:80]!r}"
+        else:
+            found = self._inlined(wanted)
+        return (self.live, found) if isinstance(found, str) else (found, "")
+
+    def _inlined(self, wanted: dict[str, Any]) -> Plan | str:
+        try:
+            text = orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)
+        except (TypeError, RecursionError) as error:
+            return f"invalid schedule: not JSON: {error}"
+        if len(text) > self._limits.inline_bytes_max:
+            return f"invalid schedule: longer than {self._limits.inline_bytes_max} bytes"
+        found = self._inline.get(text)
+        if found is None:
+            if len(self._inline) >= self._limits.inline_schedules_max:
+                self._inline.clear()
+            found = self._inline[text] = self._compile(wanted)
+        return found
+
+    def _compile(self, wanted: object) -> Plan | str:
+        try:
+            return Plan(schedule_from_object(wanted), self._limits.wait_ms_max)
+        except InvalidSchedule as error:
+            return f"invalid schedule: {error.text()}"

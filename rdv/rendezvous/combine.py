@@ -1,0 +1,112 @@
+"""One answer out of several models' answers. Pure.
+
+Answers come by rank, the best first. What cannot be combined is taken from the best-ranked.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from rdv.schedule import Combine
+
+_RANK_CONSTANT = 60
+"""Of reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009. It needs no scores that could
+be compared between models, only the order of each list."""
+
+
+def combine_results(
+    how: Combine, results: Sequence[msgspec.Raw], on: str | None = None, top: int | None = None
+) -> msgspec.Raw | None:
+    """The combined answer of at least one result; None when they cannot be combined."""
+    if how == "best":
+        return results[0]
+    try:
+        values = [orjson.loads(result) for result in results]
+        return msgspec.Raw(orjson.dumps(_combine(how, values, on, top)))
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        return None
+
+
+def _combine(how: Combine, values: list[Any], on: str | None, top: int | None) -> Any:
+    if how == "vote":
+        return values[_vote([_field(value, on) for value in values])]
+    if how == "topk":
+        merged = _merge([_field(value, on) for value in values], top)
+        return merged if on is None else {**values[0], on: merged}
+    return _blend(values, _mean if how == "mean" else statistics.median)
+
+
+def _field(value: Any, on: str | None) -> Any:
+    """What counts in an answer. Raises ValueError when it is not there."""
+    if on is None:
+        return value
+    if not isinstance(value, dict) or on not in value:
+        raise ValueError(f"no field {on!r}")
+    return value[on]
+
+
+def _blend(values: list[Any], reduce: Callable[[list[float]], float]) -> Any:
+    """Numbers by `reduce`, at any depth; everything else from the first that has it."""
+    first = values[0]
+    if all(_is_number(value) for value in values):
+        reduced = reduce(values)
+        if not math.isfinite(reduced):
+            raise ValueError("too large")
+        return reduced
+    if all(isinstance(value, dict) for value in values):
+        return {
+            key: _blend([value[key] for value in values if key in value], reduce) for key in first
+        }
+    if all(isinstance(value, list) and len(value) == len(first) for value in values):
+        return [_blend(list(items), reduce) for items in zip(*values, strict=True)]
+    return first
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _vote(values: list[Any]) -> int:
+    """Which value is the most frequent; among equals the best-ranked one."""
+    ballots = [orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values]
+    return max(range(len(ballots)), key=lambda place: (ballots.count(ballots[place]), -place))
+
+
+def _merge(lists: list[Any], top: int | None) -> list[Any]:
+    """Reciprocal rank fusion. Items are ids, [id, …] or {"id": …}; the best-ranked list's stays."""
+    if not all(isinstance(items, list) for items in lists):
+        raise ValueError("not a list")
+    weights: dict[bytes, float] = {}
+    kept: dict[bytes, Any] = {}
+    for items in lists:
+        for place, (id_, item) in enumerate(_distinct(items).items()):
+            weights[id_] = weights.get(id_, 0.0) + 1 / (_RANK_CONSTANT + place + 1)
+            kept.setdefault(id_, item)
+    length = max(map(len, lists)) if top is None else top
+    order = sorted(weights, key=lambda id_: -weights[id_])  # stable: equals by rank and place
+    return [kept[id_] for id_ in order[:length]]
+
+
+def _distinct(items: list[Any]) -> dict[bytes, Any]:
+    distinct: dict[bytes, Any] = {}
+    for item in items:
+        distinct.setdefault(_item_id(item), item)
+    return distinct
+
+
+def _item_id(item: Any) -> bytes:
+    if isinstance(item, dict) and "id" in item:
+        item = item["id"]
+    elif isinstance(item, list) and item:
+        item = item[0]
+    return orjson.dumps(item)

@@ -1,0 +1,358 @@
+"""The engine: requests, scores and the passing of time in, results out. Pure.
+
+A mailbox is moved to `now` before anything is put into it, so that a decision does not depend on
+when, or how often, `tick` is called: only its result is handed out later. DESIGN 2 (5).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+
+from msgspec import UNSET, Raw
+
+from rdv.messages import Kind, Request, Result, Score
+from rdv.rendezvous.book import ScheduleBook
+from rdv.rendezvous.combine import combine_results
+from rdv.rendezvous.counters import Counters
+from rdv.rendezvous.early import EarlyScores
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.mailbox import Mailbox
+from rdv.rendezvous.plan import NOT_ACCEPTED, to_ns
+from rdv.rendezvous.reasons import EXPIRED, OVERLOADED, why_default, why_fallback
+from rdv.rendezvous.recent import RecentIds
+from rdv.rendezvous.rules import find_winners, is_hopeless
+from rdv.schedule import Schedule
+
+_STALE_MIN = 1_000
+
+
+class Engine:
+    """Decides. One thread at a time; `now_ns` is a monotonic clock that never runs backwards.
+
+    `host` names that clock: a request of the same host counts its SLA from its own
+    `monotonic_ns`, one of another host from its arrival here. `models` are those that live.
+
+    Raises UnknownSchedule when `live` is not among the schedules. After that nothing raises,
+    whatever the messages say.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        schedules: Mapping[str, Schedule],
+        live: str,
+        models: Iterable[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits = limits or Limits()
+        self.counters = counters = Counters()
+        self._host = host
+        self._book = ScheduleBook(schedules, live, limits)
+        self._live = set(models)
+        self._dead: set[str] = set()
+        self._open: dict[str, Mailbox] = {}
+        self._answered = RecentIds(limits.answered_ids_max, limits.answered_ms_max * 1_000_000)
+        self._early = EarlyScores(
+            limits.early_scores_max, limits.early_ms_max * 1_000_000, counters
+        )
+        # One entry per mailbox: (when to look at it, a tie-breaker, it). The time may be too
+        # early, never too late; entries of answered mailboxes stay until they come up, or until
+        # there are too many of them.
+        self._agenda: list[tuple[int, int, Mailbox]] = []
+        self._agenda_number = 0
+        self._stale = 0
+
+    # What comes in
+
+    def request(self, request: Request, now_ns: int) -> list[Result]:
+        """Open a mailbox; or answer at once, when that is possible or nothing else is."""
+        counters = self.counters
+        counters.requests += 1
+        id_ = request.id
+        if id_ in self._open or id_ in self._answered:
+            counters.duplicate_requests += 1
+            return []
+        box = self._mailbox(request, now_ns)
+        if isinstance(box, Result):
+            return [box]
+        self._open[id_] = box
+        early = self._early.take(id_)
+        if early or self._dead or not box.step.is_single:
+            result = self._begin(box, early, now_ns)
+        else:  # nothing to see in the first step, unless the request was long on its way
+            result = self._catch_up(box, now_ns) if box.due_ns <= now_ns else None
+        if result is not None:
+            return [result]
+        self._agenda_number = number = self._agenda_number + 1
+        heapq.heappush(self._agenda, (box.due_ns, number, box))
+        return []
+
+    def score(self, score: Score, now_ns: int) -> list[Result]:
+        """Put a report into its mailbox. May decide it."""
+        counters = self.counters
+        counters.scores += 1
+        box = self._open.get(score.id)
+        if box is None:
+            if score.id in self._answered:
+                counters.late += 1
+            else:
+                self._early.keep(score, now_ns)
+            return []
+        if box.due_ns <= now_ns and (result := self._catch_up(box, now_ns)) is not None:
+            counters.late += 1
+        elif (result := self._put(box, score, now_ns, now_ns)) is None:
+            return []
+        self._leave_behind()
+        return [result]
+
+    def tick(self, now_ns: int) -> list[Result]:
+        """Let time pass: end steps and waits that have ended. O(expired · log open)."""
+        self._early.expire(now_ns)
+        agenda = self._agenda
+        results = []
+        while agenda and agenda[0][0] <= now_ns:
+            _, number, box = agenda[0]
+            if box.is_open and (result := self._catch_up(box, now_ns)) is not None:
+                results.append(result)
+                heapq.heappop(agenda)
+            elif box.is_open:
+                heapq.heapreplace(agenda, (box.due_ns, number, box))
+            else:
+                heapq.heappop(agenda)
+                self._stale -= 1
+        return results
+
+    def next_deadline(self) -> int | None:
+        """When `tick` is due, on the engine's clock; None while nothing is open."""
+        agenda = self._agenda
+        while agenda:
+            due_ns, number, box = agenda[0]
+            if not box.is_open:
+                heapq.heappop(agenda)
+                self._stale -= 1
+            elif box.due_ns != due_ns:  # it has gone on to a later step since
+                heapq.heapreplace(agenda, (box.due_ns, number, box))
+            else:
+                return due_ns
+        return None
+
+    # What changes around it
+
+    def schedules_changed(self, schedules: Mapping[str, Schedule], live: str) -> None:
+        """Use these for requests that come from now on; open mailboxes keep what they have.
+
+        Raises UnknownSchedule when `live` is not among them; nothing has changed then.
+        """
+        self._book.change(schedules, live)
+
+    def model_up(self, name: str, now_ns: int) -> list[Result]:
+        """The model lives: steps wait for it. Steps that have ended without it stay ended."""
+        results = self.tick(now_ns)
+        self._dead.discard(name)
+        self._live.add(name)
+        return results
+
+    def model_down(self, name: str, now_ns: int) -> list[Result]:
+        """The model is dead, or retired: nobody waits for it any more. O(open mailboxes)."""
+        results = self.tick(now_ns)  # what is due by now is decided by what was known until now
+        self._live.discard(name)
+        self._dead.add(name)
+        for box in list(self._open.values()):
+            if (result := self._settle(box, now_ns, now_ns)) is not None:
+                self._leave_behind()
+                results.append(result)
+        return results
+
+    def already_answered(self, id_: str, now_ns: int) -> None:
+        """A recorded result says that the request has been answered: not a second time.
+
+        For the rebuild after a restart: recorded results through here, then recorded requests and
+        scores, by their time, through `request` and `score`.
+        """
+        box = self._open.pop(id_, None)
+        if box is not None:
+            box.is_open = False
+            self._leave_behind()
+        self._early.take(id_)
+        self._answered.add(id_, now_ns)
+
+    def count_malformed(self, records: int = 1) -> None:
+        """The server could not read so many records."""
+        self.counters.malformed += records
+
+    @property
+    def open_count(self) -> int:
+        """Mailboxes that are open."""
+        return len(self._open)
+
+    @property
+    def early_count(self) -> int:
+        """Scores that wait for their request."""
+        return len(self._early)
+
+    # How it is decided
+
+    def _mailbox(self, request: Request, now_ns: int) -> Mailbox | Result:
+        """A new mailbox; or the default, when the request must not wait."""
+        counters = self.counters
+        start_ns = now_ns
+        if request.host == self._host and request.monotonic_ns < now_ns:
+            start_ns = request.monotonic_ns
+        plan, reason = self._book.plan_for(request)
+        wait_ns = plan.wait_ns
+        if request.deadline_ms is not None and request.deadline_ms < plan.sla_ms:
+            wait_ns = min(wait_ns, to_ns(max(0.0, request.deadline_ms)))
+        box = Mailbox(request, plan, start_ns, start_ns + wait_ns)
+        if reason:
+            counters.invalid_schedule += 1
+        elif box.deadline_ns <= now_ns:
+            counters.expired_on_arrival += 1
+            reason = EXPIRED
+        elif len(self._open) >= self.limits.open_mailboxes_max:
+            counters.overloaded += 1
+            reason = OVERLOADED
+        else:
+            return box
+        counters.late += len(self._early.take(request.id))
+        return self._default(box, reason, now_ns)
+
+    def _begin(self, box: Mailbox, early: list[tuple[int, Score]], now_ns: int) -> Result | None:
+        """Do what would have been done, had the request come before its scores."""
+        start_ns = box.start_ns
+        before = [item for item in early if item[0] < start_ns]
+        for at_ns, score in before:
+            self._keep(box, score, at_ns)
+        result = self._settle(box, start_ns, now_ns)
+        for at_ns, score in early[len(before) :]:
+            if result is None:
+                result = self._catch_up(box, now_ns, until_ns=at_ns)
+            if result is None:
+                result = self._put(box, score, at_ns, now_ns)
+            else:
+                self.counters.late += 1
+        return self._catch_up(box, now_ns) if result is None else result
+
+    def _put(self, box: Mailbox, score: Score, at_ns: int, now_ns: int) -> Result | None:
+        """A report into a mailbox that is up to date. The hottest path is in here."""
+        if not self._keep(box, score, at_ns):
+            return None
+        step = box.step
+        if score.result is not UNSET and step.is_single:
+            if step.ranks.get(score.model, step.others_rank) == NOT_ACCEPTED:
+                return None
+            return self._answer(box, [score], now_ns)
+        return self._settle(box, at_ns, now_ns)
+
+    def _keep(self, box: Mailbox, score: Score, at_ns: int) -> bool:
+        arrived = box.arrived
+        if score.model in arrived:
+            self.counters.duplicate_scores += 1
+            return False
+        if len(arrived) >= self.limits.reports_max:
+            self.counters.evicted += 1
+            return False
+        arrived[score.model] = (at_ns, score)
+        return True
+
+    def _catch_up(self, box: Mailbox, now_ns: int, until_ns: int | None = None) -> Result | None:
+        """Let the mailbox's steps end that have ended by `until_ns` (now, unless said)."""
+        until_ns = now_ns if until_ns is None else until_ns
+        while box.due_ns <= until_ns:
+            if (result := self._settle(box, box.due_ns, now_ns)) is not None:
+                return result
+        return None
+
+    def _settle(self, box: Mailbox, at_ns: int, now_ns: int) -> Result | None:
+        """Go through the steps that `at_ns` and the reports allow, up to one that must wait.
+
+        At a deadline that cuts the schedule short (the client's), the steps that remain are asked
+        in order at once: an answer that is there is better than the default.
+        """
+        while True:
+            if box.arrived and (winners := find_winners(box, self._live)):
+                return self._answer(box, winners, now_ns)
+            if at_ns < box.due_ns and not is_hopeless(box, self._live, self._dead):
+                return None
+            if not box.next_step():
+                reason = why_default(box, at_ns, self._dead, self._live)
+                return self._default(box, reason, now_ns)
+
+    def _answer(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
+        plan, step, best = box.plan, box.step, winners[0]
+        reason, is_first = "", plan.steps[0].rank(best.model) == 0
+        if step.combine != "best":
+            return self._combined(box, winners, now_ns)
+        if not is_first:
+            reason = why_fallback(box, self._dead)
+        kind: Kind = "preferred" if is_first else "fallback"
+        assert best.result is not UNSET
+        return self._close(
+            box, kind, best.result, now_ns, best.model, best.version, reason, step.number
+        )
+
+    def _combined(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
+        """Several answers made one. Preferred when it is the first step that asked for it."""
+        step = box.step
+        results = [score.result for score in winners if score.result is not UNSET]
+        combined = combine_results(step.combine, results, step.on, step.top)
+        kind: Kind = "preferred" if step.number == 1 else "fallback"
+        if combined is None:
+            best, reason = winners[0], f"the answers cannot be combined by {step.combine}"
+            return self._close(
+                box, "fallback", results[0], now_ns, best.model, best.version, reason, step.number
+            )
+        reason = "" if kind == "preferred" else "step 1 did not get what it needs"
+        models = "+".join(score.model for score in winners)
+        versions = "+".join(score.version for score in winners)
+        return self._close(box, kind, combined, now_ns, models, versions, reason, step.number)
+
+    def _default(self, box: Mailbox, reason: str, now_ns: int) -> Result:
+        return self._close(box, "default", box.plan.default, now_ns, None, None, reason, 0)
+
+    def _close(
+        self,
+        box: Mailbox,
+        kind: Kind,
+        answer: Raw,
+        now_ns: int,
+        model: str | None,
+        version: str | None,
+        reason: str,
+        step: int,
+    ) -> Result:
+        """The one place where a result is made, and a mailbox ends."""
+        self._open.pop(box.id, None)
+        self._answered.add(box.id, now_ns)
+        counters = self.counters
+        if kind == "preferred":
+            counters.preferred += 1
+        elif kind == "fallback":
+            counters.fallback += 1
+        else:
+            counters.default += 1
+        result = Result(  # in the order of its fields: by keyword it takes twice as long
+            box.id,
+            box.reply_to,
+            kind,
+            answer,
+            box.plan.label,
+            box.waited_ms(now_ns),
+            model,
+            version,
+            reason,
+            step,
+            box.arrivals(),
+            box.cohort,
+        )
+        box.is_open = False
+        box.arrived = {}  # its place in the agenda may outlive it
+        return result
+
+    def _leave_behind(self) -> None:
+        """An answered mailbox stays on the agenda; unless most of them are, then all of them go."""
+        self._stale += 1
+        if self._stale > _STALE_MIN and self._stale * 2 > len(self._agenda):
+            self._agenda = [entry for entry in self._agenda if entry[2].is_open]
+            heapq.heapify(self._agenda)
+            self._stale = 0

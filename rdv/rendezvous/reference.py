@@ -1,0 +1,169 @@
+"""The decision rule, plainly: what `Engine` must agree with, and what `explain` can tell from.
+
+It looks at a complete history instead of living through it. Slow, and meant to be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import orjson
+
+from rdv.messages import Kind, Score
+from rdv.rendezvous.combine import combine_results
+from rdv.schedule import OTHERS, Schedule, Step
+
+
+@dataclass(frozen=True)
+class Report:
+    """A score, and when it arrived: ns from the start of the request; below 0, before it."""
+
+    at_ns: int
+    score: Score
+
+
+@dataclass(frozen=True)
+class LivenessChange:
+    """A model came up or went down, ns from the start of the request."""
+
+    at_ns: int
+    model: str
+    is_up: bool
+
+
+History = Sequence[Report | LivenessChange]
+"""In the order in which it happened: what is first in the log is first, also at equal times."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the request is told. `at_ns` is from its start; the engine may hand it out later."""
+
+    kind: Kind
+    models: tuple[str, ...]
+    result: bytes
+    step: int
+    at_ns: int
+
+
+@dataclass
+class _State:
+    """What is known at one instant."""
+
+    live: set[str]
+    dead: set[str]
+    reports: dict[str, Score] = field(default_factory=dict)
+
+    def learn(self, event: Report | LivenessChange) -> None:
+        if isinstance(event, Report):
+            self.reports.setdefault(event.score.model, event.score)
+        else:
+            (self.live if event.is_up else self.dead).add(event.model)
+            (self.dead if event.is_up else self.live).discard(event.model)
+
+
+def decide(
+    schedule: Schedule,
+    history: History,
+    *,
+    live: Collection[str] = (),
+    dead: Collection[str] = (),
+    deadline_ms: float | None = None,
+    seen_ns: int = 0,
+) -> Decision:
+    """The decision about one request: a function of nothing but these.
+
+    `live` and `dead` are what is known when the request is seen, `seen_ns` after its start.
+    """
+    own_ms = max(schedule.ends_ms())
+    deadline_ns = _ns(own_ms if deadline_ms is None else max(0.0, min(own_ms, deadline_ms)))
+    default = Decision("default", (), orjson.dumps(schedule.default), 0, deadline_ns)
+    if seen_ns >= deadline_ns:
+        return default
+    state = _State(set(live), set(dead))
+    now_ns, coming = 0, list(history)
+    while coming and coming[0].at_ns < 0:
+        state.learn(coming.pop(0))
+    for number, (step, end_ms) in enumerate(
+        zip(schedule.steps, schedule.ends_ms(), strict=True), 1
+    ):
+        end_ns = min(_ns(end_ms), deadline_ns)
+        while True:  # one turn per instant of the step: its start, and every event in it
+            if winners := _winners(step, state):
+                return _decision(schedule, step, number, winners, now_ns)
+            if now_ns >= end_ns or not _can_be_met(step, state):
+                break
+            if not coming or coming[0].at_ns >= end_ns:
+                now_ns = end_ns
+                break
+            now_ns = coming[0].at_ns
+            state.learn(coming.pop(0))
+    return Decision("default", (), default.result, 0, now_ns)
+
+
+def _ns(ms: float) -> int:
+    return round(ms * 1000) * 1000
+
+
+def _rank(step: Step, model: str) -> int | None:
+    for place in (model, OTHERS):
+        if place in step.accept:
+            return step.accept.index(place)
+    return None
+
+
+def _accepted(step: Step, state: _State) -> set[str]:
+    named = {model for model in step.accept if model != OTHERS}
+    return named | state.live | set(state.reports) if OTHERS in step.accept else named
+
+
+def _needed(step: Step, state: _State) -> int:
+    count = len(_accepted(step, state))
+    if step.need == "all":
+        return max(1, count)
+    if isinstance(step.need, int):
+        return step.need
+    enough = (n for n in range(1, count + 1) if n >= step.need * count - 1e-9)
+    return next(enough, 1)
+
+
+def _answers(step: Step, state: _State) -> list[Score]:
+    """By rank; those of equal rank in order of arrival (`sorted` is stable)."""
+    ranked = [
+        (rank, score)
+        for score in state.reports.values()
+        if score.error is None
+        and score.refusal is None
+        and (rank := _rank(step, score.model)) is not None
+    ]
+    return [score for _, score in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def _winners(step: Step, state: _State) -> list[Score]:
+    answers = _answers(step, state)
+    return answers if answers and len(answers) >= _needed(step, state) else []
+
+
+def _can_be_met(step: Step, state: _State) -> bool:
+    if OTHERS in step.accept and not state.live and not state.dead:
+        return True  # nobody is known: anybody may come
+    pending = _accepted(step, state) - set(state.reports) - state.dead
+    return len(_answers(step, state)) + len(pending) >= _needed(step, state)
+
+
+def _decision(
+    schedule: Schedule, step: Step, number: int, winners: list[Score], at_ns: int
+) -> Decision:
+    results = [msgspec.Raw(bytes(score.result)) for score in winners if score.result]
+    best = winners[0].model
+    is_preferred = _rank(schedule.steps[0], best) == 0
+    models: tuple[str, ...] = (best,)
+    result: msgspec.Raw | None = results[0]
+    if step.combine != "best":
+        result = combine_results(step.combine, results, step.on, step.top)
+        is_preferred = number == 1 and result is not None
+        models = tuple(score.model for score in winners) if result is not None else models
+    kind: Kind = "preferred" if is_preferred else "fallback"
+    return Decision(kind, models, bytes(result or results[0]), number, at_ns)

@@ -1,0 +1,45 @@
+"""Which keys get another schedule: shares of them, by a stable hash. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from rdv.schedule.errors import InvalidShares
+
+_RESOLUTION = 2.0**64
+_ROUNDING = 1e-9
+
+
+def assign_cohort(key: str, salt: str, shares: Mapping[str, float]) -> str | None:
+    """The cohort of `key`, or None for the rest, which gets the live schedule.
+
+    The same key, salt and shares give the same cohort in every process and for ever. Another salt
+    deals anew, so that one experiment does not inherit the groups of the one before. The cohorts
+    lie side by side in the order of `shares`: raising the share of the last one (or of the only
+    one) moves nobody who is in a cohort already. Raises InvalidShares.
+    """
+    check_shares(shares)
+    digest = hashlib.blake2b(key.encode(), key=_salt_key(salt), digest_size=8).digest()
+    point = int.from_bytes(digest, "big") / _RESOLUTION
+    upper = 0.0
+    for cohort, share in shares.items():
+        upper += share
+        if point < upper:
+            return cohort
+    return None
+
+
+def check_shares(shares: Mapping[str, float]) -> None:
+    """Raises InvalidShares for what is negative, no number, or more than everybody."""
+    for cohort, share in shares.items():
+        if not 0 <= share <= 1:
+            raise InvalidShares(cohort, f"{share!r} is not between 0 and 1")
+    if (total := sum(shares.values())) > 1 + _ROUNDING:
+        raise InvalidShares("", f"the shares are {total:g} together, more than 1")
+
+
+def _salt_key(salt: str) -> bytes:
+    """blake2b takes 64 bytes of key; a longer salt is hashed first. Empty is no key."""
+    raw = salt.encode()
+    return raw if len(raw) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(raw).digest()

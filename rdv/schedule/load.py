@@ -1,0 +1,116 @@
+"""From TOML text or an inline object to a checked `Schedule`; errors name file, key and reason."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from typing import Any, get_args
+
+import msgspec
+import orjson
+
+from rdv.schedule.errors import InvalidSchedule
+from rdv.schedule.model import NAME_PATTERN, OTHERS, Combine, Schedule, Step, hash_content
+
+INLINE_NAME = "inline"
+
+_KEYS = {"sla_ms", "default", "step"}
+_STEP_KEYS = {field.encode_name for field in msgspec.structs.fields(Step)}
+_FAULT = re.compile(r"^(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$")
+_MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
+_CHOICES = {
+    "need": 'Say how many: a count (2), a fraction (0.8, or 1.0 for all) or "all".',
+    "combine": f"There are {', '.join(get_args(Combine))}.",
+}
+_NAME = re.compile(NAME_PATTERN)
+
+
+def schedule_from_toml(text: str, name: str, where: str = "") -> Schedule:
+    """Read the text of a schedule file; `where` is its path, for errors. Raises InvalidSchedule."""
+    where = where or name
+    try:
+        table = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidSchedule(where, "", f"not TOML: {error}") from error
+    return schedule_from_object(table, name, where)
+
+
+def schedule_from_object(plain: object, name: str = INLINE_NAME, where: str = "") -> Schedule:
+    """Check a plain object, such as a request's inline schedule. Raises InvalidSchedule.
+
+    It says whether the schedule can be run; whether it is wise, `lint_schedule` says.
+    """
+    where = where or f"schedule {name!r}"
+    if not _NAME.match(name):
+        raise InvalidSchedule(where, "", f"{name!r} is not a name: letters, digits, '.', '_', '-'")
+    if not isinstance(plain, dict):
+        raise InvalidSchedule(where, "", f"a table is needed, not {type(plain).__name__}")
+    if unknown := sorted(str(key) for key in plain if key not in _KEYS):
+        raise _unknown_key(where, unknown[0], _KEYS)
+    try:
+        schedule = msgspec.convert(plain, Schedule)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise _translated(where, str(error)) from error
+    _check_default(where, schedule.default)
+    for number, step in enumerate(schedule.steps, start=1):
+        _check_step(where, number, step, is_last=number == len(schedule.steps))
+    named = msgspec.structs.replace(schedule, name=name)
+    return msgspec.structs.replace(named, content_hash=hash_content(named))
+
+
+def _translated(where: str, message: str) -> InvalidSchedule:
+    """From "Expected `float`, got `str` - at `$.step[0].until_ms`" to ours, counted from 1."""
+    match = _FAULT.match(message)
+    reason, path = (match["reason"], match["path"] or "") if match else (message, "")
+    key = re.sub(r"\[(\d+)\]", lambda number: f"[{int(number[1]) + 1}]", path)
+    if unknown := _UNKNOWN.match(reason):
+        return _unknown_key(where, unknown["key"], _STEP_KEYS, below=key)
+    if missing := _MISSING.match(reason):
+        return InvalidSchedule(where, _joined(key, missing["key"]), "is missing")
+    reason = reason[:1].lower() + reason[1:]
+    if reason.startswith("invalid enum value"):
+        value = reason.removeprefix("invalid enum value ")
+        return InvalidSchedule(
+            where, key, f"there is no {value}", _CHOICES.get(key.rpartition(".")[2], "")
+        )
+    return InvalidSchedule(where, key, reason)
+
+
+def _unknown_key(where: str, key: str, known: set[str], below: str = "") -> InvalidSchedule:
+    close = difflib.get_close_matches(key, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(sorted(known))}."
+    return InvalidSchedule(where, _joined(below, key), "there is no such key", hint)
+
+
+def _joined(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _check_default(where: str, default: Any) -> None:
+    """TOML knows more than JSON: dates, NaN, infinity."""
+    try:
+        json.dumps(default, allow_nan=False)  # strict about NaN and dates
+        orjson.dumps(default)  # about integers of more than 64 bits
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidSchedule(where, "default", f"is not JSON: {error}") from error
+
+
+def _check_step(where: str, number: int, step: Step, *, is_last: bool) -> None:
+    at = f"step[{number}]"
+    if step.until_ms is None and not is_last:
+        raise InvalidSchedule(where, f"{at}.until_ms", "only the last step may leave it out")
+    for model in step.accept:
+        if model != OTHERS and not _NAME.match(model):
+            raise InvalidSchedule(where, f"{at}.accept", f"{model!r} is not a model's name")
+    if repeated := sorted({model for model in step.accept if step.accept.count(model) > 1}):
+        raise InvalidSchedule(where, f"{at}.accept", f"names {repeated[0]!r} twice")
+    if step.combine != "best" and step.need == 1 and not isinstance(step.need, float):
+        reason = f"is 1, and combine = {step.combine!r} is for several answers"
+        raise InvalidSchedule(where, f"{at}.need", reason, _CHOICES["need"])
+    if step.on is not None and step.combine not in ("vote", "topk"):
+        raise InvalidSchedule(where, f"{at}.on", 'is for combine = "vote" or "topk" only')
+    if step.top is not None and step.combine != "topk":
+        raise InvalidSchedule(where, f"{at}.top", 'is for combine = "topk" only')

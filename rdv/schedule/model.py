@@ -1,0 +1,93 @@
+"""A schedule, typed. The file's keys are the fields; `step` is the table of steps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+OTHERS: Final = "*"
+"""In `accept`: any model that the list does not name."""
+
+Combine = Literal["best", "mean", "median", "vote", "topk"]
+
+NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+"""Names of models and schedules; "+" is left for "gbm+logit", a combined answer."""
+
+SLA_MS_MAX: Final = 3_600_000
+STEPS_MAX: Final = 64
+ACCEPT_MAX: Final = 256
+_HASH_DIGITS: Final = 12
+
+_ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
+_Ms = Annotated[float, Meta(gt=0, le=SLA_MS_MAX)]
+_Count = Annotated[int, Meta(ge=1, le=ACCEPT_MAX)]
+_Fraction = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A stretch of the wait, and whose answers will do in it."""
+
+    accept: Annotated[list[_ModelName], Meta(min_length=1, max_length=ACCEPT_MAX)]
+    """Models by rank, the preferred first; "*" stands for all that are not named."""
+
+    until_ms: _Ms | None = None
+    """The step's end, from the start of the request; only the last may leave it out (the SLA)."""
+
+    need: _Count | _Fraction | Literal["all"] = 1
+    """How many of them must have answered: a count (2), a fraction (0.8) or "all". Fractions are
+    rounded up, of the names in `accept`; with "*", of the live models that it stands for."""
+
+    combine: Combine = "best"
+    """What becomes of several answers. best: the best-ranked one. mean, median: of every number in
+    them. vote: the most frequent one. topk: their lists merged by reciprocal rank."""
+
+    on: str | None = None
+    """vote, topk: the field of the answers that counts; without it, the whole answer."""
+
+    top: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    """topk: the length of the merged list; without it, that of the longest."""
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When to prefer whom. Made by `schedule_from_toml` or `schedule_from_object`, which check it.
+
+    `name` is not part of the content: a renamed file is the same schedule, and hashes the same.
+    """
+
+    sla_ms: _Ms
+    """The answer is given by then, from the start of the request."""
+
+    steps: Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)] = msgspec.field(
+        name="step"
+    )
+    default: Any = None
+    """The answer when nobody has given one: any JSON. None: forgotten, and the client gets null."""
+
+    name: str = ""
+    content_hash: str = ""
+    """12 hex digits of SHA-256 over the canonical JSON of the content."""
+
+    @property
+    def label(self) -> str:
+        """`production@1f2e3d4c5b6a`: how results name the schedule that decided them."""
+        return f"{self.name}@{self.content_hash}"
+
+    def ends_ms(self) -> list[float]:
+        """When each step ends: `until_ms`, the SLA where it is left out, never beyond the SLA."""
+        return [min(step.until_ms or self.sla_ms, self.sla_ms) for step in self.steps]
+
+
+def content(schedule: Schedule) -> dict[str, Any]:
+    """The schedule as the object that an override may carry: without name and hash."""
+    plain: dict[str, Any] = msgspec.to_builtins(schedule)
+    return {key: value for key, value in plain.items() if key not in ("name", "content_hash")}
+
+
+def hash_content(schedule: Schedule) -> str:
+    """Equal for equal content: comments, order of keys, 50 or 50.0 make no difference."""
+    text = json.dumps(content(schedule), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
