@@ -1,0 +1,70 @@
+"""Where the components meet: the streams of a decision and the topics in them.
+
+Every (topic, partition) has one writing process: a proxy has a topic of its own in `input` and
+two in `results`, a model has one in `scores`, and a server writes the partitions that it serves.
+So a process that is stopped while it holds a partition's lock can hold up nobody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.stream import StreamConfig, open_stream
+from rdv.stream.stream import LogStream
+
+INPUT = "input"
+SCORES = "scores"
+RESULTS = "results"
+CONTROL = "control"
+OUTCOMES = "outcomes"
+STREAMS = (INPUT, SCORES, RESULTS, CONTROL, OUTCOMES)
+
+SCHEDULE_TOPIC = "schedule"
+"""In `control`: every accepted version of a schedule, with the time it went live."""
+
+STATUS_TOPIC = "status"
+"""In `control`: what every process says of itself, about once a second."""
+
+
+def backstop_topic(proxy: str) -> str:
+    """In `results`: what the proxy answered itself, because no result had come by the SLA."""
+    return f"{proxy}.proxy"
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The open streams of one decision."""
+
+    input: LogStream
+    scores: LogStream
+    results: LogStream
+    control: LogStream
+
+    def close(self) -> None:
+        for stream in (self.input, self.scores, self.results, self.control):
+            stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> Streams:
+    """Open the streams below `root`, a decision's directory or `memory:NAME`; make what is missing.
+
+    `input`, `scores` and `results` have `config.partitions` partitions. Raises SystemFaults.
+    """
+    one = StreamConfig(
+        fsync=config.fsync, retention_ms=config.retention_ms, segment_bytes=config.segment_bytes
+    )
+
+    def opened(name: str, settings: StreamConfig) -> LogStream:
+        return open_stream(f"{root}/{name}", config=settings, clock=clock)
+
+    return Streams(
+        opened(INPUT, config), opened(SCORES, config), opened(RESULTS, config), opened(CONTROL, one)
+    )
