@@ -1,0 +1,34 @@
+"""A hot HTTP/1.1 door: asyncio + httptools, with a limit on everything. Knows nothing of rdv.
+
+    server = HttpServer(Router({"/echo": {"POST": lambda r: r.respond(200, r.body)}}))
+    await server.start("127.0.0.1", 0)
+    ...
+    await server.drain(deadline_s=5.0)
+
+The application is called on the loop, synchronously, once for each complete request; it may
+answer at once or later from any callback of the same loop.
+"""
+
+from __future__ import annotations
+
+from rdv.http.errors import AnsweredTwice, InvalidHeader, InvalidLimit, ServerStarted
+from rdv.http.failure import Failure, error_body
+from rdv.http.limits import Limits
+from rdv.http.request import Request
+from rdv.http.router import Router
+from rdv.http.server import Application, Counters, HttpServer
+
+__all__ = [
+    "AnsweredTwice",
+    "Application",
+    "Counters",
+    "Failure",
+    "HttpServer",
+    "InvalidHeader",
+    "InvalidLimit",
+    "Limits",
+    "Request",
+    "Router",
+    "ServerStarted",
+    "error_body",
+]

@@ -1,0 +1,48 @@
+"""Errors of the door that are the program's own, not the client's (those are answers)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.errors import InputFault, UsageFault
+
+
+@dataclass(eq=False)
+class InvalidLimit(InputFault):
+    """A limit that is not a number in its range."""
+
+    key: str
+    reason: str
+
+    def text(self) -> str:
+        return f"limit {self.key}: {self.reason}"
+
+
+@dataclass(eq=False)
+class AnsweredTwice(UsageFault):
+    """The application answered one request twice: one of the two is for somebody else."""
+
+    method: str
+    target: bytes
+
+    def text(self) -> str:
+        return f"{self.method} {self.target!r} was answered twice"
+
+
+@dataclass(eq=False)
+class InvalidHeader(UsageFault):
+    """A response header that would break the response apart (a line break, a NUL, no name)."""
+
+    name: bytes
+    value: bytes
+
+    def text(self) -> str:
+        return f"{self.name!r}: {self.value!r} cannot be sent as a response header"
+
+
+@dataclass(eq=False)
+class ServerStarted(UsageFault):
+    """A server was started twice."""
+
+    def text(self) -> str:
+        return "this HttpServer has been started already; make another one"

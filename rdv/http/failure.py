@@ -1,0 +1,134 @@
+"""What the door says when it does not serve a request: a status and a JSON body that names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+
+def error_body(code: str, message: str, **fields: Any) -> bytes:
+    """The one shape of all error bodies: {"error": {"code", "message", ...fields}}.
+
+    `code` is for programs and never changes, `message` is for people; `fields` hold the values
+    that the message speaks of (bytes are shown as Latin-1).
+    """
+    return orjson.dumps({"error": {"code": code, "message": message, **fields}}, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else repr(value)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A refusal as a value: what `Request.fail` and the door's own refusals send."""
+
+    status: int
+    code: str
+    message: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    def body(self) -> bytes:
+        return error_body(self.code, self.message, **self.fields)
+
+
+def malformed(reason: str) -> Failure:
+    return Failure(400, "malformed_request", f"this is not an HTTP/1.1 request: {reason}")
+
+
+def bad_header(reason: str, name: str) -> Failure:
+    return Failure(400, "bad_header", reason, {"header": name})
+
+
+def truncated() -> Failure:
+    return Failure(400, "truncated_request", "the request ended before it was complete")
+
+
+def not_found(path: str) -> Failure:
+    return Failure(404, "not_found", f"there is nothing at {path}", {"path": path})
+
+
+def method_not_allowed(method: str, path: str, allow: str) -> Failure:
+    return Failure(
+        405,
+        "method_not_allowed",
+        f"{path} does not take {method}, only {allow}",
+        {"path": path, "method": method, "allow": allow},
+        ((b"Allow", allow.encode()),),
+    )
+
+
+def too_slow(part: str, limit_ms: int) -> Failure:
+    message = f"the {part} of the request did not arrive within {limit_ms} ms"
+    return Failure(408, "request_timeout", message, {"part": part, "limit_ms": limit_ms})
+
+
+def length_required(method: str) -> Failure:
+    message = f"{method} needs a Content-Length or Transfer-Encoding: chunked"
+    return Failure(411, "length_required", message, {"method": method})
+
+
+def body_too_large(limit: int, declared: int | None = None) -> Failure:
+    sizes = {"limit_bytes": limit}
+    # Only what fits the 64 bits of JSON's usual readers is repeated to the client.
+    if declared is not None and declared < 2**63:
+        sizes["declared_bytes"] = declared
+    return Failure(413, "body_too_large", f"the body is larger than {limit} bytes", sizes)
+
+
+def target_too_long(limit: int) -> Failure:
+    message = f"the request target is longer than {limit} bytes"
+    return Failure(414, "target_too_long", message, {"limit_bytes": limit})
+
+
+def unsupported_media_type(content_type: str, expected: str) -> Failure:
+    """For applications: the door itself does not look at media types."""
+    message = f"the body must be {expected}, not {content_type or 'of no type'}"
+    fields = {"content_type": content_type, "expected": expected}
+    return Failure(415, "unsupported_media_type", message, fields)
+
+
+def expectation_failed(expect: bytes) -> Failure:
+    message = "only Expect: 100-continue is known"
+    return Failure(417, "expectation_failed", message, {"expect": expect})
+
+
+def headers_too_large(limit: int) -> Failure:
+    message = f"the head of the request is larger than {limit} bytes"
+    return Failure(431, "headers_too_large", message, {"limit_bytes": limit})
+
+
+def too_many_headers(limit: int) -> Failure:
+    return Failure(431, "too_many_headers", f"more than {limit} headers", {"limit": limit})
+
+
+def internal_error() -> Failure:
+    return Failure(500, "internal_error", "the server failed to handle this request")
+
+
+def method_unknown(method: bytes) -> Failure:
+    return Failure(501, "method_unknown", "this method is not served here", {"method": method})
+
+
+def transfer_encoding_unknown(value: bytes) -> Failure:
+    message = "of transfer encodings only chunked is known"
+    return Failure(501, "transfer_encoding_unknown", message, {"transfer_encoding": value})
+
+
+def too_many_connections(limit: int) -> Failure:
+    message = f"more than {limit} connections"
+    fields = {"limit": limit}
+    return Failure(503, "too_many_connections", message, fields, ((b"Retry-After", b"1"),))
+
+
+def not_answered(limit_ms: int) -> Failure:
+    message = f"the server did not answer this request within {limit_ms} ms"
+    return Failure(503, "not_answered", message, {"limit_ms": limit_ms})
+
+
+def version_not_supported(version: str) -> Failure:
+    message = "only HTTP/1.1 and HTTP/1.0 are spoken here"
+    return Failure(505, "version_not_supported", message, {"version": version})

@@ -1,0 +1,80 @@
+"""Responses as bytes: preformatted parts, joined once per write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from email.utils import formatdate
+from http import HTTPStatus
+
+from rdv.http.errors import InvalidHeader
+
+JSON = b"application/json"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
+CLOSE = b"Connection: close\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
+_JSON_HEADS = {
+    status: line + b"Content-Type: " + JSON + b"\r\nContent-Length: "
+    for status, line in _STATUS_LINES.items()
+}
+_LENGTHS = tuple(b"%d\r\n" % length for length in range(1024))
+_BODILESS = frozenset({204, 304})
+_BREAKS = frozenset(b"\r\n\0")
+_SECOND_NS = 1_000_000_000
+
+
+class DateLine:
+    """The Date header, rendered once a second and only when somebody asks."""
+
+    __slots__ = ("due_ns", "line")
+
+    def __init__(self) -> None:
+        self.line = b""
+        self.due_ns = 0
+
+    def refresh(self, monotonic_ns: int, wall_ns: int) -> None:
+        """Render it anew; call this when `monotonic_ns` has reached `due_ns`."""
+        stamp = formatdate(wall_ns // _SECOND_NS, usegmt=True)
+        self.line = f"Date: {stamp}\r\n".encode()
+        # Due when the wall clock's second changes, so that the header is never a second behind.
+        self.due_ns = monotonic_ns + _SECOND_NS - wall_ns % _SECOND_NS
+
+
+def head_parts(
+    status: int, length: int, content_type: bytes, headers: Headers, date: bytes, connection: bytes
+) -> tuple[bytes, ...]:
+    """The parts of a response's head, empty line included; `length` is that of the body.
+
+    Raises InvalidHeader rather than let a value split the response; KeyError for a status that
+    is none.
+    """
+    if content_type is JSON and status not in _BODILESS:
+        start = _JSON_HEADS[status]
+        size = _LENGTHS[length] if length < len(_LENGTHS) else b"%d\r\n" % length
+    elif status in _BODILESS:
+        start, size = _STATUS_LINES[status], b""
+    else:
+        _check(b"Content-Type", content_type)
+        start = b"%bContent-Type: %b\r\n" % (_STATUS_LINES[status], content_type)
+        size = b"Content-Length: %d\r\n" % length
+    if headers:
+        return (start, size, date, connection, _lines(headers), b"\r\n")
+    return (start, size, date, connection, b"\r\n")
+
+
+def has_body(status: int) -> bool:
+    return status not in _BODILESS
+
+
+def _lines(headers: Headers) -> bytes:
+    for name, value in headers:
+        _check(name, value)
+    return b"".join(b"%b: %b\r\n" % header for header in headers)
+
+
+def _check(name: bytes, value: bytes) -> None:
+    if not name or b":" in name or not _BREAKS.isdisjoint(name + value):
+        raise InvalidHeader(name, value)

@@ -1,0 +1,53 @@
+"""Exact paths to handlers; everything else is said to be missing or not allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from rdv.http import failure as fail
+from rdv.http.request import Request
+
+Handler = Callable[[Request], None]
+
+
+class Router:
+    """An application made of handlers: {path: {method: handler}}. Immutable, thread-safe.
+
+    HEAD is served by GET's handler unless it has its own (the door sends no body); OPTIONS says
+    what is allowed. Unknown paths are 404, unknown methods of known paths 405 with Allow.
+    """
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Handler]]) -> None:
+        self._routes: dict[bytes, dict[str, Handler]] = {}
+        everything = {"OPTIONS"}
+        for path, handlers in routes.items():
+            table = dict(handlers)
+            if "GET" in table:
+                table.setdefault("HEAD", table["GET"])
+            table.setdefault("OPTIONS", _options(", ".join(sorted({*table, "OPTIONS"}))))
+            everything |= table.keys()
+            self._routes[path.encode("latin-1")] = table
+        self._routes.setdefault(b"*", {"OPTIONS": _options(", ".join(sorted(everything)))})
+
+    def __call__(self, request: Request) -> None:
+        table = self._routes.get(request.target)
+        if table is None:  # a query or an absolute form
+            table = self._routes.get(request.path.encode("latin-1"))
+        if table is None:
+            request.fail(fail.not_found(request.path))
+            return
+        handler = table.get(request.method)
+        if handler is None:
+            allow = ", ".join(sorted(table))
+            request.fail(fail.method_not_allowed(request.method, request.path, allow))
+            return
+        handler(request)
+
+
+def _options(allow: str) -> Handler:
+    headers = ((b"Allow", allow.encode()),)
+
+    def answer(request: Request) -> None:
+        request.respond(204, headers=headers)
+
+    return answer

@@ -1,0 +1,87 @@
+"""The server: a listening socket, its connections, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.http.connection import Connection
+from rdv.http.errors import ServerStarted
+from rdv.http.hub import Application, Counters, Hub
+from rdv.http.limits import Limits
+
+__all__ = ["Application", "Counters", "HttpServer"]
+
+
+class HttpServer:
+    """Serves one application on one address. Everything here belongs to the loop's thread.
+
+        server = HttpServer(application)
+        host, port = await server.start("127.0.0.1", 0)
+        ...
+        await server.drain(5.0)
+
+    Exceptions of the application are answered 500 and given to the loop's exception handler.
+    """
+
+    def __init__(
+        self, application: Application, limits: Limits | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._application = application
+        self._limits = limits or Limits()
+        self._clock = clock
+        self._hub: Hub | None = None
+        self._server: asyncio.Server | None = None
+        self.counters = Counters()
+
+    @property
+    def connections_open(self) -> int:
+        """Connections that are being served now."""
+        return len(self._hub.connections) if self._hub is not None else 0
+
+    async def start(
+        self, host: str, port: int, *, reuse_port: bool = False, backlog: int = 1024
+    ) -> tuple[str, int]:
+        """Listen; returns the address, with the port that was taken for port 0.
+
+        `reuse_port`: several processes may listen on the port, the kernel shares the connections
+        out. Raises OSError when the address cannot be had, ServerStarted the second time.
+        """
+        if self._hub is not None:
+            raise ServerStarted
+        loop = asyncio.get_running_loop()
+        hub = Hub(self._application, self._limits, self._clock, self.counters)
+        self._server = await loop.create_server(
+            lambda: Connection(hub), host, port, reuse_port=reuse_port or None, backlog=backlog
+        )
+        self._hub = hub
+        name = self._server.sockets[0].getsockname()
+        return str(name[0]), int(name[1])
+
+    async def drain(self, deadline_s: float) -> int:
+        """Stop accepting, answer what has come with `Connection: close`, then end.
+
+        Returns how many connections had to be cut off after `deadline_s`; 0 is an orderly end.
+        Idle connections end at once; one that is sending a request may finish it. May be called
+        again, with a shorter deadline for example.
+        """
+        if self._hub is None or self._server is None:
+            return 0
+        hub = self._hub
+        hub.draining = True
+        self._server.close()
+        for connection in list(hub.connections):
+            assert isinstance(connection, Connection)
+            connection.drain()
+        if await hub.emptied(deadline_s):
+            left = 0
+        else:
+            left = len(hub.connections)
+        for connection in (*hub.connections, *hub.refused):
+            assert isinstance(connection, Connection)
+            connection.abort()
+        return left
+
+    async def close(self) -> None:
+        """End now: a drain without patience."""
+        await self.drain(0.0)
