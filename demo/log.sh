@@ -20,18 +20,18 @@ run "head -n 2 fraud/input/requests/*/*.jsonl"
 step "4. ...and records with offsets and times for rdv."
 run "rdv tail fraud/input -n 3"
 
-step "5. Four processes append 200,000 records each to one partition; one is killed with SIGKILL."
+step "5. Four processes append 500,000 records each to one partition; one is killed with SIGKILL."
 cat > writer.py <<'PY'
 import sys
 from rdv.stream import open_stream
 with open_stream("load/input") as stream, stream.producer() as producer:
-    for n in range(2000):
+    for n in range(5000):
         producer.send_many("requests", [b'{"writer": %s, "n": %d}\n' % (sys.argv[1].encode(), n * 100 + i) for i in range(100)], partition=0)
 PY
 run "rdv stream create load/input --topic requests"
 pids=()
 for n in 1 2 3 4; do python writer.py "$n" & pids+=($!); done
-while [ "$(rdv stream info load/input --json | python -c 'import json,sys; print(sum(p["records"] for t in json.load(sys.stdin)["topics"] for p in t["partitions"]))')" -lt 50000 ]; do :; done
+rdv tail load/input -f --offset 0 --format raw | head -n 50000 > /dev/null || true
 kill -9 "${pids[3]}"
 echo "killed writer 4 (process ${pids[3]})"
 wait "${pids[0]}" "${pids[1]}" "${pids[2]}"

@@ -1,1 +1,38 @@
 """`python -m rdv` and the `rdv` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. An interrupt and a closed pipe end quietly."""
+    try:
+        # In here, so that Ctrl-C is quiet even while Python is still importing.
+        from rdv.commands.app import run
+        from rdv.commands.exits import INTERRUPTED, PIPE_CLOSED
+
+        code = run(arguments)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = PIPE_CLOSED
+    _drop_unwritable_output()
+    return code
+
+
+def _drop_unwritable_output() -> None:
+    """What nobody reads any more must not fail once again while the interpreter shuts down."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

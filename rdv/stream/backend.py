@@ -114,6 +114,9 @@ class Backend(Protocol):
     def partitions(self, topic: str) -> int:
         """0 when there is no such topic."""
 
+    def incarnation(self, topic: str) -> object:
+        """Differs when the topic has been deleted and made again."""
+
     def make_topic(self, topic: str, partitions: int) -> None:
         """Make a topic, or give it more partitions; fine when it has as many."""
 

@@ -24,7 +24,8 @@ class _Position:
     place: TopicPartition
     offset: int
     reader: Reader
-    since: int
+    claim: object
+    """Since which generation it is ours, and of which incarnation of the topic."""
 
 
 class LogConsumer:
@@ -193,19 +194,23 @@ class LogConsumer:
     def _adopt(self, places: Mapping[TopicPartition, int]) -> None:
         """Read exactly these partitions from now on; each with the generation it is ours since.
 
-        A partition that we lost and got back is read from its committed offset like a new one.
+        A partition that we lost and got back is read from its committed offset like a new one, and
+        a topic that was deleted and made again from its beginning.
         """
+        topics = {place.topic for place in places}
+        incarnations = {topic: self._backend.incarnation(topic) for topic in topics}
+        claims = {place: (since, incarnations[place.topic]) for place, since in places.items()}
         for place, position in list(self._positions.items()):
-            if places.get(place) != position.since:
+            if claims.get(place) != position.claim:
                 del self._positions[place]
                 position.reader.close()
                 self._open.pop(place, None)
                 self._committed.pop(place, None)
-        added = sorted(places.keys() - self._positions.keys())
+        added = sorted(claims.keys() - self._positions.keys())
         for place in added:
             reader = self._backend.reader(place)
             offset = self._first_offset(place)
-            self._positions[place] = _Position(place, offset, reader, places[place])
+            self._positions[place] = _Position(place, offset, reader, claims[place])
             self._committed[place] = offset
         self._order = [self._positions[place] for place in sorted(self._positions)]
         self._has_started = True

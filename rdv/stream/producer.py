@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rdv.errors import RdvError
 from rdv.stream.address import check_name
@@ -16,6 +17,14 @@ Acknowledge = Callable[[int, int, RdvError | None], None]
 """Called as (partition, offset, error): the offset is -1 when there is an error."""
 
 
+class _Writers(NamedTuple):
+    """The writers of a topic's partitions, and of what state of the stream they are."""
+
+    version: object
+    incarnation: object
+    writers: list[Writer]
+
+
 class LogProducer:
     """Appends records to a stream's topics. Thread-safe; open one per process, keep it open.
 
@@ -25,7 +34,7 @@ class LogProducer:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._mutex = threading.Lock()
-        self._writers: dict[str, tuple[object, list[Writer]]] = {}
+        self._writers: dict[str, _Writers] = {}
         self._open: dict[Writer, None] = {}
         self._turn = 0
         self._is_closed = False
@@ -124,9 +133,9 @@ class LogProducer:
 
     def _writers_of(self, topic: str) -> list[Writer]:
         known = self._writers.get(topic)
-        if known is None or known[0] != self._backend.version():
+        if known is None or known.version != self._backend.version():
             return self._refresh(topic)
-        return known[1]
+        return known.writers
 
     def _refresh(self, topic: str) -> list[Writer]:
         """Look at the topic anew: it is unknown, or something about the stream has changed."""
@@ -134,19 +143,23 @@ class LogProducer:
         with self._mutex:
             if self._is_closed:
                 raise Closed("producer")
-            _, writers = self._writers.get(topic, (None, []))
             if not backend.partitions(check_name(topic, "topic")):
                 backend.make_topic(topic, backend.config.partitions)
-                writers = []
-            version, count = backend.version(), backend.partitions(topic)
-            more = range(len(writers), count)
+            version, incarnation = backend.version(), backend.incarnation(topic)
+            known = self._writers.get(topic)
+            kept = known.writers if known is not None and known.incarnation == incarnation else []
+            more = range(len(kept), backend.partitions(topic))
             # A new list: senders in other threads keep the one that they have.
             writers = [
-                *writers[:count],
+                *kept,
                 *(backend.writer(TopicPartition(topic, n), self._opened) for n in more),
             ]
-            self._writers[topic] = version, writers
-            return writers
+            self._writers[topic] = _Writers(version, incarnation, writers)
+            # What belonged to a topic that was deleted writes into files that nobody sees.
+            gone = [] if known is None or kept else known.writers
+        for writer in gone:
+            writer.close()
+        return writers
 
     def _opened(self, writer: Writer) -> None:
         """Keep no more partitions open than allowed: the one opened longest ago goes first."""
@@ -165,7 +178,7 @@ class LogProducer:
             if self._is_closed:
                 return
             self._is_closed = True
-            writers = [writer for _, writers in self._writers.values() for writer in writers]
+            writers = [writer for known in self._writers.values() for writer in known.writers]
             self._writers, self._open = {}, {}
         failed: RdvError | None = None
         for writer in writers:

@@ -157,6 +157,12 @@ class LogStream:
         """Members, generation and who has what."""
         return self._backend.group(check_name(group, "group")).load()
 
+    def absent_members(self, group: str, timing: GroupTiming | None = None) -> set[str]:
+        """Members that are dead or hang, and that no other member has evicted yet."""
+        store = self._backend.group(check_name(group, "group"))
+        timeout_ns = (timing or GroupTiming()).session_timeout_ms * 1_000_000
+        return store.absent(store.load().members, self._clock.monotonic_ns(), timeout_ns)
+
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """A group's committed offsets: the next to read, per partition."""
         return self._backend.group(check_name(group, "group")).committed()

@@ -111,6 +111,15 @@ class FileBackend:
                 return 0
         return layout.partition_count(names)
 
+    def incarnation(self, topic: str) -> object:
+        # Not the inode: file systems give it to the next directory at once.
+        path = f"{self.address}/{check_name(topic, 'topic')}/{layout.IDENTITY_FILE}"
+        with faults(path, "read"):
+            try:
+                return self._disk.read_file(path)
+            except FileNotFoundError:
+                return None
+
     def make_topic(self, topic: str, partitions: int) -> None:
         check_name(topic, "topic")
         if not 1 <= partitions <= PARTITIONS_MAX:
@@ -119,6 +128,10 @@ class FileBackend:
             count = self.partitions(topic)
             if count > partitions:
                 raise PartitionsShrink(topic, count, partitions)
+            if not count:
+                self._disk.mkdir(f"{self.address}/{topic}")
+                path = f"{self.address}/{topic}/{layout.IDENTITY_FILE}"
+                self._disk.replace_file(path, f"{self._disk.new_name()}\n".encode())
             for number in range(count, partitions):
                 self._disk.mkdir(self.directory(TopicPartition(topic, number)))
             if self.config.fsync != "none":

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 CONFIG_FILE = "stream.toml"
 DOORBELLS = ".doorbells"
 GROUPS = ".groups"
+IDENTITY_FILE = ".id"
 LOCK_FILE = "lock"
 INDEX_SUFFIX = ".index"
 VALUES_SUFFIX = ".jsonl"

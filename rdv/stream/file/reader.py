@@ -151,7 +151,7 @@ class PartitionReader:
                 )
         if not damaged or records or self._base + self._number > first:
             return records
-        if self._next_segment(first):
+        if first > self._base and self._next_segment(first):
             # Only the sealing entry was hurt: nothing is missing, `verify` will name it.
             return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
         raise self._damage(segment, first, damaged)

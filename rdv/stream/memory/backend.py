@@ -49,6 +49,10 @@ class MemoryBackend:
     def partitions(self, topic: str) -> int:
         return len(self._topics.get(check_name(topic, "topic"), ()))
 
+    def incarnation(self, topic: str) -> object:
+        """The first partition itself: a topic that is made again has another one."""
+        return self._topics.get(check_name(topic, "topic"), [None])[0]
+
     def make_topic(self, topic: str, partitions: int) -> None:
         check_name(topic, "topic")
         if not 1 <= partitions <= PARTITIONS_MAX:

@@ -1,0 +1,96 @@
+"""The `rdv` command: what there is, and the one place where its errors end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar
+
+import typer
+from typer.exceptions import Abort, TyperException
+from typer.main import get_command
+
+import rdv
+from rdv.commands.exits import (
+    FAILED,
+    INTERRUPTED,
+    PIPE_CLOSED,
+    USAGE,
+    PipeClosedError,
+    exit_code,
+    show_error,
+)
+from rdv.commands.lazy import Lazy, LazyGroup
+from rdv.errors import RdvError
+
+
+class RootGroup(LazyGroup):
+    """All commands, in the order of the help. Each line costs nothing until it is called."""
+
+    table: ClassVar[dict[str, Lazy]] = {
+        "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
+        "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
+    }
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rdv {rdv.__version__}")
+        raise typer.Exit
+
+
+def _root(
+    *,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", help="Show the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """The Rendezvous Architecture: many models behind one decision, one answer in time."""
+
+
+def make_root() -> Any:
+    """The whole command line as one command object."""
+    app = typer.Typer(
+        cls=RootGroup,
+        rich_markup_mode=None,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    return get_command(app)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code. Errors that are a user's are shown, not raised."""
+    try:
+        outcome = make_root().main(arguments, prog_name="rdv", standalone_mode=False)
+        sys.stdout.flush()
+    except TyperException as error:
+        return _usage(error)
+    except Abort:
+        return INTERRUPTED
+    except PipeClosedError:
+        return PIPE_CLOSED
+    except RdvError as error:
+        show_error(error.text(), error.hint())
+        return exit_code(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # One that the library has not translated: still the machine's refusal, not a bug's trace.
+        show_error(f"{error.filename or 'cannot write or read'}: {error.strerror or error}")
+        return FAILED
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _usage(error: TyperException) -> int:
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        typer.echo(error.format_message(), err=True)
+    else:
+        hint = f"See: {context.command_path} --help" if context is not None else ""
+        show_error(error.format_message(), hint)
+    return getattr(error, "exit_code", USAGE)

@@ -1,0 +1,112 @@
+"""Errors of the command line itself. The library's own are in `rdv.stream.errors`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.errors import ConflictFault, DataFault, InputFault
+
+
+@dataclass(eq=False)
+class InvalidQuantity(InputFault):
+    """A duration, a size or a time that cannot be read."""
+
+    kind: str
+    given: str
+    reason: str
+    example: str
+
+    def text(self) -> str:
+        return f"{self.given!r} is not a {self.kind}: {self.reason}"
+
+    def hint(self) -> str:
+        return f"For example {self.example}."
+
+
+@dataclass(eq=False)
+class InvalidOption(InputFault):
+    """Options that make no sense as they are, or not together."""
+
+    option: str
+    reason: str
+    advice: str = ""
+
+    def text(self) -> str:
+        return f"{self.option}: {self.reason}"
+
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class ConfirmationNeeded(InputFault):
+    """Something is about to be deleted, and nobody is there to be asked."""
+
+    doing: str
+
+    def text(self) -> str:
+        return f"not without being told so: {self.doing}"
+
+    def hint(self) -> str:
+        return "Add --yes."
+
+
+@dataclass(eq=False)
+class LineUnusable(InputFault):
+    """A line of the input cannot become a record."""
+
+    line: int
+    reason: str
+    advice: str = ""
+
+    def text(self) -> str:
+        return f"line {self.line} of the input {self.reason}"
+
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class GroupNotFound(InputFault):
+    """The stream has no such consumer group."""
+
+    path: str
+    group: str
+
+    def text(self) -> str:
+        return f"no group {self.group!r} in {self.path}"
+
+    def hint(self) -> str:
+        return f"See what there is: rdv stream groups {self.path}"
+
+
+@dataclass(eq=False)
+class GroupHasMembers(ConflictFault):
+    """A group's cursors are not to be moved under the hands of its members."""
+
+    group: str
+    members: int
+
+    def text(self) -> str:
+        noun = "member" if self.members == 1 else "members"
+        return f"group {self.group!r} has {self.members} {noun}, which would overwrite the change"
+
+    def hint(self) -> str:
+        return "Stop them first. If they are dead, or you know better: --force."
+
+
+@dataclass(eq=False)
+class DamageFound(DataFault):
+    """`verify` has found damage."""
+
+    address: str
+    places: int
+    records: int
+
+    def text(self) -> str:
+        places = "one damaged place" if self.places == 1 else f"{self.places} damaged places"
+        records = "one record" if self.records == 1 else f"{self.records:,} records"
+        return f"{places} in {self.address}: {records} cannot be read"
+
+    def hint(self) -> str:
+        return f"Settle it: rdv stream repair {self.address}  (keeps .broken copies)"

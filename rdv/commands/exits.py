@@ -1,0 +1,46 @@
+"""From an error to an exit code: the one table, and how errors are shown."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from rdv.commands.terminal import paint
+from rdv.errors import ConflictFault, DataFault, InputFault, RdvError, SystemFault, UsageFault
+
+FINE = 0
+FAILED = 1
+USAGE = 2
+"""The command line does not parse: an unknown option, a missing argument."""
+INVALID = 3
+"""It parses, but a value, a file or a setting that it names cannot be used."""
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+"""As for a program that SIGPIPE has ended: what reads our output has gone away."""
+
+EXIT_CODES: dict[type[RdvError], int] = {
+    InputFault: INVALID,
+    DataFault: FAILED,
+    SystemFault: FAILED,
+    ConflictFault: FAILED,
+    UsageFault: FAILED,
+}
+
+
+def exit_code(error: RdvError) -> int:
+    """The exit code of the first fault in the table that `error` is an instance of."""
+    return next((code for fault, code in EXIT_CODES.items() if isinstance(error, fault)), FAILED)
+
+
+def show_error(text: str, hint: str = "") -> None:
+    """`error: …` and what to do about it, on stderr."""
+    lines = [f"{paint('error:', 'red', sys.stderr)} {text}"]
+    if hint:
+        lines.append(paint(hint, "dim", sys.stderr))
+    with contextlib.suppress(OSError):  # it may be stdout that has failed
+        sys.stdout.flush()
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+class PipeClosedError(Exception):
+    """A BrokenPipeError on its way past typer, which would turn it into a failure."""

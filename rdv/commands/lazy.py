@@ -1,0 +1,145 @@
+"""Commands that are loaded when they are called, and parameters that need no pydantic.
+
+`rdv --help` must not pay for what every command imports, nor a command for typer's use of
+pydantic, which takes longer than all the rest of the start.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from rdv.commands.exits import PipeClosedError
+
+
+@dataclass(frozen=True)
+class Lazy:
+    """A command that is not loaded yet: "module:name" of its function or group, and one line."""
+
+    target: str
+    help: str
+
+    def load(self, name: str) -> Any:
+        module_name, _, attribute = self.target.partition(":")
+        module = importlib.import_module(module_name)
+        found = getattr(module, attribute)
+        if isinstance(found, type) and issubclass(found, LazyGroup):
+            return found(name=name, help=self.help, no_args_is_help=True)
+        return as_command(found, name, getattr(module, "EXAMPLES", ()))
+
+
+def as_command(function: Callable[..., Any], name: str, examples: tuple[str, ...] = ()) -> Any:
+    """A command from a function whose signature typer understands."""
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    # The \b keeps typer from filling the lines.
+    epilog = "\n".join(["\b", "Examples:", *(f"  {line}" for line in examples)])
+    app.command(name, cls=QuickCommand, epilog=epilog if examples else None)(function)
+    return get_command(app)
+
+
+class LazyCommands(MutableMapping[str, Any]):
+    """Names to commands, loaded on first look-up; listing the names loads nothing."""
+
+    def __init__(self, table: dict[str, Lazy]) -> None:
+        self.table = table
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = self.table[name].load(name)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self.table[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.table)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+class LazyGroup(TyperGroup):
+    """A group of lazy commands: give `table` in a subclass."""
+
+    table: ClassVar[dict[str, Lazy]] = {}
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "rich_markup_mode": None})
+        self.commands = LazyCommands(self.table)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return spare_pydantic(super().get_params(ctx))
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  typer's signature
+        return list(self.table)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """The list of commands in `--help`, from the table alone."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.help) for name, lazy in self.table.items()])
+
+
+class QuickCommand(TyperCommand):
+    """A command that starts quickly and lets a closed pipe be dealt with in `main`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return spare_pydantic(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise PipeClosedError from None
+
+
+def spare_pydantic(parameters: list[Any]) -> list[Any]:
+    """The same parameters, those of plain types with a converter of our own.
+
+    This sets what typer would compute by itself later. A typer without the attribute is not
+    touched, and only slower; a test tells when that happens.
+    """
+    for parameter in parameters:
+        descriptor = getattr(parameter, "type_descriptor", None)
+        if descriptor is None or not hasattr(parameter, "_runtime_param"):
+            continue
+        annotation = descriptor.annotation
+        if annotation in (str, int, bool, list[str]) or get_origin(annotation) is Literal:
+            parameter._runtime_param = PlainValue(annotation)  # noqa: SLF001
+    return parameters
+
+
+@dataclass(frozen=True)
+class PlainValue:
+    """Converts what the shell gave to str, int, bool, list[str] or one of a Literal's words."""
+
+    annotation: Any
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if self.annotation == list[str]:
+            return list(value or ())
+        if value is None:
+            return None
+        if get_origin(self.annotation) is Literal:
+            return self._word(value, param, ctx)
+        try:
+            return self.annotation(value)
+        except ValueError:
+            message = f"{value!r} is not a whole number"
+            raise typer.BadParameter(message, ctx=ctx, param=param) from None
+
+    def _word(self, value: Any, param: Any, ctx: Any) -> Any:
+        words = get_args(self.annotation)
+        if value not in words:
+            message = f"{value!r} is not one of {', '.join(words)}"
+            raise typer.BadParameter(message, ctx=ctx, param=param)
+        return value

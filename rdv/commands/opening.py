@@ -1,0 +1,97 @@
+"""From an address on the command line to an open stream and the partitions that are meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rdv.commands.errors import GroupNotFound, InvalidOption
+
+if TYPE_CHECKING:
+    from rdv.stream.file.stream import FileStream
+    from rdv.stream.record import TopicPartition
+
+
+@dataclass(frozen=True)
+class Target:
+    """What `PATH[:TOPIC]` says."""
+
+    path: str
+    topic: str | None
+
+    def require_topic(self, why: str) -> str:
+        """The topic. Raises InvalidOption when the address names none."""
+        if self.topic is None:
+            raise InvalidOption(self.path, why, f"Write {self.path}:TOPIC.")
+        return self.topic
+
+    def __str__(self) -> str:
+        return self.path if self.topic is None else f"{self.path}:{self.topic}"
+
+
+def read_target(text: str) -> Target:
+    """Read `PATH[:TOPIC]`. Raises InvalidAddress, InvalidName."""
+    from rdv.stream.address import parse_address
+    from rdv.stream.errors import InvalidAddress
+
+    address = parse_address(text, with_topic=True)
+    if address.scheme == "memory":
+        reason = "a memory stream lives inside one process, a command cannot reach it"
+        raise InvalidAddress(text, reason)
+    if address.scheme == "kafka":
+        raise InvalidAddress(text, "the kafka backend is not there yet")
+    return Target(address.place, address.topic)
+
+
+def open_files(target: Target, *, create: bool = False) -> FileStream:
+    """The file stream that is there. Raises StreamNotFound and what `open_stream` raises."""
+    from rdv.stream import open_stream
+
+    return as_files(open_stream(target.path, create=create))
+
+
+def as_files(stream: object) -> FileStream:
+    """What a path opens is a file stream: say so to the type checker, and check."""
+    from rdv.stream.file.stream import FileStream
+
+    assert isinstance(stream, FileStream)
+    return stream
+
+
+def topics_of(stream: FileStream, target: Target) -> list[str]:
+    """The topic that was named, or all. Raises TopicNotFound."""
+    if target.topic is None:
+        return stream.topics()
+    stream.partitions(target.topic)
+    return [target.topic]
+
+
+def places_of(
+    stream: FileStream, target: Target, partition: int | None = None
+) -> list[TopicPartition]:
+    """The partitions that are meant. Raises TopicNotFound, PartitionNotFound."""
+    from rdv.stream.errors import PartitionNotFound
+    from rdv.stream.record import TopicPartition
+
+    counts = {topic: stream.partitions(topic) for topic in topics_of(stream, target)}
+    if partition is not None and counts and not 0 <= partition < max(counts.values()):
+        widest = max(counts, key=lambda topic: counts[topic])
+        raise PartitionNotFound(widest, partition, counts[widest])
+    return [
+        TopicPartition(topic, number)
+        for topic, count in counts.items()
+        for number in range(count)
+        if partition is None or number == partition
+    ]
+
+
+def groups_of(stream: FileStream, group: str | None) -> list[str]:
+    """The group that was named, or all. Raises GroupNotFound, InvalidName."""
+    from rdv.stream.address import check_name
+
+    groups = stream.groups()
+    if group is None:
+        return groups
+    if check_name(group, "group") not in groups:
+        raise GroupNotFound(stream.address, group)
+    return [group]

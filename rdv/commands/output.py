@@ -1,0 +1,115 @@
+"""The one output sink: a table for people, JSON lines for programs, or nothing.
+
+Data goes to stdout, messages to stderr. Off a terminal everything is plain, and rich is not even
+imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rdv.commands.terminal import has_color, is_terminal, paint, printable
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table: `key` names it in JSON, `title` for people, `show` formats a value."""
+
+    key: str
+    title: str = ""
+    right: bool = False
+    show: Callable[[Any], str] = str
+
+    @property
+    def head(self) -> str:
+        return self.title or self.key.replace("_", " ")
+
+    def cell(self, row: Row) -> str:
+        value = row.get(self.key)
+        return "-" if value is None else printable(self.show(value))
+
+
+def number(key: str, title: str = "", show: Callable[[Any], str] = "{:,}".format) -> Column:
+    """A column of numbers."""
+    return Column(key, title, right=True, show=show)
+
+
+class Output:
+    """Where a command's results go."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.is_quiet = quiet and not as_json
+
+    @property
+    def is_human(self) -> bool:
+        """Neither JSON nor quiet."""
+        return not (self.as_json or self.is_quiet)
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Row], title: str = "") -> None:
+        """Rows as a table, or each row as a JSON line (all of it, also what has no column)."""
+        if self.as_json:
+            for row in rows:
+                self.json(row)
+        elif not self.is_quiet:
+            cells = [[column.cell(row) for column in columns] for row in rows]
+            if title:
+                self.text(paint(title, "bold", sys.stdout))
+            if cells:
+                (_rich_table if is_terminal(sys.stdout) else _plain_table)(columns, cells)
+
+    def json(self, value: object) -> None:
+        """One line of JSON on stdout."""
+        import orjson
+
+        sys.stdout.flush()
+        sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+        sys.stdout.buffer.flush()
+
+    def text(self, line: str = "") -> None:
+        """A line for people on stdout; not as JSON, not when quiet."""
+        if self.is_human:
+            sys.stdout.write(line + "\n")
+
+    def note(self, line: str) -> None:
+        """A message beside the data, on stderr; not when quiet."""
+        if not self.is_quiet:
+            sys.stdout.flush()
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+
+
+def _plain_table(columns: Sequence[Column], cells: list[list[str]]) -> None:
+    lines = [[column.head.upper() for column in columns], *cells]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(columns))]
+    for line in lines:
+        padded = (
+            text.rjust(width) if column.right else text.ljust(width)
+            for column, text, width in zip(columns, line, widths, strict=True)
+        )
+        sys.stdout.write("  ".join(padded).rstrip() + "\n")
+
+
+def _rich_table(columns: Sequence[Column], cells: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        header_style="bold" if has_color(sys.stdout) else "",
+    )
+    for column in columns:
+        table.add_column(column.head, justify="right" if column.right else "left", overflow="fold")
+    for line in cells:
+        table.add_row(*(Text(text) for text in line))
+    sys.stdout.flush()
+    Console(highlight=False).print(table)

@@ -1,0 +1,148 @@
+"""Lines from a pipe to records: in the batches in which they come, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from rdv.commands.errors import LineUnusable
+from rdv.commands.output import Output
+from rdv.stream import Producer
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Complete lines, each with its newline; the first is line `first_line` of the input."""
+
+    first_line: int
+    lines: list[bytes]
+
+
+def line_batches(read: Callable[[int], bytes], line_bytes_max: int) -> Iterator[Batch]:
+    """Batches of complete lines: a batch is what one read gave, so nothing waits for more to come.
+
+    `read` returns up to so many bytes, as soon as there are any, and none at the end.
+
+    Raises LineUnusable for a line that is longer than `line_bytes_max`, its newline included.
+    """
+    number, pending, pending_bytes = 1, list[bytes](), 0
+    while chunk := read(_CHUNK_BYTES):
+        head, newline, rest = chunk.partition(b"\n")
+        pending.append(head)
+        pending_bytes += len(head)
+        _check_length(number, pending_bytes + 1, line_bytes_max)
+        if not newline:
+            continue
+        first = b"".join((*pending, b"\n"))
+        *whole, last = rest.split(b"\n")
+        lines = [first, *(line + b"\n" for line in whole)]
+        for at, line in enumerate(lines):
+            if len(line) > line_bytes_max:
+                yield Batch(number, lines[:at])
+                _check_length(number + at, len(line), line_bytes_max)
+        # A large line goes by itself, so that a batch is never much larger than a line may be.
+        alone = 1 if len(first) > _CHUNK_BYTES else 0
+        yield Batch(number, lines[:alone])
+        yield Batch(number + alone, lines[alone:])
+        number += len(lines)
+        pending, pending_bytes = [last], len(last)
+        _check_length(number, pending_bytes + 1, line_bytes_max)
+    if pending_bytes:
+        yield Batch(number, [b"".join((*pending, b"\n"))])
+
+
+def _check_length(number: int, size_bytes: int, limit_bytes: int) -> None:
+    if size_bytes > limit_bytes:
+        reason = f"is longer than the {limit_bytes} bytes that a record may have"
+        raise LineUnusable(number, reason, "Raise record_bytes_max in the stream's stream.toml.")
+
+
+@dataclass
+class _Written:
+    records: int = 0
+    first_offset: int = -1
+    last_offset: int = -1
+
+
+@dataclass
+class Appender:
+    """Sends batches of lines and keeps account of where they went."""
+
+    producer: Producer
+    topic: str
+    key_field: str | None = None
+    partition: int | None = None
+    size_bytes: int = 0
+    written: dict[int, _Written] = field(default_factory=dict)
+
+    def append(self, batch: Batch) -> None:
+        """Send a batch: whole, or split up by the key. Raises LineUnusable and what sends raise."""
+        if self.key_field is None:
+            self._send(batch.lines, self.partition)
+            return
+        parts: dict[int, list[bytes]] = {}
+        try:
+            for number, line in enumerate(batch.lines, batch.first_line):
+                key = _key(number, line, self.key_field)
+                parts.setdefault(self.producer.partition_for(self.topic, key), []).append(line)
+        finally:
+            # The lines before an unusable one are appended all the same.
+            for partition, lines in parts.items():
+                self._send(lines, partition)
+
+    def _send(self, lines: list[bytes], partition: int | None) -> None:
+        if not lines:
+            return
+        partition, first = self.producer.send_many(self.topic, lines, partition=partition)
+        written = self.written.setdefault(partition, _Written(first_offset=first))
+        written.records += len(lines)
+        written.last_offset = first + len(lines) - 1
+        self.size_bytes += sum(map(len, lines))
+
+    def report(self, address: str, output: Output, *, is_new: bool) -> None:
+        """What was appended: to people on stderr, as JSON on stdout."""
+        records = sum(written.records for written in self.written.values())
+        if output.as_json:
+            output.json(self._row(address, records))
+            return
+        if is_new and records:
+            output.note(f"made topic {self.topic}")
+        output.note(f"appended {records} record{'s' * (records != 1)} to {address}")
+        for partition, written in sorted(self.written.items()):
+            output.note(
+                f"  partition {partition}: {written.records}, "
+                f"offsets {written.first_offset} to {written.last_offset}"
+            )
+
+    def _row(self, address: str, records: int) -> dict[str, Any]:
+        return {
+            "address": address,
+            "records": records,
+            "size_bytes": self.size_bytes,
+            "partitions": [
+                {
+                    "partition": partition,
+                    "records": written.records,
+                    "first_offset": written.first_offset,
+                    "last_offset": written.last_offset,
+                }
+                for partition, written in sorted(self.written.items())
+            ],
+        }
+
+
+def _key(number: int, line: bytes, key_field: str) -> bytes:
+    """The bytes of a line's key: those of a string, the JSON of anything else."""
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise LineUnusable(number, f"is not JSON: {error}", "Without --key-field it may be anything.") from None  # fmt: skip  # noqa: E501
+    if not isinstance(value, dict) or key_field not in value:
+        raise LineUnusable(number, f"has no field {key_field!r}, which decides the partition")
+    key = value[key_field]
+    return key.encode() if isinstance(key, str) else orjson.dumps(key)

@@ -1,0 +1,105 @@
+"""How `rdv tail` shows records: as a table, as JSON lines, or as they are."""
+
+from __future__ import annotations
+
+import base64
+import select
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
+
+import orjson
+
+from rdv.commands.terminal import fit, is_terminal, paint, printable, width
+from rdv.commands.units import iso_time, local_time
+from rdv.stream.record import Record
+
+_TIME_COLUMNS = 23
+_OFFSET_COLUMNS = 8
+_TOPIC_COLUMNS_MAX = 32
+
+
+class Renderer:
+    """Writes batches of records to stdout, each batch at once."""
+
+    def __init__(self, dump: Callable[[Record], bytes], head: bytes = b"") -> None:
+        self._dump = dump
+        self._head = head
+
+    def show(self, batches: Iterable[Sequence[Record]]) -> None:
+        """Write the records and flush, also when the batches end with an error."""
+        out = sys.stdout.buffer
+        try:
+            if self._head:
+                out.write(self._head)
+                self._head = b""
+            for records in batches:
+                out.write(b"".join(map(self._dump, records)))
+        finally:
+            out.flush()
+
+
+def make_renderer(kind: str, topics: Sequence[str]) -> Renderer:
+    """A renderer for `table`, `json` or `raw`; `topics` are those known, for the column."""
+    if kind == "raw":
+        return Renderer(lambda record: record.value)
+    if kind == "json":
+        return Renderer(json_line)
+    return _table(topics)
+
+
+def json_line(record: Record) -> bytes:
+    """One line of JSON. A value that is JSON is embedded as it is, not parsed and dumped again."""
+    return orjson.dumps(
+        {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ns": record.timestamp_ns,
+            "time": iso_time(record.timestamp_ns),
+            "value": json_value(record.value),
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def json_value(value: bytes) -> Any:
+    """JSON as it is, else text as a string, else {"base64": …}."""
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode()}
+    embedded = value.strip()
+    # JSON that runs over several lines would break the line.
+    return parsed if b"\n" in embedded or b"\r" in embedded else orjson.Fragment(embedded)
+
+
+def _table(topics: Sequence[str]) -> Renderer:
+    topic_columns = min(max((len(name) for name in topics), default=5), _TOPIC_COLUMNS_MAX)
+    topic_columns = max(topic_columns, len("TOPIC"))
+    is_wide = not is_terminal(sys.stdout)
+
+    def dump(record: Record) -> bytes:
+        topic = fit(record.topic, topic_columns).ljust(topic_columns)
+        place = f"{topic}  {record.partition:>4}  {record.offset:>{_OFFSET_COLUMNS}}  "
+        text = printable(record.value.decode("utf-8", "backslashreplace").rstrip("\r\n"))
+        if not is_wide:
+            text = fit(text, max(1, width() - _TIME_COLUMNS - 2 - len(place)))
+        time_text = paint(local_time(record.timestamp_ns).ljust(_TIME_COLUMNS), "dim", sys.stdout)
+        return f"{time_text}  {place}{text}\n".encode()
+
+    head = (
+        f"{'TIME'.ljust(_TIME_COLUMNS)}  {'TOPIC'.ljust(topic_columns)}  PART  "
+        f"{'OFFSET':>{_OFFSET_COLUMNS}}  VALUE"
+    )
+    return Renderer(dump, (paint(head, "bold", sys.stdout) + "\n").encode())
+
+
+def is_reader_gone(stream: TextIO) -> bool:
+    """Whether the other end of the pipe that we write to has been closed."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -1,0 +1,80 @@
+"""What the terminal can do, and what may be shown on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import Literal, TextIO
+
+from rdv.commands.errors import ConfirmationNeeded
+
+Style = Literal["red", "green", "yellow", "cyan", "bold", "dim"]
+_CODES: dict[Style, int] = {
+    "bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36,
+}  # fmt: skip
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person looks at this stream."""
+    try:
+        return stream.isatty()
+    except ValueError:  # it was closed
+        return False
+
+
+def has_color(stream: TextIO) -> bool:
+    """Whether to colour: on a terminal that can, unless NO_COLOR says otherwise."""
+    return (
+        is_terminal(stream)
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") not in ("", "dumb")
+    )
+
+
+def paint(text: str, style: Style, stream: TextIO) -> str:
+    """`text` in a style when `stream` takes colour, else as it is."""
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if has_color(stream) else text
+
+
+def width() -> int:
+    """Columns of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
+def printable(text: str) -> str:
+    r"""`text` with what is not printable written as an escape (`\n`, `\x1b`).
+
+    Values come from anywhere: they must not move the cursor or retitle the window.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
+
+
+def fit(text: str, columns: int) -> str:
+    """`text` cut to so many columns, with an ellipsis when something is cut."""
+    if text.isascii():
+        return text if len(text) <= columns else text[: max(0, columns - 1)] + "…"
+    from rich.cells import cell_len, set_cell_size
+
+    # No character takes more than two columns, so a long text need not be measured as a whole.
+    text = text[: columns + 1]
+    if cell_len(text) <= columns:
+        return text
+    return set_cell_size(text, max(0, columns - 1)) + "…"
+
+
+def confirm(question: str, *, doing: str, yes: bool) -> bool:
+    """Ask on a terminal; `yes` answers beforehand. Raises ConfirmationNeeded off a terminal."""
+    if yes:
+        return True
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        raise ConfirmationNeeded(doing)
+    sys.stdout.flush()
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,167 @@
+"""Durations, sizes and times as people write them. Pure: the current time is an argument."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+from rdv.commands.errors import InvalidQuantity
+
+_MS_NS = 1_000_000
+_SECOND_NS = 1_000_000_000
+_DURATION_NS = {
+    "w": 7 * 86_400 * _SECOND_NS,
+    "d": 86_400 * _SECOND_NS,
+    "h": 3_600 * _SECOND_NS,
+    "m": 60 * _SECOND_NS,
+    "s": _SECOND_NS,
+    "ms": _MS_NS,
+    "us": 1_000,
+    "µs": 1_000,
+    "ns": 1,
+}
+_SIZE_BYTES = {
+    "": 1,
+    "b": 1,
+    **{prefix + "b": 1000**power for power, prefix in enumerate("kmgt", 1)},
+    **{prefix + "ib": 1024**power for power, prefix in enumerate("kmgt", 1)},
+    **{prefix: 1024**power for power, prefix in enumerate("kmgt", 1)},
+}
+_BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_NUMBER = r"(\d{1,30}(?:\.\d{1,30})?)"
+_DURATION_PART = re.compile(_NUMBER + r"\s*([a-zµ]+)\s*", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(_NUMBER + r"\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_DURATION_EXAMPLE = "50ms, 30s, 10m, 1h30m, 7d"
+_SIZE_EXAMPLE = "4096, 64MiB, 1GB"
+_TIME_EXAMPLE = "10m (ago), 2026-05-01, 2026-05-01T12:30:00, 2026-05-01T12:30:00Z"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def parse_duration_ns(text: str) -> int:
+    """Nanoseconds of `50ms`, `1.5h` or `1h30m`. Raises InvalidQuantity."""
+    rest = text.strip()
+    if rest == "0":
+        return 0
+    if not rest:
+        raise InvalidQuantity("duration", text, "it is empty", _DURATION_EXAMPLE)
+    total = Fraction(0)
+    while rest:
+        part = _DURATION_PART.match(rest)
+        if part is None:
+            reason = "a unit is missing" if _is_number(rest) else "it is not numbers with units"
+            raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
+        unit = _DURATION_NS.get(part[2].lower())
+        if unit is None:
+            reason = f"no unit {part[2]!r}; there are ns, us, ms, s, m, h, d and w"
+            raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
+        total += Fraction(part[1]) * unit
+        rest = rest[part.end() :]
+    if total.denominator != 1:
+        reason = "it is not a whole number of nanoseconds"
+        raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
+    return int(total)
+
+
+def parse_duration_ms(text: str) -> int:
+    """Whole milliseconds of a duration. Raises InvalidQuantity."""
+    duration_ns = parse_duration_ns(text)
+    if duration_ns % _MS_NS:
+        reason = "it is not a whole number of milliseconds"
+        raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
+    return duration_ns // _MS_NS
+
+
+def format_duration(duration_ns: int) -> str:
+    """The shortest exact way to write a duration in one unit: `7d`, `90m`, `50ms`."""
+    if not duration_ns:
+        return "0s"
+    unit, size = next((u, s) for u, s in _DURATION_NS.items() if u != "w" and not duration_ns % s)
+    return f"{duration_ns // size}{unit}"
+
+
+def parse_size(text: str) -> int:
+    """Bytes of `4096`, `64MiB` or `1GB` (1000s); K, M, G and T alone mean KiB, MiB, GiB, TiB.
+
+    Raises InvalidQuantity.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidQuantity("size", text, "it is not a number with a unit", _SIZE_EXAMPLE)
+    unit = _SIZE_BYTES.get(match[2].lower())
+    if unit is None:
+        reason = f"no unit {match[2]!r}; there are B, kB, KiB, MB, MiB, GB, GiB, TB and TiB"
+        raise InvalidQuantity("size", text, reason, _SIZE_EXAMPLE)
+    size = Fraction(match[1]) * unit
+    if size.denominator != 1:
+        raise InvalidQuantity("size", text, "it is not a whole number of bytes", _SIZE_EXAMPLE)
+    return int(size)
+
+
+def format_size(size_bytes: int) -> str:
+    """The shortest exact way to write a size in one unit: `64MiB`, `1000B`."""
+    power = 0
+    while size_bytes and not size_bytes % 1024 and power < len(_BINARY_UNITS) - 1:
+        size_bytes //= 1024
+        power += 1
+    return f"{size_bytes}{_BINARY_UNITS[power]}"
+
+
+def about_size(size_bytes: int) -> str:
+    """A size for people, to three digits or so: `1.5 MiB`."""
+    value, power = float(size_bytes), 0
+    while value >= 1024 and power < len(_BINARY_UNITS) - 1:  # noqa: PLR2004  a KiB
+        value /= 1024
+        power += 1
+    return f"{value:.1f} {_BINARY_UNITS[power]}" if power else f"{size_bytes} B"
+
+
+def parse_moment_ns(text: str, now_ns: int) -> int:
+    """Nanoseconds since 1970 of `now`, a duration (so long ago) or an ISO time.
+
+    An ISO time without a zone is local time. Raises InvalidQuantity.
+    """
+    stripped = text.strip()
+    if stripped.lower() == "now":
+        return now_ns
+    try:
+        moment = datetime.fromisoformat(stripped)
+    except ValueError:
+        return now_ns - _ago_ns(text)
+    try:
+        since = moment.astimezone(UTC) - _EPOCH
+    except (OverflowError, ValueError, OSError):
+        raise InvalidQuantity("time", text, "the year is out of range", _TIME_EXAMPLE) from None
+    return since // timedelta(microseconds=1) * 1000
+
+
+def _ago_ns(text: str) -> int:
+    try:
+        return parse_duration_ns(text)
+    except InvalidQuantity as error:
+        if error.reason == "a unit is missing":
+            raise InvalidQuantity("time", text, error.reason, _TIME_EXAMPLE) from None
+        reason = "it is neither an ISO time nor a duration"
+        raise InvalidQuantity("time", text, reason, _TIME_EXAMPLE) from None
+
+
+def iso_time(time_ns: int) -> str:
+    """`2026-05-01T12:30:00.123456Z`, whatever the year: a damaged clock is no reason to fail."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
+    except OverflowError:
+        return f"{time_ns}ns"
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def local_time(time_ns: int) -> str:
+    """`2026-05-01 14:30:00.123` in local time, for people."""
+    try:
+        moment = (_EPOCH + timedelta(microseconds=time_ns // 1000)).astimezone()
+    except (OverflowError, OSError, ValueError):
+        return f"{time_ns}ns"
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(_NUMBER, text) is not None

@@ -1,0 +1,121 @@
+"""The command line under test: in this process for its logic, as a process where that matters."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rdv.__main__ import main
+from rdv.stream import open_stream
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    def rows(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def row(self):
+        (row,) = self.rows()
+        return row
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch):
+    for name in [name for name in os.environ if name.startswith("RDV_") or name == "NO_COLOR"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("TZ", "UTC")
+
+
+@pytest.fixture
+def rdv(capfd, monkeypatch, tmp_path) -> Callable[..., Outcome]:
+    """Run a command in this process."""
+
+    def run(*arguments: object, stdin: bytes = b"") -> Outcome:
+        source = tmp_path / ".stdin"
+        source.write_bytes(stdin)
+        capfd.readouterr()
+        with io.TextIOWrapper(source.open("rb")) as opened:
+            monkeypatch.setattr(sys, "stdin", opened)
+            code = main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def command_line() -> Callable[..., list[str]]:
+    """The arguments that run `rdv` as a process."""
+
+    def make(*arguments: object) -> list[str]:
+        return [sys.executable, "-m", "rdv", *map(str, arguments)]
+
+    return make
+
+
+@pytest.fixture
+def start(command_line) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Start a command with pipes; whatever still runs at the end of the test is killed."""
+    # A background job ignores SIGINT and so would the command; a handler is not inherited.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(*arguments: object, **options: object) -> subprocess.Popen[bytes]:
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        process = subprocess.Popen(command_line(*arguments), **{**pipes, **options})
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def stream(tmp_path, monkeypatch) -> Path:
+    """A stream with the topic `t` (2 partitions), at the relative path `s`."""
+    monkeypatch.chdir(tmp_path)
+    with open_stream("s") as opened:
+        opened.make_topic("t", 2)
+    return Path("s")
+
+
+@pytest.fixture
+def ten(stream) -> Path:
+    """The same with the records 0 to 9, in the order of their times, in turn on both partitions."""
+    with open_stream("s") as opened, opened.producer() as producer:
+        for number in range(10):
+            producer.send("t", b"%d\n" % number, partition=number % 2)
+    return stream
+
+
+@pytest.fixture
+def damaged(ten) -> Path:
+    """The same, and the second record of partition 1 (the value 3) is not what was written."""
+    values = ten / "t/1/00000000000000000000.jsonl"
+    data = bytearray(values.read_bytes())
+    assert data[2:4] == b"3\n"
+    data[2] ^= 0xFF
+    values.write_bytes(data)
+    return ten

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdv.commands.errors import InvalidQuantity
+from rdv.commands.units import (
+    about_size,
+    format_duration,
+    format_size,
+    iso_time,
+    local_time,
+    parse_duration_ms,
+    parse_duration_ns,
+    parse_moment_ns,
+    parse_size,
+)
+
+SECOND = 1_000_000_000
+NOW = 1_777_638_600 * SECOND  # 2026-05-01T12:30:00Z
+
+
+@pytest.mark.parametrize(
+    ("text", "expected_ns"),
+    [
+        ("50ms", 50_000_000),
+        ("10m", 600 * SECOND),
+        ("7d", 7 * 86_400 * SECOND),
+        ("1w", 7 * 86_400 * SECOND),
+        ("1.5h", 5_400 * SECOND),
+        ("1h30m", 5_400 * SECOND),
+        (" 2 h  5 s ", 7_205 * SECOND),
+        ("0.1s", SECOND // 10),
+        ("3us", 3_000),
+        ("3µs", 3_000),
+        ("9NS", 9),
+        ("0", 0),
+    ],
+)
+def test_durations(text, expected_ns):
+    assert parse_duration_ns(text) == expected_ns
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("10", "unit is missing"),
+        ("7x", "no unit 'x'"),
+        ("m", "not numbers"),
+        ("-5m", "not numbers"),
+        ("5m-3s", "not numbers"),
+        ("5m30", "unit is missing"),
+        ("1e3s", "no unit 'e'"),
+        ("0.5ns", "whole number of nanoseconds"),
+        ("٣m", "not numbers"),
+    ],
+)
+def test_durations_that_cannot_be_read(text, reason):
+    with pytest.raises(InvalidQuantity, match=reason):
+        parse_duration_ns(text)
+
+
+def test_milliseconds_are_whole():
+    assert parse_duration_ms("1.5s") == 1500
+    with pytest.raises(InvalidQuantity, match="whole number of milliseconds"):
+        parse_duration_ms("1us")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("4096", 4096),
+        ("0", 0),
+        ("64MiB", 64 * 1024**2),
+        ("64M", 64 * 1024**2),
+        ("1GB", 1000**3),
+        ("1 gib", 1024**3),
+        ("1.5KiB", 1536),
+        ("2TiB", 2 * 1024**4),
+        ("7B", 7),
+    ],
+)
+def test_sizes(text, expected):
+    assert parse_size(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not a number"),
+        ("x", "not a number"),
+        ("-1", "not a number"),
+        ("1 2", "not a number"),
+        ("5Zi", "no unit 'Zi'"),
+        ("0.3KiB", "whole number of bytes"),
+    ],
+)
+def test_sizes_that_cannot_be_read(text, reason):
+    with pytest.raises(InvalidQuantity, match=reason):
+        parse_size(text)
+
+
+@given(st.integers(0, 10**22))
+def test_durations_come_back(duration_ns):
+    assert parse_duration_ns(format_duration(duration_ns)) == duration_ns
+
+
+@given(st.integers(0, 10**22))
+def test_sizes_come_back(size_bytes):
+    assert parse_size(format_size(size_bytes)) == size_bytes
+
+
+@given(st.text())
+def test_anything_is_read_or_refused_by_name(text):
+    for parse in (parse_duration_ns, parse_size, lambda given: parse_moment_ns(given, NOW)):
+        try:
+            parse(text)
+        except InvalidQuantity as error:
+            assert repr(text) in error.text()  # noqa: PT017  or nothing is raised
+
+
+@given(st.datetimes(min_value=datetime(1800, 1, 1), max_value=datetime(2200, 1, 1)))  # noqa: DTZ001
+def test_moments_come_back(moment):
+    moment = moment.replace(tzinfo=UTC)
+    moment_ns = parse_moment_ns(moment.isoformat(), NOW)
+    assert parse_moment_ns(iso_time(moment_ns), 0) == moment_ns
+
+
+def test_moments():
+    assert parse_moment_ns("now", NOW) == NOW
+    assert parse_moment_ns("10m", NOW) == NOW - 600 * SECOND
+    assert parse_moment_ns("2026-05-01T12:30:00Z", 0) == NOW
+    assert parse_moment_ns("2026-05-01T14:30:00+02:00", 0) == NOW
+    with pytest.raises(InvalidQuantity, match="neither an ISO time nor a duration"):
+        parse_moment_ns("yesterday", NOW)
+    with pytest.raises(InvalidQuantity, match="unit is missing"):
+        parse_moment_ns("10", NOW)
+
+
+def test_what_people_see():
+    assert about_size(512) == "512 B"
+    assert about_size(1536) == "1.5 KiB"
+    assert about_size(5 * 1024**5) == "5120.0 TiB"
+    assert format_duration(90 * 60 * SECOND) == "90m"
+    assert format_duration(0) == "0s"
+    assert local_time(NOW)[:4] == "2026"
+    assert local_time(10**30) == iso_time(10**30) == f"{10**30}ns"
