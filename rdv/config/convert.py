@@ -1,0 +1,144 @@
+"""From plain TOML values to a Decision; every error names its key. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import msgspec
+
+from rdv.config.decision import Cohort, Cohorts, Decision
+from rdv.config.errors import InvalidDecision
+from rdv.config.model import ModelConfig
+from rdv.config.sections import PORT_MAX, Http, Log, Server
+from rdv.errors import InputFault
+from rdv.stream.address import check_name
+
+_SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "log": Log}
+_SINGLE = frozenset(field for field in Decision.__struct_fields__ if field != "directory")
+_PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
+_SHARES_MAX = 1 + 1e-9
+
+
+def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Decision:
+    """A Decision from the values of an `rdv.toml`; `where` names it in errors.
+
+    Raises InvalidDecision for an unknown key (with a suggestion), a wrong type, a value out of
+    its range, and for settings that contradict each other.
+    """
+    _known_keys(table, sorted(_SINGLE), "", where)
+    values = dict(table)
+    for section, kind in _SECTIONS.items():
+        values[section] = _struct(kind, values.get(section, {}), section, where)
+    values["models"] = _named(ModelConfig, values.get("models", {}), "models", where)
+    values["cohorts"] = _cohorts(values.get("cohorts", {}), where)
+    try:
+        decision = msgspec.convert(values | {"directory": directory}, Decision)
+    except msgspec.ValidationError as error:
+        raise _refused(error, "", where) from None
+    check_decision(decision, where)
+    return decision
+
+
+def _cohorts(value: Any, where: str) -> Cohorts:
+    """[cohorts] holds its salt and, beside it, one table for each cohort."""
+    _is_table(value, "cohorts", where)
+    rest = {key: item for key, item in value.items() if key != "salt"}
+    groups = _named(Cohort, rest, "cohorts", where)
+    salt = value.get("salt", "")
+    if not isinstance(salt, str):
+        raise InvalidDecision(where, "cohorts.salt", f"Expected `str`, got {salt!r}")
+    return Cohorts(salt=salt, groups=groups)
+
+
+def _named(kind: type[Any], value: Any, section: str, where: str) -> dict[str, Any]:
+    _is_table(value, section, where)
+    made = {}
+    for name, table in value.items():
+        key = f"{section}.{name}"
+        if not isinstance(table, dict):
+            _is_table(table, key, where)
+        _check_name(name, key, where)
+        made[name] = _struct(kind, table, key, where)
+    return made
+
+
+def _struct(kind: type[Any], value: Any, key: str, where: str) -> Any:
+    _is_table(value, key, where)
+    _known_keys(value, kind.__struct_fields__, key, where)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise _refused(error, key, where) from None
+
+
+def _is_table(value: Any, key: str, where: str) -> None:
+    if not isinstance(value, dict):
+        raise InvalidDecision(where, key, f"is {value!r}, but [{key}] is a table")
+
+
+def _known_keys(table: dict[str, Any], known: Any, section: str, where: str) -> None:
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            dotted = f"{section}.{key}" if section else key
+            reason = f"no such setting; there are {', '.join(known)}"
+            raise InvalidDecision(where, dotted, reason, near[0] if near else "")
+
+
+def _refused(error: msgspec.ValidationError, section: str, where: str) -> InvalidDecision:
+    """A message such as "Expected … - at `$.port`": the place becomes our key."""
+    match = _PLACE.match(str(error))
+    reason, path = (match["reason"], match["path"]) if match else (str(error), "")
+    key = f"{section}{path}".lstrip(".") or "rdv.toml"
+    if missing := re.search(r"required field `(\w+)`", reason):
+        key, reason = f"{key}.{missing[1]}", "is missing"
+    return InvalidDecision(where, key, reason[:1].lower() + reason[1:])
+
+
+def check_decision(decision: Decision, where: str) -> None:
+    """What no single type can say. Raises InvalidDecision."""
+    _check_name(decision.schedule, "schedule", where)
+    if decision.name:
+        _check_name(decision.name, "name", where)
+    http = decision.http
+    if http.port + http.proxies - 1 > PORT_MAX:
+        reason = f"{http.proxies} proxies from {http.port} on need ports above {PORT_MAX}"
+        raise InvalidDecision(where, "http.port", reason)
+    if http.enrich and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", http.enrich):
+        reason = f"{http.enrich!r} is not FILE.py:FUNCTION, as models/profile.py:enrich"
+        raise InvalidDecision(where, "http.enrich", reason)
+    for name, model in decision.models.items():
+        _check_model(name, model, where)
+    for name, cohort in decision.cohorts.groups.items():
+        _check_name(cohort.schedule, f"cohorts.{name}.schedule", where)
+    shares = sum(cohort.share for cohort in decision.cohorts.groups.values())
+    if shares > _SHARES_MAX:
+        raise InvalidDecision(where, "cohorts", f"the shares add up to {shares:g}, more than 1")
+
+
+def _check_model(name: str, model: ModelConfig, where: str) -> None:
+    key = f"models.{name}"
+    kinds = [kind for kind in ("path", "command") if getattr(model, kind)]
+    if model.builtin == "decoy":
+        kinds.append('builtin = "decoy"')
+    if not kinds:
+        noun = "a canary" if model.builtin == "canary" else "a model"
+        raise InvalidDecision(where, key, f'{noun} needs one of path, command, builtin = "decoy"')
+    if len(kinds) > 1:
+        raise InvalidDecision(where, key, f"has {' and '.join(kinds)}; one of them is enough")
+    if model.command and not all(model.command):
+        raise InvalidDecision(where, f"{key}.command", "has an empty word")
+    for kind, text in (("path", model.path), *(("command", word) for word in model.command)):
+        if "\0" in text:
+            raise InvalidDecision(where, f"{key}.{kind}", "contains a NUL byte")
+
+
+def _check_name(name: str, key: str, where: str) -> None:
+    """Names become topics and file names, so that they follow the rules of topics."""
+    try:
+        check_name(name, "topic")
+    except InputFault as error:
+        reason = f"{name!r} cannot be a name: {getattr(error, 'reason', error)}"
+        raise InvalidDecision(where, key, reason) from None

@@ -1,0 +1,77 @@
+"""A decision: what its `rdv.toml` says, typed, and where its files are.
+
+Everything here is immutable and may be shared between threads.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import msgspec
+
+from rdv.config.fields import setting
+from rdv.config.model import ModelConfig
+from rdv.config.sections import PARTITIONS_MAX, Http, Log, Server
+
+FILE_NAME = "rdv.toml"
+RUN_DIRECTORY = ".rdv"
+STREAMS = ("input", "scores", "results", "control", "outcomes")
+
+
+class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group of keys that gets another schedule."""
+
+    share: Annotated[float, msgspec.Meta(description="share of the keys", ge=0, le=1)]
+    schedule: Annotated[str, setting("the name of its schedule")]
+
+
+class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The [cohorts] section: who gets another schedule than the live one."""
+
+    salt: Annotated[
+        str, setting("another salt deals the keys anew; keep it while an experiment runs")
+    ] = ""
+    groups: dict[str, Cohort] = {}
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One decision. `directory` is where it was loaded from, and not a setting."""
+
+    directory: str = ""
+    name: Annotated[str, setting("what this decision is called; empty: as its directory")] = ""
+    schedule: Annotated[str, setting("the live schedule: schedules/NAME.toml")] = "production"
+    partitions: Annotated[
+        int,
+        setting("of input and scores; servers and instances share them", 1, PARTITIONS_MAX),
+    ] = 1
+    http: Http = Http()
+    server: Server = Server()
+    log: Log = Log()
+    models: dict[str, ModelConfig] = {}
+    cohorts: Cohorts = Cohorts()
+
+    @property
+    def file(self) -> str:
+        """The decision's rdv.toml."""
+        return os.path.join(self.directory, FILE_NAME)
+
+    def path(self, *parts: str) -> str:
+        """A path as the decision's files write it: from its directory on."""
+        return os.path.join(self.directory, *parts)
+
+    def stream_path(self, stream: str) -> str:
+        """The directory of one of `STREAMS`."""
+        return self.path(stream)
+
+    def schedule_path(self, name: str = "") -> str:
+        """The file of a schedule; of the live one when no name is given."""
+        return self.path("schedules", f"{name or self.schedule}.toml")
+
+    def scoring_models(self) -> list[str]:
+        """Names of the models that report scores, in the file's order: no decoys, none retired."""
+        return [name for name, model in self.models.items() if model.scores]
+
+    def replace(self, **changes: Any) -> Decision:
+        """A copy with other settings."""
+        return msgspec.structs.replace(self, **changes)

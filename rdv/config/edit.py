@@ -1,0 +1,154 @@
+"""Small edits of an `rdv.toml` that leave its comments and its formatting as they are.
+
+An edit is checked twice before it replaces the file by rename: the new text must be a valid
+decision, and must differ from the old one in what was meant and nowhere else. Otherwise nothing
+is changed. Edits of several processes follow one another (flock on the directory).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+from rdv.config import lines
+from rdv.config.decision import FILE_NAME, Decision
+from rdv.config.errors import (
+    DecisionBusy,
+    EditRefused,
+    InvalidDecision,
+    ModelExists,
+    ModelNotFound,
+    ScheduleNotFound,
+)
+from rdv.config.load import load_decision, parse_decision, read_text, schedule_names
+from rdv.config.model import ModelConfig
+from rdv.config.text import model_lines, toml_value
+from rdv.stream.file.disk import faults
+
+BUSY_TIMEOUT_MS = 5_000
+_RETRY_S = 0.01
+
+Table = dict[str, Any]
+
+
+def set_live_schedule(directory: str, name: str) -> Decision:
+    """Make another schedule the live one. Returns the decision as it is then.
+
+    The schedule must be there, but is not looked into: validate it before. Raises
+    ScheduleNotFound, EditRefused, DecisionBusy, InvalidDecision, SystemFaults.
+    """
+    known = schedule_names(directory)
+    if name not in known:
+        raise ScheduleNotFound(directory, name, known)
+    with _alone(directory):
+        text = read_text(directory)
+        meant = _table(text, directory) | {"schedule": name}
+        new = lines.with_schedule(text, toml_value(name))
+        return _replace(directory, "schedule", new, meant)
+
+
+def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
+    """Declare a model: a table at the end of the file. Raises ModelExists and as above."""
+    with _alone(directory):
+        text = read_text(directory)
+        if name in parse_decision(text, os.path.join(directory, FILE_NAME)).models:
+            raise ModelExists(directory, name)
+        table = model_lines(name, model)
+        values = tomllib.loads("\n".join(table))["models"][name]
+        old = _table(text, directory)
+        meant = old | {"models": old.get("models", {}) | {name: values}}
+        return _replace(directory, f"models.{name}", lines.with_table(text, table), meant)
+
+
+def remove_model(directory: str, name: str) -> Decision:
+    """Take a model's table out; its code stays. Raises ModelNotFound and as above."""
+    with _alone(directory):
+        text = read_text(directory)
+        known = tuple(parse_decision(text, os.path.join(directory, FILE_NAME)).models)
+        if name not in known:
+            raise ModelNotFound(directory, name, known)
+        old = _table(text, directory)
+        meant = old | {"models": {key: old["models"][key] for key in known if key != name}}
+        new = lines.without_table(text, ("models", name))
+        return _replace(directory, f"models.{name}", new, meant)
+
+
+def _table(text: str, directory: str) -> Table:
+    """The plain values of the present file; refuses to edit one that is invalid already."""
+    parse_decision(text, os.path.join(directory, FILE_NAME))
+    return tomllib.loads(text)
+
+
+def _replace(directory: str, key: str, new: str, meant: Table) -> Decision:
+    """Put the new text in place, if it is what was meant."""
+    path = os.path.join(directory, FILE_NAME)
+    try:
+        got: Table | None = tomllib.loads(new)
+    except tomllib.TOMLDecodeError:
+        got = None
+    if got is None or not _same(got, meant):
+        raise EditRefused(path, key, "it is written in a way that only a person should edit")
+    try:
+        parse_decision(new, path)
+    except InvalidDecision as error:
+        raise InvalidDecision("command", error.key, error.reason, error.suggestion) from None
+    write_text(path, new)
+    return load_decision(directory)
+
+
+def _same(got: Table, meant: Table) -> bool:
+    """Equal, where no [models] is as good as an empty one."""
+    return _full(got) == _full(meant)
+
+
+def _full(table: Table) -> Table:
+    return {key: value for key, value in table.items() if not (key == "models" and value == {})}
+
+
+def write_text(path: str, text: str) -> None:
+    """Replace a file by rename, so that a reader sees the old or the new one. Keeps its mode."""
+    path = os.path.realpath(path)
+    with faults(path, "write"):
+        fd, temporary = tempfile.mkstemp(prefix=".rdv-", dir=os.path.dirname(path))
+        try:
+            with open(fd, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(fd, os.stat(path).st_mode & 0o777)
+                os.fsync(fd)
+            os.rename(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+
+@contextlib.contextmanager
+def _alone(directory: str) -> Iterator[None]:
+    """Hold the lock of the directory. A killed holder lets go. Raises DecisionBusy."""
+    read_text(directory)  # says that there is no decision, before the lock would
+    with faults(directory, "open"):
+        fd = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+        while not _try_lock(fd):
+            if time.monotonic() > deadline:
+                raise DecisionBusy(directory, BUSY_TIMEOUT_MS)
+            time.sleep(_RETRY_S)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

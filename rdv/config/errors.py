@@ -1,0 +1,169 @@
+"""Errors of a decision's directory. Fields first; the text is made from them in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.errors import ConflictFault, InputFault, SystemFault
+
+
+@dataclass(eq=False)
+class InvalidDecision(InputFault):
+    """A setting that cannot be used. `where` is the file (or "environment"), `key` is dotted."""
+
+    where: str
+    key: str
+    reason: str
+    suggestion: str = ""
+
+    def text(self) -> str:
+        return f"{self.where}: {self.key}: {self.reason}"
+
+    def hint(self) -> str:
+        return f"Did you mean {self.suggestion!r}?" if self.suggestion else ""
+
+
+@dataclass(eq=False)
+class DecisionNotFound(InputFault):
+    """There is no decision in this directory."""
+
+    directory: str
+    reason: str = "it has no rdv.toml"
+
+    def text(self) -> str:
+        return f"no decision in {self.directory}: {self.reason}"
+
+    def hint(self) -> str:
+        return f"Make one: rdv init {self.directory}"
+
+
+@dataclass(eq=False)
+class DirectoryNotEmpty(InputFault):
+    """`rdv init` writes into an empty directory only; `names` are what is there."""
+
+    directory: str
+    names: tuple[str, ...]
+
+    def text(self) -> str:
+        shown = ", ".join(self.names[:5])
+        more = f" and {len(self.names) - 5} more" if len(self.names) > 5 else ""  # noqa: PLR2004
+        return f"{self.directory} is not empty: it has {shown}{more}"
+
+    def hint(self) -> str:
+        return "Name a new directory: nothing is ever overwritten."
+
+
+@dataclass(eq=False)
+class UnknownTemplate(InputFault):
+    """`rdv init` has no such template."""
+
+    name: str
+    known: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"no template {self.name!r}; there are {', '.join(self.known)}"
+
+
+@dataclass(eq=False)
+class TemplateNeeds(InputFault):
+    """A template's models need a library that is not installed."""
+
+    template: str
+    library: str
+    extra: str
+
+    def text(self) -> str:
+        return f"the template {self.template!r} needs {self.library}, which is not installed"
+
+    def hint(self) -> str:
+        return f"pip install 'rdv[{self.extra}]', or take the template fraud, which needs no extra."
+
+
+@dataclass(eq=False)
+class TrainingFailed(SystemFault):
+    """A template's models could not be trained; nothing was left behind."""
+
+    template: str
+    reason: str
+
+    def text(self) -> str:
+        return f"training the models of template {self.template!r} failed: {self.reason}"
+
+
+@dataclass(eq=False)
+class AssetsMissing(SystemFault):
+    """The sample models or schedules that come with rdv are not where they were installed."""
+
+    path: str
+
+    def text(self) -> str:
+        return f"the installation of rdv is not complete: {self.path} is missing"
+
+    def hint(self) -> str:
+        return "Install rdv again."
+
+
+@dataclass(eq=False)
+class ScheduleNotFound(InputFault):
+    """The decision has no schedule of this name."""
+
+    directory: str
+    name: str
+    known: tuple[str, ...]
+
+    def text(self) -> str:
+        there = ", ".join(self.known) if self.known else "none"
+        return f"{self.directory} has no schedule {self.name!r}; there are: {there}"
+
+
+@dataclass(eq=False)
+class ModelNotFound(InputFault):
+    """The decision declares no model of this name."""
+
+    directory: str
+    name: str
+    known: tuple[str, ...]
+
+    def text(self) -> str:
+        there = ", ".join(self.known) if self.known else "none"
+        return f"{self.directory} has no model {self.name!r}; there are: {there}"
+
+
+@dataclass(eq=False)
+class ModelExists(InputFault):
+    """The decision declares a model of this name already."""
+
+    directory: str
+    name: str
+
+    def text(self) -> str:
+        return f"{self.directory} has a model {self.name!r} already"
+
+    def hint(self) -> str:
+        return f"Take another name, or remove that one: rdv model rm {self.directory} {self.name}"
+
+
+@dataclass(eq=False)
+class EditRefused(InputFault):
+    """An edit of rdv.toml that cannot be made without touching more than it should."""
+
+    where: str
+    key: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.where}: {self.key} cannot be changed here: {self.reason}"
+
+    def hint(self) -> str:
+        return "Edit the file by hand; nothing was changed."
+
+
+@dataclass(eq=False)
+class DecisionBusy(ConflictFault):
+    """Another process has been editing the decision for longer than the limit."""
+
+    directory: str
+    waited_ms: int
+
+    def text(self) -> str:
+        return f"another process edits {self.directory} (waited {self.waited_ms} ms)"

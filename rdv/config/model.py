@@ -1,0 +1,78 @@
+"""A [models.NAME] table of an `rdv.toml`: one model of the decision."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from rdv.config.fields import milliseconds, setting
+
+Builtin = Literal["", "decoy", "canary"]
+WhenBehind = Literal["skip", "all"]
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model: where its code is, and how much of it runs.
+
+    Exactly one of `path`, `command` and `builtin = "decoy"` says what it is; a canary is a model
+    with a path or a command that evaluates every request.
+    """
+
+    path: Annotated[
+        str,
+        setting("a .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model"),
+    ] = ""
+    command: Annotated[
+        list[str],
+        setting('or a command that speaks JSON lines on stdin/stdout, as ["Rscript", "gbm.R"]'),
+    ] = []
+    builtin: Annotated[
+        Builtin,
+        setting('or "decoy" (archives the input); "canary" goes with a path: it never skips'),
+    ] = ""
+    version: Annotated[
+        str, setting("recorded with every score; empty: the model's own, else a hash of its file")
+    ] = ""
+    instances: Annotated[int, setting("processes that share the requests of this model", 1, 64)] = 1
+    batch_max: Annotated[int, setting("requests given to predict at once", 1, 65_536)] = 64
+    when_behind: Annotated[
+        WhenBehind,
+        setting('"skip": requests past their deadline are refused; "all": evaluated all the same'),
+    ] = "skip"
+    start_timeout_ms: Annotated[int, milliseconds("loading may take this long")] = 30_000
+    predict_timeout_ms: Annotated[
+        int, milliseconds("a model that hangs in one batch for this long is restarted")
+    ] = 10_000
+    result_bytes_max: Annotated[
+        int, setting("a larger result is an error", 1, 16 * 1024 * 1024)
+    ] = 1_048_576
+    archive_bytes_max: Annotated[
+        int, setting("decoy only: its oldest files beyond this size are deleted", 4096, 2**50)
+    ] = 1_073_741_824
+    retired: Annotated[
+        bool, setting("kept for the record, but not started; schedules should not name it")
+    ] = False
+
+    @property
+    def scores(self) -> bool:
+        """Whether it reports scores: a decoy and a retired model do not."""
+        return self.builtin != "decoy" and not self.retired
+
+    @property
+    def skips(self) -> bool:
+        """Whether it refuses what it is too late for. A canary has to see everything."""
+        return self.when_behind == "skip" and self.builtin == ""
+
+    def opening(self) -> dict[str, Any]:
+        """What `rdv.models.open_model` wants to know besides the directory and the name."""
+        return {
+            "path": self.path,
+            "command": tuple(self.command),
+            "builtin": self.builtin,
+            "version": self.version,
+            "start_timeout_ms": self.start_timeout_ms,
+            "predict_timeout_ms": self.predict_timeout_ms,
+            "result_bytes_max": self.result_bytes_max,
+            "archive_bytes_max": self.archive_bytes_max,
+        }

@@ -1,0 +1,99 @@
+"""What a template says about itself: `sample-models/NAME/template.toml`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+
+from rdv.config.assets import asset_directory
+from rdv.config.errors import AssetsMissing, TemplateNeeds, UnknownTemplate
+from rdv.config.model import ModelConfig
+from rdv.stream.file.disk import faults
+
+LIVE_EXAMPLE = "exclusive-then-broaden"
+"""The example schedule that becomes production.toml."""
+
+_TIME = re.compile(r"^(sla_ms|until_ms) = (\d+)", re.MULTILINE)
+_DEFAULT = re.compile(r"^default = .*$", re.MULTILINE)
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind of decision to start from."""
+
+    about: str
+    champion: str
+    challenger: str
+    fast: str
+    default: str
+    """The default result, as TOML writes it in a schedule."""
+
+    models: dict[str, ModelConfig]
+    time_scale: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """The example schedules' times are multiplied by it."""
+
+    needs: str = ""
+    """A library that the models import, beyond numpy."""
+
+    extra: str = ""
+    """The extra of rdv that brings it."""
+
+    ask: str = ""
+    """A request that fits on a command line, as JSON."""
+
+    def role(self, model: str) -> str:
+        """The part that a model plays."""
+        parts = {self.champion: "champion", self.challenger: "challenger", self.fast: "fallback"}
+        return parts.get(model, "")
+
+
+def template_names() -> tuple[str, ...]:
+    """The templates that there are, sorted. Raises AssetsMissing."""
+    place = asset_directory("sample-models")
+    with faults(place, "list"):
+        names = os.listdir(place)
+    return tuple(
+        sorted(n for n in names if os.path.isfile(os.path.join(place, n, "template.toml")))
+    )
+
+
+def load_template(name: str) -> tuple[Template, str]:
+    """A template and its directory. Raises UnknownTemplate, TemplateNeeds, AssetsMissing."""
+    known = template_names()
+    if name not in known:
+        raise UnknownTemplate(name, known)
+    directory = os.path.join(asset_directory("sample-models"), name)
+    path = os.path.join(directory, "template.toml")
+    try:
+        with faults(path, "read"), open(path, "rb") as file:
+            template = msgspec.toml.decode(file.read(), type=Template)
+    except msgspec.DecodeError as error:
+        raise AssetsMissing(f"{path} ({error})") from error
+    if template.needs and importlib.util.find_spec(template.needs) is None:
+        raise TemplateNeeds(name, template.needs, template.extra)
+    return template, directory
+
+
+def example_schedules(template: Template) -> Iterator[tuple[str, str]]:
+    """The example schedules as (name, text), told with the template's models, times and default."""
+    place = asset_directory("schedules")
+    with faults(place, "read"):
+        for file_name in sorted(os.listdir(place)):
+            name, ending = os.path.splitext(file_name)
+            if ending == ".toml":
+                with open(os.path.join(place, file_name), encoding="utf-8") as file:
+                    text = file.read()
+                yield ("production" if name == LIVE_EXAMPLE else name), retell(text, template)
+
+
+def retell(text: str, template: Template) -> str:
+    """An example schedule in the words of a template: only quoted names, times, the default."""
+    names = {"champion": template.champion, "challenger": template.challenger}
+    for part, model in (names | {"fast": template.fast}).items():
+        text = text.replace(f'"{part}"', f'"{model}"')
+    text = _TIME.sub(lambda match: f"{match[1]} = {int(match[2]) * template.time_scale}", text)
+    return _DEFAULT.sub(lambda _: f"default = {template.default}", text)

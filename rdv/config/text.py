@@ -1,0 +1,106 @@
+"""A Decision as the text of an `rdv.toml`: every key commented. Pure.
+
+What has its default is written as a comment without a space (`#port = 8100`), so that taking the
+`#` away changes nothing, and a newer rdv may have a better default.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from rdv.config.decision import Cohort, Decision
+from rdv.config.fields import Field, setting_fields
+from rdv.config.model import ModelConfig
+from rdv.config.sections import Http, Log, Server
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    ("http", Http),
+    ("server", Server),
+    ("log", Log),
+)
+_HEADER = """\
+# One decision. A line that begins with "#" and a key shows a default: take the "#" away to
+# change it. Times are in milliseconds (…_ms), sizes in bytes (…_bytes).
+# Precedence: command line, RDV_* in the environment (RDV_HTTP_PORT=8200), this file, default.
+"""
+
+
+def default_text(name: str = "") -> str:
+    """An `rdv.toml` in which every key has its comment and its default."""
+    return decision_text(Decision(name=name))
+
+
+def decision_text(decision: Decision) -> str:
+    """An `rdv.toml` that says what `decision` says."""
+    lines = [_HEADER, *_settings(decision, setting_fields(Decision))]
+    for section, kind in _SECTIONS:
+        lines += ["", "", f"[{section}]"]
+        lines += _settings(getattr(decision, section), setting_fields(kind))
+    lines += ["", "", *_models(decision.models), "", "", *_cohorts(decision)]
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: Any) -> str:
+    """A plain value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, list):
+        return f"[{', '.join(toml_value(item) for item in value)}]"
+    return repr(value)
+
+
+def toml_key(name: str) -> str:
+    """A name as a key: quoted when it has a dot."""
+    return name if _BARE_KEY.fullmatch(name) else json.dumps(name)
+
+
+def model_lines(name: str, model: ModelConfig) -> list[str]:
+    """A [models.NAME] table with what differs from the defaults."""
+    lines = [f"[models.{toml_key(name)}]"]
+    for field in setting_fields(ModelConfig):
+        value = getattr(model, field.name)
+        if value != field.default:
+            lines.append(f"{field.name} = {toml_value(value)}")
+    return lines
+
+
+def _settings(values: Any, fields: Iterable[Field]) -> list[str]:
+    lines = []
+    for field in fields:
+        value = getattr(values, field.name)
+        live = "" if value != field.default else "#"
+        lines += ["", f"# {field.comment}", f"{live}{field.name} = {toml_value(value)}"]
+    return lines[1:]
+
+
+def _models(models: dict[str, ModelConfig]) -> list[str]:
+    """One table a model, after a list of everything that such a table may say."""
+    lines = ["# The models. All of them see every request. A table [models.NAME] may say:"]
+    for field in setting_fields(ModelConfig):
+        lines += [f"#   {field.name} = {toml_value(field.default)}", f"#       {field.comment}"]
+    for name, model in models.items():
+        lines += ["", *model_lines(name, model)]
+    return lines
+
+
+def _cohorts(decision: Decision) -> list[str]:
+    """[cohorts] is live when it says anything; else it shows what it could say."""
+    cohorts = decision.cohorts
+    lines = ["# Groups of keys that get another schedule (A/B); the same key, always the same one."]
+    lines += ["[cohorts]", *_settings(cohorts, setting_fields(type(cohorts)))]
+    lines += ["", "# [cohorts.treatment]"]
+    for field in setting_fields(Cohort):
+        example = "0.1" if field.name == "share" else '"ab"'
+        lines.append(f"# {field.name} = {example}    # {field.comment}")
+    for name, cohort in cohorts.groups.items():
+        lines += ["", f"[cohorts.{toml_key(name)}]", f"share = {cohort.share!r}"]
+        lines.append(f"schedule = {toml_value(cohort.schedule)}")
+    return lines

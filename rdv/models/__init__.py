@@ -1,0 +1,29 @@
+"""Models as a worker sees them: `predict` of whatever kind of model there is.
+
+    open_model(directory, name, path="models/gbm.py")            a Python file
+    open_model(directory, name, path="models/gbm.joblib")        a scikit-learn estimator
+    open_model(directory, name, command=["Rscript", "gbm.R"])    any program, by JSON lines
+    open_model(directory, name, builtin="decoy")                 archives its input
+
+Model code is run by whoever opens it: only workers do. Importing this package loads no library
+that a model may need.
+"""
+
+from __future__ import annotations
+
+from rdv.models.encoding import check_result, encode_result
+from rdv.models.errors import Cause, ModelError, ModelNotLoaded
+from rdv.models.model import Model, Outcome, Takes
+from rdv.models.open import open_model
+
+__all__ = [
+    "Cause",
+    "Model",
+    "ModelError",
+    "ModelNotLoaded",
+    "Outcome",
+    "Takes",
+    "check_result",
+    "encode_result",
+    "open_model",
+]

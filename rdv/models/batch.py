@@ -1,0 +1,55 @@
+"""Calling a model's `predict` so that whatever it does stays within its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rdv.models.encoding import encode_result
+from rdv.models.errors import ModelError, describe
+from rdv.models.model import Outcome
+
+Predict = Callable[[list[Any]], Any]
+
+
+def predict_batch(predict: Predict, rows: list[Any], bytes_max: int) -> list[Outcome]:
+    """One outcome for each row.
+
+    When a batch raises, its rows are tried one by one, so that a poisonous row does not spoil
+    the others. SystemExit and KeyboardInterrupt of model code are errors like any other: a
+    worker's signals arrive through handlers, not as exceptions.
+    """
+    if not rows:
+        return []
+    try:
+        results = predict(rows)
+    except BaseException as error:  # noqa: BLE001 - model code, anything goes
+        if len(rows) == 1:
+            return [ModelError(describe(error))]
+        return [predict_batch(predict, [row], bytes_max)[0] for row in rows]
+    return _encode(results, len(rows), bytes_max)
+
+
+def _encode(results: Any, count: int, bytes_max: int) -> list[Outcome]:
+    """What `predict` returned, row by row; a shape that is not one a row is everybody's error."""
+    try:
+        items = _as_list(results)
+    except BaseException as error:  # noqa: BLE001 - a generator or an array of the model's own
+        return [ModelError(describe(error))] * count
+    if items is None:
+        what = "None" if results is None else f"a {type(results).__name__}"
+        reason = f"predict returned {what}, not a list of one result for each row"
+        return [ModelError(reason, "result")] * count
+    if len(items) != count:
+        reason = f"predict returned {len(items)} results for {count} rows"
+        return [ModelError(reason, "result")] * count
+    return [encode_result(item, bytes_max) for item in items]
+
+
+def _as_list(results: Any) -> list[Any] | None:
+    """Lists, tuples, and arrays whose first dimension is the rows."""
+    if isinstance(results, (list, tuple)):
+        return list(results)
+    if isinstance(results, (str, bytes, dict)) or not hasattr(results, "tolist"):
+        return None
+    return list(results) if getattr(results, "shape", ()) else None

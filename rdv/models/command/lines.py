@@ -1,0 +1,48 @@
+"""The lines that a command is asked with and answers. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from rdv.models.encoding import check_result
+from rdv.models.errors import ModelError, shortened
+
+ENVELOPE_BYTES = 4096
+"""What an answer's line may have beyond its result: an id, an error text."""
+
+
+class Garbage(Exception):
+    """The command has written something that is not an answer to what it was asked."""
+
+
+class Answer(msgspec.Struct, gc=False):
+    """One line of a command. Unknown fields are ignored."""
+
+    id: int
+    result: msgspec.Raw | UnsetType = UNSET
+    error: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(Answer)
+
+
+def question(number: int, data: bytes) -> bytes:
+    """The line that asks for a row; line breaks in pretty-printed data become spaces."""
+    if b"\n" in data:
+        data = data.replace(b"\n", b" ")
+    return b'{"id":%d,"data":%b}\n' % (number, data)
+
+
+def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
+    """The number of the row and its outcome. Raises Garbage."""
+    try:
+        answer = _DECODER.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        shown = line[:80].decode("utf-8", "backslashreplace")
+        raise Garbage(shortened(f"it wrote {shown!r}: {error}")) from None
+    if answer.error is not None:
+        return answer.id, ModelError(shortened(answer.error) or "an error without a text")
+    if isinstance(answer.result, UnsetType):
+        raise Garbage(f"its answer to {answer.id} has neither a result nor an error")
+    return answer.id, check_result(bytes(answer.result), bytes_max)

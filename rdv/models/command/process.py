@@ -1,0 +1,156 @@
+"""A child process that one speaks lines with: started, asked, ended; every wait is bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
+
+from rdv.models.command.lines import Garbage
+
+READ_BYTES = 256 * 1024
+STDERR_LINE_BYTES = 4096
+END_GRACE_MS = 1_000
+LOOK_MS = 250
+"""How often a silent process is looked at, whether it is still there."""
+
+Log = Callable[[str], None]
+
+
+class Exited(Exception):
+    """The process has ended, or has closed its stdout."""
+
+
+class TimedOut(Exception):
+    """No answer in time."""
+
+
+class Process:
+    """One run of the command, in a process group of its own. For one thread."""
+
+    def __init__(self, command: Sequence[str], directory: str, log: Log) -> None:
+        """Start it. Raises OSError."""
+        self._child = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        child = self._child
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        self._stdin, self._stdout = child.stdin, child.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+        os.set_blocking(self._stdout.fileno(), False)
+        self._unread = b""
+        self._reporter = threading.Thread(
+            target=_pass_on, args=(child.stderr, log), name="rdv-stderr", daemon=True
+        )
+        self._reporter.start()
+
+    def has_exited(self) -> bool:
+        """Whether it has ended by now."""
+        return self._child.poll() is not None
+
+    def talk(self, asked: bytes, deadline_ns: int, line_bytes_max: int) -> Iterator[bytes]:
+        """Write `asked`, and hand out each line that comes, until the caller has had enough.
+
+        Writes and reads in turn, so that neither side waits for the other with a full pipe.
+        Raises Exited, TimedOut, Garbage.
+        """
+        rest = memoryview(asked)
+        poller = select.poll()
+        poller.register(self._stdout, select.POLLIN)
+        poller.register(self._stdin, select.POLLOUT)
+        while True:
+            left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
+            if left_ms <= 0:
+                raise TimedOut
+            ready = poller.poll(min(left_ms, LOOK_MS))
+            if not ready and self.has_exited():
+                raise Exited  # its stdout may be kept open by a child of its own
+            for fd, _ in ready:
+                if fd == self._stdout.fileno():
+                    yield from self._read_lines(line_bytes_max)
+                elif not (rest := self._write(rest)):
+                    poller.unregister(self._stdin)
+
+    def _write(self, rest: memoryview) -> memoryview:
+        try:
+            return rest[os.write(self._stdin.fileno(), rest) :]
+        except BlockingIOError:
+            return rest
+        except BrokenPipeError:
+            # It reads no more, but what it has written is still to be had; then comes the end.
+            return rest[:0]
+
+    def _read_lines(self, line_bytes_max: int) -> Iterator[bytes]:
+        try:
+            data = os.read(self._stdout.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            raise Exited
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        yield from (line for line in lines if line.strip())
+        if len(self._unread) > line_bytes_max:
+            raise Garbage(f"it wrote a line of more than {line_bytes_max} bytes")
+
+    def end(self, *, gently: bool) -> str:
+        """End it with all of its children, and say how it ended.
+
+        Gently: by the end of its stdin, then SIGTERM, with a grace of END_GRACE_MS for each; then,
+        as always, SIGKILL.
+        """
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        if gently and not self._ended_within(END_GRACE_MS):
+            self._signal(signal.SIGTERM)
+            self._ended_within(END_GRACE_MS)
+        how = _how(self._child.poll())
+        self._signal(signal.SIGKILL)
+        self._ended_within(END_GRACE_MS)
+        self._stdout.close()
+        self._reporter.join(END_GRACE_MS / 1000)
+        return how
+
+    def how_it_ended(self) -> str:
+        """For a process whose stdout has ended: it ends by itself, as a rule."""
+        self._ended_within(END_GRACE_MS)
+        return self.end(gently=False)
+
+    def _ended_within(self, ms: int) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(ms / 1000)
+        return self._child.poll() is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To the whole group: a shell's children would otherwise survive it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, number)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "it closed its stdout"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it was ended by signal {-code}"
+
+
+def _pass_on(stderr: IO[bytes], log: Log) -> None:
+    """Hand every line of stderr on, in pieces of bounded length."""
+    with stderr, contextlib.suppress(OSError, ValueError):
+        while line := stderr.readline(STDERR_LINE_BYTES):
+            log(line.decode("utf-8", "backslashreplace").rstrip("\n"))

@@ -1,0 +1,57 @@
+"""Errors of models: of one that cannot be loaded, and of a single row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rdv.errors import InputFault
+
+Cause = Literal["exception", "result", "exit", "timeout", "garbage"]
+"""exception: the model raised, or said that it cannot; result: what it returned is no answer;
+exit: its process ended; timeout: it took too long; garbage: it does not keep to the protocol."""
+
+REASON_LENGTH_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ModelError:
+    """Why a row has no result. A value, not an exception: it travels in a score."""
+
+    reason: str
+    cause: Cause = "exception"
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class ModelNotLoaded(InputFault):
+    """A model that cannot be started; `trace` is the model's own traceback, if it has one."""
+
+    name: str
+    where: str
+    reason: str
+    trace: str = ""
+
+    def text(self) -> str:
+        return f"model {self.name!r} ({self.where}) cannot be loaded: {self.reason}"
+
+    def hint(self) -> str:
+        return self.trace.rstrip()
+
+
+def shortened(text: str) -> str:
+    """A reason that fits into a score: one line of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= REASON_LENGTH_MAX else line[: REASON_LENGTH_MAX - 1] + "…"
+
+
+def describe(error: BaseException) -> str:
+    """An exception of model code in one line. Its own text may raise as well."""
+    try:
+        text = str(error)
+    except BaseException as worse:  # noqa: BLE001 - model code, anything goes
+        text = f"(its text cannot be made: {type(worse).__name__})"
+    name = type(error).__name__
+    return shortened(f"{name}: {text}" if text else name)

@@ -1,0 +1,32 @@
+"""What every kind of model looks like to a worker."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+from rdv.models.errors import ModelError
+
+Takes = Literal["values", "data", "lines"]
+"""What `predict` wants for each row: the parsed value of the request's `data`; its JSON as bytes;
+or the whole request, byte for byte as it lies in the log."""
+
+Outcome = bytes | ModelError | None
+"""A row's result as JSON, why there is none, or None: nothing to report, no score."""
+
+
+class Model(Protocol):
+    """A loaded model. For one thread: calls must not overlap."""
+
+    version: str
+    """Recorded with every score."""
+
+    takes: Takes
+
+    def predict(self, rows: list[Any]) -> list[Outcome]:
+        """One outcome for each row, in order. Never raises, never ends the process on purpose.
+
+        A model that misbehaves spoils the rows that it was given and nothing else.
+        """
+
+    def close(self) -> None:
+        """Give back processes and files. May be called twice."""

@@ -1,0 +1,78 @@
+"""A model that is a Python file with `predict(rows) -> results`."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from types import ModuleType
+from typing import Any
+
+from rdv.models.batch import predict_batch
+from rdv.models.errors import ModelNotLoaded, describe
+from rdv.models.fingerprint import file_version
+from rdv.models.model import Outcome, Takes
+from rdv.models.modules import forget_module, load_module
+
+
+class PythonModel:
+    """`predict(rows)` of a file; `load()` is called once, if there is one, then `version` is read.
+
+    The rows are the parsed `data` of the requests; the results whatever orjson can write, numpy
+    included. To replace a changed file, open a new PythonModel and close this one.
+    """
+
+    takes: Takes = "values"
+
+    def __init__(self, name: str, path: str, version: str, result_bytes_max: int) -> None:
+        """Run the file. Raises ModelNotLoaded."""
+        self._bytes_max = result_bytes_max
+        try:
+            module = load_module(name, path)
+        except BaseException as error:  # noqa: BLE001 - model code, anything goes
+            raise not_loaded(name, path, error) from None
+        try:
+            self._predict = _predict_of(module)
+            if callable(load := getattr(module, "load", None)):
+                load()
+            found = version or getattr(module, "version", "") or file_version(path)
+        except BaseException as error:  # noqa: BLE001 - model code, anything goes
+            forget_module(module)
+            raise not_loaded(name, path, error) from None
+        self.version = str(found)
+        self._module: ModuleType | None = module
+
+    def predict(self, rows: list[Any]) -> list[Outcome]:
+        """See Model."""
+        return predict_batch(self._predict, rows, self._bytes_max)
+
+    def close(self) -> None:
+        """Let the module go; its `close()` is called, if there is one."""
+        module, self._module = self._module, None
+        if module is None:
+            return
+        forget_module(module)
+        if callable(close := getattr(module, "close", None)):
+            try:
+                close()
+            except BaseException:  # noqa: BLE001 - model code, on its way out
+                traceback.print_exc()
+
+
+def _predict_of(module: ModuleType) -> Any:
+    predict = getattr(module, "predict", None)
+    if not callable(predict):
+        raise TypeError("it has no function predict(rows)")
+    return predict
+
+
+def not_loaded(name: str, path: str, error: BaseException) -> ModelNotLoaded:
+    """The error to show for what a model's file has raised: its traceback from its own lines on."""
+    if isinstance(error, FileNotFoundError) and error.filename == os.path.realpath(path):
+        return ModelNotLoaded(name, path, "there is no such file")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(_HERE)]
+    trace = "".join(traceback.format_list(own))
+    return ModelNotLoaded(name, path, describe(error), trace)
+
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
