@@ -65,13 +65,6 @@ class Server:
                     except MalformedMessage:
                         self._engine.count_malformed()
 
-    def run(self) -> None:
-        """Serve until the waker says stop; what is open then is answered by the proxies."""
-        while not self._waker.stopping:
-            if not self.turn():
-                self._wait()
-        self.close()
-
     def turn(self) -> bool:
         """Do what there is to do; False when there was nothing."""
         scores = poll_on(self._scores, POLL_RECORDS_MAX)
@@ -110,7 +103,8 @@ class Server:
                 self.lost_results += len(lines)
                 log.error("%d results lost: %s", len(lines), error.text())
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
+        """Block until something may have come, or a step or an SLA has ended."""
         due_ns = self._engine.next_deadline()
         timeout_s = BACKSTOP_S
         if due_ns is not None:

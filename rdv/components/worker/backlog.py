@@ -20,6 +20,7 @@ class Waiting(NamedTuple):
     """A request in the worker's hands, and where its score belongs."""
 
     request: Request
+    line: bytes
     partition: int
     arrived_ns: int
     deadline_ns: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import orjson
@@ -57,12 +58,13 @@ class Worker:
         self._committed_ns = 0
         self.scored = self.refused = self.failed = self.malformed = self.lost_scores = 0
 
-    def run(self) -> None:
-        """Work until the waker says stop; what has been read by then is still reported."""
-        while not self._waker.stopping:
-            if not self.turn():
-                self._waiting.wait(BACKSTOP_S)
-                self._waker.drain()
+    def wait(self) -> None:
+        """Block until something may have come."""
+        self._waiting.wait(BACKSTOP_S)
+        self._waker.drain()
+
+    def finish(self) -> None:
+        """Report on what has been read, and close."""
         while len(self._backlog):
             self.turn(read=False)
         self.close()
@@ -92,11 +94,13 @@ class Worker:
                 continue
             now_ns = self._clock.monotonic_ns()
             due_ns = deadline_ns(request, self._host, now_ns)
-            self._backlog.add(Waiting(request, record.partition, record.timestamp_ns, due_ns))
+            self._backlog.add(
+                Waiting(request, record.value, record.partition, record.timestamp_ns, due_ns)
+            )
 
     def _evaluate(self, batch: list[Waiting]) -> None:
         start_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
-        rows = [orjson.loads(waiting.request.data) for waiting in batch]
+        rows = self._rows(batch)
         self._watchdog.begin(batch)
         outcomes = self._model.predict(rows)
         self._watchdog.end()
@@ -105,6 +109,8 @@ class Worker:
         done_ns = self._clock.wall_ns()
         version, size, scores = self._model.version, len(batch), []
         for waiting, outcome in zip(batch, outcomes, strict=True):
+            if outcome is None:
+                continue
             queue_ms = max(0, wall_ns - waiting.arrived_ns) / 1e6
             is_result = isinstance(outcome, bytes)
             score = Score(
@@ -117,6 +123,14 @@ class Worker:
             scores.append((waiting, score))
         self.scored += size
         self._report(scores)
+
+    def _rows(self, batch: list[Waiting]) -> list[Any]:
+        takes = self._model.takes
+        if takes == "values":
+            return [orjson.loads(waiting.request.data) for waiting in batch]
+        if takes == "data":
+            return [bytes(waiting.request.data) for waiting in batch]
+        return [waiting.line for waiting in batch]
 
     def _refusal(self, refused: Refused) -> Score:
         return Score(
@@ -135,6 +149,25 @@ class Worker:
                 # Nobody hears of these scores; the schedule goes on without them.
                 self.lost_scores += len(lines)
                 log.error("%d scores lost: %s", len(lines), error.text())
+
+    def report_hang(self, batch: list[Waiting]) -> None:
+        """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
+        done_ns = self._clock.wall_ns()
+        error = "the model hung and was ended"
+        self._report(
+            (w, Score(w.request.id, self._name, self._model.version, done_ns, error=error))
+            for w in batch
+        )
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests that have been read and not reported."""
+        return len(self._backlog)
+
+    @property
+    def row_ms(self) -> float:
+        """What one row costs, as learned."""
+        return self._backlog.cost.row_ms
 
     def _commit(self, now_ns: int) -> None:
         if now_ns - self._committed_ns < COMMIT_EVERY_NS:
