@@ -36,7 +36,7 @@ def read_body(raw: bytes) -> Body | Failure:
         body = _decode(raw)
         if b"\\u" in raw or b"e" in raw or b"E" in raw:
             # msgspec passes over what is inside of `data`: lone surrogates, 1e999.
-            orjson.loads(body.data)
+            orjson.loads(bytes(body.data))
     except (msgspec.ValidationError,) as error:
         return Failure(400, "invalid_request", f"the body does not fit: {error}")
     except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:

@@ -38,7 +38,8 @@ class ServerProcess:
         for fault in self._schedules.faults:
             log.error("%s", fault.text())
         if decision.schedule not in self._schedules.by_name:
-            raise ScheduleNotFound(decision.schedule_path(), sorted(self._schedules.by_name))
+            known = tuple(sorted(self._schedules.by_name))
+            raise ScheduleNotFound(decision.directory, decision.schedule, known)
         self._streams = open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
         )

@@ -34,7 +34,7 @@ def run_worker(
     decision = load_decision(directory)
     config = config or decision.models.get(name)
     if config is None:
-        raise ModelNotFound(name, sorted(decision.models))
+        raise ModelNotFound(directory, name, tuple(sorted(decision.models)))
     waker = Waker()
     waker.stop_on_signals()
     WorkerProcess(decision, name, config, instance, waker).run()

@@ -112,14 +112,15 @@ class Worker:
             if outcome is None:
                 continue
             queue_ms = max(0, wall_ns - waiting.arrived_ns) / 1e6
-            is_result = isinstance(outcome, bytes)
+            result = msgspec.Raw(outcome) if isinstance(outcome, bytes) else msgspec.UNSET
+            error = None if isinstance(outcome, bytes) else str(outcome)
             score = Score(
                 waiting.request.id, self._name, version, done_ns, round(queue_ms, 3),
                 round(took_ms, 3), size,
-                msgspec.Raw(outcome) if is_result else msgspec.UNSET,
-                None, None if is_result else str(outcome),
+                result,
+                None, error,
             )
-            self.failed += not is_result
+            self.failed += error is not None
             scores.append((waiting, score))
         self.scored += size
         self._report(scores)
@@ -127,7 +128,7 @@ class Worker:
     def _rows(self, batch: list[Waiting]) -> list[Any]:
         takes = self._model.takes
         if takes == "values":
-            return [orjson.loads(waiting.request.data) for waiting in batch]
+            return [orjson.loads(bytes(waiting.request.data)) for waiting in batch]
         if takes == "data":
             return [bytes(waiting.request.data) for waiting in batch]
         return [waiting.line for waiting in batch]
