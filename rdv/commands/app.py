@@ -29,6 +29,9 @@ class RootGroup(LazyGroup):
 
     table: ClassVar[dict[str, Lazy]] = {
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
+        "component": Lazy(
+            "rdv.commands.component:ComponentGroup", "Run one process of a decision."
+        ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
     }
 

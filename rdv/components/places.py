@@ -24,6 +24,9 @@ STREAMS = (INPUT, SCORES, RESULTS, CONTROL, OUTCOMES)
 SCHEDULE_TOPIC = "schedule"
 """In `control`: every accepted version of a schedule, with the time it went live."""
 
+MODELS_TOPIC = "models"
+"""In `control`: models that have come up or gone down, so that nobody waits for a dead one."""
+
 STATUS_TOPIC = "status"
 """In `control`: what every process says of itself, about once a second."""
 

@@ -78,8 +78,13 @@ class DirectoryWatch:
         folders = [os.path.join(self._directory, name) for name in self._folders]
         paths = [self._directory, *(path for path in folders if os.path.isdir(path))]
         for changes in watch(
-            *paths, stop_event=self._stop, recursive=False, debounce=100, step=20,
-            raise_interrupt=False, ignore_permission_denied=True,
+            *paths,
+            stop_event=self._stop,
+            recursive=False,
+            debounce=100,
+            step=20,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
         ):
             self._changed({path for _, path in changes})
 

@@ -52,15 +52,12 @@ def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
     if not trace:
         return _encode(Answer(*plain)) + b"\n"
     arrivals: list[dict[str, object]] = [
-        {"model": a.model, "arrived_ms": a.arrived_ms, "outcome": a.outcome}
-        for a in result.arrived
+        {"model": a.model, "arrived_ms": a.arrived_ms, "outcome": a.outcome} for a in result.arrived
     ]
     return _encode(TracedAnswer(*plain, trace=arrivals)) + b"\n"
 
 
-def backstop_result(
-    request: Request, schedule: Schedule, waited_ms: float, reason: str
-) -> Result:
+def backstop_result(request: Request, schedule: Schedule, waited_ms: float, reason: str) -> Result:
     """The marked default, from the proxy itself."""
     return Result(
         request.id,

@@ -13,6 +13,7 @@ import uvloop
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
+from rdv.components.parent import stop_without_parent
 from rdv.components.places import open_streams
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.enrich import Enricher, load_enricher
@@ -117,6 +118,7 @@ class ProxyProcess:
             raise AddressTaken(http.host, self.port, error.strerror or str(error)) from error
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._stop.set)
+        stop_without_parent(lambda: self._loop.call_soon_threadsafe(self._stop.set))
         self._watch.start()
         log.info("listening on http://%s:%d", http.host, self.port)
         while not self._stop.is_set():

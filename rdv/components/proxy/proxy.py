@@ -23,7 +23,14 @@ from rdv.components.reading import poll_on
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
-from rdv.messages import MalformedMessage, Request, Result, decode_result, encode_request, encode_result
+from rdv.messages import (
+    MalformedMessage,
+    Request,
+    Result,
+    decode_result,
+    encode_request,
+    encode_result,
+)
 from rdv.schedule import Schedule
 
 log = logging.getLogger("rdv.proxy")
@@ -208,9 +215,7 @@ class Proxy:
         counts.misses += waited_ns > (entry.request.deadline_ms or 0) * 1e6 + 10_000_000
         if result.model is not None:
             counts.by_model[result.model] = counts.by_model.get(result.model, 0) + 1
-        entry.client.respond(
-            200, answer_body(result, waited_ns / 1e6, trace=entry.request.trace)
-        )
+        entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=entry.request.trace))
 
     def _answer_default(self, entry: Open, reason: str) -> Result:
         waited_ns = self._clock.monotonic_ns() - entry.request.monotonic_ns
@@ -275,15 +280,18 @@ class Proxy:
 
 
 _DRAINING = Failure(
-    503, "draining", "this proxy is stopping: ask another one, or again in a moment",
+    503,
+    "draining",
+    "this proxy is stopping: ask another one, or again in a moment",
     headers=((b"Retry-After", b"1"),),
 )
 
 
 def _full(limit: int) -> Failure:
     message = f"{limit} requests are in flight already, which is the limit"
-    return Failure(429, "too_many_requests", message, {"in_flight_max": limit},
-                   ((b"Retry-After", b"1"),))
+    return Failure(
+        429, "too_many_requests", message, {"in_flight_max": limit}, ((b"Retry-After", b"1"),)
+    )
 
 
 def _unsupported(content_type: bytes) -> Failure:

@@ -10,6 +10,7 @@ import orjson
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
+from rdv.components.parent import stop_without_parent
 from rdv.components.places import SCHEDULE_TOPIC, open_streams
 from rdv.components.schedules import DirectoryWatch, read_schedules
 from rdv.components.server.server import Server
@@ -45,15 +46,16 @@ class ServerProcess:
         )
         limits = Limits(open_mailboxes_max=decision.server.mailboxes_max)
         self.engine = Engine(
-            host_name(), self._schedules.by_name, decision.schedule,
-            decision.scoring_models(), limits,
+            host_name(),
+            self._schedules.by_name,
+            decision.schedule,
+            decision.scoring_models(),
+            limits,
         )
         partitions = range(index, decision.partitions, decision.server.instances)
         slas = [schedule.sla_ms for schedule in self._schedules.by_name.values()]
         window_ms = int(max(WINDOW_MS, 2 * max(slas)))
-        self.server = Server(
-            self._streams, self.engine, partitions, SYSTEM_CLOCK, waker, window_ms
-        )
+        self.server = Server(self._streams, self.engine, partitions, SYSTEM_CLOCK, waker, window_ms)
         self._status = StatusWriter(
             self._streams.control, "server", f"server-{index}", SYSTEM_CLOCK
         )
@@ -135,4 +137,5 @@ def run_server(directory: str, index: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises RdvErrors of the configuration."""
     waker = Waker()
     waker.stop_on_signals()
+    stop_without_parent(waker.stop)
     ServerProcess(load_decision(directory), index, waker).run()

@@ -9,13 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Literal
+
+import msgspec
 
 from rdv.clock import Clock
-from rdv.components.places import Streams
+from rdv.components.places import MODELS_TOPIC, Streams
 from rdv.components.reading import poll_on
 from rdv.components.stopping import Waiting, Waker
 from rdv.errors import RdvError
-from rdv.messages import MalformedMessage, Result, decode_request, decode_result, decode_score, encode_result
+from rdv.messages import (
+    MalformedMessage,
+    Result,
+    decode_request,
+    decode_result,
+    decode_score,
+    encode_result,
+)
 from rdv.rendezvous import Engine
 
 log = logging.getLogger("rdv.server")
@@ -23,6 +33,16 @@ log = logging.getLogger("rdv.server")
 POLL_RECORDS_MAX = 2_000
 BACKSTOP_S = 0.2
 """The longest wait: a ring may be lost when its sender is killed in that very instant."""
+
+
+class ModelNews(msgspec.Struct):
+    """A line of `control:models`."""
+
+    model: str
+    state: Literal["up", "down"]
+
+
+_decode_news = msgspec.json.Decoder(ModelNews).decode
 
 
 class Server:
@@ -48,8 +68,14 @@ class Server:
         self._scores = streams.scores.consumer(partitions=self._partitions, start=since)
         self._input = streams.input.consumer(partitions=self._partitions, start=since)
         self._producer = streams.results.producer()
+        self._control = streams.control.consumer([MODELS_TOPIC])
         self._waiting = Waiting(
-            (self._scores.fileno(), self._input.fileno(), self._waker.fileno())
+            (
+                self._scores.fileno(),
+                self._input.fileno(),
+                self._control.fileno(),
+                self._waker.fileno(),
+            )
         )
         self._models: set[str] = set()
         self.lost_results = 0
@@ -71,6 +97,7 @@ class Server:
         requests = poll_on(self._input, POLL_RECORDS_MAX)
         now_ns = self._clock.monotonic_ns()
         results = self._engine.tick(now_ns)
+        results += self._hear_of_models(now_ns)
         for record in requests:
             try:
                 results += self._engine.request(decode_request(record.value), now_ns)
@@ -89,6 +116,23 @@ class Server:
         if results:
             self._publish(results)
         return bool(requests or scores)
+
+    def _hear_of_models(self, now_ns: int) -> list[Result]:
+        """The supervisor tells which models live; a score tells that one does."""
+        results: list[Result] = []
+        for record in poll_on(self._control, POLL_RECORDS_MAX):
+            try:
+                news = _decode_news(record.value)
+            except msgspec.DecodeError:
+                self._engine.count_malformed()
+                continue
+            if news.state == "up":
+                results += self._engine.model_up(news.model, now_ns)
+                self._models.add(news.model)
+            else:
+                results += self._engine.model_down(news.model, now_ns)
+                self._models.discard(news.model)
+        return results
 
     def _publish(self, results: list[Result]) -> None:
         """Each result goes to its request's return address, in our own partition of it."""
@@ -116,4 +160,5 @@ class Server:
     def close(self) -> None:
         self._scores.close()
         self._input.close()
+        self._control.close()
         self._producer.close()

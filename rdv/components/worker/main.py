@@ -9,6 +9,7 @@ import threading
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
+from rdv.components.parent import stop_without_parent
 from rdv.components.places import open_streams
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
@@ -37,6 +38,7 @@ def run_worker(
         raise ModelNotFound(directory, name, tuple(sorted(decision.models)))
     waker = Waker()
     waker.stop_on_signals()
+    stop_without_parent(waker.stop)
     WorkerProcess(decision, name, config, instance, waker).run()
 
 
@@ -66,8 +68,14 @@ class WorkerProcess:
         self._watchdog = Watchdog(config.predict_timeout_ms, SYSTEM_CLOCK, self._hangs)
         self._name = name
         self.worker = Worker(
-            self._streams, name, self._model, backlog,
-            host=host_name(), clock=SYSTEM_CLOCK, waker=waker, watchdog=self._watchdog,
+            self._streams,
+            name,
+            self._model,
+            backlog,
+            host=host_name(),
+            clock=SYSTEM_CLOCK,
+            waker=waker,
+            watchdog=self._watchdog,
         )
 
     def _hangs(self, batch: list[Waiting]) -> None:

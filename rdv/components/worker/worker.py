@@ -115,10 +115,16 @@ class Worker:
             result = msgspec.Raw(outcome) if isinstance(outcome, bytes) else msgspec.UNSET
             error = None if isinstance(outcome, bytes) else str(outcome)
             score = Score(
-                waiting.request.id, self._name, version, done_ns, round(queue_ms, 3),
-                round(took_ms, 3), size,
+                waiting.request.id,
+                self._name,
+                version,
+                done_ns,
+                round(queue_ms, 3),
+                round(took_ms, 3),
+                size,
                 result,
-                None, error,
+                None,
+                error,
             )
             self.failed += error is not None
             scores.append((waiting, score))
@@ -135,8 +141,12 @@ class Worker:
 
     def _refusal(self, refused: Refused) -> Score:
         return Score(
-            refused.waiting.request.id, self._name, self._model.version, self._clock.wall_ns(),
-            refusal=refused.refusal, detail=f"{refused.late_ms:.1f} ms late",
+            refused.waiting.request.id,
+            self._name,
+            self._model.version,
+            self._clock.wall_ns(),
+            refusal=refused.refusal,
+            detail=f"{refused.late_ms:.1f} ms late",
         )
 
     def _report(self, scores: Iterable[tuple[Waiting, Score]]) -> None:
