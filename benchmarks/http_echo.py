@@ -9,15 +9,13 @@ noisy: bare and door take turns, the ratio of the medians is the point.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import median
-from time import monotonic_ns
+from time import monotonic_ns, process_time_ns
 
 import httptools
 import uvloop
@@ -40,22 +38,26 @@ class Measured:
     p99_us: float
 
 
-@contextlib.contextmanager
-def server(kind: str) -> Iterator[int]:
-    """Run the echo ("bare", or "door" for rdv.http) in a process of its own; yields its port."""
-    command = [sys.executable, "-m", "benchmarks.http_echo", "--serve", kind]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield int(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.communicate()
+class Echo:
+    """An echo in a process of its own: "bare", the ceiling that all benchmarks are held against,
+    or "door" for rdv.http. `cpu_ns` is what the process has used, start included, once it ended.
+    """
 
+    def __init__(self, kind: str) -> None:
+        command = [sys.executable, "-m", "benchmarks.http_echo", "--serve", kind]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self.idle_ns = int(self._process.stdout.readline())
+        self.cpu_ns = 0
 
-def bare_echo() -> contextlib.AbstractContextManager[int]:
-    """The ceiling that all benchmarks are held against; yields its port."""
-    return server("bare")
+    def __enter__(self) -> Echo:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        said, _nothing = self._process.communicate()
+        self.cpu_ns = int(said) - self.idle_ns
 
 
 def measure(
@@ -100,8 +102,9 @@ async def serve(kind: str) -> None:
 
         routes = {"/v1/decide": {"POST": lambda request: request.respond(200, request.body)}}
         _, port = await HttpServer(Router(routes)).start("127.0.0.1", 0)
-    print(port, flush=True)
+    print(port, process_time_ns(), sep="\n", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
+    print(process_time_ns())
 
 
 class Client(asyncio.Protocol):
@@ -189,31 +192,36 @@ class Drive:
             client.send(now_ns)
 
 
-def compare(seconds: float, connections: int, rate: float = 0.0, rounds: int = 5) -> list[Figure]:
-    """Bare and door in turns. The bound: 85 % of the throughput, 1.5 × the open-loop p99."""
-    runs: dict[str, list[Measured]] = {"bare": [], "door": []}
+def take_turns(
+    seconds: float, connections: int, rate: float = 0.0, rounds: int = 5
+) -> dict[str, list[dict[str, float]]]:
+    """Bare and door in turns; each run's figures, with the server's CPU time per request."""
+    runs: dict[str, list[dict[str, float]]] = {"bare": [], "door": []}
     for _ in range(rounds):
         for kind, measured in runs.items():
-            with server(kind) as port:
-                measured.append(measure(port, connections, seconds, rate))
+            with Echo(kind) as echo:
+                run = measure(echo.port, connections, seconds, rate)
+            measured.append({**asdict(run), "cpu_us": echo.cpu_ns / 1e3 / (run.per_s * seconds)})
+    return runs
+
+
+def compare(seconds: float, connections: int, rate: float = 0.0) -> list[Figure]:
+    """The medians of some runs, against their bounds."""
+    runs = take_turns(seconds, connections, rate)
     name = f"open loop, {rate:.0f}/s" if rate else f"closed loop, {connections} connections"
-
-    def middle(kind: str, field: str) -> float:
-        return median(asdict(measured)[field] for measured in runs[kind])
-
+    bounds = [("p50_us", 1.5), ("p99_us", 2.0), ("cpu_us", 1 / 0.85)]
     figures = []
-    for field, unit, bound in (("per_s", "/s", 0.85), ("p50_us", " us", 1.5), ("p99_us", " us", 2)):
-        if rate and field == "per_s":
-            continue
-        bare, door = middle("bare", field), middle("door", field)
-        ratio = door / bare
+    for field, bound in bounds if rate else [("per_s", 0.85), *bounds]:
+        bare, door = (median(run[field] for run in runs[kind]) for kind in ("bare", "door"))
+        ratio, more = door / bare, field == "per_s"
+        what, _, unit = field.rpartition("_")
         figures.append(
             Figure(
-                f"{name}: {field.partition('_')[0] if field != 'per_s' else 'throughput'}",
-                f"{door:,.0f}{unit} ({ratio:.2f} ×)",
-                f"{bare:,.0f}{unit}",
-                f"{'>=' if field == 'per_s' else '<='} {bound} ×",
-                ratio >= bound if field == "per_s" else ratio <= bound,
+                f"{name}: {what} {unit}",
+                f"{door:,.1f} ({ratio:.2f} ×)",
+                f"{bare:,.1f}",
+                f"{'>=' if more else '<='} {bound:.2f} ×",
+                ratio >= bound if more else ratio <= bound,
             )
         )
     return figures

@@ -10,38 +10,43 @@ from rdv.http import failure as fail
 from rdv.http.failure import Failure
 from rdv.http.hub import Hub
 from rdv.http.patience import Patience
-from rdv.http.reader import Bytes, RequestReader
+from rdv.http.reader import RequestReader
 from rdv.http.request import Request, refused
-from rdv.http.response import CLOSE, CONTINUE, has_body, head_parts
-
-FEED_BYTES = 4096
-"""Bytes are parsed in slices of this size, so that a large read full of tiny requests stops soon
-after the pipeline is full."""
+from rdv.http.response import (
+    CLOSE,
+    CONTINUE,
+    JSON,
+    JSON_HEADS,
+    LENGTHS,
+    LENGTHS_MAX,
+    has_body,
+    head_parts,
+)
 
 
 class Connection(asyncio.Protocol):
     """The protocol of one connection. Loop's thread only.
 
-    Reading stops while `pipeline_max` requests wait for answers or the client does not read.
-    A connection that is to end after a refusal lingers: a close with unread bytes would reset
-    the connection and could take the refusal away from the client.
+    A turn (`_advance`) takes requests out of the reader as far as the pipeline goes and writes
+    once. Reading stops while `pipeline_max` requests wait for answers or the client does not
+    read. After a refusal the connection lingers: a close with unread bytes would reset the
+    connection and could take the refusal away from the client.
     """
 
     __slots__ = (
-        "_dirty", "_eof", "_held", "_hub", "_last", "_out", "_patience", "_paused", "_pending",
-        "_reader", "_refused", "_transport", "_turn",
+        "_dirty", "_eof", "_hub", "_last", "_out", "_patience", "_pending",
+        "_pipeline_max", "_reader", "_refused", "_transport", "_turn",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._reader = RequestReader(hub.limits)
+        self._reader = RequestReader(hub.limits, hub.heads)
         self._pending: deque[Request] = deque()
+        self._pipeline_max = hub.limits.pipeline_max
         self._out: list[bytes] = []
-        self._held: Bytes = b""
         self._transport: asyncio.Transport | None = None
         self._patience = Patience(hub, self._reader, self._pending)
-        self._paused = False
-        self._turn = False  # inside data_received or flush, which write at their end
+        self._turn = False  # inside a turn, which writes at its end
         self._dirty = False  # in the hub's list
         self._eof = False
         self._refused = False
@@ -51,40 +56,38 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asserted: uvloop's transports do not derive from asyncio's.
-        transport = cast(asyncio.Transport, transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         hub, limits = self._hub, self._hub.limits
         hub.counters.connections_opened += 1
-        self._patience.begin(self, transport)
+        self._patience.begin(self, self._transport)
         if len(hub.connections) < limits.connections_max and not hub.draining:
             hub.connections.add(self)
             return
         hub.counters.connections_refused += 1
         if len(hub.refused) >= limits.refusals_max:
-            transport.abort()
+            self._transport.abort()
             return
         hub.refused.add(self)
         self.refuse(fail.too_many_connections(limits.connections_max))
 
     def data_received(self, data: bytes) -> None:
-        patience, reader = self._patience, self._reader
+        patience = self._patience
         if patience.linger_ns:
             return
-        now_ns = self._hub.tick()
-        patience.active_ns = now_ns
-        self._turn = True
-        if len(data) <= FEED_BYTES and not self._held:
-            reader.feed(data, now_ns)
-        else:
-            self._held = memoryview(bytes(self._held) + data)
+        hub = self._hub
+        patience.active_ns = now_ns = hub.now_ns()
+        if now_ns >= hub.date.due_ns:
+            hub.tick()
+        self._reader.feed(data)
         self._advance(now_ns)
 
     def eof_received(self) -> bool:
         self._eof = True
-        reader = self._reader
-        if not self._patience.linger_ns and reader.midway:
+        if self._patience.linger_ns:
+            self._close()
+        elif self._reader.more and not self._patience.paused:
             self.refuse(fail.truncated())  # behind the answers that are still owed
-        elif not self._pending and not reader.ready and not self._held:
+        elif not self._pending:
             self._close()
         return True
 
@@ -98,14 +101,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - all are alike
         self._patience.end()
-        self._reader.close()
-        for request in (*self._pending, *self._reader.ready):
-            request.carrier = None
-        self._pending.clear()
-        self._reader.ready.clear()
+        self._forget()
         self._out.clear()
-        self._held = b""
-        self._last = True
         self._transport = None
         self._hub.closed(self)
 
@@ -124,15 +121,11 @@ class Connection(asyncio.Protocol):
         self._dirty = False
         if self._transport is not None:
             self._patience.active_ns = now_ns
-            self._turn = True
             self._advance(now_ns)
 
     def refuse(self, failure: Failure) -> None:
         """Answer what is owed, then this, then end."""
-        self._reader.close()
-        self._held = b""
-        self._reader.failure = failure
-        self._turn = True
+        self._reader.end(failure)
         self._advance(self._hub.tick())
 
     def give_up(self, failure: Failure) -> None:
@@ -144,8 +137,12 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """End as soon as nothing is owed (the hub is draining)."""
-        if not self._pending and not self._reader.ready and not self._reader.midway:
+        if not self._pending and not self._reader.more:
             self._close()
+
+    def idle_out(self) -> None:
+        """Nothing came for too long: end without a word."""
+        self._close()
 
     def abort(self) -> None:
         """End now; what has not been read by the client is lost."""
@@ -153,38 +150,15 @@ class Connection(asyncio.Protocol):
             self._hub.counters.connections_aborted += 1
             self._transport.abort()
 
-    # The turn: parse and dispatch as far as the pipeline goes, then write once.
+    # The turn: read and dispatch as far as the pipeline goes, then write once.
 
     def _advance(self, now_ns: int) -> None:
-        reader = self._reader
-        if reader.ready:
-            self._dispatch()
-        while self._held and not reader.ready and len(self._pending) < self._hub.limits.pipeline_max:
-            part, self._held = self._held[:FEED_BYTES], self._held[FEED_BYTES:]
-            reader.feed(part, now_ns)
-            self._dispatch()
-            if reader.finished:
-                self._held = b""
-        if reader.failure is not None and not self._refused and not reader.ready:
-            self._refused = True
-            self._hub.counters.refusals += 1
-            self._pending.append(refused(reader.failure))
-            self._render()
-        self._turn = False
-        if self._out:
-            self._write()
-        if reader.continue_due and reader.midway and not self._pending and not self._last:
-            reader.continue_due = False
-            if self._transport is not None:
-                self._transport.write(CONTINUE)
-        self._adjust_reading()
-        self._patience.watch(now_ns)
-
-    def _dispatch(self) -> None:
-        reader, pending, hub = self._reader, self._pending, self._hub
-        ready, most = reader.ready, hub.limits.pipeline_max
-        while ready and len(pending) < most and not self._last:
-            request = ready.popleft()
+        self._turn = True
+        hub, reader, pending = self._hub, self._reader, self._pending
+        while reader.more and len(pending) < self._pipeline_max:
+            request = reader.next(now_ns)
+            if request is None:
+                break
             request.carrier = self
             pending.append(request)
             hub.counters.requests += 1
@@ -192,77 +166,111 @@ class Connection(asyncio.Protocol):
                 hub.application(request)
             except Exception as error:  # noqa: BLE001 - one request must not end the server
                 self._application_failed(request, error)
+        if reader.failure is not None and not self._refused:
+            self._refused = True
+            hub.counters.refusals += 1
+            pending.append(refused(reader.failure))
+            self._render()
+        self._turn = False
+        if self._out:
+            self._write()
+        if pending or reader.more or self._patience.paused:
+            self._wait(now_ns)
 
     def _application_failed(self, request: Request, error: Exception) -> None:
-        self._hub.counters.application_errors += 1
+        hub = self._hub
+        hub.counters.application_errors += 1
         context = {"message": f"the application failed on {request!r}", "exception": error}
-        self._hub.loop.call_exception_handler(context)
+        hub.loop.call_exception_handler(context)
         if request.answer is None:
             request.fail(fail.internal_error())
 
     def _render(self) -> None:
-        pending, out, date = self._pending, self._out, self._hub.date.line
+        pending, out, hub = self._pending, self._out, self._hub
         while pending and (answer := pending[0].answer) is not None:
             request = pending.popleft()
             request.carrier = None
+            head = request.head
             status, body, content_type, headers = answer
-            line = request.connection_line
-            if not request.keep_alive or (self._hub.draining and self._nothing_follows()):
+            line = head.connection_line
+            if not head.keep_alive or (hub.draining and self._nothing_follows()):
                 line = CLOSE
                 self._last = True
-            out += head_parts(status, len(body), content_type, headers, date, line)
-            if body and request.method != "HEAD" and has_body(status):
+            elif content_type is JSON and not (line or headers) and status in JSON_HEADS:
+                length = len(body)
+                size = LENGTHS[length] if length < LENGTHS_MAX else b"%d\r\n" % length
+                out += (JSON_HEADS[status], size, hub.date.ending)
+                if head.method != "HEAD":
+                    out.append(body)
+                continue
+            out += head_parts(status, len(body), content_type, headers, hub.date.line, line)
+            if head.method != "HEAD" and has_body(status):
                 out.append(body)
+            if self._last:
+                self._forget()
+
+    def _forget(self) -> None:
+        """Whatever is still answered goes nowhere."""
+        self._reader.end()
+        for request in self._pending:
+            request.carrier = None
+        self._pending.clear()
 
     def _nothing_follows(self) -> bool:
-        reader = self._reader
-        return not (self._pending or reader.ready or reader.midway or self._held)
+        return not self._pending and not self._reader.more
 
     def _write(self) -> None:
         transport = self._transport
-        assert transport is not None
-        if self._patience.stalled_ns:
-            # One turn's answers may go beyond the limit, so that any single answer may be sent.
-            if transport.get_write_buffer_size() > self._hub.limits.write_buffer_bytes_max:
-                self.abort()
-                return
+        if transport is None:
+            return
+        # One turn's answers may go beyond the limit, so that any single answer can be sent.
+        if (
+            self._patience.stalled_ns
+            and transport.get_write_buffer_size() > self._hub.limits.write_buffer_bytes_max
+        ):
+            self.abort()
+            return
         transport.write(b"".join(self._out))
         self._out.clear()
         if self._last:
-            self._finish()
-        elif self._eof and not self._pending and not self._reader.ready and not self._held:
+            self._finish(transport)
+        elif self._eof and self._nothing_follows():
             self._close()
+
+    def _wait(self, now_ns: int) -> None:
+        """Something is under way after this turn: see to its limits."""
+        self._adjust_reading()
+        transport = self._transport
+        if transport is not None and not self._pending and self._reader.take_continue():
+            transport.write(CONTINUE)
+        self._patience.watch(now_ns)
 
     # The end.
 
-    def _finish(self) -> None:
-        if self._refused and not self._eof and self._transport is not None:
-            self._transport.write_eof()
+    def _finish(self, transport: asyncio.Transport) -> None:
+        if self._refused and not self._eof:
+            transport.write_eof()
             self._patience.linger()
+            self._adjust_reading()
         else:
             self._close()
 
     def _close(self) -> None:
         if self._transport is not None:
-            self._reader.close()
+            self._reader.end()
             self._transport.close()
             self._patience.closing()
 
-    def idle_out(self) -> None:
-        """Nothing came for too long: end without a word."""
-        self._close()
-
     def _adjust_reading(self) -> None:
-        transport = self._transport
+        transport, patience = self._transport, self._patience
         if transport is None or transport.is_closing():
             return
-        patience = self._patience
-        full = len(self._pending) >= self._hub.limits.pipeline_max or self._reader.ready
-        pause = bool(full or self._held or patience.stalled_ns) and not patience.linger_ns
-        if pause and not self._paused:
-            self._paused = True
+        full = len(self._pending) >= self._pipeline_max or patience.stalled_ns != 0
+        pause = full and not patience.linger_ns
+        if pause and not patience.paused:
+            patience.paused = True
             transport.pause_reading()
-        elif self._paused and not pause:
-            self._paused = False
+        elif patience.paused and not pause:
+            patience.paused = False
             self._reader.stage_ns = 0  # the client could not have sent any more meanwhile
             transport.resume_reading()

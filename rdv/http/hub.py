@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rdv.clock import Clock
+from rdv.http.head import HeadParser
 from rdv.http.limits import Limits
 from rdv.http.request import Request
 from rdv.http.response import DateLine
@@ -46,8 +47,8 @@ class Hub:
     """Shared by the connections of one server. Loop's thread only."""
 
     __slots__ = (
-        "_dirty", "_idle", "application", "clock", "connections", "counters", "date", "draining",
-        "limits", "loop", "now_ns", "refused",
+        "_dirty", "_empty", "application", "clock", "connections", "counters", "date", "draining",
+        "heads", "limits", "loop", "now_ns", "refused",
     )  # fmt: skip
 
     def __init__(
@@ -56,6 +57,7 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.application = application
         self.limits = limits
+        self.heads = HeadParser(limits)
         self.clock = clock
         self.now_ns = clock.monotonic_ns
         self.date = DateLine()
@@ -64,7 +66,7 @@ class Hub:
         self.connections: set[asyncio.Protocol] = set()
         self.refused: set[asyncio.Protocol] = set()
         self._dirty: list[Flushed] = []
-        self._idle: asyncio.Future[None] | None = None
+        self._empty: asyncio.Future[None] | None = None
 
     def flush_soon(self, connection: Flushed) -> None:
         """Flush at the end of this turn: all answers of a turn to a client are one write."""
@@ -89,16 +91,16 @@ class Hub:
         """A connection has ended."""
         self.connections.discard(connection)
         self.refused.discard(connection)
-        if self._idle is not None and not self.connections and not self._idle.done():
-            self._idle.set_result(None)
+        if self._empty is not None and not self.connections and not self._empty.done():
+            self._empty.set_result(None)
 
     async def emptied(self, timeout_s: float) -> bool:
         """Wait until no connection is left; False when it takes longer."""
         if not self.connections:
             return True
-        self._idle = self.loop.create_future()
+        self._empty = self.loop.create_future()
         try:
-            await asyncio.wait_for(self._idle, timeout_s)
+            await asyncio.wait_for(self._empty, timeout_s)
         except TimeoutError:
             return False
         return True

@@ -30,19 +30,21 @@ class Patience:
     """All deadlines of one connection behind one lazy timer. Loop's thread only. Times in ns."""
 
     __slots__ = (
-        "_closing", "_connection", "_hub", "_opened_ns", "_pending", "_reader", "_stalled_bytes",
-        "_timer", "_transport", "active_ns", "linger_ns", "stalled_ns",
+        "_connection", "_hub", "_limits", "_opened_ns", "_pending", "_reader", "_stalled_bytes",
+        "_timer", "_transport", "active_ns", "linger_ns", "paused", "stalled_ns",
     )  # fmt: skip
 
     def __init__(self, hub: Hub, reader: RequestReader, pending: deque[Request]) -> None:
         self._hub = hub
+        self._limits = hub.limits
         self._reader = reader
         self._pending = pending
         self._timer = LazyTimer(hub.loop, hub.now_ns, self._expired)
         self._connection: Waited | None = None
         self._transport: asyncio.Transport | None = None
-        self._closing = False
         self._stalled_bytes = 0
+        self.paused = False
+        """Nothing is read from the client at present."""
         self._opened_ns = self.active_ns = hub.now_ns()
         """active_ns: when the client or we last had something to say."""
         self.stalled_ns = 0
@@ -53,19 +55,19 @@ class Patience:
     def begin(self, connection: Waited, transport: asyncio.Transport) -> None:
         self._connection = connection
         self._transport = transport
-        self._timer.arm(self._opened_ns + self._hub.limits.client_timeout_ms * _MS)
+        wait_ms = min(self._limits.client_timeout_ms, self._limits.keep_alive_ms)
+        self._timer.arm(self._opened_ns + wait_ms * _MS)
 
     def watch(self, now_ns: int) -> None:
-        """Called at the end of each turn: hot, so only what may be due soonest is armed."""
-        limits, reader = self._hub.limits, self._reader
-        if reader.midway:
-            if not reader.stage_ns:
-                reader.stage_ns = now_ns
-            wait_ms = limits.client_timeout_ms
-        elif self._pending:
-            wait_ms = limits.answer_timeout_ms
-        else:
-            wait_ms = limits.keep_alive_ms
+        """Called at the end of a turn that leaves something under way: a part of a request, or
+        an answer that is owed. (An idle connection needs no call: the timer is always armed, and
+        never later than `keep_alive_ms` from now.)
+        """
+        wait_ms = self._limits.answer_timeout_ms
+        if self._reader.more and not self.paused:
+            if not self._reader.stage_ns:
+                self._reader.stage_ns = now_ns
+            wait_ms = min(wait_ms, self._limits.client_timeout_ms)
         due_ns = now_ns + wait_ms * _MS
         if due_ns < self._timer.due_ns:
             self._timer.arm(due_ns)
@@ -75,16 +77,15 @@ class Patience:
         assert self._transport is not None
         self.stalled_ns = self._hub.now_ns()
         self._stalled_bytes = self._transport.get_write_buffer_size()
-        self._timer.arm(self.stalled_ns + self._hub.limits.write_timeout_ms * _MS)
+        self._timer.arm(self.stalled_ns + self._limits.write_timeout_ms * _MS)
 
     def linger(self) -> None:
         """From now on what comes is discarded, for a while."""
-        self.linger_ns = self._hub.now_ns() + self._hub.limits.linger_ms * _MS
+        self.linger_ns = self._hub.now_ns() + self._limits.linger_ms * _MS
         self._timer.arm(self.linger_ns)
 
     def closing(self) -> None:
         """The transport closes once it is empty: that has its limit, too."""
-        self._closing = True
         if not self.stalled_ns:
             self.stall()
 
@@ -93,34 +94,34 @@ class Patience:
         self._connection = self._transport = None
 
     def _expired(self, now_ns: int) -> int | None:
-        connection = self._connection
-        if connection is None:
+        if self._connection is None:
             return None
-        due_ns, act = self._next(connection)
-        if due_ns > now_ns:
-            return due_ns
-        act()
-        return None if self._connection is None else max(self._next(connection)[0], now_ns + _MS)
+        due_ns, act = self._next(self._connection)
+        if due_ns <= now_ns:
+            act()
+            if self._transport is None:
+                return None
+            due_ns, _ = self._next(self._connection)
+        return min(max(due_ns, now_ns + _MS), now_ns + self._limits.keep_alive_ms * _MS)
 
     def _next(self, connection: Waited) -> tuple[int, Callable[[], None]]:
-        limits, reader, pending = self._hub.limits, self._reader, self._pending
+        """What is due first, and what is done then."""
+        limits, reader, pending = self._limits, self._reader, self._pending
         if self.stalled_ns:
             return self.stalled_ns + limits.write_timeout_ms * _MS, self._stalled
         if self.linger_ns:
             return self.linger_ns, connection.abort
-        idle_ms = limits.keep_alive_ms
-        if self.active_ns == self._opened_ns:
-            idle_ms = limits.client_timeout_ms
-        due_ns = self.active_ns + idle_ms * _MS
-        act = connection.idle_out
+        dues: list[tuple[int, Callable[[], None]]] = []
         if pending:
-            due_ns = pending[0].received_ns + limits.answer_timeout_ms * _MS
-            act = self._not_answered
-        if reader.midway and reader.stage_ns:
-            slow_ns = reader.stage_ns + limits.client_timeout_ms * _MS
-            if slow_ns < due_ns or not pending:
-                return slow_ns, self._too_slow
-        return due_ns, act
+            answer_ns = pending[0].received_ns + limits.answer_timeout_ms * _MS
+            dues.append((answer_ns, self._not_answered))
+        if reader.more and not self.paused and reader.stage_ns:
+            dues.append((reader.stage_ns + limits.client_timeout_ms * _MS, self._too_slow))
+        if not dues:
+            silent = self.active_ns == self._opened_ns
+            idle_ms = limits.client_timeout_ms if silent else limits.keep_alive_ms
+            dues.append((self.active_ns + idle_ms * _MS, connection.idle_out))
+        return min(dues, key=lambda due: due[0])
 
     def _stalled(self) -> None:
         assert self._transport is not None
@@ -136,9 +137,9 @@ class Patience:
         assert self._connection is not None
         self._hub.counters.timeouts += 1
         part = "body" if self._reader.in_body else "head"
-        self._connection.refuse(fail.too_slow(part, self._hub.limits.client_timeout_ms))
+        self._connection.refuse(fail.too_slow(part, self._limits.client_timeout_ms))
 
     def _not_answered(self) -> None:
         assert self._connection is not None
         self._hub.counters.timeouts += 1
-        self._connection.give_up(fail.not_answered(self._hub.limits.answer_timeout_ms))
+        self._connection.give_up(fail.not_answered(self._limits.answer_timeout_ms))

@@ -1,196 +1,180 @@
-"""Bytes in, requests out: no socket, no clock. httptools (llhttp) does the parsing."""
+"""Bytes in, requests out: no socket, no clock, one request at a time.
+
+The reader finds where a head ends by itself and gives it to httptools whole. So it can stop after
+any request (httptools cannot be paused), heads can be remembered, every limit is exact, and how
+the network splits the bytes can make no difference.
+"""
 
 from __future__ import annotations
-
-from collections import deque
 
 import httptools
 
 from rdv.http import failure as fail
+from rdv.http.chunked import ChunkedBody
 from rdv.http.failure import Failure
-from rdv.http.head import METHODS, check_head, framing
+from rdv.http.head import Head, HeadParser, explain
 from rdv.http.limits import Limits
 from rdv.http.request import Request
-from rdv.http.response import CLOSE, KEEP_ALIVE
 
-Bytes = bytes | memoryview
-
-
-class _Stop(Exception):  # noqa: N818 - not an error: leaves the parser's callback
-    """Raised in a callback to stop the parser; `RequestReader.failure` says why."""
+_END = b"\r\n\r\n"
+_CR = 13
+_REQUEST_LINE_REST = 40  # the longest method, " HTTP/1.1" and room
 
 
 class RequestReader:
     """Assembles the requests of one connection. Not thread-safe.
 
-    `feed` appends complete requests to `ready`. When `failure` is set the connection cannot be
-    understood any further; when `finished`, nothing that comes is looked at (a failure, or a
-    request that was to be the last).
+    `feed`, then `next` until it returns None. When `failure` is set, the connection cannot be
+    understood any further; when `finished`, nothing that comes is looked at (after a failure, or
+    after a request that was to be the last).
     """
 
     __slots__ = (
-        "_body", "_headers", "_limits", "_now_ns", "_parser", "_request", "_target", "_unseen",
-        "_upgraded", "continue_due", "failure", "finished", "in_body", "midway", "ready", "stage_ns",
+        "_at", "_body", "_buffer", "_chunked", "_head", "_heads", "_limits", "_probe", "_probed",
+        "_tell", "failure", "finished", "more", "stage_ns",
     )  # fmt: skip
 
-    def __init__(self, limits: Limits) -> None:
-        self.ready: deque[Request] = deque()
+    def __init__(self, limits: Limits, heads: HeadParser) -> None:
+        self._limits = limits
+        self._heads = heads
+        self._buffer = b""
+        self._at = 0
+        self._head: Head | None = None
+        self._body = bytearray()
+        self._chunked: ChunkedBody | None = None
+        self._probe: httptools.HttpRequestParser | None = None
+        self._probed = 0
+        self._tell = False
         self.failure: Failure | None = None
         self.finished = False
-        self.midway = False
-        """A request has begun and is not complete."""
-        self.in_body = False
+        self.more = False
+        """False when every byte that was fed has been made into requests. Hot: an attribute."""
         self.stage_ns = 0
-        """For the owner: when the present stage (head, body) began; 0 when it is a new one."""
-        self.continue_due = False
-        """The client of the present request waits to be told to send its body."""
-        self._limits = limits
-        self._target = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._request: Request | None = None
-        self._body: bytes | bytearray = b""
-        self._unseen = 0
-        self._upgraded = False
-        self._now_ns = 0
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        """For the owner: since when the present stage (head, body) lasts; 0 when it is new."""
 
-    def feed(self, data: Bytes, now_ns: int) -> None:
-        """Take the next bytes; `now_ns` becomes the `received_ns` of what they complete."""
-        parser = self._parser
-        if parser is None:
-            return
-        self._now_ns = now_ns
-        # Bytes that no callback has told us of: an upper bound of what httptools keeps.
-        self._unseen = self._unseen + len(data) if self.midway else len(data)
-        try:
-            parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._after_upgrade(data[upgrade.args[0] :])
-        except httptools.HttpParserError as error:
-            self._end(self.failure or explain(error))
-        else:
-            if self.midway and self._unseen > self._limits.header_bytes_max:
-                self._end(self.failure or fail.headers_too_large(self._limits.header_bytes_max))
+    @property
+    def in_body(self) -> bool:
+        """The head has come, the body not all of it."""
+        return self._head is not None
 
-    def close(self) -> None:
-        """Let go of the parser, which refers back to us: no work for the cycle collector."""
-        self._parser = None
-        self.finished = True
-        self.midway = False
+    def take_continue(self) -> bool:
+        """True once, when the client waits to be told to send its body and has sent none of it."""
+        waits, self._tell = self._tell, False
+        return waits and self._head is not None and self._at >= len(self._buffer) and not self._body
 
-    def _end(self, failure: Failure | None) -> None:
-        # After `Connection: close` llhttp complains of whatever follows; that is not a failure.
-        if not self.finished:
-            self.failure = failure
-        self.close()
-
-    # Callbacks of httptools, in the order in which they come.
-
-    def on_message_begin(self) -> None:
-        self.midway = True
-        self.in_body = False
-        self.stage_ns = 0
-        self._target = b""
-        self._headers = []
-
-    def on_url(self, url: bytes) -> None:
-        self._target += url
-        if len(self._target) > self._limits.target_bytes_max:
-            self._fail(fail.target_too_long(self._limits.target_bytes_max))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        parser, lines, limits = self._parser, self._headers, self._limits
-        assert parser is not None
-        self._headers = []  # from here on: trailers, which are counted and dropped
-        if len(lines) > limits.headers_max:
-            self._fail(fail.too_many_headers(limits.headers_max))
-        method = METHODS.get(parser.get_method())
-        if method is None:
-            self._fail(fail.method_unknown(parser.get_method()))
-        if self._unseen > limits.header_bytes_max:
-            size = len(method) + len(self._target) + 12 + sum(len(n) + len(v) + 4 for n, v in lines)
-            if size > limits.header_bytes_max:
-                self._fail(fail.headers_too_large(limits.header_bytes_max))
-        headers = dict(lines)
-        keep = parser.should_keep_alive()
-        # Without a Connection header only 1.1 is kept alive: the version need not be asked for.
-        version = "1.1" if keep and b"connection" not in headers else parser.get_http_version()
-        found = check_head(method, version, lines, headers, limits.body_bytes_max)
-        if found is not None:
-            self._fail(found)
-        line = b"" if keep and version == "1.1" else KEEP_ALIVE if keep else CLOSE
-        self._request = Request(
-            method, self._target, headers, keep_alive=keep, connection_line=line
-        )
-        self._upgraded = (
-            b"upgrade" in headers and parser.should_upgrade() and framing(headers) is not None
-        )
-        self.continue_due = b"expect" in headers and version == "1.1"
-        self.in_body = True
-        self.stage_ns = self._unseen = 0
-        self._body = b""
-
-    def on_body(self, body: bytes) -> None:
-        self._unseen = 0
-        if not self._body:
-            self._body = body
-        elif isinstance(self._body, bytearray):
-            self._body += body
-        else:
-            self._body = bytearray(self._body) + body
-        if len(self._body) > self._limits.body_bytes_max:
-            self._fail(fail.body_too_large(self._limits.body_bytes_max))
-
-    def on_chunk_header(self) -> None:
-        self._unseen = 0
-
-    def on_message_complete(self) -> None:
-        request = self._request
-        if self._upgraded or request is None:
-            return  # llhttp believes that what follows is another protocol; it is our body
-        body = self._body
-        request.body = body if isinstance(body, bytes) else bytes(body)
-        request.received_ns = self._now_ns
-        self.midway = self.continue_due = False
-        self._request = None
-        self._body = b""
-        if not request.keep_alive:
-            self.finished = True
-        elif self.finished:
-            return
-        self.ready.append(request)
-
-    def _fail(self, failure: Failure) -> None:
-        self.failure = failure
-        raise _Stop
-
-    def _after_upgrade(self, rest: Bytes) -> None:
-        """Ignore an Upgrade, as RFC 9110 lets us, and go on with HTTP/1.1.
-
-        llhttp leaves the body of such a request unread (the JDK's client sends its POSTs so). A
-        new parser is given a head of the same framing, and then the body.
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes. Call `next` until it is None before feeding more, or the buffer
+        grows.
         """
-        request = self._request
-        if self._upgraded and request is not None:
-            self._upgraded = False
-            expects = self.continue_due
-            self._parser = httptools.HttpRequestParser(self)
-            self._parser.feed_data(
-                b"POST / HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n" % framing(request.headers)
-            )
-            self._request, self.continue_due = request, expects
-        if len(rest) and not self.finished:
-            self.feed(rest, self._now_ns)
+        if not self.finished:
+            at = self._at
+            self._buffer = data if at >= len(self._buffer) else self._buffer[at:] + data
+            self._at = 0
+            self.more = True
 
+    def next(self, now_ns: int) -> Request | None:  # noqa: PLR0911 - hot: no calls to save a return
+        """The next complete request, received at `now_ns`; None when there is none."""
+        if not self.more:
+            return None
+        head = self._head
+        if head is not None:
+            return self._continue(head, now_ns)
+        buffer, at = self._buffer, self._at
+        if at >= len(buffer):
+            self.more = False
+            return None
+        if buffer[at] <= _CR:
+            at = self._skip_empty_lines()
+        end = buffer.find(_END, at, at + self._limits.header_bytes_max) + len(_END)
+        if end < len(_END):
+            self._partial()
+            return None
+        raw = buffer[at:end]
+        head = self._heads.remembered.get(raw)
+        if head is None:
+            found = self._heads.parse(raw)
+            if isinstance(found, Failure):
+                self.end(found)
+                return None
+            head = found
+        self._probe = None
+        stop = end + head.length
+        if stop > len(buffer) or head.length < 0:
+            return self._begin_body(head, end, now_ns)
+        self._at = stop
+        self.more = stop < len(buffer)
+        self.stage_ns = 0
+        if not head.keep_alive:
+            self.end()
+        return Request(head, buffer[end:stop], now_ns)
 
-def explain(error: httptools.HttpParserError) -> Failure:
-    """The refusal for something that llhttp could not read."""
-    reason = str(error)
-    if "version" in reason or "PRI" in reason:
-        return fail.version_not_supported(reason)
-    if reason == "Content-Length overflow":
-        return fail.Failure(413, "body_too_large", "the Content-Length is beyond all limits")
-    return fail.malformed(reason)
+    def end(self, failure: Failure | None = None) -> None:
+        """Look at nothing any more."""
+        if self.failure is None:
+            self.failure = failure
+        self.finished = True
+        self.more = False
+        self._buffer, self._at, self._head = b"", 0, None
+        self._body, self._chunked, self._probe = bytearray(), None, None
+
+    def _begin_body(self, head: Head, at: int, now_ns: int) -> Request | None:
+        self._at = at
+        self._head = head
+        self._body = bytearray()
+        self._chunked = ChunkedBody(self._limits) if head.length < 0 else None
+        self.stage_ns = 0
+        self._tell = head.expects
+        return self._continue(head, now_ns)
+
+    def _continue(self, head: Head, now_ns: int) -> Request | None:
+        chunked, body = self._chunked, self._body
+        if chunked is not None:
+            self._at = chunked.take(self._buffer, self._at)
+            if chunked.failure is not None:
+                self.end(chunked.failure)
+                return None
+            if not chunked.complete:
+                return None
+            body = chunked.body
+        else:
+            stop = min(len(self._buffer), self._at + head.length - len(body))
+            body += memoryview(self._buffer)[self._at : stop]
+            self._at = stop
+            if len(body) < head.length:
+                return None
+        self._head = self._chunked = None
+        self._body = bytearray()
+        self.more = self._at < len(self._buffer)
+        self.stage_ns = 0
+        if not head.keep_alive:
+            self.end()
+        return Request(head, bytes(body), now_ns)
+
+    def _skip_empty_lines(self) -> int:
+        """RFC 9112, 2.2: empty lines before a request are ignored."""
+        at, buffer = self._at, self._buffer
+        while at < len(buffer) and buffer[at] in b"\r\n":
+            at += 1
+        self._at = at
+        return at
+
+    def _partial(self) -> None:
+        """A head that is not all there: refuse at once what can no longer become one."""
+        limit = self._limits.header_bytes_max
+        start = self._buffer[self._at : self._at + limit]
+        if not start:
+            self.more = False
+            return
+        if self._probe is None:
+            self._probe, self._probed = httptools.HttpRequestParser(None), 0
+        try:
+            self._probe.feed_data(start[self._probed :])
+        except httptools.HttpParserError as error:
+            self.end(explain(error))
+            return
+        self._probed = len(start)
+        if len(start) >= limit:
+            line = start.partition(b"\r\n")[0]
+            most = self._limits.target_bytes_max
+            too_long = len(line) > most + _REQUEST_LINE_REST
+            self.end(fail.target_too_long(most) if too_long else fail.headers_too_large(limit))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from rdv.http.errors import AnsweredTwice
 from rdv.http.failure import Failure
+from rdv.http.head import Head
 from rdv.http.response import CLOSE, JSON, Headers, head_parts
 
 
@@ -23,52 +25,41 @@ Answer = tuple[int, bytes, bytes, Headers]
 class Request:
     """A complete request. Belongs to the loop of its server: answer it from there, once.
 
-    `headers` have lower-case names; the values of a repeated one are joined by ", ".
-    `received_ns` is when its last byte came, on the monotonic clock.
+    `body` is the whole body; `received_ns` is when its last byte came, on the monotonic clock.
     """
 
-    __slots__ = (
-        "answer",
-        "body",
-        "carrier",
-        "connection_line",
-        "headers",
-        "keep_alive",
-        "method",
-        "received_ns",
-        "target",
-    )
+    __slots__ = ("answer", "body", "carrier", "head", "received_ns")
 
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        headers: dict[bytes, bytes],
-        *,
-        keep_alive: bool = True,
-        connection_line: bytes = b"",
-    ) -> None:
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.body = b""
-        self.received_ns = 0
-        self.keep_alive = keep_alive
-        self.connection_line = connection_line
+    def __init__(self, head: Head, body: bytes, received_ns: int) -> None:
+        self.head = head
+        self.body = body
+        self.received_ns = received_ns
         self.answer: Answer | None = None
         self.carrier: Carrier | None = None
 
     @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def target(self) -> bytes:
+        """As sent."""
+        return self.head.target
+
+    @property
     def path(self) -> str:
         """The path as sent (not percent-decoded), also of an absolute-form target."""
-        path, _, _ = self._origin().partition(b"?")
-        return path.decode("latin-1")
+        return self.head.path
 
     @property
     def query(self) -> str:
         """What follows the "?", as sent; empty when there is none."""
-        _, _, query = self._origin().partition(b"?")
-        return query.decode("latin-1")
+        return self.head.query
+
+    @property
+    def headers(self) -> Mapping[bytes, bytes]:
+        """Names in lower case; the values of a repeated one are joined by ", "."""
+        return self.head.headers
 
     @property
     def connected(self) -> bool:
@@ -77,7 +68,7 @@ class Request:
 
     def header(self, name: bytes, default: bytes = b"") -> bytes:
         """The value of a header; `name` in lower case."""
-        return self.headers.get(name, default)
+        return self.head.headers.get(name, default)
 
     def respond(
         self, status: int, body: bytes = b"", *, content_type: bytes = JSON, headers: Headers = ()
@@ -102,20 +93,15 @@ class Request:
         """Answer with a refusal; as `respond`."""
         self.respond(failure.status, failure.body(), headers=failure.headers)
 
-    def _origin(self) -> bytes:
-        target = self.target
-        if target[:1] == b"/" or b"://" not in target:
-            return target
-        _, _, rest = target.partition(b"://")
-        cut = min(at for at in (rest.find(b"/"), rest.find(b"?"), len(rest)) if at >= 0)
-        return rest[cut:] if rest[cut : cut + 1] == b"/" else b"/" + rest[cut:]
-
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r}, {len(self.body)} bytes>"
 
 
+_NO_HEAD = Head("GET", b"", "", "", {}, 0, keep_alive=False, connection_line=CLOSE, expects=False)
+
+
 def refused(failure: Failure) -> Request:
     """The stand-in for a request that is refused: it takes its place in the order of answers."""
-    request = Request("GET", b"", {}, keep_alive=False, connection_line=CLOSE)
+    request = Request(_NO_HEAD, b"", 0)
     request.answer = (failure.status, failure.body(), JSON, failure.headers)
     return request

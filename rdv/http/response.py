@@ -16,12 +16,15 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 Headers = Iterable[tuple[bytes, bytes]]
 
 _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode() for s in HTTPStatus}
-_JSON_HEADS = {
+_BODILESS = frozenset({204, 304})
+JSON_HEADS = {
     status: line + b"Content-Type: " + JSON + b"\r\nContent-Length: "
     for status, line in _STATUS_LINES.items()
+    if status not in _BODILESS
 }
-_LENGTHS = tuple(b"%d\r\n" % length for length in range(1024))
-_BODILESS = frozenset({204, 304})
+"""All of the head of a JSON answer that comes before the length."""
+LENGTHS_MAX = 1024
+LENGTHS = tuple(b"%d\r\n" % length for length in range(LENGTHS_MAX))
 _BREAKS = frozenset(b"\r\n\0")
 _SECOND_NS = 1_000_000_000
 
@@ -29,16 +32,19 @@ _SECOND_NS = 1_000_000_000
 class DateLine:
     """The Date header, rendered once a second and only when somebody asks."""
 
-    __slots__ = ("due_ns", "line")
+    __slots__ = ("due_ns", "ending", "line")
 
     def __init__(self) -> None:
         self.line = b""
+        self.ending = b"\r\n"
+        """The line and the empty line: all that follows the length in most answers."""
         self.due_ns = 0
 
     def refresh(self, monotonic_ns: int, wall_ns: int) -> None:
         """Render it anew; call this when `monotonic_ns` has reached `due_ns`."""
         stamp = formatdate(wall_ns // _SECOND_NS, usegmt=True)
         self.line = f"Date: {stamp}\r\n".encode()
+        self.ending = self.line + b"\r\n"
         # Due when the wall clock's second changes, so that the header is never a second behind.
         self.due_ns = monotonic_ns + _SECOND_NS - wall_ns % _SECOND_NS
 
@@ -51,9 +57,9 @@ def head_parts(
     Raises InvalidHeader rather than let a value split the response; KeyError for a status that
     is none.
     """
-    if content_type is JSON and status not in _BODILESS:
-        start = _JSON_HEADS[status]
-        size = _LENGTHS[length] if length < len(_LENGTHS) else b"%d\r\n" % length
+    if content_type is JSON and status in JSON_HEADS:
+        start = JSON_HEADS[status]
+        size = LENGTHS[length] if length < LENGTHS_MAX else b"%d\r\n" % length
     elif status in _BODILESS:
         start, size = _STATUS_LINES[status], b""
     else:

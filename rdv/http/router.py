@@ -18,7 +18,7 @@ class Router:
     """
 
     def __init__(self, routes: Mapping[str, Mapping[str, Handler]]) -> None:
-        self._routes: dict[bytes, dict[str, Handler]] = {}
+        self._routes: dict[str, dict[str, Handler]] = {}
         everything = {"OPTIONS"}
         for path, handlers in routes.items():
             table = dict(handlers)
@@ -26,20 +26,19 @@ class Router:
                 table.setdefault("HEAD", table["GET"])
             table.setdefault("OPTIONS", _options(", ".join(sorted({*table, "OPTIONS"}))))
             everything |= table.keys()
-            self._routes[path.encode("latin-1")] = table
-        self._routes.setdefault(b"*", {"OPTIONS": _options(", ".join(sorted(everything)))})
+            self._routes[path] = table
+        self._routes.setdefault("*", {"OPTIONS": _options(", ".join(sorted(everything)))})
 
     def __call__(self, request: Request) -> None:
-        table = self._routes.get(request.target)
-        if table is None:  # a query or an absolute form
-            table = self._routes.get(request.path.encode("latin-1"))
+        head = request.head
+        table = self._routes.get(head.path)
         if table is None:
-            request.fail(fail.not_found(request.path))
+            request.fail(fail.not_found(head.path))
             return
-        handler = table.get(request.method)
+        handler = table.get(head.method)
         if handler is None:
             allow = ", ".join(sorted(table))
-            request.fail(fail.method_not_allowed(request.method, request.path, allow))
+            request.fail(fail.method_not_allowed(head.method, head.path, allow))
             return
         handler(request)
 

@@ -73,10 +73,7 @@ class HttpServer:
         for connection in list(hub.connections):
             assert isinstance(connection, Connection)
             connection.drain()
-        if await hub.emptied(deadline_s):
-            left = 0
-        else:
-            left = len(hub.connections)
+        left = 0 if await hub.emptied(deadline_s) else len(hub.connections)
         for connection in (*hub.connections, *hub.refused):
             assert isinstance(connection, Connection)
             connection.abort()

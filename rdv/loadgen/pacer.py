@@ -1,0 +1,88 @@
+"""Wake up at a given nanosecond: event loops only know milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import sys
+from collections.abc import Callable
+from time import CLOCK_MONOTONIC, monotonic_ns
+from typing import Protocol
+
+_SECOND_NS = 1_000_000_000
+_ABSOLUTE = 1
+_NONBLOCK = 0o4000
+_CLOEXEC = 0o2000000
+
+
+class Pacer(Protocol):
+    """Calls back at a time on the monotonic clock. Loop's thread only."""
+
+    def wake_at(self, at_ns: int) -> None:
+        """One call back at `at_ns`, or at once when that is past. A new time replaces the old."""
+
+    def close(self) -> None: ...
+
+
+def make_pacer(wake: Callable[[], None]) -> Pacer:
+    """The most precise one there is here: a timerfd on Linux, else the loop's own timer."""
+    if sys.platform == "linux":
+        try:
+            return TimerfdPacer(wake)
+        except (OSError, AttributeError):
+            pass  # a C library without timerfd, or no descriptor left
+    return LoopPacer(wake)
+
+
+class TimerfdPacer:
+    """A timer of the kernel as a file descriptor: tens of microseconds, and no spinning."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = self._libc.timerfd_create(CLOCK_MONOTONIC, _NONBLOCK | _CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
+        # struct itimerspec: the interval (none), then the time.
+        self._spec = (ctypes.c_long * 4)()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fd, self._fired)
+
+    def wake_at(self, at_ns: int) -> None:
+        at_ns = max(at_ns, 1)  # 0 would disarm it
+        self._spec[2], self._spec[3] = divmod(at_ns, _SECOND_NS)
+        if self._libc.timerfd_settime(self._fd, _ABSOLUTE, self._spec, None) != 0:
+            raise OSError(ctypes.get_errno(), "timerfd_settime")
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _fired(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            return  # it was set to another time after the loop saw it fire
+        self._wake()
+
+
+class LoopPacer:
+    """The loop's timer: up to a millisecond late, which counts as latency (as it should)."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def wake_at(self, at_ns: int) -> None:
+        self.close()
+        delay_s = max(0, at_ns - monotonic_ns()) / _SECOND_NS
+        self._handle = self._loop.call_later(delay_s, self._wake)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
