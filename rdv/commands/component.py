@@ -1,67 +1,67 @@
-"""`rdv component …`: what the supervisor starts. Hidden: people use `rdv serve`."""
+"""`rdv component …`: the command lines that the supervisor starts. Hidden: people use `rdv serve`.
+
+Without typer, whose import would be a third of the time that a killed server needs to be back.
+"""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import sys
-from typing import Annotated, ClassVar
+from collections.abc import Sequence
 
-import typer
-
-from rdv.commands.lazy import Lazy, LazyGroup
-
-Directory = Annotated[str, typer.Argument(metavar="DIR", help="The decision's directory.")]
+from rdv.commands.exits import INTERRUPTED, exit_code, show_error
+from rdv.errors import RdvError
 
 
-class ComponentGroup(LazyGroup):
-    """One process each."""
-
-    table: ClassVar[dict[str, Lazy]] = {
-        "server": Lazy("rdv.commands.component:server", "Run a rendezvous server."),
-        "worker": Lazy("rdv.commands.component:worker", "Run a model worker."),
-        "proxy": Lazy("rdv.commands.component:proxy", "Run a proxy."),
-    }
-
-
-def log_to_stderr() -> None:
+def launch(arguments: Sequence[str]) -> int:
+    """Run one process of a decision until it is told to stop; returns the exit code."""
+    given = _parser().parse_args(arguments)
     level = os.environ.get("RDV_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    try:
+        _run(given)
+    except RdvError as error:
+        show_error(error.text(), error.hint())
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
 
 
-def server(
-    directory: Directory,
-    *,
-    index: Annotated[int, typer.Option(help="Which of the servers.")] = 0,
-) -> None:
-    """Run a rendezvous server."""
-    from rdv.components.server.main import run_server
+def _run(given: argparse.Namespace) -> None:
+    if given.role == "server":
+        from rdv.components.server.main import run_server
 
-    log_to_stderr()
-    run_server(directory, index)
+        run_server(given.directory, given.number)
+    elif given.role == "proxy":
+        from rdv.components.proxy.main import run_proxy
 
+        run_proxy(given.directory, given.number)
+    else:
+        import msgspec
 
-def worker(
-    directory: Directory,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of rdv.toml.")],
-    *,
-    instance: Annotated[int, typer.Option(help="Which of its instances.")] = 0,
-) -> None:
-    """Run a model worker."""
-    from rdv.components.worker.main import run_worker
+        from rdv.components.worker.main import run_worker
+        from rdv.config import ModelConfig
 
-    log_to_stderr()
-    run_worker(directory, model, instance=instance)
+        config = msgspec.json.decode(given.config, type=ModelConfig) if given.config else None
+        run_worker(given.directory, given.model, config=config, instance=given.number)
 
 
-def proxy(
-    directory: Directory,
-    *,
-    index: Annotated[int, typer.Option(help="Which of the proxies.")] = 0,
-) -> None:
-    """Run a proxy."""
-    from rdv.components.proxy.main import run_proxy
-
-    log_to_stderr()
-    run_proxy(directory, index)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "rdv component", description="Run one process of a decision; `rdv serve` runs all of them."
+    )
+    roles = parser.add_subparsers(dest="role", required=True)
+    for role in ("server", "proxy", "worker"):
+        command = roles.add_parser(role)
+        command.add_argument("directory")
+        if role == "worker":
+            command.add_argument("model")
+            command.add_argument("--config", default="", help="settings as JSON, not rdv.toml's")
+        command.add_argument(
+            "--number", "--index", "--instance", type=int, default=0, help="which of them"
+        )
+    return parser

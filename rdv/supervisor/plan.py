@@ -27,14 +27,14 @@ def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
     """All processes of a decision, in the order of their start; `stamps` by model."""
     directory = decision.directory
     servers = [
-        Part(f"server-{n}", "server", ("server", directory, "--index", str(n)))
+        Part(f"server-{n}", "server", ("server", directory, "--number", str(n)))
         for n in range(min(decision.server.instances, decision.partitions))
     ]
     workers = [
         Part(
             f"{name}-{n}",
             "worker",
-            ("worker", directory, name, "--instance", str(n)),
+            ("worker", directory, name, "--number", str(n)),
             name,
             stamps.get(name, ""),
         )
@@ -43,7 +43,7 @@ def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
         for n in range(model.instances)
     ]
     proxies = [
-        Part(f"p-{decision.http.port + n}", "proxy", ("proxy", directory, "--index", str(n)))
+        Part(f"p-{decision.http.port + n}", "proxy", ("proxy", directory, "--number", str(n)))
         for n in range(decision.http.proxies)
     ]
     return [*servers, *workers, *proxies]
@@ -66,3 +66,19 @@ def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
         [part for name, part in running.items() if part.role == "worker" and name not in names],
         [part for part in workers if part.name in running and part != running[part.name]],
     )
+
+
+_FIXED = ("partitions", "server.instances", "http.host", "http.port", "http.proxies", "log")
+
+
+def needs_restart(before: Decision, after: Decision) -> list[str]:
+    """Settings that have changed and cannot be taken over by what runs already."""
+    changed = []
+    for key in _FIXED:
+        old: object = before
+        new: object = after
+        for name in key.split("."):
+            old, new = getattr(old, name), getattr(new, name)
+        if old != new:
+            changed.append(key)
+    return changed

@@ -1,4 +1,4 @@
-"""When a process that ended is started again. Pure: `now_ms` is an argument."""
+"""When a process that ended is started again, and when that has no point. Pure: time is given."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ DELAY_MS_MAX = 10_000
 STEADY_MS = 10_000
 """A process that has run for so long had not failed to start: its next failure counts as a first."""
 
+ATTEMPTS_MAX = 7
+"""Without a first success, a server or a proxy is given up after so many (about five seconds)."""
+
 
 @dataclass(frozen=True)
 class RestartState:
@@ -16,10 +19,18 @@ class RestartState:
 
     failures: int = 0
     started_ms: float = 0.0
+    was_ready: bool = False
+    """Once in its life."""
 
 
 def started(state: RestartState, now_ms: float) -> RestartState:
+    """A process has been made."""
     return replace(state, started_ms=now_ms)
+
+
+def became_ready(state: RestartState) -> RestartState:
+    """It has said that it is ready."""
+    return replace(state, was_ready=True)
 
 
 def ended(state: RestartState, now_ms: float) -> tuple[RestartState, float]:
@@ -29,5 +40,12 @@ def ended(state: RestartState, now_ms: float) -> tuple[RestartState, float]:
     200, 400 … ms, at most 10 s.
     """
     failures = 0 if now_ms - state.started_ms >= STEADY_MS else state.failures
-    delay_ms = 0.0 if failures == 0 else min(DELAY_MS_MAX, FIRST_DELAY_MS * 2.0 ** (failures - 1))
+    # 2**20 is far beyond the limit already; a float does not take 2**1024.
+    exponent = min(max(failures - 1, 0), 20)
+    delay_ms = 0.0 if failures == 0 else min(DELAY_MS_MAX, FIRST_DELAY_MS * 2.0**exponent)
     return replace(state, failures=failures + 1), delay_ms
+
+
+def is_hopeless(state: RestartState) -> bool:
+    """It has never come up, often enough."""
+    return not state.was_ready and state.failures >= ATTEMPTS_MAX

@@ -7,23 +7,50 @@ import contextlib
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
-from rdv.supervisor.child import Child
+from rdv.supervisor.errors import DoesNotStart
 from rdv.supervisor.plan import STOP_ORDER, Part, changes
-from rdv.supervisor.policy import RestartState, ended, started
+from rdv.supervisor.policy import RestartState, became_ready, ended, is_hopeless, started
 
-STOP_GRACE_S = 10.0
+STOP_GRACE_S = 15.0
+START_PATIENCE_S = 5.0
+"""The door opens at the latest so long after the start, whoever is not ready by then."""
 READY_TIMEOUT_S = 60.0
 
 
-@dataclass
+class Process(Protocol):
+    """What the supervisor needs of a child."""
+
+    @property
+    def pid(self) -> int: ...
+    def reap(self) -> None: ...
+    def kill(self) -> None: ...
+    async def stop(self, grace_s: float) -> None: ...
+
+
+Launch = Callable[[Part, Callable[[str], None], Callable[[int], None]], Process]
+"""Makes the process of a part: its lines go to the first function, its exit code to the second."""
+
+
+class Voice(Protocol):
+    """How the supervisor is heard."""
+
+    def child_line(self, part: Part, line: str) -> None: ...
+    def own_line(self, line: str) -> None: ...
+    def model_state(self, model: str, *, is_up: bool) -> None: ...
+    def all_settled(self, missing: list[str]) -> None:
+        """Once: everything runs, except what is `missing`."""
+
+
+@dataclass(eq=False)
 class Running:
     """A part, its process if it has one now, and its history."""
 
     part: Part
-    child: Child | None = None
+    child: Process | None = None
     restarts: RestartState = field(default_factory=RestartState)
     is_ready: bool = False
     is_leaving: bool = False
@@ -32,43 +59,66 @@ class Running:
     """Set once it has become ready, or has failed to."""
 
 
-@dataclass(frozen=True)
-class Voice:
-    """How the supervisor is heard: the lines of its children, its own, and what models do."""
-
-    child_line: Callable[[Part, str], None]
-    own_line: Callable[[str], None]
-    model_state: Callable[[str, bool], None]
-
-
 class Supervisor:
     """Runs on one asyncio loop."""
 
-    def __init__(self, wanted: Callable[[], list[Part]], voice: Voice, clock: Clock) -> None:
+    def __init__(
+        self, wanted: Callable[[], list[Part]], voice: Voice, launch: Launch, clock: Clock
+    ) -> None:
         self._wanted = wanted
         self._voice = voice
+        self._launch = launch
         self._clock = clock
         self._running: dict[str, Running] = {}
+        self._everyone: set[Running] = set()
+        self._replacing: set[str] = set()
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._given_up: DoesNotStart | None = None
 
     async def run(self) -> None:
-        """Start everything, keep it running, stop it on `stop`."""
-        for part in self._wanted():
-            running = self._running[part.name] = Running(part)
-            await self._start(running)
+        """Start everything, keep it running, stop it on `stop`.
+
+        Raises DoesNotStart, after the rest has been stopped, and what the first `wanted` raises.
+        """
+        parts = self._wanted()
+        for model in {part.model for part in parts if part.model}:
+            self._voice.model_state(model, is_up=False)
+        self._spawn(self._open(parts))
         while not self._stopping.is_set():
             await self._changed.wait()
             self._changed.clear()
             if not self._stopping.is_set():
                 self._reconcile()
         await self._stop_all()
+        if self._given_up is not None:
+            raise self._given_up
+
+    async def _open(self, parts: list[Part]) -> None:
+        """Servers and workers first; the door opens when they are there, or have failed to be."""
+        inner = [self._add(part) for part in parts if part.role != "proxy"]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_settled(inner), START_PATIENCE_S)
+        if self._stopping.is_set():
+            return
+        doors = [self._add(part) for part in parts if part.role == "proxy"]
+        await _settled(doors)
+        if not self._stopping.is_set() and any(door.is_ready for door in doors):
+            missing = [r.part.name for r in self._running.values() if not r.is_ready]
+            self._voice.all_settled(missing)
+
+    def _add(self, part: Part) -> Running:
+        running = self._running[part.name] = Running(part)
+        self._everyone.add(running)
+        self._start(running)
+        return running
 
     def stop(self) -> None:
         """Ask for an orderly end; the second time, kill."""
         if self._stopping.is_set():
-            for running in self._running.values():
+            self._voice.own_line("killing what is left")
+            for running in self._everyone:
                 if running.child is not None:
                     running.child.kill()
         self._stopping.set()
@@ -78,44 +128,43 @@ class Supervisor:
         """Something in the decision's directory has changed."""
         self._changed.set()
 
+    def reap(self) -> None:
+        """Some child has ended."""
+        for running in list(self._everyone):
+            if running.child is not None:
+                running.child.reap()
+
     def heard(self, name: str, pid: int, state: str) -> None:
         """A process says of itself that it is ready."""
-        running = self._running.get(name)
-        if running is None or running.child is None or running.child.pid != pid:
-            return
-        if state == "ready" and not running.is_ready:
-            running.is_ready = True
-            running.settled.set()
-            self._voice.own_line(f"{name} is ready (process {pid})")
-            self._tell_model(running.part)
+        for running in self._everyone:
+            if running.child is None or running.child.pid != pid or running.part.name != name:
+                continue
+            if state == "ready" and not running.is_ready:
+                running.is_ready = True
+                running.restarts = became_ready(running.restarts)
+                running.settled.set()
+                self._voice.own_line(f"{name} is ready (process {pid})")
+                self._tell_model(running.part)
 
-    def all_ready(self) -> bool:
-        return all(running.is_ready for running in self._running.values())
+    def pids(self) -> dict[int, str]:
+        """The processes that run now, and their names."""
+        return {r.child.pid: r.part.name for r in self._everyone if r.child is not None}
 
-    def processes(self) -> dict[str, int]:
-        """Process ids by part."""
-        return {n: r.child.pid for n, r in self._running.items() if r.child is not None}
-
-    async def _start(self, running: Running) -> None:
+    def _start(self, running: Running) -> None:
         running.retry = None
         running.is_ready = False
         part = running.part
-        child = Child(
-            part.arguments,
-            line=lambda line: self._voice.child_line(part, line),
-            ended=lambda code: self._ended(running, child, code),
-        )
-        running.child = child
         running.restarts = started(running.restarts, self._now_ms())
         try:
-            await child.start()
+            running.child = self._launch(
+                part,
+                lambda line: self._voice.child_line(part, line),
+                lambda code: self._ended(running, describe(code)),
+            )
         except OSError as error:
-            self._voice.own_line(f"cannot start {part.name}: {error.strerror or error}")
-            self._ended(running, child, -1)
+            self._ended(running, error.strerror or str(error))
 
-    def _ended(self, running: Running, child: Child, code: int) -> None:
-        if running.child is not child:
-            return
+    def _ended(self, running: Running, how: str) -> None:
         running.child = None
         running.is_ready = False
         running.settled.set()
@@ -123,22 +172,24 @@ class Supervisor:
         if running.is_leaving or self._stopping.is_set():
             return
         running.restarts, delay_ms = ended(running.restarts, self._now_ms())
-        after = "at once" if not delay_ms else f"in {delay_ms:.0f} ms"
-        self._voice.own_line(f"{running.part.name} ended ({describe(code)}); started again {after}")
+        name = running.part.name
+        if running.part.role != "worker" and is_hopeless(running.restarts):
+            self._given_up = DoesNotStart(name, running.restarts.failures)
+            self.stop()
+            return
+        after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
+        self._voice.own_line(f"{name} ended ({how}); started again {after}")
+        if not delay_ms:
+            self._start(running)
+            return
         loop = asyncio.get_running_loop()
-        running.retry = loop.call_later(
-            delay_ms / 1000, lambda: self._spawn(self._restart(running))
-        )
-
-    async def _restart(self, running: Running) -> None:
-        if not self._stopping.is_set() and not running.is_leaving:
-            await self._start(running)
+        running.retry = loop.call_later(delay_ms / 1000, self._start, running)
 
     def _tell_model(self, part: Part) -> None:
         """A model lives as long as one of its processes is ready."""
         if part.model:
-            is_up = any(r.is_ready for r in self._running.values() if r.part.model == part.model)
-            self._voice.model_state(part.model, is_up)
+            is_up = any(r.is_ready for r in self._everyone if r.part.model == part.model)
+            self._voice.model_state(part.model, is_up=is_up)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -151,32 +202,35 @@ class Supervisor:
         except RdvError as error:
             self._voice.own_line(f"{error.text()}; nothing is changed")
             return
-        todo = changes({name: r.part for name, r in self._running.items()}, wanted)
+        now = {n: r.part for n, r in self._running.items() if n not in self._replacing}
+        todo = changes(now, [part for part in wanted if part.name not in self._replacing])
         for part in todo.start:
-            running = self._running[part.name] = Running(part)
-            self._spawn(self._start(running))
+            self._voice.own_line(f"{part.name} is new")
+            self._add(part)
         for part in todo.stop:
             self._voice.own_line(f"{part.name} is not wanted any more")
             self._spawn(self._leave(self._running.pop(part.name)))
         for part in todo.replace:
             self._voice.own_line(f"{part.name} has changed: its successor is being started")
+            self._replacing.add(part.name)
             self._spawn(self._replace(part))
 
     async def _replace(self, part: Part) -> None:
         """The new one first; the old one leaves when its successor is ready, or goes on if none."""
         old = self._running[part.name]
-        new = Running(part)
-        self._running[part.name] = new
-        await self._start(new)
+        new = self._add(part)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(new.settled.wait(), READY_TIMEOUT_S)
-        if new.is_ready or self._stopping.is_set():
+        if new.is_ready:
             await self._leave(old)
-            return
-        self._voice.own_line(f"{part.name}: the new version does not start; the old one stays")
-        self._running[part.name] = old
-        old.part = part
-        await self._leave(new)
+        elif not self._stopping.is_set():
+            self._voice.own_line(f"{part.name}: the new version does not start; the old one stays")
+            self._running[part.name] = old
+            # As it is now: only a further edit is another attempt.
+            old.part = part
+            await self._leave(new)
+        self._replacing.discard(part.name)
+        self._changed.set()
 
     async def _leave(self, running: Running) -> None:
         running.is_leaving = True
@@ -184,16 +238,24 @@ class Supervisor:
             running.retry.cancel()
         if running.child is not None:
             await running.child.stop(STOP_GRACE_S)
+        self._everyone.discard(running)
+        self._tell_model(running.part)
 
     async def _stop_all(self) -> None:
         for role in STOP_ORDER:
-            leaving = [r for r in self._running.values() if r.part.role == role]
+            leaving = [running for running in self._everyone if running.part.role == role]
             await asyncio.gather(*(self._leave(running) for running in leaving))
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _now_ms(self) -> float:
         return self._clock.monotonic_ns() / 1e6
+
+
+async def _settled(group: list[Running]) -> None:
+    for running in group:
+        await running.settled.wait()
 
 
 def describe(code: int) -> str:
