@@ -72,9 +72,10 @@ def _render(decision: DecisionConfig, raw: bytes) -> None:
     import orjson
 
     from rdv.commands.asking.timeline import draw_arrivals
+    from rdv.commands.serving.check import SlaBook
 
     answer = orjson.loads(raw)
-    sla_ms = _sla_ms(decision, str(answer["schedule"]))
+    sla_ms = SlaBook(decision).find_ms(str(answer["schedule"]))
     for name, text, style in _facts(answer, sla_ms):
         shown = fit(printable(text), max(20, width() - 10))
         sys.stdout.write(f"{name:<8}  {paint(shown, style, sys.stdout) if style else shown}\n")
@@ -102,15 +103,3 @@ def _facts(answer: dict[str, Any], sla_ms: float | None) -> list[tuple[str, str,
     if answer["cohort"]:
         facts.append(("cohort", str(answer["cohort"]), None))
     return [*facts, ("id", str(answer["id"]), "dim")]
-
-
-def _sla_ms(decision: DecisionConfig, label: str) -> float | None:
-    """Of the schedule that has decided, if it still is as it was."""
-    from rdv.commands.serving.check import read_schedule
-    from rdv.errors import RdvError
-
-    try:
-        schedule = read_schedule(decision, label.partition("@")[0])
-    except RdvError:
-        return None
-    return schedule.sla_ms if schedule.label == label else None

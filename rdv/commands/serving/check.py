@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from rdv.config import Decision, ScheduleNotFound, missing_files, schedule_names
+from rdv.errors import RdvError
 from rdv.schedule import Schedule, lint_schedule, schedule_from_toml
 from rdv.stream.file.disk import faults
 from rdv.supervisor.errors import PortTaken
@@ -72,3 +73,31 @@ def _why_not(host: str, port: int) -> str:
     except OSError as error:
         return "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
     return ""
+
+
+class SlaBook:
+    """The SLA of schedules by their labels, as results name them."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+        self._known: dict[str, float] = {}
+        self._live_ms: float | None = None
+
+    def find_ms(self, label: str) -> float | None:
+        """None when the file has another content by now, or is gone."""
+        if label not in self._known:
+            try:
+                schedule = read_schedule(self._decision, label.partition("@")[0])
+            except RdvError:
+                return None
+            self._known[schedule.label] = schedule.sla_ms
+        return self._known.get(label)
+
+    def sla_ms(self, label: str) -> float:
+        """The live schedule's for one that is not known (inline ones)."""
+        found = self.find_ms(label)
+        if found is None:
+            if self._live_ms is None:
+                self._live_ms = read_schedule(self._decision).sla_ms
+            self._known[label] = found = self._live_ms
+        return found
