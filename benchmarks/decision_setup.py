@@ -101,7 +101,7 @@ class Running:
     def _start(self, *arguments: str) -> None:
         role, *rest = arguments
         command = [sys.executable, "-m", "rdv", "component", role, str(self.directory), *rest]
-        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "RDV_LOG_LEVEL": "ERROR"}
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         process = subprocess.Popen(command, env={**os.environ, **one_thread})
         self._processes[rest[0] if rest else role] = process
 

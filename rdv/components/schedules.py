@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -10,7 +11,14 @@ from dataclasses import dataclass, field
 from rdv.errors import RdvError
 from rdv.schedule import InvalidSchedule, Schedule, schedule_from_toml
 
+log = logging.getLogger("rdv.schedules")
+
 SUFFIX = ".toml"
+
+STEP_MS, DEBOUNCE_MS = 100, 200
+"""The watching thread wakes up every step, which costs the hot path its interpreter lock."""
+
+AGAIN_S, STOP_S = 1.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,8 @@ def read_schedules(directory: str, before: Schedules | None = None) -> Schedules
 class DirectoryWatch:
     """Tells, from a thread of its own, that something in a decision's directory was edited.
 
-    Watches rdv.toml and the schedules (and, with `models`, the models' files).
+    Watches rdv.toml and the schedules (and, with `models`, the models' files); folders may come
+    later. A watch that fails is begun again.
     """
 
     def __init__(
@@ -72,21 +81,36 @@ class DirectoryWatch:
     def start(self) -> None:
         self._thread.start()
 
+    def _paths(self) -> list[str]:
+        folders = [os.path.join(self._directory, name) for name in self._folders]
+        return [self._directory, *(path for path in folders if os.path.isdir(path))]
+
     def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._watch(self._paths())
+            except (OSError, RuntimeError) as error:  # no directory, or no watches left
+                log.error("edits are not noticed: %s", error)
+            self._stop.wait(AGAIN_S)
+
+    def _watch(self, paths: list[str]) -> None:
         from watchfiles import watch
 
-        folders = [os.path.join(self._directory, name) for name in self._folders]
-        paths = [self._directory, *(path for path in folders if os.path.isdir(path))]
         for changes in watch(
             *paths,
             stop_event=self._stop,
             recursive=False,
-            debounce=100,
-            step=20,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
             raise_interrupt=False,
             ignore_permission_denied=True,
         ):
             self._changed({path for _, path in changes})
+            if self._paths() != paths:
+                return
 
     def stop(self) -> None:
+        """Ends the thread: a library's thread must not run on while the interpreter ends."""
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)

@@ -1,12 +1,10 @@
-"""Stopping a process that waits in `select`: signals become a readable descriptor."""
+"""Stopping a process that waits for descriptors: signals become a readable one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-from collections.abc import Iterable
 
 
 class Waker:
@@ -35,24 +33,17 @@ class Waker:
 
         def ask(signum: int, frame: object) -> None:
             del signum, frame
-            self.stopping = True
-            self.wake()
+            self.stop()
 
         signal.signal(signal.SIGTERM, ask)
         signal.signal(signal.SIGINT, ask)
 
     def stop(self) -> None:
+        """From any thread."""
         self.stopping = True
         self.wake()
 
-
-class Waiting:
-    """Waits for any of some descriptors. One thread."""
-
-    def __init__(self, fds: Iterable[int]) -> None:
-        self._poll = select.poll()
-        for fd in fds:
-            self._poll.register(fd, select.POLLIN)
-
-    def wait(self, timeout_s: float) -> None:
-        self._poll.poll(max(0.0, timeout_s) * 1000)
+    def close(self) -> None:
+        """Once nobody wakes it any more."""
+        os.close(self._reader)
+        os.close(self._writer)

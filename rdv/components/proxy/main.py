@@ -22,6 +22,7 @@ from rdv.components.proxy.intake import ScheduleChoice
 from rdv.components.proxy.proxy import Proxy, Settings
 from rdv.components.schedules import DirectoryWatch, read_schedules
 from rdv.components.status import StatusWriter
+from rdv.components.tuning import tune_collector
 from rdv.config import Decision, ScheduleNotFound, load_decision
 from rdv.errors import RdvError
 from rdv.http import HttpServer, Limits, Router
@@ -120,6 +121,7 @@ class ProxyProcess:
             self._loop.add_signal_handler(signum, self._stop.set)
         stop_without_parent(lambda: self._loop.call_soon_threadsafe(self._stop.set))
         self._watch.start()
+        tune_collector()
         log.info("listening on http://%s:%d", http.host, self.port)
         while not self._stop.is_set():
             self._status.write("ready", self._figures())
@@ -145,6 +147,7 @@ class ProxyProcess:
             "port": self.port,
             "in_flight": len(self.proxy.desk),
             "connections": self._server.connections_open,
+            "unrecorded": len(self.proxy.own_answers),
             **asdict(self.proxy.counts),
         }
 

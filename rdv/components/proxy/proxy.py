@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from zlib import crc32
 
 from rdv.clock import Clock
-from rdv.components.places import Streams, backstop_topic
+from rdv.components.deadlines import GRACE_NS
+from rdv.components.feeds import BACKSTOP_S, Feed
+from rdv.components.places import Streams
 from rdv.components.proxy.answer import answer_body, backstop_result
 from rdv.components.proxy.cohorts import Cohorts
+from rdv.components.proxy.counts import Counts
 from rdv.components.proxy.desk import Desk, Open
 from rdv.components.proxy.enrich import Enricher
 from rdv.components.proxy.intake import Body, ScheduleChoice, read_body
-from rdv.components.reading import poll_on
+from rdv.components.proxy.records import OwnAnswers
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
@@ -29,36 +32,14 @@ from rdv.messages import (
     Result,
     decode_result,
     encode_request,
-    encode_result,
 )
 from rdv.schedule import Schedule
 
 log = logging.getLogger("rdv.proxy")
 
 POLL_RECORDS_MAX = 1_000
-BACKSTOP_GRACE_NS = 3_000_000
-"""The server decides at the SLA; its result may take this long to come before the proxy answers."""
-
-LOOK_EVERY_S = 0.2
-"""A ring may be lost when its sender is killed in that very instant: look all the same."""
-
-
-@dataclass
-class Counts:
-    """What the proxy has seen; only grows."""
-
-    requests: int = 0
-    refused: int = 0
-    preferred: int = 0
-    fallback: int = 0
-    default: int = 0
-    backstop: int = 0
-    """Answered by the proxy itself, since no result had come in time."""
-    misses: int = 0
-    """Answered later than the SLA plus 10 ms, by the proxy's own clock."""
-    unlogged: int = 0
-    """Answered with the default because the log could not be written."""
-    by_model: dict[str, int] = field(default_factory=dict)
+MISS_NS = 10_000_000
+"""An answer that is later than its deadline by more than this is counted as a miss."""
 
 
 @dataclass(frozen=True)
@@ -92,26 +73,27 @@ class Proxy:
         self.counts = Counts()
         self.desk = Desk(settings.in_flight_max)
         self.is_draining = False
-        self._streams = streams
         self._ids = ids
         self._host = host
         self._clock = clock
         self._enricher = enricher
         self._loop = asyncio.get_running_loop()
+        # Made now, so that models and servers know it before the first request is in it.
+        streams.input.make_topic(settings.name)
         self._producer = streams.input.producer()
-        self._backstops = streams.results.producer()
-        self._results = streams.results.consumer([settings.name], start="latest")
+        self.own_answers = OwnAnswers(streams.results.producer(), settings.name)
+        self._results = Feed(streams.results.consumer([settings.name], start="latest"))
         self._batch: list[Open] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-        self._loop.add_reader(self._results.fileno(), self._read_results)
+        self._loop.add_reader(self._results.fd, self._read_results)
         self._look()
 
     def decide(self, http: HttpRequest) -> None:
         """The handler of `POST /v1/decide`."""
         self.counts.requests += 1
         content_type = http.header(b"content-type")
-        if content_type and b"json" not in content_type and b"x-www-form" not in content_type:
+        if content_type and not _is_json(content_type):
             self._refuse(http, _unsupported(content_type))
             return
         if self.is_draining:
@@ -161,13 +143,16 @@ class Proxy:
             body.trace,
         )
 
-    def _accept(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
+    def _open(self, http: HttpRequest, request: Request, schedule: Schedule) -> Open:
         deadline_ms = request.deadline_ms or schedule.sla_ms
-        backstop_ns = request.monotonic_ns + int(deadline_ms * 1e6) + BACKSTOP_GRACE_NS
+        backstop_ns = request.monotonic_ns + int(deadline_ms * 1e6) + GRACE_NS
         partition = 0
         if self.settings.partitions > 1:
             partition = crc32((request.key or request.id).encode()) % self.settings.partitions
-        entry = Open(http, request, schedule, partition, backstop_ns)
+        return Open(http, request, schedule, partition, backstop_ns)
+
+    def _accept(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
+        entry = self._open(http, request, schedule)
         self.desk.take(entry)
         if not self._batch:
             self._loop.call_soon(self._flush)
@@ -176,35 +161,48 @@ class Proxy:
     def _flush(self) -> None:
         """One batch for each partition: what came in during this turn of the loop."""
         batch, self._batch = self._batch, []
-        by_partition: dict[int, list[Open]] = {}
-        for entry in batch:
-            by_partition.setdefault(entry.partition, []).append(entry)
-        for partition, entries in by_partition.items():
-            lines = [encode_request(entry.request) for entry in entries]
-            try:
-                self._producer.send_many(self.settings.name, lines, partition=partition)
-            except RdvError as error:
-                log.error("%d requests could not be logged: %s", len(lines), error.text())
-                self.counts.unlogged += len(lines)
-                for entry in entries:
-                    if self.desk.answered(entry.request.id) is not None:
-                        self._answer_default(entry, f"not logged: {error.text()}")
+        if self.settings.partitions == 1:
+            self._send(0, batch)
+        else:
+            by_partition: dict[int, list[Open]] = {}
+            for entry in batch:
+                by_partition.setdefault(entry.partition, []).append(entry)
+            for partition, entries in by_partition.items():
+                self._send(partition, entries)
         self._set_timer()
 
+    def _send(self, partition: int, entries: list[Open]) -> None:
+        lines = [encode_request(entry.request) for entry in entries]
+        try:
+            self._producer.send_many(self.settings.name, lines, partition=partition)
+        except RdvError as error:
+            # No model will see them (or a leading part, whose results come too late then).
+            if not self.counts.unlogged:
+                log.error("requests cannot be logged: %s", error.text())
+            self.counts.unlogged += len(lines)
+            for entry in entries:
+                if self.desk.answered(entry.request.id) is not None:
+                    self._answer_default(entry, f"not logged: {error.text()}")
+            self.own_answers.flush()
+
     def _read_results(self) -> None:
-        while records := poll_on(self._results, POLL_RECORDS_MAX):
-            for record in records:
+        feed, desk = self._results, self.desk
+        feed.is_ready = True
+        while feed.is_ready:
+            for record in feed.poll(POLL_RECORDS_MAX):
                 try:
                     result = decode_result(record.value)
                 except MalformedMessage as error:
-                    log.warning("%s", error.text())
+                    log.debug("%s", error.text())
+                    self.counts.malformed += 1
                     continue
-                entry = self.desk.answered(result.id)
+                entry = desk.answered(result.id)
                 if entry is not None:
                     self._answer(entry, result)
 
     def _answer(self, entry: Open, result: Result) -> None:
-        waited_ns = self._clock.monotonic_ns() - entry.request.monotonic_ns
+        request = entry.request
+        waited_ns = self._clock.monotonic_ns() - request.monotonic_ns
         counts = self.counts
         if result.kind == "preferred":
             counts.preferred += 1
@@ -212,16 +210,20 @@ class Proxy:
             counts.fallback += 1
         else:
             counts.default += 1
-        counts.misses += waited_ns > (entry.request.deadline_ms or 0) * 1e6 + 10_000_000
+        late_ns = waited_ns - (request.deadline_ms or 0) * 1e6
+        if late_ns > 0:
+            counts.late += 1
+            counts.misses += late_ns > MISS_NS
         if result.model is not None:
-            counts.by_model[result.model] = counts.by_model.get(result.model, 0) + 1
-        entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=entry.request.trace))
+            counts.count_model(result.model)
+        entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=request.trace))
 
-    def _answer_default(self, entry: Open, reason: str) -> Result:
+    def _answer_default(self, entry: Open, reason: str) -> None:
+        """From the proxy itself; on record with the next flush of `own_answers`."""
         waited_ns = self._clock.monotonic_ns() - entry.request.monotonic_ns
         result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, reason)
+        self.own_answers.add(entry.partition, result)
         self._answer(entry, result)
-        return result
 
     def _set_timer(self) -> None:
         due_ns = self.desk.next_due_ns()
@@ -236,31 +238,25 @@ class Proxy:
         """No result has come by the SLA: answer the marked default, and put that on record."""
         self._timer = None
         self._read_results()
-        results: dict[int, list[bytes]] = {}
         for entry in self.desk.overdue(self._clock.monotonic_ns()):
             self.counts.backstop += 1
-            result = self._answer_default(entry, "no result came by the SLA")
-            results.setdefault(entry.partition, []).append(encode_result(result))
-        for partition, lines in results.items():
-            try:
-                topic = backstop_topic(self.settings.name)
-                self._backstops.send_many(topic, lines, partition=partition)
-            except RdvError as error:
-                log.error("%d backstop answers not on record: %s", len(lines), error.text())
+            self._answer_default(entry, "no result came by the SLA")
+        self.own_answers.flush()
         self._set_timer()
 
     def _look(self) -> None:
+        """A ring may be lost, and a disk may have room again: look all the same."""
         self._read_results()
-        self._looking = self._loop.call_later(LOOK_EVERY_S, self._look)
+        self.own_answers.flush()
+        self._looking = self._loop.call_later(BACKSTOP_S, self._look)
 
     def _overflow(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
         """Too many in flight: refuse, or answer the marked default, as configured."""
         if not self.settings.default_when_full:
             self._refuse(http, _full(self.settings.in_flight_max))
             return
-        self._answer_default(
-            Open(http, request, schedule, 0, 0), "overloaded: too many requests in flight"
-        )
+        entry = self._open(http, request, schedule)
+        self._answer_default(entry, "overloaded: too many requests in flight")
 
     def _refuse(self, http: HttpRequest, failure: Failure) -> None:
         self.counts.refused += 1
@@ -268,15 +264,17 @@ class Proxy:
 
     def close(self) -> None:
         """Answer what is left with the default, and close."""
-        self._loop.remove_reader(self._results.fileno())
+        self._loop.remove_reader(self._results.fd)
         self._looking.cancel()
         if self._timer is not None:
             self._timer.cancel()
         for entry in self.desk.drop_all():
             self._answer_default(entry, "the proxy is stopping")
+        if self._enricher is not None:
+            self._enricher.close()
         self._results.close()
         self._producer.close()
-        self._backstops.close()
+        self.own_answers.close()
 
 
 _DRAINING = Failure(
@@ -297,3 +295,8 @@ def _full(limit: int) -> Failure:
 def _unsupported(content_type: bytes) -> Failure:
     shown = content_type[:100].decode("latin-1")
     return Failure(415, "unsupported_media_type", f"send application/json, not {shown}")
+
+
+def _is_json(content_type: bytes) -> bool:
+    """JSON, or what curl says when it is told nothing."""
+    return b"json" in content_type or b"x-www-form-urlencoded" in content_type

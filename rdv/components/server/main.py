@@ -16,6 +16,7 @@ from rdv.components.schedules import DirectoryWatch, read_schedules
 from rdv.components.server.server import Server
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
+from rdv.components.tuning import tune_collector
 from rdv.config import Decision, ScheduleNotFound, load_decision
 from rdv.errors import RdvError
 from rdv.rendezvous import Engine, Limits
@@ -55,7 +56,15 @@ class ServerProcess:
         partitions = range(index, decision.partitions, decision.server.instances)
         slas = [schedule.sla_ms for schedule in self._schedules.by_name.values()]
         window_ms = int(max(WINDOW_MS, 2 * max(slas)))
-        self.server = Server(self._streams, self.engine, partitions, SYSTEM_CLOCK, waker, window_ms)
+        self.server = Server(
+            self._streams,
+            self.engine,
+            partitions,
+            host=host_name(),
+            clock=SYSTEM_CLOCK,
+            waker=waker,
+            window_ms=window_ms,
+        )
         self._status = StatusWriter(
             self._streams.control, "server", f"server-{index}", SYSTEM_CLOCK
         )
@@ -70,16 +79,16 @@ class ServerProcess:
     def run(self) -> None:
         self._watch.start()
         self._record_schedule()
-        self._status.write("ready", {})
+        tune_collector()
+        self._status.write("ready", self._figures())
         server = self.server
         while not self._waker.stopping:
-            is_busy = server.turn()
+            server.turn()
             if self._edited.is_set():
                 self._reload()
             if self._status.is_due():
                 self._status.write("ready", self._figures())
-            if not is_busy:
-                server.wait()
+            server.wait()
         self._status.write("stopped", self._figures())
         self._watch.stop()
         server.close()
@@ -91,6 +100,7 @@ class ServerProcess:
         return {
             "open": self.engine.open_count,
             "lost_results": self.server.lost_results,
+            "given_up": self.server.given_up,
             **msgspec.to_builtins(self.engine.counters),
         }
 

@@ -8,31 +8,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Literal
 
 import msgspec
 
 from rdv.clock import Clock
+from rdv.components.deadlines import is_given_up
+from rdv.components.feeds import BACKSTOP_S, Feed, Feeds
 from rdv.components.places import MODELS_TOPIC, Streams
-from rdv.components.reading import poll_on
-from rdv.components.stopping import Waiting, Waker
+from rdv.components.server.rebuild import rebuild
+from rdv.components.stopping import Waker
 from rdv.errors import RdvError
-from rdv.messages import (
-    MalformedMessage,
-    Result,
-    decode_request,
-    decode_result,
-    decode_score,
-    encode_result,
-)
+from rdv.messages import MalformedMessage, Result, decode_request, decode_score, encode_result
 from rdv.rendezvous import Engine
+from rdv.stream import Record
 
 log = logging.getLogger("rdv.server")
 
 POLL_RECORDS_MAX = 2_000
-BACKSTOP_S = 0.2
-"""The longest wait: a ring may be lost when its sender is killed in that very instant."""
+LAG_NS = 20_000_000
+"""A request that comes in later than this is looked at more closely: somebody was stopped."""
 
 
 class ModelNews(msgspec.Struct):
@@ -53,74 +48,80 @@ class Server:
         streams: Streams,
         engine: Engine,
         partitions: Iterable[int],
+        *,
+        host: str,
         clock: Clock,
         waker: Waker,
         window_ms: int,
     ) -> None:
-        self._streams = streams
         self._engine = engine
-        self._partitions = sorted(partitions)
+        self._host = host
         self._clock = clock
-        self._waker = waker
-        since = timedelta(milliseconds=window_ms)
-        self._remember_answers(since)
-        # From a little before now: what a killed server had not answered is found again.
-        self._scores = streams.scores.consumer(partitions=self._partitions, start=since)
-        self._input = streams.input.consumer(partitions=self._partitions, start=since)
-        self._producer = streams.results.producer()
-        self._control = streams.control.consumer([MODELS_TOPIC])
-        self._waiting = Waiting(
-            (
-                self._scores.fileno(),
-                self._input.fileno(),
-                self._control.fileno(),
-                self._waker.fileno(),
-            )
-        )
+        self._partitions = sorted(partitions)
+        self.lost_results = self.given_up = 0
         self._models: set[str] = set()
-        self.lost_results = 0
+        self._producer = streams.results.producer()
+        control = streams.control.consumer([MODELS_TOPIC])
+        rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms)
+        self._scores = Feed(rebuilt.scores)
+        self._input = Feed(rebuilt.input)
+        self._control = Feed(control)
+        self._feeds = Feeds((self._scores, self._input, self._control), waker, clock)
+        self._publish(rebuilt.results)
 
-    def _remember_answers(self, since: timedelta) -> None:
-        """What has been answered already, by a server before us or by a proxy's backstop."""
-        now_ns = self._clock.monotonic_ns()
-        with self._streams.results.consumer(start=since) as consumer:
-            while records := poll_on(consumer, POLL_RECORDS_MAX):
-                for record in records:
-                    try:
-                        self._engine.already_answered(decode_result(record.value).id, now_ns)
-                    except MalformedMessage:
-                        self._engine.count_malformed()
-
-    def turn(self) -> bool:
-        """Do what there is to do; False when there was nothing."""
-        scores = poll_on(self._scores, POLL_RECORDS_MAX)
-        requests = poll_on(self._input, POLL_RECORDS_MAX)
-        now_ns = self._clock.monotonic_ns()
-        results = self._engine.tick(now_ns)
-        results += self._hear_of_models(now_ns)
-        for record in requests:
-            try:
-                results += self._engine.request(decode_request(record.value), now_ns)
-            except MalformedMessage:
-                self._engine.count_malformed()
-        for record in scores:
-            try:
-                score = decode_score(record.value)
-            except MalformedMessage:
-                self._engine.count_malformed()
-                continue
-            if score.model not in self._models:
-                self._models.add(score.model)
-                results += self._engine.model_up(score.model, now_ns)
-            results += self._engine.score(score, now_ns)
+    def turn(self) -> None:
+        """Do what there is to do."""
+        engine, now = self._engine, self._clock.monotonic_ns
+        scores = self._scores.poll(POLL_RECORDS_MAX) if self._scores.is_ready else []
+        # A score may be here before the ring for its request.
+        is_asked = scores or self._input.is_ready
+        requests = self._input.poll(POLL_RECORDS_MAX) if is_asked else []
+        now_ns = now()
+        results = engine.tick(now_ns)
+        if self._control.is_ready:
+            results += self._hear_of_models(now_ns)
+        if requests:
+            self._take_requests(requests, now_ns, results)
+        if scores:
+            self._take_scores(scores, now_ns, results)
         if results:
             self._publish(results)
-        return bool(requests or scores)
+
+    def _take_requests(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+        engine = self._engine
+        for record in records:
+            try:
+                request = decode_request(record.value)
+            except MalformedMessage as error:
+                self._malformed(error)
+                continue
+            late_ns = now_ns - request.monotonic_ns
+            if late_ns > LAG_NS and is_given_up(request, self._host, now_ns):
+                self.given_up += 1
+                engine.already_answered(request.id, now_ns)
+            else:
+                results += engine.request(request, now_ns)
+
+    def _take_scores(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+        engine, models = self._engine, self._models
+        for record in records:
+            try:
+                score = decode_score(record.value)
+            except MalformedMessage as error:
+                self._malformed(error)
+                continue
+            if score.model != record.topic:  # nobody speaks for another model
+                engine.count_malformed()
+                continue
+            if score.model not in models:
+                models.add(score.model)
+                results += engine.model_up(score.model, now_ns)
+            results += engine.score(score, now_ns)
 
     def _hear_of_models(self, now_ns: int) -> list[Result]:
         """The supervisor tells which models live; a score tells that one does."""
         results: list[Result] = []
-        for record in poll_on(self._control, POLL_RECORDS_MAX):
+        for record in self._control.poll(POLL_RECORDS_MAX):
             try:
                 news = _decode_news(record.value)
             except msgspec.DecodeError:
@@ -133,6 +134,10 @@ class Server:
                 results += self._engine.model_down(news.model, now_ns)
                 self._models.discard(news.model)
         return results
+
+    def _malformed(self, error: MalformedMessage) -> None:
+        self._engine.count_malformed()
+        log.debug("%s", error.text())
 
     def _publish(self, results: list[Result]) -> None:
         """Each result goes to its request's return address, in our own partition of it."""
@@ -152,13 +157,10 @@ class Server:
         due_ns = self._engine.next_deadline()
         timeout_s = BACKSTOP_S
         if due_ns is not None:
-            timeout_s = min(timeout_s, (due_ns - self._clock.monotonic_ns()) / 1e9)
-        if timeout_s > 0:
-            self._waiting.wait(timeout_s)
-        self._waker.drain()
+            timeout_s = (due_ns - self._clock.monotonic_ns()) / 1e9
+        self._feeds.wait(timeout_s)
 
     def close(self) -> None:
-        self._scores.close()
-        self._input.close()
-        self._control.close()
+        for feed in (self._scores, self._input, self._control):
+            feed.close()
         self._producer.close()

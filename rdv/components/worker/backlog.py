@@ -8,21 +8,27 @@ because they have the most time left.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from rdv.messages import Request
+from rdv.stream import Record
 
 WhenBehind = Literal["skip", "all"]
 
+PROBE_NS = 1_000_000_000
+"""A model that refuses everything is tried on one request as often as this: it may be quick again
+(a first call is often slow), and nobody would learn of it otherwise."""
+
+_NEVER = 2**63
+
 
 class Waiting(NamedTuple):
-    """A request in the worker's hands, and where its score belongs."""
+    """A request in the worker's hands, and the record that it came in."""
 
     request: Request
-    line: bytes
-    partition: int
-    arrived_ns: int
+    record: Record
     deadline_ns: int
     """On this host's monotonic clock."""
 
@@ -44,20 +50,18 @@ class Plan(NamedTuple):
 
 @dataclass
 class Cost:
-    """What a batch costs, learned from the batches so far: fixed + rows x per row.
+    """What a row costs, as learned from the batches so far: a weighted mean.
 
-    Two exponentially weighted means (of small batches and of the slope) would need batches of
-    many sizes; one mean for the smallest batch seen lately and one per row is enough to tell who
-    is behind, and errs on the side of evaluating.
+    A batch that was quicker than expected is believed more than one that was slower: a stutter
+    must not make a model refuse what it can do.
     """
 
-    batch_ms: float = 0.0
     row_ms: float = 0.0
 
     def learn(self, rows: int, took_ms: float) -> None:
-        weight = 0.1 if self.batch_ms else 1.0
-        self.batch_ms += weight * (took_ms - self.batch_ms)
-        self.row_ms += weight * (took_ms / rows - self.row_ms)
+        seen_ms = took_ms / rows
+        weight = 1.0 if not self.row_ms else 0.5 if seen_ms < self.row_ms / 2 else 0.1
+        self.row_ms += weight * (seen_ms - self.row_ms)
 
     def of(self, rows: int) -> float:
         """Expected milliseconds of a batch; 0 as long as nothing is known."""
@@ -72,44 +76,75 @@ class Backlog:
     when_behind: WhenBehind = "skip"
     cost: Cost = field(default_factory=Cost)
     _waiting: deque[Waiting] = field(default_factory=deque)
+    _soonest_ns: int = _NEVER
+    """No deadline of those that wait is before this."""
+    _evaluated_ns: int = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._waiting)
+
     def add(self, waiting: Waiting) -> None:
+        self._soonest_ns = min(self._soonest_ns, waiting.deadline_ns)
         self._waiting.append(waiting)
 
     def plan(self, now_ns: int) -> Plan:
         """What to do now; what it names is no longer waiting."""
-        refused: list[Refused] = []
+        waiting = self._waiting
         if self.when_behind == "all":
-            count = min(self.batch_max, len(self._waiting))
-            return Plan(refused, [self._waiting.popleft() for _ in range(count)])
+            return Plan([], [waiting.popleft() for _ in range(min(self.batch_max, len(waiting)))])
         ready_ns = now_ns + int(self.cost.of(1) * 1e6)
+        refused: list[Refused] = []
+        if self._soonest_ns < ready_ns:
+            refused = self._refuse(now_ns, ready_ns)
+        batch = self._newest(now_ns)
+        if not batch and refused and now_ns - self._evaluated_ns >= PROBE_NS:
+            batch = self._probe(refused)
+        if batch:
+            self._evaluated_ns = now_ns
+        if not waiting:
+            self._soonest_ns = _NEVER
+        return Plan(refused, batch)
+
+    def _refuse(self, now_ns: int, ready_ns: int) -> list[Refused]:
+        refused: list[Refused] = []
         kept: deque[Waiting] = deque()
         for waiting in self._waiting:
-            if waiting.deadline_ns <= now_ns:
-                late_ms = (now_ns - waiting.deadline_ns) / 1e6
-                refused.append(Refused(waiting, "expired", late_ms))
-            elif waiting.deadline_ns < ready_ns:
-                late_ms = (ready_ns - waiting.deadline_ns) / 1e6
-                refused.append(Refused(waiting, "behind", late_ms))
+            deadline_ns = waiting.deadline_ns
+            if deadline_ns <= now_ns:
+                refused.append(Refused(waiting, "expired", (now_ns - deadline_ns) / 1e6))
+            elif deadline_ns < ready_ns:
+                refused.append(Refused(waiting, "behind", (ready_ns - deadline_ns) / 1e6))
             else:
                 kept.append(waiting)
         self._waiting = kept
-        return Plan(refused, self._newest(now_ns))
+        self._soonest_ns = min((waiting.deadline_ns for waiting in kept), default=_NEVER)
+        return refused
 
     def _newest(self, now_ns: int) -> list[Waiting]:
         """The newest that one batch can finish before the first of their deadlines."""
-        batch: list[Waiting] = []
-        first_deadline_ns = 2**63
-        while self._waiting and len(batch) < self.batch_max:
-            newest = self._waiting[-1]
-            deadline_ns = min(first_deadline_ns, newest.deadline_ns)
+        waiting, count = self._waiting, len(self._waiting)
+        if count <= self.batch_max and now_ns + self.cost.of(count) * 1e6 <= self._soonest_ns:
+            batch = list(waiting)
+            waiting.clear()
+            return batch
+        batch = []
+        first_deadline_ns = _NEVER
+        while waiting and len(batch) < self.batch_max:
+            deadline_ns = min(first_deadline_ns, waiting[-1].deadline_ns)
             done_ns = now_ns + int(self.cost.of(len(batch) + 1) * 1e6)
             if batch and done_ns > deadline_ns:
                 break
             first_deadline_ns = deadline_ns
-            batch.append(self._waiting.pop())
+            batch.append(waiting.pop())
         batch.reverse()
         return batch
+
+    def _probe(self, refused: list[Refused]) -> list[Waiting]:
+        """The newest of those that are only behind, evaluated after all."""
+        for number in range(len(refused) - 1, -1, -1):
+            if refused[number].refusal == "behind":
+                return [refused.pop(number).waiting]
+        return []

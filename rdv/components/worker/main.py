@@ -13,10 +13,12 @@ from rdv.components.parent import stop_without_parent
 from rdv.components.places import open_streams
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
+from rdv.components.tuning import tune_collector
 from rdv.components.worker.backlog import Backlog, Waiting
+from rdv.components.worker.in_hand import InHand
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
-from rdv.config import Decision, ModelConfig, ModelNotFound, load_decision
+from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
 from rdv.models import open_model
 
 log = logging.getLogger("rdv.worker")
@@ -64,6 +66,7 @@ class WorkerProcess:
         )
         self._status.write("starting", {"model": name})
         self._model = open_model(decision.directory, name, **config.opening())
+        note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
         backlog = Backlog(config.batch_max, "skip" if config.skips else "all")
         self._watchdog = Watchdog(config.predict_timeout_ms, SYSTEM_CLOCK, self._hangs)
         self._name = name
@@ -76,6 +79,7 @@ class WorkerProcess:
             clock=SYSTEM_CLOCK,
             waker=waker,
             watchdog=self._watchdog,
+            in_hand=InHand(note),
         )
 
     def _hangs(self, batch: list[Waiting]) -> None:
@@ -90,28 +94,29 @@ class WorkerProcess:
     def run(self) -> None:
         worker = self.worker
         self._watchdog.start()
+        tune_collector()
         self._status.write("ready", self._figures())
         while not self._waker.stopping:
-            is_busy = worker.turn()
+            worker.turn()
             if self._status.is_due():
                 self._status.write("ready", self._figures())
-            if not is_busy:
-                worker.wait()
+            worker.wait()
         worker.finish()
+        self._watchdog.stop()
         self._status.write("stopped", self._figures())
         self._status.close()
         self._streams.close()
 
     def _figures(self) -> dict[str, object]:
-        worker = self.worker
+        worker, reports = self.worker, self.worker.reports
         return {
             "model": self._name,
             "version": self._model.version,
-            "scored": worker.scored,
-            "refused": worker.refused,
-            "failed": worker.failed,
-            "malformed": worker.malformed,
-            "lost_scores": worker.lost_scores,
+            "scored": reports.scored,
+            "refused": reports.refused,
+            "failed": reports.failed,
+            "malformed": worker.intake.malformed,
+            "lost_scores": reports.lost,
             "waiting": worker.waiting_count,
             "row_ms": round(worker.row_ms, 3),
         }

@@ -12,8 +12,9 @@ from rdv.components.worker.backlog import Waiting
 class Watchdog:
     """Watches one evaluation at a time from a thread of its own.
 
-    `hanging` is called, once, with the batch that has taken longer than `timeout_ms`. Begin and
-    end cost two stores: the thread looks a few times per timeout, which is soon enough.
+    `hanging` is called, once, with the batch that has taken longer than `timeout_ms`. The thread
+    looks a few times per timeout, which is soon enough. Begin and end belong to the worker's
+    thread; either `end` or the watchdog gets the batch, never both.
     """
 
     def __init__(
@@ -22,7 +23,9 @@ class Watchdog:
         self._timeout_ns = int(timeout_ms * 1e6)
         self._clock = clock
         self._hanging = hanging
-        self._began: tuple[int, list[Waiting]] | None = None
+        self._mutex = threading.Lock()
+        self._began_ns = 0
+        self._batch: list[Waiting] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rdv-watchdog", daemon=True)
 
@@ -30,16 +33,28 @@ class Watchdog:
         self._thread.start()
 
     def begin(self, batch: list[Waiting]) -> None:
-        self._began = (self._clock.monotonic_ns(), batch)
+        self._began_ns = self._clock.monotonic_ns()
+        self._batch = batch
 
-    def end(self) -> None:
-        self._began = None
+    def end(self) -> bool:
+        """False when the watchdog has taken the batch."""
+        with self._mutex:
+            batch, self._batch = self._batch, None
+        return batch is not None
+
+    def look(self, now_ns: int) -> bool:
+        """Whether the evaluation under way hangs; then its batch is the watchdog's."""
+        with self._mutex:
+            batch, began_ns = self._batch, self._began_ns
+            if batch is None or now_ns - began_ns <= self._timeout_ns:
+                return False
+            self._batch = None
+        self._hanging(batch)
+        return True
 
     def _run(self) -> None:
         while not self._stop.wait(self._timeout_ns / 4e9):
-            began = self._began
-            if began is not None and self._clock.monotonic_ns() - began[0] > self._timeout_ns:
-                self._hanging(began[1])
+            if self.look(self._clock.monotonic_ns()):
                 return
 
     def stop(self) -> None:

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 import orjson
 
 from rdv.clock import Clock
-from rdv.components.deadlines import deadline_ns
+from rdv.components.feeds import Feeds
 from rdv.components.places import Streams
-from rdv.components.reading import poll_on
-from rdv.components.stopping import Waker, Waiting as WaitingForAny
-from rdv.components.worker.backlog import Backlog, Refused, Waiting
+from rdv.components.stopping import Waker
+from rdv.components.worker.backlog import Backlog, Waiting
+from rdv.components.worker.in_hand import InHand
+from rdv.components.worker.intake import Intake
+from rdv.components.worker.reports import Reports
 from rdv.components.worker.watchdog import Watchdog
-from rdv.errors import RdvError
-from rdv.messages import MalformedMessage, Score, decode_request, encode_score
-from rdv.models import Model
-from rdv.stream import GroupTiming
-from rdv.stream.errors import Fenced
+from rdv.models import Model, ModelError
 
-log = logging.getLogger("rdv.worker")
-
-POLL_RECORDS_MAX = 2_000
-BACKSTOP_S = 0.2
-COMMIT_EVERY_NS = 50_000_000
-TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=100)
+HUNG = "the model hung and was ended"
+DIED = "the worker ended in this batch: the model crashed, exited, or was killed"
 
 
 class Worker:
@@ -44,131 +35,93 @@ class Worker:
         clock: Clock,
         waker: Waker,
         watchdog: Watchdog,
+        in_hand: InHand,
     ) -> None:
-        self._name = name
         self._model = model
         self._backlog = backlog
-        self._host = host
         self._clock = clock
-        self._waker = waker
         self._watchdog = watchdog
-        self._input = streams.input.consumer(group=name, start="latest", timing=TIMING)
-        self._scores = streams.scores.producer()
-        self._waiting = WaitingForAny((self._input.fileno(), waker.fileno()))
-        self._committed_ns = 0
-        self.scored = self.refused = self.failed = self.malformed = self.lost_scores = 0
+        self._in_hand = in_hand
+        self.reports = Reports(streams.scores.producer(), name, model, clock)
+        skips = backlog.when_behind == "skip"
+        self.intake = Intake(streams.input, name, skips=skips, host=host, clock=clock)
+        self._feeds = Feeds([self.intake.feed], waker, clock)
+        left = in_hand.left()
+        self._spoiled = {id_ for _, id_ in left}
+        if left:
+            self.reports.spoil(left, DIED)
+            in_hand.lay_down()
+
+    def turn(self, *, read: bool = True) -> None:
+        """Read, refuse, evaluate one batch."""
+        backlog = self._backlog
+        if read:
+            for waiting in self.intake.read():
+                if waiting.request.id not in self._spoiled:
+                    backlog.add(waiting)
+        if len(backlog):
+            plan = backlog.plan(self._clock.monotonic_ns())
+            if plan.refused:
+                self.reports.refuse(plan.refused)
+            if plan.batch:
+                self._evaluate(plan.batch)
+        self.intake.commit(backlog, self._clock.monotonic_ns())
 
     def wait(self) -> None:
-        """Block until something may have come."""
-        self._waiting.wait(BACKSTOP_S)
-        self._waker.drain()
+        """Block until something may have come; not at all while something waits."""
+        self._feeds.wait(0.0 if len(self._backlog) else 1.0)
 
     def finish(self) -> None:
         """Report on what has been read, and close."""
         while len(self._backlog):
             self.turn(read=False)
-        self.close()
-
-    def turn(self, *, read: bool = True) -> bool:
-        """Read, refuse, evaluate one batch; False when there was nothing to do."""
-        if read:
-            self._read()
-        now_ns = self._clock.monotonic_ns()
-        plan = self._backlog.plan(now_ns)
-        if plan.refused:
-            self._report((r.waiting, self._refusal(r)) for r in plan.refused)
-            self.refused += len(plan.refused)
-        if plan.batch:
-            self._evaluate(plan.batch)
-        if not len(self._backlog):
-            self._commit(now_ns)
-        return bool(plan.batch or plan.refused)
-
-    def _read(self) -> None:
-        for record in poll_on(self._input, POLL_RECORDS_MAX):
-            try:
-                request = decode_request(record.value)
-            except MalformedMessage as error:
-                self.malformed += 1
-                log.warning("%s", error.text())
-                continue
-            now_ns = self._clock.monotonic_ns()
-            due_ns = deadline_ns(request, self._host, now_ns)
-            self._backlog.add(
-                Waiting(request, record.value, record.partition, record.timestamp_ns, due_ns)
-            )
+        self.intake.commit((), 2**62)
+        self.intake.close()
+        self.reports.close()
+        self._model.close()
+        self._in_hand.close()
 
     def _evaluate(self, batch: list[Waiting]) -> None:
-        start_ns, wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
-        rows = self._rows(batch)
+        self._in_hand.take(batch)
+        began_ns, began_wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
         self._watchdog.begin(batch)
-        outcomes = self._model.predict(rows)
-        self._watchdog.end()
-        took_ms = (self._clock.monotonic_ns() - start_ns) / 1e6
+        outcomes = self._predict(batch)
+        if not self._watchdog.end():
+            return  # it has spoken for this batch already, and ends the process
+        took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         self._backlog.cost.learn(len(batch), took_ms)
-        done_ns = self._clock.wall_ns()
-        version, size, scores = self._model.version, len(batch), []
-        for waiting, outcome in zip(batch, outcomes, strict=True):
-            if outcome is None:
-                continue
-            queue_ms = max(0, wall_ns - waiting.arrived_ns) / 1e6
-            result = msgspec.Raw(outcome) if isinstance(outcome, bytes) else msgspec.UNSET
-            error = None if isinstance(outcome, bytes) else str(outcome)
-            score = Score(
-                waiting.request.id,
-                self._name,
-                version,
-                done_ns,
-                round(queue_ms, 3),
-                round(took_ms, 3),
-                size,
-                result,
-                None,
-                error,
-            )
-            self.failed += error is not None
-            scores.append((waiting, score))
-        self.scored += size
-        self._report(scores)
+        self.reports.evaluated(batch, outcomes, began_wall_ns, took_ms)
+        self._in_hand.lay_down()
 
-    def _rows(self, batch: list[Waiting]) -> list[Any]:
+    def _predict(self, batch: list[Waiting]) -> list[Any]:
         takes = self._model.takes
-        if takes == "values":
-            return [orjson.loads(bytes(waiting.request.data)) for waiting in batch]
+        if takes == "lines":
+            return self._model.predict([waiting.record.value for waiting in batch])
+        data = [bytes(waiting.request.data) for waiting in batch]
         if takes == "data":
-            return [bytes(waiting.request.data) for waiting in batch]
-        return [waiting.line for waiting in batch]
+            return self._model.predict(data)
+        try:
+            rows = orjson.loads(b"[%b]" % b",".join(data))
+        except orjson.JSONDecodeError:
+            return self._predict_sound(data)
+        return self._model.predict(rows)
 
-    def _refusal(self, refused: Refused) -> Score:
-        return Score(
-            refused.waiting.request.id,
-            self._name,
-            self._model.version,
-            self._clock.wall_ns(),
-            refusal=refused.refusal,
-            detail=f"{refused.late_ms:.1f} ms late",
-        )
-
-    def _report(self, scores: Iterable[tuple[Waiting, Score]]) -> None:
-        by_partition: dict[int, list[bytes]] = {}
-        for waiting, score in scores:
-            by_partition.setdefault(waiting.partition, []).append(encode_score(score))
-        for partition, lines in by_partition.items():
+    def _predict_sound(self, data: list[bytes]) -> list[Any]:
+        """Some of it cannot be read, though it came through the door: the others shall not care."""
+        outcomes: list[Any] = []
+        for text in data:
             try:
-                self._scores.send_many(self._name, lines, partition=partition)
-            except RdvError as error:
-                # Nobody hears of these scores; the schedule goes on without them.
-                self.lost_scores += len(lines)
-                log.error("%d scores lost: %s", len(lines), error.text())
+                row = orjson.loads(text)
+            except orjson.JSONDecodeError as error:
+                outcomes.append(ModelError(f"the data is not JSON: {error}"))
+            else:
+                outcomes += self._model.predict([row])
+        return outcomes
 
     def report_hang(self, batch: list[Waiting]) -> None:
         """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
-        done_ns = self._clock.wall_ns()
-        error = "the model hung and was ended"
-        self._report(
-            (w, Score(w.request.id, self._name, self._model.version, done_ns, error=error))
-            for w in batch
-        )
+        self.reports.spoil([(w.record.partition, w.request.id) for w in batch], HUNG)
+        self._in_hand.lay_down()
 
     @property
     def waiting_count(self) -> int:
@@ -179,20 +132,3 @@ class Worker:
     def row_ms(self) -> float:
         """What one row costs, as learned."""
         return self._backlog.cost.row_ms
-
-    def _commit(self, now_ns: int) -> None:
-        if now_ns - self._committed_ns < COMMIT_EVERY_NS:
-            return
-        self._committed_ns = now_ns
-        try:
-            self._input.commit()
-        except Fenced as error:
-            log.warning("%s", error.text())
-        except RdvError as error:
-            log.error("cannot commit: %s", error.text())
-
-    def close(self) -> None:
-        self._commit(2**62)
-        self._input.close()
-        self._scores.close()
-        self._model.close()
