@@ -34,7 +34,9 @@ class RootGroup(LazyGroup):
         "load": Lazy("rdv.commands.load:load", "Ask many, at a rate, and measure the answers."),
         "status": Lazy("rdv.commands.status:status", "Who runs, who answers, how fast."),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
-        "schedule": Lazy("rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."),
+        "schedule": Lazy(
+            "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."
+        ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

@@ -84,10 +84,13 @@ def load(
     progress: Annotated[
         bool | None,
         typer.Option(
-            "--progress/--no-progress", help="A line now and then on stderr. Default: on a terminal."
+            "--progress/--no-progress",
+            help="A line now and then on stderr. Default: on a terminal.",
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Ask many questions at a rate, and measure the answers.

@@ -19,9 +19,9 @@ FILE_BYTES_MAX = 1024 * 1024
 def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> Decision:
     """The decision in `directory`, its settings overridden by the `RDV_*` of `environ`.
 
-    `environ` is the process's environment unless given ({}: the file alone), so that the
-    supervisor and all that it starts see the same settings. Reads one file and looks at nothing else: see `missing_files`. Raises DecisionNotFound,
-    InvalidDecision, and SystemFaults.
+    `environ` is the process's own unless given ({}: the file alone), so that the supervisor and
+    all that it starts see the same. Reads one file and looks at nothing else: see
+    `missing_files`. Raises DecisionNotFound, InvalidDecision, and SystemFaults.
     """
     path = os.path.join(directory, FILE_NAME)
     decision = parse_decision(read_text(directory), path, directory)

@@ -107,7 +107,11 @@ def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> S
 
 
 def lives_elsewhere(
-    lines: Iterable[StatusLine], model: str, own_pids: Iterable[int], now_ns: int
+    lines: Iterable[StatusLine],
+    model: str,
+    own_pids: Iterable[int],
+    now_ns: int,
+    is_process: Callable[[int], bool],
 ) -> bool:
     """Whether a worker of the model runs that is not one of ours (`rdv model run`)."""
     own = set(own_pids)
@@ -116,5 +120,6 @@ def lives_elsewhere(
         and line.pid not in own
         and line.state == "ready"
         and now_ns - line.time_ns <= SILENT_NS
+        and is_process(line.pid)
         for line in lines
     )

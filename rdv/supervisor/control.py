@@ -6,15 +6,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import msgspec
 
 from rdv.clock import Clock
 from rdv.config import Decision
 from rdv.errors import RdvError
-from rdv.status.lines import MODELS_TOPIC, STATUS_TOPIC, Roll, StatusLine, lives_elsewhere, read_status
+from rdv.status.lines import (
+    MODELS_TOPIC,
+    SILENT_NS,
+    STATUS_TOPIC,
+    Roll,
+    StatusLine,
+    lives_elsewhere,
+    read_status,
+)
 from rdv.stream import open_stream
 from rdv.stream.errors import RecordsDamaged
+from rdv.supervisor.pids import is_process
 
 LOOK_EVERY_S = 0.2
 """A ring may be lost when its sender is killed in that very instant: look all the same."""
@@ -35,7 +45,9 @@ class Control:
         self._problem = problem
         config = decision.log.stream_config(1)
         self._stream = open_stream(decision.stream_path("control"), config=config)
-        self._status = self._stream.consumer([STATUS_TOPIC], start="latest")
+        # Also the words of those that run already: `rdv model run` beside `rdv serve`.
+        since = timedelta(milliseconds=SILENT_NS // 1_000_000)
+        self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
         self._said: dict[str, bool] = {}
         self.roll = Roll()
@@ -64,7 +76,7 @@ class Control:
     def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
         """On record, once for every change. Not down while it runs elsewhere (`rdv model run`)."""
         now_ns = self._clock.wall_ns()
-        if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns):
+        if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
             return
         if self._said.get(model) is is_up:
             return
@@ -81,5 +93,3 @@ class Control:
         self._status.close()
         self._producer.close()
         self._stream.close()
-
-

@@ -1,7 +1,8 @@
 """Which files a model is made of, so that an edit replaces the models that it concerns.
 
 Of a Python file these are the files beside it that it imports or names, and what those import or
-name in turn. A data file that nobody names in so many words belongs to all.
+name in turn ("gbm.npz", or "gbm" alone). Other files there are none of its business: it may well
+write some itself.
 """
 
 from __future__ import annotations
@@ -49,8 +50,7 @@ def footprint(name: str, sources: Mapping[str, str], data: Iterable[str]) -> set
         found.add(file)
         waiting += [f"{module}.py" for module in named[file][0]]
     for file in data:
-        who = {python for python, (_, strings) in named.items() if _is_named(file, strings)}
-        if not who or who & found:
+        if any(_is_named(file, named[python][1]) for python in found & named.keys()):
             found.add(file)
     return found | {name}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 FIRST_DELAY_MS = 100
 DELAY_MS_MAX = 10_000
 STEADY_MS = 10_000
-"""A process that has run for so long had not failed to start: its next failure counts as a first."""
+"""A process that has run for so long had not failed to start: its next failure is a first one."""
 
 ATTEMPTS_MAX = 7
 """Without a first success, a server or a proxy is given up after so many (about five seconds)."""

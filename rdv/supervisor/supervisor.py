@@ -12,13 +12,14 @@ from typing import Protocol
 from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.supervisor.errors import DoesNotStart
-from rdv.supervisor.plan import STOP_ORDER, Part, changes
+from rdv.supervisor.plan import STOP_ORDER, Part, Role, changes
 from rdv.supervisor.policy import RestartState, became_ready, ended, is_hopeless, started
 
 STOP_GRACE_S = 15.0
 START_PATIENCE_S = 5.0
 """The door opens at the latest so long after the start, whoever is not ready by then."""
 READY_TIMEOUT_S = 60.0
+ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
 
 
 class Process(Protocol):
@@ -54,18 +55,26 @@ class Running:
     restarts: RestartState = field(default_factory=RestartState)
     is_ready: bool = False
     is_leaving: bool = False
+    is_trial: bool = False
+    """A successor that has not come up yet: it has one attempt."""
     retry: asyncio.TimerHandle | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has become ready, or has failed to."""
 
 
 class Supervisor:
-    """Runs on one asyncio loop."""
+    """Runs on one asyncio loop. Without an `essential` process that never comes up it gives up."""
 
     def __init__(
-        self, wanted: Callable[[], list[Part]], voice: Voice, launch: Launch, clock: Clock
+        self,
+        wanted: Callable[[], list[Part]],
+        voice: Voice,
+        launch: Launch,
+        clock: Clock,
+        essential: frozenset[Role] = ESSENTIAL,
     ) -> None:
         self._wanted = wanted
+        self._essential = essential
         self._voice = voice
         self._launch = launch
         self._clock = clock
@@ -104,12 +113,12 @@ class Supervisor:
             return
         doors = [self._add(part) for part in parts if part.role == "proxy"]
         await _settled(doors)
-        if not self._stopping.is_set() and any(door.is_ready for door in doors):
+        if not self._stopping.is_set() and any(door.is_ready for door in doors or inner):
             missing = [r.part.name for r in self._running.values() if not r.is_ready]
             self._voice.all_settled(missing)
 
-    def _add(self, part: Part) -> Running:
-        running = self._running[part.name] = Running(part)
+    def _add(self, part: Part, *, is_trial: bool = False) -> Running:
+        running = self._running[part.name] = Running(part, is_trial=is_trial)
         self._everyone.add(running)
         self._start(running)
         return running
@@ -169,11 +178,11 @@ class Supervisor:
         running.is_ready = False
         running.settled.set()
         self._tell_model(running.part)
-        if running.is_leaving or self._stopping.is_set():
+        if running.is_leaving or running.is_trial or self._stopping.is_set():
             return
         running.restarts, delay_ms = ended(running.restarts, self._now_ms())
         name = running.part.name
-        if running.part.role != "worker" and is_hopeless(running.restarts):
+        if running.part.role in self._essential and is_hopeless(running.restarts):
             self._given_up = DoesNotStart(name, running.restarts.failures)
             self.stop()
             return
@@ -218,10 +227,11 @@ class Supervisor:
     async def _replace(self, part: Part) -> None:
         """The new one first; the old one leaves when its successor is ready, or goes on if none."""
         old = self._running[part.name]
-        new = self._add(part)
+        new = self._add(part, is_trial=True)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(new.settled.wait(), READY_TIMEOUT_S)
         if new.is_ready:
+            new.is_trial = False
             await self._leave(old)
         elif not self._stopping.is_set():
             self._voice.own_line(f"{part.name}: the new version does not start; the old one stays")

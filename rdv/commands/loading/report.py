@@ -69,7 +69,8 @@ def _latency_ms(histogram: Any) -> dict[str, float]:
 def render(run: dict[str, Any], output: Output) -> None:
     """The end of a run for people."""
     output.text(
-        f"{run['requests']:,} requests in {run['seconds']:.1f} s: {run['rate']:,.0f}/s, {run['mode']}"
+        f"{run['requests']:,} requests in {run['seconds']:.1f} s: "
+        f"{run['rate']:,.0f}/s, {run['mode']}"
     )
     times = "   ".join(f"{name} {value:.2f} ms" for name, value in run["latency_ms"].items())
     output.text(f"latency  {times}")

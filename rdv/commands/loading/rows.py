@@ -1,4 +1,4 @@
-"""What a load run asks: rows of a file, each the data alone or {"data": …, "key": …, "truth": …}."""
+"""What a load run asks: rows of a file, each the data alone or {"data": …, "truth": …}."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def _row(line: bytes, number: int, key_field: str | None, extra: dict[str, Any])
     # The data alone may have a field "data" as well, but hardly only such fields.
     is_wrapped = isinstance(parsed, dict) and "data" in parsed and parsed.keys() <= _KNOWN
     row = parsed if is_wrapped else {"data": parsed}
-    body: dict[str, Any] = {k: row[k] for k in ("data", "key", "schedule") if row.get(k) is not None}
+    body: dict[str, Any] = {
+        k: row[k] for k in ("data", "key", "schedule") if row.get(k) is not None
+    }
     body.setdefault("data", None)
     if key_field is not None:
         body["key"] = _key(row["data"], key_field, number)

@@ -157,5 +157,3 @@ def open_doors(doors: Sequence[Door]) -> list[Door]:
     if not found:
         raise doors[0].unreachable(reason)
     return found
-
-

@@ -12,8 +12,8 @@ from rdv.commands.serving.voice import StderrVoice
 from rdv.config import Decision
 from rdv.supervisor.child import Child
 from rdv.supervisor.control import Control
-from rdv.supervisor.plan import Part
-from rdv.supervisor.supervisor import Process, Supervisor
+from rdv.supervisor.plan import Part, Role
+from rdv.supervisor.supervisor import ESSENTIAL, Process, Supervisor
 from rdv.supervisor.watch import watch_edits
 
 _STOPPING = {
@@ -24,19 +24,25 @@ _STOPPING = {
 
 
 def supervise(
-    decision: Callable[[], Decision], wanted: Callable[[], list[Part]], voice: StderrVoice
+    decision: Callable[[], Decision],
+    wanted: Callable[[], list[Part]],
+    voice: StderrVoice,
+    essential: frozenset[Role] = ESSENTIAL,
 ) -> None:
     """Run the parts until a signal asks for the end. `decision` is the one of this moment.
 
     Raises DoesNotStart, and what `wanted` raises the first time.
     """
-    asyncio.run(_supervise(decision, wanted, voice))
+    asyncio.run(_supervise(decision, wanted, voice, essential))
 
 
 async def _supervise(
-    decision: Callable[[], Decision], wanted: Callable[[], list[Part]], voice: StderrVoice
+    decision: Callable[[], Decision],
+    wanted: Callable[[], list[Part]],
+    voice: StderrVoice,
+    essential: frozenset[Role],
 ) -> None:
-    supervisor = Supervisor(wanted, voice, launch, SYSTEM_CLOCK)
+    supervisor = Supervisor(wanted, voice, launch, SYSTEM_CLOCK, essential)
     control = Control(
         decision(),
         SYSTEM_CLOCK,
