@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from rdv.clock import Clock
+from rdv.components.batches import REQUESTS, RESULTS
 from rdv.components.deadlines import GRACE_NS
 from rdv.components.feeds import BACKSTOP_S, Feed
 from rdv.components.places import Streams
@@ -26,13 +27,7 @@ from rdv.components.proxy.records import OwnAnswers
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
-from rdv.messages import (
-    MalformedMessage,
-    Request,
-    Result,
-    decode_result,
-    encode_request,
-)
+from rdv.messages import Request, Result
 from rdv.schedule import Schedule
 
 log = logging.getLogger("rdv.proxy")
@@ -172,7 +167,7 @@ class Proxy:
         self._set_timer()
 
     def _send(self, partition: int, entries: list[Open]) -> None:
-        lines = [encode_request(entry.request) for entry in entries]
+        lines = REQUESTS.write([entry.request for entry in entries])
         try:
             self._producer.send_many(self.settings.name, lines, partition=partition)
         except RdvError as error:
@@ -189,15 +184,10 @@ class Proxy:
         feed, desk = self._results, self.desk
         feed.is_ready = True
         while feed.is_ready:
-            for record in feed.poll(POLL_RECORDS_MAX):
-                try:
-                    result = decode_result(record.value)
-                except MalformedMessage as error:
-                    log.debug("%s", error.text())
+            for result in RESULTS.read(feed.poll(POLL_RECORDS_MAX)):
+                if result is None:
                     self.counts.malformed += 1
-                    continue
-                entry = desk.answered(result.id)
-                if entry is not None:
+                elif (entry := desk.answered(result.id)) is not None:
                     self._answer(entry, result)
 
     def _answer(self, entry: Open, result: Result) -> None:

@@ -13,13 +13,14 @@ from typing import Literal
 import msgspec
 
 from rdv.clock import Clock
+from rdv.components.batches import REQUESTS, RESULTS, SCORES
 from rdv.components.deadlines import is_given_up
 from rdv.components.feeds import BACKSTOP_S, Feed, Feeds
 from rdv.components.places import MODELS_TOPIC, Streams
 from rdv.components.server.rebuild import rebuild
 from rdv.components.stopping import Waker
 from rdv.errors import RdvError
-from rdv.messages import MalformedMessage, Result, decode_request, decode_score, encode_result
+from rdv.messages import Result
 from rdv.rendezvous import Engine
 from rdv.stream import Record
 
@@ -89,11 +90,9 @@ class Server:
 
     def _take_requests(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
         engine = self._engine
-        for record in records:
-            try:
-                request = decode_request(record.value)
-            except MalformedMessage as error:
-                self._malformed(error)
+        for request in REQUESTS.read(records):
+            if request is None:
+                engine.count_malformed()
                 continue
             late_ns = now_ns - request.monotonic_ns
             if late_ns > LAG_NS and is_given_up(request, self._host, now_ns):
@@ -104,13 +103,8 @@ class Server:
 
     def _take_scores(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
         engine, models = self._engine, self._models
-        for record in records:
-            try:
-                score = decode_score(record.value)
-            except MalformedMessage as error:
-                self._malformed(error)
-                continue
-            if score.model != record.topic:  # nobody speaks for another model
+        for record, score in zip(records, SCORES.read(records), strict=True):
+            if score is None or score.model != record.topic:  # nobody speaks for another model
                 engine.count_malformed()
                 continue
             if score.model not in models:
@@ -135,22 +129,18 @@ class Server:
                 self._models.discard(news.model)
         return results
 
-    def _malformed(self, error: MalformedMessage) -> None:
-        self._engine.count_malformed()
-        log.debug("%s", error.text())
-
     def _publish(self, results: list[Result]) -> None:
         """Each result goes to its request's return address, in our own partition of it."""
-        by_topic: dict[str, list[bytes]] = {}
+        by_topic: dict[str, list[Result]] = {}
         for result in results:
-            by_topic.setdefault(result.reply_to, []).append(encode_result(result))
-        for topic, lines in by_topic.items():
+            by_topic.setdefault(result.reply_to, []).append(result)
+        for topic, group in by_topic.items():
             try:
-                self._producer.send_many(topic, lines, partition=self._partitions[0])
+                self._producer.send_many(topic, RESULTS.write(group), partition=self._partitions[0])
             except RdvError as error:
                 # The proxy's backstop answers; the server goes on.
-                self.lost_results += len(lines)
-                log.error("%d results lost: %s", len(lines), error.text())
+                self.lost_results += len(group)
+                log.error("%d results lost: %s", len(group), error.text())
 
     def wait(self) -> None:
         """Block until something may have come, or a step or an SLA has ended."""

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from rdv.clock import Clock
+from rdv.components.batches import REQUESTS
 from rdv.components.deadlines import deadline_ns
 from rdv.components.feeds import Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
-from rdv.messages import MalformedMessage, decode_request
 from rdv.stream import Consumer, GroupTiming, TopicPartition
 from rdv.stream.stream import LogStream
 
@@ -56,14 +56,12 @@ class Intake:
             self._skip_old()
         found = []
         now_ns = self._clock.monotonic_ns()
-        for record in self.feed.poll(POLL_RECORDS_MAX):
-            try:
-                request = decode_request(record.value)
-            except MalformedMessage as error:
+        records = self.feed.poll(POLL_RECORDS_MAX)
+        for record, request in zip(records, REQUESTS.read(records), strict=True):
+            if request is None:
                 self.malformed += 1
-                log.debug("%s", error.text())
-                continue
-            found.append(Waiting(request, record, deadline_ns(request, self._host, now_ns)))
+            else:
+                found.append(Waiting(request, record, deadline_ns(request, self._host, now_ns)))
         return found
 
     def _skip_old(self) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import msgspec
 
 from rdv.clock import Clock
+from rdv.components.batches import SCORES
 from rdv.components.worker.backlog import Refused, Waiting
 from rdv.errors import RdvError
-from rdv.messages import Score, encode_score
+from rdv.messages import Score
 from rdv.models import Model
 from rdv.stream import Producer
 
@@ -37,7 +38,7 @@ class Reports:
         """`outcomes`: for each row JSON, an error's text or value, or None for no report."""
         name, version, size = self._name, self._model.version, len(batch)
         done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
-        lines: dict[int, list[bytes]] = {}
+        scores: dict[int, list[Score]] = {}
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if outcome is None:
                 continue
@@ -53,14 +54,14 @@ class Reports:
             score = Score(
                 id_, name, version, done_ns, queue_ms, took_ms, size, result, None, error
             )
-            lines.setdefault(record.partition, []).append(encode_score(score))
+            scores.setdefault(record.partition, []).append(score)
         self.scored += size
-        self._send(lines)
+        self._send(scores)
 
     def refuse(self, refused: Sequence[Refused]) -> None:
         """Nobody shall wait for these."""
         now_ns, version = self._clock.wall_ns(), self._model.version
-        lines: dict[int, list[bytes]] = {}
+        scores: dict[int, list[Score]] = {}
         for waiting, refusal, late_ms in refused:
             score = Score(
                 waiting.request.id,
@@ -70,28 +71,28 @@ class Reports:
                 refusal=refusal,
                 detail=f"{late_ms:.1f} ms late",
             )
-            lines.setdefault(waiting.record.partition, []).append(encode_score(score))
+            scores.setdefault(waiting.record.partition, []).append(score)
         self.refused += len(refused)
-        self._send(lines)
+        self._send(scores)
 
     def spoil(self, requests: Sequence[tuple[int, str]], reason: str) -> None:
         """The same error for all of these, given as (partition, id)."""
         now_ns, version = self._clock.wall_ns(), self._model.version
-        lines: dict[int, list[bytes]] = {}
+        scores: dict[int, list[Score]] = {}
         for partition, id_ in requests:
             score = Score(id_, self._name, version, now_ns, error=reason)
-            lines.setdefault(partition, []).append(encode_score(score))
+            scores.setdefault(partition, []).append(score)
         self.failed += len(requests)
-        self._send(lines)
+        self._send(scores)
 
-    def _send(self, by_partition: dict[int, list[bytes]]) -> None:
-        for partition, lines in by_partition.items():
+    def _send(self, by_partition: dict[int, list[Score]]) -> None:
+        for partition, scores in by_partition.items():
             try:
-                self._producer.send_many(self._name, lines, partition=partition)
+                self._producer.send_many(self._name, SCORES.write(scores), partition=partition)
             except RdvError as error:
                 # Nobody hears of these scores; the schedule goes on without them.
-                self.lost += len(lines)
-                log.error("%d scores lost: %s", len(lines), error.text())
+                self.lost += len(scores)
+                log.error("%d scores lost: %s", len(scores), error.text())
 
     def close(self) -> None:
         self._producer.close()
