@@ -42,7 +42,7 @@ def init(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a decision: settings, schedules, trained models, sample requests.
+    """Make a decision: settings, schedules, models, requests.
 
     The models are trained here and measured on data that none of them has learned from. Nothing
     is left behind when something fails, and nothing that exists is ever overwritten.

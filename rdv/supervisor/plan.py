@@ -23,6 +23,11 @@ class Part(NamedTuple):
     """Differs when the process has to be replaced: its model's file or settings have changed."""
 
 
+def proxy_name(port: int) -> str:
+    """Also its return address: its topic in `results`."""
+    return f"p-{port}"
+
+
 def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
     """All processes of a decision, in the order of their start; `stamps` by model."""
     directory = decision.directory
@@ -43,7 +48,7 @@ def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
         for n in range(model.instances)
     ]
     proxies = [
-        Part(f"p-{decision.http.port + n}", "proxy", ("proxy", directory, "--number", str(n)))
+        Part(proxy_name(decision.http.port + n), "proxy", ("proxy", directory, "--number", str(n)))
         for n in range(decision.http.proxies)
     ]
     return [*servers, *workers, *proxies]

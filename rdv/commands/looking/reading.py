@@ -21,7 +21,7 @@ from rdv.stream.errors import RecordsDamaged, RecordsLost, StreamNotFound
 from rdv.stream.stream import LogStream
 from rdv.supervisor.lock import Holder, holder_of
 from rdv.supervisor.pids import is_process
-from rdv.supervisor.plan import parts
+from rdv.supervisor.plan import parts, proxy_name
 
 _BACK = timedelta(minutes=5)
 """How far back the last words of processes are looked for."""
@@ -76,7 +76,7 @@ class Observer:
         running_s = None if holder is None else (now_ns - holder.started_ns) / 1e9
         results = self._window.figures(now_ns, self._slas.find_ms, running_s)
         declared = [name for name, model in self._decision.models.items() if not model.retired]
-        expected = [part.name for part in parts(self._decision, {})] if holder else []
+        expected = [] if holder is None else _expected(self._decision, holder)
         return {
             "decision": self._decision.name,
             "directory": self._directory,
@@ -109,6 +109,12 @@ class Observer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _expected(decision: Decision, holder: Holder) -> list[str]:
+    """The processes that there should be; the proxies as the holder has them, not the file."""
+    inner = [part.name for part in parts(decision, {}) if part.role != "proxy"]
+    return [*inner, *(proxy_name(port) for port in holder.ports)]
 
 
 def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:

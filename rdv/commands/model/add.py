@@ -45,9 +45,10 @@ def add(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Declare a model in rdv.toml. A running decision starts it at once.
+    """Declare a model in rdv.toml.
 
-    The file keeps its comments and its order; nothing else is changed in it.
+    A running decision starts it at once. The file keeps its comments and its order; nothing else
+    is changed in it.
     """
     import msgspec
 

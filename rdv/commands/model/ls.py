@@ -25,9 +25,10 @@ _COLUMNS = (
 
 
 def ls(directory: Decision, *, as_json: Json = False) -> None:
-    """List the models: those of rdv.toml, and those that run without being declared.
+    """List the models, declared and running.
 
-    Counts are since the start of the processes that run now.
+    Also those that run without being declared (rdv model run). Counts are since the start of the
+    processes that run now.
     """
     from rdv.config import load_decision
 

@@ -10,9 +10,10 @@ EXAMPLES = ("rdv model rm fraud gbm",)
 
 
 def rm(directory: Decision, name: Name, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Take a model out of rdv.toml. A running decision stops it; its code stays where it is.
+    """Take a model out of rdv.toml.
 
-    To keep it on record without running it, write retired = true instead.
+    A running decision stops it; its code stays where it is. To keep it on record without running
+    it, write retired = true instead.
     """
     from rdv.commands.serving.check import read_schedule
     from rdv.config import remove_model

@@ -36,10 +36,11 @@ def run(
         int, typer.Option(metavar="N", help="Processes that share the model's requests.")
     ] = 1,
 ) -> None:
-    """Run a model in the foreground: it joins a running decision, at any time.
+    """Run a model: it joins a running decision.
 
-    A model that rdv.toml declares has its settings from there. One that ends is started again; one
-    whose file is edited is replaced. Ctrl-C: it leaves, and nobody waits for it any more.
+    At any time, in the foreground. A model that rdv.toml declares has its settings from there.
+    One that ends is started again; one whose file is edited is replaced. Ctrl-C: it leaves, and
+    nobody waits for it any more.
     """
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice

@@ -33,7 +33,9 @@ def check(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find mistakes in schedules: unreachable steps, waits beyond the SLA, unknown models …
+    """Find mistakes in schedules.
+
+    Such as unreachable steps, waits beyond the SLA, unknown models, no default.
 
     Exit codes: 0 when there are no errors (warnings do not count), 1 when there are, 3 when a file
     cannot be read as a schedule at all.

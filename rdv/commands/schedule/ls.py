@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 def ls(directory: Decision, *, as_json: Json = False) -> None:
-    """List the schedules of a decision, and who uses them."""
+    """List the schedules, and who uses them."""
     from rdv.config import load_decision, schedule_names
 
     decision = load_decision(directory)

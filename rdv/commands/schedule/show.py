@@ -26,10 +26,10 @@ def show(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print its content as JSON.")] = False,
 ) -> None:
-    """Draw a schedule as a timeline: whose answer will do, and until when.
+    """Draw a schedule as a timeline.
 
-    A full block: the preferred one of that step. A light one: will do as well. A dot: not
-    accepted yet, or any more.
+    It shows whose answer will do, and until when. A full block: the preferred one of that step. A
+    light one: will do as well. A dot: not accepted yet, or not any more.
     """
     from rdv.commands.schedule.reading import known_models, lint, users
     from rdv.commands.serving.check import read_schedule
