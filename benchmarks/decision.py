@@ -104,8 +104,8 @@ def latency(duel: Duel, name: str, connections: int, rate: float, extra_us: floa
 def all_scored(duel: Duel, running: Running) -> Figure:
     """Every request was scored by every model, whoever the answer came from."""
     found = running.scored()
-    fewest = min(found.get(name, {}).get("result", 0) for name in MODELS)
-    text = ", ".join(f"{name} {dict(found.get(name, {}))}" for name in MODELS)
+    fewest = min(found[name]["result"] for name in MODELS)
+    text = ", ".join(f"{name} {dict(found[name])}" for name in MODELS)
     print(text, duel.kinds, file=sys.stderr)
     share = fewest / duel.answers
     return Figure(

@@ -22,7 +22,7 @@ MODELS = ("gbm", "mlp", "logit")
 INPUTS, HIDDEN = 20, 64
 START_TIMEOUT_S = 30
 
-MODEL = '''
+MODEL = """
 import numpy as np
 
 rng = np.random.default_rng({seed})
@@ -34,7 +34,7 @@ version = "{seed}"
 def predict(rows):
     hidden = np.maximum(np.array(rows) @ W1 + B1, 0)
     return [{{"score": s}} for s in (1 / (1 + np.exp(-(hidden @ W2 + B2)))).tolist()]
-'''
+"""
 
 SCHEDULE = """
 sla_ms = 50
@@ -114,7 +114,7 @@ class Running:
 
     def scored(self) -> dict[str, Counter[str]]:
         """What the scores stream holds, by model: results, refusals, errors; without duplicates."""
-        found: dict[str, Counter[str]] = {}
+        found: dict[str, Counter[str]] = {name: Counter() for name in MODELS}
         ids: set[tuple[str, str]] = set()
         with open_stream(str(self.directory / "scores")) as scores, scores.consumer() as reader:
             while records := reader.poll(10_000):
@@ -123,7 +123,7 @@ class Running:
                     if (record.topic, line["id"]) not in ids:
                         ids.add((record.topic, line["id"]))
                         outcome = line.get("refusal") or ("error" if "error" in line else "result")
-                        found.setdefault(record.topic, Counter())[outcome] += 1
+                        found[record.topic][outcome] += 1
         return found
 
     def __exit__(self, *_: object) -> None:

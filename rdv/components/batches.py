@@ -7,6 +7,7 @@ anything that does not decode, is read line by line, so that one bad record spoi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import methodcaller
 from typing import Generic, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from rdv.messages.score import validate_score
 from rdv.stream import Record
 
 _M = TypeVar("_M", bound=msgspec.Struct)
+_is_line = methodcaller("endswith", b"\n")
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -45,7 +47,7 @@ class Batches(Generic[_M]):
             values = [record.value for record in records]
             blob = b"".join(values)
             # Every value ends in a line break, and there are no more: one line each.
-            if blob.count(b"\n") == len(values) and all([v[-1:] == b"\n" for v in values]):
+            if blob.count(b"\n") == len(values) and all(map(_is_line, values)):
                 try:
                     if not blob.isascii():
                         blob.decode()

@@ -8,5 +8,5 @@ from rdv.stream.file.disk import Disk
 
 
 def host_name() -> str:
-    """This machine and its boot: two processes with the same name share one monotonic clock."""
+    """The machine and its boot: two processes with the same name share one monotonic clock."""
     return f"{socket.gethostname()}/{Disk().boot_id().hex()[:8]}"

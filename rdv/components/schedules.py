@@ -90,7 +90,7 @@ class DirectoryWatch:
             try:
                 self._watch(self._paths())
             except (OSError, RuntimeError) as error:  # no directory, or no watches left
-                log.error("edits are not noticed: %s", error)
+                log.warning("edits are not noticed: %s", error)
             self._stop.wait(AGAIN_S)
 
     def _watch(self, paths: list[str]) -> None:

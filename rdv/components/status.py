@@ -68,7 +68,7 @@ class StatusWriter:
             try:
                 self._producer.send(STATUS_TOPIC, line)
             except RdvError as error:
-                log.error("cannot write the status: %s", error.text())
+                log.warning("cannot write the status: %s", error.text())
 
     def close(self) -> None:
         """Once the last line is written; at most LAST_WORD_S."""

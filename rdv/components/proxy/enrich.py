@@ -30,22 +30,21 @@ def load_enricher(directory: str, spec: str) -> Enrich:
     """`models/profile.py:enrich`: a function data → data. Raises EnricherNotLoaded."""
     path, _, name = spec.partition(":")
     place = Path(directory, path)
+    module_spec = importlib.util.spec_from_file_location("rdv_enricher", place)
+    if module_spec is None or module_spec.loader is None:
+        raise EnricherNotLoaded(spec, "give it as models/FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(place.parent))
     try:
-        module_spec = importlib.util.spec_from_file_location("rdv_enricher", place)
-        if module_spec is None or module_spec.loader is None:
-            raise EnricherNotLoaded(spec, "give it as models/FILE.py:FUNCTION")
-        module = importlib.util.module_from_spec(module_spec)
-        sys.path.insert(0, str(place.parent))
         module_spec.loader.exec_module(module)
-        function = getattr(module, name or "enrich")
-    except EnricherNotLoaded:
-        raise
-    except Exception as error:  # its code may raise anything
+        function: Enrich = getattr(module, name or "enrich")
+    except BaseException as error:  # its code may raise anything
         raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(place.parent))
     if not callable(function):
         raise EnricherNotLoaded(spec, f"{name or 'enrich'} is not a function")
-    found: Enrich = function
-    return found
+    return function
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""From the body of `POST /v1/decide` to a request, or to a refusal that names what is wrong. Pure."""
+"""From the body of `POST /v1/decide` to a request, or to a refusal that says why. Pure."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 _decode = msgspec.json.Decoder(Body).decode
 KEY_CHARACTERS_MAX = 1_024
+DEADLINE_MS_MAX = 3_600_000
 INLINE_MAX = 256
 """Inline schedules that are kept compiled."""
 
@@ -37,14 +38,16 @@ def read_body(raw: bytes) -> Body | Failure:
         if b"\\u" in raw or b"e" in raw or b"E" in raw:
             # msgspec passes over what is inside of `data`: lone surrogates, 1e999.
             orjson.loads(bytes(body.data))
-    except (msgspec.ValidationError,) as error:
+    except msgspec.ValidationError as error:
         return Failure(400, "invalid_request", f"the body does not fit: {error}")
     except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
         return Failure(400, "malformed_json", f"the body is not JSON: {error}")
     except RecursionError:
         return Failure(400, "malformed_json", "the body is nested too deeply")
-    if body.deadline_ms is not None and not 0 < body.deadline_ms <= 3_600_000:
-        return Failure(400, "invalid_request", "deadline_ms is not between 0 and 3600000")
+    if body.deadline_ms is not None and not 0 < body.deadline_ms <= DEADLINE_MS_MAX:
+        return Failure(
+            400, "invalid_request", f"deadline_ms is not between 0 and {DEADLINE_MS_MAX}"
+        )
     if body.key is not None and len(body.key) > KEY_CHARACTERS_MAX:
         return Failure(400, "invalid_request", f"key is longer than {KEY_CHARACTERS_MAX}")
     return body

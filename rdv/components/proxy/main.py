@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import asdict
 
 import uvloop
@@ -14,7 +15,7 @@ import uvloop
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
-from rdv.components.places import open_streams
+from rdv.components.places import Streams, open_streams
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.enrich import Enricher, load_enricher
 from rdv.components.proxy.errors import AddressTaken
@@ -66,7 +67,14 @@ async def _serve(decision: Decision, index: int) -> None:
 class ProxyProcess:
     """A proxy with its door, its schedules watched and its status written."""
 
-    def __init__(self, decision: Decision, index: int) -> None:
+    def __init__(
+        self,
+        decision: Decision,
+        index: int,
+        streams: Streams | None = None,
+        make: Callable[..., Proxy] = Proxy,
+    ) -> None:
+        """`streams` that are given stay open. Raises RdvErrors of the configuration."""
         self.decision = decision
         self.port = decision.http.port + index
         self._loop = asyncio.get_running_loop()
@@ -75,7 +83,8 @@ class ProxyProcess:
         if decision.schedule not in self._schedules.by_name:
             known = tuple(sorted(self._schedules.by_name))
             raise ScheduleNotFound(decision.directory, decision.schedule, known)
-        self._streams = open_streams(
+        self._owns_streams = streams is None
+        self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
         )
         enricher = None
@@ -83,7 +92,7 @@ class ProxyProcess:
             function = load_enricher(decision.directory, decision.http.enrich)
             enricher = Enricher(function, decision.http.enrich_timeout_ms)
         name = proxy_name(self.port)
-        self.proxy = Proxy(
+        self.proxy = make(
             Settings(
                 name,
                 decision.partitions,
@@ -119,7 +128,7 @@ class ProxyProcess:
             raise AddressTaken(http.host, self.port, error.strerror or str(error)) from error
         for signum in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(signum, self._stop.set)
-        stop_without_parent(lambda: self._loop.call_soon_threadsafe(self._stop.set))
+        stop_without_parent(self._ask_to_stop)
         self._watch.start()
         tune_collector()
         log.info("listening on http://%s:%d", http.host, self.port)
@@ -140,7 +149,12 @@ class ProxyProcess:
         self._watch.stop()
         self.proxy.close()
         self._status.close()
-        self._streams.close()
+        if self._owns_streams:
+            self._streams.close()
+
+    def _ask_to_stop(self) -> None:
+        """From any thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
 
     def _figures(self) -> dict[str, object]:
         return {
@@ -171,7 +185,7 @@ class ProxyProcess:
         try:
             decision = load_decision(self.decision.directory)
         except RdvError as error:
-            log.error("%s; nothing is changed", error.text())
+            log.warning("%s; nothing is changed", error.text())
             return
         schedules = read_schedules(decision.directory, self._schedules)
         if decision.schedule not in schedules.by_name:

@@ -71,6 +71,7 @@ class Proxy:
         self._ids = ids
         self._host = host
         self._clock = clock
+        self.now_ns = clock.monotonic_ns
         self._enricher = enricher
         self._loop = asyncio.get_running_loop()
         # Made now, so that models and servers know it before the first request is in it.
@@ -157,27 +158,28 @@ class Proxy:
         """One batch for each partition: what came in during this turn of the loop."""
         batch, self._batch = self._batch, []
         if self.settings.partitions == 1:
-            self._send(0, batch)
+            self.ask_models(0, batch)
         else:
             by_partition: dict[int, list[Open]] = {}
             for entry in batch:
                 by_partition.setdefault(entry.partition, []).append(entry)
             for partition, entries in by_partition.items():
-                self._send(partition, entries)
+                self.ask_models(partition, entries)
         self._set_timer()
 
-    def _send(self, partition: int, entries: list[Open]) -> None:
+    def ask_models(self, partition: int, entries: list[Open]) -> None:
+        """Put the requests where the models read them."""
         lines = REQUESTS.write([entry.request for entry in entries])
         try:
             self._producer.send_many(self.settings.name, lines, partition=partition)
         except RdvError as error:
             # No model will see them (or a leading part, whose results come too late then).
             if not self.counts.unlogged:
-                log.error("requests cannot be logged: %s", error.text())
+                log.warning("requests cannot be logged: %s", error.text())
             self.counts.unlogged += len(lines)
             for entry in entries:
                 if self.desk.answered(entry.request.id) is not None:
-                    self._answer_default(entry, f"not logged: {error.text()}")
+                    self.answer_default(entry, f"not logged: {error.text()}")
             self.own_answers.flush()
 
     def _read_results(self) -> None:
@@ -188,11 +190,11 @@ class Proxy:
                 if result is None:
                     self.counts.malformed += 1
                 elif (entry := desk.answered(result.id)) is not None:
-                    self._answer(entry, result)
+                    self.answer(entry, result)
 
-    def _answer(self, entry: Open, result: Result) -> None:
+    def answer(self, entry: Open, result: Result) -> None:
         request = entry.request
-        waited_ns = self._clock.monotonic_ns() - request.monotonic_ns
+        waited_ns = self.now_ns() - request.monotonic_ns
         counts = self.counts
         if result.kind == "preferred":
             counts.preferred += 1
@@ -208,12 +210,12 @@ class Proxy:
             counts.count_model(result.model)
         entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=request.trace))
 
-    def _answer_default(self, entry: Open, reason: str) -> None:
+    def answer_default(self, entry: Open, reason: str) -> None:
         """From the proxy itself; on record with the next flush of `own_answers`."""
-        waited_ns = self._clock.monotonic_ns() - entry.request.monotonic_ns
+        waited_ns = self.now_ns() - entry.request.monotonic_ns
         result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, reason)
         self.own_answers.add(entry.partition, result)
-        self._answer(entry, result)
+        self.answer(entry, result)
 
     def _set_timer(self) -> None:
         due_ns = self.desk.next_due_ns()
@@ -221,16 +223,16 @@ class Proxy:
             return
         if self._timer is not None:
             self._timer.cancel()
-        delay_s = max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
+        delay_s = max(0.0, (due_ns - self.now_ns()) / 1e9)
         self._timer, self._timer_ns = self._loop.call_later(delay_s, self._backstop), due_ns
 
     def _backstop(self) -> None:
         """No result has come by the SLA: answer the marked default, and put that on record."""
         self._timer = None
         self._read_results()
-        for entry in self.desk.overdue(self._clock.monotonic_ns()):
+        for entry in self.desk.overdue(self.now_ns()):
             self.counts.backstop += 1
-            self._answer_default(entry, "no result came by the SLA")
+            self.answer_default(entry, "no result came by the SLA")
         self.own_answers.flush()
         self._set_timer()
 
@@ -246,7 +248,7 @@ class Proxy:
             self._refuse(http, _full(self.settings.in_flight_max))
             return
         entry = self._open(http, request, schedule)
-        self._answer_default(entry, "overloaded: too many requests in flight")
+        self.answer_default(entry, "overloaded: too many requests in flight")
 
     def _refuse(self, http: HttpRequest, failure: Failure) -> None:
         self.counts.refused += 1
@@ -259,7 +261,7 @@ class Proxy:
         if self._timer is not None:
             self._timer.cancel()
         for entry in self.desk.drop_all():
-            self._answer_default(entry, "the proxy is stopping")
+            self.answer_default(entry, "the proxy is stopping")
         if self._enricher is not None:
             self._enricher.close()
         self._results.close()

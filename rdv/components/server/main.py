@@ -11,7 +11,7 @@ import orjson
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
-from rdv.components.places import SCHEDULE_TOPIC, open_streams
+from rdv.components.places import SCHEDULE_TOPIC, Streams, open_streams
 from rdv.components.schedules import DirectoryWatch, read_schedules
 from rdv.components.server.server import Server
 from rdv.components.status import StatusWriter
@@ -29,20 +29,27 @@ and twice the longest SLA."""
 
 
 class ServerProcess:
-    """A server with its schedules watched and its status written. `run` returns when stopped."""
+    """A server with its schedules watched and its status written. One thread.
 
-    def __init__(self, decision: Decision, index: int, waker: Waker) -> None:
+    `run` returns when stopped. Who has a loop of its own (a stage) calls `begin`, then `turn`
+    whenever something may have come, then `end`. `streams` that are given stay open.
+    """
+
+    def __init__(
+        self, decision: Decision, index: int, waker: Waker, streams: Streams | None = None
+    ) -> None:
         self.decision = decision
         self._index = index
         self._waker = waker
         self._edited = threading.Event()
         self._schedules = read_schedules(decision.directory)
         for fault in self._schedules.faults:
-            log.error("%s", fault.text())
+            log.warning("%s", fault.text())
         if decision.schedule not in self._schedules.by_name:
             known = tuple(sorted(self._schedules.by_name))
             raise ScheduleNotFound(decision.directory, decision.schedule, known)
-        self._streams = open_streams(
+        self._owns_streams = streams is None
+        self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
         )
         limits = Limits(open_mailboxes_max=decision.server.mailboxes_max)
@@ -77,24 +84,34 @@ class ServerProcess:
         self._waker.wake()
 
     def run(self) -> None:
+        self.begin()
+        while not self._waker.stopping:
+            self.turn()
+            self.server.wait()
+        self.end()
+
+    def begin(self) -> None:
         self._watch.start()
         self._record_schedule()
-        tune_collector()
+        if self._owns_streams:
+            tune_collector()
         self._status.write("ready", self._figures())
-        server = self.server
-        while not self._waker.stopping:
-            server.turn()
-            if self._edited.is_set():
-                self._reload()
-            if self._status.is_due():
-                self._status.write("ready", self._figures())
-            server.wait()
+
+    def turn(self) -> None:
+        self.server.turn()
+        if self._edited.is_set():
+            self._reload()
+        if self._status.is_due():
+            self._status.write("ready", self._figures())
+
+    def end(self) -> None:
         self._status.write("stopped", self._figures())
         self._watch.stop()
-        server.close()
+        self.server.close()
         self._status.close()
         self._control.close()
-        self._streams.close()
+        if self._owns_streams:
+            self._streams.close()
 
     def _figures(self) -> dict[str, object]:
         return {
@@ -110,13 +127,13 @@ class ServerProcess:
         try:
             decision = load_decision(self.decision.directory)
         except RdvError as error:
-            log.error("%s; nothing is changed", error.text())
+            log.warning("%s; nothing is changed", error.text())
             return
         schedules = read_schedules(decision.directory, self._schedules)
         for fault in schedules.faults:
-            log.error("%s; nothing is changed by it", fault.text())
+            log.warning("%s; nothing is changed by it", fault.text())
         if decision.schedule not in schedules.by_name:
-            log.error("there is no schedule %r; nothing is changed", decision.schedule)
+            log.warning("there is no schedule %r; nothing is changed", decision.schedule)
             return
         was = self._schedules.by_name[self.decision.schedule].label
         self.engine.schedules_changed(schedules.by_name, decision.schedule)
@@ -140,7 +157,7 @@ class ServerProcess:
         try:
             self._control.send(SCHEDULE_TOPIC, orjson.dumps(line) + b"\n")
         except RdvError as error:
-            log.error("the live schedule is not on record: %s", error.text())
+            log.warning("the live schedule is not on record: %s", error.text())
 
 
 def run_server(directory: str, index: int) -> None:

@@ -140,15 +140,23 @@ class Server:
             except RdvError as error:
                 # The proxy's backstop answers; the server goes on.
                 self.lost_results += len(group)
-                log.error("%d results lost: %s", len(group), error.text())
+                log.warning("%d results lost: %s", len(group), error.text())
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """What it reads, for a loop of somebody else's."""
+        return self._scores, self._input, self._control
+
+    def due_s(self) -> float:
+        """Seconds until a step or an SLA ends, or until it is time to look all the same."""
+        due_ns = self._engine.next_deadline()
+        if due_ns is None:
+            return BACKSTOP_S
+        return min(BACKSTOP_S, max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9))
 
     def wait(self) -> None:
         """Block until something may have come, or a step or an SLA has ended."""
-        due_ns = self._engine.next_deadline()
-        timeout_s = BACKSTOP_S
-        if due_ns is not None:
-            timeout_s = (due_ns - self._clock.monotonic_ns()) / 1e9
-        self._feeds.wait(timeout_s)
+        self._feeds.wait(self.due_s())
 
     def close(self) -> None:
         for feed in (self._scores, self._input, self._control):

@@ -44,7 +44,7 @@ class InHand:
         return []
 
     def take(self, batch: Sequence[Waiting]) -> None:
-        """This is in our hands from now on."""
+        """The batch is in our hands from now on."""
         if self._fd >= 0:
             text = "\n".join([f"{w.record.partition} {w.request.id}" for w in batch]).encode()
             note = b"%08x%b" % (len(text), text)

@@ -10,7 +10,7 @@ import threading
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
-from rdv.components.places import open_streams
+from rdv.components.places import Streams, open_streams
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
 from rdv.components.tuning import tune_collector
@@ -51,14 +51,26 @@ def redirect_stdout() -> None:
 
 
 class WorkerProcess:
-    """A worker with a watchdog and a status. `run` returns when stopped."""
+    """A worker with a watchdog and a status. One thread; `run` returns when stopped.
+
+    In a process of its own, a model that hangs ends it. With `streams` that are given (they stay
+    open) it shares its process with others: then a hang only costs the batch and the model.
+    """
 
     def __init__(
-        self, decision: Decision, name: str, config: ModelConfig, instance: int, waker: Waker
+        self,
+        decision: Decision,
+        name: str,
+        config: ModelConfig,
+        instance: int,
+        waker: Waker,
+        streams: Streams | None = None,
     ) -> None:
-        redirect_stdout()
+        self._is_alone = streams is None
+        if self._is_alone:
+            redirect_stdout()
         self._waker = waker
-        self._streams = open_streams(
+        self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
         )
         self._status = StatusWriter(
@@ -66,7 +78,9 @@ class WorkerProcess:
         )
         self._status.write("starting", {"model": name})
         self._model = open_model(decision.directory, name, **config.opening())
-        note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
+        note = ""
+        if self._is_alone:
+            note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
         backlog = Backlog(config.batch_max, "skip" if config.skips else "all")
         self._watchdog = Watchdog(config.predict_timeout_ms, SYSTEM_CLOCK, self._hangs)
         self._name = name
@@ -84,7 +98,10 @@ class WorkerProcess:
 
     def _hangs(self, batch: list[Waiting]) -> None:
         """From the watchdog's thread: speak for the batch, and go. The supervisor starts anew."""
-        log.error("the model hangs in a batch of %d: this worker ends", len(batch))
+        log.error("%s hangs in a batch of %d", self._name, len(batch))
+        if not self._is_alone:
+            self.worker.report_hang(batch)
+            return
         killer = threading.Timer(1.0, os._exit, (HANGS,))
         killer.daemon = True
         killer.start()
@@ -94,7 +111,8 @@ class WorkerProcess:
     def run(self) -> None:
         worker = self.worker
         self._watchdog.start()
-        tune_collector()
+        if self._is_alone:
+            tune_collector()
         self._status.write("ready", self._figures())
         while not self._waker.stopping:
             worker.turn()
@@ -105,7 +123,8 @@ class WorkerProcess:
         self._watchdog.stop()
         self._status.write("stopped", self._figures())
         self._status.close()
-        self._streams.close()
+        if self._is_alone:
+            self._streams.close()
 
     def _figures(self) -> dict[str, object]:
         worker, reports = self.worker, self.worker.reports

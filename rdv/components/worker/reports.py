@@ -44,16 +44,15 @@ class Reports:
                 continue
             record = waiting.record
             queue_ms = round(max(0, began_wall_ns - record.timestamp_ns) / 1e6, 3)
-            result, error = msgspec.UNSET, None
+            result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+            error = None
             if isinstance(outcome, bytes):
                 result = msgspec.Raw(outcome)
             else:
                 error = str(outcome)
                 self.failed += 1
             id_ = waiting.request.id
-            score = Score(
-                id_, name, version, done_ns, queue_ms, took_ms, size, result, None, error
-            )
+            score = Score(id_, name, version, done_ns, queue_ms, took_ms, size, result, None, error)
             scores.setdefault(record.partition, []).append(score)
         self.scored += size
         self._send(scores)
@@ -92,7 +91,7 @@ class Reports:
             except RdvError as error:
                 # Nobody hears of these scores; the schedule goes on without them.
                 self.lost += len(scores)
-                log.error("%d scores lost: %s", len(scores), error.text())
+                log.warning("%d scores lost: %s", len(scores), error.text())
 
     def close(self) -> None:
         self._producer.close()

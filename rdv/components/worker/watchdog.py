@@ -12,7 +12,7 @@ from rdv.components.worker.backlog import Waiting
 class Watchdog:
     """Watches one evaluation at a time from a thread of its own.
 
-    `hanging` is called, once, with the batch that has taken longer than `timeout_ms`. The thread
+    `hanging` is called with a batch that has taken longer than `timeout_ms`. The thread
     looks a few times per timeout, which is soon enough. Begin and end belong to the worker's
     thread; either `end` or the watchdog gets the batch, never both.
     """
@@ -54,8 +54,7 @@ class Watchdog:
 
     def _run(self) -> None:
         while not self._stop.wait(self._timeout_ns / 4e9):
-            if self.look(self._clock.monotonic_ns()):
-                return
+            self.look(self._clock.monotonic_ns())
 
     def stop(self) -> None:
         self._stop.set()

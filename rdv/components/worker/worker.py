@@ -87,7 +87,7 @@ class Worker:
         self._watchdog.begin(batch)
         outcomes = self._predict(batch)
         if not self._watchdog.end():
-            return  # it has spoken for this batch already, and ends the process
+            return  # it has spoken for this batch already
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         self._backlog.cost.learn(len(batch), took_ms)
         self.reports.evaluated(batch, outcomes, began_wall_ns, took_ms)
