@@ -79,6 +79,7 @@ class LoadRun:
         self._every_s = every_s
         self.total = make_figures()
         self._stretch = make_figures()
+        self._stretch_s = 0.0
         self.seconds = 0.0
         self.is_interrupted = False
 
@@ -109,6 +110,7 @@ class LoadRun:
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await ticking
+            self._show(begin_s)
 
     def _generator(self, index: int, door: Door) -> Generator:
         count = len(self._doors)
@@ -131,14 +133,18 @@ class LoadRun:
         await generator.run(_later(arrivals, int(index * 1e9 / plan.rate)), plan.seconds)
 
     async def _tick(self) -> None:
-        begin_s = last_s = time.monotonic()
+        self._stretch_s = begin_s = time.monotonic()
         for count in range(1, 1_000_000_000):
             await asyncio.sleep(max(0.0, begin_s + count * self._every_s - time.monotonic()))
-            stretch, self._stretch = self._stretch, self._make_figures()
-            now_s = time.monotonic()
-            if self._progress is not None:
-                self._progress(now_s - begin_s, stretch, now_s - last_s)
-            last_s = now_s
+            self._show(begin_s)
+
+    def _show(self, begin_s: float) -> None:
+        """The stretch that ends now."""
+        stretch, self._stretch = self._stretch, self._make_figures()
+        now_s = time.monotonic()
+        if self._progress is not None and stretch.tally.requests:
+            self._progress(now_s - begin_s, stretch, now_s - self._stretch_s)
+        self._stretch_s = now_s
 
 
 def _later(arrivals: Iterator[int], offset_ns: int) -> Iterator[int]:
