@@ -188,14 +188,17 @@ def test_models_come_and_go_with_rdv_toml(rdv, serve):
 
 def test_a_model_joins_from_another_terminal_and_leaves(rdv, serve, start):
     serve()
-    Path("echo.sh").write_text("while read -r line; do echo '\"hello\"'; done\n")
+    script = (
+        'while read -r line; do id=${line#*:}; echo "{\\"id\\":${id%%,*},\\"result\\":1}"; done'
+    )
+    Path("echo.sh").write_text(script)
     process = start("model", "run", "fraud", "echo", "--", "bash", "echo.sh")
     try:
         for raw in process.stderr:
             if b"echo takes part" in raw:
                 break
         only = '{"sla_ms": 5000, "default": 0, "step": [{"accept": ["echo"]}]}'
-        assert ask(rdv, "--schedule", only)["result"] == "hello"
+        assert ask(rdv, "--schedule", only)["result"] == 1
         names = [row["model"] for row in rdv("model", "ls", "fraud", "--json").rows()]
         assert names == ["mlp", "logit", "rules", "echo"]
     finally:

@@ -16,7 +16,8 @@ Command = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="-- COMMAND…",
-        help="A program that reads JSON lines on stdin and answers each on stdout.",
+        help='A program that reads {"id": 1, "data": …} on stdin, a line each, and answers '
+        '{"id": 1, "result": …} on stdout.',
         show_default=False,
     ),
 ]
