@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from running import MODELS, Decision, write_decision  # noqa: E402
+from running import MODELS, Decision, write_decision
 
 
 @pytest.fixture(scope="module")

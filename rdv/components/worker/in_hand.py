@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from rdv.components.worker.backlog import Waiting
 
 NOTE_BYTES_MAX = 1024 * 1024
-_SIZE = 8
+_HEAD = 9
+"""8 hex digits: the length of the rest; one for whether it has been reported."""
+
+_OPEN, _REPORTED = b" ", b"r"
 
 
 class InHand:
@@ -32,30 +35,37 @@ class InHand:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
-    def left(self) -> list[tuple[int, str]]:
-        """(partition, request id) of the batch that the one before us did not finish."""
+    def left(self) -> tuple[list[tuple[int, str]], bool]:
+        """(partition, request id) of the batch that the one before us did not finish, and whether
+        it has reported it all the same (a hang).
+        """
         if self._fd < 0:
-            return []
+            return [], True
         with contextlib.suppress(OSError, ValueError, UnicodeDecodeError):
-            size = int(os.pread(self._fd, _SIZE, 0) or b"0", 16)
-            text = os.pread(self._fd, min(size, NOTE_BYTES_MAX), _SIZE).decode()
+            head = os.pread(self._fd, _HEAD, 0) or b"0" * _HEAD
+            text = os.pread(self._fd, min(int(head[:-1], 16), NOTE_BYTES_MAX), _HEAD).decode()
             lines = (line.split(" ", 1) for line in text.splitlines())
-            return [(int(partition), id_) for partition, id_ in lines]
-        return []
+            return [(int(partition), id_) for partition, id_ in lines], head[-1:] == _REPORTED
+        return [], True
 
     def take(self, batch: Sequence[Waiting]) -> None:
         """The batch is in our hands from now on."""
         if self._fd >= 0:
             text = "\n".join([f"{w.record.partition} {w.request.id}" for w in batch]).encode()
-            note = b"%08x%b" % (len(text), text)
-            with contextlib.suppress(OSError):
-                os.pwrite(self._fd, note[:NOTE_BYTES_MAX], 0)
+            self._write(b"%08x%b%b" % (len(text), _OPEN, text))
 
     def lay_down(self) -> None:
         """Nothing is in our hands."""
+        self._write(b"%08x%b" % (0, _OPEN))
+
+    def reported(self) -> None:
+        """It is still in our hands, and will be when we end; but there is a report."""
+        self._write(_REPORTED, _HEAD - 1)
+
+    def _write(self, data: bytes, position: int = 0) -> None:
         if self._fd >= 0:
             with contextlib.suppress(OSError):
-                os.pwrite(self._fd, b"%08x" % 0, 0)
+                os.pwrite(self._fd, data, position)
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -46,11 +46,11 @@ class Worker:
         skips = backlog.when_behind == "skip"
         self.intake = Intake(streams.input, name, skips=skips, host=host, clock=clock)
         self._feeds = Feeds([self.intake.feed], waker, clock)
-        left = in_hand.left()
+        left, is_reported = in_hand.left()
         self._spoiled = {id_ for _, id_ in left}
-        if left:
+        if not is_reported:
             self.reports.spoil(left, DIED)
-            in_hand.lay_down()
+        in_hand.lay_down()
 
     def turn(self, *, read: bool = True) -> None:
         """Read, refuse, evaluate one batch."""
@@ -121,7 +121,7 @@ class Worker:
     def report_hang(self, batch: list[Waiting]) -> None:
         """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
         self.reports.spoil([(w.record.partition, w.request.id) for w in batch], HUNG)
-        self._in_hand.lay_down()
+        self._in_hand.reported()
 
     @property
     def waiting_count(self) -> int:
