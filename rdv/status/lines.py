@@ -66,6 +66,10 @@ class Seen(NamedTuple):
     age_s: float
 
 
+PROCESSES_MAX = 1_000
+"""More are not kept: a model that cannot start is another process every few seconds."""
+
+
 class Roll:
     """The last line of every process."""
 
@@ -73,7 +77,11 @@ class Roll:
         self._last: dict[tuple[str, int], StatusLine] = {}
 
     def add(self, line: StatusLine) -> None:
+        # At the end, so that those heard of last stay.
+        self._last.pop((line.name, line.pid), None)
         self._last[line.name, line.pid] = line
+        if len(self._last) > PROCESSES_MAX:
+            del self._last[next(iter(self._last))]
 
     def lines(self) -> Iterable[StatusLine]:
         return self._last.values()

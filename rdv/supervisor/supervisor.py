@@ -268,8 +268,14 @@ async def _settled(group: list[Running]) -> None:
         await running.settled.wait()
 
 
+HANGS = 75
+"""With this a worker ends whose model hangs (EX_TEMPFAIL)."""
+
+
 def describe(code: int) -> str:
     """An exit code in words."""
+    if code == HANGS:
+        return "its model hung"
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"

@@ -45,6 +45,7 @@ def run(
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
     from rdv.config import load_decision
+    from rdv.supervisor.lock import holder_of
 
     if not 1 <= instances <= _INSTANCES_MAX:
         raise InvalidOption("--instances", f"is between 1 and {_INSTANCES_MAX}")
@@ -53,6 +54,8 @@ def run(
     plan = Workers(decision, name, model, free_numbers(decision, name, instances))
     voice = StderrVoice([part.name for part in plan.wanted()])
     voice.settled = lambda missing: None if missing else voice.own_line(_joined(directory, name))
+    if holder_of(directory) is None:
+        voice.own_line(f"{directory} is not served now: {name} waits until it is")
     supervise(lambda: plan.decision, plan.wanted, voice, frozenset(("worker",)))
     voice.own_line("stopped")
 

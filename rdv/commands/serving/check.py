@@ -75,23 +75,30 @@ def _why_not(host: str, port: int) -> str:
     return ""
 
 
+_LABELS_MAX = 10_000
+
+
 class SlaBook:
     """The SLA of schedules by their labels, as results name them."""
 
     def __init__(self, decision: Decision) -> None:
         self._decision = decision
-        self._known: dict[str, float] = {}
+        self._known: dict[str, float | None] = {}
         self._live_ms: float | None = None
 
     def find_ms(self, label: str) -> float | None:
         """None when the file has another content by now, or is gone."""
         if label not in self._known:
+            if len(self._known) >= _LABELS_MAX:
+                self._known.clear()
+            # A label appears after its file: what is not found now never will be.
+            self._known[label] = None
             try:
                 schedule = read_schedule(self._decision, label.partition("@")[0])
             except RdvError:
                 return None
             self._known[schedule.label] = schedule.sla_ms
-        return self._known.get(label)
+        return self._known[label]
 
     def sla_ms(self, label: str) -> float:
         """The live schedule's for one that is not known (inline ones)."""
@@ -99,5 +106,5 @@ class SlaBook:
         if found is None:
             if self._live_ms is None:
                 self._live_ms = read_schedule(self._decision).sla_ms
-            self._known[label] = found = self._live_ms
+            found = self._live_ms
         return found
