@@ -86,8 +86,8 @@ class ServerProcess:
     def run(self) -> None:
         self.begin()
         while not self._waker.stopping:
-            self.turn()
-            self.server.wait()
+            if not self.turn():
+                self.server.wait()
         self.end()
 
     def begin(self) -> None:
@@ -97,12 +97,14 @@ class ServerProcess:
             tune_collector()
         self._status.write("ready", self._figures())
 
-    def turn(self) -> None:
-        self.server.turn()
+    def turn(self) -> bool:
+        """As `Server.turn`."""
+        is_busy = self.server.turn()
         if self._edited.is_set():
             self._reload()
         if self._status.is_due():
             self._status.write("ready", self._figures())
+        return is_busy
 
     def end(self) -> None:
         self._status.write("stopped", self._figures())

@@ -26,6 +26,7 @@ from rdv.messages import (
 )
 from rdv.rendezvous import Engine
 from rdv.stream import Consumer
+from rdv.stream.consumer import LogConsumer
 
 READ_RECORDS = 5_000
 
@@ -34,8 +35,8 @@ READ_RECORDS = 5_000
 class Rebuilt:
     """Consumers that go on where the rebuild ended, and what it decided."""
 
-    input: Consumer
-    scores: Consumer
+    input: LogConsumer
+    scores: LogConsumer
     results: list[Result]
 
 

@@ -81,7 +81,7 @@ class LoopServer:
         for feed in self._server.feeds:
             self._loop.add_reader(feed.fd, self._rung, feed)
         self._loop.add_reader(self._waker.fileno(), self._edited)
-        self._look()
+        self._turn()
 
     def _rung(self, feed: Feed) -> None:
         feed.is_ready = True
@@ -93,18 +93,11 @@ class LoopServer:
 
     def _turn(self) -> None:
         """Until nothing is left; requests and scores come from elsewhere, so that this ends."""
-        while True:
-            self._process.turn()
-            if not any(feed.is_ready for feed in self._server.feeds):
-                break
+        while self._process.turn():
+            pass
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_later(self._server.due_s(), self._look)
-
-    def _look(self) -> None:
-        for feed in self._server.feeds:
-            feed.is_ready = True
-        self._turn()
+        self._timer = self._loop.call_later(self._server.due_s(), self._turn)
 
     def close(self) -> None:
         if self._timer is not None:

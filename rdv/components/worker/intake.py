@@ -12,7 +12,7 @@ from rdv.components.deadlines import deadline_ns
 from rdv.components.feeds import Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
-from rdv.stream import Consumer, GroupTiming, TopicPartition
+from rdv.stream import GroupTiming, TopicPartition
 from rdv.stream.stream import LogStream
 
 log = logging.getLogger("rdv.worker")
@@ -40,7 +40,7 @@ class Intake:
         self._committed: dict[TopicPartition, int] = {}
         self._commit_ns = 0
         self.malformed = 0
-        consumer: Consumer = stream.consumer(
+        consumer = stream.consumer(
             group=name,
             start=timedelta(seconds=START_S),
             timing=TIMING,
