@@ -4,62 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Protocol
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.supervisor.errors import DoesNotStart
 from rdv.supervisor.plan import STOP_ORDER, Part, Role, changes
-from rdv.supervisor.policy import RestartState, became_ready, ended, is_hopeless, started
+from rdv.supervisor.policy import became_ready, ended, is_hopeless, started
+from rdv.supervisor.running import Launch, Running, Voice, describe, settled
 
 STOP_GRACE_S = 15.0
 START_PATIENCE_S = 5.0
 """The door opens at the latest so long after the start, whoever is not ready by then."""
 READY_TIMEOUT_S = 60.0
 ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
-
-
-class Process(Protocol):
-    """What the supervisor needs of a child."""
-
-    @property
-    def pid(self) -> int: ...
-    def reap(self) -> None: ...
-    def kill(self) -> None: ...
-    async def stop(self, grace_s: float) -> None: ...
-
-
-Launch = Callable[[Part, Callable[[str], None], Callable[[int], None]], Process]
-"""Makes the process of a part: its lines go to the first function, its exit code to the second."""
-
-
-class Voice(Protocol):
-    """How the supervisor is heard."""
-
-    def child_line(self, part: Part, line: str) -> None: ...
-    def own_line(self, line: str) -> None: ...
-    def model_state(self, model: str, *, is_up: bool) -> None: ...
-    def all_settled(self, missing: list[str]) -> None:
-        """Once: everything runs, except what is `missing`."""
-
-
-@dataclass(eq=False)
-class Running:
-    """A part, its process if it has one now, and its history."""
-
-    part: Part
-    child: Process | None = None
-    restarts: RestartState = field(default_factory=RestartState)
-    is_ready: bool = False
-    is_leaving: bool = False
-    is_trial: bool = False
-    """A successor that has not come up yet: it has one attempt."""
-    retry: asyncio.TimerHandle | None = None
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once it has become ready, or has failed to."""
 
 
 class Supervisor:
@@ -108,14 +66,14 @@ class Supervisor:
         """Servers and workers first; the door opens when they are there, or have failed to be."""
         inner = [self._add(part) for part in parts if part.role != "proxy"]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_settled(inner), START_PATIENCE_S)
+            await asyncio.wait_for(settled(inner), START_PATIENCE_S)
         if self._stopping.is_set():
             return
         doors = [self._add(part) for part in parts if part.role == "proxy"]
-        await _settled(doors)
+        await settled(doors)
         if not self._stopping.is_set() and any(door.is_ready for door in doors or inner):
             missing = [r.part.name for r in self._running.values() if not r.is_ready]
-            self._voice.all_settled(missing)
+            self._voice.allsettled(missing)
 
     def _add(self, part: Part, *, is_trial: bool = False) -> Running:
         running = self._running[part.name] = Running(part, is_trial=is_trial)
@@ -261,22 +219,3 @@ class Supervisor:
 
     def _now_ms(self) -> float:
         return self._clock.monotonic_ns() / 1e6
-
-
-async def _settled(group: list[Running]) -> None:
-    for running in group:
-        await running.settled.wait()
-
-
-HANGS = 75
-"""With this a worker ends whose model hangs (EX_TEMPFAIL)."""
-
-
-def describe(code: int) -> str:
-    """An exit code in words."""
-    if code == HANGS:
-        return "its model hung"
-    if code < 0:
-        with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}"
-    return f"exit code {code}"

@@ -13,7 +13,8 @@ from rdv.config import Decision
 from rdv.supervisor.child import Child
 from rdv.supervisor.control import Control
 from rdv.supervisor.plan import Part, Role
-from rdv.supervisor.supervisor import ESSENTIAL, Process, Supervisor
+from rdv.supervisor.running import Process
+from rdv.supervisor.supervisor import ESSENTIAL, Supervisor
 from rdv.supervisor.watch import watch_edits
 
 _STOPPING = {
