@@ -42,7 +42,7 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._given_up: DoesNotStart | None = None
+        self._failure: BaseException | None = None
 
     async def run(self) -> None:
         """Start everything, keep it running, stop it on `stop`.
@@ -59,8 +59,8 @@ class Supervisor:
             if not self._stopping.is_set():
                 self._reconcile()
         await self._stop_all()
-        if self._given_up is not None:
-            raise self._given_up
+        if self._failure is not None:
+            raise self._failure
 
     async def _open(self, parts: list[Part]) -> None:
         """Servers and workers first; the door opens when they are there, or have failed to be."""
@@ -73,7 +73,7 @@ class Supervisor:
         await settled(doors)
         if not self._stopping.is_set() and any(door.is_ready for door in doors or inner):
             missing = [r.part.name for r in self._running.values() if not r.is_ready]
-            self._voice.allsettled(missing)
+            self._voice.all_settled(missing)
 
     def _add(self, part: Part, *, is_trial: bool = False) -> Running:
         running = self._running[part.name] = Running(part, is_trial=is_trial)
@@ -141,7 +141,7 @@ class Supervisor:
         running.restarts, delay_ms = ended(running.restarts, self._now_ms())
         name = running.part.name
         if running.part.role in self._essential and is_hopeless(running.restarts):
-            self._given_up = DoesNotStart(name, running.restarts.failures)
+            self._failure = DoesNotStart(name, running.restarts.failures)
             self.stop()
             return
         after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
@@ -161,7 +161,15 @@ class Supervisor:
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A bug in one of our own tasks ends everything: half a supervisor is worse than none."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            if not self._stopping.is_set():
+                self.stop()
 
     def _reconcile(self) -> None:
         try:

@@ -231,3 +231,15 @@ def test_the_second_stop_kills():
     world = play(lambda: World([SERVER, PROXY]), stop)
     assert world.alive == []
     assert "killing what is left" in world.words
+
+
+def test_a_bug_of_its_own_ends_it_and_does_not_hide():
+    class Broken(World):
+        def all_settled(self, missing):
+            raise ZeroDivisionError
+
+    async def nothing(world):
+        pass
+
+    with pytest.raises(ZeroDivisionError):
+        play(lambda: Broken([SERVER, PROXY]), nothing)
