@@ -11,6 +11,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. An interrupt and a closed pipe end quietly."""
     try:
         # In here, so that Ctrl-C is quiet even while Python is still importing.
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        if given[:1] == ["component"]:
+            # What the supervisor starts, and starts again while requests wait: without typer.
+            from rdv.commands.component import launch
+
+            return launch(given[1:])
         from rdv.commands.app import run
         from rdv.commands.exits import INTERRUPTED, PIPE_CLOSED
 

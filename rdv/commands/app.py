@@ -28,8 +28,21 @@ class RootGroup(LazyGroup):
     """All commands, in the order of the help. Each line costs nothing until it is called."""
 
     table: ClassVar[dict[str, Lazy]] = {
-        "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
+        "init": Lazy(
+            "rdv.commands.init:init", "Make a decision: settings, schedules, models, requests."
+        ),
+        "serve": Lazy("rdv.commands.serve:serve", "Run a decision until it is stopped."),
+        "ask": Lazy("rdv.commands.ask:ask", "Ask a running decision one question."),
+        "load": Lazy(
+            "rdv.commands.load:load", "Ask many questions at a rate, and measure the answers."
+        ),
+        "status": Lazy("rdv.commands.status:status", "Show who runs, who answers, and how fast."),
+        "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
+        "schedule": Lazy(
+            "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."
+        ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
+        "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }
 
 

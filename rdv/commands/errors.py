@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rdv.errors import ConflictFault, DataFault, InputFault
+from rdv.errors import ConflictFault, DataFault, InputFault, SystemFault
 
 
 @dataclass(eq=False)
@@ -110,3 +110,64 @@ class DamageFound(DataFault):
 
     def hint(self) -> str:
         return f"Settle it: rdv stream repair {self.address}  (keeps .broken copies)"
+
+
+@dataclass(eq=False)
+class Unreachable(SystemFault):
+    """Nobody answers at the decision's door."""
+
+    directory: str
+    address: str
+    reason: str
+
+    def text(self) -> str:
+        return f"no answer from {self.directory} at {self.address}: {self.reason}"
+
+    def hint(self) -> str:
+        return f"Start it: rdv serve {self.directory}"
+
+
+@dataclass(eq=False)
+class Refused(InputFault):
+    """The decision's proxy has not accepted the request; `code` and `message` are its own words."""
+
+    status: int
+    code: str
+    message: str
+
+    def text(self) -> str:
+        return f"refused with {self.status} {self.code}: {self.message}"
+
+
+@dataclass(eq=False)
+class NotJson(InputFault):
+    """What is to be sent is not JSON."""
+
+    what: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.what} is not JSON: {self.reason}"
+
+
+@dataclass(eq=False)
+class NeverServed(InputFault):
+    """The decision has no streams yet."""
+
+    directory: str
+
+    def text(self) -> str:
+        return f"{self.directory} has never been served: there is nothing to show"
+
+    def hint(self) -> str:
+        return f"Start it: rdv serve {self.directory}"
+
+
+@dataclass(eq=False)
+class ThresholdBroken(DataFault):
+    """A load run went as it must not; `broken` says what and how far, one line each."""
+
+    broken: tuple[str, ...]
+
+    def text(self) -> str:
+        return "; ".join(self.broken)

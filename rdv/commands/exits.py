@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from rdv.commands.errors import ThresholdBroken, Unreachable
 from rdv.commands.terminal import paint
 from rdv.errors import ConflictFault, DataFault, InputFault, RdvError, SystemFault, UsageFault
 
@@ -14,11 +15,17 @@ USAGE = 2
 """The command line does not parse: an unknown option, a missing argument."""
 INVALID = 3
 """It parses, but a value, a file or a setting that it names cannot be used."""
+UNREACHABLE = 4
+"""The decision's server does not answer."""
+THRESHOLD = 99
+"""`rdv load`: a --fail-if condition came true."""
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 """As for a program that SIGPIPE has ended: what reads our output has gone away."""
 
 EXIT_CODES: dict[type[RdvError], int] = {
+    Unreachable: UNREACHABLE,
+    ThresholdBroken: THRESHOLD,
     InputFault: INVALID,
     DataFault: FAILED,
     SystemFault: FAILED,

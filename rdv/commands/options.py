@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+Decision = Annotated[str, typer.Argument(metavar="DIR", help="Directory of the decision.")]
 PathOnly = Annotated[str, typer.Argument(metavar="PATH", help="Directory of the stream.")]
 PathOrTopic = Annotated[
     str,

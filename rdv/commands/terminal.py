@@ -9,9 +9,10 @@ from typing import Literal, TextIO
 
 from rdv.commands.errors import ConfirmationNeeded
 
-Style = Literal["red", "green", "yellow", "cyan", "bold", "dim"]
+Style = Literal["red", "green", "yellow", "blue", "magenta", "cyan", "bold", "dim"]
 _CODES: dict[Style, int] = {
-    "bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36,
+    "bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35,
+    "cyan": 36,
 }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def _replace(directory: str, key: str, new: str, meant: Table) -> Decision:
     except InvalidDecision as error:
         raise InvalidDecision("command", error.key, error.reason, error.suggestion) from None
     write_text(path, new)
-    return load_decision(directory)
+    return load_decision(directory, {})
 
 
 def _same(got: Table, meant: Table) -> bool:

@@ -83,7 +83,7 @@ def init_decision(directory: str, template: str = "fraud") -> InitReport:
         models = [msgspec.structs.replace(m, role=known.role(m.name)) for m in judged.models]
         with faults(place, "write to"):
             _fill_readme(place, judged.metric, models)
-        load_decision(place)
+        load_decision(place, {})
     return InitReport(
         directory=directory,
         template=template,

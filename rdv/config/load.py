@@ -17,17 +17,19 @@ FILE_BYTES_MAX = 1024 * 1024
 
 
 def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> Decision:
-    """The decision in `directory`, its settings overridden by the `RDV_*` of `environ`, if given.
+    """The decision in `directory`, its settings overridden by the `RDV_*` of `environ`.
 
-    Reads one file and looks at nothing else: see `missing_files`. Raises DecisionNotFound,
-    InvalidDecision, and SystemFaults.
+    `environ` is the process's own unless given ({}: the file alone), so that the supervisor and
+    all that it starts see the same. Reads one file and looks at nothing else: see
+    `missing_files`. Raises DecisionNotFound, InvalidDecision, and SystemFaults.
     """
     path = os.path.join(directory, FILE_NAME)
     decision = parse_decision(read_text(directory), path, directory)
+    decision = with_environment(decision, os.environ if environ is None else environ)
     if not decision.name:
         name = os.path.basename(os.path.abspath(directory)) or "decision"
         decision = decision.replace(name=name)
-    return decision if environ is None else with_environment(decision, environ)
+    return decision
 
 
 def parse_decision(text: str, where: str, directory: str = "") -> Decision:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from rdv.__main__ import main
+from rdv.config import init_decision
 from rdv.stream import open_stream
 
 
@@ -119,3 +123,77 @@ def damaged(ten) -> Path:
     data[2] ^= 0xFF
     values.write_bytes(data)
     return ten
+
+
+@pytest.fixture(scope="session")
+def fraud_template(tmp_path_factory) -> Path:
+    """A decision as `rdv init` makes it; tests work on copies."""
+    place = tmp_path_factory.mktemp("template") / "fraud"
+    init_decision(str(place))
+    return place
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def decision(fraud_template, tmp_path, monkeypatch) -> Path:
+    """The decision `fraud` in the current directory, with a port that is free."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(fraud_template, "fraud")
+    settings = Path("fraud/rdv.toml")
+    text = settings.read_text()
+    assert "#port = 8100" in text
+    settings.write_text(text.replace("#port = 8100", f"port = {free_port()}"))
+    # A hundred times the patience: what a loaded machine does to latency is not tested here.
+    for schedule in Path("fraud/schedules").glob("*.toml"):
+        slow = re.sub(r"(?m)^(sla_ms|until_ms) = (\d+)", r"\1 = \g<2>00", schedule.read_text())
+        schedule.write_text(slow)
+    return Path("fraud")
+
+
+class Served:
+    """An `rdv serve` (or another command) that is listened to on stderr."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Read on until a line matches."""
+        for raw in self.process.stderr:
+            line = raw.decode().rstrip("\n")
+            self.lines.append(line)
+            if found := re.search(pattern, line):
+                return found
+        raise AssertionError("\n".join([*self.lines, f"ended without {pattern!r}"]))
+
+    def up(self):
+        """Until it says how to stop it: everything is ready then."""
+        self.until(r"^  stop ")
+        return self
+
+    def pid(self, name: str) -> int:
+        """The process of that name that has become ready last."""
+        found = [re.search(rf"\b{name} is ready \(process (\d+)\)", line) for line in self.lines]
+        return int([match for match in found if match][-1][1])
+
+    def end(self, signum: int = signal.SIGTERM) -> int:
+        """Ask for the end and wait for it."""
+        self.process.send_signal(signum)
+        self.lines += self.process.stderr.read().decode().splitlines()
+        return self.process.wait()
+
+
+@pytest.fixture
+def serve(decision, start) -> Callable[..., Served]:
+    """Start `rdv serve fraud`; it is up when this returns."""
+
+    def run(*options: object, wait: bool = True) -> Served:
+        served = Served(start("serve", "fraud", *options))
+        return served.up() if wait else served
+
+    return run

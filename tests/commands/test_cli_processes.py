@@ -174,6 +174,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed(ten):
         (["stream", "append", "--help"], never | {"rdv.stream", "msgspec", "orjson"}),
         (["stream", "info", "s"], never | {"orjson"}),
         (["tail", "s"], never),
+        (["load", "--help"], never | {"rdv.loadgen", "rdv.config", "uvloop", "asyncio"}),
+        (["serve", "--help"], never | {"rdv.supervisor", "rdv.config", "asyncio"}),
     ):
         script = LIGHT.format(arguments=arguments, heavy=heavy)
         done = subprocess.run(
@@ -183,3 +185,13 @@ def test_nothing_heavy_is_imported_before_it_is_needed(ten):
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, b""), arguments
+
+
+def test_a_component_starts_without_what_only_people_need(tmp_path):
+    heavy = {"pydantic", "rich", "numpy", "pyarrow", "typer", "watchfiles"}
+    script = LIGHT.format(arguments=["component", "server", "nowhere"], heavy=heavy)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"error: no decision in nowhere")

@@ -1,0 +1,138 @@
+"""Decisions a second, and what a decision costs in latency, against a bare HTTP echo.
+
+    python -m benchmarks.decision [--rounds 3] [--seconds 3] [--where DIR]
+
+File streams, three numpy networks, one proxy, one server; the load generator is a process of its
+own on the same machine. Decision and echo take turns; the best of the rounds counts, since other
+work on the machine only ever makes one worse. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+from benchmarks.decision_client import Measured
+from benchmarks.decision_setup import MODELS, Running, bodies
+from benchmarks.http_echo import Echo
+from benchmarks.report import Figure, show
+
+
+def drive(port: int, connections: int, seconds: float, rate: float = 0.0) -> Measured:
+    """One run of the client."""
+    work = {"port": port, "connections": connections, "seconds": seconds, "rate": rate}
+    command = [sys.executable, "-m", "benchmarks.decision_client", json.dumps(work)]
+    done = subprocess.run(command, input=bodies(), stdout=subprocess.PIPE, check=True)
+    return Measured(**json.loads(done.stdout))
+
+
+class Duel:
+    """Runs of the echo and of the decision, in turns."""
+
+    def __init__(self, running: Running, echo: Echo, rounds: int, seconds: float) -> None:
+        self._running, self._echo = running, echo
+        self._rounds, self._seconds = rounds, seconds
+        self.answers = 0
+        self.kinds: dict[str, int] = {}
+
+    def run(self, connections: int, rate: float = 0.0) -> tuple[list[Measured], list[Measured]]:
+        echoes, decisions = [], []
+        for _ in range(self._rounds):
+            echoes.append(drive(self._echo.port, connections, self._seconds, rate))
+            before = self._running.cpu_s()
+            decisions.append(drive(self._running.port, connections, self._seconds, rate))
+            self._tell(decisions[-1], before)
+        return echoes, decisions
+
+    def _tell(self, run: Measured, before: dict[str, float]) -> None:
+        self.answers += run.answers
+        for kind, count in run.kinds.items():
+            self.kinds[kind] = self.kinds.get(kind, 0) + count
+        used = {n: s - before[n] for n, s in self._running.cpu_s().items()}
+        costs = {name: round(1e6 * s / run.answers, 1) for name, s in used.items()}
+        costs["client"] = round(run.client_us, 1)
+        print(
+            f"{run.per_s:9,.0f}/s  p50 {run.p50_us:7,.0f} us  p99 {run.p99_us:7,.0f} us"
+            f"  CPU us each {costs}  {run.kinds}",
+            file=sys.stderr,
+        )
+
+
+def best(runs: list[Measured], value: Callable[[Measured], float], *, most: bool = False) -> float:
+    return (max if most else min)(map(value, runs))
+
+
+def closed(duel: Duel, connections: int, bounds: tuple[float, float]) -> list[Figure]:
+    echoes, decisions = duel.run(connections)
+    per_s, share = bounds
+    ours = best(decisions, lambda run: run.per_s, most=True)
+    theirs = best(echoes, lambda run: run.per_s, most=True)
+    return [
+        Figure(
+            f"closed loop, {connections} connections: decisions/s",
+            f"{ours:,.0f} ({ours / theirs:.0%})",
+            f"{theirs:,.0f}",
+            f">= {per_s:,.0f} and {share:.0%}",
+            ours >= per_s and ours >= share * theirs,
+        )
+    ]
+
+
+def latency(duel: Duel, name: str, connections: int, rate: float, extra_us: float) -> list[Figure]:
+    """p50 within `extra_us` of the echo's; in the open loop, p99 within twice the echo's."""
+    echoes, decisions = duel.run(connections, rate)
+    figures = []
+    for field in ("p50_us", "p99_us"):
+        ours, theirs = (
+            best(runs, lambda run, field=field: getattr(run, field))  # type: ignore[misc]
+            for runs in (decisions, echoes)
+        )
+        limit, bound = theirs + extra_us, f"<= echo + {extra_us:.0f}"
+        if field == "p99_us":
+            limit, bound = 2 * theirs, "<= 2 × echo"
+        if rate or field == "p50_us":
+            text = f"{ours:,.0f} ({ours / theirs:.1f} ×)"
+            figures.append(
+                Figure(f"{name}: {field[:3]} us", text, f"{theirs:,.0f}", bound, ours <= limit)
+            )
+    return figures
+
+
+def all_scored(duel: Duel, running: Running) -> Figure:
+    """Every request was scored by every model, whoever the answer came from."""
+    found = running.scored()
+    fewest = min(found[name]["result"] for name in MODELS)
+    text = ", ".join(f"{name} {dict(found[name])}" for name in MODELS)
+    print(text, duel.kinds, file=sys.stderr)
+    share = fewest / duel.answers
+    return Figure(
+        "scored by every model", f"{share:.2%}", f"{duel.answers:,} answers", "100%", share >= 1
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--where", help="make the decision's directory below this one")
+    parser.add_argument("--only", choices=("closed", "one", "open"))
+    chosen = parser.parse_args()
+    figures: list[Figure] = []
+    with Running(chosen.where) as running, Echo("bare") as echo:
+        drive(running.port, 8, 1.0)  # to warm up; not counted, but scored
+        duel = Duel(running, echo, chosen.rounds, chosen.seconds)
+        if chosen.only in (None, "closed"):
+            figures += closed(duel, 32, (15_000, 0.3))
+        if chosen.only in (None, "one"):
+            figures += latency(duel, "one client", 1, 0.0, 550)
+        if chosen.only in (None, "open"):
+            figures += latency(duel, "open loop, 1,000/s", 32, 1000.0, 600)
+        figures.append(all_scored(duel, running))
+    show("A decision: three models, file streams, one proxy, one server", figures)
+
+
+if __name__ == "__main__":
+    main()

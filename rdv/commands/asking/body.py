@@ -1,0 +1,76 @@
+"""From the words of a command line to the body of a request."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import orjson
+
+from rdv.commands.errors import InvalidOption, NotJson
+from rdv.commands.units import parse_duration_ns
+from rdv.stream.file.disk import faults
+
+INPUT_BYTES_MAX = 64 * 1024 * 1024
+
+
+def read_data(text: str) -> Any:
+    """JSON from the command line, or from stdin for "-". Raises NotJson."""
+    given: bytes | str = sys.stdin.buffer.read(INPUT_BYTES_MAX) if text == "-" else text
+    return _parsed(given, "stdin" if text == "-" else "the data")
+
+
+def read_schedule(text: str) -> str | dict[str, Any]:
+    """A schedule's name, an object as JSON, or @FILE with one (TOML or JSON).
+
+    Raises NotJson, InvalidSchedule, SystemFaults.
+    """
+    if text.startswith("@"):
+        path = text[1:]
+        with faults(path, "read"), open(path, encoding="utf-8") as file:
+            content = file.read(1024 * 1024)
+        if path.endswith(".json"):
+            return _object(content, path)
+        from rdv.schedule import schedule_from_toml
+        from rdv.schedule.model import content as plain
+
+        return plain(schedule_from_toml(content, "inline", path))
+    return _object(text, "--schedule") if text.lstrip().startswith("{") else text
+
+
+def make_body(
+    data: Any,
+    *,
+    key: str | None = None,
+    schedule: str | None = None,
+    deadline: str | None = None,
+    trace: bool = False,
+) -> bytes:
+    """The body of `POST /v1/decide`. Raises InvalidQuantity and as `read_schedule`."""
+    body: dict[str, Any] = {"data": data}
+    if key is not None:
+        body["key"] = key
+    if schedule is not None:
+        body["schedule"] = read_schedule(schedule)
+    if deadline is not None:
+        deadline_ns = parse_duration_ns(deadline)
+        if deadline_ns <= 0:
+            raise InvalidOption("--deadline", "is more than nothing")
+        body["deadline_ms"] = deadline_ns / 1e6
+    if trace:
+        body["trace"] = True
+    return orjson.dumps(body)
+
+
+def _object(text: str, what: str) -> dict[str, Any]:
+    found = _parsed(text, what)
+    if not isinstance(found, dict):
+        raise NotJson(what, "an object is needed")
+    return found
+
+
+def _parsed(text: bytes | str, what: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise NotJson(what, str(error)) from None

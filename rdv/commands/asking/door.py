@@ -1,0 +1,86 @@
+"""Where the proxies of a decision listen, and one request to one of them."""
+
+from __future__ import annotations
+
+import http.client
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from rdv.commands.errors import Refused, Unreachable
+from rdv.config import Decision
+from rdv.supervisor.lock import holder_of
+
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  not bound
+_OK = 200
+
+
+@dataclass(frozen=True)
+class Door:
+    """One proxy's address."""
+
+    directory: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+    def unreachable(self, reason: str) -> Unreachable:
+        return Unreachable(self.directory, str(self), reason)
+
+
+def find_doors(decision: Decision) -> list[Door]:
+    """As the running `rdv serve` says (it may have options of its own), else as rdv.toml says."""
+    holder = holder_of(decision.directory)
+    host, port = decision.http.host, decision.http.port
+    ports = [port + n for n in range(decision.http.proxies)]
+    if holder is not None:
+        host, ports = holder.host, holder.ports
+    return [Door(decision.directory, _ANYWHERE.get(host, host), port) for port in ports]
+
+
+def post(door: Door, body: bytes, timeout_s: float) -> bytes:
+    """The body of the answer to `POST /v1/decide`. Raises Unreachable, Refused."""
+    connection = http.client.HTTPConnection(door.host, door.port, timeout=timeout_s)
+    try:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/v1/decide", body, headers)
+        response = connection.getresponse()
+        answer = response.read()
+    except TimeoutError:
+        raise door.unreachable(f"nothing came within {timeout_s:g} s") from None
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise door.unreachable(reason.lower()) from None
+    finally:
+        connection.close()
+    if response.status != _OK:
+        raise refusal(response.status, answer)
+    return answer
+
+
+def ask_any(doors: list[Door], body: bytes, timeout_s: float) -> bytes:
+    """Of the first proxy that is there. Raises Unreachable, Refused."""
+    failure: Unreachable | None = None
+    for door in doors:
+        try:
+            return post(door, body, timeout_s)
+        except Unreachable as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
+def refusal(status: int, body: bytes) -> Refused:
+    """What the proxy has said, in its own words where it has any."""
+    said: Any = {}
+    try:
+        said = orjson.loads(body)
+        said = said.get("error", said)
+        if isinstance(said, str):
+            said = {"code": said}
+        return Refused(status, str(said.get("code", "")), str(said.get("message", "")))
+    except (orjson.JSONDecodeError, AttributeError):
+        return Refused(status, "", body[:200].decode("utf-8", "replace"))

@@ -1,0 +1,67 @@
+"""`rdv component …`: the command lines that the supervisor starts. Hidden: people use `rdv serve`.
+
+Without typer, whose import would be a third of the time that a killed server needs to be back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from rdv.commands.exits import INTERRUPTED, exit_code, show_error
+from rdv.errors import RdvError
+
+
+def launch(arguments: Sequence[str]) -> int:
+    """Run one process of a decision until it is told to stop; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    level = os.environ.get("RDV_LOG_LEVEL", "INFO").upper()
+    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
+    try:
+        _run(given)
+    except RdvError as error:
+        show_error(error.text(), error.hint())
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _run(given: argparse.Namespace) -> None:
+    if given.role == "server":
+        from rdv.components.server.main import run_server
+
+        run_server(given.directory, given.number)
+    elif given.role == "proxy":
+        from rdv.components.proxy.main import run_proxy
+
+        run_proxy(given.directory, given.number)
+    else:
+        import msgspec
+
+        from rdv.components.worker.main import run_worker
+        from rdv.config import ModelConfig
+
+        config = msgspec.json.decode(given.config, type=ModelConfig) if given.config else None
+        run_worker(given.directory, given.model, config=config, instance=given.number)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "rdv component", description="Run one process of a decision; `rdv serve` runs all of them."
+    )
+    roles = parser.add_subparsers(dest="role", required=True)
+    for role in ("server", "proxy", "worker"):
+        command = roles.add_parser(role)
+        command.add_argument("directory")
+        if role == "worker":
+            command.add_argument("model")
+            command.add_argument("--config", default="", help="settings as JSON, not rdv.toml's")
+        command.add_argument(
+            "--number", "--index", "--instance", type=int, default=0, help="which of them"
+        )
+    return parser

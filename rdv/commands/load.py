@@ -1,0 +1,198 @@
+"""`rdv load`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from rdv.commands.errors import InvalidOption, ThresholdBroken
+from rdv.commands.exits import INTERRUPTED
+from rdv.commands.options import Decision, Quiet
+from rdv.commands.output import Output
+from rdv.commands.terminal import is_terminal, paint
+from rdv.commands.units import parse_duration_ns
+
+if TYPE_CHECKING:
+    from rdv.commands.loading.figures import Figures
+    from rdv.commands.loading.rows import Row
+    from rdv.config import Decision as DecisionConfig
+    from rdv.loadgen import Threshold
+
+EXAMPLES = (
+    "rdv load fraud --rate 500 --duration 10s",
+    "rdv load mail --rate 50 --data mail/requests.jsonl",
+    "rdv load fraud --closed --connections 32 --duration 5s",
+    "rdv load fraud --rate 1000 --fail-if 'p99>50ms' --fail-if 'misses>0' --json",
+)
+_LINES_MAX = 60
+
+
+def load(
+    directory: Decision,
+    *,
+    rate: Annotated[
+        str, typer.Option(metavar="N", help="Requests a second, whatever the answers do.")
+    ] = "100",
+    duration: Annotated[str, typer.Option(metavar="DURATION", help="For how long.")] = "10s",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help='JSON lines, asked in turn: the data alone, or {"data": …, "key": …, "truth": …}. '
+            "Default: DIR/requests.jsonl, if there is one.",
+        ),
+    ] = None,
+    key_field: Annotated[
+        str | None, typer.Option(metavar="FIELD", help="The field of the data that is the key.")
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|JSON|@FILE", help="Decide by this schedule, not the live one."),
+    ] = None,
+    connections: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="At most so many, over all proxies. Default: 256; in a closed loop 32.",
+            show_default=False,
+        ),
+    ] = None,
+    closed: Annotated[
+        bool,
+        typer.Option(
+            "--closed",
+            help="Closed loop: every connection asks again when it has its answer. Measures "
+            "throughput; its latencies leave out what an overloaded server makes others wait.",
+        ),
+    ] = False,
+    arrivals: Annotated[
+        Literal["constant", "poisson"],
+        typer.Option(help="constant: evenly. poisson: as independent clients arrive."),
+    ] = "constant",
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit with 99 if it comes true: 'p99>50ms', 'misses>0', 'errors>0.1%', "
+            "'default>5%'. May be given several times.",
+        ),
+    ] = None,
+    progress: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            help="A line now and then on stderr. Default: on a terminal.",
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask many questions at a rate, and measure the answers.
+
+    Latency is counted from the moment when a request was due, not when it could be sent: a server
+    that stalls is charged for all that it held up. A miss is an answer later than its SLA plus
+    10 ms. When the rows say what is true, the share of right answers is told.
+
+    Exit codes: 0, 4 when nobody answers, 99 when a --fail-if condition came true.
+    """
+    from rdv.commands.asking.door import find_doors
+    from rdv.commands.loading.report import PROGRESS_HEAD, render, summary
+    from rdv.commands.loading.run import LoadRun, Plan, open_doors
+    from rdv.config import load_decision
+    from rdv.loadgen import parse_threshold
+
+    thresholds = [parse_threshold(text) for text in fail_if or ()]
+    seconds = _seconds(duration)
+    wires = _connections((32 if closed else 256) if connections is None else connections)
+    plan = Plan(None if closed else _rate(rate), seconds, wires, arrivals == "poisson")
+    decision = load_decision(directory)
+    rows = _rows(decision, data, key_field, schedule)
+    output = Output(as_json=as_json, quiet=quiet)
+    shows = (is_terminal(sys.stderr) and not quiet) if progress is None else progress
+    if shows:
+        output.note(paint(PROGRESS_HEAD, "bold", sys.stderr))
+    run = LoadRun(
+        plan,
+        doors := open_doors(find_doors(decision)),
+        rows,
+        _figures_maker(decision, rows),
+        _show if shows else None,
+        max(1.0, round(seconds / _LINES_MAX)),
+    )
+    figures = run.run()
+    if not figures.tally.statuses and figures.tally.failures:
+        raise doors[0].unreachable(f"no request of {figures.tally.requests:,} was answered")
+    result = summary(figures, run.seconds, plan.mode)
+    broken = _broken(thresholds, figures)
+    if as_json:
+        output.json(result | {"broken": broken})
+    else:
+        render(result, output)
+    if broken:
+        raise ThresholdBroken(tuple(broken))
+    if run.is_interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _show(at_s: float, figures: Figures, seconds: float) -> None:
+    from rdv.commands.loading.report import progress_line
+
+    sys.stderr.write(progress_line(at_s, figures, seconds) + "\n")
+    sys.stderr.flush()
+
+
+def _broken(thresholds: list[Threshold], figures: Figures) -> list[str]:
+    measured = figures.measured()
+    return [t.explain(measured) for t in thresholds if t.violated(measured)]
+
+
+def _figures_maker(decision: DecisionConfig, rows: list[Row]) -> Callable[[], Figures]:
+    from rdv.commands.loading.figures import Figures
+    from rdv.commands.serving.check import SlaBook
+
+    book = SlaBook(decision)
+    return lambda: Figures(rows, book.sla_ms)
+
+
+def _rows(
+    decision: DecisionConfig, data: str | None, key_field: str | None, schedule: str | None
+) -> list[Row]:
+    from rdv.commands.asking.body import read_schedule
+    from rdv.commands.loading.rows import make_rows, read_rows
+
+    extra: dict[str, Any] = {} if schedule is None else {"schedule": read_schedule(schedule)}
+    sample = decision.path("requests.jsonl")
+    if data is not None:
+        return read_rows(data, key_field, extra)
+    if os.path.isfile(sample):
+        return read_rows(sample, key_field, extra)
+    return make_rows([b"{}"], key_field, extra)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text.removesuffix("/s"))
+    except ValueError:
+        raise InvalidOption("--rate", f"{text!r} is not a number") from None
+    if not 0 < rate <= 1e6:  # noqa: PLR2004  what the generator can do
+        raise InvalidOption("--rate", "is more than 0 and at most 1000000")
+    return rate
+
+
+def _seconds(text: str) -> float:
+    seconds = parse_duration_ns(text) / 1e9
+    if seconds <= 0:
+        raise InvalidOption("--duration", "is more than nothing")
+    return seconds
+
+
+def _connections(count: int) -> int:
+    if count < 1:
+        raise InvalidOption("--connections", "is 1 or more")
+    return count

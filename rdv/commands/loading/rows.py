@@ -1,0 +1,92 @@
+"""What a load run asks: rows of a file, each the data alone or {"data": …, "truth": …}."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from rdv.commands.errors import LineUnusable
+from rdv.stream.file.disk import faults
+
+ROWS_MAX = 200_000
+"""More are left out: they are asked in turn anyway."""
+_KNOWN = {"data", "key", "truth", "schedule"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request, ready to be sent, and what the right answer is, if that is known."""
+
+    body: bytes
+    truth: Any = None
+
+
+def read_rows(path: str, key_field: str | None, extra: dict[str, Any]) -> list[Row]:
+    """The rows of a JSON lines file. Raises LineUnusable, SystemFaults."""
+    with faults(path, "read"), open(path, "rb") as file:
+        return make_rows(itertools.islice(file, ROWS_MAX), key_field, extra)
+
+
+def make_rows(lines: Iterable[bytes], key_field: str | None, extra: dict[str, Any]) -> list[Row]:
+    """Rows from lines; `extra` is part of every body (a schedule). Raises LineUnusable."""
+    rows = [
+        _row(line, number, key_field, extra)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    if not rows:
+        raise LineUnusable(1, "is missing: there is nothing to send")
+    return rows
+
+
+def _row(line: bytes, number: int, key_field: str | None, extra: dict[str, Any]) -> Row:
+    try:
+        parsed = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise LineUnusable(number, f"is not JSON: {error}") from None
+    # The data alone may have a field "data" as well, but hardly only such fields.
+    is_wrapped = isinstance(parsed, dict) and "data" in parsed and parsed.keys() <= _KNOWN
+    row = parsed if is_wrapped else {"data": parsed}
+    body: dict[str, Any] = {
+        k: row[k] for k in ("data", "key", "schedule") if row.get(k) is not None
+    }
+    body.setdefault("data", None)
+    if key_field is not None:
+        body["key"] = _key(row["data"], key_field, number)
+    return Row(orjson.dumps(body | extra), row.get("truth"))
+
+
+def _key(data: Any, field: str, number: int) -> str:
+    if not isinstance(data, dict) or field not in data:
+        raise LineUnusable(number, f"has no field {field!r} in its data", "See --key-field.")
+    value = data[field]
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def is_right(result: Any, truth: Any) -> bool | None:
+    """Whether a result says the same as the truth; None when they cannot be compared.
+
+    Fields of a truth that is an object count, each of them; a truth that is a single value is held
+    against the result, or its "label" or "bin".
+    """
+    if isinstance(truth, dict):
+        if not truth or not isinstance(result, dict) or not truth.keys() <= result.keys():
+            return None
+        return all(result[key] == value for key, value in truth.items())
+    if truth is None:
+        return None
+    if isinstance(result, dict):
+        for key in ("label", "bin"):
+            if key in result:
+                return bool(result[key] == truth)
+        return None
+    return bool(result == truth)
+
+
+def pick(rows: Sequence[Row], number: int) -> Row:
+    """The row of request `number`: in turn."""
+    return rows[number % len(rows)]

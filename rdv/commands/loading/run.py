@@ -1,0 +1,165 @@
+"""One load run against all proxies of a decision."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import uvloop
+
+from rdv.commands.asking.door import Door
+from rdv.commands.loading.figures import Figures
+from rdv.commands.loading.rows import Row
+from rdv.loadgen import Generator, LoadLimits, constant, poisson, render_request
+from rdv.loadgen.sink import Failed
+
+_CONNECT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much is asked. `rate` is None in a closed loop."""
+
+    rate: float | None
+    seconds: float
+    connections: int
+    is_poisson: bool = False
+
+    @property
+    def mode(self) -> str:
+        if self.rate is None:
+            return f"closed loop of {self.connections} connections"
+        return f"open loop at {self.rate:g}/s"
+
+
+class Share:
+    """The sink of one door: request n of it is request n·doors + index of the run."""
+
+    def __init__(self, index: int, doors: int, figures: Callable[[], Sequence[Figures]]) -> None:
+        self._index = index
+        self._doors = doors
+        self._figures = figures
+
+    def number(self, number: int) -> int:
+        return number * self._doors + self._index
+
+    def answered(
+        self, number: int, status: int, latency_ns: int, service_ns: int, body: bytes
+    ) -> None:
+        for figures in self._figures():
+            figures.answered(self.number(number), status, latency_ns, service_ns, body)
+
+    def failed(self, number: int, reason: Failed, latency_ns: int) -> None:
+        for figures in self._figures():
+            figures.failed(self.number(number), reason, latency_ns)
+
+
+class LoadRun:
+    """Runs once. `progress(at_s, figures of the stretch, its seconds)` is called while it does."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        doors: Sequence[Door],
+        rows: Sequence[Row],
+        make_figures: Callable[[], Figures],
+        progress: Callable[[float, Figures, float], None] | None,
+        every_s: float,
+    ) -> None:
+        self._plan = plan
+        self._doors = doors
+        self._rows = rows
+        self._make_figures = make_figures
+        self._progress = progress
+        self._every_s = every_s
+        self.total = make_figures()
+        self._stretch = make_figures()
+        self._stretch_s = 0.0
+        self.seconds = 0.0
+        self.is_interrupted = False
+
+    def run(self) -> Figures:
+        """Blocks until it is over, or Ctrl-C: then with what there is."""
+        uvloop.run(self._run())
+        return self.total
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        generators = [self._generator(index, door) for index, door in enumerate(self._doors)]
+
+        def interrupt() -> None:
+            self.is_interrupted = True
+            for generator in generators:
+                generator.stop()
+
+        loop.add_signal_handler(signal.SIGINT, interrupt)
+        ticking = loop.create_task(self._tick())
+        begin_s = time.monotonic()
+        try:
+            await asyncio.gather(*(self._drive(n, g) for n, g in enumerate(generators)))
+        finally:
+            planned_s = self._plan.seconds
+            passed_s = time.monotonic() - begin_s
+            # The wait for the last answers is no part of the rate, unless it was cut short.
+            self.seconds = passed_s if self.is_interrupted else min(passed_s, planned_s)
+            ticking.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticking
+            self._show(begin_s)
+
+    def _generator(self, index: int, door: Door) -> Generator:
+        count = len(self._doors)
+        share = Share(index, count, lambda: (self.total, self._stretch))
+        rendered = [render_request("POST", "/v1/decide", str(door), row.body) for row in self._rows]
+        size = len(rendered)
+        limits = LoadLimits(connections_max=max(1, self._plan.connections // count))
+        return Generator(
+            door.host, door.port, lambda n: rendered[share.number(n) % size], share, limits
+        )
+
+    async def _drive(self, index: int, generator: Generator) -> None:
+        plan, count = self._plan, len(self._doors)
+        if plan.rate is None:
+            await generator.run_closed(max(1, plan.connections // count), plan.seconds)
+            return
+        rate = plan.rate / count
+        arrivals = poisson(rate, seed=index) if plan.is_poisson else constant(rate)
+        # Not all doors in the same instant.
+        await generator.run(_later(arrivals, int(index * 1e9 / plan.rate)), plan.seconds)
+
+    async def _tick(self) -> None:
+        self._stretch_s = begin_s = time.monotonic()
+        for count in range(1, 1_000_000_000):
+            await asyncio.sleep(max(0.0, begin_s + count * self._every_s - time.monotonic()))
+            self._show(begin_s)
+
+    def _show(self, begin_s: float) -> None:
+        """The stretch that ends now."""
+        stretch, self._stretch = self._stretch, self._make_figures()
+        now_s = time.monotonic()
+        if self._progress is not None and stretch.tally.requests:
+            self._progress(now_s - begin_s, stretch, now_s - self._stretch_s)
+        self._stretch_s = now_s
+
+
+def _later(arrivals: Iterator[int], offset_ns: int) -> Iterator[int]:
+    return (at_ns + offset_ns for at_ns in arrivals)
+
+
+def open_doors(doors: Sequence[Door]) -> list[Door]:
+    """Those that somebody listens at. Raises Unreachable when there are none."""
+    found, reason = [], ""
+    for door in doors:
+        try:
+            socket.create_connection((door.host, door.port), _CONNECT_S).close()
+            found.append(door)
+        except OSError as error:
+            reason = reason or (error.strerror or str(error)).lower()
+    if not found:
+        raise doors[0].unreachable(reason)
+    return found

@@ -1,0 +1,136 @@
+"""What a decision's streams say of it at this moment."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any, Self
+
+from rdv.commands.errors import NeverServed
+from rdv.commands.serving.check import SlaBook
+from rdv.config import Decision, load_decision
+from rdv.errors import RdvError
+from rdv.messages import MalformedMessage, decode_result
+from rdv.status.lines import STATUS_TOPIC, Roll, Seen, read_status
+from rdv.status.models import model_rows, process_rows
+from rdv.status.window import ResultWindow
+from rdv.stream import Consumer, Record, open_stream
+from rdv.stream.errors import RecordsDamaged, RecordsLost, StreamNotFound
+from rdv.stream.stream import LogStream
+from rdv.supervisor.lock import Holder, holder_of
+from rdv.supervisor.pids import is_process
+from rdv.supervisor.plan import parts, proxy_name
+
+_BACK = timedelta(minutes=5)
+"""How far back the last words of processes are looked for."""
+_POLL_RECORDS = 10_000
+
+
+class Observer:
+    """Reads on from look to look. Raises NeverServed, and RdvErrors of the configuration."""
+
+    def __init__(self, decision: Decision, window_s: float = 10.0) -> None:
+        self._directory = decision.directory
+        self._decision = decision
+        self._slas = SlaBook(decision)
+        self._roll = Roll()
+        self._window = ResultWindow(window_s)
+        self._streams = [self._open(name) for name in ("control", "results", "input")]
+        control, results, self._input = self._streams
+        self._control = control.consumer([STATUS_TOPIC], start=_BACK)
+        self._results = results.consumer(start=timedelta(seconds=window_s))
+
+    def _open(self, name: str) -> LogStream:
+        try:
+            return open_stream(self._decision.stream_path(name), create=False)
+        except StreamNotFound:
+            raise NeverServed(self._directory) from None
+
+    def wait(self, timeout_s: float) -> None:
+        """Until processes have said something, for so long at most."""
+        self._hear(_poll(self._control, timeout_s))
+
+    def look(self) -> dict[str, Any]:
+        """Everything, as one object."""
+        with contextlib.suppress(RdvError):
+            # Shows what the file says now; one that is being edited is looked at again later.
+            self._decision = load_decision(self._directory)
+        while records := _poll(self._control):
+            self._hear(records)
+        while records := _poll(self._results):
+            for record in records:
+                with contextlib.suppress(MalformedMessage):
+                    self._window.add(record.timestamp_ns, decode_result(record.value))
+        return self._report(time.time_ns(), holder_of(self._directory))
+
+    def _hear(self, records: Iterable[Record]) -> None:
+        for record in records:
+            line = read_status(record.value)
+            if line is not None:
+                self._roll.add(line)
+
+    def _report(self, now_ns: int, holder: Holder | None) -> dict[str, Any]:
+        seen = self._roll.latest(now_ns, is_process)
+        running_s = None if holder is None else (now_ns - holder.started_ns) / 1e9
+        results = self._window.figures(now_ns, self._slas.find_ms, running_s)
+        declared = [name for name, model in self._decision.models.items() if not model.retired]
+        expected = [] if holder is None else _expected(self._decision, holder)
+        return {
+            "decision": self._decision.name,
+            "directory": self._directory,
+            "schedule": self._decision.schedule,
+            "served_by": None if holder is None else holder.pid,
+            "running_s": None if running_s is None else round(running_s, 3),
+            "addresses": [] if holder is None else [f"{holder.host}:{p}" for p in holder.ports],
+            "results": results,
+            "models": model_rows(declared, seen, self._lags(), results["models"]),
+            "proxies": _totals(seen),
+            "processes": process_rows(expected, seen),
+        }
+
+    def _lags(self) -> dict[str, int]:
+        """Requests that each model's group has not committed yet."""
+        lags: dict[str, int] = {}
+        for group in self._input.groups():
+            with contextlib.suppress(RdvError):
+                lags[group] = sum(self._input.lag(group).values())
+        return lags
+
+    def close(self) -> None:
+        self._control.close()
+        self._results.close()
+        for stream in self._streams:
+            stream.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _expected(decision: Decision, holder: Holder) -> list[str]:
+    """The processes that there should be; the proxies as the holder has them, not the file."""
+    inner = [part.name for part in parts(decision, {}) if part.role != "proxy"]
+    return [*inner, *(proxy_name(port) for port in holder.ports)]
+
+
+def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:
+    """What cannot be read is passed over: `rdv stream verify` is for that."""
+    for _ in range(1000):
+        try:
+            return consumer.poll(_POLL_RECORDS, timeout_s)
+        except RecordsLost:
+            continue
+        except RecordsDamaged as error:
+            consumer.seek(error.topic, error.partition, error.last_offset + 1)
+    return []
+
+
+def _totals(seen: Iterable[Seen]) -> dict[str, int]:
+    """What the living proxies have counted since they started."""
+    keys = ("requests", "refused", "backstop", "misses", "unlogged", "in_flight", "connections")
+    doors = [s.line for s in seen if s.line.role == "proxy" and s.state in ("ready", "silent")]
+    return {key: sum(line.count(key) for line in doors) for key in keys}

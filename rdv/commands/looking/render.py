@@ -1,0 +1,166 @@
+"""How `rdv status` is shown: the same blocks once, or again and again on a live screen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rdv.commands.output import Column, Output, number
+from rdv.commands.terminal import Style, has_color, paint
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_STATE_STYLES: dict[str, Style] = {
+    "ready": "green",
+    "starting": "yellow",
+    "silent": "red",
+    "dead": "red",
+    "not running": "red",
+    "stopped": "dim",
+}
+_MODELS = (
+    Column("model"),
+    Column("state"),
+    number("instances", "live"),
+    Column("version"),
+    number("answers"),
+    number("share", show="{:.1%}".format),
+    number("lag"),
+    number("scored"),
+    number("refused"),
+    number("failed"),
+    number("row_ms", "ms/row", "{:.3g}".format),
+)
+_PROCESSES = (
+    Column("name", "process"),
+    Column("state"),
+    number("pid", show=str),
+    number("age_s", "heard of", lambda s: f"{s:.1f} s ago"),
+    Column("does"),
+)
+
+
+class Block(NamedTuple):
+    """A table, or lines of text."""
+
+    title: str
+    columns: Sequence[Column] = ()
+    rows: Sequence[dict[str, Any]] = ()
+    lines: Sequence[str] = ()
+
+
+def blocks(report: dict[str, Any]) -> Iterator[Block]:
+    """All that is shown, in order."""
+    yield Block(_headline(report), lines=_answers(report))
+    answers = max(1, report["results"]["answers"])
+    models = [row | {"share": row["answers"] / answers} for row in report["models"]]
+    yield Block("models", _MODELS, models)
+    processes = [row | {"does": _does(row)} for row in report["processes"]]
+    yield Block("processes", _PROCESSES, processes)
+
+
+def _headline(report: dict[str, Any]) -> str:
+    name = report["decision"]
+    if report["served_by"] is None:
+        return f"{name} is not served: rdv serve {report['directory']}"
+    where = ", ".join(f"http://{address}" for address in report["addresses"])
+    return f"{name} at {where}, process {report['served_by']}, for {_span(report['running_s'])}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes} min"
+        if hours
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def _answers(report: dict[str, Any]) -> list[str]:
+    results, proxies = report["results"], report["proxies"]
+    window = f"last {results['window_s']:.3g} s"
+    kinds = "  ".join(f"{kind} {share:.1%}" for kind, share in results["kinds"].items())
+    waited = "  ".join(
+        f"{name} {value:.2f} ms"
+        for name, value in results["waited_ms"].items()
+        if value is not None
+    )
+    lines = [f"schedule  {', '.join(results['schedules']) or report['schedule']}"]
+    if results["answers"]:
+        lines += [
+            f"answers   {results['rate']:,.1f}/s in the {window}  {kinds}",
+            f"decided   {waited}  after the request, {results['misses']} misses (SLA + 10 ms)",
+        ]
+    else:
+        lines.append(f"answers   none in the {window}")
+    lines += [f"cohort    {name}: {n:,} answers" for name, n in results["cohorts"].items()]
+    if report["served_by"] is not None:
+        lines.append(
+            f"proxies   {proxies['requests']:,} requests since their start, "
+            f"{proxies['refused']:,} refused, {proxies['backstop']:,} answered by the proxy, "
+            f"{proxies['misses']:,} misses, {proxies['in_flight']:,} in flight"
+        )
+    return lines
+
+
+def _does(row: dict[str, Any]) -> str:
+    """The most telling counters of a process."""
+    figures, role = row.get("figures", {}), row.get("role")
+    keys = {
+        "server": ("requests", "scores", "open", "late", "malformed", "lost_results"),
+        "proxy": ("requests", "in_flight", "refused", "backstop", "misses"),
+        "worker": ("scored", "refused", "failed", "waiting"),
+    }.get(str(role), ())
+    shown = [
+        f"{key.replace('_', ' ')} {figures[key]:,}"
+        for position, key in enumerate(keys)
+        if isinstance(figures.get(key), int) and (figures[key] or position == 0)
+    ]
+    return ", ".join(shown)
+
+
+def render(report: dict[str, Any], output: Output) -> None:
+    """Once."""
+    for position, block in enumerate(blocks(report)):
+        if position:
+            output.text()
+        output.text(paint(block.title, "bold", sys.stdout))
+        for line in block.lines:
+            output.text(line)
+        output.table(block.columns, block.rows)
+
+
+def renderable(report: dict[str, Any]) -> RenderableType:
+    """The same for a live screen."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    color = has_color(sys.stdout)
+    parts: list[RenderableType] = []
+    for block in blocks(report):
+        parts.append(Text(block.title, style="bold" if color else "", no_wrap=True))
+        parts += [Text(line, no_wrap=True, overflow="ellipsis") for line in block.lines]
+        if block.columns:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+            for column in block.columns:
+                justify = "right" if column.right else "left"
+                table.add_column(column.head, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+            for row in block.rows:
+                table.add_row(*(_cell(column, row, color=color) for column in block.columns))
+            parts.append(table)
+        parts.append(Text())
+    return Group(*parts[:-1])
+
+
+def _cell(column: Column, row: dict[str, Any], *, color: bool) -> Any:
+    from rich.text import Text
+
+    style = _STATE_STYLES.get(str(row.get("state")), "") if column.key == "state" and color else ""
+    return Text(column.cell(row), style=style)

@@ -1,0 +1,126 @@
+"""`rdv model run`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rdv.commands.errors import InvalidOption
+from rdv.commands.model.settings import Command, Name
+from rdv.commands.options import Decision
+
+if TYPE_CHECKING:
+    from rdv.config import Decision as DecisionConfig
+    from rdv.config import ModelConfig
+    from rdv.supervisor.plan import Part
+
+EXAMPLES = (
+    "rdv model run fraud gbm --path models/gbm.py",
+    "rdv model run fraud mlp --instances 2",
+    "rdv model run fraud limit -- bash models/limit.sh",
+    "rdv model run fraud gbm -- docker run --rm -i registry.example/gbm:7",
+)
+
+
+def run(
+    directory: Decision,
+    name: Name,
+    command: Command = None,
+    *,
+    path: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A .py, .joblib or .pkl file.", show_default=False),
+    ] = None,
+    instances: Annotated[
+        int, typer.Option(metavar="N", help="Processes that share the model's requests.")
+    ] = 1,
+) -> None:
+    """Run a model: it joins a running decision.
+
+    At any time, in the foreground. A model that rdv.toml declares has its settings from there.
+    One that ends is started again; one whose file is edited is replaced. Ctrl-C: it leaves, and
+    nobody waits for it any more.
+    """
+    from rdv.commands.serving.loop import supervise
+    from rdv.commands.serving.voice import StderrVoice
+    from rdv.config import load_decision
+    from rdv.supervisor.lock import holder_of
+
+    if not 1 <= instances <= _INSTANCES_MAX:
+        raise InvalidOption("--instances", f"is between 1 and {_INSTANCES_MAX}")
+    decision = load_decision(directory)
+    model = settings(decision, name, path, command)
+    plan = Workers(decision, name, model, free_numbers(decision, name, instances))
+    voice = StderrVoice([part.name for part in plan.wanted()])
+    voice.settled = lambda missing: None if missing else voice.own_line(_joined(directory, name))
+    if holder_of(directory) is None:
+        voice.own_line(f"{directory} is not served now: {name} waits until it is")
+    supervise(lambda: plan.decision, plan.wanted, voice, frozenset(("worker",)))
+    voice.own_line("stopped")
+
+
+_INSTANCES_MAX = 64
+
+
+def settings(
+    decision: DecisionConfig, name: str, path: str | None, command: list[str] | None
+) -> ModelConfig:
+    """Of the model that is declared, with the code that is given. Raises ModelNotFound."""
+    from rdv.commands.model.settings import with_code
+    from rdv.config import ModelConfig, ModelNotFound
+    from rdv.stream.address import check_name
+
+    declared = decision.models.get(check_name(name, "topic"))
+    if declared is None and not (path or command):
+        raise ModelNotFound(decision.directory, name, tuple(sorted(decision.models)))
+    return with_code(declared or ModelConfig(), decision, path, command)
+
+
+class Workers:
+    """The workers of one model."""
+
+    def __init__(
+        self, decision: DecisionConfig, name: str, model: ModelConfig, numbers: list[int]
+    ) -> None:
+        from rdv.supervisor.footprint import Stamps
+
+        # With this model alone, so that only its files are watched.
+        self.decision = decision.replace(models={name: model})
+        self._name = name
+        self._model = model
+        self._numbers = numbers
+        self._stamps = Stamps()
+
+    def wanted(self) -> list[Part]:
+        import msgspec
+
+        from rdv.supervisor.plan import Part
+
+        config = msgspec.json.encode(self._model).decode()
+        stamp = self._stamps.of(self.decision)[self._name]
+        start = ("worker", self.decision.directory, self._name, "--config", config, "--number")
+        return [
+            Part(f"{self._name}-{n}", "worker", (*start, str(n)), self._name, stamp)
+            for n in self._numbers
+        ]
+
+
+def free_numbers(decision: DecisionConfig, name: str, count: int) -> list[int]:
+    """The lowest numbers that no living worker of the model has."""
+    from rdv.commands.errors import NeverServed
+    from rdv.commands.looking.reading import Observer
+
+    try:
+        with Observer(decision, window_s=0.001) as observer:
+            rows = observer.look()["processes"]
+    except NeverServed:
+        rows = []
+    gone = ("stopped", "dead", "not running")
+    taken = {row["name"] for row in rows if row["state"] not in gone}
+    free = (n for n in range(len(taken) + count) if f"{name}-{n}" not in taken)
+    return [number for number, _ in zip(free, range(count), strict=False)]
+
+
+def _joined(directory: str, name: str) -> str:
+    return f"{name} takes part: see rdv status {directory}; Ctrl-C to leave"

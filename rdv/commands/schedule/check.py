@@ -1,0 +1,86 @@
+"""`rdv schedule check`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rdv.commands.exits import FAILED, FINE, INVALID
+from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.output import Output
+from rdv.commands.terminal import Style, paint
+
+if TYPE_CHECKING:
+    from rdv.config import Decision as DecisionConfig
+
+EXAMPLES = (
+    "rdv schedule check fraud",
+    "rdv schedule check fraud production",
+    "rdv schedule check fraud --json",
+)
+_STYLES: dict[str, Style] = {"error": "red", "invalid": "red", "warning": "yellow"}
+
+
+def check(
+    directory: Decision,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help="Default: all of them.")
+    ] = None,
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find mistakes in schedules.
+
+    Such as unreachable steps, waits beyond the SLA, unknown models, no default.
+
+    Exit codes: 0 when there are no errors (warnings do not count), 1 when there are, 3 when a file
+    cannot be read as a schedule at all.
+    """
+    from rdv.config import load_decision, schedule_names
+
+    decision = load_decision(directory)
+    wanted = names or list(schedule_names(directory))
+    output = Output(as_json=as_json, quiet=quiet)
+    worst = FINE
+    for row in _findings(decision, wanted):
+        severity = row["severity"]
+        worst = max(worst, {"invalid": INVALID, "error": FAILED}.get(severity, FINE))
+        if as_json:
+            output.json(row)
+        elif severity != "fine" or not quiet:
+            text = f"{row['schedule']}: {row['text']}"
+            style = _STYLES.get(severity)
+            sys.stdout.write((paint(text, style, sys.stdout) if style else text) + "\n")
+    if worst:
+        raise typer.Exit(worst)
+
+
+def _findings(decision: DecisionConfig, names: list[str]) -> Iterator[dict[str, Any]]:
+    from rdv.commands.schedule.reading import known_models, lint
+    from rdv.commands.serving.check import read_schedule
+    from rdv.schedule import InvalidSchedule
+
+    known = known_models(decision)
+    for name in names:
+        try:
+            schedule = read_schedule(decision, name)
+        except InvalidSchedule as error:
+            hint = error.hint()
+            text = f"{error.text()}. {hint}" if hint else error.text()
+            yield {"schedule": name, "severity": "invalid", "key": error.key, "text": text}
+            continue
+        found = lint(decision, schedule, known)
+        for finding in found:
+            yield {
+                "schedule": name,
+                "severity": finding.severity,
+                "key": finding.key,
+                "code": finding.code,
+                "text": str(finding),
+            }
+        if not found:
+            yield {"schedule": name, "severity": "fine", "text": "fine"}

@@ -1,0 +1,126 @@
+"""`rdv serve`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rdv.commands.options import Decision
+from rdv.commands.terminal import paint
+
+if TYPE_CHECKING:
+    from rdv.config import Decision as DecisionConfig
+    from rdv.supervisor.plan import Part
+
+EXAMPLES = (
+    "rdv serve fraud",
+    "rdv serve fraud --port 8200",
+    "RDV_HTTP_PROXIES=2 rdv serve fraud",
+)
+_EXAMPLE_BYTES_MAX = 400
+
+
+def serve(
+    directory: Decision,
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Listen here; a second proxy takes the next one.", show_default=False
+        ),
+    ] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Listen on this address.", show_default=False),
+    ] = None,
+) -> None:
+    """Run a decision until it is stopped.
+
+    Starts the rendezvous servers, the models and the proxies, each as a process of its own, starts
+    again what ends, and replaces a model whose file is edited without losing a request. Edits of
+    rdv.toml and of schedules take effect while requests flow. Ctrl-C or SIGTERM: no more requests
+    are accepted, those in flight are answered, then it ends.
+
+    Settings: options here, then RDV_* (RDV_HTTP_PORT=8200), then rdv.toml.
+    """
+    from rdv.commands.serving.check import check, wait_for_ports
+    from rdv.commands.serving.loop import supervise
+    from rdv.commands.serving.voice import StderrVoice
+    from rdv.config import load_decision
+    from rdv.supervisor.lock import ServeLock
+    from rdv.supervisor.plan import parts
+
+    # In the environment, so that every process that is started sees the same.
+    for name, value in (("RDV_HTTP_PORT", port), ("RDV_HTTP_HOST", host)):
+        if value is not None:
+            os.environ[name] = str(value)
+    decision = load_decision(directory)
+    ports = [decision.http.port + n for n in range(decision.http.proxies)]
+    with ServeLock(directory, decision.http.host, ports):
+        voice = StderrVoice([part.name for part in parts(decision, {})])
+        check(decision, voice.own_line)
+        wait_for_ports(decision.http.host, ports, voice.own_line)
+        plan = Plan(decision, voice.own_line)
+        voice.settled = lambda missing: _tell(plan.decision, missing)
+        supervise(lambda: plan.decision, plan.wanted, voice)
+        voice.own_line("stopped")
+
+
+class Plan:
+    """The processes that the directory asks for at this moment."""
+
+    def __init__(self, decision: DecisionConfig, tell: Callable[[str], None]) -> None:
+        from rdv.supervisor.footprint import Stamps
+
+        self.decision = decision
+        self._tell = tell
+        self._stamps = Stamps()
+
+    def wanted(self) -> list[Part]:
+        """Raises RdvErrors when rdv.toml cannot be used; then everything stays as it is."""
+        from rdv.config import load_decision
+        from rdv.supervisor.plan import needs_restart, parts
+
+        decision = load_decision(self.decision.directory)
+        for key in needs_restart(self.decision, decision):
+            self._tell(f"{key} has changed: that takes effect at the next start")
+        self.decision = decision
+        return parts(decision, self._stamps.of(decision))
+
+
+def _tell(decision: DecisionConfig, missing: list[str]) -> None:
+    """Everything runs: where, and what to do now."""
+    http = decision.http
+    host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host  # noqa: S104  not bound
+    here = shlex.quote(decision.directory)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
+    example = shlex.quote(f'{{"data": {_example(decision)}}}')
+    lines = [
+        f"{decision.name} answers at {url}/v1/decide",
+        f"  ask    curl -s {url}/v1/decide -d {example}",
+        f"  look   rdv status {here} --watch",
+        f"         rdv tail {shlex.quote(decision.stream_path('results'))} -f",
+        "  stop   Ctrl-C",
+    ]
+    if missing:
+        lines.insert(1, f"  without {', '.join(missing)}, which did not come up yet: see above")
+    lines[0] = paint(lines[0], "bold", sys.stderr)
+    sys.stderr.write("\n" + "\n".join(lines) + "\n\n")
+    sys.stderr.flush()
+
+
+def _example(decision: DecisionConfig) -> str:
+    """The data of a sample request, when there is one that fits on a line or two."""
+    import orjson
+
+    try:
+        with open(decision.path("requests.jsonl"), "rb") as file:
+            data = orjson.dumps(orjson.loads(file.readline(64 * 1024))["data"]).decode()
+    except (OSError, ValueError, KeyError, TypeError):
+        return "{}"
+    return data if len(data) <= _EXAMPLE_BYTES_MAX else "{}"

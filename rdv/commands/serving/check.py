@@ -1,0 +1,110 @@
+"""What is looked at before anything is started: mistakes are told at once, and by their name."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable, Iterable
+
+from rdv.config import Decision, ScheduleNotFound, missing_files, schedule_names
+from rdv.errors import RdvError
+from rdv.schedule import Schedule, lint_schedule, schedule_from_toml
+from rdv.stream.file.disk import faults
+from rdv.supervisor.errors import PortTaken
+
+PORT_PATIENCE_S = 4.0
+"""A proxy whose supervisor was killed answers what is in flight before it gives its port back."""
+_PORT_RETRY_S = 0.1
+
+
+def read_schedule(decision: Decision, name: str = "") -> Schedule:
+    """A schedule of the decision, the live one unless named.
+
+    Raises ScheduleNotFound, InvalidSchedule, SystemFaults.
+    """
+    name = name or decision.schedule
+    known = schedule_names(decision.directory)
+    if name not in known:
+        raise ScheduleNotFound(decision.directory, name, known)
+    path = decision.schedule_path(name)
+    with faults(path, "read"), open(path, encoding="utf-8", errors="replace") as file:
+        return schedule_from_toml(file.read(), name, path)
+
+
+def retired_models(decision: Decision) -> list[str]:
+    return [name for name, model in decision.models.items() if model.retired]
+
+
+def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
+    """The live schedule. Raises what would keep everything from running; warns of the rest."""
+    schedule = read_schedule(decision)
+    for finding in lint_schedule(schedule, decision.scoring_models(), retired_models(decision)):
+        warn(f"{decision.schedule_path()}: {finding}")
+    for fault in missing_files(decision):
+        warn(fault.text())
+    return schedule
+
+
+def wait_for_ports(host: str, ports: Iterable[int], waiting: Callable[[str], None]) -> None:
+    """Until all can be listened on, for some seconds at most. Raises PortTaken."""
+    give_up_s = time.monotonic() + PORT_PATIENCE_S
+    has_told = False
+    for port in ports:
+        while reason := _why_not(host, port):
+            if time.monotonic() > give_up_s or reason != "it is in use":
+                raise PortTaken(host, port, reason)
+            if not has_told:
+                waiting(f"port {port} is in use; waiting a moment")
+                has_told = True
+            # Nothing tells when a port becomes free.
+            time.sleep(_PORT_RETRY_S)
+
+
+def _why_not(host: str, port: int) -> str:
+    """Why nobody can listen there; empty when somebody can."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                probe.listen(1)
+    except OSError as error:
+        return "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    return ""
+
+
+_LABELS_MAX = 10_000
+
+
+class SlaBook:
+    """The SLA of schedules by their labels, as results name them."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+        self._known: dict[str, float | None] = {}
+        self._live_ms: float | None = None
+
+    def find_ms(self, label: str) -> float | None:
+        """None when the file has another content by now, or is gone."""
+        if label not in self._known:
+            if len(self._known) >= _LABELS_MAX:
+                self._known.clear()
+            # A label appears after its file: what is not found now never will be.
+            self._known[label] = None
+            try:
+                schedule = read_schedule(self._decision, label.partition("@")[0])
+            except RdvError:
+                return None
+            self._known[schedule.label] = schedule.sla_ms
+        return self._known[label]
+
+    def sla_ms(self, label: str) -> float:
+        """The live schedule's for one that is not known (inline ones)."""
+        found = self.find_ms(label)
+        if found is None:
+            if self._live_ms is None:
+                self._live_ms = read_schedule(self._decision).sla_ms
+            found = self._live_ms
+        return found

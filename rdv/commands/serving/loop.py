@@ -1,0 +1,76 @@
+"""The loop of a supervisor in the foreground: signals, children, readiness, edits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+
+from rdv.clock import SYSTEM_CLOCK
+from rdv.commands.serving.voice import StderrVoice
+from rdv.config import Decision
+from rdv.supervisor.child import Child
+from rdv.supervisor.control import Control
+from rdv.supervisor.plan import Part, Role
+from rdv.supervisor.running import Process
+from rdv.supervisor.supervisor import ESSENTIAL, Supervisor
+from rdv.supervisor.watch import watch_edits
+
+_STOPPING = {
+    signal.SIGINT: "stopping (Ctrl-C again: at once)",
+    signal.SIGTERM: "stopping",
+    signal.SIGHUP: "stopping: the terminal is gone",
+}
+
+
+def supervise(
+    decision: Callable[[], Decision],
+    wanted: Callable[[], list[Part]],
+    voice: StderrVoice,
+    essential: frozenset[Role] = ESSENTIAL,
+) -> None:
+    """Run the parts until a signal asks for the end. `decision` is the one of this moment.
+
+    Raises DoesNotStart, and what `wanted` raises the first time.
+    """
+    asyncio.run(_supervise(decision, wanted, voice, essential))
+
+
+async def _supervise(
+    decision: Callable[[], Decision],
+    wanted: Callable[[], list[Part]],
+    voice: StderrVoice,
+    essential: frozenset[Role],
+) -> None:
+    supervisor = Supervisor(wanted, voice, launch, SYSTEM_CLOCK, essential)
+    control = Control(
+        decision(),
+        SYSTEM_CLOCK,
+        lambda line: supervisor.heard(line.name, line.pid, line.state),
+        voice.own_line,
+    )
+    voice.control = control
+    voice.own_pids = lambda: list(supervisor.pids())
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
+    for signum, text in _STOPPING.items():
+        loop.add_signal_handler(signum, _stop, supervisor, voice, text)
+    edits = loop.create_task(watch_edits(decision, supervisor.edited, voice.own_line))
+    try:
+        await supervisor.run()
+    finally:
+        edits.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await edits
+        control.close()
+
+
+def _stop(supervisor: Supervisor, voice: StderrVoice, text: str) -> None:
+    voice.own_line(text)
+    supervisor.stop()
+
+
+def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Process:
+    """The process of a part. Raises OSError."""
+    return Child(part.arguments, line=line, ended=ended)

@@ -1,0 +1,27 @@
+"""When a request's answer is due, on this host's monotonic clock. Pure."""
+
+from __future__ import annotations
+
+from rdv.messages import Request
+
+DEADLINE_MS_MAX = 60_000.0
+
+GRACE_NS = 4_000_000
+"""The server decides at the SLA. Its result may take this long to come to the proxy, which then
+answers the default itself: later than most results, well before SLA + 10 ms."""
+
+
+def deadline_ns(request: Request, host: str, arrived_ns: int) -> int:
+    """The proxy puts the time that it will wait into `deadline_ms`.
+
+    A request of another host, or of another boot, counts from its arrival here: monotonic clocks
+    of two machines have nothing to do with each other.
+    """
+    start_ns = request.monotonic_ns if request.host == host else arrived_ns
+    wait_ms = request.deadline_ms if request.deadline_ms is not None else DEADLINE_MS_MAX
+    return start_ns + int(min(wait_ms, DEADLINE_MS_MAX) * 1e6)
+
+
+def is_given_up(request: Request, host: str, now_ns: int) -> bool:
+    """Whether its proxy has answered it with the default by now, or is dead: nobody waits."""
+    return deadline_ns(request, host, now_ns) + GRACE_NS < now_ns

@@ -1,0 +1,117 @@
+"""Waiting for any of several consumers, and looking only at those that may have something.
+
+A consumer that was polled empty has said that it waits, and will be rung: until then another look
+is a waste of system calls. A ring can be lost when its sender is killed in that very instant, so
+everything is looked at again at least every BACKSTOP_S.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from rdv.clock import Clock
+from rdv.components.stopping import Waker
+from rdv.errors import RdvError
+from rdv.stream import Consumer, Record
+from rdv.stream.consumer import LogConsumer
+from rdv.stream.errors import RecordsDamaged, RecordsLost
+
+log = logging.getLogger("rdv.feeds")
+
+BACKSTOP_S = 0.2
+
+
+class Feed:
+    """One consumer; reads on, whatever happens to the log. One thread."""
+
+    def __init__(self, consumer: LogConsumer) -> None:
+        self.consumer = consumer
+        self.fd = consumer.fileno()
+        self.is_ready = True
+        """Whether a poll may find something."""
+        self.faults = 0
+        """Reads that failed; only grows."""
+
+    def poll(self, max_records: int) -> list[Record]:
+        """What is there; when there is nothing, we shall be rung as soon as there is.
+
+        Raises nothing: what cannot be read is logged by name and passed over; after any other
+        fault, reading is tried again at the next backstop.
+        """
+        return self._read(partial(self.consumer.poll, max_records, 0.0))
+
+    def look(self, max_records: int) -> list[Record]:
+        """What is there, without asking to be rung: half the system calls, and none for others."""
+        # Asked for as a public `look` from rdv.stream.
+        return self._read(partial(self.consumer._look, max_records))  # noqa: SLF001
+
+    def _read(self, read: Callable[[], list[Record]]) -> list[Record]:
+        try:
+            records = read()
+        except RdvError as error:
+            self.faults += 1
+            self.is_ready = pass_over(self.consumer, error)
+            return []
+        self.is_ready = bool(records)
+        return records
+
+    def close(self) -> None:
+        self.consumer.close()
+
+
+def pass_over(consumer: Consumer, error: RdvError) -> bool:
+    """After a failed poll: whether the next one goes on behind what is lost or damaged."""
+    log.error("%s", error.text())
+    if isinstance(error, RecordsDamaged):
+        consumer.seek(error.topic, error.partition, error.last_offset + 1)
+    return isinstance(error, RecordsDamaged | RecordsLost)
+
+
+def read_all(consumer: Consumer, max_records: int) -> Iterator[Record]:
+    """What is there now, to its end; at a start, before anything waits."""
+    while True:
+        try:
+            records = consumer.poll(max_records, 0.0)
+        except RdvError as error:
+            if not pass_over(consumer, error):
+                raise
+            continue
+        if not records:
+            return
+        yield from records
+
+
+class Feeds:
+    """Blocks until one of the feeds, or the waker, has something. One thread."""
+
+    def __init__(self, feeds: Sequence[Feed], waker: Waker, clock: Clock) -> None:
+        self._feeds = {feed.fd: feed for feed in feeds}
+        self._waker = waker
+        self._clock = clock
+        self._poll = select.poll()
+        for fd in (*self._feeds, waker.fileno()):
+            self._poll.register(fd, select.POLLIN)
+        self._look_ns = 0
+
+    def block(self, timeout_s: float) -> None:
+        """Until one of them is rung, whatever is ready already; who is rung becomes ready."""
+        for fd, _ in self._poll.poll(timeout_s * 1000):
+            if fd in self._feeds:
+                self._feeds[fd].is_ready = True
+            else:
+                self._waker.drain()
+
+    def wait(self, timeout_s: float = BACKSTOP_S) -> None:
+        """Mark the feeds that may have something; at once when one of them does already."""
+        feeds = self._feeds
+        if not any(feed.is_ready for feed in feeds.values()):
+            timeout_s = max(0.0, min(timeout_s, BACKSTOP_S))
+            self.block(timeout_s)
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + int(BACKSTOP_S * 1e9)
+            for feed in feeds.values():
+                feed.is_ready = True

@@ -1,0 +1,38 @@
+"""What a proxy has seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+MODELS_MAX = 1_000
+"""Names that are counted one by one; a combined answer has a name for each combination."""
+
+OTHERS = "(others)"
+
+
+@dataclass
+class Counts:
+    """Only grows. One thread."""
+
+    requests: int = 0
+    refused: int = 0
+    """With a 4xx or 503: these were not accepted."""
+    preferred: int = 0
+    fallback: int = 0
+    default: int = 0
+    backstop: int = 0
+    """Answered by the proxy itself, since no result had come in time."""
+    late: int = 0
+    """Answered after the SLA, by the proxy's own clock: the default, or what came just then."""
+    misses: int = 0
+    """Answered later than the SLA plus 10 ms."""
+    unlogged: int = 0
+    """Answered with the default because the log could not be written."""
+    malformed: int = 0
+    """Results that could not be read."""
+    by_model: dict[str, int] = field(default_factory=dict)
+
+    def count_model(self, model: str) -> None:
+        if model not in self.by_model and len(self.by_model) >= MODELS_MAX:
+            model = OTHERS
+        self.by_model[model] = self.by_model.get(model, 0) + 1

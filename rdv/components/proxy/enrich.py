@@ -1,0 +1,119 @@
+"""The enricher: outside state is added to `data` once, before the models see it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from rdv.components.proxy.errors import EnricherNotLoaded
+from rdv.messages import InvalidModelResult, Request, encode_model_result
+
+log = logging.getLogger("rdv.proxy")
+
+WAITING_MAX = 64
+"""Requests that wait for the enricher; beyond, they go on as they are."""
+
+Enrich = Callable[[Any], Any]
+
+
+def load_enricher(directory: str, spec: str) -> Enrich:
+    """`models/profile.py:enrich`: a function data → data. Raises EnricherNotLoaded."""
+    path, _, name = spec.partition(":")
+    place = Path(directory, path)
+    module_spec = importlib.util.spec_from_file_location("rdv_enricher", place)
+    if module_spec is None or module_spec.loader is None:
+        raise EnricherNotLoaded(spec, "give it as models/FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.path.insert(0, str(place.parent))
+    try:
+        module_spec.loader.exec_module(module)
+        function: Enrich = getattr(module, name or "enrich")
+    except BaseException as error:  # its code may raise anything
+        raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(place.parent))
+    if not callable(function):
+        raise EnricherNotLoaded(spec, f"{name or 'enrich'} is not a function")
+    return function
+
+
+@dataclass
+class EnricherCounts:
+    """What became of the requests."""
+
+    enriched: int = 0
+    failed: int = 0
+    late: int = 0
+
+
+class Enricher:
+    """Runs the function in a thread, for at most `timeout_ms`; then the request goes on as it is.
+
+    For the loop's thread. A call that hangs keeps its thread: once as many hang as there are
+    threads, everything goes on as it is.
+    """
+
+    def __init__(self, enrich: Enrich, timeout_ms: float) -> None:
+        self.counts = EnricherCounts()
+        self._enrich = enrich
+        self._timeout_s = timeout_ms / 1000
+        self._loop = asyncio.get_running_loop()
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="rdv-enrich")
+        self._waiting = 0
+
+    def enrich(self, request: Request, done: Callable[[Request], None]) -> None:
+        """Call `done` with the enriched request, or with the request as it is, within the limit."""
+        if self._waiting >= WAITING_MAX:
+            self.counts.late += 1
+            done(request)
+            return
+        self._waiting += 1
+        is_over = False
+
+        def late() -> None:
+            nonlocal is_over
+            is_over = True
+            self.counts.late += 1
+            done(request)
+
+        timer = self._loop.call_later(self._timeout_s, late)
+
+        def finished(data: msgspec.Raw | None) -> None:
+            self._waiting -= 1
+            if is_over:
+                return
+            timer.cancel()
+            if data is None:
+                self.counts.failed += 1
+                done(request)
+            else:
+                self.counts.enriched += 1
+                done(msgspec.structs.replace(request, data=data))
+
+        def work() -> None:
+            data = self._call(request)
+            self._loop.call_soon_threadsafe(finished, data)
+
+        self._pool.submit(work)
+
+    def _call(self, request: Request) -> msgspec.Raw | None:
+        try:
+            return encode_model_result(self._enrich(orjson.loads(bytes(request.data))))
+        except InvalidModelResult as error:
+            log.warning("the enricher's answer is of no use: %s", error.text())
+        except Exception as error:  # noqa: BLE001  a user's code
+            log.warning("the enricher failed: %s: %s", type(error).__name__, error)
+        return None
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

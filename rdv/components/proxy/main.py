@@ -1,0 +1,205 @@
+"""The proxy as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import asdict
+
+import uvloop
+
+from rdv.clock import SYSTEM_CLOCK
+from rdv.components.host import host_name
+from rdv.components.parent import stop_without_parent
+from rdv.components.places import Streams, open_streams
+from rdv.components.proxy.cohorts import Cohorts
+from rdv.components.proxy.enrich import Enricher, load_enricher
+from rdv.components.proxy.errors import AddressTaken
+from rdv.components.proxy.intake import ScheduleChoice
+from rdv.components.proxy.proxy import Proxy, Settings
+from rdv.components.schedules import DirectoryWatch, read_schedules
+from rdv.components.status import StatusWriter
+from rdv.components.tuning import tune_collector
+from rdv.config import Decision, ScheduleNotFound, load_decision
+from rdv.errors import RdvError
+from rdv.http import HttpServer, Limits, Router
+from rdv.http import Request as HttpRequest
+from rdv.messages import request_ids
+from rdv.messages.ids import PREFIX_BYTES
+
+log = logging.getLogger("rdv.proxy")
+
+DRAIN_GRACE_S = 2.0
+"""Beyond the longest SLA, for answers to be read by slow clients."""
+
+
+def run_proxy(directory: str, index: int) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what is in flight. Raises RdvErrors."""
+    decision = load_decision(directory)
+    uvloop.run(_serve(decision, index))
+
+
+def proxy_name(port: int) -> str:
+    """Also the return address: the proxy's topic in `results`, and in `input`."""
+    return f"p-{port}"
+
+
+def door_limits(decision: Decision) -> Limits:
+    http = decision.http
+    return Limits(
+        header_bytes_max=http.header_bytes_max,
+        body_bytes_max=http.body_bytes_max,
+        connections_max=http.connections_max,
+        client_timeout_ms=http.client_timeout_ms,
+        keep_alive_ms=http.keep_alive_ms,
+    )
+
+
+async def _serve(decision: Decision, index: int) -> None:
+    process = ProxyProcess(decision, index)
+    await process.run()
+
+
+class ProxyProcess:
+    """A proxy with its door, its schedules watched and its status written."""
+
+    def __init__(
+        self,
+        decision: Decision,
+        index: int,
+        streams: Streams | None = None,
+        make: Callable[..., Proxy] = Proxy,
+    ) -> None:
+        """`streams` that are given stay open. Raises RdvErrors of the configuration."""
+        self.decision = decision
+        self.port = decision.http.port + index
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._schedules = read_schedules(decision.directory)
+        if decision.schedule not in self._schedules.by_name:
+            known = tuple(sorted(self._schedules.by_name))
+            raise ScheduleNotFound(decision.directory, decision.schedule, known)
+        self._owns_streams = streams is None
+        self._streams = streams or open_streams(
+            decision.directory, decision.log.stream_config(decision.partitions)
+        )
+        enricher = None
+        if decision.http.enrich:
+            function = load_enricher(decision.directory, decision.http.enrich)
+            enricher = Enricher(function, decision.http.enrich_timeout_ms)
+        name = proxy_name(self.port)
+        self.proxy = make(
+            Settings(
+                name,
+                decision.partitions,
+                decision.http.in_flight_max,
+                decision.http.when_full == "default",
+            ),
+            self._streams,
+            ScheduleChoice(self._schedules.by_name, decision.schedule),
+            cohorts_of(decision),
+            request_ids(os.urandom(PREFIX_BYTES)),
+            host=host_name(),
+            clock=SYSTEM_CLOCK,
+            enricher=enricher,
+        )
+        self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
+        self._watch = DirectoryWatch(decision.directory, self._note_edit)
+        self._server = HttpServer(
+            Router(
+                {
+                    "/v1/decide": {"POST": self.proxy.decide},
+                    "/livez": {"GET": self._livez},
+                    "/readyz": {"GET": self._readyz},
+                }
+            ),
+            door_limits(decision),
+        )
+
+    async def run(self) -> None:
+        http = self.decision.http
+        try:
+            await self._server.start(http.host, self.port)
+        except OSError as error:
+            raise AddressTaken(http.host, self.port, error.strerror or str(error)) from error
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(signum, self._stop.set)
+        stop_without_parent(self._ask_to_stop)
+        self._watch.start()
+        tune_collector()
+        log.info("listening on http://%s:%d", http.host, self.port)
+        while not self._stop.is_set():
+            self._status.write("ready", self._figures())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), 1.0)
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Stop accepting, answer what is in flight, then end."""
+        self.proxy.is_draining = True
+        longest_ms = max(s.sla_ms for s in self._schedules.by_name.values())
+        left = await self._server.drain(longest_ms / 1000 + DRAIN_GRACE_S)
+        if left:
+            log.warning("%d connections were cut off", left)
+        self._status.write("stopped", self._figures())
+        self._watch.stop()
+        self.proxy.close()
+        self._status.close()
+        if self._owns_streams:
+            self._streams.close()
+
+    def _ask_to_stop(self) -> None:
+        """From any thread."""
+        self._loop.call_soon_threadsafe(self._stop.set)
+
+    def _figures(self) -> dict[str, object]:
+        return {
+            "port": self.port,
+            "in_flight": len(self.proxy.desk),
+            "connections": self._server.connections_open,
+            "unrecorded": len(self.proxy.own_answers),
+            **asdict(self.proxy.counts),
+        }
+
+    def _livez(self, request: HttpRequest) -> None:
+        request.respond(200, b'{"status":"ok"}\n')
+
+    def _readyz(self, request: HttpRequest) -> None:
+        if self.proxy.is_draining:
+            request.respond(503, b'{"status":"draining"}\n')
+        else:
+            request.respond(200, b'{"status":"ready"}\n')
+
+    def _note_edit(self, paths: set[str]) -> None:
+        """From the watching thread."""
+        del paths
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._reload)
+
+    def _reload(self) -> None:
+        """Take over what validates; requests under way keep the schedule that they have."""
+        try:
+            decision = load_decision(self.decision.directory)
+        except RdvError as error:
+            log.warning("%s; nothing is changed", error.text())
+            return
+        schedules = read_schedules(decision.directory, self._schedules)
+        if decision.schedule not in schedules.by_name:
+            return
+        self._schedules = schedules
+        self.decision = decision
+        self.proxy.choice = ScheduleChoice(schedules.by_name, decision.schedule)
+        self.proxy.cohorts = cohorts_of(decision)
+
+
+def cohorts_of(decision: Decision) -> Cohorts:
+    groups = decision.cohorts.groups
+    return Cohorts(
+        decision.cohorts.salt,
+        {name: cohort.share for name, cohort in groups.items()},
+        {name: cohort.schedule for name, cohort in groups.items()},
+    )

@@ -1,0 +1,294 @@
+"""The proxy's shell: HTTP on one side, the streams on the other, a backstop in between.
+
+Requests of one turn of the loop go to the log as one batch. Everything here belongs to the loop's
+thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from zlib import crc32
+
+from rdv.clock import Clock
+from rdv.components.batches import REQUESTS, RESULTS
+from rdv.components.deadlines import GRACE_NS
+from rdv.components.feeds import BACKSTOP_S, Feed
+from rdv.components.places import Streams
+from rdv.components.proxy.answer import answer_body, backstop_result
+from rdv.components.proxy.cohorts import Cohorts
+from rdv.components.proxy.counts import Counts
+from rdv.components.proxy.desk import Desk, Open
+from rdv.components.proxy.enrich import Enricher
+from rdv.components.proxy.intake import Body, ScheduleChoice, read_body
+from rdv.components.proxy.records import OwnAnswers
+from rdv.errors import RdvError
+from rdv.http import Failure
+from rdv.http import Request as HttpRequest
+from rdv.messages import Request, Result
+from rdv.schedule import Schedule
+
+log = logging.getLogger("rdv.proxy")
+
+POLL_RECORDS_MAX = 1_000
+MISS_NS = 10_000_000
+"""An answer that is later than its deadline by more than this is counted as a miss."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a proxy needs to know of the decision's rdv.toml."""
+
+    name: str
+    partitions: int
+    in_flight_max: int
+    default_when_full: bool
+
+
+class Proxy:
+    """Answers `POST /v1/decide`. See the module."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        streams: Streams,
+        choice: ScheduleChoice,
+        cohorts: Cohorts,
+        ids: Iterator[str],
+        *,
+        host: str,
+        clock: Clock,
+        enricher: Enricher | None = None,
+    ) -> None:
+        self.settings = settings
+        self.choice = choice
+        self.cohorts = cohorts
+        self.counts = Counts()
+        self.desk = Desk(settings.in_flight_max)
+        self.is_draining = False
+        self._ids = ids
+        self._host = host
+        self._clock = clock
+        self.now_ns = clock.monotonic_ns
+        self._enricher = enricher
+        self._loop = asyncio.get_running_loop()
+        # Made now, so that models and servers know it before the first request is in it.
+        streams.input.make_topic(settings.name)
+        self._producer = streams.input.producer()
+        self.own_answers = OwnAnswers(streams.results.producer(), settings.name)
+        self._results = Feed(streams.results.consumer([settings.name], start="latest"))
+        self._batch: list[Open] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+        self._loop.add_reader(self._results.fd, self._read_results)
+        self._look()
+
+    def decide(self, http: HttpRequest) -> None:
+        """The handler of `POST /v1/decide`."""
+        self.counts.requests += 1
+        content_type = http.header(b"content-type")
+        if content_type and not _is_json(content_type):
+            self._refuse(http, _unsupported(content_type))
+            return
+        if self.is_draining:
+            self._refuse(http, _DRAINING)
+            return
+        body = read_body(http.body)
+        if isinstance(body, Failure):
+            self._refuse(http, body)
+            return
+        cohort, wanted = None, body.schedule
+        if wanted is None:
+            cohort, wanted = self.cohorts.of(body.key)
+        schedule = self.choice.choose(wanted)
+        if isinstance(schedule, Failure):
+            self._refuse(http, schedule)
+            return
+        request = self._request(http, body, schedule, wanted, cohort)
+        if self.desk.is_full:
+            self._overflow(http, request, schedule)
+        elif self._enricher is None:
+            self._accept(http, request, schedule)
+        else:
+            self._enricher.enrich(request, lambda done: self._accept(http, done, schedule))
+
+    def _request(
+        self,
+        http: HttpRequest,
+        body: Body,
+        schedule: Schedule,
+        wanted: str | dict[str, object] | None,
+        cohort: str | None,
+    ) -> Request:
+        deadline_ms = schedule.sla_ms
+        if body.deadline_ms is not None and body.deadline_ms < deadline_ms:
+            deadline_ms = body.deadline_ms
+        return Request(
+            next(self._ids),
+            self._clock.wall_ns(),
+            self._host,
+            http.received_ns,
+            self.settings.name,
+            body.data,
+            body.key,
+            wanted,
+            cohort,
+            deadline_ms,
+            body.trace,
+        )
+
+    def _open(self, http: HttpRequest, request: Request, schedule: Schedule) -> Open:
+        deadline_ms = request.deadline_ms or schedule.sla_ms
+        backstop_ns = request.monotonic_ns + int(deadline_ms * 1e6) + GRACE_NS
+        partition = 0
+        if self.settings.partitions > 1:
+            partition = crc32((request.key or request.id).encode()) % self.settings.partitions
+        return Open(http, request, schedule, partition, backstop_ns)
+
+    def _accept(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
+        entry = self._open(http, request, schedule)
+        self.desk.take(entry)
+        if not self._batch:
+            self._loop.call_soon(self._flush)
+        self._batch.append(entry)
+
+    def _flush(self) -> None:
+        """One batch for each partition: what came in during this turn of the loop."""
+        batch, self._batch = self._batch, []
+        if self.settings.partitions == 1:
+            self.ask_models(0, batch)
+        else:
+            by_partition: dict[int, list[Open]] = {}
+            for entry in batch:
+                by_partition.setdefault(entry.partition, []).append(entry)
+            for partition, entries in by_partition.items():
+                self.ask_models(partition, entries)
+        self._set_timer()
+
+    def ask_models(self, partition: int, entries: list[Open]) -> None:
+        """Put the requests where the models read them."""
+        lines = REQUESTS.write([entry.request for entry in entries])
+        try:
+            self._producer.send_many(self.settings.name, lines, partition=partition)
+        except RdvError as error:
+            # No model will see them (or a leading part, whose results come too late then).
+            if not self.counts.unlogged:
+                log.warning("requests cannot be logged: %s", error.text())
+            self.counts.unlogged += len(lines)
+            for entry in entries:
+                if self.desk.answered(entry.request.id) is not None:
+                    self.answer_default(entry, f"not logged: {error.text()}")
+            self.own_answers.flush()
+
+    def _read_results(self) -> None:
+        feed, desk = self._results, self.desk
+        feed.is_ready = True
+        while feed.is_ready:
+            for result in RESULTS.read(feed.poll(POLL_RECORDS_MAX)):
+                if result is None:
+                    self.counts.malformed += 1
+                elif (entry := desk.answered(result.id)) is not None:
+                    self.answer(entry, result)
+
+    def answer(self, entry: Open, result: Result) -> None:
+        request = entry.request
+        waited_ns = self.now_ns() - request.monotonic_ns
+        counts = self.counts
+        if result.kind == "preferred":
+            counts.preferred += 1
+        elif result.kind == "fallback":
+            counts.fallback += 1
+        else:
+            counts.default += 1
+        late_ns = waited_ns - (request.deadline_ms or 0) * 1e6
+        if late_ns > 0:
+            counts.late += 1
+            counts.misses += late_ns > MISS_NS
+        if result.model is not None:
+            counts.count_model(result.model)
+        entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=request.trace))
+
+    def answer_default(self, entry: Open, reason: str) -> None:
+        """From the proxy itself; on record with the next flush of `own_answers`."""
+        waited_ns = self.now_ns() - entry.request.monotonic_ns
+        result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, reason)
+        self.own_answers.add(entry.partition, result)
+        self.answer(entry, result)
+
+    def _set_timer(self) -> None:
+        due_ns = self.desk.next_due_ns()
+        if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        delay_s = max(0.0, (due_ns - self.now_ns()) / 1e9)
+        self._timer, self._timer_ns = self._loop.call_later(delay_s, self._backstop), due_ns
+
+    def _backstop(self) -> None:
+        """No result has come by the SLA: answer the marked default, and put that on record."""
+        self._timer = None
+        self._read_results()
+        for entry in self.desk.overdue(self.now_ns()):
+            self.counts.backstop += 1
+            self.answer_default(entry, "no result came by the SLA")
+        self.own_answers.flush()
+        self._set_timer()
+
+    def _look(self) -> None:
+        """A ring may be lost, and a disk may have room again: look all the same."""
+        self._read_results()
+        self.own_answers.flush()
+        self._looking = self._loop.call_later(BACKSTOP_S, self._look)
+
+    def _overflow(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
+        """Too many in flight: refuse, or answer the marked default, as configured."""
+        if not self.settings.default_when_full:
+            self._refuse(http, _full(self.settings.in_flight_max))
+            return
+        entry = self._open(http, request, schedule)
+        self.answer_default(entry, "overloaded: too many requests in flight")
+
+    def _refuse(self, http: HttpRequest, failure: Failure) -> None:
+        self.counts.refused += 1
+        http.fail(failure)
+
+    def close(self) -> None:
+        """Answer what is left with the default, and close."""
+        self._loop.remove_reader(self._results.fd)
+        self._looking.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        for entry in self.desk.drop_all():
+            self.answer_default(entry, "the proxy is stopping")
+        if self._enricher is not None:
+            self._enricher.close()
+        self._results.close()
+        self._producer.close()
+        self.own_answers.close()
+
+
+_DRAINING = Failure(
+    503,
+    "draining",
+    "this proxy is stopping: ask another one, or again in a moment",
+    headers=((b"Retry-After", b"1"),),
+)
+
+
+def _full(limit: int) -> Failure:
+    message = f"{limit} requests are in flight already, which is the limit"
+    return Failure(
+        429, "too_many_requests", message, {"in_flight_max": limit}, ((b"Retry-After", b"1"),)
+    )
+
+
+def _unsupported(content_type: bytes) -> Failure:
+    shown = content_type[:100].decode("latin-1")
+    return Failure(415, "unsupported_media_type", f"send application/json, not {shown}")
+
+
+def _is_json(content_type: bytes) -> bool:
+    """JSON, or what curl says when it is told nothing."""
+    return b"json" in content_type or b"x-www-form-urlencoded" in content_type

@@ -1,0 +1,178 @@
+"""Reads requests and scores, asks the engine, writes results.
+
+Scores are polled before the input and applied after it: on one machine, where a model has read
+the request before it can score it, a score then never comes before its request.
+
+Only those are rung for who are needed. While nothing is open, the server asks to be woken by
+requests: late scores of what is decided can wait. While something is open, by scores and by the
+clock: each request is followed by scores in any case, and the clock looks after those that are not.
+So a decision wakes the server twice, however many models there are, and less under load.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Literal
+
+import msgspec
+
+from rdv.clock import Clock
+from rdv.components.batches import REQUESTS, RESULTS, SCORES
+from rdv.components.deadlines import is_given_up
+from rdv.components.feeds import BACKSTOP_S, Feed, Feeds
+from rdv.components.places import MODELS_TOPIC, Streams
+from rdv.components.server.rebuild import rebuild
+from rdv.components.stopping import Waker
+from rdv.errors import RdvError
+from rdv.messages import Result
+from rdv.rendezvous import Engine
+from rdv.stream import Record
+
+log = logging.getLogger("rdv.server")
+
+POLL_RECORDS_MAX = 2_000
+LOOK_S = 0.01
+"""While something is open, new requests are looked for as often, though no model reports."""
+
+LAG_NS = 20_000_000
+"""A request that comes in later than this is looked at more closely: somebody was stopped."""
+
+
+class ModelNews(msgspec.Struct):
+    """A line of `control:models`."""
+
+    model: str
+    state: Literal["up", "down"]
+
+
+_decode_news = msgspec.json.Decoder(ModelNews).decode
+
+
+class Server:
+    """Serves some partitions of a decision. One thread; `waker` stops it from others."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        engine: Engine,
+        partitions: Iterable[int],
+        *,
+        host: str,
+        clock: Clock,
+        waker: Waker,
+        window_ms: int,
+    ) -> None:
+        self._engine = engine
+        self._host = host
+        self._clock = clock
+        self._partitions = sorted(partitions)
+        self.lost_results = self.given_up = 0
+        self._look_ns = 0
+        self._models: set[str] = set()
+        self._producer = streams.results.producer()
+        control = streams.control.consumer([MODELS_TOPIC])
+        rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms)
+        self._scores = Feed(rebuilt.scores)
+        self._input = Feed(rebuilt.input)
+        self._control = Feed(control)
+        self._feeds = Feeds((self._scores, self._input, self._control), waker, clock)
+        self._publish(rebuilt.results)
+
+    def turn(self) -> bool:
+        """Do what there is to do; False when there was nothing, and whoever is needed will ring."""
+        engine = self._engine
+        is_open = engine.open_count > 0
+        scores, input_ = self._scores, self._input
+        reports = scores.poll(POLL_RECORDS_MAX) if is_open else scores.look(POLL_RECORDS_MAX)
+        requests = input_.look(POLL_RECORDS_MAX) if is_open else input_.poll(POLL_RECORDS_MAX)
+        now_ns = self._clock.monotonic_ns()
+        results = engine.tick(now_ns)
+        if self._control.is_ready:
+            results += self._hear_of_models(now_ns)
+        if requests:
+            self._take_requests(requests, now_ns, results)
+        if reports:
+            self._take_scores(reports, now_ns, results)
+        if results:
+            self._publish(results)
+        return bool(reports or requests) or (engine.open_count > 0) != is_open
+
+    def _take_requests(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+        engine = self._engine
+        for request in REQUESTS.read(records):
+            if request is None:
+                engine.count_malformed()
+                continue
+            late_ns = now_ns - request.monotonic_ns
+            if late_ns > LAG_NS and is_given_up(request, self._host, now_ns):
+                self.given_up += 1
+                engine.already_answered(request.id, now_ns)
+            else:
+                results += engine.request(request, now_ns)
+
+    def _take_scores(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+        engine, models = self._engine, self._models
+        for record, score in zip(records, SCORES.read(records), strict=True):
+            if score is None or score.model != record.topic:  # nobody speaks for another model
+                engine.count_malformed()
+                continue
+            if score.model not in models:
+                models.add(score.model)
+                results += engine.model_up(score.model, now_ns)
+            results += engine.score(score, now_ns)
+
+    def _hear_of_models(self, now_ns: int) -> list[Result]:
+        """The supervisor tells which models live; a score tells that one does."""
+        results: list[Result] = []
+        for record in self._control.poll(POLL_RECORDS_MAX):
+            try:
+                news = _decode_news(record.value)
+            except msgspec.DecodeError:
+                self._engine.count_malformed()
+                continue
+            if news.state == "up":
+                results += self._engine.model_up(news.model, now_ns)
+                self._models.add(news.model)
+            else:
+                results += self._engine.model_down(news.model, now_ns)
+                self._models.discard(news.model)
+        return results
+
+    def _publish(self, results: list[Result]) -> None:
+        """Each result goes to its request's return address, in our own partition of it."""
+        by_topic: dict[str, list[Result]] = {}
+        for result in results:
+            by_topic.setdefault(result.reply_to, []).append(result)
+        for topic, group in by_topic.items():
+            try:
+                self._producer.send_many(topic, RESULTS.write(group), partition=self._partitions[0])
+            except RdvError as error:
+                # The proxy's backstop answers; the server goes on.
+                self.lost_results += len(group)
+                log.warning("%d results lost: %s", len(group), error.text())
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """What it reads, for a loop of somebody else's."""
+        return self._scores, self._input, self._control
+
+    def due_s(self) -> float:
+        """Seconds until a step or an SLA ends, or until it is time to look all the same."""
+        due_ns = self._engine.next_deadline()
+        if due_ns is None:
+            return BACKSTOP_S
+        return min(LOOK_S, max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9))
+
+    def wait(self) -> None:
+        """Block until something may have come, or a step or an SLA has ended."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + int(BACKSTOP_S * 1e9)
+            self._control.is_ready = True
+        self._feeds.block(self.due_s())
+
+    def close(self) -> None:
+        for feed in (self._scores, self._input, self._control):
+            feed.close()
+        self._producer.close()

@@ -1,0 +1,28 @@
+"""Smaller stages of a decision than all of its processes: for a beginning, and for microseconds.
+
+Same rdv.toml, same model files, same HTTP, same answers:
+
+    run_direct(DIR, MODEL)    the proxy calls one model, in its own process, without streams
+    run_in_process(DIR)       proxy, server and models in one process, over streams in memory
+
+Neither is durable, and a model that ends its process ends everything.
+"""
+
+from __future__ import annotations
+
+
+def run_direct(directory: str, model: str) -> None:
+    """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as ModelNotFound and AddressTaken."""
+    from rdv.components.stages.direct import serve_direct
+
+    serve_direct(directory, model)
+
+
+def run_in_process(directory: str) -> None:
+    """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as ModelNotLoaded and AddressTaken."""
+    from rdv.components.stages.in_process import serve_in_process
+
+    serve_in_process(directory)
+
+
+__all__ = ["run_direct", "run_in_process"]

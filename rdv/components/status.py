@@ -1,0 +1,80 @@
+"""What a process says of itself, about once a second: one line in `control:status`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from typing import Any
+
+import orjson
+
+from rdv.clock import Clock
+from rdv.components.places import STATUS_TOPIC
+from rdv.errors import RdvError
+from rdv.stream import Stream
+
+log = logging.getLogger("rdv.status")
+
+EVERY_NS = 1_000_000_000
+LAST_WORD_S = 1.0
+
+
+class StatusWriter:
+    """Writes the status lines of one process, in a thread of its own.
+
+    All processes write to this one topic, so that one that is stopped while it holds its lock
+    would hold up the others: it may hold up their status, never their work. Of lines that cannot
+    be written in time the last one counts. `is_due` and `write` belong to one thread.
+    """
+
+    def __init__(self, control: Stream, role: str, name: str, clock: Clock) -> None:
+        self._producer = control.producer()
+        self._role = role
+        self._name = name
+        self._clock = clock
+        self._next_ns = 0
+        self._mutex = threading.Condition()
+        self._line: bytes | None = None
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._run, name="rdv-status", daemon=True)
+        self._thread.start()
+
+    def is_due(self) -> bool:
+        return self._clock.monotonic_ns() >= self._next_ns
+
+    def write(self, state: str, fields: dict[str, Any]) -> None:
+        """Returns at once."""
+        self._next_ns = self._clock.monotonic_ns() + EVERY_NS
+        line = {
+            "role": self._role,
+            "name": self._name,
+            "pid": os.getpid(),
+            "state": state,
+            "time_ns": self._clock.wall_ns(),
+            **fields,
+        }
+        with self._mutex:
+            self._line = orjson.dumps(line) + b"\n"
+            self._mutex.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._mutex:
+                self._mutex.wait_for(lambda: self._line is not None or self._is_closed)
+                line, self._line = self._line, None
+            if line is None:
+                return
+            try:
+                self._producer.send(STATUS_TOPIC, line)
+            except RdvError as error:
+                log.warning("cannot write the status: %s", error.text())
+
+    def close(self) -> None:
+        """Once the last line is written; at most LAST_WORD_S."""
+        with self._mutex:
+            self._is_closed = True
+            self._mutex.notify()
+        self._thread.join(LAST_WORD_S)
+        if not self._thread.is_alive():
+            self._producer.close()

@@ -1,0 +1,101 @@
+"""The worker's reading side: a member of its model's group, and how far it has come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from datetime import timedelta
+
+from rdv.clock import Clock
+from rdv.components.batches import REQUESTS
+from rdv.components.deadlines import deadline_ns
+from rdv.components.feeds import Feed
+from rdv.components.worker.backlog import Waiting
+from rdv.errors import RdvError
+from rdv.stream import GroupTiming, TopicPartition
+from rdv.stream.stream import LogStream
+
+log = logging.getLogger("rdv.worker")
+
+POLL_RECORDS_MAX = 2_000
+COMMIT_EVERY_NS = 100_000_000
+TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
+
+START_S = 10
+"""Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. One that
+skips what it is too late for does not go back any further either, whatever was committed."""
+
+
+class Intake:
+    """Reads requests, skips what is none, commits. One thread."""
+
+    def __init__(
+        self, stream: LogStream, name: str, *, skips: bool, host: str, clock: Clock
+    ) -> None:
+        self._stream = stream
+        self._host = host
+        self._clock = clock
+        self._skips = skips
+        self._new: list[TopicPartition] = []
+        self._committed: dict[TopicPartition, int] = {}
+        self._commit_ns = 0
+        self.malformed = 0
+        consumer = stream.consumer(
+            group=name,
+            start=timedelta(seconds=START_S),
+            timing=TIMING,
+            on_assign=self._new.extend,
+        )
+        self.feed = Feed(consumer)
+
+    def read(self) -> list[Waiting]:
+        """What has come."""
+        if not self.feed.is_ready:
+            return []
+        if self._new:
+            self._skip_old()
+        found = []
+        now_ns = self._clock.monotonic_ns()
+        records = self.feed.poll(POLL_RECORDS_MAX)
+        for record, request in zip(records, REQUESTS.read(records), strict=True):
+            if request is None:
+                self.malformed += 1
+            else:
+                found.append(Waiting(request, record, deadline_ns(request, self._host, now_ns)))
+        return found
+
+    def _skip_old(self) -> None:
+        """Nobody waits for what came in long ago: not even a refusal is worth its place."""
+        places, self._new[:] = list(self._new), []
+        if not self._skips:
+            return
+        consumer, since_ns = self.feed.consumer, self._clock.wall_ns() - START_S * 10**9
+        positions = consumer.positions()
+        for place in places:
+            if place in positions:
+                first = self._stream.offset_at(*place, since_ns)
+                if first > positions[place]:
+                    consumer.seek(*place, first)
+
+    def commit(self, waiting: Iterable[Waiting], now_ns: int) -> None:
+        """Now and then: everything that was read, but for what is still `waiting`."""
+        if now_ns < self._commit_ns:
+            return
+        self._commit_ns = now_ns + COMMIT_EVERY_NS
+        offsets = self.feed.consumer.positions()
+        for one in waiting:
+            record = one.record
+            place = TopicPartition(record.topic, record.partition)
+            if place in offsets:
+                offsets[place] = min(offsets[place], record.offset)
+        changed = {p: o for p, o in offsets.items() if self._committed.get(p) != o}
+        if not changed:
+            return
+        try:
+            self.feed.consumer.commit(changed)
+            self._committed = offsets
+        except RdvError as error:
+            log.warning("cannot commit: %s", error.text())
+
+    def close(self) -> None:
+        self.feed.close()

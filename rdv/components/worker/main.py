@@ -1,0 +1,141 @@
+"""A model worker as a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+
+from rdv.clock import SYSTEM_CLOCK
+from rdv.components.host import host_name
+from rdv.components.parent import stop_without_parent
+from rdv.components.places import Streams, open_streams
+from rdv.components.status import StatusWriter
+from rdv.components.stopping import Waker
+from rdv.components.tuning import tune_collector
+from rdv.components.worker.backlog import Backlog, Waiting
+from rdv.components.worker.in_hand import InHand
+from rdv.components.worker.watchdog import Watchdog
+from rdv.components.worker.worker import Worker
+from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
+from rdv.models import open_model
+
+log = logging.getLogger("rdv.worker")
+
+HANGS = 75
+"""Exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
+
+
+def run_worker(
+    directory: str, name: str, *, config: ModelConfig | None = None, instance: int = 0
+) -> None:
+    """Evaluate one model until SIGTERM or SIGINT; `config` for one that rdv.toml does not name.
+
+    Raises RdvErrors of the configuration, and ModelNotLoaded.
+    """
+    decision = load_decision(directory)
+    config = config or decision.models.get(name)
+    if config is None:
+        raise ModelNotFound(directory, name, tuple(sorted(decision.models)))
+    waker = Waker()
+    waker.stop_on_signals()
+    stop_without_parent(waker.stop)
+    WorkerProcess(decision, name, config, instance, waker).run()
+
+
+def redirect_stdout() -> None:
+    """Whatever model code prints goes to stderr, also from C: stdout is for data."""
+    sys.stdout.flush()
+    os.dup2(2, 1)
+
+
+class WorkerProcess:
+    """A worker with a watchdog and a status. One thread; `run` returns when stopped.
+
+    In a process of its own, a model that hangs ends it. With `streams` that are given (they stay
+    open) it shares its process with others: then a hang only costs the batch and the model.
+    """
+
+    def __init__(
+        self,
+        decision: Decision,
+        name: str,
+        config: ModelConfig,
+        instance: int,
+        waker: Waker,
+        streams: Streams | None = None,
+    ) -> None:
+        self._is_alone = streams is None
+        if self._is_alone:
+            redirect_stdout()
+        self._waker = waker
+        self._streams = streams or open_streams(
+            decision.directory, decision.log.stream_config(decision.partitions)
+        )
+        self._status = StatusWriter(
+            self._streams.control, "worker", f"{name}-{instance}", SYSTEM_CLOCK
+        )
+        self._status.write("starting", {"model": name})
+        self._model = open_model(decision.directory, name, **config.opening())
+        note = ""
+        if self._is_alone:
+            note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
+        backlog = Backlog(config.batch_max, "skip" if config.skips else "all")
+        self._watchdog = Watchdog(config.predict_timeout_ms, SYSTEM_CLOCK, self._hangs)
+        self._name = name
+        self.worker = Worker(
+            self._streams,
+            name,
+            self._model,
+            backlog,
+            host=host_name(),
+            clock=SYSTEM_CLOCK,
+            waker=waker,
+            watchdog=self._watchdog,
+            in_hand=InHand(note),
+        )
+
+    def _hangs(self, batch: list[Waiting]) -> None:
+        """From the watchdog's thread: speak for the batch, and go. The supervisor starts anew."""
+        log.error("%s hangs in a batch of %d", self._name, len(batch))
+        if not self._is_alone:
+            self.worker.report_hang(batch)
+            return
+        killer = threading.Timer(1.0, os._exit, (HANGS,))
+        killer.daemon = True
+        killer.start()
+        self.worker.report_hang(batch)
+        os._exit(HANGS)
+
+    def run(self) -> None:
+        worker = self.worker
+        self._watchdog.start()
+        if self._is_alone:
+            tune_collector()
+        self._status.write("ready", self._figures())
+        while not self._waker.stopping:
+            worker.turn()
+            if self._status.is_due():
+                self._status.write("ready", self._figures())
+            worker.wait()
+        worker.finish()
+        self._watchdog.stop()
+        self._status.write("stopped", self._figures())
+        self._status.close()
+        if self._is_alone:
+            self._streams.close()
+
+    def _figures(self) -> dict[str, object]:
+        worker, reports = self.worker, self.worker.reports
+        return {
+            "model": self._name,
+            "version": self._model.version,
+            "scored": reports.scored,
+            "refused": reports.refused,
+            "failed": reports.failed,
+            "malformed": worker.intake.malformed,
+            "lost_scores": reports.lost,
+            "waiting": worker.waiting_count,
+            "row_ms": round(worker.row_ms, 3),
+        }

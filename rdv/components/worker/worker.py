@@ -1,0 +1,134 @@
+"""The loop around a model: read all that waits, refuse, evaluate, report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from rdv.clock import Clock
+from rdv.components.feeds import Feeds
+from rdv.components.places import Streams
+from rdv.components.stopping import Waker
+from rdv.components.worker.backlog import Backlog, Waiting
+from rdv.components.worker.in_hand import InHand
+from rdv.components.worker.intake import Intake
+from rdv.components.worker.reports import Reports
+from rdv.components.worker.watchdog import Watchdog
+from rdv.models import Model, ModelError
+
+HUNG = "the model hung and was ended"
+DIED = "the worker ended in this batch: the model crashed, exited, or was killed"
+
+
+class Worker:
+    """Evaluates one model. One thread; `waker` stops it from others."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        name: str,
+        model: Model,
+        backlog: Backlog,
+        *,
+        host: str,
+        clock: Clock,
+        waker: Waker,
+        watchdog: Watchdog,
+        in_hand: InHand,
+    ) -> None:
+        self._model = model
+        self._backlog = backlog
+        self._clock = clock
+        self._watchdog = watchdog
+        self._in_hand = in_hand
+        self.reports = Reports(streams.scores.producer(), name, model, clock)
+        skips = backlog.when_behind == "skip"
+        self.intake = Intake(streams.input, name, skips=skips, host=host, clock=clock)
+        self._feeds = Feeds([self.intake.feed], waker, clock)
+        left, is_reported = in_hand.left()
+        self._spoiled = {id_ for _, id_ in left}
+        if not is_reported:
+            self.reports.spoil(left, DIED)
+        in_hand.lay_down()
+
+    def turn(self, *, read: bool = True) -> None:
+        """Read, refuse, evaluate one batch."""
+        backlog = self._backlog
+        if read:
+            for waiting in self.intake.read():
+                if waiting.request.id not in self._spoiled:
+                    backlog.add(waiting)
+        if len(backlog):
+            plan = backlog.plan(self._clock.monotonic_ns())
+            if plan.refused:
+                self.reports.refuse(plan.refused)
+            if plan.batch:
+                self._evaluate(plan.batch)
+        self.intake.commit(backlog, self._clock.monotonic_ns())
+
+    def wait(self) -> None:
+        """Block until something may have come; not at all while something waits."""
+        self._feeds.wait(0.0 if len(self._backlog) else 1.0)
+
+    def finish(self) -> None:
+        """Report on what has been read, and close."""
+        while len(self._backlog):
+            self.turn(read=False)
+        self.intake.commit((), 2**62)
+        self.intake.close()
+        self.reports.close()
+        self._model.close()
+        self._in_hand.close()
+
+    def _evaluate(self, batch: list[Waiting]) -> None:
+        self._in_hand.take(batch)
+        began_ns, began_wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        self._watchdog.begin(batch)
+        outcomes = self._predict(batch)
+        if not self._watchdog.end():
+            return  # it has spoken for this batch already
+        took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
+        self._backlog.cost.learn(len(batch), took_ms)
+        self.reports.evaluated(batch, outcomes, began_wall_ns, took_ms)
+        self._in_hand.lay_down()
+
+    def _predict(self, batch: list[Waiting]) -> list[Any]:
+        takes = self._model.takes
+        if takes == "lines":
+            return self._model.predict([waiting.record.value for waiting in batch])
+        data = [bytes(waiting.request.data) for waiting in batch]
+        if takes == "data":
+            return self._model.predict(data)
+        try:
+            rows = orjson.loads(b"[%b]" % b",".join(data))
+        except orjson.JSONDecodeError:
+            return self._predict_sound(data)
+        return self._model.predict(rows)
+
+    def _predict_sound(self, data: list[bytes]) -> list[Any]:
+        """Some of it cannot be read, though it came through the door: the others shall not care."""
+        outcomes: list[Any] = []
+        for text in data:
+            try:
+                row = orjson.loads(text)
+            except orjson.JSONDecodeError as error:
+                outcomes.append(ModelError(f"the data is not JSON: {error}"))
+            else:
+                outcomes += self._model.predict([row])
+        return outcomes
+
+    def report_hang(self, batch: list[Waiting]) -> None:
+        """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
+        self.reports.spoil([(w.record.partition, w.request.id) for w in batch], HUNG)
+        self._in_hand.reported()
+
+    @property
+    def waiting_count(self) -> int:
+        """Requests that have been read and not reported."""
+        return len(self._backlog)
+
+    @property
+    def row_ms(self) -> float:
+        """What one row costs, as learned."""
+        return self._backlog.cost.row_ms

@@ -1,0 +1,133 @@
+"""What processes say of themselves: the lines of `control:status`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+STATUS_TOPIC = "status"
+"""In `control`: every process writes a line about once a second."""
+
+MODELS_TOPIC = "models"
+"""In `control`: the supervisor tells which models have come up or gone down."""
+
+SILENT_NS = 3_000_000_000
+"""A process that has not written for so long is stopped, hangs, or is gone."""
+
+State = Literal["starting", "ready", "stopped", "silent", "dead"]
+
+
+class StatusLine(msgspec.Struct, frozen=True):
+    """One line. `fields` holds everything, also what differs by role."""
+
+    role: str
+    name: str
+    pid: int
+    state: str
+    time_ns: int
+    fields: Mapping[str, Any]
+
+    @property
+    def model(self) -> str:
+        """Whose worker it is; empty for servers and proxies."""
+        return str(self.fields.get("model", ""))
+
+    def count(self, key: str) -> int:
+        """A counter of the line; 0 when it has none."""
+        value = self.fields.get(key, 0)
+        return value if isinstance(value, int) else 0
+
+
+class _Known(msgspec.Struct):
+    role: str
+    name: str
+    pid: int
+    state: str
+    time_ns: int
+
+
+def read_status(value: bytes) -> StatusLine | None:
+    """A line, or None: what is not one does not matter to anybody."""
+    try:
+        fields = msgspec.json.decode(value)
+        known = msgspec.convert(fields, _Known)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return StatusLine(known.role, known.name, known.pid, known.state, known.time_ns, fields)
+
+
+class Seen(NamedTuple):
+    """A process as far as its last line and a look at its pid tell."""
+
+    line: StatusLine
+    state: State
+    age_s: float
+
+
+PROCESSES_MAX = 1_000
+"""More are not kept: a model that cannot start is another process every few seconds."""
+
+
+class Roll:
+    """The last line of every process."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, int], StatusLine] = {}
+
+    def add(self, line: StatusLine) -> None:
+        # At the end, so that those heard of last stay.
+        self._last.pop((line.name, line.pid), None)
+        self._last[line.name, line.pid] = line
+        if len(self._last) > PROCESSES_MAX:
+            del self._last[next(iter(self._last))]
+
+    def lines(self) -> Iterable[StatusLine]:
+        return self._last.values()
+
+    def latest(self, now_ns: int, is_process: Callable[[int], bool]) -> list[Seen]:
+        """One entry a name; two when both live, as while one replaces the other."""
+        by_name: dict[str, list[Seen]] = {}
+        for line in sorted(self._last.values(), key=lambda line: line.time_ns):
+            seen = judge(line, now_ns, is_process)
+            before = [s for s in by_name.get(line.name, ()) if s.state not in ("stopped", "dead")]
+            # Somebody alive is not hidden by a later line of somebody who is gone.
+            if seen.state in ("stopped", "dead") and before:
+                continue
+            by_name[line.name] = [*before, seen]
+        return [seen for group in by_name.values() for seen in group]
+
+
+def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> Seen:
+    """What has become of the process that wrote the line."""
+    age_ns = max(0, now_ns - line.time_ns)
+    state: State
+    if line.state == "stopped":
+        state = "stopped"
+    elif not is_process(line.pid):
+        state = "dead"
+    elif line.state == "starting":
+        state = "starting"
+    else:
+        state = "silent" if age_ns > SILENT_NS else "ready"
+    return Seen(line, state, age_ns / 1e9)
+
+
+def lives_elsewhere(
+    lines: Iterable[StatusLine],
+    model: str,
+    own_pids: Iterable[int],
+    now_ns: int,
+    is_process: Callable[[int], bool],
+) -> bool:
+    """Whether a worker of the model runs that is not one of ours (`rdv model run`)."""
+    own = set(own_pids)
+    return any(
+        line.model == model
+        and line.pid not in own
+        and line.state == "ready"
+        and now_ns - line.time_ns <= SILENT_NS
+        and is_process(line.pid)
+        for line in lines
+    )

@@ -1,0 +1,91 @@
+"""What each model does, from the lines of its workers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rdv.status.lines import Seen
+
+
+def model_rows(
+    declared: Iterable[str],
+    seen: Iterable[Seen],
+    lag: Mapping[str, int],
+    answers: Mapping[str, int],
+) -> list[dict[str, Any]]:
+    """A row for each model: the declared ones in their order, then those that only run.
+
+    Counts are since the start of the workers that live now.
+    """
+    workers: dict[str, list[Seen]] = {name: [] for name in declared}
+    known = set(workers)
+    for one in seen:
+        if one.line.role == "worker" and one.line.model:
+            workers.setdefault(one.line.model, []).append(one)
+    return [
+        _row(
+            name, group, is_declared=name in known, lag=lag.get(name), answers=answers.get(name, 0)
+        )
+        for name, group in workers.items()
+        if name in known or any(_lives(one) for one in group)
+    ]
+
+
+def _row(
+    name: str, workers: list[Seen], *, is_declared: bool, lag: int | None, answers: int
+) -> dict[str, Any]:
+    alive = [one for one in workers if _lives(one)]
+    versions = {str(one.line.fields.get("version") or "") for one in alive} - {""}
+    row_ms = [value for one in alive if (value := one.line.fields.get("row_ms"))]
+    return {
+        "model": name,
+        "declared": is_declared,
+        "state": _state(workers),
+        "instances": len(alive),
+        "version": ", ".join(sorted(versions)) or None,
+        "answers": answers,
+        **{
+            key: sum(one.line.count(key) for one in alive)
+            for key in ("scored", "refused", "failed", "waiting", "lost_scores")
+        },
+        "lag": lag,
+        "row_ms": max(row_ms) if row_ms else None,
+    }
+
+
+def _lives(one: Seen) -> bool:
+    return one.state in ("ready", "starting", "silent")
+
+
+def _state(workers: list[Seen]) -> str:
+    """The best that one of its workers has to say."""
+    states = {one.state for one in workers}
+    for state in ("ready", "silent", "starting", "dead", "stopped"):
+        if state in states:
+            return state
+    return "not running"
+
+
+def process_rows(expected: Iterable[str], seen: Iterable[Seen]) -> list[dict[str, Any]]:
+    """A row for each process: those that should be there in their order, then others that live."""
+    by_name: dict[str, list[Seen]] = {}
+    for one in seen:
+        by_name.setdefault(one.line.name, []).append(one)
+    rows: list[dict[str, Any]] = []
+    for name in expected:
+        found = by_name.pop(name, [])
+        rows += [_process(one) for one in found] or [{"name": name, "state": "not running"}]
+    rows += [_process(one) for group in by_name.values() for one in group if _lives(one)]
+    return rows
+
+
+def _process(one: Seen) -> dict[str, Any]:
+    return {
+        "name": one.line.name,
+        "role": one.line.role,
+        "state": one.state,
+        "pid": one.line.pid,
+        "age_s": round(one.age_s, 3),
+        "figures": dict(one.line.fields),
+    }

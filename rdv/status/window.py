@@ -1,0 +1,114 @@
+"""The results of the last seconds as figures. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from rdv.messages import Result
+
+MISS_GRACE_MS = 10.0
+"""An answer is a miss when it is later than its SLA and this."""
+
+ENTRIES_MAX = 500_000
+"""A window never holds more: the oldest go."""
+
+PERCENTS = (50.0, 90.0, 99.0)
+
+
+class Entry(NamedTuple):
+    """What is kept of a result."""
+
+    time_ns: int
+    id: str
+    kind: str
+    model: str | None
+    waited_ms: float
+    is_by_proxy: bool
+    schedule: str
+    cohort: str | None
+
+
+class ResultWindow:
+    """Results as they are read; those older than `seconds` are forgotten."""
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self._entries: deque[Entry] = deque(maxlen=ENTRIES_MAX)
+
+    def add(self, time_ns: int, result: Result) -> None:
+        """`time_ns` is the wall time of the append."""
+        self._entries.append(
+            Entry(
+                time_ns,
+                result.id,
+                result.kind,
+                result.model,
+                result.waited_ms,
+                result.answered_by == "proxy",
+                result.schedule,
+                result.cohort,
+            )
+        )
+
+    def figures(
+        self,
+        now_ns: int,
+        sla_ms: Callable[[str], float | None],
+        running_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Rate, mix, latency and misses; `running_s`: since when there can have been any."""
+        since_ns = now_ns - int(self.seconds * 1e9)
+        while self._entries and self._entries[0].time_ns < since_ns:
+            self._entries.popleft()
+        entries = told(self._entries, since_ns)
+        span_s = self.seconds if running_s is None else max(0.1, min(self.seconds, running_s))
+        count = len(entries)
+        kinds = Counter(entry.kind for entry in entries)
+        waited = sorted(entry.waited_ms for entry in entries)
+        return {
+            "window_s": round(span_s, 3),
+            "answers": count,
+            "rate": count / span_s,
+            "kinds": {
+                kind: kinds[kind] / count if count else 0.0
+                for kind in ("preferred", "fallback", "default")
+            },
+            "by_proxy": sum(entry.is_by_proxy for entry in entries),
+            "waited_ms": {f"p{p:g}": percentile(waited, p) for p in PERCENTS}
+            | {"max": waited[-1] if waited else None},
+            "misses": sum(_is_late(entry, sla_ms) for entry in entries),
+            "models": _models(entries),
+            "schedules": dict(Counter(entry.schedule for entry in entries).most_common()),
+            "cohorts": dict(Counter(e.cohort for e in entries if e.cohort).most_common()),
+        }
+
+
+def told(entries: Sequence[Entry] | deque[Entry], since_ns: int) -> list[Entry]:
+    """What clients were told: not a server's result that came after the proxy's own answer."""
+    by_proxy = {entry.id for entry in entries if entry.is_by_proxy}
+    return [
+        entry
+        for entry in entries
+        if entry.time_ns >= since_ns and (entry.is_by_proxy or entry.id not in by_proxy)
+    ]
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float | None:
+    """The value that `percent` of the ordered values do not exceed; None when there are none."""
+    if not ordered:
+        return None
+    # 1e-9 forgives 99.9 for not being a binary fraction.
+    rank = max(1, -int(-(percent / 100 * len(ordered) - 1e-9) // 1))
+    return ordered[rank - 1]
+
+
+def _is_late(entry: Entry, sla_ms: Callable[[str], float | None]) -> bool:
+    limit_ms = sla_ms(entry.schedule)
+    return limit_ms is not None and entry.waited_ms > limit_ms + MISS_GRACE_MS
+
+
+def _models(entries: Sequence[Entry]) -> dict[str, int]:
+    """Answers by model; those of the default are in `kinds`."""
+    return dict(Counter(entry.model for entry in entries if entry.model).most_common())

@@ -1,0 +1,121 @@
+"""One child process: started, listened to, stopped. Runs on the supervisor's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from rdv.supervisor.lines import LineSplitter
+
+PARENT_PIPE = "RDV_PARENT_PIPE"
+"""The child's stdin is a pipe that nobody writes to: its end tells that the parent is gone."""
+
+_READ_BYTES = 64 * 1024
+
+
+class Child:
+    """A process of `rdv component …`. `ended` is called once, with its exit code, by `reap`."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        line: Callable[[str], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        """Start it. Raises OSError when the process cannot be made."""
+        self._line = line
+        self._tell_ended = ended
+        self._splitter = LineSplitter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "rdv", "component", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, PARENT_PIPE: "1"},
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        self._pipe = self._process.stdout.fileno()
+        os.set_blocking(self._pipe, False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._pipe, self._read)
+        self._is_over = asyncio.Event()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._pipe, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._loop.remove_reader(self._pipe)
+        for text in self._splitter.feed(data):
+            self._line(text)
+
+    def reap(self) -> None:
+        """Look whether it has ended; called when any child has (SIGCHLD)."""
+        if self._is_over.is_set() or not self._has_exited():
+            return
+        # What it has started (the command of a model) goes with it. Its own zombie keeps the
+        # number of the group from being given to anybody else until `wait`.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        code = self._process.wait()
+        self._drain()
+        self._is_over.set()
+        self._tell_ended(code)
+
+    def _has_exited(self) -> bool:
+        if not hasattr(os, "waitid"):
+            return self._process.poll() is not None
+        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        try:
+            return os.waitid(os.P_PID, self.pid, how) is not None
+        except ChildProcessError:
+            return True
+
+    def _drain(self) -> None:
+        """Its last words are in the pipe still."""
+        self._loop.remove_reader(self._pipe)
+        with contextlib.suppress(OSError):
+            while data := os.read(self._pipe, _READ_BYTES):
+                for text in self._splitter.feed(data):
+                    self._line(text)
+        for text in self._splitter.end():
+            self._line(text)
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask it to end, and kill it (with all that it started) if it has not by then."""
+        self._signal(signal.SIGTERM)
+        # A stopped process cannot end: wake it.
+        self._signal(signal.SIGCONT)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._is_over.wait(), grace_s)
+        self.kill()
+        await self._is_over.wait()
+
+    def _signal(self, signum: signal.Signals) -> None:
+        if not self._is_over.is_set():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        """SIGKILL to the whole session: commands that a worker has started go with it."""
+        if not self._is_over.is_set():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)

@@ -1,0 +1,95 @@
+"""The supervisor's ear and mouth: it hears of readiness in `control:status`, and tells which
+models live in `control:models`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import msgspec
+
+from rdv.clock import Clock
+from rdv.config import Decision
+from rdv.errors import RdvError
+from rdv.status.lines import (
+    MODELS_TOPIC,
+    SILENT_NS,
+    STATUS_TOPIC,
+    Roll,
+    StatusLine,
+    lives_elsewhere,
+    read_status,
+)
+from rdv.stream import open_stream
+from rdv.stream.errors import RecordsDamaged
+from rdv.supervisor.pids import is_process
+
+LOOK_EVERY_S = 0.2
+"""A ring may be lost when its sender is killed in that very instant: look all the same."""
+
+
+class Control:
+    """Made on the loop, before any child is started. `problem` is told what cannot be done."""
+
+    def __init__(
+        self,
+        decision: Decision,
+        clock: Clock,
+        heard: Callable[[StatusLine], None],
+        problem: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._heard = heard
+        self._problem = problem
+        config = decision.log.stream_config(1)
+        self._stream = open_stream(decision.stream_path("control"), config=config)
+        # Also the words of those that run already: `rdv model run` beside `rdv serve`.
+        since = timedelta(milliseconds=SILENT_NS // 1_000_000)
+        self._status = self._stream.consumer([STATUS_TOPIC], start=since)
+        self._producer = self._stream.producer()
+        self._said: dict[str, bool] = {}
+        self.roll = Roll()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._status.fileno(), self._read)
+        self._look()
+
+    def _look(self) -> None:
+        self._read()
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def _read(self) -> None:
+        try:
+            while records := self._status.poll(500):
+                for record in records:
+                    line = read_status(record.value)
+                    if line is not None:
+                        self.roll.add(line)
+                        self._heard(line)
+        except RecordsDamaged as error:
+            self._problem(error.text())
+            self._status.seek(error.topic, error.partition, error.last_offset + 1)
+        except RdvError as error:
+            self._problem(error.text())
+
+    def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
+        """On record, once for every change. Not down while it runs elsewhere (`rdv model run`)."""
+        now_ns = self._clock.wall_ns()
+        if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
+            return
+        if self._said.get(model) is is_up:
+            return
+        self._said[model] = is_up
+        line = {"model": model, "state": "up" if is_up else "down", "time_ns": now_ns}
+        try:
+            self._producer.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
+        except RdvError as error:
+            self._problem(f"not on record that {model} is {line['state']}: {error.text()}")
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._loop.remove_reader(self._status.fileno())
+        self._status.close()
+        self._producer.close()
+        self._stream.close()

@@ -1,0 +1,54 @@
+"""Errors of `rdv serve`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.errors import ConflictFault, SystemFault
+
+
+@dataclass(eq=False)
+class AlreadyServed(ConflictFault):
+    """Another `rdv serve` holds the decision."""
+
+    directory: str
+    pid: int
+    since: str
+
+    def text(self) -> str:
+        who = f"process {self.pid}" if self.pid else "another process"
+        since = f" since {self.since}" if self.since else ""
+        return f"{self.directory} is served already, by {who}{since}"
+
+    def hint(self) -> str:
+        look = f"See it: rdv status {self.directory}"
+        return f"{look}  End it: kill {self.pid}" if self.pid else look
+
+
+@dataclass(eq=False)
+class PortTaken(SystemFault):
+    """The door cannot be opened where it should be."""
+
+    host: str
+    port: int
+    reason: str
+
+    def text(self) -> str:
+        return f"cannot listen on {self.host}:{self.port}: {self.reason}"
+
+    def hint(self) -> str:
+        return "Give another one with --port, or set http.port in rdv.toml."
+
+
+@dataclass(eq=False)
+class DoesNotStart(SystemFault):
+    """A process without which nothing can be answered has never come up."""
+
+    name: str
+    attempts: int
+
+    def text(self) -> str:
+        return f"{self.name} has not come up in {self.attempts} attempts: giving up"
+
+    def hint(self) -> str:
+        return "Its own words are above."

@@ -1,0 +1,89 @@
+"""Which processes a decision needs, and what an edit of it changes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from rdv.config import Decision
+
+Role = Literal["server", "worker", "proxy"]
+STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
+"""Proxies first: they stop accepting and answer what is in flight, for which the rest is needed."""
+
+
+class Part(NamedTuple):
+    """One process: its name in logs and status, and its command line behind `rdv component`."""
+
+    name: str
+    role: Role
+    arguments: tuple[str, ...]
+    model: str = ""
+    stamp: str = ""
+    """Differs when the process has to be replaced: its model's file or settings have changed."""
+
+
+def proxy_name(port: int) -> str:
+    """Also its return address: its topic in `results`."""
+    return f"p-{port}"
+
+
+def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
+    """All processes of a decision, in the order of their start; `stamps` by model."""
+    directory = decision.directory
+    servers = [
+        Part(f"server-{n}", "server", ("server", directory, "--number", str(n)))
+        for n in range(min(decision.server.instances, decision.partitions))
+    ]
+    workers = [
+        Part(
+            f"{name}-{n}",
+            "worker",
+            ("worker", directory, name, "--number", str(n)),
+            name,
+            stamps.get(name, ""),
+        )
+        for name, model in decision.models.items()
+        if not model.retired
+        for n in range(model.instances)
+    ]
+    proxies = [
+        Part(proxy_name(decision.http.port + n), "proxy", ("proxy", directory, "--number", str(n)))
+        for n in range(decision.http.proxies)
+    ]
+    return [*servers, *workers, *proxies]
+
+
+class Changes(NamedTuple):
+    """From what runs to what should."""
+
+    start: list[Part]
+    stop: list[Part]
+    replace: list[Part]
+
+
+def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
+    """Only workers are started, stopped or replaced by an edit; the rest reloads by itself."""
+    names = {part.name for part in wanted}
+    workers = [part for part in wanted if part.role == "worker"]
+    return Changes(
+        [part for part in workers if part.name not in running],
+        [part for name, part in running.items() if part.role == "worker" and name not in names],
+        [part for part in workers if part.name in running and part != running[part.name]],
+    )
+
+
+_FIXED = ("partitions", "server.instances", "http.host", "http.port", "http.proxies", "log")
+
+
+def needs_restart(before: Decision, after: Decision) -> list[str]:
+    """Settings that have changed and cannot be taken over by what runs already."""
+    changed = []
+    for key in _FIXED:
+        old: object = before
+        new: object = after
+        for name in key.split("."):
+            old, new = getattr(old, name), getattr(new, name)
+        if old != new:
+            changed.append(key)
+    return changed

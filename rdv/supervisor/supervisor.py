@@ -1,0 +1,229 @@
+"""Keeps the processes of a decision running until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+
+from rdv.clock import Clock
+from rdv.errors import RdvError
+from rdv.supervisor.errors import DoesNotStart
+from rdv.supervisor.plan import STOP_ORDER, Part, Role, changes
+from rdv.supervisor.policy import became_ready, ended, is_hopeless, started
+from rdv.supervisor.running import Launch, Running, Voice, describe, settled
+
+STOP_GRACE_S = 15.0
+START_PATIENCE_S = 5.0
+"""The door opens at the latest so long after the start, whoever is not ready by then."""
+READY_TIMEOUT_S = 60.0
+ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
+
+
+class Supervisor:
+    """Runs on one asyncio loop. Without an `essential` process that never comes up it gives up."""
+
+    def __init__(
+        self,
+        wanted: Callable[[], list[Part]],
+        voice: Voice,
+        launch: Launch,
+        clock: Clock,
+        essential: frozenset[Role] = ESSENTIAL,
+    ) -> None:
+        self._wanted = wanted
+        self._essential = essential
+        self._voice = voice
+        self._launch = launch
+        self._clock = clock
+        self._running: dict[str, Running] = {}
+        self._everyone: set[Running] = set()
+        self._replacing: set[str] = set()
+        self._stopping = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Start everything, keep it running, stop it on `stop`.
+
+        Raises DoesNotStart, after the rest has been stopped, and what the first `wanted` raises.
+        """
+        parts = self._wanted()
+        for model in {part.model for part in parts if part.model}:
+            self._voice.model_state(model, is_up=False)
+        self._spawn(self._open(parts))
+        while not self._stopping.is_set():
+            await self._changed.wait()
+            self._changed.clear()
+            if not self._stopping.is_set():
+                self._reconcile()
+        await self._stop_all()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _open(self, parts: list[Part]) -> None:
+        """Servers and workers first; the door opens when they are there, or have failed to be."""
+        inner = [self._add(part) for part in parts if part.role != "proxy"]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(settled(inner), START_PATIENCE_S)
+        if self._stopping.is_set():
+            return
+        doors = [self._add(part) for part in parts if part.role == "proxy"]
+        await settled(doors)
+        if not self._stopping.is_set() and any(door.is_ready for door in doors or inner):
+            missing = [r.part.name for r in self._running.values() if not r.is_ready]
+            self._voice.all_settled(missing)
+
+    def _add(self, part: Part, *, is_trial: bool = False) -> Running:
+        running = self._running[part.name] = Running(part, is_trial=is_trial)
+        self._everyone.add(running)
+        self._start(running)
+        return running
+
+    def stop(self) -> None:
+        """Ask for an orderly end; the second time, kill."""
+        if self._stopping.is_set():
+            self._voice.own_line("killing what is left")
+            for running in self._everyone:
+                if running.child is not None:
+                    running.child.kill()
+        self._stopping.set()
+        self._changed.set()
+
+    def edited(self) -> None:
+        """Something in the decision's directory has changed."""
+        self._changed.set()
+
+    def reap(self) -> None:
+        """Some child has ended."""
+        for running in list(self._everyone):
+            if running.child is not None:
+                running.child.reap()
+
+    def heard(self, name: str, pid: int, state: str) -> None:
+        """A process says of itself that it is ready."""
+        for running in self._everyone:
+            if running.child is None or running.child.pid != pid or running.part.name != name:
+                continue
+            if state == "ready" and not running.is_ready:
+                running.is_ready = True
+                running.restarts = became_ready(running.restarts)
+                running.settled.set()
+                self._voice.own_line(f"{name} is ready (process {pid})")
+                self._tell_model(running.part)
+
+    def pids(self) -> dict[int, str]:
+        """The processes that run now, and their names."""
+        return {r.child.pid: r.part.name for r in self._everyone if r.child is not None}
+
+    def _start(self, running: Running) -> None:
+        running.retry = None
+        running.is_ready = False
+        part = running.part
+        running.restarts = started(running.restarts, self._now_ms())
+        try:
+            running.child = self._launch(
+                part,
+                lambda line: self._voice.child_line(part, line),
+                lambda code: self._ended(running, describe(code)),
+            )
+        except OSError as error:
+            self._ended(running, error.strerror or str(error))
+
+    def _ended(self, running: Running, how: str) -> None:
+        running.child = None
+        running.is_ready = False
+        running.settled.set()
+        self._tell_model(running.part)
+        if running.is_leaving or running.is_trial or self._stopping.is_set():
+            return
+        running.restarts, delay_ms = ended(running.restarts, self._now_ms())
+        name = running.part.name
+        if running.part.role in self._essential and is_hopeless(running.restarts):
+            self._failure = DoesNotStart(name, running.restarts.failures)
+            self.stop()
+            return
+        after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
+        self._voice.own_line(f"{name} ended ({how}); started again {after}")
+        if not delay_ms:
+            self._start(running)
+            return
+        loop = asyncio.get_running_loop()
+        running.retry = loop.call_later(delay_ms / 1000, self._start, running)
+
+    def _tell_model(self, part: Part) -> None:
+        """A model lives as long as one of its processes is ready."""
+        if part.model:
+            is_up = any(r.is_ready for r in self._everyone if r.part.model == part.model)
+            self._voice.model_state(part.model, is_up=is_up)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """A bug in one of our own tasks ends everything: half a supervisor is worse than none."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            if not self._stopping.is_set():
+                self.stop()
+
+    def _reconcile(self) -> None:
+        try:
+            wanted = self._wanted()
+        except RdvError as error:
+            self._voice.own_line(f"{error.text()}; nothing is changed")
+            return
+        now = {n: r.part for n, r in self._running.items() if n not in self._replacing}
+        todo = changes(now, [part for part in wanted if part.name not in self._replacing])
+        for part in todo.start:
+            self._voice.own_line(f"{part.name} is new")
+            self._add(part)
+        for part in todo.stop:
+            self._voice.own_line(f"{part.name} is not wanted any more")
+            self._spawn(self._leave(self._running.pop(part.name)))
+        for part in todo.replace:
+            self._voice.own_line(f"{part.name} has changed: its successor is being started")
+            self._replacing.add(part.name)
+            self._spawn(self._replace(part))
+
+    async def _replace(self, part: Part) -> None:
+        """The new one first; the old one leaves when its successor is ready, or goes on if none."""
+        old = self._running[part.name]
+        new = self._add(part, is_trial=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(new.settled.wait(), READY_TIMEOUT_S)
+        if new.is_ready:
+            new.is_trial = False
+            await self._leave(old)
+        elif not self._stopping.is_set():
+            self._voice.own_line(f"{part.name}: the new version does not start; the old one stays")
+            self._running[part.name] = old
+            # As it is now: only a further edit is another attempt.
+            old.part = part
+            await self._leave(new)
+        self._replacing.discard(part.name)
+        self._changed.set()
+
+    async def _leave(self, running: Running) -> None:
+        running.is_leaving = True
+        if running.retry is not None:
+            running.retry.cancel()
+        if running.child is not None:
+            await running.child.stop(STOP_GRACE_S)
+        self._everyone.discard(running)
+        self._tell_model(running.part)
+
+    async def _stop_all(self) -> None:
+        for role in STOP_ORDER:
+            leaving = [running for running in self._everyone if running.part.role == role]
+            await asyncio.gather(*(self._leave(running) for running in leaving))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _now_ms(self) -> float:
+        return self._clock.monotonic_ns() / 1e6

@@ -1,0 +1,81 @@
+"""A full disk under load, and room again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import orjson
+import pytest
+from running import MODELS, Decision, Load, is_preferred, is_root, write_decision
+
+pytestmark = [
+    pytest.mark.xdist_group("disk"),
+    pytest.mark.skipif(not is_root(), reason="needs root for a small tmpfs"),
+]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(path):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        for size in (65536, 4096, 1):
+            while True:
+                try:
+                    os.write(fd, b"x" * size)
+                except OSError:
+                    break
+    finally:
+        os.close(fd)
+
+
+def test_every_request_is_answered_and_comes_on_record_when_there_is_room(small_disk):
+    directory = small_disk / "fraud"
+    decision = Decision(directory, write_decision(directory))
+    try:
+        decision.start("server", *MODELS, "proxy-0")
+        decision.await_ready()
+        with Load([decision.port]) as load:
+            load.until(is_preferred, "preferred")
+            fill(small_disk / "filler")
+            at = load.until(lambda a: a["kind"] == "default", "a default")
+            assert load.answers[at - 1]["answered_by"] == "proxy"
+            load.more(20)
+            (small_disk / "filler").unlink()
+            load.until(is_preferred, "preferred again")
+            # What could not be recorded is, now.
+            wanted = {a["id"] for a in load.answers if a["answered_by"] == "proxy"}
+            for _ in range(100):
+                load.more(5)
+                if wanted <= decision.stories().keys():
+                    break
+        assert not load.broken
+        assert not load.refusals
+        print(load.check(decision))
+        assert all(process.poll() is None for process in decision.processes.values())
+    finally:
+        decision.close()
+    for topic, value in decision_lines(directory):
+        orjson.loads(value), topic
+
+
+def decision_lines(directory):
+    """Every record of every stream is whole."""
+    from rdv.stream import open_stream
+
+    for name in ("input", "scores", "results"):
+        with open_stream(str(directory / name)) as stream, stream.consumer() as reader:
+            while records := reader.poll(10_000):
+                yield from ((record.topic, record.value) for record in records)

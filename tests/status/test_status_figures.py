@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdv.components import places
+from rdv.messages import Result
+from rdv.status import lines
+from rdv.status.lines import Roll, judge, lives_elsewhere, read_status
+from rdv.status.models import model_rows, process_rows
+from rdv.status.window import ResultWindow, percentile
+
+SECOND_NS = 1_000_000_000
+
+
+def line(name="gbm-0", pid=7, state="ready", time_ns=0, **fields):
+    role = fields.pop("role", "worker")
+    plain = {"role": role, "name": name, "pid": pid, "state": state, "time_ns": time_ns, **fields}
+    return read_status(json.dumps(plain).encode())
+
+
+def everybody(pid):
+    return True
+
+
+def nobody(pid):
+    return False
+
+
+def test_topics_are_those_of_the_components():
+    assert (lines.STATUS_TOPIC, lines.MODELS_TOPIC) == (places.STATUS_TOPIC, places.MODELS_TOPIC)
+
+
+def test_what_is_no_line_is_nothing():
+    for value in (b"", b"{", b"[]", b"3", b'{"name": "x"}', b'{"pid": "7"}', b"[" * 100_000):
+        assert read_status(value) is None
+
+
+def test_what_becomes_of_a_process():
+    one = line()
+    assert judge(one, SECOND_NS, everybody).state == "ready"
+    assert judge(one, 60 * SECOND_NS, everybody).state == "silent"
+    assert judge(one, SECOND_NS, nobody).state == "dead"
+    assert judge(line(state="stopped"), SECOND_NS, nobody).state == "stopped"
+    assert judge(line(state="starting"), 60 * SECOND_NS, everybody).state == "starting"
+
+
+def test_one_entry_a_name_but_two_that_live():
+    roll = Roll()
+    roll.add(line(pid=1, time_ns=1))
+    roll.add(line(pid=2, time_ns=2))
+    assert [s.line.pid for s in roll.latest(3, everybody)] == [1, 2]
+    assert [s.line.pid for s in roll.latest(3, lambda pid: pid == 2)] == [2]
+    assert [s.line.pid for s in roll.latest(3, lambda pid: pid == 1)] == [1]
+
+
+def test_who_lives_elsewhere():
+    there = [line(pid=1, model="gbm")]
+    assert lives_elsewhere(there, "gbm", [], 0, everybody)
+    assert not lives_elsewhere(there, "gbm", [1], 0, everybody)
+    assert not lives_elsewhere(there, "gbm", [], 60 * SECOND_NS, everybody)
+    assert not lives_elsewhere(there, "gbm", [], 0, nobody)
+    assert not lives_elsewhere(there, "mlp", [], 0, everybody)
+
+
+def test_models_add_up_over_their_workers():
+    roll = Roll()
+    roll.add(line("gbm-0", 1, model="gbm", version="a", scored=3, refused=1, failed=0, row_ms=0.5))
+    roll.add(line("gbm-1", 2, model="gbm", version="b", scored=4, refused=0, failed=2, row_ms=0.7))
+    roll.add(line("guest-0", 3, model="guest", scored=1))
+    seen = roll.latest(0, everybody)
+    rows = model_rows(["gbm", "mlp"], seen, {"gbm": 9}, {"gbm": 5})
+    gbm, mlp, guest = rows
+    assert (gbm["instances"], gbm["version"], gbm["scored"]) == (2, "a, b", 7)
+    assert (gbm["refused"], gbm["failed"], gbm["lag"], gbm["row_ms"]) == (1, 2, 9, 0.7)
+    assert (gbm["answers"], gbm["declared"]) == (5, True)
+    assert (mlp["state"], mlp["instances"], mlp["lag"]) == ("not running", 0, None)
+    assert (guest["model"], guest["declared"]) == ("guest", False)
+    assert [row["model"] for row in model_rows(["gbm"], [], {}, {})] == ["gbm"]
+
+
+def test_processes_that_should_be_there_are_shown_also_when_they_are_not():
+    roll = Roll()
+    roll.add(line("gbm-0", 1, model="gbm"))
+    roll.add(line("old-0", 2, state="stopped", model="old"))
+    rows = process_rows(["server-0", "gbm-0"], roll.latest(0, everybody))
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("server-0", "not running"),
+        ("gbm-0", "ready"),
+    ]
+
+
+def result(number, kind="preferred", waited_ms=1.0, model="gbm", by="server", schedule="s@1"):
+    raw = msgspec.Raw(b"1")
+    return Result(str(number), "p-1", kind, raw, schedule, waited_ms, model=model, answered_by=by)
+
+
+def sla_50(label):
+    return 50.0 if label == "s@1" else None
+
+
+def test_a_window_counts_what_clients_were_told():
+    window = ResultWindow(10.0)
+    window.add(SECOND_NS, result(0))
+    for number in range(1, 9):
+        window.add(11 * SECOND_NS, result(number, waited_ms=number))
+    window.add(11 * SECOND_NS, result(9, "fallback", 61.0, "mlp"))
+    window.add(11 * SECOND_NS, result(10, "default", 53.0, None, by="proxy"))
+    window.add(11 * SECOND_NS, result(10, "preferred", 70.0))
+    window.add(11 * SECOND_NS, result(11, "preferred", 500.0, schedule="unknown@2"))
+    found = window.figures(12 * SECOND_NS, sla_50)
+    assert (found["answers"], found["rate"]) == (11, 1.1)
+    assert found["kinds"] == {"preferred": 9 / 11, "fallback": 1 / 11, "default": 1 / 11}
+    assert (found["misses"], found["by_proxy"]) == (1, 1)
+    assert found["models"] == {"gbm": 9, "mlp": 1}
+    assert found["waited_ms"]["p50"] == 6.0
+    assert found["waited_ms"]["max"] == 500.0
+
+
+def test_a_window_of_nothing():
+    found = ResultWindow().figures(0, sla_50)
+    assert (found["answers"], found["rate"], found["waited_ms"]["p99"]) == (0, 0.0, None)
+
+
+def test_the_rate_of_a_young_decision():
+    window = ResultWindow(10.0)
+    window.add(0, result(0))
+    assert window.figures(0, sla_50, running_s=2.0)["rate"] == 0.5
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([1, 50, 90, 99, 99.9, 100]))
+def test_percentiles_by_their_definition(values, percent):
+    ordered = sorted(values)
+    found = percentile(ordered, percent)
+    not_above = sum(value <= found for value in ordered)
+    below = sum(value < found for value in ordered)
+    assert not_above >= percent / 100 * len(ordered) - 1e-6
+    assert below < percent / 100 * len(ordered) + 1e-6

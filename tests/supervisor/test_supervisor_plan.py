@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from rdv.config import Decision, Http, ModelConfig, Server
+from rdv.supervisor.plan import changes, needs_restart, parts
+
+
+def decision(**settings):
+    models = {
+        "gbm": ModelConfig(path="g.py", instances=2),
+        "old": ModelConfig(path="o", retired=True),
+    }
+    return Decision(directory="d", **{"models": models, **settings})
+
+
+def test_servers_then_workers_then_proxies():
+    made = parts(decision(http=Http(port=9000, proxies=2)), {"gbm": "s1"})
+    assert [part.name for part in made] == ["server-0", "gbm-0", "gbm-1", "p-9000", "p-9001"]
+    assert made[1].arguments == ("worker", "d", "gbm", "--number", "0")
+    assert (made[1].model, made[1].stamp) == ("gbm", "s1")
+
+
+def test_no_more_servers_than_partitions():
+    names = [part.name for part in parts(decision(partitions=2, server=Server(instances=4)), {})]
+    assert names[:2] == ["server-0", "server-1"]
+    assert "server-2" not in names
+
+
+def running(made):
+    return {part.name: part for part in made}
+
+
+def test_nothing_changes_when_nothing_has_changed():
+    made = parts(decision(), {"gbm": "s1"})
+    assert changes(running(made), made) == ([], [], [])
+
+
+def test_only_workers_come_go_and_are_replaced():
+    before = parts(decision(), {"gbm": "s1"})
+    models = {"gbm": ModelConfig(path="g.py", instances=1), "new": ModelConfig(path="n.py")}
+    after = parts(decision(models=models, http=Http(port=9999)), {"gbm": "s2"})
+    todo = changes(running(before), after)
+    assert [part.name for part in todo.start] == ["new-0"]
+    assert [part.name for part in todo.stop] == ["gbm-1"]
+    assert [part.name for part in todo.replace] == ["gbm-0"]
+
+
+def test_what_cannot_be_taken_over_is_named():
+    after = decision(http=Http(port=9999), partitions=3)
+    assert needs_restart(decision(), after) == ["partitions", "http.port"]
+    assert needs_restart(decision(), decision(schedule="other")) == []
