@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check bench bench-log soak format clean
+.PHONY: help demo demo-log test check bench bench-log soak format clean
 
 help:
-	@echo "make demo    a short show of the log"
-	@echo "make test    the test-suite (about a minute)"
+	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
+	@echo "make demo-log  a short show of the log by itself"
+	@echo "make test    the test-suite (about three minutes)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
 	@echo "make soak    the long tests"
@@ -20,6 +21,9 @@ $(READY): pyproject.toml
 	touch $(READY)
 
 demo: $(READY)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/digits.sh
+
+demo-log: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/log.sh
 
 test: $(READY)

@@ -15,12 +15,17 @@ from rdv.commands.exits import INTERRUPTED, exit_code, show_error
 from rdv.errors import RdvError
 
 
-def launch(arguments: Sequence[str]) -> int:
-    """Run one process of a decision until it is told to stop; returns the exit code."""
-    given = _parser().parse_args(arguments)
+def log_to_stderr() -> None:
+    """What components have to say, a line each; RDV_LOG_LEVEL says how much."""
     level = os.environ.get("RDV_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+def launch(arguments: Sequence[str]) -> int:
+    """Run one process of a decision until it is told to stop; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    log_to_stderr()
     try:
         _run(given)
     except RdvError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision
 from rdv.commands.terminal import paint
 
@@ -21,6 +22,8 @@ EXAMPLES = (
     "rdv serve fraud",
     "rdv serve fraud --port 8200",
     "RDV_HTTP_PROXIES=2 rdv serve fraud",
+    "rdv serve fraud --direct mlp      # one model behind the door, no streams",
+    "rdv serve fraud --in-process      # all of it in one process, streams in memory",
 )
 _EXAMPLE_BYTES_MAX = 400
 
@@ -38,6 +41,15 @@ def serve(
         str | None,
         typer.Option(metavar="ADDRESS", help="Listen on this address.", show_default=False),
     ] = None,
+    direct: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="Call one model directly, without streams.", show_default=False
+        ),
+    ] = None,
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="All in one process, over streams in memory.")
+    ] = False,
 ) -> None:
     """Run a decision until it is stopped.
 
@@ -59,7 +71,16 @@ def serve(
     for name, value in (("RDV_HTTP_PORT", port), ("RDV_HTTP_HOST", host)):
         if value is not None:
             os.environ[name] = str(value)
+    if direct is not None and in_process:
+        raise InvalidOption("--direct", "does not go with --in-process")
     decision = load_decision(directory)
+    if direct is not None or in_process:
+        from rdv.commands.serving.stage import serve_stage
+
+        with ServeLock(directory, decision.http.host, [decision.http.port]):
+            wait_for_ports(decision.http.host, [decision.http.port], _warn)
+            serve_stage(decision, direct)
+        return
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
     with ServeLock(directory, decision.http.host, ports):
         voice = StderrVoice([part.name for part in parts(decision, {})])
@@ -69,6 +90,10 @@ def serve(
         voice.settled = lambda missing: _tell(plan.decision, missing)
         supervise(lambda: plan.decision, plan.wanted, voice)
         voice.own_line("stopped")
+
+
+def _warn(line: str) -> None:
+    sys.stderr.write(line + "\n")
 
 
 class Plan:
