@@ -16,8 +16,8 @@ from rdv.errors import RdvError
 
 
 def log_to_stderr() -> None:
-    """What components have to say, a line each; RDV_LOG_LEVEL says how much."""
-    level = os.environ.get("RDV_LOG_LEVEL", "INFO").upper()
+    """What components have to say, a line each; RDV_LOGGING says how much."""
+    level = os.environ.get("RDV_LOGGING", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,6 +61,29 @@ def serve(
 
     Settings: options here, then RDV_* (RDV_HTTP_PORT=8200), then rdv.toml.
     """
+    if direct is not None and in_process:
+        raise InvalidOption("--direct", "does not go with --in-process")
+    with _in_environment({"RDV_HTTP_PORT": port, "RDV_HTTP_HOST": host}):
+        if direct is not None or in_process:
+            _serve_stage(directory, direct)
+        else:
+            _serve_all(directory)
+
+
+def _serve_stage(directory: str, direct: str | None) -> None:
+    from rdv.commands.serving.check import wait_for_ports
+    from rdv.commands.serving.stage import serve_stage
+    from rdv.config import load_decision
+    from rdv.supervisor.lock import ServeLock
+
+    decision = load_decision(directory)
+    host, ports = decision.http.host, [decision.http.port]
+    with ServeLock(directory, host, ports):
+        wait_for_ports(host, ports, _warn)
+        serve_stage(decision, direct)
+
+
+def _serve_all(directory: str) -> None:
     from rdv.commands.serving.check import check, wait_for_ports
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
@@ -67,20 +91,7 @@ def serve(
     from rdv.supervisor.lock import ServeLock
     from rdv.supervisor.plan import parts
 
-    # In the environment, so that every process that is started sees the same.
-    for name, value in (("RDV_HTTP_PORT", port), ("RDV_HTTP_HOST", host)):
-        if value is not None:
-            os.environ[name] = str(value)
-    if direct is not None and in_process:
-        raise InvalidOption("--direct", "does not go with --in-process")
     decision = load_decision(directory)
-    if direct is not None or in_process:
-        from rdv.commands.serving.stage import serve_stage
-
-        with ServeLock(directory, decision.http.host, [decision.http.port]):
-            wait_for_ports(decision.http.host, [decision.http.port], _warn)
-            serve_stage(decision, direct)
-        return
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
     with ServeLock(directory, decision.http.host, ports):
         voice = StderrVoice([part.name for part in parts(decision, {})])
@@ -90,6 +101,20 @@ def serve(
         voice.settled = lambda missing: _tell(plan.decision, missing)
         supervise(lambda: plan.decision, plan.wanted, voice)
         voice.own_line("stopped")
+
+
+@contextlib.contextmanager
+def _in_environment(settings: Mapping[str, object]) -> Iterator[None]:
+    """What the options say, where every process that is started sees it; for a block."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _warn(line: str) -> None:

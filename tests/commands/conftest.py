@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cli_kit import Served, free_port
 
 from rdv.__main__ import main
 from rdv.config import init_decision
@@ -133,12 +133,6 @@ def fraud_template(tmp_path_factory) -> Path:
     return place
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def decision(fraud_template, tmp_path, monkeypatch) -> Path:
     """The decision `fraud` in the current directory, with a port that is free."""
@@ -153,39 +147,6 @@ def decision(fraud_template, tmp_path, monkeypatch) -> Path:
         slow = re.sub(r"(?m)^(sla_ms|until_ms) = (\d+)", r"\1 = \g<2>00", schedule.read_text())
         schedule.write_text(slow)
     return Path("fraud")
-
-
-class Served:
-    """An `rdv serve` (or another command) that is listened to on stderr."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self.lines: list[str] = []
-
-    def until(self, pattern: str) -> re.Match[str]:
-        """Read on until a line matches."""
-        for raw in self.process.stderr:
-            line = raw.decode().rstrip("\n")
-            self.lines.append(line)
-            if found := re.search(pattern, line):
-                return found
-        raise AssertionError("\n".join([*self.lines, f"ended without {pattern!r}"]))
-
-    def up(self):
-        """Until it says how to stop it: everything is ready then."""
-        self.until(r"^  stop ")
-        return self
-
-    def pid(self, name: str) -> int:
-        """The process of that name that has become ready last."""
-        found = [re.search(rf"\b{name} is ready \(process (\d+)\)", line) for line in self.lines]
-        return int([match for match in found if match][-1][1])
-
-    def end(self, signum: int = signal.SIGTERM) -> int:
-        """Ask for the end and wait for it."""
-        self.process.send_signal(signum)
-        self.lines += self.process.stderr.read().decode().splitlines()
-        return self.process.wait()
 
 
 @pytest.fixture

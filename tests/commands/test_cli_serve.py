@@ -238,7 +238,7 @@ def test_status_watches_without_sleeping(serve, start):
 
 
 def test_environment_and_options_reach_the_children(rdv, decision, start, monkeypatch):
-    from conftest import Served, free_port
+    from cli_kit import Served, free_port
 
     monkeypatch.setenv("RDV_SCHEDULE", "qa-challenger")
     port = free_port()
