@@ -1,0 +1,250 @@
+"""The end of a partition, as one process sees it: where the next record goes. FORMAT.md.
+
+Everything here is done under the partition's lock, which is the caller's (`writer`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from zlib import crc32
+
+from rdv.clock import Clock
+from rdv.stream.config import StreamConfig
+from rdv.stream.errors import SyncFailed
+from rdv.stream.file import layout
+from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
+from rdv.stream.file.disk import SEEK_END, Disk
+from rdv.stream.file.entry import (
+    ENTRY_BYTES,
+    LOST,
+    SEALED,
+    intact,
+    pack_batch,
+    pack_entry,
+    unpack_entry,
+    whole,
+)
+from rdv.stream.file.retention import purge
+
+INDEX_BYTES_MIN = 1024 * 1024
+"""A segment of tiny values is sealed when its index has grown to segment_bytes, or to this."""
+
+_UNKNOWN = -1
+_NEVER = 2**63
+_AT_ONCE = -1
+
+
+class Tail:
+    """The open last segment, and what is known of its end. Not thread-safe.
+
+    What is known is trusted as long as the index has the size that it was left with; otherwise
+    another process has appended, or was killed while it did, and `catch_up` looks anew. Raises
+    OSError, and SyncFailed.
+    """
+
+    def __init__(self, disk: Disk, directory: str, config: StreamConfig, clock: Clock) -> None:
+        self.values_fd = self.index_fd = -1
+        self._disk = disk
+        self._directory = directory
+        self._config = config
+        self._clock = clock
+        self._segment_bytes = config.segment_bytes
+        self._index_bytes_max = max(config.segment_bytes, INDEX_BYTES_MIN)
+        self._is_always_synced = config.fsync == "always"
+        self._lock_fd = -1
+        self._boot = b""
+        self._base = 0
+        self._index_size = _UNKNOWN
+        self._end = self._crc = self._time_ns = 0
+        self._roll_at_ns = _NEVER
+        self._poisoned = self._are_names_unsynced = False
+
+    def open(self, lock_fd: int, boot: bytes) -> None:
+        """Open the last segment; make the first one when there is none."""
+        self._lock_fd, self._boot = lock_fd, boot
+        bases = layout.segment_bases(self._disk.list_directory(self._directory))
+        self._time_ns = 0
+        self._index_size = _UNKNOWN
+        self._go_to(bases[-1] if bases else 0)
+        if len(bases) > 1:
+            self._time_ns = self._last_time_ns(bases[-2])
+
+    @property
+    def next_offset(self) -> int:
+        """The offset behind the last record that this process knows of."""
+        return self._base + max(0, self._index_size) // ENTRY_BYTES
+
+    def forget(self) -> None:
+        """An append has failed half-way: look for the end anew at the next one."""
+        self._index_size = _UNKNOWN
+
+    def append(self, values: Sequence[bytes]) -> int:
+        """Append a batch at the end; returns the offset of its first value."""
+        disk = self._disk
+        if disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size:
+            self.catch_up()
+        now_ns = self._clock.wall_ns()
+        now_ns = max(now_ns, self._time_ns)
+        if (
+            now_ns > self._roll_at_ns
+            or self._end >= self._segment_bytes
+            or self._index_size >= self._index_bytes_max
+        ):
+            self._roll()
+        if self._are_names_unsynced:
+            self._sync_names()
+        start, index_size = self._end, self._index_size
+        if len(values) == 1:
+            data = values[0]
+            end = start + len(data)
+            crc = crc32(data, self._crc)
+            entries = pack_entry(end, now_ns, len(data), crc, 0)
+        else:
+            data = b"".join(values)
+            entries, end, crc = pack_batch(values, start, now_ns, self._crc)
+        if disk.pwrite(self.values_fd, data, start) != len(data):
+            disk.write_all(self.values_fd, data, start)
+        if self._is_always_synced:
+            self._sync_one(self.values_fd)
+        if disk.pwrite(self.index_fd, entries, index_size) != len(entries):
+            disk.write_all(self.index_fd, entries, index_size)
+        if not index_size:
+            self._begin_age(now_ns)
+        self._end, self._crc, self._time_ns = end, crc, now_ns
+        self._index_size = index_size + len(entries)
+        if self._is_always_synced:
+            self._sync_one(self.index_fd)
+            self._write_checkpoint()
+        return self._base + index_size // ENTRY_BYTES
+
+    def _begin_age(self, first_time_ns: int) -> None:
+        """The segment's first record is that old: when is it to be sealed for retention's sake?"""
+        age_ms = self._config.segment_ms
+        self._roll_at_ns = _NEVER if age_ms is None else first_time_ns + age_ms * 1_000_000
+
+    def catch_up(self) -> None:
+        """Find the end anew: another process has appended, or one was killed while it did."""
+        disk = self._disk
+        while True:
+            size = disk.size(self.index_fd)
+            if size != whole(size):
+                size = whole(size)
+                disk.ftruncate(self.index_fd, size)
+            self._end = self._crc = 0
+            if size:
+                raw = disk.pread(self.index_fd, ENTRY_BYTES, size - ENTRY_BYTES)
+                entry = unpack_entry(raw)
+                if intact(raw) and entry.flags & SEALED:
+                    self._time_ns = max(self._time_ns, entry.time_ns)
+                    self._go_to(self._base + size // ENTRY_BYTES - 1)
+                    continue
+                if not intact(raw) or disk.size(self.values_fd) < entry.end:
+                    self._leave_damaged_segment(size)
+                    continue
+                self._end, self._crc = entry.end, entry.crc
+                self._time_ns = max(self._time_ns, entry.time_ns)
+            if disk.size(self.values_fd) > self._end:
+                disk.ftruncate(self.values_fd, self._end)
+            self._index_size = size
+            return
+
+    def _leave_damaged_segment(self, index_size: int) -> None:
+        """Never write behind damage: readers shall meet it, and what follows shall be sound."""
+        bases = layout.segment_bases(self._disk.list_directory(self._directory))
+        if bases[-1] > self._base:
+            self._go_to(bases[-1])
+            return
+        self._index_size = index_size
+        self._close_segment_with(self._disk.size(self.values_fd))
+
+    def _roll(self) -> None:
+        """Seal the segment, begin the next, and let retention have what it may."""
+        if self._config.fsync != "none" and not self._poisoned:
+            self._sync_one(self.values_fd)
+            self._sync_one(self.index_fd)
+            self._write_checkpoint()
+        elif not self._index_size:
+            # Two segments cannot begin at one offset: give up an offset that nobody was told of.
+            self._disk.write_all(self.index_fd, pack_entry(0, self._time_ns, 0, 0, LOST), 0)
+            self._index_size = ENTRY_BYTES
+        self._close_segment_with(self._end)
+        self.catch_up()
+        self._poisoned = False
+        purge(self._disk, self._directory, self._config, self._clock.wall_ns())
+
+    def _close_segment_with(self, end: int) -> None:
+        seal = pack_entry(end, self._time_ns, 0, self._crc, SEALED)
+        self._disk.write_all(self.index_fd, seal, self._index_size)
+
+    def _go_to(self, base: int) -> None:
+        """Open the segment that begins at `base`; make it when it is not there yet."""
+        disk = self._disk
+        values_path = layout.values_path(self._directory, base)
+        index_path = layout.index_path(self._directory, base)
+        is_new = not disk.exists(index_path)
+        values_fd = disk.open(values_path, write=True, create=True)
+        try:
+            if is_new and disk.size(values_fd):
+                disk.ftruncate(values_fd, 0)
+            index_fd = disk.open(index_path, write=True, create=True)
+        except BaseException:
+            disk.close(values_fd)
+            raise
+        self.close()
+        self.values_fd, self.index_fd, self._base = values_fd, index_fd, base
+        self._roll_at_ns = _NEVER
+        if not is_new and disk.size(index_fd) >= ENTRY_BYTES:
+            self._begin_age(unpack_entry(disk.pread(index_fd, ENTRY_BYTES, 0)).time_ns)
+        if self._config.fsync != "none":
+            # Whoever made the segment: it may have failed to make its names durable.
+            self._are_names_unsynced = True
+            self._sync_names()
+
+    def _sync_names(self) -> None:
+        self._disk.sync_directory(self._directory)
+        self._are_names_unsynced = False
+
+    def _sync_one(self, fd: int) -> None:
+        try:
+            self._disk.fdatasync(fd)
+        except OSError as error:
+            raise SyncFailed(self._directory, error.strerror or str(error)) from error
+
+    def leave_unsynced(self) -> None:
+        """After a failed fsync the kernel may have dropped the pages: seal, never sync again.
+
+        Under the partition's lock, so that no other process goes on in the segment.
+        """
+        self._poisoned = True
+        self._index_size = _UNKNOWN
+        try:
+            self.catch_up()
+            self._roll()
+        except (OSError, SyncFailed):
+            self._roll_at_ns = _AT_ONCE
+
+    def _write_checkpoint(self) -> None:
+        data = pack_checkpoint(Checkpoint(self._boot, self.next_offset))
+        self._disk.write_all(self._lock_fd, data, 0)
+
+    def _last_time_ns(self, base: int) -> int:
+        """The time of a segment's last entry, so that time never runs backwards across segments."""
+        disk = self._disk
+        with contextlib.suppress(OSError):
+            fd = disk.open(layout.index_path(self._directory, base))
+            try:
+                size = whole(disk.size(fd))
+                raw = disk.pread(fd, ENTRY_BYTES, max(0, size - ENTRY_BYTES))
+                if len(raw) == ENTRY_BYTES and intact(raw):
+                    return unpack_entry(raw).time_ns
+            finally:
+                disk.close(fd)
+        return 0
+
+    def close(self) -> None:
+        """Close the segment's files."""
+        for fd in (self.values_fd, self.index_fd):
+            if fd >= 0:
+                self._disk.close(fd)
+        self.values_fd = self.index_fd = -1
