@@ -45,8 +45,7 @@ class Feed:
 
     def look(self, max_records: int) -> list[Record]:
         """What is there, without asking to be rung: half the system calls, and none for others."""
-        # Asked for as a public `look` from rdv.stream.
-        return self._read(partial(self.consumer._look, max_records))  # noqa: SLF001
+        return self._read(partial(self.consumer.look, max_records))
 
     def _read(self, read: Callable[[], list[Record]]) -> list[Record]:
         try:

@@ -80,14 +80,14 @@ class LogConsumer:
         if max_records < 1:
             raise InvalidArgument("max_records", max_records, "ask for one record at least")
         self._bell.quiet()
-        records = self._look(max_records)
+        records = self.look(max_records)
         if records or (timeout <= 0 and not self._is_watched):
             return records
         deadline = self._clock.monotonic_ns() + int(timeout * 1e9)
         while True:
             self._bell.arm()
             # Once more: what came between the last look and `arm` did not ring.
-            if records := self._look(max_records):
+            if records := self.look(max_records):
                 return records
             left_s = (deadline - self._clock.monotonic_ns()) / 1e9
             if left_s <= 0:
@@ -99,8 +99,11 @@ class LogConsumer:
                 left_s = min(left_s, self._member.next_beat_s() + 0.001)
             self._bell.wait(left_s)
 
-    def _look(self, max_records: int) -> list[Record]:
-        """One pass over the partitions, without waiting."""
+    def look(self, max_records: int = 500) -> list[Record]:
+        """What is there now, like a poll without a timeout, but without asking to be rung.
+
+        For loops that poll again anyway: it costs half the system calls, and senders nothing.
+        """
         self._check_open()
         self._refresh()
         if self._pending is not None:
