@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.stream.backend import Backend, Reader
-from rdv.stream.errors import Closed, InvalidArgument, NoGroup, OffsetOutOfRange, RecordsLost
+from rdv.stream.errors import (
+    Closed,
+    Fenced,
+    InvalidArgument,
+    NoGroup,
+    OffsetOutOfRange,
+    RecordsLost,
+)
 from rdv.stream.group.member import Member
 from rdv.stream.record import Record, TopicPartition
 from rdv.stream.start import Start, check_start, start_offset
@@ -118,7 +125,7 @@ class LogConsumer:
             while len(records) < max_records and room_bytes > 0:
                 before = position.offset
                 batch = self._read(position, max_records - len(records), room_bytes, records)
-                if not batch and position.offset == before:
+                if self._has_failed() or (not batch and position.offset == before):
                     break
                 records = records + batch if records else batch
                 room_bytes -= sum(len(record.value) for record in batch) if count > 1 else 0
@@ -150,6 +157,9 @@ class LogConsumer:
         else:
             position.offset = max(position.offset, reader.skip_to())
         return batch
+
+    def _has_failed(self) -> bool:
+        return self._pending is not None
 
     def _fail(self, error: RdvError, before: list[Record]) -> None:
         if not before:
@@ -258,14 +268,20 @@ class LogConsumer:
             }
         if not offsets:
             return
-        carried = {}
+        carried, has_changed = {}, self._backend.version() != self._version
         for place, offset in offsets.items():
             if offset < 0:
                 raise InvalidArgument("offsets", f"{place}: {offset!r}", "an offset is 0 or more")
             held = self._positions.get(TopicPartition(*place))
+            if held is not None and has_changed and self._is_made_again(held):
+                raise Fenced(member.store.name, member.name, *place, member.generation)
             carried[TopicPartition(*place)] = offset, held.since if held is not None else -1
         member.commit(carried)
         self._committed.update(offsets)
+
+    def _is_made_again(self, position: _Position) -> bool:
+        """Whether its topic has been deleted since, and perhaps made anew."""
+        return position.incarnation != self._backend.incarnation(position.place.topic)
 
     def heartbeat(self) -> None:
         """Show the group that this member lives, during work that takes long between two polls."""

@@ -9,7 +9,13 @@ from typing import NamedTuple
 from rdv.errors import ConflictFault, RdvError, SystemFault
 from rdv.stream.address import check_name
 from rdv.stream.backend import Backend, Writer
-from rdv.stream.errors import Closed, InvalidArgument, PartitionNotFound, RecordTooLarge
+from rdv.stream.errors import (
+    Closed,
+    InvalidArgument,
+    PartitionNotFound,
+    RecordTooLarge,
+    TopicNotFound,
+)
 from rdv.stream.partitioner import partition_of_key
 from rdv.stream.record import TopicPartition
 
@@ -157,6 +163,8 @@ class LogProducer:
                 *kept,
                 *(backend.writer(TopicPartition(topic, n), self._opened) for n in more),
             ]
+            if not writers:
+                raise TopicNotFound(backend.address, topic)  # deleted in this very moment
             self._writers[topic] = _Writers(version, incarnation, writers)
             # What belonged to a topic that was deleted writes into files that nobody sees.
             gone = [] if known is None or kept else known.writers

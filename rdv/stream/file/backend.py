@@ -163,6 +163,7 @@ class FileBackend:
             # Out of sight at once; what is left of an interrupted deletion is hidden.
             doomed = f"{self.address}/.deleted-{self._disk.new_name()}"
             self._disk.rename(f"{self.address}/{topic}", doomed)
+            self._board.changed()
             self._disk.remove_tree(doomed)
         for name in self.groups():
             for place in self.group(name).committed():

@@ -150,8 +150,11 @@ class Board:
     def _is_alive(self, slot: int) -> bool:
         try:
             self._disk.close(self._disk.open_fifo_to_ring(f"{self.directory}/{slot}"))
-        except OSError:
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            # Out of descriptors, say: that does not tell that it is dead.
+            return not self._disk.has_no_reader(error)
         return True
 
     def take_slot(self) -> tuple[int, int]:

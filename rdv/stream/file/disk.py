@@ -51,9 +51,18 @@ def watch_forks(thing: Forkable) -> None:
     _forkables.add(thing)
 
 
+_private_fds: set[int] = set()
+"""Descriptors of work under way in some thread: a child must not keep their locks."""
+
+
 def _forked() -> None:
+    for fd in _private_fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _private_fds.clear()
     for thing in list(_forkables):
-        thing.after_fork()
+        with contextlib.suppress(OSError):
+            thing.after_fork()
 
 
 os.register_at_fork(after_in_child=_forked)
@@ -112,6 +121,21 @@ class Disk:
         """Differs whenever a file that is only ever replaced by rename has been replaced."""
         stat = os.stat(path)
         return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+    def dup_private(self, fd: int) -> int:
+        """Another descriptor of an open file, which no child inherits."""
+        copy = self.dup(fd)
+        _private_fds.add(copy)
+        return copy
+
+    def keep_private(self, fd: int) -> int:
+        """Have `fd` closed in every child."""
+        _private_fds.add(fd)
+        return fd
+
+    def close_private(self, fd: int) -> None:
+        _private_fds.discard(fd)
+        self.close(fd)
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
         """Open a file; a new one is empty. Raises OSError."""

@@ -73,8 +73,7 @@ class FileGroup:
         self._mutex = threading.Lock()
         self._lock: FileLock | None = None
         self._commit_fds: dict[TopicPartition, int] = {}
-        self._signature: object = None
-        self._state = GroupState()
+        self._known: tuple[object, GroupState] = (None, GroupState())
         watch_forks(self)
 
     def after_fork(self) -> None:
@@ -111,18 +110,20 @@ class FileGroup:
             return self._load()
 
     def _load(self) -> GroupState:
+        # One tuple, stored at once: threads may load while another one updates.
+        signature, state = self._known
         try:
-            signature = self._disk.signature(self._state_path)
-            if signature != self._signature:
-                self._state = _decode(self._disk.read_file(self._state_path))
-                self._signature = signature
+            now = self._disk.signature(self._state_path)
+            if now != signature:
+                state = _decode(self._disk.read_file(self._state_path))
+                self._known = now, state
         except FileNotFoundError:
-            self._state, self._signature = GroupState(), None
+            return GroupState()
         except msgspec.DecodeError:
             # What a power loss may leave of it. Its members died with the machine; the committed
             # offsets are elsewhere.
-            self._state, self._signature = GroupState(), None
-        return self._state
+            return GroupState()
+        return state
 
     def update(self, change: Callable[[GroupState], GroupState]) -> GroupState:
         """Replace the state by `change` of it; it is called under the group's lock: keep it pure.
@@ -135,7 +136,7 @@ class FileGroup:
             if after is before:
                 return before
             self._disk.replace_file(self._state_path, _encode(after))
-            self._signature = None
+            self._known = None, after
         self._board.changed()
         return after
 

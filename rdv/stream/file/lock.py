@@ -65,7 +65,7 @@ class FileLock:
         taken = threading.Event()
         # The helper has its own descriptor of the same open file, hence the same lock: the
         # lock's owner may close its own at any time.
-        helper_fd = self._disk.dup(self.fd)
+        helper_fd = self._disk.dup_private(self.fd)
         threading.Thread(target=self._wait, args=(taken, helper_fd), daemon=True).start()
         self._taken = taken
         return taken
@@ -83,7 +83,7 @@ class FileLock:
                     self._disk.unlock(fd)
                     self._taken = None
         finally:
-            self._disk.close(fd)
+            self._disk.close_private(fd)
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
 
     Raises LockTimeout, and OSError when the file cannot be opened.
     """
-    fd = disk.open(path, write=True, create=True)
+    fd = disk.keep_private(disk.open(path, write=True, create=True))
     try:
         lock = FileLock(disk, fd)
         if not lock.acquire(timeout_ms / 1000):
@@ -102,4 +102,4 @@ def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
         finally:
             lock.release()
     finally:
-        disk.close(fd)
+        disk.close_private(fd)

@@ -51,7 +51,7 @@ class PartitionReader:
             if self._segment is not None:
                 return self._disk.size(self._segment.index_fd) >= size
             path = layout.index_path(self._directory, self._base)
-            return self._disk.path_size(path) >= size
+            return self._disk.path_size(path) >= size or self._next_base is not None
         except FileNotFoundError:
             return True
         except OSError as error:

@@ -77,7 +77,10 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
     try:
         segment = Segment(disk, directory, bases[-1])
     except FileNotFoundError:
-        # The names of a segment's two files were not both durable yet.
+        # The names of a segment's two files were not both durable yet; or, if the segment had
+        # been synced, somebody has lost a file: that is damage, and stays for `repair`.
+        if bases[-1] < synced:
+            return synced
         disk.unlink(layout.index_path(directory, bases[-1]))
         return _cut_tail(disk, directory, synced)
     with segment:
@@ -86,6 +89,15 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
         if sound == count:
             return segment.base + segment.record_count()
         cut_to = segment.base + sound
+        if cut_to < synced:
+            log.warning(
+                "%s: damage at offset %d, below %d, which had been synced: nothing is cut off (%s)",
+                directory,
+                cut_to,
+                synced,
+                reason,
+            )
+            return segment.base + segment.record_count()
         log.warning(
             "%s: after an unclean shutdown of the machine, %d records from offset %d on were cut "
             "off (%s); the fsync policy had not promised them; a .broken copy is kept",

@@ -70,7 +70,12 @@ class Segment:
 
     def record_count(self) -> int:
         """Offsets in this segment: entries without the sealing one."""
-        return self.entry_count() - self.is_sealed()
+        count = self.entry_count()
+        if not count:
+            return 0
+        # Of that very count: a writer may be sealing in this moment.
+        entry, is_intact = self.entry(count - 1)
+        return count - (is_intact and bool(entry.flags & SEALED))
 
     def position(self, number: int) -> tuple[int, int]:
         """End and running CRC before the entry `number`; an earlier start when that is damaged."""

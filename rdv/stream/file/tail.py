@@ -6,6 +6,8 @@ Everything here is done under the partition's lock, which is the caller's (`writ
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 from collections.abc import Sequence
 from zlib import crc32
 
@@ -26,6 +28,8 @@ from rdv.stream.file.entry import (
     whole,
 )
 from rdv.stream.file.retention import purge
+
+log = logging.getLogger("rdv.stream")
 
 INDEX_BYTES_MIN = 1024 * 1024
 """A segment of tiny values is sealed when its index has grown to segment_bytes, or to this."""
@@ -63,12 +67,15 @@ class Tail:
     def open(self, lock_fd: int, boot: bytes) -> None:
         """Open the last segment; make the first one when there is none."""
         self._lock_fd, self._boot = lock_fd, boot
-        bases = layout.segment_bases(self._disk.list_directory(self._directory))
+        bases = self._bases()
         self._time_ns = 0
         self._index_size = _UNKNOWN
         self._go_to(bases[-1] if bases else 0)
         if len(bases) > 1:
             self._time_ns = self._last_time_ns(bases[-2])
+
+    def _bases(self) -> list[int]:
+        return layout.segment_bases(self._disk.list_directory(self._directory))
 
     @property
     def next_offset(self) -> int:
@@ -137,7 +144,8 @@ class Tail:
                 entry = unpack_entry(raw)
                 if intact(raw) and entry.flags & SEALED:
                     self._time_ns = max(self._time_ns, entry.time_ns)
-                    self._go_to(self._base + size // ENTRY_BYTES - 1)
+                    # Others may have gone on for many segments, and retention have taken some.
+                    self._go_to(max(self._base + size // ENTRY_BYTES - 1, *self._bases()))
                     continue
                 if not intact(raw) or disk.size(self.values_fd) < entry.end:
                     self._leave_damaged_segment(size)
@@ -151,9 +159,8 @@ class Tail:
 
     def _leave_damaged_segment(self, index_size: int) -> None:
         """Never write behind damage: readers shall meet it, and what follows shall be sound."""
-        bases = layout.segment_bases(self._disk.list_directory(self._directory))
-        if bases[-1] > self._base:
-            self._go_to(bases[-1])
+        if (last := max(self._bases(), default=self._base)) > self._base:
+            self._go_to(last)
             return
         self._index_size = index_size
         self._close_segment_with(self._disk.size(self.values_fd))
@@ -168,6 +175,9 @@ class Tail:
             # Two segments cannot begin at one offset: give up an offset that nobody was told of.
             self._disk.write_all(self.index_fd, pack_entry(0, self._time_ns, 0, 0, LOST), 0)
             self._index_size = ENTRY_BYTES
+        if self._disk.size(self.values_fd) > self._end:
+            # A writer was killed between its values and its entries: leave none of that behind.
+            self._disk.ftruncate(self.values_fd, self._end)
         self._close_segment_with(self._end)
         self.catch_up()
         self._poisoned = False
@@ -180,9 +190,15 @@ class Tail:
     def _go_to(self, base: int) -> None:
         """Open the segment that begins at `base`; make it when it is not there yet."""
         disk = self._disk
+        if disk.is_unlinked(self._lock_fd):
+            raise OSError(errno.ENOENT, "the topic has been deleted")
         values_path = layout.values_path(self._directory, base)
         index_path = layout.index_path(self._directory, base)
         is_new = not disk.exists(index_path)
+        if is_new and disk.exists(values_path) and disk.path_size(values_path):
+            # Values without an index: nobody knows where they end, but nobody shall lose them.
+            log.warning("%s has no index: a .broken copy is kept", values_path)
+            disk.copy_file(values_path, disk.free_path(values_path + layout.BROKEN_SUFFIX))
         values_fd = disk.open(values_path, write=True, create=True)
         try:
             if is_new and disk.size(values_fd):

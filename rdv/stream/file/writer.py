@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from rdv.clock import Clock
+from rdv.errors import RdvError
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound
 from rdv.stream.file import layout
@@ -47,11 +48,12 @@ class PartitionWriter:
         self._opened = opened
         self._recovered = recovered
         self._mutex = threading.Lock()
+        self._syncing = threading.Lock()
         self._lock: FileLock | None = None
         self._tail = Tail(disk, directory, config, clock)
         self._boot = b""
         self._sync_error: SyncFailed | None = None
-        self._is_dirty = False
+        self._is_dirty = self._must_seal = False
         watch_forks(self)
 
     @property
@@ -66,7 +68,7 @@ class PartitionWriter:
         SyncFailed, LockTimeout and other SystemFaults; the batch is then not acknowledged, and
         a part of it may be there (send it again: at least once).
         """
-        has_opened = False
+        has_opened, offset, failed = False, -1, None
         with self._mutex:
             lock = self._lock
             if lock is None:
@@ -75,9 +77,10 @@ class PartitionWriter:
             self._acquire(lock)
             try:
                 if self._sync_error is not None:
-                    self._raise_sync_error()
-                offset = self._tail.append(values)
-                self._is_dirty = True
+                    failed = self._settle_failed_sync()
+                else:
+                    offset = self._tail.append(values)
+                    self._is_dirty = True
             except OSError as error:
                 self._tail.forget()
                 with contextlib.suppress(OSError):
@@ -91,6 +94,8 @@ class PartitionWriter:
                 raise
             finally:
                 self._disk.unlock(lock.fd)
+        if failed is not None:
+            raise failed
         if has_opened:
             # With no mutex held: it may release other writers.
             self._opened(self)
@@ -112,6 +117,10 @@ class PartitionWriter:
 
         A failure is raised by the next append.
         """
+        with self._syncing:
+            self._sync()
+
+    def _sync(self) -> None:
         disk, fds = self._disk, list[int]()
         try:
             synced = self._begin_sync(fds)
@@ -120,26 +129,45 @@ class PartitionWriter:
                 disk.fdatasync(fds[1])
                 disk.write_all(fds[2], pack_checkpoint(Checkpoint(self._boot, synced)), 0)
         except OSError as error:
-            with self._mutex:
-                self._sync_error = SyncFailed(self.directory, error.strerror or str(error))
+            self._give_up_segment(SyncFailed(self.directory, error.strerror or str(error)))
         finally:
             for fd in fds:
-                disk.close(fd)
+                disk.close_private(fd)
+
+    def _give_up_segment(self, failed: SyncFailed) -> None:
+        """Seal it at once, so that nobody goes on in it; the next append raises `failed`."""
+        with self._mutex:
+            self._sync_error, self._must_seal = failed, True
+            if self._lock is None:
+                return
+            with contextlib.suppress(RdvError):
+                self._acquire(self._lock)
+                try:
+                    self._settle_unsynced()
+                finally:
+                    self._lock.release()
+
+    def _settle_failed_sync(self) -> SyncFailed | None:
+        """Take the error of a sync that failed; under the partition's lock."""
+        error, self._sync_error = self._sync_error, None
+        self._settle_unsynced()
+        return error
+
+    def _settle_unsynced(self) -> None:
+        if self._must_seal:
+            self._tail.leave_unsynced()
+            self._must_seal = False
 
     def _begin_sync(self, fds: list[int]) -> int | None:
         """Descriptors of our own (senders may roll or close meanwhile), and what they cover."""
         with self._mutex:
-            if self._lock is None or not self._is_dirty:
+            if self._lock is None or not self._is_dirty or self._sync_error is not None:
                 return None
             ours = (self._tail.values_fd, self._tail.index_fd, self._lock.fd)
-            fds.extend(map(self._disk.dup, ours))
+            for fd in ours:
+                fds.append(self._disk.dup_private(fd))  # noqa: PERF401  the first may be the last
             self._is_dirty = False
             return self._tail.next_offset
-
-    def _raise_sync_error(self) -> None:
-        error, self._sync_error = self._sync_error, None
-        if error is not None:
-            raise error
 
     def _open(self) -> FileLock:
         disk = self._disk
@@ -179,7 +207,9 @@ class PartitionWriter:
             self.sync()
         if self._mutex.acquire(blocking=False):
             try:
-                self._close_files()
+                # What was sent in this very moment is to be synced first: it stays open.
+                if not (self._is_dirty and self._config.fsync == "interval"):
+                    self._close_files()
             finally:
                 self._mutex.release()
 
@@ -189,13 +219,15 @@ class PartitionWriter:
             self.sync()
         with self._mutex:
             self._close_files()
-            if self._sync_error is not None:
-                self._raise_sync_error()
+            error, self._sync_error = self._sync_error, None
+        if error is not None:
+            raise error
 
     def after_fork(self) -> None:
         """See disk.Forkable: the child opens files of its own at its next append."""
         self._mutex = threading.Lock()
-        self._sync_error, self._is_dirty = None, False
+        self._syncing = threading.Lock()
+        self._sync_error, self._is_dirty, self._must_seal = None, False, False
         self._close_files()
 
     def _close_files(self) -> None:
