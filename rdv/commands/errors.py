@@ -171,3 +171,18 @@ class ThresholdBroken(DataFault):
 
     def text(self) -> str:
         return "; ".join(self.broken)
+
+
+@dataclass(eq=False)
+class StreamsElsewhere(InputFault):
+    """There is no stream at this path, but there are others in or beside it."""
+
+    path: str
+    reason: str
+    near: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"no stream at {self.path} ({self.reason})"
+
+    def hint(self) -> str:
+        return f"There are: {', '.join(self.near)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,31 @@ def read_target(text: str) -> Target:
 
 def open_files(target: Target, *, create: bool = False) -> FileStream:
     """The file stream that is there. Raises StreamNotFound and what `open_stream` raises."""
+    from rdv.commands.errors import StreamsElsewhere
     from rdv.stream import open_stream
+    from rdv.stream.errors import StreamNotFound
 
-    return as_files(open_stream(target.path, create=create))
+    try:
+        return as_files(open_stream(target.path, create=create))
+    except StreamNotFound as error:
+        near = streams_near(target.path)
+        if not near:
+            raise
+        raise StreamsElsewhere(error.path, error.reason, near) from None
+
+
+def streams_near(path: str) -> tuple[str, ...]:
+    """Streams in this directory (it may be a decision), else beside what is missing."""
+    from rdv.stream.file.layout import CONFIG_FILE
+
+    for parent in (path, os.path.dirname(path)):
+        if parent and os.path.isdir(parent):
+            names = sorted(os.listdir(parent))
+            found = [os.path.join(parent, n) for n in names]
+            found = [p for p in found if os.path.isfile(os.path.join(p, CONFIG_FILE))]
+            if found:
+                return tuple(found[:10])
+    return ()
 
 
 def as_files(stream: object) -> FileStream:

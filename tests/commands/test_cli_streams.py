@@ -35,8 +35,8 @@ def test_create_tells_what_was_made(rdv, tmp_path, monkeypatch):
 
 def test_create_takes_the_environment_below_the_flags(rdv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("RDV_PARTITIONS", "4")
-    monkeypatch.setenv("RDV_RETENTION", "2h")
+    monkeypatch.setenv("RDV_STREAM_PARTITIONS", "4")
+    monkeypatch.setenv("RDV_STREAM_RETENTION", "2h")
     made = rdv("stream", "create", "s", "--partitions", 2, "--json").row()
     assert (made["partitions"], made["retention_ms"]) == (2, 2 * 3_600_000)
     assert rdv("stream", "create", "q", "--quiet").out == ""

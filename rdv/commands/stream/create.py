@@ -36,7 +36,7 @@ def create(
         typer.Option(
             help="Partitions of a new topic: more of them let more readers share the work; order "
             "is kept within a partition only. Default: 1.",
-            envvar="RDV_PARTITIONS",
+            envvar="RDV_STREAM_PARTITIONS",
             metavar="N",
         ),
     ] = None,
@@ -45,7 +45,7 @@ def create(
         typer.Option(
             help="Start a new segment after so many bytes; retention deletes whole segments. "
             "Default: 64MiB.",
-            envvar="RDV_SEGMENT_SIZE",
+            envvar="RDV_STREAM_SEGMENT_SIZE",
             metavar="SIZE",
         ),
     ] = None,
@@ -53,7 +53,7 @@ def create(
         str | None,
         typer.Option(
             help="Delete older records: a duration, or 'forever' to keep them. Default: 7d.",
-            envvar="RDV_RETENTION",
+            envvar="RDV_STREAM_RETENTION",
             metavar="DURATION",
         ),
     ] = None,
@@ -62,7 +62,7 @@ def create(
         typer.Option(
             help="Delete the oldest records of a partition beyond this size, or 'unlimited', "
             "which is the default.",
-            envvar="RDV_RETENTION_BYTES",
+            envvar="RDV_STREAM_RETENTION_BYTES",
             metavar="SIZE",
         ),
     ] = None,
@@ -72,14 +72,14 @@ def create(
             help="What a loss of power may take. none (default): what the kernel had not written "
             "yet; interval: the last --fsync-interval; always: nothing acknowledged, but slow. "
             "Killed processes never lose anything.",
-            envvar="RDV_FSYNC",
+            envvar="RDV_STREAM_FSYNC",
         ),
     ] = None,
     fsync_interval: Annotated[
         str | None,
         typer.Option(
             help="How often --fsync interval syncs. Default: 100ms.",
-            envvar="RDV_FSYNC_INTERVAL",
+            envvar="RDV_STREAM_FSYNC_INTERVAL",
             metavar="DURATION",
         ),
     ] = None,
