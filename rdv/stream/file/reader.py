@@ -182,18 +182,22 @@ class PartitionReader:
 
     def _next_segment(self, base: int) -> bool:
         """Go on with the segment at `base`; False when it is not there yet."""
-        try:
-            segment = Segment(self._disk, self._directory, base)
-        except FileNotFoundError:
-            damage = missing_values(self._disk, self._directory, self._place, base, base)
-            if damage is not None:
-                raise damage from None
-            later = self._base_after(base)
-            if later is None:
-                return False
-            raise self._lost(base, later) from None
-        self._enter(segment, 0)
-        return True
+        while True:
+            try:
+                segment = Segment(self._disk, self._directory, base)
+            except FileNotFoundError:
+                damage = missing_values(self._disk, self._directory, self._place, base, base)
+                if damage is not None:
+                    raise damage from None
+                bases = open_segments(self._disk, self._directory)
+                if base in bases:
+                    continue  # made in this very moment, and perhaps sealed already
+                later = [b for b in bases if b > base]
+                if not later:
+                    return False
+                raise self._lost(base, later[0]) from None
+            self._enter(segment, 0)
+            return True
 
     def _lost(self, offset: int, next_base: int) -> RecordsLost:
         self.close()

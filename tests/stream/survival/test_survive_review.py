@@ -132,3 +132,27 @@ def test_a_released_writer_with_unsynced_records_is_still_synced_at_the_end(tmp_
         with stream.producer() as producer:
             producer.send(TOPIC, DIGITS)
         assert Counting.syncs >= 2
+
+
+def test_a_segment_that_is_made_while_the_reader_looks_for_it_is_not_lost(tmp_path):
+    class LateDisk(Disk):
+        """The second segment is not there yet when it is opened for the first time."""
+
+        late = "00000000000000000005.index"
+
+        def open(self, path, **how):
+            if path.endswith(self.late):
+                self.late = "nothing"
+                raise FileNotFoundError(path)
+            return super().open(path, **how)
+
+    path = tmp_path / "log"
+    with open_log(path, Disk(), segment_bytes=50) as stream, stream.producer() as producer:
+        for _ in range(16):
+            producer.send(TOPIC, DIGITS)
+        assert stream.segments(TOPIC, 0) == [0, 5, 10, 15]
+    with open_log(path, LateDisk()) as stream, stream.consumer([TOPIC]) as consumer:
+        seen = []
+        while records := consumer.poll():
+            seen += [record.offset for record in records]
+    assert seen == list(range(16))
