@@ -91,8 +91,6 @@ def faults(path: str, doing: str) -> Iterator[None]:
 class Disk:
     """The system calls of the log. Thread-safe as far as the calls are; holds no state."""
 
-    page_bytes = mmap.PAGESIZE
-
     pread = staticmethod(os.pread)
     pwrite = staticmethod(os.pwrite)
     close = staticmethod(os.close)
@@ -100,7 +98,6 @@ class Disk:
     rename = staticmethod(os.rename)
     link = staticmethod(os.link)
     unlink = staticmethod(os.unlink)
-    rmdir = staticmethod(os.rmdir)
     dup = staticmethod(os.dup)
     flock = staticmethod(fcntl.flock)
     lseek = staticmethod(os.lseek)

@@ -56,11 +56,6 @@ class PartitionWriter:
         self._is_dirty = self._must_seal = False
         watch_forks(self)
 
-    @property
-    def is_dirty(self) -> bool:
-        """Whether something has been written since the last sync."""
-        return self._is_dirty
-
     def append(self, values: Sequence[bytes]) -> int:
         """Append all `values` as one batch; returns the offset of the first.
 
