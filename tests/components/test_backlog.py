@@ -22,7 +22,7 @@ def waiting(number, due_ms, now_ns=NOW):
 def backlog(dues, *, row_ms=0.0, batch_max=4, when_behind="skip"):
     found = Backlog(batch_max, when_behind, Cost(row_ms))
     for number, due_ms in enumerate(dues):
-        found.add(waiting(number, due_ms))
+        found.add([waiting(number, due_ms)])
     return found
 
 
@@ -76,17 +76,17 @@ def test_who_must_see_everything_gets_the_oldest_first_and_refuses_nobody():
 
 def test_a_model_that_was_slow_once_is_tried_again():
     lot = backlog([], row_ms=200.0)
-    lot.add(waiting(1, 50))
-    lot.add(waiting(2, 50))
+    lot.add([waiting(1, 50)])
+    lot.add([waiting(2, 50)])
     plan = lot.plan(NOW)
     assert (ids(plan.batch), ids(r.waiting for r in plan.refused)) == ([2], [1])
-    lot.add(waiting(3, 50))
+    lot.add([waiting(3, 50)])
     assert ids(lot.plan(NOW).batch) == []  # not all the time
     later = NOW + PROBE_NS
     lot.cost.learn(1, 1.0)
     lot.cost.learn(1, 1.0)
     lot.cost.learn(1, 1.0)
-    lot.add(waiting(4, 50, later))
+    lot.add([waiting(4, 50, later)])
     assert ids(lot.plan(later).batch) == [4]
 
 

@@ -82,7 +82,7 @@ class Proxy:
         self._batch: list[Open] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-        self._loop.add_reader(self._results.fd, self._read_results)
+        self._loop.add_reader(self._results.fd, self._rung)
         self._look()
 
     def decide(self, http: HttpRequest) -> None:
@@ -181,6 +181,10 @@ class Proxy:
                 if self.desk.answered(entry.request.id) is not None:
                     self.answer_default(entry, f"not logged: {error.text()}")
             self.own_answers.flush()
+
+    def _rung(self) -> None:
+        self._results.rung()
+        self._read_results()
 
     def _read_results(self) -> None:
         feed, desk = self._results, self.desk

@@ -8,9 +8,12 @@ because they have the most time left.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from rdv.messages import Request
 from rdv.stream import Record
@@ -22,9 +25,10 @@ PROBE_NS = 1_000_000_000
 (a first call is often slow), and nobody would learn of it otherwise."""
 
 _NEVER = 2**63
+_deadline_ns = attrgetter("deadline_ns")
 
 
-class Waiting(NamedTuple):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """A request in the worker's hands, and the record that it came in."""
 
     request: Request
@@ -86,9 +90,11 @@ class Backlog:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._waiting)
 
-    def add(self, waiting: Waiting) -> None:
-        self._soonest_ns = min(self._soonest_ns, waiting.deadline_ns)
-        self._waiting.append(waiting)
+    def add(self, found: Sequence[Waiting]) -> None:
+        """These have come in, in this order."""
+        if found:
+            self._soonest_ns = min(self._soonest_ns, *map(_deadline_ns, found))
+            self._waiting.extend(found)
 
     def plan(self, now_ns: int) -> Plan:
         """What to do now; what it names is no longer waiting."""

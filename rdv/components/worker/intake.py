@@ -54,14 +54,16 @@ class Intake:
             return []
         if self._new:
             self._skip_old()
-        found = []
-        now_ns = self._clock.monotonic_ns()
         records = self.feed.poll(POLL_RECORDS_MAX)
+        if not records:
+            return []
+        found = []
+        host, now_ns = self._host, self._clock.monotonic_ns()
         for record, request in zip(records, REQUESTS.read(records), strict=True):
             if request is None:
                 self.malformed += 1
             else:
-                found.append(Waiting(request, record, deadline_ns(request, self._host, now_ns)))
+                found.append(Waiting(request, record, deadline_ns(request, host, now_ns)))
         return found
 
     def _skip_old(self) -> None:

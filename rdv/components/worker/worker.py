@@ -56,9 +56,10 @@ class Worker:
         """Read, refuse, evaluate one batch."""
         backlog = self._backlog
         if read:
-            for waiting in self.intake.read():
-                if waiting.request.id not in self._spoiled:
-                    backlog.add(waiting)
+            found = self.intake.read()
+            if self._spoiled:
+                found = [one for one in found if one.request.id not in self._spoiled]
+            backlog.add(found)
         if len(backlog):
             plan = backlog.plan(self._clock.monotonic_ns())
             if plan.refused:
@@ -97,13 +98,13 @@ class Worker:
         takes = self._model.takes
         if takes == "lines":
             return self._model.predict([waiting.record.value for waiting in batch])
-        data = [bytes(waiting.request.data) for waiting in batch]
+        raw = [waiting.request.data for waiting in batch]
         if takes == "data":
-            return self._model.predict(data)
+            return self._model.predict([bytes(data) for data in raw])
         try:
-            rows = orjson.loads(b"[%b]" % b",".join(data))
+            rows = orjson.loads(b"[%b]" % b",".join(raw))
         except orjson.JSONDecodeError:
-            return self._predict_sound(data)
+            return self._predict_sound([bytes(data) for data in raw])
         return self._model.predict(rows)
 
     def _predict_sound(self, data: list[bytes]) -> list[Any]:
