@@ -18,8 +18,10 @@ def deadline_ns(request: Request, host: str, arrived_ns: int) -> int:
     of two machines have nothing to do with each other.
     """
     start_ns = request.monotonic_ns if request.host == host else arrived_ns
-    wait_ms = request.deadline_ms if request.deadline_ms is not None else DEADLINE_MS_MAX
-    return start_ns + int(min(wait_ms, DEADLINE_MS_MAX) * 1e6)
+    wait_ms = request.deadline_ms
+    if wait_ms is None or wait_ms > DEADLINE_MS_MAX:
+        wait_ms = DEADLINE_MS_MAX
+    return start_ns + int(wait_ms * 1e6)
 
 
 def is_given_up(request: Request, host: str, now_ns: int) -> bool:

@@ -35,9 +35,10 @@ def read_body(raw: bytes) -> Body | Failure:
         if not raw.isascii():
             raw.decode()
         body = _decode(raw)
-        if b"\\u" in raw or b"e" in raw or b"E" in raw:
+        data = bytes(body.data)
+        if b"e" in data or b"E" in data or b"\\u" in data:
             # msgspec passes over what is inside of `data`: lone surrogates, 1e999.
-            orjson.loads(bytes(body.data))
+            orjson.loads(data)
     except msgspec.ValidationError as error:
         return Failure(400, "invalid_request", f"the body does not fit: {error}")
     except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
