@@ -47,6 +47,9 @@ class Request(
     trace: bool = False
     """The client wants to see who had arrived and when."""
 
+    not_asked: list[str] = []
+    """Models that shall not score this request: nobody waits for them. See `Refusal`."""
+
 
 _DECODER = msgspec.json.Decoder(Request)
 

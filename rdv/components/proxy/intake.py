@@ -20,11 +20,13 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     schedule: str | dict[str, Any] | None = None
     deadline_ms: float | None = None
     trace: bool = False
+    models: list[str] | None = None
 
 
 _decode = msgspec.json.Decoder(Body).decode
 KEY_CHARACTERS_MAX = 1_024
 DEADLINE_MS_MAX = 3_600_000
+MODELS_MAX = 256
 INLINE_MAX = 256
 """Inline schedules that are kept compiled."""
 
@@ -45,13 +47,19 @@ def read_body(raw: bytes) -> Body | Failure:
         return Failure(400, "malformed_json", f"the body is not JSON: {error}")
     except RecursionError:
         return Failure(400, "malformed_json", "the body is nested too deeply")
+    fault = _fault(body)
+    return Failure(400, "invalid_request", fault) if fault else body
+
+
+def _fault(body: Body) -> str:
+    """What no schedule could make right, or an empty string."""
     if body.deadline_ms is not None and not 0 < body.deadline_ms <= DEADLINE_MS_MAX:
-        return Failure(
-            400, "invalid_request", f"deadline_ms is not between 0 and {DEADLINE_MS_MAX}"
-        )
+        return f"deadline_ms is not between 0 and {DEADLINE_MS_MAX}"
+    if body.models is not None and len(body.models) > MODELS_MAX:
+        return f"models names more than {MODELS_MAX}"
     if body.key is not None and len(body.key) > KEY_CHARACTERS_MAX:
-        return Failure(400, "invalid_request", f"key is longer than {KEY_CHARACTERS_MAX}")
-    return body
+        return f"key is longer than {KEY_CHARACTERS_MAX}"
+    return ""
 
 
 class ScheduleChoice:

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from rdv.components.worker.cost import Cost
 from rdv.messages import Request
 from rdv.stream import Record
 
@@ -53,36 +54,20 @@ class Plan(NamedTuple):
 
 
 @dataclass
-class Cost:
-    """What a row costs, as learned from the batches so far: a weighted mean.
-
-    A batch that was quicker than expected is believed more than one that was slower: a stutter
-    must not make a model refuse what it can do.
-    """
-
-    row_ms: float = 0.0
-
-    def learn(self, rows: int, took_ms: float) -> None:
-        seen_ms = took_ms / rows
-        weight = 1.0 if not self.row_ms else 0.5 if seen_ms < self.row_ms / 2 else 0.1
-        self.row_ms += weight * (seen_ms - self.row_ms)
-
-    def of(self, rows: int) -> float:
-        """Expected milliseconds of a batch; 0 as long as nothing is known."""
-        return self.row_ms * rows
-
-
-@dataclass
 class Backlog:
     """The requests that one worker has read and not reported yet. For one thread."""
 
     batch_max: int
     when_behind: WhenBehind = "skip"
     cost: Cost = field(default_factory=Cost)
+    batch_wait_ms: float = 0.0
+    """How long it may wait for a larger batch; see `held_until_ns`."""
     _waiting: deque[Waiting] = field(default_factory=deque)
     _soonest_ns: int = _NEVER
     """No deadline of those that wait is before this."""
     _evaluated_ns: int = 0
+    _oldest_ns: int = 0
+    """When the first of those that wait was added."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -90,21 +75,27 @@ class Backlog:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._waiting)
 
-    def add(self, found: Sequence[Waiting]) -> None:
+    def add(self, found: Sequence[Waiting], now_ns: int = 0) -> None:
         """These have come in, in this order."""
         if found:
+            if not self._waiting:
+                self._oldest_ns = now_ns
             self._soonest_ns = min(self._soonest_ns, *map(_deadline_ns, found))
             self._waiting.extend(found)
 
     def plan(self, now_ns: int) -> Plan:
         """What to do now; what it names is no longer waiting."""
         waiting = self._waiting
+        is_held = self.batch_wait_ms > 0 and now_ns < self.held_until_ns()
         if self.when_behind == "all":
-            return Plan([], [waiting.popleft() for _ in range(min(self.batch_max, len(waiting)))])
+            count = 0 if is_held else min(self.batch_max, len(waiting))
+            return Plan([], [waiting.popleft() for _ in range(count)])
         ready_ns = now_ns + int(self.cost.of(1) * 1e6)
         refused: list[Refused] = []
         if self._soonest_ns < ready_ns:
             refused = self._refuse(now_ns, ready_ns)
+        if is_held:
+            return Plan(refused, [])
         batch = self._newest(now_ns)
         if not batch and refused and now_ns - self._evaluated_ns >= PROBE_NS:
             batch = self._probe(refused)
@@ -113,6 +104,21 @@ class Backlog:
         if not waiting:
             self._soonest_ns = _NEVER
         return Plan(refused, batch)
+
+    def held_until_ns(self) -> int:
+        """Until when to wait for a larger batch; 0: not at all.
+
+        A larger batch saves the fixed part of a smaller one's cost, so that to wait for longer
+        than that cannot pay. Half of what the nearest deadline leaves is not waited away either.
+        """
+        count = len(self._waiting)
+        if not self.batch_wait_ms or not 0 < count < self.batch_max:
+            return 0
+        until_ns = self._oldest_ns + int(min(self.batch_wait_ms, self.cost.fixed_ms) * 1e6)
+        if self.when_behind == "all":
+            return until_ns
+        slack_ns = self._soonest_ns - self._oldest_ns - int(self.cost.of(self.batch_max) * 1e6)
+        return min(until_ns, self._oldest_ns + slack_ns // 2)
 
     def _refuse(self, now_ns: int, ready_ns: int) -> list[Refused]:
         refused: list[Refused] = []

@@ -36,10 +36,11 @@ class Intake:
         self._host = host
         self._clock = clock
         self._skips = skips
+        self._name = name
         self._new: list[TopicPartition] = []
         self._committed: dict[TopicPartition, int] = {}
         self._commit_ns = 0
-        self.malformed = 0
+        self.malformed = self.not_asked = 0
         consumer = stream.consumer(
             group=name,
             start=timedelta(seconds=START_S),
@@ -62,6 +63,8 @@ class Intake:
         for record, request in zip(records, REQUESTS.read(records), strict=True):
             if request is None:
                 self.malformed += 1
+            elif request.not_asked and self._name in request.not_asked:
+                self.not_asked += 1
             else:
                 found.append(Waiting(request, record, deadline_ns(request, host, now_ns)))
         return found
