@@ -115,9 +115,9 @@ def check_decision(decision: Decision, where: str) -> None:
         _check_model(name, model, where)
     for name, cohort in decision.cohorts.groups.items():
         _check_name(cohort.schedule, f"cohorts.{name}.schedule", where)
-        for model in cohort.models:
-            if model not in decision.models:
-                reason = f"there is no model {model!r}; there are {', '.join(decision.models)}"
+        for wanted in cohort.models:
+            if wanted not in decision.models:
+                reason = f"there is no model {wanted!r}; there are {', '.join(decision.models)}"
                 raise InvalidDecision(where, f"cohorts.{name}.models", reason)
     shares = sum(cohort.share for cohort in decision.cohorts.groups.values())
     if shares > _SHARES_MAX:
