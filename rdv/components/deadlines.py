@@ -24,6 +24,15 @@ def deadline_ns(request: Request, host: str, arrived_ns: int) -> int:
     return start_ns + int(wait_ms * 1e6)
 
 
+def target_ns(request: Request, model: str, host: str, arrived_ns: int, due_ns: int) -> int:
+    """By when the model's answer is wanted: `due_ns`, its deadline, or the end of its own turn."""
+    window_ms = request.windows_ms.get(model)
+    if window_ms is None:
+        return due_ns
+    start_ns = request.monotonic_ns if request.host == host else arrived_ns
+    return min(due_ns, start_ns + int(window_ms * 1e6))
+
+
 def is_given_up(request: Request, host: str, now_ns: int) -> bool:
     """Whether its proxy has answered it with the default by now, or is dead: nobody waits."""
     return deadline_ns(request, host, now_ns) + GRACE_NS < now_ns

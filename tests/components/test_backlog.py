@@ -15,9 +15,11 @@ MS = 1_000_000
 NOW = 10**12
 
 
-def waiting(number, due_ms, now_ns=NOW):
+def waiting(number, due_ms, now_ns=NOW, wanted_ms=None):
     request = Request(f"{number}", 1, "h", 1, "p", msgspec.Raw(b"1"))
-    return Waiting(request, Record("p", 0, number, 1, b""), now_ns + int(due_ms * MS))
+    due_ns = now_ns + int(due_ms * MS)
+    wanted_ns = due_ns if wanted_ms is None else min(due_ns, now_ns + int(wanted_ms * MS))
+    return Waiting(request, Record("p", 0, number, 1, b""), due_ns, wanted_ns)
 
 
 def backlog(dues, *, row_ms=0.0, batch_max=4, when_behind="skip"):
@@ -96,7 +98,7 @@ def test_the_quick_look_at_deadlines_is_never_wrong(due_ms):
     lot = backlog(due_ms)
     for now_ms in (0, 10, 30, 60, 120):
         lot.plan(NOW + now_ms * MS)
-        assert all(lot._soonest_ns <= one.deadline_ns for one in lot)
+        assert all(lot._soonest_ns <= one.target_ns for one in lot)
 
 
 def holding(wait_ms, fixed_ms, dues=(50,), when_behind="skip"):
@@ -136,3 +138,22 @@ def test_a_held_batch_is_evaluated_or_refused_in_the_end(due_ms, wait_ms, fixed_
         if not len(lot):
             break
     assert sorted(seen) == list(range(len(due_ms)))
+
+
+def test_under_load_those_in_time_for_their_turn_go_before_those_who_are_not():
+    lot = Backlog(64, "skip", Cost(1.0))
+    lot.add([waiting(n, 50, wanted_ms=n - 10) for n in range(40)], NOW)
+    plan = lot.plan(NOW)
+    assert ids(r.waiting for r in plan.refused) == list(range(11))
+    assert {r.refusal for r in plan.refused} == {"behind"}
+    batch = ids(plan.batch)
+    assert batch == list(range(40 - len(batch), 40))
+    assert len(batch) <= batch[0] - 10  # done before the first of them is due
+    assert len(batch) + 1 > batch[0] - 11  # one more would not be
+
+
+def test_a_model_that_has_only_stuttered_still_answers_before_the_deadline():
+    lot = Backlog(64, "skip", Cost(1.0))
+    lot.add([waiting(n, 20, wanted_ms=-5) for n in range(4)], NOW)
+    plan = lot.plan(NOW)
+    assert (plan.refused, ids(plan.batch)) == ([], [0, 1, 2, 3])

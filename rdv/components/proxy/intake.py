@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
 from rdv.http import Failure
-from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object
+from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object, windows_ms
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -62,15 +62,26 @@ def _fault(body: Body) -> str:
     return ""
 
 
+class Chosen(NamedTuple):
+    """A schedule, and what its requests carry of it."""
+
+    schedule: Schedule
+    windows_ms: dict[str, float]
+
+
+def _chosen(schedule: Schedule) -> Chosen:
+    return Chosen(schedule, windows_ms(schedule))
+
+
 class ScheduleChoice:
     """Which schedule a request gets at this proxy: the live one, a named, or an inline one."""
 
     def __init__(self, by_name: Mapping[str, Schedule], live: str) -> None:
-        self._by_name = dict(by_name)
-        self._live = by_name[live]
-        self._inline: dict[bytes, Schedule] = {}
+        self._by_name = {name: _chosen(schedule) for name, schedule in by_name.items()}
+        self._live = self._by_name[live]
+        self._inline: dict[bytes, Chosen] = {}
 
-    def choose(self, wanted: str | dict[str, Any] | None) -> Schedule | Failure:
+    def choose(self, wanted: str | dict[str, Any] | None) -> Chosen | Failure:
         if wanted is None:
             return self._live
         if isinstance(wanted, str):
@@ -84,7 +95,7 @@ class ScheduleChoice:
         known = self._inline.get(text)
         if known is None:
             try:
-                known = schedule_from_object(wanted)
+                known = _chosen(schedule_from_object(wanted))
             except InvalidSchedule as error:
                 return Failure(422, "invalid_schedule", error.text())
             if len(self._inline) >= INLINE_MAX:

@@ -23,7 +23,7 @@ from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.counts import Counts
 from rdv.components.proxy.desk import Desk, Open
 from rdv.components.proxy.enrich import Enricher
-from rdv.components.proxy.intake import Body, ScheduleChoice, read_body
+from rdv.components.proxy.intake import Body, Chosen, ScheduleChoice, read_body
 from rdv.components.proxy.records import OwnAnswers
 from rdv.errors import RdvError
 from rdv.http import Failure
@@ -105,14 +105,15 @@ class Proxy:
         cohort, wanted = None, body.schedule
         if wanted is None:
             cohort, wanted = self.cohorts.of(body.key)
-        schedule = self.choice.choose(wanted)
-        if isinstance(schedule, Failure):
-            self._refuse(http, schedule)
+        chosen = self.choice.choose(wanted)
+        if isinstance(chosen, Failure):
+            self._refuse(http, chosen)
             return
+        schedule = chosen.schedule
         if body.models is not None and (failure := self.asking.check(body.models)) is not None:
             self._refuse(http, failure)
             return
-        request = self._request(http, body, schedule, wanted, cohort)
+        request = self._request(http, body, chosen, wanted, cohort)
         if self.desk.is_full:
             self._overflow(http, request, schedule)
         elif self._enricher is None:
@@ -124,11 +125,11 @@ class Proxy:
         self,
         http: HttpRequest,
         body: Body,
-        schedule: Schedule,
+        chosen: Chosen,
         wanted: str | dict[str, object] | None,
         cohort: str | None,
     ) -> Request:
-        deadline_ms = schedule.sla_ms
+        deadline_ms = chosen.schedule.sla_ms
         if body.deadline_ms is not None and body.deadline_ms < deadline_ms:
             deadline_ms = body.deadline_ms
         id_ = next(self._ids)
@@ -147,6 +148,7 @@ class Proxy:
             cohort,
             deadline_ms,
             body.trace,
+            chosen.windows_ms,
             not_asked,
         )
 

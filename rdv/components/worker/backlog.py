@@ -1,14 +1,15 @@
 """What a worker does with the requests that wait. Pure: `now_ns` is an argument.
 
-What can no longer make its deadline is refused before the rest is evaluated ("don't wait for me,
-I'm behind"), so that the server can go on without this model; of the rest the newest come first,
-because they have the most time left.
+What would come too late is refused before the rest is evaluated ("don't wait for me, I'm behind"),
+so that the server can go on without this model; of the rest the newest come first, because they
+have the most time left. Too late is the end of this model's turn in the schedule: under load,
+answers that come after it would cost the time of those that are still in time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Literal, NamedTuple
@@ -26,7 +27,8 @@ PROBE_NS = 1_000_000_000
 (a first call is often slow), and nobody would learn of it otherwise."""
 
 _NEVER = 2**63
-_deadline_ns = attrgetter("deadline_ns")
+_deadline_ns: Callable[[Waiting], int] = attrgetter("deadline_ns")
+_target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +38,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     record: Record
     deadline_ns: int
     """On this host's monotonic clock."""
+    target_ns: int
+    """By when its answer is wanted: the end of this model's turn, or the deadline."""
 
 
 class Refused(NamedTuple):
@@ -64,7 +68,8 @@ class Backlog:
     """How long it may wait for a larger batch; see `held_until_ns`."""
     _waiting: deque[Waiting] = field(default_factory=deque)
     _soonest_ns: int = _NEVER
-    """No deadline of those that wait is before this."""
+    """Nobody who waits is wanted before this."""
+    _due: Callable[[Waiting], int] = _target_ns
     _evaluated_ns: int = 0
     _oldest_ns: int = 0
     """When the first of those that wait was added."""
@@ -80,7 +85,7 @@ class Backlog:
         if found:
             if not self._waiting:
                 self._oldest_ns = now_ns
-            self._soonest_ns = min(self._soonest_ns, *map(_deadline_ns, found))
+            self._soonest_ns = min(self._soonest_ns, *map(_target_ns, found))
             self._waiting.extend(found)
 
     def plan(self, now_ns: int) -> Plan:
@@ -92,6 +97,7 @@ class Backlog:
             return Plan([], [waiting.popleft() for _ in range(count)])
         ready_ns = now_ns + int(self.cost.of(1) * 1e6)
         refused: list[Refused] = []
+        self._due = _target_ns
         if self._soonest_ns < ready_ns:
             refused = self._refuse(now_ns, ready_ns)
         if is_held:
@@ -121,35 +127,41 @@ class Backlog:
         return min(until_ns, self._oldest_ns + slack_ns // 2)
 
     def _refuse(self, now_ns: int, ready_ns: int) -> list[Refused]:
+        """Take out who would come too late: for their own turn, if others are still in time for
+        theirs; if nobody is (it has stuttered, not fallen behind), only for their deadlines.
+        """
+        in_time = any(waiting.target_ns >= ready_ns for waiting in self._waiting)
+        self._due = _target_ns if in_time else _deadline_ns
         refused: list[Refused] = []
         kept: deque[Waiting] = deque()
         for waiting in self._waiting:
-            deadline_ns = waiting.deadline_ns
-            if deadline_ns <= now_ns:
-                refused.append(Refused(waiting, "expired", (now_ns - deadline_ns) / 1e6))
-            elif deadline_ns < ready_ns:
-                refused.append(Refused(waiting, "behind", (ready_ns - deadline_ns) / 1e6))
-            else:
+            due_ns = self._due(waiting)
+            if due_ns >= ready_ns:
                 kept.append(waiting)
+            elif waiting.deadline_ns <= now_ns:
+                late_ms = (now_ns - waiting.deadline_ns) / 1e6
+                refused.append(Refused(waiting, "expired", late_ms))
+            else:
+                refused.append(Refused(waiting, "behind", (ready_ns - due_ns) / 1e6))
         self._waiting = kept
-        self._soonest_ns = min((waiting.deadline_ns for waiting in kept), default=_NEVER)
+        self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
         return refused
 
     def _newest(self, now_ns: int) -> list[Waiting]:
-        """The newest that one batch can finish before the first of their deadlines."""
+        """The newest that one batch can finish before the first of them is due."""
         waiting, count = self._waiting, len(self._waiting)
         if count <= self.batch_max and now_ns + self.cost.of(count) * 1e6 <= self._soonest_ns:
             batch = list(waiting)
             waiting.clear()
             return batch
         batch = []
-        first_deadline_ns = _NEVER
+        first_due_ns = _NEVER
         while waiting and len(batch) < self.batch_max:
-            deadline_ns = min(first_deadline_ns, waiting[-1].deadline_ns)
+            due_ns = min(first_due_ns, self._due(waiting[-1]))
             done_ns = now_ns + int(self.cost.of(len(batch) + 1) * 1e6)
-            if batch and done_ns > deadline_ns:
+            if batch and done_ns > due_ns:
                 break
-            first_deadline_ns = deadline_ns
+            first_due_ns = due_ns
             batch.append(waiting.pop())
         batch.reverse()
         return batch

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
-from rdv.components.deadlines import deadline_ns
+from rdv.components.deadlines import deadline_ns, target_ns
 from rdv.components.feeds import Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
@@ -59,14 +59,18 @@ class Intake:
         if not records:
             return []
         found = []
-        host, now_ns = self._host, self._clock.monotonic_ns()
+        name, host, now_ns = self._name, self._host, self._clock.monotonic_ns()
         for record, request in zip(records, REQUESTS.read(records), strict=True):
             if request is None:
                 self.malformed += 1
-            elif request.not_asked and self._name in request.not_asked:
+            elif request.not_asked and name in request.not_asked:
                 self.not_asked += 1
             else:
-                found.append(Waiting(request, record, deadline_ns(request, host, now_ns)))
+                due_ns = deadline_ns(request, host, now_ns)
+                wanted_ns = due_ns
+                if request.windows_ms:
+                    wanted_ns = target_ns(request, name, host, now_ns, due_ns)
+                found.append(Waiting(request, record, due_ns, wanted_ns))
         return found
 
     def _skip_old(self) -> None:
