@@ -19,7 +19,7 @@ from rdv.components.worker.in_hand import InHand
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
-from rdv.models import open_model
+from rdv.models import open_model, trouble_of
 
 log = logging.getLogger("rdv.worker")
 
@@ -138,4 +138,5 @@ class WorkerProcess:
             "lost_scores": reports.lost,
             "waiting": worker.waiting_count,
             "row_ms": round(worker.row_ms, 3),
+            "trouble": trouble_of(self._model),
         }
