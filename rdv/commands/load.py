@@ -101,8 +101,7 @@ def load(
     that stalls is charged for all that it held up. A miss is an answer later than its SLA plus
     10 ms. When the rows say what is true, the share of right answers is told.
 
-    Proxies that do not listen at the start are left out; a request is asked once, of one of the
-    others.
+    Proxies that do not listen at the start are left out. A request that fails is not asked again.
 
     Exit codes: 0; 1 when a request got no answer (no connection, a connection lost, nothing in
     time, a 5xx, a 4xx other than 429); 4 when nobody answers at all; 99 when a --fail-if condition

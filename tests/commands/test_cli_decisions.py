@@ -103,6 +103,19 @@ def test_a_program_that_is_not_there_is_named_at_once(rdv, decision):
     assert rdv("model", "add", "fraud", "x", "--", "./limit.sh").code == 0
 
 
+def test_serve_warns_of_a_declared_program_that_is_not_there(decision):
+    from rdv.commands.serving.check import check
+    from rdv.config import load_decision
+
+    settings = Path("fraud/rdv.toml")
+    settings.write_text(settings.read_text() + '\n[models.x]\ncommand = ["nosuchprogram"]\n')
+    told = []
+    check(load_decision("fraud"), told.append)
+    assert [
+        line for line in told if "models.x.command: there is no program 'nosuchprogram'" in line
+    ]
+
+
 def test_usage_is_told_from_what_cannot_be_used(rdv, decision):
     for code, *arguments in (
         (3, "ask", "fraud", "{"),

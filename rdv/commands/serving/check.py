@@ -39,11 +39,19 @@ def retired_models(decision: Decision) -> list[str]:
 
 def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
     """The live schedule. Raises what would keep everything from running; warns of the rest."""
+    from rdv.commands.errors import ProgramNotFound
+    from rdv.commands.model.settings import check_program
+
     schedule = read_schedule(decision)
     for finding in lint_schedule(schedule, decision.scoring_models(), retired_models(decision)):
         warn(f"{decision.schedule_path()}: {finding}")
     for fault in missing_files(decision):
         warn(fault.text())
+    for name, model in decision.models.items():
+        try:
+            check_program(decision, model)
+        except ProgramNotFound as error:
+            warn(f"{decision.file}: models.{name}.command: {error.text()}")
     return schedule
 
 
