@@ -72,7 +72,7 @@ def test_a_server_of_two_is_killed(tmp_path):
 
 # All the time in the world: a request whose model is gone waits for who takes over.
 PATIENT = """
-sla_ms = 60000
+sla_ms = 30000
 default = { score = 0.0, by = "default" }
 [[step]]
 accept = ["gbm"]
@@ -154,7 +154,7 @@ def test_instances_share_the_work_and_take_it_over(tmp_path, count):
             decision.restart(names[0])
             until(load, lambda: shares(decision) == even, f"the shares are not {even} again")
             load.more(CLIENTS)
-        print(load.check(decision, sla_ms=60_000))
+        print(load.check(decision, sla_ms=30_000))
         assert not load.broken
         assert not load.refusals
         found = reports_of_champion(decision)
