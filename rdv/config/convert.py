@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from rdv.config.decision import Cohort, Cohorts, Decision
-from rdv.config.errors import InvalidDecision
+from rdv.config.errors import InvalidDecision, InvalidModelName
 from rdv.config.model import ModelConfig
 from rdv.config.sections import PORT_MAX, Http, Log, Server
-from rdv.errors import InputFault
 from rdv.stream.address import check_name
+from rdv.stream.errors import InvalidName
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "log": Log}
 _SINGLE = frozenset(field for field in Decision.__struct_fields__ if field != "directory")
@@ -141,12 +141,24 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
             raise InvalidDecision(where, f"{key}.{kind}", "contains a NUL byte")
 
 
+def check_model_name(name: str) -> str:
+    """Return `name` when a model may be called so. Raises InvalidModelName."""
+    if reason := _why_no_name(name):
+        raise InvalidModelName(name, reason)
+    return name
+
+
 def _check_name(name: str, key: str, where: str) -> None:
+    if reason := _why_no_name(name):
+        raise InvalidDecision(where, key, f"{name[:80]!r} cannot be a name: {reason}")
+
+
+def _why_no_name(name: str) -> str:
     """Names become topics and file names, so that they follow the rules of topics."""
     if len(name) > NAME_LENGTH_MAX:
-        raise InvalidDecision(where, key, f"longer than {NAME_LENGTH_MAX} characters")
+        return f"it is longer than {NAME_LENGTH_MAX} characters"
     try:
         check_name(name, "topic")
-    except InputFault as error:
-        reason = f"{name!r} cannot be a name: {getattr(error, 'reason', error)}"
-        raise InvalidDecision(where, key, reason) from None
+    except InvalidName as error:
+        return error.reason
+    return ""

@@ -19,7 +19,7 @@ from rdv.components.worker.in_hand import InHand
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
-from rdv.models import open_model
+from rdv.models import open_model, trouble_of
 
 log = logging.getLogger("rdv.worker")
 
@@ -144,4 +144,5 @@ class WorkerProcess:
             "waiting": worker.waiting_count,
             "row_ms": round(worker.cost.row_ms, 3),
             "fixed_ms": round(worker.cost.fixed_ms, 3),
+            "trouble": trouble_of(self._model),
         }
