@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision, Quiet
 from rdv.commands.output import Output
+from rdv.commands.terminal import is_terminal
 from rdv.commands.units import parse_duration_ns
 
 if TYPE_CHECKING:
@@ -61,6 +63,13 @@ def drill(
             "-o", "--output", metavar="FILE", help="Write the report as JSON into this file, too."
         ),
     ] = None,
+    progress: Annotated[
+        bool | None,
+        typer.Option(
+            "--progress/--no-progress",
+            help="A line for each exercise on stderr. Default: on a terminal.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end.")
     ] = False,
@@ -98,7 +107,9 @@ def drill(
         f"{count} exercises on a copy of {directory}, with {load}: "
         f"about {_span(plan.seconds)}, at most {_span(plan.seconds_max)}"
     )
-    report = run_drill(directory, plan, bodies, port, output.note, grace_ms=grace_ms, keep=keep)
+    shows = is_terminal(sys.stderr) if progress is None else progress
+    tell = output.note if shows else _silent
+    report = run_drill(directory, plan, bodies, port, tell, grace_ms=grace_ms, keep=keep)
     result = summary(report, directory, load, grace_ms)
     if out is not None:
         _write(out, result)
@@ -108,6 +119,10 @@ def drill(
         render(report, output, grace_ms)
     if report.verdict.broken:
         raise PromiseBroken(tuple(report.verdict.broken))
+
+
+def _silent(line: str) -> None:
+    del line
 
 
 def _bodies(decision: DecisionConfig, data: str | None) -> tuple[list[bytes], str]:

@@ -15,7 +15,7 @@ from rdv.drill.hurting import can_fill_disks, corrupt, send_signal, slow_down, s
 from rdv.drill.ledger import Ledger
 from rdv.drill.load import Load
 from rdv.drill.mix import Asked, Recovery, mix_of
-from rdv.drill.plan import EVERYTHING, OVERLOAD_FACTOR, DrillPlan, Exercise, holds
+from rdv.drill.plan import OVERLOAD_FACTOR, DrillPlan, Exercise, holds
 from rdv.drill.served import Served
 from rdv.drill.targets import targets_of
 from rdv.drill.verdict import Span
@@ -85,14 +85,14 @@ class Rehearsal:
         healed_ns = time.monotonic_ns() if holds(exercise.fault) else hurt_ns
         window = max(_WINDOW_MIN, int(self._plan.rate * _WINDOW_S))
         recovery = Recovery(before, healed_ns, window)
-        is_back = await self._recovered(exercise, recovery, old_pid)
+        ready_ns, is_back = await self._recovered(exercise, recovery, old_pid)
         recovered_ns = recovery.begun_ns if is_back else None
         await asyncio.sleep(pace.after_s)
         door = 0
         if exercise.target.role == "proxy" and exercise.fault != "corrupt":
             door = self._port + self._proxies.index(exercise.target.name)
         times = begin_ns, hurt_ns, healed_ns, recovered_ns, time.monotonic_ns()
-        self.spans.append(Span(exercise, *times, door, note))
+        self.spans.append(Span(exercise, *times, door, note, ready_ns=ready_ns))
 
     def _cannot(self, exercise: Exercise) -> str:
         if self._ended:
@@ -124,12 +124,17 @@ class Rehearsal:
             done = corrupt(self.decision, exercise.target, self._proxies)
             self.flipped += done.flipped
             await asyncio.sleep(hold_s)
-            flipped = "bytes flipped in a sealed segment" if done.flipped else "nothing sealed yet"
-            return f"{done.lines} lines of garbage, {flipped}"
+            flipped = ", bytes flipped in a sealed segment" if done.flipped else ""
+            return f"{done.lines} lines of garbage{flipped}"
         return ""
 
-    async def _recovered(self, exercise: Exercise, recovery: Recovery, old_pid: int) -> bool:
-        """Wait until the mix is back (and a killed process as well), for so long at most."""
+    async def _recovered(
+        self, exercise: Exercise, recovery: Recovery, old_pid: int
+    ) -> tuple[int | None, bool]:
+        """Wait until the mix is back (and a killed process as well), for so long at most.
+
+        When the killed process was ready again, and whether everything is as it was.
+        """
         is_back = asyncio.Event()
 
         def listen(asked: Asked) -> None:
@@ -138,17 +143,19 @@ class Rehearsal:
 
         self.ledger.listener = listen
         limit_s = self._plan.pace.recovery_s_max
+        ready_ns = None
         try:
             async with asyncio.timeout(limit_s):
-                name = exercise.target.name
-                if exercise.fault == "kill" and name != EVERYTHING:
-                    await self._served.until_new(name, old_pid, limit_s)
+                if exercise.fault == "kill":
+                    if not await self._served.until_new(exercise.target.name, old_pid, limit_s):
+                        return None, False
+                    ready_ns = time.monotonic_ns()
                 await is_back.wait()
         except TimeoutError:
-            return False
+            return ready_ns, False
         except CopyNotServed as error:
             self._ended = error.text()
-            return False
+            return ready_ns, False
         finally:
             self.ledger.listener = None
-        return exercise.fault != "kill" or self._served.pids.get(exercise.target.name) != old_pid
+        return ready_ns, True

@@ -40,6 +40,8 @@ class Span(NamedTuple):
     """Port of the proxy that was hurt."""
     note: str = ""
     skipped: bool = False
+    ready_ns: int | None = None
+    """When a killed part was ready again, in a new process."""
 
     def is_apart(self, asked: Asked) -> bool:
         """Whether the request was in the hands of the proxy that was hurt."""
@@ -96,6 +98,9 @@ class Row:
     during: Mix
     after: Mix
     recovery_ms: float | None
+    """Until the mix was back; from the kill on, or from when the fault was taken back."""
+    restart_ms: float | None = None
+    """Until a killed part was ready again."""
     note: str = ""
     skipped: bool = False
 
@@ -176,9 +181,6 @@ def _by_span(asked: Sequence[Asked], spans: Sequence[Span]) -> list[list[Asked]]
 def _row(span: Span, group: Sequence[Asked], late: _Late) -> Row:
     own = [one for one in group if not span.is_apart(one)]
     recovered_ns = span.end_ns if span.recovered_ns is None else span.recovered_ns
-    recovery = None
-    if span.recovered_ns is not None:
-        recovery = round(max(0, span.recovered_ns - span.healed_ns) / 1e6, 1)
     return Row(
         fault=span.exercise.fault,
         part=span.exercise.target.name,
@@ -190,10 +192,17 @@ def _row(span: Span, group: Sequence[Asked], late: _Late) -> Row:
         before=mix_of(one for one in group if one.due_ns < span.hurt_ns),
         during=mix_of(one for one in group if span.hurt_ns <= one.due_ns < recovered_ns),
         after=mix_of(one for one in group if one.due_ns >= recovered_ns),
-        recovery_ms=None if span.skipped else recovery,
+        recovery_ms=_ms_between(span.healed_ns, span.recovered_ns),
+        restart_ms=None
+        if span.ready_ns is None
+        else round((span.ready_ns - span.hurt_ns) / 1e6, 1),
         note=span.note,
         skipped=span.skipped,
     )
+
+
+def _ms_between(begin_ns: int, end_ns: int | None) -> float | None:
+    return None if end_ns is None else round(max(0, end_ns - begin_ns) / 1e6, 1)
 
 
 def _unanswered(
@@ -218,14 +227,14 @@ def _unanswered(
                 overdue[str(span.exercise)] += 1
                 worst_ms = max(worst_ms, one.waited_ms)
     if missing:
-        why = _counted(reasons)
-        yield _sentence(ANSWERED, f"{missing.total():,} were not answered ({why})", missing)
+        yield _sentence(
+            ANSWERED, f"without one: {missing.total():,} ({_counted(reasons)})", missing
+        )
     if overdue:
-        text = f"{overdue.total():,} answers came later than the SLA + {grace_ms:g} ms by the"
-        text += f" proxy's clock, the latest after {worst_ms:.0f} ms"
-        yield _sentence(ANSWERED, text, overdue)
+        text = f"later than the SLA + {grace_ms:g} ms by the proxy's clock: {overdue.total():,}"
+        yield _sentence(ANSWERED, f"{text}, the latest after {worst_ms:.0f} ms", overdue)
     if asked and not any(one.is_answered for one in asked):
-        yield f"{ANSWERED}: not one of {len(asked):,} requests was answered"
+        yield f"{ANSWERED}: of {len(asked):,} requests none was answered"
 
 
 def _unmarked(
@@ -258,10 +267,9 @@ def _mismarked(one: Asked, known: Known | None, read: Mapping[bytes, object]) ->
 def _not_once(answered: Sequence[Asked], record: Record) -> Iterator[str]:
     ids = Counter(one.id for one in answered)
     if again := [id_ for id_, count in ids.items() if count > 1]:
-        yield f"{ONCE}: {len(again):,} ids were answered to clients twice ({_some(again)})"
+        yield f"{ONCE}: ids that clients were given twice: {_some(again)}"
     if record.twice:
-        count = len(record.twice)
-        yield f"{ONCE}: {count:,} requests have two results on record ({_some(record.twice)})"
+        yield f"{ONCE}: requests with two results on record: {_some(record.twice)}"
 
 
 def _other_story(answered: Sequence[Asked], record: Record) -> Iterator[str]:
@@ -273,16 +281,16 @@ def _other_story(answered: Sequence[Asked], record: Record) -> Iterator[str]:
         elif told != (one.kind, one.model, one.schedule, one.answered_by):
             differ.append(one.id)
     if unknown:
-        yield f"{RECORDED}: {len(unknown):,} answers are not on record ({_some(unknown)})"
+        yield f"{RECORDED}: answers that are not on record: {_some(unknown)}"
     if differ:
-        yield f"{RECORDED}: {len(differ):,} answers are on record as others ({_some(differ)})"
+        yield f"{RECORDED}: answers that are on record as others: {_some(differ)}"
 
 
 def _lost(answered: Sequence[Asked], record: Record) -> Iterator[str]:
     """What a server has decided was in the log: it reads nothing else."""
     lost = [o.id for o in answered if o.answered_by == "server" and o.id not in record.logged]
     if len(lost) > record.damaged:
-        yield f"{KEPT}: {len(lost):,} requests are not in the input stream ({_some(lost)})"
+        yield f"{KEPT}: answered requests that are not in the input stream: {_some(lost)}"
     if record.unnamed:
         names = _some(record.unnamed)
         yield f"{KEPT}: bytes were flipped, and verify finds nothing in {names}"

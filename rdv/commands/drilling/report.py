@@ -55,6 +55,7 @@ def _plain(row: Row) -> dict[str, Any]:
         "during": row.during._asdict(),
         "after": row.after._asdict(),
         "recovery_ms": row.recovery_ms,
+        "restart_ms": row.restart_ms,
         "skipped": row.skipped,
         "note": row.note,
     }
