@@ -16,6 +16,7 @@ from rdv.drill.ledger import Ledger
 from rdv.drill.load import Load
 from rdv.drill.mix import Asked, Recovery, mix_of
 from rdv.drill.plan import OVERLOAD_FACTOR, DrillPlan, Exercise, holds
+from rdv.drill.pulse import Pulse
 from rdv.drill.served import Served
 from rdv.drill.targets import targets_of
 from rdv.drill.verdict import Span
@@ -39,6 +40,7 @@ class Rehearsal:
         self._port = port
         self._tell = tell
         self.ledger = Ledger()
+        self.pulse = Pulse()
         self.spans: list[Span] = []
         self.flipped: list[tuple[str, str, int, str]] = []
         """What `record.read_record` has to look for."""
@@ -61,11 +63,13 @@ class Rehearsal:
             if self.left_out:
                 self._tell(f"without {', '.join(self.left_out)}, which did not come up")
             self._load.start(self._plan.rate)
+            self.pulse.start()
             await asyncio.sleep(_WARM_S)
             for number, exercise in enumerate(self._plan.exercises, 1):
                 await self._exercise(number, exercise)
             await self._load.stop()
         finally:
+            self.pulse.stop()
             self._load.cancel()
             await self._served.stop()
 

@@ -19,6 +19,7 @@ from rdv.drill.record import read_record
 from rdv.drill.rehearsal import Rehearsal, Tell
 from rdv.drill.targets import known_schedules
 from rdv.drill.verdict import Record, Verdict, judge
+from rdv.loadgen import Histogram
 
 _TERMINATED = 143
 """As the shell calls an end by SIGTERM."""
@@ -33,6 +34,8 @@ class DrillReport:
     seconds: float
     client_ms: dict[str, float]
     """Percentiles by the clients' own clock, from the scheduled send."""
+    timers_ms: dict[str, float]
+    """How late the drill's own timers were: what the machine alone does."""
     left_out: list[str]
     """Parts that have never come up."""
     kept: str
@@ -72,7 +75,8 @@ def run_drill(
         verdict,
         len(rehearsal.ledger.entries),
         round(seconds, 3),
-        _percentiles(rehearsal),
+        _percentiles(rehearsal.ledger.latency),
+        _percentiles(rehearsal.pulse.late),
         rehearsal.left_out,
         place if keep else "",
     )
@@ -88,8 +92,8 @@ def _judge(rehearsal: Rehearsal, bodies: Sequence[bytes], grace_ms: float) -> Ve
     return judge(entries, rehearsal.spans, record, schedules, defaults, grace_ms)
 
 
-def _percentiles(rehearsal: Rehearsal) -> dict[str, float]:
-    latency, percents = rehearsal.ledger.latency, (50.0, 90.0, 99.0)
-    values = zip(percents, latency.percentiles(percents), strict=True)
+def _percentiles(of: Histogram) -> dict[str, float]:
+    percents = (50.0, 90.0, 99.0)
+    values = zip(percents, of.percentiles(percents), strict=True)
     shown = {f"p{percent:g}": round(ns / 1e6, 3) for percent, ns in values}
-    return shown | {"max": round(latency.max / 1e6, 3)}
+    return shown | {"max": round(of.max / 1e6, 3)}

@@ -34,6 +34,7 @@ def summary(report: DrillReport, directory: str, load: str, grace_ms: float) -> 
         "requests": report.requests,
         "grace_ms": grace_ms,
         "client_latency_ms": report.client_ms,
+        "timers_late_ms": report.timers_ms,
         "late_in_calm": report.verdict.late_in_calm,
         "left_out": report.left_out,
         "exercises": [_plain(row) for row in report.verdict.rows],
@@ -87,11 +88,12 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
         output.text(paint(f"{exercise}: {note}", "dim", sys.stdout))
     times = "   ".join(f"{name} {value:.2f} ms" for name, value in report.client_ms.items())
     output.text(f"{report.requests:,} requests in {report.seconds:.0f} s; clients waited {times}")
-    if report.verdict.late_in_calm:
-        output.text(
-            f"{report.verdict.late_in_calm:,} answers were late while nothing was hurt: this "
-            "machine is busy, or the SLA is too short for it"
-        )
+    late = report.timers_ms
+    text = f"this machine: the drill's own timers were {late['p99']:.1f} ms late at p99, "
+    text += f"{late['max']:.1f} ms at worst"
+    if calm := report.verdict.late_in_calm:
+        text += f"; late answers while nothing was hurt: {calm:,}"
+    output.text(text)
     if report.kept:
         output.text(f"the copy is kept in {report.kept}")
     if not report.verdict.broken:
