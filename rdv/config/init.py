@@ -111,6 +111,7 @@ def next_commands(directory: str, ask: str) -> list[tuple[str, str]]:
         (f"rdv load {here} --rate 100 --duration 10s --data {data}", "many requests"),
         (f"rdv status {here} --watch", "who answers, how fast, who is behind"),
         (f"rdv schedule show {here}", "the schedule as a timeline; edit it while requests flow"),
+        (f"rdv drill {here} --quick", "kill, stop, overload and more, rehearsed on a copy"),
     ]
 
 

@@ -34,7 +34,8 @@ def copy_decision(directory: str, place: str) -> Decision:
         reason = f"{size:,} bytes of files are more than a drill copies"
         raise InvalidDrill(directory, reason, "Streams are left out: what else lies there?")
     with faults(directory, "copy"):
-        shutil.copytree(directory, place, ignore=_ignore(directory), ignore_dangling_symlinks=True)
+        # Links stay links: what they lead to may be the world.
+        shutil.copytree(directory, place, symlinks=True, ignore=_ignore(directory))
     copied = load_decision(place)
     there = {fault.key for fault in missing_files(decision)}
     for fault in missing_files(copied):

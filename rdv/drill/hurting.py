@@ -41,7 +41,9 @@ def can_fill_disks() -> bool:
 
 
 def send_signal(pid: int, signum: signal.Signals) -> None:
-    """To one process; one that has gone meanwhile is not there to be hurt."""
+    """To one process; one that has gone meanwhile is not there to be hurt, and 0 is nobody."""
+    if pid <= 0:
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signum)
 

@@ -73,6 +73,7 @@ _MISSING = 0.01
 
 TOLERANCE = 0.15
 """A window is small, and a machine is never quite calm."""
+_CLOSE = 0.02
 
 
 class Recovery:
@@ -92,19 +93,27 @@ class Recovery:
         if asked.due_ns < self._since_ns:
             return False
         self._last.append(asked)
-        return len(self._last) == self._last.maxlen and self._is_as_before(mix_of(self._last))
+        return len(self._last) == self._last.maxlen and self._is_as_before(
+            mix_of(self._last), TOLERANCE
+        )
 
     @property
     def begun_ns(self) -> int:
-        """When the oldest request of the window was due."""
-        return min(one.due_ns for one in self._last)
+        """When the first request was due from which on, to the end of the window, nothing was
+        worse than before: what was still bad at its beginning is part of the recovery.
+        """
+        window = sorted(self._last, key=lambda one: one.due_ns)
+        for number, one in enumerate(window):
+            if self._is_as_before(mix_of(window[number:]), _CLOSE):
+                return one.due_ns
+        return window[0].due_ns
 
-    def _is_as_before(self, now: Mix) -> bool:
+    def _is_as_before(self, now: Mix, tolerance: float) -> bool:
         before = self._before
         answered = now.preferred + now.fallback + now.default
         was_answered = before.preferred + before.fallback + before.default
         return (
-            now.preferred >= before.preferred - TOLERANCE
-            and now.default <= before.default + TOLERANCE
+            now.preferred >= before.preferred - tolerance
+            and now.default <= before.default + tolerance
             and answered >= was_answered - _MISSING
         )

@@ -85,7 +85,7 @@ class Rehearsal:
         before = mix_of(self.ledger.since(begin_ns))
         hurt_ns = time.monotonic_ns()
         old_pid = self._served.pids.get(exercise.target.name, 0)
-        note = await self._hurt(exercise, old_pid)
+        note = await self._hurt(exercise, self._served.pid_of(exercise.target.name))
         healed_ns = time.monotonic_ns() if holds(exercise.fault) else hurt_ns
         window = max(_WINDOW_MIN, int(self._plan.rate * _WINDOW_S))
         recovery = Recovery(before, healed_ns, window)
@@ -122,7 +122,7 @@ class Rehearsal:
         elif exercise.fault == "overload":
             await self._load.burst((OVERLOAD_FACTOR - 1) * self._plan.rate, hold_s)
         elif exercise.fault == "disk":
-            with without_room(self._served.pids.values()):
+            with without_room(self._served.running()):
                 await asyncio.sleep(hold_s)
         else:
             done = corrupt(self.decision, exercise.target, self._proxies)

@@ -66,6 +66,17 @@ class Served:
         await self._until(lambda: rest <= self.pids.keys(), OTHERS_S)
         return sorted(rest - self.pids.keys())
 
+    def pid_of(self, name: str) -> int:
+        """The process of a part; 0 when it has none now. Never that of somebody who has inherited
+        the number of a dead one.
+        """
+        pid = self.pids.get(name, 0)
+        return pid if pid and _is_part_of(pid, self._decision.directory) else 0
+
+    def running(self) -> list[int]:
+        """The processes of all parts."""
+        return [pid for name in self.pids if (pid := self.pid_of(name))]
+
     async def until_new(self, name: str, old_pid: int, timeout_s: float) -> bool:
         """Wait until the part is ready in another process; False when it is not in time."""
         return await self._until(lambda: self.pids.get(name, old_pid) != old_pid, timeout_s)
@@ -139,3 +150,12 @@ class Served:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+
+
+def _is_part_of(pid: int, directory: str) -> bool:
+    """Whether the process's command line names the copy; taken on trust where there is no /proc."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsencode(directory) in file.read().split(b"\0")
+    except OSError:
+        return not os.path.isdir("/proc/self")

@@ -234,7 +234,8 @@ def _unanswered(
         text = f"later than the SLA + {grace_ms:g} ms by the proxy's clock: {overdue.total():,}"
         yield _sentence(ANSWERED, f"{text}, the latest after {worst_ms:.0f} ms", overdue)
     if asked and not any(one.is_answered for one in asked):
-        yield f"{ANSWERED}: of {len(asked):,} requests none was answered"
+        statuses = Counter(one.failure or f"status {one.status}" for one in asked)
+        yield f"{ANSWERED}: of {len(asked):,} requests none was answered ({_counted(statuses)})"
 
 
 def _unmarked(

@@ -41,6 +41,12 @@ def test_it_is_back_when_a_whole_window_is_as_it_was():
     assert recovered(CALM, answers[:-1]) is None
 
 
+def test_what_was_bad_at_the_beginning_of_the_window_is_part_of_the_recovery():
+    kinds = ["default"] * 2 + ["preferred"] * 18
+    answers = [answer(kind, n) for n, kind in enumerate(kinds)]
+    assert recovered(CALM, answers, window=20) == 2
+
+
 def test_who_was_asked_before_the_fault_was_taken_back_does_not_count():
     assert recovered(CALM, [answer("preferred", n) for n in range(10)], since_ms=6) == 6
 
