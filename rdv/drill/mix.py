@@ -93,9 +93,8 @@ class Recovery:
         if asked.due_ns < self._since_ns:
             return False
         self._last.append(asked)
-        return len(self._last) == self._last.maxlen and self._is_as_before(
-            mix_of(self._last), TOLERANCE
-        )
+        is_full = len(self._last) == self._last.maxlen
+        return is_full and self._is_as_before(mix_of(self._last), TOLERANCE)
 
     @property
     def begun_ns(self) -> int:

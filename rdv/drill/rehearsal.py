@@ -25,7 +25,8 @@ from rdv.supervisor.plan import proxy_name
 Tell = Callable[[str], None]
 _WARM_S = 1.5
 _WINDOW_S = 0.4
-_WINDOW_MIN = 20
+_WINDOW_MIN, _WINDOW_MAX = 20, 200
+"""Answers by which a recovery is told; a window is counted anew with each of them."""
 
 
 class Rehearsal:
@@ -87,7 +88,7 @@ class Rehearsal:
         old_pid = self._served.pids.get(exercise.target.name, 0)
         note = await self._hurt(exercise, self._served.pid_of(exercise.target.name))
         healed_ns = time.monotonic_ns() if holds(exercise.fault) else hurt_ns
-        window = max(_WINDOW_MIN, int(self._plan.rate * _WINDOW_S))
+        window = int(min(max(_WINDOW_MIN, self._plan.rate * _WINDOW_S), _WINDOW_MAX))
         recovery = Recovery(before, healed_ns, window)
         ready_ns, is_back = await self._recovered(exercise, recovery, old_pid)
         recovered_ns = recovery.begun_ns if is_back else None

@@ -94,6 +94,8 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
     if calm := report.verdict.late_in_calm:
         text += f"; late answers while nothing was hurt: {calm:,}"
     output.text(text)
+    if report.left_out:
+        output.text(f"never came up, and were left out: {', '.join(report.left_out)}")
     if report.kept:
         output.text(f"the copy is kept in {report.kept}")
     if not report.verdict.broken:

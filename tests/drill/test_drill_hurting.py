@@ -1,0 +1,77 @@
+"""What is done to a process, and that it is taken back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from rdv.drill.hurting import can_fill_disks, send_signal, stopped, without_room
+from rdv.drill.served import _is_part_of
+
+WRITER = """
+import errno, sys
+for line in sys.stdin:
+    try:
+        with open(sys.argv[1], "ab", buffering=0) as file:
+            file.write(b"x")
+        print("written", flush=True)
+    except OSError as error:
+        print(errno.errorcode[error.errno], flush=True)
+"""
+
+
+@contextmanager
+def writer(path):
+    """A process that writes a byte for each line that it is sent, and says how that went."""
+    command = [sys.executable, "-c", WRITER, str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+
+        def write():
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
+
+        yield process, write
+        process.stdin.close()
+
+
+def state(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0]
+
+
+@pytest.mark.skipif(not can_fill_disks(), reason="prlimit is Linux's")
+def test_no_room_and_room_again_whatever_happens(tmp_path):
+    with writer(tmp_path / "file") as (process, write):
+        assert write() == "written"
+        with pytest.raises(KeyError), without_room([process.pid, 2**22 + 1]):
+            assert write() == "EFBIG"
+            raise KeyError
+        assert write() == "written"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_stopped_process_goes_on_whatever_happens(tmp_path):
+    with writer(tmp_path / "file") as (process, write):
+        assert write() == "written"
+        with pytest.raises(KeyError), stopped(process.pid):
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            while state(process.pid) != "T":
+                pass
+            raise KeyError
+        assert process.stdout.readline() == "written\n"
+
+
+def test_nobody_else_is_signalled(tmp_path):
+    """Process 0 would be all of our own group."""
+    send_signal(0, signal.SIGKILL)
+    send_signal(-1, signal.SIGKILL)
+    with writer(tmp_path / "file") as (process, _):
+        assert _is_part_of(process.pid, str(tmp_path / "file"))
+        assert not _is_part_of(process.pid, str(tmp_path))
