@@ -35,7 +35,7 @@ th{color:var(--soft);font-weight:600}
 .number{text-align:right;white-space:nowrap}
 figure{margin:1.6rem 0}
 figcaption{font-weight:600;margin-bottom:.4rem}
-svg{display:block;width:100%;min-width:28rem;height:auto}
+svg{display:block;width:100%;min-width:20rem;max-width:37rem;height:auto}
 """
 
 _DARK = """

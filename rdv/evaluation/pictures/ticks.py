@@ -18,6 +18,7 @@ _FEW_DECADES = 2
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LARGE = 1e4
 _TICKS_MAX = 40
+_DECIMALS_MAX = 7
 
 
 def ticks(axis: Axis, low: float, high: float, about: int = 6) -> list[tuple[float, str]]:
@@ -82,9 +83,11 @@ def _texts(values: list[float], step: float) -> list[str]:
     largest = max((abs(value) for value in values), default=0.0)
     size, prefix = next(((s, p) for s, p in _PREFIXES if largest >= max(s, _LARGE)), (1.0, ""))
     fine = step / size
-    decimals = 0
-    while decimals < 9 and abs(fine * 10**decimals - round(fine * 10**decimals)) > 1e-6:  # noqa: PLR2004
-        decimals += 1
+    decimals = next(
+        (n for n in range(_DECIMALS_MAX) if math.isclose(fine, round(fine, n), rel_tol=1e-6)), None
+    )
+    if decimals is None:
+        return [f"{value:.4g}" if abs(value) > step / 2 else "0" for value in values]
     return [
         f"{value / size:.{decimals}f}{prefix}" if abs(value) > step / 2 else "0" for value in values
     ]

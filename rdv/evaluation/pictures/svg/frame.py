@@ -12,8 +12,8 @@ from rdv.evaluation.pictures.svg.palette import GRID, INK, PAPER, SOFT
 from rdv.evaluation.pictures.svg.scale import Scale
 from rdv.evaluation.pictures.ticks import ticks
 
-WIDTH = 600.0
-PLOT_HEIGHT = 250.0
+WIDTH = 480.0
+PLOT_HEIGHT = 215.0
 _BELOW = 46.0  # tick texts and the caption
 _CAPTION = 20.0
 

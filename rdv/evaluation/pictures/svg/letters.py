@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SIZE = 12.5
+SIZE = 12.0
 _NARROW = frozenset("iljtfrI.,:;'|!()[] -")
 _WIDE = frozenset("mwMW%@")
 

@@ -117,7 +117,7 @@ def draw_rule(rule: Rule, frame: Frame) -> list[Markup]:
         x = frame.x.place(rule.at)
         ends = {"x1": x, "y1": frame.top, "x2": x, "y2": frame.bottom}
         is_left = x > (frame.left + frame.right) / 2
-        at = (x - 5 if is_left else x + 5, frame.top + 12)
+        at = (x - 5 if is_left else x + 5, frame.bottom - 7)
         anchor = "end" if is_left else "start"
     else:
         y = frame.y.place(rule.at)

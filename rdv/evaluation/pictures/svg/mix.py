@@ -12,7 +12,7 @@ from rdv.evaluation.pictures.ticks import number as numeral
 
 _BAR = 26.0
 _STEP = 38.0
-_LABEL_MAX = 170.0
+_LABEL_MAX = 130.0
 
 
 def draw_mix(mix: Mix, number: int = 1) -> Markup:

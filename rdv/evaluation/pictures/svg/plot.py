@@ -14,7 +14,7 @@ from rdv.evaluation.pictures.svg.legend import draw_legend
 from rdv.evaluation.pictures.svg.letters import cut, width
 from rdv.evaluation.pictures.svg.palette import colour, fill_class
 
-_NAME_MAX = 110.0
+_NAME_MAX = 90.0
 _NAMED_LINES_MAX = 4
 _APART = 14.0  # names closer than this would cover each other
 
