@@ -183,17 +183,17 @@ def test_requests_of_one_key_are_not_taken_for_many():
         level = chance.beta(2, 2, 300)
         outcomes = chance.random(len(keys)) < level[keys]
         for name, arm in (
-            ("keys", Arm.of_keys("a", keys, outcomes)),
+            ("keys", Arm.of("a", outcomes, keys)),
             ("requests", Arm.of("a", outcomes)),
         ):
             wrong[name] += abs(arm.mean - 0.5) > 1.96 * arm.standard_error
     assert wrong["keys"] / 400 == pytest.approx(0.05, abs=0.03)
     assert wrong["requests"] / 400 > 0.3
-    single = Arm.of_keys("a", np.arange(50), np.arange(50.0))
+    single = Arm.of("a", np.arange(50.0), np.arange(50))
     plain_arm = Arm.of("a", np.arange(50.0))
     assert (single.mean, single.variance) == pytest.approx((plain_arm.mean, plain_arm.variance))
     with pytest.raises(InvalidSample, match="one key"):
-        Arm.of_keys("a", [1, 1], [0, 1])
+        Arm.of("a", [0, 1], [1, 1])
 
 
 def test_a_covariate_takes_out_what_it_explains_and_no_more():
@@ -231,3 +231,33 @@ def test_pairs_answer_with_far_fewer_and_may_be_peeked_at():
     assert (found.finding, found.treatment) == ("better", "new")
     assert found.unpaired_needed * 2 > 8 * found.pairs_needed
     assert paired_effect([0, 1], [1, 0]).finding == "too early"
+
+
+def test_keys_are_the_units_of_pairs_and_of_adjusted_arms_too():
+    chance = np.random.default_rng(9)
+    pairs = adjusted = 0
+    for _ in range(300):
+        keys = np.repeat(np.arange(200), chance.integers(1, 30, 200))
+        habit = chance.normal(size=200)[keys]
+        a, b = chance.normal(size=(2, len(keys)))
+        once = paired_effect(a, b + habit, keys=keys).once
+        pairs += once.covers(0)
+        half = len(keys) // 2
+        x = habit + chance.normal(size=len(keys))
+        y = habit + x + chance.normal(size=len(keys))
+        arms = [(y[:half], x[:half]), (y[half:], x[half:])]
+        found = adjust(*arms, keys=(keys[:half], keys[half:]))
+        adjusted += effect(found.control, found.treatment).once.covers(0)
+        assert found.reduction > 0.3
+    assert pairs / 300 == pytest.approx(0.95, abs=0.04)
+    assert adjusted / 300 == pytest.approx(0.95, abs=0.04)
+    few = paired_effect(np.zeros(3000), np.ones(3000), keys=np.arange(3000) % 19)
+    assert (few.finding, few.units) == ("too early", (19, 19))
+
+
+def test_adjusting_without_keys_is_adjusting_with_a_key_for_each():
+    chance = np.random.default_rng(10)
+    arms = [(chance.normal(size=40), chance.normal(size=40)) for _ in range(2)]
+    keyed = adjust(*arms, keys=(np.arange(40), np.arange(40)))
+    for mine, other in zip(plain(adjust(*arms)).values(), plain(keyed).values(), strict=True):
+        assert mine == pytest.approx(other)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rdv.evaluation.statistics.ab.arm import Arm
-from rdv.evaluation.statistics.sample import FloatArray, as_sample, same_length
+from rdv.evaluation.statistics.ab.arm import Arm, Units
+from rdv.evaluation.statistics.sample import same_length
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,38 +33,29 @@ def adjust(
     control: tuple[npt.ArrayLike, npt.ArrayLike],
     treatment: tuple[npt.ArrayLike, npt.ArrayLike],
     names: tuple[str, str] = ("control", "treatment"),
+    *,
+    keys: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> Adjusted:
-    """Each arm as (outcomes, covariates), a value for each independent unit. Raises InvalidSample.
+    """Each arm as (outcomes, covariates) of its requests; `keys` as in `Arm.of`, for each arm.
 
     One slope for both arms, from deviations within them. With a covariate that says nothing the
-    result is that of plain arms.
+    result is that of plain arms. Raises InvalidSample.
     """
-    y0, x0 = _unit_values(names[0], control)
-    y1, x1 = _unit_values(names[1], treatment)
-    dx = np.concatenate([x0 - x0.mean(), x1 - x1.mean()])
-    dy = np.concatenate([y0 - y0.mean(), y1 - y1.mean()])
-    square = float(dx @ dx)
+    y, x = [], []
+    for n, (name, arm) in enumerate(zip(names, (control, treatment), strict=True)):
+        of = None if keys is None else keys[n]
+        y.append(Units.of(name, arm[0], of))
+        x.append(Units.of(f"covariate of {name}", arm[1], of))
+        same_length(y[n].pulls, x[n].pulls)
+    dx, dy = (np.concatenate([units.pulls for units in side]) for side in (x, y))
+    square, total = float(dx @ dx), float(dy @ dy)
     slope = float(dx @ dy) / square if square > 0 else 0.0
-    centre = float(np.concatenate([x0, x1]).mean())
-    total = float(dy @ dy)
+    centre = (x[0].mean + x[1].mean) / 2
+    arms = [_arm(y[n], x[n], slope, centre) for n in (0, 1)]
     rest = dy - slope * dx
-    return Adjusted(
-        _arm(names[0], y0, y0 - slope * (x0 - centre)),
-        _arm(names[1], y1, y1 - slope * (x1 - centre)),
-        slope,
-        1 - float(rest @ rest) / total if total > 0 else 0.0,
-    )
+    return Adjusted(arms[0], arms[1], slope, 1 - float(rest @ rest) / total if total > 0 else 0.0)
 
 
-def _arm(name: str, outcomes: FloatArray, adjusted: FloatArray) -> Arm:
-    rare = Arm.of(name, outcomes).rare
-    return Arm(name, len(adjusted), float(adjusted.mean()), float(adjusted.var(ddof=1)), rare)
-
-
-def _unit_values(
-    name: str, arm: tuple[npt.ArrayLike, npt.ArrayLike]
-) -> tuple[FloatArray, FloatArray]:
-    outcomes = as_sample(name, np.asarray(arm[0], dtype=np.float64), at_least=2)
-    covariates = as_sample(f"covariate of {name}", arm[1], at_least=2)
-    same_length(outcomes, covariates)
-    return outcomes, covariates
+def _arm(y: Units, x: Units, slope: float, centre: float) -> Arm:
+    mean = y.mean - slope * (x.mean - centre)
+    return Units(y.name, mean, y.pulls - slope * x.pulls, y.rare).arm()

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rdv.evaluation.statistics.ab.arm import Arm
+from rdv.evaluation.statistics.ab.arm import Arm, Units
 from rdv.evaluation.statistics.ab.sequence import TIGHTEST_AT, always_valid_p, mean_sequence
 from rdv.evaluation.statistics.distributions import normal_sf, two_sided_z
 from rdv.evaluation.statistics.interval import Interval
@@ -30,8 +30,8 @@ class Effect:
 
     `once` is the ordinary interval, for an experiment whose end was fixed before it began.
     `finding` goes by `difference`: "better" means a higher mean outcome, whatever that is worth.
-    `unpaired_needed` is for each arm, `pairs_needed` in requests, for an effect of this size
-    with power 0.8; the latter only where there are pairs.
+    `unpaired_needed` is for each arm, `pairs_needed` in all, for an effect of this size
+    with power 0.8, counted in units; the latter only where there are pairs.
     """
 
     control: str
@@ -78,32 +78,33 @@ def paired_effect(
     treatment: npt.ArrayLike,
     confidence: float = 0.95,
     *,
+    keys: npt.ArrayLike | None = None,
     names: tuple[str, str] = ("control", "treatment"),
     tightest_at: int = TIGHTEST_AT,
 ) -> Effect:
     """The same question, asked of all requests: what each model scored, held against the truth.
 
-    One value of each model for each request (right or not, a loss, a gain). Valid where the
-    truth does not depend on the answer given: fraud, digits, demand; *not* clicks on what was
-    shown. Raises InvalidSample.
+    One value of each model for each request (right or not, a loss, a gain), and the requests'
+    keys where they come back. Valid where the truth does not depend on the answer given: fraud,
+    digits, demand; *not* clicks on what was shown. Raises InvalidSample.
     """
     a, b = as_pair(
         np.asarray(control, dtype=np.float64), np.asarray(treatment, dtype=np.float64), at_least=2
     )
-    away = b - a
-    variance, mean = float(away.var(ddof=1)), float(away.mean())
-    differing = int(np.count_nonzero(away))
-    apart = float(a.var(ddof=1) + b.var(ddof=1))
+    units = Units.of("difference", b - a, keys)
+    pairs = units.arm()
+    differing = _units_that(b != a, keys)
+    apart = Units.of(names[0], a, keys).arm().variance + Units.of(names[1], b, keys).arm().variance
     found = _effect(
         names,
-        (len(a), len(a)),
-        (mean, variance, len(away)),
+        (pairs.count, pairs.count),
+        (pairs.mean, pairs.variance, pairs.count),
         confidence,
         tightest_at,
-        is_early=len(away) < UNITS_MIN or differing < RARE_MIN,
-        unpaired_needed=sample_size(apart, mean),
+        is_early=pairs.count < UNITS_MIN or differing < RARE_MIN,
+        unpaired_needed=sample_size(apart, pairs.mean),
     )
-    return replace(found, pairs_needed=sample_size(variance, mean))
+    return replace(found, pairs_needed=sample_size(pairs.variance, pairs.mean))
 
 
 def _effect(
@@ -128,6 +129,11 @@ def _effect(
     p_once = 2 * normal_sf(abs(mean) / error) if error > 0 else float(mean == 0)
     finding = _finding(sequence, is_early=is_early)
     return Effect(*names, units, sequence, once, p_value, p_once, finding, unpaired_needed)
+
+
+def _units_that(holds: npt.NDArray[np.bool_], keys: npt.ArrayLike | None) -> int:
+    """In how many units it holds at least once."""
+    return int(holds.sum()) if keys is None else len(np.unique(np.asarray(keys)[holds]))
 
 
 def _finding(interval: Interval, *, is_early: bool) -> Finding:

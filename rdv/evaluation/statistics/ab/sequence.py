@@ -30,7 +30,7 @@ def mean_sequence(
 
     It holds for large counts, as a t-interval does: not in the first hundred or so values (callers
     here wait, see `effect`). `tightest_at` must be fixed before looking; it is not critical: ten
-    times off costs about a tenth of the width. Raises InvalidSample.
+    times too low costs 7 % of the width there, ten times too high 27 %. Raises InvalidSample.
     """
     check_share("confidence", confidence)
     _check(mean, variance, count)

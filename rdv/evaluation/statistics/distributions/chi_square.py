@@ -11,11 +11,12 @@ from rdv.evaluation.statistics.distributions.search import invert
 
 _PRECISION = 1e-16
 _ROUNDS_MAX = 100_000
+_TINY = 1e-300
 
 
 def chi_square_sf(x: float, freedom: float) -> float:
     """P(X > x)."""
-    if x <= 0:
+    if x < _TINY:
         return 1.0
     return _upper_gamma(freedom / 2, x / 2)
 
