@@ -65,7 +65,7 @@ class Units:
         labels: npt.NDArray[Any] = np.asarray(keys)
         same_length(sample, labels)
         _, place = np.unique(labels, return_inverse=True)
-        totals = np.bincount(place, weights=sample)
+        totals: FloatArray = np.bincount(place, weights=sample).astype(np.float64)
         requests = np.bincount(place).astype(np.float64)
         if len(totals) < 2:  # noqa: PLR2004 - a variance needs two
             raise InvalidSample(name, "has outcomes of one key only, needs at least 2")
