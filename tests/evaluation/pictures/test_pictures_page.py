@@ -28,6 +28,8 @@ from rdv.evaluation.pictures.style import STYLE
 from rdv.evaluation.pictures.svg.palette import DARK, LIGHT
 from rdv.evaluation.statistics import wilson
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
+
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = "</svg><script>alert('1')</script>&\"\x00\x1b[31m\ud800"
 
@@ -109,7 +111,7 @@ def test_a_report_is_one_file_without_scripts(pictures, name):
     assert any(text_of(name) in data for data in page.text)
 
 
-@settings(max_examples=50)
+@quick
 @given(st.text(), st.text())
 def test_nothing_can_break_out(value, attribute):
     made = tag("p", value, title=attribute)

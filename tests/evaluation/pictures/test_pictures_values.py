@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rdv.evaluation.pictures import (
@@ -32,10 +32,13 @@ from rdv.evaluation.pictures.thin import thin_line, thin_rows
 from rdv.evaluation.pictures.ticks import number, quantity, ticks
 from rdv.evaluation.statistics import Digest, Interval, quantile_pairs
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
+
 NUMBER = Axis("value")
 ENDS = st.floats(-1e9, 1e9)
 
 
+@quick
 @given(ENDS, ENDS, st.sampled_from(["number", "share"]))
 def test_ticks_are_inside_rising_and_told_apart(a, b, measure):
     low, high = min(a, b), max(a, b)
@@ -50,6 +53,7 @@ def test_ticks_are_inside_rising_and_told_apart(a, b, measure):
         assert len(set(texts)) == len(texts)
 
 
+@quick
 @given(st.floats(1e-6, 1e6), st.floats(1.05, 1e9))
 def test_ticks_of_a_log_axis(low, factor):
     found = ticks(Axis("value", log=True), low, low * factor)
@@ -92,6 +96,7 @@ def test_numbers_and_cells_as_people_write_them():
     assert [is_numeric(v) for v in (share(0.5), 1, True, "1")] == [True, True, False, False]
 
 
+@quick
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=400), st.integers(10, 50))
 def test_thinning_keeps_ends_and_extremes(values, limit):
     y = np.array(values)

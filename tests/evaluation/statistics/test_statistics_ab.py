@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -23,6 +23,8 @@ from rdv.evaluation.statistics import (
 )
 from rdv.evaluation.statistics.ab import always_valid_p, mean_sequence
 from rdv.evaluation.statistics.ab.effect import RARE_MIN, UNITS_MIN
+
+quick = settings(derandomize=True, deadline=None, max_examples=80)
 
 RUNS = 1000
 LENGTH = 6000
@@ -40,6 +42,7 @@ def test_the_formula_as_it_is_published():
     assert found.peeking
 
 
+@quick
 @given(
     st.floats(-3, 3), st.floats(0.01, 10), st.integers(1, 10**6), st.sampled_from([0.9, 0.95, 0.99])
 )
@@ -144,6 +147,7 @@ def test_a_right_split_is_not_called_wrong_by_peeking_and_a_wrong_one_is_found()
     assert (fine.mismatch, fine.chi_square_p, fine.expected) == (False, 1, (900, 100))
 
 
+@quick
 @given(st.lists(st.integers(0, 500), min_size=2, max_size=4))
 def test_chi_square_is_that_of_scipy(observed):
     shares = [1 + i for i in range(len(observed))]

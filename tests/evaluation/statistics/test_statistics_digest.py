@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdv.evaluation.statistics import Digest, InvalidSample
 from rdv.evaluation.statistics.digest import CENTROIDS_MAX
+
+quick = settings(derandomize=True, deadline=None, max_examples=80)
 
 LEVELS = np.array([0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999])
 
@@ -34,6 +36,7 @@ def test_memory_is_bounded():
     assert len(digest.to_bytes()) < 20 * CENTROIDS_MAX
 
 
+@quick
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=300))
 def test_the_curve_counts_ties_half(values):
     found, levels = Digest(values).curve()

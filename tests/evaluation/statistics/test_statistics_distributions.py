@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
 from rdv.evaluation.statistics import distributions as ours
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
+
 SHAPES = st.floats(0.3, 5e4)
 SHARES = st.floats(1e-6, 1 - 1e-6)
 
 
+@quick
 @given(SHARES, SHAPES, SHAPES)
 def test_beta(x, a, b):
     assert ours.beta_cdf(x, a, b) == pytest.approx(stats.beta.cdf(x, a, b), rel=1e-8, abs=1e-12)
 
 
+@quick
 @given(SHARES, st.floats(0.5, 500), st.floats(0.5, 500))
 def test_beta_quantile(p, a, b):
     assert ours.beta_quantile(p, a, b) == pytest.approx(stats.beta.ppf(p, a, b), rel=1e-7)
@@ -32,6 +36,7 @@ def test_beta_of_a_very_large_sample():
     )
 
 
+@quick
 @given(st.integers(0, 400), st.floats(0.001, 0.999), st.data())
 def test_binomial(n, p, data):
     k = data.draw(st.integers(-1, n + 1))
@@ -39,6 +44,7 @@ def test_binomial(n, p, data):
     assert ours.binomial_pmf(k, n, p) == pytest.approx(stats.binom.pmf(k, n, p), abs=1e-11)
 
 
+@quick
 @given(st.floats(0, 1e5), st.floats(0.5, 1e5))
 def test_chi_square(x, freedom):
     assert ours.chi_square_sf(x, freedom) == pytest.approx(
@@ -46,6 +52,7 @@ def test_chi_square(x, freedom):
     )
 
 
+@quick
 @given(SHARES, st.floats(1, 1000))
 def test_chi_square_quantile(p, freedom):
     assert ours.chi_square_quantile(p, freedom) == pytest.approx(
@@ -53,11 +60,13 @@ def test_chi_square_quantile(p, freedom):
     )
 
 
+@quick
 @given(st.floats(-30, 30), st.floats(1, 1e9))
 def test_student(t, freedom):
     assert ours.student_sf(t, freedom) == pytest.approx(stats.t.sf(t, freedom), rel=1e-5, abs=1e-14)
 
 
+@quick
 @given(st.floats(1e-4, 1 - 1e-4), st.floats(1, 1e9))
 def test_student_quantile(p, freedom):
     assert ours.student_quantile(p, freedom) == pytest.approx(
@@ -65,6 +74,7 @@ def test_student_quantile(p, freedom):
     )
 
 
+@quick
 @given(st.floats(0, 10))
 def test_kolmogorov(x):
     assert ours.kolmogorov_sf(x) == pytest.approx(special.kolmogorov(x), abs=1e-9)

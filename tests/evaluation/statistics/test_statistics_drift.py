@@ -4,17 +4,20 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from rdv.evaluation.statistics import InvalidSample, Reference, drift_over_time, judge, windows
 from rdv.evaluation.statistics.drift import Bins, kolmogorov_smirnov, psi, quantile_shifts
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
+
 SMALL = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 MINUTE = 60 * 10**9
 
 
+@quick
 @given(SMALL, SMALL)
 def test_distance_by_its_definition_with_ties(a, b):
     shares = [abs(np.mean(np.array(a) <= x) - np.mean(np.array(b) <= x)) for x in range(-1, 8)]
@@ -52,6 +55,7 @@ def test_psi_by_chance_is_as_often_exceeded_as_promised():
     assert exceeded == pytest.approx(0.05, abs=0.015)
 
 
+@quick
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]) | st.floats(0, 1), min_size=1, max_size=300))
 def test_every_value_is_in_one_bin(values):
     bins = Bins.of(values)
@@ -145,6 +149,7 @@ def test_over_time_the_first_window_that_differs_is_named():
         drift_over_time(times, model[1:], canary, reference_ns=(0, MINUTE), width_ns=MINUTE)
 
 
+@quick
 @given(
     st.lists(st.integers(0, 1000), max_size=100),
     st.integers(1, 400),

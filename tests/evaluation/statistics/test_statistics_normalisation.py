@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdv.evaluation.statistics import (
@@ -14,9 +14,12 @@ from rdv.evaluation.statistics import (
     translate,
 )
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
+
 SCORES = st.lists(st.integers(-50, 50), min_size=2, max_size=200)
 
 
+@quick
 @given(SCORES)
 def test_ranks_are_those_of_the_reference_with_ties_counted_half(values):
     sample = np.array(values, dtype=float)
@@ -26,6 +29,7 @@ def test_ranks_are_those_of_the_reference_with_ties_counted_half(values):
     assert ranks.mean() == pytest.approx(0.5)
 
 
+@quick
 @given(SCORES, st.floats(0.1, 10), st.floats(-100, 100))
 def test_a_scale_does_not_matter(values, slope, shift):
     sample = np.array(values, dtype=float)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
@@ -18,6 +18,8 @@ from rdv.evaluation.statistics import (
     shares_of_counts,
 )
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
+
 
 def test_published_figures():
     """Fagerland, Lydersen & Laake (2013), airway hyper-responsiveness: 1, 1, 7, 12."""
@@ -27,6 +29,7 @@ def test_published_figures():
     assert found.difference.estimate == pytest.approx(-6 / 21)
 
 
+@quick
 @given(*[st.integers(0, 60)] * 4)
 def test_mcnemar_is_that_of_statsmodels(both, b, c, neither):
     if both + b + c + neither == 0:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -18,7 +18,10 @@ from rdv.evaluation.statistics import (
 from rdv.evaluation.statistics.latency import curve
 from rdv.evaluation.statistics.quantile import interval_ranks
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
 
+
+@quick
 @given(st.integers(1, 3000), st.floats(0.001, 0.999), st.sampled_from([0.9, 0.95, 0.99]))
 def test_ranks_are_exact_and_as_tight_as_can_be(n, level, confidence):
     tail = (1 - confidence) / 2

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -18,9 +18,12 @@ from rdv.evaluation.statistics import (
     root_llr,
 )
 
+quick = settings(derandomize=True, deadline=None, max_examples=80)
+
 COUNTS = st.lists(st.integers(0, 1000), min_size=2, max_size=6)
 
 
+@quick
 @given(st.lists(st.lists(st.integers(1, 500), min_size=3, max_size=3), min_size=2, max_size=4))
 def test_g_is_that_of_scipy(table):
     found = g_test(table)
@@ -36,6 +39,7 @@ def test_published_bigrams():
     assert g_test([[0, 5], [0, 9]]).p_value == 1
 
 
+@quick
 @given(COUNTS)
 def test_the_root_squared_is_g_and_the_sign_says_where(counts):
     others = [c + 3 * (i == 0) for i, c in enumerate(counts)]

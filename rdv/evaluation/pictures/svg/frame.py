@@ -96,22 +96,21 @@ def write(
 
     `halo`: edged with paper, to be readable over lines.
     """
-    kind = class_ or ("ink" if ink else "soft")
-    return tag(
-        "text",
-        text,
-        x=x,
-        y=y,
-        text_anchor=anchor,
-        font_size=size,
-        font_weight=weight,
-        fill=fill or (INK if ink else SOFT),
-        class_=f"{kind} halo" if halo else kind,
-        stroke=PAPER if halo else None,
-        stroke_width=4 if halo else None,
-        stroke_linejoin="round" if halo else None,
-        paint_order="stroke" if halo else None,
-    )
+    look: dict[str, str | float | None] = {
+        "x": x,
+        "y": y,
+        "text_anchor": anchor,
+        "font_size": size,
+        "font_weight": weight,
+    }
+    colour = fill or (INK if ink else SOFT)
+    written = tag("text", text, **look, fill=colour, class_=class_ or ("ink" if ink else "soft"))
+    if not halo:
+        return written
+    # A text of its own below, as not every viewer knows paint-order.
+    edge: dict[str, str | float] = {"stroke": PAPER, "stroke_width": 4, "stroke_linejoin": "round"}
+    below = tag("text", text, **look, **edge, fill=PAPER, class_="halo", aria_hidden="true")
+    return Markup(below + written)
 
 
 def _grid(x1: float, y1: float, x2: float, y2: float) -> Markup:

@@ -39,7 +39,7 @@ def dark_style() -> str:
     rules = [f".s{n}{{stroke:{shade}}}.f{n}{{fill:{shade}}}" for n, shade in enumerate(DARK)]
     rules += [
         f".ink{{fill:{DARK_INK}}}.soft{{fill:{DARK_SOFT}}}.grid{{stroke:{DARK_GRID}}}",
-        f".frame{{stroke:{DARK_SOFT}}}.guide{{stroke:{DARK_SOFT}}}.gap,.halo{{stroke:{DARK_PAPER}}}",
+        f".frame{{stroke:{DARK_SOFT}}}.guide{{stroke:{DARK_SOFT}}}.gap,.halo{{stroke:{DARK_PAPER}}}.halo{{fill:{DARK_PAPER}}}",
         ".on-part{fill:#0b0d10}",
     ]
     return "".join(rules)
