@@ -86,7 +86,9 @@ def test_shifts_are_in_widths_of_the_middle_half():
     [
         (0, 0, "steady"),
         (0.8, 0.8, "input changed"),
-        (0.8, 0.28, "input changed"),
+        (0.8, 0.2, "input changed"),
+        (0.2, 0.8, "input changed"),
+        (0.2, 0.2, "steady"),
         (0.8, 0, "model changed"),
         (0, 0.8, "canary changed"),
     ],
@@ -98,6 +100,8 @@ def test_the_verdict(model_shift, canary_shift, cause):
         Reference.of(before).movement(chance.normal(shift, size=3000))
         for before, shift in ((model, model_shift), (canary, canary_shift))
     ]
+    states = {0: "still", 0.2: "stirred", 0.8: "moved"}
+    assert [move.state for move in moves] == [states[model_shift], states[canary_shift]]
     verdict = judge(*moves)
     assert verdict.cause == cause
     assert "PSI: model" in verdict.sentence

@@ -41,14 +41,19 @@ def test_published_bigrams():
 
 @quick
 @given(COUNTS)
-def test_the_root_squared_is_g_and_the_sign_says_where(counts):
+def test_the_root_squared_is_g(counts):
     others = [c + 3 * (i == 0) for i, c in enumerate(counts)]
     roots = root_llr(counts, others)
     for i, root in enumerate(roots):
         table = [[counts[i], sum(counts) - counts[i]], [others[i], sum(others) - others[i]]]
         if sum(counts) and sum(others):
             assert root**2 == pytest.approx(g_test(table).statistic, abs=1e-6)
-    assert roots[0] <= 0 or sum(counts) == counts[0]
+
+
+def test_the_sign_says_where_it_is_more_frequent():
+    assert np.sign(root_llr([10, 90], [1, 99])).tolist() == [1, -1]
+    assert np.sign(root_llr([1, 99], [10, 90])).tolist() == [-1, 1]
+    assert root_llr([10, 90], [20, 180]) == pytest.approx([0, 0], abs=1e-6)
 
 
 def test_steady_rates_raise_no_alarm_and_bursts_do():
