@@ -57,6 +57,7 @@ class Scaler:
         self._tell = tell
         self._meters = Meters()
         self._histories: dict[str, History] = {}
+        self._fixed: dict[str, int] = {}
         self._said: dict[str, tuple[int, Limits]] = {}
         self._ties: Ties | None = None
         self._ear: Ear | None = None
@@ -67,15 +68,25 @@ class Scaler:
         return {name: history.wanted for name, history in self._histories.items()}
 
     def update(self, decision: Decision) -> None:
-        """These are the models from now on: before their processes are planned."""
+        """These are the models from now on: before their processes are planned.
+
+        One that runs already and begins to scale goes on with as many as it has.
+        """
         now_ms = self._now_ms()
-        for name, _ in _scaling(decision):
+        scaling = {n: m for n, m in decision.models.items() if m.scales and not m.retired}
+        for name, model in scaling.items():
             if name not in self._histories:
-                count = first_count(decision, decision.models[name])
-                self._histories[name] = begun(count, now_ms)
-        for name in self._histories.keys() - dict(_scaling(decision)).keys():
+                limits = limits_of(decision, model)
+                count = self._fixed.get(name, first_count(decision, model))
+                self._histories[name] = begun(min(count, limits.most), now_ms)
+        for name in self._histories.keys() - scaling.keys():
             del self._histories[name]
             self._said.pop(name, None)
+        self._fixed = {
+            name: first_count(decision, model)
+            for name, model in decision.models.items()
+            if name not in scaling and not model.retired
+        }
 
     def start(self, ties: Ties, ear: Ear) -> None:
         """Begin to look."""
@@ -143,9 +154,3 @@ class Scaler:
 
     def _now_ms(self) -> float:
         return self._clock.monotonic_ns() / 1e6
-
-
-def _scaling(decision: Decision) -> list[tuple[str, ModelConfig]]:
-    return [
-        (n, model) for n, model in decision.models.items() if model.scales and not model.retired
-    ]
