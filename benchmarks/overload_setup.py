@@ -115,7 +115,11 @@ class Staged:
         for process in self._processes:
             process.terminate()
         for process in self._processes:
-            process.wait(timeout=60)
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:  # one that must see everything has much to see yet
+                process.kill()
+                process.wait()
         self._temporary.cleanup()
 
     def drive(self, load: Load, sla_ms: float) -> Answers:
@@ -130,7 +134,7 @@ class Staged:
         lines = [orjson.loads(value) for value in self._values("scores", [model])]
         results = [line for line in lines if "result" in line]
         queues = sorted(line["queue_ms"] for line in results) or [0.0]
-        sizes = sum(line["batch_size"] for line in results) / max(1, len(results))
+        sizes = sum(line.get("batch_size", 1) for line in results) / max(1, len(results))
         middle, high = (queues[int(part * (len(queues) - 1))] for part in (0.5, 0.99))
         return Reports(len(results), len(lines) - len(results), (middle, high), sizes)
 
