@@ -24,6 +24,8 @@ from rdv.loadgen.wire import render_request
 
 MISS_GRACE_MS = 10.0
 WARM_UP_S = 1.0
+KEYS = 257
+"""Every "#" in the body becomes one of so many numbers."""
 
 
 class Seen:
@@ -70,9 +72,10 @@ class Seen:
 
 async def drive(work: dict[str, Any]) -> dict[str, Any]:
     sink = Seen(work["sla_ms"])
-    rendered = render_request("POST", "/v1/decide", "127.0.0.1", work["body"].encode())
+    bodies = [work["body"].replace("#", str(number)).encode() for number in range(KEYS)]
+    rendered = [render_request("POST", "/v1/decide", "127.0.0.1", body) for body in bodies]
     limits = LoadLimits(connections_max=work["connections"] or 1_000)
-    generator = Generator("127.0.0.1", work["port"], lambda _: rendered, sink, limits)
+    generator = Generator("127.0.0.1", work["port"], lambda n: rendered[n % KEYS], sink, limits)
     asyncio.get_running_loop().call_later(WARM_UP_S, setattr, sink, "is_counting", True)
     seconds = WARM_UP_S + work["seconds"]
     if work["rate"]:

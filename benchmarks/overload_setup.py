@@ -25,13 +25,14 @@ START_TIMEOUT_S = 60
 @dataclass(frozen=True)
 class Load:
     """What clients do: `rate` a second (open loop, Poisson), or so many connections that ask
-    without a pause.
+    without a pause. Another second before that does not count.
     """
 
     seconds: float
     rate: float = 0.0
     connections: int = 0
-    body: str = '{"data": 1}'
+    body: str = '{"data": 1, "key": "user-#"}'
+    """"#" becomes a number."""
 
 
 class Answers(NamedTuple):
