@@ -5,6 +5,8 @@
 A numpy network of two hidden layers of that width (20 inputs, float32, one thread) behind a whole
 decision: proxy, worker, server. 64 clients that ask without a pause for the throughput, one for
 the latency of an idle decision. Weights beyond the caches make a row alone pay for all of them.
+The oldest come first (`when_behind = "all"`), so that latency tells how long everybody waits: with
+all the time in the world, newest first would serve some at once and others never.
 """
 
 from __future__ import annotations
@@ -50,13 +52,14 @@ class Case(NamedTuple):
     batch: float
 
 
-def run(width: int, settings: str, seconds: float) -> Case:
+def run(width: int, batch_max: int, wait_ms: int, seconds: float) -> Case:
+    settings = f'when_behind = "all"\nbatch_max = {batch_max}\nbatch_wait_ms = {wait_ms}'
     with Staged({"mlp": (MODEL.format(width=width), settings)}, SCHEDULE) as staged:
         alone = staged.drive(Load(seconds, connections=1, body=BODY), SLA_MS)
         loaded = staged.drive(Load(seconds, connections=CLIENTS, body=BODY), SLA_MS)
         case = Case(loaded, alone, staged.reports("mlp").batch)
     print(
-        f"width {width}, {settings}: {loaded.per_s:,.0f}/s p50 {loaded.p50_ms:.1f} "
+        f"width {width}, batch_max {batch_max}, wait {wait_ms} ms: {loaded.per_s:,.0f}/s p50 {loaded.p50_ms:.1f} "
         f"p99 {loaded.p99_ms:.1f} ms, batches of {case.batch:.0f}; alone p50 "
         f"{alone.p50_ms:.2f} ms; {loaded.by_model}",
         file=sys.stderr,
@@ -65,9 +68,9 @@ def run(width: int, settings: str, seconds: float) -> Case:
 
 
 def figures_of(width: int, seconds: float) -> list[Figure]:
-    retail = run(width, "batch_max = 1", seconds)
-    whole = run(width, f"batch_max = {BATCH_MAX}", seconds)
-    held = run(width, f"batch_max = {BATCH_MAX}\nbatch_wait_ms = {WAIT_MS}", seconds)
+    retail = run(width, 1, 0, seconds)
+    whole = run(width, BATCH_MAX, 0, seconds)
+    held = run(width, BATCH_MAX, WAIT_MS, seconds)
     figures = []
     for name, case in (("wholesale", whole), (f"wholesale, waiting up to {WAIT_MS} ms", held)):
         ours, theirs = case.loaded, retail.loaded
