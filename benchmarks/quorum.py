@@ -9,7 +9,8 @@ leaf    log-normal with median 1 ms and p95 5 ms, and so p99 9.7 ms: the leaf se
         Barroso, The Tail at Scale (CACM 2013), have 1, 5 and 10 ms.
 pareto  alpha 1.5 from 1 ms on: p50 1.6 ms, p99 22 ms, p99.9 100 ms.
 
-`--processes`: also 8 shards as real processes, with the leaf's delays ten times as long.
+`--processes`: also 20 shards as real processes that sleep, with the leaf's delays ten times as
+long, 10 requests/s.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def main() -> None:
     figures += by_engine("pareto", pareto, chosen.requests)
     show(f"A quorum of {SHARDS} shards, {chosen.requests:,} requests, by the engine", figures)
     if chosen.processes:
-        show("The same over real processes", by_processes(8, chosen.seconds))
+        show("The same over real processes", by_processes(SHARDS, chosen.seconds))
 
 
 if __name__ == "__main__":
