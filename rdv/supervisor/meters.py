@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import NamedTuple
 
-from rdv.status.lines import StatusLine
+from rdv.clock import Clock
+from rdv.status.lines import SILENT_NS, StatusLine
 from rdv.supervisor.scaling import Look
 
 _SPAN_NS_MIN = 100_000_000
@@ -46,19 +47,30 @@ class Meters:
         """Forget all processes but these."""
         self._by_pid = {pid: meter for pid, meter in self._by_pid.items() if pid in pids}
 
-    def look(self, model: str, now_ms: float) -> Look:
-        """All of a model's processes together."""
+    def look(self, model: str, batch_max: int, clock: Clock) -> Look:
+        """All of a model's processes together; without those that should have said something."""
+        now_ns = clock.wall_ns()
         found = [m for m in self._by_pid.values() if m.line.model == model]
-        ready = [meter for meter in found if meter.line.state == "ready"]
+        ready = [
+            m for m in found if m.line.state == "ready" and not _is_silent(m, batch_max, now_ns)
+        ]
         return Look(
-            now_ms,
+            clock.monotonic_ns() / 1e6,
             len(ready),
             sum(meter.scored for meter in ready),
             sum(meter.refused for meter in ready),
             sum(meter.line.count("waiting") for meter in ready),
             max((_ms(meter.line, "row_ms") for meter in ready), default=0.0),
             max((_ms(meter.line, "fixed_ms") for meter in ready), default=0.0),
+            max((meter.line.time_ns for meter in ready), default=0),
         )
+
+
+def _is_silent(meter: _Meter, batch_max: int, now_ns: int) -> bool:
+    """A worker says nothing while it evaluates a batch; longer than that, it is stopped."""
+    line = meter.line
+    batch_ms = _ms(line, "row_ms") * batch_max + _ms(line, "fixed_ms")
+    return now_ns - line.time_ns > SILENT_NS + int(batch_ms * 1e6)
 
 
 def _ms(line: StatusLine, key: str) -> float:

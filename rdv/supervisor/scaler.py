@@ -129,7 +129,7 @@ class Scaler:
         assert self._ties is not None
         history = self._histories[name]
         if history.wanted:
-            look = self._meters.look(name, now_ms)
+            look = self._meters.look(name, limits.batch_max, self._clock)
             if not model.skips:
                 # It refuses nothing: what it has not even read counts as well.
                 with contextlib.suppress(RdvError):

@@ -69,6 +69,8 @@ class Look(NamedTuple):
     row_ms: float
     fixed_ms: float
     """What a batch costs: a fixed part, and one for each row."""
+    told_ns: int
+    """When the instances said so last: two looks at the same words are one."""
 
     @property
     def asked(self) -> float:
@@ -129,6 +131,7 @@ def seen(history: History, look: Look, limits: Limits) -> History:
     has_come_up = look.ready > 0 and (last is None or last.ready == 0)
     is_settled = last is not None and min(look.ready, last.ready) >= wanted > 0
     is_missing = is_settled and bool(_too_few(look, limits))
+    is_news = last is None or look.told_ns != last.told_ns
     calm_ms = None
     if _is_calm(history, look, limits):
         calm_ms = look.time_ms if history.calm_ms is None else history.calm_ms
@@ -136,7 +139,7 @@ def seen(history: History, look: Look, limits: Limits) -> History:
         history,
         last=look,
         asked_ms=look.time_ms if look.asked or look.waiting or has_come_up else history.asked_ms,
-        missed=history.missed + 1 if is_missing else 0,
+        missed=history.missed + is_news if is_missing else 0,
         calm_ms=calm_ms,
     )
 

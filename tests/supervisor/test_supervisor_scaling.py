@@ -26,7 +26,7 @@ LAZY = replace(LIMITS, least=0)
 
 
 def look(second, *, ready=1, scored=0.0, refused=0.0, waiting=0, row_ms=10.0):
-    return Look(second * 1000, ready, scored, refused, waiting, row_ms, 0.0)
+    return Look(second * 1000, ready, scored, refused, waiting, row_ms, 0.0, second)
 
 
 def judged(history, look, limits=LIMITS):
@@ -78,6 +78,13 @@ def test_one_stutter_is_no_load():
     for second in range(1, 40):
         refused = 50 if second % (UP_LOOKS + 1) == 0 else 0
         history = judged(history, look(second, scored=50, refused=refused))
+    assert history.wanted == 1
+
+
+def test_two_looks_at_the_same_words_are_one():
+    history = begun(1, 0)
+    for second in range(1, 10):
+        history = judged(history, look(second, scored=50, refused=50)._replace(told_ns=7))
     assert history.wanted == 1
 
 
@@ -174,7 +181,9 @@ def test_never_outside_the_limits(least, most, count, looks):
         now_ms += after_ms
         history = rung(history) if is_rung else history
         history = judged(
-            history, Look(now_ms, ready, scored, refused, waiting, row_ms, fixed_ms), limits
+            history,
+            Look(now_ms, ready, scored, refused, waiting, row_ms, fixed_ms, int(now_ms)),
+            limits,
         )
         assert limits.least <= history.wanted <= limits.most
 
