@@ -41,6 +41,10 @@ class RootGroup(LazyGroup):
         "schedule": Lazy(
             "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."
         ),
+        "verify": Lazy(
+            "rdv.commands.verify:verify", "Take recorded decisions again: do any differ?"
+        ),
+        "explain": Lazy("rdv.commands.explain:explain", "Tell why a request got its answer."),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

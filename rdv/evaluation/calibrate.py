@@ -57,7 +57,8 @@ class Calibration:
     ) -> npt.NDArray[np.int64]:
         """Arrivals of scores appended `since_us` after their request, not before `least_us`."""
         estimate: npt.NDArray[Any] = since_us + self._offsets(names)[hosts]
-        return np.clip(np.maximum(estimate, least_us), 0, NEVER_US - 1).astype(np.int64)
+        bounded = np.clip(np.maximum(estimate, least_us), 0, NEVER_US - 1)
+        return np.asarray(bounded, np.int64)
 
     def _offsets(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
         return np.array([self._offset_us.get(name, self._common_us) for name in names])

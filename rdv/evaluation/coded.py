@@ -19,7 +19,7 @@ class Names(dict[Any, int]):
     def __init__(self, names: Iterable[str] = ()) -> None:
         super().__init__({None: NONE})
         for name in names:
-            self[name]  # noqa: B018  looking it up gives it a code
+            self[name]
 
     def __missing__(self, name: Any) -> int:
         code = self[name] = len(self) - 1
@@ -54,9 +54,7 @@ class Coded:
     def counts(self) -> dict[str, int]:
         """How often each name occurs; those that do."""
         counts = np.bincount(self.codes[self.codes != NONE], minlength=len(self.names))
-        return {
-            name: int(count) for name, count in zip(self.names, counts, strict=True) if count
-        }
+        return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}
 
     def recoded(self, names: Names) -> npt.NDArray[np.int32]:
         """The same column in other codes."""

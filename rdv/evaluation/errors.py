@@ -35,7 +35,7 @@ class RequestNotFound(InputFault):
         return f"no request {self.id!r} in {self.directory}: {reach}"
 
     def hint(self) -> str:
-        return "Ids are in the answers and in DIR/input; the first six digits are enough."
+        return "Ids are in the answers and in DIR/input; the last six digits are mostly enough."
 
 
 @dataclass(eq=False)

@@ -41,9 +41,7 @@ class Feeds:
 
     def __init__(self, parts: list[Source], since_ns: int | None) -> None:
         self._parts = parts
-        self._at = [
-            part.begin if since_ns is None else part.offset_at(since_ns) for part in parts
-        ]
+        self._at = [part.begin if since_ns is None else part.offset_at(since_ns) for part in parts]
 
     def read_until(self, until_ns: int | None, notes: Notes) -> Iterator[Chunk]:
         """What was appended before then (None: all) and has not been read yet."""

@@ -12,7 +12,15 @@ import pyarrow as pa
 
 from rdv.evaluation.coded import Coded, Names, concat
 from rdv.evaluation.reading.chunk import Chunk
-from rdv.messages import Outcome, Request, Result, Score, decode_request, decode_result, decode_score
+from rdv.messages import (
+    Outcome,
+    Request,
+    Result,
+    Score,
+    decode_request,
+    decode_result,
+    decode_score,
+)
 
 NEVER_US = 2**31 - 1
 """The arrival of a model that has not reported."""
@@ -100,7 +108,7 @@ class Joined:
     chunks: Mapping[int, Chunk]
 
     value: npt.NDArray[np.float64] | None = None
-    """(m, n): what each answer comes to (`values.Extract`), NaN without one; None: not asked for."""
+    """(m, n): what each answer comes to (`values.Extract`), NaN without; None: not asked for."""
     told: npt.NDArray[np.float64] | None = None
     """What the client was told comes to."""
 

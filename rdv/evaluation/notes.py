@@ -91,8 +91,10 @@ class Notes:
             (self.missing_scores, "arrivals whose scores are not on record any more"),
             (self.damaged, "damaged records were passed over"),
             (self.lost, "records are gone by retention or repair"),
-            *((count, f"records in {name} are no messages") for name, count in
-              sorted(self.malformed.items())),
+            *(
+                (count, f"records in {name} are no messages")
+                for name, count in sorted(self.malformed.items())
+            ),
         ]
         said = [f"{count:,} {text}" for count, text in counted if count]
         if self.estimated_arrivals and self.arrival_error_ms is not None:

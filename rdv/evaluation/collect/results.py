@@ -11,20 +11,12 @@ import numpy.typing as npt
 
 from rdv.evaluation.coded import NONE, Coded, Names
 from rdv.evaluation.collect.requests import Requests
-from rdv.evaluation.joined import (
-    KIND_CODES,
-    NOBODY,
-    NOWHERE,
-    OUTCOME_CODES,
-    PROXY,
-    SERVER,
-    place,
-)
+from rdv.evaluation.joined import KIND_CODES, NOBODY, NOWHERE, OUTCOME_CODES, PROXY, SERVER, place
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_results
 from rdv.evaluation.values import Extract
-from rdv.messages import Result
+from rdv.messages import Outcome, Result
 
 NOT_ASKED = ("overloaded", "not logged")
 """How the reasons begin of answers that a proxy gave without having asked anybody."""
@@ -59,9 +51,7 @@ class Found:
 class Results:
     """One thread at a time. `is_known(result, time_ns)`: whether its request must be on record."""
 
-    def __init__(
-        self, extract: Extract | None, is_known: Callable[[Result, int], bool]
-    ) -> None:
+    def __init__(self, extract: Extract | None, is_known: Callable[[Result, int], bool]) -> None:
         self._extract = extract
         self._is_known = is_known
         self._kept: list[Kept] = []
@@ -171,5 +161,5 @@ def _places(count: int, kept: dict[int, Kept]) -> npt.NDArray[np.int64]:
     return column
 
 
-def _arrivals(result: Result) -> list[tuple[str, float, str]]:
+def _arrivals(result: Result) -> list[tuple[str, float, Outcome]]:
     return [(a.model, a.arrived_ms, a.outcome) for a in result.arrived]

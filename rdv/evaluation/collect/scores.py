@@ -14,15 +14,7 @@ from rdv.evaluation.calibrate import Calibration
 from rdv.evaluation.coded import Names
 from rdv.evaluation.collect.requests import Requests
 from rdv.evaluation.collect.results import Found
-from rdv.evaluation.joined import (
-    ABSENT,
-    NEVER_US,
-    NOWHERE,
-    OUTCOME_CODES,
-    RESULT,
-    Joined,
-    place,
-)
+from rdv.evaluation.joined import ABSENT, NEVER_US, NOWHERE, OUTCOME_CODES, RESULT, Joined, place
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_scores
@@ -97,7 +89,9 @@ class Scores:
         of_json = extract.of_json
         return np.array(
             [
-                math.nan if s.error is not None or s.refusal is not None else of_json(bytes(s.result))  # type: ignore[arg-type]
+                math.nan
+                if s.error is not None or s.refusal is not None
+                else of_json(bytes(s.result))  # type: ignore[arg-type]
                 for s in found
             ]
         )
@@ -200,16 +194,15 @@ class _Arrivals:
             notes.missing_scores += int(bare.sum())
         host = self._columns["host"]
         seen = cells[0][~bare], cells[1][~bare]
-        calibration.learn(
-            host.codes[seen[1]], host.names, exact_us[~bare], self._since_us(seen)
-        )
-        late = np.nonzero((self._score_at != NOWHERE) & ~self.is_exact)
-        if len(late[0]):
-            notes.estimated_arrivals += len(late[0])
+        calibration.learn(host.codes[seen[1]], host.names, exact_us[~bare], self._since_us(seen))
+        of, at = np.nonzero((self._score_at != NOWHERE) & ~self.is_exact)
+        late = of, at
+        if len(of):
+            notes.estimated_arrivals += len(of)
             self.arrival_us[late] = calibration.arrivals_us(
                 host.codes[late[1]], host.names, self._since_us(late), found.waited_us[late[1]]
             )
 
     def _since_us(self, cells: tuple[npt.NDArray[Any], npt.NDArray[Any]]) -> npt.NDArray[np.int64]:
         since_ns = self._append_ns[cells] - self._columns["time_ns"][cells[1]]
-        return since_ns // 1000
+        return np.asarray(since_ns // 1000, np.int64)

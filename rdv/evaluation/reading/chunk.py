@@ -37,10 +37,19 @@ class Chunk:
         """All lines, one behind the other."""
         if not len(self.lines):
             return b""
-        _, raw_ends, raw = self.lines.buffers()
+        bounds = self._bounds()
+        return bytes(memoryview(self.lines.buffers()[2])[int(bounds[0]) : int(bounds[-1])])
+
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Where each line ends in `blob()`."""
+        bounds = self._bounds()
+        ends: npt.NDArray[np.int64] = bounds[1:] - bounds[0]
+        return ends
+
+    def _bounds(self) -> npt.NDArray[np.int64]:
         first = self.lines.offset
-        ends = np.frombuffer(raw_ends, np.int64)[first : first + len(self.lines) + 1]
-        return bytes(memoryview(raw)[int(ends[0]) : int(ends[-1])])
+        raw = self.lines.buffers()[1]
+        return np.frombuffer(raw, np.int64)[first : first + len(self.lines) + 1]
 
 
 def decode_chunk(

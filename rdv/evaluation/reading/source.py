@@ -150,9 +150,7 @@ def _sized(chunk: Chunk) -> Iterator[Chunk]:
     """The chunk in parts of bounded bytes; a record alone may have more."""
     if not len(chunk):
         return
-    _, raw_ends, _ = chunk.lines.buffers()
-    first = chunk.lines.offset
-    ends = np.frombuffer(raw_ends, np.int64)[first : first + len(chunk) + 1]
+    ends = np.concatenate(([0], chunk.ends()))
     at = 0
     while at < len(chunk):
         after = int(np.searchsorted(ends, ends[at] + CHUNK_BYTES, "right")) - 1

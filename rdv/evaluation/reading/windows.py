@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rdv.evaluation.reading.source import Source
 
@@ -24,8 +25,7 @@ def windows(
         start = source.begin if since_ns is None else source.offset_at(since_ns)
         stop = source.offset_at(until_ns)
         total += stop - start
-        for offset in range(start + stride, stop, stride):
-            samples.append(source.time_at(offset))
+        samples += [source.time_at(offset) for offset in range(start + stride, stop, stride)]
     if total <= requests_max:
         return [(since_ns, until_ns)]
     samples.sort()
@@ -34,4 +34,4 @@ def windows(
     if since_ns is not None:
         cuts = [cut for cut in cuts if cut > since_ns]
     bounds = [since_ns, *cuts, until_ns]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
