@@ -45,6 +45,7 @@ class RootGroup(LazyGroup):
             "rdv.commands.verify:verify", "Take recorded decisions again: do any differ?"
         ),
         "explain": Lazy("rdv.commands.explain:explain", "Tell why a request got its answer."),
+        "whatif": Lazy("rdv.commands.whatif:whatif", "What another schedule would have answered."),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

@@ -186,3 +186,34 @@ def _request(number: int, at_ms: float, chance: random.Random) -> MadeRequest:
         at_ms_ = round(0.5 + chance.expovariate(1 / mean_ms), 3)
         reports.append((at_ms_, make_score(id_, model, **said)))
     return MadeRequest(number, at_ms, reports)
+
+
+INLINE = {"sla_ms": 20, "default": "no", "step": [{"accept": ["rules"]}]}
+FAST = schedule_from_object(
+    {"sla_ms": 25, "default": {"action": "review"}, "step": [{"accept": ["rules", "logit"]}]},
+    "fast",
+)
+QUORUM = schedule_from_object(
+    {
+        "sla_ms": 40,
+        "default": {"action": "review"},
+        "step": [
+            {"until_ms": 20, "accept": ["*"], "need": "all", "combine": "mean"},
+            {"accept": ["*"], "need": 0.6, "combine": "vote", "on": "action"},
+        ],
+    },
+    "quorum",
+)
+
+
+def varied(count=400):
+    """A log with all kinds of wishes."""
+    requests = make_requests(count)
+    wishes = [None, None, "fast", "quorum", "unknown", INLINE, {"step": 1}]
+    for made in requests:
+        made.asked = wishes[made.number % len(wishes)]
+        made.deadline_ms = [50.0, 12.0, None, 0.1][made.number % 4]
+        made.cohort = "b" if made.asked == "fast" else None
+    log = MadeLog(requests)
+    log.schedules |= {"fast": FAST, "quorum": QUORUM}
+    return log

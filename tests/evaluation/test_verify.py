@@ -4,43 +4,12 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from made_log import BEGIN_NS, MadeClock, MadeLog, make_requests
+from made_log import BEGIN_NS, FAST, MadeClock, MadeLog, make_requests, varied
 
 from rdv.evaluation.errors import DecisionsDiffer
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.verify import verify
-from rdv.schedule import schedule_from_object
 from rdv.stream import open_stream
-
-INLINE = {"sla_ms": 20, "default": "no", "step": [{"accept": ["rules"]}]}
-FAST = schedule_from_object(
-    {"sla_ms": 25, "default": {"action": "review"}, "step": [{"accept": ["rules", "logit"]}]},
-    "fast",
-)
-QUORUM = schedule_from_object(
-    {
-        "sla_ms": 40,
-        "default": {"action": "review"},
-        "step": [
-            {"until_ms": 20, "accept": ["*"], "need": "all", "combine": "mean"},
-            {"accept": ["*"], "need": 0.6, "combine": "vote", "on": "action"},
-        ],
-    },
-    "quorum",
-)
-
-
-def varied(count=400):
-    """A log with all kinds of wishes."""
-    requests = make_requests(count)
-    wishes = [None, None, "fast", "quorum", "unknown", INLINE, {"step": 1}]
-    for made in requests:
-        made.asked = wishes[made.number % len(wishes)]
-        made.deadline_ms = [50.0, 12.0, None, 0.1][made.number % 4]
-        made.cohort = "b" if made.asked == "fast" else None
-    log = MadeLog(requests)
-    log.schedules |= {"fast": FAST, "quorum": QUORUM}
-    return log
 
 
 def verified(directory):

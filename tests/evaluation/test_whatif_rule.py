@@ -15,7 +15,13 @@ from rdv.evaluation.whatif.decide import decide_all
 from rdv.rendezvous import Engine
 
 ALL = (*MODELS, "e")
-SAYINGS = ({"result": "1"}, {"result": "2.5"}, {"result": '"x"'}, {"refusal": "behind"}, {"error": "b"})
+SAYINGS = (
+    {"result": "1"},
+    {"result": "2.5"},
+    {"result": '"x"'},
+    {"refusal": "behind"},
+    {"error": "b"},
+)
 
 times_us = st.integers(0, 160).map(lambda halves: halves * 500)
 reports = st.tuples(times_us, st.integers(0, 4))

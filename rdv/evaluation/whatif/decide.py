@@ -90,7 +90,7 @@ class _Open:
         self.rows, self.deadline_us = self.rows[stays], self.deadline_us[stays]
         self.now_us, self.seen = self.now_us[stays], self.seen[stays]
         for columns in (self.key, self.is_answer, self.answer):
-            columns[:] = [column[stays] for column in columns]  # type: ignore[index]
+            columns[:] = [column[stays] for column in columns]
 
 
 class _Rule:
@@ -169,9 +169,11 @@ class _Step:
         """Models that the step counts on, whether or not they report."""
         dead = set(np.flatnonzero(arrivals.is_dead).tolist())
         self._pending = [number for number in self._expected if number not in dead]
-        self._others = [
-            number for number in range(len(models)) if number not in named | live
-        ] if step.accepts_others else []
+        self._others = (
+            [number for number in range(len(models)) if number not in named | live]
+            if step.accepts_others
+            else []
+        )
         """They count as soon as they have reported."""
         nobody = not arrivals.is_live.any() and not arrivals.is_dead.any()
         self._never_hopeless = step.accepts_others and nobody
