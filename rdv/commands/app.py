@@ -46,6 +46,9 @@ class RootGroup(LazyGroup):
         ),
         "explain": Lazy("rdv.commands.explain:explain", "Tell why a request got its answer."),
         "whatif": Lazy("rdv.commands.whatif:whatif", "What another schedule would have answered."),
+        "optimise": Lazy(
+            "rdv.commands.optimise:optimise", "Search for a better schedule in what is on record."
+        ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

@@ -51,6 +51,10 @@ class Feeds:
                 yield from part.chunks(self._at[number], stop, notes)
                 self._at[number] = stop
 
+    def left(self) -> Iterator[tuple[Source, int]]:
+        """Partitions, and the next offset of each."""
+        return zip(self._parts, self._at, strict=True)
+
     def note_gaps(self, notes: Notes) -> None:
         for part in self._parts:
             if part.begin:
@@ -76,7 +80,7 @@ class Join:
     ) -> None:
         self.notes = Notes()
         self._recorded = recorded
-        self._since_ns = since_ns
+        self._since_ns, self._until_ns = since_ns, until_ns
         self._now_ns = clock.wall_ns()
         self._extract = extract
         input_parts = sources(recorded.stream(INPUT))
@@ -90,6 +94,11 @@ class Join:
         self._calibration = Calibration()
         for feeds in (self._input, self._scores, self._results):
             feeds.note_gaps(self.notes)
+
+    @property
+    def request_count(self) -> int:
+        """Records of the input between the bounds."""
+        return sum(part.offset_at(self._until_ns) - first for part, first in self._input.left())
 
     def _is_known(self, result: Result, time_ns: int) -> bool:
         """Whether the result's request should be among those that we read."""

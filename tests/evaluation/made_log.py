@@ -29,6 +29,8 @@ LAG_NS = 300_000
 """From the append of a score to the server's look at it."""
 MODELS = ("gbm", "logit", "rules")
 
+DEFAULT_ANSWER = {"score": 0.0, "action": "review"}
+
 PRODUCTION = schedule_from_object(
     {
         "sla_ms": 50,
