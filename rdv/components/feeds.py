@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import select
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 from rdv.clock import Clock
 from rdv.components.stopping import Waker
@@ -32,6 +31,8 @@ class Feed:
         self.fd = consumer.fileno()
         self.is_ready = True
         """Whether a poll may find something."""
+        self.is_rung = True
+        """Whether the descriptor was seen to be readable since the last poll."""
         self.faults = 0
         """Reads that failed; only grows."""
 
@@ -41,21 +42,34 @@ class Feed:
         Raises nothing: what cannot be read is logged by name and passed over; after any other
         fault, reading is tried again at the next backstop.
         """
-        return self._read(partial(self.consumer.poll, max_records, 0.0))
+        is_rung, self.is_rung = self.is_rung, False
+        try:
+            records = self.consumer.attend(max_records, is_rung=is_rung)
+        except RdvError as error:
+            return self._failed(error)
+        self.is_ready = bool(records)
+        return records
+
+    def rung(self) -> None:
+        """The descriptor is readable."""
+        self.is_ready = self.is_rung = True
 
     def look(self, max_records: int) -> list[Record]:
         """What is there, without asking to be rung: half the system calls, and none for others."""
-        return self._read(partial(self.consumer.look, max_records))
-
-    def _read(self, read: Callable[[], list[Record]]) -> list[Record]:
         try:
-            records = read()
+            if self.is_rung:
+                self.is_rung = False
+                self.consumer.hush()
+            records = self.consumer.look(max_records)
         except RdvError as error:
-            self.faults += 1
-            self.is_ready = pass_over(self.consumer, error)
-            return []
+            return self._failed(error)
         self.is_ready = bool(records)
         return records
+
+    def _failed(self, error: RdvError) -> list[Record]:
+        self.faults += 1
+        self.is_ready = pass_over(self.consumer, error)
+        return []
 
     def close(self) -> None:
         self.consumer.close()
@@ -99,16 +113,18 @@ class Feeds:
         """Until one of them is rung, whatever is ready already; who is rung becomes ready."""
         for fd, _ in self._poll.poll(timeout_s * 1000):
             if fd in self._feeds:
-                self._feeds[fd].is_ready = True
+                self._feeds[fd].rung()
             else:
                 self._waker.drain()
 
     def wait(self, timeout_s: float = BACKSTOP_S) -> None:
         """Mark the feeds that may have something; at once when one of them does already."""
         feeds = self._feeds
-        if not any(feed.is_ready for feed in feeds.values()):
-            timeout_s = max(0.0, min(timeout_s, BACKSTOP_S))
-            self.block(timeout_s)
+        for feed in feeds.values():
+            if feed.is_ready:
+                break
+        else:
+            self.block(max(0.0, min(timeout_s, BACKSTOP_S)))
         now_ns = self._clock.monotonic_ns()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + int(BACKSTOP_S * 1e9)

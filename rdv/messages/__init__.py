@@ -22,6 +22,7 @@ from rdv.messages.result import AnsweredBy, Arrival, Kind, Result, decode_result
 from rdv.messages.score import (
     Outcome,
     Refusal,
+    ResultLines,
     Score,
     decode_score,
     encode_score,
@@ -40,6 +41,7 @@ __all__ = [
     "Refusal",
     "Request",
     "Result",
+    "ResultLines",
     "Score",
     "check_result_json",
     "decode_request",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from rdv.messages import (
     RESULT_BYTES_MAX,
     InvalidModelResult,
@@ -15,6 +17,16 @@ __all__ = ["RESULT_BYTES_MAX", "check_result", "encode_result"]
 
 def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
     """The JSON of a result: plain values, numpy scalars and arrays, sets, objects with `tolist`."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        return _encode_carefully(value, bytes_max)
+    if b"null" in text or len(text) > bytes_max:  # what is no number is written as null
+        return _encode_carefully(value, bytes_max)
+    return text
+
+
+def _encode_carefully(value: object, bytes_max: int) -> bytes | ModelError:
     try:
         return bytes(encode_model_result(value, bytes_max))
     except InvalidModelResult as error:

@@ -13,6 +13,9 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.group.state import GroupState
 from rdv.stream.record import Record, TopicPartition
 
+NOTHING: tuple[Record, ...] = ()
+"""What a reader returns when nothing has come, and nothing else has changed: the usual case."""
+
 
 class Writer(Protocol):
     """The write side of one partition; thread-safe."""
@@ -32,10 +35,15 @@ class Reader(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def is_drained(self) -> bool:
+        """Whether the last read went to the very end of what was there; never wrong in a yes."""
+
     def has_more(self, offset: int) -> bool:
         """Whether a read may find something; cheap, never wrong when it says no."""
 
-    def read(self, offset: int, max_records: int, max_bytes: int) -> list[Record]: ...
+    def read(self, offset: int, max_records: int, max_bytes: int) -> Sequence[Record]:
+        """The next records, of which there may be none yet; `NOTHING` when the position stays."""
 
     def skip_to(self) -> int:
         """After an empty read: the offset to go on at (records given up by a repair are passed)."""
@@ -118,6 +126,11 @@ class Backend(Protocol):
 
     version: Callable[[], object]
     """A value that differs after topics, partitions or groups have changed; costs next to nothing.
+    """
+
+    news: Callable[[], object]
+    """A value that differs after a commit, too: as long as it is the same, nothing has come. (A
+    commit whose process was killed at once may go untold: look now and then all the same.)
     """
 
     def topics(self) -> list[str]: ...

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
-from rdv.stream.backend import Backend, Reader
+from rdv.stream.backend import NOTHING, Backend, Reader
 from rdv.stream.errors import (
     Closed,
     Fenced,
@@ -20,7 +21,10 @@ from rdv.stream.group.member import Member
 from rdv.stream.record import Record, TopicPartition
 from rdv.stream.start import Start, check_start, start_offset
 
+LOOK_NS = 100_000_000
+"""Partitions are looked at as often as this, whatever the backend says of news."""
 POLL_BYTES_MAX = 64 * 1024 * 1024
+_value = attrgetter("value")
 Rebalanced = Callable[[list[TopicPartition]], None]
 
 
@@ -70,6 +74,8 @@ class LogConsumer:
         self._open: dict[TopicPartition, None] = {}
         self._turn = 0
         self._version: object = None
+        self._news: object = None
+        self._look_ns = 0
         self._is_watched = self._is_closed = self._is_forked = self._has_started = False
         self._pending: RdvError | None = None
         self._committed: dict[TopicPartition, int] = {}
@@ -90,6 +96,27 @@ class LogConsumer:
         records = self.look(max_records)
         if records or (timeout <= 0 and not self._is_watched):
             return records
+        return self._await(max_records, timeout)
+
+    def attend(self, max_records: int, *, is_rung: bool) -> list[Record]:
+        """As a poll without a timeout, for who watches `fileno` and knows whether it was readable.
+
+        That saves the read that a poll has to make to find out. To say no when it was readable
+        costs one wake-up too many; nothing is lost.
+        """
+        if is_rung:
+            self._bell.quiet()
+        if records := self.look(max_records):
+            return records
+        self._bell.arm()
+        return self.look(max_records)
+
+    def hush(self) -> None:
+        """Take the rings out of `fileno`, for who was woken by it and does not `poll` now."""
+        self._bell.quiet()
+
+    def _await(self, max_records: int, timeout: float) -> list[Record]:
+        """Say that we wait, look once more, and wait."""
         deadline = self._clock.monotonic_ns() + int(timeout * 1e9)
         while True:
             self._bell.arm()
@@ -111,37 +138,53 @@ class LogConsumer:
 
         For loops that poll again anyway: it costs half the system calls, and senders nothing.
         """
-        self._check_open()
-        self._refresh()
+        if self._is_closed:
+            self._check_open()
+        news, now_ns = self._backend.news(), self._clock.monotonic_ns()
+        if news == self._news and now_ns < self._look_ns:
+            return []
+        self._news, self._look_ns = None, now_ns + LOOK_NS
+        if self._member is not None or self._backend.version() != self._version:
+            self._refresh()
         if self._pending is not None:
             error, self._pending = self._pending, None
             raise error
-        order, count = self._order, len(self._order)
-        first, self._turn = self._turn, (self._turn + 1) % count if count else 0
+        order = self._order
+        if len(order) > 1:
+            self._turn = first = (self._turn + 1) % len(order)
+            order = order[first:] + order[:first]
         records: list[Record] = []
-        room_bytes = POLL_BYTES_MAX
-        for step in range(count):
-            position = order[(first + step) % count]
-            while len(records) < max_records and room_bytes > 0:
-                before = position.offset
-                batch = self._read(position, max_records - len(records), room_bytes, records)
-                if self._has_failed() or (not batch and position.offset == before):
-                    break
-                records = records + batch if records else batch
-                room_bytes -= sum(len(record.value) for record in batch) if count > 1 else 0
-                if count == 1:
-                    break
-            if len(records) >= max_records or self._pending is not None:
-                break
+        room_bytes, is_drained = POLL_BYTES_MAX, True
+        for position in order:
+            batch = self._read(position, max_records - len(records), room_bytes, records)
+            is_drained = is_drained and position.reader.is_drained
+            if batch is NOTHING:
+                continue
+            records += batch
+            room_bytes -= sum(map(len, map(_value, batch)))
+            if len(records) >= max_records or room_bytes <= 0 or self._has_failed():
+                return records
+        if is_drained:
+            self._news = news  # what has come since will have changed it
         return records
 
     def _read(
         self, position: _Position, max_records: int, max_bytes: int, before: list[Record]
-    ) -> list[Record]:
+    ) -> Sequence[Record]:
+        """What comes next in one partition; passes over what a repair has given up."""
+        while True:
+            was = position.offset
+            batch = self._read_on(position, max_records, max_bytes, before)
+            if batch or position.offset == was or self._pending is not None:
+                return batch
+
+    def _read_on(
+        self, position: _Position, max_records: int, max_bytes: int, before: list[Record]
+    ) -> Sequence[Record]:
         reader = position.reader
         if not reader.is_open:
             if not reader.has_more(position.offset):
-                return []
+                return NOTHING
             self._make_room(position.place)
         try:
             batch = reader.read(position.offset, max_records, max_bytes)
@@ -154,7 +197,7 @@ class LogConsumer:
             return []
         if batch:
             position.offset = batch[-1].offset + 1
-        else:
+        elif batch is not NOTHING:
             position.offset = max(position.offset, reader.skip_to())
         return batch
 
@@ -297,13 +340,14 @@ class LogConsumer:
         begin, end = self._backend.begin(place), self._backend.end(place)
         if not begin <= offset <= end:
             raise OffsetOutOfRange(topic, partition, offset, begin, end)
-        position.offset = offset
+        position.offset, self._news = offset, None
         self._committed.pop(place, None)
 
     def seek_to(self, start: Start) -> None:
         """Go to a place in all partitions: "earliest", "latest", an offset or a time."""
         self._check_open()
         check_start(start)
+        self._news = None
         for place, position in self._positions.items():
             position.offset = start_offset(self._backend, place, start, self._clock)
             self._committed.pop(place, None)

@@ -15,6 +15,7 @@ from rdv.messages import (
     MalformedMessage,
     Request,
     Result,
+    ResultLines,
     Score,
     decode_request,
     decode_result,
@@ -218,3 +219,22 @@ def test_golden_lines() -> None:
         b'"schedule":"production@ab","waited_ms":30.5,"model":"logit","version":"1",'
         b'"reason":"gbm behind","step":2,"arrived":[["gbm",3.25,"behind"]]}\n'
     )
+
+
+@quick
+@given(
+    st.text(min_size=1, max_size=64), names, text, ns, ms, ms, st.integers(1, 9), raws.map(bytes)
+)
+@example("0af3", "gbm", "1", 5, 1.25, 0.5, 32, b'{"score":0.5}')
+@example('"},{', 'a"b', "\\", 5, 0.0, 0.5, 1, b"null")
+def test_the_lines_of_a_batch_say_what_a_score_would(
+    id_, model, version, time_ns, queue_ms, took_ms, size, result
+) -> None:
+    result = result.replace(b"\n", b" ")
+    lines = ResultLines(model, version, time_ns, took_ms, size)
+    line = lines.line(id_, lines.after(queue_ms), result)
+    raw = msgspec.Raw(result)
+    score = Score(id_, model, version, time_ns, queue_ms, took_ms, size, raw)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert decode_score(line) == score

@@ -84,7 +84,7 @@ class LoopServer:
         self._turn()
 
     def _rung(self, feed: Feed) -> None:
-        feed.is_ready = True
+        feed.rung()
         self._turn()
 
     def _edited(self) -> None:

@@ -44,14 +44,21 @@ class InHand:
         with contextlib.suppress(OSError, ValueError, UnicodeDecodeError):
             head = os.pread(self._fd, _HEAD, 0) or b"0" * _HEAD
             text = os.pread(self._fd, min(int(head[:-1], 16), NOTE_BYTES_MAX), _HEAD).decode()
-            lines = (line.split(" ", 1) for line in text.splitlines())
-            return [(int(partition), id_) for partition, id_ in lines], head[-1:] == _REPORTED
+            left = []
+            for line in text.splitlines():
+                partition, *ids = line.split(" ")
+                left += [(int(partition), id_) for id_ in ids]
+            return left, head[-1:] == _REPORTED
         return [], True
 
     def take(self, batch: Sequence[Waiting]) -> None:
         """The batch is in our hands from now on."""
         if self._fd >= 0:
-            text = "\n".join([f"{w.record.partition} {w.request.id}" for w in batch]).encode()
+            by_partition: dict[int, list[str]] = {}
+            for waiting in batch:
+                by_partition.setdefault(waiting.record.partition, []).append(waiting.request.id)
+            lines = [f"{partition} {' '.join(ids)}" for partition, ids in by_partition.items()]
+            text = "\n".join(lines).encode()
             self._write(b"%08x%b%b" % (len(text), _OPEN, text))
 
     def lay_down(self) -> None:
@@ -64,8 +71,10 @@ class InHand:
 
     def _write(self, data: bytes, position: int = 0) -> None:
         if self._fd >= 0:
-            with contextlib.suppress(OSError):
+            try:  # noqa: SIM105 - hot
                 os.pwrite(self._fd, data, position)
+            except OSError:
+                pass
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-import msgspec
-
 from rdv.clock import Clock
 from rdv.components.batches import SCORES
 from rdv.components.worker.backlog import Refused, Waiting
 from rdv.errors import RdvError
-from rdv.messages import Score
+from rdv.messages import ResultLines, Score, encode_score
 from rdv.models import Model
 from rdv.stream import Producer
 
@@ -36,26 +34,43 @@ class Reports:
         took_ms: float,
     ) -> None:
         """`outcomes`: for each row JSON, an error's text or value, or None for no report."""
-        name, version, size = self._name, self._model.version, len(batch)
+        version, size = self._model.version, len(batch)
         done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
-        scores: dict[int, list[Score]] = {}
+        lines = ResultLines(self._name, version, done_ns, took_ms, size)
+        line, middle, appended_ns = lines.line, b"", -1
+        found: dict[int, list[bytes]] = {}
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if outcome is None:
                 continue
             record = waiting.record
-            queue_ms = round(max(0, began_wall_ns - record.timestamp_ns) / 1e6, 3)
-            result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-            error = None
-            if isinstance(outcome, bytes):
-                result = msgspec.Raw(outcome)
+            if record.timestamp_ns != appended_ns:  # those of one append have one
+                appended_ns = record.timestamp_ns
+                queue_ms = round(max(0, began_wall_ns - appended_ns) / 1e6, 3)
+                middle = lines.after(queue_ms)
+            if type(outcome) is bytes:
+                text = line(waiting.request.id, middle, outcome)
             else:
-                error = str(outcome)
                 self.failed += 1
-            id_ = waiting.request.id
-            score = Score(id_, name, version, done_ns, queue_ms, took_ms, size, result, None, error)
-            scores.setdefault(record.partition, []).append(score)
+                text = self._failure(waiting, str(outcome), done_ns, queue_ms, took_ms, size)
+            if record.partition in found:
+                found[record.partition].append(text)
+            else:
+                found[record.partition] = [text]
         self.scored += size
-        self._send(scores)
+        self._send(found)
+
+    def _failure(
+        self,
+        waiting: Waiting,
+        error: str,
+        done_ns: int,
+        queue_ms: float,
+        took_ms: float,
+        size: int,
+    ) -> bytes:
+        id_, name, version = waiting.request.id, self._name, self._model.version
+        score = Score(id_, name, version, done_ns, queue_ms, took_ms, size, error=error)
+        return encode_score(score)
 
     def refuse(self, refused: Sequence[Refused]) -> None:
         """Nobody shall wait for these."""
@@ -72,7 +87,7 @@ class Reports:
             )
             scores.setdefault(waiting.record.partition, []).append(score)
         self.refused += len(refused)
-        self._send(scores)
+        self._send({partition: SCORES.write(some) for partition, some in scores.items()})
 
     def spoil(self, requests: Sequence[tuple[int, str]], reason: str) -> None:
         """The same error for all of these, given as (partition, id)."""
@@ -82,16 +97,16 @@ class Reports:
             score = Score(id_, self._name, version, now_ns, error=reason)
             scores.setdefault(partition, []).append(score)
         self.failed += len(requests)
-        self._send(scores)
+        self._send({partition: SCORES.write(some) for partition, some in scores.items()})
 
-    def _send(self, by_partition: dict[int, list[Score]]) -> None:
-        for partition, scores in by_partition.items():
+    def _send(self, by_partition: dict[int, list[bytes]]) -> None:
+        for partition, lines in by_partition.items():
             try:
-                self._producer.send_many(self._name, SCORES.write(scores), partition=partition)
+                self._producer.send_many(self._name, lines, partition=partition)
             except RdvError as error:
                 # Nobody hears of these scores; the schedule goes on without them.
-                self.lost += len(scores)
-                log.warning("%d scores lost: %s", len(scores), error.text())
+                self.lost += len(lines)
+                log.warning("%d scores lost: %s", len(lines), error.text())
 
     def close(self) -> None:
         self._producer.close()

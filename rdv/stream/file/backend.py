@@ -88,6 +88,7 @@ class FileBackend:
         self._clock = clock
         self._board = Board(disk, path)
         self.version: Callable[[], object] = self._board.version
+        self.news: Callable[[], object] = self._board.news
         self._syncer = Syncer(config.fsync_interval_ms)
         self._mutex = threading.Lock()
         self._groups: dict[str, FileGroup] = {}

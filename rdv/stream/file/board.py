@@ -1,9 +1,11 @@
-"""The doorbell board: who waits for what, readable by every writer at the cost of a memory read.
+"""The doorbell board: what is new and who waits for what, at the cost of a memory read.
 
 One small file per stream, mapped by all: a version that changes whenever topics, partitions or
-groups do, a state byte for each of SLOTS waiting readers, and for each a mask of the partitions
-that it waits for. A writer looks at the state bytes after each commit (one memchr) and rings
-only who waits for its partition; under load nobody waits and nothing is rung.
+groups do, 64 ticks of which every commit changes one, a state byte for each of SLOTS waiting
+readers, and for each a mask of the partitions that it waits for. A reader that finds version and
+ticks as they were need not look at any of its partitions. A writer looks at the state bytes after
+each commit (one memchr) and rings only who waits for its partition; under load nobody waits and
+nothing is rung.
 
 Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look again, block.
 Writer: publish, clear the state, ring. A ring that is lost all the same (its ringer was killed
@@ -13,6 +15,7 @@ between the two) costs the reader the backstop of its wait (`doorbell`).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -22,16 +25,19 @@ from zlib import crc32
 from rdv.errors import RdvError
 from rdv.stream.errors import TooManyReaders
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk, faults, watch_forks
+from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
 from rdv.stream.file.lock import locked
 
 SLOTS = 1024
 EVERYTHING = 2**64 - 1
 
-_MAGIC = b"rdvbell1"
+TICKS = 64
+
+_MAGIC = b"rdvbell2"
 _VERSION = Struct("<Q")
 _VERSION_AT = 8
-_STATES_AT = 16
+_TICKS_AT = 16
+_STATES_AT = _TICKS_AT + TICKS * _VERSION.size
 _MASKS_AT = _STATES_AT + SLOTS
 _SIZE = _MASKS_AT + SLOTS * _VERSION.size
 _EMPTY = (_MAGIC + _VERSION.pack(1)).ljust(_SIZE, b"\0")
@@ -40,9 +46,14 @@ _IDLE = b"\x00"
 _LOCK_TIMEOUT_MS = 10_000
 
 
+def number_of(topic: str, partition: int) -> int:
+    """The bit and the tick of a partition: two may share one, which means a look too many."""
+    return crc32(f"{topic}/{partition}".encode()) % TICKS
+
+
 def mask_of(topic: str, partition: int) -> int:
-    """The bit of a partition: two may share one, which only means a ring too many."""
-    return 1 << (crc32(f"{topic}/{partition}".encode()) & 63)
+    """The bit of a partition in the masks of readers."""
+    return 1 << number_of(topic, partition)
 
 
 class Board:
@@ -57,15 +68,21 @@ class Board:
         with faults(self._path, "open"):
             if not disk.exists(self._path):
                 self._make()
-            elif disk.path_size(self._path) < _SIZE:
-                # What a power loss may leave. Nobody waits for anything after one.
+            elif disk.path_size(self._path) != _SIZE:
+                # Of another version, or what a power loss may leave: nobody waits after one.
                 disk.replace_file(self._path, _EMPTY)
             self._map = disk.map_file(self._path, size_bytes=_SIZE)
         self._fd = -1
         # A C call without a Python frame: producers and consumers ask at every send and poll.
         self.version: Callable[[], object] = partial(
+            self._map.__getitem__, slice(_VERSION_AT, _TICKS_AT)
+        )
+        self.news: Callable[[], object] = partial(
             self._map.__getitem__, slice(_VERSION_AT, _STATES_AT)
         )
+        self._salt = 0
+        self._commits = itertools.count(1)
+        self._make_salt()
         watch_forks(self)
 
     def _make(self) -> None:
@@ -81,6 +98,10 @@ class Board:
         finally:
             disk.unlink(scratch)
 
+    def _make_salt(self) -> None:
+        """So that no two processes ever leave the same tick behind."""
+        self._salt = crc32(self._disk.new_name().encode()) << 32
+
     def _write_fd(self) -> int:
         if self._fd < 0:
             with faults(self._path, "write to"):
@@ -88,10 +109,21 @@ class Board:
         return self._fd
 
     def announcer(self, topic: str, partition: int) -> Callable[[], None]:
-        """A function that rings who waits for this partition; called after every commit."""
+        """A function that ticks, and rings who waits for this partition; called after every commit.
+
+        It never fails: what it tells of is committed already, and whoever reads looks all the
+        same now and then.
+        """
         find, ring, bit = self._map.find, self._ring_waiting, mask_of(topic, partition)
+        tick_at = _TICKS_AT + number_of(topic, partition) * _VERSION.size
+        pwrite, pack, commits = self._disk.pwrite, _VERSION.pack, self._commits
 
         def announce() -> None:
+            try:
+                fd = self._fd if self._fd >= 0 else self._write_fd()
+                pwrite(fd, pack(self._salt + next(commits)), tick_at)
+            except (OSError, RdvError):
+                pass
             if find(_WAITING, _STATES_AT, _MASKS_AT) >= 0:
                 ring(bit)
 
@@ -112,11 +144,14 @@ class Board:
             slot = position - _STATES_AT
             at = _MASKS_AT + slot * _VERSION.size
             if mask == EVERYTHING or _VERSION.unpack_from(board, at)[0] & mask:
-                with contextlib.suppress(OSError, RdvError), self._mutex:
-                    # Cleared first: a reader that waits anew in between is rung once too often,
-                    # the other way round it would be forgotten.
-                    self._disk.pwrite(self._write_fd(), _IDLE, position)
-                    self._ring(slot)
+                try:
+                    with self._mutex:
+                        # Cleared first: a reader that waits anew in between is rung once too
+                        # often, the other way round it would be forgotten.
+                        self._disk.pwrite(self._write_fd(), _IDLE, position)
+                        self._ring(slot)
+                except (OSError, RdvError):
+                    pass
 
     def _ring(self, slot: int) -> None:
         """Ring a slot's FIFO; its reader may have died, or been followed by another."""
@@ -186,8 +221,10 @@ class Board:
     def set_waiting(self, slot: int) -> None:
         position = _STATES_AT + slot
         if self._map[position] != 1:
-            with faults(self._path, "write to"):
+            try:
                 self._disk.pwrite(self._write_fd(), _WAITING, position)
+            except OSError as error:
+                raise os_fault(error, self._path, "write to") from error
 
     def set_mask(self, slot: int, mask: int) -> None:
         with faults(self._path, "write to"):
@@ -202,6 +239,7 @@ class Board:
     def after_fork(self) -> None:
         """See disk.Forkable."""
         self._mutex = threading.Lock()
+        self._make_salt()
         self._close_files()
 
     def close(self) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import repeat
 from zlib import crc32
 
+from rdv.stream.backend import NOTHING
 from rdv.stream.errors import OffsetOutOfRange, RecordsLost
 from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict, walk
 from rdv.stream.file.damage import damaged_run, index_gap, missing_values
 from rdv.stream.file.disk import Disk, os_fault
-from rdv.stream.file.entry import ENTRY_BYTES, SEALED, intact, unpack_entries
+from rdv.stream.file.entry import ENTRY_BYTES, SEALED, intact, unpack_entries, whole
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import Record, TopicPartition
 
@@ -37,6 +39,7 @@ class PartitionReader:
         self._number = 0
         self._end = self._crc = 0
         self._next_base: int | None = None
+        self.is_drained = False
 
     @property
     def is_open(self) -> bool:
@@ -57,15 +60,23 @@ class PartitionReader:
         except OSError as error:
             raise os_fault(error, self._directory, "read") from error
 
-    def read(self, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, offset: int, max_records: int, max_bytes: int) -> Sequence[Record]:
         """Up to `max_records` records from `offset` on, at most about `max_bytes`, at least one.
 
-        An empty list means that there are none yet. Never spans two segments.
+        An empty sequence means that there are none yet. Never spans two segments.
         """
+        segment = self._segment
+        self.is_drained = False
         try:
-            if self._segment is None or self._base + self._number != offset:
+            if segment is None or self._base + self._number != offset:
                 self._seek(offset)
-            return self._read(max_records, max_bytes)
+                return self._read(max_records, max_bytes)
+            size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
+            raw = self._disk.pread(segment.index_fd, size, self._number * ENTRY_BYTES)
+            if not raw and self._next_base is None:
+                self.is_drained = True
+                return NOTHING
+            return self._read(max_records, max_bytes, raw)
         except OSError as error:
             raise os_fault(error, self._directory, "read") from error
 
@@ -73,15 +84,17 @@ class PartitionReader:
         """The offset behind records that `repair` has given up, after an empty `read`."""
         return self._base + self._number
 
-    def _read(self, max_records: int, max_bytes: int) -> list[Record]:
+    def _read(self, max_records: int, max_bytes: int, raw: bytes | None = None) -> Sequence[Record]:
+        """`raw`: the index from our position on, when it has been read already."""
         while (segment := self._segment) is not None:
-            size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
-            raw = self._disk.pread(segment.index_fd, size, self._number * ENTRY_BYTES)
-            if len(raw) % ENTRY_BYTES:
-                raw = raw[: -(len(raw) % ENTRY_BYTES)]
+            if raw is None:
+                size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
+                raw = self._disk.pread(segment.index_fd, size, self._number * ENTRY_BYTES)
+            raw = raw[: whole(len(raw))]
             if not raw:
                 if not self._is_passed(segment):
                     return []
+                raw = None
                 continue
             if not intact(raw):
                 return self._read_carefully(segment, raw)
@@ -89,10 +102,13 @@ class PartitionReader:
             if entries[-1][4] & SEALED:
                 del entries[-1]
                 raw = raw[:-ENTRY_BYTES]
+            elif len(entries) < max_records and self._next_base is None:
+                self.is_drained = True
             if entries:
                 return self._batch(segment, raw, entries, max_bytes)
             if not self._next_segment(self._base + self._number):
                 return []
+            raw = None
         return []
 
     def _batch(
@@ -101,10 +117,11 @@ class PartitionReader:
         raw: bytes,
         entries: list[tuple[int, int, int, int, int, int]],
         max_bytes: int,
-    ) -> list[Record]:
+    ) -> Sequence[Record]:
         start = self._end
         if entries[-1][0] - start > max_bytes:
             limit = [entry[0] for entry in entries]
+            self.is_drained = False
             del entries[max(1, bisect_right(limit, start + max_bytes)) :]
             raw = raw[: len(entries) * ENTRY_BYTES]
         ends, times, lengths, crcs, flags, _ = zip(*entries, strict=True)
@@ -134,8 +151,9 @@ class PartitionReader:
             )
         )
 
-    def _read_carefully(self, segment: Segment, raw: bytes) -> list[Record]:
+    def _read_carefully(self, segment: Segment, raw: bytes) -> Sequence[Record]:
         """Hand out what is sound before the damage; raise when there is nothing before it."""
+        self.is_drained = False
         first = self._base + self._number
         records: list[Record] = []
         damaged: list[Verdict] = []

@@ -103,6 +103,7 @@ class MemoryReader:
     """One consumer's view of a partition."""
 
     is_open = True
+    is_drained = False
 
     def __init__(self, partition: MemoryPartition) -> None:
         self._partition = partition
@@ -111,7 +112,7 @@ class MemoryReader:
     def has_more(self, offset: int) -> bool:
         return self._partition.end() > offset
 
-    def read(self, offset: int, max_records: int, max_bytes: int) -> list[Record]:
+    def read(self, offset: int, max_records: int, max_bytes: int) -> Sequence[Record]:
         self._next = offset
         return self._partition.read(offset, max_records, max_bytes)
 

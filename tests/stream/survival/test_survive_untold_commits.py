@@ -1,0 +1,81 @@
+"""A commit whose tick is lost (its process was killed just then) is found all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from survival_disks import DoorDisk, QuietDisk
+from survival_logs import TOPIC, open_log
+
+from rdv.stream.file import board as boards
+
+
+class SilentDisk(DoorDisk):
+    """Tells nobody: what is written to the board goes nowhere."""
+
+    def pwrite(self, fd, data, position):
+        if Path(self.paths.get(fd, "?")).name == "board":
+            return len(data)
+        return super().pwrite(fd, data, position)
+
+
+class CountingDisk(QuietDisk):
+    """Counts reads of files."""
+
+    def __init__(self):
+        self.reads = 0
+
+    def pread(self, fd, size, position):
+        self.reads += 1
+        return super().pread(fd, size, position)
+
+
+def test_a_record_that_was_not_told_of_is_found_by_a_waiting_reader(tmp_path):
+    with open_log(tmp_path / "log") as told, told.producer() as producer:
+        producer.send(TOPIC, b"first\n")
+        with told.consumer([TOPIC]) as consumer:
+            assert [r.value for r in consumer.poll(timeout=5)] == [b"first\n"]
+            assert consumer.poll() == []
+            with open_log(tmp_path / "log", SilentDisk()) as silent, silent.producer() as other:
+                other.send(TOPIC, b"untold\n")
+            assert [r.value for r in consumer.poll(timeout=5)] == [b"untold\n"]
+
+
+def test_who_has_read_everything_looks_at_no_file_until_there_is_news(tmp_path):
+    disk = CountingDisk()
+    with open_log(tmp_path / "log", disk) as stream, stream.producer() as producer:
+        for topic in "abc":
+            producer.send(topic, b"1\n")
+        with stream.consumer() as consumer:
+            assert len(consumer.poll(timeout=5)) == 3
+            consumer._look_ns = 2**63  # only news count
+            before = disk.reads
+            assert consumer.look() == []
+            assert disk.reads == before
+            producer.send("b", b"2\n")
+            assert [r.value for r in consumer.look()] == [b"2\n"]
+            assert consumer.look() == []
+            consumer.seek("b", 0, 0)
+            assert [r.value for r in consumer.look()] == [b"1\n", b"2\n"]
+
+
+def test_two_processes_leave_different_ticks(tmp_path):
+    """Of the same partition, each its first: a reader between them must see both."""
+    path = tmp_path / "log"
+    with open_log(path) as one, one.producer() as first:
+        first.send(TOPIC, b"1\n")
+        seen = one._backend._board.news()
+        with open_log(path) as two, two.producer() as second:
+            second.send(TOPIC, b"2\n")
+            assert two._backend._board.news() != seen
+
+
+def test_a_board_of_another_version_is_made_anew(tmp_path):
+    path = tmp_path / "log"
+    with open_log(path) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"1\n")
+    board = path / ".doorbells" / "board"
+    board.write_bytes(b"rdvbell1".ljust(9232, b"\0"))
+    with open_log(path) as stream, stream.consumer([TOPIC]) as consumer:
+        assert [r.value for r in consumer.poll(timeout=5)] == [b"1\n"]
+    assert board.read_bytes() == boards._EMPTY
