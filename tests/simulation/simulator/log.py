@@ -52,10 +52,9 @@ class SimBackend(MemoryBackend):
 
     def appended(self, place: TopicPartition) -> None:
         """A broker shows records only after a while, a file at once."""
-        delay_ns = self.world.visibility_ns()
-        if delay_ns:
+        if self.world.plan.is_broker:
             end = self._partition(place).end()
-            self.world.scheduler.after(delay_ns, self._show, place, end)
+            self.world.scheduler.after(self.world.visibility_ns(), self._show, place, end)
 
     def _show(self, place: TopicPartition, end: int) -> None:
         self._shown[place] = max(self._shown.get(place, 0), end)

@@ -33,11 +33,14 @@ class SimModel:
         chance = world.random.random
         if spec.tail and chance() < spec.tail:
             duration_ms *= TAIL
-        if spec.crash and chance() < spec.crash:
+        dies = spec.crash and not world.is_calming and chance() < spec.crash
+        if dies or not spec.poison.isdisjoint(numbers):
             self._process.sleep(int(duration_ms * MS / 2))
             raise Exited(CRASHED)
         timeout_ms = world.plan.predict_timeout_ms
-        if duration_ms > timeout_ms * 1.25 or (spec.hang and chance() < spec.hang):
+        if duration_ms > timeout_ms * 1.25 or (
+            spec.hang and not world.is_calming and chance() < spec.hang
+        ):
             # The watchdog's thread looks four times within the timeout.
             self._process.sleep(int(timeout_ms * (1 + chance() / 4) * MS) + MS)
             self.watchdog.look(world.clock.monotonic_ns())

@@ -191,7 +191,7 @@ class SimChild:
             self._tell_ended(self._code)
 
     def kill(self) -> None:
-        self._process.kill()
+        self._world.scheduler.after(0, self._process.kill)
 
     async def stop(self, grace_s: float) -> None:
         stop: Any = self._process.parts.get("stop")
@@ -246,7 +246,8 @@ def run_supervisor(world, process: Process) -> None:
     process.parts["supervisor"] = supervisor
 
     def ended(task: asyncio.Task) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and process.state != "dead":
             world.oracle.broke("supervisor", f"{type(error).__name__}: {error}")
 
     loop.create_task(supervisor.run()).add_done_callback(ended)

@@ -34,6 +34,8 @@ class ModelSpec:
     takes: str = "data"
     load_ms: int = 20
     failed_starts: int = 0
+    poison: frozenset[int] = frozenset()
+    """Requests that end its process, every time."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from simulator.world import World
 
 SETTLE_MAX_NS = 8_000 * MS
 CALM_MAX_NS = 40_000 * MS
-AFTER_NS = 120 * MS
+AFTER_NS = 250 * MS
 """Longer than the longest SLA of a plan."""
 
 
@@ -62,6 +62,7 @@ def _run(world: World) -> None:
     for arrival in plan.arrivals:
         scheduler.at(begin_ns + arrival.at_ns, world.ask, arrival)
     scheduler.run(begin_ns + plan.length_ns + AFTER_NS)
+    world.is_calming = True
     until_ns = scheduler.now_ns + CALM_MAX_NS
     while (left := _unsettled(world)) and scheduler.now_ns < until_ns:
         scheduler.run(scheduler.now_ns + 100 * MS)
@@ -79,6 +80,8 @@ def _unsettled(world: World) -> list[str]:
     left = world.groups.unowned()
     for name in (part.name for part in world.wanted_parts()):
         for process in world.living(name):
+            if process.busy_until_ns > world.scheduler.now_ns:
+                left.append(f"{name} is held up")
             proxy, worker = process.parts.get("proxy"), process.parts.get("worker")
             if proxy is not None and len(proxy.own_answers):
                 left.append(f"{name}: answers are not on record")

@@ -88,6 +88,8 @@ class Process:
         self._token = 0
         self._waits = self._is_woken = False
         self._paused_until_ns = 0
+        self.busy_until_ns = 0
+        """It is held up until then."""
         self._greenlet = greenlet(self._run, scheduler.hub)
 
     def __repr__(self) -> str:
@@ -132,6 +134,7 @@ class Process:
     def hold_up(self, duration_ns: int) -> None:
         """Somebody else has the processor."""
         since_ns = self.scheduler.now_ns
+        self.busy_until_ns = since_ns + duration_ns
         self._switch_out(duration_ns)
         self.stolen.append((since_ns, self.scheduler.now_ns))
 
@@ -167,6 +170,7 @@ class Process:
         """SIGSTOP, and SIGCONT after a time."""
         now_ns = self.scheduler.now_ns
         self._paused_until_ns = max(self._paused_until_ns, now_ns + duration_ns)
+        self.busy_until_ns = self._paused_until_ns
         self.stolen.append((now_ns, self._paused_until_ns))
 
     def kill(self) -> None:

@@ -81,7 +81,7 @@ class World:
         self.notes: dict[str, bytearray] = {}
         self.processes: list[Process] = []
         self.by_pid: dict[int, Process] = {}
-        self.is_settled = False
+        self.is_settled = self.is_calming = False
         self.sent: dict[int, bytes] = {}
         self.labels: dict[str, Schedule] = {}
         self._failed_starts = {spec.name: spec.failed_starts for spec in plan.models}
@@ -112,7 +112,7 @@ class World:
         return 5_000 + int(self.random.random() * 60_000)
 
     def visibility_ns(self) -> int:
-        return int(self.random.random() ** 3 * VISIBILITY_NS) if self.plan.is_broker else 0
+        return int(self.random.random() ** 3 * VISIBILITY_NS)
 
     def loses_ring(self, process: Process) -> bool:
         return self.faults.loses_ring(process)
