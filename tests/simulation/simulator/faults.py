@@ -113,6 +113,12 @@ class Faults:
             process.unrung.append((now_ns, now_ns + RING_BACKSTOP_NS))
         return lost
 
+    def untold(self) -> None:
+        """Everybody may learn of something only by looking by themselves."""
+        now_ns = self._world.scheduler.now_ns
+        for process in self._world.processes:
+            process.unrung.append((now_ns, now_ns + RING_BACKSTOP_NS))
+
     def _wake(self, fault: Fault) -> None:
         for process in self._world.living(fault.target):
             for number, one in self._world.descriptors.by_number.items():

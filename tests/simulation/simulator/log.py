@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rdv.stream.backend import Writer
+from rdv.stream.backend import NOTHING, Writer
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import DiskFull, SyncFailed
 from rdv.stream.group.state import GroupState
@@ -13,6 +13,7 @@ from rdv.stream.memory.group import MemoryGroup
 from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader
 from rdv.stream.record import TopicPartition
 from rdv.stream.stream import LogStream
+from simulator.scheduler import Killed
 
 
 class SimBackend(MemoryBackend):
@@ -25,6 +26,9 @@ class SimBackend(MemoryBackend):
         self.name = name
         self.bells: dict[SimBell, None] = {}  # in the order in which they were armed
         self._shown: dict[TopicPartition, int] = {}
+        self.committing: tuple[TopicPartition, int, Sequence[bytes]] | None = None
+        self._told = 0
+        self.news = lambda: self._told
 
     def writer(self, place: TopicPartition, opened: Callable[[Writer], None]) -> SimWriter:
         return SimWriter(self, place, super().writer(place, opened))
@@ -49,6 +53,20 @@ class SimBackend(MemoryBackend):
 
     def open(self) -> LogStream:
         return LogStream(self, self.world.clock)
+
+    def _ring(self, place: TopicPartition | None) -> None:
+        """After a commit. Who is killed in between leaves records that nobody is told of."""
+        if self.committing is not None:
+            (committed, offset, values), self.committing = self.committing, None
+            self.world.ledger.appended(self.name, committed, offset, values)
+            self.appended(committed)
+            try:
+                self.world.step()
+            except Killed:
+                self.world.faults.untold()
+                raise
+        self._told += 1
+        super()._ring(place)
 
     def appended(self, place: TopicPartition) -> None:
         """A broker shows records only after a while, a file at once."""
@@ -83,9 +101,8 @@ class SimWriter:
             values = values[: world.random.randint(0, len(values))]
         offset = self._inner.end()
         if values:
-            offset = self._inner.append(values)
-            backend.appended(place)
-            world.ledger.appended(backend.name, place, offset, values)
+            backend.committing = place, offset, values
+            self._inner.append(values)
         if fault == "half":
             world.note("%s/%s: failed, %d records are there", backend.name, place, len(values))
             raise SyncFailed(f"{backend.address}/{place}", "input/output error")
@@ -112,11 +129,14 @@ class SimReader(MemoryReader):
 
     def read(self, offset: int, max_records: int, max_bytes: int):
         self._next = offset
-        if not self.has_more(offset):
-            return []
-        self._backend.world.step()
         end = self._backend.shown_end(self._place, self._partition)
-        return self._partition.read(offset, min(max_records, max(0, end - offset)), max_bytes)
+        if end <= offset:
+            self.is_drained = True
+            return NOTHING
+        self._backend.world.step()
+        records = self._partition.read(offset, min(max_records, end - offset), max_bytes)
+        self.is_drained = offset + len(records) == end
+        return records
 
 
 class SimBell:
