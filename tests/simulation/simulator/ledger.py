@@ -55,13 +55,15 @@ class Ledger:
         self.ends: dict[tuple[str, TopicPartition], int] = {}
         self.gaps: list[str] = []
 
-    def appended(self, stream: str, place: TopicPartition, offset: int, values) -> None:
+    def appended(self, stream: str, place: TopicPartition, offset: int, values) -> list[Logged]:
         now_ns = self._scheduler.now_ns
+        records = []
         if self.ends.get((stream, place), 0) != offset:
             self.gaps.append(f"{stream}/{place}: {offset} after {self.ends.get((stream, place))}")
         self.ends[stream, place] = offset + len(values)
         for number, value in enumerate(values):
             logged = Logged(now_ns, place, offset + number, value)
+            records.append(logged)
             if stream == "input":
                 logged.message = message = _request(value)
                 self.requests[message.id] = logged
@@ -76,6 +78,7 @@ class Ledger:
             elif place.topic == "models":
                 logged.message = orjson.loads(value)
                 self.news[logged.offset] = logged
+        return records
 
 
 def number_of(data: bytes) -> int:

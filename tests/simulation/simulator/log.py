@@ -13,7 +13,10 @@ from rdv.stream.memory.group import MemoryGroup
 from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader
 from rdv.stream.record import TopicPartition
 from rdv.stream.stream import LogStream
+from simulator.ledger import Logged
 from simulator.scheduler import Killed
+
+NOT_YET_NS = 2**62
 
 
 class SimBackend(MemoryBackend):
@@ -58,13 +61,17 @@ class SimBackend(MemoryBackend):
         """After a commit. Who is killed in between leaves records that nobody is told of."""
         if self.committing is not None:
             (committed, offset, values), self.committing = self.committing, None
-            self.world.ledger.appended(self.name, committed, offset, values)
+            records = self.world.ledger.appended(self.name, committed, offset, values)
             self.appended(committed)
+            # Who is stopped in between is late: it has told nobody yet.
+            _set_times(records, NOT_YET_NS)
             try:
                 self.world.step()
             except Killed:
                 self.world.faults.untold()
                 raise
+            finally:
+                _set_times(records, self.world.scheduler.now_ns)
         self._told += 1
         super()._ring(place)
 
@@ -80,6 +87,11 @@ class SimBackend(MemoryBackend):
 
     def shown_end(self, place: TopicPartition, partition: MemoryPartition) -> int:
         return self._shown.get(place, 0) if self.world.plan.is_broker else partition.end_unlocked()
+
+
+def _set_times(records: list[Logged], at_ns: int) -> None:
+    for record in records:
+        record.at_ns = at_ns
 
 
 class SimWriter:

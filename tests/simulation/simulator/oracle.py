@@ -22,7 +22,7 @@ LOOK_NS = 12 * MS
 """A server that has something open looks at everything at least so often (`server.LOOK_S`)."""
 BACKSTOP_NS = 205 * MS
 BROKER_NS = 4 * MS
-NEWS_NS = 1_000 * MS
+NEWS_NS = 260 * MS
 BROKEN_MAX = 20
 
 

@@ -258,7 +258,7 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
             what = chance.choice([-1, 1]) * chance.choice([5, 80, 3_000, 60_000]) * MS
         elif kind in ("leave", "replace"):
             target = chance.choice(plan.models).name
-            duration_ns = int(length_ns * 0.3)
+            duration_ns = int(length_ns * 0.6)
         yield Fault(kind, target, at_ns, step, duration_ns, what)
 
 
