@@ -110,14 +110,17 @@ class Plan:
         yield from (f"  fault {fault}" for fault in self.faults)
 
 
-def make_plan(seed: int, requests: int = 24) -> Plan:
+def make_plan(seed: int, requests: int = 12) -> Plan:
     """The plan of a seed."""
     chance = random.Random(seed)
-    names = list(MODELS[: chance.randint(2, 5)])
-    models = tuple(_model(chance, name) for name in names)
+    is_large = chance.random() < 0.25  # a small world is as mean, and costs half as much
+    names = list(MODELS[: chance.randint(2, 5 if is_large else 3)])
+    several = [1, 2, 3] if is_large else [1, 1, 1, 1, 2]
+    models = tuple(_model(chance, name, chance.choice(several)) for name in names)
     partitions = chance.choice([1, 1, 2, 3, 4])
-    servers = min(chance.choice([1, 1, 2, 3]), partitions)
-    proxies = tuple(chance.choice([0, 0, 0, 1]) for _ in range(chance.choice([1, 1, 2, 3])))
+    servers = min(chance.choice([1, 2, 3] if is_large else [1, 1, 1, 2]), partitions)
+    count = chance.choice([1, 2, 3] if is_large else [1, 1, 1, 2])
+    proxies = tuple(chance.choice([0, 0, 0, 1]) for _ in range(count))
     schedules = {
         "live": _schedule(chance, names),
         "other": _schedule(chance, names),
@@ -126,7 +129,7 @@ def make_plan(seed: int, requests: int = 24) -> Plan:
     if chance.random() < 0.3:
         schedules["b"] = _schedule(chance, names)
         shares = {"b": chance.choice([0.1, 0.5])}
-    length_ns = chance.choice([100, 400, 1_500]) * MS
+    length_ns = chance.choice([60, 60, 200, 1_000]) * MS
     arrivals = tuple(_arrivals(chance, requests, length_ns, len(proxies), names))
     plan = Plan(
         seed,
@@ -153,11 +156,11 @@ def _with(plan: Plan, **changes: Any) -> Plan:
     return replace(plan, **changes)
 
 
-def _model(chance: random.Random, name: str) -> ModelSpec:
+def _model(chance: random.Random, name: str, instances: int) -> ModelSpec:
     trouble = chance.random() < 0.3
     return ModelSpec(
         name,
-        chance.choice([1, 1, 1, 2, 3]),
+        instances,
         chance.choice([0.2, 1.0, 5.0, 15.0, 40.0]),
         chance.choice([0.01, 0.1, 1.0]),
         chance.choice([0.0, 0.0, 0.05]),
@@ -245,7 +248,7 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
                 step = chance.choice([chance.randint(1, 40), chance.randint(20, 300)])
         if kind in ("pause", "lose rings", "disk full", "disk half", "slow"):
             duration_ns = int(chance.choice([2, 15, 80, 400]) * MS * chance.uniform(0.5, 1.5))
-        if kind == "pause" and chance.random() < 0.1:
+        if kind == "pause" and chance.random() < 0.2:
             duration_ns = 3_000 * MS  # longer than a group has patience
         if kind in ("disk full", "disk half"):
             target = chance.choice(["*", "*", "input", "scores", "results", "control"])
@@ -264,5 +267,5 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
 
 _KINDS = (
     "kill", "kill", "pause", "disk full", "disk half", "lose rings", "wake", "slow", "edit",
-    "clock", "leave", "replace",
+    "clock", "leave", "leave", "replace",
 )  # fmt: skip

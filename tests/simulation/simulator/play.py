@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
+import itertools
 import logging
 import os as real_os
 from collections.abc import Callable, Iterator
@@ -14,10 +16,10 @@ from unittest import mock
 from rdv.stream import GroupTiming
 from simulator.engine import WatchedEngine
 from simulator.groups import HEARTBEAT_MS, SESSION_MS
+from simulator.known import workarounds
 from simulator.outcome import Outcome
 from simulator.plan import Plan
 from simulator.scheduler import MS, Runaway
-from simulator.known import workarounds
 from simulator.waiting import SimSelect
 from simulator.world import World
 
@@ -41,6 +43,7 @@ def play(
     """
     world = World(plan, traces=traces, engine=engine)
     spoil(world)
+    _collect_rarely()
     try:
         with _in_place_of_the_machine(world), workarounds(without):
             _run(world)
@@ -50,6 +53,17 @@ def play(
     digest = hashlib.sha256(repr((told, world.scheduler.now_ns)).encode()).hexdigest()
     counts = world.oracle.counts
     return Outcome(world.oracle.broken, counts, world.trace or [], digest)
+
+
+_plays = itertools.count(1)
+COLLECT_EVERY = 25
+
+
+def _collect_rarely() -> None:
+    """A world is one large heap of cycles: the collector looks at it when it has ended."""
+    gc.disable()
+    if next(_plays) % COLLECT_EVERY == 0:
+        gc.collect()
 
 
 def _run(world: World) -> None:
@@ -110,6 +124,7 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
         try:
             yield
         finally:
+            gc.enable()
             logging.disable(logging.NOTSET)
             asyncio._set_running_loop(loop)
 
