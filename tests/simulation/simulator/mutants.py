@@ -151,7 +151,7 @@ def _mutants() -> list[Mutant]:
 
     prompt = "prompt|answered by the SLA|pure decision"
     return [
-        Mutant("engine forgets ticks", prompt, Engine, "tick", _forgets_ticks),
+        Mutant("engine forgets ticks", f"runaway|{prompt}", Engine, "tick", _forgets_ticks),
         Mutant("server sleeps over deadlines", prompt, Engine, "next_deadline", _no_deadline),
         Mutant("engine waits for who has refused", prompt, engine_module, "is_hopeless",
                _waits_for_all),

@@ -124,6 +124,9 @@ class SimLoop(asyncio.BaseEventLoop):
         process.loop = self
         asyncio._set_running_loop(self)
 
+    def __del__(self) -> None:
+        """A killed process closes nothing."""
+
     def time(self) -> float:
         scheduler = self._process.scheduler
         return (scheduler.now_ns + self._process.host.monotonic_offset_ns) / 1e9
