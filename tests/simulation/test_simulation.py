@@ -1,8 +1,8 @@
 """The promises (README, "What it promises"), over thousands of worlds that go wrong.
 
-    pytest tests/simulation --seed 1234       replays one, shrinks it, and prints what happened
-    RDV_SIM_SEEDS=5000 RDV_SIM_FIRST=1000000  more of them, and others
-    make soak                                 RDV_SIM_SOAK requests (3 million), in longer runs
+pytest tests/simulation --seed 1234       replays one, shrinks it, and prints what happened
+RDV_SIM_SEEDS=5000 RDV_SIM_FIRST=1000000  more of them, and others
+make soak                                 RDV_SIM_SOAK requests (3 million), in longer runs
 """
 
 from __future__ import annotations

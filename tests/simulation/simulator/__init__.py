@@ -1,4 +1,4 @@
-"""A whole decision in one thread: its real processes, on a clock, a disk and a network that are none.
+"""A whole decision in one thread: its real processes; clock, disk and network are simulated.
 
     plan = make_plan(seed)            what happens: topology, requests, faults; data, and printable
     outcome = play(plan)              runs it; `outcome.broken` are the promises that did not hold
@@ -12,8 +12,8 @@ run: nothing else decides anything.
 from __future__ import annotations
 
 from simulator.outcome import Broken, Outcome
-from simulator.play import play
 from simulator.plan import Plan, make_plan
+from simulator.play import play
 from simulator.shrink import shrink
 
 __all__ = ["Broken", "Outcome", "Plan", "make_plan", "play", "shrink"]

@@ -27,7 +27,7 @@ class SimDisk:
         self._faults.remove((kind, stream))
 
     def fault(self, stream: str) -> str:
-        """"full": nothing is written. "half": some is, and it fails all the same."""
+        """ "full": nothing is written. "half": some is, and it fails all the same."""
         for kind, where in self._faults:
             if where in ("*", stream):
                 return kind

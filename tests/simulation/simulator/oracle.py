@@ -1,4 +1,4 @@
-"""The promises, looked at while a run goes on and after it. It knows true time; nobody else does."""
+"""The promises, looked at while a run goes on and after it. Only the oracle knows true time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,13 @@ LOOK_NS = 12 * MS
 """A server that has something open looks at everything at least so often (`server.LOOK_S`)."""
 BACKSTOP_NS = 205 * MS
 BROKER_NS = 4 * MS
-NEWS_NS = 260 * MS
+NEWS_NS = 20 * MS
 BROKEN_MAX = 20
+
+
+def _model_of(process: Process) -> str:
+    part: Any = process.parts.get("part")
+    return "" if part is None else part.model
 
 
 class Oracle:
@@ -39,6 +44,7 @@ class Oracle:
         self._delivered: dict[tuple[str, str], int] = {}
         self._given_up: set[str] = set()
         self._next: dict[tuple, int] = {}
+        self._deaths_heard: Counter[tuple[int, str]] = Counter()
 
     # Saying so
 
@@ -97,10 +103,19 @@ class Oracle:
         self._delivered.setdefault((score.id, score.model), self._now_ns)
 
     def taken_for_alive(self, model: str, process: Process) -> None:
+        """Not because of what it wrote before a death of which the server has heard."""
         self._world.note("takes %s for alive", model)
+        news = [n for n in self._world.ledger.news.values() if n.message["model"] == model]
+        deaths = sum(one.message["state"] == "down" for one in news)
+        if not news or news[-1].message["state"] == "up":
+            return
+        if self._deaths_heard[process.pid, model] == deaths:
+            lives = any(p.state != DEAD for p in self._world.processes if _model_of(p) == model)
+            self.expect(lives, "dead model", "%s takes %s, dead, for alive", process, model)
 
     def taken_for_dead(self, model: str, process: Process) -> None:
         self._world.note("takes %s for dead", model)
+        self._deaths_heard[process.pid, model] += 1
 
     def seen(self, case: Case, live: set[str]) -> None:
         """A request has come to an engine: soon enough, and who is waited for lives."""
@@ -139,7 +154,7 @@ class Oracle:
         lives = any(
             p.state != DEAD or p.ended_ns > last.at_ns
             for p in self._world.processes
-            if "part" in p.parts and p.parts["part"].model == model
+            if _model_of(p) == model
         )
         self.expect(
             lives, "dead model", "%s waits for %s, known to be dead since %.3f ms",
@@ -157,9 +172,7 @@ class Oracle:
             return
         request: Any = logged.message
         due_ns = asked.received_ns + int(request.deadline_ms * 1e6) + GRACE_NS
-        self.expect(
-            due_ns <= self._now_ns, "given up", "%s, for which %s waits", id_, asked.proxy
-        )
+        self.expect(due_ns <= self._now_ns, "given up", "%s, for which %s waits", id_, asked.proxy)
 
     def _asked(self, logged: Logged) -> Asked | None:
         number = orjson.loads(bytes(logged.message.data))["n"]
@@ -170,7 +183,9 @@ class Oracle:
         result = case.result
         self.counts[result.kind] += 1
         if self._world.trace is not None:
-            self._world.note("decides %s: %s %s (%s)", result.id, result.kind, result.model, result.reason)
+            self._world.note(
+                "decides %s: %s %s (%s)", result.id, result.kind, result.model, result.reason
+            )
         self.cases[result.id] = case
         expected = self._expect_decision(case)
         models = tuple(result.model.split("+")) if result.model else ()
@@ -369,9 +384,7 @@ class Oracle:
         order = {id(event): number for number, event in enumerate(case.history)}
         models = {e.score.model: n for n, e in reversed(list(enumerate(case.history)))
                   if isinstance(e, Report)}  # fmt: skip
-        events.sort(
-            key=lambda e: models[e.score.model] if isinstance(e, Report) else order[id(e)]
-        )
+        events.sort(key=lambda e: models[e.score.model] if isinstance(e, Report) else order[id(e)])
         return decide(
             case.schedule,
             events,

@@ -24,7 +24,6 @@ from rdv.rendezvous import Limits
 from rdv.supervisor.control import Control
 from rdv.supervisor.plan import Part
 from rdv.supervisor.supervisor import Supervisor
-from simulator.engine import WatchedEngine
 from simulator.models import SimModel
 from simulator.scheduler import MS, Exited, Process
 from simulator.waiting import SimLoop, SimWaker

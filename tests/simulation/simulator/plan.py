@@ -1,10 +1,10 @@
-"""What happens in a run, as data: the topology, the requests, the faults. Made from a seed alone."""
+"""What happens in a run, as data: topology, requests, faults. Made from a seed alone."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from simulator.scheduler import MS
@@ -147,13 +147,7 @@ def make_plan(seed: int, requests: int = 12) -> Plan:
         preempted=chance.choice([0.0, 0.01, 0.05]),
     )
     faults = tuple(_faults(chance, plan, length_ns)) if chance.random() < 0.93 else ()
-    return _with(plan, faults=faults)
-
-
-def _with(plan: Plan, **changes: Any) -> Plan:
-    from dataclasses import replace
-
-    return replace(plan, **changes)
+    return replace(plan, faults=faults)
 
 
 def _model(chance: random.Random, name: str, instances: int) -> ModelSpec:

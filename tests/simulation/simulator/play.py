@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from unittest import mock
 
 from rdv.stream import GroupTiming
+from rdv.stream.stream import LogStream
 from simulator.engine import WatchedEngine
 from simulator.groups import HEARTBEAT_MS, SESSION_MS
 from simulator.known import workarounds
@@ -111,14 +112,16 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
     """The few names through which the shells reach the machine."""
     timing = GroupTiming(session_timeout_ms=SESSION_MS, heartbeat_ms=HEARTBEAT_MS)
     loop = asyncio._get_running_loop()
+
+    def open_control(*_: object, **__: object) -> LogStream:
+        return world.backends["control"].open()
+
     logging.disable(logging.CRITICAL)
     with (
         mock.patch("rdv.components.feeds.select", SimSelect(world.descriptors)),
         mock.patch("rdv.components.worker.in_hand.os", _notes(world.notes)),
         mock.patch("rdv.components.worker.intake.TIMING", timing),
-        mock.patch(
-            "rdv.supervisor.control.open_stream", lambda *_, **__: world.backends["control"].open()
-        ),
+        mock.patch("rdv.supervisor.control.open_stream", open_control),
         mock.patch("rdv.supervisor.control.is_process", lambda pid: pid in world.by_pid),
     ):
         try:
@@ -153,4 +156,3 @@ def _notes(files: dict[str, bytearray]) -> SimpleNamespace:
         O_CREAT=0,
         O_CLOEXEC=0,
     )
-

@@ -26,7 +26,11 @@ class Restarts:
         self._oracle.expect(not living, "restarts", "%s beside %s", process, living)
         since_ns = self._not_before_ns.get(name, 0)
         self._oracle.expect(
-            now_ns >= since_ns, "restarts", "%s %.1f ms too early", process, (since_ns - now_ns) / MS
+            now_ns >= since_ns,
+            "restarts",
+            "%s %.1f ms too early",
+            process,
+            (since_ns - now_ns) / MS,
         )
 
     def ended(self, process: Process, now_ns: int) -> None:

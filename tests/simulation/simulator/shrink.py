@@ -25,7 +25,9 @@ def shrink(plan: Plan, run: Callable[[Plan], Outcome]) -> Plan:
         runs += 1
         return runs <= RUNS_MAX and bool(promises & run(smaller).promises)
 
-    plan = replace(plan, arrivals=_prefix(plan.arrivals, lambda a: fails(replace(plan, arrivals=a))))
+    plan = replace(
+        plan, arrivals=_prefix(plan.arrivals, lambda a: fails(replace(plan, arrivals=a)))
+    )
     plan = replace(plan, faults=_without(plan.faults, lambda f: fails(replace(plan, faults=f))))
     plan = replace(
         plan, arrivals=_without(plan.arrivals, lambda a: fails(replace(plan, arrivals=a)))

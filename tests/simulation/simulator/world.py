@@ -132,7 +132,9 @@ class World:
     def note(self, text: str, *arguments: object) -> None:
         if self.trace is not None:
             at_ms = (self.scheduler.now_ns - START_NS) / MS
-            self.trace.append(f"{at_ms:10.3f} {self.scheduler.current or '-'!s:14} {text % arguments}")
+            self.trace.append(
+                f"{at_ms:10.3f} {self.scheduler.current or '-'!s:14} {text % arguments}"
+            )
 
     # Processes
 
@@ -208,9 +210,7 @@ class World:
 
     def tell_supervisor(self, delay_ns: int) -> None:
         supervisor: Any = self.supervisor.parts["supervisor"]
-        self.scheduler.after(
-            delay_ns, self.supervisor.loop.tell, supervisor.edited, self.wake_ns()
-        )
+        self.scheduler.after(delay_ns, self.supervisor.loop.tell, supervisor.edited, self.wake_ns())
 
     def edit_schedule(self, content: dict[str, Any]) -> None:
         plain = {**self.plan.schedules, self.plan.live: content}
