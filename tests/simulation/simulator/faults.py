@@ -8,7 +8,7 @@ from simulator.plan import Fault
 from simulator.scheduler import MS, Killed, Process
 
 PREEMPTED_NS_MAX = 1_000_000
-RING_BACKSTOP_NS = 205 * MS
+RING_BACKSTOP_NS = 305 * MS
 WATCH_NS = 200 * MS
 
 

@@ -45,15 +45,15 @@ def _hear_with_times(server: Server, now_ns: int) -> list:
 def _take_by_age(server: Server, records: list, now_ns: int, results: list) -> None:
     """A score that is older than the news of its model's death does not tell that it lives."""
     down_ns: dict[str, int] = server.__dict__.get("down_ns", {})
-    for record in records:
-        is_old = record.topic not in server._models and (
-            record.timestamp_ns <= down_ns.get(record.topic, 0)
-        )
-        if is_old:
-            server._models.add(record.topic)
-        _take(server, [record], now_ns, results)
-        if is_old:
-            server._models.discard(record.topic)
+    old = {
+        record.topic
+        for record in records
+        if record.topic not in server._models
+        and record.timestamp_ns <= down_ns.get(record.topic, 0)
+    }
+    server._models |= old
+    _take(server, records, now_ns, results)
+    server._models -= old
 
 
 _look, _hear, _take = Feed.look, Server._hear_of_models, Server._take_scores

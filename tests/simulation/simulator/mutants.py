@@ -9,11 +9,13 @@ from unittest import mock
 
 import msgspec
 
+from rdv.components.batches import ScoreBatches
 from rdv.components.proxy.desk import Desk
 from rdv.components.server.server import Server
 from rdv.components.worker.reports import Reports
 from rdv.rendezvous import Engine
 from rdv.rendezvous.book import ScheduleBook
+from rdv.rendezvous.early import EarlyScores
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.memory.group import MemoryGroup
 from rdv.supervisor import supervisor
@@ -43,16 +45,16 @@ def _no_deadline(right):
     return lambda engine: None
 
 
-def _scores_first(right):
-    """Without the bounded buffer, a score that comes before its request is lost."""
+def _reads_one_score(right):
+    def read(batches, records):
+        return [one if number == 0 else None for number, one in enumerate(right(batches, records))]
 
-    def turn(self, records, now_ns, results):
-        kept = {}
-        for record in records:
-            kept.setdefault(record.topic, record)
-        right(self, [r for r in records if kept[r.topic] is r], now_ns, results)
+    return read
 
-    return turn
+
+def _no_early_buffer(right):
+    """A score that is applied before its request is lost."""
+    return lambda early, score, now_ns: None
 
 
 def _answers_twice(right):
@@ -159,8 +161,9 @@ def _mutants() -> list[Mutant]:
                _wrong_kind),
         Mutant("named schedules ignored", "pure decision", ScheduleBook, "plan_for",
                _wrong_schedule),
-        Mutant("server loses scores", "passed over|pure decision", Server, "_take_scores",
-               _scores_first),
+        Mutant("server loses scores", "passed over", ScoreBatches, "read", _reads_one_score),
+        Mutant("scores before their request are lost", "pure decision", EarlyScores, "keep",
+               _no_early_buffer),
         Mutant("server publishes twice", "one result", Server, "_publish", _publishes_twice),
         Mutant("server drops a result", "one result", Server, "_publish", _drops_a_result),
         Mutant("proxy answers twice", "answered once|crash", Desk, "answered", _answers_twice),

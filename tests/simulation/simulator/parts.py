@@ -88,6 +88,7 @@ def run_server(world, process: Process, index: int) -> None:
     process.parts["reload"] = reload
     process.parts["ready_ns"] = world.scheduler.now_ns
     world.note("ready")
+    status.write()
     while True:
         is_busy = server.turn()
         if process.parts.pop("edited", False):
@@ -128,6 +129,7 @@ def run_worker(world, process: Process, part: Part) -> None:
     world.oracle.watch_reading(process, worker)
     status = Status(world, process, streams, part.model)
     world.note("ready")
+    status.write()
     while not waker.stopping:
         worker.turn()
         status.write()

@@ -122,7 +122,7 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
         mock.patch("rdv.components.worker.in_hand.os", _notes(world.notes)),
         mock.patch("rdv.components.worker.intake.TIMING", timing),
         mock.patch("rdv.supervisor.control.open_stream", open_control),
-        mock.patch("rdv.supervisor.control.is_process", lambda pid: pid in world.by_pid),
+        mock.patch("rdv.supervisor.control.is_process", world.is_process),
     ):
         try:
             yield

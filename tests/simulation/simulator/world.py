@@ -208,6 +208,9 @@ class World:
     def living(self, name: str) -> list[Process]:
         return [p for p in self.processes if p.name == name and p.state != DEAD]
 
+    def is_process(self, pid: int) -> bool:
+        return pid in self.by_pid and self.by_pid[pid].state != DEAD
+
     def tell_supervisor(self, delay_ns: int) -> None:
         supervisor: Any = self.supervisor.parts["supervisor"]
         self.scheduler.after(delay_ns, self.supervisor.loop.tell, supervisor.edited, self.wake_ns())
