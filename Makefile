@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-log test check bench bench-log bench-decision soak format clean
+.PHONY: help demo demo-log test check bench bench-log bench-decision soak soak-decision format clean
 
 help:
 	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
@@ -13,6 +13,7 @@ help:
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
 	@echo "make soak    the long tests"
+	@echo "make soak-decision  ten minutes at 2,000 requests/s: memory, disk, the SLA"
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rdv needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -45,6 +46,9 @@ bench-log: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 3600
+
+soak-decision: $(READY)
+	$(BIN)/python -m benchmarks.soak_decision
 
 format: $(READY)
 	$(BIN)/ruff format .

@@ -60,18 +60,19 @@ def bodies(count: int = 500) -> bytes:
 class Running:
     """The decision's processes, until the block ends."""
 
-    def __init__(self, place: str | None = None) -> None:
+    def __init__(self, place: str | None = None, settings: str = "") -> None:
+        """`place`: make the directory below this one; `settings`: more of rdv.toml."""
         self._temporary = tempfile.TemporaryDirectory(prefix="rdv-bench-", dir=place)
         self.directory = Path(self._temporary.name, "bench")
         self.port = _free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._write()
+        self._write(settings)
 
-    def _write(self) -> None:
+    def _write(self, settings: str) -> None:
         (self.directory / "models").mkdir(parents=True)
         (self.directory / "schedules").mkdir()
         tables = "".join(f'[models.{name}]\npath = "models/{name}.py"\n' for name in MODELS)
-        text = f"[http]\nport = {self.port}\nin_flight_max = 10000\n{tables}"
+        text = f"[http]\nport = {self.port}\nin_flight_max = 10000\n{settings}\n{tables}"
         (self.directory / "rdv.toml").write_text(text)
         (self.directory / "schedules" / "production.toml").write_text(SCHEDULE)
         for seed, name in enumerate(MODELS):
@@ -111,6 +112,12 @@ class Running:
 
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._processes.items()}
+
+    def asked(self) -> int:
+        """Requests in the input stream."""
+        with open_stream(str(self.directory / "input")) as stream:
+            places = ((t, n) for t in stream.topics() for n in range(stream.partitions(t)))
+            return sum(stream.end(*place) for place in places)
 
     def scored(self) -> dict[str, Counter[str]]:
         """What the scores stream holds, by model: results, refusals, errors; without duplicates."""

@@ -36,6 +36,9 @@ class RootGroup(LazyGroup):
         "load": Lazy(
             "rdv.commands.load:load", "Ask many questions at a rate, and measure the answers."
         ),
+        "drill": Lazy(
+            "rdv.commands.drill:drill", "Rehearse faults on a copy; say whether the promises hold."
+        ),
         "status": Lazy("rdv.commands.status:status", "Show who runs, who answers, and how fast."),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
         "schedule": Lazy(

@@ -25,7 +25,7 @@ class InvalidQuantity(InputFault):
 
 @dataclass(eq=False)
 class InvalidOption(InputFault):
-    """Options that make no sense as they are, or not together."""
+    """Options that make no sense as they are, or not together: wrong usage."""
 
     option: str
     reason: str
@@ -33,6 +33,36 @@ class InvalidOption(InputFault):
 
     def text(self) -> str:
         return f"{self.option}: {self.reason}"
+
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class NotUsable(InputFault):
+    """The command line is right, but a file or a thing that it names cannot be used."""
+
+    what: str
+    reason: str
+    advice: str = ""
+
+    def text(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class ProgramNotFound(InputFault):
+    """The command of a model names a program that is not there; `looked` says where."""
+
+    program: str
+    looked: str
+    advice: str = ""
+
+    def text(self) -> str:
+        return f"there is no program {self.program!r}: looked {self.looked}"
 
     def hint(self) -> str:
         return self.advice
@@ -171,6 +201,37 @@ class ThresholdBroken(DataFault):
 
     def text(self) -> str:
         return "; ".join(self.broken)
+
+
+@dataclass(eq=False)
+class Unanswered(DataFault):
+    """Requests of a load run got no decision; `why` says what came instead, with counts."""
+
+    requests: int
+    count: int
+    why: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"{self.count:,} of {self.requests:,} requests got no answer: {', '.join(self.why)}"
+
+
+@dataclass(eq=False)
+class TooManyColons(InputFault):
+    """`a:b:c`: the last colon separates the topic, and there is no stream called `a:b`."""
+
+    path: str
+    topic: str | None
+
+    def text(self) -> str:
+        return f"no stream at {self.path}"
+
+    def hint(self) -> str:
+        said = self.path if self.topic is None else f"{self.path}:{self.topic}"
+        path, _, rest = self.path.partition(":")
+        read = f"{said} is read as topic {self.topic!r} of the stream {self.path!r}"
+        if self.topic is None:
+            read = f"{said} is read as the stream of that name"
+        return f"{read}. An address is PATH:TOPIC, with one colon: {path}:{rest or 'TOPIC'}"
 
 
 @dataclass(eq=False)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from rdv.commands.errors import ThresholdBroken, Unreachable
+from rdv.commands.errors import InvalidOption, InvalidQuantity, ThresholdBroken, Unreachable
 from rdv.commands.terminal import paint
 from rdv.errors import ConflictFault, DataFault, InputFault, RdvError, SystemFault, UsageFault
 
 FINE = 0
 FAILED = 1
 USAGE = 2
-"""The command line does not parse: an unknown option, a missing argument."""
+"""The command line is wrong: an unknown option, a missing argument, a value out of its range,
+options that do not go together."""
 INVALID = 3
-"""It parses, but a value, a file or a setting that it names cannot be used."""
+"""It is right, but a file, a name or a setting that it names cannot be used."""
 UNREACHABLE = 4
 """The decision's server does not answer."""
 THRESHOLD = 99
@@ -26,6 +27,8 @@ PIPE_CLOSED = 141
 EXIT_CODES: dict[type[RdvError], int] = {
     Unreachable: UNREACHABLE,
     ThresholdBroken: THRESHOLD,
+    InvalidOption: USAGE,
+    InvalidQuantity: USAGE,
     InputFault: INVALID,
     DataFault: FAILED,
     SystemFault: FAILED,

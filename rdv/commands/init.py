@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "rdv init fraud",
     "rdv init mail --template digits",
+    "rdv init pages --template ads",
 )
 _COLUMNS = (
     Column("model"),
@@ -35,8 +36,9 @@ def init(
         str,
         typer.Option(
             metavar="NAME",
-            help="fraud: card payments, needs numpy only. digits: sorting mail by handwritten "
-            "digits, with the extra [sklearn].",
+            help="fraud: card payments. ads: the ten ads of a page, from models that share the "
+            "candidates. recommend: what to listen to next. retail: what runs out of stock. "
+            "digits: sorting mail by handwritten digits, with the extra [sklearn].",
         ),
     ] = "fraud",
     as_json: Json = False,

@@ -71,6 +71,9 @@ class LazyCommands(MutableMapping[str, Any]):
 class LazyGroup(TyperGroup):
     """A group of lazy commands: give `table` in a subclass."""
 
+    elsewhere: ClassVar[dict[str, str]] = {}
+    """Commands that people look for here, and what they are called."""
+
     table: ClassVar[dict[str, Lazy]] = {}
 
     def __init__(self, **settings: Any) -> None:
@@ -79,6 +82,12 @@ class LazyGroup(TyperGroup):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return spare_pydantic(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0] if args else ""
+        if name in self.elsewhere and name not in self.table:
+            ctx.fail(f"there is no {ctx.command_path} {name}: it is {self.elsewhere[name]}")
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  typer's signature
         return list(self.table)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rdv.commands.errors import InvalidOption, ThresholdBroken
+from rdv.commands.errors import InvalidOption, ThresholdBroken, Unanswered
 from rdv.commands.exits import INTERRUPTED
 from rdv.commands.options import Decision, Quiet
 from rdv.commands.output import Output
@@ -29,6 +29,8 @@ EXAMPLES = (
     "rdv load fraud --rate 1000 --fail-if 'p99>50ms' --fail-if 'misses>0' --json",
 )
 _LINES_MAX = 60
+_RATE_MAX = 1_000_000
+"""Requests a second; what the generator can do."""
 
 
 def load(
@@ -99,15 +101,18 @@ def load(
     that stalls is charged for all that it held up. A miss is an answer later than its SLA plus
     10 ms. When the rows say what is true, the share of right answers is told.
 
-    Exit codes: 0, 4 when nobody answers, 99 when a --fail-if condition came true.
+    Proxies that do not listen at the start are left out. A request that fails is not asked again.
+
+    Exit codes: 0; 1 when a request got no answer (no connection, a connection lost, nothing in
+    time, a 5xx, a 4xx other than 429); 4 when nobody answers at all; 99 when a --fail-if condition
+    came true.
     """
     from rdv.commands.asking.door import find_doors
     from rdv.commands.loading.report import PROGRESS_HEAD, render, summary
     from rdv.commands.loading.run import LoadRun, Plan, open_doors
     from rdv.config import load_decision
-    from rdv.loadgen import parse_threshold
 
-    thresholds = [parse_threshold(text) for text in fail_if or ()]
+    thresholds = [_threshold(text) for text in fail_if or ()]
     seconds = _seconds(duration)
     wires = _connections((32 if closed else 256) if connections is None else connections)
     plan = Plan(None if closed else _rate(rate), seconds, wires, arrivals == "poisson")
@@ -138,6 +143,9 @@ def load(
         raise ThresholdBroken(tuple(broken))
     if run.is_interrupted:
         raise typer.Exit(INTERRUPTED)
+    if unanswered := figures.tally.unanswered():
+        why = tuple(f"{reason} {count:,}" for reason, count in unanswered.items())
+        raise Unanswered(figures.tally.requests, sum(unanswered.values()), why)
 
 
 def _show(at_s: float, figures: Figures, seconds: float) -> None:
@@ -175,24 +183,35 @@ def _rows(
     return make_rows([b"{}"], key_field, extra)
 
 
+def _threshold(text: str) -> Threshold:
+    from rdv.loadgen import InvalidThreshold, parse_threshold
+
+    try:
+        return parse_threshold(text)
+    except InvalidThreshold as error:
+        raise InvalidOption("--fail-if", error.text(), error.hint()) from None
+
+
 def _rate(text: str) -> float:
+    advice = "Give requests a second, for example --rate 100; --closed asks as fast as it can."
     try:
         rate = float(text.removesuffix("/s"))
     except ValueError:
-        raise InvalidOption("--rate", f"{text!r} is not a number") from None
-    if not 0 < rate <= 1e6:  # noqa: PLR2004  what the generator can do
-        raise InvalidOption("--rate", "is more than 0 and at most 1000000")
+        raise InvalidOption("--rate", f"{text!r} is not a number", advice) from None
+    if not 0 < rate <= _RATE_MAX:
+        reason = f"{text} is not a rate: it must be more than 0 and at most {_RATE_MAX:,}"
+        raise InvalidOption("--rate", reason, advice)
     return rate
 
 
 def _seconds(text: str) -> float:
     seconds = parse_duration_ns(text) / 1e9
     if seconds <= 0:
-        raise InvalidOption("--duration", "is more than nothing")
+        raise InvalidOption("--duration", f"{text} is no time at all", "For example 10s.")
     return seconds
 
 
 def _connections(count: int) -> int:
     if count < 1:
-        raise InvalidOption("--connections", "is 1 or more")
+        raise InvalidOption("--connections", f"{count} is too few: it must be 1 or more")
     return count

@@ -46,28 +46,34 @@ def read_target(text: str) -> Target:
 
 def open_files(target: Target, *, create: bool = False) -> FileStream:
     """The file stream that is there. Raises StreamNotFound and what `open_stream` raises."""
-    from rdv.commands.errors import StreamsElsewhere
+    from rdv.commands.errors import StreamsElsewhere, TooManyColons
     from rdv.stream import open_stream
     from rdv.stream.errors import StreamNotFound
 
     try:
         return as_files(open_stream(target.path, create=create))
     except StreamNotFound as error:
+        if ":" in target.path:
+            raise TooManyColons(target.path, target.topic) from None
         near = streams_near(target.path)
         if not near:
             raise
         raise StreamsElsewhere(error.path, error.reason, near) from None
 
 
-def streams_near(path: str) -> tuple[str, ...]:
-    """Streams in this directory (it may be a decision), else beside what is missing."""
+def is_stream(path: str) -> bool:
+    """Whether there is a stream at this path."""
     from rdv.stream.file.layout import CONFIG_FILE
 
+    return os.path.isfile(os.path.join(path, CONFIG_FILE))
+
+
+def streams_near(path: str) -> tuple[str, ...]:
+    """Streams in this directory (it may be a decision), else beside what is missing."""
     for parent in (path, os.path.dirname(path)):
         if parent and os.path.isdir(parent):
             names = sorted(os.listdir(parent))
-            found = [os.path.join(parent, n) for n in names]
-            found = [p for p in found if os.path.isfile(os.path.join(p, CONFIG_FILE))]
+            found = [path for name in names if is_stream(path := os.path.join(parent, name))]
             if found:
                 return tuple(found[:10])
     return ()

@@ -71,7 +71,7 @@ def serve(
 
 
 def _serve_stage(directory: str, direct: str | None) -> None:
-    from rdv.commands.serving.check import wait_for_ports
+    from rdv.commands.serving.check import claim_ports
     from rdv.commands.serving.stage import serve_stage
     from rdv.config import load_decision
     from rdv.supervisor.lock import ServeLock
@@ -79,12 +79,12 @@ def _serve_stage(directory: str, direct: str | None) -> None:
     decision = load_decision(directory)
     host, ports = decision.http.host, [decision.http.port]
     with ServeLock(directory, host, ports):
-        wait_for_ports(host, ports, _warn)
+        claim_ports(directory, host, ports, _warn)
         serve_stage(decision, direct)
 
 
 def _serve_all(directory: str) -> None:
-    from rdv.commands.serving.check import check, wait_for_ports
+    from rdv.commands.serving.check import check, claim_ports
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
     from rdv.config import load_decision
@@ -96,7 +96,7 @@ def _serve_all(directory: str) -> None:
     with ServeLock(directory, decision.http.host, ports):
         voice = StderrVoice([part.name for part in parts(decision, {})])
         check(decision, voice.own_line)
-        wait_for_ports(decision.http.host, ports, voice.own_line)
+        claim_ports(directory, decision.http.host, ports, voice.own_line)
         plan = Plan(decision, voice.own_line)
         voice.settled = lambda missing: _tell(plan.decision, missing)
         supervise(lambda: plan.decision, plan.wanted, voice)

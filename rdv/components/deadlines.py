@@ -18,8 +18,19 @@ def deadline_ns(request: Request, host: str, arrived_ns: int) -> int:
     of two machines have nothing to do with each other.
     """
     start_ns = request.monotonic_ns if request.host == host else arrived_ns
-    wait_ms = request.deadline_ms if request.deadline_ms is not None else DEADLINE_MS_MAX
-    return start_ns + int(min(wait_ms, DEADLINE_MS_MAX) * 1e6)
+    wait_ms = request.deadline_ms
+    if wait_ms is None or wait_ms > DEADLINE_MS_MAX:
+        wait_ms = DEADLINE_MS_MAX
+    return start_ns + int(wait_ms * 1e6)
+
+
+def target_ns(request: Request, model: str, host: str, arrived_ns: int, due_ns: int) -> int:
+    """By when the model's answer is wanted: `due_ns`, its deadline, or the end of its own turn."""
+    window_ms = request.windows_ms.get(model)
+    if window_ms is None:
+        return due_ns
+    start_ns = request.monotonic_ns if request.host == host else arrived_ns
+    return min(due_ns, start_ns + int(window_ms * 1e6))
 
 
 def is_given_up(request: Request, host: str, now_ns: int) -> bool:

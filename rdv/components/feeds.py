@@ -57,6 +57,9 @@ class Feed:
     def look(self, max_records: int) -> list[Record]:
         """What is there, without asking to be rung: half the system calls, and none for others."""
         try:
+            if self.is_rung:
+                self.is_rung = False
+                self.consumer.hush()
             records = self.consumer.look(max_records)
         except RdvError as error:
             return self._failed(error)

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable
 
 PARENT_PIPE = "RDV_PARENT_PIPE"
+_PR_SET_PDEATHSIG = 1
+"""Of prctl(2)."""
 
 
 def stop_without_parent(stop: Callable[[], None]) -> None:
     """Call `stop`, from a thread, when the supervisor is gone: then our stdin ends.
 
-    Does nothing when a person has started the process.
+    Does nothing when a person has started the process. On Linux a process that is stopped
+    (SIGSTOP) at that moment is continued, so that it hears of it; elsewhere it stays stopped.
     """
     if not os.environ.pop(PARENT_PIPE, ""):
         return
+    _continue_when_parent_ends()
 
     def watch() -> None:
         while os.read(0, 4096):
@@ -23,3 +30,13 @@ def stop_without_parent(stop: Callable[[], None]) -> None:
         stop()
 
     threading.Thread(target=watch, name="rdv-parent", daemon=True).start()
+
+
+def _continue_when_parent_ends() -> None:
+    """SIGCONT, not SIGKILL: a proxy shall still answer what is in flight."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)

@@ -9,6 +9,7 @@ set_live_schedule, add_model, remove_model
 from __future__ import annotations
 
 from rdv.config.assets import asset_directory
+from rdv.config.convert import check_model_name
 from rdv.config.decision import FILE_NAME, RUN_DIRECTORY, STREAMS, Cohort, Cohorts, Decision
 from rdv.config.edit import add_model, remove_model, set_live_schedule
 from rdv.config.environment import environment_names, with_environment
@@ -19,6 +20,7 @@ from rdv.config.errors import (
     DirectoryNotEmpty,
     EditRefused,
     InvalidDecision,
+    InvalidModelName,
     ModelExists,
     ModelNotFound,
     ScheduleNotFound,
@@ -48,6 +50,7 @@ __all__ = [
     "Http",
     "InitReport",
     "InvalidDecision",
+    "InvalidModelName",
     "Log",
     "ModelConfig",
     "ModelExists",
@@ -60,6 +63,7 @@ __all__ = [
     "UnknownTemplate",
     "add_model",
     "asset_directory",
+    "check_model_name",
     "decision_text",
     "default_text",
     "environment_names",

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 
 from rdv.config.decision import Cohort, Cohorts, Decision
-from rdv.config.errors import InvalidDecision
+from rdv.config.errors import InvalidDecision, InvalidModelName
 from rdv.config.model import ModelConfig
 from rdv.config.sections import PORT_MAX, Http, Log, Server
-from rdv.errors import InputFault
 from rdv.stream.address import check_name
+from rdv.stream.errors import InvalidName
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "log": Log}
 _SINGLE = frozenset(field for field in Decision.__struct_fields__ if field != "directory")
@@ -115,6 +115,10 @@ def check_decision(decision: Decision, where: str) -> None:
         _check_model(name, model, where)
     for name, cohort in decision.cohorts.groups.items():
         _check_name(cohort.schedule, f"cohorts.{name}.schedule", where)
+        for wanted in cohort.models:
+            if wanted not in decision.models:
+                reason = f"there is no model {wanted!r}; there are {', '.join(decision.models)}"
+                raise InvalidDecision(where, f"cohorts.{name}.models", reason)
     shares = sum(cohort.share for cohort in decision.cohorts.groups.values())
     if shares > _SHARES_MAX:
         raise InvalidDecision(where, "cohorts", f"the shares add up to {shares:g}, more than 1")
@@ -137,12 +141,24 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
             raise InvalidDecision(where, f"{key}.{kind}", "contains a NUL byte")
 
 
+def check_model_name(name: str) -> str:
+    """Return `name` when a model may be called so. Raises InvalidModelName."""
+    if reason := _why_no_name(name):
+        raise InvalidModelName(name, reason)
+    return name
+
+
 def _check_name(name: str, key: str, where: str) -> None:
+    if reason := _why_no_name(name):
+        raise InvalidDecision(where, key, f"{name[:80]!r} cannot be a name: {reason}")
+
+
+def _why_no_name(name: str) -> str:
     """Names become topics and file names, so that they follow the rules of topics."""
     if len(name) > NAME_LENGTH_MAX:
-        raise InvalidDecision(where, key, f"longer than {NAME_LENGTH_MAX} characters")
+        return f"it is longer than {NAME_LENGTH_MAX} characters"
     try:
         check_name(name, "topic")
-    except InputFault as error:
-        reason = f"{name!r} cannot be a name: {getattr(error, 'reason', error)}"
-        raise InvalidDecision(where, key, reason) from None
+    except InvalidName as error:
+        return error.reason
+    return ""

@@ -24,6 +24,9 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     share: Annotated[float, msgspec.Meta(description="share of the keys", ge=0, le=1)]
     schedule: Annotated[str, setting("the name of its schedule")]
+    models: Annotated[
+        list[str], setting("only these score its requests (and decoys, canaries); empty: all")
+    ] = []
 
 
 class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

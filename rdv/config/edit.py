@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from rdv.config import lines
+from rdv.config.convert import check_model_name
 from rdv.config.decision import FILE_NAME, Decision
 from rdv.config.errors import (
     DecisionBusy,
@@ -52,7 +53,10 @@ def set_live_schedule(directory: str, name: str) -> Decision:
 
 
 def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
-    """Declare a model: a table at the end of the file. Raises ModelExists and as above."""
+    """Declare a model: a table at the end of the file. Raises InvalidModelName, ModelExists and
+    as above.
+    """
+    check_model_name(name)
     with _alone(directory):
         text = read_text(directory)
         if name in parse_decision(text, os.path.join(directory, FILE_NAME)).models:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from rdv.errors import ConflictFault, InputFault, SystemFault
@@ -24,17 +25,33 @@ class InvalidDecision(InputFault):
 
 
 @dataclass(eq=False)
+class InvalidModelName(InputFault):
+    """A model cannot be called so: its name becomes a topic and a table of rdv.toml."""
+
+    name: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.name!r} cannot be the name of a model: {self.reason}"
+
+    def hint(self) -> str:
+        return "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
+
+
+@dataclass(eq=False)
 class DecisionNotFound(InputFault):
-    """There is no decision in this directory."""
+    """There is no decision in this directory; `is_used`: but there is something else."""
 
     directory: str
     reason: str = "it has no rdv.toml"
+    is_used: bool = False
 
     def text(self) -> str:
         return f"no decision in {self.directory}: {self.reason}"
 
     def hint(self) -> str:
-        return f"Make one: rdv init {self.directory}"
+        place = os.path.join(self.directory, "fraud") if self.is_used else self.directory
+        return f"Make one: rdv init {place}"
 
 
 @dataclass(eq=False)

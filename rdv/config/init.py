@@ -17,7 +17,7 @@ import msgspec
 from rdv.config.decision import Decision
 from rdv.config.errors import DirectoryNotEmpty, TrainingFailed
 from rdv.config.load import load_decision
-from rdv.config.template import Template, example_schedules, load_template
+from rdv.config.template import Template, load_template, template_schedules
 from rdv.config.text import decision_text
 from rdv.stream.file.disk import faults
 
@@ -36,7 +36,7 @@ class TrainedModel(msgspec.Struct, frozen=True):
     """Median time of `predict` for a single row, on this machine at this moment."""
 
     role: str = ""
-    """champion, challenger, fallback."""
+    """champion, challenger, fallback; train.py may say it, else the template does."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -80,7 +80,9 @@ def init_decision(directory: str, template: str = "fraud") -> InitReport:
         with faults(place, "write to"):
             _write_files(place, source, known)
         judged = _train(place, template)
-        models = [msgspec.structs.replace(m, role=known.role(m.name)) for m in judged.models]
+        models = [
+            msgspec.structs.replace(m, role=m.role or known.role(m.name)) for m in judged.models
+        ]
         with faults(place, "write to"):
             _fill_readme(place, judged.metric, models)
         load_decision(place, {})
@@ -109,6 +111,7 @@ def next_commands(directory: str, ask: str) -> list[tuple[str, str]]:
         (f"rdv load {here} --rate 100 --duration 10s --data {data}", "many requests"),
         (f"rdv status {here} --watch", "who answers, how fast, who is behind"),
         (f"rdv schedule show {here}", "the schedule as a timeline; edit it while requests flow"),
+        (f"rdv drill {here} --quick", "kill, stop, overload and more, rehearsed on a copy"),
     ]
 
 
@@ -153,9 +156,12 @@ def _write_files(place: str, source: str, template: Template) -> None:
         path = os.path.join(source, "models", file_name)
         if os.path.isfile(path) and not file_name.startswith("."):
             shutil.copyfile(path, os.path.join(place, "models", file_name))
-    for schedule, text in example_schedules(template):
+    for schedule, text in template_schedules(template, source).items():
         _write(os.path.join(place, "schedules", f"{schedule}.toml"), text)
-    _write(os.path.join(place, "rdv.toml"), decision_text(Decision(models=template.models)))
+    _write(
+        os.path.join(place, "rdv.toml"),
+        decision_text(Decision(models=template.models, http=template.http)),
+    )
     shutil.copyfile(os.path.join(source, "README.md"), os.path.join(place, "README.md"))
 
 

@@ -49,7 +49,9 @@ def read_text(directory: str) -> str:
     if not os.path.isdir(directory):
         raise DecisionNotFound(directory, "no such directory")
     if not os.path.isfile(path):
-        raise DecisionNotFound(directory)
+        with faults(directory, "list"):
+            is_used = bool(os.listdir(directory))
+        raise DecisionNotFound(directory, is_used=is_used)
     with faults(path, "read"), open(path, "rb") as file:
         data = file.read(FILE_BYTES_MAX + 1)
     if len(data) > FILE_BYTES_MAX:

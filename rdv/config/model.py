@@ -36,10 +36,26 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = ""
     instances: Annotated[int, setting("processes that share the requests of this model", 1, 64)] = 1
     batch_max: Annotated[int, setting("requests given to predict at once", 1, 65_536)] = 64
+    batch_wait_ms: Annotated[
+        float,
+        msgspec.Meta(
+            description="it may wait so long for a larger batch, where that pays; 0: never",
+            ge=0,
+            le=60_000,
+        ),
+    ] = 0.0
     when_behind: Annotated[
         WhenBehind,
         setting('"skip": requests past their deadline are refused; "all": evaluated all the same'),
     ] = "skip"
+    sample: Annotated[
+        float,
+        msgspec.Meta(
+            description="share of the requests that it scores; nobody waits for it on the others",
+            ge=0,
+            le=1,
+        ),
+    ] = 1.0
     start_timeout_ms: Annotated[int, milliseconds("loading may take this long")] = 30_000
     predict_timeout_ms: Annotated[
         int, milliseconds("a model that hangs in one batch for this long is restarted")

@@ -13,6 +13,7 @@ import msgspec
 from rdv.config.assets import asset_directory
 from rdv.config.errors import AssetsMissing, TemplateNeeds, UnknownTemplate
 from rdv.config.model import ModelConfig
+from rdv.config.sections import Http
 from rdv.stream.file.disk import faults
 
 LIVE_EXAMPLE = "exclusive-then-broaden"
@@ -26,13 +27,27 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """A kind of decision to start from."""
 
     about: str
-    champion: str
-    challenger: str
-    fast: str
-    default: str
+    champion: str = ""
+    challenger: str = ""
+    fast: str = ""
+    default: str = ""
     """The default result, as TOML writes it in a schedule."""
 
     models: dict[str, ModelConfig]
+    parts: dict[str, str] = {}
+    """What models are for that are none of the three above: `{"canary": "canary"}`."""
+
+    http: Http = Http()
+    """Settings of the door that the template needs: an enricher, for example."""
+
+    anybody: tuple[str, ...] = ()
+    """Whom `accept = ["*"]` of the examples means; empty: all models, a canary included."""
+
+    examples: bool = True
+    """Whether the new decision gets the example schedules, told with its models. Its own ones
+    (`sample-models/NAME/schedules`) are copied as they are, and take the place of an example of
+    the same name."""
+
     time_scale: Annotated[int, msgspec.Meta(ge=1)] = 1
     """The example schedules' times are multiplied by it."""
 
@@ -48,7 +63,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def role(self, model: str) -> str:
         """The part that a model plays."""
         parts = {self.champion: "champion", self.challenger: "challenger", self.fast: "fallback"}
-        return parts.get(model, "")
+        return self.parts.get(model) or parts.get(model, "")
 
 
 def template_names() -> tuple[str, ...]:
@@ -78,16 +93,29 @@ def load_template(name: str) -> tuple[Template, str]:
     return template, directory
 
 
+def template_schedules(template: Template, source: str) -> dict[str, str]:
+    """The schedules of a new decision, texts by name; `source` is the template's directory."""
+    found = dict(example_schedules(template)) if template.examples else {}
+    own = os.path.join(source, "schedules")
+    if os.path.isdir(own):
+        found.update(_schedule_files(own))
+    return found
+
+
 def example_schedules(template: Template) -> Iterator[tuple[str, str]]:
     """The example schedules as (name, text), told with the template's models, times and default."""
-    place = asset_directory("schedules")
+    for name, text in _schedule_files(asset_directory("schedules")):
+        yield ("production" if name == LIVE_EXAMPLE else name), retell(text, template)
+
+
+def _schedule_files(place: str) -> Iterator[tuple[str, str]]:
     with faults(place, "read"):
         for file_name in sorted(os.listdir(place)):
             name, ending = os.path.splitext(file_name)
             if ending == ".toml":
                 with open(os.path.join(place, file_name), encoding="utf-8") as file:
                     text = file.read()
-                yield ("production" if name == LIVE_EXAMPLE else name), retell(text, template)
+                yield name, text
 
 
 def retell(text: str, template: Template) -> str:
@@ -95,5 +123,8 @@ def retell(text: str, template: Template) -> str:
     names = {"champion": template.champion, "challenger": template.challenger}
     for part, model in (names | {"fast": template.fast}).items():
         text = text.replace(f'"{part}"', f'"{model}"')
+    if template.anybody:
+        names_text = ", ".join(f'"{model}"' for model in template.anybody)
+        text = text.replace('accept = ["*"]', f"accept = [{names_text}]")
     text = _TIME.sub(lambda match: f"{match[1]} = {int(match[2]) * template.time_scale}", text)
     return _DEFAULT.sub(lambda _: f"default = {template.default}", text)

@@ -98,9 +98,11 @@ def _cohorts(decision: Decision) -> list[str]:
     lines += ["[cohorts]", *_settings(cohorts, setting_fields(type(cohorts)))]
     lines += ["", "# [cohorts.treatment]"]
     for field in setting_fields(Cohort):
-        example = "0.1" if field.name == "share" else '"ab"'
+        example = {"share": "0.1", "schedule": '"ab"'}.get(field.name, toml_value(field.default))
         lines.append(f"# {field.name} = {example}    # {field.comment}")
     for name, cohort in cohorts.groups.items():
         lines += ["", f"[cohorts.{toml_key(name)}]", f"share = {cohort.share!r}"]
         lines.append(f"schedule = {toml_value(cohort.schedule)}")
+        if cohort.models:
+            lines.append(f"models = {toml_value(cohort.models)}")
     return lines

@@ -8,6 +8,7 @@ from rdv.loadgen.histogram import Histogram
 from rdv.loadgen.sink import Failed
 
 _OK = range(200, 300)
+_TOO_MANY = 429
 
 
 class Tally:
@@ -43,6 +44,15 @@ class Tally:
         """Failures, and answers that are not 2xx."""
         good = sum(count for status, count in self.statuses.items() if status in _OK)
         return self.requests - good
+
+    def unanswered(self) -> dict[str, int]:
+        """Requests that got no answer, by what came instead: a failure, or a status that is one.
+
+        Not 429: to be told "too many" is what the server's limit on requests in flight is for.
+        """
+        bad = {s: n for s, n in self.statuses.items() if s not in _OK and s != _TOO_MANY}
+        failed: dict[str, int] = {str(reason): count for reason, count in self.failures.items()}
+        return {**failed, **{f"status {status}": bad[status] for status in sorted(bad)}}
 
     def measured(self) -> dict[str, float]:
         """Metrics for `Threshold.violated`: latencies in ns, errors as a share."""

@@ -47,6 +47,13 @@ class Request(
     trace: bool = False
     """The client wants to see who had arrived and when."""
 
+    windows_ms: dict[str, float] = {}
+    """Until when a model's answer is the one that is wanted, from `monotonic_ns` on; for models
+    that are not in here until `deadline_ms`. So workers need to know no schedules."""
+
+    not_asked: list[str] = []
+    """Models that shall not score this request: nobody waits for them. See `Refusal`."""
+
 
 _DECODER = msgspec.json.Decoder(Request)
 

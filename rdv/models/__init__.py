@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from rdv.models.encoding import check_result, encode_result
 from rdv.models.errors import Cause, ModelError, ModelNotLoaded
-from rdv.models.model import Model, Outcome, Takes
+from rdv.models.model import Model, Outcome, Takes, trouble_of
 from rdv.models.open import open_model
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "check_result",
     "encode_result",
     "open_model",
+    "trouble_of",
 ]

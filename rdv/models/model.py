@@ -30,3 +30,11 @@ class Model(Protocol):
 
     def close(self) -> None:
         """Give back processes and files. May be called twice."""
+
+
+def trouble_of(model: Model) -> str:
+    """Why it cannot answer at this moment, as far as it knows; empty while it can.
+
+    For the thread that calls `predict`. Only models outside of this process have any trouble.
+    """
+    return str(getattr(model, "trouble", ""))

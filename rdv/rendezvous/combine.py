@@ -36,8 +36,9 @@ def combine_results(
 def _combine(how: Combine, values: list[Any], on: str | None, top: int | None) -> Any:
     if how == "vote":
         return values[_vote([_field(value, on) for value in values])]
-    if how == "topk":
-        merged = _merge([_field(value, on) for value in values], top)
+    if how in ("topk", "topscore"):
+        merge = _merge if how == "topk" else _merge_by_score
+        merged = merge([_field(value, on) for value in values], top)
         return merged if on is None else {**values[0], on: merged}
     return _blend(values, _mean if how == "mean" else statistics.median)
 
@@ -95,6 +96,34 @@ def _merge(lists: list[Any], top: int | None) -> list[Any]:
     length = max(map(len, lists)) if top is None else top
     order = sorted(weights, key=lambda id_: -weights[id_])  # stable: equals by rank and place
     return [kept[id_] for id_ in order[:length]]
+
+
+def _merge_by_score(lists: list[Any], top: int | None) -> list[Any]:
+    """The items with the highest scores: {"id": …, "score": n} or [id, n]. Of one that is in
+    several lists, the highest counts; of equals, the one of the best-ranked list comes first.
+    """
+    if not all(isinstance(items, list) for items in lists):
+        raise ValueError("not a list")
+    scores: dict[bytes, float] = {}
+    kept: dict[bytes, Any] = {}
+    for item in (item for items in lists for item in items):
+        id_, score = _item_id(item), _item_score(item)
+        if id_ not in scores or score > scores[id_]:
+            scores[id_], kept[id_] = score, item
+    length = max(map(len, lists)) if top is None else top
+    order = sorted(scores, key=lambda id_: -scores[id_])  # stable
+    return [kept[id_] for id_ in order[:length]]
+
+
+def _item_score(item: Any) -> float:
+    """Raises ValueError when there is none."""
+    if isinstance(item, dict):
+        score = item.get("score")
+    else:
+        score = item[1] if isinstance(item, list) and len(item) > 1 else None
+    if not isinstance(score, (int, float)) or isinstance(score, bool):
+        raise ValueError("no score")  # noqa: TRY004  as everything that cannot be combined
+    return float(score)
 
 
 def _distinct(items: list[Any]) -> dict[bytes, Any]:

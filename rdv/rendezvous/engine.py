@@ -71,7 +71,9 @@ class Engine:
             return [box]
         self._open[id_] = box
         early = self._early.take(id_)
-        if early or self._dead or not box.step.is_single:
+        if request.not_asked:
+            self._leave_out(box, request.not_asked)
+        if early or self._dead or box.arrived or not box.step.is_single:
             result = self._begin(box, early, now_ns)
         else:  # nothing to see in the first step, unless the request was long on its way
             result = self._catch_up(box, now_ns) if box.due_ns <= now_ns else None
@@ -191,6 +193,13 @@ class Engine:
             return box
         counters.late += len(self._early.take(request.id))
         return self._default(box, reason, now_ns)
+
+    def _leave_out(self, box: Mailbox, not_asked: Iterable[str]) -> None:
+        """Who is not asked has as good as refused, when the request started."""
+        for name in not_asked:
+            if self._has_room(box.arrived, name):
+                refusal = Score(box.id, name, "", 0, refusal="not sampled")
+                box.arrived[name] = (box.start_ns, refusal)
 
     def _begin(self, box: Mailbox, early: list[tuple[int, Score]], now_ns: int) -> Result | None:
         """Do what would have been done, had the request come before its scores."""

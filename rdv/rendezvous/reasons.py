@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable
 from rdv.messages import Score, score_outcome
 from rdv.rendezvous.mailbox import Mailbox
 
-_DETAIL_MAX = 200
+DETAIL_CHARACTERS_MAX = 120
+"""Of a model's own words: an exception's text may be a page. All of it is in the scores stream."""
+
 _NAMES_MAX = 8
 
 EXPIRED = "expired on arrival"
@@ -21,14 +23,27 @@ def why_fallback(box: Mailbox, dead: Collection[str]) -> str:
 
 
 def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> str:
-    """Whom the schedule would have taken, and what was the matter with each of them."""
-    named = {name: None for step in box.plan.steps for name in step.names}
-    others = (*live, *dead, *box.arrived) if any(s.accepts_others for s in box.plan.steps) else ()
-    states = [_state(name, box, dead) for name in dict.fromkeys((*named, *sorted(others)))]
+    """Whom the schedule would have taken, best rank first, and what was the matter with each."""
+    states = [_state(name, box, dead) for name in _wanted(box, dead, live)]
     if at_ns < box.deadline_ns:
         return _joined("nobody is left to wait for", states)
     waited_ms = (box.deadline_ns - box.start_ns) / 1e6
     return _joined(f"no answer that would do by {waited_ms:g} ms", states)
+
+
+def _wanted(box: Mailbox, dead: Collection[str], live: Collection[str]) -> list[str]:
+    """The models that the steps name, by rank; behind them those that "*" stands for.
+
+    Of the latter, those that have reported, then those that live. The dead ones of them are told
+    only when nobody else is left: they may have departed long ago.
+    """
+    steps = box.plan.steps
+    named = dict.fromkeys(name for step in steps for name in step.names)
+    if not any(step.accepts_others for step in steps):
+        return list(named)
+    others = dict.fromkeys((*box.arrived, *sorted(live)))
+    unnamed = [name for name in others if name not in named]
+    return [*named, *(unnamed or (name for name in sorted(dead) if name not in named))]
 
 
 def _joined(what: str, states: list[str]) -> str:
@@ -49,5 +64,13 @@ def _report_text(score: Score) -> str:
     what: str = score_outcome(score)
     if what == "result":
         return "has answered"
-    detail = score.error or score.detail
-    return f"{what} ({detail[:_DETAIL_MAX]})" if detail else what
+    detail = shortened(score.error or score.detail or "")
+    return f"{what} ({detail})" if detail else what
+
+
+def shortened(text: str) -> str:
+    """The first line that says something, of at most DETAIL_CHARACTERS_MAX characters."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    if len(line) <= DETAIL_CHARACTERS_MAX:
+        return line
+    return line[: DETAIL_CHARACTERS_MAX - 1].rstrip() + "…"

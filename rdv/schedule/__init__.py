@@ -19,6 +19,7 @@ from rdv.schedule.errors import InvalidSchedule, InvalidShares
 from rdv.schedule.lint import Finding, Severity, lint_schedule
 from rdv.schedule.load import schedule_from_object, schedule_from_toml
 from rdv.schedule.model import OTHERS, Combine, Schedule, Step
+from rdv.schedule.windows import windows_ms
 
 __all__ = [
     "OTHERS",
@@ -34,4 +35,5 @@ __all__ = [
     "lint_schedule",
     "schedule_from_object",
     "schedule_from_toml",
+    "windows_ms",
 ]

@@ -26,6 +26,8 @@ _CHOICES = {
     "combine": f"There are {', '.join(get_args(Combine))}.",
 }
 _NAME = re.compile(NAME_PATTERN)
+_LISTS = ("topk", "topscore")
+"""Ways to combine answers that are lists."""
 
 
 def schedule_from_toml(text: str, name: str, where: str = "") -> Schedule:
@@ -110,7 +112,9 @@ def _check_step(where: str, number: int, step: Step, *, is_last: bool) -> None:
     if step.combine != "best" and step.need == 1 and not isinstance(step.need, float):
         reason = f"is 1, and combine = {step.combine!r} is for several answers"
         raise InvalidSchedule(where, f"{at}.need", reason, _CHOICES["need"])
-    if step.on is not None and step.combine not in ("vote", "topk"):
-        raise InvalidSchedule(where, f"{at}.on", 'is for combine = "vote" or "topk" only')
-    if step.top is not None and step.combine != "topk":
-        raise InvalidSchedule(where, f"{at}.top", 'is for combine = "topk" only')
+    if step.on is not None and step.combine not in ("vote", *_LISTS):
+        reason = 'is for combine = "vote", "topk" or "topscore" only'
+        raise InvalidSchedule(where, f"{at}.on", reason)
+    if step.top is not None and step.combine not in _LISTS:
+        reason = 'is for combine = "topk" or "topscore" only'
+        raise InvalidSchedule(where, f"{at}.top", reason)

@@ -12,7 +12,7 @@ from msgspec import Meta
 OTHERS: Final = "*"
 """In `accept`: any model that the list does not name."""
 
-Combine = Literal["best", "mean", "median", "vote", "topk"]
+Combine = Literal["best", "mean", "median", "vote", "topk", "topscore"]
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 """Names of models and schedules; "+" is left for "gbm+logit", a combined answer."""
@@ -43,13 +43,14 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     combine: Combine = "best"
     """What becomes of several answers. best: the best-ranked one. mean, median: of every number in
-    them. vote: the most frequent one. topk: their lists merged by reciprocal rank."""
+    them. vote: the most frequent one. topk: their lists merged by reciprocal rank. topscore: their
+    lists merged by the items' scores, which must be comparable: those of shards of one model."""
 
     on: str | None = None
-    """vote, topk: the field of the answers that counts; without it, the whole answer."""
+    """vote, topk, topscore: the field of the answers that counts; without it, the whole answer."""
 
     top: Annotated[int, Meta(ge=1, le=100_000)] | None = None
-    """topk: the length of the merged list; without it, that of the longest."""
+    """topk, topscore: the length of the merged list; without it, that of the longest."""
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +17,15 @@ MODELS_TOPIC = "models"
 SILENT_NS = 3_000_000_000
 """A process that has not written for so long is stopped, hangs, or is gone."""
 
-State = Literal["starting", "ready", "stopped", "silent", "dead"]
+State = Literal["starting", "ready", "failing", "stopped", "silent", "restarting", "dead"]
+"""failing: it runs, but keeps ending, or its model's command does; restarting: the same, and at
+this moment it does not run."""
+
+KEEPS_ENDING_NS = 60_000_000_000
+"""Who has ended more than once in this time keeps ending."""
+
+RESTART_NS = 15_000_000_000
+"""A supervisor starts again within this time; who has been gone for longer is gone."""
 
 
 class StatusLine(msgspec.Struct, frozen=True):
@@ -28,6 +37,11 @@ class StatusLine(msgspec.Struct, frozen=True):
     state: str
     time_ns: int
     fields: Mapping[str, Any]
+
+    @property
+    def trouble(self) -> str:
+        """Why its model cannot answer now; empty as a rule."""
+        return str(self.fields.get("trouble") or "")
 
     @property
     def model(self) -> str:
@@ -89,14 +103,16 @@ class Roll:
     def latest(self, now_ns: int, is_process: Callable[[int], bool]) -> list[Seen]:
         """One entry a name; two when both live, as while one replaces the other."""
         by_name: dict[str, list[Seen]] = {}
+        ends: Counter[str] = Counter()
         for line in sorted(self._last.values(), key=lambda line: line.time_ns):
             seen = judge(line, now_ns, is_process)
+            ends[line.name] += seen.state == "dead" and now_ns - line.time_ns <= KEEPS_ENDING_NS
             before = [s for s in by_name.get(line.name, ()) if s.state not in ("stopped", "dead")]
             # Somebody alive is not hidden by a later line of somebody who is gone.
             if seen.state in ("stopped", "dead") and before:
                 continue
             by_name[line.name] = [*before, seen]
-        return [seen for group in by_name.values() for seen in group]
+        return [with_history(s, ends[name]) for name, group in by_name.items() for s in group]
 
 
 def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> Seen:
@@ -112,6 +128,16 @@ def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> S
     else:
         state = "silent" if age_ns > SILENT_NS else "ready"
     return Seen(line, state, age_ns / 1e9)
+
+
+def with_history(seen: Seen, ends: int) -> Seen:
+    """The same, if it has not ended too often lately: `ends`, by itself, of all of its name."""
+    if seen.state == "ready" and (seen.line.trouble or ends > 1):
+        return seen._replace(state="failing")
+    is_young = seen.age_s * 1e9 <= RESTART_NS
+    if (seen.state == "starting" and ends) or (seen.state == "dead" and ends > 1 and is_young):
+        return seen._replace(state="restarting")
+    return seen
 
 
 def lives_elsewhere(

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rdv.status.lines import Seen
+from rdv.status.lines import Seen, StatusLine
+
+AFTER_DECISION = "scores_after_decision"
+"""What a server calls "late": scores that came when another answer had been given. No SLA is
+missed by them.
+"""
 
 
 def model_rows(
@@ -28,7 +33,7 @@ def model_rows(
             name, group, is_declared=name in known, lag=lag.get(name), answers=answers.get(name, 0)
         )
         for name, group in workers.items()
-        if name in known or any(_lives(one) for one in group)
+        if name in known or any(_is_there(one) for one in group)
     ]
 
 
@@ -51,17 +56,23 @@ def _row(
         },
         "lag": lag,
         "row_ms": max(row_ms) if row_ms else None,
+        "trouble": next((one.line.trouble for one in alive if one.line.trouble), None),
     }
 
 
 def _lives(one: Seen) -> bool:
-    return one.state in ("ready", "starting", "silent")
+    return one.state in ("ready", "failing", "starting", "silent")
+
+
+def _is_there(one: Seen) -> bool:
+    return one.state not in ("stopped", "dead")
 
 
 def _state(workers: list[Seen]) -> str:
     """The best that one of its workers has to say."""
     states = {one.state for one in workers}
-    for state in ("ready", "silent", "starting", "dead", "stopped"):
+    order = ("ready", "failing", "silent", "starting", "restarting", "dead", "stopped")
+    for state in order:
         if state in states:
             return state
     return "not running"
@@ -76,7 +87,7 @@ def process_rows(expected: Iterable[str], seen: Iterable[Seen]) -> list[dict[str
     for name in expected:
         found = by_name.pop(name, [])
         rows += [_process(one) for one in found] or [{"name": name, "state": "not running"}]
-    rows += [_process(one) for group in by_name.values() for one in group if _lives(one)]
+    rows += [_process(one) for group in by_name.values() for one in group if _is_there(one)]
     return rows
 
 
@@ -87,5 +98,11 @@ def _process(one: Seen) -> dict[str, Any]:
         "state": one.state,
         "pid": one.line.pid,
         "age_s": round(one.age_s, 3),
-        "figures": dict(one.line.fields),
+        "figures": _figures(one.line),
     }
+
+
+def _figures(line: StatusLine) -> dict[str, Any]:
+    """The line's own; but nobody shall take a server's "late" for late answers."""
+    names = {"late": AFTER_DECISION} if line.role == "server" else {}
+    return {names.get(key, key): value for key, value in line.fields.items()}

@@ -111,6 +111,10 @@ class LogConsumer:
         self._bell.arm()
         return self.look(max_records)
 
+    def hush(self) -> None:
+        """Take the rings out of `fileno`, for who was woken by it and does not `poll` now."""
+        self._bell.quiet()
+
     def _await(self, max_records: int, timeout: float) -> list[Record]:
         """Say that we wait, look once more, and wait."""
         deadline = self._clock.monotonic_ns() + int(timeout * 1e9)

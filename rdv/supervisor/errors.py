@@ -32,9 +32,12 @@ class PortTaken(SystemFault):
     host: str
     port: int
     reason: str
+    holder: str = ""
+    """Who has it, where that can be told."""
 
     def text(self) -> str:
-        return f"cannot listen on {self.host}:{self.port}: {self.reason}"
+        by = f" by {self.holder}" if self.holder else ""
+        return f"cannot listen on {self.host}:{self.port}: {self.reason}{by}"
 
     def hint(self) -> str:
         return "Give another one with --port, or set http.port in rdv.toml."
@@ -48,7 +51,8 @@ class DoesNotStart(SystemFault):
     attempts: int
 
     def text(self) -> str:
-        return f"{self.name} has not come up in {self.attempts} attempts: giving up"
+        attempts = f"{self.attempts} attempts" if self.attempts > 1 else "its first attempt"
+        return f"{self.name} has not come up in {attempts}: giving up"
 
     def hint(self) -> str:
         return "Its own words are above."

@@ -19,6 +19,7 @@ class Part(NamedTuple):
     role: Role
     arguments: tuple[str, ...]
     model: str = ""
+    """Servers are told when it comes and goes; empty for a decoy, whom nobody waits for."""
     stamp: str = ""
     """Differs when the process has to be replaced: its model's file or settings have changed."""
 
@@ -40,7 +41,7 @@ def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
             f"{name}-{n}",
             "worker",
             ("worker", directory, name, "--number", str(n)),
-            name,
+            name if model.scores else "",
             stamps.get(name, ""),
         )
         for name, model in decision.models.items()

@@ -46,6 +46,6 @@ def ended(state: RestartState, now_ms: float) -> tuple[RestartState, float]:
     return replace(state, failures=failures + 1), delay_ms
 
 
-def is_hopeless(state: RestartState) -> bool:
-    """It has never come up, often enough."""
-    return not state.was_ready and state.failures >= ATTEMPTS_MAX
+def is_hopeless(state: RestartState, *, is_refusal: bool = False) -> bool:
+    """It has never come up, often enough; once is enough when it says itself that it cannot."""
+    return not state.was_ready and (is_refusal or state.failures >= ATTEMPTS_MAX)

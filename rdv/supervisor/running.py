@@ -63,6 +63,10 @@ HANGS = 75
 """With this a worker ends whose model hangs (EX_TEMPFAIL)."""
 
 
+REFUSES = 3
+"""With this a process ends that cannot use its configuration, its model's file or its command."""
+
+
 def describe(code: int) -> str:
     """An exit code in words."""
     if code == HANGS:

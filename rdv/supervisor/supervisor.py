@@ -11,7 +11,7 @@ from rdv.errors import RdvError
 from rdv.supervisor.errors import DoesNotStart
 from rdv.supervisor.plan import STOP_ORDER, Part, Role, changes
 from rdv.supervisor.policy import became_ready, ended, is_hopeless, started
-from rdv.supervisor.running import Launch, Running, Voice, describe, settled
+from rdv.supervisor.running import REFUSES, Launch, Running, Voice, describe, settled
 
 STOP_GRACE_S = 15.0
 START_PATIENCE_S = 5.0
@@ -126,12 +126,12 @@ class Supervisor:
             running.child = self._launch(
                 part,
                 lambda line: self._voice.child_line(part, line),
-                lambda code: self._ended(running, describe(code)),
+                lambda code: self._ended(running, describe(code), is_refusal=code == REFUSES),
             )
         except OSError as error:
             self._ended(running, error.strerror or str(error))
 
-    def _ended(self, running: Running, how: str) -> None:
+    def _ended(self, running: Running, how: str, *, is_refusal: bool = False) -> None:
         running.child = None
         running.is_ready = False
         running.settled.set()
@@ -140,7 +140,8 @@ class Supervisor:
             return
         running.restarts, delay_ms = ended(running.restarts, self._now_ms())
         name = running.part.name
-        if running.part.role in self._essential and is_hopeless(running.restarts):
+        is_lost = is_hopeless(running.restarts, is_refusal=is_refusal)
+        if running.part.role in self._essential and is_lost:
             self._failure = DoesNotStart(name, running.restarts.failures)
             self.stop()
             return

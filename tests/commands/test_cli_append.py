@@ -20,11 +20,13 @@ def stored(topic: str = "t") -> dict[int, list[bytes]]:
     return found
 
 
-def test_each_line_keeps_its_newline_and_the_last_one_gets_one(rdv, stream):
-    done = rdv("stream", "append", "s:t", "-p", 1, stdin=b"a\n\n\xff\r\x00\nlast")
+def test_each_line_keeps_its_newline_and_blank_ones_are_passed_over(rdv, stream):
+    done = rdv("stream", "append", "s:t", "-p", 1, stdin=b"a\n\n \t\r\n\xff\r\x00\nlast")
     assert (done.code, done.out) == (0, "")
-    assert done.err == "appended 4 records to s:t\n  partition 1: 4, offsets 0 to 3\n"
-    assert stored() == {1: [b"a\n", b"\n", b"\xff\r\x00\n", b"last\n"]}
+    assert done.err == (
+        "appended 3 records to s:t\n  passed over 2 blank lines\n  partition 1: 3, offsets 0 to 2\n"
+    )
+    assert stored() == {1: [b"a\n", b"\xff\r\x00\n", b"last\n"]}
 
 
 def test_as_json(rdv, stream):
@@ -35,6 +37,7 @@ def test_as_json(rdv, stream):
         "address": "s:t",
         "records": 2,
         "size_bytes": 4,
+        "blank_lines": 0,
         "partitions": [{"partition": 0, "records": 2, "first_offset": 1, "last_offset": 2}],
     }
 
@@ -47,6 +50,11 @@ def test_only_create_makes_a_stream(rdv, tmp_path, monkeypatch):
     assert (done.code, done.err.splitlines()[:2]) == (0, ["made stream s", "made topic t"])
     assert rdv("stream", "append", "s:t", "--quiet").err == ""
     assert stored() == {0: [b"a\n"]}
+
+
+def test_create_makes_a_stream_beside_others(rdv, stream):
+    done = rdv("stream", "append", "./u:t", "--create", stdin=b"a\n")
+    assert (done.code, done.err.splitlines()[0]) == (0, "made stream u")
 
 
 def test_a_field_decides_the_partition(rdv, stream):
@@ -67,6 +75,10 @@ def test_a_field_decides_the_partition(rdv, stream):
         (b"not json\n", "line 2 of the input is not JSON"),
         (b'{"other": 1}\n', "line 2 of the input has no field 'user'"),
         (b"[1]\n", "line 2 of the input has no field 'user'"),
+        (b'{"user": [1]}\n', "line 2 of the input has an array as its key, in field 'user'"),
+        (b'{"user": {}}\n', "line 2 of the input has an object as its key"),
+        (b'{"user": null}\n', "line 2 of the input has null as its key"),
+        (b'\n{"user": []}\n', "line 3 of the input has an array as its key"),
     ],
 )
 def test_a_line_without_its_key_stops_after_those_before(rdv, stream, bad, says):

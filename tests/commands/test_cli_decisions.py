@@ -71,8 +71,15 @@ def test_models_are_added_listed_and_removed(rdv, decision):
     assert rows["archive"]["code"] == "decoy"
     assert rows["mlp"]["state"] == "not running"
     assert rdv("model", "add", "fraud", "new", "--path", "models/new.py").code == 3
-    assert rdv("model", "add", "fraud", "other", "--path", "nowhere.py").code == 3
-    assert rdv("model", "add", "fraud", "other").code == 3
+    missing = rdv("model", "add", "fraud", "other", "--path", "nowhere.py")
+    assert missing.code == 3
+    for place in ("nowhere.py", "fraud/nowhere.py"):
+        assert str(Path(place).absolute()) in missing.err
+    assert rdv("model", "add", "fraud", "other").code == 2
+    for name in ("bad name", "a/b", "", "x" * 300):
+        named = rdv("model", "add", "fraud", name, "--path", "models/new.py")
+        assert (named.code, "cannot be the name of a model" in named.err) == (3, True)
+        assert "start with a letter" in named.err
     removed = rdv("model", "rm", "fraud", "mlp")
     assert (removed.out, "still waits for it" in removed.err) == ("removed mlp\n", True)
     assert rdv("model", "rm", "fraud", "mlp").code == 3
@@ -80,20 +87,63 @@ def test_models_are_added_listed_and_removed(rdv, decision):
     assert rdv("model", "run", "fraud", "a/b", "--path", "models/new.py").code == 3
 
 
-def test_mistakes_on_the_command_line(rdv, decision):
-    for arguments in (
-        ("ask", "fraud", "{"),
-        ("ask", "fraud", "1", "--deadline", "soon"),
-        ("load", "fraud", "--rate", "many"),
-        ("load", "fraud", "--rate", "0"),
-        ("load", "fraud", "--duration", "0"),
-        ("load", "fraud", "--fail-if", "p42>1ms"),
-        ("load", "fraud", "--data", "nowhere.jsonl"),
-        ("load", "fraud", "--connections", "0"),
-        ("status", "fraud"),
-        ("status", "nowhere"),
-        ("model", "run", "fraud", "mlp", "--instances", "0"),
+def test_a_program_that_is_not_there_is_named_at_once(rdv, decision):
+    inside = Path("fraud/limit.sh")
+    inside.write_text("#!/bin/sh\ncat\n")
+    for verb in ("add", "run"):
+        done = rdv("model", verb, "fraud", "x", "--", "nosuchprogram", "--fast")
+        assert (done.code, done.out) == (3, "")
+        assert "there is no program 'nosuchprogram'" in done.err
+        plain = rdv("model", verb, "fraud", "x", "--", "./limit.sh")
+        assert (plain.code, "chmod +x" in plain.err) == (3, True)
+        bare = rdv("model", verb, "fraud", "x", "--", "limit.sh")
+        assert (bare.code, "./limit.sh" in bare.err) == (3, True)
+    assert "[models.x]" not in Path("fraud/rdv.toml").read_text()
+    inside.chmod(0o755)
+    assert rdv("model", "add", "fraud", "x", "--", "./limit.sh").code == 0
+
+
+def test_serve_warns_of_a_declared_program_that_is_not_there(decision):
+    from rdv.commands.serving.check import check
+    from rdv.config import load_decision
+
+    settings = Path("fraud/rdv.toml")
+    settings.write_text(settings.read_text() + '\n[models.x]\ncommand = ["nosuchprogram"]\n')
+    told = []
+    check(load_decision("fraud"), told.append)
+    assert [
+        line for line in told if "models.x.command: there is no program 'nosuchprogram'" in line
+    ]
+
+
+def test_usage_is_told_from_what_cannot_be_used(rdv, decision):
+    for code, *arguments in (
+        (3, "ask", "fraud", "{"),
+        (2, "ask", "fraud", "1", "--deadline", "soon"),
+        (2, "load", "fraud", "--rate", "many"),
+        (2, "load", "fraud", "--rate", "0"),
+        (2, "load", "fraud", "--rate", "-1"),
+        (2, "load", "fraud", "--rate", "nan"),
+        (2, "load", "fraud", "--duration", "0"),
+        (2, "load", "fraud", "--duration", "long"),
+        (2, "load", "fraud", "--fail-if", "p42>1ms"),
+        (3, "load", "fraud", "--data", "nowhere.jsonl"),
+        (2, "load", "fraud", "--connections", "0"),
+        (3, "status", "fraud"),
+        (3, "status", "nowhere"),
+        (2, "model", "run", "fraud", "mlp", "--instances", "0"),
     ):
         outcome = rdv(*arguments)
-        assert (outcome.code in (1, 3), outcome.out) == (True, ""), arguments
+        assert (outcome.code, outcome.out) == (code, ""), arguments
         assert outcome.err.startswith("error: "), arguments
+    assert "0 is not a rate: it must be more than 0" in rdv("load", "fraud", "--rate", "0").err
+
+
+def test_where_no_decision_is_one_is_offered(rdv, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("used").mkdir()
+    Path("used/file").touch()
+    for directory, place in (("empty", "empty"), ("new", "new"), ("used", "used/fraud")):
+        refused = rdv("serve", directory)
+        assert (refused.code, f"Make one: rdv init {place}\n" in refused.err) == (3, True)

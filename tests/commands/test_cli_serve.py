@@ -6,6 +6,10 @@ import json
 import os
 import select
 import signal
+import socket
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -91,6 +95,22 @@ def test_load_counts_judges_and_breaks_thresholds(rdv, serve):
     assert closed.row()["mode"] == "closed loop of 2 connections"
 
 
+def test_load_fails_when_a_request_got_no_answer(rdv, serve):
+    served = serve()
+    port = json.loads(Path("fraud/.rdv/serve.lock").read_text())["ports"][0]
+    proxy = served.pid(f"p-{port}")
+    killer = threading.Timer(0.5, os.kill, (proxy, signal.SIGKILL))
+    killer.start()
+    outcome = rdv("load", "fraud", "--rate", 100, "--duration", "1500ms", "--json")
+    killer.join()
+    run = outcome.row()
+    assert run["errors"] > 0
+    assert outcome.code == 1
+    assert f"of {run['requests']} requests got no answer: " in outcome.err
+    unknown = rdv("load", "fraud", "--duration", "100ms", "--schedule", "nonsense")
+    assert (unknown.code, "status 422" in unknown.err) == (1, True)
+
+
 def test_load_says_when_nobody_answers(rdv, decision):
     outcome = rdv("load", "fraud", "--duration", "100ms")
     assert (outcome.code, outcome.out) == (4, "")
@@ -105,12 +125,7 @@ def test_two_cannot_serve_the_same(rdv, serve):
     assert ask(rdv)["kind"] == "preferred"
 
 
-def test_a_port_that_is_taken_is_named(rdv, decision, monkeypatch):
-    import socket
-
-    from rdv.commands.serving import check
-
-    monkeypatch.setattr(check, "PORT_PATIENCE_S", 0.0)
+def test_a_port_that_is_taken_is_named(rdv, decision):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -118,6 +133,8 @@ def test_a_port_that_is_taken_is_named(rdv, decision, monkeypatch):
         outcome = rdv("serve", "fraud", "--port", port)
     assert outcome.code == 1
     assert f"cannot listen on 127.0.0.1:{port}: it is in use" in outcome.err
+    if sys.platform == "linux":
+        assert f"by process {os.getpid()} (" in outcome.err
     assert "--port" in outcome.err
 
 
@@ -140,6 +157,80 @@ def test_no_child_survives_the_supervisor(rdv, serve):
     wait_gone(children)
     # And the next one may begin at once.
     assert serve().end() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's end")
+def test_not_even_a_stopped_child_survives_the_supervisor(rdv, serve):
+    served = serve()
+    rows = rdv("status", "fraud", "--json").row()["processes"]
+    for row in rows:
+        os.kill(row["pid"], signal.SIGSTOP)
+    served.process.kill()
+    wait_gone({row["pid"] for row in rows})
+
+
+LISTENER = """
+import socket, sys
+with socket.socket() as door:
+    door.bind(("127.0.0.1", 0))
+    door.listen()
+    print(door.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_a_proxy_that_a_killed_serve_has_left_behind_is_waited_for(tmp_path):
+    from rdv.commands.serving.check import claim_ports
+    from rdv.supervisor.errors import PortTaken
+
+    command = [sys.executable, "-c", LISTENER, "component", "proxy", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as left:
+        port = int(left.stdout.readline())
+        with pytest.raises(PortTaken, match=f"process {left.pid}"):
+            claim_ports(str(tmp_path / "other"), "127.0.0.1", [port], lambda _: None)
+        told = []
+
+        def tell(line):
+            told.append(line)
+            left.stdin.close()
+
+        claim_ports(str(tmp_path), "127.0.0.1", [port], tell)
+    assert told[0].startswith(f"port {port}: waiting for process {left.pid} ")
+
+
+def test_a_command_that_keeps_ending_is_not_shown_as_ready(rdv, serve, start):
+    serve()
+    Path("ends.sh").write_text("read -r line\nexit 7\n")
+    process = start("model", "run", "fraud", "ends", "--", "bash", "ends.sh")
+    for raw in process.stderr:
+        if b"ends takes part" in raw:
+            break
+    watching = start("status", "fraud", "--watch", "--json")
+    for _ in range(5):
+        ask(rdv)
+    found = {}
+    for raw in watching.stdout:
+        found = {row["model"]: row for row in json.loads(raw)["models"]}.get("ends", {})
+        if found.get("state") == "failing":
+            break
+    assert "exit code 7" in found["trouble"]
+    shown = rdv("status", "fraud").out
+    assert "failing" in shown
+    assert "exit code 7" in shown
+    process.send_signal(signal.SIGINT)
+    process.stderr.read()
+    assert process.wait() == 0
+
+
+def test_a_command_that_ends_at_once_does_not_join(rdv, serve, start):
+    serve()
+    process = start("model", "run", "fraud", "brief", "--", "sh", "-c", "exit 5")
+    words = process.stderr.read().decode()
+    assert process.wait() == 1
+    assert "exit code 5, without being asked anything" in words
+    assert "brief-0 has not come up in its first attempt: giving up" in words
+    assert "takes part" not in words
 
 
 def test_a_second_interrupt_kills(serve):

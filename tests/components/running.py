@@ -269,7 +269,7 @@ class Load:
                 continue
             with self._news:
                 if status == 200:
-                    self.answers.append({**answer, "port": port})
+                    self.answers.append({**answer, "port": port, "client": number})
                 else:
                     self.refusals[status] += 1
                 self._news.notify_all()

@@ -6,7 +6,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.components.worker.backlog import PROBE_NS, Backlog, Cost, Waiting
+from rdv.components.worker.backlog import PROBE_NS, Backlog, Waiting
+from rdv.components.worker.cost import Cost
 from rdv.messages import Request
 from rdv.stream import Record
 
@@ -14,9 +15,11 @@ MS = 1_000_000
 NOW = 10**12
 
 
-def waiting(number, due_ms, now_ns=NOW):
+def waiting(number, due_ms, now_ns=NOW, wanted_ms=None):
     request = Request(f"{number}", 1, "h", 1, "p", msgspec.Raw(b"1"))
-    return Waiting(request, Record("p", 0, number, 1, b""), now_ns + int(due_ms * MS))
+    due_ns = now_ns + int(due_ms * MS)
+    wanted_ns = due_ns if wanted_ms is None else min(due_ns, now_ns + int(wanted_ms * MS))
+    return Waiting(request, Record("p", 0, number, 1, b""), due_ns, wanted_ns)
 
 
 def backlog(dues, *, row_ms=0.0, batch_max=4, when_behind="skip"):
@@ -90,17 +93,67 @@ def test_a_model_that_was_slow_once_is_tried_again():
     assert ids(lot.plan(later).batch) == [4]
 
 
-def test_a_stutter_does_not_outweigh_what_is_known():
-    cost = Cost()
-    for _ in range(10):
-        cost.learn(10, 10)
-    cost.learn(1, 20)
-    assert cost.of(1) < 3.0
-
-
 @given(dues)
 def test_the_quick_look_at_deadlines_is_never_wrong(due_ms):
     lot = backlog(due_ms)
     for now_ms in (0, 10, 30, 60, 120):
         lot.plan(NOW + now_ms * MS)
-        assert all(lot._soonest_ns <= one.deadline_ns for one in lot)
+        assert all(lot._soonest_ns <= one.target_ns for one in lot)
+
+
+def holding(wait_ms, fixed_ms, dues=(50,), when_behind="skip"):
+    lot = Backlog(4, when_behind, Cost(0.1, fixed_ms), wait_ms)
+    for number, due_ms in enumerate(dues):
+        lot.add([waiting(number, due_ms)], NOW)
+    return lot
+
+
+def test_a_batch_is_waited_for_as_long_as_its_fixed_cost():
+    lot = holding(wait_ms=10, fixed_ms=3)
+    assert lot.held_until_ns() == NOW + 3 * MS
+    assert lot.plan(NOW + 2 * MS).batch == []
+    assert ids(lot.plan(NOW + 3 * MS).batch) == [0]
+    assert len(lot) == 0
+
+
+def test_nobody_waits_where_it_does_not_pay_or_a_deadline_is_near():
+    assert holding(wait_ms=0, fixed_ms=3).held_until_ns() == 0
+    assert ids(holding(wait_ms=10, fixed_ms=0).plan(NOW).batch) == [0]
+    assert ids(holding(wait_ms=10, fixed_ms=3, dues=[4]).plan(NOW + MS).batch) == [0]
+    assert ids(holding(wait_ms=10, fixed_ms=3, dues=[50] * 4).plan(NOW).batch) == [0, 1, 2, 3]
+    assert holding(wait_ms=10, fixed_ms=3, when_behind="all").held_until_ns() == NOW + 3 * MS
+
+
+@given(dues, st.floats(0, 20), st.floats(0, 20))
+def test_a_held_batch_is_evaluated_or_refused_in_the_end(due_ms, wait_ms, fixed_ms):
+    lot = holding(wait_ms, fixed_ms, due_ms)
+    lot._evaluated_ns = NOW
+    seen, now_ns = [], NOW
+    for _ in range(200):
+        plan = lot.plan(now_ns)
+        seen += ids(r.waiting for r in plan.refused) + ids(plan.batch)
+        held_ns = lot.held_until_ns()
+        assert held_ns <= NOW + 20 * MS
+        now_ns = max(now_ns, held_ns)
+        if not len(lot):
+            break
+    assert sorted(seen) == list(range(len(due_ms)))
+
+
+def test_under_load_those_in_time_for_their_turn_go_before_those_who_are_not():
+    lot = Backlog(64, "skip", Cost(1.0))
+    lot.add([waiting(n, 50, wanted_ms=n - 10) for n in range(40)], NOW)
+    plan = lot.plan(NOW)
+    assert ids(r.waiting for r in plan.refused) == list(range(11))
+    assert {r.refusal for r in plan.refused} == {"behind"}
+    batch = ids(plan.batch)
+    assert batch == list(range(40 - len(batch), 40))
+    assert len(batch) <= batch[0] - 10  # done before the first of them is due
+    assert len(batch) + 1 > batch[0] - 11  # one more would not be
+
+
+def test_a_model_that_has_only_stuttered_still_answers_before_the_deadline():
+    lot = Backlog(64, "skip", Cost(1.0))
+    lot.add([waiting(n, 20, wanted_ms=-5) for n in range(4)], NOW)
+    plan = lot.plan(NOW)
+    assert (plan.refused, ids(plan.batch)) == ([], [0, 1, 2, 3])

@@ -13,6 +13,7 @@ from rdv.config import (
     DecisionBusy,
     EditRefused,
     InvalidDecision,
+    InvalidModelName,
     ModelConfig,
     ModelExists,
     ModelNotFound,
@@ -119,7 +120,7 @@ def test_a_model_less(place):
 def test_an_invalid_model_changes_nothing(place):
     with pytest.raises(InvalidDecision, match="needs one of"):
         add_model(str(place), "x", ModelConfig())
-    with pytest.raises(InvalidDecision, match="cannot be a name"):
+    with pytest.raises(InvalidModelName, match="cannot be the name of a model"):
         add_model(str(place), "a/b", ModelConfig(path="x.py"))
     assert text(place) == WRITTEN
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.models import ModelError, ModelNotLoaded
+from rdv.models import ModelError, ModelNotLoaded, trouble_of
 from rdv.models.command import CommandModel
 from rdv.models.command.backoff import Backoff
 from rdv.models.command.lines import Garbage, question, read_answer
@@ -151,11 +151,37 @@ def test_one_that_has_ended_while_nobody_asked_costs_no_row(start):
 
 
 def test_one_that_never_works_is_started_less_and_less(start):
-    model = start(["sh", "-c", "exit 4"], backoff=Backoff(first_ms=60_000, longest_ms=60_000))
+    model = start(
+        ["sh", "-c", "read line; exit 4"], backoff=Backoff(first_ms=60_000, longest_ms=60_000)
+    )
     failures = [errors(model.predict([b"1"]))[0] for _ in range(4)]
     assert {cause for cause, _ in failures} == {"exit"}
     assert "exit code 4; next start in" in failures[-1][1]
     assert sum("exit code" in line for line in start.log) <= 3
+
+
+def test_one_that_ends_at_once_is_not_started(start):
+    with pytest.raises(ModelNotLoaded, match="exit code 4, without being asked anything"):
+        start(["sh", "-c", "exit 4"], start_look_ms=10_000)
+
+
+def test_its_trouble_is_known_also_when_nobody_asks(start):
+    model = start(["sh", "-c", "read line; exit 4"])
+    assert trouble_of(model) == ""
+    os.killpg(model._process._child.pid, signal.SIGKILL)
+    model._process._child.wait()
+    assert "it was ended by SIGKILL" in trouble_of(model)
+
+
+def test_once_is_no_trouble_twice_is_and_an_answer_ends_it(start):
+    code = "    if data == 0: sys.exit(3)\n    answer(id=number, result=1)\n"
+    model = start(code, backoff=Backoff(0, 0))
+    model.predict([b"0"])
+    assert trouble_of(model) == ""
+    model.predict([b"0"])
+    assert "exit code 3" in trouble_of(model)
+    assert model.predict([b"1"]) == [b"1"]
+    assert trouble_of(model) == ""
 
 
 def test_a_command_that_is_not_there(start, tmp_path):

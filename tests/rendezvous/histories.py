@@ -144,6 +144,9 @@ class Story:
         """What the reference says about one request."""
         start_ns = self.start_ns(request, seen_ns)
         live, dead, history = set(self.live), set(), []
+        for name in request.not_asked:  # as good as refused, before anything else
+            refusal = Score(request.id, name, "", 0, refusal="not sampled")
+            history.append(Report(-(2**62), refusal))
         for place, (now_ns, event) in enumerate(self.events):
             if isinstance(event, Score) and event.id == request.id:
                 history.append(Report(now_ns - start_ns, event))
@@ -170,7 +173,9 @@ def stories(draw) -> Story:
         start_ns = seen_ns - draw(st.just(0) | times_ns)
         host = draw(st.sampled_from([HOST, HOST, HOST, "elsewhere"]))
         deadline_ms = draw(st.none() | st.none() | st.integers(0, 80).map(float))
-        timed.append((seen_ns, make_request(id_, start_ns, host=host, deadline_ms=deadline_ms)))
+        left_out = draw(st.just([]) | st.lists(st.sampled_from(MODELS), unique=True, max_size=3))
+        said = {"host": host, "deadline_ms": deadline_ms, "not_asked": left_out}
+        timed.append((seen_ns, make_request(id_, start_ns, **said)))
     other = scores() | st.builds(Change, st.sampled_from(MODELS), st.booleans()) | st.builds(Tick)
     several = st.lists(st.tuples(times_ns, scores() | other), max_size=12)
     mixed = [(BASE_NS + at_ns, event) for at_ns, event in draw(several)]

@@ -40,6 +40,9 @@ def combine(how, *values, on=None, top=None):
         ("topk", [["a", "a", "b"], ["b"]], ["b", "a"]),
         ("topk", [[], []], []),
         ("topk", [[{"id": 1, "s": 3}], [{"id": 1}, {"id": 2}]], [{"id": 1, "s": 3}, {"id": 2}]),
+        ("topscore", [[["a", 0.2], ["b", 0.1]], [["c", 0.9]]], [["c", 0.9], ["a", 0.2]]),
+        ("topscore", [[{"id": 1, "score": 3}], [{"id": 1, "score": 5}, {"id": 2, "score": 4}]],
+         [{"id": 1, "score": 5}, {"id": 2, "score": 4}]),
     ],
 )  # fmt: skip
 def test_combined(how, values, expected) -> None:
@@ -56,7 +59,9 @@ def test_by_field() -> None:
 @pytest.mark.parametrize(
     ("how", "values", "on"),
     [("topk", [1, [2]], None), ("topk", [{"id": 1}], None), ("vote", [1, 2], "label"),
-     ("mean", [1.7e308, 1.7e308], None), ("topk", [[1], {"ads": [1]}], "ads")],
+     ("mean", [1.7e308, 1.7e308], None), ("topk", [[1], {"ads": [1]}], "ads"),
+     ("topscore", [["a"]], None), ("topscore", [[{"id": 1}]], None),
+     ("topscore", [[["a", True]]], None), ("topscore", [{"a": 1}], None)],
 )  # fmt: skip
 def test_what_cannot_be_combined(how, values, on) -> None:
     assert combine(how, *values, on=on) is None
@@ -76,3 +81,15 @@ def test_a_merge_has_each_item_once_and_no_other(lists, top) -> None:
     union = {item for items in lists for item in items}
     assert len(merged) == len(set(merged)) == min(top, len(union))
     assert set(merged) <= union
+
+
+@given(st.lists(st.integers(-50, 50), max_size=30), st.integers(1, 5), st.integers(1, 9))
+@quick
+def test_a_merge_of_shards_is_the_best_of_all(scores, shards, top) -> None:
+    """Split over shards, cut to `top` by each, and merged: as if nothing had been split."""
+    items = [[number, score] for number, score in enumerate(scores)]
+    lists = [
+        sorted(items[shard::shards], key=lambda item: -item[1])[:top] for shard in range(shards)
+    ]
+    merged = combine("topscore", *lists, top=top)
+    assert [score for _, score in merged] == sorted(scores, reverse=True)[:top]

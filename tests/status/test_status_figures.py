@@ -57,6 +57,62 @@ def test_one_entry_a_name_but_two_that_live():
     assert [s.line.pid for s in roll.latest(3, lambda pid: pid == 1)] == [1]
 
 
+def states(roll, now_ns, is_process):
+    return [seen.state for seen in roll.latest(now_ns, is_process)]
+
+
+def test_who_keeps_ending_is_not_ready():
+    roll = Roll()
+    for pid in (1, 2):
+        roll.add(line(pid=pid, state="starting", time_ns=pid * SECOND_NS))
+        assert states(roll, 3 * SECOND_NS, nobody) == [["dead", "restarting"][pid - 1]]
+    roll.add(line(pid=3, time_ns=3 * SECOND_NS))
+    assert states(roll, 3 * SECOND_NS, lambda pid: pid == 3) == ["failing"]
+    # A minute without an end: all is well again.
+    roll.add(line(pid=3, time_ns=63 * SECOND_NS))
+    assert states(roll, 63 * SECOND_NS, lambda pid: pid == 3) == ["ready"]
+    # Nobody starts it again any more.
+    assert states(roll, 79 * SECOND_NS, nobody) == ["dead"]
+
+
+def test_one_end_is_none_too_many():
+    roll = Roll()
+    roll.add(line(pid=1))
+    roll.add(line(pid=2, state="starting", time_ns=SECOND_NS))
+    assert states(roll, SECOND_NS, lambda pid: pid == 2) == ["restarting"]
+    roll.add(line(pid=2, time_ns=2 * SECOND_NS))
+    assert states(roll, 2 * SECOND_NS, lambda pid: pid == 2) == ["ready"]
+
+
+def test_who_was_asked_to_stop_has_not_ended():
+    roll = Roll()
+    for pid in (1, 2, 3):
+        roll.add(line(pid=pid, state="stopped"))
+    roll.add(line(pid=4, time_ns=1))
+    assert states(roll, SECOND_NS, lambda pid: pid == 4) == ["ready"]
+
+
+def test_the_trouble_of_a_command_is_the_models():
+    roll = Roll()
+    roll.add(line(model="gbm", trouble="the command has failed: it ended with exit code 1"))
+    (row,) = model_rows(["gbm"], roll.latest(0, everybody), {}, {})
+    assert (row["state"], row["instances"]) == ("failing", 1)
+    assert row["trouble"] == "the command has failed: it ended with exit code 1"
+    roll.add(line("gbm-1", 8, model="gbm"))
+    (row,) = model_rows(["gbm"], roll.latest(0, everybody), {}, {})
+    assert row["state"] == "ready"
+
+
+def test_nobody_takes_a_servers_late_scores_for_late_answers():
+    roll = Roll()
+    roll.add(line("server-0", role="server", late=3))
+    roll.add(line("p-1", 8, role="proxy", late=4))
+    server, proxy = process_rows([], roll.latest(0, everybody))
+    assert "late" not in server["figures"]
+    assert server["figures"]["scores_after_decision"] == 3
+    assert proxy["figures"]["late"] == 4
+
+
 def test_who_lives_elsewhere():
     there = [line(pid=1, model="gbm")]
     assert lives_elsewhere(there, "gbm", [], 0, everybody)

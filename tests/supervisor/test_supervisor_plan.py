@@ -48,3 +48,9 @@ def test_what_cannot_be_taken_over_is_named():
     after = decision(http=Http(port=9999), partitions=3)
     assert needs_restart(decision(), after) == ["partitions", "http.port"]
     assert needs_restart(decision(), decision(schedule="other")) == []
+
+
+def test_nobody_hears_of_decoys():
+    models = {"archive": ModelConfig(builtin="decoy"), "gbm": ModelConfig(path="g.py")}
+    made = {part.name: part.model for part in parts(decision(models=models), {})}
+    assert (made["archive-0"], made["gbm-0"]) == ("", "gbm")

@@ -56,3 +56,9 @@ def test_hopeless_is_who_never_came_up():
     _, state = delays([5] * ATTEMPTS_MAX)
     assert is_hopeless(state)
     assert not is_hopeless(became_ready(state))
+
+
+def test_who_says_that_it_cannot_is_not_asked_again():
+    _, state = delays([5])
+    assert is_hopeless(state, is_refusal=True)
+    assert not is_hopeless(became_ready(state), is_refusal=True)

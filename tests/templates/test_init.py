@@ -43,8 +43,8 @@ def read_requests(place):
         return [orjson.loads(line) for line in file]
 
 
-def test_there_are_two_templates():
-    assert template_names() == ("digits", "fraud")
+def test_what_templates_there_are():
+    assert template_names() == ("ads", "digits", "fraud", "recommend", "retail")
 
 
 def test_it_is_complete(made):
@@ -253,7 +253,7 @@ def test_nothing_is_left_of_a_failure(tmp_path, monkeypatch, code, reason):
 
 
 def test_an_unknown_template(tmp_path):
-    with pytest.raises(UnknownTemplate, match="digits, fraud"):
+    with pytest.raises(UnknownTemplate, match="ads, digits, fraud, recommend, retail"):
         init_decision(str(tmp_path / "x"), "frauds")
 
 

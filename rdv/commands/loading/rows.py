@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from rdv.commands.errors import LineUnusable
+from rdv.commands.errors import LineUnusable, NotUsable
 from rdv.stream.file.disk import faults
 
 ROWS_MAX = 200_000
@@ -26,7 +27,9 @@ class Row:
 
 
 def read_rows(path: str, key_field: str | None, extra: dict[str, Any]) -> list[Row]:
-    """The rows of a JSON lines file. Raises LineUnusable, SystemFaults."""
+    """The rows of a JSON lines file. Raises NotUsable, LineUnusable, SystemFaults."""
+    if not os.path.exists(path):
+        raise NotUsable("--data", f"there is no file {path}")
     with faults(path, "read"), open(path, "rb") as file:
         return make_rows(itertools.islice(file, ROWS_MAX), key_field, extra)
 

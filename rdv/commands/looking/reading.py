@@ -132,5 +132,7 @@ def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:
 def _totals(seen: Iterable[Seen]) -> dict[str, int]:
     """What the living proxies have counted since they started."""
     keys = ("requests", "refused", "backstop", "misses", "unlogged", "in_flight", "connections")
-    doors = [s.line for s in seen if s.line.role == "proxy" and s.state in ("ready", "silent")]
+    doors = [
+        s.line for s in seen if s.line.role == "proxy" and s.state in ("ready", "failing", "silent")
+    ]
     return {key: sum(line.count(key) for line in doors) for key in keys}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import Style, has_color, paint
+from rdv.status.models import AFTER_DECISION
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _STATE_STYLES: dict[str, Style] = {
     "ready": "green",
     "starting": "yellow",
+    "failing": "red",
+    "restarting": "red",
     "silent": "red",
     "dead": "red",
     "not running": "red",
@@ -112,7 +115,7 @@ def _does(row: dict[str, Any]) -> str:
     """The most telling counters of a process."""
     figures, role = row.get("figures", {}), row.get("role")
     keys = {
-        "server": ("requests", "scores", "open", "late", "malformed", "lost_results"),
+        "server": ("requests", "scores", "open", AFTER_DECISION, "malformed", "lost_results"),
         "proxy": ("requests", "in_flight", "refused", "backstop", "misses"),
         "worker": ("scored", "refused", "failed", "waiting"),
     }.get(str(role), ())
@@ -121,6 +124,8 @@ def _does(row: dict[str, Any]) -> str:
         for position, key in enumerate(keys)
         if isinstance(figures.get(key), int) and (figures[key] or position == 0)
     ]
+    if figures.get("trouble"):
+        shown.append(str(figures["trouble"]))
     return ", ".join(shown)
 
 

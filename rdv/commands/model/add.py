@@ -52,14 +52,16 @@ def add(
     """
     import msgspec
 
-    from rdv.commands.model.settings import with_code
-    from rdv.config import ModelConfig, add_model, load_decision
+    from rdv.commands.model.settings import check_program, with_code
+    from rdv.config import ModelConfig, add_model, check_model_name, load_decision
 
+    check_model_name(name)
     if not (path or command or builtin == "decoy"):
         raise InvalidOption(name, "needs --path FILE, -- COMMAND… or --builtin decoy")
     decision = load_decision(directory, {})
     model = ModelConfig(builtin=builtin or "", instances=instances, version=version)
     model = with_code(model, decision, path, command)
+    check_program(decision, model)
     added = add_model(directory, name, model)
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:

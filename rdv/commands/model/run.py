@@ -66,15 +66,19 @@ _INSTANCES_MAX = 64
 def settings(
     decision: DecisionConfig, name: str, path: str | None, command: list[str] | None
 ) -> ModelConfig:
-    """Of the model that is declared, with the code that is given. Raises ModelNotFound."""
-    from rdv.commands.model.settings import with_code
-    from rdv.config import ModelConfig, ModelNotFound
-    from rdv.stream.address import check_name
+    """Of the model that is declared, with the code that is given.
 
-    declared = decision.models.get(check_name(name, "topic"))
+    Raises ModelNotFound, ProgramNotFound.
+    """
+    from rdv.commands.model.settings import check_program, with_code
+    from rdv.config import ModelConfig, ModelNotFound, check_model_name
+
+    declared = decision.models.get(check_model_name(name))
     if declared is None and not (path or command):
         raise ModelNotFound(decision.directory, name, tuple(sorted(decision.models)))
-    return with_code(declared or ModelConfig(), decision, path, command)
+    model = with_code(declared or ModelConfig(), decision, path, command)
+    check_program(decision, model)
+    return model
 
 
 class Workers:
@@ -98,10 +102,11 @@ class Workers:
         from rdv.supervisor.plan import Part
 
         config = msgspec.json.encode(self._model).decode()
+        model = self._name if self._model.scores else ""
         stamp = self._stamps.of(self.decision)[self._name]
         start = ("worker", self.decision.directory, self._name, "--config", config, "--number")
         return [
-            Part(f"{self._name}-{n}", "worker", (*start, str(n)), self._name, stamp)
+            Part(f"{self._name}-{n}", "worker", (*start, str(n)), model, stamp)
             for n in self._numbers
         ]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from typing import Annotated
 
 import msgspec
 import typer
 
-from rdv.commands.errors import InvalidOption
+from rdv.commands.errors import InvalidOption, NotUsable, ProgramNotFound
 from rdv.config import Decision, ModelConfig
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
@@ -36,12 +37,34 @@ def with_code(
     if path:
         found = _place(decision, path)
         if found is None:
-            raise InvalidOption("--path", f"there is no file {path}")
+            raise NotUsable("--path", f"there is no file {_looked_at(decision, path)}")
         return msgspec.structs.replace(model, path=found, command=[])
     if command:
         words = [_place(decision, word) or word for word in command]
         return msgspec.structs.replace(model, path="", command=words)
     return model
+
+
+def _looked_at(decision: Decision, path: str) -> str:
+    """Both places, in full."""
+    places = (os.path.abspath(path), os.path.abspath(decision.path(path)))
+    return ", nor ".join(dict.fromkeys(places))
+
+
+def check_program(decision: Decision, model: ModelConfig) -> None:
+    """Whether the command of a model can be started here. Raises ProgramNotFound."""
+    if not model.command:
+        return
+    program = model.command[0]
+    if os.path.dirname(program):
+        place = os.path.abspath(decision.path(program))
+        if not shutil.which(place):
+            found = "it is there, but not executable" if os.path.exists(place) else ""
+            raise ProgramNotFound(program, f"at {place}", found and f"chmod +x {place}")
+    elif not shutil.which(program):
+        there = os.path.isfile(decision.path(program))
+        advice = f"For the decision's file write ./{program}" if there else ""
+        raise ProgramNotFound(program, "in all of $PATH", advice)
 
 
 def _place(decision: Decision, path: str) -> str | None:

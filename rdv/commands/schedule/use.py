@@ -59,14 +59,14 @@ def use(
 
 
 def _refuse_errors(decision: DecisionConfig, schedule: Schedule, *, force: bool) -> None:
-    from rdv.commands.errors import InvalidOption
+    from rdv.commands.errors import NotUsable
     from rdv.commands.schedule.reading import known_models, lint
 
     found = lint(decision, schedule, known_models(decision))
     errors = [finding for finding in found if finding.severity == "error"]
     if errors and not force:
         advice = "Mend it, or use it all the same with --force."
-        raise InvalidOption(decision.schedule_path(schedule.name), str(errors[0]), advice)
+        raise NotUsable(decision.schedule_path(schedule.name), str(errors[0]), advice)
 
 
 def _switch(decision: DecisionConfig, schedule: Schedule) -> tuple[float, bool]:

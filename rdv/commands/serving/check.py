@@ -12,10 +12,11 @@ from rdv.errors import RdvError
 from rdv.schedule import Schedule, lint_schedule, schedule_from_toml
 from rdv.stream.file.disk import faults
 from rdv.supervisor.errors import PortTaken
+from rdv.supervisor.ports import await_end, holder_of_port, is_left_behind
 
-PORT_PATIENCE_S = 4.0
+PORT_PATIENCE_S = 10.0
 """A proxy whose supervisor was killed answers what is in flight before it gives its port back."""
-_PORT_RETRY_S = 0.1
+_IN_USE = "it is in use"
 
 
 def read_schedule(decision: Decision, name: str = "") -> Schedule:
@@ -38,27 +39,39 @@ def retired_models(decision: Decision) -> list[str]:
 
 def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
     """The live schedule. Raises what would keep everything from running; warns of the rest."""
+    from rdv.commands.errors import ProgramNotFound
+    from rdv.commands.model.settings import check_program
+
     schedule = read_schedule(decision)
     for finding in lint_schedule(schedule, decision.scoring_models(), retired_models(decision)):
         warn(f"{decision.schedule_path()}: {finding}")
     for fault in missing_files(decision):
         warn(fault.text())
+    for name, model in decision.models.items():
+        try:
+            check_program(decision, model)
+        except ProgramNotFound as error:
+            warn(f"{decision.file}: models.{name}.command: {error.text()}")
     return schedule
 
 
-def wait_for_ports(host: str, ports: Iterable[int], waiting: Callable[[str], None]) -> None:
-    """Until all can be listened on, for some seconds at most. Raises PortTaken."""
+def claim_ports(
+    directory: str, host: str, ports: Iterable[int], waiting: Callable[[str], None]
+) -> None:
+    """Whether all can be listened on. For the holder of the decision's lock.
+
+    Waits for one thing only: the end of a proxy that a killed `rdv serve` of the same decision has
+    left behind, which answers what is in flight. Raises PortTaken.
+    """
     give_up_s = time.monotonic() + PORT_PATIENCE_S
-    has_told = False
     for port in ports:
         while reason := _why_not(host, port):
-            if time.monotonic() > give_up_s or reason != "it is in use":
-                raise PortTaken(host, port, reason)
-            if not has_told:
-                waiting(f"port {port} is in use; waiting a moment")
-                has_told = True
-            # Nothing tells when a port becomes free.
-            time.sleep(_PORT_RETRY_S)
+            holder = holder_of_port(port) if reason == _IN_USE else None
+            if holder is None or not is_left_behind(holder, directory):
+                raise PortTaken(host, port, reason, str(holder or ""))
+            waiting(f"port {port}: waiting for {holder}, which a killed rdv serve has left behind")
+            if not await_end(holder.pid, max(0.0, give_up_s - time.monotonic())):
+                raise PortTaken(host, port, reason, str(holder))
 
 
 def _why_not(host: str, port: int) -> str:
@@ -71,7 +84,7 @@ def _why_not(host: str, port: int) -> str:
                 probe.bind(address)
                 probe.listen(1)
     except OSError as error:
-        return "it is in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+        return _IN_USE if error.errno == errno.EADDRINUSE else error.strerror or str(error)
     return ""
 
 

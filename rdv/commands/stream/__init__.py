@@ -14,6 +14,7 @@ def _lazy(name: str, text: str) -> Lazy:
 class StreamGroup(LazyGroup):
     """The first line of a command's docstring is its line here (a test compares them)."""
 
+    elsewhere: ClassVar[dict[str, str]] = {"tail": "rdv tail", "ls": "rdv stream topics"}
     table: ClassVar[dict[str, Lazy]] = {
         "create": _lazy("create", "Make a stream."),
         "info": _lazy("info", "Show settings, topics and partitions."),

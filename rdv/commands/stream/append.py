@@ -10,7 +10,7 @@ import typer
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.interrupt import DeferredInterrupt
-from rdv.commands.opening import Target, open_files, read_target
+from rdv.commands.opening import Target, is_stream, open_files, read_target
 from rdv.commands.options import Json, PathAndTopic, Quiet
 from rdv.commands.output import Output
 from rdv.commands.terminal import is_terminal
@@ -57,7 +57,8 @@ def append(
     """Append the lines of stdin as records.
 
     Each line is a record and keeps its newline; a last line without one gets one. Any bytes will
-    do. Lines are appended as they come; what was appended is told on stderr at the end.
+    do, but blank lines are passed over. Lines are appended as they come; what was appended is told
+    on stderr at the end.
     """
     from rdv.commands.stream.lines import Appender, line_batches
 
@@ -91,14 +92,9 @@ def append(
 
 def _open(target: Target, output: Output, *, create: bool) -> FileStream:
     """The stream; with `create` it is made when it is not there, which is told."""
-    from rdv.stream.errors import StreamNotFound
-
-    try:
+    if not create or is_stream(target.path):
         return open_files(target)
-    except StreamNotFound:
-        if not create:
-            raise
-        stream = open_files(target, create=True)
-        if not output.as_json:
-            output.note(f"made stream {stream.address}")
-        return stream
+    stream = open_files(target, create=True)
+    if not output.as_json:
+        output.note(f"made stream {stream.address}")
+    return stream

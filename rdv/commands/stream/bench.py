@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rdv.commands.errors import InvalidOption
+from rdv.commands.errors import InvalidOption, NotUsable
 from rdv.commands.options import Json
 from rdv.commands.output import Column, Output, number
 from rdv.commands.progress import Progress
@@ -65,7 +65,7 @@ def bench(
     if records < 1 or size_bytes < 1:
         raise InvalidOption("--records, --value-size", "both are 1 or more")
     if directory is not None and not Path(directory).is_dir():
-        raise InvalidOption("DIRECTORY", f"there is no directory {directory}")
+        raise NotUsable("DIRECTORY", f"there is no directory {directory}")
     with tempfile.TemporaryDirectory(prefix="rdv-bench-", dir=directory) as scratch:
         rows = list(_measure(f"{scratch}/stream", records, size_bytes, fsync))
     Output(as_json=as_json).table(_COLUMNS, rows)

@@ -25,7 +25,7 @@ _COLUMNS = (
     number("begin", show=str),
     number("end", show=str),
     number("records"),
-    number("size_bytes", "size", about_size),
+    number("size_bytes", "on disk", about_size),
     number("segments"),
     Column("newest_ns", "newest record", show=local_time),
 )
@@ -34,7 +34,8 @@ _COLUMNS = (
 def info(address: PathOrTopic, *, partition: Partition = None, as_json: Json = False) -> None:
     """Show settings, topics and partitions.
 
-    BEGIN is the first offset that is still there, END the one that the next record gets.
+    BEGIN is the first offset that is still there, END the one that the next record gets. ON DISK
+    is the size of the values and of their index.
     """
     target = read_target(address)
     output = Output(as_json=as_json)

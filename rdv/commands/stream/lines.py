@@ -78,16 +78,23 @@ class Appender:
     key_field: str | None = None
     partition: int | None = None
     size_bytes: int = 0
+    blank: int = 0
+    """Lines with nothing but white space: passed over, they are no records."""
     written: dict[int, _Written] = field(default_factory=dict)
 
     def append(self, batch: Batch) -> None:
         """Send a batch: whole, or split up by the key. Raises LineUnusable and what sends raise."""
         if self.key_field is None:
-            self._send(batch.lines, self.partition)
+            lines = [line for line in batch.lines if not line.isspace()]
+            self.blank += len(batch.lines) - len(lines)
+            self._send(lines, self.partition)
             return
         parts: dict[int, list[bytes]] = {}
         try:
             for number, line in enumerate(batch.lines, batch.first_line):
+                if line.isspace():
+                    self.blank += 1
+                    continue
                 key = _key(number, line, self.key_field)
                 parts.setdefault(self.producer.partition_for(self.topic, key), []).append(line)
         finally:
@@ -113,6 +120,8 @@ class Appender:
         if is_new and records:
             output.note(f"made topic {self.topic}")
         output.note(f"appended {records} record{'s' * (records != 1)} to {address}")
+        if self.blank:
+            output.note(f"  passed over {self.blank} blank line{'s' * (self.blank != 1)}")
         for partition, written in sorted(self.written.items()):
             output.note(
                 f"  partition {partition}: {written.records}, "
@@ -124,6 +133,7 @@ class Appender:
             "address": address,
             "records": records,
             "size_bytes": self.size_bytes,
+            "blank_lines": self.blank,
             "partitions": [
                 {
                     "partition": partition,
@@ -137,7 +147,7 @@ class Appender:
 
 
 def _key(number: int, line: bytes, key_field: str) -> bytes:
-    """The bytes of a line's key: those of a string, the JSON of anything else."""
+    """The bytes of a line's key: those of a string, the JSON of a number or a boolean."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -145,4 +155,10 @@ def _key(number: int, line: bytes, key_field: str) -> bytes:
     if not isinstance(value, dict) or key_field not in value:
         raise LineUnusable(number, f"has no field {key_field!r}, which decides the partition")
     key = value[key_field]
-    return key.encode() if isinstance(key, str) else orjson.dumps(key)
+    if isinstance(key, str):
+        return key.encode()
+    if key is None or isinstance(key, list | dict):
+        what = "null" if key is None else "an array" if isinstance(key, list) else "an object"
+        advice = "A key is a string, a number or a boolean."
+        raise LineUnusable(number, f"has {what} as its key, in field {key_field!r}", advice)
+    return orjson.dumps(key)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdv.commands.errors import InvalidOption
+from rdv.commands.errors import InvalidOption, NotUsable
 from rdv.commands.opening import Target, open_files, read_target, topics_of
 from rdv.commands.options import Json, PathOrTopic, Quiet, Yes
 from rdv.commands.output import Column, Output, number
@@ -85,7 +85,7 @@ def _make(
         raise InvalidOption("--create", "takes the name of the topic, so give the bare PATH")
     if check_name(name, "topic") in stream.topics():
         advice = f"Grow it: rdv stream topics {target.path}:{name} --partitions N"
-        raise InvalidOption("--create", f"there is a topic {name!r} already", advice)
+        raise NotUsable("--create", f"there is a topic {name!r} already", advice)
     stream.make_topic(name, partitions)
     count = stream.partitions(name)
     text = f"made topic {name} with {count} partition{'s' * (count != 1)}"

@@ -26,7 +26,7 @@ _COLUMNS = (
     number("partition"),
     number("segments"),
     number("records"),
-    number("size_bytes", "size", about_size),
+    number("values_bytes", "values", about_size),
     number("damaged"),
     number("given_up"),
     Column("state"),
@@ -43,7 +43,8 @@ def verify(
     """Check every byte; exits 1 on damage.
 
     Only reads, and is safe while others write. Damage is named by file, offsets and bytes.
-    GIVEN UP counts records that an earlier repair has marked as lost.
+    VALUES is the size of the records alone; rdv stream info counts their index as well. GIVEN UP
+    counts records that an earlier repair has marked as lost.
     """
     target = read_target(address)
     output = Output(as_json=as_json, quiet=quiet)
@@ -77,7 +78,7 @@ def _row(findings: Findings) -> dict[str, Any]:
         "partition": findings.place.partition,
         "segments": findings.segments,
         "records": findings.records,
-        "size_bytes": findings.size_bytes,
+        "values_bytes": findings.size_bytes,
         "damaged": findings.damaged,
         "given_up": findings.given_up,
         "state": "DAMAGED" if findings.damage else "sound",

@@ -16,6 +16,7 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import Streams, open_streams
+from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.enrich import Enricher, load_enricher
 from rdv.components.proxy.errors import AddressTaken
@@ -102,6 +103,7 @@ class ProxyProcess:
             self._streams,
             ScheduleChoice(self._schedules.by_name, decision.schedule),
             cohorts_of(decision),
+            asking_of(decision),
             request_ids(os.urandom(PREFIX_BYTES)),
             host=host_name(),
             clock=SYSTEM_CLOCK,
@@ -194,6 +196,17 @@ class ProxyProcess:
         self.decision = decision
         self.proxy.choice = ScheduleChoice(schedules.by_name, decision.schedule)
         self.proxy.cohorts = cohorts_of(decision)
+        self.proxy.asking = asking_of(decision)
+
+
+def asking_of(decision: Decision) -> Asking:
+    """Who is asked; decoys and canaries always are."""
+    models = {name: m for name, m in decision.models.items() if m.scores and m.builtin == ""}
+    return Asking(
+        tuple(models),
+        {name: model.sample for name, model in models.items() if model.sample < 1},
+        {name: tuple(c.models) for name, c in decision.cohorts.groups.items() if c.models},
+    )
 
 
 def cohorts_of(decision: Decision) -> Cohorts:

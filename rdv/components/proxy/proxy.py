@@ -18,11 +18,12 @@ from rdv.components.deadlines import GRACE_NS
 from rdv.components.feeds import BACKSTOP_S, Feed
 from rdv.components.places import Streams
 from rdv.components.proxy.answer import answer_body, backstop_result
+from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.counts import Counts
 from rdv.components.proxy.desk import Desk, Open
 from rdv.components.proxy.enrich import Enricher
-from rdv.components.proxy.intake import Body, ScheduleChoice, read_body
+from rdv.components.proxy.intake import Body, Chosen, ScheduleChoice, read_body
 from rdv.components.proxy.records import OwnAnswers
 from rdv.errors import RdvError
 from rdv.http import Failure
@@ -56,6 +57,7 @@ class Proxy:
         streams: Streams,
         choice: ScheduleChoice,
         cohorts: Cohorts,
+        asking: Asking,
         ids: Iterator[str],
         *,
         host: str,
@@ -65,6 +67,7 @@ class Proxy:
         self.settings = settings
         self.choice = choice
         self.cohorts = cohorts
+        self.asking = asking
         self.counts = Counts()
         self.desk = Desk(settings.in_flight_max)
         self.is_draining = False
@@ -102,11 +105,15 @@ class Proxy:
         cohort, wanted = None, body.schedule
         if wanted is None:
             cohort, wanted = self.cohorts.of(body.key)
-        schedule = self.choice.choose(wanted)
-        if isinstance(schedule, Failure):
-            self._refuse(http, schedule)
+        chosen = self.choice.choose(wanted)
+        if isinstance(chosen, Failure):
+            self._refuse(http, chosen)
             return
-        request = self._request(http, body, schedule, wanted, cohort)
+        schedule = chosen.schedule
+        if body.models is not None and (failure := self.asking.check(body.models)) is not None:
+            self._refuse(http, failure)
+            return
+        request = self._request(http, body, chosen, wanted, cohort)
         if self.desk.is_full:
             self._overflow(http, request, schedule)
         elif self._enricher is None:
@@ -118,15 +125,19 @@ class Proxy:
         self,
         http: HttpRequest,
         body: Body,
-        schedule: Schedule,
+        chosen: Chosen,
         wanted: str | dict[str, object] | None,
         cohort: str | None,
     ) -> Request:
-        deadline_ms = schedule.sla_ms
+        deadline_ms = chosen.schedule.sla_ms
         if body.deadline_ms is not None and body.deadline_ms < deadline_ms:
             deadline_ms = body.deadline_ms
+        id_ = next(self._ids)
+        not_asked: list[str] = []
+        if body.models is not None or not self.asking.is_everybody:
+            not_asked = self.asking.not_asked(id_, cohort, body.models)
         return Request(
-            next(self._ids),
+            id_,
             self._clock.wall_ns(),
             self._host,
             http.received_ns,
@@ -137,6 +148,8 @@ class Proxy:
             cohort,
             deadline_ms,
             body.trace,
+            chosen.windows_ms,
+            not_asked,
         )
 
     def _open(self, http: HttpRequest, request: Request, schedule: Schedule) -> Open:

@@ -1,20 +1,22 @@
 """What a worker does with the requests that wait. Pure: `now_ns` is an argument.
 
-What can no longer make its deadline is refused before the rest is evaluated ("don't wait for me,
-I'm behind"), so that the server can go on without this model; of the rest the newest come first,
-because they have the most time left.
+What would come too late is refused before the rest is evaluated ("don't wait for me, I'm behind"),
+so that the server can go on without this model; of the rest the newest come first, because they
+have the most time left. Too late is the end of this model's turn in the schedule: under load,
+answers that come after it would cost the time of those that are still in time.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from rdv.components.worker.cost import Cost
 from rdv.messages import Request
 from rdv.stream import Record
 
@@ -25,7 +27,8 @@ PROBE_NS = 1_000_000_000
 (a first call is often slow), and nobody would learn of it otherwise."""
 
 _NEVER = 2**63
-_deadline_ns = attrgetter("deadline_ns")
+_deadline_ns: Callable[[Waiting], int] = attrgetter("deadline_ns")
+_target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
@@ -35,6 +38,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     record: Record
     deadline_ns: int
     """On this host's monotonic clock."""
+    target_ns: int
+    """By when its answer is wanted: the end of this model's turn, or the deadline."""
 
 
 class Refused(NamedTuple):
@@ -53,36 +58,21 @@ class Plan(NamedTuple):
 
 
 @dataclass
-class Cost:
-    """What a row costs, as learned from the batches so far: a weighted mean.
-
-    A batch that was quicker than expected is believed more than one that was slower: a stutter
-    must not make a model refuse what it can do.
-    """
-
-    row_ms: float = 0.0
-
-    def learn(self, rows: int, took_ms: float) -> None:
-        seen_ms = took_ms / rows
-        weight = 1.0 if not self.row_ms else 0.5 if seen_ms < self.row_ms / 2 else 0.1
-        self.row_ms += weight * (seen_ms - self.row_ms)
-
-    def of(self, rows: int) -> float:
-        """Expected milliseconds of a batch; 0 as long as nothing is known."""
-        return self.row_ms * rows
-
-
-@dataclass
 class Backlog:
     """The requests that one worker has read and not reported yet. For one thread."""
 
     batch_max: int
     when_behind: WhenBehind = "skip"
     cost: Cost = field(default_factory=Cost)
+    batch_wait_ms: float = 0.0
+    """How long it may wait for a larger batch; see `held_until_ns`."""
     _waiting: deque[Waiting] = field(default_factory=deque)
     _soonest_ns: int = _NEVER
-    """No deadline of those that wait is before this."""
+    """Nobody who waits is wanted before this."""
+    _due: Callable[[Waiting], int] = _target_ns
     _evaluated_ns: int = 0
+    _oldest_ns: int = 0
+    """When the first of those that wait was added."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -90,21 +80,28 @@ class Backlog:
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._waiting)
 
-    def add(self, found: Sequence[Waiting]) -> None:
+    def add(self, found: Sequence[Waiting], now_ns: int = 0) -> None:
         """These have come in, in this order."""
         if found:
-            self._soonest_ns = min(self._soonest_ns, *map(_deadline_ns, found))
+            if not self._waiting:
+                self._oldest_ns = now_ns
+            self._soonest_ns = min(self._soonest_ns, *map(_target_ns, found))
             self._waiting.extend(found)
 
     def plan(self, now_ns: int) -> Plan:
         """What to do now; what it names is no longer waiting."""
         waiting = self._waiting
+        is_held = self.batch_wait_ms > 0 and now_ns < self.held_until_ns()
         if self.when_behind == "all":
-            return Plan([], [waiting.popleft() for _ in range(min(self.batch_max, len(waiting)))])
+            count = 0 if is_held else min(self.batch_max, len(waiting))
+            return Plan([], [waiting.popleft() for _ in range(count)])
         ready_ns = now_ns + int(self.cost.of(1) * 1e6)
         refused: list[Refused] = []
+        self._due = _target_ns
         if self._soonest_ns < ready_ns:
             refused = self._refuse(now_ns, ready_ns)
+        if is_held:
+            return Plan(refused, [])
         batch = self._newest(now_ns)
         if not batch and refused and now_ns - self._evaluated_ns >= PROBE_NS:
             batch = self._probe(refused)
@@ -114,36 +111,57 @@ class Backlog:
             self._soonest_ns = _NEVER
         return Plan(refused, batch)
 
+    def held_until_ns(self) -> int:
+        """Until when to wait for a larger batch; 0: not at all.
+
+        A larger batch saves the fixed part of a smaller one's cost, so that to wait for longer
+        than that cannot pay. Half of what the nearest deadline leaves is not waited away either.
+        """
+        count = len(self._waiting)
+        if not self.batch_wait_ms or not 0 < count < self.batch_max:
+            return 0
+        until_ns = self._oldest_ns + int(min(self.batch_wait_ms, self.cost.fixed_ms) * 1e6)
+        if self.when_behind == "all":
+            return until_ns
+        slack_ns = self._soonest_ns - self._oldest_ns - int(self.cost.of(self.batch_max) * 1e6)
+        return min(until_ns, self._oldest_ns + slack_ns // 2)
+
     def _refuse(self, now_ns: int, ready_ns: int) -> list[Refused]:
+        """Take out who would come too late: for their own turn, if others are still in time for
+        theirs; if nobody is (it has stuttered, not fallen behind), only for their deadlines.
+        """
+        in_time = any(waiting.target_ns >= ready_ns for waiting in self._waiting)
+        self._due = _target_ns if in_time else _deadline_ns
         refused: list[Refused] = []
         kept: deque[Waiting] = deque()
         for waiting in self._waiting:
-            deadline_ns = waiting.deadline_ns
-            if deadline_ns <= now_ns:
-                refused.append(Refused(waiting, "expired", (now_ns - deadline_ns) / 1e6))
-            elif deadline_ns < ready_ns:
-                refused.append(Refused(waiting, "behind", (ready_ns - deadline_ns) / 1e6))
-            else:
+            due_ns = self._due(waiting)
+            if due_ns >= ready_ns:
                 kept.append(waiting)
+            elif waiting.deadline_ns <= now_ns:
+                late_ms = (now_ns - waiting.deadline_ns) / 1e6
+                refused.append(Refused(waiting, "expired", late_ms))
+            else:
+                refused.append(Refused(waiting, "behind", (ready_ns - due_ns) / 1e6))
         self._waiting = kept
-        self._soonest_ns = min((waiting.deadline_ns for waiting in kept), default=_NEVER)
+        self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
         return refused
 
     def _newest(self, now_ns: int) -> list[Waiting]:
-        """The newest that one batch can finish before the first of their deadlines."""
+        """The newest that one batch can finish before the first of them is due."""
         waiting, count = self._waiting, len(self._waiting)
         if count <= self.batch_max and now_ns + self.cost.of(count) * 1e6 <= self._soonest_ns:
             batch = list(waiting)
             waiting.clear()
             return batch
         batch = []
-        first_deadline_ns = _NEVER
+        first_due_ns = _NEVER
         while waiting and len(batch) < self.batch_max:
-            deadline_ns = min(first_deadline_ns, waiting[-1].deadline_ns)
+            due_ns = min(first_due_ns, self._due(waiting[-1]))
             done_ns = now_ns + int(self.cost.of(len(batch) + 1) * 1e6)
-            if batch and done_ns > deadline_ns:
+            if batch and done_ns > due_ns:
                 break
-            first_deadline_ns = deadline_ns
+            first_due_ns = due_ns
             batch.append(waiting.pop())
         batch.reverse()
         return batch

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
-from rdv.components.deadlines import deadline_ns
+from rdv.components.deadlines import deadline_ns, target_ns
 from rdv.components.feeds import Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
-from rdv.stream import GroupTiming, TopicPartition
+from rdv.stream import GroupTiming, Record, TopicPartition
 from rdv.stream.stream import LogStream
 
 log = logging.getLogger("rdv.worker")
@@ -36,10 +36,14 @@ class Intake:
         self._host = host
         self._clock = clock
         self._skips = skips
+        self._name = name
         self._new: list[TopicPartition] = []
+        self._unseen = _unseen(stream, name)
+        self._overdue_ns: dict[TopicPartition, int] = {}
+        self._overdue_max_ns = 0
         self._committed: dict[TopicPartition, int] = {}
         self._commit_ns = 0
-        self.malformed = 0
+        self.malformed = self.not_asked = 0
         consumer = stream.consumer(
             group=name,
             start=timedelta(seconds=START_S),
@@ -58,16 +62,33 @@ class Intake:
         if not records:
             return []
         found = []
-        host, now_ns = self._host, self._clock.monotonic_ns()
+        name, host, now_ns = self._name, self._host, self._clock.monotonic_ns()
         for record, request in zip(records, REQUESTS.read(records), strict=True):
             if request is None:
                 self.malformed += 1
-            else:
-                found.append(Waiting(request, record, deadline_ns(request, host, now_ns)))
+                continue
+            if request.not_asked and name in request.not_asked:
+                self.not_asked += 1
+                continue
+            due_ns = deadline_ns(request, host, now_ns)
+            if due_ns < self._overdue_max_ns and due_ns < self._since_ns(record):
+                continue
+            wanted_ns = due_ns
+            if request.windows_ms:
+                wanted_ns = target_ns(request, name, host, now_ns, due_ns)
+            found.append(Waiting(request, record, due_ns, wanted_ns))
         return found
 
+    def _since_ns(self, record: Record) -> int:
+        """What was due before we came is passed over without a word: nobody waited for us then."""
+        return self._overdue_ns.get(TopicPartition(record.topic, record.partition), 0)
+
     def _skip_old(self) -> None:
-        """Nobody waits for what came in long ago: not even a refusal is worth its place."""
+        """Nobody waits for what came in long ago: not even a refusal is worth its place.
+
+        Where the model is new, or comes back after a long time, that is all that is overdue now.
+        Where another instance was at work a moment ago, all is reported: it may have left some.
+        """
         places, self._new[:] = list(self._new), []
         if not self._skips:
             return
@@ -78,6 +99,10 @@ class Intake:
                 first = self._stream.offset_at(*place, since_ns)
                 if first > positions[place]:
                     consumer.seek(*place, first)
+                    self._unseen.add(place)
+                if place in self._unseen:
+                    self._unseen.remove(place)
+                    self._overdue_ns[place] = self._overdue_max_ns = self._clock.monotonic_ns()
 
     def commit(self, waiting: Iterable[Waiting], now_ns: int) -> None:
         """Now and then: everything that was read, but for what is still `waiting`."""
@@ -101,3 +126,9 @@ class Intake:
 
     def close(self) -> None:
         self.feed.close()
+
+
+def _unseen(stream: LogStream, group: str) -> set[TopicPartition]:
+    """The partitions that are there and that no worker of the model has read yet."""
+    places = {TopicPartition(t, n) for t in stream.topics() for n in range(stream.partitions(t))}
+    return places - stream.committed(group).keys() if group in stream.groups() else places

@@ -19,7 +19,7 @@ from rdv.components.worker.in_hand import InHand
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
-from rdv.models import open_model
+from rdv.models import open_model, trouble_of
 
 log = logging.getLogger("rdv.worker")
 
@@ -81,7 +81,11 @@ class WorkerProcess:
         note = ""
         if self._is_alone:
             note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
-        backlog = Backlog(config.batch_max, "skip" if config.skips else "all")
+        backlog = Backlog(
+            config.batch_max,
+            "skip" if config.skips else "all",
+            batch_wait_ms=config.batch_wait_ms,
+        )
         self._watchdog = Watchdog(config.predict_timeout_ms, SYSTEM_CLOCK, self._hangs)
         self._name = name
         self.worker = Worker(
@@ -135,7 +139,10 @@ class WorkerProcess:
             "refused": reports.refused,
             "failed": reports.failed,
             "malformed": worker.intake.malformed,
+            "not_asked": worker.intake.not_asked,
             "lost_scores": reports.lost,
             "waiting": worker.waiting_count,
-            "row_ms": round(worker.row_ms, 3),
+            "row_ms": round(worker.cost.row_ms, 3),
+            "fixed_ms": round(worker.cost.fixed_ms, 3),
+            "trouble": trouble_of(self._model),
         }

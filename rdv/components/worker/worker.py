@@ -11,6 +11,7 @@ from rdv.components.feeds import Feeds
 from rdv.components.places import Streams
 from rdv.components.stopping import Waker
 from rdv.components.worker.backlog import Backlog, Waiting
+from rdv.components.worker.cost import Cost
 from rdv.components.worker.in_hand import InHand
 from rdv.components.worker.intake import Intake
 from rdv.components.worker.reports import Reports
@@ -59,7 +60,7 @@ class Worker:
             found = self.intake.read()
             if self._spoiled:
                 found = [one for one in found if one.request.id not in self._spoiled]
-            backlog.add(found)
+            backlog.add(found, self._clock.monotonic_ns())
         if len(backlog):
             plan = backlog.plan(self._clock.monotonic_ns())
             if plan.refused:
@@ -69,11 +70,16 @@ class Worker:
         self.intake.commit(backlog, self._clock.monotonic_ns())
 
     def wait(self) -> None:
-        """Block until something may have come; not at all while something waits."""
-        self._feeds.wait(0.0 if len(self._backlog) else 1.0)
+        """Block until something may have come; not at all while something waits to be evaluated."""
+        timeout_s = 1.0
+        if len(self._backlog):
+            held_ns = self._backlog.held_until_ns() - self._clock.monotonic_ns()
+            timeout_s = max(0, held_ns) / 1e9
+        self._feeds.wait(timeout_s)
 
     def finish(self) -> None:
         """Report on what has been read, and close."""
+        self._backlog.batch_wait_ms = 0.0
         while len(self._backlog):
             self.turn(read=False)
         self.intake.commit((), 2**62)
@@ -130,6 +136,6 @@ class Worker:
         return len(self._backlog)
 
     @property
-    def row_ms(self) -> float:
-        """What one row costs, as learned."""
-        return self._backlog.cost.row_ms
+    def cost(self) -> Cost:
+        """What a batch costs, as learned."""
+        return self._backlog.cost

@@ -26,6 +26,11 @@ class Backoff:
             self._ready_ns = now_ns + wait_ms * 1_000_000
         self._failures += 1
 
+    @property
+    def failures(self) -> int:
+        """In a row, so far."""
+        return self._failures
+
     def answered(self) -> None:
         """The command works."""
         self._failures, self._ready_ns = 0, 0

@@ -14,6 +14,9 @@ from rdv.models.errors import Cause, ModelError, ModelNotLoaded, shortened
 from rdv.models.fingerprint import command_version
 from rdv.models.model import Outcome, Takes
 
+START_LOOK_MS = 200
+"""So long a command is looked at before it counts as started."""
+
 
 class CommandModel:
     """A model that answers lines on stdin with lines on stdout; see `rdv.models.command`.
@@ -35,10 +38,14 @@ class CommandModel:
         start_timeout_ms: int = 30_000,
         predict_timeout_ms: int = 10_000,
         result_bytes_max: int = 1024 * 1024,
+        start_look_ms: int = START_LOOK_MS,
         log: Log | None = None,
         backoff: Backoff | None = None,
     ) -> None:
-        """Start it. It has `start_timeout_ms` more for its first batch. Raises ModelNotLoaded."""
+        """Start it. It has `start_timeout_ms` more for its first batch.
+
+        Raises ModelNotLoaded; also when it ends within `start_look_ms`: then it always would.
+        """
         self._command = list(command)
         self._directory = directory
         self._start_timeout_ms = start_timeout_ms
@@ -52,9 +59,13 @@ class CommandModel:
         self._why = ""
         try:
             self.version = version or command_version(self._command, directory)
-            self._start()
+            process = self._start()
         except (OSError, ValueError) as error:
             raise ModelNotLoaded(name, " ".join(command), str(error)) from None
+        if process.closes_within(start_look_ms):
+            self._process = None
+            how = process.how_it_ended()
+            raise ModelNotLoaded(name, " ".join(command), f"{how}, without being asked anything")
 
     def predict(self, rows: list[Any]) -> list[Outcome]:
         """See Model; a row is the JSON of its data."""
@@ -75,15 +86,28 @@ class CommandModel:
         if process is not None:
             process.end(gently=True)
 
-    def _start(self) -> None:
+    @property
+    def trouble(self) -> str:
+        """See `trouble_of`."""
+        self._note_end()
+        if self._process is None or self._backoff.failures > 1:
+            return self._why
+        return ""
+
+    def _start(self) -> Process:
         self._process = Process(self._command, self._directory, self._log)
         self._fresh = True
+        return self._process
 
-    def _running(self) -> Process | ModelError:
-        """The process; one that has ended while nobody asked is replaced without an error."""
+    def _note_end(self) -> None:
+        """Look whether it has ended while nobody asked."""
         if self._process is not None and self._process.has_exited():
             process, self._process = self._process, None
             self._note(process.end(gently=False))
+
+    def _running(self) -> Process | ModelError:
+        """The process; one that has ended while nobody asked is replaced without an error."""
+        self._note_end()
         if self._process is None:
             wait_ms = self._backoff.wait_ms(time.monotonic_ns())
             if wait_ms:

@@ -61,6 +61,12 @@ class Process:
         """Whether it has ended by now."""
         return self._child.poll() is not None
 
+    def closes_within(self, ms: float) -> bool:
+        """Whether its stdout ends within this time, as it does when it ends; waits for that."""
+        poller = select.poll()
+        poller.register(self._stdout, 0)
+        return bool(poller.poll(ms))
+
     def talk(self, asked: bytes, deadline_ns: int, line_bytes_max: int) -> Iterator[bytes]:
         """Write `asked`, and hand out each line that comes, until the caller has had enough.
 

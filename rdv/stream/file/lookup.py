@@ -27,6 +27,8 @@ def end_offset(disk: Disk, directory: str) -> int:
 
 def offset_at(disk: Disk, directory: str, time_ns: int) -> int:
     """The first offset appended at or after `time_ns`; the end when there is none."""
+    # Before the look: what is appended meanwhile must not be passed over.
+    end = end_offset(disk, directory)
     with faults(directory, "read"):
         bases = open_segments(disk, directory)
         low, high = 0, len(bases)
@@ -46,7 +48,7 @@ def offset_at(disk: Disk, directory: str, time_ns: int) -> int:
                 continue
             if number < count:
                 return base + number
-    return end_offset(disk, directory)
+    return end
 
 
 def _first_time_ns(disk: Disk, directory: str, base: int) -> int | None:

@@ -1,0 +1,1 @@
+"""What `rdv drill` shows."""

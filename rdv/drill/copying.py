@@ -1,0 +1,96 @@
+"""A private copy of a decision: its settings, schedules and models, not its streams."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from rdv.config import FILE_NAME, RUN_DIRECTORY, STREAMS, Decision, load_decision, missing_files
+from rdv.drill.errors import InvalidDrill
+from rdv.stream.file.disk import faults
+
+COPY_BYTES_MAX = 4 * 1024**3
+PROXIES = 2
+HOST = "127.0.0.1"
+SEGMENT_BYTES = 256 * 1024
+"""Small ones: there have to be sealed segments within seconds, to flip bytes in."""
+CONNECTIONS_MAX, KEEP_ALIVE_MS = 2_000, 3_600_000
+"""The drill's own clients must not be turned away, or be cut off while they send."""
+_LEFT_OUT = frozenset((*STREAMS, RUN_DIRECTORY, "decoy", "__pycache__", ".git"))
+
+
+def copy_decision(directory: str, place: str) -> Decision:
+    """Copy the decision's files into `place`, which is made. Reads only.
+
+    Raises InvalidDrill, for example for a model that lies outside of the directory, and what
+    `load_decision` raises.
+    """
+    decision = load_decision(directory)
+    size = _size_bytes(directory)
+    if size > COPY_BYTES_MAX:
+        reason = f"{size:,} bytes of files are more than a drill copies"
+        raise InvalidDrill(directory, reason, "Streams are left out: what else lies there?")
+    with faults(directory, "copy"):
+        # Links stay links: what they lead to may be the world.
+        shutil.copytree(directory, place, symlinks=True, ignore=_ignore(directory))
+    copied = load_decision(place)
+    there = {fault.key for fault in missing_files(decision)}
+    for fault in missing_files(copied):
+        if fault.key not in there:
+            advice = f"A drill runs on a copy: what {FILE_NAME} names has to be in the directory."
+            raise InvalidDrill(fault.key, "lies outside of the decision's directory", advice)
+    return copied
+
+
+def _ignore(directory: str) -> Callable[[str, list[str]], set[str]]:
+    top = os.path.abspath(directory)
+
+    def left_out(folder: str, names: list[str]) -> set[str]:
+        is_top = os.path.abspath(folder) == top
+        return {name for name in names if name in _LEFT_OUT and (is_top or name == "__pycache__")}
+
+    return left_out
+
+
+def _size_bytes(directory: str) -> int:
+    total = 0
+    for folder, folders, names in os.walk(directory):
+        if folder == directory:
+            folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        for name in names:
+            path = os.path.join(folder, name)
+            total += os.path.getsize(path) if os.path.isfile(path) else 0
+    return total
+
+
+def free_port(count: int = PROXIES) -> int:
+    """A port with `count - 1` free ones behind it. Somebody may take one before we do."""
+    for _ in range(100):
+        with ExitStack() as stack:
+            first = stack.enter_context(socket.socket())
+            first.bind((HOST, 0))
+            port = int(first.getsockname()[1])
+            try:
+                for number in range(1, count):
+                    stack.enter_context(socket.socket()).bind((HOST, port + number))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise InvalidDrill("ports", f"there are no {count} free ports in a row")
+
+
+def settings(port: int) -> dict[str, str]:
+    """The environment in which the copy is served: its own door, small segments,
+    and nothing else changed.
+    """
+    return {
+        "RDV_HTTP_HOST": HOST,
+        "RDV_HTTP_PORT": str(port),
+        "RDV_HTTP_PROXIES": str(PROXIES),
+        "RDV_HTTP_CONNECTIONS_MAX": str(CONNECTIONS_MAX),
+        "RDV_HTTP_KEEP_ALIVE_MS": str(KEEP_ALIVE_MS),
+        "RDV_LOG_SEGMENT_BYTES": str(SEGMENT_BYTES),
+    }

@@ -1,0 +1,76 @@
+"""The load of a drill: an open loop at each proxy, and more of it for an overload."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+
+from rdv.drill.copying import HOST
+from rdv.drill.ledger import DoorSink, Ledger
+from rdv.loadgen import Generator, LoadLimits, constant, render_request
+
+TIMEOUT_MS = 10_000
+"""A request without an answer for so long has none."""
+CONNECTIONS = 256
+_FOREVER_S = 86_400.0
+
+
+class Load:
+    """Runs from `start` to `stop`, whatever the answers do. On the loop."""
+
+    def __init__(self, ports: Sequence[int], bodies: Sequence[bytes], ledger: Ledger) -> None:
+        self._ports = ports
+        self._rendered = {
+            port: [render_request("POST", "/v1/decide", f"{HOST}:{port}", b) for b in bodies]
+            for port in ports
+        }
+        self._ledger = ledger
+        self._generators: list[Generator] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, rate: float) -> None:
+        """Begin asking, `rate` a second over all doors."""
+        for index, port in enumerate(self._ports):
+            generator = self._generator(port, index)
+            self._generators.append(generator)
+            self._tasks.append(asyncio.create_task(self._drive(generator, rate, index, _FOREVER_S)))
+
+    async def burst(self, rate: float, seconds: float) -> None:
+        """So much more, for so long; returns when the last answer is there."""
+        drives = [
+            self._drive(self._generator(port, index), rate, index, seconds)
+            for index, port in enumerate(self._ports)
+        ]
+        await asyncio.gather(*drives)
+
+    async def stop(self) -> None:
+        """No more requests; waits for the answers."""
+        for generator in self._generators:
+            generator.stop()
+        await asyncio.gather(*self._tasks)
+
+    def cancel(self) -> None:
+        """At once."""
+        for task in self._tasks:
+            task.cancel()
+
+    def _generator(self, port: int, index: int) -> Generator:
+        requests, count = self._rendered[port], len(self._ports)
+        limits = LoadLimits(connections_max=CONNECTIONS, timeout_ms=TIMEOUT_MS)
+        return Generator(
+            HOST,
+            port,
+            lambda n: requests[(n * count + index) % len(requests)],
+            DoorSink(self._ledger, port),
+            limits,
+        )
+
+    async def _drive(self, generator: Generator, rate: float, index: int, seconds: float) -> None:
+        # Not all doors in the same instant.
+        offset_ns = int(index * 1e9 / rate)
+        arrivals = constant(rate / len(self._ports))
+        await generator.run(_later(arrivals, offset_ns), seconds)
+
+
+def _later(arrivals: Iterator[int], offset_ns: int) -> Iterator[int]:
+    return (at_ns + offset_ns for at_ns in arrivals)

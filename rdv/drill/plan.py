@@ -1,0 +1,146 @@
+"""Which faults hit which parts of a decision, in which order, and how long it takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+from rdv.drill.errors import InvalidDrill
+
+Fault = Literal["kill", "stop", "slow", "corrupt", "overload", "disk"]
+"""kill: SIGKILL. stop: SIGSTOP, later SIGCONT. slow: stopped for four fifths of the time. corrupt:
+garbage in the streams that the part writes, bytes flipped in what it has written. overload: five
+times the rate. disk: nobody can write any more, then everybody can."""
+
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+WHOLE: frozenset[Fault] = frozenset(("overload", "disk"))
+"""Faults of the decision as a whole; the others are one part's."""
+
+EVERYTHING = "everything"
+OVERLOAD_FACTOR = 5
+START_S, STOP_S = 6.0, 3.0
+TYPICAL_RECOVERY_S = 1.0
+REQUESTS_MAX = 5_000_000
+"""A drill keeps what became of each request in memory."""
+
+Role = Literal["server", "worker", "proxy", "all"]
+
+
+class Target(NamedTuple):
+    """A part that can be hurt."""
+
+    name: str
+    role: Role
+    model: str = ""
+    scores: bool = True
+    """Whether it reports scores: a decoy does not."""
+
+
+class Exercise(NamedTuple):
+    """One fault on one part."""
+
+    fault: Fault
+    target: Target
+
+    def __str__(self) -> str:
+        return f"{self.fault} {self.target.name}"
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long each part of an exercise takes, in seconds."""
+
+    before_s: float = 2.0
+    """Calm, to see what is usual."""
+    hold_s: float = 2.0
+    """How long a fault that does not heal by itself lasts."""
+    after_s: float = 1.0
+    """Calm again, once the mix is what it was."""
+    recovery_s_max: float = 30.0
+    """A mix that is not back by then does not come back."""
+
+
+QUICK = Pace(before_s=0.7, hold_s=0.7, after_s=0.3, recovery_s_max=20.0)
+
+
+@dataclass(frozen=True)
+class DrillPlan:
+    """The exercises in their order."""
+
+    exercises: tuple[Exercise, ...]
+    pace: Pace
+    rate: float
+
+    @property
+    def seconds(self) -> float:
+        """About how long it takes when the decision recovers as it should."""
+        pace = self.pace
+        each = pace.before_s + pace.after_s + TYPICAL_RECOVERY_S
+        held = sum(pace.hold_s for exercise in self.exercises if holds(exercise.fault))
+        return START_S + len(self.exercises) * each + held + STOP_S
+
+    @property
+    def seconds_max(self) -> float:
+        """When nothing ever recovers."""
+        more = self.pace.recovery_s_max - TYPICAL_RECOVERY_S
+        return self.seconds + len(self.exercises) * more
+
+    @property
+    def requests_max(self) -> int:
+        """How many requests it may come to."""
+        overload_s = self.pace.hold_s if any(e.fault == "overload" for e in self.exercises) else 0
+        return int(self.rate * (self.seconds_max + (OVERLOAD_FACTOR - 1) * overload_s))
+
+
+def holds(fault: Fault) -> bool:
+    """Whether the fault lasts (for garbage: is watched) a while; a kill is over in a moment."""
+    return fault != "kill"
+
+
+def plan_drill(
+    targets: Sequence[Target],
+    champions: Collection[str],
+    faults: Collection[str],
+    rate: float,
+    *,
+    quick: bool = False,
+) -> DrillPlan:
+    """Every fault, on each part in turn; of a model's or proxy's instances the first is enough.
+
+    `champions` are the models that the live schedule's first step accepts. A quick drill hurts
+    one server, one proxy and one champion only, and waits less. Raises InvalidDrill.
+    """
+    if unknown := [fault for fault in faults if fault not in FAULTS]:
+        raise InvalidDrill("faults", f"there is no {unknown[0]!r}, only {', '.join(FAULTS)}")
+    if not faults:
+        raise InvalidDrill("faults", "none is named")
+    chosen = _quick_ones(targets, champions) if quick else _first_ones(targets)
+    everything = Target(EVERYTHING, "all")
+    exercises = [
+        Exercise(fault, target)
+        for fault in FAULTS
+        if fault in faults
+        for target in ([everything] if fault in WHOLE else chosen)
+    ]
+    plan = DrillPlan(tuple(exercises), QUICK if quick else Pace(), rate)
+    if plan.requests_max > REQUESTS_MAX:
+        reason = f"up to {plan.requests_max:,} requests are too many to keep in mind"
+        advice = f"At most {REQUESTS_MAX:,}: a lower rate, or fewer faults."
+        raise InvalidDrill("rate", reason, advice)
+    return plan
+
+
+def _first_ones(targets: Sequence[Target]) -> list[Target]:
+    """The first of each role and model."""
+    found: dict[tuple[str, str], Target] = {}
+    for target in targets:
+        found.setdefault((target.role, target.model), target)
+    return list(found.values())
+
+
+def _quick_ones(targets: Sequence[Target], champions: Collection[str]) -> list[Target]:
+    first = _first_ones(targets)
+    workers = [target for target in first if target.role == "worker"]
+    champion = [target for target in workers if target.model in champions] or workers
+    return [target for target in first if target.role != "worker" or target in champion[:1]]

@@ -1,0 +1,166 @@
+"""The exercises of a drill, one after the other: calm, the fault, until all is as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from signal import SIGKILL, SIGTERM
+from typing import IO
+
+from rdv.config import Decision
+from rdv.drill.copying import PROXIES, settings
+from rdv.drill.errors import CopyNotServed
+from rdv.drill.hurting import can_fill_disks, corrupt, send_signal, slow_down, stopped, without_room
+from rdv.drill.ledger import Ledger
+from rdv.drill.load import Load
+from rdv.drill.mix import Asked, Recovery, mix_of
+from rdv.drill.plan import OVERLOAD_FACTOR, DrillPlan, Exercise, holds
+from rdv.drill.pulse import Pulse
+from rdv.drill.served import Served
+from rdv.drill.targets import targets_of
+from rdv.drill.verdict import Span
+from rdv.supervisor.plan import proxy_name
+
+Tell = Callable[[str], None]
+_WARM_S = 1.5
+_WINDOW_S = 0.4
+_WINDOW_MIN, _WINDOW_MAX = 20, 200
+"""Answers by which a recovery is told; a window is counted anew with each of them."""
+
+
+class Rehearsal:
+    """Its state while it runs, on one loop."""
+
+    def __init__(
+        self, decision: Decision, plan: DrillPlan, bodies: Sequence[bytes], port: int, tell: Tell
+    ) -> None:
+        self.decision = decision
+        self._plan = plan
+        self._bodies = bodies
+        self._port = port
+        self._tell = tell
+        self.ledger = Ledger()
+        self.pulse = Pulse()
+        self.spans: list[Span] = []
+        self.flipped: list[tuple[str, str, int, str]] = []
+        """What `record.read_record` has to look for."""
+        self.left_out: list[str] = []
+        """Parts that have not come up."""
+        self._ended = ""
+        self._proxies = [proxy_name(port + n) for n in range(PROXIES)]
+
+    async def run(self, log: IO[bytes]) -> None:
+        """Serve, load, hurt; end in order also when cancelled."""
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
+        self._served = Served(self.decision, settings(self._port), log)
+        ports = [self._port + n for n in range(PROXIES)]
+        self._load = Load(ports, self._bodies, self.ledger)
+        try:
+            others = [t.name for t in targets_of(self.decision, self._port) if t.role != "proxy"]
+            self.left_out = await self._served.start(self._proxies, others)
+            if self.left_out:
+                self._tell(f"without {', '.join(self.left_out)}, which did not come up")
+            self._load.start(self._plan.rate)
+            self.pulse.start()
+            await asyncio.sleep(_WARM_S)
+            for number, exercise in enumerate(self._plan.exercises, 1):
+                await self._exercise(number, exercise)
+            await self._load.stop()
+        finally:
+            self.pulse.stop()
+            self._load.cancel()
+            await self._served.stop()
+
+    async def _exercise(self, number: int, exercise: Exercise) -> None:
+        total = len(self._plan.exercises)
+        self._tell(f"{number}/{total}  {exercise}")
+        pace, begin_ns = self._plan.pace, time.monotonic_ns()
+        if reason := self._cannot(exercise):
+            span = Span(exercise, begin_ns, begin_ns, begin_ns, None, begin_ns, 0, reason, True)
+            self.spans.append(span)
+            return
+        await asyncio.sleep(pace.before_s)
+        before = mix_of(self.ledger.since(begin_ns))
+        hurt_ns = time.monotonic_ns()
+        old_pid = self._served.pids.get(exercise.target.name, 0)
+        note = await self._hurt(exercise, self._served.pid_of(exercise.target.name))
+        healed_ns = time.monotonic_ns() if holds(exercise.fault) else hurt_ns
+        window = int(min(max(_WINDOW_MIN, self._plan.rate * _WINDOW_S), _WINDOW_MAX))
+        recovery = Recovery(before, healed_ns, window)
+        ready_ns, is_back = await self._recovered(exercise, recovery, old_pid)
+        recovered_ns = recovery.begun_ns if is_back else None
+        await asyncio.sleep(pace.after_s)
+        door = 0
+        if exercise.target.role == "proxy" and exercise.fault != "corrupt":
+            door = self._port + self._proxies.index(exercise.target.name)
+        times = begin_ns, hurt_ns, healed_ns, recovered_ns, time.monotonic_ns()
+        self.spans.append(Span(exercise, *times, door, note, ready_ns=ready_ns))
+
+    def _cannot(self, exercise: Exercise) -> str:
+        if self._ended:
+            return self._ended
+        if exercise.target.name in self.left_out:
+            return "it has never come up"
+        if exercise.fault == "disk" and not can_fill_disks():
+            return "this system cannot take the room from a process"
+        if exercise.fault == "corrupt" and not exercise.target.scores:
+            return "it writes to no stream"
+        return ""
+
+    async def _hurt(self, exercise: Exercise, pid: int) -> str:
+        """Do it, for as long as it lasts; returns a note for the table."""
+        hold_s = self._plan.pace.hold_s
+        if exercise.fault == "kill":
+            send_signal(pid, SIGKILL)
+        elif exercise.fault == "stop":
+            with stopped(pid):
+                await asyncio.sleep(hold_s)
+        elif exercise.fault == "slow":
+            await slow_down(pid, hold_s)
+        elif exercise.fault == "overload":
+            await self._load.burst((OVERLOAD_FACTOR - 1) * self._plan.rate, hold_s)
+        elif exercise.fault == "disk":
+            with without_room(self._served.running()):
+                await asyncio.sleep(hold_s)
+        else:
+            done = corrupt(self.decision, exercise.target, self._proxies)
+            self.flipped += done.flipped
+            await asyncio.sleep(hold_s)
+            flipped = ", bytes flipped in a sealed segment" if done.flipped else ""
+            return f"{done.lines} lines of garbage{flipped}"
+        return ""
+
+    async def _recovered(
+        self, exercise: Exercise, recovery: Recovery, old_pid: int
+    ) -> tuple[int | None, bool]:
+        """Wait until the mix is back (and a killed process as well), for so long at most.
+
+        When the killed process was ready again, and whether everything is as it was.
+        """
+        is_back = asyncio.Event()
+
+        def listen(asked: Asked) -> None:
+            if not is_back.is_set() and recovery.add(asked):
+                is_back.set()
+
+        self.ledger.listener = listen
+        limit_s = self._plan.pace.recovery_s_max
+        ready_ns = None
+        try:
+            async with asyncio.timeout(limit_s):
+                if exercise.fault == "kill":
+                    if not await self._served.until_new(exercise.target.name, old_pid, limit_s):
+                        return None, False
+                    ready_ns = time.monotonic_ns()
+                await is_back.wait()
+        except TimeoutError:
+            return ready_ns, False
+        except CopyNotServed as error:
+            self._ended = error.text()
+            return ready_ns, False
+        finally:
+            self.ledger.listener = None
+        return ready_ns, True

@@ -1,0 +1,99 @@
+"""One drill: a copy, a rehearsal on it, the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+import uvloop
+
+from rdv.drill.copying import copy_decision
+from rdv.drill.plan import DrillPlan
+from rdv.drill.record import read_record
+from rdv.drill.rehearsal import Rehearsal, Tell
+from rdv.drill.targets import known_schedules
+from rdv.drill.verdict import Record, Verdict, judge
+from rdv.loadgen import Histogram
+
+_TERMINATED = 143
+"""As the shell calls an end by SIGTERM."""
+
+
+@dataclass(frozen=True)
+class DrillReport:
+    """What a drill has found."""
+
+    verdict: Verdict
+    requests: int
+    seconds: float
+    client_ms: dict[str, float]
+    """Percentiles by the clients' own clock, from the scheduled send."""
+    timers_ms: dict[str, float]
+    """How late the drill's own timers were: what the machine alone does."""
+    left_out: list[str]
+    """Parts that have never come up."""
+    kept: str
+    """Where the copy is, if it was to be kept."""
+
+
+def run_drill(
+    directory: str,
+    plan: DrillPlan,
+    bodies: Sequence[bytes],
+    port: int,
+    tell: Tell,
+    *,
+    grace_ms: float = 10.0,
+    keep: bool = False,
+) -> DrillReport:
+    """Blocks until it is over; nothing of it is left then, unless the copy is to be kept.
+
+    `directory` is read and otherwise left alone. `port` as `targets_of` was told. Raises
+    CopyNotServed, InvalidDrill and RdvErrors of the configuration; KeyboardInterrupt on Ctrl-C.
+    """
+    place = tempfile.mkdtemp(prefix="rdv-drill-")
+    try:
+        decision = copy_decision(directory, os.path.join(place, "decision"))
+        rehearsal = Rehearsal(decision, plan, bodies, port, tell)
+        begin_s = time.monotonic()
+        with open(os.path.join(place, "serve.log"), "wb") as log:
+            uvloop.run(rehearsal.run(log))
+        seconds = time.monotonic() - begin_s
+        verdict = _judge(rehearsal, bodies, grace_ms)
+    except asyncio.CancelledError:
+        raise SystemExit(_TERMINATED) from None
+    finally:
+        if not keep:
+            shutil.rmtree(place, ignore_errors=True)
+    return DrillReport(
+        verdict,
+        len(rehearsal.ledger.entries),
+        round(seconds, 3),
+        _percentiles(rehearsal.ledger.latency),
+        _percentiles(rehearsal.pulse.late),
+        rehearsal.left_out,
+        place if keep else "",
+    )
+
+
+def _judge(rehearsal: Rehearsal, bodies: Sequence[bytes], grace_ms: float) -> Verdict:
+    """From all that was seen and all that is on record."""
+    entries, decision = rehearsal.ledger.entries, rehearsal.decision
+    answered = any(entry.is_answered for entry in entries)
+    record = read_record(decision, rehearsal.flipped) if answered else Record()
+    defaults = {entry.result: orjson.loads(entry.result) for entry in entries if entry.result}
+    schedules = known_schedules(decision, bodies)
+    return judge(entries, rehearsal.spans, record, schedules, defaults, grace_ms)
+
+
+def _percentiles(of: Histogram) -> dict[str, float]:
+    percents = (50.0, 90.0, 99.0)
+    values = zip(percents, of.percentiles(percents), strict=True)
+    shown = {f"p{percent:g}": round(ns / 1e6, 3) for percent, ns in values}
+    return shown | {"max": round(of.max / 1e6, 3)}

@@ -1,0 +1,1 @@
+"""Learning from the log: what the records say about models and schedules."""

@@ -1,0 +1,175 @@
+"""What a picture shows, without how it is drawn: the same for the terminal and for a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.evaluation.pictures.errors import InvalidChart
+
+FloatArray = npt.NDArray[np.float64]
+
+MARKS_MAX = 50
+Measure = Literal["number", "share", "time"]
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """`measure`: a number of `unit`, a share (0.25, shown as 25 %), or a time (seconds since
+    1970, shown in UTC). `low` and `high` fix the ends; else they follow the data.
+    """
+
+    label: str
+    unit: str = ""
+    measure: Measure = "number"
+    log: bool = False
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def caption(self) -> str:
+        """Label and unit, as written beside the axis."""
+        unit = {"number": self.unit, "share": "%", "time": "UTC"}[self.measure]
+        return f"{self.label} ({unit})" if unit else self.label
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A line through points in order; a gap where a value is not finite.
+
+    `stepped`: each y holds until the next x. `guide`: thin and grey, a help to read by.
+    """
+
+    name: str
+    x: FloatArray
+    y: FloatArray
+    stepped: bool = False
+    guide: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Points by themselves, with intervals and labels where given."""
+
+    name: str
+    x: FloatArray
+    y: FloatArray
+    y_low: FloatArray | None = None
+    y_high: FloatArray | None = None
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """Between `low` and `high`: an interval along a line."""
+
+    name: str
+    x: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bars:
+    """Bar i stands from edges[i] to edges[i + 1], from 0 to heights[i]."""
+
+    name: str
+    edges: FloatArray
+    heights: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A line across the chart at a value of one axis: a limit, a moment."""
+
+    name: str
+    at: float
+    axis: Literal["x", "y"] = "x"
+
+
+Mark = Line | Points | Band | Bars | Rule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chart:
+    """Marks over two axes. `note` is printed below. Raises InvalidChart when made of nonsense."""
+
+    title: str
+    x: Axis
+    y: Axis
+    marks: tuple[Mark, ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.marks) > MARKS_MAX:
+            raise InvalidChart(self.title, f"{len(self.marks)} marks; at most {MARKS_MAX}")
+        for mark in self.marks:
+            _check(mark)
+
+    def series(self) -> list[Mark]:
+        """The marks that get a colour of their own, in order; bands share their line's."""
+        return [
+            mark
+            for mark in self.marks
+            if isinstance(mark, Points | Bars) or (isinstance(mark, Line) and not mark.guide)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Stacked bars of shares: `rows` are (label, a value for each part); each row is made 100 %."""
+
+    title: str
+    parts: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[float, ...]], ...]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for label, values in self.rows:
+            if len(values) != len(self.parts):
+                raise InvalidChart(label, f"{len(values)} values for {len(self.parts)} parts")
+            if not all(np.isfinite(value) and value >= 0 for value in values):
+                raise InvalidChart(label, "values must be finite and not negative")
+
+    def shares(self) -> list[tuple[str, list[float]]]:
+        """Each row with its values as shares of their sum; zeros where there is nothing."""
+        totals = [(label, values, sum(values)) for label, values in self.rows]
+        return [
+            (label, [value / total if total else 0.0 for value in values])
+            for label, values, total in totals
+        ]
+
+
+def column(values: npt.ArrayLike) -> FloatArray:
+    """Values as a mark holds them."""
+    array: FloatArray = np.asarray(values, dtype=np.float64)
+    return array
+
+
+def _check(mark: Mark) -> None:
+    if isinstance(mark, Rule):
+        if not np.isfinite(mark.at):
+            raise InvalidChart(mark.name, "is not at a finite value")
+        return
+    if isinstance(mark, Bars):
+        _same(mark.name, [mark.edges[1:], mark.heights])
+        return
+    if isinstance(mark, Band):
+        _same(mark.name, [mark.x, mark.low, mark.high])
+        return
+    columns: list[Any] = [mark.x, mark.y]
+    if isinstance(mark, Points):
+        columns += [end for end in (mark.y_low, mark.y_high) if end is not None]
+        if mark.labels:
+            columns.append(mark.labels)
+    _same(mark.name, columns)
+
+
+def _same(name: str, columns: Sequence[Any]) -> None:
+    lengths = {len(one) for one in columns}
+    if len(lengths) != 1:
+        raise InvalidChart(name, f"its columns have different lengths: {sorted(lengths)}")

@@ -1,0 +1,8 @@
+"""Charts as SVG: no script, no outside file, readable by themselves and inside a page."""
+
+from __future__ import annotations
+
+from rdv.evaluation.pictures.svg.mix import draw_mix
+from rdv.evaluation.pictures.svg.plot import draw_chart
+
+__all__ = ["draw_chart", "draw_mix"]

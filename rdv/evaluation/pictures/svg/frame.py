@@ -1,0 +1,127 @@
+"""The room for a chart: grid, ticks, captions, and the scales that belong to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.evaluation.pictures.chart import Axis, Chart
+from rdv.evaluation.pictures.extent import extent
+from rdv.evaluation.pictures.markup import Markup, tag
+from rdv.evaluation.pictures.svg.letters import SIZE, cut, width
+from rdv.evaluation.pictures.svg.palette import GRID, INK, PAPER, SOFT
+from rdv.evaluation.pictures.svg.scale import Scale
+from rdv.evaluation.pictures.ticks import ticks
+
+WIDTH = 480.0
+PLOT_HEIGHT = 215.0
+_BELOW = 46.0  # tick texts and the caption
+_CAPTION = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Scales of both axes, the inner edges in pixels, and the whole height."""
+
+    x: Scale
+    y: Scale
+    left: float
+    right: float
+    top: float
+    bottom: float
+    height: float
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+
+
+def make_frame(chart: Chart, above: float, beside: float) -> Frame:
+    """`above`: pixels that the legend takes; `beside`: those for names to the right."""
+    x_low, x_high = extent(chart, "x")
+    y_low, y_high = extent(chart, "y")
+    y_ticks = tuple(ticks(chart.y, y_low, y_high, 5))
+    left = max(34.0, 12 + max((width(text) for _, text in y_ticks), default=0))
+    right = WIDTH - max(14.0, beside)
+    top = above + _CAPTION + 6
+    bottom = top + PLOT_HEIGHT
+    x_ticks = tuple(_without_crowding(chart.x, x_low, x_high, right - left))
+    return Frame(
+        Scale(x_low, x_high, left, right, chart.x.log),
+        Scale(y_low, y_high, bottom, top, chart.y.log),
+        left,
+        right,
+        top,
+        bottom,
+        bottom + _BELOW,
+        x_ticks,
+        y_ticks,
+    )
+
+
+def draw_frame(chart: Chart, frame: Frame) -> list[Markup]:
+    """Grid lines, ticks and captions; to be drawn first."""
+    drawn = []
+    for value, text in frame.y_ticks:
+        y = frame.y.place(value)
+        drawn.append(_grid(frame.left, y, frame.right, y))
+        drawn.append(write(text, frame.left - 6, y + 4, anchor="end"))
+    for value, text in frame.x_ticks:
+        x = frame.x.place(value)
+        drawn.append(_grid(x, frame.bottom, x, frame.bottom + 5))
+        drawn.append(write(text, x, frame.bottom + 19, anchor="middle"))
+    base = frame.bottom
+    drawn.append(
+        tag("line", x1=frame.left, y1=base, x2=frame.right, y2=base, stroke=SOFT, class_="frame")
+    )
+    middle = (frame.left + frame.right) / 2
+    x_text = cut(chart.x.caption, frame.right - frame.left)
+    drawn.append(write(x_text, middle, frame.bottom + 38, anchor="middle", ink=True))
+    y_text = cut(chart.y.caption, WIDTH - 8)
+    drawn.append(write(y_text, 4, frame.top - 10, ink=True))
+    return drawn
+
+
+def write(
+    text: str,
+    x: float,
+    y: float,
+    *,
+    anchor: str = "start",
+    ink: bool = False,
+    class_: str | None = None,
+    fill: str | None = None,
+    size: float = SIZE,
+    weight: str | None = None,
+    halo: bool = False,
+) -> Markup:
+    """Text at a place; soft unless `ink`, or of a class and colour of its own.
+
+    `halo`: edged with paper, to be readable over lines.
+    """
+    look: dict[str, str | float | None] = {
+        "x": x,
+        "y": y,
+        "text_anchor": anchor,
+        "font_size": size,
+        "font_weight": weight,
+    }
+    colour = fill or (INK if ink else SOFT)
+    written = tag("text", text, **look, fill=colour, class_=class_ or ("ink" if ink else "soft"))
+    if not halo:
+        return written
+    # A text of its own below, as not every viewer knows paint-order.
+    edge: dict[str, str | float] = {"stroke": PAPER, "stroke_width": 4, "stroke_linejoin": "round"}
+    below = tag("text", text, **look, **edge, fill=PAPER, class_="halo", aria_hidden="true")
+    return Markup(below + written)
+
+
+def _grid(x1: float, y1: float, x2: float, y2: float) -> Markup:
+    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, stroke=GRID, class_="grid")
+
+
+def _without_crowding(axis: Axis, low: float, high: float, room: float) -> list[tuple[float, str]]:
+    """As many ticks as can be read."""
+    found: list[tuple[float, str]] = []
+    for about in (7, 5, 4, 3, 2):
+        found = ticks(axis, low, high, about)
+        if sum(width(text) + 14 for _, text in found) <= room:
+            break
+    return found

@@ -1,0 +1,208 @@
+"""Each kind of mark, drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rdv.evaluation.pictures.chart import Axis, Band, Bars, FloatArray, Line, Points, Rule
+from rdv.evaluation.pictures.markup import Markup, tag
+from rdv.evaluation.pictures.svg import palette
+from rdv.evaluation.pictures.svg.frame import Frame, write
+from rdv.evaluation.pictures.svg.letters import width
+from rdv.evaluation.pictures.thin import thin_line, thin_rows
+from rdv.evaluation.pictures.ticks import quantity
+
+LINE_POINTS_MAX = 1200
+POINTS_MAX = 1500
+LABELS_MAX = 40
+_RADIUS = 4.0
+
+
+def draw_line(line: Line, frame: Frame, series: int) -> Markup:
+    """A path with a gap wherever a value is missing."""
+    x, y = thin_line(line.x, line.y, LINE_POINTS_MAX)
+    places_x, places_y = frame.x.places(x), frame.y.places(y)
+    path = _path(places_x, places_y, stepped=line.stepped)
+    if line.guide:
+        return tag(
+            "path",
+            tag("title", line.name),
+            d=path,
+            fill="none",
+            stroke=palette.SOFT,
+            stroke_width=1.2,
+            stroke_dasharray="4 4",
+            class_="guide",
+        )
+    return tag(
+        "path",
+        tag("title", line.name),
+        d=path,
+        fill="none",
+        stroke=palette.colour(series),
+        stroke_width=2,
+        stroke_dasharray=palette.dash(series),
+        stroke_linejoin="round",
+        class_=palette.stroke_class(series),
+    )
+
+
+def draw_band(band: Band, frame: Frame, series: int) -> Markup:
+    """The area between low and high, faint."""
+    rows = np.flatnonzero(np.isfinite(band.x) & np.isfinite(band.low) & np.isfinite(band.high))
+    rows = rows[thin_rows(len(rows), LINE_POINTS_MAX)]
+    x = frame.x.places(band.x[rows])
+    low, high = frame.y.places(band.low[rows]), frame.y.places(band.high[rows])
+    corners = [*zip(x, high, strict=True), *zip(x[::-1], low[::-1], strict=True)]
+    return tag(
+        "polygon",
+        points=" ".join(f"{a:.1f},{b:.1f}" for a, b in corners),
+        fill=palette.colour(series),
+        fill_opacity=0.18,
+        class_=palette.fill_class(series),
+    )
+
+
+def draw_bars(bars: Bars, frame: Frame, series: int, axes: tuple[Axis, Axis]) -> list[Markup]:
+    """Bars on the zero line, touching; what each holds is told on hovering."""
+    edges, tops = frame.x.places(bars.edges), frame.y.places(bars.heights)
+    base = (
+        min(max(frame.y.place(0.0), frame.top), frame.bottom) if not frame.y.log else frame.bottom
+    )
+    drawn = []
+    for n, height in enumerate(bars.heights.tolist()):
+        said = (
+            f"{_said(axes[0], float(bars.edges[n]))} to {_said(axes[0], float(bars.edges[n + 1]))}"
+            f": {_said(axes[1], height)}"
+        )
+        top = float(min(tops[n], base))
+        drawn.append(
+            tag(
+                "rect",
+                tag("title", said),
+                x=float(edges[n]),
+                y=top,
+                width=float(edges[n + 1] - edges[n]),
+                height=abs(float(base - tops[n])),
+                fill=palette.colour(series),
+                fill_opacity=0.75,
+                stroke=palette.PAPER,
+                stroke_width=0.7,
+                class_=f"{palette.fill_class(series)} gap",
+            )
+        )
+    return drawn
+
+
+def draw_points(points: Points, frame: Frame, series: int, axes: tuple[Axis, Axis]) -> list[Markup]:
+    """Shapes with whiskers, and labels where they do not cover each other."""
+    rows = thin_rows(len(points.x), POINTS_MAX)
+    x, y = frame.x.places(points.x[rows]), frame.y.places(points.y[rows])
+    drawn = _whiskers(points, frame, series, rows)
+    taken: list[tuple[float, float, float]] = []
+    for n, row in enumerate(rows.tolist()):
+        if not (np.isfinite(x[n]) and np.isfinite(y[n])):
+            continue
+        name = points.labels[row] if points.labels else points.name
+        said = f"{name}: {_said(axes[0], points.x[row])}, {_said(axes[1], points.y[row])}"
+        drawn.append(shape(series, float(x[n]), float(y[n]), said))
+        if points.labels and len(taken) < LABELS_MAX:
+            drawn += _label(points.labels[row], float(x[n]), float(y[n]), frame, taken)
+    return drawn
+
+
+def draw_rule(rule: Rule, frame: Frame) -> list[Markup]:
+    """A dashed line across, with its name at its end."""
+    if rule.axis == "x":
+        x = frame.x.place(rule.at)
+        ends = {"x1": x, "y1": frame.top, "x2": x, "y2": frame.bottom}
+        is_left = x > (frame.left + frame.right) / 2
+        at = (x - 5 if is_left else x + 5, frame.bottom - 7)
+        anchor = "end" if is_left else "start"
+    else:
+        y = frame.y.place(rule.at)
+        ends = {"x1": frame.left, "y1": y, "x2": frame.right, "y2": y}
+        at, anchor = (frame.right - 4, y - 5), "end"
+    line = tag("line", **ends, stroke=palette.INK, stroke_dasharray="3 3", class_="frame")
+    return [line, write(rule.name, *at, anchor=anchor, ink=True, halo=True)]
+
+
+def shape(series: int, x: float, y: float, said: str) -> Markup:
+    """Circle, square, triangle, diamond: so that series differ without colour."""
+    title = tag("title", said)
+    look: dict[str, str | float] = {
+        "fill": palette.colour(series),
+        "class_": f"{palette.fill_class(series)} gap",
+        "stroke": palette.PAPER,
+        "stroke_width": 0.8,
+    }
+    r = _RADIUS
+    corners = {
+        1: [(-r, -r), (r, -r), (r, r), (-r, r)],
+        2: [(0, -r * 1.2), (r * 1.2, r), (-r * 1.2, r)],
+        3: [(0, -r * 1.4), (r * 1.4, 0), (0, r * 1.4), (-r * 1.4, 0)],
+    }.get(series % 4)
+    if corners is None:
+        return tag("circle", title, cx=x, cy=y, r=r, **look)
+    places = " ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in corners)
+    return tag("polygon", title, points=places, **look)
+
+
+def _whiskers(points: Points, frame: Frame, series: int, rows: np.ndarray) -> list[Markup]:
+    if points.y_low is None or points.y_high is None:
+        return []
+    x = frame.x.places(points.x[rows])
+    ends = [
+        np.clip(frame.y.places(end[rows]), frame.top, frame.bottom)
+        for end in (points.y_low, points.y_high)
+    ]
+    drawn = []
+    for at, low, high in zip(x.tolist(), ends[0].tolist(), ends[1].tolist(), strict=True):
+        if np.isfinite([at, low, high]).all() and low != high:
+            path = f"M{at:.1f} {low:.1f}V{high:.1f}"
+            path += "".join(f"M{at - 3:.1f} {end:.1f}h6" for end in (low, high))
+            drawn.append(
+                tag(
+                    "path",
+                    d=path,
+                    fill="none",
+                    stroke=palette.colour(series),
+                    stroke_width=1.2,
+                    class_=palette.stroke_class(series),
+                )
+            )
+    return drawn
+
+
+def _label(
+    text: str, x: float, y: float, frame: Frame, taken: list[tuple[float, float, float]]
+) -> list[Markup]:
+    """To the right of the point, or the left of it near the edge; not over another label."""
+    wide = width(text)
+    left = x + 8 if x + 8 + wide <= frame.right + 10 else x - 8 - wide
+    for up in (-7.0, 17.0, -21.0):
+        spot = (left, left + wide, y + up)
+        if all(spot[1] < a or spot[0] > b or abs(spot[2] - at) > 12 for a, b, at in taken):  # noqa: PLR2004
+            taken.append(spot)
+            return [write(text, left, y + up, ink=True, halo=True)]
+    return []
+
+
+def _path(x: FloatArray, y: FloatArray, *, stepped: bool) -> str:
+    parts, is_drawing, last_y = [], False, 0.0
+    for at, to in zip(x.tolist(), y.tolist(), strict=True):
+        if not (np.isfinite(at) and np.isfinite(to)):
+            is_drawing = False
+            continue
+        if not is_drawing:
+            parts.append(f"M{at:.1f} {to:.1f}")
+        elif stepped:
+            parts.append(f"H{at:.1f}" + (f"V{to:.1f}" if to != last_y else ""))
+        else:
+            parts.append(f"L{at:.1f} {to:.1f}")
+        is_drawing, last_y = True, to
+    return "".join(parts)
+
+
+def _said(axis: Axis, value: float) -> str:
+    return quantity(float(value), axis.measure, axis.unit)

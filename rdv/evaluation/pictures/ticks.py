@@ -1,0 +1,108 @@
+"""Round numbers along an axis, and how they are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from rdv.evaluation.pictures.chart import Axis, Measure
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY_S = 86_400
+_TIME_STEPS_S = (
+    1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200,
+    _DAY_S, 2 * _DAY_S, 7 * _DAY_S, 14 * _DAY_S, 28 * _DAY_S, 91 * _DAY_S, 364 * _DAY_S,
+)  # fmt: skip
+_FEW_DECADES = 2
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+_LARGE = 1e4
+_TICKS_MAX = 40
+_DECIMALS_MAX = 7
+
+
+def ticks(axis: Axis, low: float, high: float, about: int = 6) -> list[tuple[float, str]]:
+    """Where to write what between low and high: some `about` round values."""
+    if axis.log:
+        return [(value, number(value)) for value in _log(low, high, about)]
+    if axis.measure == "time":
+        step = _time_step((high - low) / about)
+        return [(value, _time(value, step)) for value in _multiples(low, high, step)]
+    scale = 100.0 if axis.measure == "share" else 1.0
+    step = _nice((high - low) * scale / about)
+    values = _multiples(low * scale, high * scale, step)
+    texts = _texts(values, step)
+    return [(value / scale, text) for value, text in zip(values, texts, strict=True)]
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number with so many digits and no zeros for nothing: 0.0123, 1.5, 12k, 3.2M."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else ("∞" if value > 0 else "-∞")
+    for size, prefix in _PREFIXES:
+        if abs(value) >= max(size, _LARGE):
+            return f"{value / size:.{digits}g}{prefix}"
+    return f"{value:.{digits}g}" if value else "0"
+
+
+def quantity(value: float, measure: Measure, unit: str = "") -> str:
+    """A value with its unit: 12.5 ms, 25 %, 14:05 UTC."""
+    if measure == "time":
+        return f"{_EPOCH + timedelta(seconds=value):%Y-%m-%d %H:%M:%S} UTC"
+    if measure == "share":
+        return f"{number(value * 100)} %"
+    return f"{number(value)} {unit}".rstrip()
+
+
+def _nice(rough: float) -> float:
+    """The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `rough`."""
+    if not (rough > 0 and math.isfinite(rough)):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next((m * power for m in (1, 2, 2.5, 5) if m * power >= rough * (1 - 1e-9)), 10 * power)
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    first = math.ceil(low / step - 1e-9)
+    last = min(math.floor(high / step + 1e-9), first + _TICKS_MAX)
+    return [n * step for n in range(first, last + 1)]
+
+
+def _log(low: float, high: float, about: int) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    decades = math.log10(high / low)
+    factors: Sequence[int] = (1, 2, 5) if decades <= _FEW_DECADES else (1,)
+    every = max(1, math.ceil(decades / about)) if len(factors) == 1 else 1
+    found = [f * 10.0**n for n in range(first, last + 1, every) for f in factors]
+    kept = [value for value in found if low * (1 - 1e-9) <= value <= high * (1 + 1e-9)]
+    return kept or [low, high]
+
+
+def _texts(values: list[float], step: float) -> list[str]:
+    """All with the same decimals, so that they can be compared at a glance."""
+    largest = max((abs(value) for value in values), default=0.0)
+    size, prefix = next(((s, p) for s, p in _PREFIXES if largest >= max(s, _LARGE)), (1.0, ""))
+    fine = step / size
+    decimals = next(
+        (n for n in range(_DECIMALS_MAX) if math.isclose(fine, round(fine, n), rel_tol=1e-6)), None
+    )
+    if decimals is None:
+        return [f"{value:.4g}" if abs(value) > step / 2 else "0" for value in values]
+    return [
+        f"{value / size:.{decimals}f}{prefix}" if abs(value) > step / 2 else "0" for value in values
+    ]
+
+
+def _time_step(rough_s: float) -> float:
+    return float(next((step for step in _TIME_STEPS_S if step >= rough_s), _TIME_STEPS_S[-1]))
+
+
+def _time(value: float, step: float) -> str:
+    moment = _EPOCH + timedelta(seconds=value)
+    if step >= _DAY_S:
+        return f"{moment:%d %b}"
+    if moment.hour == moment.minute == moment.second == 0:
+        return f"{moment:%d %b}"  # midnight: say which
+    if step >= 60:  # noqa: PLR2004 - a minute
+        return f"{moment:%H:%M}"
+    return f"{moment:%H:%M:%S}"

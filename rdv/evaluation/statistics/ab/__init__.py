@@ -1,0 +1,24 @@
+"""A/B: what cohorts tell, at any time one looks, and what the same requests tell by pairs."""
+
+from __future__ import annotations
+
+from rdv.evaluation.statistics.ab.arm import Arm
+from rdv.evaluation.statistics.ab.covariate import Adjusted, adjust
+from rdv.evaluation.statistics.ab.effect import Effect, effect, paired_effect
+from rdv.evaluation.statistics.ab.proportion_sequence import proportion_sequence
+from rdv.evaluation.statistics.ab.sample_ratio import SampleRatio, sample_ratio
+from rdv.evaluation.statistics.ab.sequence import always_valid_p, mean_sequence
+
+__all__ = [
+    "Adjusted",
+    "Arm",
+    "Effect",
+    "SampleRatio",
+    "adjust",
+    "always_valid_p",
+    "effect",
+    "mean_sequence",
+    "paired_effect",
+    "proportion_sequence",
+    "sample_ratio",
+]

@@ -1,0 +1,77 @@
+"""Confidence sequences: intervals that stay valid however often one looks.
+
+Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, *Time-uniform central limit theory and asymptotic
+confidence sequences*, Annals of Statistics 52 (2024), theorem 2.2.
+"""
+
+from __future__ import annotations
+
+import math
+
+from rdv.evaluation.statistics.errors import InvalidSample
+from rdv.evaluation.statistics.interval import Interval
+from rdv.evaluation.statistics.sample import check_count, check_share
+
+TIGHTEST_AT = 10_000
+"""The number of units at which the interval is tightest beside one made for one look only."""
+
+METHOD = "asymptotic confidence sequence"
+
+
+def mean_sequence(
+    mean: float,
+    variance: float,
+    count: int,
+    confidence: float = 0.95,
+    *,
+    tightest_at: int = TIGHTEST_AT,
+) -> Interval:
+    """The interval of a mean of independent values, valid at all times together.
+
+    It holds for large counts, as a t-interval does: not in the first hundred or so values (callers
+    here wait, see `effect`). `tightest_at` must be fixed before looking; it is not critical: ten
+    times too low costs 7 % of the width there, ten times too high 27 %. Raises InvalidSample.
+    """
+    check_share("confidence", confidence)
+    _check(mean, variance, count)
+    rho2 = _rho_squared(1 - confidence, tightest_at)
+    spread = count * rho2 + 1
+    boundary = math.log(math.sqrt(spread) / (1 - confidence))
+    half = math.sqrt(variance * 2 * spread / (count * count * rho2) * boundary)
+    return Interval(mean, mean - half, mean + half, confidence, METHOD, peeking=True)
+
+
+def always_valid_p(
+    mean: float,
+    variance: float,
+    count: int,
+    *,
+    confidence: float = 0.95,
+    tightest_at: int = TIGHTEST_AT,
+) -> float:
+    """The p-value for "the mean is 0" that may be looked at any time.
+
+    It is below 1 - confidence exactly when `mean_sequence` of the same settings excludes 0.
+    """
+    check_share("confidence", confidence)
+    _check(mean, variance, count)
+    if variance == 0:
+        return 1.0 if mean == 0 else 0.0
+    rho2 = _rho_squared(1 - confidence, tightest_at)
+    spread = count * rho2 + 1
+    exponent = mean * mean * count * count * rho2 / (2 * variance * spread)
+    return min(1.0, math.exp(min(0.0, 0.5 * math.log(spread) - exponent)))
+
+
+def _rho_squared(error_rate: float, tightest_at: int) -> float:
+    """The mixture's width that is best at that count: the paper's appendix B.2."""
+    check_count("tightest_at", tightest_at, at_least=1)
+    twice = -2 * math.log(error_rate)
+    return (twice + math.log(twice + 1)) / tightest_at
+
+
+def _check(mean: float, variance: float, count: int) -> None:
+    check_count("count", count, at_least=1)
+    check_count("variance", variance)
+    if not math.isfinite(mean):
+        raise InvalidSample("mean", "is not finite")

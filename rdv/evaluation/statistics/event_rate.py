@@ -1,0 +1,117 @@
+"""Whether events come as often as they should: requests, defaults, refusals, errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.evaluation.statistics.distributions import normal_sf, student_sf
+from rdv.evaluation.statistics.errors import InvalidSample
+from rdv.evaluation.statistics.sample import FloatArray, as_sample, check_count, check_share
+from rdv.evaluation.statistics.surprise import root_llr_of_rates
+
+REFERENCE_WINDOWS_MIN = 5
+FALSE_ALARMS = 0.01
+"""The chance of one false alarm or more among all the windows looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateReference:
+    """What was seen when all was well: `events` in `windows` windows of exposure 1 in total.
+
+    `dispersion` is the variance beside the mean: 1 for independent (Poisson) events, more when
+    they come in bursts or when the rate itself moves. It widens what counts as ordinary.
+    """
+
+    windows: int
+    events: float
+    exposure: float
+    dispersion: float
+
+    @property
+    def rate(self) -> float:
+        """Events expected in a window of exposure 1."""
+        return self.events / self.exposure
+
+
+@dataclass(frozen=True, slots=True)
+class RateAnomaly:
+    """`score` reads as standard deviations: positive for too many events, negative for too few."""
+
+    window: int
+    count: int
+    expected: float
+    score: float
+    p_value: float
+
+
+def rate_reference(counts: npt.ArrayLike, exposures: npt.ArrayLike | None = None) -> RateReference:
+    """Learn the rate from counts of equal windows, or of windows that should differ.
+
+    `exposures` says how much is expected of each (its length, or the usual load at that hour);
+    1 for each if not given. Raises InvalidSample for fewer than 5 windows.
+    """
+    seen = as_sample("counts", counts, at_least=REFERENCE_WINDOWS_MIN)
+    exposure = _exposures(exposures, len(seen))
+    if bool(np.any(seen < 0)):
+        raise InvalidSample("counts", "must not be negative")
+    expected = exposure * (seen.sum() / exposure.sum())
+    pearson = np.divide(
+        (seen - expected) ** 2, expected, out=np.zeros_like(seen), where=expected > 0
+    )
+    dispersion = max(1.0, float(pearson.sum()) / (len(seen) - 1))
+    return RateReference(len(seen), float(seen.sum()), float(exposure.sum()), dispersion)
+
+
+def rate_scores(
+    counts: npt.ArrayLike, reference: RateReference, exposures: npt.ArrayLike | None = None
+) -> FloatArray:
+    """Signed root log-likelihood ratio of each window against the reference, in deviations.
+
+    Dunning (1993) for the ratio; divided by the root of the dispersion as in quasi-Poisson
+    regression (McCullagh & Nelder, *Generalized Linear Models*, 6.2). Raises InvalidSample.
+    """
+    seen = as_sample("counts", counts, at_least=0)
+    exposure = _exposures(exposures, len(seen))
+    root = root_llr_of_rates(seen, exposure, reference.events, reference.exposure)
+    scores: FloatArray = root / np.sqrt(reference.dispersion)
+    return scores
+
+
+def rate_anomalies(
+    counts: npt.ArrayLike,
+    reference: RateReference,
+    exposures: npt.ArrayLike | None = None,
+    *,
+    false_alarms: float = FALSE_ALARMS,
+) -> list[RateAnomaly]:
+    """The windows with too many or too few events, in order; `false_alarms` for all together."""
+    check_share("false_alarms", false_alarms)
+    scores = rate_scores(counts, reference, exposures)
+    seen, exposure = as_sample("counts", counts, at_least=0), _exposures(exposures, len(scores))
+    found = []
+    for window, score in enumerate(scores.tolist()):
+        p_value = _p_value(score, reference)
+        if p_value * len(scores) < false_alarms:
+            expected = float(exposure[window]) * reference.rate
+            found.append(RateAnomaly(window, int(seen[window]), expected, score, p_value))
+    return found
+
+
+def _p_value(score: float, reference: RateReference) -> float:
+    """Two-sided; by Student when the dispersion had to be learnt from few windows."""
+    if reference.dispersion > 1:
+        return 2 * student_sf(abs(score), reference.windows - 1)
+    return 2 * normal_sf(abs(score))
+
+
+def _exposures(given: npt.ArrayLike | None, count: int) -> FloatArray:
+    if given is None:
+        return np.ones(count)
+    exposure = as_sample("exposures", given, at_least=0)
+    if len(exposure) != count or bool(np.any(exposure <= 0)):
+        raise InvalidSample("exposures", f"must be {count} numbers above 0")
+    check_count("exposures", float(exposure.sum()))
+    return exposure

@@ -1,0 +1,53 @@
+"""Shares: k of n."""
+
+from __future__ import annotations
+
+import math
+
+from rdv.evaluation.statistics.distributions import beta_quantile, two_sided_z
+from rdv.evaluation.statistics.errors import InvalidSample
+from rdv.evaluation.statistics.interval import Interval
+from rdv.evaluation.statistics.sample import check_share
+
+
+def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
+    """The score interval of Wilson (1927): right on average, good from small counts on.
+
+    For a guarantee at every true share take `clopper_pearson`. Raises InvalidSample.
+    """
+    _check(successes, count, confidence)
+    z = two_sided_z(confidence)
+    share = successes / count
+    scale = 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == count else middle + half
+    return Interval(share, low, high, confidence, "Wilson")
+
+
+def clopper_pearson(successes: int, count: int, confidence: float = 0.95) -> Interval:
+    """The exact interval of Clopper & Pearson (1934): never covers less than it says."""
+    _check(successes, count, confidence)
+    tail = (1 - confidence) / 2
+    failures = count - successes
+    low = 0.0 if successes == 0 else beta_quantile(tail, successes, failures + 1)
+    high = 1.0 if failures == 0 else beta_quantile(1 - tail, successes + 1, failures)
+    return Interval(successes / count, low, high, confidence, "Clopper-Pearson")
+
+
+def difference_of_proportions(
+    successes_a: int, count_a: int, successes_b: int, count_b: int, confidence: float = 0.95
+) -> Interval:
+    """Share a minus share b of two *independent* samples: Newcombe (1998), method 10."""
+    a, b = wilson(successes_a, count_a, confidence), wilson(successes_b, count_b, confidence)
+    difference = a.estimate - b.estimate
+    low = difference - math.hypot(a.estimate - a.low, b.high - b.estimate)
+    high = difference + math.hypot(a.high - a.estimate, b.estimate - b.low)
+    return Interval(difference, low, high, confidence, "Newcombe")
+
+
+def _check(successes: int, count: int, confidence: float) -> None:
+    check_share("confidence", confidence)
+    if count < 1 or not 0 <= successes <= count:
+        raise InvalidSample("proportion", f"{successes} of {count} is not a share")

@@ -1,0 +1,79 @@
+"""What a default says about those whom it would have taken."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdv.messages import Request, Score
+from rdv.rendezvous import Engine
+from rdv.rendezvous.reasons import DETAIL_CHARACTERS_MAX, shortened
+from rdv.schedule import schedule_from_object
+
+MS = 1_000_000
+
+
+def default_reason(accept, live=(), dead=(), errors=()):
+    """The reason of the default for one request, at its SLA."""
+    steps = [{"accept": names} for names in accept[:-1]]
+    for number, step in enumerate(steps, 1):
+        step["until_ms"] = 10 * number
+    steps.append({"accept": accept[-1]})
+    schedule = schedule_from_object({"sla_ms": 50, "default": 0, "step": steps})
+    engine = Engine("here", {"s": schedule}, "s", live)
+    for name in dead:
+        engine.model_down(name, 0)
+    engine.request(Request("r", 0, "here", 0, "p", msgspec.Raw(b"1")), 0)
+    for name, text in errors:
+        engine.score(Score("r", name, "1", 0, error=text), 1 * MS)
+    (result,) = engine.tick(50 * MS)
+    assert result.kind == "default"
+    return result.reason
+
+
+def test_those_whom_the_steps_name_come_first_in_the_order_of_rank():
+    reason = default_reason(
+        [["zebra"], ["zebra", "mlp"], ["*"]], live=["archive", "mlp", "zebra"], dead=["aged"]
+    )
+    assert reason == (
+        "no answer that would do by 50 ms: zebra has not answered, mlp has not answered, "
+        "archive has not answered"
+    )
+
+
+def test_nobody_hears_of_models_that_no_step_wants():
+    reason = default_reason([["gbm"]], live=["archive", "gbm"], dead=["aged"])
+    assert reason == "no answer that would do by 50 ms: gbm has not answered"
+
+
+def test_of_the_others_those_that_have_reported_come_first():
+    reason = default_reason([["*"]], live=["a", "b"], dead=["aged"], errors=[("z", "no")])
+    assert reason.endswith(": z error (no), a has not answered, b has not answered")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("ValueError: no such luck", "ValueError: no such luck"),
+        ("\n  first\nTraceback (most recent call last):\n  second", "first"),
+        ("x" * 500, "x" * (DETAIL_CHARACTERS_MAX - 1) + "…"),
+        ("  \n ", ""),
+    ],
+)
+def test_a_models_own_words_are_one_short_line(text, shown):
+    assert shortened(text) == shown
+
+
+@given(st.text())
+def test_shortened_is_bounded(text):
+    short = shortened(text)
+    assert len(short) <= DETAIL_CHARACTERS_MAX
+    assert len(short.splitlines()) <= 1
+
+
+def test_an_exception_is_shortened_in_the_reason():
+    reason = default_reason([["gbm", "mlp"]], errors=[("gbm", "KeyError: " + "k" * 1000 + "\nend")])
+    assert "gbm error (KeyError: kkk" in reason
+    assert len(reason) < 250
