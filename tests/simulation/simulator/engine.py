@@ -8,6 +8,9 @@ from rdv.messages import Request, Result, Score
 from rdv.rendezvous import Engine, Limits, LivenessChange, Report
 from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object
 
+BEFORE_NS = -1
+"""Of the start: who is not asked has refused by then."""
+
 
 class Case:
     """All that the engine knew of one request. Times are on the engine's clock."""
@@ -65,7 +68,11 @@ class WatchedEngine(Engine):
         case.is_rebuilt = self.is_rebuilding
         case.live, case.dead = set(self._seen_live), set(self._seen_dead)
         early = self._early_seen.pop(request.id, ())
-        case.history = [Report(at_ns - case.start_ns, score) for at_ns, score in early]
+        left_out = [
+            Score(request.id, name, "", 0, refusal="not sampled") for name in request.not_asked
+        ]
+        case.history = [Report(BEFORE_NS, score) for score in left_out]
+        case.history += [Report(at_ns - case.start_ns, score) for at_ns, score in early]
         case.result = None
         self._world.oracle.seen(case, self._seen_live)
         return case

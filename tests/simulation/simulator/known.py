@@ -12,14 +12,7 @@ from unittest import mock
 
 import orjson
 
-from rdv.components.feeds import Feed
 from rdv.components.server.server import Server
-
-
-def _look_and_quiet(feed: Feed, max_records: int) -> list:
-    """An idle server only looks at its scores: its bell, once rung, stays readable for ever."""
-    feed.consumer._bell.quiet()
-    return _look(feed, max_records)
 
 
 def _hear_with_times(server: Server, now_ns: int) -> list:
@@ -56,10 +49,9 @@ def _take_by_age(server: Server, records: list, now_ns: int, results: list) -> N
     server._models -= old
 
 
-_look, _hear, _take = Feed.look, Server._hear_of_models, Server._take_scores
+_hear, _take = Server._hear_of_models, Server._take_scores
 
 WORKAROUNDS = {
-    "idle server spins": [(Feed, "look", _look_and_quiet)],
     "dead taken for alive": [
         (Server, "_hear_of_models", _hear_with_times),
         (Server, "_take_scores", _take_by_age),

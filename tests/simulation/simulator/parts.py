@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from rdv.components.places import STATUS_TOPIC, Streams
+from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.intake import ScheduleChoice
 from rdv.components.proxy.proxy import Proxy, Settings
@@ -25,6 +26,7 @@ from rdv.supervisor.control import Control
 from rdv.supervisor.plan import Part
 from rdv.supervisor.supervisor import Supervisor
 from simulator.models import SimModel
+from simulator.plan import Plan
 from simulator.scheduler import MS, Exited, Process
 from simulator.waiting import SimLoop, SimWaker
 
@@ -118,7 +120,7 @@ def run_worker(world, process: Process, part: Part) -> None:
         streams,
         part.model,
         model,
-        Backlog(spec.batch_max, spec.when_behind),
+        Backlog(spec.batch_max, spec.when_behind, batch_wait_ms=spec.batch_wait_ms),
         host=process.host.name,
         clock=world.clock,
         waker=waker,
@@ -137,6 +139,13 @@ def run_worker(world, process: Process, part: Part) -> None:
     worker.finish()
 
 
+def asking_of(plan: Plan) -> Asking:
+    """Who may be left out: nobody who has to see everything."""
+    models = [spec for spec in plan.models if spec.when_behind == "skip"]
+    samples = {spec.name: spec.sample for spec in models if spec.sample < 1}
+    return Asking([spec.name for spec in models], samples)
+
+
 def run_proxy(world, process: Process) -> None:
     plan, streams = world.plan, world.open_streams()
     loop = SimLoop(process, world.descriptors)
@@ -146,6 +155,7 @@ def run_proxy(world, process: Process) -> None:
         streams,
         ScheduleChoice(files.by_name, files.live),
         Cohorts("salt", plan.shares, {name: name for name in plan.shares}),
+        asking_of(plan),
         request_ids(process.pid.to_bytes(PREFIX_BYTES, "big")),
         host=process.host.name,
         clock=world.clock,

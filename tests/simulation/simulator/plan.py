@@ -34,6 +34,8 @@ class ModelSpec:
     takes: str = "data"
     load_ms: int = 20
     failed_starts: int = 0
+    sample: float = 1.0
+    batch_wait_ms: float = 0.0
     poison: frozenset[int] = frozenset()
     """Requests that end its process, every time."""
 
@@ -48,6 +50,8 @@ class Arrival:
     key: str | None = None
     schedule: str | dict[str, Any] | None = None
     deadline_ms: float | None = None
+    models: tuple[str, ...] | None = None
+    """The only ones that shall be asked."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,8 @@ def _model(chance: random.Random, name: str, instances: int) -> ModelSpec:
         takes=chance.choice(["data", "data", "values", "lines"]),
         load_ms=chance.choice([5, 50, 300]),
         failed_starts=chance.choice([0, 0, 0, 0, 0, 0, 0, 1, 4]),
+        sample=chance.choice([1.0] * 7 + [0.5]),
+        batch_wait_ms=chance.choice([0.0, 0.0, 0.0, 3.0]),
     )
 
 
@@ -223,7 +229,9 @@ def _arrivals(
             schedule = "unknown"
         key = f"k{chance.randrange(6)}" if chance.random() < 0.7 else None
         deadline_ms = chance.choice([1.0, 8.0, 20.5, 500.0]) if chance.random() < 0.15 else None
-        yield Arrival(at_ns, number, chance.randrange(proxies), key, schedule, deadline_ms)
+        models = tuple(chance.sample(names, 1)) if chance.random() < 0.05 else None
+        proxy = chance.randrange(proxies)
+        yield Arrival(at_ns, number, proxy, key, schedule, deadline_ms, models)
 
 
 def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault]:

@@ -237,7 +237,7 @@ class World:
         process = ready[0]
         data = b'{"n": %d, "x": [1.50, "\xc3\xa4"]}' % arrival.number
         body: dict[str, Any] = {"data": 0}
-        for key in ("key", "schedule", "deadline_ms"):
+        for key in ("key", "schedule", "deadline_ms", "models"):
             if (value := getattr(arrival, key)) is not None:
                 body[key] = value
         text = orjson.dumps(body).replace(b'"data":0', b'"data":' + data, 1)
