@@ -111,6 +111,8 @@ class Oracle:
         deaths = sum(one.message["state"] == "down" for one in news)
         if not news or news[-1].message["state"] == "up":
             return
+        if self._world.faults.has_clock_jumped:
+            return  # the workaround in known.py goes by the times of records
         if self._deaths_heard[process.pid, model] == deaths:
             # One that came up and went again without a word of the supervisor may be believed.
             lives = any(
