@@ -1,4 +1,4 @@
-"""What the simulator has found in the product. xfail until mended; then the mark goes."""
+"""What the simulator has found in the product, and what keeps it mended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from itertools import count
 from types import SimpleNamespace
 
 import msgspec
-import pytest
 from simulator import make_plan, play
 from simulator.plan import Arrival, ModelSpec, Plan
 
@@ -67,10 +66,6 @@ def score(id_: str, model: str) -> Score:
     return Score(id_, model, "1", 0, result=msgspec.Raw(b"1"))
 
 
-def still_broken(reason: str):
-    return pytest.mark.xfail(strict=True, reason=reason)
-
-
 def test_an_idle_server_sleeps() -> None:
     """Every seed, until it was mended: from its start to its first request a server took a whole
     processor, since a bell that had been rung while its feed was only looked at stayed readable.
@@ -78,17 +73,12 @@ def test_an_idle_server_sleeps() -> None:
     assert not play(make_plan(0)).broken
 
 
-OLD_SCORE = "an old score, read after the news of its model's death, takes it for alive"
-
-
-@still_broken(OLD_SCORE)
 def test_an_old_score_is_no_sign_of_life() -> None:
     """Nothing was open when the score came, so it lay unread; one world in some hundred."""
     for seed in range(100, 160):
-        assert not play(make_plan(seed), without="dead taken for alive").broken
+        assert not play(make_plan(seed)).broken
 
 
-@still_broken(OLD_SCORE)
 def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
     """The score was written, then the model died and that was told; the server reads both in one
     turn, the news first. From then on every request waits for the dead until it is back.
@@ -116,7 +106,6 @@ def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
         server.close()
 
 
-@still_broken("the note holds one batch: the request of the death before is evaluated again")
 def test_two_requests_that_end_a_model_do_not_take_turns_for_ever() -> None:
     """A canary (which sees everything) meets two requests that crash it, before its first commit.
 
@@ -136,7 +125,6 @@ def test_two_requests_that_end_a_model_do_not_take_turns_for_ever() -> None:
     assert not play(plan).broken
 
 
-@still_broken("a model that skips nothing takes all that there is into memory")
 def test_the_backlog_is_bounded() -> None:
     """Each turn evaluates `batch_max` rows and reads 2,000 more, however many wait."""
     clock = Clock()
@@ -165,7 +153,6 @@ def test_the_backlog_is_bounded() -> None:
         worker.reports.close()
 
 
-@still_broken("arrivals before the start are recorded as 0.0, at which they are no longer together")
 def test_what_was_there_at_the_start_replays() -> None:
     """Scores before their request (a broker; a restart after the wall clock has jumped)."""
     schedule = schedule_from_object(
@@ -183,7 +170,6 @@ def test_what_was_there_at_the_start_replays() -> None:
     assert "+".join(again.models) == result.model
 
 
-@still_broken("what could not be written is taken for said")
 def test_the_news_of_a_death_is_told_once_the_disk_has_room(monkeypatch) -> None:
     """Until then servers wait for the dead model, in every request."""
     clock = Clock()

@@ -111,8 +111,6 @@ class Oracle:
         deaths = sum(one.message["state"] == "down" for one in news)
         if not news or news[-1].message["state"] == "up":
             return
-        if self._world.faults.has_clock_jumped:
-            return  # the workaround in known.py goes by the times of records
         if self._deaths_heard[process.pid, model] == deaths:
             # One that came up and went again without a word of the supervisor may be believed.
             lives = any(
@@ -376,8 +374,6 @@ class Oracle:
             case = self.cases.get(id_)
             if case is None or case.is_unknown or case.is_overloaded:
                 continue
-            if any(event.at_ns < 0 for event in case.history):
-                continue  # recorded as 0.0: see known.py, "before the start"
             again = self._replay(case, result)
             models = tuple(result.model.split("+")) if result.model else ()
             told = result.kind, models, bytes(result.result), result.step
@@ -389,9 +385,13 @@ class Oracle:
         events: list[Report | LivenessChange] = [
             event for event in case.history if isinstance(event, LivenessChange)
         ]
-        for arrival in result.arrived:
+        asked = [a for a in result.arrived if a.model not in case.request.not_asked]
+        for arrival in asked:
             (first, *_) = self._world.ledger.scores[result.id, arrival.model]
             events.append(Report(round(arrival.arrived_ms * 1e6), first.message))
+        for model in case.request.not_asked:
+            refusal = Score(result.id, model, "", 0, refusal="not sampled")
+            events.append(Report(-1, refusal))
         order = {id(event): number for number, event in enumerate(case.history)}
         models = {e.score.model: n for n, e in reversed(list(enumerate(case.history)))
                   if isinstance(e, Report)}  # fmt: skip

@@ -17,7 +17,6 @@ from rdv.stream import GroupTiming
 from rdv.stream.stream import LogStream
 from simulator.engine import WatchedEngine
 from simulator.groups import HEARTBEAT_MS, SESSION_MS
-from simulator.known import workarounds
 from simulator.outcome import Outcome
 from simulator.plan import Plan
 from simulator.scheduler import MS, Runaway
@@ -36,17 +35,13 @@ def play(
     traces: bool = False,
     engine: type = WatchedEngine,
     spoil: Callable[[World], None] = lambda world: None,
-    without: str = "",
 ) -> Outcome:
-    """Run a plan. `engine` and `spoil` are for those who want to see it fail.
-
-    `without` names a workaround for a known bug (`known.py`) that is to be left out.
-    """
+    """Run a plan. `engine` and `spoil` are for those who want to see it fail."""
     world = World(plan, traces=traces, engine=engine)
     spoil(world)
     _collect_rarely()
     try:
-        with _in_place_of_the_machine(world), workarounds(without):
+        with _in_place_of_the_machine(world):
             _run(world)
     except Runaway as error:
         world.oracle.broke("runaway", str(error))
