@@ -1,5 +1,5 @@
 """The supervisor's ear and mouth: it hears of readiness in `control:status`, and tells which
-models live in `control:models`.
+models live in `control:models`, and how many instances they are to have in `control:scaling`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from rdv.config import Decision
 from rdv.errors import RdvError
 from rdv.status.lines import (
     MODELS_TOPIC,
+    SCALING_TOPIC,
     SILENT_NS,
     STATUS_TOPIC,
     Roll,
+    ScaleLine,
     StatusLine,
     lives_elsewhere,
     read_status,
@@ -101,6 +103,13 @@ class Control:
             else:
                 del self._unsaid[model]
                 self._failed.discard(model)
+
+    def scaled(self, line: ScaleLine) -> None:
+        """On record: how many instances there are to be."""
+        try:
+            self._producer.send(SCALING_TOPIC, msgspec.json.encode(line) + b"\n")
+        except RdvError as error:
+            self._problem(f"not on record that {line.model} is scaled: {error.text()}")
 
     def close(self) -> None:
         self._timer.cancel()
