@@ -60,8 +60,8 @@ def run(width: int, batch_max: int, wait_ms: int, seconds: float) -> Case:
         case = Case(loaded, alone, staged.reports("mlp").batch)
     print(
         f"width {width}, batch_max {batch_max}, wait {wait_ms} ms: {loaded.per_s:,.0f}/s "
-        f"p50 {loaded.p50_ms:.1f} p99 {loaded.p99_ms:.1f} ms, batches of {case.batch:.0f}; alone p50 "
-        f"{alone.p50_ms:.2f} ms; {loaded.by_model}",
+        f"p50 {loaded.p50_ms:.1f} p99 {loaded.p99_ms:.1f} ms, batches of {case.batch:.0f}; "
+        f"alone p50 {alone.p50_ms:.2f} ms; {loaded.by_model}",
         file=sys.stderr,
     )
     return case
