@@ -37,12 +37,21 @@ class RootGroup(LazyGroup):
             "rdv.commands.load:load", "Ask many questions at a rate, and measure the answers."
         ),
         "drill": Lazy(
-            "rdv.commands.drill:drill", "Rehearse faults on a copy; say whether the promises hold."
+            "rdv.commands.drill:drill",
+            "Rehearse faults on a private copy of a decision, under load.",
         ),
         "status": Lazy("rdv.commands.status:status", "Show who runs, who answers, and how fast."),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
         "schedule": Lazy(
             "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."
+        ),
+        "verify": Lazy(
+            "rdv.commands.verify:verify", "Take recorded decisions again: do any differ?"
+        ),
+        "explain": Lazy("rdv.commands.explain:explain", "Tell why a request got its answer."),
+        "whatif": Lazy("rdv.commands.whatif:whatif", "What another schedule would have answered."),
+        "optimise": Lazy(
+            "rdv.commands.optimise:optimise", "Search for a better schedule in what is on record."
         ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),

@@ -52,6 +52,8 @@ class Control:
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
         self._said: dict[str, bool] = {}
+        self._unsaid: dict[str, bool] = {}
+        self._failed: set[str] = set()
         self.roll = Roll()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._status.fileno(), self._read)
@@ -59,6 +61,7 @@ class Control:
 
     def _look(self) -> None:
         self._read()
+        self._say()
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _read(self) -> None:
@@ -83,11 +86,23 @@ class Control:
         if self._said.get(model) is is_up:
             return
         self._said[model] = is_up
-        line = {"model": model, "state": "up" if is_up else "down", "time_ns": now_ns}
-        try:
-            self._producer.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
-        except RdvError as error:
-            self._problem(f"not on record that {model} is {line['state']}: {error.text()}")
+        self._unsaid[model] = is_up
+        self._say()
+
+    def _say(self) -> None:
+        """Write down the news; what cannot be written is tried again at the next look."""
+        for model, is_up in list(self._unsaid.items()):
+            state = "up" if is_up else "down"
+            line = {"model": model, "state": state, "time_ns": self._clock.wall_ns()}
+            try:
+                self._producer.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
+            except RdvError as error:
+                if model not in self._failed:
+                    self._problem(f"not on record that {model} is {state}: {error.text()}")
+                self._failed.add(model)
+            else:
+                del self._unsaid[model]
+                self._failed.discard(model)
 
     def scaled(self, line: ScaleLine) -> None:
         """On record: how many instances there are to be."""
