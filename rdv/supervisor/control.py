@@ -104,12 +104,17 @@ class Control:
                 del self._unsaid[model]
                 self._failed.discard(model)
 
-    def scaled(self, line: ScaleLine) -> None:
-        """On record: how many instances there are to be."""
+    def scaled(self, line: ScaleLine) -> bool:
+        """How many instances there are to be; whether that is on record now."""
         try:
             self._producer.send(SCALING_TOPIC, msgspec.json.encode(line) + b"\n")
         except RdvError as error:
-            self._problem(f"not on record that {line.model} is scaled: {error.text()}")
+            if SCALING_TOPIC not in self._failed:
+                self._problem(f"not on record that {line.model} is scaled: {error.text()}")
+            self._failed.add(SCALING_TOPIC)
+            return False
+        self._failed.discard(SCALING_TOPIC)
+        return True
 
     def close(self) -> None:
         self._timer.cancel()

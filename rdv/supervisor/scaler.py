@@ -33,7 +33,8 @@ class Ties:
     own_pids: Callable[[], Collection[int]]
     changed: Callable[[], None]
     """The wanted processes are others now."""
-    on_record: Callable[[ScaleLine], None]
+    on_record: Callable[[ScaleLine], bool]
+    """Whether it could be written."""
     is_down: Callable[[str], None]
     """A model has no instance, and is to have none."""
     lag: Callable[[str], int]
@@ -139,14 +140,18 @@ class Scaler:
         if verdict.wanted != history.wanted:
             self._tell(f"{name}: {history.wanted} → {verdict.wanted} instances: {verdict.reason}")
         history = self._histories[name] = followed(history, verdict, now_ms)
-        if self._said.get(name) != (history.wanted, limits):
-            self._said[name] = (history.wanted, limits)
-            self._ties.on_record(
-                ScaleLine(
-                    name, history.wanted, limits.least, limits.most, history.reason,
-                    self._clock.wall_ns(),
-                )
-            )  # fmt: skip
+        self._put_on_record(name, history, limits)
+
+    def _put_on_record(self, name: str, history: History, limits: Limits) -> None:
+        """Once for every change; what cannot be written is tried again at the next look."""
+        assert self._ties is not None
+        now = (history.wanted, limits)
+        if self._said.get(name) == now:
+            return
+        wall_ns = self._clock.wall_ns()
+        line = ScaleLine(name, history.wanted, limits.least, limits.most, history.reason, wall_ns)
+        if self._ties.on_record(line):
+            self._said[name] = now
 
     def close(self) -> None:
         if self._timer is not None:

@@ -89,12 +89,13 @@ class World:
         self.decision, self.clock = decision, Clock()
         self.words, self.lines, self.down, self.asleep = [], [], [], []
         self.changes = self.lags = 0
+        self.is_full = False
         self.scaler = Scaler(lambda: self.decision, self.clock, self.words.append)
         self.scaler.update(decision)
         ties = Ties(
             own_pids=lambda: range(100),
             changed=self.changed,
-            on_record=self.lines.append,
+            on_record=self.record,
             is_down=self.down.append,
             lag=lambda group: self.lags,
         )
@@ -102,6 +103,11 @@ class World:
 
     def changed(self):
         self.changes += 1
+
+    def record(self, line):
+        if not self.is_full:
+            self.lines.append(line)
+        return not self.is_full
 
     def listen(self, sleeping):
         self.asleep = sorted(sleeping)
@@ -141,6 +147,20 @@ def test_it_scales_and_says_so():
     assert world.words == ["gbm: 1 → 2 instances: 50 of 150 requests/s missed their window"]
     assert [(one.instances, one.least, one.most) for one in world.lines] == [(1, 1, 4), (2, 1, 4)]
     assert world.changes == 1
+
+
+def test_what_could_not_be_put_on_record_is_tried_again():
+    def history(world):
+        world.is_full = True
+        for second in range(5):
+            world.look(overloaded(second))
+        assert [one.instances for one in world.lines] == [1]
+        world.is_full = False
+        world.look()
+        world.look()
+        assert [one.instances for one in world.lines] == [1, 2]
+
+    play(decision(instances_max=4), history)
 
 
 def test_what_it_has_not_even_read_counts_where_nothing_is_refused():
