@@ -120,7 +120,10 @@ def by_processes(shards: int, seconds: float) -> list[Figure]:
         for need in NEEDS:
             body = json.dumps({"data": 1, "key": "user-#", "schedule": schedule(need, shards)})
             answers = staged.drive(Load(seconds, rate=10.0, body=body), SLA_MS)
-            print(f"{shards} processes, {need:.0%}: {answers}", file=sys.stderr)
+            text = (
+                f"{answers.requests} requests, p50 {answers.p50_ms:.1f} p99 {answers.p99_ms:.1f} ms"
+            )
+            print(f"{shards} processes, {need:.0%}: {text}", file=sys.stderr)
             all_ms = all_ms or (answers.p50_ms, answers.p99_ms)
             asked = int(np.ceil(need * shards))
             figures.append(

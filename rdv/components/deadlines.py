@@ -24,13 +24,17 @@ def deadline_ns(request: Request, host: str, arrived_ns: int) -> int:
     return start_ns + int(wait_ms * 1e6)
 
 
-def target_ns(request: Request, model: str, host: str, arrived_ns: int, due_ns: int) -> int:
-    """By when the model's answer is wanted: `due_ns`, its deadline, or the end of its own turn."""
-    window_ms = request.windows_ms.get(model)
-    if window_ms is None:
-        return due_ns
+def due_times_ns(request: Request, model: str, host: str, arrived_ns: int) -> tuple[int, int]:
+    """`deadline_ns`, and by when this model's answer is wanted: then, or at the end of its turn."""
     start_ns = request.monotonic_ns if request.host == host else arrived_ns
-    return min(due_ns, start_ns + int(window_ms * 1e6))
+    wait_ms = request.deadline_ms
+    if wait_ms is None or wait_ms > DEADLINE_MS_MAX:
+        wait_ms = DEADLINE_MS_MAX
+    due_ns = start_ns + int(wait_ms * 1e6)
+    window_ms = request.windows_ms.get(model)
+    if window_ms is None or window_ms >= wait_ms:
+        return due_ns, due_ns
+    return due_ns, start_ns + int(window_ms * 1e6)
 
 
 def is_given_up(request: Request, host: str, now_ns: int) -> bool:

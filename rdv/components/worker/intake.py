@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
-from rdv.components.deadlines import deadline_ns, target_ns
+from rdv.components.deadlines import due_times_ns
 from rdv.components.feeds import Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
@@ -70,12 +70,9 @@ class Intake:
             if request.not_asked and name in request.not_asked:
                 self.not_asked += 1
                 continue
-            due_ns = deadline_ns(request, host, now_ns)
+            due_ns, wanted_ns = due_times_ns(request, name, host, now_ns)
             if due_ns < self._overdue_max_ns and due_ns < self._since_ns(record):
                 continue
-            wanted_ns = due_ns
-            if request.windows_ms:
-                wanted_ns = target_ns(request, name, host, now_ns, due_ns)
             found.append(Waiting(request, record, due_ns, wanted_ns))
         return found
 
