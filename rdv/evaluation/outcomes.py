@@ -36,6 +36,11 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self._truths)
 
+    def raw(self, id_: str) -> bytes | None:
+        """The JSON of a request's truth; None when it is not known, or was taken back."""
+        found = self._truths.get(id_.encode())
+        return None if found == b"null" else found
+
     def of(self, joined: Joined, extract: Extract) -> npt.NDArray[np.float64]:
         """(n,): the value of each request's truth; NaN where it is not known.
 

@@ -1,0 +1,123 @@
+"""The directory of an export: written beside under a temporary name, put into place at the end.
+
+    OUT/input/day=2026-11-22/p-8100.0.00000000000000000000.parquet
+    OUT/_rdv_export.json             what is there, and when it was made: marks OUT as an export
+
+Until `finish`, readers see what was there before. An export that is aborted takes its part back;
+one that is killed leaves a hidden directory that readers pass over and the next export removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from rdv.evaluation.export.columns import TABLES
+from rdv.evaluation.export.errors import ExportUnderWay, OutputInUse
+from rdv.stream.file.disk import faults
+
+MANIFEST = "_rdv_export.json"
+_HIDDEN = ".rdv-export-"
+
+
+class Place:
+    """Holds OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults."""
+
+    def __init__(self, out: str, *, force: bool = False) -> None:
+        self.out = out
+        self._is_new = not os.path.isdir(out)
+        with faults(out, "write"):
+            os.makedirs(out, exist_ok=True)
+            self._fd = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._take(force=force)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _take(self, *, force: bool) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExportUnderWay(self.out) from None
+        with faults(self.out, "write"):
+            if not force and (example := next(_foreign(self.out), "")):
+                raise OutputInUse(self.out, example)
+            for name in os.listdir(self.out):
+                if name.startswith(_HIDDEN):
+                    shutil.rmtree(os.path.join(self.out, name), ignore_errors=True)
+            self.work = tempfile.mkdtemp(prefix=_HIDDEN, dir=self.out)
+
+    def finish(self, tables: Iterable[str], told: dict[str, Any]) -> None:
+        """Put the tables into place, each at once; others that are there stay. Raises SystemFaults.
+
+        `told` is what the manifest says of each table.
+        """
+        manifest = os.path.join(self.out, MANIFEST)
+        with faults(self.out, "write"):
+            for table in tables:
+                new, place = os.path.join(self.work, table), os.path.join(self.out, table)
+                if os.path.lexists(place):
+                    os.rename(place, os.path.join(self.work, f"{table}.old"))
+                os.rename(new, place)
+            known = _read_manifest(manifest)
+            known["tables"] = {**known.get("tables", {}), **told}
+            draft = os.path.join(self.work, MANIFEST)
+            with open(draft, "wb") as file:
+                file.write(orjson.dumps({"version": 1, **known}, option=orjson.OPT_INDENT_2))
+            os.rename(draft, manifest)
+            os.fsync(self._fd)
+
+    def _leave(self) -> None:
+        work = getattr(self, "work", None)
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+        if self._is_new:
+            with contextlib.suppress(OSError):  # there is something in it: then it stays
+                os.rmdir(self.out)
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+
+def _foreign(out: str) -> Iterator[str]:
+    """What no export has put there."""
+    names = os.listdir(out)
+    is_export = MANIFEST in names
+    for name in names:
+        if name == MANIFEST or name.startswith(_HIDDEN):
+            continue
+        if not is_export or name not in TABLES:
+            yield name
+            continue
+        for at, _, files in os.walk(os.path.join(out, name)):
+            parts = os.path.relpath(at, os.path.join(out, name))
+            for file in files:
+                if not (parts.startswith("day=") and file.endswith(".parquet")):
+                    yield os.path.relpath(os.path.join(at, file), out)
+
+
+def _read_manifest(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            found = orjson.loads(file.read())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("tables"), dict) else {}
