@@ -13,8 +13,18 @@ import numpy.typing as npt
 from rdv.evaluation.calibrate import Calibration
 from rdv.evaluation.coded import Names
 from rdv.evaluation.collect.requests import Requests
-from rdv.evaluation.collect.results import Found
-from rdv.evaluation.joined import ABSENT, NEVER_US, NOWHERE, OUTCOME_CODES, RESULT, Joined, place
+from rdv.evaluation.collect.results import Found, first_of
+from rdv.evaluation.joined import (
+    ABSENT,
+    NEVER_US,
+    NOT_SAMPLED,
+    NOWHERE,
+    OUTCOME_CODES,
+    RESULT,
+    ROW_BITS,
+    Joined,
+    place,
+)
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_scores
@@ -102,23 +112,24 @@ class Scores:
         """The window's join; scores of other requests stay."""
         count = len(requests)
         columns = requests.columns() | found.columns
+        for _, names in requests.not_asked:
+            for name in names:
+                self._models[name]  # a row of its own, though it may never have said anything
         shape = (len(self._models) - 1, count)
         score_at = np.full(shape, NOWHERE, np.int64)
         outcome = np.full(shape, ABSENT, np.uint8)
         append_ns = np.zeros(shape, np.int64)
         value = None if self._extract is None else np.full(shape, np.nan)
         for kept, rows in self._matched(requests.rows):
-            is_first = score_at[kept.model, rows] == NOWHERE
-            first_rows, places = np.unique(rows, return_index=True)
-            places = places[is_first[places]]
+            places = first_of(score_at[kept.model], rows, kept.places)
             first_rows = rows[places]
             notes.duplicate_scores += len(rows) - len(places)
-            score_at[kept.model, first_rows] = kept.places[places]
             outcome[kept.model, first_rows] = kept.outcomes[places]
             append_ns[kept.model, first_rows] = kept.times_ns[places]
             if value is not None and kept.values is not None:
                 value[kept.model, first_rows] = kept.values[places]
         arrivals = _Arrivals(columns, found, outcome, append_ns, score_at)
+        arrivals.leave_out(requests, self._models)
         arrivals.fill(calibration, notes)
         return Joined(
             models=self._models.names(),
@@ -157,7 +168,7 @@ class Scores:
             if stays.any():
                 left.append(kept.take(np.flatnonzero(stays)))
         self._kept = left
-        wanted = {int(number) for kept in left for number in np.unique(kept.places >> 32)}
+        wanted = {int(number) for kept in left for number in np.unique(kept.places >> ROW_BITS)}
         self._chunks = {n: chunk for n, chunk in self._chunks.items() if n in wanted}
 
 
@@ -176,25 +187,34 @@ class _Arrivals:
         self._outcome, self._append_ns, self._score_at = outcome, append_ns, score_at
         self.arrival_us = np.full(outcome.shape, NEVER_US, np.int32)
         self.is_exact = np.zeros(outcome.shape, bool)
+        self._is_not_asked = np.zeros(outcome.shape, bool)
         late = np.arange(LATE_ORDER, LATE_ORDER + len(outcome), dtype=np.uint16)
         self.order = np.repeat(late[:, None], outcome.shape[1], axis=1)
 
+    def leave_out(self, requests: Requests, models: Names) -> None:
+        """Who is not asked counts as having refused at the start, whatever it says later."""
+        for row, names in requests.not_asked:
+            for order, name in enumerate(names):
+                cell = models[name], row
+                self._is_not_asked[cell] = self.is_exact[cell] = True
+                self._outcome[cell] = NOT_SAMPLED
+                self.arrival_us[cell], self.order[cell] = 0, order
+
     def fill(self, calibration: Calibration, notes: Notes) -> None:
         found = self._found
-        cells = np.array(found.models, np.int64), np.array(found.rows, np.int64)
-        exact_us = np.array(found.arrivals_us, np.int64)
+        cells = found.models, found.rows
+        exact_us = found.arrivals_us
         self.arrival_us[cells] = np.minimum(exact_us, NEVER_US - 1)
         self.order[cells] = found.orders
         self.is_exact[cells] = True
-        # Arrived, but not on record any more: what it was, the result still knows.
+        # What it was, the result knows, also where the score is not on record any more.
+        self._outcome[cells] = found.outcomes
         bare = self._score_at[cells] == NOWHERE
-        gone = cells[0][bare], cells[1][bare]
-        self._outcome[gone] = np.array(found.outcomes, np.uint8)[bare]
-        if bare.any():
-            notes.missing_scores += int(bare.sum())
-        host = self._columns["host"]
-        seen = cells[0][~bare], cells[1][~bare]
-        calibration.learn(host.codes[seen[1]], host.names, exact_us[~bare], self._since_us(seen))
+        was_asked = ~self._is_not_asked[cells]
+        notes.missing_scores += int((bare & was_asked).sum())
+        host, sound = self._columns["host"], ~bare & was_asked
+        seen = cells[0][sound], cells[1][sound]
+        calibration.learn(host.codes[seen[1]], host.names, exact_us[sound], self._since_us(seen))
         of, at = np.nonzero((self._score_at != NOWHERE) & ~self.is_exact)
         late = of, at
         if len(of):
