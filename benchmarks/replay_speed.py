@@ -29,10 +29,10 @@ from rdv.config import init_decision
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.replay.compare import compare
 from rdv.evaluation.replay.evaluator import Evaluator, Loading
+from rdv.evaluation.replay.fields import extract_for
 from rdv.evaluation.replay.replay import Recorder, Replayed, replay
 from rdv.evaluation.replay.rows import Spill
 from rdv.evaluation.replay.source import InputSource
-from rdv.evaluation.values import Extract
 from rdv.messages import Request, encode_request, make_request_id
 from rdv.models import open_model
 from rdv.stream import open_stream
@@ -126,7 +126,7 @@ def replayed(directory: Path, path: str) -> tuple[float, float, float]:
     with Recorded(str(directory)) as recorded:
         with Evaluator(Loading(str(directory), "model", {"path": path})) as evaluator:
             source = InputSource(recorded, "values", None, None)
-            recorder = Recorder(found, spill, lambda _: Extract(), None)
+            recorder = Recorder(found, spill, lambda first: extract_for("score", first, []))
             replay(source, evaluator, recorder, found, batch_max=BATCH)
         assert recorder.extract is not None
         compare(recorded, spill, recorder.extract, None, None)

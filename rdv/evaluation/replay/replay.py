@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import orjson
+
 from rdv.evaluation.join import collector_paused
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.replay.evaluator import Evaluator, Job
@@ -118,8 +120,7 @@ class Recorder:
         elif any(codes):
             of_json = extract.of_json
             values = [
-                math.nan if code else of_json(text)
-                for code, text in zip(codes, texts, strict=True)
+                math.nan if code else of_json(text) for code, text in zip(codes, texts, strict=True)
             ]
         else:
             values = list(map(extract.of_json, texts))
@@ -135,6 +136,25 @@ class Recorder:
         self._spill.add([request.id], [append_ns], [math.nan], bytes([NOTHING]))
         if self._keep is not None:
             self._keep([Row(request.id, request.time_ns, refusal=refusal)])
+
+
+def _values(extract: Extract | None, codes: bytes, texts: list[bytes]) -> list[float]:
+    """What the results come to; NaN for whatever is none."""
+    if extract is None:
+        return [math.nan] * len(codes)
+    if any(codes):
+        of_json = extract.of_json
+        return [
+            math.nan if code else of_json(text) for code, text in zip(codes, texts, strict=True)
+        ]
+    if extract.on is None or not extract.is_number:
+        return list(map(extract.of_json, texts))
+    # Numbers are hardly ever the same twice: all of them in one call, past the cache.
+    on, answers = extract.on, orjson.loads(b"[%b]" % b",".join(texts))
+    found = [answer.get(on) if type(answer) is dict else None for answer in answers]
+    if all(type(value) is float for value in found):
+        return found
+    return list(map(extract.of_answer, answers))
 
 
 def _rows(

@@ -152,7 +152,7 @@ class ArchiveSource:
                 self.notes.malformed["archive"] += bool(rest)
 
     def _stretch(self, blob: bytes) -> Stretch | None:
-        lines = blob.splitlines(keepends=True)
+        lines = [line + b"\n" for line in blob[:-1].split(b"\n")]
         found: list[Request | None]
         try:
             blob.decode()
