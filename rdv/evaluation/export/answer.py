@@ -30,7 +30,7 @@ def answer_of(value: Any) -> Answer:
     """Of an answer that has been parsed."""
     if isinstance(value, dict):
         label = next((value[name] for name in EQUAL_FIELDS if name in value), None)
-        score = next((value[name] for name in NUMBER_FIELDS if name in value), None)
+        score: Any = next((value[name] for name in NUMBER_FIELDS if name in value), None)
         return Answer(_text(label), float(score) if _is_number(score) else None)
     if isinstance(value, float):
         return Answer(None, value)

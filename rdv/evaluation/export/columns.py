@@ -127,7 +127,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
 
 def describe_columns() -> list[str]:
     """The tables in words, a line a column."""
-    lines = []
+    lines: list[str] = []
     for table, columns in TABLES.items():
         lines.append(table)
         lines += [f"  {c.name:<14}{c.kind:<8}{c.meaning}" for c in columns]

@@ -56,7 +56,7 @@ def _reports(joined: Joined, row: int, answers: Answers) -> list[dict[str, Any]]
         answer = NOTHING
         if code == RESULT and (score := joined.score(model, row)) is not None:
             raw = score.result
-            answer = answers.of_json(None if raw is msgspec.UNSET else bytes(raw))  # type: ignore[arg-type]
+            answer = answers.of_json(None if raw is msgspec.UNSET else bytes(raw))
         found.append(
             {
                 "model": joined.models[model],

@@ -66,7 +66,7 @@ def score_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
 
 
 def _result(score: Score) -> bytes | None:
-    return None if score.result is msgspec.UNSET else bytes(score.result)  # type: ignore[arg-type]
+    return None if score.result is msgspec.UNSET else bytes(score.result)
 
 
 def result_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any, Generic, NamedTuple, Self, TypeVar
@@ -201,7 +201,7 @@ class Evaluator:
             more_ms = loading.start_timeout_ms + COMMAND_GRACE_MS
             self._timeout_s += more_ms / 1000
 
-    def run(self, jobs: Iterable[Job[_T]]) -> Iterator[tuple[Job[_T], Evaluated]]:
+    def run(self, jobs: Iterable[Job[_T]]) -> Generator[tuple[Job[_T], Evaluated]]:
         """The outcomes of all jobs, in order. A batch that ends the process is an error, all of it.
 
         Raises ModelKeepsEnding, and ModelNotLoaded when it cannot be started again.

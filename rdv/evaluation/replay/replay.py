@@ -9,7 +9,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -151,7 +151,7 @@ def _values(extract: Extract | None, codes: bytes, texts: list[bytes]) -> list[f
         return list(map(extract.of_json, texts))
     # Numbers are hardly ever the same twice: all of them in one call, past the cache.
     on, answers = extract.on, orjson.loads(b"[%b]" % b",".join(texts))
-    found = [answer.get(on) if type(answer) is dict else None for answer in answers]
+    found: list[Any] = [answer.get(on) if type(answer) is dict else None for answer in answers]
     if all(type(value) is float for value in found):
         return found
     return list(map(extract.of_answer, answers))
