@@ -15,6 +15,7 @@ from rdv.commands.model.settings import Command
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Output
 from rdv.commands.progress import Progress
+from rdv.evaluation.replay.columns import describe_results
 
 if TYPE_CHECKING:
     from rdv.config import Decision as DecisionConfig
@@ -100,6 +101,14 @@ def replay(
         report.render(found, comparison, pace, output)
 
 
+replay.__doc__ = f"""{replay.__doc__}
+
+\b
+Columns of the output file:
+{chr(10).join(describe_results())}
+"""
+
+
 def _model(
     decision: DecisionConfig, name: str | None, model: str | None, command: list[str] | None
 ) -> tuple[str, ModelConfig]:
@@ -118,6 +127,9 @@ def _model(
     if config.builtin == "decoy":
         raise InvalidOption("--name", f"{name} is a decoy: it says nothing")
     return name, config
+
+
+_APART_NS = 60 * 10**9
 
 
 class _Job:
@@ -168,7 +180,7 @@ class _Job:
             def describe(done: int, _: int) -> str:
                 return f"compared {done:,} requests"
 
-            span = (None, None) if decoy is not None else self._span
+            span = self._span if decoy is None else _widened(*self._span)
             with Progress(describe) as progress:
                 comparison = compare(
                     self._recorded, spill, recorder.extract, *span, progress.advance
@@ -223,6 +235,14 @@ class _Job:
         if decoy is not None:
             return ArchiveSource(self._decision.directory, decoy, takes, *self._span)
         return InputSource(self._recorded, takes, *self._span)
+
+
+def _widened(since_ns: int | None, until_ns: int | None) -> tuple[int | None, int | None]:
+    """An archive goes by the times of proxies, the log by those of its appends."""
+    return (
+        None if since_ns is None else max(0, since_ns - _APART_NS),
+        None if until_ns is None else until_ns + _APART_NS,
+    )
 
 
 class _Told:

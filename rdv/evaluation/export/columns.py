@@ -130,6 +130,11 @@ def describe_columns() -> list[str]:
     lines: list[str] = []
     for table, columns in TABLES.items():
         lines.append(table)
-        lines += [f"  {c.name:<14}{c.kind:<8}{c.meaning}" for c in columns]
+        lines += describe(columns)
     lines.append("reports (in joined), a list of")
-    return lines + [f"  {c.name:<14}{c.kind:<8}{c.meaning}" for c in REPORT]
+    return lines + describe(REPORT)
+
+
+def describe(columns: tuple[Column, ...]) -> list[str]:
+    """A line a column."""
+    return [f"  {c.name:<14}{c.kind:<8}{c.meaning}" for c in columns]

@@ -124,7 +124,8 @@ class Comparison:
     """Replayed requests that are on record."""
     known: int = 0
     right: int = 0
-    """Of the replayed model's answers to requests whose truth is known."""
+    """Of the replayed model's answers to requests whose truth is known. What failed is no answer,
+    as with the others: a fallback would have stood in for it."""
     against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
     notes: Notes = field(default_factory=Notes)
 
@@ -177,7 +178,7 @@ def _add(
     there = codes != NOT_REPLAYED
     found.requests += int(there.sum())
     right = judge(values, truths, is_number=found.is_number)
-    right[~there] = np.nan
+    right[np.isnan(values)] = np.nan
     found.known += int((~np.isnan(right)).sum())
     found.right += int(np.nansum(right))
     assert joined.told is not None

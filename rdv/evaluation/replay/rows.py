@@ -15,23 +15,10 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from rdv.evaluation.export.answer import Answers
-from rdv.evaluation.export.columns import Column
 from rdv.evaluation.export.schema import make_batch, schema_of
+from rdv.evaluation.replay.columns import COLUMNS
 from rdv.stream.file.disk import faults
 
-COLUMNS = (
-    Column("id", "string", "of the request"),
-    Column("time", "time", "when it had come in, by the proxy's clock"),
-    Column("version", "string", "of the model"),
-    Column("result", "string", "JSON"),
-    Column("label", "string", "of the result: its action, label, bin or class"),
-    Column("score", "float", "of the result: its score or probability"),
-    Column("evaluation_ms", "float", "of the whole batch"),
-    Column("batch_size", "int", "requests evaluated together"),
-    Column("error", "string", "what went wrong"),
-    Column("refusal", "string", "with --speed: behind or expired"),
-    Column("waited_ms", "float", "with --speed: from the start of the request to its score"),
-)
 SCHEMA = schema_of(COLUMNS)
 GROUP_ROWS = 65_536
 SPILL_ROWS = 65_536

@@ -12,7 +12,7 @@ import pytest
 from made_log import MadeLog, make_requests
 
 from rdv.__main__ import main
-from rdv.evaluation.replay.rows import COLUMNS
+from rdv.evaluation.replay.columns import COLUMNS
 from rdv.messages import encode_request
 from rdv.models import open_model
 

@@ -176,6 +176,7 @@ list(evaluator.run([Job([b'"hang"'], None)]))
 """
 
 
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs a descriptor of a process")
 def test_the_process_ends_with_the_replay_also_in_the_middle_of_a_hang(load, tmp_path):
     load()
     command = [sys.executable, "-c", ORPHAN, str(tmp_path)]
