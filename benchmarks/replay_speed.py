@@ -4,10 +4,10 @@
 
 Three models in numpy: `lists`, 20 × 64 over rows that are lists of numbers, which is the least
 that a model can do for a row; `champion`, the sample decision's, 20 × 64 over objects that it makes
-features of; `deep`, 20 × 1024 × 1024. Of the first two, reading and writing JSON is the larger part,
-which no replay can spare: so there is also `predict` with its JSON, as its process measures it.
-`lists` takes less than reading the log does, and shows how quick that is. numpy has one thread, as
-two processes share the machine.
+features of; `deep`, 20 × 1024 × 1024. Of the first two, reading and writing JSON is the larger
+part, which no replay can spare: so there is also `predict` with its JSON, as its process measures
+it. `lists` takes less than reading the log does, and shows how quick that is. numpy has one thread,
+as two processes share the machine.
 """
 
 from __future__ import annotations
