@@ -46,7 +46,7 @@ def export(
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Also into a directory with other things in it; those are left alone."
+            "--force", help="Also into a directory with other things in it; they are left alone."
         ),
     ] = False,
     as_json: Json = False,

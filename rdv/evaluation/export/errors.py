@@ -13,12 +13,16 @@ class OutputInUse(InputFault):
 
     directory: str
     example: str
+    in_the_way: bool
+    """Whether it is where a table would go: then --force does not help."""
 
     def text(self) -> str:
         return f"{self.directory} has something else in it: {self.example}"
 
     def hint(self) -> str:
-        return "Give a new directory; or --force, which replaces the tables and leaves the rest."
+        if self.in_the_way:
+            return "Give a new directory: that would be replaced."
+        return "Give a new directory; or --force, which leaves it where it is."
 
 
 @dataclass(eq=False)

@@ -29,7 +29,11 @@ _HIDDEN = ".rdv-export-"
 
 
 class Place:
-    """Holds OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults."""
+    """Holds OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults.
+
+    `force` allows other things beside the tables; what is in their place and is no export of
+    tables is never touched.
+    """
 
     def __init__(self, out: str, *, force: bool = False) -> None:
         self.out = out
@@ -49,8 +53,10 @@ class Place:
         except BlockingIOError:
             raise ExportUnderWay(self.out) from None
         with faults(self.out, "write"):
-            if not force and (example := next(_foreign(self.out), "")):
-                raise OutputInUse(self.out, example)
+            if example := next(_inside(self.out), ""):
+                raise OutputInUse(self.out, example, in_the_way=True)
+            if not force and (example := next(_beside(self.out), "")):
+                raise OutputInUse(self.out, example, in_the_way=False)
             for name in os.listdir(self.out):
                 if name.startswith(_HIDDEN):
                     shutil.rmtree(os.path.join(self.out, name), ignore_errors=True)
@@ -97,20 +103,26 @@ class Place:
         self._leave()
 
 
-def _foreign(out: str) -> Iterator[str]:
-    """What no export has put there."""
+def _beside(out: str) -> Iterator[str]:
+    """What lies beside the tables, or may be tables of somebody else."""
     names = os.listdir(out)
     is_export = MANIFEST in names
     for name in names:
-        if name == MANIFEST or name.startswith(_HIDDEN):
-            continue
-        if not is_export or name not in TABLES:
+        is_ours = name == MANIFEST or name.startswith(_HIDDEN)
+        if not is_ours and not (is_export and name in TABLES):
             yield name
-            continue
-        for at, _, files in os.walk(os.path.join(out, name)):
-            parts = os.path.relpath(at, os.path.join(out, name))
+
+
+def _inside(out: str) -> Iterator[str]:
+    """What is no part of an export where the tables go: a decision's streams have these names."""
+    for table in TABLES:
+        place = os.path.join(out, table)
+        if os.path.lexists(place) and not os.path.isdir(place):
+            yield table
+        for at, _, files in os.walk(place):
+            day = os.path.relpath(at, place)
             for file in files:
-                if not (parts.startswith("day=") and file.endswith(".parquet")):
+                if not (day.startswith("day=") and file.endswith(".parquet")):
                     yield os.path.relpath(os.path.join(at, file), out)
 
 

@@ -65,9 +65,33 @@ def test_what_else_is_there_is_not_touched(write, tmp_path, foreign):
         write()
     assert caught.value.example == foreign
     assert files(tmp_path / "out") == before
-    if "/" not in foreign:
+    if "/" in foreign:
+        with pytest.raises(OutputInUse):
+            write(force=True)
+    else:
         write(force=True)
-        assert path.read_text() == "mine"
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_decision_is_never_written_into(tmp_path, force):
+    """Its streams have the names of the tables."""
+    directory = tmp_path / "fraud"
+    MadeLog(make_requests(20)).write(directory)
+    before = files(directory)
+    with Recorded(str(directory)) as recorded, pytest.raises(OutputInUse) as caught:
+        export(recorded, str(directory), force=force)
+    assert caught.value.in_the_way
+    assert files(directory) == before
+
+
+@pytest.mark.parametrize("name", ["input", "joined"])
+def test_a_link_or_a_file_in_the_place_of_a_table(write, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "nowhere")
+    with pytest.raises(OutputInUse):
+        write(force=True)
+    assert (tmp_path / "out" / name).is_symlink()
 
 
 def test_a_directory_that_is_no_export(write, tmp_path):
