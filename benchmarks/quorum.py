@@ -1,6 +1,6 @@
 """What a quorum saves where delays have a heavy tail.
 
-    python -m benchmarks.quorum [--requests 100000] [--processes]
+    python -m benchmarks.quorum [--requests 50000] [--processes]
 
 20 shards; an answer of all of them, of 95 % and of 80 %. By the engine itself, on its own clock:
 exact, and nothing of this machine is in the figures. Delays of a shard, independent of each other:
@@ -37,6 +37,9 @@ SLA_MS = 10_000
 GAP_NS = 20_000_000_000
 """Requests do not overlap: they are independent of each other."""
 
+SHARE_ERROR_MAX = 0.001
+"""A shard that takes longer than the SLA costs a whole request: with alpha 1.5 there is one."""
+
 Delays = Callable[[np.random.Generator, int, int], Any]
 SIGMA = np.log(5) / 1.6449
 
@@ -68,7 +71,7 @@ def decide(need: float, delays_ms: Any) -> tuple[Any, float]:
         for shard in np.argsort(row):
             at_ns = start_ns + int(row[shard] * 1e6)
             if not found and (deadline_ns := engine.next_deadline()) is not None:
-                found = engine.tick(at_ns) if deadline_ns <= at_ns else found
+                found = engine.tick(deadline_ns) if deadline_ns <= at_ns else found
             found = found or engine.score(
                 Score(id_, names[shard], "1", at_ns, 0.0, 1.0, 1, raw), at_ns
             )
@@ -88,7 +91,8 @@ def by_engine(name: str, delays: Delays, requests: int) -> list[Figure]:
         p50, p99, p999 = (float(np.percentile(waited_ms, p)) for p in (50, 99, 99.9))
         all_ms = all_ms or (p50, p99, p999)
         text = f"p50 {p50:.1f}, p99 {p99:.1f} ({p99 / all_ms[1]:.0%}), p999 {p999:.1f} ms"
-        bound, holds = f"{need:.0%} of the shards", abs(share - need) < 1e-9
+        print(f"{name}, {need:.0%}: {text}", file=sys.stderr)
+        bound, holds = f"{need:.0%} of the shards", abs(share - need) < SHARE_ERROR_MAX
         baseline = f"p50 {all_ms[0]:.1f}, p99 {all_ms[1]:.1f}, p999 {all_ms[2]:.1f} ms"
         figures.append(Figure(f"{name}, {need:.0%} of {SHARDS}", text, baseline, bound, holds))
     return figures
@@ -110,7 +114,7 @@ def predict(rows):
 def by_processes(shards: int, seconds: float) -> list[Figure]:
     """Every request names its own schedule; the three follow one another on the same processes."""
     models = {f"shard-{n}": (SHARD.format(seed=n), "batch_max = 1") for n in range(shards)}
-    live = "sla_ms = 10000\ndefault = 0\n[[step]]\naccept = ['*']\n"
+    live = f"sla_ms = {SLA_MS}\ndefault = 0\n[[step]]\naccept = ['*']\n"
     figures, all_ms = [], None
     with Staged(models, live) as staged:
         for need in NEEDS:
@@ -134,7 +138,7 @@ def by_processes(shards: int, seconds: float) -> list[Figure]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=50_000)
     parser.add_argument("--processes", action="store_true")
     parser.add_argument("--seconds", type=float, default=30.0)
     chosen = parser.parse_args()

@@ -100,9 +100,13 @@ class Demand:
             # Damaged, or deleted meanwhile: what comes from now on will do.
             self._problem(f"input, for models that sleep: {error.text()}")
             self._forget()
-            self._timer = self._loop.call_later(EVERY_S, self.listen, self._sleeping)
+            self._timer = self._loop.call_later(EVERY_S, self._again)
             return []
         return records
+
+    def _again(self) -> None:
+        if self._consumer is None:
+            self.listen(self._sleeping)
 
     def _hear(self) -> None:
         """It has rung."""

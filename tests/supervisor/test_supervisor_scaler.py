@@ -11,6 +11,7 @@ import pytest
 from rdv.config import Decision, InvalidDecision, ModelConfig
 from rdv.config.convert import make_decision
 from rdv.status.lines import read_status
+from rdv.stream.errors import Closed
 from rdv.supervisor.demand import Demand, asked_for
 from rdv.supervisor.footprint import Stamps
 from rdv.supervisor.meters import Meters
@@ -303,5 +304,26 @@ def test_the_ear_is_rung_by_a_request_and_only_while_somebody_sleeps(tmp_path):
         producer.close()
         demand.close()
         assert problems == []
+
+    asyncio.run(run())
+
+
+def test_an_ear_that_cannot_read_says_so_and_tries_again(tmp_path, monkeypatch):
+    async def run():
+        found: asyncio.Queue[str] = asyncio.Queue()
+        problems: list[str] = []
+        demand = Demand(Decision(directory=str(tmp_path)), found.put_nowait, problems.append)
+        with demand._stream.producer() as producer:
+            producer.send("p-1", b"{}\n")
+            demand.listen(["rare"])
+            failing = demand._consumer
+            monkeypatch.setattr(failing, "poll", lambda *_: (_ for _ in ()).throw(Closed("input")))
+            demand.listen(["rare"])
+            assert len(problems) == 1
+            assert demand._consumer is None
+            demand._again()  # as its timer would
+            producer.send("p-1", b"{}\n")
+            assert await asyncio.wait_for(found.get(), 60) == "rare"
+        demand.close()
 
     asyncio.run(run())

@@ -63,8 +63,10 @@ async def _supervise(
     for signum, text in _STOPPING.items():
         loop.add_signal_handler(signum, _stop, supervisor, voice, text)
     edits = loop.create_task(watch_edits(decision, supervisor.edited, voice.own_line))
-    demand = None if scaler is None else _scale(decision(), scaler, supervisor, control, voice)
+    demand: Demand | None = None
     try:
+        if scaler is not None:
+            demand = _scale(decision(), scaler, supervisor, control, voice)
         await supervisor.run()
     finally:
         edits.cancel()

@@ -33,6 +33,10 @@ WAITING_MAX = 100_000
 """A model that skips always reads on, and refuses the oldest beyond so many: it would never come to
 them."""
 
+REPORT_NS = 1_000_000
+"""A score takes about so long from the end of its evaluation to the server: a batch that is planned
+to the very end of its window is late by that."""
+
 _NEVER = 2**63
 _deadline_ns: Callable[[Waiting], int] = attrgetter("deadline_ns")
 _target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
@@ -107,7 +111,7 @@ class Backlog:
         if self.when_behind == "all":
             count = 0 if is_held else min(self.batch_max, len(waiting))
             return Plan([], [waiting.popleft() for _ in range(count)])
-        ready_ns = now_ns + int(self.cost.of(1) * 1e6)
+        ready_ns = now_ns + REPORT_NS + int(self.cost.of(1) * 1e6)
         refused: list[Refused] = []
         self._due = _target_ns
         if self._soonest_ns < ready_ns:
@@ -121,7 +125,8 @@ class Backlog:
             batch = self._probe(refused)
         if batch:
             self._evaluated_ns = now_ns
-        if not waiting:
+            refused += self._passed_over(ready_ns + int(self.cost.of(len(batch)) * 1e6))
+        if not self._waiting:
             self._soonest_ns = _NEVER
         return Plan(refused, batch)
 
@@ -161,10 +166,28 @@ class Backlog:
         self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
         return refused
 
+    def _passed_over(self, ready_ns: int) -> list[Refused]:
+        """Take out who would come too late behind the batch: to say so when it is over would cost
+        the server all that time.
+        """
+        refused: list[Refused] = []
+        if self._soonest_ns < ready_ns:
+            kept: deque[Waiting] = deque()
+            for waiting in self._waiting:
+                due_ns = self._due(waiting)
+                if due_ns >= ready_ns:
+                    kept.append(waiting)
+                else:
+                    refused.append(Refused(waiting, "behind", (ready_ns - due_ns) / 1e6))
+            self._waiting = kept
+            self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
+        return refused
+
     def _newest(self, now_ns: int) -> list[Waiting]:
         """The newest that one batch can finish before the first of them is due."""
         waiting, count = self._waiting, len(self._waiting)
-        if count <= self.batch_max and now_ns + self.cost.of(count) * 1e6 <= self._soonest_ns:
+        begin_ns = now_ns + REPORT_NS
+        if count <= self.batch_max and begin_ns + self.cost.of(count) * 1e6 <= self._soonest_ns:
             batch = list(waiting)
             waiting.clear()
             return batch
@@ -172,7 +195,7 @@ class Backlog:
         first_due_ns = _NEVER
         while waiting and len(batch) < self.batch_max:
             due_ns = min(first_due_ns, self._due(waiting[-1]))
-            done_ns = now_ns + int(self.cost.of(len(batch) + 1) * 1e6)
+            done_ns = begin_ns + int(self.cost.of(len(batch) + 1) * 1e6)
             if batch and done_ns > due_ns:
                 break
             first_due_ns = due_ns
