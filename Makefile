@@ -45,6 +45,7 @@ bench-decision: $(READY)
 
 bench-evaluation: $(READY)
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.replay_speed
 
 bench-log: $(READY)
 	$(BIN)/python -m benchmarks.log

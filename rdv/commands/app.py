@@ -53,6 +53,9 @@ class RootGroup(LazyGroup):
         "optimise": Lazy(
             "rdv.commands.optimise:optimise", "Search for a better schedule in what is on record."
         ),
+        "outcome": Lazy("rdv.commands.outcome:outcome", "Tell what turned out to be true."),
+        "replay": Lazy("rdv.commands.replay:replay", "Try a new model on recorded requests."),
+        "export": Lazy("rdv.commands.export:export", "Write the record as Parquet, by day."),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

@@ -1,8 +1,10 @@
 """Where the components meet: the streams of a decision and the topics in them.
 
-Every (topic, partition) has one writing process: a proxy has a topic of its own in `input` and
-two in `results`, a model has one in `scores`, and a server writes the partitions that it serves.
-So a process that is stopped while it holds a partition's lock can hold up nobody else.
+Every (topic, partition) has one writing process: a proxy has a topic of its own in `input` and in
+`outcomes` and two in `results`, a model has one in `scores`, and a server writes the partitions
+that it serves. So a process that is stopped while it holds a partition's lock can hold up nobody
+else. (`rdv outcome` has a topic too, for any number of short-lived processes: they hold up each
+other at most.)
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ MODELS_TOPIC = "models"
 MEMORY = "memory:"
 MAKING_MS = 10_000
 
+CLI_TOPIC = "cli"
+"""In `outcomes`: those that `rdv outcome` has told. A proxy's are in a topic of its own."""
+
 STATUS_TOPIC = "status"
 """In `control`: what every process says of itself, about once a second."""
 
@@ -55,9 +60,10 @@ class Streams:
     scores: LogStream
     results: LogStream
     control: LogStream
+    outcomes: LogStream
 
     def close(self) -> None:
-        for stream in (self.input, self.scores, self.results, self.control):
+        for stream in (self.input, self.scores, self.results, self.control, self.outcomes):
             stream.close()
 
     def __enter__(self) -> Self:
@@ -72,9 +78,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
 
     `input`, `scores` and `results` have `config.partitions` partitions. Raises SystemFaults.
     """
-    one = StreamConfig(
-        fsync=config.fsync, retention_ms=config.retention_ms, segment_bytes=config.segment_bytes
-    )
+    one = _undivided(config)
 
     def opened(name: str, settings: StreamConfig) -> LogStream:
         return open_stream(f"{root}/{name}", config=settings, clock=clock)
@@ -85,12 +89,24 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
             opened(SCORES, config),
             opened(RESULTS, config),
             opened(CONTROL, one),
+            opened(OUTCOMES, one),
         )
 
-    names = (INPUT, SCORES, RESULTS, CONTROL)
-    if root.startswith(MEMORY) or all(os.path.exists(f"{root}/{n}/stream.toml") for n in names):
+    if root.startswith(MEMORY) or all(os.path.exists(f"{root}/{n}/stream.toml") for n in STREAMS):
         return all_opened()
     # The processes of a new decision start at once: one of them makes the streams.
     os.makedirs(f"{root}/{RUN_DIRECTORY}", exist_ok=True)
     with locked(Disk(), f"{root}/{RUN_DIRECTORY}/making-streams", MAKING_MS):
         return all_opened()
+
+
+def open_outcomes(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> LogStream:
+    """The stream `outcomes` alone, of one partition; made if it is missing. Raises SystemFaults."""
+    return open_stream(f"{root}/{OUTCOMES}", config=_undivided(config), clock=clock)
+
+
+def _undivided(config: StreamConfig) -> StreamConfig:
+    """The same with one partition, for streams that nobody shares."""
+    return StreamConfig(
+        fsync=config.fsync, retention_ms=config.retention_ms, segment_bytes=config.segment_bytes
+    )

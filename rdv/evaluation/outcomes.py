@@ -1,12 +1,12 @@
 """What turned out to be true, by request: the stream `outcomes`.
 
-A line is JSON with the request's `id` and its `outcome`: a bare value, or an object with the same
-field as the answers. Other fields are ignored; of two outcomes of one request the later counts.
+A line is a `Truth`: the request's `id` and its `outcome`, a bare value or an object with the same
+field as the answers. All topics of the stream are read (each proxy has one, and `rdv outcome`). Of
+several outcomes of one request the latest counts: by the time that was told with it, else by its
+append time; of equal ones the one appended later. `null` takes an outcome back.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,20 +14,17 @@ import numpy.typing as npt
 
 from rdv.evaluation.joined import Joined
 from rdv.evaluation.notes import Notes
-from rdv.evaluation.places import OUTCOMES, OUTCOMES_TOPIC, Recorded
-from rdv.evaluation.reading.chunk import decode_chunk
+from rdv.evaluation.places import OUTCOMES, Recorded
+from rdv.evaluation.reading.chunk import Chunk, decode_chunk
 from rdv.evaluation.reading.source import sources
 from rdv.evaluation.values import Extract
+from rdv.messages import Truth, decode_truth
 
 OUTCOMES_MAX = 20_000_000
 """More are not kept: about 100 bytes each."""
 
 
-class OutcomeLine(msgspec.Struct, gc=False):
-    """One line of `outcomes`."""
-
-    id: str
-    outcome: msgspec.Raw
+_truth_lines = msgspec.json.Decoder(Truth).decode_lines
 
 
 class Outcomes:
@@ -38,6 +35,11 @@ class Outcomes:
 
     def __len__(self) -> int:
         return len(self._truths)
+
+    def raw(self, id_: str) -> bytes | None:
+        """The JSON of a request's truth; None when it is not known, or was taken back."""
+        found = self._truths.get(id_.encode())
+        return None if found == b"null" else found
 
     def of(self, joined: Joined, extract: Extract) -> npt.NDArray[np.float64]:
         """(n,): the value of each request's truth; NaN where it is not known.
@@ -57,17 +59,27 @@ class Outcomes:
         return found
 
 
+def read_truths(chunk: Chunk) -> list[Truth | None]:
+    """An outcome for each record; None for what is none."""
+    return decode_chunk(chunk, _truth_lines, decode_truth)
+
+
 def read_outcomes(recorded: Recorded, notes: Notes) -> Outcomes:
     """All that is on record, whenever it was told. Raises the log's SystemFaults."""
-    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(OutcomeLine)
     truths: dict[bytes, bytes] = {}
-    for source in sources(recorded.stream(OUTCOMES), [OUTCOMES_TOPIC]):
+    ranks: dict[bytes, tuple[int, int]] = {}
+    for source in sources(recorded.stream(OUTCOMES)):
         for chunk in source.chunks(source.begin, source.end, notes):
-            lines = decode_chunk(chunk, decoder.decode_lines, decoder.decode)
+            lines = read_truths(chunk)
             notes.malformed["outcomes"] += lines.count(None)
-            for line in lines:
-                if line is not None and len(truths) < OUTCOMES_MAX:
-                    truths[line.id.encode()] = bytes(line.outcome)
+            for truth, append_ns in zip(lines, chunk.times_ns.tolist(), strict=True):
+                if truth is None:
+                    continue
+                id_ = truth.id.encode()
+                rank = (append_ns if truth.time_ns is None else truth.time_ns, append_ns)
+                known = ranks.get(id_)
+                if rank >= known if known is not None else len(ranks) < OUTCOMES_MAX:
+                    truths[id_], ranks[id_] = bytes(truth.outcome), rank
     if len(truths) >= OUTCOMES_MAX:
         notes.gap(f"only the first {OUTCOMES_MAX:,} outcomes are used")
     return Outcomes(truths)

@@ -1,8 +1,9 @@
-"""What travels in the streams: requests, scores and results; JSON, one record a line.
+"""What travels in the streams: requests, scores, results and outcomes; JSON, one record a line.
 
     request  what a proxy asks of every model              → input
     score    what one model reports about one request      → scores
     result   what the client is told, by whom, and why     → results
+    truth    what turned out to be true of a request       → outcomes
 
 A line may be read with `jq`, `grep` and pyarrow as it lies. Every message carries its schema
 version in `v`; fields that have their default are left out; unknown fields are ignored, so that
@@ -17,6 +18,7 @@ from __future__ import annotations
 from rdv.messages.errors import InvalidModelResult, MalformedMessage
 from rdv.messages.ids import make_request_id, request_ids
 from rdv.messages.model_result import RESULT_BYTES_MAX, check_result_json, encode_model_result
+from rdv.messages.outcome import ToldOutcome, Truth, decode_truth, encode_truth
 from rdv.messages.request import Request, decode_request, encode_request
 from rdv.messages.result import AnsweredBy, Arrival, Kind, Result, decode_result, encode_result
 from rdv.messages.score import (
@@ -43,14 +45,18 @@ __all__ = [
     "Result",
     "ResultLines",
     "Score",
+    "ToldOutcome",
+    "Truth",
     "check_result_json",
     "decode_request",
     "decode_result",
     "decode_score",
+    "decode_truth",
     "encode_model_result",
     "encode_request",
     "encode_result",
     "encode_score",
+    "encode_truth",
     "make_request_id",
     "request_ids",
     "score_outcome",

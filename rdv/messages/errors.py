@@ -7,7 +7,7 @@ from typing import Literal
 
 from rdv.errors import DataFault, InputFault
 
-Noun = Literal["request", "score", "result"]
+Noun = Literal["request", "score", "result", "outcome"]
 
 _EXCERPT_BYTES = 120
 

@@ -17,12 +17,16 @@ from rdv.messages import (
     Result,
     ResultLines,
     Score,
+    ToldOutcome,
+    Truth,
     decode_request,
     decode_result,
     decode_score,
+    decode_truth,
     encode_request,
     encode_result,
     encode_score,
+    encode_truth,
     score_outcome,
 )
 
@@ -79,14 +83,16 @@ results = st.builds(
     arrived=st.lists(st.builds(Arrival, text, ms, st.sampled_from(["result", "behind", "error"]))),
     answered_by=st.sampled_from(["server", "proxy"]),
 )
+truths = st.builds(Truth, id=names, outcome=raws, time_ns=st.none() | ns)
 CODECS = {
     Request: (encode_request, decode_request),
     Score: (encode_score, decode_score),
     Result: (encode_result, decode_result),
+    Truth: (encode_truth, decode_truth),
 }
 
 
-@given(requests | scores | results)
+@given(requests | scores | results | truths)
 @example(Request("i", 0, "h", 0, "p", msgspec.Raw(b'{\n "a":\r\n "\\n \xc3\xa9"}\n')))
 @quick
 def test_round_trip(message) -> None:
@@ -238,3 +244,30 @@ def test_the_lines_of_a_batch_say_what_a_score_would(
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert decode_score(line) == score
+
+
+def test_a_golden_outcome() -> None:
+    assert encode_truth(Truth("i", msgspec.Raw(b'{"label":1}'), 17)) == (
+        b'{"v":1,"id":"i","outcome":{"label":1},"time_ns":17}\n'
+    )
+    assert decode_truth(b'{"id":"i","outcome":null}').time_ns is None
+
+
+@pytest.mark.parametrize(
+    ("time", "time_ns"),
+    [
+        (None, None),
+        (17, 17),
+        ("1970-01-01T00:00:01", 10**9),
+        ("1970-01-01T01:00:01+01:00", 10**9),
+        ("1970-01-02", 86_400 * 10**9),
+    ],
+)
+def test_the_time_of_an_outcome(time, time_ns) -> None:
+    assert ToldOutcome("i", msgspec.Raw(b"1"), time).truth().time_ns == time_ns
+
+
+@pytest.mark.parametrize("time", ["", "yesterday", "1969-12-31", "2026-13-01"])
+def test_a_time_that_is_none(time) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        ToldOutcome("i", msgspec.Raw(b"1"), time).truth()

@@ -21,6 +21,7 @@ from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.enrich import Enricher, load_enricher
 from rdv.components.proxy.errors import AddressTaken
 from rdv.components.proxy.intake import ScheduleChoice
+from rdv.components.proxy.outcomes import OutcomeDesk
 from rdv.components.proxy.proxy import Proxy, Settings
 from rdv.components.schedules import DirectoryWatch, read_schedules
 from rdv.components.status import StatusWriter
@@ -109,12 +110,16 @@ class ProxyProcess:
             clock=SYSTEM_CLOCK,
             enricher=enricher,
         )
+        self._outcomes = OutcomeDesk(
+            self._streams.outcomes.producer(), name, lambda: self.proxy.is_draining
+        )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
         self._watch = DirectoryWatch(decision.directory, self._note_edit)
         self._server = HttpServer(
             Router(
                 {
                     "/v1/decide": {"POST": self.proxy.decide},
+                    "/v1/outcomes": {"POST": self._outcomes.accept},
                     "/livez": {"GET": self._livez},
                     "/readyz": {"GET": self._readyz},
                 }
@@ -150,6 +155,7 @@ class ProxyProcess:
         self._status.write("stopped", self._figures())
         self._watch.stop()
         self.proxy.close()
+        self._outcomes.close()
         self._status.close()
         if self._owns_streams:
             self._streams.close()

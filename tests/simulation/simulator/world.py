@@ -89,7 +89,7 @@ class World:
         counts = {INPUT: plan.partitions, SCORES: plan.partitions, RESULTS: plan.partitions}
         self.backends = {
             name: SimBackend(self, name, counts.get(name, 1))
-            for name in (INPUT, SCORES, RESULTS, "control")
+            for name in (INPUT, SCORES, RESULTS, "control", "outcomes")
         }
         self.decision = SimpleNamespace(
             log=SimpleNamespace(stream_config=lambda partitions: None),

@@ -1,0 +1,104 @@
+"""`rdv export`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rdv.commands.errors import InvalidOption
+from rdv.commands.evaluating.options import Since, Until, span_ns
+from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.output import Column, Output, number
+from rdv.commands.progress import Progress
+from rdv.commands.units import about_size
+from rdv.evaluation.export.columns import describe_columns
+
+if TYPE_CHECKING:
+    from rdv.evaluation.export.export import Exported
+
+EXAMPLES = (
+    "rdv export fraud -o out/",
+    "rdv export fraud -o out/ --since 7d --tables input,joined",
+    "python -c \"import pandas; print(pandas.read_parquet('out/joined'))\"",
+    "duckdb -c \"from read_parquet('out/joined/**/*.parquet', hive_partitioning = true)\"",
+)
+_COLUMNS = (
+    Column("table"),
+    number("rows"),
+    number("files"),
+    number("size_bytes", "size", show=about_size),
+    Column("first_day", "from"),
+    Column("last_day", "to"),
+)
+
+
+def export(
+    directory: Decision,
+    *,
+    out: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="A new directory.")],
+    since: Since = None,
+    until: Until = None,
+    tables: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Only these: input,scores,results,outcomes,joined."),
+    ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Also into a directory with other things in it; they are left alone."
+        ),
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the record as Parquet, partitioned by day: OUT/TABLE/day=2026-11-22/….parquet."""
+    from rdv.config import load_decision
+    from rdv.evaluation.export.export import export as write
+    from rdv.evaluation.export.export import read_tables
+    from rdv.evaluation.places import Recorded
+
+    load_decision(directory)
+    names = [] if tables is None else [name.strip() for name in tables.split(",")]
+    if not out or "" in names:
+        raise InvalidOption("--tables" if out else "--output", "names nothing")
+    wanted = read_tables(names)
+    since_ns, until_ns = span_ns(since, until)
+    output = Output(as_json=as_json, quiet=quiet)
+
+    def describe(done: int, _: int) -> str:
+        return f"exported {done:,} rows"
+
+    with Recorded(directory) as recorded, Progress(describe) as progress:
+        found = write(
+            recorded,
+            out,
+            since_ns,
+            until_ns,
+            tables=wanted,
+            force=force,
+            progress=progress.advance,
+        )
+    _render(found, output)
+    found.raise_if_damaged()
+
+
+export.__doc__ = f"""{export.__doc__}
+
+Days are UTC, of when a record was appended. Each table is put into place as a whole; an earlier
+export of it is replaced. Damaged records are passed over, and told: then the exit code is 1.
+
+\b
+Tables and their columns:
+{chr(10).join(describe_columns())}
+"""
+
+
+def _render(found: Exported, output: Output) -> None:
+    rows = [{"table": table, **vars(written)} for table, written in found.tables.items()]
+    if output.as_json:
+        output.json({"output": found.out, "tables": rows, "notes": found.notes.as_json()})
+        return
+    output.table(_COLUMNS, rows)
+    for line in found.notes.lines():
+        output.note(line)

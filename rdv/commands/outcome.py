@@ -1,0 +1,136 @@
+"""`rdv outcome`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from rdv.commands.errors import InvalidOption, LineUnusable
+from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.output import Output
+from rdv.commands.progress import Progress
+
+if TYPE_CHECKING:
+    from rdv.config import Decision as DecisionConfig
+    from rdv.messages import Truth
+
+EXAMPLES = (
+    "rdv outcome fraud 5ae4f30309242db1ca88000000000000 fraud",
+    """rdv outcome fraud 5ae4f30309242db1ca88000000000000 '{"label": 7}' --time 2026-05-01""",
+    "rdv outcome fraud --from truths.jsonl",
+    "rdv outcome fraud --from chargebacks.csv   # columns: id,outcome or id,outcome,time",
+)
+BATCH = 1_000
+
+
+def outcome(
+    directory: Decision,
+    request: Annotated[
+        str | None, typer.Argument(metavar="ID", help="The request's id, whole.")
+    ] = None,
+    value: Annotated[
+        str | None,
+        typer.Argument(metavar="VALUE", help="What was true: JSON, or a word. null takes it back."),
+    ] = None,
+    *,
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="When it was known: ISO, or ns since 1970. Else: now."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="Many: JSON lines, or .csv; - reads stdin."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell what turned out to be true of requests.
+
+    Straight into the decision's log: nothing needs to be running. Of several outcomes for one
+    request the latest counts, by its time. A file is checked as a whole before any of it is
+    recorded. `whatif`, `optimise`, `replay` and `export` use what is told.
+    """
+    from rdv.config import load_decision
+
+    decision = load_decision(directory)
+    output = Output(as_json=as_json, quiet=quiet)
+    if (source is None) == (request is None):
+        raise InvalidOption("rdv outcome", "takes ID and VALUE, or --from FILE")
+    if source is not None:
+        if time is not None:
+            raise InvalidOption("--time", "does not go with --from: its lines have times")
+        count = _record_file(decision, source)
+    else:
+        count = _record(decision, [_one(request or "", value, time)])
+    if as_json:
+        output.json({"recorded": count})
+    else:
+        output.note(f"recorded {count:,} outcome{'s' * (count != 1)} in {directory}")
+
+
+def _one(id_: str, value: str | None, time: str | None) -> Truth:
+    from rdv.commands.telling.truths import truth_of_words
+
+    if value is None:
+        raise InvalidOption("VALUE", "is missing: what turned out to be true")
+    try:
+        return truth_of_words(id_, value, time)
+    except ValueError as error:
+        raise InvalidOption("rdv outcome", f"cannot be recorded: {error}") from None
+
+
+def _record_file(decision: DecisionConfig, source: str) -> int:
+    """From stdin as it comes; of a file every line is read before the first is recorded."""
+    from rdv.stream.file.disk import faults
+
+    def describe(done: int, _: int) -> str:
+        return f"recorded {done:,} outcomes"
+
+    with Progress(describe) as progress:
+        if source == "-":
+            return _record(decision, _read(source, sys.stdin.buffer), progress)
+        with faults(source, "read"), open(source, "rb") as file:
+            for _ in _read(source, file):
+                pass
+            file.seek(0)
+            return _record(decision, _read(source, file), progress)
+
+
+def _read(source: str, file: IO[bytes]) -> Iterator[Truth]:
+    from rdv.commands.telling.truths import truths_of_csv, truths_of_lines
+
+    read = truths_of_csv if source.lower().endswith(".csv") else truths_of_lines
+    return read(_lines(file))
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    from rdv.commands.telling.truths import LINE_BYTES_MAX
+
+    number = 0
+    while line := file.readline(LINE_BYTES_MAX + 1):
+        number += 1
+        if len(line) > LINE_BYTES_MAX:
+            raise LineUnusable(number, f"is longer than {LINE_BYTES_MAX:,} bytes")
+        yield line
+
+
+def _record(
+    decision: DecisionConfig, truths: Iterable[Truth], progress: Progress | None = None
+) -> int:
+    """In batches; returns how many."""
+    from rdv.components.places import CLI_TOPIC, open_outcomes
+    from rdv.messages import encode_truth
+
+    config = decision.log.stream_config(decision.partitions)
+    rest, count = iter(truths), 0
+    with open_outcomes(decision.directory, config) as stream, stream.producer() as producer:
+        while batch := list(islice(rest, BATCH)):
+            producer.send_many(CLI_TOPIC, [encode_truth(truth) for truth in batch], partition=0)
+            count += len(batch)
+            if progress is not None:
+                progress.advance(len(batch))
+    return count

@@ -1,0 +1,54 @@
+"""A production worker's rules for a paced replay: the same code, over another clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rdv.components.worker.backlog import Backlog, Waiting
+from rdv.config import ModelConfig
+from rdv.evaluation.replay.paced import Asked
+
+
+class WorkerRules:
+    """What `rdv.components.worker` does with the requests that wait. One thread."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._backlog = Backlog(
+            config.batch_max,
+            "skip" if config.skips else "all",
+            batch_wait_ms=config.batch_wait_ms,
+        )
+
+    def __len__(self) -> int:
+        return len(self._backlog)
+
+    def add(self, found: Sequence[Asked], now_ns: int) -> None:
+        """See `paced.Rules`."""
+        waiting = [_waiting(asked) for asked in found]
+        self._backlog.add(waiting, now_ns)
+
+    def plan(self, now_ns: int) -> tuple[list[tuple[Asked, str]], list[Asked]]:
+        """See `paced.Rules`."""
+        plan = self._backlog.plan(now_ns)
+        refused = [(_asked(one.waiting), str(one.refusal)) for one in plan.refused]
+        return refused, [_asked(waiting) for waiting in plan.batch]
+
+    def held_until_ns(self) -> int:
+        """See `paced.Rules`."""
+        return self._backlog.held_until_ns()
+
+    def learn(self, rows: int, took_ms: float) -> None:
+        """See `paced.Rules`."""
+        self._backlog.cost.learn(rows, took_ms)
+
+
+def _waiting(asked: Asked) -> Waiting:
+    record: Any = asked  # the rules never look at the record: it brings our request back
+    return Waiting(asked.request, record, asked.deadline_ns, asked.target_ns)
+
+
+def _asked(waiting: Waiting) -> Asked:
+    asked: Any = waiting.record
+    assert isinstance(asked, Asked)
+    return asked

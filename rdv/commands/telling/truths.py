@@ -1,0 +1,102 @@
+"""Outcomes from words, JSON lines or CSV; each line is checked before anything is recorded."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import orjson
+
+from rdv.commands.errors import LineUnusable, NotJson
+from rdv.messages import ToldOutcome, Truth
+
+LINE_BYTES_MAX = 1024 * 1024
+_COLUMNS = ("id", "outcome", "time")
+_EXAMPLE = 'For example {"id": "5ae4f303…", "outcome": 1}'
+_decode = msgspec.json.Decoder(ToldOutcome).decode
+
+
+def truth_of_words(id_: str, value: str, time: str | None) -> Truth:
+    """One outcome from a command line. Raises NotJson and ValueError, for a bad time or id."""
+    return _checked(id_, outcome_json(value, "the outcome"), time)
+
+
+def outcome_json(text: str, what: str) -> bytes:
+    """`text` as JSON; a word that is no JSON is a string: fraud means "fraud". Raises NotJson."""
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if text.lstrip()[:1] in ("{", "[", '"'):
+            raise NotJson(what, str(error)) from None
+        return orjson.dumps(text)
+    return text.encode()
+
+
+def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
+    """From JSON lines, as `POST /v1/outcomes` takes them. Raises LineUnusable."""
+    for number, line in enumerate(lines, 1):
+        if line.isspace():
+            continue
+        try:
+            orjson.loads(line)
+            yield _decode(line).truth()
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
+
+
+def truths_of_csv(lines: Iterable[bytes]) -> Iterator[Truth]:
+    """From CSV whose first line names the columns id, outcome and (optional) time.
+
+    Other columns are passed over; an outcome that is no JSON is a string. Raises LineUnusable.
+    """
+    reader = csv.reader(_texts(lines), strict=True)
+    places: dict[str, int] | None = None
+    try:
+        for row in reader:
+            if places is None:
+                places = _places(row)
+            elif row:
+                yield _truth_of_row(reader.line_num, row, places)
+    except csv.Error as error:
+        raise LineUnusable(reader.line_num, f"is not CSV: {error}") from None
+
+
+def _texts(lines: Iterable[bytes]) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise LineUnusable(number, "is not UTF-8") from None
+        yield text
+
+
+def _places(names: list[str]) -> dict[str, int]:
+    places = {name.strip().lower(): number for number, name in enumerate(names)}
+    if missing := [name for name in _COLUMNS[:2] if name not in places]:
+        advice = "The first line names the columns: id,outcome or id,outcome,time"
+        raise LineUnusable(1, f"names no column {missing[0]!r}", advice)
+    return {name: places[name] for name in _COLUMNS if name in places}
+
+
+def _truth_of_row(number: int, row: list[str], places: dict[str, int]) -> Truth:
+    try:
+        cells = {name: row[at] for name, at in places.items()}
+    except IndexError:
+        raise LineUnusable(number, "has fewer columns than the first") from None
+    try:
+        outcome = outcome_json(cells["outcome"], "its outcome")
+        return _checked(cells["id"], outcome, cells.get("time") or None)
+    except NotJson as error:
+        raise LineUnusable(number, f"cannot be used: {error.text()}") from None
+    except ValueError as error:
+        raise LineUnusable(number, f"is not an outcome: {error}") from None
+
+
+def _checked(id_: str, outcome: bytes, time: str | None) -> Truth:
+    """With the limits that a message has. Raises ValueError."""
+    told: dict[str, Any] = {"id": id_, "outcome": msgspec.Raw(outcome)}
+    if time is not None:
+        told["time"] = int(time) if time.strip().isdigit() else time
+    return _decode(msgspec.json.encode(told)).truth()

@@ -1,0 +1,105 @@
+"""`POST /v1/outcomes`: what turned out to be true of requests, on record before it is acknowledged.
+
+    {"id": "5ae4…", "outcome": "fraud"}                                     or a list of them
+    {"id": "5ae4…", "outcome": {"label": "ok"}, "time": "2026-11-22T14:00:00Z"}
+
+202 {"accepted": 1}: all are in the log, as one batch. A batch that is refused is refused as a
+whole. (When the log cannot be written a leading part may be in it; telling it again does no harm.)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+import orjson
+
+from rdv.errors import InputFault, RdvError
+from rdv.http import Failure
+from rdv.http import Request as HttpRequest
+from rdv.http.failure import unsupported_media_type
+from rdv.messages import ToldOutcome, Truth, encode_truth
+from rdv.stream import Producer
+
+log = logging.getLogger("rdv.proxy")
+
+OUTCOMES_MAX = 1_000
+"""In one request."""
+
+_decode = msgspec.json.Decoder(ToldOutcome | list[ToldOutcome]).decode
+
+
+def read_outcomes(raw: bytes) -> list[Truth] | Failure:
+    """The outcomes of a body, or what is wrong with it. Pure."""
+    try:
+        orjson.loads(raw)  # msgspec passes over what is inside of `outcome`: surrogates, 1e999
+        told = _decode(raw)
+    except msgspec.ValidationError as error:
+        return Failure(400, "invalid_request", f"the body does not fit: {error}")
+    except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
+        return Failure(400, "malformed_json", f"the body is not JSON: {error}")
+    except RecursionError:
+        return Failure(400, "malformed_json", "the body is nested too deeply")
+    items = told if isinstance(told, list) else [told]
+    if len(items) > OUTCOMES_MAX:
+        message = f"{len(items)} outcomes are more than {OUTCOMES_MAX}: send them in parts"
+        return Failure(413, "too_many_outcomes", message, {"limit": OUTCOMES_MAX})
+    truths = []
+    for number, item in enumerate(items):
+        try:
+            truths.append(item.truth())
+        except ValueError as error:
+            message = f"the time of outcome {number} is neither ISO nor nanoseconds: {error}"
+            return Failure(422, "invalid_time", message, {"number": number})
+    return truths
+
+
+class OutcomeDesk:
+    """Takes outcomes into the proxy's own topic. For the loop's thread."""
+
+    def __init__(self, producer: Producer, topic: str, is_draining: Callable[[], bool]) -> None:
+        self._producer = producer
+        self._topic = topic
+        self._is_draining = is_draining
+
+    def accept(self, http: HttpRequest) -> None:
+        """The handler of `POST /v1/outcomes`."""
+        content_type = http.header(b"content-type")
+        if content_type and not (b"json" in content_type or b"x-www-form" in content_type):
+            shown = content_type[:100].decode("latin-1")
+            http.fail(unsupported_media_type(shown, "application/json"))
+            return
+        if self._is_draining():
+            http.fail(_DRAINING)
+            return
+        truths = read_outcomes(http.body)
+        if isinstance(truths, Failure):
+            http.fail(truths)
+            return
+        if truths and (failure := self._write(truths)) is not None:
+            http.fail(failure)
+            return
+        http.respond(202, b'{"accepted":%d}\n' % len(truths))
+
+    def _write(self, truths: list[Truth]) -> Failure | None:
+        try:
+            self._producer.send_many(self._topic, [encode_truth(t) for t in truths], partition=0)
+        except RdvError as error:
+            log.warning("%d outcomes cannot be logged: %s", len(truths), error.text())
+            message = f"the outcomes are not on record: {error.text()}"
+            if isinstance(error, InputFault):  # one is larger than a record may be
+                return Failure(413, "outcome_too_large", message)
+            return Failure(503, "not_logged", message, headers=((b"Retry-After", b"1"),))
+        return None
+
+    def close(self) -> None:
+        self._producer.close()
+
+
+_DRAINING = Failure(
+    503,
+    "draining",
+    "this proxy is stopping: tell another one, or again in a moment",
+    headers=((b"Retry-After", b"1"),),
+)

@@ -1,0 +1,84 @@
+"""Out of an answer's JSON what most questions are about: its class, and its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import orjson
+
+from rdv.evaluation.values import EQUAL_FIELDS, NUMBER_FIELDS
+
+CACHE_MAX = 20_000
+CACHED_BYTES_MAX = 200
+
+
+class Answer(NamedTuple):
+    """`label`: the first of action, label, bin, class; `score`: of score, probability.
+
+    An answer that is no object is its own label, and its own score when it is a number.
+    """
+
+    label: str | None = None
+    score: float | None = None
+
+
+NOTHING = Answer()
+
+
+def answer_of(value: Any) -> Answer:
+    """Of an answer that has been parsed."""
+    if isinstance(value, dict):
+        label = next((value[name] for name in EQUAL_FIELDS if name in value), None)
+        score: Any = next((value[name] for name in NUMBER_FIELDS if name in value), None)
+        return Answer(_text(label), float(score) if _is_number(score) else None)
+    if isinstance(value, float):
+        return Answer(None, value)
+    if isinstance(value, list):
+        return NOTHING
+    return Answer(_text(value), float(value) if _is_number(value) else None)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+class Answers:
+    """Reads answers as they lie in the log; one that has just been there is not read again."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Answer] = {}
+
+    def of_json(self, text: bytes | None) -> Answer:
+        """Nothing for None, and for what is no JSON."""
+        if text is None:
+            return NOTHING
+        found = self._known.get(text)
+        if found is None:
+            try:
+                found = answer_of(orjson.loads(text))
+            except (orjson.JSONDecodeError, RecursionError):
+                found = NOTHING
+            if len(text) <= CACHED_BYTES_MAX:
+                if len(self._known) >= CACHE_MAX:
+                    self._known.clear()
+                self._known[text] = found
+        return found
+
+    def columns(
+        self, texts: Iterable[bytes | None], prefix: str = "", result: str = "result"
+    ) -> dict[str, list[Any]]:
+        """The JSON, the labels and the scores of many."""
+        texts = list(texts)
+        found = [self.of_json(text) for text in texts]
+        return {
+            result: [None if text is None else text.decode() for text in texts],
+            f"{prefix}label": [answer.label for answer in found],
+            f"{prefix}score": [answer.score for answer in found],
+        }

@@ -1,0 +1,140 @@
+"""The tables of an export and their columns: names, types, meanings. They only ever grow. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["string", "time", "int", "float", "bool", "reports"]
+"""Strings with JSON in them say so. `time`: microseconds, UTC. `reports`: a list of records."""
+
+Table = Literal["input", "scores", "results", "outcomes", "joined"]
+
+
+class Column(NamedTuple):
+    """One column. All may be null where there is nothing to say."""
+
+    name: str
+    kind: Kind
+    meaning: str
+
+
+_ID = Column("id", "string", "of the request: joins all tables")
+_APPENDED = Column("appended", "time", "when the log had it; `day` is its day")
+_KEY = Column("key", "string", "chose partition and cohort")
+_COHORT = Column("cohort", "string", "as the proxy assigned it")
+_DATA = Column("data", "string", "JSON: what the models were given")
+_PLACE = (
+    Column("partition", "int", "of the topic"),
+    Column("offset", "int", "in the partition"),
+)
+_ANSWER = (
+    Column("result", "string", "JSON"),
+    Column("label", "string", "of the result: its action, label, bin or class"),
+    Column("score", "float", "of the result: its score or probability"),
+)
+_TRUTH = (
+    Column("outcome", "string", "JSON: what turned out to be true"),
+    Column("outcome_label", "string", "of the outcome: as label"),
+    Column("outcome_score", "float", "of the outcome: as score"),
+)
+
+REPORT = (
+    Column("model", "string", "who"),
+    Column("outcome", "string", "result, behind, expired, not sampled or error"),
+    Column("arrived_ms", "float", "from the start of the request"),
+    Column("is_exact", "bool", "whether that is on record, or taken from the append time"),
+    Column("label", "string", "of its result"),
+    Column("score", "float", "of its result"),
+)
+
+TABLES: dict[Table, tuple[Column, ...]] = {
+    "input": (
+        _ID,
+        Column("time", "time", "when it had come in, by the proxy's clock"),
+        _APPENDED,
+        Column("proxy", "string", "the topic"),
+        *_PLACE,
+        _KEY,
+        _COHORT,
+        Column("schedule", "string", "that it asked for: a name, or JSON; null: the live one"),
+        Column("deadline_ms", "float", "how long the proxy waits"),
+        Column("trace", "bool", "whether the client asked for a trace"),
+        _DATA,
+    ),
+    "scores": (
+        _ID,
+        Column("model", "string", "who reports"),
+        Column("version", "string", "of the model"),
+        Column("time", "time", "when it was done, by the worker's clock"),
+        _APPENDED,
+        *_PLACE,
+        Column("outcome", "string", "result, behind, expired, not sampled or error"),
+        *_ANSWER,
+        Column("error", "string", "what went wrong"),
+        Column("detail", "string", "more about a refusal"),
+        Column("queue_ms", "float", "from the append of the request to its evaluation"),
+        Column("evaluation_ms", "float", "of the whole batch"),
+        Column("batch_size", "int", "requests evaluated together"),
+    ),
+    "results": (
+        _ID,
+        _APPENDED,
+        Column("proxy", "string", "the return address"),
+        *_PLACE,
+        Column("answered_by", "string", "server or proxy; for an id with both, proxy counts"),
+        Column("kind", "string", "preferred, fallback or default"),
+        Column("model", "string", "who answered; a+b: combined; null: the default"),
+        Column("version", "string", "of the model"),
+        *_ANSWER,
+        Column("reason", "string", "why it is not the preferred answer"),
+        Column("step", "int", "of the schedule, from 1; 0: none"),
+        Column("waited_ms", "float", "from the start of the request"),
+        Column("schedule", "string", "name and content hash"),
+        _COHORT,
+        Column("arrived", "string", "JSON: [model, ms, outcome] of who had reported by then"),
+    ),
+    "outcomes": (
+        _ID,
+        Column("time", "time", "when it was known; the latest of an id counts"),
+        _APPENDED,
+        Column("topic", "string", "who told: a proxy, or cli"),
+        *_PLACE,
+        *_TRUTH,
+    ),
+    "joined": (
+        _ID,
+        Column("time", "time", "when the request had come in, by the proxy's clock"),
+        _APPENDED,
+        Column("proxy", "string", "the return address"),
+        _KEY,
+        _COHORT,
+        Column("asked", "string", "schedule that it asked for; null: the live one"),
+        Column("deadline_ms", "float", "how long the proxy waits"),
+        _DATA,
+        Column("kind", "string", "preferred, fallback or default; null: no answer on record"),
+        Column("model", "string", "who answered"),
+        Column("version", "string", "of the model"),
+        *_ANSWER,
+        Column("step", "int", "of the schedule"),
+        Column("waited_ms", "float", "from the start of the request"),
+        Column("schedule", "string", "name and content hash"),
+        Column("answered_by", "string", "server or proxy"),
+        *_TRUTH,
+        Column("reports", "reports", "everybody's report: see below"),
+    ),
+}
+
+
+def describe_columns() -> list[str]:
+    """The tables in words, a line a column."""
+    lines: list[str] = []
+    for table, columns in TABLES.items():
+        lines.append(table)
+        lines += describe(columns)
+    lines.append("reports (in joined), a list of")
+    return lines + describe(REPORT)
+
+
+def describe(columns: tuple[Column, ...]) -> list[str]:
+    """A line a column."""
+    return [f"  {c.name:<14}{c.kind:<8}{c.meaning}" for c in columns]

@@ -1,0 +1,135 @@
+"""The directory of an export: written beside under a temporary name, put into place at the end.
+
+    OUT/input/day=2026-11-22/p-8100.0.00000000000000000000.parquet
+    OUT/_rdv_export.json             what is there, and when it was made: marks OUT as an export
+
+Until `finish`, readers see what was there before. An export that is aborted takes its part back;
+one that is killed leaves a hidden directory that readers pass over and the next export removes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+
+from rdv.evaluation.export.columns import TABLES
+from rdv.evaluation.export.errors import ExportUnderWay, OutputInUse
+from rdv.stream.file.disk import faults
+
+MANIFEST = "_rdv_export.json"
+_HIDDEN = ".rdv-export-"
+
+
+class Place:
+    """Holds OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults.
+
+    `force` allows other things beside the tables; what is in their place and is no export of
+    tables is never touched.
+    """
+
+    def __init__(self, out: str, *, force: bool = False) -> None:
+        self.out = out
+        self._is_new = not os.path.isdir(out)
+        with faults(out, "write"):
+            os.makedirs(out, exist_ok=True)
+            self._fd = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._take(force=force)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _take(self, *, force: bool) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ExportUnderWay(self.out) from None
+        with faults(self.out, "write"):
+            if example := next(_inside(self.out), ""):
+                raise OutputInUse(self.out, example, in_the_way=True)
+            if not force and (example := next(_beside(self.out), "")):
+                raise OutputInUse(self.out, example, in_the_way=False)
+            for name in os.listdir(self.out):
+                if name.startswith(_HIDDEN):
+                    shutil.rmtree(os.path.join(self.out, name), ignore_errors=True)
+            self.work = tempfile.mkdtemp(prefix=_HIDDEN, dir=self.out)
+
+    def finish(self, tables: Iterable[str], told: dict[str, Any]) -> None:
+        """Put the tables into place, each at once; others that are there stay. Raises SystemFaults.
+
+        `told` is what the manifest says of each table.
+        """
+        manifest = os.path.join(self.out, MANIFEST)
+        with faults(self.out, "write"):
+            for table in tables:
+                new, place = os.path.join(self.work, table), os.path.join(self.out, table)
+                if os.path.lexists(place):
+                    os.rename(place, os.path.join(self.work, f"{table}.old"))
+                os.rename(new, place)
+            known = _read_manifest(manifest)
+            known["tables"] = {**known.get("tables", {}), **told}
+            draft = os.path.join(self.work, MANIFEST)
+            with open(draft, "wb") as file:
+                file.write(orjson.dumps({"version": 1, **known}, option=orjson.OPT_INDENT_2))
+            os.rename(draft, manifest)
+            os.fsync(self._fd)
+
+    def _leave(self) -> None:
+        work = getattr(self, "work", None)
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+        if self._is_new:
+            with contextlib.suppress(OSError):  # there is something in it: then it stays
+                os.rmdir(self.out)
+        os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+
+def _beside(out: str) -> Iterator[str]:
+    """What lies beside the tables, or may be tables of somebody else."""
+    names = os.listdir(out)
+    is_export = MANIFEST in names
+    for name in names:
+        is_ours = name == MANIFEST or name.startswith(_HIDDEN)
+        if not is_ours and not (is_export and name in TABLES):
+            yield name
+
+
+def _inside(out: str) -> Iterator[str]:
+    """What is no part of an export where the tables go: a decision's streams have these names."""
+    for table in TABLES:
+        place = os.path.join(out, table)
+        if os.path.lexists(place) and not os.path.isdir(place):
+            yield table
+        for at, _, files in os.walk(place):
+            day = os.path.relpath(at, place)
+            for file in files:
+                if not (day.startswith("day=") and file.endswith(".parquet")):
+                    yield os.path.relpath(os.path.join(at, file), out)
+
+
+def _read_manifest(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            found = orjson.loads(file.read())
+    except (FileNotFoundError, orjson.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("tables"), dict) else {}

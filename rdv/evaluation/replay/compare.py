@@ -1,0 +1,240 @@
+"""A replayed model against what is on record: the answers given, every model, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.evaluation.errors import NothingRecorded
+from rdv.evaluation.join import Join
+from rdv.evaluation.joined import Joined
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.outcomes import read_outcomes
+from rdv.evaluation.places import Recorded
+from rdv.evaluation.replay.rows import Spill
+from rdv.evaluation.statistics import (
+    ClassAgreement,
+    Interval,
+    InvalidSample,
+    PairedShares,
+    ScoreAgreement,
+    agreement_of_classes,
+    agreement_of_scores,
+    shares_of_counts,
+    wilson,
+)
+from rdv.evaluation.values import Extract, judge
+
+ANSWERS = ""
+"""The name under which the answers given are compared; the others are models."""
+
+SAMPLE_MAX = 1_000_000
+SLACK_NS = 60 * 10**9
+"""Replay and join may differ so far in the order of requests."""
+
+NOT_REPLAYED = 255
+
+Floats = npt.NDArray[np.float64]
+
+
+class Pairs:
+    """Values of two, request by request: counted whole, kept as a bounded sample.
+
+    When the sample is full, every second of it goes, and from then on only every second comes in.
+    """
+
+    def __init__(self, limit: int = SAMPLE_MAX) -> None:
+        self.count = 0
+        self.equal = 0
+        self.stride = 1
+        self._limit = limit
+        self._kept: list[tuple[Floats, Floats]] = []
+        self._size = 0
+
+    def add(self, first: Floats, second: Floats) -> None:
+        """Rows without a value of either are left out."""
+        there = ~(np.isnan(first) | np.isnan(second))
+        a, b = first[there], second[there]
+        start = -self.count % self.stride
+        self.count += len(a)
+        self.equal += int((a == b).sum())
+        a, b = a[start :: self.stride], b[start :: self.stride]
+        self._kept.append((a, b))
+        self._size += len(a)
+        while self._size > self._limit:
+            first, second = self.sample()
+            # Those that stay are the multiples of twice the stride, counted from the first pair.
+            self._kept = [(first[::2], second[::2])]
+            self._size = len(self._kept[0][0])
+            self.stride *= 2
+
+    def sample(self) -> tuple[Floats, Floats]:
+        """Every `stride`-th pair."""
+        if not self._kept:
+            return np.empty(0), np.empty(0)
+        return (
+            np.concatenate([a for a, _ in self._kept]),
+            np.concatenate([b for _, b in self._kept]),
+        )
+
+
+@dataclass
+class Against:
+    """How far the replayed model says what somebody else said."""
+
+    name: str
+    pairs: Pairs = field(default_factory=Pairs)
+    both: int = 0
+    only_new: int = 0
+    only_old: int = 0
+    neither: int = 0
+    """Who was right, on the requests whose truth is known and that both have answered."""
+
+    known: int = 0
+    right: int = 0
+    """Of the other's own answers."""
+
+    def agreement(self, *, is_number: bool) -> ScoreAgreement | ClassAgreement | None:
+        """On the sample; None with too few pairs, or too many classes."""
+        of = agreement_of_scores if is_number else agreement_of_classes
+        try:
+            return of(*self.pairs.sample())
+        except InvalidSample:
+            return None
+
+    def accuracy(self) -> Interval | None:
+        return wilson(self.right, self.known) if self.known else None
+
+    def advantage(self) -> PairedShares | None:
+        """The new one's share of right answers less the other's, request by request."""
+        counts = self.both, self.only_new, self.only_old, self.neither
+        return shares_of_counts(*counts) if sum(counts) else None
+
+
+@dataclass
+class Comparison:
+    """`against[0]` are the answers given, the others are models."""
+
+    is_number: bool
+    requests: int = 0
+    """Replayed requests that are on record."""
+    known: int = 0
+    right: int = 0
+    """Of the replayed model's answers to requests whose truth is known. What failed is no answer,
+    as with the others: a fallback would have stood in for it."""
+    against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
+    notes: Notes = field(default_factory=Notes)
+
+    def accuracy(self) -> Interval | None:
+        return wilson(self.right, self.known) if self.known else None
+
+    def of(self, name: str) -> Against:
+        """The comparison with one model, made when it is asked for first."""
+        for one in self.against:
+            if one.name == name:
+                return one
+        self.against.append(Against(name))
+        return self.against[-1]
+
+
+def compare(
+    recorded: Recorded,
+    spill: Spill,
+    extract: Extract,
+    since_ns: int | None,
+    until_ns: int | None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Comparison:
+    """Join what was replayed with what is on record. Memory as `Join`.
+
+    `extract` is the one that the replay has read its values with. `progress` is told of requests.
+    Raises TooManyValues and the log's SystemFaults.
+    """
+    join = Join(recorded, since_ns, until_ns, extract=extract)
+    outcomes = read_outcomes(recorded, join.notes)
+    found = Comparison(bool(extract.is_number), notes=join.notes)
+    replayed = _Replayed(spill)
+    try:
+        for joined in join:
+            values, codes = replayed.of(joined)
+            _add(found, joined, values, codes, outcomes.of(joined, extract))
+            progress(len(joined))
+    except NothingRecorded:
+        pass  # an archive may reach further back than the log
+    return found
+
+
+def _add(
+    found: Comparison,
+    joined: Joined,
+    values: Floats,
+    codes: npt.NDArray[np.uint8],
+    truths: Floats,
+) -> None:
+    there = codes != NOT_REPLAYED
+    found.requests += int(there.sum())
+    right = judge(values, truths, is_number=found.is_number)
+    right[np.isnan(values)] = np.nan
+    found.known += int((~np.isnan(right)).sum())
+    found.right += int(np.nansum(right))
+    assert joined.told is not None
+    assert joined.value is not None
+    columns = [(ANSWERS, joined.told), *zip(joined.models, joined.value, strict=True)]
+    for name, theirs in columns:
+        if np.isnan(theirs).all():
+            continue
+        one = found.of(name)
+        one.pairs.add(values, theirs)
+        their_right = judge(theirs, truths, is_number=found.is_number)
+        their_right[np.isnan(theirs) | ~there] = np.nan
+        one.known += int((~np.isnan(their_right)).sum())
+        one.right += int(np.nansum(their_right))
+        _count(one, right, their_right)
+
+
+def _count(one: Against, right: Floats, their_right: Floats) -> None:
+    both = ~(np.isnan(right) | np.isnan(their_right))
+    ours, theirs = right[both] > 0, their_right[both] > 0
+    one.both += int((ours & theirs).sum())
+    one.only_new += int((ours & ~theirs).sum())
+    one.only_old += int((~ours & theirs).sum())
+    one.neither += int((~ours & ~theirs).sum())
+
+
+class _Replayed:
+    """The spill, read along with the join: both are in the order of time, but for a little."""
+
+    def __init__(self, spill: Spill) -> None:
+        self._blocks: Iterator[npt.NDArray[Any]] = spill.blocks()
+        self._waiting: dict[bytes, tuple[float, int, int]] = {}
+        self._latest_ns = -(2**63)
+        self._is_over = False
+
+    def of(self, joined: Joined) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        """(n,) values and codes of the batch's requests; NOT_REPLAYED where there is none."""
+        values = np.full(len(joined), np.nan)
+        codes = np.full(len(joined), NOT_REPLAYED, np.uint8)
+        first_ns, last_ns = int(joined.append_ns[0]), int(joined.append_ns[-1])
+        while not self._is_over and self._latest_ns <= last_ns + SLACK_NS:
+            self._read(first_ns - SLACK_NS)
+        waiting = self._waiting
+        for row, id_ in enumerate(joined.ids.tolist()):
+            if (known := waiting.pop(id_, None)) is not None:
+                values[row], codes[row], _ = known
+        return values, codes
+
+    def _read(self, since_ns: int) -> None:
+        """One more block; what is from long before is dropped."""
+        block = next(self._blocks, None)
+        if block is None:
+            self._is_over = True
+            return
+        self._latest_ns = int(block["time_ns"].max())
+        self._waiting = {k: v for k, v in self._waiting.items() if v[2] >= since_ns}
+        for id_, time_ns, value, code in block.tolist():
+            if time_ns >= since_ns:
+                self._waiting[id_] = (value, code, time_ns)

@@ -1,0 +1,54 @@
+"""Which field of the answers is compared when nobody has named one. Pure but for the reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.places import SCORES, Recorded
+from rdv.evaluation.reading.messages import read_scores
+from rdv.evaluation.reading.source import sources
+from rdv.evaluation.values import EQUAL_FIELDS, NUMBER_FIELDS, Extract
+
+LOOKED_AT = 50
+"""Recorded answers of each model."""
+
+
+def common_field(new: Any, recorded: Iterable[Any]) -> str | None:
+    """The first of the usual fields that the new model's answer and a recorded one both have.
+
+    None: they share none, or answers are no objects; then the usual rule holds.
+    """
+    if not isinstance(new, dict):
+        return None
+    theirs = {name for answer in recorded if isinstance(answer, dict) for name in answer}
+    usual = (*EQUAL_FIELDS, *NUMBER_FIELDS)
+    return next((name for name in usual if name in new and name in theirs), None)
+
+
+def recorded_answers(recorded: Recorded) -> list[Any]:
+    """Some of the newest answers of each model on record. Raises the log's SystemFaults."""
+    found: list[Any] = []
+    for source in sources(recorded.stream(SCORES)):
+        for chunk in source.chunks(source.end - LOOKED_AT, source.end, Notes()):
+            found += _answers([score.result for score in read_scores(chunk) if score is not None])
+    return found
+
+
+def _answers(results: Sequence[Any]) -> list[Any]:
+    return [orjson.loads(bytes(raw)) for raw in results if raw is not msgspec.UNSET]
+
+
+def extract_for(on: str | None, first: bytes, recorded: Sequence[Any]) -> Extract:
+    """For a model whose first answer this is; `on`: the field that was asked for."""
+    if on is not None:
+        return Extract(on)
+    common = common_field(orjson.loads(first), recorded)
+    extract = Extract(common)
+    if common is not None:
+        extract.is_number = common in NUMBER_FIELDS
+    return extract
