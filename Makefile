@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-log test check bench bench-log bench-decision soak soak-decision format clean
+.PHONY: help demo demo-log test check bench bench-log bench-decision bench-evaluation soak soak-decision format clean
 
 help:
 	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
@@ -36,10 +36,13 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: bench-log bench-decision
+bench: bench-log bench-decision bench-evaluation
 
 bench-decision: $(READY)
 	$(BIN)/python -m benchmarks.decision
+
+bench-evaluation: $(READY)
+	$(BIN)/python -m benchmarks.evaluation
 
 bench-log: $(READY)
 	$(BIN)/python -m benchmarks.log

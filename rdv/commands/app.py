@@ -44,6 +44,14 @@ class RootGroup(LazyGroup):
         "schedule": Lazy(
             "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."
         ),
+        "verify": Lazy(
+            "rdv.commands.verify:verify", "Take recorded decisions again: do any differ?"
+        ),
+        "explain": Lazy("rdv.commands.explain:explain", "Tell why a request got its answer."),
+        "whatif": Lazy("rdv.commands.whatif:whatif", "What another schedule would have answered."),
+        "optimise": Lazy(
+            "rdv.commands.optimise:optimise", "Search for a better schedule in what is on record."
+        ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

@@ -1,0 +1,1 @@
+"""What the commands that learn from the log share."""

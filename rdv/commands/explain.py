@@ -1,0 +1,152 @@
+"""`rdv explain`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rdv.commands.options import Decision, Json
+from rdv.commands.output import Column, Output, number
+from rdv.commands.terminal import fit, printable, width
+from rdv.commands.units import local_time
+
+if TYPE_CHECKING:
+    from rdv.evaluation.explain import Explanation
+
+EXAMPLES = (
+    "rdv explain fraud 5ae4f27309242db1ca88000000000000",
+    "rdv explain fraud 00002a --json | jq '.reports[]'",
+)
+_STEPS = (
+    number("number", "step"),
+    number("begin_ms", "from ms", "{:.3f}".format),
+    number("end_ms", "to ms", "{:.3f}".format),
+    Column("accepts", show=", ".join),
+    Column("eligible", "had answered", show=lambda names: ", ".join(names) or "nobody"),
+    Column("ended"),
+)
+_REPORTS = (
+    Column("model"),
+    Column("version"),
+    number("arrived_ms", "arrived ms", "{:.3f}".format),
+    Column("outcome"),
+    Column("said"),
+    number("queue_ms", "queue ms", "{:.2f}".format),
+    number("evaluation_ms", "evaluation ms", "{:.2f}".format),
+    number("batch_size", "batch"),
+)
+
+
+def explain(
+    directory: Decision,
+    request_id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A request's id; its first or last 6 digits will do."),
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Tell why a request got its answer: arrivals, steps, and what the others said.
+
+    Also what came too late. Times are from the start of the request. What came too late is
+    not on record with its arrival: it follows from when the score was appended.
+    """
+    from rdv.config import load_decision
+    from rdv.evaluation.explain import explain as tell
+    from rdv.evaluation.explain import find_request
+    from rdv.evaluation.places import Recorded
+
+    load_decision(directory)
+    with Recorded(directory) as recorded:
+        story = tell(recorded, find_request(recorded, request_id, local_time))
+        output = Output(as_json=as_json)
+        if as_json:
+            output.json(story.as_json())
+        else:
+            _render(story, output)
+
+
+def _render(story: Explanation, output: Output) -> None:
+    from rdv.commands.asking.timeline import draw_arrivals
+
+    for name, text in _facts(story):
+        output.text(f"{name:<8}  {fit(printable(text), max(20, width() - 10))}")
+    output.text()
+    if story.told is not None:
+        answer = {
+            "waited_ms": story.told.waited_ms,
+            "kind": story.told.kind,
+            "model": story.told.model,
+            "trace": [
+                {
+                    "model": report.model,
+                    "arrived_ms": report.arrived_ms,
+                    "outcome": f"{report.outcome}, too late" if report.is_late else report.outcome,
+                }
+                for report in story.reports
+                if report.arrived_ms is not None and report.outcome is not None
+            ],
+        }
+        sla_ms = None if story.schedule is None else story.schedule.sla_ms
+        for line in draw_arrivals(answer, sla_ms, width()):
+            output.text(printable(line))
+        output.text()
+    output.table(_STEPS, [vars(step) for step in story.steps])
+    if story.steps:
+        output.text()
+    output.table(_REPORTS, [_said(vars(report)) for report in story.reports])
+    if story.schedule is None and story.told is not None:
+        output.note(f"schedule {story.told.schedule} is not on record any more: no steps")
+    if story.down:
+        output.note(f"known to be down: {', '.join(story.down)}")
+    for line in story.notes.gaps:
+        output.note(line)
+
+
+def _facts(story: Explanation) -> list[tuple[str, str]]:
+    import orjson
+
+    request, told = story.request, story.told
+    data = bytes(request.data).decode(errors="replace")
+    facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
+    if request.key is not None:
+        facts.append(("key", request.key))
+    if told is None:
+        return [*facts, ("result", "none is on record")]
+    by = f", by {told.model} {told.version or ''}".rstrip() if told.model else ""
+    if told.answered_by == "proxy":
+        by = ", by the proxy itself"
+    facts += [
+        ("result", bytes(told.result).decode(errors="replace")),
+        ("kind", f"{told.kind}{by}"),
+        ("waited", f"{told.waited_ms:.3f} ms"),
+        ("schedule", f"{told.schedule}, step {told.step or 'none'}"),
+    ]
+    if request.schedule is not None:
+        wanted = request.schedule
+        text = wanted if isinstance(wanted, str) else orjson.dumps(wanted).decode()
+        facts.append(("wanted", text))
+    facts += [
+        (name, text) for name, text in (("reason", told.reason), ("cohort", told.cohort)) if text
+    ]
+    if story.own is not None and story.result is not None:
+        late = story.result
+        facts.append(
+            ("too late", f"the server's {late.kind} by {late.model}, after {late.waited_ms:.3f} ms")
+        )
+    return facts
+
+
+def _said(report: dict[str, Any]) -> dict[str, Any]:
+    import orjson
+
+    said = report["detail"]
+    if report["answer"] is not None:
+        said = orjson.dumps(report["answer"]).decode()
+    outcome = report["outcome"] or "nothing"
+    marks = [word for word in ("is_chosen", "is_late") if report[word]]
+    words = {"is_chosen": "chosen", "is_late": "too late"}
+    if marks:
+        outcome += f", {words[marks[0]]}"
+    return report | {"said": fit(said, 40), "outcome": outcome}

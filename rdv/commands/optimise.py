@@ -1,0 +1,177 @@
+"""`rdv optimise`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rdv.commands.evaluating.options import On, Since, Until, span_ns
+from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.output import Column, Output, number
+from rdv.commands.progress import Progress
+
+if TYPE_CHECKING:
+    from rdv.config import Decision as DecisionConfig
+    from rdv.evaluation.optimise.optimise import Optimum, Point
+
+EXAMPLES = (
+    "rdv optimise fraud --p99 40ms",
+    "rdv optimise fraud --outcomes --on score -o fraud/schedules/new.toml",
+    "rdv optimise fraud --since 7d --json | jq '.frontier[]'",
+)
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f} ms"
+
+
+_COLUMNS = (
+    Column("schedule"),
+    number("score", show="{:.2%}".format),
+    Column("interval", "95 %"),
+    number("gain", "against live", "{:+.2%}".format),
+    number("p99_ms", "p99", _ms),
+    Column("p99_interval", "95 %"),
+    number("default_share", "default", "{:.2%}".format),
+)
+
+
+def optimise(
+    directory: Decision,
+    *,
+    p99: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="The choice answers 99 % by then; else as now."),
+    ] = None,
+    outcomes: Annotated[
+        bool, typer.Option("--outcomes", help="Measure by known outcomes, or fail.")
+    ] = False,
+    since: Since = None,
+    until: Until = None,
+    on: On = None,
+    tries: Annotated[
+        int, typer.Option(metavar="N", help="About so many schedules are tried.")
+    ] = 2000,
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the chosen schedule there."),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for a better schedule in what is on record.
+
+    Measures accuracy where outcomes are known, else agreement with the champion. Learns on the
+    earlier half of the requests, and reports on the later half, with 95 % intervals. SLA and
+    default stay those of the live schedule.
+    """
+    from rdv.commands.serving.check import read_schedule, retired_models
+    from rdv.commands.units import parse_duration_ns
+    from rdv.config import load_decision
+    from rdv.evaluation.optimise.optimise import optimise as search
+    from rdv.evaluation.places import Recorded
+
+    decision = load_decision(directory)
+    live = read_schedule(decision)
+    if out is not None:
+        _check_name(out)
+    since_ns, until_ns = span_ns(since, until)
+
+    def describe(done: int, _: int) -> str:
+        return f"looked at {done:,} requests and schedules"
+
+    with Recorded(directory) as recorded, Progress(describe) as progress:
+        found = search(
+            recorded,
+            live,
+            since_ns,
+            until_ns,
+            p99_ms_max=None if p99 is None else parse_duration_ns(p99) / 1e6,
+            need_outcomes=outcomes,
+            on=on,
+            tries=tries,
+            without=retired_models(decision),
+            progress=progress.advance,
+        )
+    output = Output(as_json=as_json, quiet=quiet)
+    _render(found, output)
+    if out is not None:
+        _write(decision, found, out, output)
+
+
+def _render(found: Optimum, output: Output) -> None:
+    if output.as_json:
+        output.json(found.as_json())
+        return
+    rows = [_row("live", found.live), *(_row(None, point) for point in found.frontier)]
+    if found.chosen is not None:
+        rows.append(_row("chosen: ", found.chosen))
+    title = (
+        f"{found.measure} against waiting: {found.tried:,} schedules, learned on "
+        f"{found.learned_on:,} requests, reported on {found.reported_on:,}"
+    )
+    output.table(_COLUMNS, rows, title)
+    output.text()
+    for sentence in found.sentences():
+        output.text(sentence)
+    if output.is_human:
+        for remark in found.remarks:
+            output.note(remark)
+
+
+def _row(name: str | None, point: Point) -> dict[str, Any]:
+    from rdv.evaluation.optimise.optimise import describe
+
+    text = "live" if name == "live" else f"{name or ''}{describe(point.schedule)}"
+    return {
+        **vars(point),
+        "schedule": text,
+        "interval": f"{point.score_low:.2%} – {point.score_high:.2%}",
+        "p99_interval": f"{point.p99_low_ms:.1f} – {point.p99_high_ms:.1f}",
+    }
+
+
+def _check_name(path: str) -> None:
+    """Raises InvalidOption: nothing is overwritten, and the name must do for a schedule."""
+    import re
+
+    from rdv.commands.errors import InvalidOption
+    from rdv.schedule.model import NAME_PATTERN
+
+    stem, suffix = os.path.splitext(os.path.basename(path))
+    if os.path.exists(path):
+        raise InvalidOption(f"-o {path}", "there is such a file already", "Give another name.")
+    if suffix != ".toml" or not re.match(NAME_PATTERN, stem):
+        reason = "a schedule's file is NAME.toml, of letters, digits, '.', '_' and '-'"
+        raise InvalidOption(f"-o {path}", reason)
+
+
+def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) -> None:
+    """The chosen schedule as a file that has passed the linter."""
+    from rdv.commands.errors import InvalidOption
+    from rdv.commands.serving.check import retired_models
+    from rdv.evaluation.optimise.family import to_toml
+    from rdv.schedule import lint_schedule, schedule_from_toml
+    from rdv.stream.file.disk import faults
+
+    if found.chosen is None:
+        limit = "as quick as the live one" if found.p99_ms_max is None else "so quick"
+        raise InvalidOption(f"-o {path}", f"no schedule is {limit}: nothing is written")
+    chosen = found.chosen
+    remark = (
+        f"Chosen by rdv optimise among {found.tried} schedules: {found.measure} "
+        f"{chosen.score:.2%} (95 %: {chosen.score_low:.2%} to {chosen.score_high:.2%}), p99 "
+        f"{chosen.p99_ms:.1f} ms\non {found.reported_on} requests that it was not learned from."
+    )
+    text = to_toml(chosen.schedule, remark)
+    name = os.path.splitext(os.path.basename(path))[0]
+    schedule = schedule_from_toml(text, name, path)
+    for finding in lint_schedule(schedule, None, retired_models(decision)):
+        if finding.severity == "error":
+            raise InvalidOption(f"-o {path}", f"the chosen schedule has a fault: {finding}")
+        output.note(f"{path}: {finding}")
+    with faults(path, "write"), open(path, "x", encoding="utf-8") as file:
+        file.write(text)
+    output.note(f"written: {path}. Try it: rdv whatif {decision.directory} --schedule {path}")

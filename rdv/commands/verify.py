@@ -1,0 +1,100 @@
+"""`rdv verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rdv.commands.evaluating.options import Since, Until, span_ns
+from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.output import Column, Output, number
+from rdv.commands.progress import Progress
+
+if TYPE_CHECKING:
+    from rdv.evaluation.verify import Verification
+
+EXAMPLES = (
+    "rdv verify fraud",
+    "rdv verify fraud --since 1h",
+    "rdv verify fraud --json | jq '.differences[]'",
+)
+_SHOWN_MAX = 20
+_COLUMNS = (Column("what"), number("count"))
+
+
+def verify(
+    directory: Decision,
+    *,
+    since: Since = None,
+    until: Until = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Take every recorded decision again, and tell those that differ.
+
+    A decision must follow from the request, its schedule and the arrivals on record. Also told:
+    requests without a result, and results without a request. Exits 1 when there is any.
+    """
+    from rdv.config import load_decision
+    from rdv.evaluation.places import Recorded
+    from rdv.evaluation.verify import verify as check
+
+    load_decision(directory)
+    since_ns, until_ns = span_ns(since, until)
+    output = Output(as_json=as_json, quiet=quiet)
+
+    def describe(done: int, _: int) -> str:
+        return f"verified {done:,} requests"
+
+    with Recorded(directory) as recorded, Progress(describe) as progress:
+        found = check(recorded, since_ns, until_ns, progress=progress.advance)
+    _render(found, output)
+    found.raise_if_broken(directory)
+
+
+def _render(found: Verification, output: Output) -> None:
+    if output.as_json:
+        output.json(_as_json(found))
+        return
+    rows = [
+        ("requests", found.requests),
+        ("decisions, the same again", found.same),
+        ("answers by a proxy itself", found.own),
+        ("decisions that differ", found.differing),
+        ("requests without a result", found.unanswered),
+        ("results without a request", found.notes.stray_count),
+        *((f"not checked: {why}", count) for why, count in sorted(found.unchecked.items())),
+    ]
+    output.table(_COLUMNS, [{"what": what, "count": count} for what, count in rows])
+    for one in found.differences[:_SHOWN_MAX]:
+        for name, (recorded, replayed) in one.fields.items():
+            output.text(f"{one.id}: {name} is {recorded}, should be {replayed}")
+    for id_ in found.unanswered_ids[:_SHOWN_MAX]:
+        output.text(f"{id_}: no result")
+    for id_ in found.notes.strays[:_SHOWN_MAX]:
+        output.text(f"{id_}: no request")
+    if output.is_human:
+        for line in _remarks(found):
+            output.note(line)
+
+
+def _remarks(found: Verification) -> list[str]:
+    said = []
+    if found.lost_with_proxy:
+        said.append(f"{found.lost_with_proxy:,} requests ended with their proxy: nobody waited")
+    if found.open:
+        said.append(f"{found.open:,} requests are not due yet")
+    if found.by_liveness:
+        said.append(f"{found.by_liveness:,} decisions knew more, or less, of who was dead")
+    if found.overloaded:
+        said.append(f"{found.overloaded:,} defaults for want of room: not replayed")
+    return said + found.notes.lines()
+
+
+def _as_json(found: Verification) -> dict[str, Any]:
+    return {
+        **{name: value for name, value in vars(found).items() if name != "notes"},
+        "unchecked": dict(found.unchecked),
+        "differences": [{"id": one.id, "fields": one.fields} for one in found.differences],
+        "is_sound": found.is_sound,
+        "notes": found.notes.as_json(),
+    }

@@ -1,0 +1,158 @@
+"""Everything that is on record about one request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import orjson
+
+from rdv.evaluation.explain.find import FoundRequest
+from rdv.evaluation.explain.steps import StepStory, tell_steps
+from rdv.evaluation.join import Join
+from rdv.evaluation.joined import NEVER_US, Joined, concat_joined
+from rdv.evaluation.liveness import read_model_news
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.places import Recorded
+from rdv.evaluation.schedules import read_schedules
+from rdv.messages import Request, Result, score_outcome
+from rdv.rendezvous import Report as Arrived
+from rdv.schedule import Schedule
+
+AROUND_NS = 10**9
+"""So much of the log around the request is read, to tell when late scores arrived."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one model said, and when it arrived (None: never)."""
+
+    model: str
+    arrived_ms: float | None
+    is_exact: bool
+    is_late: bool
+    """It came after the decision."""
+    is_chosen: bool
+    outcome: str | None
+    version: str | None = None
+    answer: Any = None
+    detail: str = ""
+    queue_ms: float | None = None
+    evaluation_ms: float | None = None
+    batch_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One request's story."""
+
+    request: Request
+    result: Result | None
+    """The server's."""
+    own: Result | None
+    """The proxy's own, which the client was told instead."""
+    schedule: Schedule | None
+    """None: not on record any more."""
+    reports: list[Report]
+    steps: list[StepStory]
+    down: tuple[str, ...]
+    """Models that were known to be dead."""
+    notes: Notes
+
+    @property
+    def told(self) -> Result | None:
+        return self.own or self.result
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, as plain values."""
+        return {
+            "id": self.request.id,
+            "request": orjson.loads(msgspec.json.encode(self.request)),
+            "result": _result_json(self.result),
+            "own_answer": _result_json(self.own),
+            "schedule": None if self.schedule is None else msgspec.to_builtins(self.schedule),
+            "steps": [vars(step) for step in self.steps],
+            "reports": [vars(report) for report in self.reports],
+            "down": list(self.down),
+        }
+
+
+def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
+    """What is on record about a request that `find_request` has found."""
+    join = Join(recorded, found.append_ns - AROUND_NS, found.append_ns + AROUND_NS)
+    joined = concat_joined(list(join))
+    row = int(np.flatnonzero(joined.ids == found.request.id.encode())[0])
+    result, own = joined.server_result(row), joined.own_answer(row)
+    told = own or result
+    shelf = read_schedules(recorded, join.notes)
+    asked = joined.asked.at(row)
+    schedule = None if told is None else shelf.find(told.schedule, asked)
+    down = read_model_news(recorded, join.notes).dead_at(found.append_ns)
+    reports = _reports(joined, row, result)
+    steps: list[StepStory] = []
+    if schedule is not None:
+        steps = _steps(joined, row, schedule, reports, down, found.request)
+    return Explanation(
+        found.request, result, own, schedule, reports, steps, tuple(sorted(down)), join.notes
+    )
+
+
+def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
+    """In order of arrival; who has not reported comes last."""
+    chosen = set((result.model or "").split("+")) if result is not None else set()
+    reports = []
+    arrived = joined.arrival_us[:, row].astype(np.int64)
+    order = joined.order[:, row].tolist()
+    numbers = sorted(range(len(joined.models)), key=lambda n: (int(arrived[n]), order[n]))
+    for number in numbers:
+        model, score = joined.models[number], joined.score(number, row)
+        is_exact = bool(joined.is_exact[number, row])
+        if score is None:
+            at_ms = float(arrived[number]) / 1000 if is_exact else None
+            reports.append(Report(model, at_ms, is_exact, False, model in chosen, None))
+            continue
+        has_answer = not isinstance(score.result, msgspec.UnsetType)
+        reports.append(
+            Report(
+                model,
+                None if arrived[number] == NEVER_US else float(arrived[number]) / 1000,
+                is_exact,
+                not is_exact,
+                is_exact and has_answer and model in chosen,
+                score_outcome(score),
+                score.version,
+                orjson.loads(bytes(score.result)) if has_answer else None,  # type: ignore[arg-type]
+                score.error or score.detail,
+                score.queue_ms,
+                score.evaluation_ms,
+                score.batch_size,
+            )
+        )
+    return reports
+
+
+def _steps(
+    joined: Joined,
+    row: int,
+    schedule: Schedule,
+    reports: list[Report],
+    down: frozenset[str],
+    request: Request,
+) -> list[StepStory]:
+    history = []
+    for report in reports:
+        score = joined.score(joined.models.index(report.model), row)
+        if report.arrived_ms is not None and score is not None:
+            history.append(Arrived(round(report.arrived_ms * 1000) * 1000, score))
+    live = [model for model in joined.models if model not in down]
+    deadline_ms = request.deadline_ms
+    return tell_steps(schedule, history, live=live, dead=down, deadline_ms=deadline_ms)
+
+
+def _result_json(result: Result | None) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    plain: dict[str, Any] = orjson.loads(msgspec.json.encode(result))
+    return plain

@@ -1,0 +1,220 @@
+"""The joined columns: one row a request, and for each model what it said and when it arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rdv.evaluation.coded import Coded, Names, concat
+from rdv.evaluation.reading.chunk import Chunk
+from rdv.messages import (
+    Outcome,
+    Request,
+    Result,
+    Score,
+    decode_request,
+    decode_result,
+    decode_score,
+)
+
+NEVER_US = 2**31 - 1
+"""The arrival of a model that has not reported."""
+
+NOWHERE = -1
+"""The place of a line that there is not."""
+
+ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR = range(6)
+OUTCOMES: tuple[Outcome | None, ...] = (
+    None, "result", "behind", "expired", "not sampled", "error",
+)  # fmt: skip
+OUTCOME_CODES = {name: code for code, name in enumerate(OUTCOMES)}
+
+NO_RESULT, PREFERRED, FALLBACK, DEFAULT = range(4)
+KINDS = (None, "preferred", "fallback", "default")
+KIND_CODES = {name: code for code, name in enumerate(KINDS)}
+
+NOBODY, SERVER, PROXY = range(3)
+ANSWERED_BY = (None, "server", "proxy")
+
+_ROW_BITS = 32
+_ROW_MASK = 2**_ROW_BITS - 1
+
+
+def place(chunk_number: int, row: Any) -> Any:
+    """Where a line is: the number of its chunk, and the row in it."""
+    return (chunk_number << _ROW_BITS) | row
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Requests by their append time. Immutable; arrays are not to be written to.
+
+    n requests, m models. Per model, arrays have the shape (m, n): `outcome[models.index("gbm")]`
+    is one model's column. `result` columns are what the client was told: the proxy's own answer
+    where there is one, else the server's.
+    """
+
+    models: tuple[str, ...]
+    ids: npt.NDArray[np.bytes_]
+    time_ns: npt.NDArray[np.int64]
+    """Wall time of the proxy when the request had come in."""
+    append_ns: npt.NDArray[np.int64]
+    """Wall time of the request's append."""
+    host: Coded
+    proxy: Coded
+    """The return address."""
+    key: pa.Array[Any]
+    """large_string; null without one."""
+    cohort: Coded
+    asked: Coded
+    """The schedule that the request asked for: a name, or an inline one as JSON; none: the live."""
+    deadline_ms: npt.NDArray[np.float64]
+    """As the proxy has set it: the client's own limit, or the SLA that was live. NaN: none."""
+
+    kind: npt.NDArray[np.uint8]
+    """NO_RESULT, PREFERRED, FALLBACK or DEFAULT."""
+    model: Coded
+    """Who answered; combined answers are "a+b"."""
+    version: Coded
+    step: npt.NDArray[np.int16]
+    waited_ms: npt.NDArray[np.float64]
+    """NaN without a result."""
+    label: Coded
+    """Name and hash of the schedule that decided."""
+    answered_by: npt.NDArray[np.uint8]
+    """NOBODY, SERVER or PROXY."""
+
+    outcome: npt.NDArray[np.uint8]
+    """(m, n): ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED or ERROR."""
+    arrival_us: npt.NDArray[np.int32]
+    """(m, n): from the start of the request, on the server's clock; NEVER_US. Exact where
+    `is_exact`, else taken from the append time of the score (see `calibrate`)."""
+    is_exact: npt.NDArray[np.bool_]
+    """(m, n): the arrival is on record in the result, to the microsecond."""
+    order: npt.NDArray[np.uint16]
+    """(m, n): breaks ties between arrivals of one request, as the server's log did."""
+
+    request_at: npt.NDArray[np.int64]
+    result_at: npt.NDArray[np.int64]
+    """Of the server's result, also where a proxy has answered by itself."""
+    own_at: npt.NDArray[np.int64]
+    score_at: npt.NDArray[np.int64]
+    """(m, n); places of lines, or NOWHERE."""
+    chunks: Mapping[int, Chunk]
+
+    value: npt.NDArray[np.float64] | None = None
+    """(m, n): what each answer comes to (`values.Extract`), NaN without; None: not asked for."""
+    told: npt.NDArray[np.float64] | None = None
+    """What the client was told comes to."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def arrival_ms(self) -> npt.NDArray[np.float64]:
+        """(m, n) in milliseconds; NaN for never."""
+        return np.where(self.arrival_us == NEVER_US, np.nan, self.arrival_us / 1000)
+
+    def id(self, row: int) -> str:
+        return bytes(self.ids[row]).decode()
+
+    def line(self, at: Any) -> bytes | None:
+        """The line at a place; None for NOWHERE."""
+        at = int(at)
+        return None if at == NOWHERE else self.chunks[at >> _ROW_BITS].line(at & _ROW_MASK)
+
+    def append_time_ns(self, at: Any) -> int:
+        """When the line at a place was appended."""
+        at = int(at)
+        return int(self.chunks[at >> _ROW_BITS].times_ns[at & _ROW_MASK])
+
+    def request(self, row: int) -> Request:
+        """The whole request."""
+        line = self.line(self.request_at[row])
+        assert line is not None
+        return decode_request(line)
+
+    def server_result(self, row: int) -> Result | None:
+        """The server's whole result, whether or not the client was told it."""
+        line = self.line(self.result_at[row])
+        return None if line is None else decode_result(line)
+
+    def own_answer(self, row: int) -> Result | None:
+        """What the proxy answered by itself."""
+        line = self.line(self.own_at[row])
+        return None if line is None else decode_result(line)
+
+    def score(self, model: int, row: int) -> Score | None:
+        """A model's whole report."""
+        line = self.line(self.score_at[model, row])
+        return None if line is None else decode_score(line)
+
+    def take(self, rows: Any) -> Joined:
+        """These rows: a slice, a mask or numbers."""
+        changes: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Coded):
+                changes[field.name] = value.take(rows)
+            elif isinstance(value, np.ndarray):
+                changes[field.name] = value[..., rows]
+        numbers = np.arange(len(self))[rows]
+        changes["key"] = self.key.take(pa.array(numbers))
+        return replace(self, **changes)
+
+
+def concat_joined(batches: Sequence[Joined]) -> Joined:
+    """Batches of one join as one. Raises ValueError without any."""
+    if not batches:
+        raise ValueError("no batches")
+    if len(batches) == 1:
+        return batches[0]
+    names = Names(name for batch in batches for name in batch.models)
+    models = names.names()
+    changes: dict[str, Any] = {"models": models, "chunks": {}}
+    for batch in batches:
+        changes["chunks"].update(batch.chunks)
+    for field in fields(Joined):
+        columns = [getattr(batch, field.name) for batch in batches]
+        first = columns[0]
+        if field.name == "key":
+            changes["key"] = pa.concat_arrays(columns)
+        elif isinstance(first, Coded):
+            changes[field.name] = concat(columns)
+        elif isinstance(first, np.ndarray) and first.ndim == 1:
+            changes[field.name] = np.concatenate(columns)
+        elif isinstance(first, np.ndarray):
+            missing = _MISSING[field.name]
+            aligned = (
+                _aligned(column, batch.models, names, missing)
+                for column, batch in zip(columns, batches, strict=True)
+            )
+            changes[field.name] = np.concatenate(list(aligned), axis=1)
+    return replace(batches[0], **changes)
+
+
+_MISSING: dict[str, Any] = {
+    "outcome": ABSENT,
+    "arrival_us": NEVER_US,
+    "is_exact": False,
+    "order": 0,
+    "score_at": NOWHERE,
+    "value": np.nan,
+}
+
+
+def _aligned(
+    column: npt.NDArray[Any], models: tuple[str, ...], names: Names, missing: Any
+) -> npt.NDArray[Any]:
+    """A batch's rows of models in the order of all of them."""
+    if models == names.names():
+        return column
+    whole = np.full((len(names) - 1, column.shape[1]), missing, column.dtype)
+    for row, model in enumerate(models):
+        whole[names[model]] = column[row]
+    return whole

@@ -1,0 +1,100 @@
+"""Which models were known to live or to be dead, and which proxies lived on: from `control`."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.places import CONTROL, MODELS_TOPIC, STATUS_TOPIC, Recorded
+from rdv.evaluation.reading.source import sources
+
+STATUS_RUNS_MAX = 100_000
+
+
+class _News(msgspec.Struct):
+    model: str
+    state: str
+
+
+class _Status(msgspec.Struct):
+    role: str
+    name: str
+    pid: int
+    state: str
+
+
+@dataclass
+class ModelNews:
+    """What the supervisor has told, by the append time of its telling."""
+
+    times_ns: list[int] = field(default_factory=list)
+    _dead: list[frozenset[str]] = field(default_factory=list)
+    models: set[str] = field(default_factory=set)
+
+    def add(self, time_ns: int, model: str, *, is_up: bool) -> None:
+        self.models.add(model)
+        dead = self._dead[-1] if self._dead else frozenset[str]()
+        self.times_ns.append(time_ns)
+        self._dead.append(dead - {model} if is_up else dead | {model})
+
+    def dead_at(self, time_ns: int) -> frozenset[str]:
+        """Models whose last news by then was that they are down."""
+        at = bisect_right(self.times_ns, time_ns)
+        return self._dead[at - 1] if at else frozenset()
+
+
+@dataclass
+class ProxyRuns:
+    """From its first to its last word, every run of a proxy."""
+
+    _seen: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, time_ns: int, name: str, pid: int) -> None:
+        if len(self._seen) < STATUS_RUNS_MAX or (name, pid) in self._seen:
+            first, _ = self._seen.get((name, pid), (time_ns, 0))
+            self._seen[name, pid] = first, time_ns
+
+    def lived_on(self, name: str, asked_ns: int, due_ns: int) -> bool:
+        """Whether the run of the proxy that took a request still spoke when that was due."""
+        runs = [(first, last) for (who, _), (first, last) in self._seen.items() if who == name]
+        began = [run for run in runs if run[0] <= asked_ns]
+        return bool(began) and max(began)[1] >= due_ns
+
+
+def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:
+    """Raises the log's SystemFaults."""
+    news = ModelNews()
+    decoder = msgspec.json.Decoder(_News)
+    for time_ns, line in _lines(recorded, MODELS_TOPIC, notes):
+        try:
+            said = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if said.state in ("up", "down"):
+            news.add(time_ns, said.model, is_up=said.state == "up")
+    return news
+
+
+def read_proxy_runs(recorded: Recorded, notes: Notes) -> ProxyRuns:
+    """Raises the log's SystemFaults."""
+    runs = ProxyRuns()
+    decoder = msgspec.json.Decoder(_Status)
+    for time_ns, line in _lines(recorded, STATUS_TOPIC, notes):
+        try:
+            said = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if said.role == "proxy":
+            runs.add(time_ns, said.name, said.pid)
+    return runs
+
+
+def _lines(recorded: Recorded, topic: str, notes: Notes) -> Iterator[tuple[int, bytes]]:
+    for source in sources(recorded.stream(CONTROL), [topic]):
+        for chunk in source.chunks(source.begin, source.end, notes):
+            for row, time_ns in enumerate(chunk.times_ns.tolist()):
+                yield time_ns, chunk.line(row)

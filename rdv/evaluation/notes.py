@@ -1,0 +1,112 @@
+"""What a reader of a result must know of the log that it was made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+GAPS_MAX = 100
+IDS_MAX = 1_000
+
+
+@dataclass
+class Notes:
+    """Counts, and gaps in words; filled while the log is read. One thread at a time."""
+
+    requests: int = 0
+    scores: int = 0
+    results: int = 0
+    own_answers: int = 0
+    """Answers that a proxy gave by itself."""
+
+    unanswered: int = 0
+    """Requests with neither a server's result nor a proxy's."""
+
+    duplicate_requests: int = 0
+    duplicate_scores: int = 0
+    duplicate_results: int = 0
+    """Second ones of an id; the first counts, as for the engine."""
+
+    orphan_scores: int = 0
+    orphan_results: int = 0
+    """Of no request that was read: older than the log, or than `since`; or far too late."""
+
+    strays: list[str] = field(default_factory=list)
+    twice_answered: list[str] = field(default_factory=list)
+    """Ids of results without a request that should be on record, and of requests that got two
+    results from servers, or two from a proxy; a thousand at most (`stray_count`)."""
+
+    stray_count: int = 0
+
+    not_asked: int = 0
+    """Answers that a proxy gave without asking the models: overloaded, or the disk was full."""
+
+    missing_scores: int = 0
+    """Arrivals whose score is not on record (any more)."""
+
+    damaged: int = 0
+    """Records that cannot be read."""
+
+    lost: int = 0
+    """Records that retention took while we read, or that a repair has given up."""
+
+    malformed: Counter[str] = field(default_factory=Counter)
+    """Records that are no message, by stream."""
+
+    gaps: list[str] = field(default_factory=list)
+    """Places where the log is not whole, in words; a hundred at most."""
+
+    arrival_error_ms: float | None = None
+    """How exact the arrivals of late scores are: 95 % of those that can be checked are nearer."""
+
+    estimated_arrivals: int = 0
+    """Scores that came after their decision: their arrival is taken from their append time."""
+
+    def stray(self, id_: str) -> None:
+        """A result whose request should be on record, and is not."""
+        self.stray_count += 1
+        if len(self.strays) < IDS_MAX:
+            self.strays.append(id_)
+
+    def twice(self, id_: str) -> None:
+        """A request that was answered twice."""
+        if len(self.twice_answered) < IDS_MAX:
+            self.twice_answered.append(id_)
+
+    def gap(self, text: str) -> None:
+        """Something is missing here."""
+        if len(self.gaps) < GAPS_MAX and text not in self.gaps:
+            self.gaps.append(text)
+
+    def lines(self) -> list[str]:
+        """What is worth saying, one sentence each; nothing when all is ordinary."""
+        counted = [
+            (self.duplicate_requests, "duplicate requests: the first counts"),
+            (self.duplicate_scores, "duplicate scores: the first counts"),
+            (self.duplicate_results, "requests with two results: the first counts"),
+            (self.orphan_scores, "scores of requests that are not in this part of the log"),
+            (self.orphan_results, "results of requests that are not in this part of the log"),
+            (self.stray_count, "results have no request"),
+            (self.not_asked, "answers were given without asking the models (overload, full disk)"),
+            (self.missing_scores, "arrivals whose scores are not on record any more"),
+            (self.damaged, "damaged records were passed over"),
+            (self.lost, "records are gone by retention or repair"),
+            *(
+                (count, f"records in {name} are no messages")
+                for name, count in sorted(self.malformed.items())
+            ),
+        ]
+        said = [f"{count:,} {text}" for count, text in counted if count]
+        if self.estimated_arrivals and self.arrival_error_ms is not None:
+            said.append(
+                f"{self.estimated_arrivals:,} scores came after their decision: their arrival is "
+                f"known to about {self.arrival_error_ms:.2f} ms"
+            )
+        return said + self.gaps
+
+    def as_json(self) -> dict[str, object]:
+        """All of it, for `--json`."""
+        return {
+            **{name: value for name, value in vars(self).items() if name != "malformed"},
+            "malformed": dict(self.malformed),
+        }

@@ -1,0 +1,341 @@
+"""The search: learned on the earlier half of the requests, reported on the later half."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.evaluation.errors import NothingToSearch
+from rdv.evaluation.optimise.cells import MODELS_MAX, Tried, make_cells, weighted_quantile
+from rdv.evaluation.optimise.columns import Columns, Study, arrivals_us, read_columns
+from rdv.evaluation.optimise.family import candidates, grid_ms
+from rdv.evaluation.optimise.intervals import difference_interval, quantile_interval, share_interval
+from rdv.evaluation.places import Recorded
+from rdv.evaluation.whatif.decide import NOBODY, Decided, decide_all
+from rdv.schedule import Schedule
+from rdv.schedule.model import content
+
+REQUESTS_MIN = 200
+TRIES = 2_000
+EXACT_MAX = 40
+"""So many of the best candidates are decided request by request."""
+POINTS_MAX = 8
+"""Of the frontier that is shown."""
+P99 = 0.99
+WAIT_MS_MIN = 0.1
+
+
+@dataclass(frozen=True)
+class Point:
+    """A schedule's figures on the later half, with 95 % intervals."""
+
+    schedule: Schedule
+    score: float
+    score_low: float
+    score_high: float
+    p99_ms: float
+    p99_low_ms: float
+    p99_high_ms: float
+    default_share: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    """Against the live schedule, paired on the same requests."""
+    learned_score: float
+    learned_p99_ms: float
+    models: dict[str, float]
+    """Who answers; shares."""
+
+    def as_json(self) -> dict[str, Any]:
+        figures = {k: v for k, v in vars(self).items() if k != "schedule"}
+        return {**figures, "schedule": content(self.schedule)}
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The frontier (by p99, each point better than the one before), the live one, the choice."""
+
+    measure: str
+    champion: str | None
+    learned_on: int
+    reported_on: int
+    judged: int
+    tried: int
+    cells: int
+    live: Point
+    frontier: list[Point]
+    chosen: Point | None
+    p99_ms_max: float | None
+    remarks: list[str] = field(default_factory=list)
+
+    def sentences(self) -> list[str]:
+        """What waiting buys."""
+        said = []
+        before = self.frontier[0]
+        for point in self.frontier[1:]:
+            # On the later half, a point may be no slower than the one before: then it is better.
+            if point.p99_ms >= before.p99_ms + WAIT_MS_MIN:
+                said.append(_step_up(before, point, self.measure))
+            before = point
+        if self.chosen is not None:
+            said.append(_against_live(self.chosen, self.live, self.measure))
+        return said
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **{k: v for k, v in vars(self).items() if k not in ("live", "frontier", "chosen")},
+            "live": self.live.as_json(),
+            "frontier": [point.as_json() for point in self.frontier],
+            "chosen": None if self.chosen is None else self.chosen.as_json(),
+            "sentences": self.sentences(),
+        }
+
+
+def optimise(
+    recorded: Recorded,
+    live: Schedule,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    p99_ms_max: float | None = None,
+    need_outcomes: bool = False,
+    on: str | None = None,
+    tries: int = TRIES,
+    without: Collection[str] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Optimum:
+    """Search for schedules with the SLA and the default of `live`.
+
+    `without`: models that are not to be used any more, such as retired ones. Without `p99_ms_max`
+    the choice is the best that is no slower than `live`. Raises
+    NothingToSearch, NothingRecorded, TooManyValues, and the log's SystemFaults.
+    """
+    study = read_columns(
+        recorded,
+        live,
+        since_ns,
+        until_ns,
+        on=on,
+        need_outcomes=need_outcomes,
+        progress=progress,
+    )
+    if len(study.columns) < REQUESTS_MIN:
+        reason = f"{len(study.columns)} usual requests are fewer than {REQUESTS_MIN}"
+        raise NothingToSearch(recorded.directory, reason)
+    is_unmeasured = bool(np.isnan(study.columns.right[-1]).all())
+    if is_unmeasured or (need_outcomes and study.measure != "accuracy"):
+        reason = "there are no outcomes" if need_outcomes else "answers cannot be compared"
+        raise NothingToSearch(recorded.directory, f"{reason}; name the field that counts with --on")
+    return search(
+        study, live, p99_ms_max=p99_ms_max, tries=tries, without=without, progress=progress
+    )
+
+
+def search(
+    study: Study,
+    live: Schedule,
+    *,
+    p99_ms_max: float | None,
+    tries: int,
+    without: Collection[str] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Optimum:
+    """As `optimise`, over columns that have been read."""
+    models = _best_models(study.columns, without)
+    columns = _only(study.columns, models)
+    half = len(columns) // 2
+    early, late = columns.take(slice(0, half)), columns.take(slice(half, None))
+    answers_us = arrivals_us(early.arrivals)[early.arrivals.is_answer]
+    give_up_ms = p99_ms_max if p99_ms_max is not None and p99_ms_max < live.sla_ms else None
+    variants = 1 if give_up_ms is None else 2
+    ends_ms = grid_ms(answers_us, live.sla_ms, len(models), tries // variants)
+    every_ms = {*ends_ms, live.sla_ms, give_up_ms or live.sla_ms}
+    edges_us = np.array(sorted(round(end * 1000) for end in every_ms), np.int64)
+    cells = make_cells(early, edges_us)
+    everybody = len(models) == len(study.columns.arrivals.models)
+    tried = []
+    for schedule in candidates(models, ends_ms, live, everybody=everybody, give_up_ms=give_up_ms):
+        tried.append(cells.try_out(schedule))
+        progress(1)
+    live_early = _exact(live, study.columns.take(slice(0, half)))
+    exact = [_exact(one.schedule, early) for one in _promising(tried, p99_ms_max)]
+    limit_ms = live_early.p99_ms if p99_ms_max is None else p99_ms_max
+    front = _thinned(_frontier(exact))
+    chosen = max(
+        (one for one in exact if one.p99_ms <= limit_ms), key=lambda one: one.score, default=None
+    )
+    base = study.columns.take(slice(half, None))
+    live_decided = decide_all(live, base.arrivals)
+    live_right = right_of(live_decided, base)
+    reporter = _Reporter(late, live_right)
+    return Optimum(
+        study.measure,
+        study.champion,
+        half,
+        len(late),
+        int((~np.isnan(late.right[-1])).sum()),
+        len(tried),
+        len(cells),
+        _Reporter(base, live_right).point(live_early),
+        [reporter.point(one) for one in front],
+        None if chosen is None else reporter.point(chosen),
+        p99_ms_max,
+        _remarks(study, models),
+    )
+
+
+def right_of(decided: Decided, columns: Columns) -> npt.NDArray[np.float64]:
+    """(n,): whether each answer is right; NaN where that cannot be told."""
+    model = decided.model.astype(np.int64)
+    return columns.right[model, np.arange(len(model))].astype(np.float64)
+
+
+def _exact(schedule: Schedule, columns: Columns) -> Tried:
+    decided = decide_all(schedule, columns.arrivals)
+    right = right_of(decided, columns)
+    known = ~np.isnan(right)
+    p99_us = weighted_quantile(decided.at_us, np.ones(len(columns), np.int64), P99)
+    score = float(right[known].mean()) if known.any() else 0.0
+    default = float((decided.model == NOBODY).mean())
+    return Tried(schedule, score, p99_us / 1000, default)
+
+
+class _Reporter:
+    """Points on the later half, beside the live schedule's answers."""
+
+    def __init__(self, columns: Columns, live_right: npt.NDArray[np.float64]) -> None:
+        self._columns, self._live_right = columns, live_right
+
+    def point(self, tried: Tried) -> Point:
+        columns = self._columns
+        decided = decide_all(tried.schedule, columns.arrivals)
+        right = right_of(decided, columns)
+        known = ~np.isnan(right)
+        hits, count = float(right[known].sum()), int(known.sum())
+        both = known & ~np.isnan(self._live_right)
+        low, gain, high = difference_interval(right[both], self._live_right[both])
+        p99_low, p99, p99_high = quantile_interval(decided.at_us, P99)
+        names = [*columns.arrivals.models, "default"]
+        shares = np.bincount(decided.model.astype(np.int64) % len(names), minlength=len(names))
+        return Point(
+            tried.schedule,
+            hits / max(1, count),
+            *share_interval(hits, count),
+            p99 / 1000,
+            p99_low / 1000,
+            p99_high / 1000,
+            float((decided.model == NOBODY).mean()),
+            gain,
+            low,
+            high,
+            tried.score,
+            tried.p99_ms,
+            {n: float(s) / len(decided) for n, s in zip(names, shares, strict=True) if s},
+        )
+
+
+def _best_models(columns: Columns, without: Collection[str]) -> list[str]:
+    """Those that answer at all, at most MODELS_MAX: the ones that are right most often."""
+    models = columns.arrivals.models
+    known = ~np.isnan(columns.right[-1])
+    worth = {}
+    for number, model in enumerate(models):
+        answered = columns.arrivals.is_answer[number]
+        if answered.any() and model not in without:
+            worth[model] = float(columns.right[number][known & answered].sum())
+    return sorted(worth, key=lambda model: -worth[model])[:MODELS_MAX]
+
+
+def _only(columns: Columns, models: Sequence[str]) -> Columns:
+    """Columns of these models, in this order."""
+    arrivals = columns.arrivals
+    rows = [arrivals.models.index(model) for model in models]
+    chosen = replace(
+        arrivals,
+        models=tuple(models),
+        key=arrivals.key[rows],
+        is_answer=arrivals.is_answer[rows],
+        is_live=arrivals.is_live[rows],
+        is_dead=arrivals.is_dead[rows],
+    )
+    return Columns(chosen, columns.right[[*rows, -1]])
+
+
+def _promising(tried: list[Tried], p99_ms_max: float | None) -> list[Tried]:
+    """The frontier over cells, and the best below the limit: to be looked at exactly."""
+    front = _frontier(tried)
+    step = max(1, len(front) // (EXACT_MAX // 2))
+    some = [*front[::step], front[-1]]
+    # Waits in cells are averages: a little above the limit may be a little below it.
+    near = [one for one in tried if p99_ms_max is None or one.p99_ms <= p99_ms_max * 1.02]
+    near.sort(key=lambda one: -one.score)
+    return list({id(one): one for one in [*some, *near[: EXACT_MAX // 2]]}.values())
+
+
+def _frontier(tried: Sequence[Tried]) -> list[Tried]:
+    """By p99: each better than all that are quicker."""
+    front: list[Tried] = []
+    for one in sorted(tried, key=lambda one: (one.p99_ms, -one.score)):
+        if not front or one.score > front[-1].score:
+            front.append(one)
+    return front
+
+
+def _thinned(front: list[Tried]) -> list[Tried]:
+    """At most POINTS_MAX points that differ in score: the quickest, the best, and some between."""
+    if len(front) <= POINTS_MAX:
+        return front
+    step = (front[-1].score - front[0].score) / (POINTS_MAX - 1)
+    kept = [front[0]]
+    for one in front[1:-1]:
+        if one.score >= kept[-1].score + step:
+            kept.append(one)
+    return [*kept[: POINTS_MAX - 1], front[-1]]
+
+
+def _remarks(study: Study, models: list[str]) -> list[str]:
+    said = []
+    if study.measure == "agreement":
+        whom = study.champion or "nobody"
+        said.append(f"no outcomes are known: counted is agreement with {whom}")
+    if study.left_out:
+        said.append(
+            f"{study.left_out:,} requests are left out: they had asked for another schedule, or "
+            "had a limit of their own"
+        )
+    if study.thinned > 1:
+        said.append(f"every {study.thinned}th request is used")
+    more = set(study.columns.arrivals.models) - set(models)
+    if more:
+        said.append(f"not among the candidates: {', '.join(sorted(more))}")
+    return said + study.notes.lines()
+
+
+def _step_up(before: Point, point: Point, measure: str) -> str:
+    wait_ms = point.p99_ms - before.p99_ms
+    gain = (point.score - before.score) * 100
+    return (
+        f"waiting {wait_ms:.1f} ms more (p99 {before.p99_ms:.1f} → {point.p99_ms:.1f} ms) "
+        f"{'buys' if gain >= 0 else 'costs'} {abs(gain):.2f} points of {measure}"
+    )
+
+
+def _against_live(chosen: Point, live: Point, measure: str) -> str:
+    return (
+        f"the chosen schedule against the live one: {chosen.gain * 100:+.2f} points of {measure} "
+        f"(95 %: {chosen.gain_low * 100:+.2f} to {chosen.gain_high * 100:+.2f}), "
+        f"p99 {live.p99_ms:.1f} → {chosen.p99_ms:.1f} ms"
+    )
+
+
+def describe(schedule: Schedule) -> str:
+    """A candidate in one line: `gbm until 12.5 ms, gbm logit until 30 ms, then gbm logit *`."""
+    parts = []
+    for step in schedule.steps:
+        who = " ".join(step.accept)
+        parts.append(f"{who} until {step.until_ms:g} ms" if step.until_ms else who)
+    return ", then ".join(parts)

@@ -1,0 +1,1 @@
+"""From the log's files to chunks of lines with their times."""

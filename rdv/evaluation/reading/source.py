@@ -1,0 +1,181 @@
+"""One partition of a topic, read by ranges of offsets; damage is named, and passed over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.reading.chunk import Chunk
+from rdv.stream import Record
+from rdv.stream.errors import RecordsDamaged, RecordsLost
+from rdv.stream.file.arrow import ENTRY_DTYPE
+from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.layout import partition_directory
+from rdv.stream.file.segment import Segment
+from rdv.stream.file.stream import FileStream
+
+CHUNK_RECORDS = 65_536
+CHUNK_BYTES = 16 * 1024 * 1024
+POLL_RECORDS = 5_000
+
+
+class Source:
+    """Not thread-safe. Safe while others write: what is appended later is not seen."""
+
+    def __init__(self, stream: FileStream, topic: str, partition: int) -> None:
+        self.topic, self.partition = topic, partition
+        self._stream = stream
+        self._disk = Disk()
+        self._directory = partition_directory(stream.address, topic, partition)
+        self.begin, self.end = stream.begin(topic, partition), stream.end(topic, partition)
+
+    def offset_at(self, time_ns: int | None) -> int:
+        """The first offset appended at or after then; the end for None, or beyond it."""
+        if time_ns is None:
+            return self.end
+        at = self._stream.offset_at(self.topic, self.partition, max(time_ns, 0))
+        return min(at, self.end)
+
+    def time_at(self, offset: int) -> int:
+        """When a record was appended; 0 when it is gone."""
+        try:
+            times_ns = self.times_ns(offset, offset + 1)
+        except RecordsLost:
+            return 0
+        return int(times_ns[0])
+
+    def chunks(self, start: int, stop: int, notes: Notes) -> Iterator[Chunk]:
+        """The records `start` to `stop` in chunks of bounded size; what is gone is noted."""
+        start = max(start, self.begin)
+        bases = [*self._stream.segments(self.topic, self.partition), stop]
+        for base, next_base in pairwise(bases):
+            low, high = max(start, base), min(stop, next_base)
+            while low < high:
+                step = min(high, low + CHUNK_RECORDS)
+                yield from self._range(low, step, notes)
+                low = step
+
+    def _range(self, low: int, high: int, notes: Notes) -> Iterator[Chunk]:
+        try:
+            lines = self._stream.read_arrow(self.topic, self.partition, low, high)
+            times_ns = self.times_ns(low, high)
+        except (RecordsDamaged, RecordsLost):
+            yield from self._carefully(low, high, notes)
+            return
+        at = low
+        for part in lines.chunks:
+            offsets = np.arange(at, at + len(part), dtype=np.int64)
+            yield from _sized(self._chunk(part, times_ns[at - low :][: len(part)], offsets, notes))
+            at += len(part)
+
+    def _chunk(
+        self,
+        part: pa.Array[Any],
+        times_ns: npt.NDArray[np.int64],
+        offsets: npt.NDArray[np.int64],
+        notes: Notes,
+    ) -> Chunk:
+        if part.null_count:
+            there = part.is_valid().to_numpy(zero_copy_only=False)
+            notes.lost += int(part.null_count)
+            notes.gap(f"{self.name} has records that a repair has given up")
+            part, times_ns, offsets = part.drop_null(), times_ns[there], offsets[there]
+        return Chunk(self.topic, self.partition, part, times_ns, offsets)
+
+    @property
+    def name(self) -> str:
+        """As it is called in notes."""
+        return f"{self._stream.address}:{self.topic}/{self.partition}"
+
+    def _carefully(self, low: int, high: int, notes: Notes) -> Iterator[Chunk]:
+        """Record by record, around what is damaged or lost."""
+        with self._stream.consumer([self.topic], partitions=[self.partition], start=low) as reader:
+            at = low
+            while at < high:
+                try:
+                    records = reader.poll(min(POLL_RECORDS, high - at))
+                except RecordsDamaged as error:
+                    last = min(error.last_offset, high - 1)
+                    notes.damaged += last - error.first_offset + 1
+                    notes.gap(f"{error.text()}")
+                    reader.seek(self.topic, self.partition, error.last_offset + 1)
+                    at = error.last_offset + 1
+                    continue
+                except RecordsLost as error:
+                    notes.lost += min(error.last_offset, high - 1) - at + 1
+                    notes.gap(f"{self.name} begins at offset {error.last_offset + 1} by retention")
+                    at = error.last_offset + 1
+                    continue
+                if not records:
+                    return
+                at = records[-1].offset + 1
+                if found := [record for record in records if record.offset < high]:
+                    yield from _sized(self._of_records(found))
+
+    def _of_records(self, records: list[Record]) -> Chunk:
+        lines = pa.array([record.value for record in records], pa.large_binary())
+        times_ns = np.array([record.timestamp_ns for record in records], np.int64)
+        offsets = np.array([record.offset for record in records], np.int64)
+        return Chunk(self.topic, self.partition, lines, times_ns, offsets)
+
+    def times_ns(self, low: int, high: int) -> npt.NDArray[np.int64]:
+        """Append times from the index alone. Raises RecordsLost when retention took it."""
+        bases = [*self._stream.segments(self.topic, self.partition), high]
+        parts = []
+        with faults(self._directory, "read"):
+            for base, next_base in pairwise(bases):
+                first, last = max(low, base), min(high, next_base)
+                if first >= last:
+                    continue
+                try:
+                    segment = Segment(self._disk, self._directory, base, index_only=True)
+                except FileNotFoundError:
+                    raise RecordsLost(self.topic, self.partition, first, last - 1) from None
+                with segment:
+                    raw = segment.entries(first - base, last - first)
+                parts.append(np.frombuffer(raw, ENTRY_DTYPE)["time_ns"].astype(np.int64))
+        times_ns = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        if len(times_ns) < high - low:
+            raise RecordsLost(self.topic, self.partition, low, high - 1)
+        return times_ns
+
+
+def _sized(chunk: Chunk) -> Iterator[Chunk]:
+    """The chunk in parts of bounded bytes; a record alone may have more."""
+    if not len(chunk):
+        return
+    ends = np.concatenate(([0], chunk.ends()))
+    at = 0
+    while at < len(chunk):
+        after = int(np.searchsorted(ends, ends[at] + CHUNK_BYTES, "right")) - 1
+        stop = min(len(chunk), max(after, at + 1))
+        if at == 0 and stop == len(chunk):
+            yield chunk
+            return
+        yield Chunk(
+            chunk.topic,
+            chunk.partition,
+            chunk.lines[at:stop],
+            chunk.times_ns[at:stop],
+            chunk.offsets[at:stop],
+        )
+        at = stop
+
+
+def sources(stream: FileStream | None, topics: list[str] | None = None) -> list[Source]:
+    """All partitions of the topics (None: of all topics) that have ever had a record."""
+    if stream is None:
+        return []
+    there = stream.topics()
+    return [
+        source
+        for topic in (there if topics is None else [t for t in topics if t in there])
+        for number in range(stream.partitions(topic))
+        if (source := Source(stream, topic, number)).end
+    ]

@@ -1,0 +1,123 @@
+"""Schedules by the label that results name: as the server accepted them, else as files are now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.places import CONTROL, SCHEDULE_TOPIC, Recorded
+from rdv.evaluation.reading.source import sources
+from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object, schedule_from_toml
+
+SUFFIX = ".toml"
+VERSIONS_MAX = 100_000
+INLINE_LABEL = "inline@"
+
+
+class _Line(msgspec.Struct):
+    """A line of `control:schedule`."""
+
+    time_ns: int
+    name: str
+    hash: str
+    schedule: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Version:
+    """A schedule that went live."""
+
+    time_ns: int
+    label: str
+
+
+@dataclass
+class ScheduleShelf:
+    """All schedules of a decision that can still be known."""
+
+    by_label: dict[str, Schedule] = field(default_factory=dict)
+    files: dict[str, Schedule] = field(default_factory=dict)
+    """By name, as the files are now."""
+    versions: list[Version] = field(default_factory=list)
+    """What was live, in order."""
+
+    def find(self, label: str, asked: str | None = None) -> Schedule | None:
+        """A schedule by its label; an inline one from what the request `asked` for, as JSON."""
+        found = self.by_label.get(label)
+        if found is None and label.startswith(INLINE_LABEL) and asked is not None:
+            found = inline(asked)
+            if found is not None and found.label != label:
+                return None
+        return found
+
+    @property
+    def live(self) -> Schedule | None:
+        """What went live last."""
+        return self.by_label.get(self.versions[-1].label) if self.versions else None
+
+    def named(self) -> Mapping[str, Schedule]:
+        """By name: the files, and the last live versions of names that have no file any more."""
+        last = {self.by_label[v.label].name: self.by_label[v.label] for v in self.versions}
+        return {**last, **self.files}
+
+
+def inline(text: str) -> Schedule | None:
+    """The schedule that a request carries; None when it is none."""
+    try:
+        return schedule_from_object(msgspec.json.decode(text))
+    except (InvalidSchedule, msgspec.DecodeError, RecursionError):
+        return None
+
+
+def read_schedules(recorded: Recorded, notes: Notes) -> ScheduleShelf:
+    """Everything that is on record or in DIR/schedules. Raises the log's SystemFaults."""
+    shelf = ScheduleShelf()
+    decoder = msgspec.json.Decoder(_Line)
+    for source in sources(recorded.stream(CONTROL), [SCHEDULE_TOPIC]):
+        for chunk in source.chunks(source.begin, source.end, notes):
+            for row in range(len(chunk)):
+                _take(shelf, chunk.line(row), decoder, notes)
+    _read_files(shelf, os.path.join(recorded.directory, "schedules"))
+    return shelf
+
+
+def _take(
+    shelf: ScheduleShelf, line: bytes, decoder: msgspec.json.Decoder[_Line], notes: Notes
+) -> None:
+    try:
+        said = decoder.decode(line)
+        own = {k: v for k, v in said.schedule.items() if k not in ("name", "content_hash")}
+        schedule = schedule_from_object(own, said.name)
+    except (msgspec.DecodeError, InvalidSchedule, RecursionError):
+        notes.malformed["control"] += 1
+        return
+    if schedule.content_hash != said.hash or len(shelf.versions) >= VERSIONS_MAX:
+        notes.gap(f"a recorded version of schedule {said.name!r} is not what its hash says")
+        return
+    shelf.by_label[schedule.label] = schedule
+    shelf.versions.append(Version(said.time_ns, schedule.label))
+
+
+def _read_files(shelf: ScheduleShelf, folder: str) -> None:
+    """What cannot be read is not known; `rdv schedule check` names it."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        stem, suffix = os.path.splitext(name)
+        if suffix != SUFFIX or stem.startswith("."):
+            continue
+        path = os.path.join(folder, name)
+        try:
+            with open(path, encoding="utf-8") as file:
+                schedule = schedule_from_toml(file.read(), stem, path)
+        except (OSError, UnicodeDecodeError, InvalidSchedule):
+            continue
+        shelf.files[stem] = schedule
+        shelf.by_label.setdefault(schedule.label, schedule)

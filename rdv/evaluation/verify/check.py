@@ -1,0 +1,221 @@
+"""Every recorded decision, batch by batch: the same again, or what differs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import orjson
+
+from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.evaluation.errors import DecisionsDiffer
+from rdv.evaluation.join import Join
+from rdv.evaluation.joined import ABSENT, NOBODY, NOWHERE, Joined
+from rdv.evaluation.liveness import ModelNews, read_model_news
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.places import Recorded
+from rdv.evaluation.schedules import ScheduleShelf, read_schedules
+from rdv.evaluation.verify.replay import Replayer, differences, possible_knowledge
+from rdv.evaluation.verify.unanswered import Unanswered
+from rdv.messages import Request, Result, Score
+from rdv.rendezvous.reasons import OVERLOADED
+from rdv.schedule import Schedule
+from rdv.schedule.load import INLINE_NAME
+
+EXAMPLES_MAX = 1_000
+HEARING_NS = 5 * 10**9
+"""A server hears of a model's death at most so much later than it is on record, or, by the clocks
+of two processes, a little earlier."""
+_NO_SCHEDULE = ("unknown schedule", "invalid ")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One decision that is not reproduced: by field, what is recorded and what is replayed."""
+
+    id: str
+    fields: dict[str, tuple[object, object]]
+
+
+@dataclass
+class Verification:
+    """What `verify` has found. Lists hold a thousand at most; counts are whole."""
+
+    requests: int = 0
+    same: int = 0
+    """Decisions that the engine takes again just so."""
+    own: int = 0
+    """Answers that proxies gave by themselves, and that are the marked default."""
+    by_liveness: int = 0
+    """Of `same`: those that follow only with another knowledge of who was dead than the record
+    has for that moment."""
+    overloaded: int = 0
+    """Defaults for want of room: what else was open then is not replayed."""
+    differing: int = 0
+    differences: list[Difference] = field(default_factory=list)
+    unanswered: int = 0
+    unanswered_ids: list[str] = field(default_factory=list)
+    lost_with_proxy: int = 0
+    """Requests without a result whose proxy was gone before they were due: nobody waited."""
+    open: int = 0
+    """Requests that are not due yet."""
+    unchecked: Counter[str] = field(default_factory=Counter)
+    """Decisions that cannot be replayed, by what is not on record."""
+    notes: Notes = field(default_factory=Notes)
+
+    @property
+    def is_sound(self) -> bool:
+        return not (self.differing or self.unanswered or self.notes.stray_count)
+
+    def raise_if_broken(self, directory: str) -> None:
+        """Raises DecisionsDiffer."""
+        if not self.is_sound:
+            raise DecisionsDiffer(
+                directory, self.differing, self.unanswered, self.notes.stray_count
+            )
+
+
+def verify(
+    recorded: Recorded,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Verification:
+    """Replay what was asked between these append times. `progress` is told of done requests.
+
+    Raises NothingRecorded, and the log's SystemFaults.
+    """
+    join = Join(recorded, since_ns, until_ns, clock=clock)
+    found = Verification(notes=join.notes)
+    check = _Check(
+        found, read_schedules(recorded, join.notes), read_model_news(recorded, join.notes)
+    )
+    unanswered = Unanswered(recorded, clock.wall_ns(), join.notes)
+    for joined in join:
+        check.batch(joined)
+        unanswered.look(joined)
+        progress(len(joined))
+    for id_ in join.notes.twice_answered:
+        check.differ(id_, {"results": (2, 1)})
+    unanswered.settle(found)
+    return found
+
+
+class _Check:
+    """The rows of a batch, one after another."""
+
+    def __init__(self, found: Verification, shelf: ScheduleShelf, news: ModelNews) -> None:
+        self._found, self._shelf, self._news = found, shelf, news
+        self._replayer = Replayer()
+
+    def batch(self, joined: Joined) -> None:
+        self._found.requests += len(joined)
+        reporting = (joined.outcome != ABSENT).any(axis=1)
+        active = {m for m, reports in zip(joined.models, reporting, strict=True) if reports}
+        self._active = frozenset(active)
+        for row in np.flatnonzero(joined.answered_by != NOBODY).tolist():
+            if joined.own_at[row] != NOWHERE:
+                self._own_answer(joined, row)
+            if joined.result_at[row] != NOWHERE:
+                self._decision(joined, row)
+
+    def differ(self, id_: str, fields: dict[str, tuple[object, object]]) -> None:
+        self._found.differing += 1
+        if len(self._found.differences) < EXAMPLES_MAX:
+            self._found.differences.append(Difference(id_, fields))
+
+    def _own_answer(self, joined: Joined, row: int) -> None:
+        own = joined.own_answer(row)
+        assert own is not None
+        schedule = self._shelf.find(own.schedule, joined.asked.at(row))
+        if schedule is None:
+            self._found.unchecked["a proxy's answer by a schedule that is not on record"] += 1
+            return
+        wrong = _not_default(own, schedule)
+        if wrong:
+            self.differ(own.id, wrong)
+        else:
+            self._found.own += 1
+
+    def _decision(self, joined: Joined, row: int) -> None:
+        result, request = joined.server_result(row), joined.request(row)
+        assert result is not None
+        schedule = self._shelf.find(result.schedule, joined.asked.at(row))
+        if schedule is None:
+            self._found.unchecked[f"schedule {result.schedule} is not on record"] += 1
+            return
+        if wrong := self._wrong_schedule(request, result):
+            self.differ(result.id, wrong)
+            return
+        if result.reason == OVERLOADED or result.reason.startswith(_NO_SCHEDULE):
+            if wrong := _not_default(result, schedule):
+                self.differ(result.id, wrong)
+            else:
+                self._found.same += 1
+                self._found.overloaded += result.reason == OVERLOADED
+            return
+        scores: list[Score] = []
+        for arrival in result.arrived:
+            score = joined.score(joined.models.index(arrival.model), row)
+            if score is None:
+                self._found.unchecked[f"a score of {arrival.model} is not on record"] += 1
+                return
+            scores.append(score)
+        at_ns = int(joined.append_ns[row])
+        self._replay(request, result, scores, schedule, at_ns)
+
+    def _wrong_schedule(self, request: Request, result: Result) -> dict[str, tuple[object, object]]:
+        """The schedule that decided must be the one that was asked for."""
+        if request.schedule is None or result.reason.startswith(_NO_SCHEDULE):
+            return {}
+        asked = request.schedule if isinstance(request.schedule, str) else INLINE_NAME
+        if result.schedule.partition("@")[0] == asked:
+            return {}
+        return {"schedule": (result.schedule, asked)}
+
+    def _replay(
+        self,
+        request: Request,
+        result: Result,
+        scores: list[Score],
+        schedule: Schedule,
+        at_ns: int,
+    ) -> None:
+        end_ns = at_ns + int(result.waited_ms * 1e6) + HEARING_NS
+        states = possible_knowledge(
+            self._active,
+            frozenset(arrival.model for arrival in result.arrived),
+            self._news.dead_at(at_ns),
+            self._news.dead_at(end_ns),
+        )
+        first: dict[str, tuple[object, object]] | None = None
+        for knowledge in states:
+            again = first is not None
+            replayed = self._replayer.decide(
+                request, result, scores, schedule, knowledge, again=again
+            )
+            wrong = differences(result, replayed)
+            if not wrong:
+                self._found.same += 1
+                self._found.by_liveness += again
+                return
+            first = wrong if first is None else first
+        self.differ(result.id, first or {})
+
+
+def _not_default(result: Result, schedule: Schedule) -> dict[str, tuple[object, object]]:
+    """What keeps a result from being the marked default of the schedule."""
+    default = orjson.dumps(schedule.default)
+    pairs: dict[str, tuple[object, object]] = {
+        "kind": (result.kind, "default"),
+        "model": (result.model, None),
+        "result": (bytes(result.result).decode(), default.decode()),
+        "schedule": (result.schedule, schedule.label),
+        "arrived": (msgspec.to_builtins(result.arrived), []),
+    }
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

@@ -1,0 +1,147 @@
+"""One recorded decision, taken again by the real engine.
+
+What must be reproduced: who answers, of what kind, in which step, the answer's bytes, and the list
+of those who had arrived; by no later than the recorded answer was given. From what: the request,
+the schedule by its label, and the arrivals that the result records, with their scores' contents.
+So a server that was killed and has rebuilt its mailboxes (scores then arrive at other times than
+they would have) is verified by what it saw.
+
+Who was known to be dead is not in the result. Where it matters, the decision has to follow from
+one of the states that `control:models` allows: a server hears of a change a moment later than it
+is on record, and one that has just started has not heard of any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from rdv.messages import Request, Result, Score
+from rdv.rendezvous import Engine
+from rdv.rendezvous.reasons import EXPIRED
+from rdv.schedule import Schedule
+
+HOST = "replay"
+_PAUSE_NS = 10**12
+"""Between two requests: longer than any of them may wait."""
+_ENGINES_MAX = 1_000
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Who was known to live and to be dead at the start, and who was found dead at the decision."""
+
+    live: frozenset[str]
+    dead: frozenset[str]
+    found_dead: frozenset[str] = frozenset()
+    is_early: bool = False
+    """Scores at 0 ms came before their request."""
+
+
+class Replayer:
+    """Takes decisions again. Engines are kept, one for each schedule and knowledge.
+
+    One thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._engines: dict[tuple[str, frozenset[str], frozenset[str]], Engine] = {}
+        self._now_ns = _PAUSE_NS
+
+    def decide(
+        self,
+        request: Request,
+        result: Result,
+        scores: Sequence[Score],
+        schedule: Schedule,
+        knowledge: Knowledge,
+        *,
+        again: bool = False,
+    ) -> Result | None:
+        """The engine's result, by the time of the recorded one; None when it would still wait.
+
+        `scores` are those of `result.arrived`, in that order. `again`: this request has been tried
+        already; an engine answers each only once.
+        """
+        make = _make_engine if again else self._engine
+        engine = make(schedule, knowledge)
+        start_ns = self._now_ns = self._now_ns + _PAUSE_NS
+        end_ns = start_ns + round(result.waited_ms * 1000) * 1000
+        asked = msgspec.structs.replace(
+            request, host=HOST, monotonic_ns=start_ns, schedule=None, reply_to=result.reply_to
+        )
+        events = list(zip(result.arrived, scores, strict=True))
+        found: list[Result] = []
+        if knowledge.is_early:
+            for arrival, score in events:
+                if arrival.arrived_ms == 0:
+                    found += engine.score(score, start_ns - 1)
+            events = [event for event in events if event[0].arrived_ms > 0]
+        seen_ns = end_ns if result.reason == EXPIRED else start_ns
+        found += engine.request(asked, seen_ns)
+        for arrival, score in events:
+            found += engine.score(score, start_ns + round(arrival.arrived_ms * 1000) * 1000)
+        if knowledge.found_dead and not found:
+            for model in sorted(knowledge.found_dead):
+                found += engine.model_down(model, end_ns)
+        found += engine.tick(end_ns)
+        if not found:
+            engine.already_answered(request.id, end_ns)
+        return found[0] if found else None
+
+    def _engine(self, schedule: Schedule, knowledge: Knowledge) -> Engine:
+        key = (schedule.label, knowledge.live, knowledge.dead)
+        engine = self._engines.get(key)
+        if engine is None:
+            if len(self._engines) >= _ENGINES_MAX:
+                self._engines.clear()
+            engine = self._engines[key] = _make_engine(schedule, knowledge)
+        return engine
+
+
+def _make_engine(schedule: Schedule, knowledge: Knowledge) -> Engine:
+    engine = Engine(HOST, {schedule.name: schedule}, schedule.name, knowledge.live)
+    for model in sorted(knowledge.dead):
+        engine.model_down(model, 0)
+    return engine
+
+
+def differences(recorded: Result, replayed: Result | None) -> dict[str, tuple[object, object]]:
+    """What is not the same, as field: (recorded, replayed). Empty: reproduced.
+
+    The reason's words are not compared: they tell of liveness, which is not on record.
+    """
+    if replayed is None:
+        return {"decision": ("taken", "the engine would still have waited")}
+    fields = ("kind", "model", "version", "step", "schedule", "cohort")
+    pairs = {name: (getattr(recorded, name), getattr(replayed, name)) for name in fields}
+    pairs["result"] = (bytes(recorded.result).decode(), bytes(replayed.result).decode())
+    pairs["arrived"] = (
+        [list(msgspec.structs.astuple(a)) for a in recorded.arrived],
+        [list(msgspec.structs.astuple(a)) for a in replayed.arrived],
+    )
+    wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    if replayed.waited_ms > recorded.waited_ms:  # later is lateness, sooner is impossible
+        wrong["waited_ms"] = (recorded.waited_ms, replayed.waited_ms)
+    return wrong
+
+
+def possible_knowledge(
+    active: frozenset[str],
+    arrived: frozenset[str],
+    dead_before: frozenset[str],
+    dead_after: frozenset[str],
+) -> Iterator[Knowledge]:
+    """What a server may have known, the likeliest first. All of it is allowed by the record."""
+    tried = set()
+    deads = dict.fromkeys((dead_before, dead_after, frozenset[str]()))
+    for dead in deads:
+        for live in (active - dead, (active | arrived) - dead, arrived - dead, frozenset[str]()):
+            for found in dict.fromkeys((frozenset[str](), dead_after - dead)):
+                for is_early in (False, True):
+                    knowledge = Knowledge(live, dead, found, is_early)
+                    if knowledge not in tried:
+                        tried.add(knowledge)
+                        yield knowledge

@@ -1,0 +1,1 @@
+"""What another schedule would have answered, from recorded arrivals."""

@@ -1,0 +1,196 @@
+"""`verify` believes sound logs, and finds what has been doctored."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+from made_log import BEGIN_NS, FAST, MadeClock, MadeLog, make_requests, varied
+
+from rdv.evaluation.errors import DecisionsDiffer
+from rdv.evaluation.places import Recorded
+from rdv.evaluation.verify import verify
+from rdv.stream import open_stream
+
+
+def verified(directory):
+    with Recorded(str(directory)) as recorded:
+        return verify(recorded)
+
+
+def written(directory, log, change=lambda record: [record]):
+    """The log with every record changed: (wall ns, stream, topic, partition, line)."""
+    records = log.decide()
+    log.decide = lambda: [new for record in records for new in change(record)]
+    return log.write(directory)
+
+
+@pytest.fixture
+def log():
+    return varied()
+
+
+def test_a_sound_log_is_believed(tmp_path, log):
+    found = verified(written(tmp_path, log))
+    assert (found.requests, found.same, found.differing) == (400, 400, 0)
+    assert found.is_sound
+    found.raise_if_broken("d")
+    assert not found.by_liveness
+
+
+def changed(log, wanted, **changes):
+    """Change the result of the first request that is `wanted`; its id and the change."""
+    log.decide()
+    id_ = next(made.id for made in log.requests if wanted(log.results[made.id]))
+
+    def change(record):
+        if record[1] != "results" or id_.encode() not in record[4]:
+            return [record]
+        line = orjson.loads(record[4]) | changes
+        return [(*record[:4], orjson.dumps(line) + b"\n")]
+
+    return id_, change
+
+
+def is_fallback(result):
+    return result.kind == "fallback" and len(result.arrived) > 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("result", {"score": 1.0, "action": "pass"}),
+        ("model", "gbm"),
+        ("kind", "preferred"),
+        ("step", 3),
+        ("version", "7"),
+        ("cohort", "other"),
+        ("arrived", []),
+        ("waited_ms", 1.0),
+        ("schedule", FAST.label),
+    ],
+)
+def test_a_changed_answer_is_found(tmp_path, log, field, value):
+    id_, change = changed(
+        log, lambda r: is_fallback(r) and r.schedule.startswith("production"), **{field: value}
+    )
+    found = verified(written(tmp_path, log, change))
+    assert [one.id for one in found.differences] == [id_]
+    assert found.differing == 1
+    with pytest.raises(DecisionsDiffer, match="1 decision differs"):
+        found.raise_if_broken("d")
+
+
+def test_a_changed_score_is_found(tmp_path, log):
+    log.decide()
+    made = next(m for m in log.requests if log.results[m.id].kind == "preferred")
+
+    def change(record):
+        if record[1] == "scores" and made.id.encode() in record[4]:
+            return [(*record[:4], record[4].replace(b'"score":0', b'"score":1'))]
+        return [record]
+
+    found = verified(written(tmp_path, log, change))
+    assert [one.id for one in found.differences] == [made.id]
+    assert "result" in found.differences[0].fields
+
+
+def test_a_missing_result_is_found(tmp_path, log):
+    gone = log.requests[100].id.encode()
+    found = verified(
+        written(tmp_path, log, lambda r: [] if r[1] == "results" and gone in r[4] else [r])
+    )
+    # The run of the proxy went on for half a second only: it could have died. Not so here:
+    assert found.unanswered + found.lost_with_proxy == 1
+
+
+def test_a_missing_result_of_a_proxy_that_lived_on_is_a_fault(tmp_path):
+    log = MadeLog(make_requests(300, gap_ms=20))
+    gone = log.requests[100].id.encode()
+    found = verified(
+        written(tmp_path, log, lambda r: [] if r[1] == "results" and gone in r[4] else [r])
+    )
+    assert found.unanswered_ids == [gone.decode()]
+    assert not found.is_sound
+
+
+def test_the_last_request_is_a_fault_when_its_proxy_still_spoke(tmp_path):
+    log = MadeLog(make_requests(50))
+    gone = log.requests[49].id.encode()
+    written(tmp_path, log, lambda r: [] if r[1] == "results" and gone in r[4] else [r])
+    assert verified(tmp_path).lost_with_proxy == 1
+    clock = MadeClock()
+    with (
+        open_stream(str(tmp_path / "control"), clock=clock) as control,
+        control.producer() as producer,
+    ):
+        for after_s in (0, 3600):
+            clock.now_ns = BEGIN_NS + after_s * 10**9
+            line = {"role": "proxy", "name": "p-1", "pid": 7, "state": "ready"}
+            producer.send("status", orjson.dumps(line) + b"\n", partition=0)
+    assert verified(tmp_path).unanswered_ids == [gone.decode()]
+
+
+def test_a_result_without_a_request_is_found(tmp_path):
+    log = MadeLog(make_requests(300, gap_ms=20))
+    gone = log.requests[150].id.encode()
+    found = verified(
+        written(tmp_path, log, lambda r: [] if r[1] == "input" and gone in r[4] else [r])
+    )
+    assert found.notes.strays == [gone.decode()]
+    assert not found.is_sound
+
+
+def test_two_results_are_found(tmp_path, log):
+    twice = log.requests[7].id.encode()
+    found = verified(
+        written(tmp_path, log, lambda r: [r, r] if r[1] == "results" and twice in r[4] else [r])
+    )
+    assert [one.id for one in found.differences] == [twice.decode()]
+
+
+def test_a_schedule_that_is_not_on_record_is_said(tmp_path, log):
+    def change(record):
+        text = record[4].replace(FAST.label.encode(), b"fast@000000000000")
+        return [(*record[:4], text)]
+
+    found = verified(written(tmp_path, log, change))
+    assert list(found.unchecked) == ["schedule fast@000000000000 is not on record"]
+    assert found.is_sound
+
+
+def test_a_model_that_is_known_to_be_dead(tmp_path):
+    """A decision that was taken early, because nobody waited for the dead champion."""
+    log = MadeLog(make_requests(40, gap_ms=100))
+    log.decide()
+    made = next(
+        m
+        for m in log.requests
+        if {s.model for _, s in m.reports} == {"gbm", "logit", "rules"}
+        and log.results[m.id].kind == "preferred"
+    )
+    made.reports = [report for report in made.reports if report[1].model == "logit"]
+    at_ms, score = made.reports[0]
+    id_, change = changed(
+        log,
+        lambda r: r.id == made.id,
+        kind="fallback",
+        model="logit",
+        version="1",
+        step=2,
+        result=orjson.loads(bytes(score.result)) if score.result else None,
+        waited_ms=at_ms,
+        arrived=[["logit", at_ms, "result"]],
+        reason="gbm is down",
+    )
+    written(tmp_path, log, change)
+    assert [one.id for one in verified(tmp_path).differences] == [id_]
+    clock = MadeClock()
+    with (
+        open_stream(str(tmp_path / "control"), clock=clock) as control,
+        control.producer() as producer,
+    ):
+        for state, after_ms in (("down", -50), ("up", 90)):
+            clock.now_ns = made.wall_ns + after_ms * 10**6
+            line = {"model": "gbm", "state": state, "time_ns": clock.now_ns}
+            producer.send("models", orjson.dumps(line) + b"\n", partition=0)
+    assert verified(tmp_path).is_sound
