@@ -14,7 +14,7 @@ from rdv.commands.progress import Progress
 
 if TYPE_CHECKING:
     from rdv.config import Decision as DecisionConfig
-    from rdv.evaluation.optimise.optimise import Optimum, Point
+    from rdv.evaluation.optimise.report import Optimum, Point
 
 EXAMPLES = (
     "rdv optimise fraud --p99 40ms",
@@ -122,7 +122,7 @@ def _render(found: Optimum, output: Output) -> None:
 
 
 def _row(name: str | None, point: Point) -> dict[str, Any]:
-    from rdv.evaluation.optimise.optimise import describe
+    from rdv.evaluation.optimise.report import describe
 
     text = "live" if name == "live" else f"{name or ''}{describe(point.schedule)}"
     return {

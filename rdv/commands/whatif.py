@@ -13,7 +13,7 @@ from rdv.commands.output import Column, Output, number
 from rdv.commands.progress import Progress
 
 if TYPE_CHECKING:
-    from rdv.evaluation.whatif.whatif import WhatIf
+    from rdv.evaluation.whatif.report import WhatIf
 
 EXAMPLES = (
     "rdv whatif fraud --schedule schedules/new.toml",

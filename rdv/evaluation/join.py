@@ -12,6 +12,8 @@ Memory is bounded by the batch: requests of one stretch of time, and the scores 
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Iterator
 
 from rdv.clock import SYSTEM_CLOCK, Clock
@@ -92,6 +94,7 @@ class Join:
         scores = recorded.stream(SCORES)
         self._models = Names(scores.topics() if scores is not None else ())
         self._calibration = Calibration()
+        self._chunk_count = 0
         for feeds in (self._input, self._scores, self._results):
             feeds.note_gaps(self.notes)
 
@@ -113,29 +116,52 @@ class Join:
     def __iter__(self) -> Iterator[Joined]:
         scores = Scores(self._models, self._extract)
         results = Results(self._extract, self._is_known)
-        number = 0
         for _, until_ns in self._windows:
-            requests = Requests()
-            for chunk in self._input.read_until(until_ns, self.notes):
-                number += 1
-                requests.add(number, chunk, self.notes)
-            requests.finish(self.notes)
-            horizon_ns = None if until_ns is None else until_ns + HORIZON_NS
-            for chunk in self._scores.read_until(horizon_ns, self.notes):
-                number += 1
-                scores.add(number, chunk, self.notes)
-            for chunk in self._results.read_until(horizon_ns, self.notes):
-                number += 1
-                is_own = chunk.topic.endswith(OWN_SUFFIX)
-                results.add(number, chunk, self.notes, is_own=is_own)
-            if len(requests):
-                found = results.match(requests, self._models, self.notes)
-                yield scores.match(requests, found, self._calibration, self.notes)
+            with collector_paused():
+                joined = self._window(until_ns, scores, results)
+            if joined is not None:
+                yield joined
             scores.forget(until_ns, self.notes)
             results.forget(until_ns, self.notes)
         if not self.notes.requests:
             raise NothingRecorded(self._recorded.directory)
         self.notes.arrival_error_ms = self._calibration.error_ms
+
+    def _window(self, until_ns: int | None, scores: Scores, results: Results) -> Joined | None:
+        """The join of what was asked before `until_ns`; None when nothing was."""
+        notes = self.notes
+        requests = Requests()
+        for chunk in self._input.read_until(until_ns, notes):
+            requests.add(self._next_number(), chunk, notes)
+        requests.finish(notes)
+        horizon_ns = None if until_ns is None else until_ns + HORIZON_NS
+        for chunk in self._scores.read_until(horizon_ns, notes):
+            scores.add(self._next_number(), chunk, notes)
+        for chunk in self._results.read_until(horizon_ns, notes):
+            is_own = chunk.topic.endswith(OWN_SUFFIX)
+            results.add(self._next_number(), chunk, notes, is_own=is_own)
+        if not len(requests):
+            return None
+        found = results.match(requests, self._models, notes)
+        return scores.match(requests, found, self._calibration, notes)
+
+    def _next_number(self) -> int:
+        self._chunk_count += 1
+        return self._chunk_count
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """A window makes millions of small objects and no cycles: looking for those takes longer than
+    the work itself.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def read_joined(

@@ -41,13 +41,13 @@ KIND_CODES = {name: code for code, name in enumerate(KINDS)}
 NOBODY, SERVER, PROXY = range(3)
 ANSWERED_BY = (None, "server", "proxy")
 
-_ROW_BITS = 32
-_ROW_MASK = 2**_ROW_BITS - 1
+ROW_BITS = 32
+_ROW_MASK = 2**ROW_BITS - 1
 
 
 def place(chunk_number: int, row: Any) -> Any:
     """Where a line is: the number of its chunk, and the row in it."""
-    return (chunk_number << _ROW_BITS) | row
+    return (chunk_number << ROW_BITS) | row
 
 
 @dataclass(frozen=True)
@@ -126,12 +126,12 @@ class Joined:
     def line(self, at: Any) -> bytes | None:
         """The line at a place; None for NOWHERE."""
         at = int(at)
-        return None if at == NOWHERE else self.chunks[at >> _ROW_BITS].line(at & _ROW_MASK)
+        return None if at == NOWHERE else self.chunks[at >> ROW_BITS].line(at & _ROW_MASK)
 
     def append_time_ns(self, at: Any) -> int:
         """When the line at a place was appended."""
         at = int(at)
-        return int(self.chunks[at >> _ROW_BITS].times_ns[at & _ROW_MASK])
+        return int(self.chunks[at >> ROW_BITS].times_ns[at & _ROW_MASK])
 
     def request(self, row: int) -> Request:
         """The whole request."""

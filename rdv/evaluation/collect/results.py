@@ -3,32 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from itertools import chain, repeat
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rdv.evaluation.coded import NONE, Coded, Names
 from rdv.evaluation.collect.requests import Requests
-from rdv.evaluation.joined import KIND_CODES, NOBODY, NOWHERE, OUTCOME_CODES, PROXY, SERVER, place
+from rdv.evaluation.joined import (
+    KIND_CODES,
+    NOBODY,
+    NOWHERE,
+    OUTCOME_CODES,
+    PROXY,
+    ROW_BITS,
+    SERVER,
+    place,
+)
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_results
 from rdv.evaluation.values import Extract
-from rdv.messages import Outcome, Result
+from rdv.messages import Result
 
 NOT_ASKED = ("overloaded", "not logged")
 """How the reasons begin of answers that a proxy gave without having asked anybody."""
 
+STEP_MAX = 32_767
 
-class Kept(NamedTuple):
-    """A result that waits for its request."""
 
-    result: Result
-    at: int
-    time_ns: int
+@dataclass(frozen=True)
+class Kept:
+    """Results of one chunk that wait for their requests."""
+
+    results: list[Result]
+    places: npt.NDArray[np.int64]
+    times_ns: npt.NDArray[np.int64]
     is_own: bool
+
+    def take(self, rows: npt.NDArray[Any]) -> Kept:
+        results = [self.results[n] for n in rows.tolist()]
+        return Kept(results, self.places[rows], self.times_ns[rows], self.is_own)
 
 
 @dataclass
@@ -37,14 +54,14 @@ class Found:
 
     columns: dict[str, Any]
     chunks: dict[int, Chunk]
-    rows: list[int] = field(default_factory=list)
-    models: list[int] = field(default_factory=list)
-    arrivals_us: list[int] = field(default_factory=list)
-    outcomes: list[int] = field(default_factory=list)
-    orders: list[int] = field(default_factory=list)
+    rows: npt.NDArray[np.int64]
+    models: npt.NDArray[np.int64]
+    arrivals_us: npt.NDArray[np.int64]
+    outcomes: npt.NDArray[np.uint8]
+    orders: npt.NDArray[np.int64]
     """Arrivals on record, one entry each."""
 
-    waited_us: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    waited_us: npt.NDArray[np.int64]
     """Of the server's result; 0 without one: nobody who arrived later arrived before that."""
 
 
@@ -59,107 +76,167 @@ class Results:
 
     def add(self, number: int, chunk: Chunk, notes: Notes, *, is_own: bool) -> None:
         messages = read_results(chunk)
-        notes.malformed["results"] += messages.count(None)
+        rows = np.arange(len(chunk))
+        if missing := messages.count(None):
+            notes.malformed["results"] += missing
+            rows = np.array([n for n, m in enumerate(messages) if m is not None], np.int64)
+        found = [message for message in messages if message is not None]
         if is_own:
-            notes.own_answers += len(messages)
+            notes.own_answers += len(found)
         else:
-            notes.results += len(messages)
-        times_ns = chunk.times_ns.tolist()
-        self._kept += [
-            Kept(message, place(number, row), times_ns[row], is_own)
-            for row, message in enumerate(messages)
-            if message is not None
-        ]
+            notes.results += len(found)
+        self._kept.append(Kept(found, place(number, rows), chunk.times_ns[rows], is_own))
         self._chunks[number] = chunk
 
     def match(self, requests: Requests, models: Names, notes: Notes) -> Found:
         """Results of these requests; the others stay."""
-        rows = requests.rows
-        servers: dict[int, Kept] = {}
-        own: dict[int, Kept] = {}
-        left: list[Kept] = []
+        told = _Told(len(requests), self._extract)
+        arrived: list[_Arrived] = []
+        # Proxies' own answers last: they are what the client was told.
+        for kept, rows in sorted(self._matched(requests.rows), key=lambda pair: pair[0].is_own):
+            firsts = told.add_places(kept, rows)
+            if len(firsts) < len(rows):
+                notes.duplicate_results += len(rows) - len(firsts)
+                for row in sorted(set(range(len(rows))) - set(firsts.tolist())):
+                    notes.twice(kept.results[row].id)
+                kept, rows = kept.take(firsts), rows[firsts]  # noqa: PLW2901  without the second
+            told.add(kept, rows)
+            if not kept.is_own:
+                arrived.append(_Arrived(kept.results, rows, models))
+        columns = told.columns()
+        notes.unanswered += int((columns["answered_by"] == NOBODY).sum())
+        return Found(
+            columns,
+            dict(self._chunks),
+            _joined([one.rows for one in arrived], np.int64),
+            _joined([one.models for one in arrived], np.int64),
+            _joined([one.arrivals_us for one in arrived], np.int64),
+            _joined([one.outcomes for one in arrived], np.uint8),
+            _joined([one.orders for one in arrived], np.int64),
+            told.server_waited_us,
+        )
+
+    def _matched(self, row_of: dict[str, int]) -> list[tuple[Kept, npt.NDArray[np.int64]]]:
+        matched, left = [], []
         for kept in self._kept:
-            row = rows.get(kept.result.id)
-            if row is None:
-                left.append(kept)
+            ids = [result.id for result in kept.results]
+            rows = np.fromiter(map(row_of.get, ids, repeat(-1)), np.int64, len(ids))
+            there = rows >= 0
+            if there.all():
+                matched.append((kept, rows))
                 continue
-            answers = own if kept.is_own else servers
-            if row in answers:
-                notes.duplicate_results += 1
-                notes.twice(kept.result.id)
-            else:
-                answers[row] = kept
+            left.append(kept.take(np.flatnonzero(~there)))
+            if there.any():
+                matched.append((kept.take(np.flatnonzero(there)), rows[there]))
         self._kept = left
-        found = Found(self._columns(len(rows), servers, own), dict(self._chunks))
-        found.waited_us = np.zeros(len(rows), np.int64)
-        for row, kept in servers.items():
-            found.waited_us[row] = round(kept.result.waited_ms * 1000)
-            for order, (model, arrived_ms, outcome) in enumerate(_arrivals(kept.result)):
-                found.rows.append(row)
-                found.models.append(models[model])
-                found.arrivals_us.append(round(arrived_ms * 1000))
-                found.outcomes.append(OUTCOME_CODES[outcome])
-                found.orders.append(order)
-        notes.unanswered += int((found.columns["answered_by"] == NOBODY).sum())
-        return found
-
-    def _columns(
-        self, count: int, servers: dict[int, Kept], own: dict[int, Kept]
-    ) -> dict[str, Any]:
-        told = servers | own
-        rows = np.fromiter(told, np.int64, len(told))
-        results = [kept.result for kept in told.values()]
-
-        def placed(values: Any, missing: Any, kind: Any) -> npt.NDArray[Any]:
-            column = np.full(count, missing, kind)
-            column[rows] = values
-            return column
-
-        def named(values: list[str | None]) -> Coded:
-            coded = Names().coded(values)
-            return Coded(placed(coded.codes, NONE, np.int32), coded.names)
-
-        answered_by = np.full(count, NOBODY, np.uint8)
-        answered_by[list(servers)] = SERVER
-        answered_by[list(own)] = PROXY
-        columns = {
-            "kind": placed([KIND_CODES[r.kind] for r in results], 0, np.uint8),
-            "model": named([r.model for r in results]),
-            "version": named([r.version for r in results]),
-            "step": placed([min(r.step, 32_767) for r in results], 0, np.int16),
-            "waited_ms": placed([r.waited_ms for r in results], np.nan, np.float64),
-            "label": named([r.schedule for r in results]),
-            "answered_by": answered_by,
-            "result_at": _places(count, servers),
-            "own_at": _places(count, own),
-        }
-        if (extract := self._extract) is not None:
-            values = [extract.of_json(bytes(r.result)) for r in results]
-            columns["told"] = placed(values, np.nan, np.float64)
-        return columns
+        return matched
 
     def forget(self, until_ns: int | None, notes: Notes) -> None:
         """Give up what was appended before then (None: everything)."""
-        left: list[Kept] = []
+        left = []
         for kept in self._kept:
-            if until_ns is not None and kept.time_ns >= until_ns:
-                left.append(kept)
-            elif kept.is_own and kept.result.reason.startswith(NOT_ASKED):
-                notes.not_asked += 1
-            elif self._is_known(kept.result, kept.time_ns):
-                notes.stray(kept.result.id)
-            else:
-                notes.orphan_results += 1
+            stays = np.zeros(len(kept.results), bool)
+            if until_ns is not None:
+                stays = kept.times_ns >= until_ns
+            for row in np.flatnonzero(~stays).tolist():
+                self._give_up(kept.results[row], int(kept.times_ns[row]), kept.is_own, notes)
+            if stays.any():
+                left.append(kept.take(np.flatnonzero(stays)))
         self._kept = left
-        wanted = {kept.at >> 32 for kept in left}
+        wanted = {int(number) for kept in left for number in np.unique(kept.places >> ROW_BITS)}
         self._chunks = {n: chunk for n, chunk in self._chunks.items() if n in wanted}
 
+    def _give_up(self, result: Result, time_ns: int, is_own: bool, notes: Notes) -> None:
+        if is_own and result.reason.startswith(NOT_ASKED):
+            notes.not_asked += 1
+        elif self._is_known(result, time_ns):
+            notes.stray(result.id)
+        else:
+            notes.orphan_results += 1
 
-def _places(count: int, kept: dict[int, Kept]) -> npt.NDArray[np.int64]:
-    column = np.full(count, NOWHERE, np.int64)
-    column[list(kept)] = [one.at for one in kept.values()]
-    return column
+
+class _Told:
+    """The columns of what clients were told; what is added later takes the place."""
+
+    def __init__(self, count: int, extract: Extract | None) -> None:
+        self._extract = extract
+        self._server_at = np.full(count, NOWHERE, np.int64)
+        self._own_at = np.full(count, NOWHERE, np.int64)
+        self.server_waited_us = np.zeros(count, np.int64)
+        self._kind = np.zeros(count, np.uint8)
+        self._step = np.zeros(count, np.int16)
+        self._waited_ms = np.full(count, np.nan)
+        self._answered_by = np.full(count, NOBODY, np.uint8)
+        self._value = None if extract is None else np.full(count, np.nan)
+        self._names = {name: Names() for name in ("model", "version", "label")}
+        self._codes = {name: np.full(count, NONE, np.int32) for name in self._names}
+
+    def add_places(self, kept: Kept, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Which of these are the first of their request and kind."""
+        column = self._own_at if kept.is_own else self._server_at
+        return first_of(column, rows, kept.places)
+
+    def add(self, kept: Kept, rows: npt.NDArray[np.int64]) -> None:
+        results = kept.results
+        waited_ms = np.array([r.waited_ms for r in results], np.float64)
+        if not kept.is_own:
+            self.server_waited_us[rows] = np.rint(waited_ms * 1000).astype(np.int64)
+        self._kind[rows] = [KIND_CODES[r.kind] for r in results]
+        self._step[rows] = np.minimum([r.step for r in results], STEP_MAX)
+        self._waited_ms[rows] = waited_ms
+        self._answered_by[rows] = PROXY if kept.is_own else SERVER
+        for name, values in (
+            ("model", [r.model for r in results]),
+            ("version", [r.version for r in results]),
+            ("label", [r.schedule for r in results]),
+        ):
+            codes = map(self._names[name].__getitem__, values)
+            self._codes[name][rows] = np.fromiter(codes, np.int32, len(values))
+        if self._extract is not None and self._value is not None:
+            of_json = self._extract.of_json
+            self._value[rows] = [of_json(bytes(r.result)) for r in results]
+
+    def columns(self) -> dict[str, Any]:
+        columns: dict[str, Any] = {
+            name: Coded(codes, self._names[name].names()) for name, codes in self._codes.items()
+        }
+        if self._value is not None:
+            columns["told"] = self._value
+        return columns | {
+            "kind": self._kind,
+            "step": self._step,
+            "waited_ms": self._waited_ms,
+            "answered_by": self._answered_by,
+            "result_at": self._server_at,
+            "own_at": self._own_at,
+        }
 
 
-def _arrivals(result: Result) -> list[tuple[str, float, Outcome]]:
-    return [(a.model, a.arrived_ms, a.outcome) for a in result.arrived]
+class _Arrived:
+    """The arrivals that results record, one entry each."""
+
+    def __init__(self, results: list[Result], rows: npt.NDArray[np.int64], names: Names) -> None:
+        lists = [result.arrived for result in results]
+        flat = list(chain.from_iterable(lists))
+        counts = np.fromiter(map(len, lists), np.int64, len(lists))
+        code, outcome = names.__getitem__, OUTCOME_CODES.__getitem__
+        self.rows = np.repeat(rows, counts)
+        self.models = np.fromiter([code(a.model) for a in flat], np.int64, len(flat))
+        arrived_ms = np.array([a.arrived_ms for a in flat], np.float64)
+        self.arrivals_us = np.rint(arrived_ms * 1000).astype(np.int64)
+        self.outcomes = np.fromiter([outcome(a.outcome) for a in flat], np.uint8, len(flat))
+        starts = np.cumsum(counts) - counts
+        self.orders = np.arange(len(flat)) - np.repeat(starts, counts)
+
+
+def first_of(
+    column: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Put places into a column of places, where there is none yet; which ones have got there."""
+    free = column[rows] == NOWHERE
+    column[rows[free][::-1]] = places[free][::-1]  # of several for one row, the first stays
+    return np.flatnonzero(free & (column[rows] == places))
+
+
+def _joined(parts: list[npt.NDArray[Any]], kind: Any) -> npt.NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, kind)

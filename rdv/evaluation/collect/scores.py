@@ -13,8 +13,17 @@ import numpy.typing as npt
 from rdv.evaluation.calibrate import Calibration
 from rdv.evaluation.coded import Names
 from rdv.evaluation.collect.requests import Requests
-from rdv.evaluation.collect.results import Found
-from rdv.evaluation.joined import ABSENT, NEVER_US, NOWHERE, OUTCOME_CODES, RESULT, Joined, place
+from rdv.evaluation.collect.results import Found, first_of
+from rdv.evaluation.joined import (
+    ABSENT,
+    NEVER_US,
+    NOWHERE,
+    OUTCOME_CODES,
+    RESULT,
+    ROW_BITS,
+    Joined,
+    place,
+)
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_scores
@@ -108,12 +117,9 @@ class Scores:
         append_ns = np.zeros(shape, np.int64)
         value = None if self._extract is None else np.full(shape, np.nan)
         for kept, rows in self._matched(requests.rows):
-            is_first = score_at[kept.model, rows] == NOWHERE
-            first_rows, places = np.unique(rows, return_index=True)
-            places = places[is_first[places]]
+            places = first_of(score_at[kept.model], rows, kept.places)
             first_rows = rows[places]
             notes.duplicate_scores += len(rows) - len(places)
-            score_at[kept.model, first_rows] = kept.places[places]
             outcome[kept.model, first_rows] = kept.outcomes[places]
             append_ns[kept.model, first_rows] = kept.times_ns[places]
             if value is not None and kept.values is not None:
@@ -157,7 +163,7 @@ class Scores:
             if stays.any():
                 left.append(kept.take(np.flatnonzero(stays)))
         self._kept = left
-        wanted = {int(number) for kept in left for number in np.unique(kept.places >> 32)}
+        wanted = {int(number) for kept in left for number in np.unique(kept.places >> ROW_BITS)}
         self._chunks = {n: chunk for n, chunk in self._chunks.items() if n in wanted}
 
 
@@ -181,15 +187,15 @@ class _Arrivals:
 
     def fill(self, calibration: Calibration, notes: Notes) -> None:
         found = self._found
-        cells = np.array(found.models, np.int64), np.array(found.rows, np.int64)
-        exact_us = np.array(found.arrivals_us, np.int64)
+        cells = found.models, found.rows
+        exact_us = found.arrivals_us
         self.arrival_us[cells] = np.minimum(exact_us, NEVER_US - 1)
         self.order[cells] = found.orders
         self.is_exact[cells] = True
         # Arrived, but not on record any more: what it was, the result still knows.
         bare = self._score_at[cells] == NOWHERE
         gone = cells[0][bare], cells[1][bare]
-        self._outcome[gone] = np.array(found.outcomes, np.uint8)[bare]
+        self._outcome[gone] = found.outcomes[bare]
         if bare.any():
             notes.missing_scores += int(bare.sum())
         host = self._columns["host"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +13,10 @@ from rdv.evaluation.optimise.cells import MODELS_MAX, Tried, make_cells, weighte
 from rdv.evaluation.optimise.columns import Columns, Study, arrivals_us, read_columns
 from rdv.evaluation.optimise.family import candidates, grid_ms
 from rdv.evaluation.optimise.intervals import difference_interval, quantile_interval, share_interval
+from rdv.evaluation.optimise.report import Optimum, Point
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.whatif.decide import NOBODY, Decided, decide_all
 from rdv.schedule import Schedule
-from rdv.schedule.model import content
 
 REQUESTS_MIN = 200
 TRIES = 2_000
@@ -26,73 +25,6 @@ EXACT_MAX = 40
 POINTS_MAX = 8
 """Of the frontier that is shown."""
 P99 = 0.99
-WAIT_MS_MIN = 0.1
-
-
-@dataclass(frozen=True)
-class Point:
-    """A schedule's figures on the later half, with 95 % intervals."""
-
-    schedule: Schedule
-    score: float
-    score_low: float
-    score_high: float
-    p99_ms: float
-    p99_low_ms: float
-    p99_high_ms: float
-    default_share: float
-    gain: float
-    gain_low: float
-    gain_high: float
-    """Against the live schedule, paired on the same requests."""
-    learned_score: float
-    learned_p99_ms: float
-    models: dict[str, float]
-    """Who answers; shares."""
-
-    def as_json(self) -> dict[str, Any]:
-        figures = {k: v for k, v in vars(self).items() if k != "schedule"}
-        return {**figures, "schedule": content(self.schedule)}
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """The frontier (by p99, each point better than the one before), the live one, the choice."""
-
-    measure: str
-    champion: str | None
-    learned_on: int
-    reported_on: int
-    judged: int
-    tried: int
-    cells: int
-    live: Point
-    frontier: list[Point]
-    chosen: Point | None
-    p99_ms_max: float | None
-    remarks: list[str] = field(default_factory=list)
-
-    def sentences(self) -> list[str]:
-        """What waiting buys."""
-        said = []
-        before = self.frontier[0]
-        for point in self.frontier[1:]:
-            # On the later half, a point may be no slower than the one before: then it is better.
-            if point.p99_ms >= before.p99_ms + WAIT_MS_MIN:
-                said.append(_step_up(before, point, self.measure))
-            before = point
-        if self.chosen is not None:
-            said.append(_against_live(self.chosen, self.live, self.measure))
-        return said
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            **{k: v for k, v in vars(self).items() if k not in ("live", "frontier", "chosen")},
-            "live": self.live.as_json(),
-            "frontier": [point.as_json() for point in self.frontier],
-            "chosen": None if self.chosen is None else self.chosen.as_json(),
-            "sentences": self.sentences(),
-        }
 
 
 def optimise(
@@ -313,29 +245,3 @@ def _remarks(study: Study, models: list[str]) -> list[str]:
     if more:
         said.append(f"not among the candidates: {', '.join(sorted(more))}")
     return said + study.notes.lines()
-
-
-def _step_up(before: Point, point: Point, measure: str) -> str:
-    wait_ms = point.p99_ms - before.p99_ms
-    gain = (point.score - before.score) * 100
-    return (
-        f"waiting {wait_ms:.1f} ms more (p99 {before.p99_ms:.1f} → {point.p99_ms:.1f} ms) "
-        f"{'buys' if gain >= 0 else 'costs'} {abs(gain):.2f} points of {measure}"
-    )
-
-
-def _against_live(chosen: Point, live: Point, measure: str) -> str:
-    return (
-        f"the chosen schedule against the live one: {chosen.gain * 100:+.2f} points of {measure} "
-        f"(95 %: {chosen.gain_low * 100:+.2f} to {chosen.gain_high * 100:+.2f}), "
-        f"p99 {live.p99_ms:.1f} → {chosen.p99_ms:.1f} ms"
-    )
-
-
-def describe(schedule: Schedule) -> str:
-    """A candidate in one line: `gbm until 12.5 ms, gbm logit until 30 ms, then gbm logit *`."""
-    parts = []
-    for step in schedule.steps:
-        who = " ".join(step.accept)
-        parts.append(f"{who} until {step.until_ms:g} ms" if step.until_ms else who)
-    return ", then ".join(parts)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +18,10 @@ import numpy.typing as npt
 from rdv.evaluation.coded import Names
 from rdv.evaluation.join import Join
 from rdv.evaluation.joined import ABSENT, DEFAULT, NO_RESULT, PROXY, Joined
-from rdv.evaluation.notes import Notes
 from rdv.evaluation.outcomes import Outcomes, read_outcomes
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.schedules import ScheduleShelf, read_schedules
 from rdv.evaluation.values import Extract, judge
-from rdv.evaluation.whatif.answers import names_of, values_of
 from rdv.evaluation.whatif.arrivals import (
     Arrivals,
     arrivals_of,
@@ -32,105 +29,12 @@ from rdv.evaluation.whatif.arrivals import (
     as_silence,
     refusals_of,
 )
-from rdv.evaluation.whatif.decide import Decided, decide_all
+from rdv.evaluation.whatif.decide import Decided
+from rdv.evaluation.whatif.groups import all_names, all_values, decide_plans
 from rdv.evaluation.whatif.plans import Plans, own_limits_us, sla_of
+from rdv.evaluation.whatif.report import WhatIf
 from rdv.evaluation.whatif.side import Side
 from rdv.schedule import OTHERS, Schedule
-
-UNKNOWN_STEP = 0
-
-
-@dataclass
-class WhatIf:
-    """Both sides, what changes, and how sure it is."""
-
-    schedule: Schedule
-    recorded: Side = field(default_factory=Side)
-    new: Side = field(default_factory=Side)
-    best: Side = field(default_factory=Side)
-    worst: Side = field(default_factory=Side)
-    """Bounds: every refusal taken for an answer at that moment, or for silence."""
-    refused: int = 0
-    """Requests of which at least one accepted model has refused."""
-    changed_model: int = 0
-    changed_answer: int = 0
-    compared: int = 0
-    """Requests whose two answers both have a value."""
-    change_sum: float = 0.0
-    change_max: float = 0.0
-    """Of the absolute differences, when values are numbers."""
-    is_number: bool | None = None
-    changes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(recorded, new) by who answers, where that changes."""
-    own_answers: int = 0
-    """Requests that a proxy had to answer by itself."""
-    other_schedules: int = 0
-    """Requests that had asked for another schedule, and keep it."""
-    never_ran: tuple[str, ...] = ()
-    """Models that the schedule names, and of which there is no score at all."""
-    outcomes: int = 0
-    notes: Notes = field(default_factory=Notes)
-    sla_was_ms: set[float] = field(default_factory=set)
-
-    @property
-    def mean_change(self) -> float | None:
-        """Mean absolute difference of the answers' values; None unless they are numbers."""
-        return self.change_sum / self.compared if self.is_number and self.compared else None
-
-    def caveats(self) -> list[str]:
-        """What keeps the figures from being exact, one sentence each."""
-        said = []
-        if self.refused:
-            said.append(
-                f"{self.refused:,} requests were refused by a model that the schedule accepts: "
-                "when it would have answered is not known; see the bounds"
-            )
-        if self.never_ran:
-            said.append(
-                f"{', '.join(self.never_ran)} did not run: counted as silent; with it, answers "
-                "could be as good and as quick as it is"
-            )
-        slas = self.sla_was_ms - {self.schedule.sla_ms}
-        if slas:
-            were = ", ".join(f"{ms:g}" for ms in sorted(slas))
-            said.append(
-                f"the SLA was {were} ms and would be {self.schedule.sla_ms:g} ms: models refuse "
-                "by it, and would have refused others"
-            )
-        if self.own_answers:
-            said.append(
-                f"{self.own_answers:,} requests were answered by a proxy itself, since no result "
-                "had come: here the server is there all the time"
-            )
-        if self.outcomes and not self.new.judged:
-            said.append("outcomes and answers cannot be compared: name the field with --on")
-        return said + self.notes.lines()
-
-    def as_json(self) -> dict[str, Any]:
-        """All figures."""
-        count = max(1, self.recorded.requests)
-        return {
-            "schedule": self.schedule.label,
-            "recorded": self.recorded.as_json(),
-            "what_if": self.new.as_json(),
-            "best": self.best.as_json() if self.refused else None,
-            "worst": self.worst.as_json() if self.refused else None,
-            "changed_model": self.changed_model / count,
-            "changed_answer": self.changed_answer / max(1, self.compared),
-            "compared": self.compared,
-            "mean_change": self.mean_change,
-            "largest_change": self.change_max if self.is_number else None,
-            "changes": [
-                {"recorded": was, "what_if": now, "requests": n}
-                for (was, now), n in self.changes.most_common(20)
-            ],
-            "refused": self.refused,
-            "own_answers": self.own_answers,
-            "other_schedules": self.other_schedules,
-            "never_ran": list(self.never_ran),
-            "caveats": self.caveats(),
-            "notes": self.notes.as_json(),
-        }
 
 
 @dataclass(frozen=True)
@@ -195,8 +99,9 @@ class _Study:
         found = self._found
         limits_us = own_limits_us(joined, self._sla_of)
         arrivals = arrivals_of(joined, limits_us)
-        decided, values = self._decide(joined, arrivals)
-        names = _all_names(joined, decided, self._plans)
+        decided = decide_plans(self._plans, joined, arrivals)
+        values = all_values(joined, decided, self._plans, self._extract)
+        names = all_names(joined, decided, self._plans)
         found.other_schedules += int((joined.asked.codes >= 0).sum())
         found.own_answers += int((joined.answered_by == PROXY).sum())
         self._ran.update(
@@ -216,22 +121,6 @@ class _Study:
         named = self._accepted - {OTHERS}
         self._found.never_ran = tuple(sorted(named - self._ran))
         self._found.is_number = self._extract.is_number
-
-    def _decide(
-        self, joined: Joined, arrivals: Arrivals
-    ) -> tuple[Decided, npt.NDArray[np.float64]]:
-        decided = decide_plans(self._plans, joined, arrivals)
-        values = np.full(len(joined), np.nan)
-        for schedule, rows, exists in self._plans.groups(joined):
-            if len(rows) == len(joined):
-                return decided, values_of(joined, decided, schedule, self._extract)
-            if len(rows):
-                part = _part(decided, rows)
-                if not exists:
-                    part.model[:] = -1
-                values[rows] = values_of(joined.take(rows), part, schedule, self._extract)
-                decided.kind[rows], decided.is_combined[rows] = part.kind, part.is_combined
-        return decided, values
 
     def _add_recorded(self, joined: Joined, limits_us: npt.NDArray[np.int64]) -> None:
         side = self._found.recorded
@@ -288,67 +177,6 @@ class _Study:
         found.refused += int(refused.any(axis=0).sum())
         for side, bound in ((found.best, as_answers), (found.worst, as_silence)):
             _add(side, decide_plans(self._plans, joined, bound(arrivals, refused)))
-
-
-def decide_plans(plans: Plans, joined: Joined, arrivals: Arrivals) -> Decided:
-    """Every request by the schedule that it gets."""
-    whole: Decided | None = None
-    for schedule, rows, exists in plans.groups(joined):
-        if len(rows) == len(joined) and exists:
-            return decide_all(schedule, arrivals)
-        if not len(rows):
-            continue
-        part_arrivals = arrivals.take(rows)
-        if not exists:
-            part_arrivals = replace(part_arrivals, wait_us=np.zeros(len(rows), np.int64))
-        part = decide_all(schedule, part_arrivals)
-        if whole is None:
-            whole = _empty(len(arrivals.models), len(joined))
-        _put(whole, part, rows)
-    assert whole is not None
-    return whole
-
-
-def _empty(models: int, count: int) -> Decided:
-    return Decided(
-        np.zeros(count, np.uint8),
-        np.full(count, -1, np.int16),
-        np.zeros(count, np.uint8),
-        np.zeros(count, np.int64),
-        np.zeros(count, bool),
-        np.zeros((models, count), bool),
-    )
-
-
-def _put(whole: Decided, part: Decided, rows: npt.NDArray[np.int64]) -> None:
-    whole.kind[rows], whole.model[rows] = part.kind, part.model
-    whole.step[rows], whole.at_us[rows] = part.step, part.at_us
-    whole.is_combined[rows] = part.is_combined
-    if part.winners is not None and whole.winners is not None:
-        whole.winners[:, rows] = part.winners
-
-
-def _part(whole: Decided, rows: npt.NDArray[np.int64]) -> Decided:
-    return Decided(
-        whole.kind[rows],
-        whole.model[rows],
-        whole.step[rows],
-        whole.at_us[rows],
-        whole.is_combined[rows],
-        None if whole.winners is None else whole.winners[:, rows],
-    )
-
-
-def _all_names(joined: Joined, decided: Decided, plans: Plans) -> list[str | None]:
-    names: list[str | None] = [None] * len(joined)
-    for schedule, rows, _ in plans.groups(joined):
-        if len(rows) == len(joined):
-            return names_of(joined, decided, schedule)
-        if len(rows):
-            found = names_of(joined.take(rows), _part(decided, rows), schedule)
-            for row, name in zip(rows.tolist(), found, strict=True):
-                names[row] = name
-    return names
 
 
 def _add(side: Side, decided: Decided) -> None:
