@@ -22,6 +22,7 @@ from rdv.evaluation.statistics.agreement import (
     ScoreAgreement,
     agreement_of_classes,
     agreement_of_scores,
+    agreement_of_table,
 )
 from rdv.evaluation.statistics.bootstrap import bootstrap_interval
 from rdv.evaluation.statistics.digest import Digest
@@ -85,6 +86,7 @@ __all__ = [
     "adjust",
     "agreement_of_classes",
     "agreement_of_scores",
+    "agreement_of_table",
     "benjamini_hochberg",
     "bootstrap_interval",
     "clopper_pearson",
