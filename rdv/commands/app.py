@@ -53,6 +53,7 @@ class RootGroup(LazyGroup):
             "rdv.commands.optimise:optimise", "Search for a better schedule in what is on record."
         ),
         "compare": Lazy("rdv.commands.compare:compare", "Compare two models on the same requests."),
+        "ab": Lazy("rdv.commands.ab:ab", "Tell what the cohorts of an experiment have shown."),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }
