@@ -59,13 +59,12 @@ class Metric:
         if self.name == DEFAULTS:
             return np.asarray(np.where(answered, joined.kind == DEFAULT, np.nan), np.float64)
         if self.name == WAITED:
-            waited: Floats = joined.waited_ms
-            return waited
+            return joined.waited_ms
         if self.name == RIGHT:
             assert joined.told is not None
             right = judge(joined.told, truths, is_number=bool(self.extract.is_number))
-            return np.where(answered, right, np.nan)
-        return np.where(answered, truths, np.nan)
+            return np.asarray(np.where(answered, right, np.nan), np.float64)
+        return np.asarray(np.where(answered, truths, np.nan), np.float64)
 
     def decided(
         self, joined: Joined, decided: Decided, schedule: Schedule, truths: Floats
