@@ -71,7 +71,7 @@ class Metric:
     ) -> Floats:
         """(n,): of the answers that the schedule would have given; see `is_of_answers`."""
         if self.name == DEFAULTS:
-            return (decided.kind == DEFAULT).astype(np.float64)
+            return np.asarray(decided.kind == DEFAULT, np.float64)
         if self.name == WAITED:
             return decided.at_us.astype(np.float64) / 1000
         values = values_of(joined, decided, schedule, self.extract)
