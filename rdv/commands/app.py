@@ -54,6 +54,9 @@ class RootGroup(LazyGroup):
         ),
         "compare": Lazy("rdv.commands.compare:compare", "Compare two models on the same requests."),
         "ab": Lazy("rdv.commands.ab:ab", "Tell what the cohorts of an experiment have shown."),
+        "promote": Lazy(
+            "rdv.commands.promote:promote", "Put a model in the champion's place, if it passes."
+        ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

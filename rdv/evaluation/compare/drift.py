@@ -13,8 +13,10 @@ from rdv.evaluation.compare.pairs import Pairs
 from rdv.evaluation.statistics import DriftWindow, InvalidSample, drift_over_time
 from rdv.evaluation.statistics.drift import Cause
 
-ROWS_PER_WINDOW = 200
+ROWS_PER_WINDOW = 250
 WINDOWS_MIN, WINDOWS_MAX = 4, 24
+HITS_MIN = 2
+"""In fewer windows than this it is no more than bad luck: each is one of many tests."""
 NUMBERS_MIN = 0.9
 """Numbers are looked at where so large a share of the requests has one, else classes."""
 
@@ -99,8 +101,8 @@ def _values(numbers: Floats, labels: Floats) -> Floats:
 def _cause(windows: list[DriftWindow]) -> Cause:
     causes = [window.verdict.cause for window in windows]
     moved = Counter(cause for cause in causes if cause in _MOVED)
-    if moved:
-        most = max(moved.values())
+    most = max(moved.values(), default=0)
+    if most >= HITS_MIN:
         return next(cause for cause in reversed(causes) if moved[cause] == most)
     return "steady" if "steady" in causes else "too few"
 
