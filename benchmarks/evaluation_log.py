@@ -126,10 +126,10 @@ def _score(model: str, row: int, is_answer: bool) -> bytes:
 
 def _end_key(at_us: int, winner: int, keys: list[int]) -> int:
     """What had arrived by the decision has a smaller key."""
-    if at_us in STEP_ENDS_US:
-        return at_us << KEY_BITS
     if winner >= 0 and keys[winner] >> KEY_BITS == at_us:
         return keys[winner] + 1
+    if at_us in STEP_ENDS_US:
+        return at_us << KEY_BITS
     return max(key for key in keys if key >> KEY_BITS == at_us) + 1  # a refusal ended the step
 
 

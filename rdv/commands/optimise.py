@@ -152,13 +152,13 @@ def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) 
     """The chosen schedule as a file that has passed the linter."""
     from rdv.commands.errors import InvalidOption
     from rdv.commands.serving.check import retired_models
+    from rdv.evaluation.errors import NoScheduleFits
     from rdv.evaluation.optimise.family import to_toml
     from rdv.schedule import lint_schedule, schedule_from_toml
     from rdv.stream.file.disk import faults
 
     if found.chosen is None:
-        limit = "as quick as the live one" if found.p99_ms_max is None else "so quick"
-        raise InvalidOption(f"-o {path}", f"no schedule is {limit}: nothing is written")
+        raise NoScheduleFits(found.p99_ms_max or found.live.learned_p99_ms)
     chosen = found.chosen
     remark = (
         f"Chosen by rdv optimise among {found.tried} schedules: {found.measure} "

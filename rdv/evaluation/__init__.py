@@ -5,6 +5,7 @@
     explain.explain               why one request got its answer
     whatif.what_if                what another schedule would have answered
     optimise.optimise             which schedule to use
+    statistics, pictures          figures and plots that know nothing of the log
 
 A floor above the engine and below the components: it reads streams, and writes none. Import from
 the modules; numpy and pyarrow come with them.

@@ -112,3 +112,16 @@ class NothingToSearch(InputFault):
 
     def text(self) -> str:
         return f"no schedule can be learned from {self.directory}: {self.reason}"
+
+
+@dataclass(eq=False)
+class NoScheduleFits(DataFault):
+    """The search has found none that is quick enough, so that there is nothing to write."""
+
+    p99_ms_max: float
+
+    def text(self) -> str:
+        return f"no schedule answers 99 % by {self.p99_ms_max:g} ms: nothing is written"
+
+    def hint(self) -> str:
+        return "Give a larger --p99."

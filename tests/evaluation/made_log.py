@@ -68,6 +68,7 @@ class MadeRequest:
     asked: str | dict | None = None
     deadline_ms: float | None = 50.0
     cohort: str | None = None
+    not_asked: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -89,6 +90,7 @@ class MadeRequest:
             schedule=self.asked,
             deadline_ms=self.deadline_ms,
             cohort=self.cohort,
+            not_asked=list(self.not_asked),
         )
 
 

@@ -103,7 +103,7 @@ def test_whatif(run, fraud, tmp_path):
     assert json.loads(out)["changed_model"] == 0
     code, _, err = run("whatif", fraud, "--schedule", "nowhere.toml")
     assert code == 3
-    assert "There are: production." in err
+    assert "production" in err
     code, _, err = run("whatif", fraud, "--schedule", "production", "--since", "2030-01-01")
     assert code == 3
     assert "no requests on record" in err
@@ -117,7 +117,7 @@ def test_optimise(run, fraud, tmp_path):
     schedule = schedule_from_toml(path.read_text(), "new")
     assert not [f for f in lint_schedule(schedule) if f.severity == "error"]
     code, _, err = run("optimise", fraud, "-o", path)
-    assert code == 3
+    assert code == 2
     assert "there is such a file already" in err
     code, out, _ = run("optimise", fraud, "--tries", 50, "--json")
     assert json.loads(out)["frontier"]

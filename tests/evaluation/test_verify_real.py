@@ -20,6 +20,7 @@ from rdv.evaluation.explain import explain, find_request
 from rdv.evaluation.join import read_joined
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.verify import verify
+from rdv.stream import open_stream
 
 pytestmark = [pytest.mark.xdist_group("verify"), pytest.mark.timeout(300)]
 
@@ -70,6 +71,13 @@ def test_whoever_is_killed_or_stopped(decision, tmp_path):
         decision.kill(*names)
         decision.restart(*names)
         load.until(is_preferred, "preferred again")
+    check(decision, load)
+    for stream, topic in (("input", "p-x"), ("scores", "gbm"), ("results", "p-x")):
+        with (
+            open_stream(str(decision.directory / stream)) as opened,
+            opened.producer() as producer,
+        ):
+            producer.send_many(topic, [b"not JSON\n", b'{"id":7}\n', b"\xff\n"], partition=0)
     check(decision, load)
 
 

@@ -11,19 +11,13 @@ if TYPE_CHECKING:
 
 
 def given_schedule(decision: Decision, text: str) -> Schedule:
-    """Raises InvalidSchedule, ScheduleNotFound, InvalidOption, SystemFaults."""
-    from rdv.commands.errors import InvalidOption
+    """Raises InvalidSchedule, ScheduleNotFound, SystemFaults."""
     from rdv.commands.serving.check import read_schedule
-    from rdv.config import schedule_names
     from rdv.schedule import schedule_from_toml
     from rdv.stream.file.disk import faults
 
-    if text in schedule_names(decision.directory):
-        return read_schedule(decision, text)
     if not os.path.isfile(text):
-        there = ", ".join(schedule_names(decision.directory)) or "none"
-        reason = "it is neither a file nor a schedule of the decision"
-        raise InvalidOption(f"--schedule {text}", reason, f"There are: {there}.")
+        return read_schedule(decision, text)
     name = os.path.splitext(os.path.basename(text))[0]
     with faults(text, "read"), open(text, encoding="utf-8", errors="replace") as file:
         return schedule_from_toml(file.read(), name, text)

@@ -27,6 +27,8 @@ class Requests:
         self.chunks: dict[int, Chunk] = {}
         self.rows: dict[str, int] = {}
         """Row by id."""
+        self.not_asked: list[tuple[int, list[str]]] = []
+        """Rows, and the models that were not to score them."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,6 +62,7 @@ class Requests:
             rows = {request.id: row for row, request in enumerate(found)}
         notes.requests += len(found)
         self.rows, self._found = rows, found
+        self.not_asked = [(n, one.not_asked) for n, one in enumerate(found) if one.not_asked]
         self.append_ns = times_ns[sequence]
         self.request_at = np.concatenate(self._places)[sequence]
 

@@ -17,6 +17,7 @@ from rdv.evaluation.collect.results import Found, first_of
 from rdv.evaluation.joined import (
     ABSENT,
     NEVER_US,
+    NOT_SAMPLED,
     NOWHERE,
     OUTCOME_CODES,
     RESULT,
@@ -111,6 +112,9 @@ class Scores:
         """The window's join; scores of other requests stay."""
         count = len(requests)
         columns = requests.columns() | found.columns
+        for _, names in requests.not_asked:
+            for name in names:
+                self._models[name]  # a row of its own, though it may never have said anything
         shape = (len(self._models) - 1, count)
         score_at = np.full(shape, NOWHERE, np.int64)
         outcome = np.full(shape, ABSENT, np.uint8)
@@ -125,6 +129,7 @@ class Scores:
             if value is not None and kept.values is not None:
                 value[kept.model, first_rows] = kept.values[places]
         arrivals = _Arrivals(columns, found, outcome, append_ns, score_at)
+        arrivals.leave_out(requests, self._models)
         arrivals.fill(calibration, notes)
         return Joined(
             models=self._models.names(),
@@ -182,8 +187,18 @@ class _Arrivals:
         self._outcome, self._append_ns, self._score_at = outcome, append_ns, score_at
         self.arrival_us = np.full(outcome.shape, NEVER_US, np.int32)
         self.is_exact = np.zeros(outcome.shape, bool)
+        self._is_not_asked = np.zeros(outcome.shape, bool)
         late = np.arange(LATE_ORDER, LATE_ORDER + len(outcome), dtype=np.uint16)
         self.order = np.repeat(late[:, None], outcome.shape[1], axis=1)
+
+    def leave_out(self, requests: Requests, models: Names) -> None:
+        """Who is not asked counts as having refused at the start, whatever it says later."""
+        for row, names in requests.not_asked:
+            for order, name in enumerate(names):
+                cell = models[name], row
+                self._is_not_asked[cell] = self.is_exact[cell] = True
+                self._outcome[cell] = NOT_SAMPLED
+                self.arrival_us[cell], self.order[cell] = 0, order
 
     def fill(self, calibration: Calibration, notes: Notes) -> None:
         found = self._found
@@ -192,15 +207,14 @@ class _Arrivals:
         self.arrival_us[cells] = np.minimum(exact_us, NEVER_US - 1)
         self.order[cells] = found.orders
         self.is_exact[cells] = True
-        # Arrived, but not on record any more: what it was, the result still knows.
+        # What it was, the result knows, also where the score is not on record any more.
+        self._outcome[cells] = found.outcomes
         bare = self._score_at[cells] == NOWHERE
-        gone = cells[0][bare], cells[1][bare]
-        self._outcome[gone] = found.outcomes[bare]
-        if bare.any():
-            notes.missing_scores += int(bare.sum())
-        host = self._columns["host"]
-        seen = cells[0][~bare], cells[1][~bare]
-        calibration.learn(host.codes[seen[1]], host.names, exact_us[~bare], self._since_us(seen))
+        was_asked = ~self._is_not_asked[cells]
+        notes.missing_scores += int((bare & was_asked).sum())
+        host, sound = self._columns["host"], ~bare & was_asked
+        seen = cells[0][sound], cells[1][sound]
+        calibration.learn(host.codes[seen[1]], host.names, exact_us[sound], self._since_us(seen))
         of, at = np.nonzero((self._score_at != NOWHERE) & ~self.is_exact)
         late = of, at
         if len(of):

@@ -12,12 +12,12 @@ import orjson
 from rdv.evaluation.explain.find import FoundRequest
 from rdv.evaluation.explain.steps import StepStory, tell_steps
 from rdv.evaluation.join import Join
-from rdv.evaluation.joined import NEVER_US, Joined, concat_joined
+from rdv.evaluation.joined import NEVER_US, OUTCOMES, Joined, concat_joined
 from rdv.evaluation.liveness import read_model_news
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.schedules import read_schedules
-from rdv.messages import Request, Result, score_outcome
+from rdv.messages import Request, Result, Score, score_outcome
 from rdv.rendezvous import Report as Arrived
 from rdv.schedule import Schedule
 
@@ -109,19 +109,22 @@ def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
     for number in numbers:
         model, score = joined.models[number], joined.score(number, row)
         is_exact = bool(joined.is_exact[number, row])
-        if score is None:
-            at_ms = float(arrived[number]) / 1000 if is_exact else None
-            reports.append(Report(model, at_ms, is_exact, False, model in chosen, None))
+        outcome = OUTCOMES[int(joined.outcome[number, row])]
+        is_chosen = is_exact and outcome == "result" and model in chosen
+        at_ms = None if arrived[number] == NEVER_US else float(arrived[number]) / 1000
+        if score is None or (is_exact and outcome != score_outcome(score)):
+            # Not asked, or not on record any more: the result still knows what it was.
+            reports.append(Report(model, at_ms, is_exact, False, is_chosen, outcome))
             continue
         has_answer = not isinstance(score.result, msgspec.UnsetType)
         reports.append(
             Report(
                 model,
-                None if arrived[number] == NEVER_US else float(arrived[number]) / 1000,
+                at_ms,
                 is_exact,
                 not is_exact,
-                is_exact and has_answer and model in chosen,
-                score_outcome(score),
+                is_chosen,
+                outcome,
                 score.version,
                 orjson.loads(bytes(score.result)) if has_answer else None,  # type: ignore[arg-type]
                 score.error or score.detail,
@@ -144,6 +147,8 @@ def _steps(
     history = []
     for report in reports:
         score = joined.score(joined.models.index(report.model), row)
+        if report.outcome == "not sampled":
+            score = Score(request.id, report.model, "", 0, refusal="not sampled")
         if report.arrived_ms is not None and score is not None:
             history.append(Arrived(round(report.arrived_ms * 1000) * 1000, score))
     live = [model for model in joined.models if model not in down]

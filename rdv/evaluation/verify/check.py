@@ -20,7 +20,7 @@ from rdv.evaluation.places import Recorded
 from rdv.evaluation.schedules import ScheduleShelf, read_schedules
 from rdv.evaluation.verify.replay import Replayer, differences, possible_knowledge
 from rdv.evaluation.verify.unanswered import Unanswered
-from rdv.messages import Request, Result, Score
+from rdv.messages import Arrival, Request, Result, Score
 from rdv.rendezvous.reasons import OVERLOADED
 from rdv.schedule import Schedule
 from rdv.schedule.load import INLINE_NAME
@@ -159,15 +159,17 @@ class _Check:
                 self._found.same += 1
                 self._found.overloaded += result.reason == OVERLOADED
             return
-        scores: list[Score] = []
+        reports: list[tuple[Arrival, Score]] = []
         for arrival in result.arrived:
+            if arrival.model in request.not_asked:
+                continue
             score = joined.score(joined.models.index(arrival.model), row)
             if score is None:
                 self._found.unchecked[f"a score of {arrival.model} is not on record"] += 1
                 return
-            scores.append(score)
+            reports.append((arrival, score))
         at_ns = int(joined.append_ns[row])
-        self._replay(request, result, scores, schedule, at_ns)
+        self._replay(request, result, reports, schedule, at_ns)
 
     def _wrong_schedule(self, request: Request, result: Result) -> dict[str, tuple[object, object]]:
         """The schedule that decided must be the one that was asked for."""
@@ -182,7 +184,7 @@ class _Check:
         self,
         request: Request,
         result: Result,
-        scores: list[Score],
+        reports: list[tuple[Arrival, Score]],
         schedule: Schedule,
         at_ns: int,
     ) -> None:
@@ -197,7 +199,7 @@ class _Check:
         for knowledge in states:
             again = first is not None
             replayed = self._replayer.decide(
-                request, result, scores, schedule, knowledge, again=again
+                request, result, reports, schedule, knowledge, again=again
             )
             wrong = differences(result, replayed)
             if not wrong:

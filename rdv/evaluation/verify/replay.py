@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rdv.messages import Request, Result, Score
+from rdv.messages import Arrival, Request, Result, Score
 from rdv.rendezvous import Engine
 from rdv.rendezvous.reasons import EXPIRED
 from rdv.schedule import Schedule
@@ -54,7 +54,7 @@ class Replayer:
         self,
         request: Request,
         result: Result,
-        scores: Sequence[Score],
+        reports: Sequence[tuple[Arrival, Score]],
         schedule: Schedule,
         knowledge: Knowledge,
         *,
@@ -62,7 +62,8 @@ class Replayer:
     ) -> Result | None:
         """The engine's result, by the time of the recorded one; None when it would still wait.
 
-        `scores` are those of `result.arrived`, in that order. `again`: this request has been tried
+        `reports` are `result.arrived` with their scores, without those of models that the request
+        does not ask: the engine makes them itself. `again`: this request has been tried
         already; an engine answers each only once.
         """
         make = _make_engine if again else self._engine
@@ -72,7 +73,7 @@ class Replayer:
         asked = msgspec.structs.replace(
             request, host=HOST, monotonic_ns=start_ns, schedule=None, reply_to=result.reply_to
         )
-        events = list(zip(result.arrived, scores, strict=True))
+        events = list(reports)
         found: list[Result] = []
         if knowledge.is_early:
             for arrival, score in events:
