@@ -4,5 +4,5 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-for folder in (HERE, HERE.parent, HERE.parent / "compare"):
+for folder in (HERE, HERE.parent, HERE.parent / "compare", HERE.parent / "ab"):
     sys.path.insert(0, str(folder))
