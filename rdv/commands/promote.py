@@ -206,7 +206,11 @@ def _go(
         show_switch(proposal.after.label, switched, output)
         if watch is None or seconds is None:
             return switched, None, []
-        breaches = _follow(watch, seconds)
+        try:
+            breaches = _follow(watch, seconds)
+        except KeyboardInterrupt:
+            output.note(f"not watched any more: {proposal.challenger} stays the champion")
+            raise
         show_watch(watch.vigil, seconds, breaches, output)
         if breaches:
             for breach in breaches:

@@ -16,7 +16,7 @@ def render(found: Comparison, output: Output) -> None:
     if output.as_json:
         output.json(found.as_json())
         return
-    from rdv.evaluation.compare.charts import charts_of
+    from rdv.evaluation.compare.charts import brief_charts_of
     from rdv.evaluation.reports.compare import models_table
 
     names = (found.first.name, found.second.name)
@@ -27,7 +27,7 @@ def render(found: Comparison, output: Output) -> None:
     output.text()
     for sentence in found.sentences():
         output.text(sentence)
-    draw(charts_of(found), output)
+    draw(brief_charts_of(found), output)
     if output.is_human:
         for line in found.caveats():
             output.note(line)

@@ -37,4 +37,6 @@ def draw(pictures: Iterable[Chart | Mix], output: Output) -> None:
 
     for picture in pictures:
         output.text()
-        output.text(render(picture, width=min(width(), 100), colour=has_color(sys.stdout)))
+        output.text(
+            render(picture, width=min(width(), 90), height=16, colour=has_color(sys.stdout))
+        )

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
 
 from rdv.evaluation.compare.drift import ModelDrift
 from rdv.evaluation.compare.report import Comparison
-from rdv.evaluation.pictures import Axis, Chart, Rule, cumulative_chart, line_chart, qq_chart
-from rdv.evaluation.statistics import Normaliser
+from rdv.evaluation.pictures import (
+    Axis,
+    Band,
+    Chart,
+    Line,
+    Rule,
+    cumulative_chart,
+    line_chart,
+    qq_chart,
+)
+from rdv.evaluation.statistics import Movement, Normaliser
 from rdv.evaluation.statistics.drift.movement import PSI_MOVED
 
 RANK_BINS = 20
@@ -22,6 +32,15 @@ def charts_of(found: Comparison) -> list[Chart]:
     drawn = [quantiles_chart(found), ranks_chart(found), arrivals_chart(found)]
     drawn += [drift_chart(one) for one in found.drift]
     drawn.append(rate_chart(found))
+    return [chart for chart in drawn if chart is not None]
+
+
+def brief_charts_of(found: Comparison) -> list[Chart]:
+    """Those that a terminal has room for: drift and rate only when there is something to see."""
+    drawn = [quantiles_chart(found), arrivals_chart(found)]
+    drawn += [drift_chart(one) for one in found.drift if one.cause not in ("steady", "too few")]
+    if found.rates.anomalies:
+        drawn.append(rate_chart(found))
     return [chart for chart in drawn if chart is not None]
 
 
@@ -57,15 +76,17 @@ def ranks_chart(found: Comparison) -> Chart | None:
         np.array([np.quantile(group, level) if len(group) else np.nan for group in groups])
         for level in (0.1, 0.5, 0.9)
     )
-    name = found.second.name
-    lines = {"middle": (middles, middle), "equal": (np.array([0.0, 1.0]), np.array([0.0, 1.0]))}
-    return line_chart(
+    ends = np.array([0.0, 1.0])
+    return Chart(
         "The same requests after quantile normalisation",
         Axis(f"rank by {found.first.name}", measure="share", low=0.0, high=1.0),
-        Axis(f"rank by {name}", measure="share", low=0.0, high=1.0),
-        lines,
-        bands={"middle": (low, high)},
-        note="Where the band (8 of 10 requests) is wide, the two see different things.",
+        Axis(f"rank by {found.second.name}", measure="share", low=0.0, high=1.0),
+        (
+            Line("equal", ends, ends, guide=True),
+            Band("middle", middles, low, high),
+            Line("middle", middles, middle),
+        ),
+        "Where the band (8 of 10 requests) is wide, the two see different things.",
     )
 
 
@@ -96,7 +117,7 @@ def drift_chart(drift: ModelDrift) -> Chart | None:
         (drift.model, [window.model for window in drift.windows]),
         (drift.peer, [window.canary for window in drift.windows]),
     ):
-        lines[name] = times, np.array([m.psi.value if m is not None else np.nan for m in moves])
+        lines[name] = times, np.array([_psi(move) for move in moves])
     return line_chart(
         f"Drift of {drift.model} since the beginning",
         _TIME,
@@ -105,6 +126,11 @@ def drift_chart(drift: ModelDrift) -> Chart | None:
         rules=(Rule("moved", PSI_MOVED, "y"),),
         note=drift.sentence,
     )
+
+
+def _psi(move: Movement | None) -> float:
+    """A window with few scores in it would only show chance."""
+    return math.nan if move is None or move.state == "too few" else move.psi.value
 
 
 def rate_chart(found: Comparison) -> Chart | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,10 +124,7 @@ class Comparison:
         elif self.outcomes:
             said.append("Outcomes are known, but cannot be held against the answers: name a field.")
         if self.classes is not None:
-            said.append(
-                f"They say the same in {share(self.classes.rate)} of these "
-                f"(kappa {_hundredths(self.classes.kappa)}, 1 is always, 0 is by chance)."
-            )
+            said.append(_classes(self.classes))
         if self.scores is not None:
             said.append(_ranks(a, b, self.scores))
         said += [one.sentence for one in self.drift]
@@ -194,6 +192,13 @@ def _accuracy(a: str, b: str, found: PairedShares) -> str:
         f"{b} in {right_b:.2%}: {verdict} (difference {cell(points)} points, "
         f"McNemar p = {found.mid_p:.2g})."
     )
+
+
+def _classes(found: ClassAgreement) -> str:
+    said = f"They say the same in {share(found.rate)} of these"
+    if math.isnan(found.kappa.estimate):
+        return f"{said}: always the same one thing."
+    return f"{said} (kappa {_hundredths(found.kappa)}; 1 is always, 0 is by chance)."
 
 
 def _ranks(a: str, b: str, found: ScoreAgreement) -> str:

@@ -91,7 +91,10 @@ def judge(figures: Figures, limits: Limits) -> Gate:
 
 def _requests(figures: Figures, limits: Limits) -> Check:
     enough = figures.both >= limits.requests_min
-    text = f"{figures.both:,} scored by both; at least {limits.requests_min:,}"
+    text = (
+        f"{figures.both:,} scored by both, the challenger in its newest version; "
+        f"at least {limits.requests_min:,}"
+    )
     verdict: Verdict = "pass" if enough else "fail"
     return Check("requests", verdict, figures.both, limits.requests_min, text)
 

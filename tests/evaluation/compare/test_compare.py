@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import msgspec
 import numpy as np
 import pytest
@@ -250,3 +252,59 @@ def test_the_streamed_agreement_is_that_of_the_arrays(tmp_path):
     assert found.scores == whole
     right = found.pairs.first > 0.5
     assert compare_shares(right, right).only_first == 0
+
+
+def test_a_model_against_the_canary_itself(tmp_path):
+    found = study(drifting(True, False), tmp_path, "gbm", "rules", canary="rules")
+    (drift,) = found.drift
+    assert (drift.model, drift.peer, drift.cause) == ("gbm", "rules", "model changed")
+
+
+def test_a_model_that_has_never_answered(tmp_path):
+    def answers(number, chance):
+        return {"score": 0.5}, None, "behind"
+
+    log = scored(50, answers)
+    found = study(log, tmp_path, canary="rules")
+    assert (found.both, found.pairs, found.drift) == (0, None, [])
+    assert found.second.arrival is None
+    assert found.second.errors == 1.0
+    assert charts_of(found)
+    assert found.as_json()["scores"] is None
+
+
+def test_versions_are_told(tmp_path):
+    log = scored(100, steps)
+    for made in log.requests[60:]:
+        made.reports[:] = [
+            (at_ms, msgspec.structs.replace(score, version="2")) for at_ms, score in made.reports
+        ]
+    found = study(log, tmp_path)
+    assert found.first.versions == {"1": 60, "2": 40}
+    assert found.first.version == "2"
+    assert any("2 versions" in line for line in found.caveats())
+
+
+def test_only_the_time_that_is_asked_for(tmp_path):
+    begin_ns = 1_700_000_000 * 10**9
+    found = study(
+        scored(300, steps), tmp_path, since_ns=begin_ns + 10**9, until_ns=begin_ns + 2 * 10**9
+    )
+    assert found.both == found.requests == 100
+
+
+def test_batches_add_up(tmp_path, monkeypatch):
+    """Many small windows of the join say what one says."""
+    compare_module = importlib.import_module("rdv.evaluation.compare.compare")
+    log = scored(400, labels)
+    truths = [(n, {"action": "block" if n % 3 == 0 else "pass"}) for n in range(400)]
+    whole = study(log, tmp_path, outcomes=truths)
+    real = compare_module.Join
+    monkeypatch.setattr(compare_module, "Join", lambda *args: real(*args, requests_max=50))
+    with Recorded(str(tmp_path)) as recorded:
+        parts = compare(recorded, "gbm", "logit")
+    assert parts.classes.rate == whole.classes.rate
+    assert parts.accuracy == whole.accuracy
+    assert parts.first.outcomes == whole.first.outcomes
+    assert len(parts.pairs) == 400
+    assert (parts.pairs.time_ns == whole.pairs.time_ns).all()
