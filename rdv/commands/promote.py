@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,13 +15,11 @@ from rdv.commands.progress import Progress
 from rdv.commands.terminal import confirm, is_terminal
 
 if TYPE_CHECKING:
-    from rdv.commands.promoting.live import Switched
     from rdv.commands.promoting.proposal import Proposal
-    from rdv.commands.promoting.watch import Watch
     from rdv.config import Decision as DecisionConfig
     from rdv.evaluation.compare import Comparison
     from rdv.evaluation.promote.gate import Gate, Limits
-    from rdv.evaluation.promote.vigil import Bounds, Breach, Vigil
+    from rdv.evaluation.promote.vigil import Breach
 
 EXAMPLES = (
     "rdv promote fraud logit",
@@ -75,6 +72,7 @@ def promote(
     Exit codes: 0 promoted, or the gate is passed; 99 the gate is not passed, or the promotion was
     taken back; 1 failed.
     """
+    from rdv.commands.promoting.carry_out import carry_out
     from rdv.commands.promoting.proposal import propose
     from rdv.commands.promoting.render import as_json as everything
     from rdv.commands.promoting.render import show_gate
@@ -102,7 +100,7 @@ def promote(
         if as_json:
             output.json(everything(gate, proposal))
         return
-    switched, vigil, breaches = _go(
+    switched, vigil, breaches = carry_out(
         decision, proposal, bounds_of(found, limits) if seconds else None, seconds, output
     )
     if as_json:
@@ -184,62 +182,6 @@ def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
         return False
     question = f"make {proposal.challenger} the champion of {proposal.before.name}?"
     return confirm(question, doing="promoting", yes=False)
-
-
-def _go(
-    decision: DecisionConfig,
-    proposal: Proposal,
-    bounds: Bounds | None,
-    seconds: float | None,
-    output: Output,
-) -> tuple[Switched, Vigil | None, list[Breach]]:
-    """Make it live, watch it, and take it back when it breaks its bounds."""
-    from rdv.commands.promoting.live import make_live, take_back
-    from rdv.commands.promoting.render import show_switch, show_watch
-    from rdv.commands.promoting.watch import Watch
-
-    with contextlib.ExitStack() as stack:
-        watch: Watch | None = None
-        if bounds is not None:
-            watch = stack.enter_context(Watch(decision, proposal, bounds))
-        switched = make_live(decision, proposal)
-        show_switch(proposal.after.label, switched, output)
-        if watch is None or seconds is None:
-            return switched, None, []
-        try:
-            breaches = _follow(watch, seconds)
-        except KeyboardInterrupt:
-            output.note(f"not watched any more: {proposal.challenger} stays the champion")
-            raise
-        show_watch(watch.vigil, seconds, breaches, output)
-        if breaches:
-            for breach in breaches:
-                output.note(f"after {watch.vigil.answers:,} answers: {breach.text()}")
-            back = take_back(decision, proposal)
-            output.note(f"rolled back to {proposal.before.label}")
-            show_switch(proposal.before.label, back, output)
-        return switched, watch.vigil, breaches
-
-
-def _follow(watch: Watch, seconds: float) -> list[Breach]:
-    left = [seconds]
-
-    def describe(done: int, _: int) -> str:
-        counts = watch.vigil.totals
-        return (
-            f"watching, {left[0]:.0f} s left: {done:,} answers, {counts['defaults']:,} defaults, "
-            f"{counts['misses']:,} misses, {counts['errors']:,} errors"
-        )
-
-    with Progress(describe) as progress:
-        told = [0]
-
-        def tell(vigil: Vigil, left_s: float) -> None:
-            left[0] = left_s
-            progress.advance(vigil.answers - told[0])
-            told[0] = vigil.answers
-
-        return watch.follow(seconds, tell)
 
 
 def _raise_if_broken(breaches: list[Breach]) -> None:

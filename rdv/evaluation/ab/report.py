@@ -9,6 +9,7 @@ from typing import Any
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.pictures import cell, share
 from rdv.evaluation.statistics import Effect, Interval, SampleRatio, plain
+from rdv.evaluation.statistics.ab.effect import UNITS_MIN
 
 _DEPENDS = (
     "Outcomes differ between the cohorts by themselves, or are known more often in one: "
@@ -155,6 +156,7 @@ def _by_pairs(found: Experiment, one: Comparison) -> list[str]:
     said = [text]
     pairs, apart = effect.pairs_needed, 2 * effect.unpaired_needed
     if pairs and math.isfinite(pairs) and math.isfinite(apart):
+        pairs, apart = max(pairs, UNITS_MIN), max(apart, 2 * UNITS_MIN)
         said.append(
             f"An effect of this size shows by about {pairs:,.0f} keys in pairs, or {apart:,.0f} "
             "in two cohorts."
@@ -179,7 +181,7 @@ def _needed(effect: Effect) -> str:
     needed = effect.unpaired_needed
     if not math.isfinite(needed):
         return ""
-    return f"About {needed:,.0f} keys in each would show an effect of this size."
+    return f"About {max(needed, UNITS_MIN):,.0f} keys in each would show an effect of this size."
 
 
 def arm_rows(found: Experiment) -> tuple[list[str], list[list[Any]]]:

@@ -33,10 +33,12 @@ _ALIKE = ((0.95, "nearly alike"), (0.7, "much alike"), (0.3, "a little alike"))
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """One model over all requests. Shares are of those that it was to score (`asked`)."""
+    """One model, from its first report on. Shares are of requests it was to score (`asked`)."""
 
     name: str
     asked: int
+    before: int
+    """Requests before its first report, which count for nothing."""
     outcomes: dict[str, int]
     """result, behind, expired, not sampled, error, silent."""
     answered: float
@@ -66,6 +68,7 @@ class ModelFigures:
         return cls(
             name,
             asked,
+            tally.before,
             dict(counts),
             counts["result"] / whole,
             counts["error"] / whole,
@@ -125,6 +128,8 @@ class Comparison:
             said.append("Outcomes are known, but cannot be held against the answers: name a field.")
         if self.classes is not None:
             said.append(_classes(self.classes))
+        if self.both and self.classes is None and self.scores is None:
+            said.append("What they say cannot be compared: name the field that counts (--on).")
         if self.scores is not None:
             said.append(_ranks(a, b, self.scores))
         said += [one.sentence for one in self.drift]
@@ -143,6 +148,12 @@ class Comparison:
             f"{model.name} had {len(model.versions)} versions: see --since"
             for model in (self.first, self.second)
             if len(model.versions) > 1
+        ]
+        said += [
+            f"{model.name} was not there for the first {model.before:,} requests: its shares are "
+            "of those since then"
+            for model in (self.first, self.second)
+            if model.before
         ]
         if self.canary is None:
             said.append("no canary: a changed input cannot be told from a changed model for sure")

@@ -9,15 +9,19 @@ import numpy as np
 
 from rdv.evaluation.coded import NONE, Names
 from rdv.evaluation.compare.said import Said
-from rdv.evaluation.joined import OUTCOMES
+from rdv.evaluation.joined import ABSENT, NOT_SAMPLED, OUTCOMES
 from rdv.evaluation.statistics import Digest
 
 
 @dataclass
 class Tally:
-    """Sums over all requests. `window_ms`: until when its answer is wanted."""
+    """Sums over all requests since the model's first report. `window_ms`: until when its answer is
+    wanted.
+    """
 
     window_ms: float | None = None
+    before: int = 0
+    """Requests before its first report: it was not there yet."""
     outcomes: Counter[str] = field(default_factory=Counter)
     """By outcome; "silent" for no report at all."""
     in_window: int = 0
@@ -31,7 +35,13 @@ class Tally:
 
     def add(self, said: Said, versions: Names) -> None:
         """One batch, its requests in order of time."""
-        for code, count in enumerate(np.bincount(said.outcome, minlength=len(OUTCOMES)).tolist()):
+        outcome = said.outcome
+        if not self.outcomes:
+            has_begun = np.flatnonzero((outcome != ABSENT) & (outcome != NOT_SAMPLED))
+            first = int(has_begun[0]) if len(has_begun) else len(outcome)
+            self.before += first
+            outcome = outcome[first:]
+        for code, count in enumerate(np.bincount(outcome, minlength=len(OUTCOMES)).tolist()):
             if count:
                 self.outcomes[OUTCOMES[code] or "silent"] += count
         for digest, values in (

@@ -308,3 +308,28 @@ def test_batches_add_up(tmp_path, monkeypatch):
     assert parts.first.outcomes == whole.first.outcomes
     assert len(parts.pairs) == 400
     assert (parts.pairs.time_ns == whole.pairs.time_ns).all()
+
+
+def test_answers_without_a_known_field(tmp_path):
+    log = scored(60, lambda number, chance: ({"colour": "red"}, {"colour": "blue"}, 0.1))
+    found = study(log, tmp_path)
+    assert "name the field that counts (--on)" in " ".join(found.sentences())
+    assert "cannot be compared" not in " ".join(study_again(tmp_path, on="colour").sentences())
+
+
+def study_again(tmp_path, **options):
+    with Recorded(str(tmp_path)) as recorded:
+        return compare(recorded, "gbm", "logit", **options)
+
+
+def test_a_model_that_joined_later_is_judged_from_then_on(tmp_path):
+    log = scored(300, steps)
+    for made in log.requests[:200]:
+        made.reports[:] = [report for report in made.reports if report[1].model != "logit"]
+    log.requests[250].reports[:] = []
+    found = study(log, tmp_path, window_ms=30)
+    assert (found.second.before, found.second.asked) == (200, 100)
+    assert found.second.silent == pytest.approx(0.01)
+    assert found.second.in_window == pytest.approx(0.99)
+    assert found.first.before == 0
+    assert any("was not there for the first 200" in line for line in found.caveats())
