@@ -28,6 +28,9 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     agreement_min: Annotated[
         float, _share("without outcomes: agreement with the champion (of scores: of their ranks)")
     ] = 0.9
+    kappa_min: Annotated[
+        float, _share("and, of answers, their agreement beyond chance (Cohen's kappa)")
+    ] = 0.6
     late_max: Annotated[
         float, _share("answers that are not there within the champion's window, or as its own")
     ] = 0.01

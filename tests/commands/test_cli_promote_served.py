@@ -20,7 +20,9 @@ def predict(rows):
     if any(row.get("hurt") == "{name}" for row in rows):
         raise ValueError("no such luck")
     odd = "{name}" == "logit"
-    return [{{"action": "b" if odd and row["n"] % 50 == 0 else "a"}} for row in rows]
+    return [
+        {{"action": "ab"[row["n"] % 2 ^ (odd and row["n"] % 50 == 0)]}} for row in rows
+    ]
 """
 
 

@@ -20,6 +20,7 @@ class Limits:
     judged_min: int = 100
     loss_max: float = 0.005
     agreement_min: float = 0.9
+    kappa_min: float = 0.6
     late_max: float = 0.01
     errors_max: float = 0.001
     refusals_max: float = 0.01
@@ -40,6 +41,8 @@ class Figures:
     agreement: Interval | None
     agreement_of: str
     """"answers" or "ranks"."""
+    kappa: float | None
+    """What is left of the agreement of answers beyond chance; None of ranks, or unknown."""
     late: float
     """Share of answers that were not there within the champion's window."""
     champion_late: float
@@ -134,9 +137,15 @@ def _agreement(figures: Figures, limits: Limits) -> Check:
         verdict = "marginal"
     text = (
         f"agreement with the champion by {figures.agreement_of}: {found.estimate:.3f} "
-        f"({found.low:.3f} to {found.high:.3f}); at least {limits.agreement_min:g} for sure. "
-        f"{figures.judged:,} outcomes are known: too few to say which is right"
+        f"({found.low:.3f} to {found.high:.3f}); at least {limits.agreement_min:g} for sure"
     )
+    if figures.kappa is not None and figures.kappa < limits.kappa_min and verdict == "pass":
+        verdict = "marginal"
+        text += (
+            f", but little of it is beyond chance (kappa {figures.kappa:.2f}, at least "
+            f"{limits.kappa_min:g}): most requests get the same answer from anybody"
+        )
+    text += f". {figures.judged:,} outcomes are known: too few to say which is right"
     return Check("quality", verdict, found.estimate, limits.agreement_min, text)
 
 

@@ -19,12 +19,14 @@ def figures_of(found: Comparison) -> Figures:
     agreement = classes.rate if classes is not None else None
     if agreement is None and scores is not None:
         agreement = scores.correlation
+    kappa = None if classes is None else _known(classes.kappa)
     return Figures(
         both=min(found.both, newest),
         judged=0 if found.accuracy is None else found.accuracy.requests,
         loss=None if found.accuracy is None else found.accuracy.difference,
         agreement=_known(agreement),
         agreement_of="answers" if classes is not None else "ranks",
+        kappa=None if kappa is None else kappa.estimate,
         late=_late(challenger),
         champion_late=_late(champion),
         errors=challenger.errors,
