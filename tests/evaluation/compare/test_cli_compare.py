@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from compare_kit import scored
@@ -57,3 +59,14 @@ def test_what_cannot_be_compared(run, fraud):  # noqa: F811
     assert code == 3
     assert "There are scores of gbm, logit, rules" in err
     assert run("compare", fraud / "nowhere", "gbm", "logit")[0] == 3
+
+
+@pytest.mark.parametrize("command", ["compare", "ab", "promote"])
+def test_help_is_quick(command):
+    code = (
+        f"import sys; from rdv.__main__ import main; main([{command!r}, '--help']); "
+        "sys.exit(bool({'numpy', 'pyarrow', 'plotext'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"Examples:" in done.stdout
