@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-log test check bench bench-log bench-decision bench-evaluation soak soak-decision format clean
+.PHONY: help demo demo-log test check bench bench-log bench-decision bench-evaluation bench-overload \
+	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
 	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
@@ -12,6 +13,7 @@ help:
 	@echo "make test    the test-suite (about three minutes)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
+	@echo "make bench-overload bench-wholesale bench-instances bench-quorum  those under pressure"
 	@echo "make soak    the long tests"
 	@echo "make soak-decision  ten minutes at 2,000 requests/s: memory, disk, the SLA"
 
@@ -46,6 +48,18 @@ bench-evaluation: $(READY)
 
 bench-log: $(READY)
 	$(BIN)/python -m benchmarks.log
+
+bench-overload: $(READY)
+	$(BIN)/python -m benchmarks.overload
+
+bench-wholesale: $(READY)
+	$(BIN)/python -m benchmarks.wholesale
+
+bench-instances: $(READY)
+	$(BIN)/python -m benchmarks.instances
+
+bench-quorum: $(READY)
+	$(BIN)/python -m benchmarks.quorum --processes
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 3600

@@ -37,7 +37,8 @@ class RootGroup(LazyGroup):
             "rdv.commands.load:load", "Ask many questions at a rate, and measure the answers."
         ),
         "drill": Lazy(
-            "rdv.commands.drill:drill", "Rehearse faults on a copy; say whether the promises hold."
+            "rdv.commands.drill:drill",
+            "Rehearse faults on a private copy of a decision, under load.",
         ),
         "status": Lazy("rdv.commands.status:status", "Show who runs, who answers, and how fast."),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),

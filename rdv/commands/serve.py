@@ -89,17 +89,19 @@ def _serve_all(directory: str) -> None:
     from rdv.commands.serving.voice import StderrVoice
     from rdv.config import load_decision
     from rdv.supervisor.lock import ServeLock
-    from rdv.supervisor.plan import parts
+    from rdv.supervisor.plan import idle_instances, parts
 
     decision = load_decision(directory)
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
     with ServeLock(directory, decision.http.host, ports):
         voice = StderrVoice([part.name for part in parts(decision, {})])
         check(decision, voice.own_line)
+        for line in idle_instances(decision):
+            voice.own_line(f"{decision.file}: {line}")
         claim_ports(directory, decision.http.host, ports, voice.own_line)
         plan = Plan(decision, voice.own_line)
         voice.settled = lambda missing: _tell(plan.decision, missing)
-        supervise(lambda: plan.decision, plan.wanted, voice)
+        supervise(lambda: plan.decision, plan.wanted, voice, scaler=plan.scaler)
         voice.own_line("stopped")
 
 
@@ -125,9 +127,12 @@ class Plan:
     """The processes that the directory asks for at this moment."""
 
     def __init__(self, decision: DecisionConfig, tell: Callable[[str], None]) -> None:
+        from rdv.clock import SYSTEM_CLOCK
         from rdv.supervisor.footprint import Stamps
+        from rdv.supervisor.scaler import Scaler
 
         self.decision = decision
+        self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, tell)
         self._tell = tell
         self._stamps = Stamps()
 
@@ -140,7 +145,8 @@ class Plan:
         for key in needs_restart(self.decision, decision):
             self._tell(f"{key} has changed: that takes effect at the next start")
         self.decision = decision
-        return parts(decision, self._stamps.of(decision))
+        self.scaler.update(decision)
+        return parts(decision, self._stamps.of(decision), self.scaler.counts())
 
 
 def _tell(decision: DecisionConfig, missing: list[str]) -> None:

@@ -140,6 +140,13 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
         raise InvalidDecision(where, key, f'{noun} needs one of path, command, builtin = "decoy"')
     if len(kinds) > 1:
         raise InvalidDecision(where, key, f"has {' and '.join(kinds)}; one of them is enough")
+    least, most = model.range
+    if least > most:
+        reason = f"{least} is more than instances_max, {most}"
+        raise InvalidDecision(where, f"{key}.instances_min", reason)
+    if least == 0 and model.builtin:
+        reason = f"0: a {model.builtin} has to see every request, so that it cannot sleep"
+        raise InvalidDecision(where, f"{key}.instances_min", reason)
     if model.command and not all(model.command):
         raise InvalidDecision(where, f"{key}.command", "has an empty word")
     for kind, text in (("path", model.path), *(("command", word) for word in model.command)):

@@ -77,6 +77,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Names of the models that report scores, in the file's order: no decoys, none retired."""
         return [name for name, model in self.models.items() if model.scores]
 
+    @property
+    def shareable(self) -> int:
+        """Instances of a model that can have work at once: every proxy's topic has as many
+        partitions, and each of them belongs to one instance.
+        """
+        return self.partitions * self.http.proxies
+
     def replace(self, **changes: Any) -> Decision:
         """A copy with other settings."""
         return msgspec.structs.replace(self, **changes)

@@ -10,6 +10,8 @@ from rdv.config.fields import milliseconds, setting
 
 Builtin = Literal["", "decoy", "canary"]
 WhenBehind = Literal["skip", "all"]
+INSTANCES_MAX = 64
+AsInstances = Literal["instances"]
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +36,24 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     version: Annotated[
         str, setting("recorded with every score; empty: the model's own, else a hash of its file")
     ] = ""
-    instances: Annotated[int, setting("processes that share the requests of this model", 1, 64)] = 1
+    instances: Annotated[
+        int, setting("processes that share the requests of this model", 1, INSTANCES_MAX)
+    ] = 1
+    instances_min: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=INSTANCES_MAX)] | AsInstances,
+        setting('scaled down to so many; 0: started by a request; "instances": as many as that'),
+    ] = "instances"
+    instances_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=INSTANCES_MAX)] | AsInstances,
+        setting('scaled up to so many when it falls behind; "instances": as many as that'),
+    ] = "instances"
+    idle_ms: Annotated[
+        int, milliseconds("scaling: not asked for so long, it goes down to instances_min at once")
+    ] = 60_000
+    scale_down_ms: Annotated[
+        int,
+        milliseconds("scaling: one is stopped when fewer would have done for so long"),
+    ] = 30_000
     batch_max: Annotated[int, setting("requests given to predict at once", 1, 65_536)] = 64
     batch_wait_ms: Annotated[
         float,
@@ -80,6 +99,25 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Whether it refuses what it is too late for. A canary has to see everything."""
         return self.when_behind == "skip" and self.builtin == ""
 
+    @property
+    def range(self) -> tuple[int, int]:
+        """Between how many instances it scales; without scaling both are `instances`."""
+        low, high, count = self.instances_min, self.instances_max, self.instances
+        least = low if low != "instances" else count if high == "instances" else min(count, high)
+        return least, max(count, least) if high == "instances" else high
+
+    @property
+    def scales(self) -> bool:
+        """Whether how many there are depends on the load."""
+        least, most = self.range
+        return least != most
+
+    def unscaled(self) -> ModelConfig:
+        """The same model whatever its number of instances: what one of them does."""
+        fields = ModelConfig()
+        kept = {name: getattr(fields, name) for name in _NUMBERS}
+        return msgspec.structs.replace(self, **kept)
+
     def opening(self) -> dict[str, Any]:
         """What `rdv.models.open_model` wants to know besides the directory and the name."""
         return {
@@ -92,3 +130,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "result_bytes_max": self.result_bytes_max,
             "archive_bytes_max": self.archive_bytes_max,
         }
+
+
+_NUMBERS = ("instances", "instances_min", "instances_max", "idle_ms", "scale_down_ms")
+"""Settings that only the supervisor reads."""

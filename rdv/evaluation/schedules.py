@@ -26,6 +26,8 @@ class _Line(msgspec.Struct):
     name: str
     hash: str
     schedule: dict[str, Any]
+    live: bool = True
+    """False for one that requests and cohorts may name."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,12 @@ def _take(
     except (msgspec.DecodeError, InvalidSchedule, RecursionError):
         notes.malformed["control"] += 1
         return
-    if schedule.content_hash != said.hash or len(shelf.versions) >= VERSIONS_MAX:
+    if schedule.content_hash != said.hash or len(shelf.by_label) >= VERSIONS_MAX:
         notes.gap(f"a recorded version of schedule {said.name!r} is not what its hash says")
         return
     shelf.by_label[schedule.label] = schedule
-    shelf.versions.append(Version(said.time_ns, schedule.label))
+    if said.live:
+        shelf.versions.append(Version(said.time_ns, schedule.label))
 
 
 def _read_files(shelf: ScheduleShelf, folder: str) -> None:

@@ -20,7 +20,8 @@ class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     model: str
     arrived_ms: float
-    """From the start of the request, floored to whole microseconds."""
+    """From the start of the request, floored to whole microseconds. Below 0 is before it: the best
+    rank of those wins, a replay must know them from what came at once."""
 
     outcome: Outcome
 

@@ -52,6 +52,6 @@ class Mailbox:
     def arrivals(self) -> list[Arrival]:
         start_ns = self.start_ns
         return [
-            Arrival(model, max(0, at_ns - start_ns) // 1000 / 1000, score_outcome(score))
+            Arrival(model, (at_ns - start_ns) // 1000 / 1000, score_outcome(score))
             for model, (at_ns, score) in self.arrived.items()
         ]

@@ -17,6 +17,11 @@ MODELS_TOPIC = "models"
 SILENT_NS = 3_000_000_000
 """A process that has not written for so long is stopped, hangs, or is gone."""
 
+SCALING_TOPIC = "scaling"
+"""In `control`: the supervisor tells how many instances of a model there are to be, and why. A
+topic of its own, because nobody but the supervisor writes to it: a process that is stopped while
+it holds the lock of `status` shall not hold up the supervisor."""
+
 State = Literal["starting", "ready", "failing", "stopped", "silent", "restarting", "dead"]
 """failing: it runs, but keeps ending, or its model's command does; restarting: the same, and at
 this moment it does not run."""
@@ -70,6 +75,25 @@ def read_status(value: bytes) -> StatusLine | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     return StatusLine(known.role, known.name, known.pid, known.state, known.time_ns, fields)
+
+
+class ScaleLine(msgspec.Struct, frozen=True):
+    """A line of `control:scaling`: from `time_ns` on there are to be so many instances."""
+
+    model: str
+    instances: int
+    least: int
+    most: int
+    reason: str
+    time_ns: int
+
+
+def read_scaling(value: bytes) -> ScaleLine | None:
+    """A line, or None."""
+    try:
+        return msgspec.json.decode(value, type=ScaleLine)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 class Seen(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rdv.status.lines import Seen, StatusLine
+from rdv.status.lines import ScaleLine, Seen, StatusLine
 
 AFTER_DECISION = "scores_after_decision"
 """What a server calls "late": scores that came when another answer had been given. No SLA is
@@ -18,45 +18,53 @@ def model_rows(
     seen: Iterable[Seen],
     lag: Mapping[str, int],
     answers: Mapping[str, int],
+    scaling: Mapping[str, ScaleLine] | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each model: the declared ones in their order, then those that only run.
 
-    Counts are since the start of the workers that live now.
+    Counts are since the start of the workers that live now. `scaling`: what the supervisor has
+    said last of the models that it scales.
     """
+    scaled = scaling or {}
     workers: dict[str, list[Seen]] = {name: [] for name in declared}
     known = set(workers)
     for one in seen:
         if one.line.role == "worker" and one.line.model:
             workers.setdefault(one.line.model, []).append(one)
     return [
-        _row(
-            name, group, is_declared=name in known, lag=lag.get(name), answers=answers.get(name, 0)
-        )
+        {"model": name, "declared": name in known}
+        | _row(group, scaled.get(name))
+        | {"answers": answers.get(name, 0), "lag": lag.get(name)}
         for name, group in workers.items()
         if name in known or any(_is_there(one) for one in group)
     ]
 
 
-def _row(
-    name: str, workers: list[Seen], *, is_declared: bool, lag: int | None, answers: int
-) -> dict[str, Any]:
+def _row(workers: list[Seen], scaled: ScaleLine | None) -> dict[str, Any]:
     alive = [one for one in workers if _lives(one)]
     versions = {str(one.line.fields.get("version") or "") for one in alive} - {""}
     row_ms = [value for one in alive if (value := one.line.fields.get("row_ms"))]
     return {
-        "model": name,
-        "declared": is_declared,
-        "state": _state(workers),
+        "state": _state(workers) if alive or scaled is None or scaled.instances else "asleep",
         "instances": len(alive),
         "version": ", ".join(sorted(versions)) or None,
-        "answers": answers,
         **{
             key: sum(one.line.count(key) for one in alive)
             for key in ("scored", "refused", "failed", "waiting", "lost_scores")
         },
-        "lag": lag,
         "row_ms": max(row_ms) if row_ms else None,
+        "scaling": scaled and _scaling(scaled),
         "trouble": next((one.line.trouble for one in alive if one.line.trouble), None),
+    }
+
+
+def _scaling(line: ScaleLine) -> dict[str, Any]:
+    return {
+        "wanted": line.instances,
+        "min": line.least,
+        "max": line.most,
+        "reason": line.reason,
+        "since_ns": line.time_ns,
     }
 
 

@@ -1,5 +1,5 @@
 """The supervisor's ear and mouth: it hears of readiness in `control:status`, and tells which
-models live in `control:models`.
+models live in `control:models`, and how many instances they are to have in `control:scaling`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from rdv.config import Decision
 from rdv.errors import RdvError
 from rdv.status.lines import (
     MODELS_TOPIC,
+    SCALING_TOPIC,
     SILENT_NS,
     STATUS_TOPIC,
     Roll,
+    ScaleLine,
     StatusLine,
     lives_elsewhere,
     read_status,
@@ -50,6 +52,8 @@ class Control:
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
         self._said: dict[str, bool] = {}
+        self._unsaid: dict[str, bool] = {}
+        self._failed: set[str] = set()
         self.roll = Roll()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._status.fileno(), self._read)
@@ -57,6 +61,7 @@ class Control:
 
     def _look(self) -> None:
         self._read()
+        self._say()
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _read(self) -> None:
@@ -81,11 +86,35 @@ class Control:
         if self._said.get(model) is is_up:
             return
         self._said[model] = is_up
-        line = {"model": model, "state": "up" if is_up else "down", "time_ns": now_ns}
+        self._unsaid[model] = is_up
+        self._say()
+
+    def _say(self) -> None:
+        """Write down the news; what cannot be written is tried again at the next look."""
+        for model, is_up in list(self._unsaid.items()):
+            state = "up" if is_up else "down"
+            line = {"model": model, "state": state, "time_ns": self._clock.wall_ns()}
+            try:
+                self._producer.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
+            except RdvError as error:
+                if model not in self._failed:
+                    self._problem(f"not on record that {model} is {state}: {error.text()}")
+                self._failed.add(model)
+            else:
+                del self._unsaid[model]
+                self._failed.discard(model)
+
+    def scaled(self, line: ScaleLine) -> bool:
+        """How many instances there are to be; whether that is on record now."""
         try:
-            self._producer.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
+            self._producer.send(SCALING_TOPIC, msgspec.json.encode(line) + b"\n")
         except RdvError as error:
-            self._problem(f"not on record that {model} is {line['state']}: {error.text()}")
+            if SCALING_TOPIC not in self._failed:
+                self._problem(f"not on record that {line.model} is scaled: {error.text()}")
+            self._failed.add(SCALING_TOPIC)
+            return False
+        self._failed.discard(SCALING_TOPIC)
+        return True
 
     def close(self) -> None:
         self._timer.cancel()

@@ -62,7 +62,8 @@ def _is_named(file: str, strings: Iterable[str]) -> bool:
 
 
 class Stamps:
-    """A stamp for each model, which differs once its files or its settings have changed.
+    """A stamp for each model, which differs once its files or its settings have changed; not with
+    how many instances there should be.
 
     Files are read again only when their size or time has changed.
     """
@@ -75,7 +76,7 @@ class Stamps:
         return {name: self._stamp(decision, model) for name, model in decision.models.items()}
 
     def _stamp(self, decision: Decision, model: ModelConfig) -> str:
-        digest = hashlib.sha256(repr(model).encode())
+        digest = hashlib.sha256(repr(model.unscaled()).encode())
         for path in files_of(decision.directory, model):
             digest.update(f"{path}={self._hash(path)}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from rdv.config import Decision
+from rdv.config import Decision, ModelConfig
 
 Role = Literal["server", "worker", "proxy"]
 STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
@@ -29,8 +29,21 @@ def proxy_name(port: int) -> str:
     return f"p-{port}"
 
 
-def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
-    """All processes of a decision, in the order of their start; `stamps` by model."""
+def first_count(decision: Decision, model: ModelConfig) -> int:
+    """Instances of a model before anything is known of its load."""
+    least, most = model.range
+    wanted = 0 if least == 0 else min(max(model.instances, least), most)
+    return min(wanted, decision.shareable)
+
+
+def parts(
+    decision: Decision, stamps: Mapping[str, str], counts: Mapping[str, int] | None = None
+) -> list[Part]:
+    """All processes of a decision, in the order of their start; `stamps` by model.
+
+    `counts`: instances of the models that scale; of the others there are as many as they say,
+    but no more than can share the partitions.
+    """
     directory = decision.directory
     servers = [
         Part(f"server-{n}", "server", ("server", directory, "--number", str(n)))
@@ -46,13 +59,35 @@ def parts(decision: Decision, stamps: Mapping[str, str]) -> list[Part]:
         )
         for name, model in decision.models.items()
         if not model.retired
-        for n in range(model.instances)
+        for n in range(_count(decision, name, model, counts or {}))
     ]
     proxies = [
         Part(proxy_name(decision.http.port + n), "proxy", ("proxy", directory, "--number", str(n)))
         for n in range(decision.http.proxies)
     ]
     return [*servers, *workers, *proxies]
+
+
+def _count(decision: Decision, name: str, model: ModelConfig, counts: Mapping[str, int]) -> int:
+    if not model.scales:
+        return first_count(decision, model)
+    return counts.get(name, first_count(decision, model))
+
+
+def idle_instances(decision: Decision) -> list[str]:
+    """A line for each model that asks for more instances than can have work."""
+    room = decision.shareable
+    lines = []
+    for name, model in decision.models.items():
+        key = "instances" if model.instances_max == "instances" else "instances_max"
+        most = model.range[1]
+        if most > room and not model.retired:
+            lines.append(
+                f"models.{name}.{key}: {most} instances share {room} partition"
+                f"{'s' if room > 1 else ''} (partitions × http.proxies): "
+                f"only {room} will be started"
+            )
+    return lines
 
 
 class Changes(NamedTuple):

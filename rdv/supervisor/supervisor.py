@@ -49,6 +49,7 @@ class Supervisor:
 
         Raises DoesNotStart, after the rest has been stopped, and what the first `wanted` raises.
         """
+        self._changed.clear()  # what has changed before is in what is wanted now
         parts = self._wanted()
         for model in {part.model for part in parts if part.model}:
             self._voice.model_state(model, is_up=False)
@@ -154,9 +155,10 @@ class Supervisor:
         running.retry = loop.call_later(delay_ms / 1000, self._start, running)
 
     def _tell_model(self, part: Part) -> None:
-        """A model lives as long as one of its processes is ready."""
+        """A model lives as long as one of its processes is ready, and not on its way out."""
         if part.model:
-            is_up = any(r.is_ready for r in self._everyone if r.part.model == part.model)
+            same = [r for r in self._everyone if r.part.model == part.model]
+            is_up = any(r.is_ready and not r.is_leaving for r in same)
             self._voice.model_state(part.model, is_up=is_up)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -211,6 +213,8 @@ class Supervisor:
 
     async def _leave(self, running: Running) -> None:
         running.is_leaving = True
+        # Before it goes: nobody shall wait for an answer of it to what it has not read any more.
+        self._tell_model(running.part)
         if running.retry is not None:
             running.retry.cancel()
         if running.child is not None:

@@ -40,6 +40,18 @@ def test_what_is_quick_is_shown_large():
     assert "(SLA 50)" in draw_arrivals(answer, 50.0)[0]
 
 
+@pytest.mark.parametrize("sla_ms", [7.0, 50.0, 400.0, 12_345.0, None])
+@pytest.mark.parametrize("width", range(40, 100))
+def test_labels_never_run_into_each_other(sla_ms, width):
+    """Once 9.375 and the end of 12.5 were read as 912.5."""
+    answer = {"waited_ms": 1.436, "kind": "preferred", "model": "mlp", "trace": []}
+    axis = draw_arrivals(answer, sla_ms, width)[0].replace("ms", "").partition("(")[0]
+    shown = [float(word) for word in axis.replace("SLA", "").split()]
+    assert shown == sorted(shown)
+    assert shown[0] == 0
+    assert shown[-1] <= max(sla_ms or 0, 1.58)
+
+
 def test_bodies():
     assert make_body({"a": 1}) == b'{"data":{"a":1}}'
     body = make_body(1, key="k", schedule="fast", deadline="1500us", trace=True)

@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdv.components.worker import backlog as backlogs
 from rdv.components.worker.backlog import PROBE_NS, Backlog, Waiting
 from rdv.components.worker.cost import Cost
 from rdv.messages import Request
@@ -157,3 +158,17 @@ def test_a_model_that_has_only_stuttered_still_answers_before_the_deadline():
     lot.add([waiting(n, 20, wanted_ms=-5) for n in range(4)], NOW)
     plan = lot.plan(NOW)
     assert (plan.refused, ids(plan.batch)) == ([], [0, 1, 2, 3])
+
+
+def test_nothing_is_unbounded(monkeypatch):
+    monkeypatch.setattr(backlogs, "WAITING_MAX", 20)
+    monkeypatch.setattr(backlogs, "READ_BELOW", 10)
+    skips, sees_all = Backlog(4, "skip"), Backlog(4, "all")
+    for lot in (skips, sees_all):
+        lot.add([waiting(n, 10_000) for n in range(25)], NOW)
+    assert (skips.has_room, sees_all.has_room) == (True, False)
+    assert ids(r.waiting for r in skips.plan(NOW).refused) == [0, 1, 2, 3, 4]
+    assert sees_all.plan(NOW).refused == []
+    while len(sees_all) >= 10:
+        sees_all.plan(NOW)
+    assert sees_all.has_room

@@ -12,7 +12,7 @@ from rdv.components.proxy.intake import Body, ScheduleChoice, read_body
 from rdv.components.proxy.records import KEPT_MAX, OwnAnswers
 from rdv.components.schedules import read_schedules
 from rdv.components.worker.backlog import Waiting
-from rdv.components.worker.in_hand import InHand
+from rdv.components.worker.in_hand import SPOILED_MAX, InHand, Left
 from rdv.components.worker.watchdog import Watchdog
 from rdv.http import Failure
 from rdv.messages import (
@@ -73,28 +73,40 @@ def waiting(number):
 def test_a_note_outlives_who_wrote_it(tmp_path):
     path = str(tmp_path / ".rdv" / "m-0")
     note = InHand(path)
-    assert note.left() == ([], False)
+    assert note.left() == Left(is_reported=False)
     note.take([waiting(1), waiting(2)])
-    assert InHand(path).left() == ([(1, "1"), (0, "2")], False)
+    assert InHand(path).left() == Left(((1, "1"), (0, "2")), (), False)
     note.reported()
-    assert InHand(path).left() == ([(1, "1"), (0, "2")], True)
+    assert InHand(path).left() == Left(((1, "1"), (0, "2")), (), True)
     note.take([waiting(3)])
-    assert InHand(path).left() == ([(1, "3")], False)
+    assert InHand(path).left() == Left(((1, "3"),), (), False)
     note.lay_down()
-    assert InHand(path).left() == ([], False)
+    assert InHand(path).left() == Left(is_reported=False)
+
+
+def test_what_ended_a_model_is_remembered_beyond_the_next_end(tmp_path):
+    path = str(tmp_path / "m-0")
+    note = InHand(path)
+    note.spoil([f"r{n}" for n in range(SPOILED_MAX + 5)])
+    note.take([waiting(1)])
+    left = InHand(path).left()
+    assert left.batch == ((1, "1"),)
+    assert left.spoiled == tuple(f"r{n}" for n in range(5, SPOILED_MAX + 5))
+    note.lay_down()
+    assert InHand(path).left() == Left((), left.spoiled, False)
 
 
 @pytest.mark.parametrize("text", [b"garbage!!", b"0000000a ", b"00000003 abc", b"\xff" * 20])
 def test_a_damaged_note_is_none(tmp_path, text):
     (tmp_path / "m-0").write_bytes(text)
-    assert InHand(str(tmp_path / "m-0")).left()[0] == []
+    assert InHand(str(tmp_path / "m-0")).left().batch == ()
 
 
 def test_no_note_where_none_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     note = InHand(str(tmp_path / "file" / "m-0"))
     note.take([waiting(1)])
-    assert note.left() == ([], True)
+    assert note.left() == Left()
 
 
 class FullProducer:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rdv.components import places
 from rdv.messages import Result
 from rdv.status import lines
-from rdv.status.lines import Roll, judge, lives_elsewhere, read_status
+from rdv.status.lines import Roll, ScaleLine, judge, lives_elsewhere, read_scaling, read_status
 from rdv.status.models import model_rows, process_rows
 from rdv.status.window import ResultWindow, percentile
 
@@ -195,3 +195,27 @@ def test_percentiles_by_their_definition(values, percent):
     below = sum(value < found for value in ordered)
     assert not_above >= percent / 100 * len(ordered) - 1e-6
     assert below < percent / 100 * len(ordered) + 1e-6
+
+
+def test_what_is_scaled_says_how_many_and_why():
+    roll = Roll()
+    roll.add(line(pid=1, model="gbm"))
+    said = {
+        "gbm": ScaleLine("gbm", 2, 1, 4, "50 of 150 requests/s missed their window", 7),
+        "rare": ScaleLine("rare", 0, 0, 1, "not asked for 60 s", 8),
+        "late": ScaleLine("late", 1, 0, 1, "it is asked for", 9),
+    }
+    names = ["gbm", "rare", "late", "mlp"]
+    rows = model_rows(names, roll.latest(1, everybody), {}, {}, said)
+    assert [row["state"] for row in rows] == ["ready", "asleep", "not running", "not running"]
+    gbm, rare, _, mlp = (row["scaling"] for row in rows)
+    assert (gbm["wanted"], gbm["min"], gbm["max"], gbm["since_ns"]) == (2, 1, 4, 7)
+    assert rare["reason"] == "not asked for 60 s"
+    assert mlp is None
+
+
+def test_a_line_about_scaling():
+    line = ScaleLine("gbm", 2, 1, 4, "load", 7)
+    assert read_scaling(msgspec.json.encode(line)) == line
+    for value in (b"", b"{", b"3", b'{"model": "x"}', b"[" * 100_000):
+        assert read_scaling(value) is None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from rdv.config import Decision, Http, ModelConfig, Server
-from rdv.supervisor.plan import changes, needs_restart, parts
+from rdv.supervisor.plan import changes, idle_instances, needs_restart, parts
 
 
 def decision(**settings):
@@ -9,7 +9,7 @@ def decision(**settings):
         "gbm": ModelConfig(path="g.py", instances=2),
         "old": ModelConfig(path="o", retired=True),
     }
-    return Decision(directory="d", **{"models": models, **settings})
+    return Decision(directory="d", **{"models": models, "partitions": 4, **settings})
 
 
 def test_servers_then_workers_then_proxies():
@@ -54,3 +54,34 @@ def test_nobody_hears_of_decoys():
     models = {"archive": ModelConfig(builtin="decoy"), "gbm": ModelConfig(path="g.py")}
     made = {part.name: part.model for part in parts(decision(models=models), {})}
     assert (made["archive-0"], made["gbm-0"]) == ("", "gbm")
+
+
+def names(made):
+    return [part.name for part in made if part.role == "worker"]
+
+
+def test_no_more_instances_than_can_share_the_partitions():
+    models = {"gbm": ModelConfig(path="g.py", instances=4)}
+    assert names(parts(decision(models=models, partitions=3), {})) == ["gbm-0", "gbm-1", "gbm-2"]
+    # Every proxy has a topic of its own.
+    two = decision(models=models, partitions=2, http=Http(proxies=2))
+    assert len(names(parts(two, {}))) == 4
+    assert idle_instances(two) == []
+    (line,) = idle_instances(decision(models=models, partitions=1))
+    assert line.startswith("models.gbm.instances: 4 instances share 1 partition (")
+    scaled = {"gbm": ModelConfig(path="g.py", instances_max=5)}
+    (line,) = idle_instances(decision(models=scaled, partitions=2))
+    assert line.endswith("only 2 will be started")
+
+
+def test_a_model_that_scales_has_as_many_as_the_scaler_says():
+    models = {
+        "gbm": ModelConfig(path="g.py", instances_max=4),
+        "rare": ModelConfig(path="r.py", instances_min=0),
+        "fixed": ModelConfig(path="f.py"),
+    }
+    made = decision(models=models)
+    assert names(parts(made, {})) == ["gbm-0", "fixed-0"]
+    assert names(parts(made, {}, {"gbm": 2, "rare": 1, "fixed": 3})) == [
+        "gbm-0", "gbm-1", "rare-0", "fixed-0",
+    ]  # fmt: skip

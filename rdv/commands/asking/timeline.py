@@ -80,18 +80,15 @@ def _note(arrival: dict[str, Any], answer: dict[str, Any]) -> str:
 
 def _axis(scale: Scale, sla_ms: float | None) -> str:
     axis = [" "] * scale.columns
-    _write(axis, 0, "0")
-    for part in (0.25, 0.5, 0.75):
-        _write(axis, scale.column(scale.end_ms * part), f"{scale.end_ms * part:.3g}")
     end = f"{scale.end_ms:.3g}"
     if sla_ms is not None and scale.end_ms == sla_ms:
         end += " SLA"
     elif sla_ms is not None and sla_ms > scale.end_ms:
         end += f" (SLA {sla_ms:g})"
-    _write(axis, scale.columns - len(end), end)
+    last = max(0, scale.columns - len(end))
+    axis[last:] = end
+    for part in (0.0, 0.25, 0.5, 0.75):
+        at, text = scale.column(scale.end_ms * part), f"{scale.end_ms * part:.3g}"
+        if at + len(text) < last:  # never into the last one
+            axis[at : at + len(text)] = text
     return "".join(axis)
-
-
-def _write(axis: list[str], at: int, text: str) -> None:
-    at = max(0, at)
-    axis[at : at + len(text)] = text

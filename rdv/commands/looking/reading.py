@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
@@ -13,7 +13,15 @@ from rdv.commands.serving.check import SlaBook
 from rdv.config import Decision, load_decision
 from rdv.errors import RdvError
 from rdv.messages import MalformedMessage, decode_result
-from rdv.status.lines import STATUS_TOPIC, Roll, Seen, read_status
+from rdv.status.lines import (
+    SCALING_TOPIC,
+    STATUS_TOPIC,
+    Roll,
+    ScaleLine,
+    Seen,
+    read_scaling,
+    read_status,
+)
 from rdv.status.models import model_rows, process_rows
 from rdv.status.window import ResultWindow
 from rdv.stream import Consumer, Record, open_stream
@@ -40,6 +48,8 @@ class Observer:
         self._streams = [self._open(name) for name in ("control", "results", "input")]
         control, results, self._input = self._streams
         self._control = control.consumer([STATUS_TOPIC], start=_BACK)
+        self._scaling = control.consumer([SCALING_TOPIC])
+        self._scaled: dict[str, ScaleLine] = {}
         self._results = results.consumer(start=timedelta(seconds=window_s))
 
     def _open(self, name: str) -> LogStream:
@@ -59,6 +69,10 @@ class Observer:
             self._decision = load_decision(self._directory)
         while records := _poll(self._control):
             self._hear(records)
+        while records := _poll(self._scaling):
+            for record in records:
+                if (line := read_scaling(record.value)) is not None:
+                    self._scaled[line.model] = line
         while records := _poll(self._results):
             for record in records:
                 with contextlib.suppress(MalformedMessage):
@@ -76,7 +90,9 @@ class Observer:
         running_s = None if holder is None else (now_ns - holder.started_ns) / 1e9
         results = self._window.figures(now_ns, self._slas.find_ms, running_s)
         declared = [name for name, model in self._decision.models.items() if not model.retired]
-        expected = [] if holder is None else _expected(self._decision, holder)
+        scaling = {} if holder is None else self._scaling_of(holder)
+        counts = {name: line.instances for name, line in scaling.items()}
+        expected = [] if holder is None else _expected(self._decision, holder, counts)
         return {
             "decision": self._decision.name,
             "directory": self._directory,
@@ -85,9 +101,18 @@ class Observer:
             "running_s": None if running_s is None else round(running_s, 3),
             "addresses": [] if holder is None else [f"{holder.host}:{p}" for p in holder.ports],
             "results": results,
-            "models": model_rows(declared, seen, self._lags(), results["models"]),
+            "models": model_rows(declared, seen, self._lags(), results["models"], scaling),
             "proxies": _totals(seen),
             "processes": process_rows(expected, seen),
+        }
+
+    def _scaling_of(self, holder: Holder) -> dict[str, ScaleLine]:
+        """What the one who serves it has said, of the models that scale still."""
+        models = self._decision.models
+        return {
+            name: line
+            for name, line in self._scaled.items()
+            if line.time_ns >= holder.started_ns and name in models and models[name].scales
         }
 
     def _lags(self) -> dict[str, int]:
@@ -100,6 +125,7 @@ class Observer:
 
     def close(self) -> None:
         self._control.close()
+        self._scaling.close()
         self._results.close()
         for stream in self._streams:
             stream.close()
@@ -111,9 +137,9 @@ class Observer:
         self.close()
 
 
-def _expected(decision: Decision, holder: Holder) -> list[str]:
+def _expected(decision: Decision, holder: Holder, counts: Mapping[str, int]) -> list[str]:
     """The processes that there should be; the proxies as the holder has them, not the file."""
-    inner = [part.name for part in parts(decision, {}) if part.role != "proxy"]
+    inner = [part.name for part in parts(decision, {}, counts) if part.role != "proxy"]
     return [*inner, *(proxy_name(port) for port in holder.ports)]
 
 

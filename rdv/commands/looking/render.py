@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,12 +22,13 @@ _STATE_STYLES: dict[str, Style] = {
     "silent": "red",
     "dead": "red",
     "not running": "red",
+    "asleep": "dim",
     "stopped": "dim",
 }
 _MODELS = (
     Column("model"),
     Column("state"),
-    number("instances", "live"),
+    number("live", show=str),
     Column("version"),
     number("answers"),
     number("share", show="{:.1%}".format),
@@ -58,10 +60,31 @@ def blocks(report: dict[str, Any]) -> Iterator[Block]:
     """All that is shown, in order."""
     yield Block(_headline(report), lines=_answers(report))
     answers = max(1, report["results"]["answers"])
-    models = [row | {"share": row["answers"] / answers} for row in report["models"]]
-    yield Block("models", _MODELS, models)
+    models = [
+        row | {"share": row["answers"] / answers, "live": _live(row)} for row in report["models"]
+    ]
+    yield Block("models", _MODELS, models, _scaled(report["models"]))
     processes = [row | {"does": _does(row)} for row in report["processes"]]
     yield Block("processes", _PROCESSES, processes)
+
+
+def _live(row: dict[str, Any]) -> str:
+    """How many run; of how many, where that depends on the load."""
+    scaling = row["scaling"]
+    if scaling is None:
+        return f"{row['instances']}"
+    return f"{row['instances']} of {scaling['min']}..{scaling['max']}"
+
+
+def _scaled(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Why there are as many as there are."""
+    return [
+        f"{row['model']} has {scaling['wanted']} since "
+        f"{time.strftime('%H:%M:%S', time.localtime(scaling['since_ns'] / 1e9))}: "
+        f"{scaling['reason']}"
+        for row in rows
+        if (scaling := row["scaling"]) is not None
+    ]
 
 
 def _headline(report: dict[str, Any]) -> str:

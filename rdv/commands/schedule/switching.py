@@ -37,7 +37,8 @@ def _hear(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:
         for record in consumer.poll(100, left_s):
             try:
                 line = orjson.loads(record.value)
-                if (line["name"], line["hash"]) == (schedule.name, schedule.content_hash):
+                said = line["name"], line["hash"], line.get("live", True)
+                if said == (schedule.name, schedule.content_hash, True):
                     return True
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 continue

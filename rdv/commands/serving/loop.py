@@ -10,10 +10,13 @@ from collections.abc import Callable
 from rdv.clock import SYSTEM_CLOCK
 from rdv.commands.serving.voice import StderrVoice
 from rdv.config import Decision
+from rdv.status.lines import StatusLine
 from rdv.supervisor.child import Child
 from rdv.supervisor.control import Control
+from rdv.supervisor.demand import Demand
 from rdv.supervisor.plan import Part, Role
 from rdv.supervisor.running import Process
+from rdv.supervisor.scaler import Scaler, Ties
 from rdv.supervisor.supervisor import ESSENTIAL, Supervisor
 from rdv.supervisor.watch import watch_edits
 
@@ -29,12 +32,13 @@ def supervise(
     wanted: Callable[[], list[Part]],
     voice: StderrVoice,
     essential: frozenset[Role] = ESSENTIAL,
+    scaler: Scaler | None = None,
 ) -> None:
     """Run the parts until a signal asks for the end. `decision` is the one of this moment.
 
     Raises DoesNotStart, and what `wanted` raises the first time.
     """
-    asyncio.run(_supervise(decision, wanted, voice, essential))
+    asyncio.run(_supervise(decision, wanted, voice, essential, scaler))
 
 
 async def _supervise(
@@ -42,14 +46,16 @@ async def _supervise(
     wanted: Callable[[], list[Part]],
     voice: StderrVoice,
     essential: frozenset[Role],
+    scaler: Scaler | None,
 ) -> None:
     supervisor = Supervisor(wanted, voice, launch, SYSTEM_CLOCK, essential)
-    control = Control(
-        decision(),
-        SYSTEM_CLOCK,
-        lambda line: supervisor.heard(line.name, line.pid, line.state),
-        voice.own_line,
-    )
+
+    def heard(line: StatusLine) -> None:
+        supervisor.heard(line.name, line.pid, line.state)
+        if scaler is not None:
+            scaler.heard(line)
+
+    control = Control(decision(), SYSTEM_CLOCK, heard, voice.own_line)
     voice.control = control
     voice.own_pids = lambda: list(supervisor.pids())
     loop = asyncio.get_running_loop()
@@ -57,13 +63,38 @@ async def _supervise(
     for signum, text in _STOPPING.items():
         loop.add_signal_handler(signum, _stop, supervisor, voice, text)
     edits = loop.create_task(watch_edits(decision, supervisor.edited, voice.own_line))
+    demand = None if scaler is None else _scale(decision(), scaler, supervisor, control, voice)
     try:
         await supervisor.run()
     finally:
         edits.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await edits
+        if scaler is not None and demand is not None:
+            scaler.close()
+            demand.close()
         control.close()
+
+
+def _scale(
+    decision: Decision,
+    scaler: Scaler,
+    supervisor: Supervisor,
+    control: Control,
+    voice: StderrVoice,
+) -> Demand:
+    """Tie the scaler to the rest, and let it begin."""
+    demand = Demand(decision, scaler.rung, voice.own_line)
+    ties = Ties(
+        own_pids=supervisor.pids,
+        changed=supervisor.edited,
+        on_record=control.scaled,
+        is_down=lambda model: voice.model_state(model, is_up=False),
+        lag=demand.lag,
+    )
+    scaler.update(decision)
+    scaler.start(ties, demand)
+    return demand
 
 
 def _stop(supervisor: Supervisor, voice: StderrVoice, text: str) -> None:

@@ -92,7 +92,7 @@ class ServerProcess:
 
     def begin(self) -> None:
         self._watch.start()
-        self._record_schedule()
+        self._record_schedules(set())
         if self._owns_streams:
             tune_collector()
         self._status.write("ready", self._figures())
@@ -137,29 +137,43 @@ class ServerProcess:
         if decision.schedule not in schedules.by_name:
             log.warning("there is no schedule %r; nothing is changed", decision.schedule)
             return
+        known = {schedule.label for schedule in self._schedules.by_name.values()}
         was = self._schedules.by_name[self.decision.schedule].label
         self.engine.schedules_changed(schedules.by_name, decision.schedule)
         self._schedules = schedules
         self.decision = decision.replace(partitions=self.decision.partitions)
         if schedules.by_name[decision.schedule].label != was:
-            self._record_schedule()
+            known.discard(schedules.by_name[decision.schedule].label)
+        self._record_schedules(known)
 
-    def _record_schedule(self) -> None:
-        """What is live from now on, for replays. One server speaks for all of them."""
-        schedule = self._schedules.by_name[self.decision.schedule]
-        log.info("live: %s", schedule.label)
-        if self._index:
+    def _record_schedules(self, known: set[str]) -> None:
+        """What may be used from now on and is not `known`, the live one last, for replays. One
+        server speaks for all of them.
+        """
+        live = self._schedules.by_name[self.decision.schedule]
+        if live.label not in known:
+            log.info("live: %s", live.label)
+        others = [s for s in self._schedules.by_name.values() if s.label != live.label]
+        lines = [
+            orjson.dumps(
+                {
+                    "time_ns": SYSTEM_CLOCK.wall_ns(),
+                    "name": schedule.name,
+                    "hash": schedule.content_hash,
+                    "live": schedule is live,
+                    "schedule": msgspec.to_builtins(schedule),
+                }
+            )
+            + b"\n"
+            for schedule in (*others, live)
+            if schedule.label not in known
+        ]
+        if self._index or not lines:
             return
-        line = {
-            "time_ns": SYSTEM_CLOCK.wall_ns(),
-            "name": schedule.name,
-            "hash": schedule.content_hash,
-            "schedule": msgspec.to_builtins(schedule),
-        }
         try:
-            self._control.send(SCHEDULE_TOPIC, orjson.dumps(line) + b"\n")
+            self._control.send_many(SCHEDULE_TOPIC, lines)
         except RdvError as error:
-            log.warning("the live schedule is not on record: %s", error.text())
+            log.warning("the schedules are not on record: %s", error.text())
 
 
 def run_server(directory: str, index: int) -> None:

@@ -85,8 +85,13 @@ def _scores(consumer: Consumer, engine: Engine) -> list[tuple[int, Score]]:
     found: list[tuple[int, Score]] = []
     for record in read_all(consumer, READ_RECORDS):
         try:
-            found.append((record.timestamp_ns, decode_score(record.value)))
+            score = decode_score(record.value)
         except MalformedMessage:
+            engine.count_malformed()
+            continue
+        if score.model == record.topic:
+            found.append((record.timestamp_ns, score))
+        else:  # nobody speaks for another model
             engine.count_malformed()
     return found
 

@@ -70,6 +70,7 @@ class Server:
         self.lost_results = self.given_up = 0
         self._look_ns = 0
         self._models: set[str] = set()
+        """Those that we have heard of."""
         self._producer = streams.results.producer()
         control = streams.control.consumer([MODELS_TOPIC])
         rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms)
@@ -86,17 +87,18 @@ class Server:
         scores, input_ = self._scores, self._input
         reports = scores.poll(POLL_RECORDS_MAX) if is_open else scores.look(POLL_RECORDS_MAX)
         requests = input_.look(POLL_RECORDS_MAX) if is_open else input_.poll(POLL_RECORDS_MAX)
+        news = self._control.poll(POLL_RECORDS_MAX) if self._control.is_ready else []
         now_ns = self._clock.monotonic_ns()
         results = engine.tick(now_ns)
-        if self._control.is_ready:
-            results += self._hear_of_models(now_ns)
+        if news:
+            self._hear_of_models(news, now_ns, results)
         if requests:
             self._take_requests(requests, now_ns, results)
         if reports:
             self._take_scores(reports, now_ns, results)
         if results:
             self._publish(results)
-        return bool(reports or requests) or (engine.open_count > 0) != is_open
+        return bool(reports or requests or news) or (engine.open_count > 0) != is_open
 
     def _take_requests(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
         engine = self._engine
@@ -122,22 +124,22 @@ class Server:
                 results += engine.model_up(score.model, now_ns)
             results += engine.score(score, now_ns)
 
-    def _hear_of_models(self, now_ns: int) -> list[Result]:
-        """The supervisor tells which models live; a score tells that one does."""
-        results: list[Result] = []
-        for record in self._control.poll(POLL_RECORDS_MAX):
+    def _hear_of_models(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+        """The supervisor tells which models live. Of one that nobody has told us of, a score does;
+        but not of one that is known to be dead: it may have been written before.
+        """
+        engine = self._engine
+        for record in records:
             try:
                 news = _decode_news(record.value)
             except msgspec.DecodeError:
-                self._engine.count_malformed()
+                engine.count_malformed()
                 continue
+            self._models.add(news.model)
             if news.state == "up":
-                results += self._engine.model_up(news.model, now_ns)
-                self._models.add(news.model)
+                results += engine.model_up(news.model, now_ns)
             else:
-                results += self._engine.model_down(news.model, now_ns)
-                self._models.discard(news.model)
-        return results
+                results += engine.model_down(news.model, now_ns)
 
     def _publish(self, results: list[Result]) -> None:
         """Each result goes to its request's return address, in our own partition of it."""

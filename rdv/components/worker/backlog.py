@@ -26,6 +26,13 @@ PROBE_NS = 1_000_000_000
 """A model that refuses everything is tried on one request as often as this: it may be quick again
 (a first call is often slow), and nobody would learn of it otherwise."""
 
+READ_BELOW = 2_000
+"""A model that must see everything reads on while fewer than these wait; the log keeps the rest."""
+
+WAITING_MAX = 100_000
+"""A model that skips always reads on, and refuses the oldest beyond so many: it would never come to
+them."""
+
 _NEVER = 2**63
 _deadline_ns: Callable[[Waiting], int] = attrgetter("deadline_ns")
 _target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
@@ -77,6 +84,11 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether to read on."""
+        return self.when_behind == "skip" or len(self._waiting) < READ_BELOW
+
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._waiting)
 
@@ -100,6 +112,8 @@ class Backlog:
         self._due = _target_ns
         if self._soonest_ns < ready_ns:
             refused = self._refuse(now_ns, ready_ns)
+        while len(waiting := self._waiting) > WAITING_MAX:
+            refused.append(Refused(waiting.popleft(), "behind", 0.0))
         if is_held:
             return Plan(refused, [])
         batch = self._newest(now_ns)

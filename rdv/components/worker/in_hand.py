@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rdv.components.worker.backlog import Waiting
 
@@ -19,6 +20,21 @@ _HEAD = 9
 """8 hex digits: the length of the rest; one for whether it has been reported."""
 
 _OPEN, _REPORTED = b" ", b"r"
+_SPOILED = "-"
+
+SPOILED_MAX = 1_000
+"""Requests that ended a model are remembered, so that two of them cannot end it in turns."""
+
+
+class Left(NamedTuple):
+    """What a worker finds of the one before it."""
+
+    batch: tuple[tuple[int, str], ...] = ()
+    """(partition, request id) of what was in its hands."""
+    spoiled: tuple[str, ...] = ()
+    """Requests that ended it, or one before it; they have been reported."""
+    is_reported: bool = True
+    """Whether the batch has been reported all the same (a hang)."""
 
 
 class InHand:
@@ -30,26 +46,33 @@ class InHand:
 
     def __init__(self, path: str = "") -> None:
         self._fd = -1
+        self._spoiled = ""
         if path:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
-    def left(self) -> tuple[list[tuple[int, str]], bool]:
-        """(partition, request id) of the batch that the one before us did not finish, and whether
-        it has reported it all the same (a hang).
-        """
+    def left(self) -> Left:
+        """What the one before us did not finish."""
         if self._fd < 0:
-            return [], True
+            return Left()
         with contextlib.suppress(OSError, ValueError, UnicodeDecodeError):
             head = os.pread(self._fd, _HEAD, 0) or b"0" * _HEAD
             text = os.pread(self._fd, min(int(head[:-1], 16), NOTE_BYTES_MAX), _HEAD).decode()
-            left = []
+            batch, spoiled = [], []
             for line in text.splitlines():
-                partition, *ids = line.split(" ")
-                left += [(int(partition), id_) for id_ in ids]
-            return left, head[-1:] == _REPORTED
-        return [], True
+                place, *ids = line.split(" ")
+                if place == _SPOILED:
+                    spoiled += ids
+                else:
+                    batch += [(int(place), id_) for id_ in ids]
+            return Left(tuple(batch), tuple(spoiled), head[-1:] == _REPORTED)
+        return Left()
+
+    def spoil(self, ids: Sequence[str]) -> None:
+        """These shall never be evaluated, also by those after us; the newest SPOILED_MAX of all."""
+        self._spoiled = f"\n{_SPOILED} {' '.join(ids[-SPOILED_MAX:])}" if ids else ""
+        self.lay_down()
 
     def take(self, batch: Sequence[Waiting]) -> None:
         """The batch is in our hands from now on."""
@@ -58,12 +81,15 @@ class InHand:
             for waiting in batch:
                 by_partition.setdefault(waiting.record.partition, []).append(waiting.request.id)
             lines = [f"{partition} {' '.join(ids)}" for partition, ids in by_partition.items()]
-            text = "\n".join(lines).encode()
-            self._write(b"%08x%b%b" % (len(text), _OPEN, text))
+            self._note("\n".join(lines))
 
     def lay_down(self) -> None:
         """Nothing is in our hands."""
-        self._write(b"%08x%b" % (0, _OPEN))
+        self._note("")
+
+    def _note(self, lines: str) -> None:
+        text = (lines + self._spoiled).encode()
+        self._write(b"%08x%b%b" % (len(text), _OPEN, text))
 
     def reported(self) -> None:
         """It is still in our hands, and will be when we end; but there is a report."""

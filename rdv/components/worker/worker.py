@@ -47,16 +47,17 @@ class Worker:
         skips = backlog.when_behind == "skip"
         self.intake = Intake(streams.input, name, skips=skips, host=host, clock=clock)
         self._feeds = Feeds([self.intake.feed], waker, clock)
-        left, is_reported = in_hand.left()
-        self._spoiled = {id_ for _, id_ in left}
-        if not is_reported:
-            self.reports.spoil(left, DIED)
-        in_hand.lay_down()
+        left = in_hand.left()
+        spoiled = (*left.spoiled, *(id_ for _, id_ in left.batch))
+        self._spoiled = frozenset(spoiled)
+        if not left.is_reported:
+            self.reports.spoil(left.batch, DIED)
+        in_hand.spoil(spoiled)
 
     def turn(self, *, read: bool = True) -> None:
         """Read, refuse, evaluate one batch."""
         backlog = self._backlog
-        if read:
+        if read and backlog.has_room:
             found = self.intake.read()
             if self._spoiled:
                 found = [one for one in found if one.request.id not in self._spoiled]

@@ -75,11 +75,12 @@ class Replayer:
         )
         events = list(reports)
         found: list[Result] = []
-        if knowledge.is_early:
-            for arrival, score in events:
-                if arrival.arrived_ms == 0:
-                    found += engine.score(score, start_ns - 1)
-            events = [event for event in events if event[0].arrived_ms > 0]
+        before_ms = 0.001 if knowledge.is_early else 0.0
+        for arrival, score in events:
+            if arrival.arrived_ms < before_ms:
+                at_ns = start_ns + round(arrival.arrived_ms * 1000) * 1000
+                found += engine.score(score, min(at_ns, start_ns - 1))
+        events = [event for event in events if event[0].arrived_ms >= before_ms]
         seen_ns = end_ns if result.reason == EXPIRED else start_ns
         found += engine.request(asked, seen_ns)
         for arrival, score in events:

@@ -1,0 +1,132 @@
+"""Hears of requests for models that have no instance: they are started by demand.
+
+Rung by the input stream's bell, not more often than every `EVERY_S`; while no model sleeps,
+nothing is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from rdv.config import Decision
+from rdv.errors import RdvError
+from rdv.stream import Record, open_stream
+from rdv.stream.consumer import LogConsumer
+
+EVERY_S = 0.2
+"""A model that sleeps and that nobody asks for must not cost a wake-up for every request."""
+
+RECORDS_MAX = 10_000
+"""Of more requests at once the rest is passed over: the next ones will ask as well."""
+
+
+class _Asks(msgspec.Struct):
+    """What matters here of a request."""
+
+    not_asked: list[str] = []
+
+
+_DECODER = msgspec.json.Decoder(_Asks)
+
+
+def asked_for(values: Collection[bytes], sleeping: Collection[str]) -> set[str]:
+    """Whom of those that sleep these requests are for. Pure."""
+    found: set[str] = set()
+    for value in values:
+        try:
+            not_asked = _DECODER.decode(value).not_asked
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        found.update(model for model in sleeping if model not in not_asked)
+        if len(found) == len(sleeping):
+            break
+    return found
+
+
+class Demand:
+    """Made on the loop. `rung` is called with each model that a request has asked for."""
+
+    def __init__(
+        self, decision: Decision, rung: Callable[[str], None], problem: Callable[[str], None]
+    ) -> None:
+        self._rung = rung
+        self._problem = problem
+        config = decision.log.stream_config(decision.partitions)
+        self._stream = open_stream(decision.stream_path("input"), config=config)
+        self._loop = asyncio.get_running_loop()
+        self._consumer: LogConsumer | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_listening = False
+        self._sleeping: frozenset[str] = frozenset()
+
+    def listen(self, sleeping: Collection[str]) -> None:
+        """From now on for these; requests that are there already do not count. Called again now
+        and then: a ring is lost when its sender is killed in that very instant.
+        """
+        self._sleeping = frozenset(sleeping)
+        if not self._sleeping:
+            self._forget()
+        elif self._consumer is None:
+            self._consumer = self._stream.consumer(start="latest")
+            self._look()
+        elif self._is_listening:
+            self._hear()
+
+    def _look(self) -> None:
+        """Read what is there; with nothing there, wait for the bell."""
+        self._timer = None
+        records = self._read()
+        if self._consumer is None:
+            return
+        if records:
+            self._timer = self._loop.call_later(EVERY_S, self._look)
+            for model in asked_for([record.value for record in records], self._sleeping):
+                self._rung(model)
+        else:
+            self._is_listening = True
+            self._loop.add_reader(self._consumer.fileno(), self._hear)
+
+    def _read(self) -> list[Record]:
+        assert self._consumer is not None
+        self._consumer.fileno()  # says that we watch it: a poll that finds nothing arms the bell
+        try:
+            records = self._consumer.poll(RECORDS_MAX)
+            if len(records) == RECORDS_MAX:
+                self._consumer.seek_to("latest")
+        except RdvError as error:
+            # Damaged, or deleted meanwhile: what comes from now on will do.
+            self._problem(f"input, for models that sleep: {error.text()}")
+            self._forget()
+            self._timer = self._loop.call_later(EVERY_S, self.listen, self._sleeping)
+            return []
+        return records
+
+    def _hear(self) -> None:
+        """It has rung."""
+        self._deafen()
+        self._look()
+
+    def _deafen(self) -> None:
+        if self._is_listening and self._consumer is not None:
+            self._loop.remove_reader(self._consumer.fileno())
+        self._is_listening = False
+
+    def _forget(self) -> None:
+        self._deafen()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def lag(self, group: str) -> int:
+        """Requests that a group of workers has not committed. Raises RdvErrors."""
+        return sum(self._stream.lag(group).values())
+
+    def close(self) -> None:
+        self._forget()
+        self._stream.close()

@@ -1,0 +1,39 @@
+"""What a starting server makes of the log."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rdv.clock import SYSTEM_CLOCK
+from rdv.components.host import host_name
+from rdv.components.places import open_streams
+from rdv.components.server.rebuild import rebuild
+from rdv.messages import Request, Score, encode_request, encode_score
+from rdv.rendezvous import Engine
+from rdv.schedule import schedule_from_object
+from rdv.stream import StreamConfig
+
+
+def rebuilt(streams):
+    steps = {"sla_ms": 60_000, "default": 0, "step": [{"accept": ["a", "b"]}]}
+    engine = Engine(host_name(), {"s": schedule_from_object(steps, "s")}, "s", ["a", "b"])
+    found = rebuild(streams, engine, [0], host_name(), SYSTEM_CLOCK, 60_000)
+    found.input.close()
+    found.scores.close()
+    return engine, found.results
+
+
+def test_nobody_speaks_for_another_model(tmp_path):
+    with open_streams(str(tmp_path), StreamConfig(partitions=1)) as streams:
+        now_ns, wall_ns = SYSTEM_CLOCK.monotonic_ns(), SYSTEM_CLOCK.wall_ns()
+        request = Request("r1", wall_ns, host_name(), now_ns, "p-1", msgspec.Raw(b"{}"))
+        score = Score("r1", "a", "1", wall_ns, result=msgspec.Raw(b"1"))
+        with streams.input.producer() as input_, streams.scores.producer() as scores:
+            input_.send("p-1", encode_request(request), partition=0)
+            scores.send("b", encode_score(score), partition=0)
+            engine, results = rebuilt(streams)
+            assert (results, engine.open_count, engine.counters.malformed) == ([], 1, 1)
+            scores.send("a", encode_score(score), partition=0)
+            engine, results = rebuilt(streams)
+            assert [result.model for result in results] == ["a"]
+            assert engine.open_count == 0

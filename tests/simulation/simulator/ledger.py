@@ -1,0 +1,86 @@
+"""What really happened, in true time: the oracle's own books."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+import orjson
+
+from rdv.messages import Request, Result, Score
+from rdv.stream.record import TopicPartition
+
+_request = msgspec.json.Decoder(Request).decode
+_score = msgspec.json.Decoder(Score).decode
+_result = msgspec.json.Decoder(Result).decode
+
+
+@dataclass
+class Logged:
+    """A record: what, where, and when it could be seen."""
+
+    at_ns: int
+    place: TopicPartition
+    offset: int
+    value: bytes
+    message: object = None
+
+
+@dataclass
+class Asked:
+    """A request of a client, from outside."""
+
+    number: int
+    proxy: object
+    """The process that took it."""
+    received_ns: int
+    deadline_ms: float | None
+    answers: list[tuple[int, int, dict]] = field(default_factory=list)
+    """(when, status, body)."""
+
+
+class Ledger:
+    """All records by stream, and all requests by number."""
+
+    def __init__(self, scheduler) -> None:
+        self._scheduler = scheduler
+        self.asked: dict[int, Asked] = {}
+        self.refused_connections = 0
+        self.requests: dict[str, Logged] = {}
+        self.numbers: dict[int, Logged] = {}
+        self.scores: dict[tuple[str, str], list[Logged]] = {}
+        self.results: dict[str, list[Logged]] = {}
+        self.own_answers: dict[str, list[Logged]] = {}
+        self.news: dict[int, Logged] = {}
+        self.ends: dict[tuple[str, TopicPartition], int] = {}
+        self.gaps: list[str] = []
+
+    def appended(self, stream: str, place: TopicPartition, offset: int, values) -> list[Logged]:
+        now_ns = self._scheduler.now_ns
+        records = []
+        if self.ends.get((stream, place), 0) != offset:
+            self.gaps.append(f"{stream}/{place}: {offset} after {self.ends.get((stream, place))}")
+        self.ends[stream, place] = offset + len(values)
+        for number, value in enumerate(values):
+            logged = Logged(now_ns, place, offset + number, value)
+            records.append(logged)
+            if stream == "input":
+                logged.message = message = _request(value)
+                self.requests[message.id] = logged
+                self.numbers[number_of(bytes(message.data))] = logged
+            elif stream == "scores":
+                logged.message = message = _score(value)
+                self.scores.setdefault((message.id, message.model), []).append(logged)
+            elif stream == "results":
+                logged.message = message = _result(value)
+                books = self.own_answers if place.topic.endswith(".proxy") else self.results
+                books.setdefault(message.id, []).append(logged)
+            elif place.topic == "models":
+                logged.message = orjson.loads(value)
+                self.news[logged.offset] = logged
+        return records
+
+
+def number_of(data: bytes) -> int:
+    """The request number in a body's data."""
+    return orjson.loads(data)["n"]

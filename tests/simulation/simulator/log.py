@@ -1,0 +1,245 @@
+"""The log: the product's own in memory, with writers that fail and readers that see late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from rdv.stream.backend import NOTHING, Writer
+from rdv.stream.config import StreamConfig
+from rdv.stream.errors import DiskFull, SyncFailed
+from rdv.stream.group.state import GroupState
+from rdv.stream.memory.backend import MemoryBackend
+from rdv.stream.memory.group import MemoryGroup
+from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader
+from rdv.stream.record import TopicPartition
+from rdv.stream.stream import LogStream
+from simulator.ledger import Logged
+from simulator.scheduler import Killed
+
+NOT_YET_NS = 2**62
+
+
+class SimBackend(MemoryBackend):
+    """One stream of the world."""
+
+    def __init__(self, world, name: str, partitions: int) -> None:
+        config = StreamConfig(partitions=partitions, retention_bytes=RETENTION_BYTES)
+        super().__init__(f"sim:{name}", config, world.clock)
+        self.world = world
+        self.name = name
+        self.bells: dict[SimBell, None] = {}  # in the order in which they were armed
+        self._shown: dict[TopicPartition, int] = {}
+        self.committing: tuple[TopicPartition, int, Sequence[bytes]] | None = None
+        self._told = 0
+        self.news = lambda: self._told
+
+    def writer(self, place: TopicPartition, opened: Callable[[Writer], None]) -> SimWriter:
+        return SimWriter(self, place, super().writer(place, opened))
+
+    def reader(self, place: TopicPartition) -> SimReader:
+        return SimReader(self, place, self._partition(place))
+
+    def bell(self) -> SimBell:
+        return SimBell(self)
+
+    def make_topic(self, topic: str, partitions: int) -> None:
+        if self.partitions(topic) != partitions:
+            self.world.step()
+            if self.world.disk.is_full(self.name):
+                raise DiskFull(f"{self.address}/{topic}")
+        super().make_topic(topic, partitions)
+
+    def group(self, name: str) -> SimGroup:
+        if name not in self._groups:
+            self._groups[name] = SimGroup(self, name)
+        return self._groups[name]
+
+    def open(self) -> LogStream:
+        return LogStream(self, self.world.clock)
+
+    def _ring(self, place: TopicPartition | None) -> None:
+        """After a commit. Who is killed in between leaves records that nobody is told of."""
+        if self.committing is not None:
+            (committed, offset, values), self.committing = self.committing, None
+            records = self.world.ledger.appended(self.name, committed, offset, values)
+            self.appended(committed)
+            # Who is stopped in between is late: it has told nobody yet.
+            _set_times(records, NOT_YET_NS)
+            try:
+                self.world.step()
+            except Killed:
+                self.world.faults.untold()
+                raise
+            finally:
+                _set_times(records, self.world.scheduler.now_ns)
+        self._told += 1
+        super()._ring(place)
+
+    def appended(self, place: TopicPartition) -> None:
+        """A broker shows records only after a while, a file at once."""
+        if self.world.plan.is_broker:
+            end = self._partition(place).end()
+            self.world.scheduler.after(self.world.visibility_ns(), self._show, place, end)
+
+    def _show(self, place: TopicPartition, end: int) -> None:
+        self._shown[place] = max(self._shown.get(place, 0), end)
+        self._ring(place)
+
+    def shown_end(self, place: TopicPartition, partition: MemoryPartition) -> int:
+        return self._shown.get(place, 0) if self.world.plan.is_broker else partition.end_unlocked()
+
+
+def _set_times(records: list[Logged], at_ns: int) -> None:
+    for record in records:
+        record.at_ns = at_ns
+
+
+class SimWriter:
+    """Kills and full disks come here."""
+
+    def __init__(self, backend: SimBackend, place: TopicPartition, inner: MemoryPartition) -> None:
+        self._backend = backend
+        self._place = place
+        self._inner = inner
+
+    def append(self, values: Sequence[bytes]) -> int:
+        backend, world, place = self._backend, self._backend.world, self._place
+        world.step()
+        fault = world.disk.fault(backend.name)
+        if fault == "full":
+            world.note("%s/%s: disk full, %d records refused", backend.name, place, len(values))
+            raise DiskFull(f"{backend.address}/{place}")
+        if fault == "half":  # what a failed sync or a lock that is lost may leave
+            values = values[: world.random.randint(0, len(values))]
+        offset = self._inner.end()
+        if values:
+            backend.committing = place, offset, values
+            self._inner.append(values)
+        if fault == "half":
+            world.note("%s/%s: failed, %d records are there", backend.name, place, len(values))
+            raise SyncFailed(f"{backend.address}/{place}", "input/output error")
+        world.step()
+        return offset
+
+    def release(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class SimReader(MemoryReader):
+    """One consumer's view of a partition."""
+
+    def __init__(self, backend: SimBackend, place: TopicPartition, inner: MemoryPartition) -> None:
+        super().__init__(inner)
+        self._backend = backend
+        self._place = place
+
+    def has_more(self, offset: int) -> bool:
+        return self._backend.shown_end(self._place, self._partition) > offset
+
+    def read(self, offset: int, max_records: int, max_bytes: int):
+        self._next = offset
+        end = self._backend.shown_end(self._place, self._partition)
+        if end <= offset:
+            self.is_drained = True
+            return NOTHING
+        self._backend.world.step()
+        records = self._partition.read(offset, min(max_records, end - offset), max_bytes)
+        self.is_drained = offset + len(records) == end
+        return records
+
+
+class SimBell:
+    """`rdv.stream.backend.Bell`: rings may be lost, doubled, or late."""
+
+    def __init__(self, backend: SimBackend) -> None:
+        self._backend = backend
+        self._world = backend.world
+        self._owner = self._world.scheduler.current
+        self._is_armed = False
+        self._places: frozenset[TopicPartition] | None = None
+        self._number = 0
+
+    def fileno(self) -> int:
+        if not self._number:
+            self._number = self._world.descriptors.make()
+        return self._number
+
+    def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
+        self._places = None if places is None else frozenset(places)
+
+    def arm(self) -> None:
+        self._world.step()
+        self._is_armed = True
+        self._backend.bells[self] = None
+
+    def ring(self, place: TopicPartition | None) -> None:
+        if not self._is_armed:
+            return
+        if self._owner.state == "dead":
+            self.close()
+            return
+        if place is not None and self._places is not None and place not in self._places:
+            return
+        self._is_armed = False
+        self._backend.bells.pop(self, None)
+        if not self._world.loses_ring(self._owner):
+            self.wake()
+
+    def wake(self) -> None:
+        if self._number:
+            self._world.descriptors.signal(self._number)
+
+    def is_armed(self) -> bool:
+        return self._is_armed
+
+    def quiet(self) -> None:
+        if self._number:
+            self._world.descriptors.clear(self._number)
+
+    def wait(self, timeout_s: float) -> None:
+        raise AssertionError("components wait with select")
+
+    def close(self) -> None:
+        self._is_armed = False
+        self._backend.bells.pop(self, None)
+
+
+class SimGroup(MemoryGroup):
+    """A group's state, watched: who gets what, and what of whom."""
+
+    def __init__(self, backend: SimBackend, name: str) -> None:
+        super().__init__(name, backend._change)
+        self._backend = backend
+        self._world = backend.world
+        self._owners: dict[str, object] = {}
+
+    def update(self, change: Callable[[GroupState], GroupState]) -> GroupState:
+        self._world.step()
+        if self._world.disk.is_full(self._backend.name):
+            raise DiskFull(f"{self._backend.address}/.groups/{self.name}")
+        before = self._state
+        after = self._state = change(before)
+        if after is not before:
+            self._world.groups.changed(self, before, after)
+            self._changed()
+        self._world.step()
+        return after
+
+    def lease(self, member: str):
+        lease = super().lease(member)
+        self._world.leases.append((self._world.scheduler.current, lease))
+        self._world.groups.joined(member, self._world.scheduler.current)
+        return lease
+
+    def beat_ns(self, member: str) -> int | None:
+        return self._beats.get(member)
+
+    def commit(self, member: str, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
+        self._world.step()
+        if self._world.disk.is_full(self._backend.name):
+            raise DiskFull(f"{self._backend.address}/.groups/{self.name}")
+        super().commit(member, offsets)
+        self._world.groups.committed(self, member, offsets)

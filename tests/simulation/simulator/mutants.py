@@ -1,0 +1,183 @@
+"""Bugs that the product does not have, put into it: the simulator must see each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import msgspec
+
+from rdv.components.batches import ScoreBatches
+from rdv.components.proxy.desk import Desk
+from rdv.components.server.server import Server
+from rdv.components.worker.reports import Reports
+from rdv.rendezvous import Engine
+from rdv.rendezvous.book import ScheduleBook
+from rdv.rendezvous.early import EarlyScores
+from rdv.stream.consumer import LogConsumer
+from rdv.stream.memory.group import MemoryGroup
+from rdv.supervisor import supervisor
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`change` makes the wrong thing out of the right one."""
+
+    name: str
+    promise: str
+    """What must be seen to break; several, by "|"."""
+    owner: Any
+    attribute: str
+    change: Callable[[Any], Any]
+
+    def patch(self) -> Any:
+        right = getattr(self.owner, self.attribute)
+        return mock.patch.object(self.owner, self.attribute, self.change(right))
+
+
+def _forgets_ticks(right):
+    return lambda engine, now_ns: []
+
+
+def _no_deadline(right):
+    return lambda engine: None
+
+
+def _reads_one_score(right):
+    def read(batches, records):
+        return [one if number == 0 else None for number, one in enumerate(right(batches, records))]
+
+    return read
+
+
+def _no_early_buffer(right):
+    """A score that is applied before its request is lost."""
+    return lambda early, score, now_ns: None
+
+
+def _answers_twice(right):
+    return lambda desk, id_: desk._open.get(id_)
+
+
+def _publishes_twice(right):
+    return lambda server, results: (right(server, results), right(server, results))[0]
+
+
+def _drops_a_result(right):
+    return lambda server, results: right(server, results[:-1] if len(results) > 1 else results)
+
+
+def _assigns_twice(right):
+    """Whoever joins takes what others have."""
+    from rdv.stream.group.state import settle
+
+    def join(state, member, topics, partitions):
+        members = {**state.members, member: topics}
+        settled = settle(msgspec.structs.replace(state, members=members), partitions)
+        taken = tuple(msgspec.structs.replace(o, owner=o.target) for o in settled.ownerships)
+        return msgspec.structs.replace(settled, ownerships=taken)
+
+    return join
+
+
+def _does_not_fence(right):
+    def commit(self, member, offsets):
+        self._offsets.update({place: offset for place, (offset, _) in offsets.items()})
+
+    return commit
+
+
+def _skips_a_record(right):
+    def attend(self, max_records, *, is_rung):
+        records = right(self, max_records, is_rung=is_rung)
+        return records[1:] if len(records) > 2 else records
+
+    return attend
+
+
+def _wrong_kind(right):
+    def default(self, box, reason, now_ns):
+        result = right(self, box, reason, now_ns)
+        return msgspec.structs.replace(result, kind="fallback")
+
+    return default
+
+
+def _wrong_model(right):
+    def evaluated(self, batch, outcomes, began_wall_ns, took_ms):
+        right(self, batch, list(outcomes)[::-1], began_wall_ns, took_ms)
+
+    return evaluated
+
+
+def _waits_for_all(right):
+    return lambda box, live, dead: False
+
+
+def _no_backoff(right):
+    return lambda state, now_ms: (right(state, now_ms)[0], 0.0)
+
+
+def _late_backstop(right):
+    def take(desk, entry):
+        right(desk, entry._replace(backstop_ns=entry.backstop_ns + 30_000_000))
+
+    return take
+
+
+def _not_bounded(right):
+    return property(lambda desk: False)
+
+
+def _wrong_schedule(right):
+    return lambda book, request: (book.live, "")
+
+
+def _no_bell(right):
+    """Reads, then waits: what came in between has not rung."""
+
+    def attend(self, max_records, *, is_rung):
+        records = self.look(max_records)
+        if is_rung:
+            self._bell.quiet()
+        return records
+
+    return attend
+
+
+def _mutants() -> list[Mutant]:
+    import rdv.rendezvous.engine as engine_module
+    import rdv.stream.group.member as member_module
+
+    prompt = "prompt|answered by the SLA|pure decision"
+    return [
+        Mutant("engine forgets ticks", f"runaway|{prompt}", Engine, "tick", _forgets_ticks),
+        Mutant("server sleeps over deadlines", prompt, Engine, "next_deadline", _no_deadline),
+        Mutant("engine waits for who has refused", prompt, engine_module, "is_hopeless",
+               _waits_for_all),
+        Mutant("default not marked", "pure decision|marked|its own answer", Engine, "_default",
+               _wrong_kind),
+        Mutant("named schedules ignored", "pure decision", ScheduleBook, "plan_for",
+               _wrong_schedule),
+        Mutant("server loses scores", "passed over", ScoreBatches, "read", _reads_one_score),
+        Mutant("scores before their request are lost", "pure decision", EarlyScores, "keep",
+               _no_early_buffer),
+        Mutant("server publishes twice", "one result", Server, "_publish", _publishes_twice),
+        Mutant("server drops a result", "one result", Server, "_publish", _drops_a_result),
+        Mutant("proxy answers twice", "answered once|crash", Desk, "answered", _answers_twice),
+        Mutant("proxy's backstop is late", "answered by the SLA", Desk, "take", _late_backstop),
+        Mutant("proxy takes any number", "bounds", Desk, "is_full", _not_bounded),
+        Mutant("worker mixes up rows", "its own answer", Reports, "evaluated", _wrong_model),
+        Mutant("group assigns twice", "one owner", member_module, "join", _assigns_twice),
+        Mutant("group does not fence", "fenced", MemoryGroup, "commit", _does_not_fence),
+        Mutant("consumer skips a record", "order|one result|server reads in time|sees all",
+               LogConsumer, "attend", _skips_a_record),
+        Mutant("consumer waits without asking to be rung", "server reads in time|passed over",
+               LogConsumer, "attend", _no_bell),
+        Mutant("supervisor without back-off", "restarts", supervisor, "ended", _no_backoff),
+    ]  # fmt: skip
+
+
+MUTANTS = _mutants()

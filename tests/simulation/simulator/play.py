@@ -1,0 +1,153 @@
+"""One run, from a plan to an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import itertools
+import logging
+import os as real_os
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from unittest import mock
+
+from rdv.stream import GroupTiming
+from rdv.stream.stream import LogStream
+from simulator.engine import WatchedEngine
+from simulator.groups import HEARTBEAT_MS, SESSION_MS
+from simulator.outcome import Outcome
+from simulator.plan import Plan
+from simulator.scheduler import MS, Runaway
+from simulator.waiting import SimSelect
+from simulator.world import World
+
+SETTLE_MAX_NS = 8_000 * MS
+CALM_MAX_NS = 40_000 * MS
+AFTER_NS = 250 * MS
+"""Longer than the longest SLA of a plan."""
+
+
+def play(
+    plan: Plan,
+    *,
+    traces: bool = False,
+    engine: type = WatchedEngine,
+    spoil: Callable[[World], None] = lambda world: None,
+) -> Outcome:
+    """Run a plan. `engine` and `spoil` are for those who want to see it fail."""
+    world = World(plan, traces=traces, engine=engine)
+    spoil(world)
+    _collect_rarely()
+    try:
+        with _in_place_of_the_machine(world):
+            _run(world)
+    except Runaway as error:
+        world.oracle.broke("runaway", str(error))
+    told = sorted((a.number, a.answers) for a in world.ledger.asked.values())
+    digest = hashlib.sha256(repr((told, world.scheduler.now_ns)).encode()).hexdigest()
+    counts = world.oracle.counts
+    return Outcome(world.oracle.broken, counts, world.trace or [], digest)
+
+
+_plays = itertools.count(1)
+COLLECT_EVERY = 25
+
+
+def _collect_rarely() -> None:
+    """A world is one large heap of cycles: the collector looks at it when it has ended."""
+    gc.disable()
+    if next(_plays) % COLLECT_EVERY == 0:
+        gc.collect()
+
+
+def _run(world: World) -> None:
+    scheduler, plan = world.scheduler, world.plan
+    world.start()
+    scheduler.run(scheduler.now_ns + SETTLE_MAX_NS, lambda: world.is_settled)
+    world.oracle.expect(world.is_settled, "starts", "it never came up")
+    begin_ns = scheduler.now_ns
+    world.faults.arm()
+    for arrival in plan.arrivals:
+        scheduler.at(begin_ns + arrival.at_ns, world.ask, arrival)
+    scheduler.run(begin_ns + plan.length_ns + AFTER_NS)
+    world.is_calming = True
+    until_ns = scheduler.now_ns + CALM_MAX_NS
+    while (left := _unsettled(world)) and scheduler.now_ns < until_ns:
+        scheduler.run(scheduler.now_ns + 100 * MS)
+    world.oracle.expect(not left, "calm", "%s", left[:3])
+    scheduler.run(scheduler.now_ns + AFTER_NS)
+    world.oracle.finish()
+    for process in world.processes:
+        process.at_step = lambda process: None
+    for process in reversed(world.processes):
+        process.kill()
+
+
+def _unsettled(world: World) -> list[str]:
+    """What has still to come to an end, once nothing disturbs any more."""
+    left = world.groups.unowned()
+    for name in (part.name for part in world.wanted_parts()):
+        for process in world.living(name):
+            if process.busy_until_ns > world.scheduler.now_ns:
+                left.append(f"{name} is held up")
+            proxy, worker = process.parts.get("proxy"), process.parts.get("worker")
+            if proxy is not None and len(proxy.own_answers):
+                left.append(f"{name}: answers are not on record")
+            if worker is not None and worker.waiting_count:
+                left.append(f"{name}: {worker.waiting_count} requests wait")
+        if not world.living(name):
+            left.append(f"{name} does not run")
+    return left
+
+
+@contextlib.contextmanager
+def _in_place_of_the_machine(world: World) -> Iterator[None]:
+    """The few names through which the shells reach the machine."""
+    timing = GroupTiming(session_timeout_ms=SESSION_MS, heartbeat_ms=HEARTBEAT_MS)
+    loop = asyncio._get_running_loop()
+
+    def open_control(*_: object, **__: object) -> LogStream:
+        return world.backends["control"].open()
+
+    logging.disable(logging.CRITICAL)
+    with (
+        mock.patch("rdv.components.feeds.select", SimSelect(world.descriptors)),
+        mock.patch("rdv.components.worker.in_hand.os", _notes(world.notes)),
+        mock.patch("rdv.components.worker.intake.TIMING", timing),
+        mock.patch("rdv.supervisor.control.open_stream", open_control),
+        mock.patch("rdv.supervisor.control.is_process", world.is_process),
+    ):
+        try:
+            yield
+        finally:
+            gc.enable()
+            logging.disable(logging.NOTSET)
+            asyncio._set_running_loop(loop)
+
+
+def _notes(files: dict[str, bytearray]) -> SimpleNamespace:
+    """What `in_hand` needs of `os`: files that outlive their process."""
+    names: list[str] = []
+
+    def open_(path: str, flags: int, mode: int = 0) -> int:
+        files.setdefault(path, bytearray())
+        names.append(path)
+        return len(names) - 1
+
+    def pwrite(number: int, data: bytes, position: int) -> int:
+        files[names[number]][position : position + len(data)] = data
+        return len(data)
+
+    return SimpleNamespace(
+        open=open_,
+        pwrite=pwrite,
+        pread=lambda number, size, at: bytes(files[names[number]][at : at + size]),
+        close=lambda number: None,
+        makedirs=lambda path, exist_ok: None,
+        path=real_os.path,
+        O_RDWR=0,
+        O_CREAT=0,
+        O_CLOEXEC=0,
+    )

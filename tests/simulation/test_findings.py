@@ -1,0 +1,211 @@
+"""What the simulator has found in the product, and what keeps it mended."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import closing
+from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
+
+import msgspec
+from simulator import make_plan, play
+from simulator.plan import Arrival, ModelSpec, Plan
+
+from rdv.components.places import open_streams
+from rdv.components.server.server import Server
+from rdv.components.stopping import Waker
+from rdv.components.worker.backlog import Backlog
+from rdv.components.worker.in_hand import InHand
+from rdv.components.worker.watchdog import Watchdog
+from rdv.components.worker.worker import Worker
+from rdv.messages import Request, Score, encode_request, encode_score
+from rdv.rendezvous import Engine, Report, decide
+from rdv.schedule import schedule_from_object
+from rdv.stream import StreamConfig
+from rdv.stream.errors import DiskFull
+from rdv.supervisor.control import Control
+
+HOST = "here"
+names = count()
+
+SLOW_FIRST = schedule_from_object(
+    {
+        "sla_ms": 50,
+        "default": 0,
+        "step": [{"until_ms": 30, "accept": ["slow"]}, {"accept": ["*"]}],
+    },
+    "s",
+)
+
+
+class Clock:
+    """Set by hand."""
+
+    def __init__(self) -> None:
+        self.now_ns = 10**12
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def wall_ns(self) -> int:
+        return 1_700_000_000 * 10**9 + self.now_ns
+
+
+def memory_streams(clock):
+    return open_streams(f"memory:findings-{next(names)}", StreamConfig(), clock)
+
+
+def request(id_: str, clock: Clock) -> Request:
+    return Request(
+        id_, clock.wall_ns(), HOST, clock.now_ns, "p", msgspec.Raw(b'{"n": 1}'), deadline_ms=50.0
+    )
+
+
+def score(id_: str, model: str) -> Score:
+    return Score(id_, model, "1", 0, result=msgspec.Raw(b"1"))
+
+
+def test_an_idle_server_sleeps() -> None:
+    """Every seed, until it was mended: from its start to its first request a server took a whole
+    processor, since a bell that had been rung while its feed was only looked at stayed readable.
+    """
+    assert not play(make_plan(0)).broken
+
+
+def test_an_old_score_is_no_sign_of_life() -> None:
+    """Nothing was open when the score came, so it lay unread; one world in some hundred."""
+    for seed in range(100, 160):
+        assert not play(make_plan(seed)).broken
+
+
+def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
+    """The score was written, then the model died and that was told; the server reads both in one
+    turn, the news first. From then on every request waits for the dead until it is back.
+    """
+    clock = Clock()
+    with memory_streams(clock) as streams, closing(Waker()) as waker:
+        for topic in ("slow", "fast"):
+            streams.scores.make_topic(topic)
+        engine = Engine(HOST, {"s": SLOW_FIRST}, "s", ["slow", "fast"])
+        server = Server(streams, engine, [0], host=HOST, clock=clock, waker=waker, window_ms=10_000)
+        server.turn()
+        streams.scores.producer().send("slow", encode_score(score("long ago", "slow")))
+        clock.now_ns += 1_000_000
+        news = b'{"model":"slow","state":"down"}\n'
+        streams.control.producer().send("models", news)
+        for feed in server.feeds:
+            feed.is_ready = True  # as the ring does
+        server.turn()
+        streams.input.producer().send("p", encode_request(request("r", clock)))
+        streams.scores.producer().send("fast", encode_score(score("r", "fast")))
+        clock.now_ns += 1_000_000
+        for _ in range(3):
+            server.turn()
+        assert engine.counters.fallback == 1, "it waits for the slow one, which is dead"
+        server.close()
+
+
+def test_two_requests_that_end_a_model_do_not_take_turns_for_ever() -> None:
+    """A canary (which sees everything) meets two requests that crash it, before its first commit.
+
+    The first is reported and passed over while the second ends the process; then the note speaks
+    of the second, and the first is read again. The worker never gets behind them.
+    """
+    canary = ModelSpec("gbm", batch_max=1, when_behind="all", load_ms=5, poison=frozenset({0, 1}))
+    fast = ModelSpec("logit", load_ms=5)
+    schedule = {"sla_ms": 50, "default": {"score": 0, "by": "default"}, "step": [{"accept": ["*"]}]}
+    plan = Plan(
+        seed=0, partitions=1, servers=1, proxies=(0,), models=(canary, fast),
+        schedules={"live": schedule},
+        arrivals=tuple(Arrival(number, number, 0) for number in range(4)),
+    )  # fmt: skip
+    harmless = replace(plan, models=(replace(canary, poison=frozenset()), fast))
+    assert not play(harmless).broken
+    assert not play(plan).broken
+
+
+def test_the_backlog_is_bounded() -> None:
+    """Each turn evaluates `batch_max` rows and reads 2,000 more, however many wait."""
+    clock = Clock()
+    records = 10_000
+    model = SimpleNamespace(
+        takes="data", version="1", predict=lambda rows: [b"1"] * len(rows), close=lambda: None
+    )
+    with memory_streams(clock) as streams, closing(Waker()) as waker:
+        line = encode_request(request("r", clock))
+        streams.input.producer().send_many("p", [line] * records)
+        worker = Worker(
+            streams,
+            "canary",
+            model,
+            Backlog(1, "all"),
+            host=HOST,
+            clock=clock,
+            waker=waker,
+            watchdog=Watchdog(1_000, clock, lambda batch: None),
+            in_hand=InHand(),
+        )
+        for _ in range(records // 1_000):
+            worker.turn()
+        assert worker.waiting_count <= records // 2
+        worker.intake.close()
+        worker.reports.close()
+
+
+def test_what_was_there_at_the_start_replays() -> None:
+    """Scores before their request (a broker; a restart after the wall clock has jumped)."""
+    schedule = schedule_from_object(
+        {"sla_ms": 50, "default": 0, "step": [{"accept": ["*"], "need": 2, "combine": "mean"}]}, "s"
+    )
+    engine = Engine(HOST, {"s": schedule}, "s", ["a", "b", "c"])
+    start_ns = 10**12
+    said = {model: score("r", model) for model in "abc"}
+    for number, one in enumerate(said.values()):
+        assert not engine.score(one, start_ns - 3_000 + number)
+    asked = Request("r", 0, HOST, start_ns, "p", msgspec.Raw(b"1"))
+    (result,) = engine.request(asked, start_ns)
+    recorded = [Report(round(a.arrived_ms * 1e6), said[a.model]) for a in result.arrived]
+    again = decide(schedule, recorded, live=said)
+    assert "+".join(again.models) == result.model
+
+
+def test_the_news_of_a_death_is_told_once_the_disk_has_room(monkeypatch) -> None:
+    """Until then servers wait for the dead model, in every request."""
+    clock = Clock()
+
+    class FullAtFirst:
+        is_full = True
+
+        def __init__(self, inner) -> None:
+            self.inner = inner
+
+        def send(self, topic, value):
+            if self.is_full:
+                raise DiskFull("control")
+            return self.inner.send(topic, value)
+
+        def close(self) -> None:
+            self.inner.close()
+
+    async def run() -> int:
+        with memory_streams(clock) as streams:
+            monkeypatch.setattr(
+                "rdv.supervisor.control.open_stream", lambda *_, **__: streams.control
+            )
+            decision = SimpleNamespace(
+                log=SimpleNamespace(stream_config=lambda partitions: None),
+                stream_path=lambda name: name,
+            )
+            control = Control(decision, clock, lambda line: None, lambda text: None)
+            control._producer = producer = FullAtFirst(control._producer)
+            control.model_state("gbm", is_up=False, own_pids=[])
+            producer.is_full = False
+            control._timer.cancel()
+            control._look()  # five times a second
+            control.model_state("gbm", is_up=False, own_pids=[])
+            told = streams.control.end("models") if "models" in streams.control.topics() else 0
+            control.close()
+            return told
+
+    assert asyncio.run(run()) >= 1

@@ -1,0 +1,32 @@
+"""The simulator can fail: each of these bugs, put into the product, is seen within some seeds."""
+
+from __future__ import annotations
+
+import pytest
+from simulator import make_plan, play, shrink
+from simulator.mutants import MUTANTS
+
+SEEDS_MAX = 600
+ALSO = 256
+"""A seed in which a member that was given up for dead commits."""
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_bug_is_seen(mutant) -> None:
+    wanted = set(mutant.promise.split("|"))
+    with mutant.patch():
+        for seed in (ALSO, *range(SEEDS_MAX)):
+            if wanted & play(make_plan(seed)).promises:
+                return
+    pytest.fail(f"{mutant.name}: not seen in {SEEDS_MAX} seeds")
+
+
+def test_a_failure_is_made_small() -> None:
+    (mutant,) = (m for m in MUTANTS if m.name == "proxy's backstop is late")
+    with mutant.patch():
+        plan = next(p for p in map(make_plan, range(100)) if play(p).broken)
+        small = shrink(plan, play)
+        assert mutant.promise in play(small).promises
+    assert len(small.arrivals) <= 2
+    assert len(small.faults) <= min(1, len(plan.faults))
+    assert not play(small).broken
