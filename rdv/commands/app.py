@@ -56,6 +56,11 @@ class RootGroup(LazyGroup):
         "outcome": Lazy("rdv.commands.outcome:outcome", "Tell what turned out to be true."),
         "replay": Lazy("rdv.commands.replay:replay", "Try a new model on recorded requests."),
         "export": Lazy("rdv.commands.export:export", "Write the record as Parquet, by day."),
+        "compare": Lazy("rdv.commands.compare:compare", "Compare two models on the same requests."),
+        "ab": Lazy("rdv.commands.ab:ab", "Tell what the cohorts of an experiment have shown."),
+        "promote": Lazy(
+            "rdv.commands.promote:promote", "Put a model in the champion's place, if it passes."
+        ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
     }

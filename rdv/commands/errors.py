@@ -195,7 +195,7 @@ class NeverServed(InputFault):
 
 @dataclass(eq=False)
 class ThresholdBroken(DataFault):
-    """A load run went as it must not; `broken` says what and how far, one line each."""
+    """A run or a model has not met its limits; `broken` says which and how far, one line each."""
 
     broken: tuple[str, ...]
 

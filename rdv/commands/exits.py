@@ -19,7 +19,8 @@ INVALID = 3
 UNREACHABLE = 4
 """The decision's server does not answer."""
 THRESHOLD = 99
-"""`rdv load`: a --fail-if condition came true."""
+"""`rdv load`: a --fail-if condition came true; `rdv promote`: the gate was not passed, or the
+promotion was taken back."""
 INTERRUPTED = 130
 PIPE_CLOSED = 141
 """As for a program that SIGPIPE has ended: what reads our output has gone away."""

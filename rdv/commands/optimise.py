@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.evaluating.options import On, Since, Until, span_ns
+from rdv.commands.evaluating.pages import Html, draw, write_page
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.progress import Progress
@@ -58,6 +59,7 @@ def optimise(
         str | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write the chosen schedule there."),
     ] = None,
+    html: Html = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -96,6 +98,10 @@ def optimise(
             progress=progress.advance,
         )
     output = Output(as_json=as_json, quiet=quiet)
+    if html is not None:
+        from rdv.evaluation.reports.optimise import optimise_page
+
+        write_page(html, optimise_page(found, decision.name), output)
     _render(found, output)
     if out is not None:
         _write(decision, found, out, output)
@@ -117,6 +123,9 @@ def _render(found: Optimum, output: Output) -> None:
     for sentence in found.sentences():
         output.text(sentence)
     if output.is_human:
+        from rdv.evaluation.reports.optimise import frontier
+
+        draw([frontier(found)], output)
         for remark in found.remarks:
             output.note(remark)
 

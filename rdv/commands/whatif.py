@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.evaluating.options import On, ScheduleFile, Since, Until, span_ns
+from rdv.commands.evaluating.pages import Html, draw, write_page
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.progress import Progress
@@ -67,6 +68,7 @@ def whatif(
         str | None,
         typer.Option("-o", "--output", metavar="FILE", help="Every decision, as Parquet."),
     ] = None,
+    html: Html = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -95,7 +97,12 @@ def whatif(
         progress = stack.enter_context(Progress(describe))
         options["progress"] = progress.advance
         found = what_if(recorded, wanted, since_ns, until_ns, on=on, **options)
-    _render(found, Output(as_json=as_json, quiet=quiet))
+    output = Output(as_json=as_json, quiet=quiet)
+    if html is not None:
+        from rdv.evaluation.reports.whatif import whatif_page
+
+        write_page(html, whatif_page(found, decision.name), output)
+    _render(found, output)
 
 
 def _render(found: WhatIf, output: Output) -> None:
@@ -126,6 +133,10 @@ def _render(found: WhatIf, output: Output) -> None:
     output.text()
     output.text(_changes(figures))
     output.table(_CHANGES, figures["changes"][:10])
+    if output.is_human:
+        from rdv.evaluation.reports.whatif import whatif_charts
+
+        draw(whatif_charts(found), output)
     if output.is_human:
         for line in found.caveats():
             output.note(line)

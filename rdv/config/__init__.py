@@ -2,7 +2,7 @@
 
 load_decision(directory)        rdv.toml, typed and checked
 init_decision(directory)        a new directory from a template
-set_live_schedule, add_model, remove_model
+set_live_schedule, add_model, remove_model, replace_schedule
                                 edits that keep what a person wrote
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 from rdv.config.assets import asset_directory
 from rdv.config.convert import check_model_name
 from rdv.config.decision import FILE_NAME, RUN_DIRECTORY, STREAMS, Cohort, Cohorts, Decision
-from rdv.config.edit import add_model, remove_model, set_live_schedule
+from rdv.config.edit import add_model, remove_model, replace_schedule, set_live_schedule
 from rdv.config.environment import environment_names, with_environment
 from rdv.config.errors import (
     AssetsMissing,
@@ -28,6 +28,7 @@ from rdv.config.errors import (
     TrainingFailed,
     UnknownTemplate,
 )
+from rdv.config.gate import Gate
 from rdv.config.init import InitReport, TrainedModel, init_decision
 from rdv.config.load import load_decision, missing_files, parse_decision, schedule_names
 from rdv.config.model import ModelConfig
@@ -47,6 +48,7 @@ __all__ = [
     "DecisionNotFound",
     "DirectoryNotEmpty",
     "EditRefused",
+    "Gate",
     "Http",
     "InitReport",
     "InvalidDecision",
@@ -72,6 +74,7 @@ __all__ = [
     "missing_files",
     "parse_decision",
     "remove_model",
+    "replace_schedule",
     "schedule_names",
     "set_live_schedule",
     "template_names",

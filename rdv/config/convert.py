@@ -10,12 +10,18 @@ import msgspec
 
 from rdv.config.decision import Cohort, Cohorts, Decision
 from rdv.config.errors import InvalidDecision, InvalidModelName
+from rdv.config.gate import Gate
 from rdv.config.model import ModelConfig
 from rdv.config.sections import PORT_MAX, Http, Log, Server
 from rdv.stream.address import check_name
 from rdv.stream.errors import InvalidName
 
-_SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "log": Log}
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "http": Http,
+    "server": Server,
+    "log": Log,
+    "gate": Gate,
+}
 _SINGLE = frozenset(field for field in Decision.__struct_fields__ if field != "directory")
 _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
 _SHARES_MAX = 1 + 1e-9

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from rdv.config.fields import setting
+from rdv.config.gate import Gate
 from rdv.config.model import ModelConfig
 from rdv.config.sections import PARTITIONS_MAX, Http, Log, Server
 
@@ -51,6 +52,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     http: Http = Http()
     server: Server = Server()
     log: Log = Log()
+    gate: Gate = Gate()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()
 

@@ -52,6 +52,24 @@ def set_live_schedule(directory: str, name: str) -> Decision:
         return _replace(directory, "schedule", new, meant)
 
 
+def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
+    """Put the text `new` in the place of a schedule file's `old`, if that is what it still says.
+
+    The text is not looked into: validate it before. Raises ScheduleNotFound, EditRefused when
+    somebody has edited it meanwhile, DecisionBusy, SystemFaults.
+    """
+    known = schedule_names(directory)
+    if name not in known:
+        raise ScheduleNotFound(directory, name, known)
+    path = os.path.join(directory, "schedules", f"{name}.toml")
+    with _alone(directory):
+        with faults(path, "read"), open(path, encoding="utf-8", newline="") as file:
+            found = file.read()
+        if found != old:
+            raise EditRefused(path, name, "it has been edited meanwhile")
+        write_text(path, new)
+
+
 def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
     """Declare a model: a table at the end of the file. Raises InvalidModelName, ModelExists and
     as above.

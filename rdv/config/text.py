@@ -15,6 +15,7 @@ import msgspec
 
 from rdv.config.decision import Cohort, Decision
 from rdv.config.fields import Field, setting_fields
+from rdv.config.gate import Gate
 from rdv.config.model import ModelConfig
 from rdv.config.sections import Http, Log, Server
 
@@ -23,6 +24,7 @@ _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("http", Http),
     ("server", Server),
     ("log", Log),
+    ("gate", Gate),
 )
 _HEADER = """\
 # One decision. A line that begins with "#" and a key shows a default: take the "#" away to

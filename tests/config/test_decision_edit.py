@@ -22,6 +22,7 @@ from rdv.config import (
     default_text,
     load_decision,
     remove_model,
+    replace_schedule,
     set_live_schedule,
 )
 from rdv.config import edit as edit_module
@@ -219,3 +220,18 @@ def test_every_edit_changes_what_was_meant_or_nothing(place, parts, head):
     assert {"models": {}, **new} == {"models": {}, **old, "schedule": "ab"}
     comments = [line for line in written.split("\n") if line.startswith("# ")]
     assert all(line in path.read_text() for line in comments)
+
+
+def test_a_schedule_is_replaced_only_as_it_was_seen(place):
+    path = os.path.join(place, "schedules", "production.toml")
+    with open(path) as file:
+        old = file.read()
+    replace_schedule(place, "production", old, "# another\r\n")
+    with open(path, newline="") as file:
+        assert file.read() == "# another\r\n"
+    with pytest.raises(EditRefused, match="edited meanwhile"):
+        replace_schedule(place, "production", old, "# a third\n")
+    with open(path, newline="") as file:
+        assert file.read() == "# another\r\n"
+    with pytest.raises(ScheduleNotFound):
+        replace_schedule(place, "nowhere", old, old)

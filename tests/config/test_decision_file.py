@@ -15,6 +15,7 @@ from rdv.config import (
     Cohorts,
     Decision,
     DecisionNotFound,
+    Gate,
     Http,
     InvalidDecision,
     Log,
@@ -51,9 +52,9 @@ def test_the_commented_defaults_are_the_defaults():
     text = re.sub(r"^#(?=[a-z_]+ = )", "", default_text(), flags=re.MULTILINE)
     values = tomllib.loads(text)
     assert parse_decision(text, "x") == Decision()
-    for section, kind in (("http", Http), ("server", Server), ("log", Log)):
+    for section, kind in (("http", Http), ("server", Server), ("log", Log), ("gate", Gate)):
         assert list(values[section]) == list(kind.__struct_fields__)
-    assert [key for key in values if key not in ("http", "server", "log", "cohorts")] == [
+    assert [key for key in values if key not in ("http", "server", "log", "gate", "cohorts")] == [
         "name",
         "schedule",
         "partitions",
@@ -67,10 +68,10 @@ def test_the_list_of_a_models_keys_is_true():
         assert tomllib.loads(f"x = {value}")["x"] == getattr(ModelConfig(), name)
 
 
-@pytest.mark.parametrize("kind", [Decision, Http, Server, Log, ModelConfig, Cohort, Cohorts])
+@pytest.mark.parametrize("kind", [Decision, Http, Server, Log, Gate, ModelConfig, Cohort, Cohorts])
 def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
     documented = {field.name: field.comment for field in setting_fields(kind)}
-    tables = {"directory", "http", "server", "log", "models", "cohorts", "groups", "share"}
+    tables = {"directory", "http", "server", "log", "gate", "models", "cohorts", "groups", "share"}
     assert set(kind.__struct_fields__) - tables == set(documented) - tables
     assert all(0 < len(comment) <= 94 for comment in documented.values())
 
@@ -89,6 +90,7 @@ decisions = st.builds(
     schedule=names,
     partitions=st.integers(1, 4096),
     http=st.builds(Http, host=words, port=st.integers(1, 60_000), enrich_timeout_ms=st.just(7)),
+    gate=st.builds(Gate, loss_max=st.floats(0, 1), marginal_factor=st.floats(1, 9)),
     log=st.builds(Log, retention_ms=st.one_of(st.just("forever"), st.integers(1, 10**15))),
     models=st.dictionaries(names, models, max_size=3),
     cohorts=st.builds(

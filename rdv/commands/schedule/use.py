@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,11 +12,8 @@ from rdv.commands.output import Output
 if TYPE_CHECKING:
     from rdv.config import Decision as DecisionConfig
     from rdv.schedule import Schedule
-    from rdv.stream import Consumer
 
 EXAMPLES = ("rdv schedule use fraud fast-first", "rdv schedule use fraud production")
-_PATIENCE_S = 5.0
-SCHEDULE_TOPIC = "schedule"
 
 
 def use(
@@ -35,6 +31,7 @@ def use(
     A running decision takes it over at once: requests under way keep the schedule that they came
     in with, none is lost. It is written into rdv.toml, whose comments and order stay.
     """
+    from rdv.commands.schedule.switching import PATIENCE_S, switch
     from rdv.commands.serving.check import read_schedule
     from rdv.config import load_decision, set_live_schedule
     from rdv.supervisor.lock import holder_of
@@ -47,13 +44,15 @@ def use(
         set_live_schedule(directory, name)
         took_ms, is_taken = None, False
     else:
-        took_ms, is_taken = _switch(decision, schedule)
+        took_ms, is_taken = switch(
+            decision, schedule, lambda: set_live_schedule(directory, schedule.name)
+        )
     if as_json:
         output.json({"schedule": name, "hash": schedule.content_hash, "live_after_ms": took_ms})
     if is_taken:
         output.text(f"live after {took_ms:.0f} ms: {schedule.label} (was {decision.schedule})")
     elif took_ms is not None:
-        output.note(f"written, but no server has said within {_PATIENCE_S:g} s that it is live")
+        output.note(f"written, but no server has said within {PATIENCE_S:g} s that it is live")
     else:
         output.text(f"live: {schedule.label} (was {decision.schedule})")
 
@@ -67,33 +66,3 @@ def _refuse_errors(decision: DecisionConfig, schedule: Schedule, *, force: bool)
     if errors and not force:
         advice = "Mend it, or use it all the same with --force."
         raise NotUsable(decision.schedule_path(schedule.name), str(errors[0]), advice)
-
-
-def _switch(decision: DecisionConfig, schedule: Schedule) -> tuple[float, bool]:
-    """Write it down and hear the server say that it is live: (milliseconds, whether it has)."""
-    from rdv.config import set_live_schedule
-    from rdv.stream import open_stream
-
-    with (
-        open_stream(decision.stream_path("control"), create=False) as control,
-        control.consumer([SCHEDULE_TOPIC], start="latest") as consumer,
-    ):
-        begin_s = time.monotonic()
-        set_live_schedule(decision.directory, schedule.name)
-        is_live = _hear(consumer, schedule, begin_s + _PATIENCE_S)
-        return (time.monotonic() - begin_s) * 1e3, is_live
-
-
-def _hear(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:
-    import orjson
-
-    while (left_s := end_s - time.monotonic()) > 0:
-        for record in consumer.poll(100, left_s):
-            try:
-                line = orjson.loads(record.value)
-                said = line["name"], line["hash"], line.get("live", True)
-                if said == (schedule.name, schedule.content_hash, True):
-                    return True
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                continue
-    return False

@@ -13,6 +13,7 @@ from rdv.evaluation.statistics.ab import (
     SampleRatio,
     adjust,
     effect,
+    effect_of_pairs,
     paired_effect,
     proportion_sequence,
     sample_ratio,
@@ -22,6 +23,7 @@ from rdv.evaluation.statistics.agreement import (
     ScoreAgreement,
     agreement_of_classes,
     agreement_of_scores,
+    agreement_of_table,
 )
 from rdv.evaluation.statistics.bootstrap import bootstrap_interval
 from rdv.evaluation.statistics.digest import Digest
@@ -85,6 +87,7 @@ __all__ = [
     "adjust",
     "agreement_of_classes",
     "agreement_of_scores",
+    "agreement_of_table",
     "benjamini_hochberg",
     "bootstrap_interval",
     "clopper_pearson",
@@ -93,6 +96,7 @@ __all__ = [
     "difference_of_proportions",
     "drift_over_time",
     "effect",
+    "effect_of_pairs",
     "g_test",
     "holm",
     "judge",

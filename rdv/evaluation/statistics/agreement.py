@@ -68,9 +68,19 @@ def agreement_of_classes(
         raise InvalidSample("classes", f"{kinds} different ones; at most {CLASSES_MAX}")
     cells = codes[: len(a)] * kinds + codes[len(a) :]
     table = np.bincount(cells, minlength=kinds * kinds).reshape(kinds, kinds).astype(np.int64)
-    rate = wilson(int(np.trace(table)), len(a), confidence)
-    kappa = _kappa(table / len(a), len(a), confidence)
-    return ClassAgreement(len(a), rate, kappa, tuple(classes.tolist()), table)
+    return agreement_of_table(tuple(classes.tolist()), table, confidence)
+
+
+def agreement_of_table(
+    classes: tuple[Any, ...], table: IntArray, confidence: float = 0.95
+) -> ClassAgreement:
+    """As `agreement_of_classes`, of counts: tables of chunks may be added up before."""
+    check_share("confidence", confidence)
+    count = int(table.sum())
+    if table.shape != (len(classes), len(classes)) or not count:
+        raise InvalidSample("table", "needs a row and a column for each class, and some requests")
+    rate = wilson(int(np.trace(table)), count, confidence)
+    return ClassAgreement(count, rate, _kappa(table / count, count, confidence), classes, table)
 
 
 def agreement_of_scores(

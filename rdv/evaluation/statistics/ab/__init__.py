@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rdv.evaluation.statistics.ab.arm import Arm
 from rdv.evaluation.statistics.ab.covariate import Adjusted, adjust
-from rdv.evaluation.statistics.ab.effect import Effect, effect, paired_effect
+from rdv.evaluation.statistics.ab.effect import Effect, effect, effect_of_pairs, paired_effect
 from rdv.evaluation.statistics.ab.proportion_sequence import proportion_sequence
 from rdv.evaluation.statistics.ab.sample_ratio import SampleRatio, sample_ratio
 from rdv.evaluation.statistics.ab.sequence import always_valid_p, mean_sequence
@@ -17,6 +17,7 @@ __all__ = [
     "adjust",
     "always_valid_p",
     "effect",
+    "effect_of_pairs",
     "mean_sequence",
     "paired_effect",
     "proportion_sequence",

@@ -91,18 +91,34 @@ def paired_effect(
     a, b = as_pair(
         np.asarray(control, dtype=np.float64), np.asarray(treatment, dtype=np.float64), at_least=2
     )
-    units = Units.of("difference", b - a, keys)
-    pairs = units.arm()
-    differing = _units_that(b != a, keys)
-    apart = Units.of(names[0], a, keys).arm().variance + Units.of(names[1], b, keys).arm().variance
+    return effect_of_pairs(
+        Units.of("difference", b - a, keys).arm(),
+        (Units.of(names[0], a, keys).arm(), Units.of(names[1], b, keys).arm()),
+        differing=_units_that(b != a, keys),
+        confidence=confidence,
+        tightest_at=tightest_at,
+    )
+
+
+def effect_of_pairs(
+    pairs: Arm,
+    arms: tuple[Arm, Arm],
+    *,
+    differing: int,
+    confidence: float = 0.95,
+    tightest_at: int = TIGHTEST_AT,
+) -> Effect:
+    """As `paired_effect`, of sums: the arm of differences (treatment less control), both by
+    themselves, and in how many units they differ at all.
+    """
     found = _effect(
-        names,
+        (arms[0].name, arms[1].name),
         (pairs.count, pairs.count),
         (pairs.mean, pairs.variance, pairs.count),
         confidence,
         tightest_at,
         is_early=pairs.count < UNITS_MIN or differing < RARE_MIN,
-        unpaired_needed=sample_size(apart, pairs.mean),
+        unpaired_needed=sample_size(arms[0].variance + arms[1].variance, pairs.mean),
     )
     return replace(found, pairs_needed=sample_size(pairs.variance, pairs.mean))
 

@@ -1,0 +1,136 @@
+"""`rdv ab`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rdv.commands.evaluating.options import On, Since, Until, span_ns
+from rdv.commands.evaluating.pages import Html, draw, write_page
+from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.output import Column, Output, number
+from rdv.commands.progress import Progress
+
+if TYPE_CHECKING:
+    from rdv.config import Decision as DecisionConfig
+    from rdv.evaluation.ab import Experiment, Plan
+
+EXAMPLES = (
+    "rdv ab fraud",
+    "rdv ab ads --metric clicked --html report.html",
+    "rdv ab fraud --metric default --json | jq '.comparisons[0].effect.difference'",
+)
+
+
+def ab(
+    directory: Decision,
+    *,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="right (by known outcomes), default, waited_ms, or a number in the outcomes.",
+        ),
+    ] = "right",
+    confidence: Annotated[
+        str, typer.Option(metavar="SHARE", help="Of the intervals: 0.95, or 95%.")
+    ] = "0.95",
+    depends: Annotated[
+        bool,
+        typer.Option("--depends", help="Outcomes depend on the answer given: pair nothing."),
+    ] = False,
+    since: Since = None,
+    until: Until = None,
+    on: On = None,
+    html: Html = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell what the cohorts of an experiment have shown.
+
+    Checks the split first, then tells the effect, with intervals that hold whenever one looks; and
+    answers the same question by pairs, since every model has scored every request: that needs far
+    fewer, and holds where the outcome does not depend on the answer given.
+    """
+    from rdv.config import load_decision
+    from rdv.evaluation.ab import run_experiment
+    from rdv.evaluation.places import Recorded
+
+    level = _share(confidence)
+    decision = load_decision(directory)
+    plan = _plan(decision)
+    since_ns, until_ns = span_ns(since, until)
+    output = Output(as_json=as_json, quiet=quiet)
+
+    def describe(done: int, _: int) -> str:
+        return f"looked at {done:,} requests"
+
+    with Recorded(directory) as recorded, Progress(describe) as progress:
+        found = run_experiment(
+            recorded,
+            plan,
+            since_ns,
+            until_ns,
+            metric=metric,
+            on=on,
+            confidence=level,
+            depends=depends,
+            progress=progress.advance,
+        )
+    if html is not None:
+        from rdv.evaluation.reports.ab import ab_page
+
+        write_page(html, ab_page(found, decision.name), output)
+    _render(found, output)
+
+
+def _plan(decision: DecisionConfig) -> Plan:
+    """Cohorts and their schedules as the files are now; a schedule that cannot be read is left out.
+
+    `rdv schedule check` names its fault.
+    """
+    from rdv.commands.serving.check import read_schedule
+    from rdv.errors import InputFault
+    from rdv.evaluation.ab import REST, Plan
+
+    groups = decision.cohorts.groups
+    wanted = {REST: decision.schedule, **{name: group.schedule for name, group in groups.items()}}
+    schedules = {}
+    for name, schedule in wanted.items():
+        try:
+            schedules[name] = read_schedule(decision, schedule)
+        except InputFault:
+            continue
+    return Plan({name: group.share for name, group in groups.items()}, schedules)
+
+
+def _share(text: str) -> float:
+    from rdv.commands.errors import InvalidOption
+
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise InvalidOption(f"--confidence {text}", "must be between 0 and 1")
+    return value
+
+
+def _render(found: Experiment, output: Output) -> None:
+    if output.as_json:
+        output.json(found.as_json())
+        return
+    from rdv.evaluation.ab.charts import charts_of
+    from rdv.evaluation.ab.report import arm_rows, show
+
+    names, rows = arm_rows(found)
+    columns = [Column(names[0]), *(number(name, name, show) for name in names[1:])]
+    output.table(columns, [dict(zip(names, row, strict=True)) for row in rows])
+    output.text()
+    for sentence in found.sentences():
+        output.text(sentence)
+    draw(charts_of(found), output)
+    if output.is_human:
+        for line in found.caveats():
+            output.note(line)

@@ -1,0 +1,115 @@
+"""`rdv compare`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rdv.commands.evaluating.options import On, Since, Until, span_ns
+from rdv.commands.evaluating.pages import Html, write_page
+from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.output import Output
+from rdv.commands.progress import Progress
+
+if TYPE_CHECKING:
+    from rdv.config import Decision as DecisionConfig
+    from rdv.evaluation.compare import Comparison
+    from rdv.evaluation.places import Recorded
+
+EXAMPLES = (
+    "rdv compare fraud mlp logit",
+    "rdv compare fraud mlp canary --since 1d --html report.html",
+    "rdv compare fraud mlp logit --disagreements label-these.jsonl --count 200",
+    "rdv compare fraud mlp logit --json | jq .classes.rate",
+)
+_COUNT_MAX = 100_000
+
+
+def compare(
+    directory: Decision,
+    first: Annotated[str, typer.Argument(metavar="A", help="A model.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one, or the canary.")],
+    *,
+    since: Since = None,
+    until: Until = None,
+    on: On = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The model that never changes; else as in rdv.toml."),
+    ] = None,
+    disagreements: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write the requests most worth labelling, JSON lines."),
+    ] = None,
+    count: Annotated[int, typer.Option(metavar="N", help="So many of them.")] = 100,
+    html: Html = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two models on the same requests.
+
+    How far they agree, how their scores relate, who is quicker, who is right where outcomes are
+    known, where they disagree most, and whether the input or a model has changed over time.
+    """
+    from rdv.commands.comparing.render import render
+    from rdv.commands.errors import InvalidOption
+    from rdv.config import load_decision
+    from rdv.evaluation.compare import compare as study
+    from rdv.evaluation.places import Recorded
+
+    if not 1 <= count <= _COUNT_MAX:
+        raise InvalidOption(f"--count {count}", f"must be between 1 and {_COUNT_MAX:,}")
+    decision = load_decision(directory)
+    since_ns, until_ns = span_ns(since, until)
+    output = Output(as_json=as_json, quiet=quiet)
+
+    def describe(done: int, _: int) -> str:
+        return f"compared {done:,} requests"
+
+    with Recorded(directory) as recorded:
+        with Progress(describe) as progress:
+            found = study(
+                recorded,
+                first,
+                second,
+                since_ns,
+                until_ns,
+                on=on,
+                canary=canary or known_canary(decision, recorded),
+                disagreements=count,
+                progress=progress.advance,
+            )
+        if disagreements is not None:
+            _export(disagreements, recorded, found, output)
+    if html is not None:
+        from rdv.evaluation.reports.compare import compare_page
+
+        write_page(html, compare_page(found, decision.name), output)
+    render(found, output)
+
+
+def known_canary(decision: DecisionConfig, recorded: Recorded) -> str | None:
+    """The decision's canary, if it has scored anything."""
+    from rdv.evaluation.places import SCORES
+
+    scores = recorded.stream(SCORES)
+    there = scores.topics() if scores is not None else ()
+    declared = [name for name, model in decision.models.items() if model.builtin == "canary"]
+    return next((name for name in declared if name in there), None)
+
+
+def _export(path: str, recorded: Recorded, found: Comparison, output: Output) -> None:
+    import msgspec
+
+    from rdv.evaluation.compare.disagreements import read_disagreements
+    from rdv.stream.file.disk import faults
+
+    lines = 0
+    names = (found.first.name, found.second.name)
+    with faults(path, "write"), open(path, "wb") as file:
+        if found.pairs is not None and found.disagreements is not None:
+            for one in read_disagreements(recorded, found.pairs, found.disagreements, names):
+                file.write(msgspec.json.encode(one) + b"\n")
+                lines += 1
+    output.note(f"written: {path}, {lines:,} requests")

@@ -1,0 +1,42 @@
+"""`--html FILE` and pictures, for the commands that learn from the log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rdv.commands.output import Output
+from rdv.commands.terminal import has_color, is_terminal, width
+
+if TYPE_CHECKING:
+    from rdv.evaluation.pictures import Chart, Mix
+
+Html = Annotated[
+    str | None,
+    typer.Option("--html", metavar="FILE", help="Write a report there: a page by itself."),
+]
+
+
+def write_page(path: str, html: str, output: Output) -> None:
+    """Replaces what is there. Raises SystemFaults."""
+    from rdv.stream.file.disk import faults
+
+    with faults(path, "write"), open(path, "w", encoding="utf-8") as file:
+        file.write(html)
+    output.note(f"written: {path}")
+
+
+def draw(pictures: Iterable[Chart | Mix], output: Output) -> None:
+    """On a terminal only: a picture in letters tells a program nothing."""
+    if not (output.is_human and is_terminal(sys.stdout)):
+        return
+    from rdv.evaluation.pictures import render
+
+    for picture in pictures:
+        output.text()
+        output.text(
+            render(picture, width=min(width(), 90), height=16, colour=has_color(sys.stdout))
+        )

@@ -1,0 +1,193 @@
+"""`rdv promote`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rdv.commands.evaluating.options import On, Since, Until, span_ns
+from rdv.commands.evaluating.pages import Html, write_page
+from rdv.commands.options import Decision, Json, Quiet, Yes
+from rdv.commands.output import Output
+from rdv.commands.progress import Progress
+from rdv.commands.terminal import confirm, is_terminal
+
+if TYPE_CHECKING:
+    from rdv.commands.promoting.proposal import Proposal
+    from rdv.config import Decision as DecisionConfig
+    from rdv.evaluation.compare import Comparison
+    from rdv.evaluation.promote.gate import Gate, Limits
+    from rdv.evaluation.promote.vigil import Breach
+
+EXAMPLES = (
+    "rdv promote fraud logit",
+    "rdv promote fraud logit --since 1d --yes --watch 10m",
+    "rdv promote fraud logit --json | jq '.checks[]'",
+)
+
+
+def promote(
+    directory: Decision,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Who is to be preferred.")],
+    *,
+    over: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Whose place; else the first that is asked for."),
+    ] = None,
+    min_requests: Annotated[
+        int | None, typer.Option(metavar="N", help="Scored by both; else requests_min of [gate].")
+    ] = None,
+    accept: Annotated[
+        Literal["pass", "marginal"],
+        typer.Option(metavar="VERDICT", help="marginal: a marginal verdict will do."),
+    ] = "pass",
+    force: Annotated[
+        bool, typer.Option("--force", help="Whatever the verdict, and whatever the linter says.")
+    ] = False,
+    yes: Yes = False,
+    watch: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Follow the answers; roll back when they get bad."),
+    ] = None,
+    canary: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The model that never changes; else as in rdv.toml."),
+    ] = None,
+    since: Since = None,
+    until: Until = None,
+    on: On = None,
+    html: Html = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Put a model in the champion's place, if the record says that it may take it.
+
+    Checks requests, quality, latency, errors, refusals and drift against the limits of [gate] in
+    rdv.toml; shows the change of the live schedule; makes it live after asking, or with --yes.
+    Requests under way keep the schedule that they came in with, none is lost. With --watch, a
+    promotion that breaks its limits is taken back.
+
+    Exit codes: 0 promoted, or the gate is passed; 99 the gate is not passed, or the promotion was
+    taken back; 1 failed.
+    """
+    from rdv.commands.promoting.carry_out import carry_out
+    from rdv.commands.promoting.proposal import propose
+    from rdv.commands.promoting.render import as_json as everything
+    from rdv.commands.promoting.render import show_gate
+    from rdv.commands.units import parse_duration_ns
+    from rdv.config import load_decision
+    from rdv.evaluation.promote.gate import judge
+    from rdv.evaluation.promote.study import bounds_of, figures_of
+
+    seconds = None if watch is None else parse_duration_ns(watch) / 1e9
+    decision = load_decision(directory, {})
+    limits = _limits(decision, min_requests)
+    _check_watch(decision, seconds)
+    proposal = propose(decision, model, over, force=force)
+    output = Output(as_json=as_json, quiet=quiet)
+    found = _compare(decision, proposal, span_ns(since, until), on, canary)
+    gate = judge(figures_of(found), limits)
+    show_gate(gate, proposal, output)
+    if html is not None:
+        from rdv.evaluation.reports.promote import promote_page
+
+        page = promote_page(gate, found, proposal.diff, decision.name)
+        write_page(html, page, output)
+    _refuse(gate, proposal, output, accept=accept, force=force)
+    if not _is_wanted(proposal, output, yes=yes):
+        if as_json:
+            output.json(everything(gate, proposal))
+        return
+    switched, vigil, breaches = carry_out(
+        decision, proposal, bounds_of(found, limits) if seconds else None, seconds, output
+    )
+    if as_json:
+        output.json(everything(gate, proposal, switched, vigil, breaches))
+    _raise_if_broken(breaches)
+
+
+def _limits(decision: DecisionConfig, min_requests: int | None) -> Limits:
+    import msgspec
+
+    from rdv.commands.errors import InvalidOption
+    from rdv.evaluation.promote.gate import Limits
+    from rdv.evaluation.promote.study import with_requests
+
+    if min_requests is not None and min_requests < 1:
+        raise InvalidOption(f"--min-requests {min_requests}", "must be at least 1")
+    return with_requests(Limits(**msgspec.structs.asdict(decision.gate)), min_requests)
+
+
+def _check_watch(decision: DecisionConfig, seconds: float | None) -> None:
+    from rdv.commands.errors import InvalidOption, NotUsable
+    from rdv.supervisor.lock import holder_of
+
+    if seconds is None:
+        return
+    if not seconds:
+        raise InvalidOption("--watch 0", "is no time to watch")
+    if holder_of(decision.directory) is None:
+        advice = f"Start it: rdv serve {decision.directory}; or promote without --watch."
+        raise NotUsable(decision.directory, "nobody serves it: there is nothing to watch", advice)
+
+
+def _compare(
+    decision: DecisionConfig,
+    proposal: Proposal,
+    span: tuple[int | None, int | None],
+    on: str | None,
+    canary: str | None,
+) -> Comparison:
+    from rdv.commands.compare import known_canary
+    from rdv.evaluation.compare import compare
+    from rdv.evaluation.places import Recorded
+
+    def describe(done: int, _: int) -> str:
+        return f"compared {done:,} requests"
+
+    with Recorded(decision.directory) as recorded, Progress(describe) as progress:
+        return compare(
+            recorded,
+            proposal.champion,
+            proposal.challenger,
+            *span,
+            on=on,
+            canary=canary or known_canary(decision, recorded),
+            window_ms=proposal.window_ms,
+            progress=progress.advance,
+        )
+
+
+def _refuse(gate: Gate, proposal: Proposal, output: Output, *, accept: str, force: bool) -> None:
+    """Raises ThresholdBroken unless the verdict will do."""
+    from rdv.commands.errors import ThresholdBroken
+    from rdv.commands.promoting.render import as_json
+
+    will_do = {"pass": True, "marginal": accept == "marginal"}.get(gate.verdict, False)
+    if will_do or force:
+        return
+    if output.as_json:
+        output.json(as_json(gate, proposal))
+    raise ThresholdBroken(gate.broken())
+
+
+def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
+    """Whether to go on: told so, or asked on a terminal. Off one, the verdict is all there is."""
+    if yes:
+        return True
+    if output.as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
+        output.note("nothing is changed; to make it live: --yes")
+        return False
+    question = f"make {proposal.challenger} the champion of {proposal.before.name}?"
+    return confirm(question, doing="promoting", yes=False)
+
+
+def _raise_if_broken(breaches: list[Breach]) -> None:
+    """The promotion was taken back."""
+    from rdv.commands.errors import ThresholdBroken
+
+    if breaches:
+        said = tuple(breach.text() for breach in breaches)
+        raise ThresholdBroken((f"rolled back: {said[0]}", *said[1:]))

@@ -1,0 +1,41 @@
+"""Making a proposal live, and taking it back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.commands.promoting.proposal import Proposal
+from rdv.commands.schedule.switching import switch
+from rdv.config import Decision, replace_schedule
+from rdv.supervisor.lock import holder_of
+
+
+@dataclass(frozen=True)
+class Switched:
+    """`is_heard`: a server has said that it is live; `took_ms` is None when nobody serves."""
+
+    took_ms: float | None
+    is_heard: bool
+
+
+def make_live(decision: Decision, proposal: Proposal) -> Switched:
+    """Raises EditRefused when the file has been edited meanwhile, DecisionBusy, SystemFaults."""
+    return _replace(decision, proposal, is_back=False)
+
+
+def take_back(decision: Decision, proposal: Proposal) -> Switched:
+    """The schedule as it was. Raises as `make_live`."""
+    return _replace(decision, proposal, is_back=True)
+
+
+def _replace(decision: Decision, proposal: Proposal, *, is_back: bool) -> Switched:
+    texts = (proposal.new, proposal.old) if is_back else (proposal.old, proposal.new)
+    schedule = proposal.before if is_back else proposal.after
+
+    def write() -> None:
+        replace_schedule(decision.directory, schedule.name, *texts)
+
+    if holder_of(decision.directory) is None:
+        write()
+        return Switched(None, is_heard=False)
+    return Switched(*switch(decision, schedule, write))

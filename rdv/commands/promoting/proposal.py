@@ -1,0 +1,68 @@
+"""What is proposed: who takes whose place, and what that makes of the live schedule's file."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from rdv.commands.errors import NotUsable
+from rdv.commands.schedule.reading import known_models, lint
+from rdv.commands.serving.check import read_schedule
+from rdv.config import Decision
+from rdv.evaluation.promote.exchange import champion_of, exchange
+from rdv.schedule import Schedule, schedule_from_toml
+from rdv.schedule.windows import windows_ms
+from rdv.stream.file.disk import faults
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """`old` and `new` are texts of the same file."""
+
+    champion: str
+    challenger: str
+    before: Schedule
+    after: Schedule
+    path: str
+    old: str
+    new: str
+
+    @property
+    def diff(self) -> list[str]:
+        """A unified diff, lines without their ends."""
+        lines = difflib.unified_diff(
+            self.old.splitlines(), self.new.splitlines(), self.path, self.path, lineterm="", n=2
+        )
+        return list(lines)
+
+    @property
+    def window_ms(self) -> float:
+        """Until when the champion's answer is wanted."""
+        return windows_ms(self.before).get(self.champion, self.before.sla_ms)
+
+
+def propose(decision: Decision, challenger: str, champion: str | None, *, force: bool) -> Proposal:
+    """Raises NotUsable, CannotExchange, ScheduleNotFound, InvalidSchedule, SystemFaults."""
+    before = read_schedule(decision)
+    path = decision.schedule_path()
+    with faults(path, "read"), open(path, encoding="utf-8", newline="") as file:
+        old = file.read()
+    champion = champion or champion_of(before)
+    if champion is None:
+        reason = "its first step accepts anybody: there is no champion"
+        raise NotUsable(path, reason, "Say whose place to take: --over MODEL.")
+    if challenger == champion:
+        raise NotUsable(challenger, f"is the champion of {before.label} already")
+    new = exchange(old, before.name, champion, challenger, path)
+    after = schedule_from_toml(new, before.name, path)
+    if not force:
+        _refuse_errors(decision, after, path)
+    return Proposal(champion, challenger, before, after, path, old, new)
+
+
+def _refuse_errors(decision: Decision, after: Schedule, path: str) -> None:
+    found = lint(decision, after, known_models(decision))
+    errors = [finding for finding in found if finding.severity == "error"]
+    if errors:
+        advice = "Mend it first, or promote all the same with --force."
+        raise NotUsable(path, f"as it would be: {errors[0]}", advice)

@@ -1,0 +1,45 @@
+"""A schedule goes live in a running decision: write it, and hear the server say so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rdv.config import Decision
+from rdv.schedule import Schedule
+from rdv.stream import Consumer, open_stream
+
+PATIENCE_S = 5.0
+SCHEDULE_TOPIC = "schedule"
+
+
+def switch(
+    decision: Decision, schedule: Schedule, write: Callable[[], object]
+) -> tuple[float, bool]:
+    """`write` makes the change; returns (milliseconds, whether a server has taken it over).
+
+    Raises what `write` raises, and the log's SystemFaults.
+    """
+    with (
+        open_stream(decision.stream_path("control"), create=False) as control,
+        control.consumer([SCHEDULE_TOPIC], start="latest") as consumer,
+    ):
+        begin_s = time.monotonic()
+        write()
+        is_live = _hear(consumer, schedule, begin_s + PATIENCE_S)
+        return (time.monotonic() - begin_s) * 1e3, is_live
+
+
+def _hear(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:
+    import orjson
+
+    while (left_s := end_s - time.monotonic()) > 0:
+        for record in consumer.poll(100, left_s):
+            try:
+                line = orjson.loads(record.value)
+                said = line["name"], line["hash"], line.get("live", True)
+                if said == (schedule.name, schedule.content_hash, True):
+                    return True
+            except (orjson.JSONDecodeError, KeyError, TypeError):
+                continue
+    return False

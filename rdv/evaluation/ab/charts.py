@@ -1,0 +1,49 @@
+"""An experiment in pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rdv.evaluation.ab.report import Experiment
+from rdv.evaluation.pictures import Axis, Chart, Mix, Points, Rule
+
+_KINDS = ("preferred", "fallback", "default")
+
+
+def charts_of(found: Experiment) -> list[Chart | Mix]:
+    """All that can be drawn of it."""
+    rows = tuple(
+        (arm.name, tuple(float(arm.kinds.get(kind, 0)) for kind in _KINDS)) for arm in found.arms
+    )
+    drawn: list[Chart | Mix] = [Mix("What the cohorts were told", _KINDS, rows)]
+    if (chart := effects_chart(found)) is not None:
+        drawn.append(chart)
+    return drawn
+
+
+def effects_chart(found: Experiment) -> Chart | None:
+    """Each effect with its interval, by cohorts and by pairs."""
+    scale = 100.0 if found.is_share else 1.0
+    marks = []
+    for name, shift in (("by cohorts", -0.1), ("by pairs", 0.1)):
+        effects = [
+            (n, one.effect if name == "by cohorts" else one.paired)
+            for n, one in enumerate(found.comparisons, start=1)
+        ]
+        known = [(n, e) for n, e in effects if e is not None and e.difference.bounded]
+        if not known:
+            continue
+        values = [
+            scale * np.array([getattr(effect.difference, end) for _, effect in known])
+            for end in ("estimate", "low", "high")
+        ]
+        labels = tuple(effect.treatment for _, effect in known)
+        at = np.array([n + shift for n, _ in known])
+        marks.append(Points(name, at, values[0], values[1], values[2], labels))
+    if not marks:
+        return None
+    unit = "points" if found.is_share else ""
+    x = Axis("cohort", low=0.5, high=len(found.comparisons) + 0.5)
+    y = Axis(f"change of {found.metric}", unit)
+    title = f"Against {found.comparisons[0].control}, with intervals"
+    return Chart(title, x, y, (*marks, Rule("no change", 0.0, "y")))

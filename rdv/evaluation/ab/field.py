@@ -1,0 +1,52 @@
+"""Which field of the answers outcomes are about, when nobody says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import orjson
+from msgspec import UNSET
+
+from rdv.evaluation.notes import Notes
+from rdv.evaluation.outcomes import OutcomeLine
+from rdv.evaluation.places import OUTCOMES, OUTCOMES_TOPIC, SCORES, Recorded
+from rdv.evaluation.reading.messages import read_scores
+from rdv.evaluation.reading.source import sources
+from rdv.evaluation.values import NUMBER_FIELDS
+
+LOOK_AT = 200
+
+
+def number_field(recorded: Recorded) -> str | None:
+    """`score`, when outcomes are a mere yes or no (1, 0) and answers have a score.
+
+    Answers that name an action as well would else be held against that, and always be wrong. None:
+    the usual rule (`values`). Raises the log's SystemFaults.
+    """
+    truths = _some_truths(recorded)
+    if not truths or not all(truth in (0, 1) for truth in truths):
+        return None
+    for source in sources(recorded.stream(SCORES)):
+        for chunk in source.chunks(source.begin, min(source.end, source.begin + LOOK_AT), Notes()):
+            for score in read_scores(chunk):
+                if score is None or score.result is UNSET:
+                    continue
+                answer = orjson.loads(bytes(score.result))
+                if not isinstance(answer, dict):
+                    return None
+                return next((field for field in NUMBER_FIELDS if field in answer), None)
+    return None
+
+
+def _some_truths(recorded: Recorded) -> list[Any]:
+    decoder = msgspec.json.Decoder(OutcomeLine)
+    truths: list[Any] = []
+    for source in sources(recorded.stream(OUTCOMES), [OUTCOMES_TOPIC]):
+        for chunk in source.chunks(source.begin, min(source.end, source.begin + LOOK_AT), Notes()):
+            for row in range(len(chunk)):
+                try:
+                    truths.append(msgspec.json.decode(decoder.decode(chunk.line(row)).outcome))
+                except (msgspec.DecodeError, RecursionError):
+                    continue
+    return truths

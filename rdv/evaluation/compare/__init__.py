@@ -1,0 +1,15 @@
+"""Two models on the same requests: everything that the log can say about them.
+
+    compare(recorded, "gbm", "logit")   → Comparison: agreement, scales, latency, errors, accuracy,
+                                          drift, event rates, and where they disagree most
+
+Memory is bounded: counts and t-digests over all requests, and of at most `PAIRS_MAX` of them the
+values themselves.
+"""
+
+from __future__ import annotations
+
+from rdv.evaluation.compare.compare import compare
+from rdv.evaluation.compare.report import Comparison, ModelFigures
+
+__all__ = ["Comparison", "ModelFigures", "compare"]

@@ -1,0 +1,78 @@
+"""Both sides of an answer: the class that it names, and its number.
+
+`{"score": 0.93, "action": "block"}` is the class "block" and the number 0.93. Which fields count
+is the rule of `rdv.evaluation.values`; with `on`, that field is all there is.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import orjson
+
+from rdv.evaluation.values import CACHE_MAX, NUMBER_FIELDS, Extract
+
+Both = tuple[float, float]
+"""(class as its code, number); NaN where there is none."""
+
+_NEITHER: Both = (math.nan, math.nan)
+
+
+class Answers:
+    """One thread at a time. Raises TooManyValues."""
+
+    def __init__(self, on: str | None = None) -> None:
+        self.on = on
+        self.classes = Extract(on)
+        """Tells classes; when `is_number`, there are none, and it tells the numbers."""
+        self.has_numbers = False
+        self.named: set[float] = set()
+        """Codes of the classes that answers have named; outcomes may name others."""
+        self._cache: dict[bytes, Both] = {}
+
+    def of_json(self, text: bytes) -> Both:
+        """An answer as it lies in the log."""
+        found = self._cache.get(text)
+        if found is None:
+            if len(self._cache) >= CACHE_MAX:
+                self._cache.clear()
+            found = self._cache[text] = self._of_text(text)
+        return found
+
+    def of_truth(self, truth: Any) -> Both:
+        """An outcome: as an answer; a bare number counts as a number, too."""
+        value = self.classes.of_truth(truth)
+        if self.classes.is_number:
+            return math.nan, value
+        number = _number_of(truth) if self.on is None else math.nan
+        return value, number if self.has_numbers else math.nan
+
+    def name(self, code: float) -> str:
+        """A class in words: JSON."""
+        return self.classes.name(code)
+
+    def _of_text(self, text: bytes) -> Both:
+        try:
+            answer = orjson.loads(text)
+        except (orjson.JSONDecodeError, RecursionError):
+            return _NEITHER
+        value = self.classes.of_answer(answer)
+        if self.classes.is_number:
+            self.has_numbers |= not math.isnan(value)
+            return math.nan, _finite(value)
+        number = _number_of(answer) if self.on is None and isinstance(answer, dict) else math.nan
+        self.has_numbers |= not math.isnan(number)
+        if not math.isnan(value):
+            self.named.add(value)
+        return value, number
+
+
+def _number_of(answer: Any) -> float:
+    if isinstance(answer, dict):
+        answer = next((answer[name] for name in NUMBER_FIELDS if name in answer), None)
+    return _finite(float(answer)) if isinstance(answer, int | float) else math.nan
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.nan

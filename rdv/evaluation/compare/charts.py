@@ -1,0 +1,148 @@
+"""A comparison in pictures, for the terminal and for pages."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from rdv.evaluation.compare.drift import ModelDrift
+from rdv.evaluation.compare.report import Comparison
+from rdv.evaluation.pictures import (
+    Axis,
+    Band,
+    Chart,
+    Line,
+    Rule,
+    cumulative_chart,
+    line_chart,
+    qq_chart,
+)
+from rdv.evaluation.statistics import Movement, Normaliser
+from rdv.evaluation.statistics.drift.movement import PSI_MOVED
+
+RANK_BINS = 20
+RANK_ROWS_MIN = 200
+_TIME = Axis("time", measure="time")
+
+
+def charts_of(found: Comparison) -> list[Chart]:
+    """All that can be drawn of it."""
+    drawn = [quantiles_chart(found), ranks_chart(found), arrivals_chart(found)]
+    drawn += [drift_chart(one) for one in found.drift]
+    drawn.append(rate_chart(found))
+    return [chart for chart in drawn if chart is not None]
+
+
+def brief_charts_of(found: Comparison) -> list[Chart]:
+    """Those that a terminal has room for: drift and rate only when there is something to see."""
+    drawn = [quantiles_chart(found), arrivals_chart(found)]
+    drawn += [drift_chart(one) for one in found.drift if one.cause not in ("steady", "too few")]
+    if found.rates.anomalies:
+        drawn.append(rate_chart(found))
+    return [chart for chart in drawn if chart is not None]
+
+
+def quantiles_chart(found: Comparison) -> Chart | None:
+    """Q-Q: how one model's scale is told in the other's."""
+    if found.qq is None:
+        return None
+    return qq_chart(
+        "Scores against scores, quantile by quantile",
+        Axis(f"score of {found.first.name}"),
+        Axis(f"score of {found.second.name}"),
+        found.qq,
+        "Off the diagonal the scales differ; the same rank is then another score.",
+    )
+
+
+def ranks_chart(found: Comparison) -> Chart | None:
+    """What is left of the difference once the scales are made equal, by paired requests."""
+    pairs = found.pairs
+    if pairs is None:
+        return None
+    known = np.isfinite(pairs.first) & np.isfinite(pairs.second)
+    if int(known.sum()) < RANK_ROWS_MIN:
+        return None
+    a, b = pairs.first[known], pairs.second[known]
+    ranks = Normaliser.of(a).ranks(a), Normaliser.of(b).ranks(b)
+    edges = np.linspace(0, 1, RANK_BINS + 1)
+    groups = [
+        ranks[1][(ranks[0] >= low) & (ranks[0] < high)] for low, high in pairwise(edges.tolist())
+    ]
+    middles = (edges[:-1] + edges[1:]) / 2
+    low, middle, high = (
+        np.array([np.quantile(group, level) if len(group) else np.nan for group in groups])
+        for level in (0.1, 0.5, 0.9)
+    )
+    ends = np.array([0.0, 1.0])
+    return Chart(
+        "The same requests after quantile normalisation",
+        Axis(f"rank by {found.first.name}", measure="share", low=0.0, high=1.0),
+        Axis(f"rank by {found.second.name}", measure="share", low=0.0, high=1.0),
+        (
+            Line("equal", ends, ends, guide=True),
+            Band("middle", middles, low, high),
+            Line("middle", middles, middle),
+        ),
+        "Where the band (8 of 10 requests) is wide, the two see different things.",
+    )
+
+
+def arrivals_chart(found: Comparison) -> Chart | None:
+    """When answers had arrived."""
+    digests = {
+        figures.name: figures.tally.arrival_ms
+        for figures in (found.first, found.second)
+        if figures.tally.arrival_ms.count
+    }
+    if not digests:
+        return None
+    window_ms = found.first.tally.window_ms
+    rules = () if window_ms is None else (Rule("window", window_ms),)
+    high = max(float(digest.quantiles([0.999])[0]) for digest in digests.values())
+    return cumulative_chart(
+        "When answers had arrived", Axis("arrival", "ms", low=0.0, high=high), digests, rules=rules
+    )
+
+
+def drift_chart(drift: ModelDrift) -> Chart | None:
+    """The population stability index, window by window."""
+    if not drift.windows:
+        return None
+    times = np.array([window.start_ns / 1e9 for window in drift.windows])
+    lines = {}
+    for name, moves in (
+        (drift.model, [window.model for window in drift.windows]),
+        (drift.peer, [window.canary for window in drift.windows]),
+    ):
+        lines[name] = times, np.array([_psi(move) for move in moves])
+    return line_chart(
+        f"Drift of {drift.model} since the beginning",
+        _TIME,
+        Axis("population stability index", low=0.0),
+        lines,
+        rules=(Rule("moved", PSI_MOVED, "y"),),
+        note=drift.sentence,
+    )
+
+
+def _psi(move: Movement | None) -> float:
+    """A window with few scores in it would only show chance."""
+    return math.nan if move is None or move.state == "too few" else move.psi.value
+
+
+def rate_chart(found: Comparison) -> Chart | None:
+    """Requests in time."""
+    rates = found.rates
+    if not len(rates.counts):
+        return None
+    return line_chart(
+        "Requests",
+        _TIME,
+        Axis("rate", "requests/s", low=0.0),
+        {"requests": (rates.start_ns / 1e9, rates.per_second)},
+        stepped=True,
+        note=rates.sentence(),
+    )

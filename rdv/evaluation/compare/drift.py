@@ -1,0 +1,135 @@
+"""Have the models' answers moved over time, and was it the input or the model?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.evaluation.compare.pairs import Pairs
+from rdv.evaluation.statistics import DriftWindow, InvalidSample, drift_over_time
+from rdv.evaluation.statistics.drift import Cause
+
+ROWS_PER_WINDOW = 250
+WINDOWS_MIN, WINDOWS_MAX = 4, 24
+HITS_MIN = 2
+"""In fewer windows than this it is no more than bad luck: each is one of many tests."""
+NUMBERS_MIN = 0.9
+"""Numbers are looked at where so large a share of the requests has one, else classes."""
+
+Floats = npt.NDArray[np.float64]
+_MOVED: tuple[Cause, ...] = ("model changed", "input changed", "canary changed")
+
+
+@dataclass(frozen=True)
+class ModelDrift:
+    """`model` window by window against the first quarter of the requests, beside `peer`.
+
+    `peer` is the canary; or, without one (`is_canary` is false), the other model. `cause` sums
+    the windows up.
+    """
+
+    model: str
+    peer: str
+    is_canary: bool
+    windows: tuple[DriftWindow, ...]
+    cause: Cause
+    sentence: str
+
+
+def drift_of(
+    model: str, peer: str, times_ns: npt.NDArray[np.int64], values: Floats, peers: Floats,
+    *, is_canary: bool,
+) -> ModelDrift:  # fmt: skip
+    """From columns of the same requests, in order of time; NaN for no value."""
+    count = len(times_ns)
+    asked = min(WINDOWS_MAX, count // ROWS_PER_WINDOW)
+    if asked < WINDOWS_MIN:
+        least = WINDOWS_MIN * ROWS_PER_WINDOW
+        sentence = f"{count:,} requests are too few to tell drift: {least:,} are needed."
+        return ModelDrift(model, peer, is_canary, (), "too few", sentence)
+    first_ns, last_ns = int(times_ns[0]), int(times_ns[-1])
+    width_ns = max(1, -(-(last_ns - first_ns + 1) // asked))
+    until_ns = int(times_ns[count // 4])
+    try:
+        found = drift_over_time(
+            times_ns, values, peers, reference_ns=(first_ns, until_ns), width_ns=width_ns
+        )
+    except InvalidSample as error:
+        return ModelDrift(model, peer, is_canary, (), "too few", f"Drift is unknown: {error}.")
+    later = [window for window in found if window.start_ns >= until_ns]
+    cause = _cause(later)
+    sentence = _sentence(model, peer, later, cause, is_canary=is_canary)
+    return ModelDrift(model, peer, is_canary, tuple(found), cause, sentence)
+
+
+def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> list[ModelDrift]:
+    """Both models, or the one that is not the canary."""
+    order = np.argsort(pairs.time_ns, kind="stable")
+    times_ns = pairs.time_ns[order]
+    columns = {
+        names[0]: (pairs.first[order], pairs.first_label[order]),
+        names[1]: (pairs.second[order], pairs.second_label[order]),
+    }
+    if canary is not None and canary not in columns:
+        columns[canary] = (pairs.canary[order], pairs.canary_label[order])
+    values = {name: _values(*both) for name, both in columns.items()}
+    found = []
+    for model, other in ((names[0], names[1]), (names[1], names[0])):
+        if model != canary:
+            peer = canary or other
+            found.append(
+                drift_of(
+                    model,
+                    peer,
+                    times_ns,
+                    values[model],
+                    values[peer],
+                    is_canary=canary is not None,
+                )
+            )
+    return found
+
+
+def _values(numbers: Floats, labels: Floats) -> Floats:
+    return numbers if np.isfinite(numbers).mean() >= NUMBERS_MIN else labels
+
+
+def _cause(windows: list[DriftWindow]) -> Cause:
+    causes = [window.verdict.cause for window in windows]
+    moved = Counter(cause for cause in causes if cause in _MOVED)
+    most = max(moved.values(), default=0)
+    if most >= HITS_MIN:
+        return next(cause for cause in reversed(causes) if moved[cause] == most)
+    return "steady" if "steady" in causes else "too few"
+
+
+def _sentence(
+    model: str, peer: str, windows: list[DriftWindow], cause: Cause, *, is_canary: bool
+) -> str:
+    if cause == "too few":
+        return f"{model}: too few scores in each window to tell drift."
+    if cause == "steady":
+        return f"{model}: steady; neither it nor {peer} has moved."
+    hit = [window for window in windows if window.verdict.cause == cause]
+    since = datetime.fromtimestamp(hit[0].start_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = f"since {since}, in {len(hit)} of {len(windows)} windows"
+    if is_canary:
+        said = {
+            "input changed": f"the input changed: it and the canary {peer} have moved together",
+            "model changed": f"the model changed: it has moved and the canary {peer} has not",
+            "canary changed": f"only the canary {peer} has moved",
+        }[cause]
+    else:
+        said = {
+            "input changed": f"it and {peer} have moved together: the input changed, most likely",
+            "model changed": (
+                f"it has moved and {peer} has not: it, or something that only it looks at; "
+                "a canary would tell"
+            ),
+            "canary changed": f"only {peer} has moved",
+        }[cause]
+    return f"{model}: {said}, {when}."

@@ -1,0 +1,32 @@
+"""Errors of comparisons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.errors import InputFault
+
+
+@dataclass(eq=False)
+class ModelNotRecorded(InputFault):
+    """There is not one score of this model on record."""
+
+    directory: str
+    model: str
+    known: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"no score of a model {self.model!r} is on record in {self.directory}"
+
+    def hint(self) -> str:
+        return f"There are scores of {', '.join(self.known) or 'nobody'}."
+
+
+@dataclass(eq=False)
+class SameModel(InputFault):
+    """A model is to be compared with itself."""
+
+    model: str
+
+    def text(self) -> str:
+        return f"{self.model!r} cannot be compared with itself"

@@ -1,0 +1,9 @@
+"""Whether a model may take the champion's place, what that changes, and what to watch then.
+
+Pure, but for `study`: limits and figures in, verdicts and texts out.
+
+    gate.judge        figures of a comparison against limits
+    exchange.exchange the live schedule's text with both models exchanged
+    vigil.Vigil       live answers against limits, as they come
+    study.study       the comparison as figures of the gate
+"""

@@ -1,0 +1,21 @@
+"""Errors of promotions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.errors import InputFault
+
+
+@dataclass(eq=False)
+class CannotExchange(InputFault):
+    """The schedule has no place in which a model could be put instead of another."""
+
+    where: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+    def hint(self) -> str:
+        return "Edit the schedule by hand; a running decision takes it over at once."

@@ -1,0 +1,33 @@
+"""A gate's verdict as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rdv.evaluation.compare.charts import charts_of
+from rdv.evaluation.compare.report import Comparison
+from rdv.evaluation.pictures import Report
+from rdv.evaluation.pictures.report import Tone
+from rdv.evaluation.promote.gate import Gate, Verdict
+from rdv.evaluation.reports.compare import models_table
+from rdv.evaluation.reports.remarks import add_remarks
+
+_TONES: dict[Verdict, Tone] = {
+    "pass": "good", "marginal": "unsure", "fail": "bad", "unknown": "neutral",
+}  # fmt: skip
+
+
+def promote_page(gate: Gate, found: Comparison, diff: Sequence[str], decision: str) -> str:
+    """HTML of one file."""
+    champion, challenger = found.first.name, found.second.name
+    report = Report(f"{challenger} in the place of {champion}", decision)
+    report.verdict(f"The gate says: {gate.verdict}", _TONES[gate.verdict])
+    rows = [[check.name, check.verdict, check.text] for check in gate.checks]
+    report.table(["check", "verdict", "what is on record"], rows, "Checks")
+    changes = [[line] for line in diff if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    report.table(["change of the live schedule"], changes)
+    report.table(*models_table((found.first, found.second)), caption="Both models")
+    for chart in charts_of(found):
+        report.chart(chart)
+    add_remarks(report, found.caveats())
+    return report.html()

@@ -1,0 +1,116 @@
+"""`rdv compare` and `rdv promote` of a served decision: live at once, watched, taken back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rdv.messages import decode_result
+from rdv.stream import open_stream
+
+pytestmark = [pytest.mark.timeout(300)]
+
+# The same answers, but for one in fifty. {"hurt": "mlp"} makes mlp raise.
+MODEL = """
+version = "1"
+
+def predict(rows):
+    if any(row.get("hurt") == "{name}" for row in rows):
+        raise ValueError("no such luck")
+    odd = "{name}" == "logit"
+    return [
+        {{"action": "ab"[row["n"] % 2 ^ (odd and row["n"] % 50 == 0)]}} for row in rows
+    ]
+"""
+
+
+@pytest.fixture
+def fraud(decision):
+    for name in ("mlp", "logit", "rules"):
+        Path(f"fraud/models/{name}.py").write_text(MODEL.format(name=name))
+    text = Path("fraud/rdv.toml").read_text()
+    assert "#late_max = 0.01" in text
+    # What a loaded machine does to latency is not tested here.
+    Path("fraud/rdv.toml").write_text(text.replace("#late_max = 0.01", "late_max = 0.5"))
+    rows = "".join(json.dumps({"data": {"n": n}}) + "\n" for n in range(1, 201))
+    Path("rows.jsonl").write_text(rows)
+    hurt = "".join(json.dumps({"data": {"n": n, "hurt": "logit"}}) + "\n" for n in range(1, 201))
+    Path("hurt.jsonl").write_text(hurt)
+    return decision
+
+
+MARGINAL = ("--accept", "marginal")
+
+
+def load(rdv, rows, seconds=2):
+    done = rdv(
+        "load", "fraud", "--rate", 100, "--duration", f"{seconds}s", "--data", rows, "--json"
+    )
+    # A machine that starves us for ten seconds is not what is tested.
+    assert done.row()["statuses"]["200"] > 90 * seconds, done.err
+
+
+def schedule():
+    return Path("fraud/schedules/production.toml").read_text()
+
+
+def labels():
+    with open_stream("fraud/results") as results, results.consumer() as consumer:
+        found = []
+        while records := consumer.poll(10_000):
+            found += [(r.timestamp_ns, decode_result(r.value)) for r in records]
+    return [result for _, result in sorted(found, key=lambda one: one[0])]
+
+
+def test_live_watched_and_taken_back(rdv, serve, start, fraud):
+    serve()
+    load(rdv, "rows.jsonl", 3)
+    compared = rdv("compare", "fraud", "mlp", "logit", "--json").row()
+    assert compared["requests"] == 300
+    assert compared["both"] > 250
+    assert compared["classes"]["rate"]["estimate"] == pytest.approx(0.98, abs=0.015)
+    assert compared["first"]["evaluation"]["count"] > 250
+    before = schedule()
+    options = ("--min-requests", 200, "--yes", "--watch", "10m", *MARGINAL, "--json")
+    promotion = start("promote", "fraud", "logit", *options)
+    # It is live when answers come by the new schedule.
+    while before == schedule():
+        assert promotion.poll() is None, promotion.stderr.read()
+        load(rdv, "rows.jsonl", 1)
+    load(rdv, "rows.jsonl", 1)
+    while promotion.poll() is None:
+        load(rdv, "hurt.jsonl", 1)
+    found = json.loads(promotion.stdout.read())
+    assert promotion.returncode == 99
+    words = promotion.stderr.read().decode()
+    assert "rolled back to production@" in words
+    assert found["verdict"] in ("pass", "marginal")
+    assert (found["promoted"], found["rolled_back"]) == (True, True)
+    assert found["live_after_ms"] < 5000
+    assert found["watch"]["breaches"]
+    assert found["watch"]["errors"] + found["watch"]["others"] > 0
+    assert schedule() == before
+    load(rdv, "rows.jsonl", 1)
+    results = labels()
+    assert {result.schedule for result in results} == {found["was"], found["schedule"]}
+    assert results[-1].schedule == found["was"]
+    assert [r.model for r in results if r.kind == "preferred"][-1] == "mlp"
+    # Nobody was left without an answer.
+    assert rdv("verify", "fraud").code == 0
+
+
+def test_a_good_champion_stays(rdv, serve, fraud):
+    serve()
+    load(rdv, "rows.jsonl", 3)
+    done = rdv(
+        "promote", "fraud", "logit", "--min-requests", 200, "--yes", "--watch", "1s", *MARGINAL
+    )
+    assert done.code == 0, done.err
+    assert "live after" in done.out
+    load(rdv, "rows.jsonl", 1)
+    last = [result for result in labels() if result.model == "logit"][-1]
+    assert last.kind == "preferred"
+    assert "and no request came: nothing is proven" in done.err
+    assert rdv("verify", "fraud").code == 0
