@@ -46,20 +46,36 @@ class RootGroup(LazyGroup):
             "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."
         ),
         "verify": Lazy(
-            "rdv.commands.verify:verify", "Take recorded decisions again: do any differ?"
+            "rdv.commands.verify:verify",
+            "Take every recorded decision again, and tell those that differ.",
         ),
-        "explain": Lazy("rdv.commands.explain:explain", "Tell why a request got its answer."),
-        "whatif": Lazy("rdv.commands.whatif:whatif", "What another schedule would have answered."),
+        "explain": Lazy(
+            "rdv.commands.explain:explain",
+            "Tell why a request got its answer: arrivals, steps, and what the others said.",
+        ),
+        "whatif": Lazy(
+            "rdv.commands.whatif:whatif",
+            "What another schedule would have answered to the requests on record.",
+        ),
         "optimise": Lazy(
             "rdv.commands.optimise:optimise", "Search for a better schedule in what is on record."
         ),
-        "outcome": Lazy("rdv.commands.outcome:outcome", "Tell what turned out to be true."),
-        "replay": Lazy("rdv.commands.replay:replay", "Try a new model on recorded requests."),
-        "export": Lazy("rdv.commands.export:export", "Write the record as Parquet, by day."),
+        "outcome": Lazy(
+            "rdv.commands.outcome:outcome", "Tell what turned out to be true of requests."
+        ),
+        "replay": Lazy(
+            "rdv.commands.replay:replay",
+            "Try a model on recorded requests, and compare it with what is on record.",
+        ),
+        "export": Lazy(
+            "rdv.commands.export:export",
+            "Write the record as Parquet, partitioned by day: OUT/TABLE/day=2026-11-22/….parquet.",
+        ),
         "compare": Lazy("rdv.commands.compare:compare", "Compare two models on the same requests."),
         "ab": Lazy("rdv.commands.ab:ab", "Tell what the cohorts of an experiment have shown."),
         "promote": Lazy(
-            "rdv.commands.promote:promote", "Put a model in the champion's place, if it passes."
+            "rdv.commands.promote:promote",
+            "Put a model in the champion's place, if the record says that it may take it.",
         ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
         "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),

@@ -15,7 +15,6 @@ INPUT, SCORES, RESULTS, CONTROL, OUTCOMES = "input", "scores", "results", "contr
 SCHEDULE_TOPIC, MODELS_TOPIC, STATUS_TOPIC = "schedule", "models", "status"
 """In `control`: live schedules; models that came up or went down; what processes say."""
 
-OUTCOMES_TOPIC = "outcomes"
 
 OWN_SUFFIX = ".proxy"
 """In `results`: what a proxy answered by itself; for an id in both topics, this one counts."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import orjson
 from msgspec import UNSET
 
 from rdv.evaluation.notes import Notes
-from rdv.evaluation.outcomes import OutcomeLine
-from rdv.evaluation.places import OUTCOMES, OUTCOMES_TOPIC, SCORES, Recorded
+from rdv.evaluation.outcomes import read_truths
+from rdv.evaluation.places import OUTCOMES, SCORES, Recorded
 from rdv.evaluation.reading.messages import read_scores
 from rdv.evaluation.reading.source import sources
 from rdv.evaluation.values import NUMBER_FIELDS
@@ -40,13 +39,9 @@ def number_field(recorded: Recorded) -> str | None:
 
 
 def _some_truths(recorded: Recorded) -> list[Any]:
-    decoder = msgspec.json.Decoder(OutcomeLine)
-    truths: list[Any] = []
-    for source in sources(recorded.stream(OUTCOMES), [OUTCOMES_TOPIC]):
+    found: list[Any] = []
+    for source in sources(recorded.stream(OUTCOMES)):
         for chunk in source.chunks(source.begin, min(source.end, source.begin + LOOK_AT), Notes()):
-            for row in range(len(chunk)):
-                try:
-                    truths.append(msgspec.json.decode(decoder.decode(chunk.line(row)).outcome))
-                except (msgspec.DecodeError, RecursionError):
-                    continue
-    return truths
+            truths = (truth for truth in read_truths(chunk) if truth is not None)
+            found += [orjson.loads(bytes(truth.outcome)) for truth in truths]
+    return [truth for truth in found if truth is not None]  # null takes one back
