@@ -68,6 +68,7 @@ def test_nobody_else_is_signalled(tmp_path):
     """Process 0 would be all of our own group."""
     send_signal(0, signal.SIGKILL)
     send_signal(-1, signal.SIGKILL)
-    with writer(tmp_path / "file") as (process, _):
+    with writer(tmp_path / "file") as (process, write):
+        assert write() == "written"  # it has its command line by now
         assert _is_part_of(process.pid, str(tmp_path / "file"))
         assert not _is_part_of(process.pid, str(tmp_path))
