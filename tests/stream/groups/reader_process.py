@@ -89,10 +89,14 @@ def follow(stream):
     tell("armed")
     sys.stdin.readline()
     read_end, write_end = os.pipe()
+    born, is_born = os.pipe()
     if os.fork() == 0:
         os.close(write_end)
+        os.write(is_born, b"1")
         os.read(read_end, 1)
         os._exit(0)
+    # Until it has run, it has our bell open, and a ring may go there (the backstop's case).
+    os.read(born, 1)
     first.close()
     second = stream.consumer(["t"], start="latest")
     fd = second.fileno()
