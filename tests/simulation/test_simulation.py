@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from simulator import Outcome, Plan, make_plan, play, shrink
 
-SEEDS = int(os.environ.get("RDV_SIM_SEEDS", "1000"))
+SEEDS = int(os.environ.get("RDV_SIM_SEEDS", "2000"))
 FIRST = int(os.environ.get("RDV_SIM_FIRST", "0"))
 SOAK_REQUESTS = int(os.environ.get("RDV_SIM_SOAK", "3000000"))
 SOAK_RUN = 400
