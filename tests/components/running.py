@@ -11,11 +11,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import orjson
 
+from rdv.evaluation.errors import NothingRecorded
+from rdv.evaluation.places import Recorded
+from rdv.evaluation.verify import verify
 from rdv.stream import open_stream
 
 PATIENCE_S = 60
@@ -158,8 +161,14 @@ class Decision:
                 process.kill()
                 process.communicate()
         self._streams.close()
+        self.prove()
 
     # What is on record.
+
+    def prove(self) -> None:
+        """Whatever a test has done to them: the engine takes every recorded decision again."""
+        with Recorded(str(self.directory)) as recorded, suppress(NothingRecorded):
+            assert verify(recorded).differences == []
 
     def lines(self, stream: str, topics: list[str] | None = None) -> list[tuple[str, bytes]]:
         with open_stream(str(self.directory / stream)) as opened, opened.consumer(topics) as reader:
