@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 help:
 	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
 	@echo "make demo-log  a short show of the log by itself"
-	@echo "make test    the test-suite (about three minutes)"
+	@echo "make test    the test-suite (about four minutes)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
 	@echo "make bench-overload bench-wholesale bench-instances bench-quorum  those under pressure"
