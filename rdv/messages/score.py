@@ -84,7 +84,7 @@ def encode_score(score: Score) -> bytes:
 class ResultLines:
     """Score lines of the results of one batch: what does not differ is written once.
 
-    Three times as quick as a Score for each; the lines say the same (a property test). Thread-safe.
+    Quicker than a Score for each; the lines say the same (a property test). Thread-safe.
     """
 
     def __init__(
