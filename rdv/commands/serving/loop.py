@@ -14,9 +14,11 @@ from rdv.status.lines import StatusLine
 from rdv.supervisor.child import Child
 from rdv.supervisor.control import Control
 from rdv.supervisor.demand import Demand
+from rdv.supervisor.orphans import reap_orphans
 from rdv.supervisor.plan import Part, Role
-from rdv.supervisor.running import Process
+from rdv.supervisor.running import Launch
 from rdv.supervisor.scaler import Scaler, Ties
+from rdv.supervisor.starter import Starter
 from rdv.supervisor.supervisor import ESSENTIAL, Supervisor
 from rdv.supervisor.watch import watch_edits
 
@@ -48,23 +50,38 @@ async def _supervise(
     essential: frozenset[Role],
     scaler: Scaler | None,
 ) -> None:
-    supervisor = Supervisor(wanted, voice, launch, SYSTEM_CLOCK, essential)
+    with Starter() as starter:
+        supervisor = Supervisor(wanted, voice, launch_with(starter), SYSTEM_CLOCK, essential)
+        await _run(supervisor, starter, decision, voice, scaler)
 
+
+async def _run(
+    supervisor: Supervisor,
+    starter: Starter,
+    decision: Callable[[], Decision],
+    voice: StderrVoice,
+    scaler: Scaler | None,
+) -> None:
     def heard(line: StatusLine) -> None:
         supervisor.heard(line.name, line.pid, line.state)
         if scaler is not None:
             scaler.heard(line)
 
+    def reap() -> None:
+        supervisor.reap()
+        reap_orphans(starter.pids.union(supervisor.pids()))
+
     control = Control(decision(), SYSTEM_CLOCK, heard, voice.own_line)
     voice.control = control
     voice.own_pids = lambda: list(supervisor.pids())
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGCHLD, supervisor.reap)
+    loop.add_signal_handler(signal.SIGCHLD, reap)
     for signum, text in _STOPPING.items():
         loop.add_signal_handler(signum, _stop, supervisor, voice, text)
     edits = loop.create_task(watch_edits(decision, supervisor.edited, voice.own_line))
     demand: Demand | None = None
     try:
+        await starter.ready()
         if scaler is not None:
             demand = _scale(decision(), scaler, supervisor, control, voice)
         await supervisor.run()
@@ -104,6 +121,10 @@ def _stop(supervisor: Supervisor, voice: StderrVoice, text: str) -> None:
     supervisor.stop()
 
 
-def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Process:
-    """The process of a part. Raises OSError."""
-    return Child(part.arguments, line=line, ended=ended)
+def launch_with(starter: Starter) -> Launch:
+    """How the supervisor makes the process of a part. The function raises OSError."""
+
+    def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
+        return Child(starter.start(part.arguments), line=line, ended=ended)
+
+    return launch
