@@ -1,8 +1,10 @@
-"""What a process of the hot path does to its interpreter once it has loaded everything."""
+"""What a process of the hot path does to its interpreter, and to its place in the system."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 
 YOUNG_OBJECTS = 50_000
 """Messages hold no cycles and are freed by their counts; the collector is only there for what
@@ -20,3 +22,18 @@ def tune_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG_OBJECTS, MIDDLE, OLD)
+
+
+def give_way() -> None:
+    """Wake up without taking the processor from who has it. For workers; Linux, where it is the
+    policy SCHED_BATCH of sched(7).
+
+    The champion's score is of no use before the server has it. A worker that is rung while the
+    proxy still rings the others, or while the server decides, waits until these are done: that is
+    5 to 10 % of the latency, and of the decisions a second. Server and proxy do take the processor
+    from a model. Threads and processes that are started later give way, too. Who has set another
+    policy by hand keeps it; not to be allowed to (a sandbox) is no reason to stop.
+    """
+    with contextlib.suppress(OSError):
+        if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

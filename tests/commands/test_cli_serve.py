@@ -70,6 +70,9 @@ def test_from_nothing_to_answers_to_the_end(rdv, decision, serve):
     assert status["models"][0]["state"] == "ready"
     assert "mlp" in rdv("status", "fraud").out
 
+    if hasattr(os, "SCHED_BATCH"):
+        policies = {n: os.sched_getscheduler(served.pid(n)) for n in ("server-0", "mlp-0")}
+        assert policies == {"server-0": os.SCHED_OTHER, "mlp-0": os.SCHED_BATCH}
     assert served.end() == 0
     assert served.lines[-1].endswith("| stopped")
     after = rdv("ask", "fraud", ROW)

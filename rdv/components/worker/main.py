@@ -13,7 +13,7 @@ from rdv.components.parent import stop_without_parent
 from rdv.components.places import Streams, open_streams
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
-from rdv.components.tuning import tune_collector
+from rdv.components.tuning import give_way, tune_collector
 from rdv.components.worker.backlog import Backlog, Waiting
 from rdv.components.worker.in_hand import InHand
 from rdv.components.worker.watchdog import Watchdog
@@ -41,6 +41,7 @@ def run_worker(
     waker = Waker()
     waker.stop_on_signals()
     stop_without_parent(waker.stop)
+    give_way()  # before the model is loaded, and whatever belongs to it started
     WorkerProcess(decision, name, config, instance, waker).run()
 
 
