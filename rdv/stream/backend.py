@@ -17,6 +17,10 @@ NOTHING: tuple[Record, ...] = ()
 """What a reader returns when nothing has come, and nothing else has changed: the usual case."""
 
 
+RING_ORDERS = (1, 2, 3, 4)
+"""Of those who wait for the same records, who has a lower number is rung sooner."""
+
+
 class Writer(Protocol):
     """The write side of one partition; thread-safe."""
 
@@ -58,8 +62,8 @@ class Bell(Protocol):
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
         """Which partitions ring; None means all of the stream."""
 
-    def arm(self) -> None:
-        """Say that we wait; the caller looks once more before it blocks."""
+    def arm(self, order: int) -> None:
+        """Say that we wait, as one of RING_ORDERS; the caller looks once more before it blocks."""
 
     def is_armed(self) -> bool:
         """False once rung since `arm`."""

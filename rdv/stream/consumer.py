@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
-from rdv.stream.backend import NOTHING, Backend, Reader
+from rdv.stream.backend import NOTHING, RING_ORDERS, Backend, Reader
 from rdv.stream.errors import (
     Closed,
     Fenced,
@@ -69,6 +69,9 @@ class LogConsumer:
         self._on_assign = on_assign
         self._on_revoke = on_revoke
         self._bell = backend.bell()
+        self.ring_order = RING_ORDERS[-1]
+        """Of those who wait for the same records, who has a lower one (`RING_ORDERS`) is rung
+        sooner: whose work others wait for shall not queue behind theirs."""
         self._positions: dict[TopicPartition, _Position] = {}
         self._order: list[_Position] = []
         self._open: dict[TopicPartition, None] = {}
@@ -108,7 +111,7 @@ class LogConsumer:
             self._bell.quiet()
         if records := self.look(max_records):
             return records
-        self._bell.arm()
+        self._bell.arm(self.ring_order)
         return self.look(max_records)
 
     def hush(self) -> None:
@@ -119,7 +122,7 @@ class LogConsumer:
         """Say that we wait, look once more, and wait."""
         deadline = self._clock.monotonic_ns() + int(timeout * 1e9)
         while True:
-            self._bell.arm()
+            self._bell.arm(self.ring_order)
             # Once more: what came between the last look and `arm` did not ring.
             if records := self.look(max_records):
                 return records

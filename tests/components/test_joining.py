@@ -39,7 +39,7 @@ class Place:
         self.producer = self.stream.producer()
         self.numbers = itertools.count()
 
-    def ask(self, count, every_ms=100.0, topic="p-1"):
+    def ask(self, count, every_ms=100.0, topic="p-1", **more):
         """So many requests, the last one now; their ids."""
         ids = []
         for number in range(count):
@@ -47,7 +47,7 @@ class Place:
             now_ns = self.clock.now_ns
             id_ = f"r{next(self.numbers)}"
             request = Request(
-                id_, now_ns, "h", now_ns, topic, msgspec.Raw(b"1"), deadline_ms=SLA_MS
+                id_, now_ns, "h", now_ns, topic, msgspec.Raw(b"1"), deadline_ms=SLA_MS, **more
             )
             self.producer.send_many(topic, REQUESTS.write([request]), partition=0)
             ids.append(id_)
@@ -125,4 +125,16 @@ def test_the_topic_of_a_new_proxy_is_read_from_its_beginning(place):
     place.clock.now_ns += SECOND_NS
     first = place.ask(10, topic="p-2")
     assert place.read(intake) == first
+    place.leave(intake)
+
+
+def test_the_champion_of_the_last_request_is_rung_first(place):
+    place.ask(1)
+    intake = place.join()
+    orders = []
+    for windows_ms in ({}, {"gbm": 30, "mlp": 45}, {"mlp": 30}, {"mlp": 30, "gbm": 30}, {"gbm": 9}):
+        place.ask(2, windows_ms=windows_ms)
+        assert place.read(intake)
+        orders.append(intake.feed.consumer.ring_order)
+    assert orders == [2, 1, 2, 1, 1]
     place.leave(intake)

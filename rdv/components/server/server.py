@@ -35,6 +35,9 @@ POLL_RECORDS_MAX = 2_000
 LOOK_S = 0.01
 """While something is open, new requests are looked for as often, though no model reports."""
 
+RING_AFTER_MODELS = 3
+"""The request comes to the models first: until one has scored it there is nothing to decide."""
+
 LAG_NS = 20_000_000
 """A request that comes in later than this is looked at more closely: somebody was stopped."""
 
@@ -77,6 +80,7 @@ class Server:
         self._scores = Feed(rebuilt.scores)
         self._input = Feed(rebuilt.input)
         self._control = Feed(control)
+        self._input.consumer.ring_order = RING_AFTER_MODELS
         self._feeds = Feeds((self._scores, self._input, self._control), waker, clock)
         self._publish(rebuilt.results)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
-from rdv.components.deadlines import due_times_ns
+from rdv.components.deadlines import DEADLINE_MS_MAX, due_times_ns
 from rdv.components.feeds import Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
@@ -20,6 +20,9 @@ log = logging.getLogger("rdv.worker")
 POLL_RECORDS_MAX = 2_000
 COMMIT_EVERY_NS = 100_000_000
 TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
+
+RING_CHAMPION, RING_OTHERS = 1, 2
+"""Who is to answer first hears of a request first: the others would be in its way."""
 
 START_S = 10
 """Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. One that
@@ -43,6 +46,7 @@ class Intake:
         self._overdue_max_ns = 0
         self._committed: dict[TopicPartition, int] = {}
         self._commit_ns = 0
+        self._windows_ms: dict[str, float] = {}
         self.malformed = self.not_asked = 0
         consumer = stream.consumer(
             group=name,
@@ -50,6 +54,7 @@ class Intake:
             timing=TIMING,
             on_assign=self._new.extend,
         )
+        consumer.ring_order = RING_OTHERS
         self.feed = Feed(consumer)
 
     def read(self) -> list[Waiting]:
@@ -74,7 +79,16 @@ class Intake:
             if due_ns < self._overdue_max_ns and due_ns < self._since_ns(record):
                 continue
             found.append(Waiting(request, record, due_ns, wanted_ns))
+        if found and found[-1].request.windows_ms != self._windows_ms:
+            self._queue_up(found[-1].request.windows_ms)
         return found
+
+    def _queue_up(self, windows_ms: dict[str, float]) -> None:
+        """The model whose turn ends first is rung first; as the last schedule seen has it."""
+        self._windows_ms = windows_ms
+        soonest_ms = min(windows_ms.values(), default=0.0)
+        is_champion = windows_ms.get(self._name, DEADLINE_MS_MAX) <= soonest_ms
+        self.feed.consumer.ring_order = RING_CHAMPION if is_champion else RING_OTHERS
 
     def _since_ns(self, record: Record) -> int:
         """What was due before we came is passed over without a word: nobody waited for us then."""

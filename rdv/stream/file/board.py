@@ -1,11 +1,11 @@
 """The doorbell board: what is new and who waits for what, at the cost of a memory read.
 
 One small file per stream, mapped by all: a version that changes whenever topics, partitions or
-groups do, 64 ticks of which every commit changes one, a state byte for each of SLOTS waiting
-readers, and for each a mask of the partitions that it waits for. A reader that finds version and
-ticks as they were need not look at any of its partitions. A writer looks at the state bytes after
-each commit (one memchr) and rings only who waits for its partition; under load nobody waits and
-nothing is rung.
+groups do, 64 ticks of which every commit changes one, a state byte for each of SLOTS readers (0, or
+that it waits, and in which order it is rung), and for each a mask of the partitions that it waits
+for. A reader that finds version and ticks as they were need not look at any of its partitions. A
+writer looks at the state bytes after each commit (one memcmp) and rings only who waits for its
+partition; under load nobody waits and nothing is rung.
 
 Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look again, block.
 Writer: publish, clear the state, ring. A ring that is lost all the same (its ringer was killed
@@ -23,6 +23,7 @@ from struct import Struct
 from zlib import crc32
 
 from rdv.errors import RdvError
+from rdv.stream.backend import RING_ORDERS
 from rdv.stream.errors import TooManyReaders
 from rdv.stream.file import layout
 from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
@@ -33,7 +34,7 @@ EVERYTHING = 2**64 - 1
 
 TICKS = 64
 
-_MAGIC = b"rdvbell2"
+_MAGIC = b"rdvbell3"
 _VERSION = Struct("<Q")
 _VERSION_AT = 8
 _TICKS_AT = 16
@@ -41,8 +42,9 @@ _STATES_AT = _TICKS_AT + TICKS * _VERSION.size
 _MASKS_AT = _STATES_AT + SLOTS
 _SIZE = _MASKS_AT + SLOTS * _VERSION.size
 _EMPTY = (_MAGIC + _VERSION.pack(1)).ljust(_SIZE, b"\0")
-_WAITING = b"\x01"
 _IDLE = b"\x00"
+_WAITING = {order: bytes([order]) for order in RING_ORDERS}
+_NOBODY = _IDLE * SLOTS
 _LOCK_TIMEOUT_MS = 10_000
 
 
@@ -54,6 +56,10 @@ def number_of(topic: str, partition: int) -> int:
 def mask_of(topic: str, partition: int) -> int:
     """The bit of a partition in the masks of readers."""
     return 1 << number_of(topic, partition)
+
+
+def _is_board(data: bytes) -> bool:
+    return len(data) == _SIZE and data.startswith(_MAGIC)
 
 
 class Board:
@@ -68,7 +74,7 @@ class Board:
         with faults(self._path, "open"):
             if not disk.exists(self._path):
                 self._make()
-            elif disk.path_size(self._path) != _SIZE:
+            elif not _is_board(disk.read_file(self._path)):
                 # Of another version, or what a power loss may leave: nobody waits after one.
                 disk.replace_file(self._path, _EMPTY)
             self._map = disk.map_file(self._path, size_bytes=_SIZE)
@@ -114,7 +120,8 @@ class Board:
         It never fails: what it tells of is committed already, and whoever reads looks all the
         same now and then.
         """
-        find, ring, bit = self._map.find, self._ring_waiting, mask_of(topic, partition)
+        states: Callable[[], object] = partial(self._map.__getitem__, slice(_STATES_AT, _MASKS_AT))
+        ring, bit = self._ring_waiting, mask_of(topic, partition)
         tick_at = _TICKS_AT + number_of(topic, partition) * _VERSION.size
         pwrite, pack, commits = self._disk.pwrite, _VERSION.pack, self._commits
 
@@ -124,7 +131,7 @@ class Board:
                 pwrite(fd, pack(self._salt + next(commits)), tick_at)
             except (OSError, RdvError):
                 pass
-            if find(_WAITING, _STATES_AT, _MASKS_AT) >= 0:
+            if states() != _NOBODY:
                 ring(bit)
 
         return announce
@@ -138,20 +145,27 @@ class Board:
         self._ring_waiting(EVERYTHING)
 
     def _ring_waiting(self, mask: int) -> None:
-        """Ring who waits for `mask`. Never fails: what is announced is committed already."""
-        board, position = self._map, _STATES_AT - 1
-        while (position := board.find(_WAITING, position + 1, _MASKS_AT)) >= 0:
-            slot = position - _STATES_AT
-            at = _MASKS_AT + slot * _VERSION.size
-            if mask == EVERYTHING or _VERSION.unpack_from(board, at)[0] & mask:
-                try:
-                    with self._mutex:
-                        # Cleared first: a reader that waits anew in between is rung once too
-                        # often, the other way round it would be forgotten.
-                        self._disk.pwrite(self._write_fd(), _IDLE, position)
-                        self._ring(slot)
-                except (OSError, RdvError):
-                    pass
+        """Ring who waits for `mask`, in their order. Never fails: what is announced is committed
+        already.
+        """
+        board = self._map
+        states = board[_STATES_AT:_MASKS_AT]
+        for state in _WAITING.values():
+            slot = -1
+            while (slot := states.find(state, slot + 1)) >= 0:
+                at = _MASKS_AT + slot * _VERSION.size
+                if mask == EVERYTHING or _VERSION.unpack_from(board, at)[0] & mask:
+                    self._call(slot)
+
+    def _call(self, slot: int) -> None:
+        try:
+            with self._mutex:
+                # Cleared first: a reader that waits anew in between is rung once too often, the
+                # other way round it would be forgotten.
+                self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
+                self._ring(slot)
+        except (OSError, RdvError):
+            pass
 
     def _ring(self, slot: int) -> None:
         """Ring a slot's FIFO; its reader may have died, or been followed by another."""
@@ -218,11 +232,12 @@ class Board:
             self._disk.unlink(f"{self.directory}/{slot}")
         self._disk.close(fd)
 
-    def set_waiting(self, slot: int) -> None:
+    def set_waiting(self, slot: int, order: int) -> None:
+        """`order`: one of RING_ORDERS."""
         position = _STATES_AT + slot
-        if self._map[position] != 1:
+        if self._map[position] != order:
             try:
-                self._disk.pwrite(self._write_fd(), _WAITING, position)
+                self._disk.pwrite(self._write_fd(), _WAITING[order], position)
             except OSError as error:
                 raise os_fault(error, self._path, "write to") from error
 
@@ -234,7 +249,7 @@ class Board:
 
     def is_waiting(self, slot: int) -> bool:
         """False once the slot has been rung."""
-        return self._map[_STATES_AT + slot] == 1
+        return bool(self._map[_STATES_AT + slot])
 
     def after_fork(self) -> None:
         """See disk.Forkable."""

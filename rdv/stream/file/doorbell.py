@@ -44,13 +44,13 @@ class Doorbell:
             for place in places:
                 self._mask |= mask_of(*place)
 
-    def arm(self) -> None:
+    def arm(self, order: int) -> None:
         """Say that we wait. The caller must look once more before it blocks."""
         self._open()
         if self._mask != self._known_mask:
             self._board.set_mask(self._slot, self._mask)
             self._known_mask = self._mask
-        self._board.set_waiting(self._slot)
+        self._board.set_waiting(self._slot, order)
 
     def wake(self) -> None:
         """Ring our own bell."""

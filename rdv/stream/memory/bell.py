@@ -31,7 +31,8 @@ class MemoryBell:
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
         self._places = None if places is None else frozenset(places)
 
-    def arm(self) -> None:
+    def arm(self, order: int) -> None:
+        del order  # nobody takes a processor from the writer here, which has the lock
         with self._mutex:
             self._event.clear()
             self._is_armed = True

@@ -65,10 +65,10 @@ class Waiting:
         producer, consumer = world.producer(), world.consumer()
         fd, arm = watch(consumer), consumer._bell.arm
 
-        def late_arm():
+        def late_arm(order):
             consumer._bell.arm = arm
             producer.send(TOPIC, b"late")
-            arm()
+            arm(order)
 
         consumer._bell.arm = late_arm
         assert values(read_all(consumer)) == [b"late"]
@@ -80,9 +80,9 @@ class Waiting:
         producer, consumer = world.producer(), world.consumer()
         fd, arm = watch(consumer), consumer._bell.arm
 
-        def rung_arm():
+        def rung_arm(order):
             consumer._bell.arm = arm
-            arm()
+            arm(order)
             world.stream.make_topic("unrelated")
 
         consumer._bell.arm = rung_arm
@@ -118,10 +118,10 @@ class Waiting:
         other, consumer = world.open(), world.consumer()
         fd, arm = watch(consumer), consumer._bell.arm
 
-        def late_arm():
+        def late_arm(order):
             consumer._bell.arm = arm
             other.make_topic(TOPIC, 64)
-            arm()
+            arm(order)
 
         consumer._bell.arm = late_arm
         assert consumer.poll() == []

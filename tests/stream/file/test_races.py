@@ -114,3 +114,28 @@ def test_a_member_without_partitions_is_rung_when_the_group_changes(stream, othe
         other._backend._board.changed()
         assert not idle._bell._board.is_waiting(idle._bell._slot)
         idle.close()
+
+
+def test_those_who_wait_are_rung_in_their_order(stream, other, monkeypatch):
+    orders = (4, 2, 1, 3, 2)
+    consumers = [other.consumer(["t"], start="latest") for _ in orders]
+    slots = {}
+    for consumer, order in zip(consumers, orders, strict=True):
+        consumer.ring_order = order
+        consumer.fileno()
+        while consumer.poll():
+            pass
+        slots[consumer._bell._slot] = order
+    rung, ring = [], stream._backend._board._ring
+
+    def note(slot):
+        rung.append(slots[slot])
+        ring(slot)
+
+    monkeypatch.setattr(stream._backend._board, "_ring", note)
+    with stream.producer() as producer:
+        producer.send("t", b"x")
+    assert rung == sorted(orders)
+    for consumer in consumers:
+        assert len(consumer.poll()) == 1
+        consumer.close()

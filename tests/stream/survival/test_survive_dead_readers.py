@@ -22,7 +22,7 @@ def wait_for_records(path, times):
         for _ in range(times):
             seen += len(consumer.poll(timeout=20))
             say(seen)
-        consumer._bell.arm()
+        consumer._bell.arm(1)
         say("waits")
         hear()
 
@@ -94,7 +94,7 @@ def test_an_armed_reader_that_never_reads_blocks_nobody(tmp_path):
             fd = bell.fileno()
             # A FIFO holds 64 KiB: ring more often than it has room.
             for number in range(70_000):
-                bell.arm()
+                bell.arm(1)
                 if number % 10:
                     stream._backend._board._ring_waiting(boards.EVERYTHING)
                 else:
@@ -114,7 +114,7 @@ def test_a_stale_doorbell_is_cleared_away_and_its_slot_used_again(tmp_path, has_
         board = stream._backend._board
         os.mkfifo(path / ".doorbells" / "0")
         board.set_mask(0, boards.EVERYTHING)
-        board.set_waiting(0)
+        board.set_waiting(0, 1)
         holder = os.open(path / ".doorbells" / "0", os.O_RDWR) if has_process else -1
         try:
             assert producer.send(TOPIC, b"second") == (0, 1)
@@ -137,7 +137,7 @@ def test_a_ring_to_a_reader_that_has_died_since_reaches_its_successor(tmp_path):
             consumer = stream.consumer([TOPIC], start="latest")
             consumer.fileno()
             consumer.poll()
-            consumer._bell.arm()
+            consumer._bell.arm(1)
             producer.send(TOPIC, b"%d" % number)
             ready, _, _ = select.select([consumer.fileno()], [], [], 10)
             assert ready, "the writer rings the dead one"
@@ -180,7 +180,7 @@ def test_files_that_are_no_fifos_among_the_doorbells_hurt_nobody(tmp_path):
         (path / ".doorbells" / "1").mkdir()
         for slot in (0, 1, 2, 1023):
             board.set_mask(slot, boards.EVERYTHING)
-            board.set_waiting(slot)
+            board.set_waiting(slot, 1)
         assert producer.send(TOPIC, b"second") == (0, 1)
 
 
@@ -193,7 +193,7 @@ def test_a_ring_never_fails_a_send_that_is_committed(tmp_path, monkeypatch):
         board = stream._backend._board
         os.mkfifo(path / ".doorbells" / "0")
         board.set_mask(0, boards.EVERYTHING)
-        board.set_waiting(0)
+        board.set_waiting(0, 1)
         fd = disk.open(str(path / ".doorbells" / "board"), write=True)
         assert disk.try_lock(fd)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from survival_disks import DoorDisk, QuietDisk
 from survival_logs import TOPIC, open_log
 
@@ -70,12 +71,15 @@ def test_two_processes_leave_different_ticks(tmp_path):
             assert two._backend._board.news() != seen
 
 
-def test_a_board_of_another_version_is_made_anew(tmp_path):
+@pytest.mark.parametrize(
+    "old", [b"rdvbell1".ljust(9232, b"\0"), b"rdvbell2".ljust(9744, b"\0"), b"", bytes(9744)]
+)
+def test_a_board_of_another_version_is_made_anew(tmp_path, old):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"1\n")
     board = path / ".doorbells" / "board"
-    board.write_bytes(b"rdvbell1".ljust(9232, b"\0"))
+    board.write_bytes(old)
     with open_log(path) as stream, stream.consumer([TOPIC]) as consumer:
         assert [r.value for r in consumer.poll(timeout=5)] == [b"1\n"]
     assert board.read_bytes() == boards._EMPTY
