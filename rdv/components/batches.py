@@ -1,13 +1,12 @@
 """Messages by the batch: one call of the JSON library for many lines, where that is safe.
 
-Lines are joined and read in one go when each of them is surely one line; anything else, and
-anything that does not decode, is read line by line, so that one bad record spoils nothing else.
+A block is read in one go when each of its values is surely one line; anything else, and anything
+that does not decode, is read line by line, so that one bad record spoils nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import methodcaller
 from typing import Generic, TypeVar
 
 import msgspec
@@ -25,10 +24,9 @@ from rdv.messages import (
     encode_score,
 )
 from rdv.messages.score import validate_score
-from rdv.stream import Record
+from rdv.stream.record import Block
 
 _M = TypeVar("_M", bound=msgspec.Struct)
-_is_line = methodcaller("endswith", b"\n")
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 
@@ -41,22 +39,24 @@ class Batches(Generic[_M]):
         self._decode_lines = msgspec.json.Decoder(kind).decode_lines
         self._decode, self._encode = decode, encode
 
-    def read(self, records: Sequence[Record]) -> list[_M | None]:
+    def read(self, block: Block) -> list[_M | None]:
         """A message for each record, None for what is not one."""
-        if len(records) > 1:
-            values = [record.value for record in records]
-            blob = b"".join(values)
-            # Every value ends in a line break, and there are no more: one line each.
-            if blob.count(b"\n") == len(values) and all(map(_is_line, values)):
-                try:
-                    if not blob.isascii():
-                        blob.decode()
-                    messages: list[_M | None] = self._decode_lines(blob)  # type: ignore[assignment]
-                    if len(messages) == len(records):  # blank lines are passed over
-                        return messages
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    pass
-        return [self._read(record.value) for record in records]
+        count, data = len(block), block.data
+        if count == 1:
+            return [self._read(data)]
+        try:
+            # None is empty, every one ends in a line break, and there are no more of these.
+            lasts = [stop - 1 for stop in block.stops]
+            is_by_line = bytes(map(data.__getitem__, lasts)) == b"\n" * count
+            if is_by_line and data.count(b"\n") == count == len({-1, *lasts}) - 1:
+                if not data.isascii():
+                    data.decode()
+                messages: list[_M | None] = self._decode_lines(data)  # type: ignore[assignment]
+                if len(messages) == count:  # blank lines are passed over
+                    return messages
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError):
+            pass
+        return [self._read(value) for value in block.values()]
 
     def _read(self, value: bytes) -> _M | None:
         try:
@@ -76,8 +76,8 @@ class Batches(Generic[_M]):
 class ScoreBatches(Batches[Score]):
     """Scores that do not have exactly one outcome are none."""
 
-    def read(self, records: Sequence[Record]) -> list[Score | None]:
-        scores = super().read(records)
+    def read(self, block: Block) -> list[Score | None]:
+        scores = super().read(block)
         for number, score in enumerate(scores):
             if (
                 score is not None

@@ -17,6 +17,7 @@ from rdv.errors import RdvError
 from rdv.stream import Consumer, Record
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.errors import RecordsDamaged, RecordsLost
+from rdv.stream.record import Block
 
 log = logging.getLogger("rdv.feeds")
 
@@ -36,7 +37,7 @@ class Feed:
         self.faults = 0
         """Reads that failed; only grows."""
 
-    def poll(self, max_records: int) -> list[Record]:
+    def poll(self, max_records: int) -> list[Block]:
         """What is there; when there is nothing, we shall be rung as soon as there is.
 
         Raises nothing: what cannot be read is logged by name and passed over; after any other
@@ -44,29 +45,29 @@ class Feed:
         """
         is_rung, self.is_rung = self.is_rung, False
         try:
-            records = self.consumer.attend(max_records, is_rung=is_rung)
+            blocks = self.consumer.attend(max_records, is_rung=is_rung)
         except RdvError as error:
             return self._failed(error)
-        self.is_ready = bool(records)
-        return records
+        self.is_ready = bool(blocks)
+        return blocks
 
     def rung(self) -> None:
         """The descriptor is readable."""
         self.is_ready = self.is_rung = True
 
-    def look(self, max_records: int) -> list[Record]:
+    def look(self, max_records: int) -> list[Block]:
         """What is there, without asking to be rung: half the system calls, and none for others."""
         try:
             if self.is_rung:
                 self.is_rung = False
                 self.consumer.hush()
-            records = self.consumer.look(max_records)
+            blocks = self.consumer.look_blocks(max_records)
         except RdvError as error:
             return self._failed(error)
-        self.is_ready = bool(records)
-        return records
+        self.is_ready = bool(blocks)
+        return blocks
 
-    def _failed(self, error: RdvError) -> list[Record]:
+    def _failed(self, error: RdvError) -> list[Block]:
         self.faults += 1
         self.is_ready = pass_over(self.consumer, error)
         return []

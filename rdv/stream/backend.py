@@ -11,10 +11,13 @@ from typing import Protocol
 
 from rdv.stream.config import StreamConfig
 from rdv.stream.group.state import GroupState
-from rdv.stream.record import Record, TopicPartition
+from rdv.stream.record import Block, TopicPartition
 
-NOTHING: tuple[Record, ...] = ()
+NOTHING = Block("", 0, (), (), (), b"")
 """What a reader returns when nothing has come, and nothing else has changed: the usual case."""
+
+EMPTY = Block("", 0, (), (), (), b"")
+"""What a reader returns when nothing has come that could be handed out, but it may have moved."""
 
 
 RING_ORDERS = (1, 2, 3, 4)
@@ -46,8 +49,8 @@ class Reader(Protocol):
     def has_more(self, offset: int) -> bool:
         """Whether a read may find something; cheap, never wrong when it says no."""
 
-    def read(self, offset: int, max_records: int, max_bytes: int) -> Sequence[Record]:
-        """The next records, of which there may be none yet; `NOTHING` when the position stays."""
+    def read(self, offset: int, max_records: int, max_bytes: int) -> Block:
+        """The next records. While there are none: NOTHING when the position stays, else EMPTY."""
 
     def skip_to(self) -> int:
         """After an empty read: the offset to go on at (records given up by a repair are passed)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, repeat
+from typing import NamedTuple, Self
 
 import msgspec
 
@@ -19,6 +21,66 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     offset: int
     timestamp_ns: int
     value: bytes
+
+
+class Block(msgspec.Struct, frozen=True, gc=False):
+    """Records of one partition that follow one another, as they were read: their values in one
+    piece. To make a Record of each costs more than all the rest of reading; who reads many small
+    ones (the components of a decision) takes them as they come.
+    """
+
+    topic: str
+    partition: int
+    offsets: Sequence[int]
+    timestamps_ns: Sequence[int]
+    stops: Sequence[int]
+    """Where each value ends in `data`."""
+    data: bytes
+
+    def __len__(self) -> int:
+        return len(self.stops)
+
+    def value(self, number: int) -> bytes:
+        """The value of one record, counted from 0."""
+        return self.data[self.stops[number - 1] if number else 0 : self.stops[number]]
+
+    def values(self) -> list[bytes]:
+        """The value of each record."""
+        stops = self.stops
+        if len(stops) == 1:
+            return [self.data]
+        return list(map(self.data.__getitem__, map(slice, (0, *stops), stops)))
+
+    def records(self) -> list[Record]:
+        """A Record for each."""
+        return list(
+            map(
+                Record,
+                repeat(self.topic),
+                repeat(self.partition),
+                self.offsets,
+                self.timestamps_ns,
+                self.values(),
+            )
+        )
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Self:
+        """The block of these records of one partition, of which there is at least one."""
+        values = [record.value for record in records]
+        return cls(
+            records[0].topic,
+            records[0].partition,
+            [record.offset for record in records],
+            [record.timestamp_ns for record in records],
+            list(accumulate(map(len, values))),
+            b"".join(values),
+        )
+
+
+def records_of(blocks: Iterable[Block]) -> list[Record]:
+    """The records of some blocks, in their order."""
+    return [record for block in blocks for record in block.records()]
 
 
 class TopicPartition(NamedTuple):

@@ -11,6 +11,7 @@ from rdv.components.worker.backlog import PROBE_NS, REPORT_NS, Backlog, Waiting
 from rdv.components.worker.cost import Cost
 from rdv.messages import Request
 from rdv.stream import Record
+from rdv.stream.record import Block
 
 MS = 1_000_000
 NOW = 10**12
@@ -20,7 +21,7 @@ def waiting(number, due_ms, now_ns=NOW, wanted_ms=None):
     request = Request(f"{number}", 1, "h", 1, "p", msgspec.Raw(b"1"))
     due_ns = now_ns + int(due_ms * MS)
     wanted_ns = due_ns if wanted_ms is None else min(due_ns, now_ns + int(wanted_ms * MS))
-    return Waiting(request, Record("p", 0, number, 1, b""), due_ns, wanted_ns)
+    return Waiting(request, Block.of([Record("p", 0, number, 1, b"")]), 0, due_ns, wanted_ns)
 
 
 def backlog(dues, *, row_ms=0.0, batch_max=4, when_behind="skip"):

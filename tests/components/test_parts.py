@@ -27,6 +27,7 @@ from rdv.messages import (
 from rdv.schedule import schedule_from_object
 from rdv.stream import Record
 from rdv.stream.errors import DiskFull
+from rdv.stream.record import Block
 
 
 def score(number, result=b"1"):
@@ -52,9 +53,11 @@ def one_by_one(value):
         return None
 
 
-@given(st.lists(values, max_size=8))
+@given(st.lists(values, min_size=1, max_size=8))
 def test_a_batch_is_read_as_its_records_would_be(lines):
-    assert SCORES.read([record(line) for line in lines]) == [one_by_one(line) for line in lines]
+    assert SCORES.read(Block.of([record(line) for line in lines])) == [
+        one_by_one(line) for line in lines
+    ]
 
 
 @given(
@@ -67,7 +70,7 @@ def test_a_batch_is_written_as_its_messages_would_be(bodies):
 
 def waiting(number):
     request = Request(f"{number}", 1, "h", 1, "p", msgspec.Raw(b"1"))
-    return Waiting(request, Record("p", number % 2, 0, 1, b""), 0, 0)
+    return Waiting(request, Block.of([Record("p", number % 2, 0, 1, b"")]), 0, 0, 0)
 
 
 def test_a_note_outlives_who_wrote_it(tmp_path):

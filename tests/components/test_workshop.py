@@ -12,6 +12,7 @@ from rdv.components.worker.backlog import Backlog, Waiting
 from rdv.components.worker.cost import Cost
 from rdv.messages import Request
 from rdv.stream import Record
+from rdv.stream.record import Block
 
 MS = 1_000_000
 SLA_MS, WINDOW_MS = 50, 30
@@ -21,8 +22,8 @@ SECONDS = 4
 def arrive(number, every_ns):
     at_ns = number * every_ns
     request = Request(f"{number}", 1, "h", 1, "p", msgspec.Raw(b"1"))
-    record = Record("p", 0, number, 1, b"")
-    return Waiting(request, record, at_ns + SLA_MS * MS, at_ns + WINDOW_MS * MS)
+    block = Block.of([Record("p", 0, number, 1, b"")])
+    return Waiting(request, block, 0, at_ns + SLA_MS * MS, at_ns + WINDOW_MS * MS)
 
 
 def live_through(when_behind, *, row_ms, per_s):

@@ -44,11 +44,11 @@ class WorkerRules:
 
 
 def _waiting(asked: Asked) -> Waiting:
-    record: Any = asked  # the rules never look at the record: it brings our request back
-    return Waiting(asked.request, record, asked.deadline_ns, asked.target_ns)
+    block: Any = asked  # the rules never look at the block: it brings our request back
+    return Waiting(asked.request, block, 0, asked.deadline_ns, asked.target_ns)
 
 
 def _asked(waiting: Waiting) -> Asked:
-    asked: Any = waiting.record
+    asked: Any = waiting.block
     assert isinstance(asked, Asked)
     return asked

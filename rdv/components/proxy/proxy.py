@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from zlib import crc32
 
 from rdv.clock import Clock
@@ -203,7 +204,7 @@ class Proxy:
         feed, desk = self._results, self.desk
         feed.is_ready = True
         while feed.is_ready:
-            for result in RESULTS.read(feed.poll(POLL_RECORDS_MAX)):
+            for result in chain.from_iterable(map(RESULTS.read, feed.poll(POLL_RECORDS_MAX))):
                 if result is None:
                     self.counts.malformed += 1
                 elif (entry := desk.answered(result.id)) is not None:

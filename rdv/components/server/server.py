@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -27,7 +28,7 @@ from rdv.components.stopping import Waker
 from rdv.errors import RdvError
 from rdv.messages import Result
 from rdv.rendezvous import Engine
-from rdv.stream import Record
+from rdv.stream.record import Block
 
 log = logging.getLogger("rdv.server")
 
@@ -104,9 +105,9 @@ class Server:
             self._publish(results)
         return bool(reports or requests or news) or (engine.open_count > 0) != is_open
 
-    def _take_requests(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+    def _take_requests(self, blocks: list[Block], now_ns: int, results: list[Result]) -> None:
         engine = self._engine
-        for request in REQUESTS.read(records):
+        for request in chain.from_iterable(map(REQUESTS.read, blocks)):
             if request is None:
                 engine.count_malformed()
                 continue
@@ -117,25 +118,27 @@ class Server:
             else:
                 results += engine.request(request, now_ns)
 
-    def _take_scores(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+    def _take_scores(self, blocks: list[Block], now_ns: int, results: list[Result]) -> None:
         engine, models = self._engine, self._models
-        for record, score in zip(records, SCORES.read(records), strict=True):
-            if score is None or score.model != record.topic:  # nobody speaks for another model
-                engine.count_malformed()
-                continue
-            if score.model not in models:
-                models.add(score.model)
-                results += engine.model_up(score.model, now_ns)
-            results += engine.score(score, now_ns)
+        for block in blocks:
+            topic = block.topic
+            for score in SCORES.read(block):
+                if score is None or score.model != topic:  # nobody speaks for another model
+                    engine.count_malformed()
+                    continue
+                if topic not in models:
+                    models.add(topic)
+                    results += engine.model_up(topic, now_ns)
+                results += engine.score(score, now_ns)
 
-    def _hear_of_models(self, records: list[Record], now_ns: int, results: list[Result]) -> None:
+    def _hear_of_models(self, blocks: list[Block], now_ns: int, results: list[Result]) -> None:
         """The supervisor tells which models live. Of one that nobody has told us of, a score does;
         but not of one that is known to be dead: it may have been written before.
         """
         engine = self._engine
-        for record in records:
+        for value in chain.from_iterable(block.values() for block in blocks):
             try:
-                news = _decode_news(record.value)
+                news = _decode_news(value)
             except msgspec.DecodeError:
                 engine.count_malformed()
                 continue

@@ -18,7 +18,7 @@ import msgspec
 
 from rdv.components.worker.cost import Cost
 from rdv.messages import Request
-from rdv.stream import Record
+from rdv.stream.record import Block
 
 WhenBehind = Literal["skip", "all"]
 
@@ -43,10 +43,12 @@ _target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """A request in the worker's hands, and the record that it came in."""
+    """A request in the worker's hands, and where it came from."""
 
     request: Request
-    record: Record
+    block: Block
+    number: int
+    """Of its record in the block, from 0."""
     deadline_ns: int
     """On this host's monotonic clock."""
     target_ns: int

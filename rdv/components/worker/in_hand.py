@@ -79,7 +79,7 @@ class InHand:
         if self._fd >= 0:
             by_partition: dict[int, list[str]] = {}
             for waiting in batch:
-                by_partition.setdefault(waiting.record.partition, []).append(waiting.request.id)
+                by_partition.setdefault(waiting.block.partition, []).append(waiting.request.id)
             lines = [f"{partition} {' '.join(ids)}" for partition, ids in by_partition.items()]
             self._note("\n".join(lines))
 

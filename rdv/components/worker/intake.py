@@ -12,7 +12,8 @@ from rdv.components.deadlines import DEADLINE_MS_MAX, due_times_ns
 from rdv.components.feeds import Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
-from rdv.stream import GroupTiming, Record, TopicPartition
+from rdv.stream import GroupTiming, TopicPartition
+from rdv.stream.record import Block
 from rdv.stream.stream import LogStream
 
 log = logging.getLogger("rdv.worker")
@@ -63,12 +64,16 @@ class Intake:
             return []
         if self._new:
             self._skip_old()
-        records = self.feed.poll(POLL_RECORDS_MAX)
-        if not records:
-            return []
-        found = []
+        found: list[Waiting] = []
+        for block in self.feed.poll(POLL_RECORDS_MAX):
+            self._take(block, found)
+        if found and found[-1].request.windows_ms != self._windows_ms:
+            self._queue_up(found[-1].request.windows_ms)
+        return found
+
+    def _take(self, block: Block, found: list[Waiting]) -> None:
         name, host, now_ns = self._name, self._host, self._clock.monotonic_ns()
-        for record, request in zip(records, REQUESTS.read(records), strict=True):
+        for number, request in enumerate(REQUESTS.read(block)):
             if request is None:
                 self.malformed += 1
                 continue
@@ -76,12 +81,9 @@ class Intake:
                 self.not_asked += 1
                 continue
             due_ns, wanted_ns = due_times_ns(request, name, host, now_ns)
-            if due_ns < self._overdue_max_ns and due_ns < self._since_ns(record):
+            if due_ns < self._overdue_max_ns and due_ns < self._since_ns(block):
                 continue
-            found.append(Waiting(request, record, due_ns, wanted_ns))
-        if found and found[-1].request.windows_ms != self._windows_ms:
-            self._queue_up(found[-1].request.windows_ms)
-        return found
+            found.append(Waiting(request, block, number, due_ns, wanted_ns))
 
     def _queue_up(self, windows_ms: dict[str, float]) -> None:
         """The model whose turn ends first is rung first; as the last schedule seen has it."""
@@ -90,9 +92,9 @@ class Intake:
         is_champion = windows_ms.get(self._name, DEADLINE_MS_MAX) <= soonest_ms
         self.feed.consumer.ring_order = RING_CHAMPION if is_champion else RING_OTHERS
 
-    def _since_ns(self, record: Record) -> int:
+    def _since_ns(self, block: Block) -> int:
         """What was due before we came is passed over without a word: nobody waited for us then."""
-        return self._overdue_ns.get(TopicPartition(record.topic, record.partition), 0)
+        return self._overdue_ns.get(TopicPartition(block.topic, block.partition), 0)
 
     def _skip_old(self) -> None:
         """Nobody waits for what came in long ago: not even a refusal is worth its place.
@@ -122,10 +124,9 @@ class Intake:
         self._commit_ns = now_ns + COMMIT_EVERY_NS
         offsets = self.feed.consumer.positions()
         for one in waiting:
-            record = one.record
-            place = TopicPartition(record.topic, record.partition)
+            place = TopicPartition(one.block.topic, one.block.partition)
             if place in offsets:
-                offsets[place] = min(offsets[place], record.offset)
+                offsets[place] = min(offsets[place], one.block.offsets[one.number])
         changed = {p: o for p, o in offsets.items() if self._committed.get(p) != o}
         if not changed:
             return

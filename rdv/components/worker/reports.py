@@ -42,9 +42,10 @@ class Reports:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if outcome is None:
                 continue
-            record = waiting.record
-            if record.timestamp_ns != appended_ns:  # those of one append have one
-                appended_ns = record.timestamp_ns
+            block = waiting.block
+            timestamp_ns = block.timestamps_ns[waiting.number]
+            if timestamp_ns != appended_ns:  # those of one append have one
+                appended_ns = timestamp_ns
                 queue_ms = round(max(0, began_wall_ns - appended_ns) / 1e6, 3)
                 middle = lines.after(queue_ms)
             if type(outcome) is bytes:
@@ -52,10 +53,10 @@ class Reports:
             else:
                 self.failed += 1
                 text = self._failure(waiting, str(outcome), done_ns, queue_ms, took_ms, size)
-            if record.partition in found:
-                found[record.partition].append(text)
+            if block.partition in found:
+                found[block.partition].append(text)
             else:
-                found[record.partition] = [text]
+                found[block.partition] = [text]
         self.scored += size
         self._send(found)
 
@@ -85,7 +86,7 @@ class Reports:
                 refusal=refusal,
                 detail=f"{late_ms:.1f} ms late",
             )
-            scores.setdefault(waiting.record.partition, []).append(score)
+            scores.setdefault(waiting.block.partition, []).append(score)
         self.refused += len(refused)
         self._send({partition: SCORES.write(some) for partition, some in scores.items()})
 

@@ -104,7 +104,7 @@ class Worker:
     def _predict(self, batch: list[Waiting]) -> list[Any]:
         takes = self._model.takes
         if takes == "lines":
-            return self._model.predict([waiting.record.value for waiting in batch])
+            return self._model.predict([one.block.value(one.number) for one in batch])
         raw = [waiting.request.data for waiting in batch]
         if takes == "data":
             return self._model.predict([bytes(data) for data in raw])
@@ -128,7 +128,7 @@ class Worker:
 
     def report_hang(self, batch: list[Waiting]) -> None:
         """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
-        self.reports.spoil([(w.record.partition, w.request.id) for w in batch], HUNG)
+        self.reports.spoil([(w.block.partition, w.request.id) for w in batch], HUNG)
         self._in_hand.reported()
 
     @property

@@ -9,6 +9,7 @@ records of etcd's write-ahead log): one call checks a batch of values, too.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
@@ -23,6 +24,9 @@ SEALED = 1
 LOST = 2
 """Flag: `repair` has given this record up; readers pass over it."""
 
+_FLAGS_AT = 24
+_IS_LITTLE = sys.byteorder == "little"
+_FLAGS = Struct("<I")
 _HEAD = Struct("<QqIII")
 _CHECK = Struct("<I")
 _ENTRY = Struct("<QqIIII")
@@ -73,6 +77,35 @@ def unpack_entry(data: bytes, position: int = 0) -> Entry:
 def unpack_entries(data: bytes) -> list[tuple[int, int, int, int, int, int]]:
     """All entries in `data` as plain tuples in the order of Entry's fields."""
     return list(_ENTRY.iter_unpack(data))
+
+
+Column = Sequence[int]
+
+
+def unpack_columns(data: bytes) -> tuple[Column, Column, Column, Column, Column]:
+    """All entries in `data`, of which there is at least one: ends, times, lengths, crcs, flags."""
+    if len(data) == ENTRY_BYTES:
+        end, time_ns, length, crc, flags, _ = _ENTRY.unpack(data)
+        return (end,), (time_ns,), (length,), (crc,), (flags,)
+    if not _IS_LITTLE:
+        ends, times, lengths, crcs, flags, _ = zip(*unpack_entries(data), strict=True)
+        return ends, times, lengths, crcs, flags
+    # Casts of the bytes as they are take a third of the time.
+    view = memoryview(data)
+    words = view.cast("I")
+    return (
+        view.cast("Q")[0::4].tolist(),
+        view.cast("q")[1::4].tolist(),
+        words[4::8].tolist(),
+        words[5::8].tolist(),
+        words[6::8].tolist(),
+    )
+
+
+def last_flags(data: bytes) -> int:
+    """The flags of the last entry in `data`."""
+    flags: int = _FLAGS.unpack_from(data, len(data) - ENTRY_BYTES + _FLAGS_AT)[0]
+    return flags
 
 
 def whole(size_bytes: int) -> int:

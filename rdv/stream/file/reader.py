@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import repeat
 from zlib import crc32
 
-from rdv.stream.backend import NOTHING
+from rdv.stream.backend import EMPTY, NOTHING
 from rdv.stream.errors import OffsetOutOfRange, RecordsLost
 from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict, walk
 from rdv.stream.file.damage import damaged_run, index_gap, missing_values
 from rdv.stream.file.disk import Disk, os_fault
-from rdv.stream.file.entry import ENTRY_BYTES, SEALED, intact, unpack_entries, whole
+from rdv.stream.file.entry import ENTRY_BYTES, SEALED, intact, last_flags, unpack_columns, whole
 from rdv.stream.file.segment import Segment, open_segments
-from rdv.stream.record import Record, TopicPartition
+from rdv.stream.record import Block, Record, TopicPartition
 
 ENTRIES_PER_READ_MAX = 8192
 
@@ -60,10 +58,10 @@ class PartitionReader:
         except OSError as error:
             raise os_fault(error, self._directory, "read") from error
 
-    def read(self, offset: int, max_records: int, max_bytes: int) -> Sequence[Record]:
+    def read(self, offset: int, max_records: int, max_bytes: int) -> Block:
         """Up to `max_records` records from `offset` on, at most about `max_bytes`, at least one.
 
-        An empty sequence means that there are none yet. Never spans two segments.
+        An empty block means that there are none yet. Never spans two segments.
         """
         segment = self._segment
         self.is_drained = False
@@ -84,7 +82,7 @@ class PartitionReader:
         """The offset behind records that `repair` has given up, after an empty `read`."""
         return self._base + self._number
 
-    def _read(self, max_records: int, max_bytes: int, raw: bytes | None = None) -> Sequence[Record]:
+    def _read(self, max_records: int, max_bytes: int, raw: bytes | None = None) -> Block:
         """`raw`: the index from our position on, when it has been read already."""
         while (segment := self._segment) is not None:
             if raw is None:
@@ -93,38 +91,29 @@ class PartitionReader:
             raw = raw[: whole(len(raw))]
             if not raw:
                 if not self._is_passed(segment):
-                    return []
+                    return EMPTY
                 raw = None
                 continue
             if not intact(raw):
                 return self._read_carefully(segment, raw)
-            entries = unpack_entries(raw)
-            if entries[-1][4] & SEALED:
-                del entries[-1]
+            if last_flags(raw) & SEALED:
                 raw = raw[:-ENTRY_BYTES]
-            elif len(entries) < max_records and self._next_base is None:
+            elif len(raw) < max_records * ENTRY_BYTES and self._next_base is None:
                 self.is_drained = True
-            if entries:
-                return self._batch(segment, raw, entries, max_bytes)
+            if raw:
+                return self._batch(segment, raw, max_bytes)
             if not self._next_segment(self._base + self._number):
-                return []
+                return EMPTY
             raw = None
-        return []
+        return EMPTY
 
-    def _batch(
-        self,
-        segment: Segment,
-        raw: bytes,
-        entries: list[tuple[int, int, int, int, int, int]],
-        max_bytes: int,
-    ) -> Sequence[Record]:
+    def _batch(self, segment: Segment, raw: bytes, max_bytes: int) -> Block:
         start = self._end
-        if entries[-1][0] - start > max_bytes:
-            limit = [entry[0] for entry in entries]
+        ends, times, lengths, crcs, flags = unpack_columns(raw)
+        if ends[-1] - start > max_bytes:
             self.is_drained = False
-            del entries[max(1, bisect_right(limit, start + max_bytes)) :]
-            raw = raw[: len(entries) * ENTRY_BYTES]
-        ends, times, lengths, crcs, flags, _ = zip(*entries, strict=True)
+            raw = raw[: max(1, bisect_right(ends, start + max_bytes)) * ENTRY_BYTES]
+            ends, times, lengths, crcs, flags = unpack_columns(raw)
         end = ends[-1]
         if any(flags) or end - start != sum(lengths):
             return self._read_carefully(segment, raw)
@@ -136,22 +125,11 @@ class PartitionReader:
         offset, count = self._base + self._number, len(ends)
         self._number += count
         self._end, self._crc = end, crcs[-1]
-        if count == 1:
-            return [Record(self._topic, self._partition, offset, times[0], data)]
         stops = [stop - start for stop in ends]
-        values = map(data.__getitem__, map(slice, (0, *stops), stops))
-        return list(
-            map(
-                Record,
-                repeat(self._topic),
-                repeat(self._partition),
-                range(offset, offset + count),
-                times,
-                values,
-            )
-        )
+        offsets = range(offset, offset + count)
+        return Block(self._topic, self._partition, offsets, times, stops, data)
 
-    def _read_carefully(self, segment: Segment, raw: bytes) -> Sequence[Record]:
+    def _read_carefully(self, segment: Segment, raw: bytes) -> Block:
         """Hand out what is sound before the damage; raise when there is nothing before it."""
         self.is_drained = False
         first = self._base + self._number
@@ -171,7 +149,7 @@ class PartitionReader:
                     Record(self._topic, self._partition, offset, entry.time_ns, verdict.value)
                 )
         if not damaged or records or self._base + self._number > first:
-            return records
+            return Block.of(records) if records else EMPTY
         next_base = self._base_after(self._base)
         if next_base == first:
             # Only the sealing entry was hurt: nothing is missing, `verify` will name it.

@@ -11,7 +11,7 @@ from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file.chain import Verdict, walk
 from rdv.stream.file.damage import SEAL_HURT, damaged_run, index_gap, missing_values
 from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.entry import intact, unpack_entries
+from rdv.stream.file.entry import intact, unpack_columns
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
 
@@ -80,7 +80,7 @@ def _quick_step(segment: Segment, raw: bytes, end: int, crc: int) -> tuple[int, 
     """End and CRC after a batch that is wholly sound and has no flags; None otherwise."""
     if not raw or not intact(raw):
         return None
-    ends, _, lengths, crcs, flags, _ = zip(*unpack_entries(raw), strict=True)
+    ends, _, lengths, crcs, flags = unpack_columns(raw)
     if any(flags) or ends[-1] - end != sum(lengths):
         return None
     previous = end

@@ -7,9 +7,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from rdv.clock import Clock
+from rdv.stream.backend import NOTHING
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import OffsetOutOfRange, RecordsLost
-from rdv.stream.record import Record, TopicPartition
+from rdv.stream.record import Block, Record, TopicPartition
 
 RETENTION_BYTES = 64 * 1024 * 1024
 RECORD_BYTES = 32
@@ -112,9 +113,10 @@ class MemoryReader:
     def has_more(self, offset: int) -> bool:
         return self._partition.end() > offset
 
-    def read(self, offset: int, max_records: int, max_bytes: int) -> Sequence[Record]:
+    def read(self, offset: int, max_records: int, max_bytes: int) -> Block:
         self._next = offset
-        return self._partition.read(offset, max_records, max_bytes)
+        records = self._partition.read(offset, max_records, max_bytes)
+        return Block.of(records) if records else NOTHING
 
     def skip_to(self) -> int:
         return self._next

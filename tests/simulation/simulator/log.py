@@ -11,7 +11,7 @@ from rdv.stream.group.state import GroupState
 from rdv.stream.memory.backend import MemoryBackend
 from rdv.stream.memory.group import MemoryGroup
 from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader
-from rdv.stream.record import TopicPartition
+from rdv.stream.record import Block, TopicPartition
 from rdv.stream.stream import LogStream
 from simulator.ledger import Logged
 from simulator.scheduler import Killed
@@ -148,7 +148,7 @@ class SimReader(MemoryReader):
         self._backend.world.step()
         records = self._partition.read(offset, min(max_records, end - offset), max_bytes)
         self.is_drained = offset + len(records) == end
-        return records
+        return Block.of(records)
 
 
 class SimBell:
@@ -170,7 +170,8 @@ class SimBell:
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
         self._places = None if places is None else frozenset(places)
 
-    def arm(self) -> None:
+    def arm(self, order: int) -> None:
+        del order  # whoever is rung runs when the world has it run
         self._world.step()
         self._is_armed = True
         self._backend.bells[self] = None

@@ -18,6 +18,7 @@ from rdv.rendezvous.book import ScheduleBook
 from rdv.rendezvous.early import EarlyScores
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.memory.group import MemoryGroup
+from rdv.stream.record import Block, records_of
 from rdv.supervisor import supervisor
 
 
@@ -46,8 +47,8 @@ def _no_deadline(right):
 
 
 def _reads_one_score(right):
-    def read(batches, records):
-        return [one if number == 0 else None for number, one in enumerate(right(batches, records))]
+    def read(batches, block):
+        return [one if number == 0 else None for number, one in enumerate(right(batches, block))]
 
     return read
 
@@ -91,8 +92,9 @@ def _does_not_fence(right):
 
 def _skips_a_record(right):
     def attend(self, max_records, *, is_rung):
-        records = right(self, max_records, is_rung=is_rung)
-        return records[1:] if len(records) > 2 else records
+        blocks = right(self, max_records, is_rung=is_rung)
+        records = records_of(blocks)
+        return [Block.of([one]) for one in records[1:]] if len(records) > 2 else blocks
 
     return attend
 
@@ -139,10 +141,10 @@ def _no_bell(right):
     """Reads, then waits: what came in between has not rung."""
 
     def attend(self, max_records, *, is_rung):
-        records = self.look(max_records)
+        blocks = self.look_blocks(max_records)
         if is_rung:
             self._bell.quiet()
-        return records
+        return blocks
 
     return attend
 

@@ -10,6 +10,7 @@ import orjson
 from rdv.components.deadlines import GRACE_NS
 from rdv.messages import Result, Score
 from rdv.rendezvous import Decision, LivenessChange, Report, decide
+from rdv.stream.record import records_of
 from simulator.engine import Case
 from simulator.ledger import Asked, Logged
 from simulator.outcome import Broken
@@ -79,8 +80,8 @@ class Oracle:
         poll, consumer = feed.poll, feed.consumer
 
         def watched(max_records: int) -> list:
-            records = poll(max_records)
-            for record in records:
+            blocks = poll(max_records)
+            for record in records_of(blocks):
                 place = record.topic, record.partition
                 position = consumer._positions.get(place)
                 key = process.pid, place, 0 if position is None else position.since
@@ -92,7 +93,7 @@ class Oracle:
                     process, place, record.offset, expected,
                 )  # fmt: skip
                 self._next[key] = record.offset + 1
-            return records
+            return blocks
 
         feed.poll = watched
 
