@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from rdv.clock import Clock
-from rdv.errors import RdvError
-from rdv.stream.backend import EMPTY, NOTHING, RING_ORDERS, Backend, Reader
-from rdv.stream.errors import (
-    Closed,
-    Fenced,
-    InvalidArgument,
-    NoGroup,
-    OffsetOutOfRange,
-    RecordsLost,
-)
+from rdv.stream.backend import RING_ORDERS, Backend
+from rdv.stream.errors import Closed, Fenced, InvalidArgument, NoGroup, OffsetOutOfRange
 from rdv.stream.group.member import Member
+from rdv.stream.positions import Position, Positions
 from rdv.stream.record import Block, Record, TopicPartition, records_of
 from rdv.stream.start import Start, check_start, start_offset
 
 LOOK_NS = 100_000_000
 """Partitions are looked at as often as this, whatever the backend says of news."""
-POLL_BYTES_MAX = 64 * 1024 * 1024
 Rebalanced = Callable[[list[TopicPartition]], None]
-
-
-@dataclass(slots=True)
-class _Position:
-    """Where we are in one partition; `offset` is the next to be handed out."""
-
-    place: TopicPartition
-    offset: int
-    reader: Reader
-    since: int
-    """The generation in which it became ours; 0 without a group."""
-    incarnation: object
-    """Of its topic: another one has other records."""
 
 
 class LogConsumer:
@@ -70,15 +48,12 @@ class LogConsumer:
         self.ring_order = RING_ORDERS[-1]
         """Of those who wait for the same records, who has a lower one (`RING_ORDERS`) is rung
         sooner: whose work others wait for shall not queue behind theirs."""
-        self._positions: dict[TopicPartition, _Position] = {}
-        self._order: list[_Position] = []
-        self._open: dict[TopicPartition, None] = {}
-        self._turn = 0
+        self._reading = Positions(backend)
+        self._positions = self._reading.by_place
         self._version: object = None
         self._news: object = None
         self._look_ns = 0
         self._is_watched = self._is_closed = self._is_forked = self._has_started = False
-        self._pending: RdvError | None = None
         self._committed: dict[TopicPartition, int] = {}
         backend.watch_forks(self)
         self._refresh()
@@ -151,85 +126,10 @@ class LogConsumer:
         self._news, self._look_ns = None, now_ns + LOOK_NS
         if self._member is not None or self._backend.version() != self._version:
             self._refresh()
-        if self._pending is not None:
-            error, self._pending = self._pending, None
-            raise error
-        blocks: list[Block] = []
-        room, room_bytes, is_drained = max_records, POLL_BYTES_MAX, True
-        for position in self._in_turn():
-            block = self._read(position, room, room_bytes, blocks)
-            is_drained = is_drained and position.reader.is_drained
-            if not block:
-                if self._has_failed():
-                    return blocks
-                continue
-            blocks.append(block)
-            room -= len(block)
-            room_bytes -= len(block.data)
-            if room <= 0 or room_bytes <= 0 or self._has_failed():
-                return blocks
-        if is_drained:
+        blocks, is_all = self._reading.read(max_records)
+        if is_all:
             self._news = news  # what has come since will have changed it
         return blocks
-
-    def _in_turn(self) -> list[_Position]:
-        """Another partition begins each time."""
-        order = self._order
-        if len(order) > 1:
-            self._turn = first = (self._turn + 1) % len(order)
-            order = order[first:] + order[:first]
-        return order
-
-    def _read(
-        self, position: _Position, max_records: int, max_bytes: int, before: list[Block]
-    ) -> Block:
-        """What comes next in one partition; passes over what a repair has given up."""
-        while True:
-            was = position.offset
-            block = self._read_on(position, max_records, max_bytes, before)
-            if block or position.offset == was or self._pending is not None:
-                return block
-
-    def _read_on(
-        self, position: _Position, max_records: int, max_bytes: int, before: list[Block]
-    ) -> Block:
-        reader = position.reader
-        if not reader.is_open:
-            if not reader.has_more(position.offset):
-                return NOTHING
-            self._make_room(position.place)
-        try:
-            block = reader.read(position.offset, max_records, max_bytes)
-        except RecordsLost as error:
-            position.offset = error.last_offset + 1
-            self._fail(error, before)
-            return EMPTY
-        except RdvError as error:
-            self._fail(error, before)
-            return EMPTY
-        if block:
-            position.offset = block.offsets[-1] + 1
-        elif block is not NOTHING:
-            position.offset = max(position.offset, reader.skip_to())
-        return block
-
-    def _has_failed(self) -> bool:
-        return self._pending is not None
-
-    def _fail(self, error: RdvError, before: list[Block]) -> None:
-        if not before:
-            raise error
-        self._pending = error
-
-    def _make_room(self, place: TopicPartition) -> None:
-        """Keep no more partitions open than allowed: the one opened longest ago goes first."""
-        self._open.pop(place, None)
-        self._open[place] = None
-        while len(self._open) > self._backend.config.open_partitions_max:
-            oldest = next(iter(self._open))
-            del self._open[oldest]
-            if oldest in self._positions:
-                self._positions[oldest].reader.close()
 
     def _refresh(self) -> None:
         """Take notice of new topics and partitions, and of what the group has decided."""
@@ -273,19 +173,13 @@ class LogConsumer:
         topics = {place.topic for place in places}
         incarnations = {topic: self._backend.incarnation(topic) for topic in topics}
         claims = {place: (since, incarnations[place.topic]) for place, since in places.items()}
-        for place, position in list(self._positions.items()):
-            if claims.get(place) != (position.since, position.incarnation):
-                del self._positions[place]
-                position.reader.close()
-                self._open.pop(place, None)
-                self._committed.pop(place, None)
+        for place in self._reading.drop_all_but(claims):
+            self._committed.pop(place, None)
         added = sorted(claims.keys() - self._positions.keys())
         for place in added:
-            reader = self._backend.reader(place)
             offset = self._first_offset(place)
-            self._positions[place] = _Position(place, offset, reader, *claims[place])
+            self._reading.add(place, offset, *claims[place])
             self._committed[place] = offset
-        self._order = [self._positions[place] for place in sorted(self._positions)]
         self._has_started = True
         self._bell.listen_to(self._positions if self._topics is not None else None)
         if added and self._on_assign is not None:
@@ -334,7 +228,7 @@ class LogConsumer:
         member.commit(carried)
         self._committed.update(offsets)
 
-    def _is_made_again(self, position: _Position) -> bool:
+    def _is_made_again(self, position: Position) -> bool:
         """Whether its topic has been deleted since, and perhaps made anew."""
         return position.incarnation != self._backend.incarnation(position.place.topic)
 
@@ -420,8 +314,7 @@ class LogConsumer:
         if self._is_closed:
             return
         self._is_closed = True
-        for position in self._positions.values():
-            position.reader.close()
+        self._reading.close()
         try:
             if self._member is not None:
                 self._member.leave()

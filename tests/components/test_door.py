@@ -41,7 +41,9 @@ def serving(directory, port, call="run_in_process(sys.argv[1])"):
         text=True,
     )
     try:
+        process.said = []
         for line in process.stderr:
+            process.said.append(line)
             if "listening" in line:
                 break
         else:
@@ -155,6 +157,18 @@ def test_cohorts_are_recorded_and_stable(client):
 def test_the_enricher_may_fail_or_be_slow(client, profile):
     answer = client.post({"data": {"profile": profile}, "schedule": "slow"})[1]
     assert answer["kind"] == "preferred"
+
+
+@pytest.mark.parametrize("timeout_ms", [49, 50])
+def test_an_enricher_with_more_time_than_the_sla_is_warned_of(tmp_path, timeout_ms):
+    directory = tmp_path / "fraud"
+    http = f'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = {timeout_ms}'
+    port = write_decision(directory, http=http)
+    (directory / "models" / "profile.py").write_text(ENRICHER)
+    (directory / "schedules" / "production.toml").write_text(SLOW.replace("20000", "50"))
+    with serving(directory, port) as process:
+        warned = [line for line in process.said if "http.enrich_timeout_ms is 50" in line]
+    assert len(warned) == (timeout_ms == 50)
 
 
 def test_the_enricher_speaks_to_all_models(client):

@@ -93,6 +93,7 @@ class ProxyProcess:
         if decision.http.enrich:
             function = load_enricher(decision.directory, decision.http.enrich)
             enricher = Enricher(function, decision.http.enrich_timeout_ms)
+            self._warn_of_late_enricher()
         name = proxy_name(self.port)
         self.proxy = make(
             Settings(
@@ -126,6 +127,18 @@ class ProxyProcess:
             ),
             door_limits(decision),
         )
+
+    def _warn_of_late_enricher(self) -> None:
+        timeout_ms = self.decision.http.enrich_timeout_ms
+        live = self._schedules.by_name[self.decision.schedule]
+        if timeout_ms >= live.sla_ms:
+            log.warning(
+                "http.enrich_timeout_ms is %d and the SLA of %s %g ms: an enricher that takes so "
+                "long leaves no time for any model; give it a part of the SLA",
+                timeout_ms,
+                live.name,
+                live.sla_ms,
+            )
 
     async def run(self) -> None:
         http = self.decision.http
