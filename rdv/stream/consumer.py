@@ -177,9 +177,8 @@ class LogConsumer:
             self._committed.pop(place, None)
         added = sorted(claims.keys() - self._positions.keys())
         for place in added:
-            offset = self._first_offset(place)
-            self._reading.add(place, offset, *claims[place])
-            self._committed[place] = offset
+            position = self._reading.add(place, self._first_offset, *claims[place])
+            self._committed[place] = position.offset
         self._has_started = True
         self._bell.listen_to(self._positions if self._topics is not None else None)
         if added and self._on_assign is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rdv.errors import RdvError
@@ -54,11 +54,21 @@ class Positions:
         self._order = None
         return dropped
 
-    def add(self, place: TopicPartition, offset: int, since: int, incarnation: object) -> None:
-        """Read this partition too, from `offset` on."""
+    def add(
+        self,
+        place: TopicPartition,
+        first_offset: Callable[[TopicPartition], int],
+        since: int,
+        incarnation: object,
+    ) -> Position:
+        """Read this partition too. It is asked from where once there is a reader: to make one may
+        have been a recovery, which changes where the partition begins and ends.
+        """
         reader = self._backend.reader(place)
-        self.by_place[place] = Position(place, offset, reader, since, incarnation)
+        position = Position(place, first_offset(place), reader, since, incarnation)
+        self.by_place[place] = position
         self._order = None
+        return position
 
     def read(self, max_records: int) -> tuple[list[Block], bool]:
         """What comes next, and whether that was all there is. Partitions take turns.
