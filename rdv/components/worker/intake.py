@@ -25,8 +25,8 @@ TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
 RING_CHAMPION, RING_OTHERS = 1, 2
 """Who is to answer first hears of a request first: the others would be in its way."""
 
-START_S = int(DEADLINE_MS_MAX / 1000)
-"""Where a worker starts: as far back as a request can be that somebody still waits for. One that
+START_S = 10
+"""Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. One that
 skips what it is too late for does not go back any further either, whatever was committed."""
 
 
