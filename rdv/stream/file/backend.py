@@ -143,17 +143,36 @@ class FileBackend:
             count = self.partitions(topic)
             if count > partitions:
                 raise PartitionsShrink(topic, count, partitions)
-            if not count:
-                self._disk.mkdir(f"{self.address}/{topic}")
-                path = f"{self.address}/{topic}/{layout.IDENTITY_FILE}"
-                self._disk.replace_file(path, f"{self._disk.new_name()}\n".encode())
-            for number in range(count, partitions):
-                self._disk.mkdir(self.directory(TopicPartition(topic, number)))
+            directory = f"{self.address}/{topic}"
+            if self._disk.exists(directory):
+                self._fill(directory, count, partitions)
+            else:
+                self._make_whole(directory, partitions)
             if self.config.fsync != "none":
-                self._disk.sync_directory(f"{self.address}/{topic}")
                 self._disk.sync_directory(self.address)
         if count != partitions:
             self._board.changed()
+
+    def _make_whole(self, directory: str, partitions: int) -> None:
+        """Out of sight until all of it is there: who met a part of it would find no partition for
+        its records, or choose another for a key than everybody else.
+        """
+        disk, unfinished = self._disk, f"{self.address}/{layout.UNFINISHED}"
+        if disk.exists(unfinished):  # its maker was killed
+            disk.remove_tree(unfinished)
+        self._fill(unfinished, 0, partitions)
+        disk.rename(unfinished, directory)
+
+    def _fill(self, directory: str, count: int, partitions: int) -> None:
+        disk = self._disk
+        if not count:
+            disk.mkdir(directory)
+            identity = f"{disk.new_name()}\n".encode()
+            disk.replace_file(f"{directory}/{layout.IDENTITY_FILE}", identity)
+        for number in range(count, partitions):
+            disk.mkdir(f"{directory}/{number}")
+        if self.config.fsync != "none":
+            disk.sync_directory(directory)
 
     def delete_topic(self, topic: str) -> None:
         """Delete a topic with its records and its committed offsets. Not for a topic in use."""

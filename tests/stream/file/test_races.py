@@ -139,3 +139,44 @@ def test_those_who_wait_are_rung_in_their_order(stream, other, monkeypatch):
     for consumer in consumers:
         assert len(consumer.poll()) == 1
         consumer.close()
+
+
+class Watched(Disk):
+    """Calls `look` after every directory that is made and every rename."""
+
+    look = staticmethod(lambda: None)
+
+    def mkdir(self, path):
+        super().mkdir(path)
+        self.look()
+
+    def rename(self, source, target):
+        super().rename(source, target)
+        self.look()
+
+
+def test_a_topic_is_there_with_all_its_partitions_or_not_at_all(path, other):
+    # Who saw it half made would find no partition 3, or put a key where nobody looks for it.
+    disk, seen = Watched(), set()
+    with FileStream(FileBackend(disk, path, TINY, SYSTEM_CLOCK), SYSTEM_CLOCK) as stream:
+        disk.look = lambda: seen.add((tuple(other.topics()), other._backend.partitions("new")))
+        stream.make_topic("new", 4)
+    assert seen == {((), 0), (("new",), 4)}
+
+
+def test_what_a_killed_maker_left_is_in_nobodys_way(path, other):
+    class Killed(Exception):
+        pass
+
+    class Dies(Disk):
+        def rename(self, source, target):
+            if target.endswith("/new"):
+                raise Killed
+            super().rename(source, target)
+
+    backend = FileBackend(Dies(), path, TINY, SYSTEM_CLOCK)
+    with FileStream(backend, SYSTEM_CLOCK) as stream, pytest.raises(Killed):
+        stream.make_topic("new", 4)
+    assert (other.topics(), other._backend.partitions("new")) == ([], 0)
+    other.make_topic("new", 2)
+    assert (other.topics(), other._backend.partitions("new")) == (["new"], 2)
