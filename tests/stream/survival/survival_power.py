@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import dirname
+from typing import Any
 
 from rdv.stream.file.disk import Disk
 
@@ -111,7 +112,7 @@ class RecordingDisk(BootedDisk):
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)
-        self.names[self._name(target)] = self.names.pop(self._name(source))
+        _move(self.names, self._name(source), self._name(target))
         self.ops.append(("rename", self._name(source), self._name(target)))
 
     def link(self, source: str, target: str) -> None:
@@ -209,7 +210,10 @@ class Crashes:
         elif kind == "unlink":
             self._names.pop(what, None)
         elif kind == "rename":
-            self._names[op[2]] = self._names.pop(what)
+            durable = {n: i for n, i in self._durable_names.items() if n.startswith(f"{what}/")}
+            _move(self._names, what, op[2])
+            _move(durable, what, op[2])  # a directory's own names do not hang on what it is called
+            self._durable_names |= durable
         elif kind == "link":
             self._names[op[2]] = self._names[what]
         elif kind == "sync_directory":
@@ -283,6 +287,12 @@ class Crashes:
                 file = self._files[number]
                 found[name] = file.content(pages, has_new_size=number in sized)
         return found
+
+
+def _move(names: dict[str, Any], source: str, target: str) -> None:
+    """Rename a file, or a directory with all that is in it."""
+    for name in [n for n in names if n == source or n.startswith(f"{source}/")]:
+        names[target + name.removeprefix(source)] = names.pop(name)
 
 
 def put(state: State, root: Path) -> None:
