@@ -23,6 +23,11 @@ log = logging.getLogger("rdv.feeds")
 
 BACKSTOP_S = 0.2
 
+RING_CHAMPION, RING_MODEL, RING_SERVER = 1, 2, 3
+"""In which order those who wait for a request hear of it (`LogConsumer.ring_order`): who is to
+answer first, for the others would be in its way; the server last, which has nothing to decide until
+one of them has scored it. Everybody else comes after them."""
+
 
 class Feed:
     """One consumer; reads on, whatever happens to the log. One thread."""

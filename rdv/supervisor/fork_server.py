@@ -67,6 +67,10 @@ class ForkServer:
                 raise ForkServerLost
         return True
 
+    def is_alive(self) -> bool:
+        """Whether the process runs; takes leave of it when it has ended."""
+        return self._process.poll() is None
+
     def fork(self, arguments: Sequence[str], stdin: int, stdout: int) -> int:
         """The number of a new process with these arguments behind `rdv component`.
 

@@ -59,10 +59,10 @@ class Starter:
             self._begin()
         return _with_pipes(arguments, _spawn)
 
-    @property
-    def pids(self) -> set[int]:
-        """The fork server: a child that is no part of the decision."""
-        return set() if self._server is None else {self._server.pid}
+    def own_pids(self) -> set[int]:
+        """The fork server, while it lives: a child that is no part of the decision."""
+        server = self._server
+        return {server.pid} if server is not None and server.is_alive() else set()
 
     def close(self) -> None:
         """No more processes are started; those that were live on."""

@@ -69,7 +69,7 @@ async def _run(
 
     def reap() -> None:
         supervisor.reap()
-        reap_orphans(starter.pids.union(supervisor.pids()))
+        reap_orphans(starter.own_pids().union(supervisor.pids()))
 
     control = Control(decision(), SYSTEM_CLOCK, heard, voice.own_line)
     voice.control = control

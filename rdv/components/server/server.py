@@ -21,7 +21,7 @@ import msgspec
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS, RESULTS, SCORES
 from rdv.components.deadlines import is_given_up
-from rdv.components.feeds import BACKSTOP_S, Feed, Feeds
+from rdv.components.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds
 from rdv.components.places import MODELS_TOPIC, Streams
 from rdv.components.server.rebuild import rebuild
 from rdv.components.stopping import Waker
@@ -35,9 +35,6 @@ log = logging.getLogger("rdv.server")
 POLL_RECORDS_MAX = 2_000
 LOOK_S = 0.01
 """While something is open, new requests are looked for as often, though no model reports."""
-
-RING_AFTER_MODELS = 3
-"""The request comes to the models first: until one has scored it there is nothing to decide."""
 
 LAG_NS = 20_000_000
 """A request that comes in later than this is looked at more closely: somebody was stopped."""
@@ -81,7 +78,7 @@ class Server:
         self._scores = Feed(rebuilt.scores)
         self._input = Feed(rebuilt.input)
         self._control = Feed(control)
-        self._input.consumer.ring_order = RING_AFTER_MODELS
+        self._input.consumer.ring_order = RING_SERVER
         self._feeds = Feeds((self._scores, self._input, self._control), waker, clock)
         self._publish(rebuilt.results)
 

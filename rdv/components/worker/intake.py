@@ -9,7 +9,7 @@ from datetime import timedelta
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
 from rdv.components.deadlines import DEADLINE_MS_MAX, due_times_ns
-from rdv.components.feeds import Feed
+from rdv.components.feeds import RING_CHAMPION, RING_MODEL, Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
 from rdv.stream import GroupTiming, TopicPartition
@@ -21,9 +21,6 @@ log = logging.getLogger("rdv.worker")
 POLL_RECORDS_MAX = 2_000
 COMMIT_EVERY_NS = 100_000_000
 TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
-
-RING_CHAMPION, RING_OTHERS = 1, 2
-"""Who is to answer first hears of a request first: the others would be in its way."""
 
 START_S = 10
 """Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. One that
@@ -55,7 +52,7 @@ class Intake:
             timing=TIMING,
             on_assign=self._new.extend,
         )
-        consumer.ring_order = RING_OTHERS
+        consumer.ring_order = RING_MODEL
         self.feed = Feed(consumer)
 
     def read(self) -> list[Waiting]:
@@ -90,7 +87,7 @@ class Intake:
         self._windows_ms = windows_ms
         soonest_ms = min(windows_ms.values(), default=0.0)
         is_champion = windows_ms.get(self._name, DEADLINE_MS_MAX) <= soonest_ms
-        self.feed.consumer.ring_order = RING_CHAMPION if is_champion else RING_OTHERS
+        self.feed.consumer.ring_order = RING_CHAMPION if is_champion else RING_MODEL
 
     def _since_ns(self, block: Block) -> int:
         """What was due before we came is passed over without a word: nobody waited for us then."""
