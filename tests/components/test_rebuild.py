@@ -8,6 +8,8 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.places import open_streams
 from rdv.components.server.rebuild import rebuild
+from rdv.components.server.server import Server
+from rdv.components.stopping import Waker
 from rdv.messages import Request, Score, encode_request, encode_score
 from rdv.rendezvous import Engine
 from rdv.schedule import schedule_from_object
@@ -37,3 +39,40 @@ def test_nobody_speaks_for_another_model(tmp_path):
             engine, results = rebuilt(streams)
             assert [result.model for result in results] == ["a"]
             assert engine.open_count == 0
+
+
+def test_old_news_of_models_decide_nothing(tmp_path):
+    """As `rdv serve` has it: all are told to be down before the first one is up."""
+    host, clock = host_name(), SYSTEM_CLOCK
+    schedule = schedule_from_object({"sla_ms": 60_000, "step": [{"accept": ["a", "b"]}]}, "s")
+    with open_streams(str(tmp_path), StreamConfig(partitions=1)) as streams:
+        request = Request("r1", 1, host, clock.monotonic_ns(), "p-1", msgspec.Raw(b"{}"))
+        with streams.input.producer() as input_, streams.control.producer() as control:
+            for line in (b"a down", b"b down", b"a up", b"b up", b"b down", b"a down", b"a up"):
+                model, state = line.split()
+                news = b'{"model":"%b","state":"%b"}\n' % (model, state)
+                control.send("models", news, partition=0)
+            input_.send("p-1", encode_request(request), partition=0)
+            engine = Engine(host, {"s": schedule}, "s", ["a", "b"])
+            server = Server(
+                streams, engine, [0], host=host, clock=clock, waker=Waker(), window_ms=60_000
+            )
+            try:
+                while server.turn():
+                    pass
+                assert (engine.open_count, engine.counters.default) == (1, 0)
+                # What is told together counts as it ends; what ends badly counts.
+                for state in (b"down", b"up"):
+                    news = b'{"model":"a","state":"%b"}\n' % state
+                    control.send("models", news, partition=0)
+                server.feeds[2].is_ready = True
+                while server.turn():
+                    pass
+                assert engine.open_count == 1
+                control.send("models", b'{"model":"a","state":"down"}\n', partition=0)
+                server.feeds[2].is_ready = True
+                while server.turn():
+                    pass
+                assert (engine.open_count, engine.counters.default) == (0, 1)
+            finally:
+                server.close()

@@ -21,7 +21,7 @@ import msgspec
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS, RESULTS, SCORES
 from rdv.components.deadlines import is_given_up
-from rdv.components.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds
+from rdv.components.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds, read_all
 from rdv.components.places import MODELS_TOPIC, Streams
 from rdv.components.server.rebuild import rebuild
 from rdv.components.stopping import Waker
@@ -74,6 +74,9 @@ class Server:
         """Those that we have heard of."""
         self._producer = streams.results.producer()
         control = streams.control.consumer([MODELS_TOPIC])
+        # Before anything is open: who was down for a while, long ago, is nobody's business.
+        past = [record.value for record in read_all(control, POLL_RECORDS_MAX)]
+        self._hear_of_models(past, clock.monotonic_ns(), [])
         rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms)
         self._scores = Feed(rebuilt.scores)
         self._input = Feed(rebuilt.input)
@@ -93,7 +96,8 @@ class Server:
         now_ns = self._clock.monotonic_ns()
         results = engine.tick(now_ns)
         if news:
-            self._hear_of_models(news, now_ns, results)
+            values = chain.from_iterable(block.values() for block in news)
+            self._hear_of_models(values, now_ns, results)
         if requests:
             self._take_requests(requests, now_ns, results)
         if reports:
@@ -128,22 +132,26 @@ class Server:
                     results += engine.model_up(topic, now_ns)
                 results += engine.score(score, now_ns)
 
-    def _hear_of_models(self, blocks: list[Block], now_ns: int, results: list[Result]) -> None:
+    def _hear_of_models(self, values: Iterable[bytes], now_ns: int, results: list[Result]) -> None:
         """The supervisor tells which models live. Of one that nobody has told us of, a score does;
-        but not of one that is known to be dead: it may have been written before.
+        but not of one that is known to be dead: it may have been written before. Of what we hear
+        together only the last word on a model counts: the rest is over.
         """
         engine = self._engine
-        for value in chain.from_iterable(block.values() for block in blocks):
+        last: dict[str, str] = {}
+        for value in values:
             try:
                 news = _decode_news(value)
             except msgspec.DecodeError:
                 engine.count_malformed()
-                continue
-            self._models.add(news.model)
-            if news.state == "up":
-                results += engine.model_up(news.model, now_ns)
             else:
-                results += engine.model_down(news.model, now_ns)
+                last[news.model] = news.state
+        self._models.update(last)
+        for model, state in last.items():
+            if state == "up":
+                results += engine.model_up(model, now_ns)
+            else:
+                results += engine.model_down(model, now_ns)
 
     def _publish(self, results: list[Result]) -> None:
         """Each result goes to its request's return address, in our own partition of it."""
