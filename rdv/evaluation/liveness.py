@@ -46,6 +46,11 @@ class ModelNews:
         at = bisect_right(self.times_ns, time_ns)
         return self._dead[at - 1] if at else frozenset()
 
+    def dead_between(self, start_ns: int, end_ns: int) -> list[frozenset[str]]:
+        """The same for `start_ns` and for each news from then to `end_ns`; every set once."""
+        first, last = (bisect_right(self.times_ns, at) for at in (start_ns, end_ns))
+        return list(dict.fromkeys([self.dead_at(start_ns), *self._dead[first:last]]))
+
 
 @dataclass
 class ProxyRuns:

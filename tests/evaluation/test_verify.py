@@ -158,8 +158,11 @@ def test_a_schedule_that_is_not_on_record_is_said(tmp_path, log):
     assert found.is_sound
 
 
-def test_a_model_that_is_known_to_be_dead(tmp_path):
-    """A decision that was taken early, because nobody waited for the dead champion."""
+@pytest.mark.parametrize("told_ms", [(-50, 90), (1, 150), (-9, -5, 1, 150)])
+def test_a_model_that_is_known_to_be_dead(tmp_path, told_ms):
+    """A decision that was taken early, because nobody waited for the dead champion; also when that
+    was back soon after.
+    """
     log = MadeLog(make_requests(40, gap_ms=100))
     log.decide()
     made = next(
@@ -189,7 +192,7 @@ def test_a_model_that_is_known_to_be_dead(tmp_path):
         open_stream(str(tmp_path / "control"), clock=clock) as control,
         control.producer() as producer,
     ):
-        for state, after_ms in (("down", -50), ("up", 90)):
+        for state, after_ms in zip(("down", "up") * 2, told_ms, strict=False):
             clock.now_ns = made.wall_ns + after_ms * 10**6
             line = {"model": "gbm", "state": state, "time_ns": clock.now_ns}
             producer.send("models", orjson.dumps(line) + b"\n", partition=0)

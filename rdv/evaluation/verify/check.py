@@ -192,8 +192,7 @@ class _Check:
         states = possible_knowledge(
             self._active,
             frozenset(arrival.model for arrival in result.arrived),
-            self._news.dead_at(at_ns),
-            self._news.dead_at(end_ns),
+            self._news.dead_between(at_ns, end_ns),
         )
         first: dict[str, tuple[object, object]] | None = None
         for knowledge in states:

@@ -13,7 +13,7 @@ is on record, and one that has just started has not heard of any.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -133,15 +133,17 @@ def differences(recorded: Result, replayed: Result | None) -> dict[str, tuple[ob
 def possible_knowledge(
     active: frozenset[str],
     arrived: frozenset[str],
-    dead_before: frozenset[str],
-    dead_after: frozenset[str],
+    deads: Iterable[frozenset[str]],
 ) -> Iterator[Knowledge]:
-    """What a server may have known, the likeliest first. All of it is allowed by the record."""
+    """What a server may have known, the likeliest first. All of it is allowed by the record.
+
+    `deads`: who was told to be dead when the request came, and after each news since.
+    """
     tried = set()
-    deads = dict.fromkeys((dead_before, dead_after, frozenset[str]()))
-    for dead in deads:
+    known = list(dict.fromkeys((*deads, frozenset[str]())))
+    for dead in known:
         for live in (active - dead, (active | arrived) - dead, arrived - dead, frozenset[str]()):
-            for found in dict.fromkeys((frozenset[str](), dead_after - dead)):
+            for found in dict.fromkeys((frozenset[str](), *(later - dead for later in known))):
                 for is_early in (False, True):
                     knowledge = Knowledge(live, dead, found, is_early)
                     if knowledge not in tried:
