@@ -17,7 +17,7 @@ help:
 	@echo "make soak    the long tests"
 	@echo "make soak-decision  ten minutes at 2,000 requests/s: memory, disk, the SLA"
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml hatch_build.py $(wildcard rdv/native/*.[ch])
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rdv needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'

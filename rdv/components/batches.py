@@ -24,10 +24,36 @@ from rdv.messages import (
     encode_score,
 )
 from rdv.messages.score import validate_score
+from rdv.native import NATIVE, NO_LINES, OTHER_LINES
 from rdv.stream.record import Block
 
 _M = TypeVar("_M", bound=msgspec.Struct)
 _encode_lines = msgspec.json.Encoder().encode_lines
+
+
+def is_by_line(block: Block) -> bool:
+    """Whether each value is exactly one line, so that all of them can be read in one go.
+
+    Raises UnicodeDecodeError.
+    """
+    data, stops = block.data, block.stops
+    if NATIVE is not None and type(stops) is list:
+        found = NATIVE.lines(data, stops)
+        if found == OTHER_LINES:
+            data.decode()
+        return found != NO_LINES
+    count = len(stops)
+    if len(data) != stops[-1] or 0 in stops:
+        return False
+    # None is empty, every one ends in a line break, and there are no more of these.
+    lasts = [stop - 1 for stop in stops]
+    if bytes(map(data.__getitem__, lasts)) != b"\n" * count:
+        return False
+    if not data.count(b"\n") == count == len(set(lasts)):
+        return False
+    if not data.isascii():
+        data.decode()
+    return True
 
 
 class Batches(Generic[_M]):
@@ -45,16 +71,11 @@ class Batches(Generic[_M]):
         if count == 1:
             return [self._read(data)]
         try:
-            # None is empty, every one ends in a line break, and there are no more of these.
-            lasts = [stop - 1 for stop in block.stops]
-            is_by_line = bytes(map(data.__getitem__, lasts)) == b"\n" * count
-            if is_by_line and data.count(b"\n") == count == len({-1, *lasts}) - 1:
-                if not data.isascii():
-                    data.decode()
+            if is_by_line(block):
                 messages: list[_M | None] = self._decode_lines(data)  # type: ignore[assignment]
                 if len(messages) == count:  # blank lines are passed over
                     return messages
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, IndexError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         return [self._read(value) for value in block.values()]
 

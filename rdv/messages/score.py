@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from rdv.messages.codec import SCHEMA_VERSION, Id, Name, TimeNs, decode_line, encode_line
 from rdv.messages.errors import MalformedMessage
+from rdv.native import NATIVE
 
 Refusal = Literal["behind", "expired", "not sampled"]
 """behind: cannot make the deadline; expired: it had passed; not sampled: not this model's share."""
@@ -104,14 +105,16 @@ class ResultLines:
         return b'%b,"queue_ms":%b,"result":' % (self._same, _encode(queue_ms))
 
     @staticmethod
-    def line(id_: str, middle: bytes, result: bytes) -> bytes:
-        """One line; `result` is JSON without line breaks, `middle` from `after`."""
-        start = b'{"v":1,"id":"%b"' % id_.encode() if id_.isalnum() else _start(id_)
-        return b"%b%b%b}\n" % (start, middle, result)
-
-
-def _start(id_: str) -> bytes:
-    return b'{"v":1,"id":' + _encode(id_)
+    def lines(ids: list[str], middles: list[bytes], results: list[bytes]) -> list[bytes]:
+        """A line of each; a result is JSON without line breaks, a middle from `after`."""
+        if NATIVE is not None:
+            lines = NATIVE.score_lines(ids, middles, results)
+            if lines is not None:
+                return lines
+        return [
+            b'{"v":1,"id":%b%b%b}\n' % (_encode(id_), middle, result)
+            for id_, middle, result in zip(ids, middles, results, strict=True)
+        ]
 
 
 def decode_score(line: bytes) -> Score:

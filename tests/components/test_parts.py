@@ -83,7 +83,15 @@ def test_a_note_outlives_who_wrote_it(tmp_path):
     assert InHand(path).left() == Left(((1, "1"), (0, "2")), (), True)
     note.take([waiting(3)])
     assert InHand(path).left() == Left(((1, "3"),), (), False)
-    note.lay_down()
+    note.rest()
+    assert InHand(path).left() == Left(((1, "3"),), (), False), "it is not done yet"
+    note.done()
+    assert InHand(path).left() == Left(((1, "3"),), (), False)
+    note.take([waiting(4)])
+    note.rest()
+    assert InHand(path).left() == Left(((0, "4"),), (), False), "that was another one"
+    note.done()
+    note.rest()
     assert InHand(path).left() == Left(is_reported=False)
 
 

@@ -238,7 +238,7 @@ def test_the_lines_of_a_batch_say_what_a_score_would(
 ) -> None:
     result = result.replace(b"\n", b" ")
     lines = ResultLines(model, version, time_ns, took_ms, size)
-    line = lines.line(id_, lines.after(queue_ms), result)
+    (line,) = lines.lines([id_], [lines.after(queue_ms)], [result])
     raw = msgspec.Raw(result)
     score = Score(id_, model, version, time_ns, queue_ms, took_ms, size, raw)
     assert line.endswith(b"\n")

@@ -47,6 +47,7 @@ class InHand:
     def __init__(self, path: str = "") -> None:
         self._fd = -1
         self._spoiled = ""
+        self._is_done = False
         if path:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -82,9 +83,23 @@ class InHand:
                 by_partition.setdefault(waiting.block.partition, []).append(waiting.request.id)
             lines = [f"{partition} {' '.join(ids)}" for partition, ids in by_partition.items()]
             self._note("\n".join(lines))
+            self._is_done = False
+
+    def done(self) -> None:
+        """It has been reported: to be laid down, or to be followed by the next, whatever is first.
+
+        Under load that saves a write; a worker that is killed just now reports it once more.
+        """
+        self._is_done = True
+
+    def rest(self) -> None:
+        """What was done is laid down: nothing follows at once."""
+        if self._is_done:
+            self.lay_down()
 
     def lay_down(self) -> None:
         """Nothing is in our hands."""
+        self._is_done = False
         self._note("")
 
     def _note(self, lines: str) -> None:

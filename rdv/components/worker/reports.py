@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rdv.clock import Clock
 from rdv.components.batches import SCORES
@@ -14,6 +15,14 @@ from rdv.models import Model
 from rdv.stream import Producer
 
 log = logging.getLogger("rdv.worker")
+
+
+class _Results(NamedTuple):
+    """What the lines of one partition's results are made of."""
+
+    ids: list[str]
+    middles: list[bytes]
+    texts: list[bytes]
 
 
 class Reports:
@@ -36,9 +45,10 @@ class Reports:
         """`outcomes`: for each row JSON, an error's text or value, or None for no report."""
         version, size = self._model.version, len(batch)
         done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
-        lines = ResultLines(self._name, version, done_ns, took_ms, size)
-        line, middle, appended_ns = lines.line, b"", -1
-        found: dict[int, list[bytes]] = {}
+        same = ResultLines(self._name, version, done_ns, took_ms, size)
+        queue_ms, middle, appended_ns = 0.0, b"", -1
+        found: dict[int, _Results] = {}
+        failed: dict[int, list[bytes]] = {}
         for waiting, outcome in zip(batch, outcomes, strict=True):
             if outcome is None:
                 continue
@@ -47,18 +57,22 @@ class Reports:
             if timestamp_ns != appended_ns:  # those of one append have one
                 appended_ns = timestamp_ns
                 queue_ms = round(max(0, began_wall_ns - appended_ns) / 1e6, 3)
-                middle = lines.after(queue_ms)
-            if type(outcome) is bytes:
-                text = line(waiting.request.id, middle, outcome)
-            else:
-                self.failed += 1
-                text = self._failure(waiting, str(outcome), done_ns, queue_ms, took_ms, size)
-            if block.partition in found:
-                found[block.partition].append(text)
-            else:
-                found[block.partition] = [text]
+                middle = same.after(queue_ms)
+            if type(outcome) is not bytes:
+                line = self._failure(waiting, str(outcome), done_ns, queue_ms, took_ms, size)
+                failed.setdefault(block.partition, []).append(line)
+                continue
+            results = found.get(block.partition)
+            if results is None:
+                results = found[block.partition] = _Results([], [], [])
+            results.ids.append(waiting.request.id)
+            results.middles.append(middle)
+            results.texts.append(outcome)
         self.scored += size
-        self._send(found)
+        self._send({partition: same.lines(*results) for partition, results in found.items()})
+        if failed:
+            self.failed += sum(map(len, failed.values()))
+            self._send(failed)
 
     def _failure(
         self,

@@ -72,6 +72,8 @@ class Worker:
 
     def wait(self) -> None:
         """Block until something may have come; not at all while something waits to be evaluated."""
+        if not self._feeds.is_ready:
+            self._in_hand.rest()
         timeout_s = 1.0
         if len(self._backlog):
             held_ns = self._backlog.held_until_ns() - self._clock.monotonic_ns()
@@ -87,6 +89,7 @@ class Worker:
         self.intake.close()
         self.reports.close()
         self._model.close()
+        self._in_hand.rest()
         self._in_hand.close()
 
     def _evaluate(self, batch: list[Waiting]) -> None:
@@ -99,7 +102,7 @@ class Worker:
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         self._backlog.cost.learn(len(batch), took_ms)
         self.reports.evaluated(batch, outcomes, began_wall_ns, took_ms)
-        self._in_hand.lay_down()
+        self._in_hand.done()
 
     def _predict(self, batch: list[Waiting]) -> list[Any]:
         takes = self._model.takes

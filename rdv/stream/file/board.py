@@ -23,6 +23,7 @@ from struct import Struct
 from zlib import crc32
 
 from rdv.errors import RdvError
+from rdv.native import Native
 from rdv.stream.backend import RING_ORDERS
 from rdv.stream.errors import TooManyReaders
 from rdv.stream.file import layout
@@ -134,7 +135,25 @@ class Board:
             if states() != _NOBODY:
                 ring(bit)
 
-        return announce
+        native = self._disk.native
+        return announce if native is None else partial(self._announce, native, bit, tick_at)
+
+    def _announce(self, native: Native, bit: int, tick_at: int) -> None:
+        """The same, by one call for all that is usual."""
+        try:
+            with self._mutex:
+                fd = self._fd if self._fd >= 0 else self._write_fd()
+                tick = self._salt + next(self._commits)
+                left = native.announce(
+                    self._map, fd, _STATES_AT, _MASKS_AT, bit, self._bells, tick_at, tick
+                )
+        except (OSError, RdvError):
+            left = None
+        if left is None:
+            self._ring_waiting(bit)
+            return
+        for slot in left:
+            self._call(slot)
 
     def changed(self) -> None:
         """Topics, partitions or groups have changed: everybody shall look again."""

@@ -18,11 +18,12 @@ import select
 import shutil
 import sys
 from collections.abc import Iterator
-from typing import Protocol
+from typing import ClassVar, Protocol
 from uuid import UUID, uuid4
 from weakref import WeakSet
 
 from rdv.errors import RdvError
+from rdv.native import NATIVE, Native
 from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
 
 FILE_MODE = 0o644
@@ -90,6 +91,13 @@ def faults(path: str, doing: str) -> Iterator[None]:
 
 class Disk:
     """The system calls of the log. Thread-safe as far as the calls are; holds no state."""
+
+    native: ClassVar[Native | None] = NATIVE
+    """The usual reads and appends in C, several system calls in one call from here."""
+
+    def __init_subclass__(cls) -> None:
+        # It has system calls of its own, which those in C would pass by.
+        cls.native = None
 
     pread = staticmethod(os.pread)
     pwrite = staticmethod(os.pwrite)

@@ -29,6 +29,11 @@ class FileLock:
         self._taken: threading.Event | None = None
         self._wanted = False
 
+    @property
+    def is_contended(self) -> bool:
+        """Whether a helper waits for it, or may have it already: only `acquire` can tell."""
+        return self._taken is not None
+
     def acquire(self, timeout_s: float) -> bool:
         """Take the lock; False when somebody else has held it for all of `timeout_s`.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from zlib import crc32
 
+from rdv.native import Native
 from rdv.stream.backend import EMPTY, NOTHING
 from rdv.stream.errors import OffsetOutOfRange, RecordsLost
 from rdv.stream.file import layout
@@ -28,6 +29,7 @@ class PartitionReader:
 
     def __init__(self, disk: Disk, directory: str, topic: str, partition: int) -> None:
         self._disk = disk
+        self._native = disk.native
         self._directory = directory
         self._topic = topic
         self._partition = partition
@@ -69,6 +71,10 @@ class PartitionReader:
             if segment is None or self._base + self._number != offset:
                 self._seek(offset)
                 return self._read(max_records, max_bytes)
+            if self._native is not None:
+                block = self._read_natively(self._native, segment, max_records, max_bytes)
+                if block is not None:
+                    return block
             size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
             raw = self._disk.pread(segment.index_fd, size, self._number * ENTRY_BYTES)
             if not raw and self._next_base is None:
@@ -77,6 +83,30 @@ class PartitionReader:
             return self._read(max_records, max_bytes, raw)
         except OSError as error:
             raise os_fault(error, self._directory, "read") from error
+
+    def _read_natively(
+        self, native: Native, segment: Segment, max_records: int, max_bytes: int
+    ) -> Block | None:
+        """The usual read; None when there is something that is not the usual case."""
+        found = native.read(
+            segment.index_fd,
+            segment.values_fd,
+            self._number,
+            self._end,
+            self._crc,
+            max_records,
+            max_bytes,
+        )
+        if found is None and self._next_base is None:
+            self.is_drained = True
+            return NOTHING
+        if not found:
+            return None
+        count, times, stops, data, self._end, self._crc, is_all = found
+        self.is_drained = is_all and self._next_base is None
+        first = self._base + self._number
+        self._number += count
+        return Block(self._topic, self._partition, range(first, first + count), times, stops, data)
 
     def skip_to(self) -> int:
         """The offset behind records that `repair` has given up, after an empty `read`."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from zlib import crc32
 
 from rdv.clock import Clock
+from rdv.native import Native
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import SyncFailed
 from rdv.stream.file import layout
@@ -35,7 +36,7 @@ INDEX_BYTES_MIN = 1024 * 1024
 """A segment of tiny values is sealed when its index has grown to segment_bytes, or to this."""
 
 _UNKNOWN = -1
-_NEVER = 2**63
+_NEVER = 2**63 - 1
 _AT_ONCE = -1
 
 
@@ -85,6 +86,36 @@ class Tail:
     def forget(self) -> None:
         """An append has failed half-way: look for the end anew at the next one."""
         self._index_size = _UNKNOWN
+
+    def append_natively(self, native: Native, values: Sequence[bytes]) -> int:
+        """As `append`, but takes and gives back the partition's lock itself.
+
+        Returns -1 when somebody else holds it, or for anything but the usual case: nothing is
+        committed then, and `append` can do it. Raises OSError when a part may be committed.
+        """
+        if self._index_size < 0 or self._is_always_synced or self._are_names_unsynced:
+            return -1
+        done = native.append(
+            self._lock_fd,
+            self.values_fd,
+            self.index_fd,
+            values,
+            self._index_size,
+            self._end,
+            self._crc,
+            self._time_ns,
+            self._clock.wall_ns(),
+            self._segment_bytes,
+            self._index_bytes_max,
+            self._roll_at_ns,
+        )
+        if done is None:
+            return -1
+        index_size, self._end, self._crc, self._time_ns = done
+        if not index_size:
+            self._begin_age(self._time_ns)
+        self._index_size = index_size + len(values) * ENTRY_BYTES
+        return self._base + index_size // ENTRY_BYTES
 
     def append(self, values: Sequence[bytes]) -> int:
         """Append a batch at the end; returns the offset of its first value."""

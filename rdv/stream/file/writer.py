@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
+from rdv.native import Native
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound
 from rdv.stream.file import layout
@@ -43,6 +44,7 @@ class PartitionWriter:
     ) -> None:
         self.directory = directory
         self._disk = disk
+        self._native = disk.native
         self._config = config
         self._announce = announce
         self._opened = opened
@@ -63,38 +65,59 @@ class PartitionWriter:
         SyncFailed, LockTimeout and other SystemFaults; the batch is then not acknowledged, and
         a part of it may be there (send it again: at least once).
         """
-        has_opened, offset, failed = False, -1, None
+        has_opened, offset = False, -1
         with self._mutex:
             lock = self._lock
             if lock is None:
                 lock = self._open()
                 has_opened = True
-            self._acquire(lock)
-            try:
-                if self._sync_error is not None:
-                    failed = self._settle_failed_sync()
-                else:
-                    offset = self._tail.append(values)
-                    self._is_dirty = True
-            except OSError as error:
-                self._tail.forget()
-                with contextlib.suppress(OSError):
-                    self._tail.catch_up()
-                raise os_fault(error, self.directory, "append to") from error
-            except SyncFailed:
-                self._tail.leave_unsynced()
-                raise
-            except BaseException:
-                self._tail.forget()
-                raise
-            finally:
-                self._disk.unlock(lock.fd)
-        if failed is not None:
-            raise failed
+            if self._native is not None and self._sync_error is None and not lock.is_contended:
+                offset = self._append_natively(self._native, values)
+            if offset < 0:
+                offset = self._append_locked(lock, values)
         if has_opened:
             # With no mutex held: it may release other writers.
             self._opened(self)
         self._announce()
+        return offset
+
+    def _append_natively(self, native: Native, values: Sequence[bytes]) -> int:
+        """See `Tail.append_natively`."""
+        try:
+            offset = self._tail.append_natively(native, values)
+        except OSError as error:
+            self._tail.forget()
+            raise os_fault(error, self.directory, "append to") from error
+        except BaseException:
+            self._tail.forget()
+            raise
+        self._is_dirty = self._is_dirty or offset >= 0
+        return offset
+
+    def _append_locked(self, lock: FileLock, values: Sequence[bytes]) -> int:
+        failed, offset = None, -1
+        self._acquire(lock)
+        try:
+            if self._sync_error is not None:
+                failed = self._settle_failed_sync()
+            else:
+                offset = self._tail.append(values)
+                self._is_dirty = True
+        except OSError as error:
+            self._tail.forget()
+            with contextlib.suppress(OSError):
+                self._tail.catch_up()
+            raise os_fault(error, self.directory, "append to") from error
+        except SyncFailed:
+            self._tail.leave_unsynced()
+            raise
+        except BaseException:
+            self._tail.forget()
+            raise
+        finally:
+            self._disk.unlock(lock.fd)
+        if failed is not None:
+            raise failed
         return offset
 
     def _acquire(self, lock: FileLock) -> None:

@@ -1,0 +1,157 @@
+/* The board's hot half, see rdv/stream/file/board.py: to say that something is new, and to ring who
+ * waits for it. */
+
+#include "native.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SLOTS 1024
+#define WAITING_MAX 64
+#define EVERYTHING UINT64_MAX
+
+static int
+has_waiting(const unsigned char *states)
+{
+    uint64_t word;
+    for (int slot = 0; slot < SLOTS; slot += 8) {
+        memcpy(&word, states + slot, 8);
+        if (word)
+            return 1;
+    }
+    return 0;
+}
+
+struct waiter {
+    int slot, fd, is_rung;
+    unsigned char order;
+};
+
+/* Who waits for one of the partitions in `mask`, in their order; -1 when they are too many. */
+static int
+find_waiting(struct waiter *waiters, const unsigned char *states, const unsigned char *masks,
+    uint64_t wanted)
+{
+    int count = 0;
+    for (int slot = 0; slot < SLOTS; slot++) {
+        uint64_t mask;
+        if (states[slot] == 0)
+            continue;
+        memcpy(&mask, masks + (size_t)slot * 8, 8);
+        if (wanted != EVERYTHING && !(mask & wanted))
+            continue;
+        if (count == WAITING_MAX)
+            return -1;
+        int place = count++;
+        for (; place && waiters[place - 1].order > states[slot]; place--)
+            waiters[place] = waiters[place - 1];
+        waiters[place] = (struct waiter){.slot = slot, .fd = -1, .order = states[slot]};
+    }
+    return count;
+}
+
+/* Cleared first: a reader that waits anew in between is rung once too often, the other way round it
+ * would be forgotten. */
+static int
+ring_one(const struct waiter *waiter, int board_fd, off_t states_at)
+{
+    if (pwrite(board_fd, "\0", 1, states_at + waiter->slot) != 1)
+        return 0;
+    return write(waiter->fd, "\1", 1) == 1 || errno == EAGAIN; /* full: it rings already */
+}
+
+static int
+find_bells(struct waiter *waiters, int count, PyObject *bells)
+{
+    for (int i = 0; i < count; i++) {
+        PyObject *slot = PyLong_FromLong(waiters[i].slot);
+        if (slot == NULL)
+            return -1;
+        PyObject *fd = PyDict_GetItemWithError(bells, slot);
+        Py_DECREF(slot);
+        if (fd != NULL)
+            waiters[i].fd = (int)PyLong_AsLong(fd);
+        if (PyErr_Occurred())
+            return -1;
+    }
+    return 0;
+}
+
+static PyObject *
+not_rung(const struct waiter *waiters, int count)
+{
+    PyObject *slots = PyList_New(0);
+    for (int i = 0; slots != NULL && i < count; i++) {
+        if (waiters[i].is_rung)
+            continue;
+        PyObject *slot = PyLong_FromLong(waiters[i].slot);
+        if (slot == NULL || PyList_Append(slots, slot) < 0)
+            Py_CLEAR(slots);
+        Py_XDECREF(slot);
+    }
+    return slots;
+}
+
+/* The mapped board, and where its parts are. */
+struct board {
+    Py_buffer map;
+    int fd;
+    Py_ssize_t states_at, masks_at;
+};
+
+static int
+open_board(struct board *board, PyObject *const *args)
+{
+    board->fd = (int)PyLong_AsLong(args[1]);
+    board->states_at = PyLong_AsSsize_t(args[2]);
+    board->masks_at = PyLong_AsSsize_t(args[3]);
+    if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &board->map, PyBUF_SIMPLE) < 0)
+        return -1;
+    if (board->states_at >= 0 && board->states_at + SLOTS <= board->map.len
+        && board->masks_at >= 0 && board->masks_at + SLOTS * 8 <= board->map.len)
+        return 0;
+    PyBuffer_Release(&board->map);
+    PyErr_SetString(PyExc_ValueError, "the board is too small");
+    return -1;
+}
+
+static PyObject *
+ring_waiting(struct board *board, uint64_t mask, PyObject *bells)
+{
+    struct waiter waiters[WAITING_MAX];
+    const unsigned char *map = board->map.buf;
+    int count = find_waiting(waiters, map + board->states_at, map + board->masks_at, mask);
+    if (count < 0)
+        Py_RETURN_NONE;
+    if (find_bells(waiters, count, bells) < 0)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    for (int i = 0; i < count; i++)
+        if (waiters[i].fd >= 0)
+            waiters[i].is_rung = ring_one(&waiters[i], board->fd, board->states_at);
+    Py_END_ALLOW_THREADS
+    return not_rung(waiters, count);
+}
+
+PyObject *
+native_announce(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    struct board board;
+    if (!native_has_arguments(nargs, 8))
+        return NULL;
+    uint64_t mask = PyLong_AsUnsignedLongLong(args[4]);
+    off_t tick_at = PyLong_AsLong(args[6]);
+    uint64_t tick = PyLong_AsUnsignedLongLong(args[7]);
+    if (PyErr_Occurred() || open_board(&board, args) < 0)
+        return NULL;
+    int is_waited_for;
+    Py_BEGIN_ALLOW_THREADS
+    /* It never fails: what it tells of is committed, and readers look now and then all the same. */
+    (void)!pwrite(board.fd, &tick, sizeof tick, tick_at);
+    is_waited_for = has_waiting((const unsigned char *)board.map.buf + board.states_at);
+    Py_END_ALLOW_THREADS
+    PyObject *left = is_waited_for ? ring_waiting(&board, mask, args[5]) : PyList_New(0);
+    PyBuffer_Release(&board.map);
+    return left;
+}

@@ -1,0 +1,54 @@
+/* rdv.native._native: the hot path of the log in C. Each function does the usual case and says so
+ * when a case is not usual; its Python counterpart then does that one. See _native.pyi. */
+
+#include "native.h"
+
+#include "crc.h"
+
+int
+native_has_arguments(Py_ssize_t found, Py_ssize_t wanted)
+{
+    if (found == wanted)
+        return 1;
+    PyErr_Format(PyExc_TypeError, "%zd arguments instead of %zd", found, wanted);
+    return 0;
+}
+
+#define FAST(name) {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, NULL}
+
+static PyMethodDef methods[] = {
+    FAST(append),
+    FAST(read),
+    FAST(announce),
+    FAST(lines),
+    FAST(score_lines),
+    {NULL, NULL, 0, NULL},
+};
+
+/* As in __init__.py. */
+#define VERSION 1
+
+static int
+prepare(PyObject *module)
+{
+    crc_prepare();
+    return PyModule_AddIntConstant(module, "version", VERSION);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, prepare},
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "rdv.native._native",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}

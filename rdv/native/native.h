@@ -1,0 +1,21 @@
+/* What the parts of rdv.native share. */
+
+#ifndef RDV_NATIVE_H
+#define RDV_NATIVE_H
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdint.h>
+
+/* Else false, with TypeError set. */
+int native_has_arguments(Py_ssize_t found, Py_ssize_t wanted);
+
+PyObject *native_append(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *native_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *native_announce(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *native_lines(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *native_score_lines(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
+#endif

@@ -1,0 +1,139 @@
+/* The usual read from a partition: what follows, all of it sound. Everything else (damage, seals,
+ * records given up) is left to rdv/stream/file/reader.py, which can do it all. */
+
+#include "native.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "entry.h"
+
+#define ENTRIES_MAX 2048
+
+struct run {
+    int index_fd, values_fd;
+    int64_t number;
+    uint64_t start;
+    uint32_t crc;
+    int64_t records_max;
+    uint64_t bytes_max;
+    struct entry entries[ENTRIES_MAX];
+    int count;
+};
+
+/* How many entries follow; -1 when they are not plain ones. */
+static int
+read_entries(struct run *run)
+{
+    size_t wanted = (size_t)run->records_max * ENTRY_BYTES;
+    ssize_t got = pread(run->index_fd, run->entries, wanted, run->number * ENTRY_BYTES);
+    if (got < 0)
+        return -1;
+    int count = (int)(got / ENTRY_BYTES);
+    if (count == 0)
+        return 0;
+    if (!entries_intact(run->entries, count))
+        return -1;
+    uint64_t end = run->start;
+    for (int i = 0; i < count; i++) {
+        const struct entry *entry = &run->entries[i];
+        end += entry->length;
+        if (entry->flags || entry->end != end)
+            return -1;
+    }
+    return end - run->start > run->bytes_max ? -1 : count;
+}
+
+/* The values, or NULL: with an exception set, or because they are not sound. */
+static PyObject *
+read_values(const struct run *run)
+{
+    const struct entry *last = &run->entries[run->count - 1];
+    size_t size = last->end - run->start, done = 0;
+    PyObject *values = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (values == NULL)
+        return NULL;
+    unsigned char *data = (unsigned char *)PyBytes_AsString(values);
+    int is_sound;
+    Py_BEGIN_ALLOW_THREADS
+    while (done < size) {
+        ssize_t got = pread(run->values_fd, data + done, size - done, run->start + done);
+        if (got <= 0)
+            break;
+        done += got;
+    }
+    is_sound = done == size && crc_of(run->crc, data, size) == last->crc;
+    Py_END_ALLOW_THREADS
+    if (!is_sound)
+        Py_CLEAR(values);
+    return values;
+}
+
+/* When each was appended: those of one append have one time, and one object. */
+static PyObject *
+times_of(const struct run *run)
+{
+    PyObject *times = PyList_New(run->count), *time = NULL;
+    for (int i = 0; times != NULL && i < run->count; i++) {
+        if (i && run->entries[i].time_ns == run->entries[i - 1].time_ns)
+            Py_INCREF(time);
+        else
+            time = PyLong_FromLongLong(run->entries[i].time_ns);
+        if (time == NULL)
+            Py_CLEAR(times);
+        else
+            PyList_SetItem(times, i, time);
+    }
+    return times;
+}
+
+static PyObject *
+stops_of(const struct run *run)
+{
+    PyObject *stops = PyList_New(run->count);
+    for (int i = 0; stops != NULL && i < run->count; i++) {
+        PyObject *stop = PyLong_FromUnsignedLongLong(run->entries[i].end - run->start);
+        if (stop == NULL)
+            Py_CLEAR(stops);
+        else
+            PyList_SetItem(stops, i, stop);
+    }
+    return stops;
+}
+
+PyObject *
+native_read(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
+{
+    struct run run;
+    if (!native_has_arguments(nargs, 7))
+        return NULL;
+    run.index_fd = (int)PyLong_AsLong(args[0]);
+    run.values_fd = (int)PyLong_AsLong(args[1]);
+    run.number = PyLong_AsLongLong(args[2]);
+    run.start = PyLong_AsUnsignedLongLong(args[3]);
+    run.crc = (uint32_t)PyLong_AsUnsignedLong(args[4]);
+    run.records_max = PyLong_AsLongLong(args[5]);
+    run.bytes_max = PyLong_AsUnsignedLongLong(args[6]);
+    if (PyErr_Occurred())
+        return NULL;
+    if (run.records_max > ENTRIES_MAX)
+        run.records_max = ENTRIES_MAX;
+    Py_BEGIN_ALLOW_THREADS
+    run.count = read_entries(&run);
+    Py_END_ALLOW_THREADS
+    if (run.count == 0)
+        Py_RETURN_NONE;
+    if (run.count < 0)
+        Py_RETURN_FALSE;
+    PyObject *values = read_values(&run);
+    if (values == NULL) {
+        if (PyErr_Occurred())
+            return NULL;
+        Py_RETURN_FALSE;
+    }
+    const struct entry *last = &run.entries[run.count - 1];
+    /* "N" takes the references, whatever happens, and fails when one of them is NULL. */
+    return Py_BuildValue("iNNNKkN", run.count, times_of(&run), stops_of(&run), values,
+        (unsigned long long)last->end, (unsigned long)last->crc,
+        PyBool_FromLong(run.count < run.records_max));
+}
