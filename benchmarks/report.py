@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter_ns
 
+from rdv.native import NATIVE
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -31,10 +33,15 @@ def best_ns(work: Callable[[], object], rounds: int = 5) -> int:
     return best
 
 
+def interpreter() -> str:
+    native = "with" if NATIVE is not None else "without"
+    return f"Python {platform.python_version()} {native} the C extension"
+
+
 def show(title: str, figures: list[Figure]) -> None:
     """Print a Markdown table, fit to be pasted into the README."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    print(f"{title}: Python {platform.python_version()}, {cores} cores, {sys.platform}\n")
+    print(f"{title}: {interpreter()}, {cores} cores, {sys.platform}\n")
     print("| what | measured | baseline, same run | bound | holds |")
     print("|---|---|---|---|---|")
     for f in figures:

@@ -22,6 +22,7 @@ from rdv.commands.exits import (
 )
 from rdv.commands.lazy import Lazy, LazyGroup
 from rdv.errors import RdvError
+from rdv.native import NATIVE
 
 
 class RootGroup(LazyGroup):
@@ -84,7 +85,8 @@ class RootGroup(LazyGroup):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"rdv {rdv.__version__}")
+        native = "with" if NATIVE is not None else "without"
+        typer.echo(f"rdv {rdv.__version__} ({native} its C extension)")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from rdv.stream.config import StreamConfig
 from rdv.stream.group.state import GroupState
@@ -22,6 +22,10 @@ EMPTY = Block("", 0, (), (), (), b"")
 
 RING_ORDERS = (1, 2, 3, 4)
 """Of those who wait for the same records, who has a lower number is rung sooner."""
+
+
+News = Any
+"""See `Backend.news`."""
 
 
 class Writer(Protocol):
@@ -135,10 +139,15 @@ class Backend(Protocol):
     """A value that differs after topics, partitions or groups have changed; costs next to nothing.
     """
 
-    news: Callable[[], object]
+    news: Callable[[], News]
     """A value that differs after a commit, too: as long as it is the same, nothing has come. (A
     commit whose process was killed at once may go untold: look now and then all the same.)
     """
+
+    def tick_of(self, place: TopicPartition) -> slice | None:
+        """Where in `news`, which can be sliced then, it says of this partition that something has
+        come; None where news are of the stream as a whole.
+        """
 
     def topics(self) -> list[str]: ...
     def partitions(self, topic: str) -> int:

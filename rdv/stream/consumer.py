@@ -121,12 +121,13 @@ class LogConsumer:
         if self._is_closed:
             self._check_open()
         news, now_ns = self._backend.news(), self._clock.monotonic_ns()
-        if news == self._news and now_ns < self._look_ns:
+        is_time = now_ns >= self._look_ns
+        if news == self._news and not is_time:
             return []
         self._news, self._look_ns = None, now_ns + LOOK_NS
         if self._member is not None or self._backend.version() != self._version:
             self._refresh()
-        blocks, is_all = self._reading.read(max_records)
+        blocks, is_all = self._reading.read(max_records, news, everywhere=is_time)
         if is_all:
             self._news = news  # what has come since will have changed it
         return blocks
@@ -245,7 +246,7 @@ class LogConsumer:
         begin, end = self._backend.begin(place), self._backend.end(place)
         if not begin <= offset <= end:
             raise OffsetOutOfRange(topic, partition, offset, begin, end)
-        position.offset, self._news = offset, None
+        position.offset, position.seen, self._news = offset, None, None
         self._committed.pop(place, None)
 
     def seek_to(self, start: Start) -> None:
@@ -255,6 +256,7 @@ class LogConsumer:
         self._news = None
         for place, position in self._positions.items():
             position.offset = start_offset(self._backend, place, start, self._clock)
+            position.seen = None
             self._committed.pop(place, None)
 
     def positions(self) -> dict[TopicPartition, int]:

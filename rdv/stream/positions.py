@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rdv.errors import RdvError
-from rdv.stream.backend import EMPTY, NOTHING, Backend, Reader
+from rdv.stream.backend import EMPTY, NOTHING, Backend, News, Reader
 from rdv.stream.errors import RecordsLost
 from rdv.stream.record import Block, TopicPartition
 
@@ -24,6 +24,10 @@ class Position:
     """The generation in which it became ours; 0 without a group."""
     incarnation: object
     """Of its topic: another one has other records."""
+    tick: slice | None
+    """Where in the backend's news it says that there is something new."""
+    seen: object = None
+    """What it said when we had read all there was; None when we have not."""
 
 
 class Positions:
@@ -65,13 +69,17 @@ class Positions:
         have been a recovery, which changes where the partition begins and ends.
         """
         reader = self._backend.reader(place)
-        position = Position(place, first_offset(place), reader, since, incarnation)
+        tick = self._backend.tick_of(place)
+        position = Position(place, first_offset(place), reader, since, incarnation, tick)
         self.by_place[place] = position
         self._order = None
         return position
 
-    def read(self, max_records: int) -> tuple[list[Block], bool]:
-        """What comes next, and whether that was all there is. Partitions take turns.
+    def read(
+        self, max_records: int, news: News, *, everywhere: bool = False
+    ) -> tuple[list[Block], bool]:
+        """What comes next, and whether that was all there is. Partitions take turns; those of
+        which `news` have nothing new are left alone, unless it is to look `everywhere`.
 
         Raises RecordsLost, RecordsDamaged and SystemFaults; what was read before the fault is
         handed out first.
@@ -82,8 +90,15 @@ class Positions:
         blocks: list[Block] = []
         room, room_bytes, is_all = max_records, READ_BYTES_MAX, True
         for position in self._in_turn():
+            tick = None if position.tick is None else news[position.tick]
+            if tick is not None and tick == position.seen and not everywhere:
+                continue
+            position.seen = None
             block = self._read(position, room, room_bytes, blocks)
-            is_all = is_all and position.reader.is_drained
+            if position.reader.is_drained:
+                position.seen = tick  # what has come since will have changed it
+            else:
+                is_all = False
             if block:
                 blocks.append(block)
                 room -= len(block)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from rdv import __version__
 from rdv.commands.app import RootGroup
 from rdv.commands.lazy import LazyGroup
 from rdv.commands.stream import StreamGroup
+from rdv.native import NATIVE
 from rdv.stream import StreamConfig, open_stream
 
 
@@ -219,7 +221,8 @@ def test_help_lists_all_commands(rdv):
     shown = rdv("stream", "--help").out
     assert all(f"  {name} " in shown for name in StreamGroup.table)
     assert rdv("-h").out == rdv("--help").out
-    assert rdv("--version").out.startswith("rdv ")
+    native = "with" if NATIVE is not None else "without"
+    assert rdv("--version").out == f"rdv {__version__} ({native} its C extension)\n"
 
 
 def test_a_command_that_people_look_for_here_is_elsewhere(rdv, ten):

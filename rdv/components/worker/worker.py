@@ -100,9 +100,9 @@ class Worker:
         if not self._watchdog.end():
             return  # it has spoken for this batch already
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
-        self._backlog.cost.learn(len(batch), took_ms)
         self.reports.evaluated(batch, outcomes, began_wall_ns, took_ms)
         self._in_hand.done()
+        self._backlog.cost.learn(len(batch), took_ms)  # now that nobody waits for us
 
     def _predict(self, batch: list[Waiting]) -> list[Any]:
         takes = self._model.takes

@@ -22,7 +22,7 @@ from rdv.stream.errors import (
     TopicNotFound,
 )
 from rdv.stream.file import layout, lookup
-from rdv.stream.file.board import Board
+from rdv.stream.file.board import Board, tick_in_news
 from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.doorbell import Doorbell
 from rdv.stream.file.groups import FileGroup
@@ -103,6 +103,9 @@ class FileBackend:
 
     def directory(self, place: TopicPartition) -> str:
         return layout.partition_directory(self.address, place.topic, place.partition)
+
+    def tick_of(self, place: TopicPartition) -> slice:
+        return tick_in_news(*place)
 
     def topics(self) -> list[str]:
         with faults(self.address, "list"):

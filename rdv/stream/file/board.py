@@ -59,6 +59,12 @@ def mask_of(topic: str, partition: int) -> int:
     return 1 << number_of(topic, partition)
 
 
+def tick_in_news(topic: str, partition: int) -> slice:
+    """Where the partition's tick is in a board's `news`."""
+    at = _TICKS_AT - _VERSION_AT + number_of(topic, partition) * _VERSION.size
+    return slice(at, at + _VERSION.size)
+
+
 def _is_board(data: bytes) -> bool:
     return len(data) == _SIZE and data.startswith(_MAGIC)
 

@@ -44,6 +44,9 @@ class MemoryBackend:
             for bell in list(self.bells):
                 bell.ring(place)
 
+    def tick_of(self, place: TopicPartition) -> None:  # noqa: ARG002
+        return None
+
     def topics(self) -> list[str]:
         return sorted(self._topics)
 

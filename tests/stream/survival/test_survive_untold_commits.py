@@ -60,6 +60,26 @@ def test_who_has_read_everything_looks_at_no_file_until_there_is_news(tmp_path):
             assert [r.value for r in consumer.look()] == [b"1\n", b"2\n"]
 
 
+def test_who_reads_several_partitions_looks_only_at_those_that_have_news(tmp_path):
+    disk = CountingDisk()
+    with open_log(tmp_path / "log", disk) as stream, stream.producer() as producer:
+        for topic in "abc":
+            producer.send(topic, b"1\n")
+        with stream.consumer() as consumer:
+            assert len(consumer.poll(timeout=5)) == 3
+            assert consumer.look() == []
+            consumer._look_ns = 2**63  # only news count
+            before = disk.reads
+            producer.send("b", b"2\n")
+            assert [r.value for r in consumer.look()] == [b"2\n"]
+            assert disk.reads - before == 2, "its index and its values"
+            producer.send("b", b"3\n")
+            producer.send("c", b"3\n")
+            consumer._look_ns = 2**63
+            assert len(consumer.look(1)) == 1, "there is more, whichever came first"
+            assert len(consumer.look()) == 1
+
+
 def test_two_processes_leave_different_ticks(tmp_path):
     """Of the same partition, each its first: a reader between them must see both."""
     path = tmp_path / "log"
