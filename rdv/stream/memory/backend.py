@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from operator import attrgetter
 
 from rdv.clock import Clock
 from rdv.stream.address import check_name
@@ -16,6 +17,8 @@ from rdv.stream.memory.bell import MemoryBell
 from rdv.stream.memory.group import MemoryGroup
 from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader
 from rdv.stream.record import TopicPartition
+
+_order: Callable[[MemoryBell], int] = attrgetter("order")
 
 
 class MemoryBackend:
@@ -41,7 +44,7 @@ class MemoryBackend:
 
     def _ring(self, place: TopicPartition | None) -> None:
         if self.bells:
-            for bell in list(self.bells):
+            for bell in sorted(self.bells, key=_order):
                 bell.ring(place)
 
     def tick_of(self, place: TopicPartition) -> None:  # noqa: ARG002

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterable
 
+from rdv.stream.backend import RING_ORDERS
 from rdv.stream.record import TopicPartition
 
 
@@ -18,6 +19,8 @@ class MemoryBell:
         self._mutex = threading.Lock()
         self._event = threading.Event()
         self._is_armed = False
+        self.order = RING_ORDERS[-1]
+        """Who is rung first is the first in the queue for the interpreter, too."""
         self._places: frozenset[TopicPartition] | None = None
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
@@ -32,8 +35,8 @@ class MemoryBell:
         self._places = None if places is None else frozenset(places)
 
     def arm(self, order: int) -> None:
-        del order  # nobody takes a processor from the writer here, which has the lock
         with self._mutex:
+            self.order = order
             self._event.clear()
             self._is_armed = True
             self._waiting.add(self)

@@ -186,3 +186,21 @@ class Waiting:
             return found
 
         assert [r.offset for r in asyncio.run(run())] == list(range(310))
+
+    @pytest.mark.skipif(not hasattr(select, "epoll"), reason="only epoll keeps the order")
+    def test_who_waits_is_rung_in_the_order_of_the_ring(self, world):
+        producer = world.producer()
+        producer.send(TOPIC, b"before")
+        waiting = {}
+        for order in (3, 1, 4, 2):
+            consumer = world.consumer()
+            consumer.ring_order = order
+            waiting[order] = watch(consumer), consumer
+        watched = select.epoll()
+        for fd, _ in waiting.values():
+            watched.register(fd, select.EPOLLIN | select.EPOLLET)
+        assert watched.poll(0) == []
+        producer.send(TOPIC, b"x")
+        # An edge-triggered epoll names who became readable in the order in which they did.
+        told = [fd for fd, _ in watched.poll(60)]
+        assert told == [waiting[order][0] for order in (1, 2, 3, 4)]
