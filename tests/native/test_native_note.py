@@ -1,0 +1,85 @@
+"""The worker's note, which is laid down late: whatever ends a worker, it blames no batch that was
+reported.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from rdv.components.worker.backlog import Waiting
+from rdv.components.worker.in_hand import InHand, Left
+from rdv.components.worker.main import WorkerProcess
+from rdv.components.worker.worker import Worker
+from rdv.messages import Request
+from rdv.stream import Record
+from rdv.stream.record import Block
+
+
+class Anything:
+    """Has every method, and does nothing."""
+
+    def __init__(self, **own):
+        self.__dict__.update(own)
+
+    def __getattr__(self, name):
+        return lambda *_, **__: None
+
+
+def waiting(number):
+    request = Request(f"{number}", 1, "h", 1, "p", msgspec.Raw(b"1"))
+    return Waiting(request, Block.of([Record("p", 0, 0, 1, b"")]), 0, 0, 0)
+
+
+class Crash(Exception):
+    pass
+
+
+def crash(*_):
+    raise Crash
+
+
+class NoBacklog(Anything):
+    def __len__(self):
+        return 0
+
+
+def worker_with(note, **parts):
+    worker = object.__new__(Worker)
+    worker._in_hand = note
+    worker._backlog = NoBacklog()
+    for name in ("intake", "reports", "_model"):
+        setattr(worker, name, parts.get(name, Anything()))
+    return worker
+
+
+@pytest.mark.parametrize("part", ["_model", "reports", "intake"])
+def test_who_ends_while_closing_has_nothing_in_hand(tmp_path, part):
+    path = str(tmp_path / "note")
+    note = InHand(path)
+    note.take([waiting(1)])
+    note.done()
+    with pytest.raises(Crash):
+        worker_with(note, **{part: Anything(close=crash)}).finish()
+    assert InHand(path).left() == Left(is_reported=False)
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_who_ends_in_a_turn_leaves_only_what_was_not_reported(tmp_path, is_done):
+    """An intake that fails comes after the report; a model that fails comes before it."""
+    path = str(tmp_path / "note")
+    note = InHand(path)
+    note.take([waiting(1)])
+    if is_done:
+        note.done()
+    process = object.__new__(WorkerProcess)
+    process._is_alone = False
+    process._waker = Anything(stopping=False)
+    process._status = process._watchdog = Anything()
+    process._figures = dict
+    process.worker = worker_with(note)
+    process.worker.turn = crash
+    with pytest.raises(Crash):
+        process.run()
+    left = InHand(path).left()
+    assert left == Left(() if is_done else ((0, "1"),), (), False)
