@@ -159,7 +159,10 @@ class Tail:
     def _begin_age(self, first_time_ns: int) -> None:
         """The segment's first record is that old: when is it to be sealed for retention's sake?"""
         age_ms = self._config.segment_ms
-        self._roll_at_ns = _NEVER if age_ms is None else first_time_ns + age_ms * 1_000_000
+        self._roll_at_ns = _NEVER
+        if age_ms is not None:
+            # No more than an int64: the time may be nonsense, and the age anything.
+            self._roll_at_ns = min(_NEVER, first_time_ns + age_ms * 1_000_000)
 
     def catch_up(self) -> None:
         """Find the end anew: another process has appended, or one was killed while it did."""
