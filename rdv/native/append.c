@@ -134,6 +134,10 @@ static int
 take_values(struct batch *batch, PyObject *values)
 {
     int is_list = PyList_Check(values);
+    if (!is_list && !PyTuple_Check(values)) {
+        PyErr_SetString(PyExc_TypeError, "the values are neither a list nor a tuple");
+        return -1;
+    }
     Py_ssize_t count = is_list ? PyList_Size(values) : PyTuple_Size(values);
     if (count < 0)
         return -1;
@@ -158,9 +162,9 @@ native_append(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     struct batch batch;
     if (!native_has_arguments(nargs, 12))
         return NULL;
-    batch.lock_fd = (int)PyLong_AsLong(args[0]);
-    batch.values_fd = (int)PyLong_AsLong(args[1]);
-    batch.index_fd = (int)PyLong_AsLong(args[2]);
+    batch.lock_fd = native_descriptor(args[0]);
+    batch.values_fd = native_descriptor(args[1]);
+    batch.index_fd = native_descriptor(args[2]);
     batch.index_size = PyLong_AsLongLong(args[4]);
     batch.end = PyLong_AsUnsignedLongLong(args[5]);
     batch.crc = (uint32_t)PyLong_AsUnsignedLong(args[6]);

@@ -71,7 +71,7 @@ find_bells(struct waiter *waiters, int count, PyObject *bells)
         PyObject *fd = PyDict_GetItemWithError(bells, slot);
         Py_DECREF(slot);
         if (fd != NULL)
-            waiters[i].fd = (int)PyLong_AsLong(fd);
+            waiters[i].fd = native_descriptor(fd);
         if (PyErr_Occurred())
             return -1;
     }
@@ -103,13 +103,13 @@ struct board {
 static int
 open_board(struct board *board, PyObject *const *args)
 {
-    board->fd = (int)PyLong_AsLong(args[1]);
+    board->fd = native_descriptor(args[1]);
     board->states_at = PyLong_AsSsize_t(args[2]);
     board->masks_at = PyLong_AsSsize_t(args[3]);
     if (PyErr_Occurred() || PyObject_GetBuffer(args[0], &board->map, PyBUF_SIMPLE) < 0)
         return -1;
-    if (board->states_at >= 0 && board->states_at + SLOTS <= board->map.len
-        && board->masks_at >= 0 && board->masks_at + SLOTS * 8 <= board->map.len)
+    if (board->states_at >= 0 && board->states_at <= board->map.len - SLOTS
+        && board->masks_at >= 0 && board->masks_at <= board->map.len - SLOTS * 8)
         return 0;
     PyBuffer_Release(&board->map);
     PyErr_SetString(PyExc_ValueError, "the board is too small");
@@ -127,9 +127,9 @@ ring_waiting(struct board *board, uint64_t mask, PyObject *bells)
     if (find_bells(waiters, count, bells) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    for (int i = 0; i < count; i++)
-        if (waiters[i].fd >= 0)
-            waiters[i].is_rung = ring_one(&waiters[i], board->fd, board->states_at);
+    /* Up to the first whose bell is not known: nobody shall overtake it. */
+    for (int i = 0; i < count && waiters[i].fd >= 0; i++)
+        waiters[i].is_rung = ring_one(&waiters[i], board->fd, board->states_at);
     Py_END_ALLOW_THREADS
     return not_rung(waiters, count);
 }
@@ -143,7 +143,11 @@ native_announce(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n
     uint64_t mask = PyLong_AsUnsignedLongLong(args[4]);
     off_t tick_at = PyLong_AsLong(args[6]);
     uint64_t tick = PyLong_AsUnsignedLongLong(args[7]);
-    if (PyErr_Occurred() || open_board(&board, args) < 0)
+    if (PyErr_Occurred())
+        return NULL;
+    if (!PyDict_Check(args[5]))
+        return PyErr_Format(PyExc_TypeError, "the bells are no dictionary");
+    if (open_board(&board, args) < 0)
         return NULL;
     int is_waited_for;
     Py_BEGIN_ALLOW_THREADS

@@ -26,11 +26,10 @@ native_lines(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t narg
 {
     char *data;
     Py_ssize_t size, start = 0;
-    if (!native_has_arguments(nargs, 2) || PyBytes_AsStringAndSize(args[0], &data, &size) < 0)
+    if (!native_has_arguments(nargs, 2) || PyBytes_AsStringAndSize(args[0], &data, &size) < 0
+        || !native_is_list(args[1]))
         return NULL;
     Py_ssize_t count = PyList_Size(args[1]);
-    if (count < 0)
-        return NULL;
     for (Py_ssize_t i = 0; i < count; i++) {
         Py_ssize_t stop = PyLong_AsSsize_t(PyList_GetItem(args[1], i));
         if (stop == -1 && PyErr_Occurred())
@@ -94,11 +93,10 @@ score_line(PyObject *id, PyObject *middle, PyObject *result)
 PyObject *
 native_score_lines(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
-    if (!native_has_arguments(nargs, 3))
+    if (!native_has_arguments(nargs, 3) || !native_is_list(args[0]) || !native_is_list(args[1])
+        || !native_is_list(args[2]))
         return NULL;
     Py_ssize_t count = PyList_Size(args[0]);
-    if (count < 0 || PyList_Size(args[1]) < 0 || PyList_Size(args[2]) < 0)
-        return NULL;
     if (PyList_Size(args[1]) != count || PyList_Size(args[2]) != count)
         return PyErr_Format(PyExc_ValueError, "lists of different lengths");
     PyObject *lines = PyList_New(count);

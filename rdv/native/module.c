@@ -3,6 +3,8 @@
 
 #include "native.h"
 
+#include <limits.h>
+
 #include "crc.h"
 
 int
@@ -11,6 +13,25 @@ native_has_arguments(Py_ssize_t found, Py_ssize_t wanted)
     if (found == wanted)
         return 1;
     PyErr_Format(PyExc_TypeError, "%zd arguments instead of %zd", found, wanted);
+    return 0;
+}
+
+int
+native_descriptor(PyObject *value)
+{
+    long fd = PyLong_AsLong(value);
+    if (fd >= INT_MIN && fd <= INT_MAX)
+        return (int)fd;
+    PyErr_SetString(PyExc_OverflowError, "this is no descriptor");
+    return -1;
+}
+
+int
+native_is_list(PyObject *value)
+{
+    if (PyList_Check(value))
+        return 1;
+    PyErr_SetString(PyExc_TypeError, "this is no list");
     return 0;
 }
 

@@ -12,6 +12,12 @@
 /* Else false, with TypeError set. */
 int native_has_arguments(Py_ssize_t found, Py_ssize_t wanted);
 
+/* A descriptor; with OverflowError set where it is no int of C. */
+int native_descriptor(PyObject *value);
+
+/* Else false, with TypeError set. */
+int native_is_list(PyObject *value);
+
 PyObject *native_append(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *native_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *native_announce(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

@@ -107,17 +107,20 @@ native_read(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs
     struct run run;
     if (!native_has_arguments(nargs, 7))
         return NULL;
-    run.index_fd = (int)PyLong_AsLong(args[0]);
-    run.values_fd = (int)PyLong_AsLong(args[1]);
+    run.index_fd = native_descriptor(args[0]);
+    run.values_fd = native_descriptor(args[1]);
     run.number = PyLong_AsLongLong(args[2]);
     run.start = PyLong_AsUnsignedLongLong(args[3]);
     run.crc = (uint32_t)PyLong_AsUnsignedLong(args[4]);
-    run.records_max = PyLong_AsLongLong(args[5]);
+    int is_beyond;
+    run.records_max = PyLong_AsLongLongAndOverflow(args[5], &is_beyond);
     run.bytes_max = PyLong_AsUnsignedLongLong(args[6]);
     if (PyErr_Occurred())
         return NULL;
-    if (run.records_max > ENTRIES_MAX)
+    if (is_beyond > 0 || run.records_max > ENTRIES_MAX)
         run.records_max = ENTRIES_MAX;
+    if (run.records_max < 0 || run.number < 0 || run.number > INT64_MAX / ENTRY_BYTES)
+        return PyErr_Format(PyExc_ValueError, "there are no such entries");
     Py_BEGIN_ALLOW_THREADS
     run.count = read_entries(&run);
     Py_END_ALLOW_THREADS
