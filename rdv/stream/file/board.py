@@ -283,7 +283,10 @@ class Board:
         self._close_files()
 
     def close(self) -> None:
-        self._map.close()
+        # An announcement is under way in another thread, or was when we were forked off: what is
+        # mapped goes with the last who holds it.
+        with contextlib.suppress(BufferError):
+            self._map.close()
         self._close_files()
 
     def _close_files(self) -> None:
