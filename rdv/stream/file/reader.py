@@ -128,7 +128,10 @@ class PartitionReader:
                 return self._read_carefully(segment, raw)
             if last_flags(raw) & SEALED:
                 raw = raw[:-ENTRY_BYTES]
-            elif len(raw) < max_records * ENTRY_BYTES and self._next_base is None:
+            elif (
+                len(raw) < min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
+                and self._next_base is None
+            ):
                 self.is_drained = True
             if raw:
                 return self._batch(segment, raw, max_bytes)
