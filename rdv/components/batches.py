@@ -43,6 +43,8 @@ def is_by_line(block: Block) -> bool:
             data.decode()
         return found != NO_LINES
     count = len(stops)
+    if not count:
+        return not data
     if len(data) != stops[-1] or 0 in stops:
         return False
     # None is empty, every one ends in a line break, and there are no more of these.
