@@ -119,11 +119,14 @@ class WorkerProcess:
         if self._is_alone:
             tune_collector()
         self._status.write("ready", self._figures())
-        while not self._waker.stopping:
-            worker.turn()
-            if self._status.is_due():
-                self._status.write("ready", self._figures())
-            worker.wait()
+        try:
+            while not self._waker.stopping:
+                worker.turn()
+                if self._status.is_due():
+                    self._status.write("ready", self._figures())
+                worker.wait()
+        finally:
+            worker.rest()
         worker.finish()
         self._watchdog.stop()
         self._status.write("stopped", self._figures())

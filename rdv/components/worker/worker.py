@@ -85,12 +85,16 @@ class Worker:
         self._backlog.batch_wait_ms = 0.0
         while len(self._backlog):
             self.turn(read=False)
+        self.rest()
         self.intake.commit((), 2**62)
         self.intake.close()
         self.reports.close()
         self._model.close()
-        self._in_hand.rest()
         self._in_hand.close()
+
+    def rest(self) -> None:
+        """Whatever ends us from here on: what has been reported is not in our hands."""
+        self._in_hand.rest()
 
     def _evaluate(self, batch: list[Waiting]) -> None:
         self._in_hand.take(batch)
