@@ -13,6 +13,7 @@ from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 
 PACKAGE = "rdv/native"
+MODULE = f"{PACKAGE}/_native.abi3.so"
 FLAGS = ["-std=c11", "-O2", "-g0", "-fvisibility=hidden", "-D_GNU_SOURCE"]
 
 
@@ -32,7 +33,7 @@ class NativeHook(BuildHookInterface[Any]):
                 raise
             self.app.display_warning(f"no C extension, rdv will be slower: {error}")
             return
-        build_data["artifacts"].append(f"{PACKAGE}/*.so")
+        build_data["artifacts"].append(MODULE)
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"cp311-abi3-{platform}"
@@ -49,9 +50,9 @@ class NativeHook(BuildHookInterface[Any]):
             command.ensure_finalized()
             command.run()
             (built,) = Path(scratch).rglob("_native*.so")
-            # Whole at once: processes may have the old one mapped.
-            target = Path(self.root, PACKAGE, "_native.abi3.so")
-            fresh = target.with_suffix(".new")
+            # Whole at once: processes may have the old one mapped, and others may build, too.
+            target = Path(self.root, MODULE)
+            fresh = target.with_name(f"_native.{os.getpid()}.so")
             fresh.write_bytes(built.read_bytes())
             fresh.chmod(0o755)
             fresh.rename(target)
