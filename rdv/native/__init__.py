@@ -40,7 +40,8 @@ class Native(Protocol):
         roll_at_ns: int,
         /,
     ) -> tuple[int, int, int, int] | None:
-        """Lock a partition, append a list or tuple of values behind its end, unlock.
+        """Lock a partition, append a list or tuple of values (that nobody changes meanwhile) behind
+        its end, unlock.
 
         `index_size`, `end`, `crc`, `time_ns`: the end as the caller knows it. Returns where the
         batch's entries begin in the index, and `end`, `crc` and `time_ns` behind it. None when
