@@ -159,6 +159,7 @@ class SimBell:
         self._world = backend.world
         self._owner = self._world.scheduler.current
         self._is_armed = False
+        self.order = 0
         self._places: frozenset[TopicPartition] | None = None
         self._number = 0
 
@@ -171,8 +172,8 @@ class SimBell:
         self._places = None if places is None else frozenset(places)
 
     def arm(self, order: int) -> None:
-        del order  # whoever is rung runs when the world has it run
         self._world.step()
+        self.order = order
         self._is_armed = True
         self._backend.bells[self] = None
 
