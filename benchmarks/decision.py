@@ -81,24 +81,29 @@ def closed(duel: Duel, connections: int, bounds: tuple[float, float]) -> list[Fi
     ]
 
 
-def latency(duel: Duel, name: str, connections: int, rate: float, extra_us: float) -> list[Figure]:
-    """p50 within `extra_us` of the echo's; in the open loop, p99 within twice the echo's."""
-    echoes, decisions = duel.run(connections, rate)
-    figures = []
-    for field in ("p50_us", "p99_us"):
-        ours, theirs = (
-            best(runs, lambda run, field=field: getattr(run, field))  # type: ignore[misc]
-            for runs in (decisions, echoes)
-        )
-        limit, bound = theirs + extra_us, f"<= echo + {extra_us:.0f}"
-        if field == "p99_us":
-            limit, bound = 2 * theirs, "<= 2 × echo"
-        if rate or field == "p50_us":
-            text = f"{ours:,.0f} ({ours / theirs:.1f} ×)"
-            figures.append(
-                Figure(f"{name}: {field[:3]} us", text, f"{theirs:,.0f}", bound, ours <= limit)
-            )
-    return figures
+def alone(duel: Duel, limit_us: float) -> list[Figure]:
+    """One client, one request at a time."""
+    echoes, decisions = duel.run(1)
+    ours, theirs = (best(runs, lambda run: run.p50_us) for runs in (decisions, echoes))
+    return [latency("one client: p50 us", ours, theirs, limit_us, f"<= {limit_us:.0f}")]
+
+
+def open_loop(duel: Duel, rate: float, extra_us: float) -> list[Figure]:
+    """p50 within `extra_us` of the echo's, p99 within twice the echo's."""
+    echoes, decisions = duel.run(32, rate)
+    name = f"open loop, {rate:,.0f}/s"
+    ours, theirs = (best(runs, lambda run: run.p50_us) for runs in (decisions, echoes))
+    ours_99, theirs_99 = (best(runs, lambda run: run.p99_us) for runs in (decisions, echoes))
+    bound = f"<= echo + {extra_us:.0f}"
+    return [
+        latency(f"{name}: p50 us", ours, theirs, theirs + extra_us, bound),
+        latency(f"{name}: p99 us", ours_99, theirs_99, 2 * theirs_99, "<= 2 × echo"),
+    ]
+
+
+def latency(name: str, ours: float, theirs: float, limit_us: float, bound: str) -> Figure:
+    text = f"{ours:,.0f} ({ours / theirs:.1f} ×)"
+    return Figure(name, text, f"{theirs:,.0f}", bound, ours <= limit_us)
 
 
 def all_scored(duel: Duel, running: Running) -> Figure:
@@ -129,9 +134,9 @@ def main() -> None:
         if chosen.only in (None, "closed"):
             figures += closed(duel, 32, (15_000, 0.3))
         if chosen.only in (None, "one"):
-            figures += latency(duel, "one client", 1, 0.0, 550)
+            figures += alone(duel, 600)
         if chosen.only in (None, "open"):
-            figures += latency(duel, "open loop, 1,000/s", 32, 1000.0, 600)
+            figures += open_loop(duel, 1000.0, 600)
         figures.append(all_scored(duel, running))
     show("A decision: three models, file streams, one proxy, one server", figures)
 

@@ -22,6 +22,7 @@ from rdv.http.response import (
     has_body,
     head_parts,
 )
+from rdv.http.unread import has_unread
 
 
 class Connection(asyncio.Protocol):
@@ -151,13 +152,21 @@ class Connection(asyncio.Protocol):
         self.flush(self._hub.tick())
 
     def drain(self) -> None:
-        """End as soon as nothing is owed (the hub is draining)."""
-        if not self._pending and not self._reader.more:
+        """End as soon as nothing is owed (the hub is draining); a request that has come is."""
+        if not (self._pending or self._reader.more or self._has_unread()):
             self._close()
 
     def idle_out(self) -> None:
-        """Nothing came for too long: end without a word."""
-        self._close()
+        """Nothing came for too long: end without a word. But what has come while the process was
+        held up is a request like any other: to close now would reset the connection.
+        """
+        if self._has_unread():
+            self._patience.active_ns = self._hub.now_ns()
+        else:
+            self._close()
+
+    def _has_unread(self) -> bool:
+        return self._transport is not None and has_unread(self._transport)
 
     def abort(self) -> None:
         """End now; what has not been read by the client is lost."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
 from http_door import post
 
-from rdv.http import HttpServer, InvalidLimit, Limits, ServerStarted
+from rdv.http import HttpServer, InvalidLimit, Limits, Router, ServerStarted
 
 
 @pytest.mark.parametrize(("data", "part"), [(b"GET /get HT", "head"), (post(b"abc")[:-1], "body")])
@@ -58,6 +59,57 @@ def test_a_connection_that_waits_for_an_answer_is_not_idle(make_door, kind):
         assert other.ends()  # by then more than 20 ms have passed
         door.call(request.respond, 200, b"here")
         assert client.answer().body == b"here"
+
+
+class Stall:
+    """A door that /stall holds up, on a turn of its loop that has looked for news already."""
+
+    def __init__(self, make_door, kind):
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.before = lambda: None
+        echo = {"POST": lambda request: request.respond(200, request.body)}
+        application = Router({"/echo": echo, "/stall": {"POST": self.stall}})
+        self.door = make_door(kind=kind, limits=Limits(keep_alive_ms=200), application=application)
+
+    def stall(self, request):
+        self.before()
+        self.began.set()
+        self.may_end.wait(10)
+        request.respond(200, b"stalled")
+
+    def begin(self, client, other):
+        """`client` has been answered once, and sends while the door is held up by `other`."""
+        client.send(post(b"first"))
+        assert client.answer().body == b"first"
+        other.send(post(b"", b"/stall"))
+        assert self.began.wait(10)
+        client.send(post(b"second"))
+
+
+def test_a_request_that_has_come_is_not_met_with_the_idle_close(make_door, kind):
+    """The process was held up: when it goes on, the timer is due and the request is there."""
+    stall = Stall(make_door, kind)
+    with stall.door.client() as client, stall.door.client() as other:
+        stall.begin(client, other)
+        threading.Event().wait(0.3)  # beyond the idle time
+        stall.may_end.set()
+        assert client.answer().body == b"second"
+        assert client.ends()
+
+
+def test_a_request_that_has_come_is_answered_though_the_server_drains(make_door, kind):
+    stall, draining = Stall(make_door, kind), []
+    door = stall.door
+    stall.before = lambda: draining.append(door.loop.create_task(door.server.drain(5.0)))
+    with door.client() as client, door.client() as other:
+        stall.begin(client, other)
+        stall.may_end.set()
+        answer = client.answer()
+        assert (answer.body, answer.headers[b"connection"]) == (b"second", b"close")
+        assert client.ends()
+        assert other.answer().body == b"stalled"
+        _wait_until(lambda: door.call(draining[0].done))
+        assert draining[0].result() == 0
 
 
 def test_no_more_than_the_pipeline_waits_for_answers(make_door, kind):
