@@ -12,7 +12,8 @@
 
 #include "entry.h"
 
-#define VALUES_MAX 512
+/* IOV_MAX, the most that one pwritev takes. */
+#define VALUES_MAX 1024
 /* A holder is done within microseconds: see SPINS in lock.py. */
 #define SPINS 100
 

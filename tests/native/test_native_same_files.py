@@ -80,7 +80,7 @@ def test_the_same_events_leave_the_same_files(native, events, segment_bytes, ret
 
 
 def test_the_usual_append_is_done_natively(native, tmp_path):
-    events = [("send", 0, 1, [b"a", b"", b"c"])] * 5 + [("send", 1, 1, [b"d"] * 512)] * 3
+    events = [("send", 0, 1, [b"a", b"", b"c"])] * 5 + [("send", 1, 1, [b"d"] * 1024)] * 3
     events += [("send", 0, 1, [b"behind the other's"])]
     _, spies = play(tmp_path / "p", Disk(), events, {})
     # The first append of each opens the files.
@@ -88,7 +88,7 @@ def test_the_usual_append_is_done_natively(native, tmp_path):
 
 
 def test_more_values_than_the_extension_takes_are_appended_all_the_same(native, tmp_path):
-    sent = [b"%d" % i for i in range(513)]
+    sent = [b"%d" % i for i in range(1025)]
     _, (spy, _) = play(tmp_path, Disk(), [("send", 0, 1, sent), ("send", 0, 1, sent)], {})
     assert (spy.done, spy.left) == (0, 1)
     assert values_of(tmp_path) == sent * 2
