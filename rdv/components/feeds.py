@@ -115,11 +115,6 @@ class Feeds:
             self._poll.register(fd, select.POLLIN)
         self._look_ns = 0
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether one of them may have something."""
-        return any(feed.is_ready for feed in self._feeds.values())
-
     def block(self, timeout_s: float) -> None:
         """Until one of them is rung, whatever is ready already; who is rung becomes ready."""
         for fd, _ in self._poll.poll(timeout_s * 1000):
@@ -131,7 +126,10 @@ class Feeds:
     def wait(self, timeout_s: float = BACKSTOP_S) -> None:
         """Mark the feeds that may have something; at once when one of them does already."""
         feeds = self._feeds
-        if not self.is_ready:
+        for feed in feeds.values():
+            if feed.is_ready:
+                break
+        else:
             self.block(max(0.0, min(timeout_s, BACKSTOP_S)))
         now_ns = self._clock.monotonic_ns()
         if now_ns >= self._look_ns:

@@ -111,27 +111,12 @@ class Connection(asyncio.Protocol):
         """`request` has its answer; it is rendered when it is the turn of its request."""
         if self._pending[0] is request:  # it is among them for as long as it has a carrier
             self._render()
-            if not self._turn and not self._write_at_once():
+            if self._turn:
+                return
+            if self._pending or self._reader.more or self._dirty:
                 self._continue_soon()
-
-    def _write_at_once(self) -> bool:
-        """The usual case: nothing else is owed or under way, so there is nothing to wait for."""
-        transport, patience = self._transport, self._patience
-        if (
-            transport is None
-            or self._pending
-            or self._reader.more
-            or self._dirty
-            or self._last
-            or self._eof
-            or patience.stalled_ns
-            or patience.paused
-        ):
-            return False
-        patience.active_ns = self._hub.now_ns()
-        transport.write(b"".join(self._out))
-        self._out.clear()
-        return True
+            else:  # nothing else is owed: there is nothing to wait for
+                self.flush(self._hub.now_ns())
 
     def flush(self, now_ns: int) -> None:
         self._dirty = False

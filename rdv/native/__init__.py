@@ -7,11 +7,12 @@ whoever calls it has a way of its own, which also does whatever is not usual.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 from mmap import mmap
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 VERSION = 1
 """Counts up whenever a call changes, as in module.c: an extension that was built of other sources
@@ -23,6 +24,9 @@ NO_LINES, ASCII_LINES, OTHER_LINES = 0, 1, 2
 
 class Native(Protocol):
     """What the extension offers. Each call is thread-safe as far as its descriptors are."""
+
+    version: int
+    """VERSION of the sources that it was built of."""
 
     def append(
         self,
@@ -102,10 +106,10 @@ def _load() -> Native | None:
     if os.environ.get("RDV_NATIVE") == "0" or sys.byteorder != "little":
         return None
     try:
-        from rdv.native import _native
+        native = cast(Native, importlib.import_module("rdv.native._native"))
     except ImportError:
         return None
-    return _native if _native.version == VERSION else None
+    return native if native.version == VERSION else None
 
 
 NATIVE = _load()

@@ -1,5 +1,5 @@
 /* rdv.native._native: the hot path of the log in C. Each function does the usual case and says so
- * when a case is not usual; its Python counterpart then does that one. See _native.pyi. */
+ * when a case is not usual; its Python counterpart then does that one. See __init__.py. */
 
 #include "native.h"
 

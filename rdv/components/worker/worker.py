@@ -72,7 +72,7 @@ class Worker:
 
     def wait(self) -> None:
         """Block until something may have come; not at all while something waits to be evaluated."""
-        if not self._feeds.is_ready:
+        if not self.intake.feed.is_ready:
             self._in_hand.rest()
         timeout_s = 1.0
         if len(self._backlog):
