@@ -23,7 +23,7 @@ EXAMPLES = (
     "rdv drill mail --rate 50 --faults kill,stop --data mail/requests.jsonl",
     "rdv drill fraud --json -o drill.json",
 )
-_FAULTS = "kill,stop,slow,corrupt,overload,disk"
+_FAULTS = "kill,stop,slow,corrupt,lock,clock,sector,missing,overload,greedy,replace,disk"
 
 
 def drill(
@@ -78,10 +78,11 @@ def drill(
     """Rehearse faults on a private copy of a decision, under load.
 
     DIR itself is only read. A copy of its settings, schedules and models is served in a temporary
-    directory, with two proxies on free ports, and each of its parts is hurt in turn: killed,
-    stopped, slowed down, its streams corrupted; then all of it overloaded, and left without room
-    on the disk. Meanwhile clients ask. In the end the answers are held against the promises, and
-    against the log.
+    directory, with two proxies on free ports, and each of its parts is hurt in turn: it is killed,
+    stopped, slowed down; its streams get garbage, wrong times, misplaced sectors, missing files;
+    others hold its locks. Then the decision as a whole: overload, a greedy client, directories
+    that are replaced, no room on the disk. Meanwhile clients ask. In the end the answers are held
+    against the promises, and against the log.
 
     A killed or stopped proxy takes along the requests that it holds: those are counted apart.
 

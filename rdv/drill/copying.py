@@ -17,8 +17,9 @@ PROXIES = 2
 HOST = "127.0.0.1"
 SEGMENT_BYTES = 256 * 1024
 """Small ones: there have to be sealed segments within seconds, to flip bytes in."""
-CONNECTIONS_MAX, KEEP_ALIVE_MS = 2_000, 3_600_000
-"""The drill's own clients must not be turned away, or be cut off while they send."""
+CONNECTIONS_MAX, KEEP_ALIVE_MS = 600, 3_600_000
+"""The drill's clients must not be refused, or be cut off while they send: there are up to 512 of
+them at one proxy. A greedy client can fill the rest, and no more, within the usual 1,024 files."""
 _LEFT_OUT = frozenset((*STREAMS, RUN_DIRECTORY, "decoy", "__pycache__", ".git"))
 
 

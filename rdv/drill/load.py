@@ -19,7 +19,7 @@ class Load:
     """Runs from `start` to `stop`, whatever the answers do. On the loop."""
 
     def __init__(self, ports: Sequence[int], bodies: Sequence[bytes], ledger: Ledger) -> None:
-        self._ports = ports
+        self.ports = ports
         self._rendered = {
             port: [render_request("POST", "/v1/decide", f"{HOST}:{port}", b) for b in bodies]
             for port in ports
@@ -30,7 +30,7 @@ class Load:
 
     def start(self, rate: float) -> None:
         """Begin asking, `rate` a second over all doors."""
-        for index, port in enumerate(self._ports):
+        for index, port in enumerate(self.ports):
             generator = self._generator(port, index)
             self._generators.append(generator)
             self._tasks.append(asyncio.create_task(self._drive(generator, rate, index, _FOREVER_S)))
@@ -39,7 +39,7 @@ class Load:
         """So much more, for so long; returns when the last answer is there."""
         drives = [
             self._drive(self._generator(port, index), rate, index, seconds)
-            for index, port in enumerate(self._ports)
+            for index, port in enumerate(self.ports)
         ]
         await asyncio.gather(*drives)
 
@@ -55,7 +55,7 @@ class Load:
             task.cancel()
 
     def _generator(self, port: int, index: int) -> Generator:
-        requests, count = self._rendered[port], len(self._ports)
+        requests, count = self._rendered[port], len(self.ports)
         limits = LoadLimits(connections_max=CONNECTIONS, timeout_ms=TIMEOUT_MS)
         return Generator(
             HOST,
@@ -68,7 +68,7 @@ class Load:
     async def _drive(self, generator: Generator, rate: float, index: int, seconds: float) -> None:
         # Not all doors in the same instant.
         offset_ns = int(index * 1e9 / rate)
-        arrivals = constant(rate / len(self._ports))
+        arrivals = constant(rate / len(self.ports))
         await generator.run(_later(arrivals, offset_ns), seconds)
 
 

@@ -8,14 +8,36 @@ from typing import Literal, NamedTuple, get_args
 
 from rdv.drill.errors import InvalidDrill
 
-Fault = Literal["kill", "stop", "slow", "corrupt", "overload", "disk"]
-"""kill: SIGKILL. stop: SIGSTOP, later SIGCONT. slow: stopped for four fifths of the time. corrupt:
-garbage in the streams that the part writes, bytes flipped in what it has written. overload: five
-times the rate. disk: nobody can write any more, then everybody can."""
+Fault = Literal[
+    "kill", "stop", "slow", "corrupt", "lock", "clock", "sector", "missing",
+    "overload", "greedy", "replace", "disk",
+]  # fmt: skip
+"""What is done to a part, or to the decision as a whole.
+
+- kill: SIGKILL. stop: SIGSTOP, later SIGCONT. slow: the process is stopped for 4/5 of the time.
+- corrupt: garbage in the streams that the part writes, flipped bytes in what it has written.
+- lock: another process holds the locks of the partitions and the group that the part uses.
+- clock: records with times a year ahead and an hour behind in what the part writes; it restarts.
+- sector: 512 bytes of an index that the part has written are written over 512 others of it.
+- missing: a values file that the part has written is deleted.
+- overload: five times the rate.
+- greedy: one client takes all the connections and requests in flight that it can get, and leaves.
+- replace: the directories of schedules and models are replaced by rename, then a schedule edited.
+- disk: no process can write to a file, then all can.
+"""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
-WHOLE: frozenset[Fault] = frozenset(("overload", "disk"))
+WHOLE: frozenset[Fault] = frozenset(("overload", "greedy", "replace", "disk"))
 """Faults of the decision as a whole; the others are one part's."""
+
+OF_FILES: frozenset[Fault] = frozenset(("sector", "missing"))
+"""Faults of files that a part has written. A server's results are the drill's own evidence."""
+
+MOMENTARY: frozenset[Fault] = frozenset(("kill", "replace"))
+"""Faults that are over at once; the others last (or are watched) for `Pace.hold_s`."""
+
+HURTS_THE_PROCESS: frozenset[Fault] = frozenset(("kill", "stop", "slow", "clock"))
+"""Faults by which a proxy loses or delays the requests that it holds."""
 
 EVERYTHING = "everything"
 OVERLOAD_FACTOR = 5
@@ -94,8 +116,8 @@ class DrillPlan:
 
 
 def holds(fault: Fault) -> bool:
-    """Whether the fault lasts (for garbage: is watched) a while; a kill is over in a moment."""
-    return fault != "kill"
+    """Whether the fault lasts, or is watched, for a while."""
+    return fault not in MOMENTARY
 
 
 def plan_drill(
@@ -122,6 +144,7 @@ def plan_drill(
         for fault in FAULTS
         if fault in faults
         for target in ([everything] if fault in WHOLE else chosen)
+        if not (fault in OF_FILES and (target.role == "server" or not target.scores))
     ]
     plan = DrillPlan(tuple(exercises), QUICK if quick else Pace(), rate)
     if plan.requests_max > REQUESTS_MAX:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from rdv.config import Decision
+from rdv.drill.damaging import Harm
 from rdv.drill.verdict import Record, Told
 from rdv.messages import MalformedMessage, decode_request, decode_result
 from rdv.stream import Record as StreamRecord
@@ -18,7 +19,7 @@ _OWN_SUFFIX = ".proxy"
 _POLL_RECORDS = 10_000
 
 
-def read_record(decision: Decision, flipped: Iterable[tuple[str, str, int, str]]) -> Record:
+def read_record(decision: Decision, harmed: Iterable[Harm]) -> Record:
     """Everything on record. Raises RdvErrors for streams that cannot be opened."""
     told: dict[str, Told] = {}
     own: dict[str, Told] = {}
@@ -45,7 +46,7 @@ def read_record(decision: Decision, flipped: Iterable[tuple[str, str, int, str]]
         [id_ for id_ in dict.fromkeys(twice) if id_ != "x"],
         frozenset(logged),
         requests.damaged,
-        [os.path.relpath(file[3], decision.directory) for file in flipped if not _is_named(file)],
+        [os.path.relpath(harm.path, decision.directory) for harm in harmed if not _is_named(harm)],
     )
 
 
@@ -72,12 +73,12 @@ class Reading:
                 yield from records
 
 
-def _is_named(place: tuple[str, str, int, str]) -> bool:
-    """Whether verify names the file that was hurt; one that retention has deleted is settled."""
-    path, topic, partition, file = place
-    if not os.path.exists(file):
-        return True
-    with open_stream(path, create=False) as stream:
+def _is_named(harm: Harm) -> bool:
+    """Whether `verify` names the segment whose file was damaged, or retention has deleted it."""
+    with open_stream(harm.stream, create=False) as stream:
         assert isinstance(stream, FileStream)
-        reports = list(stream.verify(topic, partition))
-    return any(os.path.samefile(one.path, file) for report in reports for one in report.damage)
+        first = stream.segments(harm.topic, harm.partition)[:1]
+        reports = list(stream.verify(harm.topic, harm.partition))
+    base = int(os.path.splitext(os.path.basename(harm.path))[0])
+    named = any(harm.is_of(one.path) for report in reports for one in report.damage)
+    return named or not first or base < first[0]

@@ -10,15 +10,19 @@ from typing import IO
 
 from rdv.config import Decision
 from rdv.drill.copying import PROXIES, settings
+from rdv.drill.damaging import Harm, corrupt, misplace_sector, remove_values, step_clock
 from rdv.drill.errors import CopyNotServed
-from rdv.drill.hurting import can_fill_disks, corrupt, send_signal, slow_down, stopped, without_room
+from rdv.drill.greedy import can_be_greedy, greedy_client
+from rdv.drill.holding import locks_held
+from rdv.drill.hurting import can_fill_disks, send_signal, slow_down, stopped, without_room
 from rdv.drill.ledger import Ledger
 from rdv.drill.load import Load
 from rdv.drill.mix import Asked, Recovery, mix_of
-from rdv.drill.plan import OVERLOAD_FACTOR, DrillPlan, Exercise, holds
+from rdv.drill.plan import HURTS_THE_PROCESS, OVERLOAD_FACTOR, DrillPlan, Exercise, holds
 from rdv.drill.pulse import Pulse
+from rdv.drill.replacing import replace_directories
 from rdv.drill.served import Served
-from rdv.drill.targets import targets_of
+from rdv.drill.targets import longest_sla_ms, targets_of
 from rdv.drill.verdict import Span
 from rdv.supervisor.plan import proxy_name
 
@@ -43,12 +47,15 @@ class Rehearsal:
         self.ledger = Ledger()
         self.pulse = Pulse()
         self.spans: list[Span] = []
-        self.flipped: list[tuple[str, str, int, str]] = []
-        """What `record.read_record` has to look for."""
+        self.harmed: list[Harm] = []
+        """Damaged files: what `record.read_record` has to look for."""
+        self.edits: list[str] = []
+        """Labels that the live schedule has got by edits."""
         self.left_out: list[str] = []
         """Parts that have not come up."""
         self._ended = ""
         self._proxies = [proxy_name(port + n) for n in range(PROXIES)]
+        self._greedy_ms = longest_sla_ms(decision)
 
     async def run(self, log: IO[bytes]) -> None:
         """Serve, load, hurt; end in order also when cancelled."""
@@ -94,7 +101,7 @@ class Rehearsal:
         recovered_ns = recovery.begun_ns if is_back else None
         await asyncio.sleep(pace.after_s)
         door = 0
-        if exercise.target.role == "proxy" and exercise.fault != "corrupt":
+        if exercise.target.role == "proxy" and exercise.fault in HURTS_THE_PROCESS:
             door = self._port + self._proxies.index(exercise.target.name)
         times = begin_ns, hurt_ns, healed_ns, recovered_ns, time.monotonic_ns()
         self.spans.append(Span(exercise, *times, door, note, ready_ns=ready_ns))
@@ -106,32 +113,56 @@ class Rehearsal:
             return "it has never come up"
         if exercise.fault == "disk" and not can_fill_disks():
             return "this system cannot take the room from a process"
-        if exercise.fault == "corrupt" and not exercise.target.scores:
+        if exercise.fault == "greedy" and not can_be_greedy():
+            return "this system gives a client no address of its own"
+        if exercise.fault in ("corrupt", "clock") and not exercise.target.scores:
             return "it writes to no stream"
         return ""
 
     async def _hurt(self, exercise: Exercise, pid: int) -> str:
-        """Do it, for as long as it lasts; returns a note for the table."""
-        hold_s = self._plan.pace.hold_s
-        if exercise.fault == "kill":
+        """Do it, for as long as it lasts; returns a note for the report."""
+        fault, target, hold_s = exercise.fault, exercise.target, self._plan.pace.hold_s
+        if fault == "kill":
             send_signal(pid, SIGKILL)
-        elif exercise.fault == "stop":
+        elif fault == "stop":
             with stopped(pid):
                 await asyncio.sleep(hold_s)
-        elif exercise.fault == "slow":
+        elif fault == "slow":
             await slow_down(pid, hold_s)
-        elif exercise.fault == "overload":
+        elif fault == "lock":
+            async with locks_held(self.decision, target, self._proxies) as count:
+                await asyncio.sleep(hold_s)
+            return f"{count} locks held"
+        elif fault == "overload":
             await self._load.burst((OVERLOAD_FACTOR - 1) * self._plan.rate, hold_s)
-        elif exercise.fault == "disk":
+        elif fault == "greedy":
+            async with greedy_client(self._load.ports, self._greedy_ms) as note:
+                await asyncio.sleep(hold_s)
+            return note
+        elif fault == "replace":
+            self.edits.append(replace_directories(self.decision))
+        elif fault == "disk":
             with without_room(self._served.running()):
                 await asyncio.sleep(hold_s)
         else:
-            done = corrupt(self.decision, exercise.target, self._proxies)
-            self.flipped += done.flipped
-            await asyncio.sleep(hold_s)
-            flipped = ", bytes flipped in a sealed segment" if done.flipped else ""
-            return f"{done.lines} lines of garbage{flipped}"
+            return await self._damage(exercise, pid, hold_s)
         return ""
+
+    async def _damage(self, exercise: Exercise, pid: int, hold_s: float) -> str:
+        """Damage the streams, and see what comes of it for a while."""
+        target = exercise.target
+        if exercise.fault == "corrupt":
+            done = corrupt(self.decision, target, self._proxies)
+        elif exercise.fault == "clock":
+            done = step_clock(self.decision, target, self._proxies)
+            send_signal(pid, SIGKILL)
+        elif exercise.fault == "sector":
+            done = misplace_sector(self.decision, target)
+        else:
+            done = remove_values(self.decision, target)
+        self.harmed += done.files
+        await asyncio.sleep(hold_s)
+        return str(done)
 
     async def _recovered(
         self, exercise: Exercise, recovery: Recovery, old_pid: int

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -18,7 +18,7 @@ from rdv.drill.plan import DrillPlan
 from rdv.drill.record import read_record
 from rdv.drill.rehearsal import Rehearsal, Tell
 from rdv.drill.targets import known_schedules
-from rdv.drill.verdict import Record, Verdict, judge
+from rdv.drill.verdict import Known, Record, Verdict, judge
 from rdv.loadgen import Histogram
 
 _TERMINATED = 143
@@ -61,11 +61,13 @@ def run_drill(
     try:
         decision = copy_decision(directory, os.path.join(place, "decision"))
         rehearsal = Rehearsal(decision, plan, bodies, port, tell)
+        schedules = known_schedules(decision, bodies)
         begin_s = time.monotonic()
         with open(os.path.join(place, "serve.log"), "wb") as log:
             uvloop.run(rehearsal.run(log))
         seconds = time.monotonic() - begin_s
-        verdict = _judge(rehearsal, bodies, grace_ms)
+        schedules |= known_schedules(decision, bodies)  # with the edits of the drill
+        verdict = _judge(rehearsal, schedules, grace_ms)
     except asyncio.CancelledError:
         raise SystemExit(_TERMINATED) from None
     finally:
@@ -82,14 +84,14 @@ def run_drill(
     )
 
 
-def _judge(rehearsal: Rehearsal, bodies: Sequence[bytes], grace_ms: float) -> Verdict:
+def _judge(rehearsal: Rehearsal, schedules: Mapping[str, Known], grace_ms: float) -> Verdict:
     """From all that was seen and all that is on record."""
     entries, decision = rehearsal.ledger.entries, rehearsal.decision
     answered = any(entry.is_answered for entry in entries)
-    record = read_record(decision, rehearsal.flipped) if answered else Record()
+    record = read_record(decision, rehearsal.harmed) if answered else Record()
     defaults = {entry.result: orjson.loads(entry.result) for entry in entries if entry.result}
-    schedules = known_schedules(decision, bodies)
-    return judge(entries, rehearsal.spans, record, schedules, defaults, grace_ms)
+    spans, edits = rehearsal.spans, rehearsal.edits
+    return judge(entries, spans, record, schedules, defaults, grace_ms, edits)
 
 
 def _percentiles(of: Histogram) -> dict[str, float]:

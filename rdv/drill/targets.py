@@ -35,6 +35,12 @@ def first_models(decision: Decision) -> frozenset[str]:
     return frozenset() if schedule is None else frozenset(schedule.steps[0].accept)
 
 
+def longest_sla_ms(decision: Decision) -> float:
+    """The longest time that a request's own schedule may ask for."""
+    schedule = read_schedules(decision.directory).by_name.get(decision.schedule)
+    return 10 * (schedule.sla_ms if schedule is not None else 1000.0)
+
+
 def known_schedules(decision: Decision, bodies: Sequence[bytes]) -> dict[str, Known]:
     """The decision's schedules, and those that the requests bring along, by label."""
     found = list(read_schedules(decision.directory).by_name.values())

@@ -22,6 +22,8 @@ ONCE = "every request has exactly one answer"
 RECORDED = "the log tells the same story as the clients"
 KEPT = "no acknowledged record is lost, and damage is named"
 RECOVERED = "what was hurt comes back by itself"
+FAIR = "one client cannot starve the others"
+LIVE = "an edit of the live schedule takes effect"
 _SHOWN = 3
 
 
@@ -70,7 +72,7 @@ class Record:
     damaged: int = 0
     """Records of `input` that the drill itself has damaged: their requests cannot be read."""
     unnamed: Sequence[str] = ()
-    """Files in which the drill has flipped bytes, and of which verify says that they are sound."""
+    """Files that the drill has damaged, and of which verify says that they are sound."""
 
 
 class Known(NamedTuple):
@@ -122,9 +124,10 @@ def judge(
     schedules: Mapping[str, Known],
     read: Mapping[bytes, object],
     grace_ms: float,
+    edits: Sequence[str] = (),
 ) -> Verdict:
     """Rows in the order of the exercises, and what was broken. `schedules` by label; `read` are
-    the results of defaults, parsed.
+    the results of defaults, parsed; `edits` are labels that the live schedule has got by edits.
     """
     groups = _by_span(asked, spans)
     late = _late(schedules, grace_ms)
@@ -137,6 +140,8 @@ def judge(
         *_other_story(answered, record),
         *_lost(answered, record),
         *_not_recovered(spans),
+        *_starved(spans, groups),
+        *_not_live(answered, edits),
     ]
     calm = sum(
         late(one) > 0
@@ -294,7 +299,7 @@ def _lost(answered: Sequence[Asked], record: Record) -> Iterator[str]:
         yield f"{KEPT}: answered requests that are not in the input stream: {_some(lost)}"
     if record.unnamed:
         names = _some(record.unnamed)
-        yield f"{KEPT}: bytes were flipped, and verify finds nothing in {names}"
+        yield f"{KEPT}: files were damaged, and verify finds nothing in {names}"
 
 
 def _not_recovered(spans: Sequence[Span]) -> Iterator[str]:
@@ -303,6 +308,26 @@ def _not_recovered(spans: Sequence[Span]) -> Iterator[str]:
         waited_s = max((s.end_ns - s.healed_ns) / 1e9 for s in left)
         names = Counter(str(s.exercise) for s in left)
         yield _sentence(RECOVERED, f"the mix was not back within {waited_s:.0f} s", names)
+
+
+def _starved(spans: Sequence[Span], groups: Sequence[Sequence[Asked]]) -> Iterator[str]:
+    """Requests of the usual clients that were refused while another client was greedy."""
+    refused: Counter[str] = Counter()
+    for span, group in zip(spans, groups, strict=True):
+        if span.exercise.fault == "greedy":
+            refused.update(
+                one.failure or f"status {one.status}"
+                for one in group
+                if one.is_refused and one.due_ns >= span.hurt_ns
+            )
+    if refused:
+        yield f"{FAIR}: {refused.total():,} requests of others were refused ({_counted(refused)})"
+
+
+def _not_live(answered: Sequence[Asked], edits: Sequence[str]) -> Iterator[str]:
+    used = {one.schedule for one in answered}
+    if unused := [label for label in edits if label and label not in used]:
+        yield f"{LIVE}: no answer was given by {_some(unused)}"
 
 
 def _sentence(promise: str, what: str, exercises: Counter[str]) -> str:

@@ -26,8 +26,14 @@ def names(plan):
 def test_every_fault_on_every_part_once():
     plan = plan_drill(TARGETS, ["gbm"], FAULTS, 100)
     parts = ["server-0", "gbm-0", "fast-0", "archive-0", "p-1"]
-    each = [f"{fault} {part}" for fault in ("kill", "stop", "slow", "corrupt") for part in parts]
-    assert names(plan) == [*each, "overload everything", "disk everything"]
+    faults = ("kill", "stop", "slow", "corrupt", "lock", "clock")
+    each = [f"{fault} {part}" for fault in faults for part in parts]
+    # The server's files are the drill's evidence, and a decoy writes to no stream.
+    files = [
+        f"{fault} {part}" for fault in ("sector", "missing") for part in parts[1:3] + parts[4:]
+    ]
+    whole = [f"{fault} everything" for fault in ("overload", "greedy", "replace", "disk")]
+    assert names(plan) == [*each, *files, *whole]
 
 
 def test_the_order_of_the_faults_is_ours_not_the_caller_s():

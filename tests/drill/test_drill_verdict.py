@@ -169,7 +169,7 @@ def test_a_lost_request():
 
 def test_damage_that_is_not_named():
     text = the_one(GOOD, record=recorded(GOOD, unnamed=["input/p-1/0/0.jsonl"]))
-    assert "bytes were flipped, and verify finds nothing in input/p-1/0/0.jsonl" in text
+    assert "files were damaged, and verify finds nothing in input/p-1/0/0.jsonl" in text
 
 
 def test_what_does_not_come_back():

@@ -39,6 +39,7 @@ def summary(report: DrillReport, directory: str, load: str, grace_ms: float) -> 
         "left_out": report.left_out,
         "exercises": [_plain(row) for row in report.verdict.rows],
         "broken": report.verdict.broken,
+        "summary": closing_sentence(report, grace_ms),
         "kept": report.kept or None,
     }
 
@@ -98,8 +99,23 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
         output.text(f"never came up, and were left out: {', '.join(report.left_out)}")
     if report.kept:
         output.text(f"the copy is kept in {report.kept}")
-    if not report.verdict.broken:
-        output.text(paint("every promise was kept", "green", sys.stdout))
+    sentence = closing_sentence(report, grace_ms)
+    output.text(paint(sentence, "red" if report.verdict.broken else "green", sys.stdout))
+
+
+def closing_sentence(report: DrillReport, grace_ms: float) -> str:
+    """What was promised and what was seen."""
+    rows = [row for row in report.verdict.rows if not row.skipped]
+    requests, apart = sum(row.requests for row in rows), sum(row.apart for row in rows)
+    in_time, refused = sum(row.in_time for row in rows), sum(row.refused for row in rows)
+    broken = len(report.verdict.broken)
+    kept = f"{broken} promises were broken" if broken else "every promise was kept"
+    return (
+        "Promised: every accepted request is answered once, marked, on record, within its SLA "
+        f"+ {grace_ms:g} ms, whatever is hurt. Seen in {len(rows)} exercises: of {requests:,} "
+        f"requests {in_time:,} were answered in time, {refused:,} were refused, {apart:,} were "
+        f"held by a proxy that was itself hurt; {kept}."
+    )
 
 
 def _shown(row: Row) -> dict[str, Any]:
