@@ -90,6 +90,7 @@ def _serve_all(directory: str) -> None:
     from rdv.config import load_decision
     from rdv.supervisor.lock import ServeLock
     from rdv.supervisor.plan import idle_instances, parts
+    from rdv.supervisor.streams import prepare_streams
 
     decision = load_decision(directory)
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
@@ -99,6 +100,7 @@ def _serve_all(directory: str) -> None:
         for line in idle_instances(decision):
             voice.own_line(f"{decision.file}: {line}")
         claim_ports(directory, decision.http.host, ports, voice.own_line)
+        prepare_streams(decision, voice.own_line)
         plan = Plan(decision, voice.own_line)
         voice.settled = lambda missing: _tell(plan.decision, missing)
         supervise(lambda: plan.decision, plan.wanted, voice, scaler=plan.scaler)

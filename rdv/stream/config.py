@@ -102,9 +102,10 @@ _COMMENTS = {
 _NONE_WORDS = {"retention_ms": "forever", "retention_bytes": "unlimited"}
 
 
-def dump_config(config: StreamConfig) -> str:
-    """The text of a `stream.toml`, with a comment on every key."""
-    lines = ["# Settings of this stream. Writers and readers read them when they open it.", ""]
+def dump_config(config: StreamConfig, note: str = "") -> str:
+    """The text of a `stream.toml`, with a comment on every key; `note` is a comment above them."""
+    lines = ["# Settings of this stream. Writers and readers read them when they open it."]
+    lines += [note, ""] if note else [""]
     for key, value in asdict(config).items():
         shown = _NONE_WORDS[key] if value is None else value
         text = f'"{shown}"' if isinstance(shown, str) else str(shown)

@@ -1,0 +1,121 @@
+"""The decision's streams follow its rdv.toml: made, given more partitions, their settings updated.
+
+Called once by `rdv serve`, before it starts a process and while it holds the decision's lock, so
+that every process then finds the same partitions and the same settings. rdv.toml owns `partitions`
+and the keys of [log]; what else a stream.toml says (record_bytes_max apart, which follows
+http.body_bytes_max) is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+from rdv.config import STREAMS, Decision, InvalidDecision
+from rdv.stream import open_stream
+from rdv.stream.config import StreamConfig, dump_config
+from rdv.stream.errors import StreamNotFound
+from rdv.stream.file import layout
+from rdv.stream.file.backend import read_config
+from rdv.stream.file.disk import Disk, faults
+
+DIVIDED = ("input", "scores", "results")
+"""Streams with `partitions` partitions; the others have one."""
+
+OWNER = (
+    "# Derived from the decision's rdv.toml (partitions, [log]) by each rdv serve: edit that file."
+)
+
+
+def prepare_streams(decision: Decision, say: Callable[[str], None]) -> None:
+    """Make the streams that are missing and bring the others in line with rdv.toml.
+
+    `say` gets a line for each change. Raises InvalidDecision when `partitions` is smaller than a
+    topic has already (nothing has been changed then), and SystemFaults.
+    """
+    disk = Disk()
+    known: dict[str, StreamConfig | None] = {}
+    for name in STREAMS:
+        try:
+            known[name] = read_config(disk, decision.stream_path(name))
+        except StreamNotFound:
+            known[name] = None
+    counts = {name: _partitions(decision, name) for name in DIVIDED if known[name] is not None}
+    _refuse_to_shrink(decision, counts)
+    for name in STREAMS:
+        _follow(disk, decision, name, known[name], say)
+    for name, topics in counts.items():
+        _grow(decision, name, topics, say)
+
+
+def stream_config(decision: Decision, name: str, known: StreamConfig | None = None) -> StreamConfig:
+    """The settings of one of the decision's streams; `known` are those that it has already."""
+    partitions = decision.partitions if name in DIVIDED else 1
+    wanted = decision.log.stream_config(partitions)
+    if known is not None:
+        owned = {"partitions", *type(decision.log).__struct_fields__}
+        values = {key: value for key, value in asdict(wanted).items() if key in owned}
+        wanted = replace(known, **values)
+    # A request that the HTTP server accepts must fit into a record, with what is added to it.
+    room = decision.http.body_bytes_max + 1024 * 1024
+    return replace(wanted, record_bytes_max=max(wanted.record_bytes_max, room))
+
+
+def _partitions(decision: Decision, name: str) -> dict[str, int]:
+    with open_stream(decision.stream_path(name), create=False) as stream:
+        return {topic: stream.partitions(topic) for topic in stream.topics()}
+
+
+def _refuse_to_shrink(decision: Decision, counts: dict[str, dict[str, int]]) -> None:
+    for name, topics in counts.items():
+        for topic, count in topics.items():
+            if count > decision.partitions:
+                places = ", ".join(decision.stream_path(stream) for stream in DIVIDED)
+                raise InvalidDecision(
+                    decision.file,
+                    "partitions",
+                    f"is {decision.partitions}, but {name}:{topic} has {count} partitions already, "
+                    f"and partitions cannot be taken away without losing records; set partitions "
+                    f"to {max(max(t.values(), default=1) for t in counts.values())} or more, or "
+                    f"begin new streams: move {places} away",
+                )
+
+
+def _follow(
+    disk: Disk,
+    decision: Decision,
+    name: str,
+    known: StreamConfig | None,
+    say: Callable[[str], None],
+) -> None:
+    path = decision.stream_path(name)
+    wanted = stream_config(decision, name, known)
+    if known is None:
+        open_stream(path, config=wanted).close()
+    text = dump_config(wanted, OWNER).encode()
+    config_path = f"{path}/{layout.CONFIG_FILE}"
+    with faults(config_path, "write"):
+        if disk.read_file(config_path) != text:
+            disk.replace_file(config_path, text, durable=True)
+    if known is None:
+        return
+    before, after = asdict(known), asdict(wanted)
+    for key in after:
+        if before[key] != after[key]:
+            say(f"{path}: {key} is {_shown(after[key])} now; it was {_shown(before[key])}")
+
+
+def _shown(value: object) -> object:
+    return "unlimited" if value is None else value
+
+
+def _grow(
+    decision: Decision, name: str, topics: dict[str, int], say: Callable[[str], None]
+) -> None:
+    small = {topic: n for topic, n in topics.items() if n < decision.partitions}
+    if not small:
+        return
+    with open_stream(decision.stream_path(name), create=False) as stream:
+        for topic, count in small.items():
+            stream.make_topic(topic, decision.partitions)
+            say(f"{name}:{topic} has {decision.partitions} partitions now; it had {count}")
