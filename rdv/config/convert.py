@@ -12,6 +12,7 @@ from rdv.config.decision import Cohort, Cohorts, Decision
 from rdv.config.errors import InvalidDecision, InvalidModelName
 from rdv.config.gate import Gate
 from rdv.config.model import ModelConfig
+from rdv.config.retired import without_retired
 from rdv.config.sections import PORT_MAX, Http, Log, Server
 from rdv.stream.address import check_name
 from rdv.stream.errors import InvalidName
@@ -22,7 +23,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "log": Log,
     "gate": Gate,
 }
-_SINGLE = frozenset(field for field in Decision.__struct_fields__ if field != "directory")
+_SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings"}
 _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
 _SHARES_MAX = 1 + 1e-9
 NAME_LENGTH_MAX = 128
@@ -33,8 +34,10 @@ def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Dec
     """A Decision from the values of an `rdv.toml`; `where` names it in errors.
 
     Raises InvalidDecision for an unknown key (with a suggestion), a wrong type, a value out of
-    its range, and for settings that contradict each other.
+    its range, and for settings that contradict each other. A key that has gone is a warning in the
+    decision's `warnings`.
     """
+    table, warnings = without_retired(table)
     _known_keys(table, sorted(_SINGLE), "", where)
     values = dict(table)
     for section, kind in _SECTIONS.items():
@@ -42,7 +45,9 @@ def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Dec
     values["models"] = _named(ModelConfig, values.get("models", {}), "models", where)
     values["cohorts"] = _cohorts(values.get("cohorts", {}), where)
     try:
-        decision = msgspec.convert(values | {"directory": directory}, Decision)
+        decision = msgspec.convert(
+            values | {"directory": directory, "warnings": warnings}, Decision
+        )
     except msgspec.ValidationError as error:
         raise _refused(error, "", where) from None
     check_decision(decision, where)

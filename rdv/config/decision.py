@@ -23,10 +23,11 @@ STREAMS = ("input", "scores", "results", "control", "outcomes")
 class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A group of keys that gets another schedule."""
 
-    share: Annotated[float, msgspec.Meta(description="share of the keys", ge=0, le=1)]
-    schedule: Annotated[str, setting("the name of its schedule")]
+    share: Annotated[float, setting("share of the keys", ge=0, le=1, effect="live")]
+    schedule: Annotated[str, setting("the name of its schedule", effect="live")]
     models: Annotated[
-        list[str], setting("only these score its requests (and decoys, canaries); empty: all")
+        list[str],
+        setting("only these score its requests (and decoys, canaries); empty: all", effect="live"),
     ] = []
 
 
@@ -34,20 +35,35 @@ class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The [cohorts] section: who gets another schedule than the live one."""
 
     salt: Annotated[
-        str, setting("another salt deals the keys anew; keep it while an experiment runs")
+        str,
+        setting(
+            "another salt deals the keys anew; keep it while an experiment runs", effect="live"
+        ),
     ] = ""
     groups: dict[str, Cohort] = {}
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One decision. `directory` is where it was loaded from, and not a setting."""
+    """One decision. `directory` is where it was loaded from, `warnings` are keys of its rdv.toml
+    that have gone; neither is a setting.
+    """
 
     directory: str = ""
-    name: Annotated[str, setting("what this decision is called; empty: as its directory")] = ""
-    schedule: Annotated[str, setting("the live schedule: schedules/NAME.toml")] = "production"
+    warnings: tuple[str, ...] = ()
+    name: Annotated[
+        str, setting("what this decision is called; empty: as its directory", effect="live")
+    ] = ""
+    schedule: Annotated[str, setting("the live schedule: schedules/NAME.toml", effect="live")] = (
+        "production"
+    )
     partitions: Annotated[
         int,
-        setting("of input and scores; servers and instances share them", 1, PARTITIONS_MAX),
+        setting(
+            "of input and scores; servers and instances share them",
+            1,
+            PARTITIONS_MAX,
+            effect="serve",
+        ),
     ] = 1
     http: Http = Http()
     server: Server = Server()

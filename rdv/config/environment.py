@@ -15,6 +15,7 @@ from rdv.config.convert import check_decision, make_decision
 from rdv.config.decision import Decision
 from rdv.config.errors import InvalidDecision
 from rdv.config.fields import setting_fields
+from rdv.config.retired import describe, find_retired
 from rdv.config.sections import Http, Log, Server
 
 WHERE = "environment"
@@ -43,10 +44,20 @@ def with_environment(decision: Decision, environ: Mapping[str, str]) -> Decision
         if variable in known:
             decision = _override(decision, variable, *known[variable], text)
         elif variable.startswith(prefixes):
+            if (gone := _retired(variable)) is not None:
+                decision = decision.replace(warnings=(*decision.warnings, gone))
+                continue
             near = difflib.get_close_matches(variable, known, 1)
             raise InvalidDecision(WHERE, variable, "no such setting", near[0] if near else "")
     check_decision(decision, WHERE)
     return decision
+
+
+def _retired(variable: str) -> str | None:
+    """A warning when the variable sets a key that has gone."""
+    _, section, name = variable.split("_", 2)
+    retired = find_retired(f"{section}.{name}".lower())
+    return None if retired is None else describe(variable, retired)
 
 
 def _override(decision: Decision, variable: str, section: str, key: str, text: str) -> Decision:

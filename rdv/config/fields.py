@@ -1,13 +1,14 @@
-"""How a setting is written down: its type, its range and its comment, in one place.
+"""How a setting is written down: its type, range, comment and effect, in one place.
 
 The comment becomes the line above the key in a new `rdv.toml`; say what the setting is, its unit
-and when not to touch it.
+and when not to touch it. The effect says when an edit of it is taken over by a decision that is
+being served; `rdv serve`, the tests and the comments in `rdv.toml` all read it from here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, Literal, NamedTuple, get_type_hints
 
 import msgspec
 from msgspec import Meta
@@ -15,23 +16,42 @@ from msgspec import Meta
 COUNT_MAX = 1_000_000_000
 MS_MAX = 3_600_000
 
+Effect = Literal["live", "replace", "serve", "command"]
+"""When an edit takes effect.
 
-def setting(comment: str, ge: int | None = None, le: int | None = None) -> Meta:
-    """The annotation of a setting; the bounds belong to those that can be used."""
-    return Meta(description=comment, ge=ge, le=le)
+live: at once, while requests flow.
+replace: at once, by replacing the model's processes; no request is lost.
+serve: at the next `rdv serve`; until then every process, also a restarted one, keeps the old value.
+command: whenever a command reads it (`rdv promote`); nothing that is served depends on it.
+"""
 
 
-def milliseconds(comment: str) -> Meta:
+def setting(
+    comment: str,
+    ge: float | None = None,
+    le: float | None = None,
+    *,
+    effect: Effect | None = None,
+) -> Meta:
+    """The annotation of a setting; the bounds belong to those that can be used.
+
+    Every setting declares its `effect`: a test names those that do not.
+    """
+    return Meta(description=comment, ge=ge, le=le, extra={"effect": effect})
+
+
+def milliseconds(comment: str, *, effect: Effect | None = None) -> Meta:
     """The annotation of a duration of 1 ms to an hour."""
-    return Meta(description=comment, ge=1, le=MS_MAX)
+    return setting(comment, 1, MS_MAX, effect=effect)
 
 
 class Field(NamedTuple):
-    """One setting as `rdv.toml` shows it."""
+    """One setting as `rdv.toml` shows it; `effect` is None where none is declared."""
 
     name: str
     comment: str
     default: Any
+    effect: Effect | None
 
 
 def setting_fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
@@ -40,7 +60,8 @@ def setting_fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
     for field in msgspec.structs.fields(kind):
         metas = [item for item in getattr(hints[field.name], "__metadata__", ()) if _is_meta(item)]
         if metas:
-            yield Field(field.name, metas[0].description or "", _default(field))
+            effect = (metas[0].extra or {}).get("effect")
+            yield Field(field.name, metas[0].description or "", _default(field), effect)
 
 
 def _is_meta(item: object) -> bool:

@@ -10,17 +10,23 @@ from rdv.config.fields import COUNT_MAX, setting
 
 
 def _share(comment: str) -> msgspec.Meta:
-    return msgspec.Meta(description=comment, ge=0, le=1)
+    return setting(comment, 0, 1, effect="command")
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of `rdv promote`; its library has the same names and defaults (`promote.gate`)."""
 
     requests_min: Annotated[
-        int, setting("both models have scored so many requests at least", 1, COUNT_MAX)
+        int,
+        setting(
+            "both models have scored so many requests at least", 1, COUNT_MAX, effect="command"
+        ),
     ] = 1000
     judged_min: Annotated[
-        int, setting("so many known outcomes count for more than agreement", 1, COUNT_MAX)
+        int,
+        setting(
+            "so many known outcomes count for more than agreement", 1, COUNT_MAX, effect="command"
+        ),
     ] = 100
     loss_max: Annotated[
         float, _share("right answers may be fewer than the champion's by this share")
@@ -41,9 +47,10 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 0.02
     marginal_factor: Annotated[
         float,
-        msgspec.Meta(
-            description="what breaks a limit, but not so many times over, is marginal",
+        setting(
+            "what breaks a limit, but not so many times over, is marginal",
             ge=1,
             le=1000,
+            effect="command",
         ),
     ] = 5.0

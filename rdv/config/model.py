@@ -23,70 +23,115 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     path: Annotated[
         str,
-        setting("a .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model"),
+        setting(
+            "a .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model",
+            effect="replace",
+        ),
     ] = ""
     command: Annotated[
         list[str],
-        setting('or a command that speaks JSON lines on stdin/stdout, as ["Rscript", "gbm.R"]'),
+        setting(
+            'or a command that speaks JSON lines on stdin/stdout, as ["Rscript", "gbm.R"]',
+            effect="replace",
+        ),
     ] = []
     builtin: Annotated[
         Builtin,
-        setting('or "decoy" (archives the input); "canary" goes with a path: it never skips'),
+        setting(
+            'or "decoy" (archives the input); "canary" goes with a path: it never skips',
+            effect="replace",
+        ),
     ] = ""
     version: Annotated[
-        str, setting("recorded with every score; empty: the model's own, else a hash of its file")
+        str,
+        setting(
+            "recorded with every score; empty: the model's own, else a hash of its file",
+            effect="replace",
+        ),
     ] = ""
     instances: Annotated[
-        int, setting("processes that share the requests of this model", 1, INSTANCES_MAX)
+        int,
+        setting("processes that share the requests of this model", 1, INSTANCES_MAX, effect="live"),
     ] = 1
     instances_min: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=INSTANCES_MAX)] | AsInstances,
-        setting('scaled down to so many; 0: started by a request; "instances": as many as that'),
+        setting(
+            'scaled down to so many; 0: started by a request; "instances": as many as that',
+            effect="live",
+        ),
     ] = "instances"
     instances_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=INSTANCES_MAX)] | AsInstances,
-        setting('scaled up to so many when it falls behind; "instances": as many as that'),
+        setting(
+            'scaled up to so many when it falls behind; "instances": as many as that', effect="live"
+        ),
     ] = "instances"
     idle_ms: Annotated[
-        int, milliseconds("scaling: not asked for so long, it goes down to instances_min at once")
+        int,
+        milliseconds(
+            "scaling: not asked for so long, it goes down to instances_min at once", effect="live"
+        ),
     ] = 60_000
     scale_down_ms: Annotated[
         int,
-        milliseconds("scaling: one is stopped when fewer would have done for so long"),
+        milliseconds(
+            "scaling: one is stopped when fewer would have done for so long", effect="live"
+        ),
     ] = 30_000
-    batch_max: Annotated[int, setting("requests given to predict at once", 1, 65_536)] = 64
+    batch_max: Annotated[
+        int, setting("requests given to predict at once", 1, 65_536, effect="replace")
+    ] = 64
     batch_wait_ms: Annotated[
         float,
-        msgspec.Meta(
-            description="it may wait so long for a larger batch, where that pays; 0: never",
+        setting(
+            "it may wait so long for a larger batch, where that pays; 0: never",
             ge=0,
             le=60_000,
+            effect="replace",
         ),
     ] = 0.0
     when_behind: Annotated[
         WhenBehind,
-        setting('"skip": requests past their deadline are refused; "all": evaluated all the same'),
+        setting(
+            '"skip": requests past their deadline are refused; "all": evaluated all the same',
+            effect="replace",
+        ),
     ] = "skip"
     sample: Annotated[
         float,
-        msgspec.Meta(
-            description="share of the requests that it scores; nobody waits for it on the others",
+        setting(
+            "share of the requests that it scores; nobody waits for it on the others",
             ge=0,
             le=1,
+            effect="live",
         ),
     ] = 1.0
-    start_timeout_ms: Annotated[int, milliseconds("loading may take this long")] = 30_000
+    start_timeout_ms: Annotated[
+        int, milliseconds("loading may take this long", effect="replace")
+    ] = 30_000
     predict_timeout_ms: Annotated[
-        int, milliseconds("a model that hangs in one batch for this long is restarted")
+        int,
+        milliseconds(
+            "a model that hangs in one batch for this long is restarted", effect="replace"
+        ),
     ] = 10_000
     result_bytes_max: Annotated[
-        int, setting("a larger result is an error", 1, 16 * 1024 * 1024)
+        int, setting("a larger result is an error", 1, 16 * 1024 * 1024, effect="replace")
     ] = 1_048_576
     archive_bytes_max: Annotated[
-        int, setting("decoy only: its oldest files beyond this size are deleted", 4096, 2**50)
+        int,
+        setting(
+            "decoy only: its oldest files beyond this size are deleted",
+            4096,
+            2**50,
+            effect="replace",
+        ),
     ] = 1_073_741_824
     retired: Annotated[
-        bool, setting("kept for the record, but not started; schedules should not name it")
+        bool,
+        setting(
+            "kept for the record, but not started; schedules should not name it", effect="live"
+        ),
     ] = False
 
     @property

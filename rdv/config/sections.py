@@ -16,42 +16,66 @@ PORT_MAX = 65_535
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The door: what the proxies accept, and how much of it."""
 
-    host: Annotated[str, setting("the address to listen on; 0.0.0.0 opens it to the network")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        str, setting("the address to listen on; 0.0.0.0 opens it to the network", effect="serve")
+    ] = "127.0.0.1"
     port: Annotated[
-        int, setting("the first proxy's port; every further proxy takes the next one", 1, PORT_MAX)
+        int,
+        setting(
+            "the first proxy's port; every further proxy takes the next one",
+            1,
+            PORT_MAX,
+            effect="serve",
+        ),
     ] = 8100
-    proxies: Annotated[int, setting("proxies, each a process of its own", 1, 64)] = 1
+    proxies: Annotated[
+        int, setting("proxies, each a process of its own", 1, 64, effect="serve")
+    ] = 1
     body_bytes_max: Annotated[
-        int, setting("a larger request body is refused with 413", 1, 64 * 1024 * 1024)
+        int,
+        setting("a larger request body is refused with 413", 1, 64 * 1024 * 1024, effect="live"),
     ] = 1_048_576
     header_bytes_max: Annotated[
-        int, setting("more request headers than this are refused with 431", 256, 1_048_576)
+        int,
+        setting(
+            "more request headers than this are refused with 431", 256, 1_048_576, effect="live"
+        ),
     ] = 16_384
     in_flight_max: Annotated[
-        int, setting("requests that one proxy holds open at once; beyond: when_full", 1, COUNT_MAX)
+        int,
+        setting(
+            "requests that one proxy holds open at once; beyond: when_full",
+            1,
+            COUNT_MAX,
+            effect="live",
+        ),
     ] = 2_000
     when_full: Annotated[
-        WhenFull, setting('a proxy that is full says "429", or answers the marked "default"')
+        WhenFull,
+        setting('a proxy that is full says "429", or answers the marked "default"', effect="live"),
     ] = "429"
     client_timeout_ms: Annotated[
-        int, milliseconds("a client may take this long to send a request, and to read its answer")
+        int,
+        milliseconds(
+            "a client may take this long to send a request, and to read its answer", effect="live"
+        ),
     ] = 10_000
-    keep_alive_ms: Annotated[int, milliseconds("an idle connection is closed after this long")] = (
-        75_000
-    )
+    keep_alive_ms: Annotated[
+        int, milliseconds("an idle connection is closed after this long", effect="live")
+    ] = 75_000
     connections_max: Annotated[
-        int, setting("connections to one proxy; more wait to be accepted", 1, COUNT_MAX)
+        int,
+        setting("connections to one proxy; more wait to be accepted", 1, COUNT_MAX, effect="live"),
     ] = 1_000
     enrich: Annotated[
         str,
         setting(
-            'adds outside state to "data" once, before the models see it: "models/x.py:function"'
+            'adds outside state to "data" once, before the models see it: "models/x.py:function"',
+            effect="live",
         ),
     ] = ""
     enrich_timeout_ms: Annotated[
-        int, milliseconds("an enricher that takes longer is passed over")
+        int, milliseconds("an enricher that takes longer is passed over", effect="live")
     ] = 5
 
 
@@ -59,10 +83,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The rendezvous servers, which choose among the answers."""
 
     instances: Annotated[
-        int, setting("rendezvous servers; more than there are partitions idle", 1, 64)
+        int,
+        setting("rendezvous servers; more than there are partitions idle", 1, 64, effect="serve"),
     ] = 1
     mailboxes_max: Annotated[
-        int, setting("requests that one server holds open; beyond: the default", 1, COUNT_MAX)
+        int,
+        setting(
+            "requests that one server holds open; beyond: the default", 1, COUNT_MAX, effect="live"
+        ),
     ] = 100_000
 
 
@@ -71,15 +99,23 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     fsync: Annotated[
         Fsync,
-        setting('what a power loss may take: "none" (not a kill), "interval", "always" (slow)'),
+        setting(
+            'what a power loss may take: "none" (not a kill), "interval", "always" (slow)',
+            effect="serve",
+        ),
     ] = "none"
-    fsync_interval_ms: Annotated[int, milliseconds('how often fsync = "interval" syncs')] = 100
+    fsync_interval_ms: Annotated[
+        int, milliseconds('how often fsync = "interval" syncs', effect="serve")
+    ] = 100
     retention_ms: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=10**15)] | Literal["forever"],
-        setting('older records are deleted: replay reaches back that far; or "forever"'),
+        setting(
+            'older records are deleted: replay reaches back that far; or "forever"', effect="serve"
+        ),
     ] = 7 * DAY_MS
     segment_bytes: Annotated[
-        int, setting("size of a log file; retention deletes whole files", 4096, 2**40)
+        int,
+        setting("size of a log file; retention deletes whole files", 4096, 2**40, effect="serve"),
     ] = 64 * 1024 * 1024
 
     def stream_config(self, partitions: int, record_bytes_max: int | None = None) -> StreamConfig:

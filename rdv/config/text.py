@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from rdv.config.decision import Cohort, Decision
-from rdv.config.fields import Field, setting_fields
+from rdv.config.fields import Effect, Field, setting_fields
 from rdv.config.gate import Gate
 from rdv.config.model import ModelConfig
 from rdv.config.sections import Http, Log, Server
@@ -26,9 +26,11 @@ _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("log", Log),
     ("gate", Gate),
 )
+_EFFECTS: dict[Effect | None, str] = {"serve": " (takes effect at the next rdv serve)"}
 _HEADER = """\
 # One decision. A line that begins with "#" and a key shows a default: take the "#" away to
 # change it. Times are in milliseconds (…_ms), sizes in bytes (…_bytes).
+# An edit takes effect at once, while the decision is served, unless the comment says otherwise.
 # Precedence: command line, RDV_* in the environment (RDV_HTTP_PORT=8200), this file, default.
 """
 
@@ -79,7 +81,11 @@ def _settings(values: Any, fields: Iterable[Field]) -> list[str]:
     for field in fields:
         value = getattr(values, field.name)
         live = "" if value != field.default else "#"
-        lines += ["", f"# {field.comment}", f"{live}{field.name} = {toml_value(value)}"]
+        lines += [
+            "",
+            f"# {field.comment}{_EFFECTS.get(field.effect, '')}",
+            f"{live}{field.name} = {toml_value(value)}",
+        ]
     return lines[1:]
 
 

@@ -71,7 +71,18 @@ def test_the_list_of_a_models_keys_is_true():
 @pytest.mark.parametrize("kind", [Decision, Http, Server, Log, Gate, ModelConfig, Cohort, Cohorts])
 def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
     documented = {field.name: field.comment for field in setting_fields(kind)}
-    tables = {"directory", "http", "server", "log", "gate", "models", "cohorts", "groups", "share"}
+    tables = {
+        "directory",
+        "warnings",
+        "http",
+        "server",
+        "log",
+        "gate",
+        "models",
+        "cohorts",
+        "groups",
+        "share",
+    }
     assert set(kind.__struct_fields__) - tables == set(documented) - tables
     assert all(0 < len(comment) <= 94 for comment in documented.values())
 

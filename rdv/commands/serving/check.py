@@ -43,6 +43,8 @@ def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
     from rdv.commands.model.settings import check_program
 
     schedule = read_schedule(decision)
+    for line in decision.warnings:
+        warn(f"{decision.file}: {line}")
     for finding in lint_schedule(schedule, decision.scoring_models(), retired_models(decision)):
         warn(f"{decision.schedule_path()}: {finding}")
     for fault in missing_files(decision):
