@@ -6,10 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
+from rdv.standard_streams import open_standard_streams
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. An interrupt and a closed pipe end quietly."""
     try:
+        open_standard_streams()
         # In here, so that Ctrl-C is quiet even while Python is still importing.
         given = list(sys.argv[1:] if arguments is None else arguments)
         if given[:1] == ["component"]:

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from rdv.commands.exits import INTERRUPTED, exit_code, show_error
+from rdv.components.parent import keep_parent_pipe
 from rdv.errors import RdvError
+from rdv.standard_streams import write_utf8
 
 LOADED_BEFORE_FORKS = (
     "encodings.idna",
@@ -43,8 +45,12 @@ def launch(arguments: Sequence[str]) -> int:
             return 0
         arguments = forked
     given = _parser().parse_args(arguments)
+    write_utf8()
+    keep_parent_pipe()
     log_to_stderr()
     try:
+        # Once: a model or an enricher may change the working directory.
+        given.directory = os.path.abspath(given.directory)
         _run(given)
     except RdvError as error:
         show_error(error.text(), error.hint())

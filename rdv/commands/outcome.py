@@ -13,6 +13,7 @@ from rdv.commands.errors import InvalidOption, LineUnusable
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Output
 from rdv.commands.progress import Progress
+from rdv.commands.terminal import said
 
 if TYPE_CHECKING:
     from rdv.config import Decision as DecisionConfig
@@ -78,7 +79,7 @@ def _one(id_: str, value: str | None, time: str | None) -> Truth:
     if value is None:
         raise InvalidOption("VALUE", "is missing: what turned out to be true")
     try:
-        return truth_of_words(id_, value, time)
+        return truth_of_words(said(id_), said(value), time)
     except ValueError as error:
         raise InvalidOption("rdv outcome", f"cannot be recorded: {error}") from None
 

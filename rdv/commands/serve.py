@@ -148,7 +148,9 @@ class Plan:
             self._tell(f"{key} has changed: that takes effect at the next start")
         self.decision = decision
         self.scaler.update(decision)
-        return parts(decision, self._stamps.of(decision), self.scaler.counts())
+        # Of what is started nothing may depend on the working directory.
+        placed = decision.replace(directory=os.path.abspath(decision.directory))
+        return parts(placed, self._stamps.of(decision), self.scaler.counts())
 
 
 def _tell(decision: DecisionConfig, missing: list[str]) -> None:

@@ -56,6 +56,13 @@ def printable(text: str) -> str:
     )
 
 
+def said(argument: str) -> str:
+    """An argument of the command line as UTF-8, whatever the locale makes of its bytes. Not for
+    paths: those go back to the system as they came.
+    """
+    return os.fsencode(argument).decode("utf-8", "replace")
+
+
 def fit(text: str, columns: int) -> str:
     """`text` cut to so many columns, with an ellipsis when something is cut."""
     if text.isascii():

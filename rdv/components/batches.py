@@ -91,7 +91,8 @@ class Batches(Generic[_M]):
         """A line for each message."""
         if len(messages) > 1:
             lines = _encode_lines(messages).splitlines(keepends=True)
-            if len(lines) == len(messages):  # a body may have come pretty-printed
+            # More of them: a body has a line break or a carriage return, which `encode` replaces.
+            if len(lines) == len(messages):
                 return lines
         return [self._encode(message) for message in messages]
 

@@ -9,23 +9,40 @@ import sys
 import threading
 from collections.abc import Callable
 
+from rdv.standard_streams import empty_stdin
+
 PARENT_PIPE = "RDV_PARENT_PIPE"
+_pipe = -1
 _PR_SET_PDEATHSIG = 1
 """Of prctl(2)."""
 
 
+def keep_parent_pipe() -> int:
+    """The pipe that ends with the supervisor, moved from stdin to another descriptor; -1 without.
+
+    Before a user's code is loaded: that gets an empty stdin, and no process that it starts inherits
+    the pipe. May be called again.
+    """
+    global _pipe  # noqa: PLW0603  a process has one parent
+    if os.environ.pop(PARENT_PIPE, ""):
+        _pipe = os.dup(0)
+        empty_stdin()
+    return _pipe
+
+
 def stop_without_parent(stop: Callable[[], None]) -> None:
-    """Call `stop`, from a thread, when the supervisor is gone: then our stdin ends.
+    """Call `stop`, from a thread, when the supervisor is gone: then its pipe ends.
 
     Does nothing when a person has started the process. On Linux a process that is stopped
     (SIGSTOP) at that moment is continued, so that it hears of it; elsewhere it stays stopped.
     """
-    if not os.environ.pop(PARENT_PIPE, ""):
+    pipe = keep_parent_pipe()
+    if pipe < 0:
         return
     _continue_when_parent_ends()
 
     def watch() -> None:
-        while os.read(0, 4096):
+        while os.read(pipe, 4096):
             pass
         stop()
 

@@ -10,11 +10,12 @@ version in `v`; fields that have their default are left out; unknown fields are 
 an older reader can follow a newer writer of the same version.
 
 `data` and `result` are JSON that is never parsed on its way (`msgspec.Raw`): all models see
-exactly the bytes that came in.
+exactly the bytes that came in, except that each line break between tokens is a space.
 """
 
 from __future__ import annotations
 
+from rdv.messages.codec import one_line
 from rdv.messages.errors import InvalidModelResult, MalformedMessage
 from rdv.messages.ids import make_request_id, request_ids
 from rdv.messages.model_result import RESULT_BYTES_MAX, check_result_json, encode_model_result
@@ -58,6 +59,7 @@ __all__ = [
     "encode_score",
     "encode_truth",
     "make_request_id",
+    "one_line",
     "request_ids",
     "score_outcome",
     "validate_score",

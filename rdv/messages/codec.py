@@ -28,15 +28,21 @@ class Decoder(Protocol[_M_co]):
 
 
 def encode_line(message: msgspec.Struct) -> bytes:
-    r"""One line: JSON and a "\n".
+    r"""One line: JSON and a "\n"."""
+    return one_line(_encode(message)) + b"\n"
+
+
+def one_line(text: bytes) -> bytes:
+    r"""JSON text with a space for each "\n" and "\r", so that every reader sees one line.
 
     A body that a client pretty-printed has line breaks; within valid JSON they can only stand
-    between tokens, so that a space may take their place without parsing it.
+    between tokens, so that the values are the same, and nothing has to be parsed.
     """
-    line = _encode(message)
-    if b"\n" in line:
-        line = line.replace(b"\n", b" ")
-    return line + b"\n"
+    if b"\n" in text:
+        text = text.replace(b"\n", b" ")
+    if b"\r" in text:
+        text = text.replace(b"\r", b" ")
+    return text
 
 
 def decode_line(decoder: Decoder[_M_co], noun: Noun, line: bytes) -> _M_co:

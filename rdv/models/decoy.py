@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from rdv.messages import one_line
 from rdv.models.model import Outcome, Takes
 
 FILES = 16
@@ -51,7 +52,7 @@ class Decoy:
 
     def predict(self, rows: list[Any]) -> list[Outcome]:
         """Archive the rows. See Model."""
-        lines = b"".join(row if row.endswith(b"\n") else row + b"\n" for row in rows)
+        lines = b"".join(one_line(row.removesuffix(b"\n")) + b"\n" for row in rows)
         try:
             self._append(lines)
         except OSError:

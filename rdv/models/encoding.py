@@ -9,6 +9,7 @@ from rdv.messages import (
     InvalidModelResult,
     check_result_json,
     encode_model_result,
+    one_line,
 )
 from rdv.models.errors import ModelError, describe, shortened
 
@@ -23,12 +24,14 @@ def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | M
         return _encode_carefully(value, bytes_max)
     if b"null" in text or len(text) > bytes_max:  # what is no number is written as null
         return _encode_carefully(value, bytes_max)
+    if b"\n" in text or b"\r" in text:  # an orjson.Fragment is copied as it is
+        return one_line(text)
     return text
 
 
 def _encode_carefully(value: object, bytes_max: int) -> bytes | ModelError:
     try:
-        return bytes(encode_model_result(value, bytes_max))
+        return one_line(bytes(encode_model_result(value, bytes_max)))
     except InvalidModelResult as error:
         return ModelError(shortened(error.text()), "result")
     except Exception as error:  # noqa: BLE001 - a model's own objects may raise anything
@@ -36,8 +39,8 @@ def _encode_carefully(value: object, bytes_max: int) -> bytes | ModelError:
 
 
 def check_result(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
-    """The JSON that a model wrote by itself, kept as it is. It has no line breaks."""
+    """The JSON that a model wrote by itself, kept as it is; line breaks in it become spaces."""
     try:
-        return bytes(check_result_json(text, bytes_max))
+        return one_line(bytes(check_result_json(text, bytes_max)))
     except InvalidModelResult as error:
         return ModelError(shortened(error.text()), "result")

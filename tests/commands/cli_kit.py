@@ -24,7 +24,7 @@ class Served:
     def until(self, pattern: str) -> re.Match[str]:
         """Read on until a line matches."""
         for raw in self.process.stderr:
-            line = raw.decode().rstrip("\n")
+            line = raw.decode("utf-8", "replace").rstrip("\n")
             self.lines.append(line)
             if found := re.search(pattern, line):
                 return found
@@ -43,5 +43,5 @@ class Served:
     def end(self, signum: int = signal.SIGTERM) -> int:
         """Ask for the end and wait for it."""
         self.process.send_signal(signum)
-        self.lines += self.process.stderr.read().decode().splitlines()
+        self.lines += self.process.stderr.read().decode("utf-8", "replace").splitlines()
         return self.process.wait()

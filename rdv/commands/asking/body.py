@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from rdv.commands.errors import InvalidOption, NotJson
+from rdv.commands.terminal import said
 from rdv.commands.units import parse_duration_ns
 from rdv.stream.file.disk import faults
 
@@ -16,7 +17,7 @@ INPUT_BYTES_MAX = 64 * 1024 * 1024
 
 def read_data(text: str) -> Any:
     """JSON from the command line, or from stdin for "-". Raises NotJson."""
-    given: bytes | str = sys.stdin.buffer.read(INPUT_BYTES_MAX) if text == "-" else text
+    given: bytes | str = sys.stdin.buffer.read(INPUT_BYTES_MAX) if text == "-" else said(text)
     return _parsed(given, "stdin" if text == "-" else "the data")
 
 
@@ -35,7 +36,7 @@ def read_schedule(text: str) -> str | dict[str, Any]:
         from rdv.schedule.model import content as plain
 
         return plain(schedule_from_toml(content, "inline", path))
-    return _object(text, "--schedule") if text.lstrip().startswith("{") else text
+    return _object(said(text), "--schedule") if text.lstrip().startswith("{") else said(text)
 
 
 def make_body(
@@ -49,7 +50,7 @@ def make_body(
     """The body of `POST /v1/decide`. Raises InvalidQuantity and as `read_schedule`."""
     body: dict[str, Any] = {"data": data}
     if key is not None:
-        body["key"] = key
+        body["key"] = said(key)
     if schedule is not None:
         body["schedule"] = read_schedule(schedule)
     if deadline is not None:

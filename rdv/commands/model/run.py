@@ -97,6 +97,8 @@ class Workers:
         self._stamps = Stamps()
 
     def wanted(self) -> list[Part]:
+        import os
+
         import msgspec
 
         from rdv.supervisor.plan import Part
@@ -104,7 +106,8 @@ class Workers:
         config = msgspec.json.encode(self._model).decode()
         model = self._name if self._model.scores else ""
         stamp = self._stamps.of(self.decision)[self._name]
-        start = ("worker", self.decision.directory, self._name, "--config", config, "--number")
+        directory = os.path.abspath(self.decision.directory)
+        start = ("worker", directory, self._name, "--config", config, "--number")
         return [
             Part(f"{self._name}-{n}", "worker", (*start, str(n)), model, stamp)
             for n in self._numbers

@@ -12,6 +12,7 @@ import orjson
 
 from rdv.commands.terminal import fit, is_terminal, paint, printable, width
 from rdv.commands.units import iso_time, local_time
+from rdv.messages import one_line
 from rdv.stream.record import Record
 
 _TIME_COLUMNS = 23
@@ -66,15 +67,13 @@ def json_line(record: Record) -> bytes:
 def json_value(value: bytes) -> Any:
     """JSON as it is, else text as a string, else {"base64": …}."""
     try:
-        parsed = orjson.loads(value)
+        orjson.loads(value)
     except orjson.JSONDecodeError:
         try:
             return value.decode()
         except UnicodeDecodeError:
             return {"base64": base64.b64encode(value).decode()}
-    embedded = value.strip()
-    # JSON that runs over several lines would break the line.
-    return parsed if b"\n" in embedded or b"\r" in embedded else orjson.Fragment(embedded)
+    return orjson.Fragment(one_line(value.strip()))  # it may have been written on several lines
 
 
 def _table(topics: Sequence[str]) -> Renderer:

@@ -10,10 +10,14 @@ Neither is durable, and a model that ends its process ends everything.
 
 from __future__ import annotations
 
+from rdv.standard_streams import empty_stdin, stdout_to_stderr
+
 
 def run_direct(directory: str, model: str) -> None:
     """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as ModelNotFound and AddressTaken."""
     from rdv.components.stages.direct import serve_direct
+
+    _shield()
 
     serve_direct(directory, model)
 
@@ -22,7 +26,15 @@ def run_in_process(directory: str) -> None:
     """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as ModelNotLoaded and AddressTaken."""
     from rdv.components.stages.in_process import serve_in_process
 
+    _shield()
+
     serve_in_process(directory)
+
+
+def _shield() -> None:
+    """Models share our standard streams here: they get no stdin, and stderr for stdout."""
+    empty_stdin()
+    stdout_to_stderr()
 
 
 __all__ = ["run_direct", "run_in_process"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 from functools import partial
@@ -19,7 +20,7 @@ from rdv.components.proxy.main import ProxyProcess
 from rdv.components.proxy.proxy import Proxy
 from rdv.components.stages.memory import memory_streams
 from rdv.config import Decision, ModelNotFound, load_decision
-from rdv.messages import Kind, Result
+from rdv.messages import Kind, Result, encode_request
 from rdv.models import Model, open_model
 
 log = logging.getLogger("rdv.stages")
@@ -29,7 +30,7 @@ STOP_S = 5.0
 
 def serve_direct(directory: str, model: str) -> None:
     """See `run_direct`."""
-    decision = load_decision(directory).replace(partitions=1)
+    decision = load_decision(os.path.abspath(directory)).replace(partitions=1)
     config = decision.models.get(model)
     if config is None:
         raise ModelNotFound(directory, model, tuple(sorted(decision.models)))
@@ -99,7 +100,7 @@ class Caller:
             return self.model.predict([orjson.loads(text) for text in data])
         if takes == "data":
             return self.model.predict(data)
-        return self.model.predict([msgspec.json.encode(e.request) + b"\n" for e in batch])
+        return self.model.predict([encode_request(e.request) for e in batch])
 
     def stop(self) -> None:
         self._waiting.put(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 
 import uvloop
@@ -25,7 +26,7 @@ STOP_S = 5.0
 
 def serve_in_process(directory: str) -> None:
     """See `run_in_process`."""
-    decision = load_decision(directory).replace(partitions=1)
+    decision = load_decision(os.path.abspath(directory)).replace(partitions=1)
     with memory_streams(decision.name or "decision") as streams:
         uvloop.run(_serve(decision, streams))
 

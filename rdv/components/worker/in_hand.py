@@ -61,7 +61,7 @@ class InHand:
             head = os.pread(self._fd, _HEAD, 0) or b"0" * _HEAD
             text = os.pread(self._fd, min(int(head[:-1], 16), NOTE_BYTES_MAX), _HEAD).decode()
             batch, spoiled = [], []
-            for line in text.splitlines():
+            for line in text.split("\n"):
                 place, *ids = line.split(" ")
                 if place == _SPOILED:
                     spoiled += ids

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 
 from rdv.clock import SYSTEM_CLOCK
@@ -20,6 +19,7 @@ from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
 from rdv.models import open_model, trouble_of
+from rdv.standard_streams import stdout_to_stderr
 
 log = logging.getLogger("rdv.worker")
 
@@ -45,12 +45,6 @@ def run_worker(
     WorkerProcess(decision, name, config, instance, waker).run()
 
 
-def redirect_stdout() -> None:
-    """Whatever model code prints goes to stderr, also from C: stdout is for data."""
-    sys.stdout.flush()
-    os.dup2(2, 1)
-
-
 class WorkerProcess:
     """A worker with a watchdog and a status. One thread; `run` returns when stopped.
 
@@ -69,7 +63,7 @@ class WorkerProcess:
     ) -> None:
         self._is_alone = streams is None
         if self._is_alone:
-            redirect_stdout()
+            stdout_to_stderr()
         self._waker = waker
         self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)

@@ -29,6 +29,7 @@ from rdv.evaluation.replay.frames import (
     split_rows,
 )
 from rdv.models import Model, ModelError, ModelNotLoaded, open_model
+from rdv.standard_streams import empty_stdin, stdout_to_stderr, write_utf8
 
 READ_BYTES = 1024 * 1024
 NOT_LOADED = 3
@@ -57,8 +58,9 @@ def main() -> int:
     settings = msgspec.json.decode(sys.argv[1], type=Settings)
     _end_with(settings.lifeline)
     source, sink = _take_pipes()
+    write_utf8()
     try:
-        model = open_model(settings.directory, settings.name, **settings.opening)
+        model = open_model(os.path.abspath(settings.directory), settings.name, **settings.opening)
     except ModelNotLoaded as error:
         _write(sink, _line(Hello(reason=error.reason, where=error.where, trace=error.trace)))
         return NOT_LOADED
@@ -123,11 +125,8 @@ def _line(hello: Hello) -> bytes:
 def _take_pipes() -> tuple[int, int]:
     """Our ends of the pipes; the model gets an empty stdin, and stderr for stdout."""
     source, sink = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    sys.stdout.flush()
-    os.dup2(2, 1)
+    empty_stdin()
+    stdout_to_stderr()
     return source, sink
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from rdv.messages import one_line
 from rdv.models.encoding import check_result
 from rdv.models.errors import ModelError, shortened
 
@@ -29,9 +30,7 @@ _DECODER = msgspec.json.Decoder(Answer)
 
 def question(number: int, data: bytes) -> bytes:
     """The line that asks for a row; line breaks in pretty-printed data become spaces."""
-    if b"\n" in data:
-        data = data.replace(b"\n", b" ")
-    return b'{"id":%d,"data":%b}\n' % (number, data)
+    return b'{"id":%d,"data":%b}\n' % (number, one_line(data))
 
 
 def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
