@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-log test check bench bench-log bench-decision bench-evaluation bench-overload \
+.PHONY: help demo demo-log test check codes bench bench-log bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make demo-log  a short show of the log by itself"
 	@echo "make test    the test-suite (about four minutes)"
 	@echo "make check   ruff, mypy, import-linter"
+	@echo "make codes   CODES.md, from the code"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
 	@echo "make bench-overload bench-wholesale bench-instances bench-quorum  those under pressure"
 	@echo "make soak    the long tests"
@@ -31,6 +32,9 @@ demo-log: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+codes: $(READY)
+	$(BIN)/python tests/test_codes.py > CODES.md.new && mv CODES.md.new CODES.md
 
 check: $(READY)
 	$(BIN)/ruff check .

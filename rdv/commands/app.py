@@ -116,32 +116,35 @@ def make_root() -> Any:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code. Errors that are a user's are shown, not raised."""
+    given = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in given
     try:
         outcome = make_root().main(arguments, prog_name="rdv", standalone_mode=False)
         sys.stdout.flush()
     except TyperException as error:
-        return _usage(error)
+        return _usage(error, as_json=as_json)
     except Abort:
         return INTERRUPTED
     except PipeClosedError:
         return PIPE_CLOSED
     except RdvError as error:
-        show_error(error.text(), error.hint())
+        show_error(error.text(), error.hint(), error.code(), as_json=as_json)
         return exit_code(error)
     except BrokenPipeError:
         raise
     except OSError as error:
         # One that the library has not translated: still the machine's refusal, not a bug's trace.
-        show_error(f"{error.filename or 'cannot write or read'}: {error.strerror or error}")
+        text = f"{error.filename or 'cannot write or read'}: {error.strerror or error}"
+        show_error(text, code="system_fault", as_json=as_json)
         return FAILED
     return outcome if isinstance(outcome, int) else 0
 
 
-def _usage(error: TyperException) -> int:
+def _usage(error: TyperException, *, as_json: bool) -> int:
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
         typer.echo(error.format_message(), err=True)
     else:
         hint = f"See: {context.command_path} --help" if context is not None else ""
-        show_error(error.format_message(), hint)
+        show_error(error.format_message(), hint, "wrong_usage", as_json=as_json)
     return getattr(error, "exit_code", USAGE)

@@ -100,6 +100,8 @@ def _facts(answer: dict[str, Any], sla_ms: float | None) -> list[tuple[str, str,
     ]
     if answer["reason"]:
         facts.append(("reason", str(answer["reason"]), None))
+    if answer.get("code"):
+        facts.append(("code", str(answer["code"]), None))
     if answer["cohort"]:
         facts.append(("cohort", str(answer["cohort"]), None))
     return [*facts, ("id", str(answer["id"]), "dim")]

@@ -159,14 +159,17 @@ class Unreachable(SystemFault):
 
 @dataclass(eq=False)
 class Refused(InputFault):
-    """The decision's proxy has not accepted the request; `code` and `message` are its own words."""
+    """The decision's proxy has not accepted the request; `said_code` and `message` are its own."""
 
     status: int
-    code: str
+    said_code: str
     message: str
 
+    def code(self) -> str:
+        return self.said_code or super().code()
+
     def text(self) -> str:
-        return f"refused with {self.status} {self.code}: {self.message}"
+        return f"refused with {self.status} {self.said_code}: {self.message}"
 
 
 @dataclass(eq=False)

@@ -43,14 +43,27 @@ def exit_code(error: RdvError) -> int:
     return next((code for fault, code in EXIT_CODES.items() if isinstance(error, fault)), FAILED)
 
 
-def show_error(text: str, hint: str = "") -> None:
-    """`error: …` and what to do about it, on stderr."""
+def show_error(text: str, hint: str = "", code: str = "", *, as_json: bool = False) -> None:
+    """`error: …` and what to do about it, on stderr; one line of JSON for programs."""
+    if as_json:
+        _show_error_json(text, hint, code)
+        return
     lines = [f"{paint('error:', 'red', sys.stderr)} {text}"]
     if hint:
         lines.append(paint(hint, "dim", sys.stderr))
     with contextlib.suppress(OSError):  # it may be stdout that has failed
         sys.stdout.flush()
     sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _show_error_json(text: str, hint: str, code: str) -> None:
+    """`{"error": {"code", "message", "hint"}}`: the shape of the HTTP server's errors."""
+    import orjson
+
+    error = {"code": code, "message": text} | ({"hint": hint} if hint else {})
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    sys.stderr.write(orjson.dumps({"error": error}).decode() + "\n")
 
 
 class PipeClosedError(Exception):

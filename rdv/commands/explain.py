@@ -32,6 +32,7 @@ _REPORTS = (
     number("arrived_ms", "arrived ms", "{:.3f}".format),
     Column("outcome"),
     Column("said"),
+    Column("code", show=lambda code: code or "-"),
     number("queue_ms", "queue ms", "{:.2f}".format),
     number("evaluation_ms", "evaluation ms", "{:.2f}".format),
     number("batch_size", "batch"),
@@ -107,6 +108,8 @@ def _render(story: Explanation, output: Output) -> None:
 def _facts(story: Explanation) -> list[tuple[str, str]]:
     import orjson
 
+    from rdv.messages import result_code
+
     request, told = story.request, story.told
     data = bytes(request.data).decode(errors="replace")
     facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
@@ -128,7 +131,13 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
         text = wanted if isinstance(wanted, str) else orjson.dumps(wanted).decode()
         facts.append(("wanted", text))
     facts += [
-        (name, text) for name, text in (("reason", told.reason), ("cohort", told.cohort)) if text
+        (name, text)
+        for name, text in (
+            ("reason", told.reason),
+            ("code", result_code(told)),
+            ("cohort", told.cohort),
+        )
+        if text
     ]
     if story.own is not None and story.result is not None:
         late = story.result

@@ -7,8 +7,10 @@ from typing import Any
 
 import orjson
 
+from rdv.codes import HttpCode
 
-def error_body(code: str, message: str, **fields: Any) -> bytes:
+
+def error_body(code: HttpCode, message: str, **fields: Any) -> bytes:
     """The one shape of all error bodies: {"error": {"code", "message", ...fields}}.
 
     `code` is for programs and never changes, `message` is for people; `fields` hold the values
@@ -26,7 +28,7 @@ class Failure:
     """A refusal as a value: what `Request.fail` and the door's own refusals send."""
 
     status: int
-    code: str
+    code: HttpCode
     message: str
     fields: dict[str, Any] = field(default_factory=dict)
     headers: tuple[tuple[bytes, bytes], ...] = ()

@@ -16,6 +16,7 @@ exactly the bytes that came in, except that each line break between tokens is a 
 from __future__ import annotations
 
 from rdv.messages.codec import one_line
+from rdv.messages.codes import REFUSAL_CODES, report_code, result_code
 from rdv.messages.errors import InvalidModelResult, MalformedMessage
 from rdv.messages.ids import make_request_id, request_ids
 from rdv.messages.model_result import RESULT_BYTES_MAX, check_result_json, encode_model_result
@@ -34,6 +35,7 @@ from rdv.messages.score import (
 )
 
 __all__ = [
+    "REFUSAL_CODES",
     "RESULT_BYTES_MAX",
     "AnsweredBy",
     "Arrival",
@@ -60,7 +62,9 @@ __all__ = [
     "encode_truth",
     "make_request_id",
     "one_line",
+    "report_code",
     "request_ids",
+    "result_code",
     "score_outcome",
     "validate_score",
 ]

@@ -52,7 +52,11 @@ class Result(
 
     version: str | None = None
     reason: str = ""
-    """Why it is not the preferred answer."""
+    """Why it is not the preferred answer, for people."""
+
+    code: str = ""
+    """The same for programs, one of `rdv.codes.RESULT_CODES`; `result_code` knows it of results
+    that rdv 0.1.0 has written, too."""
 
     step: int = 0
     """The step of the schedule that decided, counted from 1; 0: no step did."""

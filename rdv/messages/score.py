@@ -54,6 +54,10 @@ class Score(
     detail: str = ""
     """More about a refusal, such as how far behind."""
 
+    code: str = ""
+    """Why there is no result, for programs: one of `rdv.codes.REPORT_CODES`; `report_code` knows it
+    of scores that rdv 0.1.0 has written, too."""
+
 
 _DECODER = msgspec.json.Decoder(Score)
 _encode = msgspec.json.Encoder().encode

@@ -5,11 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from rdv.codes import ReportCode
 from rdv.errors import InputFault
 
-Cause = Literal["exception", "result", "exit", "timeout", "garbage"]
+Cause = Literal["exception", "result", "exit", "timeout", "garbage", "data"]
 """exception: the model raised, or said that it cannot; result: what it returned is no answer;
-exit: its process ended; timeout: it took too long; garbage: it does not keep to the protocol."""
+exit: its process ended; timeout: it took too long; garbage: it does not keep to the protocol;
+data: the row is not JSON."""
+
+_CODES: dict[Cause, ReportCode] = {
+    "exception": "predict_raised",
+    "result": "invalid_result",
+    "exit": "process_ended",
+    "timeout": "timeout",
+    "garbage": "invalid_answer",
+    "data": "invalid_data",
+}
 
 REASON_LENGTH_MAX = 500
 
@@ -20,6 +31,11 @@ class ModelError:
 
     reason: str
     cause: Cause = "exception"
+
+    @property
+    def code(self) -> ReportCode:
+        """Of the score that it travels in."""
+        return _CODES[self.cause]
 
     def __str__(self) -> str:
         return self.reason

@@ -11,6 +11,7 @@ from rdv.messages import Request
 from rdv.rendezvous.errors import UnknownSchedule
 from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.plan import Plan
+from rdv.rendezvous.reasons import Why
 from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object
 
 
@@ -19,7 +20,7 @@ class ScheduleBook:
 
     def __init__(self, schedules: Mapping[str, Schedule], live: str, limits: Limits) -> None:
         self._limits = limits
-        self._inline: dict[bytes, Plan | str] = {}
+        self._inline: dict[bytes, Plan | Why] = {}
         self.change(schedules, live)
 
     def change(self, schedules: Mapping[str, Schedule], live: str) -> None:
@@ -30,24 +31,26 @@ class ScheduleBook:
         self._plans = {name: Plan(schedule, limit) for name, schedule in schedules.items()}
         self.live = self._plans[live]
 
-    def plan_for(self, request: Request) -> tuple[Plan, str]:
+    def plan_for(self, request: Request) -> tuple[Plan, Why | None]:
         """The plan that the request asks for; or the live one, and why there is no other."""
         wanted = request.schedule
         if wanted is None:
-            return self.live, ""
+            return self.live, None
         if isinstance(wanted, str):
-            found: Plan | str = self._plans.get(wanted) or f"unknown schedule {wanted[:80]!r}"
+            found: Plan | Why = self._plans.get(wanted) or Why(
+                "unknown_schedule", f"unknown schedule {wanted[:80]!r}"
+            )
         else:
             found = self._inlined(wanted)
-        return (self.live, found) if isinstance(found, str) else (found, "")
+        return (self.live, found) if isinstance(found, Why) else (found, None)
 
-    def _inlined(self, wanted: dict[str, Any]) -> Plan | str:
+    def _inlined(self, wanted: dict[str, Any]) -> Plan | Why:
         try:
             text = orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)
         except (TypeError, RecursionError) as error:
-            return f"invalid schedule: not JSON: {error}"
+            return _invalid(f"schedule: not JSON: {error}")
         if len(text) > self._limits.inline_bytes_max:
-            return f"invalid schedule: longer than {self._limits.inline_bytes_max} bytes"
+            return _invalid(f"schedule: longer than {self._limits.inline_bytes_max} bytes")
         found = self._inline.get(text)
         if found is None:
             if len(self._inline) >= self._limits.inline_schedules_max:
@@ -55,8 +58,12 @@ class ScheduleBook:
             found = self._inline[text] = self._compile(wanted)
         return found
 
-    def _compile(self, wanted: object) -> Plan | str:
+    def _compile(self, wanted: object) -> Plan | Why:
         try:
             return Plan(schedule_from_object(wanted), self._limits.wait_ms_max)
         except InvalidSchedule as error:
-            return f"invalid {error.text()}"
+            return _invalid(error.text())
+
+
+def _invalid(what: str) -> Why:
+    return Why("invalid_schedule", f"invalid {what}")

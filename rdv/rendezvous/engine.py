@@ -19,7 +19,15 @@ from rdv.rendezvous.early import EarlyScores
 from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.mailbox import Mailbox
 from rdv.rendezvous.plan import to_ns
-from rdv.rendezvous.reasons import EXPIRED, OVERLOADED, why_default, why_fallback
+from rdv.rendezvous.reasons import (
+    EXPIRED,
+    OVERLOADED,
+    PREFERRED,
+    STEP_1_MISSED,
+    Why,
+    why_default,
+    why_fallback,
+)
 from rdv.rendezvous.recent import RecentIds
 from rdv.rendezvous.rules import find_winners, is_hopeless
 from rdv.schedule import Schedule
@@ -176,23 +184,23 @@ class Engine:
         start_ns = now_ns
         if request.host == self._host and request.monotonic_ns < now_ns:
             start_ns = request.monotonic_ns
-        plan, reason = self._book.plan_for(request)
+        plan, why = self._book.plan_for(request)
         wait_ns = plan.wait_ns
         if request.deadline_ms is not None and request.deadline_ms < plan.sla_ms:
             wait_ns = min(wait_ns, to_ns(max(0.0, request.deadline_ms)))
         box = Mailbox(request, plan, start_ns, start_ns + wait_ns)
-        if reason:
+        if why is not None:
             counters.invalid_schedule += 1
         elif box.deadline_ns <= now_ns:
             counters.expired_on_arrival += 1
-            reason = EXPIRED
+            why = EXPIRED
         elif len(self._open) >= self.limits.open_mailboxes_max:
             counters.overloaded += 1
-            reason = OVERLOADED
+            why = OVERLOADED
         else:
             return box
         counters.late += len(self._early.take(request.id))
-        return self._default(box, reason, now_ns)
+        return self._default(box, why, now_ns)
 
     def _leave_out(self, box: Mailbox, not_asked: Iterable[str]) -> None:
         """Who is not asked has as good as refused, when the request started."""
@@ -261,19 +269,19 @@ class Engine:
             if at_ns < box.due_ns and not is_hopeless(box, self._live, self._dead):
                 return None
             if not box.next_step():
-                reason = why_default(box, at_ns, self._dead, self._live)
-                return self._default(box, reason, now_ns)
+                why = why_default(box, at_ns, self._dead, self._live)
+                return self._default(box, why, now_ns)
 
     def _answer(self, box: Mailbox, score: Score, now_ns: int) -> Result:
         """One model's answer."""
         model = score.model
         kind: Kind = "preferred"
-        reason = ""
+        why = PREFERRED
         if model != box.plan.champion and box.plan.steps[0].rank(model) != 0:
-            kind, reason = "fallback", why_fallback(box, self._dead)
+            kind, why = "fallback", why_fallback(box, self._dead)
         answer = score.result
         assert answer is not UNSET
-        return self._close(box, kind, answer, now_ns, model, score.version, reason, box.step.number)
+        return self._close(box, kind, answer, now_ns, model, score.version, why, box.step.number)
 
     def _combined(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
         """Several answers made one. Preferred when it is the first step that asked for it."""
@@ -282,17 +290,18 @@ class Engine:
         combined = combine_results(step.combine, results, step.on, step.top)
         kind: Kind = "preferred" if step.number == 1 else "fallback"
         if combined is None:
-            best, reason = winners[0], f"the answers cannot be combined by {step.combine}"
+            best, text = winners[0], f"the answers cannot be combined by {step.combine}"
+            why = Why("answers_not_combined", text)
             return self._close(
-                box, "fallback", results[0], now_ns, best.model, best.version, reason, step.number
+                box, "fallback", results[0], now_ns, best.model, best.version, why, step.number
             )
-        reason = "" if kind == "preferred" else "step 1 did not get what it needs"
+        why = PREFERRED if kind == "preferred" else STEP_1_MISSED
         models = "+".join(score.model for score in winners)
         versions = "+".join(score.version for score in winners)
-        return self._close(box, kind, combined, now_ns, models, versions, reason, step.number)
+        return self._close(box, kind, combined, now_ns, models, versions, why, step.number)
 
-    def _default(self, box: Mailbox, reason: str, now_ns: int) -> Result:
-        return self._close(box, "default", box.plan.default, now_ns, None, None, reason, 0)
+    def _default(self, box: Mailbox, why: Why, now_ns: int) -> Result:
+        return self._close(box, "default", box.plan.default, now_ns, None, None, why, 0)
 
     def _close(
         self,
@@ -302,13 +311,14 @@ class Engine:
         now_ns: int,
         model: str | None,
         version: str | None,
-        reason: str,
+        why: Why,
         step: int,
     ) -> Result:
         """The one place where a result is made, and a mailbox ends."""
         self._open.pop(box.id, None)
         self._answered.add(box.id, now_ns)
         counters = self.counters
+        code, reason = why
         if kind == "preferred":
             counters.preferred += 1
         elif kind == "fallback":
@@ -325,6 +335,7 @@ class Engine:
             model,
             version,
             reason,
+            code,
             step,
             box.arrivals(),
             box.cohort,

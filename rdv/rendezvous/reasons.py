@@ -1,10 +1,12 @@
-"""Why an answer is not the preferred one, in words. Off the hot path: preferred ones need none."""
+"""Why an answer is not the preferred one: a code and a sentence. Off the hot path."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
-from rdv.messages import Score, score_outcome
+from rdv.codes import ResultCode
+from rdv.messages import Outcome, Score, score_outcome
 from rdv.rendezvous.mailbox import Mailbox
 
 DETAIL_CHARACTERS_MAX = 120
@@ -12,23 +14,47 @@ DETAIL_CHARACTERS_MAX = 120
 
 _NAMES_MAX = 8
 
-EXPIRED = "expired on arrival"
-OVERLOADED = "overloaded"
+
+class Why(NamedTuple):
+    """Why an answer is not the preferred one."""
+
+    code: ResultCode
+    text: str
 
 
-def why_fallback(box: Mailbox, dead: Collection[str]) -> str:
+PREFERRED = Why("", "")
+EXPIRED = Why("expired", "expired on arrival")
+OVERLOADED = Why("overloaded", "overloaded")
+STEP_1_MISSED = Why("step_1_missed", "step 1 did not get what it needs")
+
+_CHAMPION_CODES: dict[Outcome, ResultCode] = {
+    "result": "step_1_missed",
+    "behind": "champion_behind",
+    "expired": "champion_expired",
+    "not sampled": "champion_not_asked",
+    "error": "champion_failed",
+}
+
+
+def why_fallback(box: Mailbox, dead: Collection[str]) -> Why:
     """What was the matter with the champion."""
     champion = box.plan.champion
-    return "" if champion is None else _state(champion, box, dead)
+    if champion is None:
+        return STEP_1_MISSED
+    code: ResultCode = "champion_down" if champion in dead else "champion_late"
+    if (report := box.arrived.get(champion)) is not None:
+        code = _CHAMPION_CODES[score_outcome(report[1])]
+    return Why(code, _state(champion, box, dead))
 
 
-def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> str:
+def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> Why:
     """Whom the schedule would have taken, best rank first, and what was the matter with each."""
     states = [_state(name, box, dead) for name in _wanted(box, dead, live)]
     if at_ns < box.deadline_ns:
-        return _joined("nobody is left to wait for", states)
+        return Why("no_model_left", _joined("nobody is left to wait for", states))
     waited_ms = (box.deadline_ns - box.start_ns) / 1e6
-    return _joined(f"no answer that would do by {waited_ms:g} ms", states)
+    text = _joined(f"no answer that would do by {waited_ms:g} ms", states)
+    return Why("no_answer_in_time", text)
 
 
 def _wanted(box: Mailbox, dead: Collection[str], live: Collection[str]) -> list[str]:

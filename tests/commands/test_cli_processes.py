@@ -80,6 +80,24 @@ def test_a_full_disk_under_the_output_is_an_error_not_a_trace(ten, command_line)
     assert done.stderr == b"error: cannot write or read: No space left on device\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "code"),
+    [
+        (["tail", "nowhere", "--json"], 3, "stream_not_found"),
+        (["tail", "s", "--since", "soon", "--json"], 2, "invalid_quantity"),
+        (["tail", "s", "--json", "--what"], 2, "wrong_usage"),
+        (["status", "nowhere", "--json"], 3, "decision_not_found"),
+    ],
+)
+def test_an_error_of_a_json_command_is_json(ten, command_line, arguments, exit_code, code):
+    done = subprocess.run(command_line(*arguments), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (exit_code, b"")
+    (line,) = done.stderr.splitlines()
+    error = json.loads(line)["error"]
+    assert error["code"] == code
+    assert error["message"]
+
+
 def test_interrupted_append_keeps_and_tells_what_it_has(stream, start):
     follower = start("tail", "-f", "s")
     appender = start("stream", "append", "s:t")

@@ -188,7 +188,7 @@ def test_a_full_proxy_says_so_or_answers_the_default(tmp_path, when_full, status
         # Two connections: until the first request has been read, the second one is accepted.
         for _ in range(100):
             found, answer = other.post({"data": {}, "deadline_ms": 1})
-            if found == 429 or "overloaded" in answer["reason"]:
+            if found == 429 or answer["code"] == "overloaded":
                 break
         assert found == status
         if status == 429:
@@ -225,9 +225,20 @@ def test_the_stages_give_the_same_answers(tmp_path):
             status, answer = client.post({"data": {"gbm": "raise"}})
             assert (status, answer["kind"]) == (200, "default")
             assert "no such luck" in answer["reason"]
+            assert answer["code"] in ("no_model_left", "champion_failed")
     first, second = answers
     assert first.keys() == second.keys()
-    for key in ("result", "model", "version", "kind", "reason", "step", "schedule", "cohort"):
+    for key in (
+        "result",
+        "model",
+        "version",
+        "kind",
+        "reason",
+        "code",
+        "step",
+        "schedule",
+        "cohort",
+    ):
         assert first[key] == second[key]
 
 

@@ -79,6 +79,7 @@ results = st.builds(
     waited_ms=ms,
     model=st.none() | text,
     reason=text,
+    code=text,
     step=st.integers(0, 9),
     arrived=st.lists(st.builds(Arrival, text, ms, st.sampled_from(["result", "behind", "error"]))),
     answered_by=st.sampled_from(["server", "proxy"]),
@@ -217,13 +218,15 @@ def test_golden_lines() -> None:
         "logit",
         "1",
         "gbm behind",
+        "champion_behind",
         2,
         [Arrival("gbm", 3.25, "behind")],
     )
     assert encode_result(result) == (
         b'{"v":1,"id":"i","reply_to":"p-1","kind":"fallback","result":1,'
         b'"schedule":"production@ab","waited_ms":30.5,"model":"logit","version":"1",'
-        b'"reason":"gbm behind","step":2,"arrived":[["gbm",3.25,"behind"]]}\n'
+        b'"reason":"gbm behind","code":"champion_behind","step":2,'
+        b'"arrived":[["gbm",3.25,"behind"]]}\n'
     )
 
 

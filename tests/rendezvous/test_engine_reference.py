@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from histories import Story, stories
 from hypothesis import given, settings
+
+from rdv.codes import RESULT_CODES
+from rdv.messages import result_code
 
 
 def told(story: Story, id_: str) -> tuple:
@@ -36,3 +40,15 @@ def test_engine_equals_reference(story: Story) -> None:
         assert story.results[request.id].waited_ms == (at_ns - start_ns) // 1000 / 1000
         limit_ms = min(story.schedule.sla_ms, request.deadline_ms or story.schedule.sla_ms)
         assert at_ns <= max(seen_ns, start_ns + limit_ms * 1e6)
+
+
+@given(stories())
+@settings(derandomize=True, deadline=None, max_examples=150)
+def test_every_answer_says_its_code(story: Story) -> None:
+    """Only the preferred one has none; the sentence, as 0.1.0 wrote it, says the same."""
+    story.play(prompt=True)
+    for result in story.results.values():
+        assert (result.code == "") == (result.kind == "preferred")
+        assert (result.reason == "") == (result.kind == "preferred")
+        assert result.code in RESULT_CODES
+        assert result_code(msgspec.structs.replace(result, code="")) == result.code

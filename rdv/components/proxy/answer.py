@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import orjson
 
+from rdv.codes import ResultCode
 from rdv.messages import Request, Result
 from rdv.schedule import Schedule
 
@@ -18,6 +19,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     version: str | None
     kind: str
     reason: str
+    code: str
     step: int
     waited_ms: float
     schedule: str
@@ -43,6 +45,7 @@ def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
         result.version,
         result.kind,
         result.reason,
+        result.code,
         result.step,
         round(waited_ms, 3),
         result.schedule,
@@ -57,7 +60,9 @@ def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
     return _encode(TracedAnswer(*plain, trace=arrivals)) + b"\n"
 
 
-def backstop_result(request: Request, schedule: Schedule, waited_ms: float, reason: str) -> Result:
+def backstop_result(
+    request: Request, schedule: Schedule, waited_ms: float, code: ResultCode, reason: str
+) -> Result:
     """The marked default, from the proxy itself."""
     return Result(
         request.id,
@@ -67,6 +72,7 @@ def backstop_result(request: Request, schedule: Schedule, waited_ms: float, reas
         schedule.label,
         round(waited_ms, 3),
         reason=reason,
+        code=code,
         cohort=request.cohort,
         answered_by="proxy",
     )

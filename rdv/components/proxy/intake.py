@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
+from rdv.errors import http_status
 from rdv.http import Failure
 from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object, windows_ms
 
@@ -97,7 +98,7 @@ class ScheduleChoice:
             try:
                 known = _chosen(schedule_from_object(wanted))
             except InvalidSchedule as error:
-                return Failure(422, "invalid_schedule", error.text())
+                return Failure(http_status(error), "invalid_schedule", error.text())
             if len(self._inline) >= INLINE_MAX:
                 self._inline.clear()
             self._inline[text] = known

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 import orjson
 
-from rdv.errors import InputFault, RdvError
+from rdv.errors import InputFault, RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.http.failure import unsupported_media_type
@@ -90,7 +90,9 @@ class OutcomeDesk:
             message = f"the outcomes are not on record: {error.text()}"
             if isinstance(error, InputFault):  # one is larger than a record may be
                 return Failure(413, "outcome_too_large", message)
-            return Failure(503, "not_logged", message, headers=((b"Retry-After", b"1"),))
+            return Failure(
+                http_status(error), "not_logged", message, headers=((b"Retry-After", b"1"),)
+            )
         return None
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from itertools import chain
 from zlib import crc32
 
 from rdv.clock import Clock
+from rdv.codes import ResultCode
 from rdv.components.batches import REQUESTS, RESULTS
 from rdv.components.deadlines import GRACE_NS
 from rdv.components.feeds import BACKSTOP_S, Feed
@@ -193,7 +194,7 @@ class Proxy:
             self.counts.unlogged += len(lines)
             for entry in entries:
                 if self.desk.answered(entry.request.id) is not None:
-                    self.answer_default(entry, f"not logged: {error.text()}")
+                    self.answer_default(entry, "not_logged", f"not logged: {error.text()}")
             self.own_answers.flush()
 
     def _rung(self) -> None:
@@ -228,10 +229,10 @@ class Proxy:
             counts.count_model(result.model)
         entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=request.trace))
 
-    def answer_default(self, entry: Open, reason: str) -> None:
+    def answer_default(self, entry: Open, code: ResultCode, reason: str) -> None:
         """From the proxy itself; on record with the next flush of `own_answers`."""
         waited_ns = self.now_ns() - entry.request.monotonic_ns
-        result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, reason)
+        result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, code, reason)
         self.own_answers.add(entry.partition, result)
         self.answer(entry, result)
 
@@ -250,7 +251,7 @@ class Proxy:
         self._read_results()
         for entry in self.desk.overdue(self.now_ns()):
             self.counts.backstop += 1
-            self.answer_default(entry, "no result came by the SLA")
+            self.answer_default(entry, "no_result_in_time", "no result came by the SLA")
         self.own_answers.flush()
         self._set_timer()
 
@@ -266,7 +267,7 @@ class Proxy:
             self._refuse(http, _full(self.settings.in_flight_max))
             return
         entry = self._open(http, request, schedule)
-        self.answer_default(entry, "overloaded: too many requests in flight")
+        self.answer_default(entry, "overloaded", "overloaded: too many requests in flight")
 
     def _refuse(self, http: HttpRequest, failure: Failure) -> None:
         self.counts.refused += 1
@@ -279,7 +280,7 @@ class Proxy:
         if self._timer is not None:
             self._timer.cancel()
         for entry in self.desk.drop_all():
-            self.answer_default(entry, "the proxy is stopping")
+            self.answer_default(entry, "stopping", "the proxy is stopping")
         if self._enricher is not None:
             self._enricher.close()
         self._results.close()

@@ -130,8 +130,13 @@ class DirectProxy(Proxy):
             if isinstance(outcome, bytes):
                 self.answer(entry, self._result(entry, outcome))
             else:
-                reason = "has nothing to say" if outcome is None else f"failed: {outcome}"
-                self.answer_default(entry, f"{self._model} {reason}")
+                self._answer_without(entry, outcome)
+
+    def _answer_without(self, entry: Open, outcome: object) -> None:
+        if outcome is None:
+            self.answer_default(entry, "champion_silent", f"{self._model} has nothing to say")
+        else:
+            self.answer_default(entry, "champion_failed", f"{self._model} failed: {outcome}")
 
     def _result(self, entry: Open, text: bytes) -> Result:
         first = entry.schedule.steps[0].accept[0]
@@ -147,6 +152,7 @@ class DirectProxy(Proxy):
             self._model,
             self._caller.model.version,
             "" if kind == "preferred" else f"direct: only {self._model} is asked",
+            "" if kind == "preferred" else "only_one_model",
             1 if kind == "preferred" else 0,
             cohort=entry.request.cohort,
             answered_by="proxy",

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rdv.clock import Clock
+from rdv.codes import ReportCode
 from rdv.components.batches import SCORES
 from rdv.components.worker.backlog import Refused, Waiting
 from rdv.errors import RdvError
-from rdv.messages import ResultLines, Score, encode_score
-from rdv.models import Model
+from rdv.messages import REFUSAL_CODES, ResultLines, Score, encode_score
+from rdv.models import Model, ModelError
 from rdv.stream import Producer
 
 log = logging.getLogger("rdv.worker")
@@ -59,7 +60,7 @@ class Reports:
                 queue_ms = round(max(0, began_wall_ns - appended_ns) / 1e6, 3)
                 middle = same.after(queue_ms)
             if type(outcome) is not bytes:
-                line = self._failure(waiting, str(outcome), done_ns, queue_ms, took_ms, size)
+                line = self._failure(waiting, outcome, done_ns, queue_ms, took_ms, size)
                 failed.setdefault(block.partition, []).append(line)
                 continue
             results = found.get(block.partition)
@@ -77,14 +78,17 @@ class Reports:
     def _failure(
         self,
         waiting: Waiting,
-        error: str,
+        error: object,
         done_ns: int,
         queue_ms: float,
         took_ms: float,
         size: int,
     ) -> bytes:
         id_, name, version = waiting.request.id, self._name, self._model.version
-        score = Score(id_, name, version, done_ns, queue_ms, took_ms, size, error=error)
+        code = error.code if isinstance(error, ModelError) else "predict_raised"
+        score = Score(
+            id_, name, version, done_ns, queue_ms, took_ms, size, error=str(error), code=code
+        )
         return encode_score(score)
 
     def refuse(self, refused: Sequence[Refused]) -> None:
@@ -98,18 +102,19 @@ class Reports:
                 version,
                 now_ns,
                 refusal=refusal,
+                code=REFUSAL_CODES[refusal],
                 detail=f"{late_ms:.1f} ms late",
             )
             scores.setdefault(waiting.block.partition, []).append(score)
         self.refused += len(refused)
         self._send({partition: SCORES.write(some) for partition, some in scores.items()})
 
-    def spoil(self, requests: Sequence[tuple[int, str]], reason: str) -> None:
+    def spoil(self, requests: Sequence[tuple[int, str]], error: str, code: ReportCode) -> None:
         """The same error for all of these, given as (partition, id)."""
         now_ns, version = self._clock.wall_ns(), self._model.version
         scores: dict[int, list[Score]] = {}
         for partition, id_ in requests:
-            score = Score(id_, self._name, version, now_ns, error=reason)
+            score = Score(id_, self._name, version, now_ns, error=error, code=code)
             scores.setdefault(partition, []).append(score)
         self.failed += len(requests)
         self._send({partition: SCORES.write(some) for partition, some in scores.items()})

@@ -51,7 +51,7 @@ class Worker:
         spoiled = (*left.spoiled, *(id_ for _, id_ in left.batch))
         self._spoiled = frozenset(spoiled)
         if not left.is_reported:
-            self.reports.spoil(left.batch, DIED)
+            self.reports.spoil(left.batch, DIED, "worker_ended")
         in_hand.spoil(spoiled)
 
     def turn(self, *, read: bool = True) -> None:
@@ -128,14 +128,15 @@ class Worker:
             try:
                 row = orjson.loads(text)
             except orjson.JSONDecodeError as error:
-                outcomes.append(ModelError(f"the data is not JSON: {error}"))
+                outcomes.append(ModelError(f"the data is not JSON: {error}", "data"))
             else:
                 outcomes += self._model.predict([row])
         return outcomes
 
     def report_hang(self, batch: list[Waiting]) -> None:
         """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
-        self.reports.spoil([(w.block.partition, w.request.id) for w in batch], HUNG)
+        hung = [(waiting.block.partition, waiting.request.id) for waiting in batch]
+        self.reports.spoil(hung, HUNG, "timeout")
         self._in_hand.reported()
 
     @property

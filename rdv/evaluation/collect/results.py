@@ -26,10 +26,10 @@ from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_results
 from rdv.evaluation.values import Extract
-from rdv.messages import Result
+from rdv.messages import Result, result_code
 
-NOT_ASKED = ("overloaded", "not logged")
-"""How the reasons begin of answers that a proxy gave without having asked anybody."""
+NOT_ASKED = frozenset({"overloaded", "not_logged"})
+"""Codes of answers that a proxy gave without having asked any model."""
 
 STEP_MAX = 32_767
 
@@ -147,7 +147,7 @@ class Results:
         self._chunks = {n: chunk for n, chunk in self._chunks.items() if n in wanted}
 
     def _give_up(self, result: Result, time_ns: int, is_own: bool, notes: Notes) -> None:
-        if is_own and result.reason.startswith(NOT_ASKED):
+        if is_own and result_code(result) in NOT_ASKED:
             notes.not_asked += 1
         elif self._is_known(result, time_ns):
             notes.stray(result.id)

@@ -17,7 +17,7 @@ from rdv.evaluation.liveness import read_model_news
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.schedules import read_schedules
-from rdv.messages import Request, Result, Score, score_outcome
+from rdv.messages import Request, Result, Score, report_code, result_code, score_outcome
 from rdv.rendezvous import Report as Arrived
 from rdv.schedule import Schedule
 
@@ -39,6 +39,7 @@ class Report:
     version: str | None = None
     answer: Any = None
     detail: str = ""
+    code: str = ""
     queue_ms: float | None = None
     evaluation_ms: float | None = None
     batch_size: int | None = None
@@ -128,6 +129,7 @@ def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
                 score.version,
                 orjson.loads(bytes(score.result)) if has_answer else None,  # type: ignore[arg-type]
                 score.error or score.detail,
+                report_code(score),
                 score.queue_ms,
                 score.evaluation_ms,
                 score.batch_size,
@@ -160,4 +162,4 @@ def _result_json(result: Result | None) -> dict[str, Any] | None:
     if result is None:
         return None
     plain: dict[str, Any] = orjson.loads(msgspec.json.encode(result))
-    return plain
+    return plain | {"code": result_code(result)}

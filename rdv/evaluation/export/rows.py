@@ -15,7 +15,7 @@ from rdv.evaluation.outcomes import read_truths
 from rdv.evaluation.places import OWN_SUFFIX
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_requests, read_results, read_scores
-from rdv.messages import Request, Score, Truth, score_outcome
+from rdv.messages import Request, Score, Truth, report_code, result_code, score_outcome
 
 _M = TypeVar("_M")
 Columns = dict[str, Any]
@@ -57,6 +57,7 @@ def score_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
             "time": [s.time_ns for s in found],
             "outcome": [score_outcome(s) for s in found],
             "error": [s.error for s in found],
+            "code": [report_code(s) or None for s in found],
             "detail": [s.detail or None for s in found],
             "queue_ms": [s.queue_ms for s in found],
             "evaluation_ms": [s.evaluation_ms for s in found],
@@ -83,6 +84,7 @@ def result_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
             "model": [r.model for r in found],
             "version": [r.version for r in found],
             "reason": [r.reason or None for r in found],
+            "code": [result_code(r) or None for r in found],
             "step": [r.step for r in found],
             "waited_ms": [r.waited_ms for r in found],
             "schedule": [r.schedule for r in found],

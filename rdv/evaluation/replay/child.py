@@ -94,7 +94,7 @@ def evaluate(model: Model, rows: int, body: bytes) -> list[Any]:
         try:
             value = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            outcomes.append(ModelError(f"the data is not JSON: {error}"))
+            outcomes.append(ModelError(f"the data is not JSON: {error}", "data"))
         else:
             outcomes += model.predict([value])
     return outcomes

@@ -20,8 +20,7 @@ from rdv.evaluation.places import Recorded
 from rdv.evaluation.schedules import ScheduleShelf, read_schedules
 from rdv.evaluation.verify.replay import Replayer, differences, possible_knowledge
 from rdv.evaluation.verify.unanswered import Unanswered
-from rdv.messages import Arrival, Request, Result, Score
-from rdv.rendezvous.reasons import OVERLOADED
+from rdv.messages import Arrival, Request, Result, Score, result_code
 from rdv.schedule import Schedule
 from rdv.schedule.load import INLINE_NAME
 
@@ -29,7 +28,7 @@ EXAMPLES_MAX = 1_000
 HEARING_NS = 5 * 10**9
 """A server hears of a model's death at most so much later than it is on record, or, by the clocks
 of two processes, a little earlier."""
-_NO_SCHEDULE = ("unknown schedule", "invalid ")
+_NO_SCHEDULE = ("unknown_schedule", "invalid_schedule")
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,13 @@ class _Check:
         if wrong := self._wrong_schedule(request, result):
             self.differ(result.id, wrong)
             return
-        if result.reason == OVERLOADED or result.reason.startswith(_NO_SCHEDULE):
+        code = result_code(result)
+        if code == "overloaded" or code in _NO_SCHEDULE:
             if wrong := _not_default(result, schedule):
                 self.differ(result.id, wrong)
             else:
                 self._found.same += 1
-                self._found.overloaded += result.reason == OVERLOADED
+                self._found.overloaded += code == "overloaded"
             return
         reports: list[tuple[Arrival, Score]] = []
         for arrival in result.arrived:
@@ -173,7 +173,7 @@ class _Check:
 
     def _wrong_schedule(self, request: Request, result: Result) -> dict[str, tuple[object, object]]:
         """The schedule that decided must be the one that was asked for."""
-        if request.schedule is None or result.reason.startswith(_NO_SCHEDULE):
+        if request.schedule is None or result_code(result) in _NO_SCHEDULE:
             return {}
         asked = request.schedule if isinstance(request.schedule, str) else INLINE_NAME
         if result.schedule.partition("@")[0] == asked:

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from rdv.messages import Arrival, Request, Result, Score
+from rdv.messages import Arrival, Request, Result, Score, result_code
 from rdv.rendezvous import Engine
-from rdv.rendezvous.reasons import EXPIRED
 from rdv.schedule import Schedule
 
 HOST = "replay"
@@ -81,7 +80,7 @@ class Replayer:
                 at_ns = start_ns + round(arrival.arrived_ms * 1000) * 1000
                 found += engine.score(score, min(at_ns, start_ns - 1))
         events = [event for event in events if event[0].arrived_ms >= before_ms]
-        seen_ns = end_ns if result.reason == EXPIRED else start_ns
+        seen_ns = end_ns if result_code(result) == "expired" else start_ns
         found += engine.request(asked, seen_ns)
         for arrival, score in events:
             found += engine.score(score, start_ns + round(arrival.arrived_ms * 1000) * 1000)
