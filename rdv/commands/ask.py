@@ -21,7 +21,7 @@ EXAMPLES = (
 )
 _KIND_STYLES: dict[str, Style] = {"preferred": "green", "fallback": "yellow", "default": "red"}
 _PATIENCE_S = 10.0
-"""Beyond the SLA: a proxy answers by then, so whoever does not is no proxy of ours."""
+"""Beyond the longest SLA: a proxy answers by then, so whoever does not is no proxy of ours."""
 
 
 def ask(
@@ -57,11 +57,13 @@ def ask(
     """
     from rdv.commands.asking.body import make_body, read_data
     from rdv.commands.asking.door import ask_any, find_doors
+    from rdv.components.schedules import longest_wait_ms
     from rdv.config import load_decision
 
     decision = load_decision(directory)
     body = make_body(read_data(data), key=key, schedule=schedule, deadline=deadline, trace=trace)
-    answer = ask_any(find_doors(decision), body, _PATIENCE_S)
+    patience_s = _PATIENCE_S + longest_wait_ms(decision) / 1000
+    answer = ask_any(find_doors(decision), body, patience_s)
     if as_json or not is_terminal(sys.stdout):
         sys.stdout.buffer.write(answer.rstrip(b"\n") + b"\n")
     else:

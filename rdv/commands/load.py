@@ -110,13 +110,16 @@ def load(
     from rdv.commands.asking.door import find_doors
     from rdv.commands.loading.report import PROGRESS_HEAD, render, summary
     from rdv.commands.loading.run import LoadRun, Plan, open_doors
+    from rdv.components.schedules import longest_wait_ms
     from rdv.config import load_decision
 
     thresholds = [_threshold(text) for text in fail_if or ()]
     seconds = _seconds(duration)
     wires = _connections((32 if closed else 256) if connections is None else connections)
-    plan = Plan(None if closed else _rate(rate), seconds, wires, arrivals == "poisson")
     decision = load_decision(directory)
+    longest_ms = longest_wait_ms(decision)
+    rate_s = None if closed else _rate(rate)
+    plan = Plan(rate_s, seconds, wires, arrivals == "poisson", longest_ms)
     rows = _rows(decision, data, key_field, schedule)
     output = Output(as_json=as_json, quiet=quiet)
     shows = (is_terminal(sys.stderr) and not quiet) if progress is None else progress

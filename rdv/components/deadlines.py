@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from rdv.messages import Request
-
-DEADLINE_MS_MAX = 60_000.0
+from rdv.schedule import SLA_MS_MAX
 
 GRACE_NS = 4_000_000
 """The server decides at the SLA. Its result may take this long to come to the proxy, which then
@@ -21,8 +20,8 @@ def due_times_ns(request: Request, model: str, host: str, arrived_ns: int) -> tu
     """
     start_ns = request.monotonic_ns if request.host == host else arrived_ns
     wait_ms = request.deadline_ms
-    if wait_ms is None or wait_ms > DEADLINE_MS_MAX:
-        wait_ms = DEADLINE_MS_MAX
+    if wait_ms is None or wait_ms > SLA_MS_MAX:
+        wait_ms = SLA_MS_MAX
     due_ns = start_ns + int(wait_ms * 1e6)
     window_ms = request.windows_ms.get(model)
     if window_ms is None or window_ms >= wait_ms:

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rdv.config import Decision
 from rdv.errors import RdvError
-from rdv.schedule import InvalidSchedule, Schedule, schedule_from_toml
+from rdv.schedule import SLA_MS_MAX, InvalidSchedule, Schedule, schedule_from_toml
 
 log = logging.getLogger("rdv.schedules")
 
@@ -60,6 +61,17 @@ def read_schedules(directory: str, before: Schedules | None = None) -> Schedules
         if stem not in found and before is not None and stem in before.by_name:
             found[stem] = before.by_name[stem]
     return Schedules(found, tuple(faults))
+
+
+def longest_wait_ms(decision: Decision, schedules: Schedules | None = None) -> float:
+    """How long a request of this decision may be open: the longest SLA of its schedules, and of
+    the inline ones that its proxies accept. `schedules`: read anew unless given.
+    """
+    found = (schedules or read_schedules(decision.directory)).by_name
+    longest_ms = max((schedule.sla_ms for schedule in found.values()), default=0.0)
+    live = found.get(decision.schedule)
+    inline_ms = 0.0 if live is None else decision.http.inline_sla_max_ms(live.sla_ms)
+    return max(longest_ms, min(inline_ms, SLA_MS_MAX))
 
 
 class DirectoryWatch:

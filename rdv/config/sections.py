@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from rdv.config.fields import COUNT_MAX, milliseconds, setting
+from rdv.schedule.inline import INLINE_BYTES_MAX
 from rdv.stream.config import DAY_MS, PARTITIONS_MAX, Fsync, StreamConfig
 
 WhenFull = Literal["429", "default"]
@@ -67,6 +68,25 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         int,
         setting("connections to one proxy; more wait to be accepted", 1, COUNT_MAX, effect="live"),
     ] = 1_000
+    inline_schedules: Annotated[
+        bool,
+        setting("whether a request may bring a schedule of its own; false: 422", effect="live"),
+    ] = True
+    inline_bytes_max: Annotated[
+        int,
+        setting(
+            "a larger schedule in a request is refused with 422", 1, INLINE_BYTES_MAX, effect="live"
+        ),
+    ] = 16_384
+    inline_sla_multiple: Annotated[
+        float,
+        setting(
+            "a schedule in a request may have at most so many times the live SLA; beyond: 422",
+            1,
+            1_000_000,
+            effect="live",
+        ),
+    ] = 100.0
     enrich: Annotated[
         str,
         setting(
@@ -77,6 +97,10 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     enrich_timeout_ms: Annotated[
         int, milliseconds("an enricher that takes longer is passed over", effect="live")
     ] = 5
+
+    def inline_sla_max_ms(self, live_ms: float) -> float:
+        """The longest SLA of a schedule in a request while the live one's is `live_ms`; 0: none."""
+        return live_ms * self.inline_sla_multiple if self.inline_schedules else 0.0
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

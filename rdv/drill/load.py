@@ -10,7 +10,7 @@ from rdv.drill.ledger import DoorSink, Ledger
 from rdv.loadgen import Generator, LoadLimits, constant, render_request
 
 TIMEOUT_MS = 10_000
-"""A request without an answer for so long has none."""
+"""A request without an answer for so long beyond the longest SLA has none."""
 CONNECTIONS = 256
 _FOREVER_S = 86_400.0
 
@@ -18,13 +18,17 @@ _FOREVER_S = 86_400.0
 class Load:
     """Runs from `start` to `stop`, whatever the answers do. On the loop."""
 
-    def __init__(self, ports: Sequence[int], bodies: Sequence[bytes], ledger: Ledger) -> None:
+    def __init__(
+        self, ports: Sequence[int], bodies: Sequence[bytes], ledger: Ledger, sla_ms: float
+    ) -> None:
+        """`sla_ms`: the longest that a request may have."""
         self.ports = ports
         self._rendered = {
             port: [render_request("POST", "/v1/decide", f"{HOST}:{port}", b) for b in bodies]
             for port in ports
         }
         self._ledger = ledger
+        self._timeout_ms = TIMEOUT_MS + int(sla_ms)
         self._generators: list[Generator] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -56,7 +60,7 @@ class Load:
 
     def _generator(self, port: int, index: int) -> Generator:
         requests, count = self._rendered[port], len(self.ports)
-        limits = LoadLimits(connections_max=CONNECTIONS, timeout_ms=TIMEOUT_MS)
+        limits = LoadLimits(connections_max=CONNECTIONS, timeout_ms=self._timeout_ms)
         return Generator(
             HOST,
             port,

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from signal import SIGKILL, SIGTERM
 from typing import IO
 
+from rdv.components.schedules import longest_wait_ms
 from rdv.config import Decision
 from rdv.drill.copying import PROXIES, settings
 from rdv.drill.damaging import Harm, corrupt, misplace_sector, remove_values, step_clock
@@ -64,7 +65,7 @@ class Rehearsal:
         asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
         self._served = Served(self.decision, settings(self._port), log)
         ports = [self._port + n for n in range(PROXIES)]
-        self._load = Load(ports, self._bodies, self.ledger)
+        self._load = Load(ports, self._bodies, self.ledger, longest_wait_ms(self.decision))
         try:
             others = [t.name for t in targets_of(self.decision, self._port) if t.role != "proxy"]
             self.left_out = await self._served.start(self._proxies, others)

@@ -16,6 +16,7 @@ from typing import IO
 from rdv.config import Decision
 from rdv.drill.errors import CopyNotServed
 from rdv.errors import RdvError
+from rdv.schedule import SLA_MS_MAX
 from rdv.status.lines import STATUS_TOPIC, read_status
 from rdv.stream import open_stream
 from rdv.stream.errors import RecordsDamaged
@@ -23,7 +24,7 @@ from rdv.stream.errors import RecordsDamaged
 START_S = 60.0
 OTHERS_S = 10.0
 """Once the proxies are there, the others get so long; who has not come up then is left out."""
-STOP_S = 30.0
+STOP_S = 30.0 + SLA_MS_MAX / 1000
 LOOK_S = 0.2
 """A ring may be lost when its sender is killed in that very instant: look all the same."""
 _SAID_BYTES = 4_096

@@ -7,7 +7,7 @@
         print(join.notes.lines())
 
 Memory is bounded by the batch: requests of one stretch of time, and the scores that came within
-`HORIZON_NS` of it. A score that comes later than that counts as none.
+`HORIZON_NS` of the time that its requests had. A score that comes later counts as none.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from rdv.messages import Result
 
 REQUESTS_MAX = 200_000
 HORIZON_NS = 15 * 10**9
-"""How much later than its window's end a score or a result is still looked for."""
+"""How much later than the requests of a window were due a score or a result is still looked for."""
 
 SLACK_NS = 2 * 10**9
 """A result without a request is suspicious only so far from where the reading begins and ends."""
@@ -134,7 +134,9 @@ class Join:
         for chunk in self._input.read_until(until_ns, notes):
             requests.add(self._next_number(), chunk, notes)
         requests.finish(notes)
-        horizon_ns = None if until_ns is None else until_ns + HORIZON_NS
+        horizon_ns = None
+        if until_ns is not None:
+            horizon_ns = until_ns + HORIZON_NS + int(requests.longest_ms() * 1e6)
         for chunk in self._scores.read_until(horizon_ns, notes):
             scores.add(self._next_number(), chunk, notes)
         for chunk in self._results.read_until(horizon_ns, notes):

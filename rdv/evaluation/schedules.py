@@ -13,6 +13,7 @@ from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import CONTROL, SCHEDULE_TOPIC, Recorded
 from rdv.evaluation.reading.source import sources
 from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object, schedule_from_toml
+from rdv.schedule.model import RECORDED_SLA_MS_MAX
 
 SUFFIX = ".toml"
 VERSIONS_MAX = 100_000
@@ -71,7 +72,7 @@ class ScheduleShelf:
 def inline(text: str) -> Schedule | None:
     """The schedule that a request carries; None when it is none."""
     try:
-        return schedule_from_object(msgspec.json.decode(text))
+        return schedule_from_object(msgspec.json.decode(text), sla_ms_max=RECORDED_SLA_MS_MAX)
     except (InvalidSchedule, msgspec.DecodeError, RecursionError):
         return None
 
@@ -94,7 +95,7 @@ def _take(
     try:
         said = decoder.decode(line)
         own = {k: v for k, v in said.schedule.items() if k not in ("name", "content_hash")}
-        schedule = schedule_from_object(own, said.name)
+        schedule = schedule_from_object(own, said.name, sla_ms_max=RECORDED_SLA_MS_MAX)
     except (msgspec.DecodeError, InvalidSchedule, RecursionError):
         notes.malformed["control"] += 1
         return

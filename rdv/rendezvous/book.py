@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
+from rdv.cache import BoundedCache
 from rdv.messages import Request
 from rdv.rendezvous.errors import UnknownSchedule
 from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.plan import Plan
 from rdv.rendezvous.reasons import Why
-from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object
+from rdv.schedule import InvalidSchedule, Schedule, inline_text, read_inline
 
 
 class ScheduleBook:
@@ -20,7 +19,9 @@ class ScheduleBook:
 
     def __init__(self, schedules: Mapping[str, Schedule], live: str, limits: Limits) -> None:
         self._limits = limits
-        self._inline: dict[bytes, Plan | Why] = {}
+        self._inline = BoundedCache[Plan | Why](
+            limits.inline_schedules_max, limits.inline_cache_bytes_max
+        )
         self.change(schedules, live)
 
     def change(self, schedules: Mapping[str, Schedule], live: str) -> None:
@@ -46,21 +47,20 @@ class ScheduleBook:
 
     def _inlined(self, wanted: dict[str, Any]) -> Plan | Why:
         try:
-            text = orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)
-        except (TypeError, RecursionError) as error:
-            return _invalid(f"schedule: not JSON: {error}")
-        if len(text) > self._limits.inline_bytes_max:
-            return _invalid(f"schedule: longer than {self._limits.inline_bytes_max} bytes")
+            text = inline_text(wanted)
+        except InvalidSchedule as error:
+            return _invalid(error.text())
         found = self._inline.get(text)
         if found is None:
-            if len(self._inline) >= self._limits.inline_schedules_max:
-                self._inline.clear()
-            found = self._inline[text] = self._compile(wanted)
+            found = self._compile(wanted, text)
+            self._inline.put(text, found, len(text))
         return found
 
-    def _compile(self, wanted: object) -> Plan | Why:
+    def _compile(self, wanted: dict[str, Any], text: bytes) -> Plan | Why:
+        limits = self._limits
         try:
-            return Plan(schedule_from_object(wanted), self._limits.wait_ms_max)
+            schedule = read_inline(wanted, text, bytes_max=limits.inline_bytes_max)
+            return Plan(schedule, limits.wait_ms_max)
         except InvalidSchedule as error:
             return _invalid(error.text())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from rdv.schedule import INLINE_BYTES_MAX, SLA_MS_MAX
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -12,8 +14,9 @@ class Limits:
     open_mailboxes_max: int = 1_000_000
     """Open requests. One more is answered with the default at once ("overloaded")."""
 
-    wait_ms_max: int = 60_000
-    """No request waits longer, whatever a schedule says; for inline schedules of strangers."""
+    wait_ms_max: int = SLA_MS_MAX
+    """No request waits longer. Schedules with a longer SLA are refused when they are read, so that
+    this cuts only what an old log has recorded."""
 
     reports_max: int = 256
     """Reports that one mailbox keeps; more models than that do not fit one decision."""
@@ -36,8 +39,11 @@ class Limits:
     inline_schedules_max: int = 1_000
     """Inline schedules that are kept compiled; QA sends the same one again and again."""
 
-    inline_bytes_max: int = 65_536
-    """A longer inline schedule is refused."""
+    inline_cache_bytes_max: int = 1_048_576
+    """Their JSON together. Compiled, a schedule takes up to some 30 times as much."""
+
+    inline_bytes_max: int = INLINE_BYTES_MAX
+    """A longer inline schedule is refused; no proxy accepts a longer one."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -12,20 +12,31 @@ import msgspec
 import orjson
 
 from rdv.schedule.errors import InvalidSchedule
-from rdv.schedule.model import NAME_PATTERN, OTHERS, Combine, Schedule, Step, hash_content
+from rdv.schedule.model import (
+    ACCEPT_MAX,
+    NAME_PATTERN,
+    OTHERS,
+    SLA_MS_MAX,
+    STEPS_MAX,
+    Combine,
+    Schedule,
+    Step,
+    hash_content,
+)
 
 INLINE_NAME = "inline"
 
 _KEYS = {"sla_ms", "default", "step"}
 _STEP_KEYS = {field.encode_name for field in msgspec.structs.fields(Step)}
-_FAULT = re.compile(r"^(?P<reason>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$")
+_UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
 _CHOICES = {
     "need": 'Say how many: a count (2), a fraction (0.8, or 1.0 for all) or "all".',
     "combine": f"There are {', '.join(get_args(Combine))}.",
 }
 _NAME = re.compile(NAME_PATTERN)
+_SLA_HINT = "An answer that takes longer is not for a client that waits: use a queue."
+_SHOWN_MAX = 100
 _LISTS = ("topk", "topscore")
 """Ways to combine answers that are lists."""
 
@@ -40,9 +51,12 @@ def schedule_from_toml(text: str, name: str, where: str = "") -> Schedule:
     return schedule_from_object(table, name, where)
 
 
-def schedule_from_object(plain: object, name: str = INLINE_NAME, where: str = "") -> Schedule:
+def schedule_from_object(
+    plain: object, name: str = INLINE_NAME, where: str = "", *, sla_ms_max: int = SLA_MS_MAX
+) -> Schedule:
     """Check a plain object, such as a request's inline schedule. Raises InvalidSchedule.
 
+    Only a reader of old logs gives another `sla_ms_max`.
     It says whether the schedule can be run; whether it is wise, `lint_schedule` says.
     """
     where = where or f"schedule {name!r}"
@@ -52,10 +66,14 @@ def schedule_from_object(plain: object, name: str = INLINE_NAME, where: str = ""
         raise InvalidSchedule(where, "", f"a table is needed, not {type(plain).__name__}")
     if unknown := sorted(str(key) for key in plain if key not in _KEYS):
         raise _unknown_key(where, unknown[0], _KEYS)
+    _check_counts(where, plain.get("step"))
     try:
         schedule = msgspec.convert(plain, Schedule)
     except (msgspec.ValidationError, RecursionError) as error:
         raise _translated(where, str(error)) from error
+    if schedule.sla_ms > sla_ms_max:
+        reason = f"{schedule.sla_ms:,.10g} ms is more than {sla_ms_max:,} ms, the longest SLA"
+        raise InvalidSchedule(where, "sla_ms", reason, _SLA_HINT)
     _check_default(where, schedule.default)
     for number, step in enumerate(schedule.steps, start=1):
         _check_step(where, number, step, is_last=number == len(schedule.steps))
@@ -63,16 +81,30 @@ def schedule_from_object(plain: object, name: str = INLINE_NAME, where: str = ""
     return msgspec.structs.replace(named, content_hash=hash_content(named))
 
 
+def _check_counts(where: str, steps: object) -> None:
+    """Before anything is converted, so that a long list costs nothing."""
+    if not isinstance(steps, list):
+        return
+    if len(steps) > STEPS_MAX:
+        raise InvalidSchedule(where, "step", f"{len(steps):,} steps are more than {STEPS_MAX}")
+    for number, step in enumerate(steps, start=1):
+        accept = step.get("accept") if isinstance(step, dict) else None
+        if isinstance(accept, list) and len(accept) > ACCEPT_MAX:
+            reason = f"{len(accept):,} names are more than {ACCEPT_MAX}"
+            raise InvalidSchedule(where, f"step[{number}].accept", reason)
+
+
 def _translated(where: str, message: str) -> InvalidSchedule:
     """From "Expected `float`, got `str` - at `$.step[0].until_ms`" to ours, counted from 1."""
-    match = _FAULT.match(message)
-    reason, path = (match["reason"], match["path"] or "") if match else (message, "")
+    # The last one: a value that the message repeats may look like a place, too.
+    reason, found, path = message.rpartition(" - at `$")
+    reason, path = (reason, path.removeprefix(".").rstrip("`")) if found else (message, "")
     key = re.sub(r"\[(\d+)\]", lambda number: f"[{int(number[1]) + 1}]", path)
     if unknown := _UNKNOWN.match(reason):
         return _unknown_key(where, unknown["key"], _STEP_KEYS, below=key)
     if missing := _MISSING.match(reason):
         return InvalidSchedule(where, _joined(key, missing["key"]), "is missing")
-    reason = reason[:1].lower() + reason[1:]
+    reason = reason[:1].lower() + reason[1 : 2 * _SHOWN_MAX]
     if reason.startswith("invalid enum value"):
         value = reason.removeprefix("invalid enum value ")
         return InvalidSchedule(
@@ -82,6 +114,7 @@ def _translated(where: str, message: str) -> InvalidSchedule:
 
 
 def _unknown_key(where: str, key: str, known: set[str], below: str = "") -> InvalidSchedule:
+    key = key[:_SHOWN_MAX]
     close = difflib.get_close_matches(key, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else f"There are {', '.join(sorted(known))}."
     return InvalidSchedule(where, _joined(below, key), "there is no such key", hint)
@@ -107,8 +140,9 @@ def _check_step(where: str, number: int, step: Step, *, is_last: bool) -> None:
     for model in step.accept:
         if model != OTHERS and not _NAME.match(model):
             raise InvalidSchedule(where, f"{at}.accept", f"{model!r} is not a model's name")
-    if repeated := sorted({model for model in step.accept if step.accept.count(model) > 1}):
-        raise InvalidSchedule(where, f"{at}.accept", f"names {repeated[0]!r} twice")
+    if len(set(step.accept)) < len(step.accept):
+        repeated = next(model for model in step.accept if step.accept.count(model) > 1)
+        raise InvalidSchedule(where, f"{at}.accept", f"names {repeated!r} twice")
     if step.combine != "best" and step.need == 1 and not isinstance(step.need, float):
         reason = f"is 1, and combine = {step.combine!r} is for several answers"
         raise InvalidSchedule(where, f"{at}.need", reason, _CHOICES["need"])

@@ -17,13 +17,20 @@ Combine = Literal["best", "mean", "median", "vote", "topk", "topscore"]
 NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
 """Names of models and schedules; "+" is left for "gbm+logit", a combined answer."""
 
-SLA_MS_MAX: Final = 3_600_000
+SLA_MS_MAX: Final = 60_000
+"""No schedule may have a longer SLA. This one number bounds how long an engine waits, how far back
+a restarted process looks, and how long clients, proxies and the supervisor are patient."""
+
+RECORDED_SLA_MS_MAX: Final = 3_600_000
+"""Until 0.1.0 schedules could have a longer SLA (which was cut to SLA_MS_MAX when it counted): they
+are still read from an old log."""
+
 STEPS_MAX: Final = 64
 ACCEPT_MAX: Final = 256
 _HASH_DIGITS: Final = 12
 
 _ModelName = Annotated[str, Meta(min_length=1, max_length=128)]
-_Ms = Annotated[float, Meta(gt=0, le=SLA_MS_MAX)]
+_Ms = Annotated[float, Meta(gt=0, le=RECORDED_SLA_MS_MAX)]
 _Count = Annotated[int, Meta(ge=1, le=ACCEPT_MAX)]
 _Fraction = Annotated[float, Meta(gt=0, le=1)]
 

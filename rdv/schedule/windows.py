@@ -13,13 +13,13 @@ def windows_ms(schedule: Schedule) -> dict[str, float]:
     better than none, but one in time is worth more: a worker that is behind must know.
     """
     ends = schedule.ends_ms()
+    last_ms = max(ends)
     found: dict[str, float] = {}
-    for number, step in enumerate(schedule.steps):
-        later = {name for after in schedule.steps[number + 1 :] for name in after.accept}
-        if OTHERS not in step.accept and not later <= set(step.accept):
-            for name in step.accept:
-                found.setdefault(name, ends[number])
-        else:
-            for name in step.accept:
-                found.setdefault(name, max(ends))
-    return {name: end for name, end in found.items() if name != OTHERS and end < max(ends)}
+    later: set[str] = set()
+    for step, end_ms in zip(reversed(schedule.steps), reversed(ends), strict=True):
+        accepted = set(step.accept)
+        ends_turn = OTHERS not in accepted and not later <= accepted
+        found.update(dict.fromkeys(step.accept, end_ms if ends_turn else last_ms))
+        later |= accepted
+    in_order = (name for step in schedule.steps for name in step.accept)
+    return {name: found[name] for name in in_order if name != OTHERS and found[name] < last_ms}

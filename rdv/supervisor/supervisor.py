@@ -8,12 +8,15 @@ from collections.abc import Callable, Coroutine
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
+from rdv.schedule import SLA_MS_MAX
 from rdv.supervisor.errors import DoesNotStart
 from rdv.supervisor.plan import STOP_ORDER, Part, Role, changes
 from rdv.supervisor.policy import became_ready, ended, is_hopeless, started
 from rdv.supervisor.running import REFUSES, Launch, Running, Voice, describe, settled
 
 STOP_GRACE_S = 15.0
+PROXY_GRACE_S = SLA_MS_MAX / 1000 + 5.0
+"""A proxy answers what is in flight before it ends, for as long as an SLA may be."""
 START_PATIENCE_S = 5.0
 """The door opens at the latest so long after the start, whoever is not ready by then."""
 READY_TIMEOUT_S = 60.0
@@ -218,7 +221,8 @@ class Supervisor:
         if running.retry is not None:
             running.retry.cancel()
         if running.child is not None:
-            await running.child.stop(STOP_GRACE_S)
+            is_proxy = running.part.role == "proxy"
+            await running.child.stop(PROXY_GRACE_S if is_proxy else STOP_GRACE_S)
         self._everyone.discard(running)
         self._tell_model(running.part)
 

@@ -46,15 +46,14 @@ class Place:
             self.clock.now_ns += int(every_ms * 1e6) if number else 0
             now_ns = self.clock.now_ns
             id_ = f"r{next(self.numbers)}"
-            request = Request(
-                id_, now_ns, "h", now_ns, topic, msgspec.Raw(b"1"), deadline_ms=SLA_MS, **more
-            )
+            more.setdefault("deadline_ms", SLA_MS)
+            request = Request(id_, now_ns, "h", now_ns, topic, msgspec.Raw(b"1"), **more)
             self.producer.send_many(topic, REQUESTS.write([request]), partition=0)
             ids.append(id_)
         return ids
 
-    def join(self, *, skips=True):
-        return Intake(self.stream, "gbm", skips=skips, host="h", clock=self.clock)
+    def join(self, *, skips=True, **more):
+        return Intake(self.stream, "gbm", skips=skips, host="h", clock=self.clock, **more)
 
     def read(self, intake):
         found = []
@@ -115,6 +114,18 @@ def test_who_comes_back_after_a_long_time_is_like_a_new_one(place):
     asked = place.ask(3 * START_S, every_ms=1000)
     second = place.join()
     assert place.read(second) == asked[-1:]
+    place.leave(second)
+
+
+def test_who_comes_back_reads_what_may_still_be_open(place):
+    """However long ago that was asked: a restarted model is as patient as the longest SLA."""
+    place.ask(1)
+    first = place.join()
+    place.read(first)
+    place.leave(first)
+    asked = place.ask(3 * START_S, every_ms=1000, deadline_ms=25_000)
+    second = place.join(start_s=25)
+    assert place.read(second) == asked[-26:]  # the first of them is due in this instant
     place.leave(second)
 
 

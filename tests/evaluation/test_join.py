@@ -168,6 +168,19 @@ def test_a_score_beyond_the_horizon_counts_as_none(tmp_path):
     assert joined.outcome[:, 0].tolist() == [ABSENT]
 
 
+def test_a_score_within_a_long_sla_counts(tmp_path):
+    """Read in small windows: as far as the requests of a window may wait, and not only HORIZON."""
+    late_ms = HORIZON_NS / 1e6 + 20_000
+    score = make_score(MadeRequest(0, 0, []).id, "gbm")
+    first = MadeRequest(0, 0.0, [(late_ms, score)], deadline_ms=45_000.0)
+    others = [MadeRequest(n, n * 1000.0, []) for n in range(1, 40)]
+    log = MadeLog([first, *others])
+    log.write(tmp_path)
+    joined, notes = joined_of(tmp_path, requests_max=5)
+    assert notes.orphan_scores == 0
+    assert joined.outcome[0, 0] != ABSENT
+
+
 def test_damage_is_passed_over_and_named(tmp_path):
     log = MadeLog(make_requests(50))
     log.write(tmp_path)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from rdv.rendezvous.plan import Plan, to_ns
-from rdv.schedule import schedule_from_object
+from rdv.schedule import SLA_MS_MAX, schedule_from_object
 
 
 def make_plan(sla_ms=50, **step) -> Plan:
     plain = {"sla_ms": sla_ms, "default": 0, "step": [{"accept": ["*"], **step}]}
-    return Plan(schedule_from_object(plain, "s"), wait_ms_max=60_000)
+    return Plan(schedule_from_object(plain, "s", sla_ms_max=3_600_000), SLA_MS_MAX)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_needed(need, of, expected) -> None:
     assert make_plan(need=need).steps[0].needed(of) == expected
 
 
-def test_no_schedule_waits_for_longer_than_the_limit() -> None:
+def test_a_longer_sla_of_an_old_log_is_cut_as_it_was_then() -> None:
     assert make_plan(sla_ms=3_600_000).wait_ns == 60_000 * 1_000_000
 
 

@@ -29,6 +29,8 @@ class Plan:
     seconds: float
     connections: int
     is_poisson: bool = False
+    sla_ms: float = 0.0
+    """The longest that a request may have: answers are waited for so much longer."""
 
     @property
     def mode(self) -> str:
@@ -117,7 +119,10 @@ class LoadRun:
         share = Share(index, count, lambda: (self.total, self._stretch))
         rendered = [render_request("POST", "/v1/decide", str(door), row.body) for row in self._rows]
         size = len(rendered)
-        limits = LoadLimits(connections_max=max(1, self._plan.connections // count))
+        limits = LoadLimits(
+            connections_max=max(1, self._plan.connections // count),
+            timeout_ms=LoadLimits.timeout_ms + int(self._plan.sla_ms),
+        )
         return Generator(
             door.host, door.port, lambda n: rendered[share.number(n) % size], share, limits
         )

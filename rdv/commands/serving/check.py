@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 
 from rdv.config import Decision, ScheduleNotFound, missing_files, schedule_names
 from rdv.errors import RdvError
-from rdv.schedule import Schedule, lint_schedule, schedule_from_toml
+from rdv.schedule import SLA_MS_MAX, Schedule, lint_schedule, schedule_from_toml
 from rdv.stream.file.disk import faults
 from rdv.supervisor.errors import PortTaken
 from rdv.supervisor.ports import await_end, holder_of_port, is_left_behind
 
-PORT_PATIENCE_S = 10.0
+PORT_PATIENCE_S = SLA_MS_MAX / 1000 + 10.0
 """A proxy whose supervisor was killed answers what is in flight before it gives its port back."""
 _IN_USE = "it is in use"
 

@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import orjson
+from msgspec import Meta, Raw
 
+from rdv.cache import BoundedCache
 from rdv.errors import http_status
 from rdv.http import Failure
-from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object, windows_ms
+from rdv.schedule import (
+    INLINE_BYTES_MAX,
+    SLA_MS_MAX,
+    InvalidSchedule,
+    Schedule,
+    inline_text,
+    read_inline,
+    windows_ms,
+)
+
+KEY_CHARACTERS_MAX = 1_024
+MODELS_MAX = 256
+MODELS_BYTES_MAX = 32_768
+NAME_CHARACTERS_MAX = 128
+NOTHING = Raw(b"")
+INLINE_MAX = 256
+"""Inline schedules that are kept compiled; and the bytes of their JSON together."""
+INLINE_CACHE_BYTES_MAX = 1_048_576
+
+_ModelName = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The body of `POST /v1/decide`; only `data` is required."""
 
-    data: msgspec.Raw
-    key: str | None = None
-    schedule: str | dict[str, Any] | None = None
-    deadline_ms: float | None = None
+    data: Raw
+    key: Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)] | None = None
+    schedule: Raw = NOTHING
+    """Not parsed before its length is known to be allowed: see `ScheduleChoice.read`."""
+    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
     trace: bool = False
-    models: list[str] | None = None
+    models: Raw = NOTHING
+    """As `schedule`: see `read_models`."""
 
 
 _decode = msgspec.json.Decoder(Body).decode
-KEY_CHARACTERS_MAX = 1_024
-DEADLINE_MS_MAX = 3_600_000
-MODELS_MAX = 256
-INLINE_MAX = 256
-"""Inline schedules that are kept compiled."""
+_decode_models = msgspec.json.Decoder(
+    Annotated[list[_ModelName], Meta(max_length=MODELS_MAX)] | None
+).decode
+_decode_any = msgspec.json.Decoder().decode
 
 
 def read_body(raw: bytes) -> Body | Failure:
@@ -48,19 +71,21 @@ def read_body(raw: bytes) -> Body | Failure:
         return Failure(400, "malformed_json", f"the body is not JSON: {error}")
     except RecursionError:
         return Failure(400, "malformed_json", "the body is nested too deeply")
-    fault = _fault(body)
-    return Failure(400, "invalid_request", fault) if fault else body
+    return body
 
 
-def _fault(body: Body) -> str:
-    """What no schedule could make right, or an empty string."""
-    if body.deadline_ms is not None and not 0 < body.deadline_ms <= DEADLINE_MS_MAX:
-        return f"deadline_ms is not between 0 and {DEADLINE_MS_MAX}"
-    if body.models is not None and len(body.models) > MODELS_MAX:
-        return f"models names more than {MODELS_MAX}"
-    if body.key is not None and len(body.key) > KEY_CHARACTERS_MAX:
-        return f"key is longer than {KEY_CHARACTERS_MAX}"
-    return ""
+def read_models(raw: Raw) -> list[str] | Failure | None:
+    """The `models` of a body; None when the client has named none."""
+    if len(bytes(raw)) > MODELS_BYTES_MAX:
+        message = f"the body does not fit: models is longer than {MODELS_BYTES_MAX} bytes"
+        return Failure(400, "invalid_request", message)
+    try:
+        models: list[str] | None = _decode_models(raw)
+    except (msgspec.ValidationError, RecursionError) as error:
+        return Failure(400, "invalid_request", f"the body does not fit: models: {error}")
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Failure(400, "malformed_json", f"the body is not JSON: models: {error}")
+    return models
 
 
 class Chosen(NamedTuple):
@@ -68,38 +93,124 @@ class Chosen(NamedTuple):
 
     schedule: Schedule
     windows_ms: dict[str, float]
+    asked: str | Raw
+    """Its name; or the JSON of an inline one."""
 
 
-def _chosen(schedule: Schedule) -> Chosen:
-    return Chosen(schedule, windows_ms(schedule))
+def _chosen(schedule: Schedule, asked: str | Raw) -> Chosen:
+    return Chosen(schedule, windows_ms(schedule), asked)
+
+
+@dataclass(frozen=True)
+class InlineRules:
+    """What a proxy allows of schedules that requests bring along, as rdv.toml has it."""
+
+    is_allowed: bool = True
+    bytes_max: int = INLINE_BYTES_MAX
+    sla_multiple: float = SLA_MS_MAX
+    """Of the live SLA: how long the SLA of an inline schedule may be."""
 
 
 class ScheduleChoice:
     """Which schedule a request gets at this proxy: the live one, a named, or an inline one."""
 
-    def __init__(self, by_name: Mapping[str, Schedule], live: str) -> None:
-        self._by_name = {name: _chosen(schedule) for name, schedule in by_name.items()}
+    def __init__(
+        self, by_name: Mapping[str, Schedule], live: str, inline: InlineRules | None = None
+    ) -> None:
+        self._by_name = {name: _chosen(schedule, name) for name, schedule in by_name.items()}
         self._live = self._by_name[live]
-        self._inline: dict[bytes, Chosen] = {}
+        self._rules = inline or InlineRules()
+        self._inline = BoundedCache[Chosen](INLINE_MAX, INLINE_CACHE_BYTES_MAX)
+
+    def read(self, raw: Raw) -> Chosen | Failure | None:
+        """What the `schedule` of a body asks for; None when it asks for nothing.
+
+        The length is looked at first: what is too long is not even parsed.
+        """
+        text = bytes(raw)
+        if text == b"null":
+            return None
+        failure = self._unreadable(text)
+        wanted = _parsed(text) if failure is None else failure
+        return wanted if isinstance(wanted, Failure) else self.choose(wanted)
+
+    def _unreadable(self, text: bytes) -> Failure | None:
+        """What is wrong with a schedule before it is parsed."""
+        if text[:1] != b"{":
+            if text[:1] == b'"' and len(text) <= _NAME_BYTES_MAX:
+                return None
+            message = "the body does not fit: schedule is neither a schedule's name nor an object"
+            return Failure(400, "invalid_request", message)
+        if not self._rules.is_allowed:
+            return _INLINE_OFF
+        return self._too_long(len(text)) if len(text) > self._rules.bytes_max else None
 
     def choose(self, wanted: str | dict[str, Any] | None) -> Chosen | Failure:
+        """The schedule of a name, an inline one, or the live one."""
         if wanted is None:
             return self._live
-        if isinstance(wanted, str):
-            found = self._by_name.get(wanted)
-            if found is None:
-                names = ", ".join(sorted(self._by_name))
-                message = f"there is no schedule {wanted[:100]!r}; there are {names}"
-                return Failure(422, "unknown_schedule", message, {"schedule": wanted[:100]})
-            return found
-        text = orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)
-        known = self._inline.get(text)
-        if known is None:
-            try:
-                known = _chosen(schedule_from_object(wanted))
-            except InvalidSchedule as error:
-                return Failure(http_status(error), "invalid_schedule", error.text())
-            if len(self._inline) >= INLINE_MAX:
-                self._inline.clear()
-            self._inline[text] = known
+        if not isinstance(wanted, str):
+            return self._inlined(wanted)
+        found = self._by_name.get(wanted)
+        if found is None:
+            names = ", ".join(sorted(self._by_name))
+            message = f"there is no schedule {wanted[:100]!r}; there are {names}"
+            return Failure(422, "unknown_schedule", message, {"schedule": wanted[:100]})
+        return found
+
+    def _inlined(self, wanted: dict[str, Any]) -> Chosen | Failure:
+        try:
+            text = inline_text(wanted)
+            if len(text) > self._rules.bytes_max:
+                return self._too_long(len(text))
+            known = self._inline.get(text)
+            if known is None:
+                known = _compact(read_inline(wanted, text), wanted)
+                self._inline.put(text, known, len(text))
+        except InvalidSchedule as error:
+            return Failure(http_status(error), "invalid_schedule", error.text())
+        live_ms = self._live.schedule.sla_ms
+        if known.schedule.sla_ms > live_ms * self._rules.sla_multiple:
+            return self._too_slow(known.schedule.sla_ms, live_ms)
         return known
+
+    def _too_long(self, size: int) -> Failure:
+        limit = self._rules.bytes_max
+        message = (
+            f"the inline schedule has {size:,} bytes, more than http.inline_bytes_max {limit:,}"
+        )
+        fields = {"bytes": size, "inline_bytes_max": limit}
+        return Failure(422, "inline_schedule_too_large", message, fields)
+
+    def _too_slow(self, sla_ms: float, live_ms: float) -> Failure:
+        limit_ms = live_ms * self._rules.sla_multiple
+        message = (
+            f"the inline schedule asks for {sla_ms:,.10g} ms, and may ask for {limit_ms:,.10g} ms: "
+            f"http.inline_sla_multiple {self._rules.sla_multiple:g} times the live SLA"
+        )
+        fields = {"sla_ms": sla_ms, "sla_ms_max": limit_ms}
+        return Failure(422, "inline_sla_too_long", message, fields)
+
+
+def _parsed(text: bytes) -> Any:
+    """A schedule's name or an object; or a Failure."""
+    try:
+        return _decode_any(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Failure(400, "malformed_json", f"the body is not JSON: schedule: {error}")
+    except RecursionError:
+        return Failure(422, "invalid_schedule", "the schedule is nested too deeply")
+
+
+def _compact(schedule: Schedule, wanted: dict[str, Any]) -> Chosen:
+    """Kept as JSON, in the client's order: objects take up to a hundred times as much memory."""
+    default = orjson.Fragment(orjson.dumps(schedule.default))
+    return _chosen(msgspec.structs.replace(schedule, default=default), Raw(orjson.dumps(wanted)))
+
+
+_NAME_BYTES_MAX = 6 * NAME_CHARACTERS_MAX + 2
+"""Of a name in quotes, each character escaped."""
+
+_INLINE_OFF = Failure(
+    422, "inline_schedules_off", "this decision takes no inline schedules (http.inline_schedules)"
+)

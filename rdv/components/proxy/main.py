@@ -20,10 +20,10 @@ from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.enrich import Enricher, load_enricher
 from rdv.components.proxy.errors import AddressTaken
-from rdv.components.proxy.intake import ScheduleChoice
+from rdv.components.proxy.intake import InlineRules, ScheduleChoice
 from rdv.components.proxy.outcomes import OutcomeDesk
 from rdv.components.proxy.proxy import Proxy, Settings
-from rdv.components.schedules import DirectoryWatch, read_schedules
+from rdv.components.schedules import DirectoryWatch, Schedules, longest_wait_ms, read_schedules
 from rdv.components.status import StatusWriter
 from rdv.components.tuning import tune_collector
 from rdv.config import Decision, ScheduleNotFound, load_decision
@@ -32,11 +32,16 @@ from rdv.http import HttpServer, Limits, Router
 from rdv.http import Request as HttpRequest
 from rdv.messages import request_ids
 from rdv.messages.ids import PREFIX_BYTES
+from rdv.schedule import SLA_MS_MAX
 
 log = logging.getLogger("rdv.proxy")
 
 DRAIN_GRACE_S = 2.0
 """Beyond the longest SLA, for answers to be read by slow clients."""
+
+ANSWER_GRACE_MS = 5_000
+"""Beyond the longest SLA that there can be: by then the proxy has answered each request itself, so
+that the HTTP server's own 503 can only come where the proxy is broken."""
 
 
 def run_proxy(directory: str, index: int) -> None:
@@ -58,6 +63,7 @@ def door_limits(decision: Decision) -> Limits:
         connections_max=http.connections_max,
         client_timeout_ms=http.client_timeout_ms,
         keep_alive_ms=http.keep_alive_ms,
+        answer_timeout_ms=SLA_MS_MAX + ANSWER_GRACE_MS,
     )
 
 
@@ -103,7 +109,7 @@ class ProxyProcess:
                 decision.http.when_full == "default",
             ),
             self._streams,
-            ScheduleChoice(self._schedules.by_name, decision.schedule),
+            choice_of(self._schedules, decision),
             cohorts_of(decision),
             asking_of(decision),
             request_ids(os.urandom(PREFIX_BYTES)),
@@ -161,7 +167,7 @@ class ProxyProcess:
     async def _drain(self) -> None:
         """Stop accepting, answer what is in flight, then end."""
         self.proxy.is_draining = True
-        longest_ms = max(s.sla_ms for s in self._schedules.by_name.values())
+        longest_ms = longest_wait_ms(self.decision, self._schedules)
         left = await self._server.drain(longest_ms / 1000 + DRAIN_GRACE_S)
         if left:
             log.warning("%d connections were cut off", left)
@@ -213,9 +219,16 @@ class ProxyProcess:
             return
         self._schedules = schedules
         self.decision = decision
-        self.proxy.choice = ScheduleChoice(schedules.by_name, decision.schedule)
+        self.proxy.choice = choice_of(schedules, decision)
         self.proxy.cohorts = cohorts_of(decision)
         self.proxy.asking = asking_of(decision)
+
+
+def choice_of(schedules: Schedules, decision: Decision) -> ScheduleChoice:
+    """Which schedules requests may have."""
+    http = decision.http
+    rules = InlineRules(http.inline_schedules, http.inline_bytes_max, http.inline_sla_multiple)
+    return ScheduleChoice(schedules.by_name, decision.schedule, rules)
 
 
 def asking_of(decision: Decision) -> Asking:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from rdv.clock import Clock
@@ -25,7 +26,14 @@ from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.counts import Counts
 from rdv.components.proxy.desk import Desk, Open
 from rdv.components.proxy.enrich import Enricher
-from rdv.components.proxy.intake import Body, Chosen, ScheduleChoice, read_body
+from rdv.components.proxy.intake import (
+    NOTHING,
+    Body,
+    Chosen,
+    ScheduleChoice,
+    read_body,
+    read_models,
+)
 from rdv.components.proxy.records import OwnAnswers
 from rdv.errors import RdvError
 from rdv.http import Failure
@@ -48,6 +56,15 @@ class Settings:
     partitions: int
     in_flight_max: int
     default_when_full: bool
+
+
+class Wanted(NamedTuple):
+    """What a request asks for. `asked` is its schedule's name or JSON, or None: the live one."""
+
+    chosen: Chosen
+    asked: Any
+    cohort: str | None
+    models: list[str] | None
 
 
 class Proxy:
@@ -104,18 +121,12 @@ class Proxy:
         if isinstance(body, Failure):
             self._refuse(http, body)
             return
-        cohort, wanted = None, body.schedule
-        if wanted is None:
-            cohort, wanted = self.cohorts.of(body.key)
-        chosen = self.choice.choose(wanted)
-        if isinstance(chosen, Failure):
-            self._refuse(http, chosen)
+        wanted = self._wanted(body)
+        if isinstance(wanted, Failure):
+            self._refuse(http, wanted)
             return
-        schedule = chosen.schedule
-        if body.models is not None and (failure := self.asking.check(body.models)) is not None:
-            self._refuse(http, failure)
-            return
-        request = self._request(http, body, chosen, wanted, cohort)
+        request = self._request(http, body, wanted)
+        schedule = wanted.chosen.schedule
         if self.desk.is_full:
             self._overflow(http, request, schedule)
         elif self._enricher is None:
@@ -123,21 +134,34 @@ class Proxy:
         else:
             self._enricher.enrich(request, lambda done: self._accept(http, done, schedule))
 
-    def _request(
-        self,
-        http: HttpRequest,
-        body: Body,
-        chosen: Chosen,
-        wanted: str | dict[str, object] | None,
-        cohort: str | None,
-    ) -> Request:
+    def _wanted(self, body: Body) -> Wanted | Failure:
+        """The schedule and the models of a request."""
+        cohort: str | None = None
+        asked: Any = None
+        chosen = None if body.schedule is NOTHING else self.choice.read(body.schedule)
+        if isinstance(chosen, Chosen):
+            asked = chosen.asked
+        elif chosen is None:
+            cohort, asked = self.cohorts.of(body.key)
+            chosen = self.choice.choose(asked)
+        if isinstance(chosen, Failure):
+            return chosen
+        models = None if body.models is NOTHING else read_models(body.models)
+        if isinstance(models, Failure):
+            return models
+        if models is not None and (failure := self.asking.check(models)) is not None:
+            return failure
+        return Wanted(chosen, asked, cohort, models)
+
+    def _request(self, http: HttpRequest, body: Body, wanted: Wanted) -> Request:
+        chosen, asked, cohort, models = wanted
         deadline_ms = chosen.schedule.sla_ms
         if body.deadline_ms is not None and body.deadline_ms < deadline_ms:
             deadline_ms = body.deadline_ms
         id_ = next(self._ids)
         not_asked: list[str] = []
-        if body.models is not None or not self.asking.is_everybody:
-            not_asked = self.asking.not_asked(id_, cohort, body.models)
+        if models is not None or not self.asking.is_everybody:
+            not_asked = self.asking.not_asked(id_, cohort, models)
         return Request(
             id_,
             self._clock.wall_ns(),
@@ -146,7 +170,7 @@ class Proxy:
             self.settings.name,
             body.data,
             body.key,
-            wanted,
+            asked,
             cohort,
             deadline_ms,
             body.trace,

@@ -12,7 +12,7 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import SCHEDULE_TOPIC, Streams, open_streams
-from rdv.components.schedules import DirectoryWatch, read_schedules
+from rdv.components.schedules import DirectoryWatch, longest_wait_ms, read_schedules
 from rdv.components.server.server import Server
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
@@ -25,7 +25,7 @@ log = logging.getLogger("rdv.server")
 
 WINDOW_MS = 10_000
 """How far back a starting server looks for requests that nobody has answered: at least this long,
-and twice the longest SLA."""
+and twice as long as a request may be open."""
 
 
 class ServerProcess:
@@ -61,8 +61,7 @@ class ServerProcess:
             limits,
         )
         partitions = range(index, decision.partitions, decision.server.instances)
-        slas = [schedule.sla_ms for schedule in self._schedules.by_name.values()]
-        window_ms = int(max(WINDOW_MS, 2 * max(slas)))
+        window_ms = int(max(WINDOW_MS, 2 * longest_wait_ms(decision, self._schedules)))
         self.server = Server(
             self._streams,
             self.engine,

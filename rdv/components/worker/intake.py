@@ -8,10 +8,11 @@ from datetime import timedelta
 
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
-from rdv.components.deadlines import DEADLINE_MS_MAX, due_times_ns
+from rdv.components.deadlines import due_times_ns
 from rdv.components.feeds import RING_CHAMPION, RING_MODEL, Feed
 from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
+from rdv.schedule import SLA_MS_MAX
 from rdv.stream import GroupTiming, TopicPartition
 from rdv.stream.record import Block
 from rdv.stream.stream import LogStream
@@ -24,20 +25,30 @@ TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
 
 START_S = 10
 """Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. One that
-skips what it is too late for does not go back any further either, whatever was committed."""
+skips what it is too late for does not go back any further either, whatever was committed. Where a
+schedule has a longer SLA, it is that (`start_s`)."""
 
 
 class Intake:
     """Reads requests, skips what is none, commits. One thread."""
 
     def __init__(
-        self, stream: LogStream, name: str, *, skips: bool, host: str, clock: Clock
+        self,
+        stream: LogStream,
+        name: str,
+        *,
+        skips: bool,
+        host: str,
+        clock: Clock,
+        start_s: int = START_S,
     ) -> None:
+        """`start_s`: how far back requests may still be open; see START_S."""
         self._stream = stream
         self._host = host
         self._clock = clock
         self._skips = skips
         self._name = name
+        self._start_s = start_s
         self._new: list[TopicPartition] = []
         self._unseen = _unseen(stream, name)
         self._overdue_ns: dict[TopicPartition, int] = {}
@@ -48,7 +59,7 @@ class Intake:
         self.malformed = self.not_asked = 0
         consumer = stream.consumer(
             group=name,
-            start=timedelta(seconds=START_S),
+            start=timedelta(seconds=start_s),
             timing=TIMING,
             on_assign=self._new.extend,
         )
@@ -86,7 +97,7 @@ class Intake:
         """The model whose turn ends first is rung first; as the last schedule seen has it."""
         self._windows_ms = windows_ms
         soonest_ms = min(windows_ms.values(), default=0.0)
-        is_champion = windows_ms.get(self._name, DEADLINE_MS_MAX) <= soonest_ms
+        is_champion = windows_ms.get(self._name, SLA_MS_MAX) <= soonest_ms
         self.feed.consumer.ring_order = RING_CHAMPION if is_champion else RING_MODEL
 
     def _since_ns(self, block: Block) -> int:
@@ -102,7 +113,7 @@ class Intake:
         places, self._new[:] = list(self._new), []
         if not self._skips:
             return
-        consumer, since_ns = self.feed.consumer, self._clock.wall_ns() - START_S * 10**9
+        consumer, since_ns = self.feed.consumer, self._clock.wall_ns() - self._start_s * 10**9
         positions = consumer.positions()
         for place in places:
             if place in positions:

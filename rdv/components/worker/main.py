@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 
@@ -10,11 +11,13 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import Streams, open_streams
+from rdv.components.schedules import longest_wait_ms
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
 from rdv.components.tuning import give_way, tune_collector
 from rdv.components.worker.backlog import Backlog, Waiting
 from rdv.components.worker.in_hand import InHand
+from rdv.components.worker.intake import START_S
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
@@ -93,6 +96,7 @@ class WorkerProcess:
             waker=waker,
             watchdog=self._watchdog,
             in_hand=InHand(note),
+            start_s=max(START_S, math.ceil(longest_wait_ms(decision) / 1000)),
         )
 
     def _hangs(self, batch: list[Waiting]) -> None:

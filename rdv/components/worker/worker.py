@@ -13,7 +13,7 @@ from rdv.components.stopping import Waker
 from rdv.components.worker.backlog import Backlog, Waiting
 from rdv.components.worker.cost import Cost
 from rdv.components.worker.in_hand import InHand
-from rdv.components.worker.intake import Intake
+from rdv.components.worker.intake import START_S, Intake
 from rdv.components.worker.reports import Reports
 from rdv.components.worker.watchdog import Watchdog
 from rdv.models import Model, ModelError
@@ -37,6 +37,7 @@ class Worker:
         waker: Waker,
         watchdog: Watchdog,
         in_hand: InHand,
+        start_s: int = START_S,
     ) -> None:
         self._model = model
         self._backlog = backlog
@@ -45,7 +46,9 @@ class Worker:
         self._in_hand = in_hand
         self.reports = Reports(streams.scores.producer(), name, model, clock)
         skips = backlog.when_behind == "skip"
-        self.intake = Intake(streams.input, name, skips=skips, host=host, clock=clock)
+        self.intake = Intake(
+            streams.input, name, skips=skips, host=host, clock=clock, start_s=start_s
+        )
         self._feeds = Feeds([self.intake.feed], waker, clock)
         left = in_hand.left()
         spoiled = (*left.spoiled, *(id_ for _, id_ in left.batch))

@@ -15,6 +15,7 @@ from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_requests
 from rdv.messages import Request
+from rdv.schedule import SLA_MS_MAX
 
 
 class Requests:
@@ -65,6 +66,11 @@ class Requests:
         self.not_asked = [(n, one.not_asked) for n, one in enumerate(found) if one.not_asked]
         self.append_ns = times_ns[sequence]
         self.request_at = np.concatenate(self._places)[sequence]
+
+    def longest_ms(self) -> float:
+        """The longest time that one of them may wait for its answer; 0 when none has said it."""
+        longest_ms = max((r.deadline_ms or 0.0 for r in self._found), default=0.0)
+        return min(longest_ms, SLA_MS_MAX)
 
     def columns(self) -> dict[str, Any]:
         """The columns that requests give to a join."""

@@ -19,9 +19,7 @@ from rdv.evaluation.replay.frames import NOTHING
 from rdv.evaluation.replay.replay import Recorder, Replayed, Requests
 from rdv.evaluation.replay.source import Stretch
 from rdv.messages import Request
-
-DEADLINE_MS_MAX = 60_000.0
-"""As for workers: of a request without a deadline."""
+from rdv.schedule import SLA_MS_MAX
 
 ORIGIN_NS = 10**15
 """Where our clock begins: a worker's rules compare with times before the first request."""
@@ -220,8 +218,8 @@ def _asked(source: Requests, name: str, speed: float) -> Iterator[Asked]:
             latest_ns = max(latest_ns, ORIGIN_NS + int((append_ns - first_ns) / speed))
             start_ns = latest_ns - min(max(0, append_ns - request.time_ns), 10**9)
             wait_ms = request.deadline_ms
-            if wait_ms is None or wait_ms > DEADLINE_MS_MAX:
-                wait_ms = DEADLINE_MS_MAX
+            if wait_ms is None or wait_ms > SLA_MS_MAX:
+                wait_ms = SLA_MS_MAX
             deadline_ns = start_ns + int(wait_ms * 1e6)
             window_ms = request.windows_ms.get(name, wait_ms)
             target_ns = min(deadline_ns, start_ns + int(window_ms * 1e6))

@@ -19,6 +19,7 @@ from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import RESULTS, Recorded
 from rdv.evaluation.reading.source import sources
 from rdv.messages.ids import PREFIX_BYTES
+from rdv.schedule import SLA_MS_MAX
 
 if TYPE_CHECKING:
     from rdv.evaluation.verify.check import Verification
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 GRACE_NS = 2 * 10**9
 """From when an answer is due until it must be on record: a disk may have been full for a while,
 but somebody who reads must not wait for long."""
-WAIT_MS_MAX = 60_000
 HELD_MAX = 100_000
 IDS_MAX = 1_000
 _PREFIX_DIGITS = 2 * PREFIX_BYTES
@@ -63,9 +63,7 @@ class Unanswered:
             if len(self._missing) >= HELD_MAX:
                 self._beyond += 1
                 continue
-            wait_ms = min(
-                float(np.nan_to_num(joined.deadline_ms[row], nan=WAIT_MS_MAX)), WAIT_MS_MAX
-            )
+            wait_ms = min(float(np.nan_to_num(joined.deadline_ms[row], nan=SLA_MS_MAX)), SLA_MS_MAX)
             asked_ns = int(joined.append_ns[row])
             self._missing.append(
                 _Missing(

@@ -1,0 +1,40 @@
+"""A schedule that a request brings along: one rule for the proxy, the server and the evaluation."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from rdv.schedule.errors import InvalidSchedule
+from rdv.schedule.load import INLINE_NAME, schedule_from_object
+from rdv.schedule.model import Schedule
+
+INLINE_BYTES_MAX: Final = 65_536
+"""A longer inline schedule is refused everywhere, as canonical JSON. A proxy may allow less."""
+
+_WHERE = f"schedule {INLINE_NAME!r}"
+
+
+def inline_text(plain: dict[str, Any]) -> bytes:
+    """Canonical JSON of an inline schedule: equal for the same keys and values in any order.
+
+    Raises InvalidSchedule for what is no JSON, such as integers of more than 64 bits.
+    """
+    try:
+        return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, RecursionError) as error:
+        raise InvalidSchedule(_WHERE, "", f"is not JSON: {error}") from error
+
+
+def read_inline(
+    plain: dict[str, Any], text: bytes, *, bytes_max: int = INLINE_BYTES_MAX
+) -> Schedule:
+    """Check an inline schedule; `text` is its `inline_text`. Raises InvalidSchedule.
+
+    A proxy allows at most what a server does, so that a server refuses no schedule that a proxy
+    has accepted.
+    """
+    if len(text) > bytes_max:
+        raise InvalidSchedule(_WHERE, "", f"{len(text):,} bytes are more than {bytes_max:,}")
+    return schedule_from_object(plain)
