@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rdv.address import host_port, reachable_host
 from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision
 from rdv.commands.terminal import paint
@@ -71,12 +72,13 @@ def serve(
 
 
 def _serve_stage(directory: str, direct: str | None) -> None:
-    from rdv.commands.serving.check import claim_ports
+    from rdv.commands.serving.check import check_access, claim_ports
     from rdv.commands.serving.stage import serve_stage
     from rdv.config import load_decision
     from rdv.supervisor.lock import ServeLock
 
     decision = load_decision(directory)
+    check_access(decision)
     host, ports = decision.http.host, [decision.http.port]
     with ServeLock(directory, host, ports):
         claim_ports(directory, host, ports, _warn)
@@ -84,7 +86,7 @@ def _serve_stage(directory: str, direct: str | None) -> None:
 
 
 def _serve_all(directory: str) -> None:
-    from rdv.commands.serving.check import check, claim_ports
+    from rdv.commands.serving.check import check, check_access, claim_ports
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
     from rdv.config import load_decision
@@ -93,6 +95,7 @@ def _serve_all(directory: str) -> None:
     from rdv.supervisor.streams import prepare_streams
 
     decision = load_decision(directory)
+    check_access(decision)
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
     with ServeLock(directory, decision.http.host, ports):
         voice = StderrVoice([part.name for part in parts(decision, {})])
@@ -156,9 +159,9 @@ class Plan:
 def _tell(decision: DecisionConfig, missing: list[str]) -> None:
     """Everything runs: where, and what to do now."""
     http = decision.http
-    host = "127.0.0.1" if http.host in ("0.0.0.0", "::") else http.host  # noqa: S104  not bound
+    host = reachable_host(http.host)
     here = shlex.quote(decision.directory)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{http.port}"
+    url = f"http://{host_port(host, http.port)}"
     example = shlex.quote(f'{{"data": {_example(decision)}}}')
     lines = [
         f"{decision.name} answers at {url}/v1/decide",

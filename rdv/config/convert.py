@@ -116,6 +116,10 @@ def check_decision(decision: Decision, where: str) -> None:
     if decision.name:
         _check_name(decision.name, "name", where)
     http = decision.http
+    if "[" in http.host or "]" in http.host:
+        reason = f"{http.host!r}: write an IPv6 address without brackets, as ::1"
+        raise InvalidDecision(where, "http.host", reason)
+    _check_access(http, where)
     if http.port + http.proxies - 1 > PORT_MAX:
         reason = f"{http.proxies} proxies from {http.port} on need ports above {PORT_MAX}"
         raise InvalidDecision(where, "http.port", reason)
@@ -133,6 +137,19 @@ def check_decision(decision: Decision, where: str) -> None:
     shares = sum(cohort.share for cohort in decision.cohorts.groups.values())
     if shares > _SHARES_MAX:
         raise InvalidDecision(where, "cohorts", f"the shares add up to {shares:g}, more than 1")
+
+
+def _check_access(http: Http, where: str) -> None:
+    if not (http.hosts or http.origins):
+        return
+    from rdv.http.access import canonical_host, canonical_origin
+
+    for key, check in (("hosts", canonical_host), ("origins", canonical_origin)):
+        for text in getattr(http, key):
+            try:
+                check(text)
+            except ValueError as error:
+                raise InvalidDecision(where, f"http.{key}", str(error)) from None
 
 
 def _check_model(name: str, model: ModelConfig, where: str) -> None:

@@ -68,6 +68,8 @@ def _override(decision: Decision, variable: str, section: str, key: str, text: s
     if isinstance(field.default, int):
         digits = text.replace("_", "")
         value = int(digits) if digits.isdecimal() and digits.isascii() else text
+    elif isinstance(field.default, list):
+        value = [part.strip() for part in text.split(",") if part.strip()]
     table = {section: {key: value}} if section else {key: value}
     try:
         changed = make_decision(table, WHERE)

@@ -32,6 +32,19 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     proxies: Annotated[
         int, setting("proxies, each a process of its own", 1, 64, effect="serve")
     ] = 1
+    hosts: Annotated[
+        list[str],
+        setting(
+            'names that it is called by, beside loopback and host: "shop.example"; "*": any',
+            effect="live",
+        ),
+    ] = []
+    origins: Annotated[
+        list[str],
+        setting(
+            'web pages that may call it, by their origins: "https://shop.example"', effect="live"
+        ),
+    ] = []
     body_bytes_max: Annotated[
         int,
         setting("a larger request body is refused with 413", 1, 64 * 1024 * 1024, effect="live"),

@@ -11,6 +11,7 @@ answer at once or later from any callback of the same loop.
 
 from __future__ import annotations
 
+from rdv.http.access import Access, make_access
 from rdv.http.errors import AnsweredTwice, InvalidHeader, InvalidLimit, ServerStarted
 from rdv.http.failure import Failure, error_body
 from rdv.http.limits import Limits
@@ -19,6 +20,7 @@ from rdv.http.router import Router
 from rdv.http.server import Application, Counters, HttpServer
 
 __all__ = [
+    "Access",
     "AnsweredTwice",
     "Application",
     "Counters",
@@ -31,4 +33,5 @@ __all__ = [
     "Router",
     "ServerStarted",
     "error_body",
+    "make_access",
 ]

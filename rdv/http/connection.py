@@ -30,8 +30,8 @@ class Connection(asyncio.Protocol):
 
     A turn (`_advance`) takes requests out of the reader as far as the pipeline goes and writes
     once. Reading stops while `pipeline_max` requests wait for answers or the client does not
-    read. After a refusal the connection lingers: a close with unread bytes would reset the
-    connection and could take the refusal away from the client.
+    read. After the last answer the connection lingers: a close with unread bytes would reset the
+    connection and could take the answer away from the client.
     """
 
     __slots__ = (
@@ -136,9 +136,22 @@ class Connection(asyncio.Protocol):
         self._render()
         self.flush(self._hub.tick())
 
+    def forget_head(self) -> None:
+        """Heads are judged anew."""
+        self._reader.forget_head()
+
     def drain(self) -> None:
         """End as soon as nothing is owed (the hub is draining); a request that has come is."""
-        if not (self._pending or self._reader.more or self._has_unread()):
+        transport = self._transport
+        is_ending = transport is None or self._patience.linger_ns != 0
+        if is_ending or self._pending or self._reader.more or self._has_unread():
+            return
+        assert transport is not None
+        linger_ns = self._hub.limits.linger_ms * 1_000_000
+        if self._hub.now_ns() - self._patience.active_ns < linger_ns:
+            self._reader.end()
+            self._finish(transport)  # its last answer may not have been read yet
+        else:
             self._close()
 
     def idle_out(self) -> None:
@@ -227,6 +240,8 @@ class Connection(asyncio.Protocol):
                     size = LENGTHS[length] if length < LENGTHS_MAX else b"%d\r\n" % length
                     out += (start, size, hub.date.ending, body)
                     continue
+            if head.cors:
+                headers = (*headers, *head.cors)
             line = head.connection_line
             if not head.keep_alive or (hub.draining and self._nothing_follows()):
                 line = CLOSE
@@ -279,12 +294,13 @@ class Connection(asyncio.Protocol):
     # The end.
 
     def _finish(self, transport: asyncio.Transport) -> None:
-        if self._refused and not self._eof:
-            transport.write_eof()
-            self._patience.linger()
-            self._adjust_reading()
-        else:
+        """Nothing more is written: let the client read it before the connection is gone."""
+        if self._eof:
             self._close()
+            return
+        transport.write_eof()
+        self._patience.linger()
+        self._adjust_reading()
 
     def _close(self) -> None:
         if self._transport is not None:

@@ -37,6 +37,9 @@ class Failure:
         return error_body(self.code, self.message, **self.fields)
 
 
+_IDENTITY = ((b"Accept-Encoding", b"identity"),)
+
+
 def malformed(reason: str) -> Failure:
     return Failure(400, "malformed_request", f"this is not an HTTP/1.1 request: {reason}")
 
@@ -47,6 +50,12 @@ def bad_header(reason: str, name: str) -> Failure:
 
 def truncated() -> Failure:
     return Failure(400, "truncated_request", "the request ended before it was complete")
+
+
+def foreign_origin(origin: bytes) -> Failure:
+    page = f"pages of {origin[:100].decode('latin-1')}" if origin else "this web page"
+    message = f"{page} may not call this server: http.origins lists those that may"
+    return Failure(403, "foreign_origin", message, {"origin": origin[:100]})
 
 
 def not_found(path: str) -> Failure:
@@ -86,16 +95,20 @@ def target_too_long(limit: int) -> Failure:
     return Failure(414, "target_too_long", message, {"limit_bytes": limit})
 
 
-def unsupported_media_type(content_type: str, expected: str) -> Failure:
-    """For applications: the door itself does not look at media types."""
-    message = f"the body must be {expected}, not {content_type or 'of no type'}"
-    fields = {"content_type": content_type, "expected": expected}
-    return Failure(415, "unsupported_media_type", message, fields)
+def content_coding_unknown(coding: bytes) -> Failure:
+    message = "the body is encoded: send it as it is, without Content-Encoding"
+    fields = {"content_encoding": coding}
+    return Failure(415, "content_coding_unknown", message, fields, _IDENTITY)
 
 
 def expectation_failed(expect: bytes) -> Failure:
     message = "only Expect: 100-continue is known"
     return Failure(417, "expectation_failed", message, {"expect": expect})
+
+
+def misdirected(host: str) -> Failure:
+    message = f"this server is not {host[:100]}: http.hosts lists the names that it has"
+    return Failure(421, "misdirected_request", message, {"host": host[:100]})
 
 
 def headers_too_large(limit: int) -> Failure:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import httptools
 
 from rdv.http import failure as fail
+from rdv.http.access import EVERYBODY, Access, Lines
+from rdv.http.authority import Authority, parse_authority
 from rdv.http.failure import Failure
 from rdv.http.limits import Limits
+from rdv.http.media import coding_fault, json_fault
 from rdv.http.response import CLOSE, KEEP_ALIVE
 
 METHODS = {
@@ -26,6 +30,9 @@ REMEMBERED_BYTES_MAX = 2048
 
 _SEND_BODIES = frozenset({"POST", "PUT", "PATCH"})
 _ONCE = (b"host", b"content-length", b"content-type", b"expect")
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [\x21\x22\x24-\x7e]+ HTTP/\d\.\d")
+"""One space each, a target without a fragment (RFC 9112, 3). llhttp takes more than that."""
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 _Lines = list[tuple[bytes, bytes]]
 
 
@@ -49,7 +56,13 @@ class Head:
     expects: bool
     """The client waits for 100 Continue before it sends its body."""
     plain: bool = False
-    """HTTP/1.1, kept alive, and the answer has its body: what nearly all are."""
+    """HTTP/1.1, kept alive, the answer has its body and no CORS: what nearly all are."""
+    cors: Lines = ()
+    """Header lines that the answer gets, for a web page's browser."""
+    json_fault: Failure | None = None
+    """Why a body that comes with this head is not taken as JSON."""
+    client: str = ""
+    """Whose request it is if it comes from a trusted proxy, which says so."""
 
 
 class HeadParser:
@@ -60,11 +73,17 @@ class HeadParser:
     is emptied, which needs no order to be kept while it is used.
     """
 
-    __slots__ = ("_limits", "remembered")
+    __slots__ = ("_access", "_limits", "remembered")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, access: Access = EVERYBODY) -> None:
         self._limits = limits
+        self._access = access
         self.remembered: dict[bytes, Head] = {}
+
+    def use(self, access: Access) -> None:
+        """Judge heads by this from now on."""
+        self._access = access
+        self.remembered.clear()
 
     def parse(self, raw: bytes) -> Head | Failure:
         """Parse a head: the bytes up to and with its empty line, and nothing before it."""
@@ -88,7 +107,7 @@ class HeadParser:
             if raw.startswith(b"PRI * HTTP/2.0"):  # llhttp waits for the rest of the greeting
                 return fail.version_not_supported("2.0")
             return fail.malformed("the request line is not complete")
-        return check(raw, collected, self._limits)
+        return check(raw, collected, self._limits, self._access)
 
 
 class _Collected:
@@ -117,47 +136,76 @@ class _Collected:
         del self.parser  # it refers to us: no work for the cycle collector
 
 
-def check(raw: bytes, head: _Collected, limits: Limits) -> Head | Failure:  # noqa: PLR0911 - a list of refusals
+def check(raw: bytes, head: _Collected, limits: Limits, access: Access) -> Head | Failure:
     """The head as a value, or what is wrong with it.
 
     llhttp has refused what it can by itself: two Content-Lengths, a Content-Length beside a
     Transfer-Encoding, folded lines, spaces before a colon, control characters.
     """
-    method, target = METHODS.get(head.method), head.target
-    if head.version not in ("1.1", "1.0"):
-        return fail.version_not_supported(head.version)
-    if method is None:
-        return fail.method_unknown(head.method)
-    if len(target) > limits.target_bytes_max:
-        return fail.target_too_long(limits.target_bytes_max)
-    if len(head.lines) > limits.headers_max:
-        return fail.too_many_headers(limits.headers_max)
+    fault = _line_fault(raw, head, limits)
+    if fault is not None:
+        return fault
     headers = _joined(head.lines)
     if isinstance(headers, Failure):
         return headers
-    recent = head.version == "1.1"
-    if recent and b"host" not in headers:
-        return fail.bad_header("an HTTP/1.1 request needs a Host header", "Host")
-    length = body_length(method, headers, limits.body_bytes_max, recent=recent)
+    method, recent, keep = METHODS[head.method], head.version == "1.1", head.keep_alive
+    place = _place(method, head.target, headers.get(b"host"), recent=recent)
+    if isinstance(place, Failure):
+        return place
+    path, query, authorities = place
+    cors = access.judge(path, headers, authorities)
+    if isinstance(cors, Failure):
+        return cors
+    length = _body_length(method, headers, limits.body_bytes_max, recent=recent)
     if isinstance(length, Failure):
-        return length
-    expect = headers.get(b"expect")
-    if recent and expect is not None and expect.lower() != b"100-continue":
-        return fail.expectation_failed(expect)
-    keep = head.keep_alive
+        return replace(length, headers=length.headers + cors)
     return Head(
         raw,
         len(raw),
         method,
-        target,
-        *_split(target),
+        head.target,
+        path,
+        query,
         MappingProxyType(headers),
         length,
         keep,
         CLOSE if not keep else b"" if recent else KEEP_ALIVE,
-        recent and expect is not None and length != 0,
-        recent and keep and method != "HEAD",
+        recent and b"expect" in headers and length != 0,
+        recent and keep and method != "HEAD" and not cors,
+        cors,
+        json_fault(headers),
+        access.forwarded(headers),
     )
+
+
+def _line_fault(raw: bytes, head: _Collected, limits: Limits) -> Failure | None:
+    """What is wrong with the request line, and with how much follows it."""
+    if head.version not in ("1.1", "1.0"):
+        return fail.version_not_supported(head.version)
+    if head.method not in METHODS:
+        return fail.method_unknown(head.method)
+    if _REQUEST_LINE.fullmatch(raw, 0, raw.find(b"\r\n")) is None:
+        return fail.malformed("the request line is not METHOD TARGET HTTP/1.1, one space between")
+    if len(head.target) > limits.target_bytes_max:
+        return fail.target_too_long(limits.target_bytes_max)
+    if len(head.lines) > limits.headers_max:
+        return fail.too_many_headers(limits.headers_max)
+    return None
+
+
+def _body_length(
+    method: str, headers: dict[bytes, bytes], body_bytes_max: int, *, recent: bool
+) -> int | Failure:
+    """As `body_length`, of a body that will be understood and that the client may send now."""
+    length = body_length(method, headers, body_bytes_max, recent=recent)
+    if isinstance(length, Failure):
+        return length
+    if length and (fault := coding_fault(headers)) is not None:
+        return fault
+    expect = headers.get(b"expect")
+    if recent and expect is not None and expect.lower() != b"100-continue":
+        return fail.expectation_failed(expect)
+    return length
 
 
 def body_length(
@@ -201,12 +249,28 @@ def _joined(lines: _Lines) -> dict[bytes, bytes] | Failure:
     return headers
 
 
-def _split(target: bytes) -> tuple[str, str]:
-    """Path and query of a target in origin form, absolute form or "*"; not percent-decoded."""
-    text = target.decode("latin-1")
-    if text[:1] != "/" and "://" in text:
-        rest = text.partition("://")[2]
-        cut = min(at for at in (rest.find("/"), rest.find("?"), len(rest)) if at >= 0)
-        text = rest[cut:] if rest[cut : cut + 1] == "/" else "/" + rest[cut:]
-    path, _, query = text.partition("?")
-    return path, query
+def _place(
+    method: str, target: bytes, host: bytes | None, *, recent: bool
+) -> tuple[str, str, list[Authority]] | Failure:
+    """Path and query of a target in origin form, absolute form or "*", not percent-decoded, and
+    whom it is for: the target's authority, the Host header's.
+    """
+    authorities: list[Authority] = []
+    if target[:1] != b"/" and not (target == b"*" and method == "OPTIONS"):
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            return fail.malformed("the target is neither a path nor an http URI")
+        authority = parse_authority(absolute[1])
+        if authority is None:
+            return fail.malformed("the target's authority is not HOST or HOST:PORT")
+        authorities.append(authority)
+        target = absolute[2] if absolute[2][:1] == b"/" else b"/" + absolute[2]
+    if host is None and recent:
+        return fail.bad_header("an HTTP/1.1 request needs a Host header", "Host")
+    if host is not None:
+        authority = parse_authority(host)
+        if authority is None:
+            return fail.bad_header("Host is not HOST or HOST:PORT", "Host")
+        authorities.append(authority)
+    path, _, query = target.decode("latin-1").partition("?")
+    return path, query, authorities

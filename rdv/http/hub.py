@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rdv.clock import Clock
+from rdv.http.access import Access
 from rdv.http.head import HeadParser
 from rdv.http.limits import Limits
 from rdv.http.request import Request
@@ -52,12 +53,17 @@ class Hub:
     )  # fmt: skip
 
     def __init__(
-        self, application: Application, limits: Limits, clock: Clock, counters: Counters
+        self,
+        application: Application,
+        limits: Limits,
+        access: Access,
+        clock: Clock,
+        counters: Counters,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.application = application
         self.limits = limits
-        self.heads = HeadParser(limits)
+        self.heads = HeadParser(limits, access)
         self.clock = clock
         self.now_ns = clock.monotonic_ns
         self.date = DateLine()

@@ -53,8 +53,8 @@ class Limits:
     """A client for whom more than this waits to be read is cut off."""
 
     linger_ms: int = 1_000
-    """After a refusal the door reads on and discards for this time, so that the client sees the
-    refusal and not a reset."""
+    """After the last answer of a connection the server reads on and discards for this time, so that
+    the client sees the answer and not a reset."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

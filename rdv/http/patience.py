@@ -110,7 +110,7 @@ class Patience:
         if self.stalled_ns:
             return self.stalled_ns + limits.write_timeout_ms * _MS, self._stalled
         if self.linger_ns:
-            return self.linger_ns, connection.abort
+            return self.linger_ns, self._lingered
         dues: list[tuple[int, Callable[[], None]]] = []
         if pending:
             answer_ns = pending[0].received_ns + limits.answer_timeout_ms * _MS
@@ -132,6 +132,14 @@ class Patience:
             self.stalled_ns = self._hub.now_ns()
         else:
             self._connection.abort()
+
+    def _lingered(self) -> None:
+        """The client had its time to read; one that is still reading gets the time for writes."""
+        assert self._transport is not None
+        if self._transport.get_write_buffer_size():
+            self.stall()
+        else:
+            self._transport.abort()
 
     def _too_slow(self) -> None:
         assert self._connection is not None

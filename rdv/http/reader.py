@@ -7,6 +7,8 @@ the network splits the bytes can make no difference.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httptools
 
 from rdv.http import failure as fail
@@ -17,7 +19,8 @@ from rdv.http.limits import Limits
 from rdv.http.request import Request
 
 _END = b"\r\n\r\n"
-_CR = 13
+_CR, _LF = 13, 10
+_EMPTY_LINES_MAX = 16
 _REQUEST_LINE_REST = 40  # the longest method, " HTTP/1.1" and room
 
 
@@ -30,8 +33,8 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_at", "_body", "_buffer", "_chunked", "_head", "_heads", "_limits", "_previous", "_probe",
-        "_probed", "_tell", "failure", "finished", "more", "stage_ns",
+        "_at", "_body", "_buffer", "_chunked", "_empty_lines", "_head", "_heads", "_limits",
+        "_previous", "_probe", "_probed", "_tell", "failure", "finished", "more", "stage_ns",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, heads: HeadParser) -> None:
@@ -46,6 +49,7 @@ class RequestReader:
         self._probe: httptools.HttpRequestParser | None = None
         self._probed = 0
         self._tell = False
+        self._empty_lines = 0
         self.failure: Failure | None = None
         self.finished = False
         self.more = False
@@ -90,6 +94,7 @@ class RequestReader:
             if head is None:
                 return None
             self._previous = head
+            self._empty_lines = 0
             at = self._at
         self._probe = None
         end = at + head.size
@@ -105,7 +110,9 @@ class RequestReader:
 
     def _find_head(self, buffer: bytes, at: int) -> Head | None:
         if buffer[at] <= _CR:
-            at = self._skip_empty_lines()
+            at = self._skip_empty_lines(buffer, at)
+            if at < 0:
+                return None
         end = buffer.find(_END, at, at + self._limits.header_bytes_max) + len(_END)
         if end < len(_END):
             self._partial()
@@ -120,10 +127,15 @@ class RequestReader:
             return None
         return found
 
+    def forget_head(self) -> None:
+        """The next head is looked at anew, though it may be the same again."""
+        self._previous = None
+
     def end(self, failure: Failure | None = None) -> None:
         """Look at nothing any more."""
-        if self.failure is None:
-            self.failure = failure
+        if self.failure is None and failure is not None:
+            cors = self._head.cors if self._head is not None else ()
+            self.failure = replace(failure, headers=failure.headers + cors) if cors else failure
         self.finished = True
         self.more = False
         self._buffer, self._at, self._head = b"", 0, None
@@ -162,13 +174,25 @@ class RequestReader:
             self.end()
         return Request(head, bytes(body), now_ns)
 
-    def _skip_empty_lines(self) -> int:
-        """RFC 9112, 2.2: empty lines before a request are ignored."""
-        at, buffer = self._at, self._buffer
-        while at < len(buffer) and buffer[at] in b"\r\n":
-            at += 1
+    def _skip_empty_lines(self, buffer: bytes, at: int) -> int:
+        """Skip a few empty lines before a request (RFC 9112, 2.2); -1 when no request follows yet.
+
+        A CR or an LF alone is no empty line: other servers may see a request there.
+        """
+        while buffer.startswith(b"\r\n", at):
+            at += 2
+            self._empty_lines += 1
         self._at = at
-        return at
+        rest = buffer[at : at + 2]
+        if self._empty_lines > _EMPTY_LINES_MAX:
+            self.end(fail.malformed(f"more than {_EMPTY_LINES_MAX} empty lines before a request"))
+        elif not rest:
+            self.more = False
+        elif rest != b"\r":  # which may become an empty line
+            if rest[0] not in (_CR, _LF):
+                return at
+            self.end(fail.malformed("a CR or LF alone before the request line"))
+        return -1
 
     def _partial(self) -> None:
         """A head that is not all there: refuse at once what can no longer become one."""

@@ -62,6 +62,11 @@ class Request:
         return self.head.headers
 
     @property
+    def json_fault(self) -> Failure | None:
+        """Why `body` is not taken as JSON, by what its head says; None when it is."""
+        return self.head.json_fault
+
+    @property
     def connected(self) -> bool:
         """False when nobody is left to read an answer (or it was given): skip the work."""
         return self.carrier is not None and self.answer is None

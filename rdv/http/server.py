@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.http.access import EVERYBODY, Access
 from rdv.http.connection import Connection
 from rdv.http.errors import ServerStarted
 from rdv.http.hub import Application, Counters, Hub
@@ -25,10 +26,16 @@ class HttpServer:
     """
 
     def __init__(
-        self, application: Application, limits: Limits | None = None, *, clock: Clock = SYSTEM_CLOCK
+        self,
+        application: Application,
+        limits: Limits | None = None,
+        access: Access = EVERYBODY,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._application = application
         self._limits = limits or Limits()
+        self._access = access
         self._clock = clock
         self._hub: Hub | None = None
         self._server: asyncio.Server | None = None
@@ -50,13 +57,22 @@ class HttpServer:
         if self._hub is not None:
             raise ServerStarted
         loop = asyncio.get_running_loop()
-        hub = Hub(self._application, self._limits, self._clock, self.counters)
+        hub = Hub(self._application, self._limits, self._access, self._clock, self.counters)
         self._server = await loop.create_server(
             lambda: Connection(hub), host, port, reuse_port=reuse_port or None, backlog=backlog
         )
         self._hub = hub
         name = self._server.sockets[0].getsockname()
         return str(name[0]), int(name[1])
+
+    def use(self, access: Access) -> None:
+        """Judge who is served by this from now on, on open connections, too."""
+        self._access = access
+        if self._hub is not None:
+            self._hub.heads.use(access)
+            for connection in self._hub.connections:
+                assert isinstance(connection, Connection)
+                connection.forget_head()
 
     async def drain(self, deadline_s: float) -> int:
         """Stop accepting, answer what has come with `Connection: close`, then end.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rdv.address import host_port
 from rdv.errors import ConflictFault, SystemFault
 
 
@@ -37,7 +38,7 @@ class PortTaken(SystemFault):
 
     def text(self) -> str:
         by = f" by {self.holder}" if self.holder else ""
-        return f"cannot listen on {self.host}:{self.port}: {self.reason}{by}"
+        return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}{by}"
 
     def hint(self) -> str:
         return "Give another one with --port, or set http.port in rdv.toml."

@@ -21,7 +21,7 @@ accept = ["gbm"]
 """
 BODY = b'{"data": {}}'
 HEAD = (
-    "POST /v1/decide HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    "POST /v1/decide HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     f"Content-Length: {len(BODY)}\r\n\r\n"
 ).encode()
 

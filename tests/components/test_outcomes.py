@@ -128,8 +128,7 @@ class Door:
     def __init__(self, body):
         self.body = body
 
-    def header(self, name):
-        return b""
+    json_fault = None
 
     def respond(self, status, body):
         self.status, self.answer = status, body

@@ -114,10 +114,13 @@ class Door:
         self.errors = []
         self.loop = uvloop.new_event_loop() if kind == "uvloop" else asyncio.SelectorEventLoop()
         self.loop.set_exception_handler(lambda _, context: self.errors.append(context))
-        self.server = HttpServer(application or Router(routes), limits or Limits())
+        self.server = self.make_server(application or Router(routes), limits or Limits())
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
         _, self.port = self.run(self.server.start("127.0.0.1", 0))
+
+    def make_server(self, application, limits):
+        return HttpServer(application, limits)
 
     def run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE_S)

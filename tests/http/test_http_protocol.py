@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -45,6 +46,39 @@ def test_keep_alive_of_both_versions(door, head, connection):
         else:
             client.send(GET)
             assert client.answer().status == 200
+
+
+CLOSING = {
+    "1.0": b"GET /get HTTP/1.0\r\n\r\n",
+    "close": b"GET /get HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+    "refused": b"GET /get HTTP/1.1\r\nHost: a b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", CLOSING)
+def test_the_last_answer_is_not_lost_to_a_reset(door, name):
+    """The client sends on before it reads: a close with unread bytes would be a reset."""
+    with door.client() as client:
+        client.send(CLOSING[name])
+        for _ in range(40):
+            client.send(b"x" * 100_000)
+        client.half_close()
+        assert client.answer().status == (400 if name == "refused" else 200)
+        assert not client.more()  # an orderly end; a reset would raise
+
+
+def test_the_last_answer_of_a_drain_is_not_lost_to_a_reset(door):
+    with door.client() as client:
+        client.send(GET)
+        assert client.answer().status == 200
+        draining = asyncio.run_coroutine_threadsafe(door.server.drain(5.0), door.loop)
+        while not door.call(lambda: door.server._hub.draining):
+            pass
+        for _ in range(40):
+            client.send(b"x" * 100_000)
+        client.half_close()
+        assert not client.more()
+        assert draining.result(5) == 0
 
 
 def test_what_follows_connection_close_is_not_served(door):

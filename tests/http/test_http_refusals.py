@@ -22,6 +22,12 @@ def sends(headers, body=b"", version=b"1.1"):
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
+BAD_HOSTS = [
+    b"", b" ", b"a b", b"a, b", b"a,b", b"u@t", b"u:p@t", b"t:x", b"t:-1", b"t:0", b"t:65536",
+    b"t:123456", b"t:80:80", b":80", b"/t", b"t/", b"http://t", b"t?", b"t#", b"[::1", b"::1",
+    b"[::1]x", b"[]", b"[1.2.3.4]", b"[::1%eth0]", b"[v1.x]", b"t\tu", b"<t>", b"t\\u", b"a%",
+    b"a%zz", b".", b"\xe4", b'"t"', b"{t}", b"a|b", b"a^b", b"a`b",
+]  # fmt: skip
 CASES = {
     "binary": (b"\x00\x01\x02\x03\xff", 400, "malformed_request"),
     "tls": (b"\x16\x03\x01\x02\x00\x01\x00", 400, "malformed_request"),
@@ -62,6 +68,39 @@ CASES = {
     "negative length": (sends(b"Content-Length: -1\r\n"), 400, "malformed_request"),
     "signed length": (sends(b"Content-Length: +1\r\n", b"x"), 400, "malformed_request"),
     "empty length": (sends(b"Content-Length: \r\n"), 400, "malformed_request"),
+    "CR before the line": (b"\r" + get(), 400, "malformed_request"),
+    "LF before the line": (b"\n" + get(), 400, "malformed_request"),
+    "CR CR LF before the line": (b"\r\r\n" + get(), 400, "malformed_request"),
+    "CRLF CR before the line": (b"\r\n\r" + get(), 400, "malformed_request"),
+    "empty lines": (b"\r\n" * 17 + get(), 400, "malformed_request"),
+    "space before the line": (b" " + get(), 400, "malformed_request"),
+    "two spaces before the target": (get(b"GET  /get HTTP/1.1"), 400, "malformed_request"),
+    "two spaces behind the target": (get(b"GET /get  HTTP/1.1"), 400, "malformed_request"),
+    "space behind the version": (get(b"GET /get HTTP/1.1 "), 400, "malformed_request"),
+    "tab before the target": (get(b"GET\t/get HTTP/1.1"), 400, "malformed_request"),
+    "tab behind the target": (get(b"GET /get\tHTTP/1.1"), 400, "malformed_request"),
+    "space and tab": (get(b"GET \t/get HTTP/1.1"), 400, "malformed_request"),
+    "space in the target": (get(b"GET /g et HTTP/1.1"), 400, "malformed_request"),
+    "form feed in the target": (get(b"GET /g\x0cet HTTP/1.1"), 400, "malformed_request"),
+    "fragment": (get(b"GET /get#a HTTP/1.1"), 400, "malformed_request"),
+    "not ASCII": (get(b"GET /\xc3\xa9 HTTP/1.1"), 400, "malformed_request"),
+    "no path": (get(b"GET get HTTP/1.1"), 400, "malformed_request"),
+    "asterisk": (get(b"GET * HTTP/1.1"), 400, "malformed_request"),
+    "another scheme": (get(b"GET ftp://t/get HTTP/1.1"), 400, "malformed_request"),
+    "no authority": (get(b"GET http:///get HTTP/1.1"), 400, "malformed_request"),
+    "userinfo": (get(b"GET http://u@t/get HTTP/1.1"), 400, "malformed_request"),
+    "authority's port": (get(b"GET http://t:99999/get HTTP/1.1"), 400, "malformed_request"),
+    **{
+        f"host {host!r}": (get(headers=b"Host: %b\r\n" % host), 400, "bad_header")
+        for host in BAD_HOSTS
+    },
+    "gzip body": (sends(b"Content-Length: 1\r\nContent-Encoding: gzip\r\n", b"x"), 415, None),
+    "br chunks": (sends(CHUNKED + b"Content-Encoding: br\r\n", b"0\r\n\r\n"), 415, None),
+    "identity, gzip": (
+        sends(b"Content-Length: 1\r\nContent-Encoding: identity, gzip\r\n", b"x"),
+        415,
+        "content_coding_unknown",
+    ),
     "no length": (sends(b""), 411, "length_required"),
     "long body": (sends(b"Content-Length: 101\r\n"), 413, "body_too_large"),
     "absurd length": (sends(b"Content-Length: %d\r\n" % 10**30), 413, "body_too_large"),

@@ -8,11 +8,11 @@ from typing import Any
 
 import orjson
 
+from rdv.address import host_port, reachable_host
 from rdv.commands.errors import Refused, Unreachable
 from rdv.config import Decision
 from rdv.supervisor.lock import holder_of
 
-_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  not bound
 _OK = 200
 
 
@@ -25,7 +25,7 @@ class Door:
     port: int
 
     def __str__(self) -> str:
-        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     def unreachable(self, reason: str) -> Unreachable:
         return Unreachable(self.directory, str(self), reason)
@@ -38,7 +38,7 @@ def find_doors(decision: Decision) -> list[Door]:
     ports = [port + n for n in range(decision.http.proxies)]
     if holder is not None:
         host, ports = holder.host, holder.ports
-    return [Door(decision.directory, _ANYWHERE.get(host, host), port) for port in ports]
+    return [Door(decision.directory, reachable_host(host), port) for port in ports]
 
 
 def post(door: Door, body: bytes, timeout_s: float) -> bytes:

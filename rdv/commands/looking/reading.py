@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 
+from rdv.address import host_port
 from rdv.commands.errors import NeverServed
 from rdv.commands.serving.check import SlaBook
 from rdv.config import Decision, load_decision
@@ -99,7 +100,9 @@ class Observer:
             "schedule": self._decision.schedule,
             "served_by": None if holder is None else holder.pid,
             "running_s": None if running_s is None else round(running_s, 3),
-            "addresses": [] if holder is None else [f"{holder.host}:{p}" for p in holder.ports],
+            "addresses": []
+            if holder is None
+            else [host_port(holder.host, p) for p in holder.ports],
             "results": results,
             "models": model_rows(declared, seen, self._lags(), results["models"], scaling),
             "proxies": _totals(seen),

@@ -57,6 +57,13 @@ def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
     return schedule
 
 
+def check_access(decision: Decision) -> None:
+    """Raises InvalidDecision when other machines can reach it and http.hosts does not say how."""
+    from rdv.components.proxy.access import access_of
+
+    access_of(decision)
+
+
 def claim_ports(
     directory: str, host: str, ports: Iterable[int], waiting: Callable[[str], None]
 ) -> None:

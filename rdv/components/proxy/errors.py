@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rdv.address import host_port
 from rdv.errors import InputFault, SystemFault
 
 
@@ -27,7 +28,7 @@ class AddressTaken(SystemFault):
     reason: str
 
     def text(self) -> str:
-        return f"cannot listen on {self.host}:{self.port}: {self.reason}"
+        return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}"
 
     def hint(self) -> str:
         return "Set another http.port in rdv.toml, or end what listens there."

@@ -13,6 +13,7 @@ from msgspec import Meta, Raw
 from rdv.cache import BoundedCache
 from rdv.errors import http_status
 from rdv.http import Failure
+from rdv.http.media import text_fault
 from rdv.schedule import (
     INLINE_BYTES_MAX,
     SLA_MS_MAX,
@@ -68,7 +69,7 @@ def read_body(raw: bytes) -> Body | Failure:
     except msgspec.ValidationError as error:
         return Failure(400, "invalid_request", f"the body does not fit: {error}")
     except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
-        return Failure(400, "malformed_json", f"the body is not JSON: {error}")
+        return Failure(400, "malformed_json", f"the body is not JSON: {text_fault(raw) or error}")
     except RecursionError:
         return Failure(400, "malformed_json", "the body is nested too deeply")
     return body

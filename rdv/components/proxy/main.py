@@ -12,10 +12,12 @@ from dataclasses import asdict
 
 import uvloop
 
+from rdv.address import host_port
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import Streams, open_streams
+from rdv.components.proxy.access import access_of
 from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.enrich import Enricher, load_enricher
@@ -26,7 +28,7 @@ from rdv.components.proxy.proxy import Proxy, Settings
 from rdv.components.schedules import DirectoryWatch, Schedules, longest_wait_ms, read_schedules
 from rdv.components.status import StatusWriter
 from rdv.components.tuning import tune_collector
-from rdv.config import Decision, ScheduleNotFound, load_decision
+from rdv.config import Decision, InvalidDecision, ScheduleNotFound, load_decision
 from rdv.errors import RdvError
 from rdv.http import HttpServer, Limits, Router
 from rdv.http import Request as HttpRequest
@@ -132,6 +134,7 @@ class ProxyProcess:
                 }
             ),
             door_limits(decision),
+            access_of(decision),
         )
 
     def _warn_of_late_enricher(self) -> None:
@@ -157,7 +160,7 @@ class ProxyProcess:
         stop_without_parent(self._ask_to_stop)
         self._watch.start()
         tune_collector()
-        log.info("listening on http://%s:%d", http.host, self.port)
+        log.info("listening on http://%s", host_port(http.host, self.port))
         while not self._stop.is_set():
             self._status.write("ready", self._figures())
             with contextlib.suppress(TimeoutError):
@@ -222,6 +225,14 @@ class ProxyProcess:
         self.proxy.choice = choice_of(schedules, decision)
         self.proxy.cohorts = cohorts_of(decision)
         self.proxy.asking = asking_of(decision)
+        self._take_access(decision)
+
+    def _take_access(self, decision: Decision) -> None:
+        """http.hosts and http.origins count from now on, also on open connections."""
+        try:
+            self._server.use(access_of(decision))
+        except InvalidDecision as error:
+            log.warning("%s; who may call stays as it is", error.text())
 
 
 def choice_of(schedules: Schedules, decision: Decision) -> ScheduleChoice:

@@ -18,7 +18,7 @@ import orjson
 from rdv.errors import InputFault, RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
-from rdv.http.failure import unsupported_media_type
+from rdv.http.media import text_fault
 from rdv.messages import ToldOutcome, Truth, encode_truth
 from rdv.stream import Producer
 
@@ -38,7 +38,7 @@ def read_outcomes(raw: bytes) -> list[Truth] | Failure:
     except msgspec.ValidationError as error:
         return Failure(400, "invalid_request", f"the body does not fit: {error}")
     except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
-        return Failure(400, "malformed_json", f"the body is not JSON: {error}")
+        return Failure(400, "malformed_json", f"the body is not JSON: {text_fault(raw) or error}")
     except RecursionError:
         return Failure(400, "malformed_json", "the body is nested too deeply")
     items = told if isinstance(told, list) else [told]
@@ -65,10 +65,8 @@ class OutcomeDesk:
 
     def accept(self, http: HttpRequest) -> None:
         """The handler of `POST /v1/outcomes`."""
-        content_type = http.header(b"content-type")
-        if content_type and not (b"json" in content_type or b"x-www-form" in content_type):
-            shown = content_type[:100].decode("latin-1")
-            http.fail(unsupported_media_type(shown, "application/json"))
+        if http.json_fault is not None:
+            http.fail(http.json_fault)
             return
         if self._is_draining():
             http.fail(_DRAINING)

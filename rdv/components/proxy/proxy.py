@@ -110,9 +110,8 @@ class Proxy:
     def decide(self, http: HttpRequest) -> None:
         """The handler of `POST /v1/decide`."""
         self.counts.requests += 1
-        content_type = http.header(b"content-type")
-        if content_type and not _is_json(content_type):
-            self._refuse(http, _unsupported(content_type))
+        if http.json_fault is not None:
+            self._refuse(http, http.json_fault)
             return
         if self.is_draining:
             self._refuse(http, _DRAINING)
@@ -325,13 +324,3 @@ def _full(limit: int) -> Failure:
     return Failure(
         429, "too_many_requests", message, {"in_flight_max": limit}, ((b"Retry-After", b"1"),)
     )
-
-
-def _unsupported(content_type: bytes) -> Failure:
-    shown = content_type[:100].decode("latin-1")
-    return Failure(415, "unsupported_media_type", f"send application/json, not {shown}")
-
-
-def _is_json(content_type: bytes) -> bool:
-    """JSON, or what curl says when it is told nothing."""
-    return b"json" in content_type or b"x-www-form-urlencoded" in content_type

@@ -49,8 +49,7 @@ class SimHttp:
         self.received_ns = world.clock.monotonic_ns()
         self.answer = None
 
-    def header(self, name: bytes) -> bytes:
-        return b"application/json"
+    json_fault = None
 
     def respond(self, status: int, body: bytes = b"", **_: Any) -> None:
         self._world.oracle.answered(self.asked, status, body)

@@ -1,0 +1,15 @@
+"""Addresses as people and URLs write them: an IPv6 address has brackets around it."""
+
+from __future__ import annotations
+
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  not bound
+
+
+def host_port(host: str, port: int) -> str:
+    """`host:port` as a URL, a Host header and a message write it: `[::1]:8100`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def reachable_host(host: str) -> str:
+    """Where a client on this machine finds a server that listens on `host`."""
+    return _EVERYWHERE.get(host, host)

@@ -1,0 +1,44 @@
+"""Hosts and ports as a Host header or an http URI writes them (RFC 9110 and 3986). Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+PORT_MAX = 65_535
+_AUTHORITY = re.compile(
+    rb"(?:\[(?P<literal>[0-9A-Fa-fvV:.]+)\]"
+    rb"|(?P<name>(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})+))"
+    rb"(?::(?P<port>[0-9]{0,5}))?"
+)
+
+
+class Authority(NamedTuple):
+    """A host in one canonical form, and the port when one is named."""
+
+    host: str
+    """In lower case, without a final dot; an IPv6 address in brackets, in its shortest form."""
+    port: int | None
+
+
+def parse_authority(text: bytes) -> Authority | None:
+    """`host`, `host:port` or `[address]:port`; None when it is none of them.
+
+    A comma is refused although RFC 3986 lets it be a part of a name: two Host headers that were
+    joined on the way look like that.
+    """
+    matched = _AUTHORITY.fullmatch(text)
+    if matched is None:
+        return None
+    literal, name, digits = matched.groups()
+    port = int(digits) if digits else None
+    if port is not None and not 0 < port <= PORT_MAX:
+        return None
+    if literal is None:
+        host = name.decode().lower().removesuffix(".")
+        return Authority(host, port) if host else None
+    try:
+        return Authority(f"[{ipaddress.IPv6Address(literal.decode())}]", port)
+    except ValueError:
+        return None
