@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from rdv.models.encoding import check_result, encode_result
 from rdv.models.errors import Cause, ModelError, ModelNotLoaded
+from rdv.models.evaluate import evaluate
 from rdv.models.model import Model, Outcome, Takes, trouble_of
 from rdv.models.open import open_model
 
@@ -25,6 +26,7 @@ __all__ = [
     "Takes",
     "check_result",
     "encode_result",
+    "evaluate",
     "open_model",
     "trouble_of",
 ]

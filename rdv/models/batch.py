@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 from rdv.models.encoding import encode_result
 from rdv.models.errors import ModelError, describe
-from rdv.models.model import Outcome
+from rdv.models.model import Again, Outcome
 
 Predict = Callable[[list[Any]], Any]
 
 
-def predict_batch(predict: Predict, rows: list[Any], bytes_max: int) -> list[Outcome]:
+def predict_batch(
+    predict: Predict, rows: list[Any], bytes_max: int, again: Again | None = None
+) -> list[Outcome]:
     """One outcome for each row.
 
     When a batch raises, its rows are tried one by one, so that a poisonous row does not spoil
-    the others. SystemExit and KeyboardInterrupt of model code are errors like any other: a
-    worker's signals arrive through handlers, not as exceptions.
+    the others; `again` makes them anew, because the model may have changed them. SystemExit and
+    KeyboardInterrupt of model code are errors like any other: a worker's signals arrive through
+    handlers, not as exceptions.
     """
-    if not rows:
+    count = len(rows)  # the list is the model's from here on
+    if not count:
         return []
+    again = again or list(rows).__getitem__
+    process = os.getpid()
     try:
         results = predict(rows)
     except BaseException as error:  # noqa: BLE001 - model code, anything goes
-        if len(rows) == 1:
+        end_if_forked(process)
+        if count == 1:
             return [ModelError(describe(error))]
-        return [predict_batch(predict, [row], bytes_max)[0] for row in rows]
-    return _encode(results, len(rows), bytes_max)
+        return [predict_batch(predict, [again(number)], bytes_max)[0] for number in range(count)]
+    end_if_forked(process)
+    return _encode(results, count, bytes_max)
+
+
+def end_if_forked(process: int) -> None:
+    """End the process unless it is `process`: one that a model has forked off and that comes back
+    from the model's code would go on as a second worker.
+    """
+    if os.getpid() != process:
+        os._exit(0)
 
 
 def _encode(results: Any, count: int, bytes_max: int) -> list[Outcome]:

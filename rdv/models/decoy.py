@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rdv.messages import one_line
-from rdv.models.model import Outcome, Takes
+from rdv.models.model import Again, Outcome, Takes
 
 FILES = 16
 """The archive's limit is divided among that many files at least: whole files are deleted."""
@@ -50,8 +50,9 @@ class Decoy:
         self._day = ""
         self._number = 0
 
-    def predict(self, rows: list[Any]) -> list[Outcome]:
+    def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """Archive the rows. See Model."""
+        del again
         lines = b"".join(one_line(row.removesuffix(b"\n")) + b"\n" for row in rows)
         try:
             self._append(lines)

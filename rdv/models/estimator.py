@@ -11,7 +11,7 @@ from typing import Any
 from rdv.models.batch import predict_batch
 from rdv.models.errors import ModelNotLoaded
 from rdv.models.fingerprint import file_version
-from rdv.models.model import Outcome, Takes
+from rdv.models.model import Again, Outcome, Takes
 from rdv.models.python_file import not_loaded
 
 ENDINGS = (".joblib", ".pkl", ".pickle")
@@ -50,9 +50,9 @@ class EstimatorModel:
         # A row's fields are put in order here; that they arrive without names is as it should be.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
-    def predict(self, rows: list[Any]) -> list[Outcome]:
+    def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """See Model."""
-        return predict_batch(self._results, rows, self._bytes_max)
+        return predict_batch(self._results, rows, self._bytes_max, again)
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -7,10 +7,10 @@ import traceback
 from types import ModuleType
 from typing import Any
 
-from rdv.models.batch import predict_batch
+from rdv.models.batch import end_if_forked, predict_batch
 from rdv.models.errors import ModelNotLoaded, describe
 from rdv.models.fingerprint import file_version
-from rdv.models.model import Outcome, Takes
+from rdv.models.model import Again, Outcome, Takes
 from rdv.models.modules import forget_module, load_module
 
 
@@ -26,9 +26,11 @@ class PythonModel:
     def __init__(self, name: str, path: str, version: str, result_bytes_max: int) -> None:
         """Run the file. Raises ModelNotLoaded."""
         self._bytes_max = result_bytes_max
+        process = os.getpid()
         try:
             module = load_module(name, path)
         except BaseException as error:  # noqa: BLE001 - model code, anything goes
+            end_if_forked(process)
             raise not_loaded(name, path, error) from None
         try:
             self._predict = _predict_of(module)
@@ -36,14 +38,16 @@ class PythonModel:
                 load()
             found = version or getattr(module, "version", "") or file_version(path)
         except BaseException as error:  # noqa: BLE001 - model code, anything goes
+            end_if_forked(process)
             forget_module(module)
             raise not_loaded(name, path, error) from None
+        end_if_forked(process)
         self.version = str(found)
         self._module: ModuleType | None = module
 
-    def predict(self, rows: list[Any]) -> list[Outcome]:
+    def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """See Model."""
-        return predict_batch(self._predict, rows, self._bytes_max)
+        return predict_batch(self._predict, rows, self._bytes_max, again)
 
     def close(self) -> None:
         """Let the module go; its `close()` is called, if there is one."""

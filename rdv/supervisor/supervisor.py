@@ -17,6 +17,9 @@ from rdv.supervisor.running import REFUSES, Launch, Running, Voice, describe, se
 STOP_GRACE_S = 15.0
 PROXY_GRACE_S = SLA_MS_MAX / 1000 + 5.0
 """A proxy answers what is in flight before it ends, for as long as an SLA may be."""
+LAST_ANSWERS_S = 1.0
+"""A model that leaves without a successor answers what it has read; servers wait for that so long
+at most."""
 START_PATIENCE_S = 5.0
 """The door opens at the latest so long after the start, whoever is not ready by then."""
 READY_TIMEOUT_S = 60.0
@@ -216,13 +219,17 @@ class Supervisor:
 
     async def _leave(self, running: Running) -> None:
         running.is_leaving = True
-        # Before it goes: nobody shall wait for an answer of it to what it has not read any more.
-        self._tell_model(running.part)
         if running.retry is not None:
             running.retry.cancel()
-        if running.child is not None:
-            is_proxy = running.part.role == "proxy"
-            await running.child.stop(PROXY_GRACE_S if is_proxy else STOP_GRACE_S)
+        # What it has read is waited for, but not for long: then nobody waits for what it has not.
+        loop = asyncio.get_running_loop()
+        later = loop.call_later(LAST_ANSWERS_S, self._tell_model, running.part)
+        try:
+            if running.child is not None:
+                is_proxy = running.part.role == "proxy"
+                await running.child.stop(PROXY_GRACE_S if is_proxy else STOP_GRACE_S)
+        finally:
+            later.cancel()
         self._everyone.discard(running)
         self._tell_model(running.part)
 

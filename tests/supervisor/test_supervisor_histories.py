@@ -121,7 +121,7 @@ def test_the_door_opens_last_and_closes_first():
     world = play(lambda: World([SERVER, GBM, PROXY]), nothing)
     assert world.log == [
         "gbm down", "+ server-0", "+ gbm-0 v1", "gbm up", "+ p-1",
-        "- p-1", "gbm down", "- gbm-0 v1", "- server-0",
+        "- p-1", "- gbm-0 v1", "gbm down", "- server-0",
     ]  # fmt: skip
 
 
@@ -206,7 +206,7 @@ def test_models_come_and_go():
         world.log.clear()
         world.supervisor.edited()
         await quiet()
-        assert world.log == ["+ new-0 n1", "new up", "gbm down", "- gbm-0 v1"]
+        assert world.log == ["+ new-0 n1", "new up", "- gbm-0 v1", "gbm down"]
 
     play(lambda: World([SERVER, GBM, PROXY]), edit)
 

@@ -9,7 +9,7 @@ answers that come after it would cost the time of those that are still in time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Literal, NamedTuple
@@ -18,7 +18,7 @@ import msgspec
 
 from rdv.components.worker.cost import Cost
 from rdv.messages import Request
-from rdv.stream.record import Block
+from rdv.stream.record import Block, TopicPartition
 
 WhenBehind = Literal["skip", "all"]
 
@@ -53,6 +53,11 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     """On this host's monotonic clock."""
     target_ns: int
     """By when its answer is wanted: the end of this model's turn, or the deadline."""
+
+    @property
+    def place(self) -> TopicPartition:
+        """Where it was read."""
+        return TopicPartition(self.block.topic, self.block.partition)
 
 
 class Refused(NamedTuple):
@@ -105,6 +110,16 @@ class Backlog:
                 self._oldest_ns = now_ns
             self._soonest_ns = min(self._soonest_ns, *map(_target_ns, found))
             self._waiting.extend(found)
+
+    def has_any(self, places: Collection[TopicPartition]) -> bool:
+        """Whether requests of these partitions wait."""
+        return any(waiting.place in places for waiting in self._waiting)
+
+    def drop(self, places: Collection[TopicPartition]) -> None:
+        """Forget the requests of these partitions: another worker reads them again."""
+        kept = [waiting for waiting in self._waiting if waiting.place not in places]
+        self._waiting = deque(kept)
+        self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
 
     def plan(self, now_ns: int) -> Plan:
         """What to do now; what it names is no longer waiting."""

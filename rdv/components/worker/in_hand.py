@@ -4,12 +4,18 @@ A model that ends its process (a segfault, `os._exit`, no memory) takes the batc
 along. The note lies in the page cache, which outlives any process: one small write per batch, no
 sync. Whoever starts as the same instance reports those requests as errors, and does not evaluate
 them again: the same request would end it again.
+
+A worker locks its note, with a lock that goes with the process and that no forked child inherits
+(fcntl). So one that is to replace a worker that still runs finds the note locked, speaks for nobody
+and takes a note of its own beside it; it looks again later, in case the other one dies after all.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import secrets
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -38,7 +44,7 @@ class Left(NamedTuple):
 
 
 class InHand:
-    """The note of one instance: who has it open has no other (its supervisor sees to that).
+    """The note of one instance. For one thread, but for `reported`.
 
     Without a path nothing is kept. Not being able to write is no reason to stop: then a crash
     goes unexplained.
@@ -46,29 +52,73 @@ class InHand:
 
     def __init__(self, path: str = "") -> None:
         self._fd = -1
+        self._path = self._first = path
         self._spoiled = ""
         self._is_done = False
+        self._running: dict[str, int] = {}
+        """Notes of workers that run still, and their descriptors."""
         if path:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                self._open(path)
+
+    def _open(self, path: str) -> None:
+        fd = _open_note(path)
+        if _lock(fd):
+            self._fd = fd
+            return
+        self._running[path] = fd
+        self._path = f"{path}.{secrets.token_hex(4)}"
+        self._fd = _open_note(self._path)
+        _lock(self._fd)
 
     def left(self) -> Left:
-        """What the one before us did not finish."""
-        if self._fd < 0:
-            return Left()
-        with contextlib.suppress(OSError, ValueError, UnicodeDecodeError):
-            head = os.pread(self._fd, _HEAD, 0) or b"0" * _HEAD
-            text = os.pread(self._fd, min(int(head[:-1], 16), NOTE_BYTES_MAX), _HEAD).decode()
-            batch, spoiled = [], []
-            for line in text.split("\n"):
-                place, *ids = line.split(" ")
-                if place == _SPOILED:
-                    spoiled += ids
-                else:
-                    batch += [(int(place), id_) for id_ in ids]
-            return Left(tuple(batch), tuple(spoiled), head[-1:] == _REPORTED)
-        return Left()
+        """What those before us did not finish. To be called once, before anything is written."""
+        found = _read(self._fd) if self._fd >= 0 else Left()
+        for path in self._beside():
+            with contextlib.suppress(OSError):
+                fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+                if not _lock(fd):
+                    self._running[path] = fd
+                    continue
+                # Another one may have taken it over between our look and our lock.
+                if os.fstat(fd).st_nlink:
+                    found = _together(found, _read(fd))
+                    os.unlink(path)
+                os.close(fd)
+        for fd in self._running.values():
+            found = found._replace(spoiled=(*found.spoiled, *_read(fd).spoiled))
+        return found
+
+    def _beside(self) -> list[str]:
+        """The notes of others that were started as this instance."""
+        folder, first = os.path.split(self._first)
+        try:
+            names = os.listdir(folder) if folder else []
+        except OSError:
+            return []
+        paths = [os.path.join(folder, name) for name in names if name.startswith(f"{first}.")]
+        return [path for path in paths if path != self._path]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other worker runs as this instance, as far as we have looked."""
+        return not self._running
+
+    def ended(self) -> Left:
+        """What those that still ran when we started have left, if they have ended since."""
+        found = Left()
+        for path, fd in list(self._running.items()):
+            if not _lock(fd):
+                continue
+            del self._running[path]
+            with contextlib.suppress(OSError):
+                found = _together(found, _read(fd))
+                os.pwrite(fd, b"%08x%b" % (0, _OPEN), 0)
+                if path in self._beside():
+                    os.unlink(path)
+            os.close(fd)
+        return found
 
     def spoil(self, ids: Sequence[str]) -> None:
         """These shall never be evaluated, also by those after us; the newest SPOILED_MAX of all."""
@@ -118,6 +168,49 @@ class InHand:
                 pass
 
     def close(self) -> None:
+        for fd in self._running.values():
+            os.close(fd)
+        self._running.clear()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _open_note(path: str) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _lock(fd: int) -> bool:
+    """Whether no other process has it locked."""
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _read(fd: int) -> Left:
+    with contextlib.suppress(OSError, ValueError, UnicodeDecodeError):
+        head = os.pread(fd, _HEAD, 0) or b"0" * _HEAD
+        text = os.pread(fd, min(int(head[:-1], 16), NOTE_BYTES_MAX), _HEAD).decode()
+        batch, spoiled = [], []
+        for line in text.split("\n"):
+            place, *ids = line.split(" ")
+            if place == _SPOILED:
+                spoiled += ids
+            else:
+                batch += [(int(place), id_) for id_ in ids]
+        return Left(tuple(batch), tuple(spoiled), head[-1:] == _REPORTED)
+    return Left()
+
+
+def _together(one: Left, other: Left) -> Left:
+    """What has been reported is only not to be evaluated again."""
+    batch: list[tuple[int, str]] = []
+    spoiled = [*one.spoiled, *other.spoiled]
+    for left in (one, other):
+        if left.is_reported:
+            spoiled += [id_ for _, id_ in left.batch]
+        else:
+            batch += left.batch
+    return Left(tuple(batch), tuple(spoiled), not batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from rdv.clock import Clock
@@ -41,9 +41,15 @@ class Intake:
         host: str,
         clock: Clock,
         start_s: int = START_S,
+        taking: Callable[[], None] = lambda: None,
+        letting_go: Callable[[list[TopicPartition]], None] = lambda _: None,
     ) -> None:
-        """`start_s`: how far back requests may still be open; see START_S."""
+        """`start_s`: how far back requests may still be open; see START_S. `taking` is called
+        before requests of partitions are read that another worker may have had, `letting_go` before
+        another one gets some of ours.
+        """
         self._stream = stream
+        self._taking = taking
         self._host = host
         self._clock = clock
         self._skips = skips
@@ -62,6 +68,7 @@ class Intake:
             start=timedelta(seconds=start_s),
             timing=TIMING,
             on_assign=self._new.extend,
+            on_revoke=letting_go,
         )
         consumer.ring_order = RING_MODEL
         self.feed = Feed(consumer)
@@ -71,6 +78,7 @@ class Intake:
         if not self.feed.is_ready:
             return []
         if self._new:
+            self._taking()
             self._skip_old()
         found: list[Waiting] = []
         for block in self.feed.poll(POLL_RECORDS_MAX):
@@ -125,14 +133,14 @@ class Intake:
                     self._unseen.remove(place)
                     self._overdue_ns[place] = self._overdue_max_ns = self._clock.monotonic_ns()
 
-    def commit(self, waiting: Iterable[Waiting], now_ns: int) -> None:
+    def commit(self, waiting: Iterable[Waiting], now_ns: int, *, at_once: bool = False) -> None:
         """Now and then: everything that was read, but for what is still `waiting`."""
-        if now_ns < self._commit_ns:
+        if now_ns < self._commit_ns and not at_once:
             return
         self._commit_ns = now_ns + COMMIT_EVERY_NS
         offsets = self.feed.consumer.positions()
         for one in waiting:
-            place = TopicPartition(one.block.topic, one.block.partition)
+            place = one.place
             if place in offsets:
                 offsets[place] = min(offsets[place], one.block.offsets[one.number])
         changed = {p: o for p, o in offsets.items() if self._committed.get(p) != o}

@@ -121,6 +121,7 @@ class WorkerProcess:
             while not self._waker.stopping:
                 worker.turn()
                 if self._status.is_due():
+                    worker.speak_for_the_dead()
                     self._status.write("ready", self._figures())
                 worker.wait()
         finally:

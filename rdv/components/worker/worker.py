@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from rdv.clock import Clock
 from rdv.components.feeds import Feeds
 from rdv.components.places import Streams
 from rdv.components.stopping import Waker
 from rdv.components.worker.backlog import Backlog, Waiting
 from rdv.components.worker.cost import Cost
-from rdv.components.worker.in_hand import InHand
+from rdv.components.worker.in_hand import InHand, Left
 from rdv.components.worker.intake import START_S, Intake
 from rdv.components.worker.reports import Reports
 from rdv.components.worker.watchdog import Watchdog
-from rdv.models import Model, ModelError
+from rdv.models import Model, evaluate
+from rdv.stream import TopicPartition
 
 HUNG = "the model hung and was ended"
 DIED = "the worker ended in this batch: the model crashed, exited, or was killed"
@@ -47,15 +46,18 @@ class Worker:
         self.reports = Reports(streams.scores.producer(), name, model, clock)
         skips = backlog.when_behind == "skip"
         self.intake = Intake(
-            streams.input, name, skips=skips, host=host, clock=clock, start_s=start_s
+            streams.input,
+            name,
+            skips=skips,
+            host=host,
+            clock=clock,
+            start_s=start_s,
+            taking=self.speak_for_the_dead,
+            letting_go=self._let_go,
         )
         self._feeds = Feeds([self.intake.feed], waker, clock)
-        left = in_hand.left()
-        spoiled = (*left.spoiled, *(id_ for _, id_ in left.batch))
-        self._spoiled = frozenset(spoiled)
-        if not left.is_reported:
-            self.reports.spoil(left.batch, DIED, "worker_ended")
-        in_hand.spoil(spoiled)
+        self._spoiled: dict[str, None] = {}
+        self._inherit(in_hand.left())
 
     def turn(self, *, read: bool = True) -> None:
         """Read, refuse, evaluate one batch."""
@@ -72,6 +74,37 @@ class Worker:
             if plan.batch:
                 self._evaluate(plan.batch)
         self.intake.commit(backlog, self._clock.monotonic_ns())
+
+    def speak_for_the_dead(self) -> None:
+        """Report what workers had in hand that we were to replace, and that died meanwhile."""
+        if not self._in_hand.is_alone:
+            left = self._in_hand.ended()
+            if left.batch or left.spoiled:
+                self._inherit(left)
+
+    def _inherit(self, left: Left) -> None:
+        for id_ in (*left.spoiled, *(id_ for _, id_ in left.batch)):
+            self._spoiled[id_] = None
+        if not left.is_reported:
+            self.reports.spoil(left.batch, DIED, "worker_ended")
+        self._in_hand.spoil(list(self._spoiled))
+
+    def _let_go(self, places: list[TopicPartition]) -> None:
+        """Another worker is to have these partitions: finish what we have read of them.
+
+        A model that must see everything takes its requests in order, so that the other one can go
+        on behind what we have evaluated; any other evaluates or refuses what it has, which does not
+        take longer than the requests may.
+        """
+        backlog, leaving = self._backlog, frozenset(places)
+        if backlog.when_behind == "all":
+            backlog.drop(leaving)
+        else:
+            wait_ms, backlog.batch_wait_ms = backlog.batch_wait_ms, 0.0
+            while backlog.has_any(leaving):
+                self.turn(read=False)
+            backlog.batch_wait_ms = wait_ms
+        self.intake.commit(backlog, self._clock.monotonic_ns(), at_once=True)
 
     def wait(self) -> None:
         """Block until something may have come; not at all while something waits to be evaluated."""
@@ -112,29 +145,9 @@ class Worker:
         self._backlog.cost.learn(len(batch), took_ms)  # now that nobody waits for us
 
     def _predict(self, batch: list[Waiting]) -> list[Any]:
-        takes = self._model.takes
-        if takes == "lines":
-            return self._model.predict([one.block.value(one.number) for one in batch])
-        raw = [waiting.request.data for waiting in batch]
-        if takes == "data":
-            return self._model.predict([bytes(data) for data in raw])
-        try:
-            rows = orjson.loads(b"[%b]" % b",".join(raw))
-        except orjson.JSONDecodeError:
-            return self._predict_sound([bytes(data) for data in raw])
-        return self._model.predict(rows)
-
-    def _predict_sound(self, data: list[bytes]) -> list[Any]:
-        """Some of it cannot be read, though it came through the door: the others shall not care."""
-        outcomes: list[Any] = []
-        for text in data:
-            try:
-                row = orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                outcomes.append(ModelError(f"the data is not JSON: {error}", "data"))
-            else:
-                outcomes += self._model.predict([row])
-        return outcomes
+        if self._model.takes == "lines":
+            return evaluate(self._model, [one.block.value(one.number) for one in batch])
+        return evaluate(self._model, [waiting.request.data for waiting in batch])
 
     def report_hang(self, batch: list[Waiting]) -> None:
         """Errors for a batch that will not end; called from the watchdog's thread, as the last."""

@@ -16,19 +16,17 @@ import time
 from typing import Any
 
 import msgspec
-import orjson
 
 from rdv.evaluation.replay.frames import (
     ERROR,
     HEAD,
     NOTHING,
     RESULT,
-    blob_of,
     pack_outcomes,
     rows_size,
     split_rows,
 )
-from rdv.models import Model, ModelError, ModelNotLoaded, open_model
+from rdv.models import ModelNotLoaded, evaluate, open_model
 from rdv.standard_streams import empty_stdin, stdout_to_stderr, write_utf8
 
 READ_BYTES = 1024 * 1024
@@ -72,32 +70,11 @@ def main() -> int:
             rows, size_bytes = HEAD.unpack(head)
             body = batches.read(rows_size(rows, size_bytes))
             began_ns = time.perf_counter_ns()
-            outcomes = evaluate(model, rows, body)
+            outcomes = evaluate(model, split_rows(rows, body))
             took_ns = time.perf_counter_ns() - began_ns
             _write(sink, pack(outcomes, took_ns))
     model.close()
     return 0
-
-
-def evaluate(model: Model, rows: int, body: bytes) -> list[Any]:
-    """As `rdv.components.worker` does it; never raises."""
-    if model.takes != "values":
-        return model.predict(split_rows(rows, body))
-    try:
-        values = orjson.loads(b"[%b]" % blob_of(rows, body))
-    except orjson.JSONDecodeError:
-        values = None
-    if values is not None and len(values) == rows:
-        return model.predict(values)
-    outcomes: list[Any] = []
-    for text in split_rows(rows, body):
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            outcomes.append(ModelError(f"the data is not JSON: {error}", "data"))
-        else:
-            outcomes += model.predict([value])
-    return outcomes
 
 
 def pack(outcomes: list[Any], took_ns: int) -> bytes:

@@ -38,11 +38,6 @@ def rows_size(rows: int, size_bytes: int) -> int:
     return rows * _U32 + size_bytes
 
 
-def blob_of(rows: int, body: bytes) -> bytes:
-    """The rows with commas between them."""
-    return body[rows * _U32 :]
-
-
 def split_rows(rows: int, body: bytes) -> list[bytes]:
     """Each row by itself."""
     lengths = array("I", body[: rows * _U32])

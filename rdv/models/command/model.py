@@ -12,7 +12,7 @@ from rdv.models.command.lines import ENVELOPE_BYTES, Garbage, question, read_ans
 from rdv.models.command.process import Exited, Log, Process, TimedOut
 from rdv.models.errors import Cause, ModelError, ModelNotLoaded, shortened
 from rdv.models.fingerprint import command_version
-from rdv.models.model import Outcome, Takes
+from rdv.models.model import Again, Outcome, Takes
 
 START_LOOK_MS = 200
 """So long a command is looked at before it counts as started."""
@@ -67,8 +67,9 @@ class CommandModel:
             how = process.how_it_ended()
             raise ModelNotLoaded(name, " ".join(command), f"{how}, without being asked anything")
 
-    def predict(self, rows: list[Any]) -> list[Outcome]:
+    def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """See Model; a row is the JSON of its data."""
+        del again
         if not rows:
             return []
         process = self._running()

@@ -1,0 +1,34 @@
+"""From the JSON of requests to the outcomes of a model: the same in every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import orjson
+
+from rdv.models.errors import ModelError
+from rdv.models.model import Model, Outcome
+
+
+def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]:
+    """One outcome for each row: a request's `data`, or for `takes = "lines"` its whole line.
+
+    What cannot be read is the error of its row alone. For the model's thread; raises nothing.
+    """
+    if model.takes != "values":
+        return model.predict([bytes(row) for row in rows])
+    try:
+        values = orjson.loads(b"[%b]" % b",".join(rows))
+    except orjson.JSONDecodeError:
+        return [_evaluate_one(model, row) for row in rows]
+    # A model may change the rows that it gets: for another attempt they are read again.
+    return model.predict(values, lambda number: orjson.loads(rows[number]))
+
+
+def _evaluate_one(model: Model, row: bytes | msgspec.Raw) -> Outcome:
+    try:
+        value = orjson.loads(bytes(row))
+    except orjson.JSONDecodeError as error:
+        return ModelError(f"the data is not JSON: {error}", "data")
+    return model.predict([value])[0]
