@@ -13,6 +13,7 @@ from rdv.commands.units import local_time
 
 if TYPE_CHECKING:
     from rdv.evaluation.explain import Explanation
+    from rdv.evaluation.outcomes import KnownTruth
 
 EXAMPLES = (
     "rdv explain fraud 5ae4f27309242db1ca88000000000000",
@@ -115,6 +116,7 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
     facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
     if request.key is not None:
         facts.append(("key", request.key))
+    facts += [("outcome", _outcome(one)) for one in story.outcomes]
     if told is None:
         return [*facts, ("result", "none is on record")]
     by = f", by {told.model} {told.version or ''}".rstrip() if told.model else ""
@@ -145,6 +147,12 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
             ("too late", f"the server's {late.kind} by {late.model}, after {late.waited_ms:.3f} ms")
         )
     return facts
+
+
+def _outcome(known: KnownTruth) -> str:
+    text = bytes(known.truth.outcome).decode(errors="replace")
+    by = known.truth.source or "a client of rdv 0.1.0"
+    return f"{text}, told by {by}, {local_time(known.time_ns)}"
 
 
 def _said(report: dict[str, Any]) -> dict[str, Any]:

@@ -124,10 +124,10 @@ def _record(
 ) -> int:
     """In batches; returns how many."""
     from rdv.components.places import CLI_TOPIC, open_outcomes
-    from rdv.messages import encode_truth
+    from rdv.messages import encode_truth, told_by
 
     config = decision.log.stream_config(decision.partitions)
-    rest, count = iter(truths), 0
+    rest, count = told_by(f"cli:{_user()}", truths), 0
     with open_outcomes(decision.directory, config) as stream, stream.producer() as producer:
         while batch := list(islice(rest, BATCH)):
             producer.send_many(CLI_TOPIC, [encode_truth(truth) for truth in batch], partition=0)
@@ -135,3 +135,14 @@ def _record(
             if progress is not None:
                 progress.advance(len(batch))
     return count
+
+
+def _user() -> str:
+    """Who runs the command, as the system knows it: not as the environment says."""
+    import os
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())

@@ -13,6 +13,7 @@ from rdv.evaluation.places import CONTROL, MODELS_TOPIC, STATUS_TOPIC, Recorded
 from rdv.evaluation.reading.source import sources
 
 STATUS_RUNS_MAX = 100_000
+NEVER_NS = 2**63 - 1
 
 
 class _News(msgspec.Struct):
@@ -68,6 +69,11 @@ class ProxyRuns:
         runs = [(first, last) for (who, _), (first, last) in self._seen.items() if who == name]
         began = [run for run in runs if run[0] <= asked_ns]
         return bool(began) and max(began)[1] >= due_ns
+
+    def next_began_ns(self, name: str, asked_ns: int) -> int:
+        """The first word of the proxy's next run after `asked_ns`; NEVER_NS when there is none."""
+        begins = [first for (who, _), (first, _) in self._seen.items() if who == name]
+        return min((first for first in begins if first > asked_ns), default=NEVER_NS)
 
 
 def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:

@@ -8,6 +8,8 @@ append time; of equal ones the one appended later. `null` takes an outcome back.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +64,32 @@ class Outcomes:
 def read_truths(chunk: Chunk) -> list[Truth | None]:
     """An outcome for each record; None for what is none."""
     return decode_chunk(chunk, _truth_lines, decode_truth)
+
+
+class KnownTruth(NamedTuple):
+    """One outcome of a request, and when it was known."""
+
+    truth: Truth
+    time_ns: int
+
+
+def outcomes_of(recorded: Recorded, id_: str, notes: Notes) -> list[KnownTruth]:
+    """Everything that was told of one request, the one that counts last.
+
+    Raises the log's SystemFaults.
+    """
+    wanted = id_.encode()
+    found: list[tuple[int, int, Truth]] = []
+    for source in sources(recorded.stream(OUTCOMES)):
+        for chunk in source.chunks(source.begin, source.end, notes):
+            if wanted not in chunk.blob():
+                continue
+            for truth, append_ns in zip(read_truths(chunk), chunk.times_ns.tolist(), strict=True):
+                if truth is not None and truth.id == id_:
+                    time_ns = append_ns if truth.time_ns is None else truth.time_ns
+                    found.append((time_ns, append_ns, truth))
+    found.sort(key=lambda one: one[:2])
+    return [KnownTruth(truth, time_ns) for time_ns, _, truth in found]
 
 
 def read_outcomes(recorded: Recorded, notes: Notes) -> Outcomes:

@@ -14,6 +14,10 @@ from rdv.http.response import CLOSE, JSON, Headers, head_parts
 class Carrier(Protocol):
     """What carries answers back: the connection. Called on the loop's thread."""
 
+    @property
+    def peer(self) -> str:
+        """The address of the client's socket, without its port; empty when it has none."""
+
     def answered(self, request: Request) -> None:
         """`request.answer` has been set."""
 
@@ -70,6 +74,11 @@ class Request:
     def connected(self) -> bool:
         """False when nobody is left to read an answer (or it was given): skip the work."""
         return self.carrier is not None and self.answer is None
+
+    @property
+    def peer(self) -> str:
+        """The address that the connection comes from; empty when it has none, or has gone."""
+        return "" if self.carrier is None else self.carrier.peer
 
     def header(self, name: bytes, default: bytes = b"") -> bytes:
         """The value of a header; `name` in lower case."""

@@ -18,9 +18,9 @@ from __future__ import annotations
 from rdv.messages.codec import one_line
 from rdv.messages.codes import REFUSAL_CODES, report_code, result_code
 from rdv.messages.errors import InvalidModelResult, MalformedMessage
-from rdv.messages.ids import make_request_id, request_ids
+from rdv.messages.ids import RequestIds, make_request_id
 from rdv.messages.model_result import RESULT_BYTES_MAX, check_result_json, encode_model_result
-from rdv.messages.outcome import ToldOutcome, Truth, decode_truth, encode_truth
+from rdv.messages.outcome import ToldOutcome, Truth, decode_truth, encode_truth, told_by
 from rdv.messages.request import Request, decode_request, encode_request
 from rdv.messages.result import AnsweredBy, Arrival, Kind, Result, decode_result, encode_result
 from rdv.messages.score import (
@@ -45,6 +45,7 @@ __all__ = [
     "Outcome",
     "Refusal",
     "Request",
+    "RequestIds",
     "Result",
     "ResultLines",
     "Score",
@@ -63,8 +64,8 @@ __all__ = [
     "make_request_id",
     "one_line",
     "report_code",
-    "request_ids",
     "result_code",
     "score_outcome",
+    "told_by",
     "validate_score",
 ]

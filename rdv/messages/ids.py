@@ -1,25 +1,53 @@
-"""Request ids: 128 bits, as 32 hex digits. Pure: the randomness is given.
+"""Request ids: 128 random bits, as 32 hex digits. Pure: the randomness is given.
 
-An id is the proxy's random prefix and the number of the request in that proxy, so that making
-one costs a format and no system call, two proxies never give the same, and the requests of one
-proxy sort by age. Hex rather than base64: it can be double-clicked, grepped, and never begins
-with a dash on a command line.
+Nobody can guess an id that they have not been told: whoever knows one may tell the request's
+outcome. Hex rather than base64: it can be double-clicked, grepped, and never begins with a dash on
+a command line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Callable
+from typing import Self
+
+ID_BYTES = 16
+BLOCK_IDS = 256
+"""Ids that are made of one draw: the system's generator costs a system call."""
 
 PREFIX_BYTES = 10
-"""Random bytes that one start of a proxy needs. With 80 bits, a million starts collide with a
-probability of about 4e-13."""
-
 _NUMBER_MAX = 2**48 - 1
 
 
+class RequestIds:
+    """Ids without end, out of `draw` (bytes asked for -> so many bytes). One thread at a time.
+
+    Ids are drawn ahead. A process that is forked calls `forget` in the child, which would give the
+    parent's ids otherwise.
+    """
+
+    __slots__ = ("_draw", "_ready")
+
+    def __init__(self, draw: Callable[[int], bytes]) -> None:
+        self._draw = draw
+        self._ready: list[str] = []
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        if not self._ready:
+            digits = self._draw(ID_BYTES * BLOCK_IDS).hex()
+            width = 2 * ID_BYTES
+            self._ready = [digits[at : at + width] for at in range(0, len(digits), width)]
+        return self._ready.pop()
+
+    def forget(self) -> None:
+        """Drop what has been drawn ahead."""
+        self._ready.clear()
+
+
 def make_request_id(prefix: bytes, number: int) -> str:
-    """The id of request `number` of the proxy whose start drew `prefix`.
+    """An id that can be foretold, for made-up logs: as rdv 0.1.0 made them, and never a proxy's.
 
     Raises ValueError when the prefix has not PREFIX_BYTES bytes or the number not 48 bits.
     """
@@ -28,10 +56,3 @@ def make_request_id(prefix: bytes, number: int) -> str:
     if not 0 <= number <= _NUMBER_MAX:
         raise ValueError(f"{number} is not between 0 and {_NUMBER_MAX}")
     return f"{prefix.hex()}{number:012x}"
-
-
-def request_ids(prefix: bytes, start: int = 0) -> Iterator[str]:
-    """All ids of one start of a proxy, in order. For one thread; ask it with `next`."""
-    make_request_id(prefix, start)
-    text = prefix.hex()
-    return (f"{text}{number:012x}" for number in count(start))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from rdv.messages.codec import SCHEMA_VERSION, Id, TimeNs, decode_line, encode_line
+
+SOURCE_CHARACTERS_MAX = 256
 
 
 class Truth(
@@ -24,6 +27,10 @@ class Truth(
     time_ns: TimeNs | None = None
     """Wall time when it was known; None: when it was appended."""
 
+    source: str = ""
+    """Who has told it: the address of an HTTP client, or `cli:` and the user's name. Empty: it was
+    told to rdv 0.1.0."""
+
 
 class ToldOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """An outcome as people tell it: over HTTP, and in the files of `rdv outcome`."""
@@ -36,6 +43,13 @@ class ToldOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fa
     def truth(self) -> Truth:
         """As it is recorded. Raises ValueError for a time that is none."""
         return Truth(self.id, self.outcome, _time_ns(self.time))
+
+
+def told_by(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
+    """The outcomes with their `Truth.source`."""
+    return (
+        msgspec.structs.replace(truth, source=source[:SOURCE_CHARACTERS_MAX]) for truth in truths
+    )
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

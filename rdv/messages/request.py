@@ -15,7 +15,7 @@ class Request(
     """One request, as all models see it."""
 
     id: Id
-    """128 bits as 32 hex digits (`make_request_id`); unique across proxies."""
+    """128 random bits as 32 hex digits (`RequestIds`)."""
 
     time_ns: TimeNs
     """Wall time of the proxy when the request had come in; for people and look-ups only."""

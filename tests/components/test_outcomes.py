@@ -54,7 +54,12 @@ def proxy_topic(decision):
 
 def test_what_is_acknowledged_is_on_record(proxy):
     assert tell(proxy, {"id": "one", "outcome": {"label": "fraud"}}) == (202, {"accepted": 1})
-    assert told(proxy)[-1] == {"v": 1, "id": "one", "outcome": {"label": "fraud"}}
+    assert told(proxy)[-1] == {
+        "v": 1,
+        "id": "one",
+        "outcome": {"label": "fraud"},
+        "source": "127.0.0.1",
+    }
     many = [{"id": f"m{n}", "outcome": n, "time": "2026-11-22"} for n in range(OUTCOMES_MAX)]
     assert tell(proxy, many) == (202, {"accepted": OUTCOMES_MAX})
     lines = told(proxy)[-OUTCOMES_MAX:]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from made_log import MadeLog, MadeRequest, make_requests, make_score
 
 from rdv.evaluation.errors import AmbiguousId, IdTooShort, RequestNotFound
 from rdv.evaluation.explain import explain, find_request
 from rdv.evaluation.places import Recorded
+from rdv.messages import Truth, encode_truth
+from rdv.stream import open_stream
 
 
 @pytest.fixture
@@ -70,3 +73,20 @@ def test_ids_that_are_not_there_or_not_enough(recorded):
         find_request(recorded, "303132")
     whole = MadeRequest(9, 0, []).id
     assert find_request(recorded, whole).request.id == whole
+
+
+def test_who_told_the_outcome_is_shown_and_old_ones_are_read(tmp_path):
+    MadeLog(make_requests(3)).write(tmp_path)
+    id_ = MadeRequest(1, 0, []).id
+    old = b'{"v":1,"id":"%s","outcome":"fraud","time_ns":5}\n' % id_.encode()
+    new = encode_truth(Truth(id_, msgspec.Raw(b'{"label":"ok"}'), 6, "10.0.0.7"))
+    other = encode_truth(Truth("f" * 32, msgspec.Raw(b"1"), 7, "10.0.0.8"))
+    with open_stream(str(tmp_path / "outcomes")) as stream, stream.producer() as producer:
+        producer.send_many("p-1", [new, other], partition=0)
+        producer.send_many("cli", [old], partition=0)
+    with Recorded(str(tmp_path)) as recorded:
+        story = explain(recorded, find_request(recorded, id_))
+    assert story.as_json()["outcomes"] == [
+        {"outcome": "fraud", "time_ns": 5, "source": None},
+        {"outcome": {"label": "ok"}, "time_ns": 6, "source": "10.0.0.7"},
+    ]

@@ -3,25 +3,59 @@
 from __future__ import annotations
 
 import itertools
+import os
+import random
 
 import pytest
 
-from rdv.messages import make_request_id, request_ids
+from rdv.messages import RequestIds, make_request_id
+from rdv.messages.ids import BLOCK_IDS, ID_BYTES
 
 
-def test_128_bits_in_hex_and_in_order() -> None:
-    ids = list(itertools.islice(request_ids(b"0123456789", start=255), 3))
-    assert ids[0] == make_request_id(b"0123456789", 255) == "303132333435363738390000000000ff"
-    assert ids == sorted(ids)
-    assert {len(id_) for id_ in ids} == {32}
+def take(ids, count):
+    return list(itertools.islice(ids, count))
 
 
-def test_two_proxies_share_none() -> None:
-    first = set(itertools.islice(request_ids(b"a" * 10), 100))
-    assert first.isdisjoint(itertools.islice(request_ids(b"b" * 10), 100))
+def test_128_bits_in_hex() -> None:
+    ids = take(RequestIds(os.urandom), 3 * BLOCK_IDS)
+    assert len(set(ids)) == len(ids)
+    for id_ in ids:
+        assert len(id_) == 32
+        assert bytes.fromhex(id_).hex() == id_
+
+
+def test_every_bit_is_drawn_and_none_of_them_twice() -> None:
+    """Nothing of an id follows from another one: all of its bits come from the source."""
+    drawn = b""
+
+    def draw(size):
+        nonlocal drawn
+        new = random.Random(len(drawn)).randbytes(size)
+        drawn += new
+        return new
+
+    ids = take(RequestIds(draw), 3 * BLOCK_IDS)
+    assert len(drawn) == 3 * BLOCK_IDS * ID_BYTES
+    assert sorted(ids) == sorted(drawn[n : n + 16].hex() for n in range(0, len(drawn), 16))
+
+
+def test_the_same_source_gives_the_same_ids() -> None:
+    first, second = (RequestIds(random.Random(7).randbytes) for _ in range(2))
+    assert take(first, 600) == take(second, 600)
+
+
+def test_what_was_drawn_ahead_can_be_forgotten() -> None:
+    seed = random.Random(7)
+    ids = RequestIds(seed.randbytes)
+    first = next(ids)
+    ids.forget()
+    ahead = RequestIds(random.Random(7).randbytes)
+    assert set(take(ids, 600)).isdisjoint(take(ahead, BLOCK_IDS))
+    assert first not in take(ids, 600)
 
 
 @pytest.mark.parametrize(("prefix", "number"), [(b"short", 0), (b"a" * 10, -1), (b"a" * 10, 2**48)])
 def test_what_does_not_fit_is_refused(prefix, number) -> None:
+    assert make_request_id(b"0123456789", 255) == "303132333435363738390000000000ff"
     with pytest.raises(ValueError):
         make_request_id(prefix, number)

@@ -32,8 +32,7 @@ from rdv.config import Decision, InvalidDecision, ScheduleNotFound, load_decisio
 from rdv.errors import RdvError
 from rdv.http import HttpServer, Limits, Router
 from rdv.http import Request as HttpRequest
-from rdv.messages import request_ids
-from rdv.messages.ids import PREFIX_BYTES
+from rdv.messages import RequestIds
 from rdv.schedule import SLA_MS_MAX
 
 log = logging.getLogger("rdv.proxy")
@@ -103,6 +102,8 @@ class ProxyProcess:
             enricher = Enricher(function, decision.http.enrich_timeout_ms)
             self._warn_of_late_enricher()
         name = proxy_name(self.port)
+        ids = RequestIds(os.urandom)
+        os.register_at_fork(after_in_child=ids.forget)
         self.proxy = make(
             Settings(
                 name,
@@ -114,7 +115,7 @@ class ProxyProcess:
             choice_of(self._schedules, decision),
             cohorts_of(decision),
             asking_of(decision),
-            request_ids(os.urandom(PREFIX_BYTES)),
+            ids,
             host=host_name(),
             clock=SYSTEM_CLOCK,
             enricher=enricher,

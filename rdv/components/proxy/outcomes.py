@@ -15,11 +15,12 @@ from collections.abc import Callable
 import msgspec
 import orjson
 
+from rdv.components.proxy.clients import client_of
 from rdv.errors import InputFault, RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.http.media import text_fault
-from rdv.messages import ToldOutcome, Truth, encode_truth
+from rdv.messages import ToldOutcome, Truth, encode_truth, told_by
 from rdv.stream import Producer
 
 log = logging.getLogger("rdv.proxy")
@@ -75,6 +76,7 @@ class OutcomeDesk:
         if isinstance(truths, Failure):
             http.fail(truths)
             return
+        truths = list(told_by(client_of(http), truths))
         if truths and (failure := self._write(truths)) is not None:
             http.fail(failure)
             return

@@ -15,6 +15,7 @@ from rdv.evaluation.join import Join
 from rdv.evaluation.joined import NEVER_US, OUTCOMES, Joined, concat_joined
 from rdv.evaluation.liveness import read_model_news
 from rdv.evaluation.notes import Notes
+from rdv.evaluation.outcomes import KnownTruth, outcomes_of
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.schedules import read_schedules
 from rdv.messages import Request, Result, Score, report_code, result_code, score_outcome
@@ -60,6 +61,8 @@ class Explanation:
     steps: list[StepStory]
     down: tuple[str, ...]
     """Models that were known to be dead."""
+    outcomes: list[KnownTruth]
+    """What was told of it, and by whom; the last one counts."""
     notes: Notes
 
     @property
@@ -77,6 +80,14 @@ class Explanation:
             "steps": [vars(step) for step in self.steps],
             "reports": [vars(report) for report in self.reports],
             "down": list(self.down),
+            "outcomes": [
+                {
+                    "outcome": orjson.loads(bytes(one.truth.outcome)),
+                    "time_ns": one.time_ns,
+                    "source": one.truth.source or None,
+                }
+                for one in self.outcomes
+            ],
         }
 
 
@@ -96,7 +107,15 @@ def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
     if schedule is not None:
         steps = _steps(joined, row, schedule, reports, down, found.request)
     return Explanation(
-        found.request, result, own, schedule, reports, steps, tuple(sorted(down)), join.notes
+        found.request,
+        result,
+        own,
+        schedule,
+        reports,
+        steps,
+        tuple(sorted(down)),
+        outcomes_of(recorded, found.request.id, join.notes),
+        join.notes,
     )
 
 

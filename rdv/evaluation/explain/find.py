@@ -30,7 +30,7 @@ class FoundRequest(NamedTuple):
 def find_request(recorded: Recorded, id_: str, when: Callable[[int], str] = str) -> FoundRequest:
     """The one request whose id is, begins with or ends with `id_`.
 
-    (Ids of one run of a proxy begin alike and differ in their last digits.) `when` writes a time
+    (Ids of rdv 0.1.0 begin alike and differ in their last digits.) `when` writes a time
     in ns since 1970 for the error. Raises RequestNotFound, AmbiguousId, IdTooShort.
     """
     if len(id_) < DIGITS_MIN:

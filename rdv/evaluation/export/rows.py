@@ -104,6 +104,7 @@ def outcome_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
             "id": [t.id for t in found],
             "time": [_known(t, at) for t, at in zip(found, appended, strict=True)],
             "topic": [chunk.topic] * len(found),
+            "source": [t.source or None for t in found],
         }
     )
 

@@ -2,9 +2,9 @@
 
 A proxy answers every request that it has taken. One that was killed does not; a server that comes
 back later than the SLA then finds nobody who waits, and decides nothing. So a request without a
-result is a fault unless its proxy's run was over: there is no later request of the same run (ids
-begin with the run's digits), and no word of it in `control:status`, from after the time at which
-the request was due.
+result is a fault unless its proxy's run was over: from after the time at which the request was due
+there is no later request of the proxy before its next run, and no word of the run in
+`control:status`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from rdv.evaluation.joined import NOBODY, Joined
-from rdv.evaluation.liveness import read_proxy_runs
+from rdv.evaluation.liveness import NEVER_NS, read_proxy_runs
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import RESULTS, Recorded
 from rdv.evaluation.reading.source import sources
-from rdv.messages.ids import PREFIX_BYTES
 from rdv.schedule import SLA_MS_MAX
 
 if TYPE_CHECKING:
@@ -29,7 +28,8 @@ GRACE_NS = 2 * 10**9
 but somebody who reads must not wait for long."""
 HELD_MAX = 100_000
 IDS_MAX = 1_000
-_PREFIX_DIGITS = 2 * PREFIX_BYTES
+STARTING_NS = 10**9
+"""A run may take a request just before its first word is on record."""
 
 
 class _Missing(NamedTuple):
@@ -46,7 +46,9 @@ class Unanswered:
         self._recorded, self._now_ns, self._notes = recorded, now_ns, notes
         self._missing: list[_Missing] = []
         self._beyond = 0
-        self._last_ns: dict[bytes, int] = {}
+        self._next_ns: dict[str, int] = {}
+        """By id of a missing one: when its proxy took the first request after it was due."""
+        self._awaiting: dict[str, list[_Missing]] = {}
         self._begin_ns = {
             source.topic: source.time_at(source.begin)
             for source in sources(recorded.stream(RESULTS))
@@ -54,25 +56,32 @@ class Unanswered:
         }
 
     def look(self, joined: Joined) -> None:
-        prefixes = joined.ids.astype(f"S{_PREFIX_DIGITS}")
-        runs, first = np.unique(prefixes[::-1], return_index=True)
-        last_ns = joined.time_ns[::-1][first]  # rows are by time: the first from behind
-        for run, time_ns in zip(runs.tolist(), last_ns.tolist(), strict=True):
-            self._last_ns[run] = max(self._last_ns.get(run, 0), time_ns)
         for row in np.flatnonzero(joined.answered_by == NOBODY).tolist():
             if len(self._missing) >= HELD_MAX:
                 self._beyond += 1
                 continue
             wait_ms = min(float(np.nan_to_num(joined.deadline_ms[row], nan=SLA_MS_MAX)), SLA_MS_MAX)
             asked_ns = int(joined.append_ns[row])
-            self._missing.append(
-                _Missing(
-                    joined.id(row),
-                    joined.proxy.at(row) or "",
-                    asked_ns,
-                    asked_ns + int(wait_ms * 1e6) + GRACE_NS,
-                )
-            )
+            due_ns = asked_ns + int(wait_ms * 1e6) + GRACE_NS
+            one = _Missing(joined.id(row), joined.proxy.at(row) or "", asked_ns, due_ns)
+            self._missing.append(one)
+            self._awaiting.setdefault(one.proxy, []).append(one)
+        self._look_for_later(joined)
+
+    def _look_for_later(self, joined: Joined) -> None:
+        """Batches are in order of time: a request's successors are in its own or in later ones."""
+        for code, proxy in enumerate(joined.proxy.names):
+            if not (awaiting := self._awaiting.get(proxy)):
+                continue
+            times_ns = np.sort(joined.append_ns[joined.proxy.codes == code])
+            left = []
+            for one in awaiting:
+                at = int(np.searchsorted(times_ns, one.due_ns, "right"))
+                if at < len(times_ns):
+                    self._next_ns[one.id] = int(times_ns[at])
+                else:
+                    left.append(one)
+            self._awaiting[proxy] = left
 
     def settle(self, found: Verification) -> None:
         """Tell faults from the rest."""
@@ -81,13 +90,13 @@ class Unanswered:
             return
         runs = read_proxy_runs(self._recorded, self._notes)
         for one in self._missing:
-            prefix = one.id.encode()[:_PREFIX_DIGITS]
+            began_ns = runs.next_began_ns(one.proxy, one.asked_ns)
             if one.due_ns > self._now_ns:
                 found.open += 1
             elif one.asked_ns < self._begin_ns.get(one.proxy, 0):
                 found.unchecked["results of that time are gone by retention"] += 1
-            elif self._last_ns.get(prefix, 0) < one.due_ns and not runs.lived_on(
-                one.proxy, one.asked_ns, one.due_ns
+            elif self._next_ns.get(one.id, NEVER_NS) >= began_ns - STARTING_NS and not (
+                runs.lived_on(one.proxy, one.asked_ns, one.due_ns)
             ):
                 found.lost_with_proxy += 1
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -19,8 +20,7 @@ from rdv.components.worker.in_hand import InHand
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.errors import RdvError
-from rdv.messages import request_ids
-from rdv.messages.ids import PREFIX_BYTES
+from rdv.messages import RequestIds
 from rdv.rendezvous import Limits
 from rdv.supervisor.control import Control
 from rdv.supervisor.plan import Part
@@ -156,7 +156,7 @@ def run_proxy(world, process: Process) -> None:
         ScheduleChoice(files.by_name, files.live),
         Cohorts("salt", plan.shares, {name: name for name in plan.shares}),
         asking_of(plan),
-        request_ids(process.pid.to_bytes(PREFIX_BYTES, "big")),
+        RequestIds(random.Random(process.pid).randbytes),
         host=process.host.name,
         clock=world.clock,
     )
