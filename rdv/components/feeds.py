@@ -7,19 +7,17 @@ everything is looked at again at least every BACKSTOP_S.
 
 from __future__ import annotations
 
-import logging
 import select
 from collections.abc import Iterator, Sequence
 
 from rdv.clock import Clock
+from rdv.components.losses import Losses
 from rdv.components.stopping import Waker
 from rdv.errors import RdvError
 from rdv.stream import Consumer, Record
 from rdv.stream.consumer import LogConsumer
-from rdv.stream.errors import RecordsDamaged, RecordsLost
+from rdv.stream.passing import pass_over
 from rdv.stream.record import Block
-
-log = logging.getLogger("rdv.feeds")
 
 BACKSTOP_S = 0.2
 
@@ -30,23 +28,25 @@ one of them has scored it. Everybody else comes after them."""
 
 
 class Feed:
-    """One consumer; reads on, whatever happens to the log. One thread."""
+    """One consumer; reads on, whatever happens to the log. One thread.
 
-    def __init__(self, consumer: LogConsumer) -> None:
+    What it cannot read is noted in `losses`, which feeds may share.
+    """
+
+    def __init__(self, consumer: LogConsumer, losses: Losses | None = None) -> None:
         self.consumer = consumer
+        self.losses = Losses() if losses is None else losses
         self.fd = consumer.fileno()
         self.is_ready = True
         """Whether a poll may find something."""
         self.is_rung = True
         """Whether the descriptor was seen to be readable since the last poll."""
-        self.faults = 0
-        """Reads that failed; only grows."""
 
     def poll(self, max_records: int) -> list[Block]:
         """What is there; when there is nothing, we shall be rung as soon as there is.
 
-        Raises nothing: what cannot be read is logged by name and passed over; after any other
-        fault, reading is tried again at the next backstop.
+        Raises nothing: what cannot be read is noted and passed over; after any other fault,
+        reading is tried again at the next backstop.
         """
         is_rung, self.is_rung = self.is_rung, False
         try:
@@ -73,7 +73,7 @@ class Feed:
         return blocks
 
     def _failed(self, error: RdvError) -> list[Block]:
-        self.faults += 1
+        self.losses.note(error)
         self.is_ready = pass_over(self.consumer, error)
         return []
 
@@ -81,22 +81,19 @@ class Feed:
         self.consumer.close()
 
 
-def pass_over(consumer: Consumer, error: RdvError) -> bool:
-    """After a failed poll: whether the next one goes on behind what is lost or damaged."""
-    log.error("%s", error.text())
-    if isinstance(error, RecordsDamaged):
-        consumer.seek(error.topic, error.partition, error.last_offset + 1)
-    return isinstance(error, RecordsDamaged | RecordsLost)
+def read_all(consumer: Consumer, max_records: int, losses: Losses) -> Iterator[Record]:
+    """What is there now, to its end; at a start, before anything waits.
 
-
-def read_all(consumer: Consumer, max_records: int) -> Iterator[Record]:
-    """What is there now, to its end; at a start, before anything waits."""
-    while True:
+    Raises nothing: damage is noted in `losses` and passed over. What keeps failing in another way
+    is left after one try for each partition (the next read begins with another one).
+    """
+    tries = 1 + len(consumer.assignment())
+    while tries:
         try:
             records = consumer.poll(max_records, 0.0)
         except RdvError as error:
-            if not pass_over(consumer, error):
-                raise
+            losses.note(error)
+            tries -= not pass_over(consumer, error)
             continue
         if not records:
             return

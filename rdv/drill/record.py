@@ -13,6 +13,7 @@ from rdv.stream import Record as StreamRecord
 from rdv.stream import open_stream
 from rdv.stream.errors import RecordsDamaged, RecordsLost
 from rdv.stream.file.stream import FileStream
+from rdv.stream.passing import lost_count, pass_over
 
 _OWN_SUFFIX = ".proxy"
 """Of the topics of what proxies have answered themselves: what they say is what clients heard."""
@@ -62,11 +63,11 @@ class Reading:
             while True:
                 try:
                     records = consumer.poll(_POLL_RECORDS)
-                except RecordsDamaged as error:
-                    self.damaged += error.last_offset - error.first_offset + 1
-                    consumer.seek(error.topic, error.partition, error.last_offset + 1)
-                    continue
-                except RecordsLost:
+                except (RecordsDamaged, RecordsLost) as error:
+                    if isinstance(error, RecordsDamaged):
+                        self.damaged += lost_count(error)
+                    if not pass_over(consumer, error):
+                        return
                     continue
                 if not records:
                     return

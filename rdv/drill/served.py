@@ -19,7 +19,7 @@ from rdv.errors import RdvError
 from rdv.schedule import SLA_MS_MAX
 from rdv.status.lines import STATUS_TOPIC, read_status
 from rdv.stream import open_stream
-from rdv.stream.errors import RecordsDamaged
+from rdv.stream.passing import pass_over
 
 START_S = 60.0
 OTHERS_S = 10.0
@@ -114,10 +114,8 @@ class Served:
                     line = read_status(record.value)
                     if line is not None and line.state == "ready":
                         self._is_ready(line.name, line.pid)
-        except RecordsDamaged as error:
-            self._status.seek(error.topic, error.partition, error.last_offset + 1)
-        except RdvError:
-            return  # looked at again in a moment
+        except RdvError as error:
+            pass_over(self._status, error)  # looked at again in a moment
 
     def _is_ready(self, name: str, pid: int) -> None:
         if self.pids.get(name) != pid:

@@ -114,3 +114,37 @@ def _figures(line: StatusLine) -> dict[str, Any]:
     """The line's own; but nobody shall take a server's "late" for late answers."""
     names = {"late": AFTER_DECISION} if line.role == "server" else {}
     return {names.get(key, key): value for key, value in line.fields.items()}
+
+
+_UNLOGGED = {
+    "unlogged": "requests that no model saw",
+    "unrecorded": "answers that wait for the log",
+    "lost_answers": "answers of proxies",
+    "lost_results": "results",
+    "lost_scores": "scores",
+}
+"""Counters of what processes could not write, and what they count."""
+
+
+def unlogged(seen: Iterable[Seen]) -> dict[str, int]:
+    """What the processes that live could not write to the log since they started, by counter."""
+    counts = dict.fromkeys(_UNLOGGED, 0)
+    for one in seen:
+        if _lives(one):
+            for key in counts:
+                counts[key] += one.line.count(key)
+    return counts
+
+
+def unlogged_text(counts: Mapping[str, int]) -> str:
+    """The same in words; empty when all is on record."""
+    return ", ".join(f"{counts[key]:,} {what}" for key, what in _UNLOGGED.items() if counts[key])
+
+
+def unread(seen: Iterable[Seen]) -> list[dict[str, Any]]:
+    """What the processes that live could not read of the log, and went on behind."""
+    return [
+        {"name": one.line.name, "records": one.line.count("unread_records"), "what": list(what)}
+        for one in seen
+        if _lives(one) and isinstance(what := one.line.fields.get("unread"), list) and what
+    ]

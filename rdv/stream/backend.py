@@ -56,6 +56,12 @@ class Reader(Protocol):
     def read(self, offset: int, max_records: int, max_bytes: int) -> Block:
         """The next records. While there are none: NOTHING when the position stays, else EMPTY."""
 
+    def notice_deletion(self) -> None:
+        """After a read that found nothing: begin anew if the open file has been deleted or cut.
+
+        Readers of deleted files would otherwise wait in them for ever.
+        """
+
     def skip_to(self) -> int:
         """After an empty read: the offset to go on at (records given up by a repair are passed)."""
 

@@ -99,6 +99,8 @@ class Positions:
                 position.seen = tick  # what has come since will have changed it
             else:
                 is_all = False
+            if everywhere and not block:
+                position.reader.notice_deletion()
             if block:
                 blocks.append(block)
                 room -= len(block)

@@ -25,7 +25,7 @@ from rdv.status.lines import (
     read_status,
 )
 from rdv.stream import open_stream
-from rdv.stream.errors import RecordsDamaged
+from rdv.stream.passing import pass_over
 from rdv.supervisor.pids import is_process
 
 LOOK_EVERY_S = 0.2
@@ -54,6 +54,8 @@ class Control:
         self._said: dict[str, bool] = {}
         self._unsaid: dict[str, bool] = {}
         self._failed: set[str] = set()
+        self._unread = ""
+        """What could not be read last: said once, not at every look."""
         self.roll = Roll()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._status.fileno(), self._read)
@@ -72,11 +74,11 @@ class Control:
                     if line is not None:
                         self.roll.add(line)
                         self._heard(line)
-        except RecordsDamaged as error:
-            self._problem(error.text())
-            self._status.seek(error.topic, error.partition, error.last_offset + 1)
         except RdvError as error:
-            self._problem(error.text())
+            if (text := error.text()) != self._unread:
+                self._unread = text
+                self._problem(text)
+            pass_over(self._status, error)  # read on at the next look
 
     def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
         """On record, once for every change. Not down while it runs elsewhere (`rdv model run`)."""

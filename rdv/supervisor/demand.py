@@ -70,7 +70,12 @@ class Demand:
         if not self._sleeping:
             self._forget()
         elif self._consumer is None:
-            self._consumer = self._stream.consumer(start="latest")
+            try:
+                self._consumer = self._stream.consumer(start="latest")
+            except RdvError as error:
+                self._problem(f"input, for models that sleep: {error.text()}")
+                self._timer = self._loop.call_later(EVERY_S, self._again)
+                return
             self._look()
         elif self._is_listening:
             self._hear()

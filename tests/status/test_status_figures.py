@@ -10,7 +10,7 @@ from rdv.components import places
 from rdv.messages import Result
 from rdv.status import lines
 from rdv.status.lines import Roll, ScaleLine, judge, lives_elsewhere, read_scaling, read_status
-from rdv.status.models import model_rows, process_rows
+from rdv.status.models import model_rows, process_rows, unlogged, unlogged_text, unread
 from rdv.status.window import ResultWindow, percentile
 
 SECOND_NS = 1_000_000_000
@@ -219,3 +219,22 @@ def test_a_line_about_scaling():
     assert read_scaling(msgspec.json.encode(line)) == line
     for value in (b"", b"{", b"3", b'{"model": "x"}', b"[" * 100_000):
         assert read_scaling(value) is None
+
+
+def test_what_was_not_logged_and_what_could_not_be_read_is_shown():
+    lost = "damage in input/p-1/0/7.jsonl: offset 5 of p-1/0: the file is missing"
+    living = [
+        line("proxy-0", 1, role="proxy", unlogged=3, lost_answers=2, unrecorded=1),
+        line("proxy-1", 2, role="proxy", unlogged=4),
+        line("server-0", 3, role="server", lost_results=5, unread_records=1, unread=[lost]),
+        line("gbm-0", 4, lost_scores=6),
+    ]
+    seen = [judge(one, SECOND_NS, everybody) for one in living]
+    seen.append(judge(line("proxy-9", 9, role="proxy", unlogged=100), SECOND_NS, nobody))
+    counts = unlogged(seen)
+    assert counts == {
+        "unlogged": 7, "unrecorded": 1, "lost_answers": 2, "lost_results": 5, "lost_scores": 6,
+    }  # fmt: skip
+    assert unlogged_text(counts).startswith("7 requests that no model saw, 1 answers that wait")
+    assert unlogged_text(unlogged([])) == ""
+    assert unread(seen) == [{"name": "server-0", "records": 1, "what": [lost]}]

@@ -23,10 +23,11 @@ from rdv.status.lines import (
     read_scaling,
     read_status,
 )
-from rdv.status.models import model_rows, process_rows
+from rdv.status.models import model_rows, process_rows, unlogged, unread
 from rdv.status.window import ResultWindow
 from rdv.stream import Consumer, Record, open_stream
-from rdv.stream.errors import RecordsDamaged, RecordsLost, StreamNotFound
+from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost, StreamNotFound
+from rdv.stream.passing import pass_over
 from rdv.stream.stream import LogStream
 from rdv.supervisor.lock import Holder, holder_of
 from rdv.supervisor.pids import is_process
@@ -106,6 +107,8 @@ class Observer:
             "results": results,
             "models": model_rows(declared, seen, self._lags(), results["models"], scaling),
             "proxies": _totals(seen),
+            "unlogged": unlogged(seen),
+            "unread": unread(seen),
             "processes": process_rows(expected, seen),
         }
 
@@ -151,10 +154,9 @@ def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:
     for _ in range(1000):
         try:
             return consumer.poll(_POLL_RECORDS, timeout_s)
-        except RecordsLost:
-            continue
-        except RecordsDamaged as error:
-            consumer.seek(error.topic, error.partition, error.last_offset + 1)
+        except (RecordsLost, RecordsDamaged, OffsetOutOfRange) as error:
+            if not pass_over(consumer, error):
+                break
     return []
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import Style, has_color, paint
-from rdv.status.models import AFTER_DECISION
+from rdv.status.models import AFTER_DECISION, unlogged_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -131,6 +131,11 @@ def _answers(report: dict[str, Any]) -> list[str]:
             f"{proxies['refused']:,} refused, {proxies['backstop']:,} answered by the proxy, "
             f"{proxies['misses']:,} misses, {proxies['in_flight']:,} in flight"
         )
+    if text := unlogged_text(report["unlogged"]):
+        lines.append(f"not logged  {text}")
+    for one in report["unread"]:
+        lines.append(f"unreadable  {one['records']:,} records for {one['name']}:")
+        lines += [f"            {what}" for what in one["what"]]
     return lines
 
 

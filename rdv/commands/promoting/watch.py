@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -12,7 +13,8 @@ from rdv.evaluation.promote.vigil import Answer, Bounds, Breach, Vigil
 from rdv.messages import MalformedMessage, Result, decode_result
 from rdv.status.window import MISS_GRACE_MS
 from rdv.stream import Consumer, Record, open_stream
-from rdv.stream.errors import RecordsDamaged, RecordsLost
+from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
+from rdv.stream.passing import pass_over
 
 _POLL_RECORDS = 5_000
 _POLL_S = 0.5
@@ -41,10 +43,10 @@ class Watch:
     def _poll(self, timeout_s: float) -> list[Record]:
         try:
             return self._results.poll(_POLL_RECORDS, timeout_s)
-        except RecordsLost:
-            return []
-        except RecordsDamaged as error:
-            self._results.seek(error.topic, error.partition, error.last_offset + 1)
+        except (RecordsLost, RecordsDamaged, OffsetOutOfRange) as error:
+            if not pass_over(self._results, error):
+                # Nothing to go on with yet: look again when something new is announced.
+                select.select([self._results.fileno()], [], [], timeout_s)
             return []
 
     def _add(self, record: Record) -> None:

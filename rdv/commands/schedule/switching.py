@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 
 from rdv.config import Decision
+from rdv.errors import RdvError
 from rdv.schedule import Schedule
 from rdv.stream import Consumer, open_stream
+from rdv.stream.passing import pass_over
 
 PATIENCE_S = 5.0
 SCHEDULE_TOPIC = "schedule"
@@ -34,7 +36,13 @@ def _hear(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:
     import orjson
 
     while (left_s := end_s - time.monotonic()) > 0:
-        for record in consumer.poll(100, left_s):
+        try:
+            records = consumer.poll(100, left_s)
+        except RdvError as error:
+            if not pass_over(consumer, error):
+                raise
+            continue
+        for record in records:
             try:
                 line = orjson.loads(record.value)
                 said = line["name"], line["hash"], line.get("live", True)

@@ -193,7 +193,9 @@ class ProxyProcess:
             "in_flight": len(self.proxy.desk),
             "connections": self._server.connections_open,
             "unrecorded": len(self.proxy.own_answers),
+            "lost_answers": self.proxy.own_answers.lost,
             **asdict(self.proxy.counts),
+            **self.proxy.losses.figures(),
         }
 
     def _livez(self, request: HttpRequest) -> None:

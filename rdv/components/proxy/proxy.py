@@ -101,6 +101,7 @@ class Proxy:
         self._producer = streams.input.producer()
         self.own_answers = OwnAnswers(streams.results.producer(), settings.name)
         self._results = Feed(streams.results.consumer([settings.name], start="latest"))
+        self.losses = self._results.losses
         self._batch: list[Open] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0

@@ -119,6 +119,7 @@ class ServerProcess:
             "open": self.engine.open_count,
             "lost_results": self.server.lost_results,
             "given_up": self.server.given_up,
+            **self.server.losses.figures(),
             **msgspec.to_builtins(self.engine.counters),
         }
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 from rdv.clock import Clock
 from rdv.components.deadlines import is_given_up
 from rdv.components.feeds import read_all
+from rdv.components.losses import Losses
 from rdv.components.places import Streams
 from rdv.messages import (
     MalformedMessage,
@@ -47,15 +48,19 @@ def rebuild(
     host: str,
     clock: Clock,
     window_ms: int,
+    losses: Losses,
 ) -> Rebuilt:
-    """Fill the engine with what the last `window_ms` of the log have left open."""
+    """Fill the engine with what the last `window_ms` of the log have left open.
+
+    What cannot be read is noted in `losses`, and passed over.
+    """
     since = timedelta(milliseconds=window_ms)
     scores = streams.scores.consumer(partitions=partitions, start=since)
     input_ = streams.input.consumer(partitions=partitions, start=since)
-    _remember_answers(streams, engine, since, clock.monotonic_ns())
+    _remember_answers(streams, engine, since, clock.monotonic_ns(), losses)
     # Scores first: a request that is found here, but not its score, gets that later.
-    reported = _scores(scores, engine)
-    opened = _open_requests(input_, engine, host, clock)
+    reported = _scores(scores, engine, losses)
+    opened = _open_requests(input_, engine, host, clock, losses)
     wanted = {request.id for _, request in opened}
     events: list[tuple[int, int, Request | Score]] = [(at, 0, request) for at, request in opened]
     events += [(at, 1, score) for at, score in reported if score.id in wanted]
@@ -71,19 +76,21 @@ def rebuild(
     return Rebuilt(input_, scores, results)
 
 
-def _remember_answers(streams: Streams, engine: Engine, since: timedelta, now_ns: int) -> None:
+def _remember_answers(
+    streams: Streams, engine: Engine, since: timedelta, now_ns: int, losses: Losses
+) -> None:
     """What has been answered already, by a server before us or by a proxy's backstop."""
     with streams.results.consumer(start=since) as consumer:
-        for record in read_all(consumer, READ_RECORDS):
+        for record in read_all(consumer, READ_RECORDS, losses):
             try:
                 engine.already_answered(decode_result(record.value).id, now_ns)
             except MalformedMessage:
                 engine.count_malformed()
 
 
-def _scores(consumer: Consumer, engine: Engine) -> list[tuple[int, Score]]:
+def _scores(consumer: Consumer, engine: Engine, losses: Losses) -> list[tuple[int, Score]]:
     found: list[tuple[int, Score]] = []
-    for record in read_all(consumer, READ_RECORDS):
+    for record in read_all(consumer, READ_RECORDS, losses):
         try:
             score = decode_score(record.value)
         except MalformedMessage:
@@ -97,11 +104,11 @@ def _scores(consumer: Consumer, engine: Engine) -> list[tuple[int, Score]]:
 
 
 def _open_requests(
-    consumer: Consumer, engine: Engine, host: str, clock: Clock
+    consumer: Consumer, engine: Engine, host: str, clock: Clock, losses: Losses
 ) -> list[tuple[int, Request]]:
     """Requests that somebody may still wait for; of the others, nobody is told anything."""
     found: list[tuple[int, Request]] = []
-    for record in read_all(consumer, READ_RECORDS):
+    for record in read_all(consumer, READ_RECORDS, losses):
         try:
             request = decode_request(record.value)
         except MalformedMessage:

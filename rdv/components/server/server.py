@@ -22,6 +22,7 @@ from rdv.clock import Clock
 from rdv.components.batches import REQUESTS, RESULTS, SCORES
 from rdv.components.deadlines import is_given_up
 from rdv.components.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds, read_all
+from rdv.components.losses import Losses
 from rdv.components.places import MODELS_TOPIC, Streams
 from rdv.components.server.rebuild import rebuild
 from rdv.components.stopping import Waker
@@ -69,18 +70,19 @@ class Server:
         self._clock = clock
         self._partitions = sorted(partitions)
         self.lost_results = self.given_up = 0
+        self.losses = losses = Losses()
         self._look_ns = 0
         self._models: set[str] = set()
         """Those that we have heard of."""
         self._producer = streams.results.producer()
         control = streams.control.consumer([MODELS_TOPIC])
         # Before anything is open: who was down for a while, long ago, is nobody's business.
-        past = [record.value for record in read_all(control, POLL_RECORDS_MAX)]
+        past = [record.value for record in read_all(control, POLL_RECORDS_MAX, losses)]
         self._hear_of_models(past, clock.monotonic_ns(), [])
-        rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms)
-        self._scores = Feed(rebuilt.scores)
-        self._input = Feed(rebuilt.input)
-        self._control = Feed(control)
+        rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms, losses)
+        self._scores = Feed(rebuilt.scores, losses)
+        self._input = Feed(rebuilt.input, losses)
+        self._control = Feed(control, losses)
         self._input.consumer.ring_order = RING_SERVER
         self._feeds = Feeds((self._scores, self._input, self._control), waker, clock)
         self._publish(rebuilt.results)

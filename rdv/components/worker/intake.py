@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -14,6 +15,7 @@ from rdv.components.worker.backlog import Waiting
 from rdv.errors import RdvError
 from rdv.schedule import SLA_MS_MAX
 from rdv.stream import GroupTiming, TopicPartition
+from rdv.stream.errors import TopicNotFound
 from rdv.stream.record import Block
 from rdv.stream.stream import LogStream
 
@@ -79,7 +81,10 @@ class Intake:
             return []
         if self._new:
             self._taking()
-            self._skip_old()
+            try:
+                self._skip_old()
+            except RdvError as error:  # the log is damaged there: what is too late is refused
+                self.feed.losses.note(error)
         found: list[Waiting] = []
         for block in self.feed.poll(POLL_RECORDS_MAX):
             self._take(block, found)
@@ -158,5 +163,8 @@ class Intake:
 
 def _unseen(stream: LogStream, group: str) -> set[TopicPartition]:
     """The partitions that are there and that no worker of the model has read yet."""
-    places = {TopicPartition(t, n) for t in stream.topics() for n in range(stream.partitions(t))}
+    places: set[TopicPartition] = set()
+    for topic in stream.topics():
+        with contextlib.suppress(TopicNotFound):  # deleted meanwhile, or without its directories
+            places.update(TopicPartition(topic, n) for n in range(stream.partitions(topic)))
     return places - stream.committed(group).keys() if group in stream.groups() else places

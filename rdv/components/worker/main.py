@@ -148,4 +148,5 @@ class WorkerProcess:
             "row_ms": round(worker.cost.row_ms, 3),
             "fixed_ms": round(worker.cost.fixed_ms, 3),
             "trouble": trouble_of(self._model),
+            **worker.intake.feed.losses.figures(),
         }

@@ -12,13 +12,14 @@ import pyarrow as pa
 
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
-from rdv.stream import Record
-from rdv.stream.errors import RecordsDamaged, RecordsLost
+from rdv.stream import Record, TopicPartition
+from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.arrow import ENTRY_DTYPE
 from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.layout import partition_directory
 from rdv.stream.file.segment import Segment
 from rdv.stream.file.stream import FileStream
+from rdv.stream.passing import pass_over
 
 CHUNK_RECORDS = 65_536
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -65,7 +66,7 @@ class Source:
         try:
             lines = self._stream.read_arrow(self.topic, self.partition, low, high)
             times_ns = self.times_ns(low, high)
-        except (RecordsDamaged, RecordsLost):
+        except (RecordsDamaged, RecordsLost, OffsetOutOfRange):
             yield from self._carefully(low, high, notes)
             return
         at = low
@@ -104,9 +105,14 @@ class Source:
                     last = min(error.last_offset, high - 1)
                     notes.damaged += last - error.first_offset + 1
                     notes.gap(f"{error.text()}")
-                    reader.seek(self.topic, self.partition, error.last_offset + 1)
-                    at = error.last_offset + 1
+                    if not pass_over(reader, error):
+                        return
+                    at = reader.positions()[TopicPartition(self.topic, self.partition)]
                     continue
+                except OffsetOutOfRange as error:
+                    notes.lost += high - at
+                    notes.gap(f"{self.name} ends at offset {error.end}, and has ended at {high}")
+                    return
                 except RecordsLost as error:
                     notes.lost += min(error.last_offset, high - 1) - at + 1
                     notes.gap(f"{self.name} begins at offset {error.last_offset + 1} by retention")

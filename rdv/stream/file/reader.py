@@ -11,7 +11,7 @@ from rdv.stream.errors import OffsetOutOfRange, RecordsLost
 from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict, walk
 from rdv.stream.file.damage import damaged_run, index_gap, missing_values
-from rdv.stream.file.disk import Disk, os_fault
+from rdv.stream.file.disk import Disk, faults, os_fault
 from rdv.stream.file.entry import ENTRY_BYTES, SEALED, intact, last_flags, unpack_columns, whole
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import Block, Record, TopicPartition
@@ -107,6 +107,17 @@ class PartitionReader:
         first = self._base + self._number
         self._number += count
         return Block(self._topic, self._partition, range(first, first + count), times, stops, data)
+
+    def notice_deletion(self) -> None:
+        """See backend.Reader: the next read looks for its offset in what is there now."""
+        segment = self._segment
+        if segment is None:
+            return
+        with faults(self._directory, "read"):
+            is_cut = self._disk.size(segment.index_fd) < self._number * ENTRY_BYTES
+            if is_cut or self._disk.is_unlinked(segment.index_fd):
+                self.close()
+                self._base, self._number = -1, 0
 
     def skip_to(self) -> int:
         """The offset behind records that `repair` has given up, after an empty `read`."""

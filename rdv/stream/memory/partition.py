@@ -118,6 +118,9 @@ class MemoryReader:
         records = self._partition.read(offset, max_records, max_bytes)
         return Block.of(records) if records else NOTHING
 
+    def notice_deletion(self) -> None:
+        """There are no files that could be deleted."""
+
     def skip_to(self) -> int:
         return self._next
 
