@@ -71,12 +71,14 @@ def ask(
 
 
 def _render(decision: DecisionConfig, raw: bytes) -> None:
+    import msgspec
     import orjson
 
     from rdv.commands.asking.timeline import draw_arrivals
     from rdv.commands.serving.check import SlaBook
 
     answer = orjson.loads(raw)
+    answer["result"] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])["result"]
     sla_ms = SlaBook(decision).find_ms(str(answer["schedule"]))
     for name, text, style in _facts(answer, sla_ms):
         shown = fit(printable(text), max(20, width() - 10))
@@ -87,15 +89,13 @@ def _render(decision: DecisionConfig, raw: bytes) -> None:
 
 
 def _facts(answer: dict[str, Any], sla_ms: float | None) -> list[tuple[str, str, Style | None]]:
-    import orjson
-
     kind = answer["kind"]
     by = f", by {answer['model']} {answer['version'] or ''}".rstrip() if answer["model"] else ""
     if answer.get("answered_by") == "proxy":
         by = ", by the proxy itself"
     of = f" of {sla_ms:g}" if sla_ms is not None else ""
     facts: list[tuple[str, str, Style | None]] = [
-        ("result", orjson.dumps(answer["result"]).decode(), "bold"),
+        ("result", bytes(answer["result"]).decode(), "bold"),
         ("kind", f"{kind}{by}", _KIND_STYLES.get(kind)),
         ("waited", f"{answer['waited_ms']:.2f}{of} ms", None),
         ("schedule", f"{answer['schedule']}, step {answer['step'] or 'none'}", None),

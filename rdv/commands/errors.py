@@ -174,13 +174,17 @@ class Refused(InputFault):
 
 @dataclass(eq=False)
 class NotJson(InputFault):
-    """What is to be sent is not JSON."""
+    """What is to be sent is not JSON, or not the JSON that is taken: `verdict` says which."""
 
     what: str
-    reason: str
+    verdict: str
+    advice: str = ""
 
     def text(self) -> str:
-        return f"{self.what} is not JSON: {self.reason}"
+        return f"{self.what} {self.verdict}"
+
+    def hint(self) -> str:
+        return self.advice
 
 
 @dataclass(eq=False)

@@ -156,11 +156,9 @@ def _outcome(known: KnownTruth) -> str:
 
 
 def _said(report: dict[str, Any]) -> dict[str, Any]:
-    import orjson
-
     said = report["detail"]
     if report["answer"] is not None:
-        said = orjson.dumps(report["answer"]).decode()
+        said = bytes(report["answer"]).decode(errors="replace")
     outcome = report["outcome"] or "nothing"
     marks = [word for word in ("is_chosen", "is_late") if report[word]]
     words = {"is_chosen": "chosen", "is_late": "too late"}

@@ -68,7 +68,8 @@ class Output:
         import orjson
 
         sys.stdout.flush()
-        sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE))
+        line = orjson.dumps(value, default=_as_it_is, option=orjson.OPT_APPEND_NEWLINE)
+        sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 
     def text(self, line: str = "") -> None:
@@ -82,6 +83,16 @@ class Output:
             sys.stdout.flush()
             sys.stderr.write(line + "\n")
             sys.stderr.flush()
+
+
+def _as_it_is(value: object) -> object:
+    """`msgspec.Raw` is JSON already: it is printed byte for byte."""
+    import msgspec
+    import orjson
+
+    if isinstance(value, msgspec.Raw):
+        return orjson.Fragment(bytes(value))
+    raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def _plain_table(columns: Sequence[Column], cells: list[list[str]]) -> None:

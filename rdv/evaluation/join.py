@@ -126,6 +126,8 @@ class Join:
         if not self.notes.requests:
             raise NothingRecorded(self._recorded.directory)
         self.notes.arrival_error_ms = self._calibration.error_ms
+        if self._extract is not None and self._extract.unreadable:
+            self.notes.unreadable["answers"] = self._extract.unreadable
 
     def _window(self, until_ns: int | None, scores: Scores, results: Results) -> Joined | None:
         """The join of what was asked before `until_ns`; None when nothing was."""

@@ -53,6 +53,10 @@ class Notes:
     malformed: Counter[str] = field(default_factory=Counter)
     """Records that are no message, by stream."""
 
+    unreadable: Counter[str] = field(default_factory=Counter)
+    """Values of messages that are not JSON that can be read, by what they are: 0.1.0 took more
+    than it could read again. They count as not there; equal answers are counted once."""
+
     gaps: list[str] = field(default_factory=list)
     """Places where the log is not whole, in words; a hundred at most."""
 
@@ -95,6 +99,10 @@ class Notes:
                 (count, f"records in {name} are no messages")
                 for name, count in sorted(self.malformed.items())
             ),
+            *(
+                (count, f"{name} are unreadable (nested too deeply, or a number too large)")
+                for name, count in sorted(self.unreadable.items())
+            ),
         ]
         said = [f"{count:,} {text}" for count, text in counted if count]
         if self.estimated_arrivals and self.arrival_error_ms is not None:
@@ -107,6 +115,7 @@ class Notes:
     def as_json(self) -> dict[str, object]:
         """All of it, for `--json`."""
         return {
-            **{name: value for name, value in vars(self).items() if name != "malformed"},
+            **vars(self),
             "malformed": dict(self.malformed),
+            "unreadable": dict(self.unreadable),
         }

@@ -21,6 +21,7 @@ from rdv.evaluation.reading.chunk import Chunk, decode_chunk
 from rdv.evaluation.reading.source import sources
 from rdv.evaluation.values import Extract
 from rdv.messages import Truth, decode_truth
+from rdv.payload import is_readable, read_recorded
 
 OUTCOMES_MAX = 20_000_000
 """More are not kept: about 100 bytes each."""
@@ -56,7 +57,7 @@ class Outcomes:
             if raw is None:
                 continue
             if raw not in cache:
-                cache[raw] = extract.of_truth(msgspec.json.decode(raw))
+                cache[raw] = extract.of_truth(read_recorded(raw))
             found[row] = cache[raw]
         return found
 
@@ -103,11 +104,15 @@ def read_outcomes(recorded: Recorded, notes: Notes) -> Outcomes:
             for truth, append_ns in zip(lines, chunk.times_ns.tolist(), strict=True):
                 if truth is None:
                     continue
+                outcome = bytes(truth.outcome)
+                if not is_readable(outcome):
+                    notes.unreadable["outcomes"] += 1
+                    continue
                 id_ = truth.id.encode()
                 rank = (append_ns if truth.time_ns is None else truth.time_ns, append_ns)
                 known = ranks.get(id_)
                 if rank >= known if known is not None else len(ranks) < OUTCOMES_MAX:
-                    truths[id_], ranks[id_] = bytes(truth.outcome), rank
+                    truths[id_], ranks[id_] = outcome, rank
     if len(truths) >= OUTCOMES_MAX:
         notes.gap(f"only the first {OUTCOMES_MAX:,} outcomes are used")
     return Outcomes(truths)

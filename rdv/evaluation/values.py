@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from rdv.evaluation.errors import TooManyValues
+from rdv.payload import UnusableJson, canonical, read_recorded
 
 EQUAL_FIELDS = ("action", "label", "bin", "class")
 NUMBER_FIELDS = ("score", "probability")
@@ -34,6 +34,8 @@ class Extract:
         self.on = on
         self.is_number: bool | None = None
         """None: no answer has been seen yet."""
+        self.unreadable = 0
+        """Answers and outcomes that cannot be read, equal ones once: they have no value."""
         self._classes: dict[bytes, int] = {}
         self._cache: dict[bytes, float] = {}
 
@@ -72,8 +74,9 @@ class Extract:
 
     def _of_text(self, text: bytes) -> float:
         try:
-            return self.of_answer(orjson.loads(text))
-        except (orjson.JSONDecodeError, RecursionError):
+            return self.of_answer(read_recorded(text))
+        except UnusableJson:
+            self.unreadable += 1
             return math.nan
 
     def _field(self, answer: Any) -> tuple[str, Any]:
@@ -92,7 +95,7 @@ class Extract:
     def _encoded(self, value: Any) -> float:
         if self.is_number:
             return float(value) if isinstance(value, (int, float)) else math.nan
-        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        text = canonical(value)
         code = self._classes.get(text)
         if code is None:
             if len(self._classes) >= CLASSES_MAX:

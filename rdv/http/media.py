@@ -83,25 +83,6 @@ def coding_fault(headers: Mapping[bytes, bytes]) -> Failure | None:
     return fail.content_coding_unknown(coding)
 
 
-def text_fault(body: bytes) -> str:
-    """Why a body that could not be read is no UTF-8 text, in a few words; empty when it may be."""
-    for mark, name in _MARKS:
-        if body.startswith(mark):
-            return f"it begins with the byte-order mark of {name}: send UTF-8 without one"
-    if b"\0" in body[:4]:
-        return "it has NUL bytes, as UTF-16 and UTF-32 have: send UTF-8"
-    return ""
-
-
-_MARKS = (
-    (b"\xef\xbb\xbf", "UTF-8"),
-    (b"\xff\xfe\0\0", "UTF-32"),
-    (b"\0\0\xfe\xff", "UTF-32"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
-)
-
-
 def _refused(content_type: str, message: str) -> Failure:
     fields = {"content_type": content_type, "expected": JSON_TYPE}
     return Failure(415, "unsupported_media_type", message, fields)

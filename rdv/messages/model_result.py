@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from rdv.messages.errors import InvalidModelResult
+from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json
 
 RESULT_BYTES_MAX = 1024 * 1024
 """A larger result is refused, unless another limit is given."""
@@ -38,23 +39,36 @@ def encode_model_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> msg
     if b"null" in text:
         for where, reason in _not_finite(value, "result"):
             raise InvalidModelResult(where, reason)
+    _check_depth(text)
     return _limited(text, bytes_max)
 
 
 def check_result_json(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> msgspec.Raw:
     """The JSON that a model wrote by itself (on its stdout, over HTTP), kept byte for byte.
 
-    orjson refuses what `msgspec.Raw` would let through: bad UTF-8, lone surrogates, 1e999.
-    Thread-safe. Raises InvalidModelResult.
+    `rdv.payload` says what is taken. Thread-safe. Raises InvalidModelResult.
     """
     raw = _limited(text.strip(), bytes_max)
     try:
-        value = orjson.loads(text)
-    except ValueError as error:
-        raise InvalidModelResult("result", f"is not JSON: {error}") from error
+        value = read_json(text)
+    except UnusableJson as error:
+        raise InvalidModelResult("result", error.verdict()) from error
     if value is None:
         raise InvalidModelResult("result", "is null")
     return raw
+
+
+def may_be_deep(text: bytes) -> bool:
+    """Whether JSON text has so many brackets that its depth has to be looked at."""
+    return text.count(b"[") + text.count(b"{") > DEPTH_MAX
+
+
+def _check_depth(text: bytes) -> None:
+    if may_be_deep(text):
+        try:
+            check_numbers_and_depth(text)
+        except UnusableJson as error:
+            raise InvalidModelResult("result", error.verdict()) from error
 
 
 def _limited(text: bytes, bytes_max: int) -> msgspec.Raw:

@@ -11,6 +11,7 @@ from rdv.messages import (
     encode_model_result,
     one_line,
 )
+from rdv.messages.model_result import may_be_deep
 from rdv.models.errors import ModelError, describe, shortened
 
 __all__ = ["RESULT_BYTES_MAX", "check_result", "encode_result"]
@@ -22,7 +23,8 @@ def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | M
         text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
         return _encode_carefully(value, bytes_max)
-    if b"null" in text or len(text) > bytes_max:  # what is no number is written as null
+    # NaN is written as null, and a deep or a large result has to be looked at, too.
+    if b"null" in text or len(text) > bytes_max or may_be_deep(text):
         return _encode_carefully(value, bytes_max)
     if b"\n" in text or b"\r" in text:  # an orjson.Fragment is copied as it is
         return one_line(text)

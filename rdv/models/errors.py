@@ -59,7 +59,7 @@ class ModelNotLoaded(InputFault):
 
 def shortened(text: str) -> str:
     """A reason that fits into a score: one line of bounded length."""
-    line = " ".join(text.split())
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return line if len(line) <= REASON_LENGTH_MAX else line[: REASON_LENGTH_MAX - 1] + "…"
 
 

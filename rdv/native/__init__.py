@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mmap import mmap
 from typing import Literal, Protocol, cast
 
-VERSION = 1
+VERSION = 2
 """Counts up whenever a call changes, as in module.c: an extension that was built of other sources
 is left alone."""
 
@@ -99,6 +99,11 @@ class Native(Protocol):
     ) -> list[bytes] | None:
         """A score line of each (`messages.score.ResultLines`); None when an id has to be written
         with care.
+        """
+
+    def json_look(self, text: bytes, depth_max: int, /) -> int:
+        """How deep a JSON text nests and how large its numbers are: one of `rdv.payload`'s
+        PLAIN and LARGE_FLOAT, or WIDE_INTEGER or TOO_DEEP with the position that it was seen at.
         """
 
 

@@ -23,5 +23,6 @@ PyObject *native_read(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
 PyObject *native_announce(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *native_lines(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *native_score_lines(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *native_json_look(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

@@ -9,8 +9,8 @@ import tomllib
 from typing import Any, get_args
 
 import msgspec
-import orjson
 
+from rdv.payload import UnusableJson, check_numbers_and_depth
 from rdv.schedule.errors import InvalidSchedule
 from rdv.schedule.model import (
     ACCEPT_MAX,
@@ -46,7 +46,7 @@ def schedule_from_toml(text: str, name: str, where: str = "") -> Schedule:
     where = where or name
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidSchedule(where, "", f"not TOML: {error}") from error
     return schedule_from_object(table, name, where)
 
@@ -127,10 +127,12 @@ def _joined(path: str, key: str) -> str:
 def _check_default(where: str, default: Any) -> None:
     """TOML knows more than JSON: dates, NaN, infinity."""
     try:
-        json.dumps(default, allow_nan=False)  # strict about NaN and dates
-        orjson.dumps(default)  # about integers of more than 64 bits
+        text = json.dumps(default, allow_nan=False)  # strict about NaN and dates
+        check_numbers_and_depth(text.encode())
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidSchedule(where, "default", f"is not JSON: {error}") from error
+    except UnusableJson as error:
+        raise InvalidSchedule(where, "default", error.verdict()) from error
 
 
 def _check_step(where: str, number: int, step: Step, *, is_last: bool) -> None:

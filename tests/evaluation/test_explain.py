@@ -43,7 +43,7 @@ def test_the_steps_and_what_everybody_said(recorded):
     ]
     assert story.reports[1].detail == "30.0 ms late"
     assert story.as_json()["result"]["model"] == "logit"
-    assert story.as_json()["request"]["data"] == {"n": 7}
+    assert bytes(story.as_json()["request"]["data"]) == b'{"n":7}'
 
 
 def test_nobody_has_answered(recorded):

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
-import orjson
+import msgspec
 
 from rdv.commands.errors import InvalidOption, NotJson
 from rdv.commands.terminal import said
 from rdv.commands.units import parse_duration_ns
+from rdv.payload import UnusableJson, read_json
 from rdv.stream.file.disk import faults
 
 INPUT_BYTES_MAX = 64 * 1024 * 1024
 
 
-def read_data(text: str) -> Any:
-    """JSON from the command line, or from stdin for "-". Raises NotJson."""
-    given: bytes | str = sys.stdin.buffer.read(INPUT_BYTES_MAX) if text == "-" else said(text)
-    return _parsed(given, "stdin" if text == "-" else "the data")
+def read_data(text: str) -> msgspec.Raw:
+    """JSON from the command line, or from stdin for "-", as it is. Raises NotJson."""
+    given = sys.stdin.buffer.read(INPUT_BYTES_MAX) if text == "-" else os.fsencode(text)
+    _parsed(given, "stdin" if text == "-" else "the data")
+    return msgspec.Raw(given.strip())
 
 
 def read_schedule(text: str) -> str | dict[str, Any]:
@@ -60,18 +63,21 @@ def make_body(
         body["deadline_ms"] = deadline_ns / 1e6
     if trace:
         body["trace"] = True
-    return orjson.dumps(body)
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise InvalidOption("--key", "is not UTF-8") from None
 
 
 def _object(text: str, what: str) -> dict[str, Any]:
     found = _parsed(text, what)
     if not isinstance(found, dict):
-        raise NotJson(what, "an object is needed")
+        raise NotJson(what, "is not JSON: an object is needed")
     return found
 
 
 def _parsed(text: bytes | str, what: str) -> Any:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise NotJson(what, str(error)) from None
+        return read_json(text)
+    except UnusableJson as error:
+        raise NotJson(what, error.verdict(), error.hint()) from None

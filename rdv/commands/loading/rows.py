@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import orjson
 
 from rdv.commands.errors import LineUnusable, NotUsable
+from rdv.payload import UnusableJson, read_json
 from rdv.stream.file.disk import faults
 
 ROWS_MAX = 200_000
@@ -48,19 +50,19 @@ def make_rows(lines: Iterable[bytes], key_field: str | None, extra: dict[str, An
 
 def _row(line: bytes, number: int, key_field: str | None, extra: dict[str, Any]) -> Row:
     try:
-        parsed = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        raise LineUnusable(number, f"is not JSON: {error}") from None
+        parsed = read_json(line)
+    except UnusableJson as error:
+        raise LineUnusable(number, error.verdict(), error.hint()) from None
     # The data alone may have a field "data" as well, but hardly only such fields.
     is_wrapped = isinstance(parsed, dict) and "data" in parsed and parsed.keys() <= _KNOWN
     row = parsed if is_wrapped else {"data": parsed}
-    body: dict[str, Any] = {
-        k: row[k] for k in ("data", "key", "schedule") if row.get(k) is not None
-    }
-    body.setdefault("data", None)
+    body: dict[str, Any] = {k: row[k] for k in ("key", "schedule") if row.get(k) is not None}
+    # As it stands in the file: nothing is parsed and written again.
+    data = msgspec.json.decode(line, type=dict[str, msgspec.Raw])["data"] if is_wrapped else line
+    body = {"data": msgspec.Raw(bytes(data).strip())} | body
     if key_field is not None:
         body["key"] = _key(row["data"], key_field, number)
-    return Row(orjson.dumps(body | extra), row.get("truth"))
+    return Row(msgspec.json.encode(body | extra), row.get("truth"))
 
 
 def _key(data: Any, field: str, number: int) -> str:

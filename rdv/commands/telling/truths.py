@@ -11,6 +11,7 @@ import orjson
 
 from rdv.commands.errors import LineUnusable, NotJson
 from rdv.messages import ToldOutcome, Truth
+from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json
 
 LINE_BYTES_MAX = 1024 * 1024
 _COLUMNS = ("id", "outcome", "time")
@@ -26,12 +27,18 @@ def truth_of_words(id_: str, value: str, time: str | None) -> Truth:
 def outcome_json(text: str, what: str) -> bytes:
     """`text` as JSON; a word that is no JSON is a string: fraud means "fraud". Raises NotJson."""
     try:
-        orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        if text.lstrip()[:1] in ("{", "[", '"'):
-            raise NotJson(what, str(error)) from None
+        read_json(text)
+    except UnusableJson as error:
+        is_meant = error.kind != "malformed_json" or text.lstrip()[:1] in ("{", "[", '"')
+        if is_meant or not _is_text(text):
+            raise NotJson(what, error.verdict(), error.hint()) from None
         return orjson.dumps(text)
-    return text.encode()
+    return text.strip().encode()
+
+
+def _is_text(text: str) -> bool:
+    """Not bytes of a command line that are not UTF-8."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
@@ -40,9 +47,12 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
         if line.isspace():
             continue
         try:
-            orjson.loads(line)
+            check_numbers_and_depth(line, DEPTH_MAX + 1)
+            line.decode()
             yield _decode(line).truth()
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except UnusableJson as error:
+            raise LineUnusable(number, error.verdict(), error.hint()) from None
+        except (msgspec.DecodeError, ValueError) as error:
             raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
 
 

@@ -13,7 +13,7 @@ from msgspec import Meta, Raw
 from rdv.cache import BoundedCache
 from rdv.errors import http_status
 from rdv.http import Failure
-from rdv.http.media import text_fault
+from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, unreadable
 from rdv.schedule import (
     INLINE_BYTES_MAX,
     SLA_MS_MAX,
@@ -61,17 +61,12 @@ def read_body(raw: bytes) -> Body | Failure:
     try:
         if not raw.isascii():
             raw.decode()
+        check_numbers_and_depth(raw, DEPTH_MAX + 1)
         body = _decode(raw)
-        data = bytes(body.data)
-        if b"e" in data or b"E" in data or b"\\u" in data:
-            # msgspec passes over what is inside of `data`: lone surrogates, 1e999.
-            orjson.loads(data)
-    except msgspec.ValidationError as error:
-        return Failure(400, "invalid_request", f"the body does not fit: {error}")
-    except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
-        return Failure(400, "malformed_json", f"the body is not JSON: {text_fault(raw) or error}")
-    except RecursionError:
-        return Failure(400, "malformed_json", "the body is nested too deeply")
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return unfit(raw, error)
+    except UnusableJson as error:
+        return unusable(error)
     return body
 
 
@@ -87,6 +82,23 @@ def read_models(raw: Raw) -> list[str] | Failure | None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Failure(400, "malformed_json", f"the body is not JSON: models: {error}")
     return models
+
+
+def unfit(raw: bytes, error: Exception) -> Failure:
+    """The refusal of a body that a decoder does not take."""
+    if isinstance(error, msgspec.ValidationError):
+        return Failure(400, "invalid_request", f"the body does not fit: {error}")
+    return unusable(unreadable(raw, error))
+
+
+def unusable(error: UnusableJson) -> Failure:
+    """The refusal of a body that is not JSON (400), or not the JSON that rdv takes (422)."""
+    message = error.said_of("the body")
+    if error.kind == "number_out_of_range":
+        return Failure(422, "number_out_of_range", message)
+    if error.kind == "nested_too_deeply":
+        return Failure(422, "nested_too_deeply", message)
+    return Failure(400, "malformed_json", message)
 
 
 class Chosen(NamedTuple):

@@ -13,14 +13,14 @@ import logging
 from collections.abc import Callable
 
 import msgspec
-import orjson
 
 from rdv.components.proxy.clients import client_of
+from rdv.components.proxy.intake import unfit, unusable
 from rdv.errors import InputFault, RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
-from rdv.http.media import text_fault
 from rdv.messages import ToldOutcome, Truth, encode_truth, told_by
+from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth
 from rdv.stream import Producer
 
 log = logging.getLogger("rdv.proxy")
@@ -34,14 +34,14 @@ _decode = msgspec.json.Decoder(ToldOutcome | list[ToldOutcome]).decode
 def read_outcomes(raw: bytes) -> list[Truth] | Failure:
     """The outcomes of a body, or what is wrong with it. Pure."""
     try:
-        orjson.loads(raw)  # msgspec passes over what is inside of `outcome`: surrogates, 1e999
+        if not raw.isascii():
+            raw.decode()
+        check_numbers_and_depth(raw, DEPTH_MAX + 2)  # a list of objects
         told = _decode(raw)
-    except msgspec.ValidationError as error:
-        return Failure(400, "invalid_request", f"the body does not fit: {error}")
-    except (msgspec.DecodeError, UnicodeDecodeError, orjson.JSONDecodeError) as error:
-        return Failure(400, "malformed_json", f"the body is not JSON: {text_fault(raw) or error}")
-    except RecursionError:
-        return Failure(400, "malformed_json", "the body is nested too deeply")
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return unfit(raw, error)
+    except UnusableJson as error:
+        return unusable(error)
     items = told if isinstance(told, list) else [told]
     if len(items) > OUTCOMES_MAX:
         message = f"{len(items)} outcomes are more than {OUTCOMES_MAX}: send them in parts"

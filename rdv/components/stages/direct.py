@@ -21,7 +21,7 @@ from rdv.components.proxy.proxy import Proxy
 from rdv.components.stages.memory import memory_streams
 from rdv.config import Decision, ModelNotFound, load_decision
 from rdv.messages import Kind, Result, encode_request
-from rdv.models import Model, open_model
+from rdv.models import Model, ModelError, open_model
 
 log = logging.getLogger("rdv.stages")
 
@@ -97,10 +97,20 @@ class Caller:
         takes = self.model.takes
         data = [bytes(entry.request.data) for entry in batch]
         if takes == "values":
-            return self.model.predict([orjson.loads(text) for text in data])
+            return self._predict_values(data)
         if takes == "data":
             return self.model.predict(data)
         return self.model.predict([encode_request(e.request) for e in batch])
+
+    def _predict_values(self, data: list[bytes]) -> list[Any]:
+        """What the proxy has taken can be read; what an enricher has made of it may not be."""
+        try:
+            rows = [orjson.loads(text) for text in data]
+        except orjson.JSONDecodeError as error:
+            if len(data) == 1:
+                return [ModelError(f"the data is not JSON: {error}", "data")]
+            return [self._predict_values([text])[0] for text in data]
+        return self.model.predict(rows)
 
     def stop(self) -> None:
         self._waiting.put(None)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-from msgspec import UNSET
+from msgspec import UNSET, Raw, UnsetType
 
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.outcomes import read_truths
@@ -13,6 +12,7 @@ from rdv.evaluation.places import OUTCOMES, SCORES, Recorded
 from rdv.evaluation.reading.messages import read_scores
 from rdv.evaluation.reading.source import sources
 from rdv.evaluation.values import NUMBER_FIELDS
+from rdv.payload import UnusableJson, read_recorded
 
 LOOK_AT = 200
 
@@ -31,7 +31,7 @@ def number_field(recorded: Recorded) -> str | None:
             for score in read_scores(chunk):
                 if score is None or score.result is UNSET:
                     continue
-                answer = orjson.loads(bytes(score.result))
+                answer = _read(score.result)
                 if not isinstance(answer, dict):
                     return None
                 return next((field for field in NUMBER_FIELDS if field in answer), None)
@@ -43,5 +43,15 @@ def _some_truths(recorded: Recorded) -> list[Any]:
     for source in sources(recorded.stream(OUTCOMES)):
         for chunk in source.chunks(source.begin, min(source.end, source.begin + LOOK_AT), Notes()):
             truths = (truth for truth in read_truths(chunk) if truth is not None)
-            found += [orjson.loads(bytes(truth.outcome)) for truth in truths]
+            found += [_read(truth.outcome) for truth in truths]
     return [truth for truth in found if truth is not None]  # null takes one back
+
+
+def _read(raw: Raw | UnsetType) -> Any:
+    """None for what cannot be read."""
+    if isinstance(raw, UnsetType):
+        return None
+    try:
+        return read_recorded(bytes(raw))
+    except UnusableJson:
+        return None

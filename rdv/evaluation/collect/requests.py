@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 
 from rdv.evaluation.coded import Names
@@ -15,6 +14,7 @@ from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_requests
 from rdv.messages import Request
+from rdv.payload import sorted_json
 from rdv.schedule import SLA_MS_MAX
 
 
@@ -96,4 +96,4 @@ def _asked(request: Request) -> str | None:
     wanted = request.schedule
     if wanted is None or isinstance(wanted, str):
         return wanted
-    return orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS).decode()
+    return sorted_json(wanted).decode()

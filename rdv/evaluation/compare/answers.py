@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import orjson
-
 from rdv.evaluation.values import CACHE_MAX, NUMBER_FIELDS, Extract
+from rdv.payload import UnusableJson, read_recorded
 
 Both = tuple[float, float]
 """(class as its code, number); NaN where there is none."""
@@ -54,8 +53,9 @@ class Answers:
 
     def _of_text(self, text: bytes) -> Both:
         try:
-            answer = orjson.loads(text)
-        except (orjson.JSONDecodeError, RecursionError):
+            answer = read_recorded(text)
+        except UnusableJson:
+            self.classes.unreadable += 1
             return _NEITHER
         value = self.classes.of_answer(answer)
         if self.classes.is_number:

@@ -132,6 +132,8 @@ class _Study:
     def finish(self, join: Join, disagreements: int, confidence: float) -> Comparison:
         pairs = self.collector.pairs()
         classes = self.classes.agreement(confidence)
+        if unreadable := self.answers.classes.unreadable:
+            join.notes.unreadable["answers"] = unreadable
         digests = [tally.numbers for tally in self.tallies]
         numbers = all(digest.count >= NUMBERS_MIN for digest in digests)
         normalisers = (Normaliser.of(digests[0]), Normaliser.of(digests[1])) if numbers else None

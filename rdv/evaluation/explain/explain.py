@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import orjson
 
 from rdv.evaluation.explain.find import FoundRequest
 from rdv.evaluation.explain.steps import StepStory, tell_steps
@@ -73,7 +72,7 @@ class Explanation:
         """All of it, as plain values."""
         return {
             "id": self.request.id,
-            "request": orjson.loads(msgspec.json.encode(self.request)),
+            "request": _fields(self.request),
             "result": _result_json(self.result),
             "own_answer": _result_json(self.own),
             "schedule": None if self.schedule is None else msgspec.to_builtins(self.schedule),
@@ -146,7 +145,7 @@ def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
                 is_chosen,
                 outcome,
                 score.version,
-                orjson.loads(bytes(score.result)) if has_answer else None,  # type: ignore[arg-type]
+                score.result if has_answer else None,
                 score.error or score.detail,
                 report_code(score),
                 score.queue_ms,
@@ -177,8 +176,17 @@ def _steps(
     return tell_steps(schedule, history, live=live, dead=down, deadline_ms=deadline_ms)
 
 
+def _fields(message: Request | Result) -> dict[str, Any]:
+    """A message's fields as plain values, but its payload as the JSON that it is.
+
+    Nothing is parsed and written again: a number keeps its digits.
+    """
+    raw = msgspec.json.decode(msgspec.json.encode(message), type=dict[str, msgspec.Raw])
+    return {
+        name: text if name in ("data", "result", "schedule") else msgspec.json.decode(text)
+        for name, text in raw.items()
+    }
+
+
 def _result_json(result: Result | None) -> dict[str, Any] | None:
-    if result is None:
-        return None
-    plain: dict[str, Any] = orjson.loads(msgspec.json.encode(result))
-    return plain | {"code": result_code(result)}
+    return None if result is None else _fields(result) | {"code": result_code(result)}

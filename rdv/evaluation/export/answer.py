@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import orjson
-
 from rdv.evaluation.values import EQUAL_FIELDS, NUMBER_FIELDS
+from rdv.payload import UnusableJson, canonical, read_recorded
 
 CACHE_MAX = 20_000
 CACHED_BYTES_MAX = 200
@@ -46,13 +45,15 @@ def _is_number(value: Any) -> bool:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+    return canonical(value).decode()
 
 
 class Answers:
     """Reads answers as they lie in the log; one that has just been there is not read again."""
 
     def __init__(self) -> None:
+        self.unreadable = 0
+        """Answers that are exported as text only; equal ones are counted once."""
         self._known: dict[bytes, Answer] = {}
 
     def of_json(self, text: bytes | None) -> Answer:
@@ -62,8 +63,9 @@ class Answers:
         found = self._known.get(text)
         if found is None:
             try:
-                found = answer_of(orjson.loads(text))
-            except (orjson.JSONDecodeError, RecursionError):
+                found = answer_of(read_recorded(text))
+            except UnusableJson:
+                self.unreadable += 1
                 found = NOTHING
             if len(text) <= CACHED_BYTES_MAX:
                 if len(self._known) >= CACHE_MAX:

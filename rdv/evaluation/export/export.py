@@ -107,6 +107,8 @@ def _export_stream(
             for chunk in source.chunks(start, source.offset_at(until_ns), notes):
                 files.add(rows(chunk, notes, answers))
                 progress(len(chunk))
+    if answers.unreadable:
+        notes.unreadable["outcomes" if table == "outcomes" else "answers"] += answers.unreadable
 
 
 def _export_joined(

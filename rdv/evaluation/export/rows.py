@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-import orjson
 
 from rdv.evaluation.export.answer import Answers
 from rdv.evaluation.notes import Notes
@@ -16,6 +15,7 @@ from rdv.evaluation.places import OWN_SUFFIX
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_requests, read_results, read_scores
 from rdv.messages import Request, Score, Truth, report_code, result_code, score_outcome
+from rdv.payload import sorted_json
 
 _M = TypeVar("_M")
 Columns = dict[str, Any]
@@ -42,7 +42,7 @@ def _asked(request: Request) -> str | None:
     wanted = request.schedule
     if wanted is None or isinstance(wanted, str):
         return wanted
-    return orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS).decode()
+    return sorted_json(wanted).decode()
 
 
 def score_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:

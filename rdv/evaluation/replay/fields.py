@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-import orjson
 
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import SCORES, Recorded
 from rdv.evaluation.reading.messages import read_scores
 from rdv.evaluation.reading.source import sources
 from rdv.evaluation.values import EQUAL_FIELDS, NUMBER_FIELDS, Extract
+from rdv.payload import is_readable, read_recorded
 
 LOOKED_AT = 50
 """Recorded answers of each model."""
@@ -40,14 +40,15 @@ def recorded_answers(recorded: Recorded) -> list[Any]:
 
 
 def _answers(results: Sequence[Any]) -> list[Any]:
-    return [orjson.loads(bytes(raw)) for raw in results if raw is not msgspec.UNSET]
+    texts = [bytes(raw) for raw in results if raw is not msgspec.UNSET]
+    return [read_recorded(text) for text in texts if is_readable(text)]
 
 
 def extract_for(on: str | None, first: bytes, recorded: Sequence[Any]) -> Extract:
     """For a model whose first answer this is; `on`: the field that was asked for."""
     if on is not None:
         return Extract(on)
-    common = common_field(orjson.loads(first), recorded)
+    common = common_field(read_recorded(first), recorded)
     extract = Extract(common)
     if common is not None:
         extract.is_number = common in NUMBER_FIELDS
