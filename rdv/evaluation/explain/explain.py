@@ -81,7 +81,7 @@ class Explanation:
             "down": list(self.down),
             "outcomes": [
                 {
-                    "outcome": orjson.loads(bytes(one.truth.outcome)),
+                    "outcome": one.truth.outcome,
                     "time_ns": one.time_ns,
                     "source": one.truth.source or None,
                 }
