@@ -42,12 +42,14 @@ class Native(Protocol):
         end_max: int,
         index_size_max: int,
         roll_at_ns: int,
+        first_word: int,
         /,
     ) -> tuple[int, int, int, int] | None:
         """Lock a partition, append a list or tuple of values (that nobody changes meanwhile) behind
         its end, unlock.
 
-        `index_size`, `end`, `crc`, `time_ns`: the end as the caller knows it. Returns where the
+        `index_size`, `end`, `crc`, `time_ns`: the end as the caller knows it; `first_word`: the
+        tag of the segment's first entry (`Codec`). Returns where the
         batch's entries begin in the index, and `end`, `crc` and `time_ns` behind it. None when
         nothing has been committed: the lock is taken, the end needs care, the segment is full
         (`end_max`, `index_size_max`, `roll_at_ns`), or the values cannot be written. Raises
@@ -63,9 +65,12 @@ class Native(Protocol):
         crc: int,
         max_records: int,
         max_bytes: int,
+        time_ns: int,
+        first_word: int,
         /,
     ) -> tuple[int, list[int], list[int], bytes, int, int, bool] | Literal[False] | None:
-        """What follows entry `number`, whose values begin at `start` with the running `crc`.
+        """What follows entry `number`, whose values begin at `start` with the running `crc`, and
+        whose time is not before `time_ns`; `first_word` as in `append`.
 
         Returns how many, their times, their stops in the values, the values, end and CRC behind
         them, and whether that is all there is; None when there is nothing, False when it has to

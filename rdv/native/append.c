@@ -25,6 +25,8 @@ struct batch {
     struct entry entries[VALUES_MAX];
     int count;
     size_t size;
+    /* The tag of the segment's first entry. */
+    uint32_t first_word;
     /* Where it goes, as far as this process knows; and where it went. */
     int64_t index_size;
     uint64_t end;
@@ -48,16 +50,18 @@ take_lock(int fd)
     return 0;
 }
 
-/* Others have appended since: go on behind them, if their last entry is a plain one. */
+/* Others have appended since: go on behind them, if their last entry is a plain one. An index that
+ * has become smaller is damage. */
 static int
 catch_up(struct batch *batch, int64_t index_size)
 {
     struct entry last;
-    if (index_size < ENTRY_BYTES || index_size % ENTRY_BYTES)
+    if (index_size < batch->index_size || index_size < ENTRY_BYTES || index_size % ENTRY_BYTES)
         return 0;
     if (pread(batch->index_fd, &last, ENTRY_BYTES, index_size - ENTRY_BYTES) != ENTRY_BYTES)
         return 0;
-    if (!entries_intact(&last, 1) || last.flags)
+    if (!entries_intact(&last, 1)
+        || last.flags != entry_word(batch->first_word, index_size / ENTRY_BYTES - 1))
         return 0;
     if (lseek(batch->values_fd, 0, SEEK_END) != (off_t)last.end)
         return 0;
@@ -74,6 +78,7 @@ fill_entries(struct batch *batch)
 {
     uint64_t end = batch->end;
     uint32_t crc = batch->crc;
+    int64_t number = batch->index_size / ENTRY_BYTES;
     if (batch->now_ns < batch->time_ns)
         batch->now_ns = batch->time_ns;
     for (int i = 0; i < batch->count; i++) {
@@ -81,7 +86,8 @@ fill_entries(struct batch *batch)
         end += value->iov_len;
         crc = crc_of(crc, value->iov_base, value->iov_len);
         batch->entries[i] = (struct entry){
-            .end = end, .time_ns = batch->now_ns, .length = (uint32_t)value->iov_len, .crc = crc};
+            .end = end, .time_ns = batch->now_ns, .length = (uint32_t)value->iov_len, .crc = crc,
+            .flags = entry_word(batch->first_word, number + i)};
         entry_close(&batch->entries[i]);
     }
 }
@@ -161,7 +167,7 @@ PyObject *
 native_append(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     struct batch batch;
-    if (!native_has_arguments(nargs, 12))
+    if (!native_has_arguments(nargs, 13))
         return NULL;
     batch.lock_fd = native_descriptor(args[0]);
     batch.values_fd = native_descriptor(args[1]);
@@ -174,6 +180,7 @@ native_append(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     batch.end_max = PyLong_AsUnsignedLongLong(args[9]);
     batch.index_size_max = PyLong_AsLongLong(args[10]);
     batch.roll_at_ns = PyLong_AsLongLong(args[11]);
+    batch.first_word = (uint32_t)PyLong_AsUnsignedLong(args[12]);
     batch.size = 0;
     if (PyErr_Occurred())
         return NULL;

@@ -14,7 +14,8 @@ struct run {
     int index_fd, values_fd;
     int64_t number;
     uint64_t start;
-    uint32_t crc;
+    uint32_t crc, first_word;
+    int64_t time_ns;
     int64_t records_max;
     uint64_t bytes_max;
     struct entry entries[ENTRIES_MAX];
@@ -34,12 +35,16 @@ read_entries(struct run *run)
         return 0;
     if (!entries_intact(run->entries, count))
         return -1;
+    /* Each has to be the entry that belongs there, and to follow from the one before it. */
     uint64_t end = run->start;
-    for (int i = 0; i < count; i++) {
+    int64_t time_ns = run->time_ns;
+    uint32_t word = entry_word(run->first_word, run->number);
+    for (int i = 0; i < count; i++, word += TAG_STEP) {
         const struct entry *entry = &run->entries[i];
         end += entry->length;
-        if (entry->flags || entry->end != end)
+        if (entry->flags != word || entry->end != end || entry->time_ns < time_ns)
             return -1;
+        time_ns = entry->time_ns;
     }
     return end - run->start > run->bytes_max ? -1 : count;
 }
@@ -105,7 +110,7 @@ PyObject *
 native_read(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     struct run run;
-    if (!native_has_arguments(nargs, 7))
+    if (!native_has_arguments(nargs, 9))
         return NULL;
     run.index_fd = native_descriptor(args[0]);
     run.values_fd = native_descriptor(args[1]);
@@ -115,6 +120,8 @@ native_read(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs
     int is_beyond;
     run.records_max = PyLong_AsLongLongAndOverflow(args[5], &is_beyond);
     run.bytes_max = PyLong_AsUnsignedLongLong(args[6]);
+    run.time_ns = PyLong_AsLongLong(args[7]);
+    run.first_word = (uint32_t)PyLong_AsUnsignedLong(args[8]);
     if (PyErr_Occurred())
         return NULL;
     if (is_beyond > 0 || run.records_max > ENTRIES_MAX)

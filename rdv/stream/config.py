@@ -12,6 +12,13 @@ Fsync = Literal["none", "interval", "always"]
 DAY_MS = 24 * 60 * 60 * 1000
 PARTITIONS_MAX = 4096
 
+FORMAT = 2
+"""The format of the files that are written (FORMAT.md); those of lower ones are read."""
+FORMAT_LINES = f"""
+# The format of the files. Do not change it: it keeps older versions of rdv away from this stream.
+format = {FORMAT}
+"""
+
 
 @dataclass(frozen=True)
 class StreamConfig:
@@ -110,18 +117,43 @@ def dump_config(config: StreamConfig, note: str = "") -> str:
         shown = _NONE_WORDS[key] if value is None else value
         text = f'"{shown}"' if isinstance(shown, str) else str(shown)
         lines += [f"# {_COMMENTS[key]}", f"{key} = {text}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + FORMAT_LINES
 
 
 def load_config(text: str, where: str) -> StreamConfig:
     """Read a `stream.toml`; `where` is its path, for errors. Raises InvalidConfig."""
+    table = _load_table(text, where)
+    number = _format_of(table)
+    if number not in (1, FORMAT):
+        reason = f"{number!r} is not known: this version of rdv reads formats up to {FORMAT}"
+        raise InvalidConfig(where, "format", reason)
+    return make_config({key: table[key] for key in table if key != "format"}, where)
+
+
+def with_format(text: str, where: str) -> str:
+    """The text of a `stream.toml` that names today's format. Raises InvalidConfig.
+
+    rdv 0.1 refuses a stream whose settings have a key that it does not know, and so leaves files
+    of this format alone.
+    """
+    table = _load_table(text, where)
+    if _format_of(table) == FORMAT:
+        return text
+    lines = [line for line in text.splitlines() if line.split("=")[0].strip() != "format"]
+    return "\n".join(lines).rstrip("\n") + "\n" + FORMAT_LINES
+
+
+def _format_of(table: dict[str, Any]) -> object:
+    return table.get("format", 1)
+
+
+def _load_table(text: str, where: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        table = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(where, "TOML", str(error)) from error
-    return make_config(table, where)
 
 
 def make_config(table: dict[str, Any], where: str) -> StreamConfig:

@@ -7,11 +7,12 @@ from zlib import crc32
 
 import pytest
 
-from rdv.stream.file.entry import ENTRY_BYTES, LOST, SEALED, pack_batch, pack_entry
+from rdv.stream.file.entry import ENTRY_BYTES, FORMAT_1, GAP, LOST, SEALED, codec_of
 
 VALUES = [b"first\n", b"", b"third\n"]
 DATA = b"".join(VALUES)
-INDEX, END, CRC = pack_batch(VALUES, 0, 50, 0)
+CODEC = codec_of("t/0", 0)
+INDEX, END, CRC = CODEC.pack_batch(0, VALUES, 0, 50, 0)
 CHAIN = [(6, crc32(b"first\n")), (6, crc32(b"first\n")), (12, crc32(DATA))]
 
 
@@ -53,6 +54,7 @@ def append(native, fds, known, **limits):
         most["end_max"],
         most["index_max"],
         most["roll_at"],
+        CODEC.first_word,
     )
 
 
@@ -61,9 +63,14 @@ def flipped(data, at, by=1):
 
 
 TAILS = {
-    "sealed": (DATA, INDEX + pack_entry(END, 50, 0, CRC, SEALED)),
-    "given up": (DATA + b"x", INDEX + pack_entry(END + 1, 50, 1, CRC, LOST)),
-    "of a flag that nobody knows": (DATA, INDEX + pack_entry(END, 50, 0, CRC, 4)),
+    "sealed": (DATA, INDEX + CODEC.pack(3, END, 50, 0, CRC, SEALED)),
+    "given up": (DATA + b"x", INDEX + CODEC.pack(3, END + 1, 50, 1, CRC, LOST)),
+    "of a flag that nobody knows": (DATA, INDEX + CODEC.pack(3, END, 50, 0, CRC, 4)),
+    "with a gap behind it": (DATA, INDEX + CODEC.pack(3, 9, 50, 0, CRC, GAP)),
+    "of another offset": (DATA, INDEX + CODEC.pack(4, END, 50, 0, CRC)),
+    "of another segment": (DATA, INDEX + codec_of("t/0", 3).pack(3, END, 50, 0, CRC)),
+    "of another partition": (DATA, INDEX + codec_of("t/1", 0).pack(3, END, 50, 0, CRC)),
+    "of format 1": (DATA, INDEX + FORMAT_1.pack(3, END, 50, 0, CRC)),
     "with a damaged end": (DATA, INDEX[:-1] + b"?"),
     "with a damaged check": (DATA, flipped(INDEX, 64 + 30)),
     "of fewer values": (DATA[:-1], INDEX),
@@ -83,10 +90,18 @@ def test_an_end_that_has_moved_and_is_not_plain_is_left_alone(native, files, tai
     assert (content(fds[1]), content(fds[2])) == TAILS[tail]
 
 
+@pytest.mark.parametrize("known", [2, 3])
+def test_an_index_that_has_become_smaller_is_left_alone(native, files, known):
+    kept = INDEX[: (known - 1) * ENTRY_BYTES]
+    fds = files(DATA[: CHAIN[known - 2][0]], kept)
+    assert append(native, fds, known) is None
+    assert content(fds[2]) == kept
+
+
 @pytest.mark.parametrize("known", [0, 1, 2, 3])
 def test_a_plain_end_is_gone_on_from_whoever_has_moved_it(native, files, known):
     fds = files(DATA, INDEX)
-    entries, end, crc = pack_batch([b"new", b"er"], END, 60, CRC)
+    entries, end, crc = CODEC.pack_batch(3, [b"new", b"er"], END, 60, CRC)
     assert append(native, fds, known) == (len(INDEX), end, crc, 60)
     assert (content(fds[1]), content(fds[2])) == (DATA + b"newer", INDEX + entries)
 
@@ -119,7 +134,7 @@ def test_a_full_segment_is_left_to_be_sealed(native, files, known, limit, most, 
 
 def read(native, fds, number=0):
     end, crc = CHAIN[number - 1] if number else (0, 0)
-    return native.read(fds[2], fds[1], number, end, crc, 10, 1000)
+    return native.read(fds[2], fds[1], number, end, crc, 10, 1000, 50, CODEC.first_word)
 
 
 def test_what_is_sound_is_read(native, files):
@@ -153,16 +168,23 @@ def test_values_that_are_not_all_there_are_left_to_be_told_by_python(native, fil
 @pytest.mark.parametrize(
     "entry",
     [
-        pack_entry(END, 50, 0, CRC, SEALED),
-        pack_entry(END, 50, 0, CRC, LOST),
-        pack_entry(END, 50, 1, CRC, 0),
-        pack_entry(END + 1, 50, 0, CRC, 0),
-        pack_entry(END - 1, 50, 0, CRC, 0),
-        pack_entry(2**64 - 1, 50, 0, CRC, 0),
-        pack_entry(END - 1, 50, 2**32 - 1, CRC, 0),
-        pack_entry(END + 2**32 - 1, 50, 2**32 - 1, CRC, 0),
+        CODEC.pack(3, END, 50, 0, CRC, SEALED),
+        CODEC.pack(3, END, 50, 0, CRC, LOST),
+        CODEC.pack(3, END, 50, 1, CRC, 0),
+        CODEC.pack(3, END + 1, 50, 0, CRC, 0),
+        CODEC.pack(3, END - 1, 50, 0, CRC, 0),
+        CODEC.pack(3, 2**64 - 1, 50, 0, CRC, 0),
+        CODEC.pack(3, END - 1, 50, 2**32 - 1, CRC, 0),
+        CODEC.pack(3, END + 2**32 - 1, 50, 2**32 - 1, CRC, 0),
+        CODEC.pack(3, END, 49, 0, CRC),
+        CODEC.pack(3, 9, 50, 0, CRC, GAP),
+        CODEC.pack(4, END, 50, 0, CRC),
+        CODEC.pack(2, END, 50, 0, CRC),
+        FORMAT_1.pack(3, END, 50, 0, CRC),
+        codec_of("t/0", 3).pack(3, END, 50, 0, CRC),
+        codec_of("t/1", 0).pack(3, END, 50, 0, CRC),
     ],
-    ids=range(8),
+    ids=range(15),
 )
 def test_an_entry_that_is_intact_but_no_plain_one_is_left_to_python(native, files, entry):
     fds = files(DATA + b"more", INDEX + entry)

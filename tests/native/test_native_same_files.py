@@ -13,7 +13,8 @@ from native_kit import FixedClock, PureDisk, Spy, damage_of, files_of, make_writ
 
 from rdv.stream.errors import DiskFault
 from rdv.stream.file.disk import Disk
-from rdv.stream.file.entry import RESIDUE, unpack_entries
+from rdv.stream.file.entry import codec_of, unpack_entries
+from rdv.stream.file.layout import identity
 
 value = st.one_of(st.just(b""), st.binary(max_size=40), st.just(b"x" * 700))
 batch = st.one_of(
@@ -71,7 +72,8 @@ def play(directory, disk, events, settings):
 def test_the_same_events_leave_the_same_files(native, events, segment_bytes, retention_ms):
     settings = {"segment_bytes": segment_bytes, "retention_ms": retention_ms}
     with tempfile.TemporaryDirectory() as place:
-        ours, theirs = Path(place, "native"), Path(place, "pure")
+        # The names of topic and partition are part of what the index is checked against.
+        ours, theirs = Path(place, "native", "t", "0"), Path(place, "pure", "t", "0")
         offsets, _ = play(ours, Disk(), events, settings)
         assert (offsets, files_of(ours)) == (
             play(theirs, PureDisk(), events, settings)[0],
@@ -106,12 +108,13 @@ def test_every_crc_is_zlibs(native, batches):
         writer.close()
         assert spy.done == len(batches)
         index = next(Path(place).glob("*.index")).read_bytes()
+        codec = codec_of(identity(place), 0)
     end = crc = 0
     sent = [b"opens the files", *(value for values in batches for value in values)]
     for number, (found, data) in enumerate(zip(unpack_entries(index), sent, strict=True)):
         end, crc = end + len(data), crc32(data, crc)
-        check = crc32(index[number * 32 : number * 32 + 28], RESIDUE)
-        assert found == (end, 17, len(data), crc, 0, check)
+        check = crc32(index[number * 32 : number * 32 + 28], codec.start) ^ codec.mask
+        assert found == (end, 17, len(data), crc, codec.word(number), check)
 
 
 def test_a_partition_whose_clock_went_back_never_runs_backwards(native, tmp_path):
@@ -178,7 +181,7 @@ def test_the_lock_is_given_back_whatever_happens(native, tmp_path):
     ours, other = (disk.open(str(tmp_path / "lock"), write=True, create=True) for _ in "ab")
 
     def append(values_fd, index_fd, index_size=0, end_max=100):
-        end = (ours, values_fd, index_fd, [b"x"], index_size, 0, 0, 0, 5, end_max, 100, 100)
+        end = (ours, values_fd, index_fd, [b"x"], index_size, 0, 0, 0, 5, end_max, 100, 100, 0)
         try:
             return native.append(*end)
         finally:
@@ -193,7 +196,7 @@ def test_the_lock_is_given_back_whatever_happens(native, tmp_path):
     assert disk.size(index) == 0
     assert append(values, index) == (0, 1, crc32(b"x"), 5)
     assert disk.try_lock(other)
-    assert native.append(ours, values, index, [b"x"], 32, 1, 0, 0, 5, 100, 100, 100) is None
+    assert native.append(ours, values, index, [b"x"], 32, 1, 0, 0, 5, 100, 100, 100, 0) is None
     disk.unlock(other)
     for fd in (values, index, readonly, ours, other):
         disk.close(fd)

@@ -196,6 +196,7 @@ def test_the_usual_read_is_done_natively(native, tmp_path):
 
 def test_a_torn_entry_is_not_there_yet(native, tmp_path):
     write(tmp_path, [[b"a", b"b"], [b"c"]], 10**6)
+    (tmp_path / "lock").unlink()  # it knows how far the index had come
     (index,) = tmp_path.glob("*.index")
     data = index.read_bytes()
     index.write_bytes(data[:64])

@@ -14,10 +14,9 @@ from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.stream import Record, TopicPartition
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
-from rdv.stream.file.arrow import ENTRY_DTYPE
-from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.arrow import read_times
+from rdv.stream.file.disk import Disk
 from rdv.stream.file.layout import partition_directory
-from rdv.stream.file.segment import Segment
 from rdv.stream.file.stream import FileStream
 from rdv.stream.passing import pass_over
 
@@ -44,10 +43,10 @@ class Source:
         return min(at, self.end)
 
     def time_at(self, offset: int) -> int:
-        """When a record was appended; 0 when it is gone."""
+        """When a record was appended; 0 when it is gone or damaged."""
         try:
             times_ns = self.times_ns(offset, offset + 1)
-        except RecordsLost:
+        except (RecordsDamaged, RecordsLost):
             return 0
         return int(times_ns[0])
 
@@ -131,25 +130,11 @@ class Source:
         return Chunk(self.topic, self.partition, lines, times_ns, offsets)
 
     def times_ns(self, low: int, high: int) -> npt.NDArray[np.int64]:
-        """Append times from the index alone. Raises RecordsLost when retention took it."""
-        bases = [*self._stream.segments(self.topic, self.partition), high]
-        parts = []
-        with faults(self._directory, "read"):
-            for base, next_base in pairwise(bases):
-                first, last = max(low, base), min(high, next_base)
-                if first >= last:
-                    continue
-                try:
-                    segment = Segment(self._disk, self._directory, base, index_only=True)
-                except FileNotFoundError:
-                    raise RecordsLost(self.topic, self.partition, first, last - 1) from None
-                with segment:
-                    raw = segment.entries(first - base, last - first)
-                parts.append(np.frombuffer(raw, ENTRY_DTYPE)["time_ns"].astype(np.int64))
-        times_ns = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        if len(times_ns) < high - low:
-            raise RecordsLost(self.topic, self.partition, low, high - 1)
-        return times_ns
+        """Append times from the index alone. Raises RecordsDamaged, and RecordsLost when retention
+        took some of them.
+        """
+        place = TopicPartition(self.topic, self.partition)
+        return read_times(self._disk, self._directory, place, low, high)
 
 
 def _sized(chunk: Chunk) -> Iterator[Chunk]:

@@ -7,14 +7,16 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.backend import FileBackend
-from rdv.stream.file.chain import walk
-from rdv.stream.file.disk import faults
-from rdv.stream.file.entry import ENTRY_BYTES, LOST, intact
-from rdv.stream.file.segment import Segment
+from rdv.stream.file.chain import BEGIN, Position, walk
+from rdv.stream.file.damage import cut_index, index_gap, missing_segment, missing_values
+from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.entry import ENTRY_BYTES, LOST, Entry, base_behind
+from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
 
 ENTRY_DTYPE = np.dtype(
@@ -43,48 +45,113 @@ def read_arrow(
         raise OffsetOutOfRange(*place, max(last, first), begin, end)
     directory = backend.directory(place)
     bases = backend.segments(place)
-    if bases and first < bases[0] and first < last:
+    if first < last and not bases:
+        raise cut_index(backend.disk, directory, place, first, last)
+    if first < last and first < bases[0]:
         raise RecordsLost(*place, first, bases[0] - 1)
     chunks = []
     with faults(directory, "read"):
-        for base, next_base in pairwise([*bases, end] if bases else []):
+        for base, next_base in pairwise([*bases, end]):
             low, high = max(first, base), min(last, next_base)
             if low < high:
-                chunks.append(_read_segment(backend, place, base, low, high))
+                chunks += _read_segment(backend.disk, directory, place, base, low, high)
     return pa.chunked_array(chunks, type=pa.large_binary())
 
 
-def _read_segment(
-    backend: FileBackend, place: TopicPartition, base: int, low: int, high: int
-) -> pa.Array[Any]:
-    """Offsets `low` to `high`, all of which are in the segment at `base`."""
+def read_times(
+    disk: Disk, directory: str, place: TopicPartition, low: int, high: int
+) -> npt.NDArray[np.int64]:
+    """When the records `low` to `high` were appended, by the index alone.
+
+    Offsets in a gap that a repair has left have the time of the seal before it. Raises
+    RecordsDamaged, and RecordsLost when retention took one of them.
+    """
+    parts = [np.empty(0, np.int64)]
+    with faults(directory, "read"):
+        for base, next_base in pairwise([*open_segments(disk, directory), high]):
+            first, last = max(low, base), min(high, next_base)
+            if first >= last:
+                continue
+            with _opened(disk, directory, place, base, first, last, index_only=True) as segment:
+                stop, seal = _stop(disk, directory, place, segment, first, last)
+                if first < stop:
+                    entries, _ = _sound_entries(segment, place, first, stop)
+                    parts.append(entries["time_ns"].astype(np.int64))
+                if seal is not None:
+                    parts.append(np.full(last - max(first, stop), seal.time_ns, np.int64))
+    times_ns = np.concatenate(parts)
+    if len(times_ns) < high - low:
+        raise RecordsLost(*place, low, high - 1)
+    return times_ns
+
+
+def _opened(
+    disk: Disk,
+    directory: str,
+    place: TopicPartition,
+    base: int,
+    low: int,
+    high: int,
+    *,
+    index_only: bool = False,
+) -> Segment:
     try:
-        segment = Segment(backend.disk, backend.directory(place), base)
+        return Segment(disk, directory, base, index_only=index_only)
     except FileNotFoundError:
-        raise RecordsLost(*place, low, high - 1) from None
-    with segment:
-        raw = segment.entries(low - base, high - low)
-        start, crc = segment.position(low - base)
-        entries = np.frombuffer(raw, ENTRY_DTYPE)
-        stop = int(entries["end"][-1]) if len(entries) else 0
-        is_whole = (
-            start >= 0
-            and len(entries) == high - low
-            and intact(raw)
-            and not (entries["flags"] & ~np.uint32(LOST)).any()
-            and stop <= segment.values_size()
-        )
-        if not is_whole or not _runs_on(entries, start):
-            raise _first_damage(segment, place, base)
-        if stop == 0:
-            nothing = [None if flags else b"" for flags in entries["flags"].tolist()]
-            return pa.array(nothing, pa.large_binary())
-        mapped = backend.disk.map_file(segment.values_path, size_bytes=stop)
-        lost = entries["flags"] != 0
-        if not lost.any() and crc32(memoryview(mapped)[start:stop], crc) != entries["crc"][-1]:
-            raise _first_damage(segment, place, base)
-        if lost.any():
-            _check_around_lost(segment, place, base)
+        damage = missing_values(disk, directory, place, base, low)
+        raise (damage or RecordsLost(*place, low, high - 1)) from None
+
+
+def _stop(
+    disk: Disk, directory: str, place: TopicPartition, segment: Segment, low: int, high: int
+) -> tuple[int, Entry | None]:
+    """Up to which offset the segment has records, and the seal that gives up those behind it.
+
+    Raises RecordsDamaged when they are missing without having been given up.
+    """
+    count = segment.entry_count()
+    seal = segment.seal(count)
+    end = segment.base + count - (seal is not None)
+    if high <= end:
+        return high, None
+    if seal is not None and base_behind(segment.base, count - 1, seal) >= high:
+        return min(max(end, low), high), seal
+    later = [base for base in open_segments(disk, directory) if base > segment.base]
+    if not later:
+        raise cut_index(disk, directory, place, max(end, low), high)
+    if seal is None:
+        raise index_gap(segment, place, max(end, low), later[0])
+    raise missing_segment(disk, directory, place, max(end, low), later[0])
+
+
+def _read_segment(
+    disk: Disk, directory: str, place: TopicPartition, base: int, low: int, high: int
+) -> list[pa.Array[Any]]:
+    """Offsets `low` to `high`, for which the segment at `base` is responsible."""
+    with _opened(disk, directory, place, base, low, high) as segment:
+        stop, seal = _stop(disk, directory, place, segment, low, high)
+        arrays = [_read_records(disk, place, segment, low, stop)] if low < stop else []
+    if seal is not None:
+        arrays.append(pa.nulls(high - max(low, stop), pa.large_binary()))
+    return arrays
+
+
+def _read_records(
+    disk: Disk, place: TopicPartition, segment: Segment, low: int, high: int
+) -> pa.Array[Any]:
+    entries, at = _sound_entries(segment, place, low, high)
+    start, stop = at.end, int(entries["end"][-1])
+    lost = entries["flags"] & np.uint32(LOST) != 0
+    if stop > segment.values_size():
+        raise _first_damage(segment, place)
+    if stop == 0:
+        nothing = [None if is_lost else b"" for is_lost in lost.tolist()]
+        return pa.array(nothing, pa.large_binary())
+    mapped = disk.map_file(segment.values_path, size_bytes=stop)
+    if lost.any():
+        _check_around_lost(segment, place)
+    elif crc32(memoryview(mapped)[start:stop], at.crc) != entries["crc"][-1]:
+        raise _first_damage(segment, place)
     offsets = np.empty(len(entries) + 1, np.int64)
     offsets[0] = start
     offsets[1:] = entries["end"]
@@ -95,24 +162,50 @@ def _read_segment(
     return pa.Array.from_buffers(pa.large_binary(), len(entries), buffers)
 
 
-def _runs_on(entries: np.ndarray[Any, Any], start: int) -> bool:
-    """Whether the values lie one after another, from `start` on."""
-    ends = entries["end"].astype(np.int64)
+def _sound_entries(
+    segment: Segment, place: TopicPartition, low: int, high: int
+) -> tuple[np.ndarray[Any, Any], Position]:
+    """The entries of these records, each of which follows from the one before it.
+
+    Raises RecordsDamaged.
+    """
+    codec, number = segment.codec, low - segment.base
+    raw, at = segment.entries(number, high - low), segment.position(number)
+    entries = np.frombuffer(raw, ENTRY_DTYPE)
+    if at is None or len(entries) != high - low or not codec.intact(raw):
+        raise _first_damage(segment, place)
+    words = np.arange(len(entries), dtype=np.uint32) * np.uint32(codec.step)
+    words += np.uint32(codec.word(number))
+    if (entries["flags"] & ~np.uint32(LOST) != words).any() or not _runs_on(entries, at):
+        raise _first_damage(segment, place)
+    return entries, at
+
+
+def _runs_on(entries: np.ndarray[Any, Any], at: Position) -> bool:
+    """Whether the values lie one after another, and no time is before the one before it."""
+    ends, times_ns = entries["end"].astype(np.int64), entries["time_ns"]
     starts = ends - entries["length"]
-    return bool(starts[0] == start and (starts[1:] == ends[:-1]).all())
+    return bool(
+        starts[0] == at.end
+        and times_ns[0] >= at.time_ns
+        and (starts[1:] == ends[:-1]).all()
+        and (times_ns[1:] >= times_ns[:-1]).all()
+    )
 
 
-def _check_around_lost(segment: Segment, place: TopicPartition, base: int) -> None:
+def _check_around_lost(segment: Segment, place: TopicPartition) -> None:
     """With records that were given up in between, the rest is checked one by one."""
     raw = segment.entries(0, segment.entry_count())
-    if any(v.status == "damaged" for v in walk(raw, segment.values, 0, 0)):
-        raise _first_damage(segment, place, base)
+    verdicts = walk(segment.codec, raw, segment.values, BEGIN)
+    if any(verdict.status == "damaged" for verdict in verdicts):
+        raise _first_damage(segment, place)
 
 
-def _first_damage(segment: Segment, place: TopicPartition, base: int) -> RecordsDamaged:
-    raw = segment.entries(0, segment.entry_count())
-    for verdict in walk(raw, segment.values, 0, 0):
-        if verdict.status == "damaged":
+def _first_damage(segment: Segment, place: TopicPartition) -> RecordsDamaged:
+    base, raw = segment.base, segment.entries(0, segment.entry_count())
+    values = segment.values if segment.values_fd >= 0 else _no_values
+    for verdict in walk(segment.codec, raw, values, BEGIN):
+        if verdict.status == "damaged" and (verdict.in_index or segment.values_fd >= 0):
             offset, position = base + verdict.number, verdict.start
             size = verdict.end - verdict.start
             if verdict.in_index:
@@ -122,3 +215,8 @@ def _first_damage(segment: Segment, place: TopicPartition, base: int) -> Records
     return RecordsDamaged(
         segment.index_path, *place, base, base, len(raw), 0, "the index ends too early"
     )
+
+
+def _no_values(*_: int) -> bytes:
+    """For a look at the index alone."""
+    return b""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from rdv.clock import Clock
 from rdv.stream.address import check_name
 from rdv.stream.backend import Forkable
-from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config
+from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config, with_format
 from rdv.stream.errors import (
     DiskFull,
     InvalidAddress,
@@ -92,6 +92,7 @@ class FileBackend:
         self._syncer = Syncer(config.fsync_interval_ms)
         self._mutex = threading.Lock()
         self._groups: dict[str, FileGroup] = {}
+        self._is_of_today = False
         watch_forks(self)
 
     def after_fork(self) -> None:
@@ -208,6 +209,7 @@ class FileBackend:
                 self._syncer.watch(writer)
             opened(writer)
 
+        self._claim_format()
         return PartitionWriter(
             self._disk,
             self.directory(place),
@@ -217,6 +219,18 @@ class FileBackend:
             opened=after_open,
             recovered=lambda end: self._after_recovery(place, end),
         )
+
+    def _claim_format(self) -> None:
+        """Before anything is written: keep processes of rdv 0.1 away from this stream."""
+        if self._is_of_today:
+            return
+        path = f"{self.address}/{layout.CONFIG_FILE}"
+        with contextlib.suppress(FileNotFoundError), faults(self.address, "write to"):
+            text = self._disk.read_file(path).decode("utf-8", "replace")
+            today = with_format(text, path)
+            if today != text:
+                self._disk.replace_file(path, today.encode(), durable=True)
+        self._is_of_today = True
 
     def _after_recovery(self, place: TopicPartition, end: int) -> None:
         """No group may have committed what was cut off: it would pass over what comes instead."""
@@ -309,6 +323,7 @@ class FileBackend:
         return verify_partition(self._disk, self.directory(place), *place)
 
     def repair(self, place: TopicPartition) -> list[Repair]:
+        self._claim_format()
         return repair_partition(
             self._disk, self.directory(place), *place, self.config.lock_timeout_ms
         )

@@ -10,9 +10,23 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 from zlib import crc32
 
-from rdv.stream.file.entry import ENTRY_BYTES, LOST, SEALED, Entry, intact, unpack_entry
+from rdv.stream.file.entry import ENTRY_BYTES, LOST, SEALED, Codec, Entry, unpack_entry
 
 Status = Literal["ok", "lost", "sealed", "damaged"]
+
+
+class Position(NamedTuple):
+    """A place between two entries, and what the one before it says."""
+
+    number: int
+    """Of the next entry in the segment."""
+    end: int
+    crc: int
+    time_ns: int
+
+
+BEGIN = Position(0, 0, 0, -(2**63))
+"""Where each segment begins."""
 
 
 class Verdict(NamedTuple):
@@ -34,9 +48,9 @@ class Verdict(NamedTuple):
 
 
 def walk(
-    entries: bytes, read_values: Callable[[int, int], bytes], end: int, crc: int
+    codec: Codec, entries: bytes, read_values: Callable[[int, int], bytes], at: Position
 ) -> Iterator[Verdict]:
-    """Judge every whole entry in `entries`, the first of which follows the byte `end` and `crc`.
+    """Judge every whole entry in `entries`, the first of which is the one behind `at`.
 
     `read_values(start, end)` returns those bytes of the values, fewer when the file is shorter.
     A damaged entry costs only its own record: the next one is still checked through the bytes of
@@ -46,12 +60,12 @@ def walk(
     bridging = False
     for number in range(len(entries) // ENTRY_BYTES):
         raw = entries[number * ENTRY_BYTES : (number + 1) * ENTRY_BYTES]
-        entry = unpack_entry(raw)
+        entry, end = unpack_entry(raw), at.end
         start = entry.end - entry.length
-        reason = _index_reason(raw, entry, end, bridging=bridging)
+        reason = _index_reason(codec, raw, entry, at, bridging=bridging)
         if reason:
             yield Verdict(number, "damaged", end, end, entry, b"", reason, in_index=True)
-            bridging = True
+            at, bridging = at._replace(number=at.number + 1), True
             continue
         if entry.flags & SEALED:
             yield Verdict(number, "sealed", end, entry.end, entry, b"")
@@ -60,23 +74,37 @@ def walk(
             yield Verdict(number, "lost", start, entry.end, entry, b"")
         else:
             data = read_values(end, entry.end)
-            reason = _values_reason(data, entry, end, crc, bridging=bridging)
+            reason = _values_reason(data, entry, end, at.crc, bridging=bridging)
             status: Status = "damaged" if reason else "ok"
             value = b"" if reason else data[start - end :]
             yield Verdict(number, status, start, entry.end, entry, value, reason)
-        end, crc, bridging = entry.end, entry.crc, False
+        at, bridging = after(at, entry), False
 
 
-def _index_reason(raw: bytes, entry: Entry, end: int, *, bridging: bool) -> str:
-    if not intact(raw):
+def after(at: Position, entry: Entry) -> Position:
+    """The position behind an entry that can be trusted."""
+    return Position(at.number + 1, entry.end, entry.crc, entry.time_ns)
+
+
+def _index_reason(codec: Codec, raw: bytes, entry: Entry, at: Position, *, bridging: bool) -> str:
+    if not any(raw):
+        return "the index entry is missing: it was cut off, or never written out"
+    if not codec.intact(raw):
         return "the index entry fails its check"
+    if not codec.belongs(entry, at.number):
+        return "the index entry belongs to another offset or another segment"
+    return "" if entry.flags & SEALED else _order_reason(entry, at, bridging=bridging)
+
+
+def _order_reason(entry: Entry, at: Position, *, bridging: bool) -> str:
+    """Why the entry does not follow from the one before it; empty when it does."""
     start = entry.end - entry.length
-    if entry.flags & SEALED:
-        return ""
-    if start < end:
-        return f"the index runs backwards: from byte {end} to byte {start}"
-    if start > end and not bridging:
-        return f"the index skips bytes {end} to {start}"
+    if start < at.end:
+        return f"the index runs backwards: from byte {at.end} to byte {start}"
+    if start > at.end and not bridging:
+        return f"the index skips bytes {at.end} to {start}"
+    if entry.time_ns < at.time_ns:
+        return f"the time runs backwards: from {at.time_ns} to {entry.time_ns}"
     return ""
 
 

@@ -1,8 +1,12 @@
-"""The checkpoint in a partition's lock file: which boot wrote last, and what is surely on disk.
+"""What a partition's lock file knows of its end. FORMAT.md has the layout.
 
-While one boot lasts the page cache is coherent and only the very end of a segment can be torn. A
-different boot id means that power may have been lost in between: the tail beyond `synced` may have
-holes and is examined once (`recovery`). A stale checkpoint is harmless: it names less as synced.
+The *checkpoint*: which boot wrote last, and what is surely on disk. While one boot lasts the page
+cache is coherent and only the very end of a segment can be torn. A different boot id means that
+power may have been lost in between: the tail beyond `synced` may have holes and is examined once
+(`recovery`). A stale checkpoint is harmless: it names less as synced.
+
+The *mark*: an end that a writer has seen during this boot. It is written when a writer closes, and
+now and then before, so that an index that is cut afterwards is noticed. It may be missing or low.
 """
 
 from __future__ import annotations
@@ -11,9 +15,14 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
+from rdv.stream.file import layout
+from rdv.stream.file.disk import Disk
+
 _BODY = Struct("<16sQ")
 _CHECK = Struct("<I")
 CHECKPOINT_BYTES = _BODY.size + _CHECK.size
+MARK_AT = CHECKPOINT_BYTES
+_MARK = Struct("<QI")
 
 
 class Checkpoint(NamedTuple):
@@ -36,3 +45,38 @@ def unpack_checkpoint(data: bytes) -> Checkpoint | None:
     if _CHECK.unpack(check)[0] != crc32(body):
         return None
     return Checkpoint(*_BODY.unpack(body))
+
+
+def write_mark(disk: Disk, lock_fd: int, boot: bytes, end: int) -> None:
+    """Note that the partition has reached `end`. Raises OSError."""
+    if end > _unpack_mark(disk.pread(lock_fd, _MARK.size, MARK_AT), boot):
+        check = crc32(_BODY.pack(boot, end))
+        disk.write_all(lock_fd, _MARK.pack(end, check), MARK_AT)
+
+
+def _unpack_mark(data: bytes, boot: bytes) -> int:
+    """The end that was seen during this boot; 0 when nothing is known."""
+    if len(data) < _MARK.size:
+        return 0
+    end, check = _MARK.unpack(data)
+    return end if check == crc32(_BODY.pack(boot, end)) else 0
+
+
+def known_end(disk: Disk, lock_fd: int) -> int:
+    """An end below which the partition cannot have fallen without damage. Raises OSError."""
+    data = disk.pread(lock_fd, MARK_AT + _MARK.size, 0)
+    checkpoint = unpack_checkpoint(data)
+    synced = 0 if checkpoint is None else checkpoint.synced
+    return max(synced, _unpack_mark(data[MARK_AT:], disk.boot_id()))
+
+
+def known_end_of(disk: Disk, directory: str) -> int:
+    """`known_end` of the partition in `directory`; 0 when it has no lock file. Raises OSError."""
+    try:
+        fd = disk.open(f"{directory}/{layout.LOCK_FILE}")
+    except FileNotFoundError:
+        return 0
+    try:
+        return known_end(disk, fd)
+    finally:
+        disk.close(fd)

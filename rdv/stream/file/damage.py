@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rdv.stream.errors import RecordsDamaged
+from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES
@@ -10,6 +11,7 @@ from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
 
 SEAL_HURT = "the sealing entry is damaged; no record is affected"
+MORE_BEHIND_SEAL = "there are entries behind the sealing one; no record is affected"
 
 
 def damaged_run(
@@ -41,18 +43,52 @@ def index_gap(
     )
 
 
+def missing_segment(
+    disk: Disk, directory: str, place: TopicPartition, first: int, next_base: int
+) -> RecordsDamaged:
+    """There is no segment that begins at `first`, although there is one at `next_base`."""
+    path, reason = layout.index_path(directory, first), "the segment is missing"
+    if disk.exists(layout.values_path(directory, first)):
+        reason = "the index is missing: nothing says where its values begin and end"
+    return RecordsDamaged(path, *place, first, next_base - 1, 0, 0, reason)
+
+
+def cut_index(
+    disk: Disk, directory: str, place: TopicPartition, first: int, known_end: int
+) -> RecordsDamaged:
+    """The partition ends at `first`, although it is known to have reached `known_end`."""
+    bases = open_segments(disk, directory)
+    base = bases[-1] if bases else 0
+    path, position = layout.index_path(directory, base), (first - base) * ENTRY_BYTES
+    reason = f"the index has been cut off, or a file is missing: it had reached offset {known_end}"
+    size = (known_end - first) * ENTRY_BYTES
+    return RecordsDamaged(path, *place, first, known_end - 1, position, size, reason)
+
+
+def is_gap(disk: Disk, directory: str, bases: list[int], base: int) -> bool:
+    """Whether the segment at `base`, which is not among `bases`, has been lost by accident.
+
+    Retention deletes from the front: as long as an earlier segment is there, it has not been here.
+    """
+    earlier = [b for b in bases if b < base]
+    # Once more: the names may have been read before, and after, retention took both.
+    return bool(earlier) and disk.exists(layout.index_path(directory, earlier[-1]))
+
+
 def missing_values(
     disk: Disk, directory: str, place: TopicPartition, base: int, first: int
 ) -> RecordsDamaged | None:
-    """An index without its values is damage; None when both are gone (retention took them)."""
+    """An index without its values is damage; None when both are gone (retention took them).
+
+    The last offset is below `first` when the index has no record from there on.
+    """
     try:
         with Segment(disk, directory, base, index_only=True) as segment:
             if disk.exists(segment.values_path):
                 return None
             later = [b for b in open_segments(disk, directory) if b > base]
             end = later[0] if later else base + segment.record_count()
-            last = max(first, end - 1)
             reason = "the file is missing"
-            return RecordsDamaged(segment.values_path, *place, first, last, 0, 0, reason)
+            return RecordsDamaged(segment.values_path, *place, first, end - 1, 0, 0, reason)
     except FileNotFoundError:
         return None

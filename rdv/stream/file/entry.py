@@ -1,8 +1,13 @@
 """The index entry: 32 bytes that commit one record. Pure; see FORMAT.md for the layout.
 
-Every entry's `check` is the CRC-32 of its first 28 bytes, started from the CRC-32 residue
-0x2144DF1C. The CRC of data followed by its own CRC is that residue again, so a run of intact
-entries has the CRC `RESIDUE` as a whole: one call checks a batch of any length.
+The check of an entry is the CRC-32 of its first 28 bytes, started from a constant that a run of
+intact entries has as its own CRC: one call checks a batch of any length. The two formats of the
+index differ in that constant, so an entry shows of which format it is.
+
+In format 2 each entry says where it belongs: the upper 28 bits of its flags are a tag, which the
+segment's identity (topic, partition, base) and the entry's number make. An entry that has been
+swapped, repeated, moved or copied from another segment has the wrong tag.
+
 `crc` runs through the values of a segment (each record's starts from the one before, like the
 records of etcd's write-ahead log): one call checks a batch of values, too.
 """
@@ -10,22 +15,30 @@ records of etcd's write-ahead log): one call checks a batch of values, too.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
 ENTRY_BYTES = 32
 HEAD_BYTES = 28
-RESIDUE = 0x2144DF1C
 
 SEALED = 1
 """Flag: no record; the segment ends here and the next begins at this offset."""
 LOST = 2
 """Flag: `repair` has given this record up; readers pass over it."""
+GAP = SEALED | LOST
+"""Flags: no record; `repair` has given up all offsets from here to `end`, where the next segment
+begins."""
+FLAGS_MASK = 0xF
+"""The bits of the flags in an entry's `flags`; the others are its tag."""
 
-_FLAGS_AT = 24
+_TAG_STEP = FLAGS_MASK + 1
+_WORD_MASK = 0xFFFFFFFF
 _IS_LITTLE = sys.byteorder == "little"
+_FLAGS_AT = 24
 _FLAGS = Struct("<I")
 _HEAD = Struct("<QqIII")
 _CHECK = Struct("<I")
@@ -40,33 +53,121 @@ class Entry(NamedTuple):
     length: int
     crc: int
     flags: int
+    """The flags, and the tag in the bits above FLAGS_MASK."""
     check: int
 
 
-def pack_entry(end: int, time_ns: int, length: int, crc: int, flags: int) -> bytes:
-    """The 32 bytes of an entry."""
-    head = _HEAD.pack(end, time_ns, length, crc, flags)
-    return head + _CHECK.pack(crc32(head, RESIDUE))
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How the entries of one segment are written and checked."""
+
+    version: int
+    start: int
+    """What each check starts from, and the CRC of a run of intact entries."""
+    mask: int
+    """XORed into each check."""
+    first_word: int
+    """The tag of the entry 0, where it lies in `flags`."""
+    step: int
+    """By how much the tag of each entry is above that of the one before it."""
+
+    def word(self, number: int) -> int:
+        """The `flags` of the entry `number` when it has no flags: its tag alone."""
+        return (self.first_word + number * self.step) & _WORD_MASK
+
+    def words(self, number: int, count: int) -> list[int]:
+        """`word` of `count` entries from `number` on."""
+        first, step = self.word(number), self.step
+        if not step:
+            return [first] * count
+        if first + count * step <= _WORD_MASK:
+            return list(range(first, first + count * step, step))
+        return [word & _WORD_MASK for word in range(first, first + count * step, step)]
+
+    def pack(
+        self, number: int, end: int, time_ns: int, length: int, crc: int, flags: int = 0
+    ) -> bytes:
+        """The 32 bytes of the entry `number`."""
+        head = _HEAD.pack(end, time_ns, length, crc, self.word(number) | flags)
+        return head + _CHECK.pack(crc32(head, self.start) ^ self.mask)
+
+    def pack_batch(
+        self, number: int, values: Sequence[bytes], end: int, time_ns: int, crc: int
+    ) -> tuple[bytes, int, int]:
+        """Entries from `number` on for `values` after `end` and the running `crc`.
+
+        Returns the entries, and end and CRC behind them.
+        """
+        pack_head, pack_check = _HEAD.pack, _CHECK.pack
+        start, mask = self.start, self.mask
+        parts: list[bytes] = []
+        append = parts.append
+        for value, word in zip(values, self.words(number, len(values)), strict=True):
+            length = len(value)
+            end += length
+            crc = crc32(value, crc)
+            head = pack_head(end, time_ns, length, crc, word)
+            append(head)
+            append(pack_check(crc32(head, start) ^ mask))
+        return b"".join(parts), end, crc
+
+    def intact(self, entries: bytes) -> bool:
+        """Whether all entries in `entries` are of this format, and as they were written."""
+        return crc32(entries, self.start) == self.start
+
+    def belongs(self, entry: Entry, number: int) -> bool:
+        """Whether an intact entry was written as the entry `number` of this segment."""
+        return entry.flags & ~FLAGS_MASK == self.word(number)
+
+    def holds(self, raw: bytes, number: int) -> bool:
+        """Whether the one entry in `raw` is intact, and the entry `number` of this segment."""
+        if crc32(raw, self.start) != self.start:
+            return False
+        flags: int = _FLAGS.unpack_from(raw, _FLAGS_AT)[0]
+        return flags & ~FLAGS_MASK == self.word(number)
+
+    def number_of(self, entry: Entry) -> int | None:
+        """Which entry of this segment an intact entry was written as; None for format 1.
+
+        An entry of another segment brings a number that is most likely far too large.
+        """
+        if not self.step:
+            return None
+        distance = (entry.flags & ~FLAGS_MASK) - self.first_word
+        return (distance & _WORD_MASK) // self.step
 
 
-def pack_batch(values: Sequence[bytes], end: int, time_ns: int, crc: int) -> tuple[bytes, int, int]:
-    """Entries for `values` appended after `end` and the running `crc`: (entries, end, crc)."""
-    pack_head, pack_check = _HEAD.pack, _CHECK.pack
-    parts: list[bytes] = []
-    append = parts.append
-    for value in values:
-        length = len(value)
-        end += length
-        crc = crc32(value, crc)
-        head = pack_head(end, time_ns, length, crc, 0)
-        append(head)
-        append(pack_check(crc32(head, RESIDUE)))
-    return b"".join(parts), end, crc
+_START_1 = 0x2144DF1C
+_START_2 = 0x1E1E5B07
+_MASK_2 = 0x32766472
+
+FORMAT_1 = Codec(1, _START_1, 0, 0, 0)
+"""The index of rdv 0.1.0, in any segment. Still read; never begun any more."""
 
 
-def intact(entries: bytes) -> bool:
-    """Whether all entries in `entries` (whole ones) are as they were written."""
-    return crc32(entries, RESIDUE) == RESIDUE
+def codec_of(identity: str, base: int) -> Codec:
+    """The codec of a segment of today's format.
+
+    `identity` names the partition: TOPIC/PARTITION.
+    """
+    seed = crc32(f"{identity}/{base}".encode())
+    return Codec(2, _START_2, _MASK_2, seed & ~FLAGS_MASK, _TAG_STEP)
+
+
+def recognise(today: Codec, edges: Iterable[tuple[int, bytes]]) -> Codec | None:
+    """The format of a segment, from some (number, bytes) of its entries; None if none is intact.
+
+    `today`: the codec that the segment has if it is of today's format.
+    """
+    found: Codec | None = None
+    for number, raw in edges:
+        if today.holds(raw, number):
+            return today  # it says which segment it is of: no accident does
+        if FORMAT_1.intact(raw):
+            found = FORMAT_1
+        elif found is None and today.intact(raw):
+            found = today
+    return found
 
 
 def unpack_entry(data: bytes, position: int = 0) -> Entry:
@@ -79,16 +180,16 @@ def unpack_entries(data: bytes) -> list[tuple[int, int, int, int, int, int]]:
     return list(_ENTRY.iter_unpack(data))
 
 
-Column = Sequence[int]
+Column = list[int]
 
 
 def unpack_columns(data: bytes) -> tuple[Column, Column, Column, Column, Column]:
     """All entries in `data`, of which there is at least one: ends, times, lengths, crcs, flags."""
     if len(data) == ENTRY_BYTES:
         end, time_ns, length, crc, flags, _ = _ENTRY.unpack(data)
-        return (end,), (time_ns,), (length,), (crc,), (flags,)
+        return [end], [time_ns], [length], [crc], [flags]
     if not _IS_LITTLE:
-        ends, times, lengths, crcs, flags, _ = zip(*unpack_entries(data), strict=True)
+        ends, times, lengths, crcs, flags, _ = map(list, zip(*unpack_entries(data), strict=True))
         return ends, times, lengths, crcs, flags
     # Casts of the bytes as they are take a third of the time.
     view = memoryview(data)
@@ -102,10 +203,25 @@ def unpack_columns(data: bytes) -> tuple[Column, Column, Column, Column, Column]
     )
 
 
+def runs_on(ends: Column, times: Column, lengths: Column, end: int, time_ns: int) -> bool:
+    """Whether each entry follows from the one before; the first from `end` and `time_ns`.
+
+    Each value begins where the one before it ends, and no time is before the one before it.
+    """
+    stops = accumulate(lengths, initial=end)
+    next(stops)
+    return list(stops) == ends and times[0] >= time_ns and sorted(times) == times
+
+
+def base_behind(base: int, number: int, seal: Entry) -> int:
+    """Where the next segment begins, by the sealing entry `number` of the segment at `base`."""
+    return seal.end if seal.flags & FLAGS_MASK == GAP else base + number
+
+
 def last_flags(data: bytes) -> int:
-    """The flags of the last entry in `data`."""
+    """The flags of the last entry in `data`, without its tag."""
     flags: int = _FLAGS.unpack_from(data, len(data) - ENTRY_BYTES + _FLAGS_AT)[0]
-    return flags
+    return flags & FLAGS_MASK
 
 
 def whole(size_bytes: int) -> int:

@@ -20,6 +20,11 @@ def partition_directory(stream: str, topic: str, partition: int) -> str:
     return f"{stream}/{topic}/{partition}"
 
 
+def identity(directory: str) -> str:
+    """TOPIC/PARTITION of a partition's directory: part of what the index is checked against."""
+    return "/".join(directory.rsplit("/", 2)[-2:])
+
+
 def index_path(directory: str, base: int) -> str:
     """The index of the segment whose first record has the offset `base`."""
     return f"{directory}/{base:020d}{INDEX_SUFFIX}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rdv.stream.file.checkpoint import known_end_of
 from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.segment import Segment, open_segments
 
@@ -14,15 +15,18 @@ def begin_offset(disk: Disk, directory: str) -> int:
 
 
 def end_offset(disk: Disk, directory: str) -> int:
-    """The offset that the next record will get."""
+    """The offset that the next record will get.
+
+    That is not below an end that the partition is known to have reached, whatever is missing.
+    """
     with faults(directory, "read"):
         while bases := open_segments(disk, directory):
             try:
                 with Segment(disk, directory, bases[-1], index_only=True) as segment:
-                    return segment.base + segment.record_count()
+                    return max(segment.next_base(), known_end_of(disk, directory))
             except FileNotFoundError:
                 continue
-        return 0
+        return known_end_of(disk, directory)
 
 
 def offset_at(disk: Disk, directory: str, time_ns: int) -> int:

@@ -7,12 +7,29 @@ from zlib import crc32
 
 from rdv.native import Native
 from rdv.stream.backend import EMPTY, NOTHING
-from rdv.stream.errors import OffsetOutOfRange, RecordsLost
+from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file import layout
-from rdv.stream.file.chain import Verdict, walk
-from rdv.stream.file.damage import damaged_run, index_gap, missing_values
+from rdv.stream.file.chain import BEGIN, Position, Verdict, after, walk
+from rdv.stream.file.checkpoint import known_end_of
+from rdv.stream.file.damage import (
+    cut_index,
+    damaged_run,
+    index_gap,
+    is_gap,
+    missing_segment,
+    missing_values,
+)
 from rdv.stream.file.disk import Disk, faults, os_fault
-from rdv.stream.file.entry import ENTRY_BYTES, SEALED, intact, last_flags, unpack_columns, whole
+from rdv.stream.file.entry import (
+    ENTRY_BYTES,
+    SEALED,
+    base_behind,
+    last_flags,
+    runs_on,
+    unpack_columns,
+    unpack_entry,
+    whole,
+)
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import Block, Record, TopicPartition
 
@@ -37,8 +54,9 @@ class PartitionReader:
         self._segment: Segment | None = None
         self._base = -1
         self._number = 0
-        self._end = self._crc = 0
+        self._end, self._crc, self._time_ns = BEGIN[1:]
         self._next_base: int | None = None
+        self._known_end = 0
         self.is_drained = False
 
     @property
@@ -77,7 +95,7 @@ class PartitionReader:
                     return block
             size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
             raw = self._disk.pread(segment.index_fd, size, self._number * ENTRY_BYTES)
-            if not raw and self._next_base is None:
+            if not raw and self._is_at_end():
                 self.is_drained = True
                 return NOTHING
             return self._read(max_records, max_bytes, raw)
@@ -96,16 +114,19 @@ class PartitionReader:
             self._crc,
             max_records,
             max_bytes,
+            self._time_ns,
+            segment.today.first_word,
         )
-        if found is None and self._next_base is None:
+        if found is None and self._is_at_end():
             self.is_drained = True
             return NOTHING
         if not found:
             return None
         count, times, stops, data, self._end, self._crc, is_all = found
-        self.is_drained = is_all and self._next_base is None
+        self._time_ns = times[-1]
         first = self._base + self._number
         self._number += count
+        self.is_drained = is_all and self._is_end()
         return Block(self._topic, self._partition, range(first, first + count), times, stops, data)
 
     def notice_deletion(self) -> None:
@@ -116,12 +137,22 @@ class PartitionReader:
         with faults(self._directory, "read"):
             is_cut = self._disk.size(segment.index_fd) < self._number * ENTRY_BYTES
             if is_cut or self._disk.is_unlinked(segment.index_fd):
-                self.close()
-                self._base, self._number = -1, 0
+                self._wait_for(-1)
 
     def skip_to(self) -> int:
         """The offset behind records that `repair` has given up, after an empty `read`."""
         return self._base + self._number
+
+    def _is_end(self, ahead: int = 0) -> bool:
+        """Whether, as far as we know, nothing has been written so many entries ahead of us."""
+        return self._next_base is None and self._base + self._number + ahead >= self._known_end
+
+    def _is_at_end(self) -> bool:
+        """With nothing behind us in the index: whether that is the end, and not a cut one."""
+        segment = self._segment
+        return self._is_end() and (
+            segment is None or self._disk.size(segment.index_fd) >= self._number * ENTRY_BYTES
+        )
 
     def _read(self, max_records: int, max_bytes: int, raw: bytes | None = None) -> Block:
         """`raw`: the index from our position on, when it has been read already."""
@@ -132,24 +163,34 @@ class PartitionReader:
             raw = raw[: whole(len(raw))]
             if not raw:
                 if not self._is_passed(segment):
-                    return EMPTY
+                    break
                 raw = None
                 continue
-            if not intact(raw):
+            if not segment.codec.intact(raw):
                 return self._read_carefully(segment, raw)
-            if last_flags(raw) & SEALED:
-                raw = raw[:-ENTRY_BYTES]
-            elif (
-                len(raw) < min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
-                and self._next_base is None
-            ):
-                self.is_drained = True
-            if raw:
+            if not last_flags(raw) & SEALED:
+                is_all = len(raw) < min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
+                self.is_drained = is_all and self._is_end(len(raw) // ENTRY_BYTES)
                 return self._batch(segment, raw, max_bytes)
-            if not self._next_segment(self._base + self._number):
-                return EMPTY
+            if len(raw) > ENTRY_BYTES:
+                return self._batch(segment, raw[:-ENTRY_BYTES], max_bytes)
+            if not segment.codec.holds(raw, self._number):
+                return self._read_carefully(segment, raw)
+            if not self._pass_seal(raw):
+                break
             raw = None
         return EMPTY
+
+    def _pass_seal(self, raw: bytes) -> bool:
+        """Go on behind the seal at our position, and behind offsets that it gives up.
+
+        False when there is no segment yet.
+        """
+        behind = base_behind(self._base, self._number, unpack_entry(raw))
+        is_there = self._next_segment(behind)
+        if not is_there and behind > self._base + self._number:
+            self._wait_for(behind)
+        return is_there
 
     def _batch(self, segment: Segment, raw: bytes, max_bytes: int) -> Block:
         start = self._end
@@ -158,17 +199,19 @@ class PartitionReader:
             self.is_drained = False
             raw = raw[: max(1, bisect_right(ends, start + max_bytes)) * ENTRY_BYTES]
             ends, times, lengths, crcs, flags = unpack_columns(raw)
-        end = ends[-1]
-        if any(flags) or end - start != sum(lengths):
+        end, count = ends[-1], len(ends)
+        if flags != segment.codec.words(self._number, count) or not runs_on(
+            ends, times, lengths, start, self._time_ns
+        ):
             return self._read_carefully(segment, raw)
         data = self._disk.pread(segment.values_fd, end - start, start)
         if len(data) != end - start:
             data = segment.values(start, end)
         if len(data) != end - start or crc32(data, self._crc) != crcs[-1]:
             return self._read_carefully(segment, raw)
-        offset, count = self._base + self._number, len(ends)
+        offset = self._base + self._number
         self._number += count
-        self._end, self._crc = end, crcs[-1]
+        self._end, self._crc, self._time_ns = end, crcs[-1], times[-1]
         stops = [stop - start for stop in ends]
         offsets = range(offset, offset + count)
         return Block(self._topic, self._partition, offsets, times, stops, data)
@@ -176,23 +219,28 @@ class PartitionReader:
     def _read_carefully(self, segment: Segment, raw: bytes) -> Block:
         """Hand out what is sound before the damage; raise when there is nothing before it."""
         self.is_drained = False
-        first = self._base + self._number
+        first, is_sealed = self._base + self._number, False
         records: list[Record] = []
         damaged: list[Verdict] = []
-        for verdict in walk(raw, segment.values, self._end, self._crc):
+        at = Position(self._number, self._end, self._crc, self._time_ns)
+        for verdict in walk(segment.codec, raw, segment.values, at):
             if verdict.status == "damaged":
                 damaged.append(verdict)
                 continue
-            if damaged or verdict.status == "sealed":
+            is_sealed = verdict.status == "sealed"
+            if damaged or is_sealed:
                 break
-            self._number = first - self._base + verdict.number + 1
-            self._end, self._crc = verdict.end, verdict.entry.crc
+            at = after(at, verdict.entry)
+            self._go_to(at)
             if verdict.status == "ok":
                 offset, entry = first + verdict.number, verdict.entry
                 records.append(
                     Record(self._topic, self._partition, offset, entry.time_ns, verdict.value)
                 )
         if not damaged or records or self._base + self._number > first:
+            if is_sealed and self._base + self._number == first:
+                # There is more behind the seal, which is not ours: `verify` names it.
+                self._pass_seal(raw)
             return Block.of(records) if records else EMPTY
         next_base = self._base_after(self._base)
         if next_base == first:
@@ -203,17 +251,28 @@ class PartitionReader:
             del damaged[next_base - first :]
         raise damaged_run(segment, self._place, first, damaged)
 
+    def _go_to(self, at: Position) -> None:
+        self._number, self._end, self._crc, self._time_ns = at
+
     def _is_passed(self, segment: Segment) -> bool:
         """At the end of an index without a seal: go on if there is a later segment all the same.
 
         The seal is written before the next segment is made, so this is what a power loss, or
         somebody who has cut the file, leaves behind.
         """
-        position, next_base = self._base + self._number, self._next_base
-        if next_base is None or segment.entry_count() > self._number:
-            return next_base is not None
-        if position < next_base:
-            raise index_gap(segment, self._place, position, next_base)
+        position, count = self._base + self._number, segment.entry_count()
+        if count > self._number:
+            return True
+        if count < self._number:
+            # The index has been cut while we had it open.
+            self._next_base = self._base_after(self._base)
+        if self._next_base is None:
+            known_end = max(self._known_end, position if count < self._number else 0)
+            if position < known_end:
+                raise cut_index(self._disk, self._directory, self._place, position, known_end)
+            return False
+        if position < self._next_base:
+            raise index_gap(segment, self._place, position, self._next_base)
         return self._next_segment(position)
 
     def _base_after(self, base: int) -> int | None:
@@ -222,83 +281,131 @@ class PartitionReader:
 
     def _next_segment(self, base: int) -> bool:
         """Go on with the segment at `base`; False when it is not there yet."""
+        disk, directory = self._disk, self._directory
         while True:
             try:
-                segment = Segment(self._disk, self._directory, base)
+                segment = Segment(disk, directory, base)
             except FileNotFoundError:
-                damage = missing_values(self._disk, self._directory, self._place, base, base)
+                damage = missing_values(disk, directory, self._place, base, base)
+                if damage is not None and damage.last_offset < base:
+                    return False
                 if damage is not None:
                     raise damage from None
-                bases = open_segments(self._disk, self._directory)
+                bases = open_segments(disk, directory)
                 if base in bases:
                     continue  # made in this very moment, and perhaps sealed already
                 later = [b for b in bases if b > base]
                 if not later:
-                    return False
+                    return self._is_made_later(base)
+                if is_gap(disk, directory, bases, base):
+                    raise missing_segment(disk, directory, self._place, base, later[0]) from None
                 raise self._lost(base, later[0]) from None
             self._enter(segment, 0)
             return True
 
+    def _is_made_later(self, base: int) -> bool:
+        """Nobody has begun the segment at `base` yet: False, unless it was there already."""
+        known_end = known_end_of(self._disk, self._directory)
+        if base < known_end and self._base_after(base - 1) is None:
+            raise cut_index(self._disk, self._directory, self._place, base, known_end)
+        return False
+
     def _lost(self, offset: int, next_base: int) -> RecordsLost:
-        self.close()
-        self._base, self._number = -1, 0
+        self._wait_for(-1)
         return RecordsLost(self._topic, self._partition, offset, next_base - 1)
+
+    def _wait_for(self, base: int) -> None:
+        """Be in front of a segment that is not there yet; -1: be nowhere."""
+        self.close()
+        self._base, self._number, self._next_base = base, 0, None
 
     def _seek(self, offset: int) -> None:
         """Go to `offset`, wherever that is. Retention may take the segment while we open it."""
+        disk, directory = self._disk, self._directory
         while True:
-            bases = open_segments(self._disk, self._directory)
-            if not bases and not offset:
-                return
+            bases = open_segments(disk, directory)
             if not bases:
-                raise OffsetOutOfRange(self._topic, self._partition, offset, 0, 0)
+                known_end = known_end_of(disk, directory)
+                if offset < known_end and not open_segments(disk, directory):
+                    raise cut_index(disk, directory, self._place, offset, known_end)
+                if offset != known_end:
+                    raise OffsetOutOfRange(self._topic, self._partition, offset, 0, known_end)
+                return
             if offset < bases[0]:
                 raise self._lost(offset, bases[0])
             base = bases[bisect_right(bases, offset) - 1]
             try:
-                segment = Segment(self._disk, self._directory, base)
+                segment = Segment(disk, directory, base)
             except FileNotFoundError:
-                damage = missing_values(self._disk, self._directory, self._place, base, offset)
-                if damage is not None:
+                damage = missing_values(disk, directory, self._place, base, offset)
+                if damage is None:
+                    continue
+                if damage.last_offset >= offset:
                     raise damage from None
-                continue
-            self._settle(segment, offset)
-            return
+                self._wait_for(offset)
+                return
+            if self._settle(segment, offset):
+                return
 
-    def _settle(self, segment: Segment, offset: int) -> None:
-        number, count = offset - segment.base, segment.record_count()
-        if number > count:
-            segment.close()
-            next_base = self._base_after(segment.base)
-            if next_base is not None:
-                raise index_gap(segment, self._place, offset, next_base)
-            end = segment.base + count
-            raise OffsetOutOfRange(self._topic, self._partition, offset, segment.base, end)
-        self._enter(segment, number)
+    def _settle(self, segment: Segment, offset: int) -> bool:
+        """Go to `offset` in this segment, or in a gap behind it; False to look once more."""
+        number = offset - segment.base
+        if number <= segment.record_count():
+            self._enter(segment, number)
+            return True
+        disk, directory = self._disk, self._directory
+        known_end = known_end_of(disk, directory)  # before we look again: it may have grown
+        count, end, is_sealed = segment.record_count(), segment.next_base(), segment.is_sealed()
+        segment.close()
+        next_base = self._base_after(segment.base)
+        if number <= count or (next_base is not None and next_base <= offset):
+            return False
+        if offset < end:
+            # In a gap that a repair has left.
+            if not self._next_segment(end):
+                self._wait_for(end)
+        elif next_base is not None:
+            raise self._gap(segment, offset, next_base, is_sealed=is_sealed)
+        elif offset < known_end:
+            raise cut_index(disk, directory, self._place, offset, known_end)
+        elif offset > max(end, known_end):
+            begin = segment.base
+            raise OffsetOutOfRange(self._topic, self._partition, offset, begin, max(end, known_end))
+        else:
+            self._wait_for(offset)
+        return True
+
+    def _gap(
+        self, segment: Segment, first: int, next_base: int, *, is_sealed: bool
+    ) -> RecordsDamaged:
+        """Between the end of this segment and the next there are offsets without a segment."""
+        if not is_sealed:
+            return index_gap(segment, self._place, first, next_base)
+        return missing_segment(self._disk, self._directory, self._place, first, next_base)
 
     def _enter(self, segment: Segment, number: int) -> None:
         self.close()
-        self._segment, self._base, self._number = segment, segment.base, number
+        self._segment, self._base = segment, segment.base
         self._next_base = self._base_after(segment.base)
-        self._end, self._crc = segment.position(number)
-        if self._end >= 0:
-            return
-        # The entry before is damaged: find the byte and the CRC to go on from by walking.
-        self._end, self._crc = self._bridge(segment, number)
+        self._known_end = 0
+        if self._next_base is None:
+            self._known_end = known_end_of(self._disk, self._directory)
+        self._go_to(segment.position(number) or self._bridge(segment, number))
 
-    def _bridge(self, segment: Segment, number: int) -> tuple[int, int]:
-        """End and running CRC before `number`, vouched for by the record `number` itself."""
+    def _bridge(self, segment: Segment, number: int) -> Position:
+        """The position before `number`, vouched for by the record `number` itself.
+
+        The entry before is damaged: the byte and the CRC to go on from are found by walking.
+        """
         sound = number - 1
-        while sound and segment.position(sound)[0] < 0:
+        while (before := segment.position(sound)) is None:
             sound -= 1
-        end, crc = segment.position(sound)
-        entry, is_intact = (
-            segment.entry(number) if number < segment.entry_count() else (None, False)
-        )
-        if entry is not None and is_intact and entry.end - entry.length >= end:
+        _, end, crc, time_ns = before
+        entry, is_sound = segment.entry(number)
+        if is_sound and entry.end - entry.length >= end:
             start = entry.end - entry.length
-            return start, crc32(segment.values(end, start), crc)
-        return end, crc
+            return Position(number, start, crc32(segment.values(end, start), crc), time_ns)
+        return Position(number, end, crc, time_ns)
 
     def close(self) -> None:
         """Close the files; the position stays, the next `read` opens them again."""

@@ -13,7 +13,7 @@ import logging
 from typing import NamedTuple
 
 from rdv.stream.file import layout
-from rdv.stream.file.chain import walk
+from rdv.stream.file.chain import BEGIN, after, walk
 from rdv.stream.file.checkpoint import (
     CHECKPOINT_BYTES,
     Checkpoint,
@@ -22,7 +22,7 @@ from rdv.stream.file.checkpoint import (
 )
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES
-from rdv.stream.file.segment import Segment, open_segments
+from rdv.stream.file.segment import Segment, open_segments, values_without_index
 
 log = logging.getLogger("rdv.stream")
 
@@ -51,8 +51,10 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
     if known is not None and known.boot == boot:
         return Outcome(boot, None)
     synced = known.synced if known is not None else 0
-    end = _cut_tail(disk, directory, synced)
-    disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, min(synced, end))), 0)
+    # Below `synced` nothing may be missing: if it is, that is damage, and the writer goes on behind
+    # it (`tail`). No offset that was promised is used again.
+    end = max(synced, _cut_tail(disk, directory, synced))
+    disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
     return Outcome(boot, end)
 
 
@@ -72,6 +74,7 @@ def needs_recovery(disk: Disk, directory: str) -> bool:
 def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
     """Cut the last segment where it is not sound; returns the partition's end."""
     bases = open_segments(disk, directory)
+    _set_aside_values(disk, directory, max([synced, *bases]))
     if not bases:
         return 0
     try:
@@ -87,7 +90,7 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
         count = segment.entry_count()
         sound, end, reason = _sound_prefix(segment, max(0, synced - segment.base), count)
         if sound == count:
-            return segment.base + segment.record_count()
+            return segment.next_base()
         cut_to = segment.base + sound
         if cut_to < synced:
             log.warning(
@@ -97,7 +100,7 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
                 synced,
                 reason,
             )
-            return segment.base + segment.record_count()
+            return segment.next_base()
         log.warning(
             "%s: after an unclean shutdown of the machine, %d records from offset %d on were cut "
             "off (%s); the fsync policy had not promised them; a .broken copy is kept",
@@ -117,20 +120,32 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
     return cut_to
 
 
+def _set_aside_values(disk: Disk, directory: str, first: int) -> None:
+    """Rename values from the offset `first` on whose index has not become durable.
+
+    They were never promised, and the next segment is to begin there.
+    """
+    for base in values_without_index(disk, directory):
+        path = layout.values_path(directory, base)
+        if base >= first and disk.path_size(path):
+            log.warning("%s has no index after an unclean shutdown: it is set aside", path)
+            disk.rename(path, disk.free_path(path + layout.BROKEN_SUFFIX))
+
+
 def _sound_prefix(segment: Segment, number: int, count: int) -> tuple[int, int, str]:
     """How many entries are sound, where their values end, and what is wrong with the next."""
-    number = min(number, count)
-    end, crc = segment.position(number)
-    if end < 0:
-        number, end, crc = 0, 0, 0
-    while number < count:
-        raw = segment.entries(number, min(_WALK_ENTRIES, count - number))
-        for verdict in walk(raw, segment.values, end, crc):
+    at = segment.position(min(number, count)) or BEGIN
+    while at.number < count:
+        raw = segment.entries(at.number, min(_WALK_ENTRIES, count - at.number))
+        if not raw:
+            break
+        for verdict in walk(segment.codec, raw, segment.values, at):
             if verdict.status == "damaged":
-                return number + verdict.number, end, verdict.reason
-            end, crc = verdict.end, verdict.entry.crc
-        number += len(raw) // ENTRY_BYTES
-    return count, end, ""
+                return at.number, at.end, verdict.reason
+            if verdict.status == "sealed":
+                return at.number + 1, at.end, "there is more behind the seal"
+            at = after(at, verdict.entry)
+    return count, at.end, ""
 
 
 def _keep_broken_copy(disk: Disk, segment: Segment) -> None:

@@ -1,22 +1,39 @@
 """Settling damage when a person has decided to: what is gone is marked, what can be found again is.
 
 Offsets never shift: a record that cannot be had any more becomes a LOST entry, which readers pass
-over. The damaged files are kept beside the repaired ones with the suffix `.broken`.
+over; offsets without a segment become a GAP. The damaged files are kept beside the repaired ones
+with the suffix `.broken`.
+
+Writers go on meanwhile. Only the last segment is theirs, so it is sealed first: that is one entry,
+written under the partition's lock. All the rest, reading and writing, needs no lock of theirs.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby
 from zlib import crc32
 
+from rdv.stream.errors import LockTimeout
 from rdv.stream.file import layout
-from rdv.stream.file.chain import Verdict, walk
+from rdv.stream.file.chain import BEGIN, Verdict, walk
+from rdv.stream.file.checkpoint import known_end_of
 from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.entry import LOST, SEALED, pack_entry
-from rdv.stream.file.lock import locked
-from rdv.stream.file.segment import Segment, open_segments
-from rdv.stream.file.verify import verify_partition
+from rdv.stream.file.entry import (
+    ENTRY_BYTES,
+    FLAGS_MASK,
+    GAP,
+    LOST,
+    SEALED,
+    Codec,
+    unpack_entry,
+    whole,
+)
+from rdv.stream.file.lock import FileLock, locked
+from rdv.stream.file.segment import Segment, open_segments, values_without_index
+from rdv.stream.file.verify import SegmentReport, verify_partition
 
 
 @dataclass(frozen=True)
@@ -26,63 +43,177 @@ class Repair:
     path: str
     base: int
     given_up: int
+    """Offsets that it has marked as lost."""
     broken_copies: tuple[str, ...]
 
 
 def repair_partition(
     disk: Disk, directory: str, topic: str, partition: int, lock_timeout_ms: int
 ) -> list[Repair]:
-    """Repair every damaged segment of a partition, under its lock; idempotent.
+    """Repair every damaged segment of a partition; idempotent, and safe while others write.
 
-    Raises LockTimeout and SystemFaults.
+    The partition's lock is taken for a moment, and only when its last segment is damaged. Raises
+    LockTimeout and SystemFaults.
     """
-    lock_path = f"{directory}/{layout.LOCK_FILE}"
-    with faults(directory, "repair"), locked(disk, lock_path, lock_timeout_ms):
+    with faults(directory, "repair"):
         reports = verify_partition(disk, directory, topic, partition)
-        damaged = {report.base for report in reports if report.damage}
-        bases = open_segments(disk, directory)
-        return [
-            _repair_segment(disk, directory, base, next_base)
-            for base, next_base in pairwise([*bases, -1])
-            if base in damaged
-        ]
+        damaged = {report.base: report for report in reports if report.damage}
+        if not damaged:
+            return []
+        repairs = _set_aside_values(disk, directory)
+        for base in open_segments(disk, directory):
+            if base in damaged:
+                repairs += _repair_segment(disk, directory, damaged[base], lock_timeout_ms)
+        return repairs
 
 
-def _repair_segment(disk: Disk, directory: str, base: int, next_base: int) -> Repair:
+def _set_aside_values(disk: Disk, directory: str) -> list[Repair]:
+    """Rename values whose index is lost: what they hold cannot be told apart any more.
+
+    Only those in a gap: retention may have been interrupted in front of the first segment, and
+    behind the last a writer may be about to begin another.
+    """
+    done, bases = [], open_segments(disk, directory)
+    for base in values_without_index(disk, directory):
+        if bases and bases[0] < base < bases[-1]:
+            path = layout.values_path(directory, base)
+            copy = disk.free_path(path + layout.BROKEN_SUFFIX)
+            disk.rename(path, copy)
+            done.append(Repair(path, base, 0, (copy,)))
+    return done
+
+
+def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait_ms: int) -> None:
+    """If it is the last segment, seal it where it ends, so that writers go on in another one."""
+    if max(open_segments(disk, directory)) > segment.base:
+        return
+    with locked(disk, f"{directory}/{layout.LOCK_FILE}", wait_ms):
+        size = whole(disk.size(index_fd))
+        count = size // ENTRY_BYTES
+        if segment.seal(count) is not None:
+            return
+        if not count:
+            # Nothing is left of it: what was in it is given up, and nothing else can be.
+            end = _end_of_gap(disk, directory, segment) or segment.base
+            if end > segment.base:
+                disk.write_all(index_fd, segment.codec.pack(0, end, 0, 0, 0, GAP), 0)
+            return
+        entry, is_sound = segment.entry(count - 1)
+        end, time_ns = segment.values_size(), 0
+        if is_sound:
+            end, time_ns = entry.end, entry.time_ns
+        seal = segment.codec.pack(count, end, time_ns, 0, entry.crc, SEALED)
+        disk.write_all(index_fd, seal, size)
+
+
+@contextlib.contextmanager
+def _open_to_repair(disk: Disk, directory: str, base: int) -> Iterator[tuple[Segment, int]]:
+    """The segment, and a descriptor to write its index with; missing values are made empty."""
     values_path = layout.values_path(directory, base)
     if not disk.exists(values_path):
         disk.close(disk.open(values_path, write=True, create=True))
     with Segment(disk, directory, base) as segment:
-        copies = []
-        for path in (segment.index_path, segment.values_path):
-            copies.append(disk.free_path(path + layout.BROKEN_SUFFIX))
-            disk.copy_file(path, copies[-1])
-        entries, given_up = sound_index(segment, next_base)
         index_fd = disk.open(segment.index_path, write=True)
         try:
-            # In place and entry by entry of the same offset: writers and readers that have the
-            # file open go on, and a crash in between leaves something that can be repaired.
-            disk.write_all(index_fd, entries, 0)
-            if disk.size(index_fd) > len(entries):
-                disk.ftruncate(index_fd, len(entries))
-            disk.fdatasync(index_fd)
+            yield segment, index_fd
         finally:
             disk.close(index_fd)
-    return Repair(values_path, base, given_up, tuple(copies))
 
 
-def sound_index(segment: Segment, next_base: int) -> tuple[bytes, int]:
-    """A sound index for a damaged segment, and how many records it gives up. Only reads.
+def _repair_segment(
+    disk: Disk, directory: str, report: SegmentReport, lock_timeout_ms: int
+) -> list[Repair]:
+    """Repair one segment; nothing when another repair has done it in the meantime."""
+    base = report.base
+    with _open_to_repair(disk, directory, base) as (segment, index_fd):
+        # Repairs take turns; writers have no business here any more.
+        lock = FileLock(disk, index_fd)
+        if not lock.acquire(lock_timeout_ms / 1000):
+            holder = disk.lock_holder(index_fd)
+            raise LockTimeout(segment.index_path, lock_timeout_ms, holder)
+        try:
+            given_up = _lost_by_repair(disk, directory, segment)
+            if given_up is None:
+                return []
+            copies = []
+            for path in (segment.index_path, segment.values_path):
+                copies.append(disk.free_path(path + layout.BROKEN_SUFFIX))
+                disk.copy_file(path, copies[-1])
+            _seal_last(disk, directory, segment, index_fd, lock_timeout_ms)
+            before = segment.entries(0, segment.entry_count())
+            entries, _ = sound_index(segment, _end_of_gap(disk, directory, segment))
+            _write_changes(disk, index_fd, before, entries)
+        finally:
+            lock.release()
+    return [Repair(segment.values_path, base, given_up, tuple(copies))]
 
-    A record whose index entry alone is damaged is found again when sound ones lie on both sides:
-    the running CRC vouches for its bytes. `next_base` is that of the next segment, or -1.
+
+def _lost_by_repair(disk: Disk, directory: str, segment: Segment) -> int | None:
+    """How many offsets a repair gives up; None when there is nothing to repair any more."""
+    entries, given_up = sound_index(segment, _end_of_gap(disk, directory, segment))
+    return None if entries == segment.entries(0, segment.entry_count()) else given_up
+
+
+def _end_of_gap(disk: Disk, directory: str, segment: Segment) -> int | None:
+    """Where the segment has to reach: to the next one, or as far as the partition has been."""
+    known_end = known_end_of(disk, directory)
+    later = [base for base in open_segments(disk, directory) if base > segment.base]
+    if later:
+        return later[0]
+    return known_end if known_end > segment.next_base() else None
+
+
+def _write_changes(disk: Disk, index_fd: int, before: bytes, entries: bytes) -> None:
+    """Write the entries that differ, in place.
+
+    Writers and readers that have the file open go on, and a crash in between leaves something that
+    can be repaired.
     """
-    count, size = segment.entry_count(), segment.values_size()
-    builder = _IndexBuilder(segment, size)
-    for verdict in walk(segment.entries(0, count), segment.values, 0, 0):
+
+    def differs(number: int) -> bool:
+        at = slice(number * ENTRY_BYTES, (number + 1) * ENTRY_BYTES)
+        return before[at] != entries[at]
+
+    for is_changed, numbers in groupby(range(len(entries) // ENTRY_BYTES), differs):
+        if is_changed:
+            run = list(numbers)
+            start, stop = run[0] * ENTRY_BYTES, (run[-1] + 1) * ENTRY_BYTES
+            disk.write_all(index_fd, entries[start:stop], start)
+    if disk.size(index_fd) > len(entries):
+        disk.ftruncate(index_fd, len(entries))
+    disk.fdatasync(index_fd)
+
+
+def sound_index(segment: Segment, next_base: int | None) -> tuple[bytes, int]:
+    """A sound index for a damaged segment, and how many offsets it gives up. Only reads.
+
+    An intact entry at a wrong place goes where it belongs. A record whose index entry alone is
+    damaged is found again when sound ones lie on both sides: the running CRC vouches for its
+    bytes. `next_base`: where the next segment begins, if that is known.
+    """
+    codec, count = segment.codec, segment.entry_count()
+    raw = _put_in_order(codec, segment.entries(0, count))
+    builder = _IndexBuilder(segment, segment.values_size())
+    for verdict in walk(codec, raw, segment.values, BEGIN):
         builder.add(verdict)
-    records = next_base - segment.base if next_base >= 0 else count
-    return builder.finish(records, is_last=next_base < 0)
+    return builder.finish(next_base)
+
+
+def _put_in_order(codec: Codec, raw: bytes) -> bytes:
+    """The entries of an index, those at the wrong place moved to where they say they belong."""
+    count = len(raw) // ENTRY_BYTES
+    entries = [raw[n * ENTRY_BYTES : (n + 1) * ENTRY_BYTES] for n in range(count)]
+    strays = [n for n, entry in enumerate(entries) if not codec.holds(entry, n)]
+    moved: dict[int, bytes] = {}
+    for n in strays:
+        number = codec.number_of(unpack_entry(entries[n])) if codec.intact(entries[n]) else None
+        if number is not None and number < count + len(strays):
+            moved[number] = entries[n]
+    entries += [bytes(ENTRY_BYTES)] * (max(moved, default=-1) + 1 - count)
+    for number, entry in moved.items():
+        if not codec.holds(entries[number], number):
+            entries[number] = entry
+    return b"".join(entries)
 
 
 class _IndexBuilder:
@@ -90,6 +221,7 @@ class _IndexBuilder:
 
     def __init__(self, segment: Segment, size: int) -> None:
         self._segment = segment
+        self._codec = segment.codec
         self._size = size
         self._entries: list[bytes] = []
         self._waiting = 0
@@ -107,29 +239,40 @@ class _IndexBuilder:
         self._settle_waiting(start, is_vouched=verdict.status == "ok")
         self._time_ns = max(self._time_ns, entry.time_ns)
         if is_seal:
-            self._seal()
+            self._is_sealed = True
+            if entry.flags & FLAGS_MASK == GAP:
+                self._seal(entry.end)
+            else:
+                self._seal(None)
         elif verdict.status == "damaged":
             end = max(self._end, min(entry.end, self._size))
             self._put(end, end - self._end, entry.crc, LOST)
         else:
             # An empty value may be sound where the values before it have been cut off.
             end = entry.end if entry.length else self._end
-            self._put(end, entry.length, entry.crc, entry.flags)
+            self._put(end, entry.length, entry.crc, entry.flags & FLAGS_MASK)
 
-    def finish(self, records: int, *, is_last: bool) -> tuple[bytes, int]:
-        """The index for `records` offsets, sealed.
+    def finish(self, next_base: int | None) -> tuple[bytes, int]:
+        """The index, sealed, and how many offsets it gives up.
 
         The last segment is sealed as well: writers that have it open see that the index has
         grown, and look for the end anew instead of trusting what they know.
         """
-        if not is_last and len(self._entries) + self._waiting > records:
-            self._waiting -= 1  # it was the sealing entry that is damaged
-        for _ in range(self._waiting):
-            self._put(self._end, 0, self._crc, LOST)
-        if not self._is_sealed:
-            while not is_last and len(self._entries) < records:
+        base = self._segment.base
+        if self._is_sealed:
+            seal = unpack_entry(self._entries.pop())
+            end = seal.end if seal.flags & FLAGS_MASK == GAP else None
+        else:
+            end = None
+            if next_base is not None and base + len(self._entries) + self._waiting > next_base:
+                self._waiting -= 1  # it was the sealing entry that is damaged
+            for _ in range(self._waiting):
                 self._put(self._end, 0, self._crc, LOST)
-            self._seal()
+        behind = base + len(self._entries)
+        if next_base is not None and next_base > (end or behind):
+            self._lost += next_base - (end or behind)
+            end = next_base
+        self._seal(end)
         return b"".join(self._entries), self._lost
 
     def _settle_waiting(self, start: int, *, is_vouched: bool) -> None:
@@ -144,11 +287,14 @@ class _IndexBuilder:
         self._put(start, start - self._end, crc, 0 if is_found else LOST)
         self._waiting = 0
 
-    def _seal(self) -> None:
-        self._entries.append(pack_entry(self._end, self._time_ns, 0, self._crc, SEALED))
-        self._is_sealed = True
+    def _seal(self, gap_end: int | None) -> None:
+        """Seal the segment; with `gap_end` the offsets from here to there are given up."""
+        flags, end = (SEALED, self._end) if gap_end is None else (GAP, gap_end)
+        number = len(self._entries)
+        self._entries.append(self._codec.pack(number, end, self._time_ns, 0, self._crc, flags))
 
     def _put(self, end: int, length: int, crc: int, flags: int) -> None:
-        self._entries.append(pack_entry(end, self._time_ns, length, crc, flags))
+        number = len(self._entries)
+        self._entries.append(self._codec.pack(number, end, self._time_ns, length, crc, flags))
         self._end, self._crc = end, crc
         self._lost += bool(flags & LOST)

@@ -76,7 +76,9 @@ def _sealed_segments(disk: Disk, directory: str) -> list[SegmentFacts]:
         try:
             with Segment(disk, directory, base, index_only=True) as segment:
                 size_bytes = segment.entry_count() * ENTRY_BYTES
-                size_bytes += disk.path_size(segment.values_path)
+                with contextlib.suppress(FileNotFoundError):
+                    # Lost values are no reason to keep the index: deleted is from the front.
+                    size_bytes += disk.path_size(segment.values_path)
                 time_ns = _last_time_ns(segment)
         except FileNotFoundError:
             continue

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rdv.stream.file import layout
+from rdv.stream.file.chain import BEGIN, Position
 from rdv.stream.file.disk import Disk
-from rdv.stream.file.entry import ENTRY_BYTES, SEALED, Entry, intact, unpack_entry, whole
+from rdv.stream.file.entry import (
+    ENTRY_BYTES,
+    SEALED,
+    Codec,
+    Entry,
+    base_behind,
+    codec_of,
+    recognise,
+    unpack_entry,
+    whole,
+)
+
+_NO_ENTRY = unpack_entry(bytes(ENTRY_BYTES))
+_ENTRIES_PER_STEP = 4096
 
 
 class Segment:
@@ -17,6 +33,9 @@ class Segment:
         self.base = base
         self.index_path = layout.index_path(directory, base)
         self.values_path = layout.values_path(directory, base)
+        self.today = codec_of(layout.identity(directory), base)
+        """Its codec if it is of today's format."""
+        self._codec: Codec | None = None
         self._disk = disk
         self.index_fd = disk.open(self.index_path)
         self.values_fd = -1
@@ -40,14 +59,39 @@ class Segment:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def codec(self) -> Codec:
+        """The format of the index; today's while there is no entry that shows another."""
+        if self._codec is None:
+            count = self.entry_count()
+            if not count:
+                return self.today
+            ends = [recognise(self.today, [self._numbered(n)]) for n in {0, count - 1}]
+            if ends[0] is not ends[-1] or ends[0] is None:
+                ends = [recognise(self.today, self._all_entries(count))]
+            self._codec = ends[0] or self.today
+        return self._codec
+
+    def _numbered(self, number: int) -> tuple[int, bytes]:
+        return number, self._disk.pread(self.index_fd, ENTRY_BYTES, number * ENTRY_BYTES)
+
+    def _all_entries(self, count: int) -> Iterator[tuple[int, bytes]]:
+        for first in range(0, count, _ENTRIES_PER_STEP):
+            data = self.entries(first, min(_ENTRIES_PER_STEP, count - first))
+            for at in range(0, len(data), ENTRY_BYTES):
+                yield first + at // ENTRY_BYTES, data[at : at + ENTRY_BYTES]
+
     def entry_count(self) -> int:
         """Index entries, the sealing one included."""
         return whole(self._disk.size(self.index_fd)) // ENTRY_BYTES
 
     def entry(self, number: int) -> tuple[Entry, bool]:
-        """The entry and whether it is intact."""
+        """The entry, and whether it is intact and the one that belongs there."""
         raw = self._disk.pread(self.index_fd, ENTRY_BYTES, number * ENTRY_BYTES)
-        return unpack_entry(raw), intact(raw)
+        if len(raw) < ENTRY_BYTES:
+            return _NO_ENTRY, False
+        is_sound = self.today.holds(raw, number) or self.codec.holds(raw, number)
+        return unpack_entry(raw), is_sound
 
     def entries(self, first: int, count: int) -> bytes:
         """The bytes of up to `count` whole entries."""
@@ -61,28 +105,34 @@ class Segment:
     def values_size(self) -> int:
         return self._disk.size(self.values_fd)
 
-    def is_sealed(self) -> bool:
-        count = self.entry_count()
+    def seal(self, count: int) -> Entry | None:
+        """The sealing entry, when the last of `count` entries is one."""
         if not count:
-            return False
-        entry, is_intact = self.entry(count - 1)
-        return is_intact and bool(entry.flags & SEALED)
+            return None
+        entry, is_sound = self.entry(count - 1)
+        return entry if is_sound and entry.flags & SEALED else None
+
+    def is_sealed(self) -> bool:
+        return self.seal(self.entry_count()) is not None
 
     def record_count(self) -> int:
         """Offsets in this segment: entries without the sealing one."""
-        count = self.entry_count()
-        if not count:
-            return 0
         # Of that very count: a writer may be sealing in this moment.
-        entry, is_intact = self.entry(count - 1)
-        return count - (is_intact and bool(entry.flags & SEALED))
+        count = self.entry_count()
+        return count - (self.seal(count) is not None)
 
-    def position(self, number: int) -> tuple[int, int]:
-        """End and running CRC before the entry `number`; an earlier start when that is damaged."""
+    def next_base(self) -> int:
+        """The offset behind this segment, and behind a gap that a repair has left after it."""
+        count = self.entry_count()
+        seal = self.seal(count)
+        return self.base + count if seal is None else base_behind(self.base, count - 1, seal)
+
+    def position(self, number: int) -> Position | None:
+        """The position before the entry `number`; None when the entry before it is damaged."""
         if not number:
-            return 0, 0
-        entry, is_intact = self.entry(number - 1)
-        return (entry.end, entry.crc) if is_intact else (-1, 0)
+            return BEGIN
+        entry, is_sound = self.entry(number - 1)
+        return Position(number, entry.end, entry.crc, entry.time_ns) if is_sound else None
 
     def first_at(self, time_ns: int) -> int:
         """The number of the first record appended at or after `time_ns` (binary search)."""
@@ -98,8 +148,8 @@ class Segment:
     def time_ns(self, number: int, stop: int) -> int:
         """A record's time; a damaged entry borrows that of the next one."""
         for candidate in range(number, stop):
-            entry, is_intact = self.entry(candidate)
-            if is_intact:
+            entry, is_sound = self.entry(candidate)
+            if is_sound:
                 return entry.time_ns
         return 2**63 - 1
 
@@ -110,3 +160,16 @@ def open_segments(disk: Disk, directory: str) -> list[int]:
         return layout.segment_bases(disk.list_directory(directory))
     except FileNotFoundError:
         return []
+
+
+def values_without_index(disk: Disk, directory: str) -> list[int]:
+    """Base offsets of values whose index is missing: it was lost, or a deletion interrupted."""
+    try:
+        names = set(disk.list_directory(directory))
+    except FileNotFoundError:
+        return []
+    stems = (name.removesuffix(layout.VALUES_SUFFIX) for name in names
+             if name.endswith(layout.VALUES_SUFFIX))  # fmt: skip
+    return sorted(
+        int(stem) for stem in stems if stem.isdigit() and stem + layout.INDEX_SUFFIX not in names
+    )

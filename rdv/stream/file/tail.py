@@ -16,25 +16,30 @@ from rdv.native import Native
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import SyncFailed
 from rdv.stream.file import layout
-from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
+from rdv.stream.file.checkpoint import Checkpoint, known_end, pack_checkpoint, write_mark
 from rdv.stream.file.disk import SEEK_END, Disk
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
     LOST,
     SEALED,
-    intact,
-    pack_batch,
-    pack_entry,
+    Codec,
+    base_behind,
+    codec_of,
     unpack_entry,
     whole,
 )
 from rdv.stream.file.retention import purge
+from rdv.stream.file.segment import Segment
 
 log = logging.getLogger("rdv.stream")
 
 INDEX_BYTES_MIN = 1024 * 1024
 """A segment of tiny values is sealed when its index has grown to segment_bytes, or to this."""
 
+MARK_EVERY = 1024
+"""Appends after which the end is noted in the lock file, for a process that is killed later."""
+
+_COUNT_BYTES = 1 << 20
 _UNKNOWN = -1
 _NEVER = 2**63 - 1
 _AT_ONCE = -1
@@ -60,7 +65,9 @@ class Tail:
         self._lock_fd = -1
         self._boot = b""
         self._base = 0
+        self._codec = self._codec_at(0)
         self._index_size = _UNKNOWN
+        self._known_end = self._unmarked = 0
         self._end = self._crc = self._time_ns = 0
         self._roll_at_ns = _NEVER
         self._poisoned = self._are_names_unsynced = False
@@ -68,6 +75,7 @@ class Tail:
     def open(self, lock_fd: int, boot: bytes) -> None:
         """Open the last segment; make the first one when there is none."""
         self._lock_fd, self._boot = lock_fd, boot
+        self._known_end = known_end(self._disk, lock_fd)
         bases = self._bases()
         self._time_ns = 0
         self._index_size = _UNKNOWN
@@ -77,6 +85,9 @@ class Tail:
 
     def _bases(self) -> list[int]:
         return layout.segment_bases(self._disk.list_directory(self._directory))
+
+    def _codec_at(self, base: int) -> Codec:
+        return codec_of(layout.identity(self._directory), base)
 
     @property
     def next_offset(self) -> int:
@@ -108,6 +119,7 @@ class Tail:
             self._segment_bytes,
             self._index_bytes_max,
             self._roll_at_ns,
+            self._codec.first_word,
         )
         if done is None:
             return -1
@@ -115,7 +127,20 @@ class Tail:
         if not index_size:
             self._begin_age(self._time_ns)
         self._index_size = index_size + len(values) * ENTRY_BYTES
+        self._unmarked += 1
+        if self._unmarked >= MARK_EVERY:
+            self.mark_end()
         return self._base + index_size // ENTRY_BYTES
+
+    def mark_end(self) -> None:
+        """Note the end in the lock file: what is cut off below it is noticed by everybody.
+
+        Does nothing when the end is not known, or the disk is full.
+        """
+        self._unmarked = 0
+        if self._index_size > 0 and self._lock_fd >= 0:
+            with contextlib.suppress(OSError):
+                write_mark(self._disk, self._lock_fd, self._boot, self.next_offset)
 
     def append(self, values: Sequence[bytes]) -> int:
         """Append a batch at the end; returns the offset of its first value."""
@@ -133,14 +158,15 @@ class Tail:
         if self._are_names_unsynced:
             self._sync_names()
         start, index_size = self._end, self._index_size
+        number = index_size // ENTRY_BYTES
         if len(values) == 1:
             data = values[0]
             end = start + len(data)
             crc = crc32(data, self._crc)
-            entries = pack_entry(end, now_ns, len(data), crc, 0)
+            entries = self._codec.pack(number, end, now_ns, len(data), crc)
         else:
             data = b"".join(values)
-            entries, end, crc = pack_batch(values, start, now_ns, self._crc)
+            entries, end, crc = self._codec.pack_batch(number, values, start, now_ns, self._crc)
         if disk.pwrite(self.values_fd, data, start) != len(data):
             disk.write_all(self.values_fd, data, start)
         if self._is_always_synced:
@@ -167,58 +193,105 @@ class Tail:
     def catch_up(self) -> None:
         """Find the end anew: another process has appended, or one was killed while it did."""
         disk = self._disk
+        if self._index_size > 0:
+            self._known_end = max(self._known_end, self.next_offset)
         while True:
             size = disk.size(self.index_fd)
             if size != whole(size):
                 size = whole(size)
                 disk.ftruncate(self.index_fd, size)
             self._end = self._crc = 0
-            if size:
-                raw = disk.pread(self.index_fd, ENTRY_BYTES, size - ENTRY_BYTES)
-                entry = unpack_entry(raw)
-                if intact(raw) and entry.flags & SEALED:
-                    self._time_ns = max(self._time_ns, entry.time_ns)
-                    # Others may have gone on for many segments, and retention have taken some.
-                    self._go_to(max(self._base + size // ENTRY_BYTES - 1, *self._bases()))
-                    continue
-                if not intact(raw) or disk.size(self.values_fd) < entry.end:
-                    self._leave_damaged_segment(size)
-                    continue
-                self._end, self._crc = entry.end, entry.crc
-                self._time_ns = max(self._time_ns, entry.time_ns)
+            if size and not self._take_last_entry(size):
+                continue
+            if self._base + size // ENTRY_BYTES < self._known_end:
+                self._leave_segment(self._codec, size)
+                continue
             if disk.size(self.values_fd) > self._end:
                 disk.ftruncate(self.values_fd, self._end)
             self._index_size = size
             return
 
-    def _leave_damaged_segment(self, index_size: int) -> None:
+    def _take_last_entry(self, size: int) -> bool:
+        """Go on behind the last entry of the index; False when we have left the segment."""
+        disk = self._disk
+        number = size // ENTRY_BYTES - 1
+        raw = disk.pread(self.index_fd, ENTRY_BYTES, size - ENTRY_BYTES)
+        codec, entry = self._codec, unpack_entry(raw)
+        is_sound = codec.holds(raw, number)
+        if not is_sound:
+            codec = self._found_codec()
+            is_sound = codec.holds(raw, number)
+        if is_sound and entry.flags & SEALED:
+            self._time_ns = max(self._time_ns, entry.time_ns)
+            # Others may have gone on for many segments, and retention have taken some.
+            self._go_to(max(base_behind(self._base, number, entry), *self._bases()))
+            return False
+        if not is_sound or disk.size(self.values_fd) < entry.end:
+            self._leave_damaged_segment(codec, size)
+            return False
+        self._end, self._crc = entry.end, entry.crc
+        self._time_ns = max(self._time_ns, entry.time_ns)
+        if codec.version != self._codec.version:
+            # Formats are never mixed in one segment: this one was written by rdv 0.1.
+            self._leave_segment(codec, size)
+            return False
+        return True
+
+    def _found_codec(self) -> Codec:
+        """The format that the segment has, by what is in it."""
+        with Segment(self._disk, self._directory, self._base, index_only=True) as segment:
+            return segment.codec
+
+    def _leave_damaged_segment(self, codec: Codec, index_size: int) -> None:
         """Never write behind damage: readers shall meet it, and what follows shall be sound."""
         if (last := max(self._bases(), default=self._base)) > self._base:
             self._go_to(last)
             return
+        self._end = self._disk.size(self.values_fd)
+        self._leave_segment(codec, index_size)
+
+    def _leave_segment(self, codec: Codec, index_size: int) -> None:
+        """Seal the segment.
+
+        Offsets that are known to have been written, and are not there any more, are not used
+        again: entries of zeros stand for them, which are damage like any other.
+        """
+        if self._base + index_size // ENTRY_BYTES < self._known_end:
+            log.warning(
+                "%s: the index ends at offset %d, but had reached %d: what is missing is damage, "
+                "and its offsets are not used again",
+                self._directory,
+                self._base + index_size // ENTRY_BYTES,
+                self._known_end,
+            )
+            index_size = (self._known_end - self._base) * ENTRY_BYTES
+            self._disk.ftruncate(self.index_fd, index_size)
         self._index_size = index_size
-        self._close_segment_with(self._disk.size(self.values_fd))
+        self._close_segment_with(codec, self._end)
 
     def _roll(self) -> None:
         """Seal the segment, begin the next, and let retention have what it may."""
+        self.mark_end()
         if self._config.fsync != "none" and not self._poisoned:
             self._sync_one(self.values_fd)
             self._sync_one(self.index_fd)
             self._write_checkpoint()
         elif not self._index_size:
             # Two segments cannot begin at one offset: give up an offset that nobody was told of.
-            self._disk.write_all(self.index_fd, pack_entry(0, self._time_ns, 0, 0, LOST), 0)
+            given_up = self._codec.pack(0, 0, self._time_ns, 0, 0, LOST)
+            self._disk.write_all(self.index_fd, given_up, 0)
             self._index_size = ENTRY_BYTES
         if self._disk.size(self.values_fd) > self._end:
             # A writer was killed between its values and its entries: leave none of that behind.
             self._disk.ftruncate(self.values_fd, self._end)
-        self._close_segment_with(self._end)
+        self._close_segment_with(self._codec, self._end)
         self.catch_up()
         self._poisoned = False
         purge(self._disk, self._directory, self._config, self._clock.wall_ns())
 
-    def _close_segment_with(self, end: int) -> None:
-        seal = pack_entry(end, self._time_ns, 0, self._crc, SEALED)
+    def _close_segment_with(self, codec: Codec, end: int) -> None:
+        number = self._index_size // ENTRY_BYTES
+        seal = codec.pack(number, end, self._time_ns, 0, self._crc, SEALED)
         self._disk.write_all(self.index_fd, seal, self._index_size)
 
     def _go_to(self, base: int) -> None:
@@ -229,20 +302,18 @@ class Tail:
         values_path = layout.values_path(self._directory, base)
         index_path = layout.index_path(self._directory, base)
         is_new = not disk.exists(index_path)
-        if is_new and disk.exists(values_path) and disk.path_size(values_path):
-            # Values without an index: nobody knows where they end, but nobody shall lose them.
-            log.warning("%s has no index: a .broken copy is kept", values_path)
-            disk.copy_file(values_path, disk.free_path(values_path + layout.BROKEN_SUFFIX))
         values_fd = disk.open(values_path, write=True, create=True)
         try:
             if is_new and disk.size(values_fd):
-                disk.ftruncate(values_fd, 0)
+                # Values without an index: it has been lost, and their offsets are not used again.
+                self._known_end = max(self._known_end, base + self._count_lines(values_fd))
             index_fd = disk.open(index_path, write=True, create=True)
         except BaseException:
             disk.close(values_fd)
             raise
         self.close()
         self.values_fd, self.index_fd, self._base = values_fd, index_fd, base
+        self._codec = self._codec_at(base)
         self._roll_at_ns = _NEVER
         if not is_new and disk.size(index_fd) >= ENTRY_BYTES:
             self._begin_age(unpack_entry(disk.pread(index_fd, ENTRY_BYTES, 0)).time_ns)
@@ -250,6 +321,13 @@ class Tail:
             # Whoever made the segment: it may have failed to make its names durable.
             self._are_names_unsynced = True
             self._sync_names()
+
+    def _count_lines(self, values_fd: int) -> int:
+        """How many records the values hold, if each is a line, as those of rdv are."""
+        count, position, data = 0, 0, b"\n"
+        while more := self._disk.pread(values_fd, _COUNT_BYTES, position):
+            count, position, data = count + more.count(b"\n"), position + len(more), more
+        return count + (not data.endswith(b"\n"))
 
     def _sync_names(self) -> None:
         self._disk.sync_directory(self._directory)
@@ -280,16 +358,14 @@ class Tail:
 
     def _last_time_ns(self, base: int) -> int:
         """The time of a segment's last entry, so that time never runs backwards across segments."""
-        disk = self._disk
-        with contextlib.suppress(OSError):
-            fd = disk.open(layout.index_path(self._directory, base))
-            try:
-                size = whole(disk.size(fd))
-                raw = disk.pread(fd, ENTRY_BYTES, max(0, size - ENTRY_BYTES))
-                if len(raw) == ENTRY_BYTES and intact(raw):
-                    return unpack_entry(raw).time_ns
-            finally:
-                disk.close(fd)
+        with (
+            contextlib.suppress(OSError),
+            Segment(self._disk, self._directory, base, index_only=True) as segment,
+        ):
+            count = segment.entry_count()
+            entry, is_sound = segment.entry(count - 1) if count else (None, False)
+            if entry is not None and is_sound:
+                return entry.time_ns
         return 0
 
     def close(self) -> None:

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from zlib import crc32
 
 from rdv.stream.errors import RecordsDamaged
-from rdv.stream.file.chain import Verdict, walk
-from rdv.stream.file.damage import SEAL_HURT, damaged_run, index_gap, missing_values
+from rdv.stream.file.chain import BEGIN, Position, Verdict, walk
+from rdv.stream.file.checkpoint import known_end_of
+from rdv.stream.file.damage import (
+    MORE_BEHIND_SEAL,
+    SEAL_HURT,
+    cut_index,
+    damaged_run,
+    index_gap,
+    is_gap,
+    missing_segment,
+    missing_values,
+)
 from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.entry import intact, unpack_columns
+from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, GAP, base_behind, runs_on, unpack_columns
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
 
 _ENTRIES_PER_STEP = 4096
+_PIECE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -27,76 +37,142 @@ class SegmentReport:
     records: int
     size_bytes: int
     lost: int
+    """Offsets that a repair has given up."""
     damage: tuple[RecordsDamaged, ...]
+    unnamed_bytes: int = 0
+    """Values at the end of the partition that no entry names: a writer was killed while it
+    appended, or the index has been cut off."""
 
 
 def verify_partition(
     disk: Disk, directory: str, topic: str, partition: int
 ) -> Iterator[SegmentReport]:
-    """Check every byte of a partition, segment by segment. Reads only; safe while others write."""
+    """Check every byte of a partition, segment by segment.
+
+    Reads only, takes no lock; safe while others write.
+    """
+    place = TopicPartition(topic, partition)
     with faults(directory, "read"):
+        # Before the names are listed: it may have grown since, but not fallen.
+        known_end = known_end_of(disk, directory)
         bases = open_segments(disk, directory)
-        for base, next_base in pairwise([*bases, -1]):
+        if not bases and known_end:
+            damage = cut_index(disk, directory, place, 0, known_end)
+            yield SegmentReport(damage.path, 0, 0, 0, 0, (damage,))
+        for base, next_base in zip(bases, [*bases[1:], None], strict=False):
             try:
                 segment = Segment(disk, directory, base)
             except FileNotFoundError:
-                damage = missing_values(
-                    disk, directory, TopicPartition(topic, partition), base, base
-                )
-                if damage is not None:
-                    yield SegmentReport(damage.path, base, 0, 0, 0, (damage,))
+                found = missing_values(disk, directory, place, base, base)
+                if found is not None and found.last_offset >= base:
+                    yield SegmentReport(found.path, base, 0, 0, 0, (found,))
                 continue
             with segment:
-                yield _verify_segment(segment, TopicPartition(topic, partition), next_base)
+                yield _Check(disk, directory, place, segment, bases).run(next_base, known_end)
 
 
-def _verify_segment(segment: Segment, place: TopicPartition, next_base: int) -> SegmentReport:
-    count = segment.entry_count()
-    end = crc = number = records = lost = 0
-    runs = _DamageRuns(segment, place)
-    while number < count:
-        step = min(_ENTRIES_PER_STEP, count - number)
-        raw = segment.entries(number, step)
-        quick = _quick_step(segment, raw, end, crc)
-        if quick is not None:
-            end, crc = quick
-            records += step
-            number += step
-            continue
-        # Walk to the end of the segment: a damaged entry is bridged by what comes after it.
-        for verdict in walk(segment.entries(number, count - number), segment.values, end, crc):
-            records += verdict.status == "ok"
-            lost += verdict.status == "lost"
-            runs.add(number + verdict.number, verdict, next_base)
-        break
-    runs.check_gap(count, next_base)
-    size = segment.values_size()
-    return SegmentReport(
-        segment.values_path, segment.base, records, size, lost, tuple(runs.finish())
-    )
+class _Check:
+    """The check of one segment."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        directory: str,
+        place: TopicPartition,
+        segment: Segment,
+        bases: list[int],
+    ) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._place = place
+        self._segment = segment
+        self._bases = bases
+        self._records = self._lost = 0
+        self._at: Position = BEGIN
+
+    def run(self, next_base: int | None, known_end: int) -> SegmentReport:
+        """`next_base`: of the segment behind it, when there is one."""
+        segment, count = self._segment, self._segment.entry_count()
+        seal = segment.seal(count)
+        runs = _DamageRuns(segment, self._place)
+        if not self._walk_quickly(count - (seal is not None)):
+            self._walk(count, runs, next_base)
+        damage = runs.finish()
+        end = segment.base + count if seal is None else base_behind(segment.base, count - 1, seal)
+        if seal is not None and seal.flags & FLAGS_MASK == GAP:
+            self._lost += end - segment.base - (count - 1)
+        damage += self._gap(end, next_base, known_end, is_sealed=seal is not None)
+        size, unnamed = segment.values_size(), 0
+        if next_base is None and seal is None and not damage:
+            unnamed = max(0, size - (segment.entry(count - 1)[0].end if count else 0))
+        return SegmentReport(
+            segment.values_path, segment.base, self._records, size, self._lost, tuple(damage),
+            unnamed,
+        )  # fmt: skip
+
+    def _walk_quickly(self, count: int) -> bool:
+        """Whether all that is there, but for the seal, is plain and sound."""
+        while self._at.number < count:
+            step = min(_ENTRIES_PER_STEP, count - self._at.number)
+            at = _after_batch(self._segment, self._segment.entries(self._at.number, step), self._at)
+            if at is None:
+                return False
+            self._records += step
+            self._at = at
+        return True
+
+    def _walk(self, count: int, runs: _DamageRuns, next_base: int | None) -> None:
+        """Entry by entry to the end: a damaged one is bridged by what comes after it."""
+        segment, first = self._segment, self._at.number
+        raw = segment.entries(first, count - first)
+        for verdict in walk(segment.codec, raw, segment.values, self._at):
+            number = first + verdict.number
+            self._records += verdict.status == "ok"
+            self._lost += verdict.status == "lost"
+            runs.add(number, verdict, next_base)
+            if verdict.status == "sealed" and number + 1 < count:
+                runs.add_behind_seal(number + 1, count)
+
+    def _gap(
+        self, end: int, next_base: int | None, known_end: int, *, is_sealed: bool
+    ) -> list[RecordsDamaged]:
+        """Offsets behind this segment that are in no other."""
+        if next_base is None:
+            is_cut = end < known_end
+            if is_cut and max(open_segments(self._disk, self._directory)) > self._segment.base:
+                return []  # another has been begun since
+            return (
+                [cut_index(self._disk, self._directory, self._place, end, known_end)]
+                if is_cut
+                else []
+            )
+        if next_base <= end or not is_gap(self._disk, self._directory, self._bases, next_base):
+            return []
+        if is_sealed:
+            return [missing_segment(self._disk, self._directory, self._place, end, next_base)]
+        return [index_gap(self._segment, self._place, end, next_base)]
 
 
-def _quick_step(segment: Segment, raw: bytes, end: int, crc: int) -> tuple[int, int] | None:
-    """End and CRC after a batch that is wholly sound and has no flags; None otherwise."""
-    if not raw or not intact(raw):
+def _after_batch(segment: Segment, raw: bytes, at: Position) -> Position | None:
+    """The position behind a batch that is wholly sound and has no flags; None otherwise."""
+    codec = segment.codec
+    if not raw or not codec.intact(raw):
         return None
-    ends, _, lengths, crcs, flags = unpack_columns(raw)
-    if any(flags) or ends[-1] - end != sum(lengths):
+    ends, times, lengths, crcs, flags = unpack_columns(raw)
+    if flags != codec.words(at.number, len(flags)) or not runs_on(
+        ends, times, lengths, at.end, at.time_ns
+    ):
         return None
-    previous = end
-    for stop, length in zip(ends, lengths, strict=True):
-        if stop - length != previous:
-            return None
-        previous = stop
     # In pieces, so that a batch of large values does not take their size in memory.
-    position, piece_bytes = end, 8 * 1024 * 1024
+    position, crc = at.end, at.crc
     while position < ends[-1]:
-        data = segment.values(position, min(position + piece_bytes, ends[-1]))
+        data = segment.values(position, min(position + _PIECE_BYTES, ends[-1]))
         if not data:
             return None
         crc = crc32(data, crc)
         position += len(data)
-    return (ends[-1], crc) if crc == crcs[-1] else None
+    number = at.number + len(raw) // ENTRY_BYTES
+    return Position(number, ends[-1], crc, times[-1]) if crc == crcs[-1] else None
 
 
 class _DamageRuns:
@@ -109,7 +185,7 @@ class _DamageRuns:
         self._first = 0
         self._damage: list[RecordsDamaged] = []
 
-    def add(self, number: int, verdict: Verdict, next_base: int) -> None:
+    def add(self, number: int, verdict: Verdict, next_base: int | None) -> None:
         """`number` counts from the segment's first entry."""
         is_damaged = verdict.status == "damaged"
         if self._run and (not is_damaged or self._run[-1].in_index != verdict.in_index):
@@ -124,12 +200,14 @@ class _DamageRuns:
                 self._first = offset
             self._run.append(verdict)
 
-    def check_gap(self, count: int, next_base: int) -> None:
-        """The index must reach to the next segment."""
+    def add_behind_seal(self, number: int, count: int) -> None:
+        """The entries from `number` on lie behind the one that seals the segment."""
         self._end_run()
-        end = self._segment.base + count
-        if next_base > end:
-            self._damage.append(index_gap(self._segment, self._place, end, next_base))
+        offset, position = self._segment.base + number - 1, number * ENTRY_BYTES
+        size, path = (count - number) * ENTRY_BYTES, self._segment.index_path
+        self._damage.append(
+            RecordsDamaged(path, *self._place, offset, offset, position, size, MORE_BEHIND_SEAL)
+        )
 
     def finish(self) -> list[RecordsDamaged]:
         self._end_run()

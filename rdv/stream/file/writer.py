@@ -227,6 +227,7 @@ class PartitionWriter:
             try:
                 # What was sent in this very moment is to be synced first: it stays open.
                 if not (self._is_dirty and self._config.fsync == "interval"):
+                    self._tail.mark_end()
                     self._close_files()
             finally:
                 self._mutex.release()
@@ -236,6 +237,7 @@ class PartitionWriter:
         if self._config.fsync == "interval":
             self.sync()
         with self._mutex:
+            self._tail.mark_end()
             self._close_files()
             error, self._sync_error = self._sync_error, None
         if error is not None:

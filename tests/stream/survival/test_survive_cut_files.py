@@ -15,6 +15,8 @@ from survival_damage import (
 )
 from survival_logs import TOPIC, assert_sound, damage_of, partition_directory, read_all
 
+from rdv.stream.file.checkpoint import MARK_AT
+
 LAST = [(1, 0), (2, 1)]
 """(segments of the log, the last one)"""
 
@@ -39,8 +41,45 @@ def check_all_cuts(log, name, check):
 
 
 @pytest.mark.parametrize(("segments", "last"), LAST)
-def test_a_torn_tail_of_the_index_vanishes_and_appends_go_on(tmp_path, segments, last):
+def test_a_cut_of_the_last_index_is_named_and_its_offsets_are_not_used_again(
+    tmp_path, segments, last
+):
+    """The lock file knows how far the log had come when its writer closed it."""
     log = make_small_log(tmp_path / "log", segments)
+    name = log.index_name(last)
+
+    def check(size, data):
+        log.damaged(name, data)
+        lost = set(range(log.bases[last] + size // ENTRY, len(log.values)))
+        for max_records in (500, 1):
+            with log.open() as stream:
+                check_data(log, read_all(stream, max_records=max_records), lost, name)
+                assert len(damage_of(stream)) == 1
+        check_arrow(log, lost)
+        append_and_check(log, len(log.values), lost)
+
+    check_all_cuts(log, name, check)
+
+
+@pytest.mark.parametrize(("segments", "last"), LAST)
+def test_repair_of_a_cut_last_index(tmp_path, segments, last):
+    log = make_small_log(tmp_path / "log", segments)
+    name = log.index_name(last)
+
+    def check(size, data):
+        log.damaged(name, data)
+        check_repair(
+            log, set(range(log.bases[last] + size // ENTRY, len(log.values))), set(), {name}
+        )
+
+    check_all_cuts(log, name, check)
+
+
+@pytest.mark.parametrize(("segments", "last"), LAST)
+def test_a_torn_tail_of_the_index_vanishes_and_appends_go_on(tmp_path, segments, last):
+    """When nothing knows of it: its writers were killed, and no other process has read it."""
+    log = make_small_log(tmp_path / "log", segments)
+    log.files["lock"] = log.files["lock"][:MARK_AT]
     name = log.index_name(last)
 
     def check(size, data):

@@ -8,7 +8,7 @@ import random
 
 import pytest
 from survival_disks import QuietDisk
-from survival_logs import NEVER_MS, TOPIC, open_log, read_all, writer_of
+from survival_logs import NEVER_MS, TOPIC, damage_of, open_log, read_all, writer_of
 from survival_power import BootedDisk, Crashes, RecordingDisk, put
 
 from rdv.stream.errors import InvalidConfig
@@ -291,17 +291,20 @@ def test_a_board_or_a_state_that_power_loss_has_emptied_hinders_nobody(tmp_path)
                     consumer.commit()
 
 
-@pytest.mark.parametrize("fsync", ["none", "always"])
-def test_commits_beyond_a_cleanly_shorter_log_are_clamped(tmp_path, fsync):
-    """The tail may be gone without a trace; what comes instead must not be passed over."""
-    path = tmp_path / "log"
+def cut_log(path, fsync):
+    """Ten records, of which the index has six after a loss of power."""
     with open_log(path, QuietDisk(), fsync=fsync) as stream, stream.producer() as producer:
         for number in range(10):
             producer.send(TOPIC, b"%d" % number)
         stream.set_committed(GROUP, TOPIC, 0, 10)
         stream.set_committed("behind", TOPIC, 0, 3)
-    index = path / TOPIC / "0" / f"{0:020d}.index"
-    os.truncate(index, 6 * 32)
+    os.truncate(path / TOPIC / "0" / f"{0:020d}.index", 6 * 32)
+
+
+def test_commits_beyond_a_cleanly_shorter_log_are_clamped(tmp_path):
+    """The tail may be gone without a trace; what comes instead must not be passed over."""
+    path = tmp_path / "log"
+    cut_log(path, "none")
     with open_log(path, BootedDisk(2)) as stream, stream.producer() as producer:
         for number in range(8):
             producer.send(TOPIC, b"new %d" % number)
@@ -309,3 +312,55 @@ def test_commits_beyond_a_cleanly_shorter_log_are_clamped(tmp_path, fsync):
         assert stream.committed("behind")[PLACE] == 3
         with stream.consumer([TOPIC], group=GROUP) as consumer:
             assert [r.offset for r in consumer.poll()] == list(range(6, 14))
+
+
+@pytest.mark.parametrize("fsync", ["interval", "always"])
+def test_what_was_synced_and_is_gone_is_damage_and_its_offsets_are_not_used_again(tmp_path, fsync):
+    path = tmp_path / "log"
+    cut_log(path, fsync)
+    for boot in (2, 3):
+        with open_log(path, BootedDisk(boot)) as stream:
+            assert stream.end(TOPIC, 0) == 10
+            reading = read_all(stream)
+            assert sorted(reading.records) == list(range(6))
+            assert reading.offsets_named == {6, 7, 8, 9}
+            assert [(d.first_offset, d.last_offset) for d in damage_of(stream)] == [(6, 9)]
+    with open_log(path, BootedDisk(3)) as stream, stream.producer() as producer:
+        assert producer.send(TOPIC, b"new") == (0, 10)
+        assert stream.committed(GROUP)[PLACE] == 10
+        assert stream.committed("behind")[PLACE] == 3
+        with stream.consumer([TOPIC], group=GROUP) as consumer:
+            assert [r.value for r in consumer.poll()] == [b"new"]
+        assert read_all(stream).offsets_named == {6, 7, 8, 9}
+        assert [one.given_up for one in stream.repair(TOPIC, 0)] == [4]
+        assert stream.repair(TOPIC, 0) == []
+        assert sorted(read_all(stream).records) == [*range(6), 10]
+
+
+@pytest.mark.parametrize("gone", ["last index", "last values", "last segment", "everything"])
+def test_files_that_were_synced_and_are_gone_are_damage(tmp_path, gone):
+    path = tmp_path / "log"
+    settings = {"fsync": "always", "segment_bytes": 5}
+    with open_log(path, QuietDisk(), **settings) as stream, stream.producer() as producer:
+        for _ in range(9):
+            producer.send(TOPIC, b"v\n")
+        bases = stream.segments(TOPIC, 0)
+    doomed = {
+        "last index": [f"{bases[-1]:020d}.index"],
+        "last values": [f"{bases[-1]:020d}.jsonl"],
+        "last segment": [f"{bases[-1]:020d}.index", f"{bases[-1]:020d}.jsonl"],
+        "everything": [f"{base:020d}.{end}" for base in bases for end in ("index", "jsonl")],
+    }[gone]
+    for name in doomed:
+        (path / TOPIC / "0" / name).unlink()
+    lost = set(range(0 if gone == "everything" else bases[-1], 9))
+    with open_log(path, BootedDisk(2)) as stream, stream.producer() as producer:
+        assert read_all(stream).offsets_named == lost
+        assert {
+            o for d in damage_of(stream) for o in range(d.first_offset, d.last_offset + 1)
+        } == lost
+        assert producer.send(TOPIC, b"new") == (0, 9)
+        reading = read_all(stream)
+        assert reading.offsets_named == lost
+        assert reading.lost == []
+        assert reading.records.keys() == set(range(10)) - lost

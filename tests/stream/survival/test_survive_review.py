@@ -1,11 +1,14 @@
 """What a review has found; each was a bug."""
 
+import os
+
 import pytest
-from survival_logs import TOPIC, open_log
+from survival_logs import TOPIC, damage_of, open_log
 from survival_power import BootedDisk
 
 from rdv.stream import StreamConfig, open_stream
 from rdv.stream.errors import Fenced, RecordsDamaged, RecordsLost
+from rdv.stream.file.checkpoint import MARK_AT
 from rdv.stream.file.disk import Disk
 
 DIGITS = b"0123456789\n"
@@ -107,15 +110,18 @@ def test_recovery_does_not_begin_anew_where_synced_values_are_missing(tmp_path):
             consumer.poll()
 
 
-def test_values_without_an_index_are_kept(tmp_path):
+def test_values_without_an_index_are_kept_and_their_offsets_not_used_again(tmp_path):
+    """Also when nothing else knows how far it had come: they are lines."""
     with open_log(tmp_path / "log", Disk()) as stream, stream.producer() as producer:
         producer.send_many(TOPIC, [DIGITS] * 5)
     (index,) = (tmp_path / "log" / TOPIC / "0").glob("*.index")
     index.unlink()
+    os.truncate(index.parent / "lock", MARK_AT)
     with open_log(tmp_path / "log", Disk()) as stream, stream.producer() as producer:
-        producer.send(TOPIC, b"n\n")
-    (copy,) = index.parent.glob("*.broken")
-    assert copy.read_bytes() == DIGITS * 5
+        assert producer.send(TOPIC, b"n\n") == (0, 5)
+        (damage,) = damage_of(stream)
+        assert (damage.first_offset, damage.last_offset) == (0, 4)
+    assert index.with_suffix(".jsonl").read_bytes() == DIGITS * 5
 
 
 def test_a_released_writer_with_unsynced_records_is_still_synced_at_the_end(tmp_path):

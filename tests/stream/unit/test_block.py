@@ -34,7 +34,7 @@ def test_a_block_says_what_its_records_say(found):
     )
 )  # fmt: skip
 def test_columns_are_the_entries_field_by_field(is_little, found):
-    data = b"".join(entries.pack_entry(*fields) for fields in found)
+    data = b"".join(entries.FORMAT_1.pack(0, *fields) for fields in found)
     before, entries._IS_LITTLE = entries._IS_LITTLE, is_little and entries._IS_LITTLE
     try:
         columns = entries.unpack_columns(data)
