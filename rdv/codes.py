@@ -92,6 +92,7 @@ REPORT_CODES: dict[ReportCode, str] = {
 }
 
 HttpCode = Literal[
+    "answer_not_kept",
     "bad_header",
     "body_too_large",
     "content_coding_unknown",
@@ -99,11 +100,14 @@ HttpCode = Literal[
     "expectation_failed",
     "foreign_origin",
     "headers_too_large",
+    "idempotency_key_reused",
     "inline_schedule_too_large",
     "inline_schedules_off",
     "inline_sla_too_long",
     "internal_error",
+    "invalid_idempotency_key",
     "invalid_request",
+    "invalid_request_id",
     "invalid_schedule",
     "invalid_time",
     "length_required",
@@ -122,6 +126,7 @@ HttpCode = Literal[
     "target_too_long",
     "too_many_connections",
     "too_many_headers",
+    "too_many_idempotency_keys",
     "too_many_outcomes",
     "too_many_requests",
     "transfer_encoding_unknown",
@@ -134,6 +139,7 @@ HttpCode = Literal[
 """Of an HTTP error: `{"error": {"code": …, "message": …}}`."""
 
 HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
+    "answer_not_kept": (503, "The request was answered; there was no room to keep the answer."),
     "bad_header": (400, "A header is missing, repeated, or has a value that is not allowed."),
     "body_too_large": (413, "The body is larger than `http.body_bytes_max`."),
     "content_coding_unknown": (415, "The body is encoded: send it without Content-Encoding."),
@@ -141,10 +147,16 @@ HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
     "expectation_failed": (417, "Only `Expect: 100-continue` is known."),
     "foreign_origin": (403, "A web page that `http.origins` does not list may not call."),
     "headers_too_large": (431, "The head of the request is too large."),
+    "idempotency_key_reused": (422, "The `Idempotency-Key` was used with another body."),
     "inline_schedule_too_large": (422, "The schedule in the request is too large."),
     "inline_schedules_off": (422, "This decision takes no schedules in requests."),
     "inline_sla_too_long": (422, "The schedule in the request asks for too long an SLA."),
     "internal_error": (500, "The server failed; its log says why."),
+    "invalid_idempotency_key": (
+        400,
+        "The `Idempotency-Key` is not a string of 1-255 characters.",
+    ),
+    "invalid_request_id": (400, "The `X-Request-Id` is not 1 to 128 visible ASCII characters."),
     "invalid_request": (400, "The body is JSON, but not what this path takes."),
     "invalid_schedule": (422, "The request's own schedule cannot be used."),
     "invalid_time": (422, "The time of an outcome cannot be used."),
@@ -163,6 +175,7 @@ HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
     "request_timeout": (408, "The request did not arrive in time."),
     "target_too_long": (414, "The request's target is too long."),
     "too_many_connections": (503, "Too many connections are open."),
+    "too_many_idempotency_keys": (429, "This client has no room for more `Idempotency-Key`s now."),
     "too_many_headers": (431, "The request has too many headers."),
     "too_many_outcomes": (413, "Too many outcomes in one request: send them in parts."),
     "too_many_requests": (429, "Too many requests are in flight: ask again after `Retry-After`."),

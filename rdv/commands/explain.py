@@ -116,6 +116,10 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
     facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
     if request.key is not None:
         facts.append(("key", request.key))
+    if request.x_request_id:
+        facts.append(("named", f"{request.x_request_id} by the client (X-Request-Id)"))
+    if (mark := request.idempotency) is not None:
+        facts.append(("once", f"Idempotency-Key {mark.key} of {mark.client}"))
     facts += [("outcome", _outcome(one)) for one in story.outcomes]
     if told is None:
         return [*facts, ("result", "none is on record")]

@@ -100,6 +100,28 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             effect="live",
         ),
     ] = 100.0
+    idempotency_ms: Annotated[
+        int,
+        setting(
+            "a repeat with the same Idempotency-Key gets the first answer for this long; 0: off",
+            0,
+            24 * 3_600_000,
+            effect="live",
+        ),
+    ] = 300_000
+    idempotency_keys_max: Annotated[
+        int,
+        setting(
+            "keys that one proxy remembers; one client may hold half of what others leave",
+            2,
+            COUNT_MAX,
+            effect="live",
+        ),
+    ] = 20_000
+    idempotency_bytes_max: Annotated[
+        int,
+        setting("the same in bytes, with their answers", 65_536, 2**40, effect="live"),
+    ] = 33_554_432
     enrich: Annotated[
         str,
         setting(

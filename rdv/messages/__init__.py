@@ -21,7 +21,7 @@ from rdv.messages.errors import InvalidModelResult, MalformedMessage
 from rdv.messages.ids import RequestIds, make_request_id
 from rdv.messages.model_result import RESULT_BYTES_MAX, check_result_json, encode_model_result
 from rdv.messages.outcome import ToldOutcome, Truth, decode_truth, encode_truth, told_by
-from rdv.messages.request import Request, decode_request, encode_request
+from rdv.messages.request import Idempotency, Request, decode_request, encode_request
 from rdv.messages.result import AnsweredBy, Arrival, Kind, Result, decode_result, encode_result
 from rdv.messages.score import (
     Outcome,
@@ -39,6 +39,7 @@ __all__ = [
     "RESULT_BYTES_MAX",
     "AnsweredBy",
     "Arrival",
+    "Idempotency",
     "InvalidModelResult",
     "Kind",
     "MalformedMessage",

@@ -9,6 +9,16 @@ import msgspec
 from rdv.messages.codec import SCHEMA_VERSION, Id, Name, TimeNs, decode_line, encode_line
 
 
+class Idempotency(msgspec.Struct, frozen=True, gc=False):
+    """An `Idempotency-Key` as it is recorded: a repeat with the same `body` gets its answer."""
+
+    key: str
+    body: str
+    """A hash of the HTTP body, in hex."""
+    client: str
+    """Whose key it is."""
+
+
 class Request(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
 ):
@@ -53,6 +63,12 @@ class Request(
 
     not_asked: list[str] = []
     """Models that shall not score this request: nobody waits for them. See `Refusal`."""
+
+    x_request_id: str = ""
+    """The client's own name for it, from the header `X-Request-Id`."""
+
+    idempotency: Idempotency | None = None
+    """With it, a restarted proxy knows what it has answered, or owes."""
 
 
 _DECODER = msgspec.json.Decoder(Request)

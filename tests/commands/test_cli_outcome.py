@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 
 import pytest
 
@@ -13,7 +15,10 @@ ID = "5ae4f30309242db1ca88000000000000"
 
 def told(decision):
     with open_stream(str(decision / "outcomes")) as stream, stream.consumer(["cli"]) as reader:
-        return [json.loads(record.value) for record in reader.poll(10_000)]
+        lines = [json.loads(record.value) for record in reader.poll(10_000)]
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert {line.pop("source") for line in lines} <= {f"cli:{user}"}
+    return lines
 
 
 @pytest.mark.parametrize(

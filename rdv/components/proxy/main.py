@@ -23,8 +23,11 @@ from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.enrich import Enricher, load_enricher
 from rdv.components.proxy.errors import AddressTaken
 from rdv.components.proxy.intake import InlineRules, ScheduleChoice
+from rdv.components.proxy.marks import Marking
 from rdv.components.proxy.outcomes import OutcomeDesk
 from rdv.components.proxy.proxy import Proxy, Settings
+from rdv.components.proxy.repeats import RepeatLimits, Repeats
+from rdv.components.proxy.restoring import restore
 from rdv.components.schedules import DirectoryWatch, Schedules, longest_wait_ms, read_schedules
 from rdv.components.status import StatusWriter
 from rdv.components.tuning import tune_collector
@@ -120,22 +123,27 @@ class ProxyProcess:
             clock=SYSTEM_CLOCK,
             enricher=enricher,
         )
+        self._repeats = Repeats(repeat_limits(decision))
+        restore(self.proxy, self._streams, self._repeats, SYSTEM_CLOCK)
         self._outcomes = OutcomeDesk(
             self._streams.outcomes.producer(), name, lambda: self.proxy.is_draining
         )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
         self._watch = DirectoryWatch(decision.directory, self._note_edit)
         self._server = HttpServer(
-            Router(
-                {
-                    "/v1/decide": {"POST": self.proxy.decide},
-                    "/v1/outcomes": {"POST": self._outcomes.accept},
-                    "/livez": {"GET": self._livez},
-                    "/readyz": {"GET": self._readyz},
-                }
-            ),
+            Marking(self._router(), self._repeats, SYSTEM_CLOCK),
             door_limits(decision),
             access_of(decision),
+        )
+
+    def _router(self) -> Router:
+        return Router(
+            {
+                "/v1/decide": {"POST": self.proxy.decide},
+                "/v1/outcomes": {"POST": self._outcomes.accept},
+                "/livez": {"GET": self._livez},
+                "/readyz": {"GET": self._readyz},
+            }
         )
 
     def _warn_of_late_enricher(self) -> None:
@@ -228,6 +236,7 @@ class ProxyProcess:
         self.proxy.choice = choice_of(schedules, decision)
         self.proxy.cohorts = cohorts_of(decision)
         self.proxy.asking = asking_of(decision)
+        self._repeats.limits = repeat_limits(decision)
         self._take_access(decision)
 
     def _take_access(self, decision: Decision) -> None:
@@ -243,6 +252,12 @@ def choice_of(schedules: Schedules, decision: Decision) -> ScheduleChoice:
     http = decision.http
     rules = InlineRules(http.inline_schedules, http.inline_bytes_max, http.inline_sla_multiple)
     return ScheduleChoice(schedules.by_name, decision.schedule, rules)
+
+
+def repeat_limits(decision: Decision) -> RepeatLimits:
+    """How many Idempotency-Keys are remembered, and for how long."""
+    http = decision.http
+    return RepeatLimits(http.idempotency_ms, http.idempotency_keys_max, http.idempotency_bytes_max)
 
 
 def asking_of(decision: Decision) -> Asking:

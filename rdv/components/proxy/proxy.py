@@ -14,6 +14,8 @@ from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
+import msgspec
+
 from rdv.clock import Clock
 from rdv.codes import ResultCode
 from rdv.components.batches import REQUESTS, RESULTS
@@ -34,6 +36,7 @@ from rdv.components.proxy.intake import (
     read_body,
     read_models,
 )
+from rdv.components.proxy.marks import Marked
 from rdv.components.proxy.records import OwnAnswers
 from rdv.errors import RdvError
 from rdv.http import Failure
@@ -162,6 +165,10 @@ class Proxy:
         not_asked: list[str] = []
         if models is not None or not self.asking.is_everybody:
             not_asked = self.asking.not_asked(id_, cohort, models)
+        x_request_id, idempotency = "", None
+        asker: Any = http
+        if type(asker) is Marked:
+            x_request_id, idempotency = asker.x_request_id, asker.idempotency
         return Request(
             id_,
             self._clock.wall_ns(),
@@ -176,7 +183,24 @@ class Proxy:
             body.trace,
             chosen.windows_ms,
             not_asked,
+            x_request_id,
+            idempotency,
         )
+
+    def reopen(self, client: Marked, request: Request, partition: int, since_ns: int) -> None:
+        """A request from before the proxy's start, which nobody has answered: it is open again.
+
+        It was asked at `since_ns` on our clock. When its time is over, it gets the default.
+        """
+        chosen = self.choice.choose(request.schedule)
+        if isinstance(chosen, Failure):
+            chosen = self.choice.choose(None)
+        assert isinstance(chosen, Chosen)
+        start_ns = request.monotonic_ns if request.host == self._host else since_ns
+        request = msgspec.structs.replace(request, host=self._host, monotonic_ns=start_ns)
+        entry = self._open(client, request, chosen.schedule)  # type: ignore[arg-type]
+        self.desk.take(entry._replace(partition=partition))
+        self._set_timer()
 
     def _open(self, http: HttpRequest, request: Request, schedule: Schedule) -> Open:
         deadline_ms = request.deadline_ms or schedule.sla_ms

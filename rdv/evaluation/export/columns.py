@@ -59,6 +59,9 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("schedule", "string", "that it asked for: a name, or JSON; null: the live one"),
         Column("deadline_ms", "float", "how long the proxy waits"),
         Column("trace", "bool", "whether the client asked for a trace"),
+        Column("x_request_id", "string", "the client's own name for it, of X-Request-Id"),
+        Column("idempotency_key", "string", "of Idempotency-Key"),
+        Column("idempotency_client", "string", "whose key it is: the client's address"),
         _DATA,
     ),
     "scores": (

@@ -1,0 +1,175 @@
+"""The client's own marks on a request: `X-Request-Id` and `Idempotency-Key`.
+
+    X-Request-Id: 4bf92f3577b34da6          recorded with the request, and sent back with its answer
+    Idempotency-Key: "8e03978e-40d5-43dd"   a repeat gets the first answer (see `repeats`)
+
+A key is a string as structured fields write it (RFC 9651, as draft-ietf-httpapi-idempotency-key-
+header says), or the same without quotes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Any
+
+from rdv.clock import Clock
+from rdv.components.proxy.clients import client_of
+from rdv.components.proxy.repeats import Place, Repeat, Repeats
+from rdv.http import Failure
+from rdv.http import Request as HttpRequest
+from rdv.messages import Idempotency
+
+ID_CHARACTERS_MAX = 128
+KEY_CHARACTERS_MAX = 255
+DIGEST_BYTES = 16
+PATHS = frozenset(("/v1/decide", "/v1/outcomes"))
+REPLAYED = (b"Idempotency-Replayed", b"true")
+
+_X_REQUEST_ID, _IDEMPOTENCY_KEY = b"x-request-id", b"idempotency-key"
+_ID = re.compile(rb"[!-~]{1,%d}" % ID_CHARACTERS_MAX)
+_QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_BARE = re.compile(rb"[!#-+\--:<-\[\]-~]+")
+"""Visible ASCII, but no quote, comma, semicolon or backslash."""
+
+_Header = tuple[bytes, bytes]
+
+
+def read_key(raw: bytes) -> str | Failure:
+    """The text of an `Idempotency-Key`."""
+    if found := _QUOTED.fullmatch(raw):
+        text = re.sub(rb"\\(.)", rb"\1", found[1]).decode()
+    elif _BARE.fullmatch(raw):
+        text = raw.decode()
+    else:
+        text = ""
+    if 0 < len(text) <= KEY_CHARACTERS_MAX:
+        return text
+    message = f"Idempotency-Key is not a string of 1 to {KEY_CHARACTERS_MAX} characters"
+    return Failure(400, "invalid_idempotency_key", message)
+
+
+def read_id(raw: bytes | None) -> str | Failure:
+    """An `X-Request-Id`; empty when there is none."""
+    if raw is None:
+        return ""
+    if _ID.fullmatch(raw):
+        return raw.decode()
+    message = f"X-Request-Id is not 1 to {ID_CHARACTERS_MAX} visible ASCII characters"
+    return Failure(400, "invalid_request_id", message)
+
+
+class Marked:
+    """A request with marks. For a handler it is the HTTP request, and answers for its repeats."""
+
+    __slots__ = ("_repeats", "http", "idempotency", "repeat", "x_request_id")
+
+    def __init__(self, http: Any, x_request_id: str = "") -> None:
+        self.http = http
+        self.x_request_id = x_request_id
+        self.idempotency: Idempotency | None = None
+        self.repeat: Repeat | None = None
+        self._repeats: Repeats | None = None
+
+    def answers_for(self, repeats: Repeats, repeat: Repeat) -> None:
+        """It is the first with its key: its answer is that of all repeats."""
+        place = repeat.place
+        self.idempotency = Idempotency(place.key, repeat.fingerprint, place.client)
+        self._repeats, self.repeat = repeats, repeat
+
+    @property
+    def connected(self) -> bool:
+        """Whether somebody may still want the answer; of a key, a repeat always may."""
+        return self.repeat is not None or bool(self.http.connected)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.http, name)
+
+    def respond(
+        self, status: int, body: bytes = b"", *, headers: Iterable[_Header] = (), **more: Any
+    ) -> None:
+        """As `rdv.http.Request.respond`."""
+        headers = tuple(headers)
+        waiting: list[Marked] = []
+        if self._repeats is not None and self.repeat is not None:
+            waiting = self._repeats.answered(self.repeat, status, body)
+        self.send(status, body, headers, **more)
+        for repeated in waiting:
+            repeated.send(status, body, (*headers, REPLAYED), **more)
+
+    def send(self, status: int, body: bytes, headers: tuple[_Header, ...], **more: Any) -> None:
+        """Answer this one alone."""
+        if self.http is None:  # it was asked before the proxy's start
+            return
+        if self.x_request_id:
+            headers = (*headers, (b"X-Request-Id", self.x_request_id.encode()))
+        self.http.respond(status, body, headers=headers, **more)
+
+    def fail(self, failure: Failure) -> None:
+        """As `rdv.http.Request.fail`."""
+        self.respond(failure.status, failure.body(), headers=failure.headers)
+
+
+class Marking:
+    """An HTTP application that sees to the marks before another one. For the loop's thread."""
+
+    def __init__(
+        self, application: Callable[[HttpRequest], None], repeats: Repeats, clock: Clock
+    ) -> None:
+        self._application = application
+        self._repeats = repeats
+        self._now_ns = clock.monotonic_ns
+
+    def __call__(self, http: HttpRequest) -> None:
+        headers = http.headers
+        if _X_REQUEST_ID not in headers and _IDEMPOTENCY_KEY not in headers:
+            self._application(http)
+            return
+        is_ours = http.method == "POST" and http.path in PATHS
+        x_request_id = read_id(headers.get(_X_REQUEST_ID))
+        if isinstance(x_request_id, Failure):
+            if is_ours:
+                http.fail(x_request_id)
+                return
+            x_request_id = ""
+        marked = Marked(http, x_request_id)
+        key = headers.get(_IDEMPOTENCY_KEY)
+        if key is None or not is_ours or not self._repeats.limits.keep_ms:
+            self._application(marked)  # type: ignore[arg-type]
+        else:
+            self._keyed(marked, key)
+
+    def _keyed(self, marked: Marked, raw: bytes) -> None:
+        key = read_key(raw)
+        if isinstance(key, Failure):
+            marked.fail(key)
+            return
+        http, now_ns = marked.http, self._now_ns()
+        place = Place(client_of(http), http.path, key)
+        fingerprint = blake2b(http.body, digest_size=DIGEST_BYTES).hexdigest()
+        known = self._repeats.find(place, fingerprint, now_ns)
+        if isinstance(known, Failure):
+            marked.fail(known)
+        elif known is None:
+            self._first(marked, place, fingerprint, now_ns)
+        elif known.status:
+            marked.send(known.status, known.body, (REPLAYED,))
+        else:
+            known.waiting.append(marked)
+
+    def _first(self, marked: Marked, place: Place, fingerprint: str, now_ns: int) -> None:
+        repeat = self._repeats.begin(place, fingerprint, now_ns)
+        if isinstance(repeat, Failure):
+            marked.fail(repeat)
+            return
+        marked.answers_for(self._repeats, repeat)
+        try:
+            self._application(marked)  # type: ignore[arg-type]
+        except Exception:
+            # The HTTP server answers 500 to this one; the others must not wait for ever.
+            marked.fail(_FAILED)
+            raise
+
+
+_FAILED = Failure(500, "internal_error", "the server failed to handle this request")
