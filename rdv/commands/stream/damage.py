@@ -22,6 +22,7 @@ class Findings:
     size_bytes: int
     given_up: int
     damage: tuple[RecordsDamaged, ...]
+    unnamed_bytes: int
 
     @property
     def damaged(self) -> int:
@@ -44,6 +45,7 @@ def check_place(
         sum(report.size_bytes for report in reports),
         sum(report.lost for report in reports),
         tuple(one for report in reports for one in report.damage),
+        sum(report.unnamed_bytes for report in reports),
     )
 
 

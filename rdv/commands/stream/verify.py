@@ -51,6 +51,12 @@ def verify(
     with open_files(target) as stream:
         found = find_all(stream, places_of(stream, target, partition))
     output.table(_COLUMNS, [_row(findings) for findings in found])
+    for findings in found:
+        if findings.unnamed_bytes:
+            output.note(
+                f"{findings.place}: {findings.unnamed_bytes} bytes of values at the end are in no "
+                f"index: an append is under way or was killed, or the index has been cut"
+            )
     damage = [one for findings in found for one in findings.damage]
     if damage:
         for one in damage:
@@ -81,6 +87,7 @@ def _row(findings: Findings) -> dict[str, Any]:
         "values_bytes": findings.size_bytes,
         "damaged": findings.damaged,
         "given_up": findings.given_up,
+        "unnamed_bytes": findings.unnamed_bytes,
         "state": "DAMAGED" if findings.damage else "sound",
         "damage": [
             {
