@@ -330,9 +330,12 @@ class FileBackend:
 
     def purge(self, place: TopicPartition, before_offset: int | None) -> list[SegmentFacts]:
         with faults(self.directory(place), "purge"):
-            now_ns = self._clock.wall_ns()
             return purge(
-                self._disk, self.directory(place), self.config, now_ns, before_offset=before_offset
+                self._disk,
+                self.directory(place),
+                self.config,
+                self._clock,
+                before_offset=before_offset,
             )
 
     @property

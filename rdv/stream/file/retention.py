@@ -1,4 +1,9 @@
-"""Deleting the oldest segments of a partition."""
+"""Deleting the oldest segments of a partition.
+
+By time only what is old by more than one clock: a segment is as young as its last entry or its
+file says, whichever is younger, and `trusted_time` says what time it is now. An entry from the
+future (a writer whose clock was ahead) says nothing; its file does, or the segment behind it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +11,13 @@ import contextlib
 from itertools import pairwise
 from typing import NamedTuple
 
+from rdv.clock import Clock
 from rdv.stream.config import StreamConfig
 from rdv.stream.file import layout
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES
 from rdv.stream.file.segment import Segment, open_segments
+from rdv.stream.file.trusted_time import time_to_delete_by
 
 NEVER_OLD_NS = 2**63 - 1
 
@@ -22,18 +29,20 @@ class SegmentFacts(NamedTuple):
     next_base: int
     size_bytes: int
     last_time_ns: int
+    changed_ns: int = 0
+    """When its index was written last, as the file system has it."""
 
 
 def expired(
     segments: list[SegmentFacts], config: StreamConfig, now_ns: int, before_offset: int | None
 ) -> int:
     """How many of the sealed `segments`, oldest first, are to be deleted. Pure."""
+    times_ns = believable_times(segments, now_ns)
     total = sum(segment.size_bytes for segment in segments)
     count = 0
-    for segment in segments:
+    for segment, last_ns in zip(segments, times_ns, strict=True):
         is_old = (
-            config.retention_ms is not None
-            and now_ns - segment.last_time_ns > config.retention_ms * 1_000_000
+            config.retention_ms is not None and now_ns - last_ns > config.retention_ms * 1_000_000
         )
         is_beyond = config.retention_bytes is not None and total > config.retention_bytes
         is_named = before_offset is not None and segment.next_base <= before_offset
@@ -44,11 +53,31 @@ def expired(
     return count
 
 
+def believable_times(segments: list[SegmentFacts], now_ns: int) -> list[int]:
+    """How young each segment is, at least; from the newest on, for it may vouch for others. Pure.
+
+    A file's time counts unless it lies in the future: it delays a deletion, never hastens one,
+    but for a segment whose own time cannot be.
+    """
+    times_ns: list[int] = []
+    next_ns = now_ns
+    for segment in reversed(segments):
+        is_possible = segment.changed_ns <= now_ns
+        if segment.last_time_ns <= now_ns:
+            next_ns = max(segment.last_time_ns, segment.changed_ns if is_possible else 0)
+        elif segment.last_time_ns == NEVER_OLD_NS:
+            next_ns = NEVER_OLD_NS
+        elif is_possible:
+            next_ns = segment.changed_ns
+        times_ns.append(next_ns)
+    return times_ns[::-1]
+
+
 def purge(
     disk: Disk,
     directory: str,
     config: StreamConfig,
-    now_ns: int,
+    clock: Clock,
     *,
     before_offset: int | None = None,
 ) -> list[SegmentFacts]:
@@ -58,6 +87,10 @@ def purge(
     against readers, whose open files stay readable.
     """
     sealed = _sealed_segments(disk, directory)
+    now_ns = clock.wall_ns()
+    if config.retention_ms is not None and sealed:
+        newest_ns = max(believable_times(sealed, now_ns))
+        now_ns = time_to_delete_by(disk, directory, clock, config.retention_ms, newest_ns)
     doomed = sealed[: expired(sealed, config, now_ns, before_offset)]
     for segment in doomed:
         for path in (
@@ -80,11 +113,12 @@ def _sealed_segments(disk: Disk, directory: str) -> list[SegmentFacts]:
                     # Lost values are no reason to keep the index: deleted is from the front.
                     size_bytes += disk.path_size(segment.values_path)
                 time_ns = _last_time_ns(segment)
+                changed_ns = disk.signature(segment.index_path)[1]
         except FileNotFoundError:
             continue
         if time_ns is None:
             time_ns = _first_time_ns(disk, directory, next_base)
-        facts.append(SegmentFacts(base, next_base, size_bytes, time_ns))
+        facts.append(SegmentFacts(base, next_base, size_bytes, time_ns, changed_ns))
     return facts
 
 

@@ -30,6 +30,7 @@ from rdv.stream.file.entry import (
 )
 from rdv.stream.file.retention import purge
 from rdv.stream.file.segment import Segment
+from rdv.stream.file.trusted_time import keep_note
 
 log = logging.getLogger("rdv.stream")
 
@@ -79,6 +80,8 @@ class Tail:
         bases = self._bases()
         self._time_ns = 0
         self._index_size = _UNKNOWN
+        if self._config.retention_ms is not None and not bases:
+            keep_note(self._disk, self._directory, self._clock)
         self._go_to(bases[-1] if bases else 0)
         if len(bases) > 1:
             self._time_ns = self._last_time_ns(bases[-2])
@@ -287,7 +290,7 @@ class Tail:
         self._close_segment_with(self._codec, self._end)
         self.catch_up()
         self._poisoned = False
-        purge(self._disk, self._directory, self._config, self._clock.wall_ns())
+        purge(self._disk, self._directory, self._config, self._clock)
 
     def _close_segment_with(self, codec: Codec, end: int) -> None:
         number = self._index_size // ENTRY_BYTES
