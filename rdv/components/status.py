@@ -13,6 +13,7 @@ from rdv.clock import Clock
 from rdv.components.places import STATUS_TOPIC
 from rdv.errors import RdvError
 from rdv.stream import Stream
+from rdv.stream.file.disk import Disk
 
 log = logging.getLogger("rdv.status")
 
@@ -33,6 +34,7 @@ class StatusWriter:
         self._role = role
         self._name = name
         self._clock = clock
+        self._boot = Disk().boot_id().hex()
         self._next_ns = 0
         self._mutex = threading.Condition()
         self._line: bytes | None = None
@@ -52,6 +54,8 @@ class StatusWriter:
             "pid": os.getpid(),
             "state": state,
             "time_ns": self._clock.wall_ns(),
+            "boot": self._boot,
+            "monotonic_ns": self._clock.monotonic_ns(),
             **fields,
         }
         with self._mutex:

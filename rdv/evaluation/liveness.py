@@ -13,12 +13,16 @@ from rdv.evaluation.places import CONTROL, MODELS_TOPIC, STATUS_TOPIC, Recorded
 from rdv.evaluation.reading.source import sources
 
 STATUS_RUNS_MAX = 100_000
+BOOT_DIGITS = 8
+"""Of a boot's name in a request's host (`rdv.components.host`)."""
 NEVER_NS = 2**63 - 1
 
 
 class _News(msgspec.Struct):
     model: str
     state: str
+    boot: str = ""
+    monotonic_ns: int = 0
 
 
 class _Status(msgspec.Struct):
@@ -30,13 +34,23 @@ class _Status(msgspec.Struct):
 
 @dataclass
 class ModelNews:
-    """What the supervisor has told, by the append time of its telling."""
+    """What the supervisor has told: in the order of the log, by append time, and by the monotonic
+    clock of the boot that it was told in (which no step of a wall clock changes).
+    """
 
     times_ns: list[int] = field(default_factory=list)
     _dead: list[frozenset[str]] = field(default_factory=list)
     models: set[str] = field(default_factory=set)
+    _by_boot: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
+    """Of each boot: monotonic times, and which news they are of."""
 
-    def add(self, time_ns: int, model: str, *, is_up: bool) -> None:
+    def add(
+        self, time_ns: int, model: str, *, is_up: bool, boot: str = "", monotonic_ns: int = 0
+    ) -> None:
+        if boot:
+            times_ns, numbers = self._by_boot.setdefault(boot[:BOOT_DIGITS], ([], []))
+            times_ns.append(max(monotonic_ns, times_ns[-1] if times_ns else 0))
+            numbers.append(len(self.times_ns))
         self.models.add(model)
         dead = self._dead[-1] if self._dead else frozenset[str]()
         self.times_ns.append(time_ns)
@@ -46,6 +60,20 @@ class ModelNews:
         """Models whose last news by then was that they are down."""
         at = bisect_right(self.times_ns, time_ns)
         return self._dead[at - 1] if at else frozenset()
+
+    def dead_while(
+        self, host: str, monotonic_ns: int, append_ns: int, span_ns: int
+    ) -> list[frozenset[str]]:
+        """As `dead_between`, for `span_ns` from the start of a request of this host on; by append
+        time where nothing is known of its boot.
+        """
+        times_ns, numbers = self._by_boot.get(host.rpartition("/")[2], ([], []))
+        if not times_ns:
+            return self.dead_between(append_ns, append_ns + span_ns)
+        first, last = (bisect_right(times_ns, monotonic_ns + after) for after in (0, span_ns))
+        before = numbers[first - 1] if first else numbers[0] - 1
+        known = [before, *numbers[first:last]]
+        return list(dict.fromkeys(self._dead[n] if n >= 0 else frozenset[str]() for n in known))
 
     def dead_between(self, start_ns: int, end_ns: int) -> list[frozenset[str]]:
         """The same for `start_ns` and for each news from then to `end_ns`; every set once."""
@@ -86,7 +114,13 @@ def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:
         except (msgspec.DecodeError, RecursionError):
             continue
         if said.state in ("up", "down"):
-            news.add(time_ns, said.model, is_up=said.state == "up")
+            news.add(
+                time_ns,
+                said.model,
+                is_up=said.state == "up",
+                boot=said.boot,
+                monotonic_ns=said.monotonic_ns,
+            )
     return news
 
 

@@ -41,6 +41,7 @@ class StatusLine(msgspec.Struct, frozen=True):
     pid: int
     state: str
     time_ns: int
+    """Wall time of the writer; of lines that have been `heard`, this host's monotonic time."""
     fields: Mapping[str, Any]
 
     @property
@@ -77,6 +78,19 @@ def read_status(value: bytes) -> StatusLine | None:
     return StatusLine(known.role, known.name, known.pid, known.state, known.time_ns, fields)
 
 
+def heard(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> StatusLine:
+    """The line with its time on the monotonic clock of who hears it, `boot` (hex).
+
+    So no step of a wall clock makes a process look silent, or younger than it is. Of another
+    host, only the wall time is known.
+    """
+    fields = line.fields
+    written_ns = fields.get("monotonic_ns")
+    if fields.get("boot") != boot or not isinstance(written_ns, int):
+        written_ns = monotonic_ns - max(0, wall_ns - line.time_ns)
+    return msgspec.structs.replace(line, time_ns=written_ns)
+
+
 class ScaleLine(msgspec.Struct, frozen=True):
     """A line of `control:scaling`: from `time_ns` on there are to be so many instances."""
 
@@ -86,6 +100,8 @@ class ScaleLine(msgspec.Struct, frozen=True):
     most: int
     reason: str
     time_ns: int
+    pid: int = 0
+    """Of the supervisor."""
 
 
 def read_scaling(value: bytes) -> ScaleLine | None:
@@ -125,10 +141,13 @@ class Roll:
         return self._last.values()
 
     def latest(self, now_ns: int, is_process: Callable[[int], bool]) -> list[Seen]:
-        """One entry a name; two when both live, as while one replaces the other."""
+        """One entry a name; two when both live, as while one replaces the other.
+
+        `now_ns` is on the clock of the lines' times: monotonic, when they have been `heard`.
+        """
         by_name: dict[str, list[Seen]] = {}
         ends: Counter[str] = Counter()
-        for line in sorted(self._last.values(), key=lambda line: line.time_ns):
+        for line in self._last.values():  # in the order of the log
             seen = judge(line, now_ns, is_process)
             ends[line.name] += seen.state == "dead" and now_ns - line.time_ns <= KEEPS_ENDING_NS
             before = [s for s in by_name.get(line.name, ()) if s.state not in ("stopped", "dead")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -10,13 +11,25 @@ from rdv.stream.backend import Backend
 from rdv.stream.errors import InvalidArgument
 from rdv.stream.record import TopicPartition
 
-Start = Literal["earliest", "latest"] | int | datetime | timedelta
+
+@dataclass(frozen=True)
+class Recent:
+    """So far before now, or before the newest record of the partition if that is older.
+
+    For readers that must miss nothing: a clock that has been set forward does not hide what was
+    appended before.
+    """
+
+    ms: int
+
+
+Start = Literal["earliest", "latest"] | int | datetime | timedelta | Recent
 """An offset is an int; a time an aware datetime, or a timedelta before now."""
 
 
 def check_start(start: object) -> None:
     """Raises InvalidArgument when `start` is not a place to start from."""
-    if isinstance(start, bool) or not isinstance(start, str | int | datetime | timedelta):
+    if isinstance(start, bool) or not isinstance(start, str | int | datetime | timedelta | Recent):
         raise InvalidArgument("start", start, "give 'earliest', 'latest', an offset or a time")
     if isinstance(start, str) and start not in ("earliest", "latest"):
         raise InvalidArgument("start", start, "the words are 'earliest' and 'latest'")
@@ -35,7 +48,17 @@ def start_offset(backend: Backend, place: TopicPartition, start: Start, clock: C
         return min(max(start, begin), backend.end(place))
     if isinstance(start, datetime):
         return backend.offset_at(place, int(start.timestamp() * 1e6) * 1000)
+    if isinstance(start, Recent):
+        return _recent_offset(backend, place, start, clock)
     if isinstance(start, timedelta):
         since_ns = clock.wall_ns() - int(start.total_seconds() * 1e9)
         return backend.offset_at(place, since_ns)
     return begin
+
+
+def _recent_offset(backend: Backend, place: TopicPartition, start: Recent, clock: Clock) -> int:
+    newest_ns = backend.newest_ns(place)
+    if newest_ns is None:
+        return backend.begin(place)
+    since_ns = min(newest_ns, clock.wall_ns()) - start.ms * 1_000_000
+    return backend.offset_at(place, max(0, since_ns))

@@ -147,6 +147,10 @@ class LogStream:
         """The first offset appended at or after `time_ns` since 1970, the end if there is none."""
         return self._backend.offset_at(self._place(topic, partition), time_ns)
 
+    def newest_ns(self, topic: str, partition: int = 0) -> int | None:
+        """When the last record was appended; None without one."""
+        return self._backend.newest_ns(self._place(topic, partition))
+
     def _place(self, topic: str, partition: int) -> TopicPartition:
         count = self.partitions(topic)
         if not 0 <= partition < count:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 
 import msgspec
 
@@ -21,11 +20,14 @@ from rdv.status.lines import (
     Roll,
     ScaleLine,
     StatusLine,
+    heard,
     lives_elsewhere,
     read_status,
 )
 from rdv.stream import open_stream
+from rdv.stream.file.disk import Disk
 from rdv.stream.passing import pass_over
+from rdv.stream.start import Recent
 from rdv.supervisor.pids import is_process
 
 LOOK_EVERY_S = 0.2
@@ -43,12 +45,13 @@ class Control:
         problem: Callable[[str], None],
     ) -> None:
         self._clock = clock
+        self._boot = Disk().boot_id().hex()
         self._heard = heard
         self._problem = problem
         config = decision.log.stream_config(1)
         self._stream = open_stream(decision.stream_path("control"), config=config)
         # Also the words of those that run already: `rdv model run` beside `rdv serve`.
-        since = timedelta(milliseconds=SILENT_NS // 1_000_000)
+        since = Recent(SILENT_NS // 1_000_000)
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
         self._said: dict[str, bool] = {}
@@ -72,6 +75,8 @@ class Control:
                 for record in records:
                     line = read_status(record.value)
                     if line is not None:
+                        clock = self._clock
+                        line = heard(line, clock.wall_ns(), clock.monotonic_ns(), self._boot)
                         self.roll.add(line)
                         self._heard(line)
         except RdvError as error:
@@ -82,7 +87,7 @@ class Control:
 
     def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
         """On record, once for every change. Not down while it runs elsewhere (`rdv model run`)."""
-        now_ns = self._clock.wall_ns()
+        now_ns = self._clock.monotonic_ns()
         if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
             return
         if self._said.get(model) is is_up:
@@ -95,7 +100,13 @@ class Control:
         """Write down the news; what cannot be written is tried again at the next look."""
         for model, is_up in list(self._unsaid.items()):
             state = "up" if is_up else "down"
-            line = {"model": model, "state": state, "time_ns": self._clock.wall_ns()}
+            line = {
+                "model": model,
+                "state": state,
+                "time_ns": self._clock.wall_ns(),
+                "boot": self._boot,
+                "monotonic_ns": self._clock.monotonic_ns(),
+            }
             try:
                 self._producer.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
             except RdvError as error:

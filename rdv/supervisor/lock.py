@@ -24,6 +24,14 @@ class Holder(msgspec.Struct, frozen=True):
     started_ns: int
     host: str
     ports: list[int]
+    monotonic_ns: int = 0
+    """When it started, on the monotonic clock; 0 of one that does not say."""
+
+    def running_s(self, wall_ns: int, monotonic_ns: int) -> float:
+        """For how long; a wall clock that was set meanwhile does not matter."""
+        if self.monotonic_ns:
+            return max(0, monotonic_ns - self.monotonic_ns) / 1e9
+        return max(0, wall_ns - self.started_ns) / 1e9
 
 
 def lock_path(directory: str) -> str:
@@ -44,7 +52,7 @@ class ServeLock:
                 holder = _read(self._fd)
                 os.close(self._fd)
                 raise _served(directory, holder) from None
-            me = Holder(os.getpid(), time.time_ns(), host, ports)
+            me = Holder(os.getpid(), time.time_ns(), host, ports, time.monotonic_ns())
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, msgspec.json.encode(me) + b"\n", 0)
 

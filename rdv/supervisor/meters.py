@@ -49,7 +49,7 @@ class Meters:
 
     def look(self, model: str, batch_max: int, clock: Clock) -> Look:
         """All of a model's processes together; without those that should have said something."""
-        now_ns = clock.wall_ns()
+        now_ns = clock.monotonic_ns()
         found = [m for m in self._by_pid.values() if m.line.model == model]
         ready = [
             m for m in found if m.line.state == "ready" and not _is_silent(m, batch_max, now_ns)

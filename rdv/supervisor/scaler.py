@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -149,7 +150,9 @@ class Scaler:
         if self._said.get(name) == now:
             return
         wall_ns = self._clock.wall_ns()
-        line = ScaleLine(name, history.wanted, limits.least, limits.most, history.reason, wall_ns)
+        line = ScaleLine(
+            name, history.wanted, limits.least, limits.most, history.reason, wall_ns, os.getpid()
+        )
         if self._ties.on_record(line):
             self._said[name] = now
 

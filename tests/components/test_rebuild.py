@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
+from rdv.components.losses import Losses
 from rdv.components.places import open_streams
 from rdv.components.server.rebuild import rebuild
 from rdv.components.server.server import Server
 from rdv.components.stopping import Waker
-from rdv.messages import Request, Score, encode_request, encode_score
+from rdv.messages import Request, Result, Score, encode_request, encode_result, encode_score
 from rdv.rendezvous import Engine
 from rdv.schedule import schedule_from_object
 from rdv.stream import StreamConfig
@@ -19,7 +21,7 @@ from rdv.stream import StreamConfig
 def rebuilt(streams):
     steps = {"sla_ms": 60_000, "default": 0, "step": [{"accept": ["a", "b"]}]}
     engine = Engine(host_name(), {"s": schedule_from_object(steps, "s")}, "s", ["a", "b"])
-    found = rebuild(streams, engine, [0], host_name(), SYSTEM_CLOCK, 60_000)
+    found = rebuild(streams, engine, [0], host_name(), SYSTEM_CLOCK, 60_000, Losses())
     found.input.close()
     found.scores.close()
     return engine, found.results
@@ -76,3 +78,61 @@ def test_old_news_of_models_decide_nothing(tmp_path):
                 assert (engine.open_count, engine.counters.default) == (0, 1)
             finally:
                 server.close()
+
+
+class SteppedClock:
+    """The system's, but for the wall clock, which may be set."""
+
+    step_ns = 0
+    monotonic_ns = staticmethod(SYSTEM_CLOCK.monotonic_ns)
+
+    def wall_ns(self) -> int:
+        return SYSTEM_CLOCK.wall_ns() + self.step_ns
+
+
+HOUR_NS = 3_600 * 10**9
+
+
+@pytest.mark.parametrize("before", [0, -HOUR_NS, HOUR_NS])
+@pytest.mark.parametrize("between", [0, -HOUR_NS, HOUR_NS])
+@pytest.mark.parametrize("after", [0, -HOUR_NS, HOUR_NS])
+def test_no_step_of_the_wall_clock_changes_a_rebuild(tmp_path, before, between, after):
+    """The clock is set between the processes that write, and before the server starts again: what
+    was open is found, what was answered is not answered again, and what arrived counts.
+    """
+    clock = SteppedClock()
+    host = host_name()
+    with open_streams(str(tmp_path), StreamConfig(partitions=1), clock=clock) as streams:
+        start_ns = SYSTEM_CLOCK.monotonic_ns()
+        with (
+            streams.input.producer() as input_,
+            streams.scores.producer() as scores,
+            streams.results.producer() as results,
+        ):
+            clock.step_ns = before
+            for number in range(3):
+                request = Request(
+                    f"r{number}", clock.wall_ns(), host, start_ns, "p-1", msgspec.Raw(b"{}")
+                )
+                input_.send("p-1", encode_request(request), partition=0)
+            clock.step_ns = between
+            score = Score("r0", "a", "1", clock.wall_ns(), result=msgspec.Raw(b"1"))
+            scores.send("a", encode_score(score), partition=0)
+            told = Result("r2", "p-1", "default", msgspec.Raw(b"0"), "s@1", 1.0)
+            results.send("p-1", encode_result(told), partition=0)
+            clock.step_ns = after
+            engine = Engine(
+                host,
+                {"s": schedule_from_object({"sla_ms": 60_000, "step": [{"accept": ["a"]}]}, "s")},
+                "s",
+                ["a"],
+            )
+            found = rebuild(streams, engine, [0], host, clock, 10_000, Losses())
+            found.input.close()
+            found.scores.close()
+            (result,) = found.results
+            passed_ms = (SYSTEM_CLOCK.monotonic_ns() - start_ns) / 1e6
+    assert (result.id, result.kind, engine.open_count) == ("r0", "preferred", 1)
+    assert 0 <= result.waited_ms <= passed_ms
+    (arrival,) = result.arrived
+    assert 0 <= arrival.arrived_ms <= result.waited_ms

@@ -9,9 +9,18 @@ from hypothesis import strategies as st
 from rdv.components import places
 from rdv.messages import Result
 from rdv.status import lines
-from rdv.status.lines import Roll, ScaleLine, judge, lives_elsewhere, read_scaling, read_status
+from rdv.status.lines import (
+    Roll,
+    ScaleLine,
+    heard,
+    judge,
+    lives_elsewhere,
+    read_scaling,
+    read_status,
+)
 from rdv.status.models import model_rows, process_rows, unlogged, unlogged_text, unread
 from rdv.status.window import ResultWindow, percentile
+from rdv.supervisor.lock import Holder
 
 SECOND_NS = 1_000_000_000
 
@@ -238,3 +247,23 @@ def test_what_was_not_logged_and_what_could_not_be_read_is_shown():
     assert unlogged_text(counts).startswith("7 requests that no model saw, 1 answers that wait")
     assert unlogged_text(unlogged([])) == ""
     assert unread(seen) == [{"name": "server-0", "records": 1, "what": [lost]}]
+
+
+def test_no_step_of_the_wall_clock_makes_a_process_silent():
+    for step_ns in (0, 3_600 * SECOND_NS, -3_600 * SECOND_NS, 10**18):
+        one = line(time_ns=10**18, boot="ab", monotonic_ns=5 * SECOND_NS)
+        known = heard(one, 10**18 + step_ns, 6 * SECOND_NS, "ab")
+        seen = judge(known, 6 * SECOND_NS, everybody)
+        assert (seen.state, seen.age_s) == ("ready", 1.0)
+        # Of another machine only the wall time is known; of the future, nothing is.
+        other = heard(one, 10**18 + step_ns, 10**10 * SECOND_NS, "cd")
+        assert judge(other, 10**10 * SECOND_NS, everybody).age_s == max(0, step_ns) / 1e9
+    plain = line(time_ns=10**18)
+    assert heard(plain, 10**18 + SECOND_NS, 7 * SECOND_NS, "ab").time_ns == 6 * SECOND_NS
+
+
+def test_a_supervisor_has_served_for_as_long_as_it_has():
+    for step_ns in (0, 3_600 * SECOND_NS, -3_600 * SECOND_NS):
+        holder = Holder(1, 10**18, "h", [1], 5 * SECOND_NS)
+        assert holder.running_s(10**18 + step_ns, 8 * SECOND_NS) == 3.0
+    assert Holder(1, 10**18, "h", [1]).running_s(10**18 - 3_600 * SECOND_NS, 8) == 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any, Self
 
 from rdv.address import host_port
@@ -20,6 +19,7 @@ from rdv.status.lines import (
     Roll,
     ScaleLine,
     Seen,
+    heard,
     read_scaling,
     read_status,
 )
@@ -27,13 +27,15 @@ from rdv.status.models import model_rows, process_rows, unlogged, unread
 from rdv.status.window import ResultWindow
 from rdv.stream import Consumer, Record, open_stream
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost, StreamNotFound
+from rdv.stream.file.disk import Disk
 from rdv.stream.passing import pass_over
+from rdv.stream.start import Recent
 from rdv.stream.stream import LogStream
 from rdv.supervisor.lock import Holder, holder_of
 from rdv.supervisor.pids import is_process
 from rdv.supervisor.plan import parts, proxy_name
 
-_BACK = timedelta(minutes=5)
+_BACK = Recent(5 * 60_000)
 """How far back the last words of processes are looked for."""
 _POLL_RECORDS = 10_000
 
@@ -46,13 +48,14 @@ class Observer:
         self._decision = decision
         self._slas = SlaBook(decision)
         self._roll = Roll()
+        self._boot = Disk().boot_id().hex()
         self._window = ResultWindow(window_s)
         self._streams = [self._open(name) for name in ("control", "results", "input")]
         control, results, self._input = self._streams
         self._control = control.consumer([STATUS_TOPIC], start=_BACK)
         self._scaling = control.consumer([SCALING_TOPIC])
         self._scaled: dict[str, ScaleLine] = {}
-        self._results = results.consumer(start=timedelta(seconds=window_s))
+        self._results = results.consumer(start=Recent(int(window_s * 1e3)))
 
     def _open(self, name: str) -> LogStream:
         try:
@@ -79,17 +82,18 @@ class Observer:
             for record in records:
                 with contextlib.suppress(MalformedMessage):
                     self._window.add(record.timestamp_ns, decode_result(record.value))
-        return self._report(time.time_ns(), holder_of(self._directory))
+        return self._report(time.time_ns(), time.monotonic_ns(), holder_of(self._directory))
 
     def _hear(self, records: Iterable[Record]) -> None:
         for record in records:
             line = read_status(record.value)
             if line is not None:
-                self._roll.add(line)
+                now = time.time_ns(), time.monotonic_ns(), self._boot
+                self._roll.add(heard(line, *now))
 
-    def _report(self, now_ns: int, holder: Holder | None) -> dict[str, Any]:
-        seen = self._roll.latest(now_ns, is_process)
-        running_s = None if holder is None else (now_ns - holder.started_ns) / 1e9
+    def _report(self, now_ns: int, monotonic_ns: int, holder: Holder | None) -> dict[str, Any]:
+        seen = self._roll.latest(monotonic_ns, is_process)
+        running_s = None if holder is None else holder.running_s(now_ns, monotonic_ns)
         results = self._window.figures(now_ns, self._slas.find_ms, running_s)
         declared = [name for name, model in self._decision.models.items() if not model.retired]
         scaling = {} if holder is None else self._scaling_of(holder)
@@ -118,7 +122,7 @@ class Observer:
         return {
             name: line
             for name, line in self._scaled.items()
-            if line.time_ns >= holder.started_ns and name in models and models[name].scales
+            if _is_by(line, holder) and name in models and models[name].scales
         }
 
     def _lags(self) -> dict[str, int]:
@@ -158,6 +162,11 @@ def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:
             if not pass_over(consumer, error):
                 break
     return []
+
+
+def _is_by(line: ScaleLine, holder: Holder) -> bool:
+    """Whether this supervisor has said so, not one before it."""
+    return line.pid == holder.pid if line.pid else line.time_ns >= holder.started_ns
 
 
 def _totals(seen: Iterable[Seen]) -> dict[str, int]:

@@ -1,15 +1,16 @@
 """What a starting server must know of the time before it: open requests, and their scores.
 
-A killed server so loses nothing but the time of its restart. Records are put in at the time of
-their append, so that the engine decides as it would have done: the champion's score that came at
-10 ms is preferred, whatever came after it.
+A killed server so loses nothing but the time of its restart. Records are put in at the time at
+which they came, so that the engine decides as it would have done: the champion's score that came at
+10 ms is preferred, whatever came after it. That time is the monotonic one that the request carries;
+of a score, what has passed between its append and the request's, as far as that can be: a wall
+clock that was set back or ahead in between makes it count as having come just now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from rdv.clock import Clock
 from rdv.components.deadlines import is_given_up
@@ -28,6 +29,7 @@ from rdv.messages import (
 from rdv.rendezvous import Engine
 from rdv.stream import Consumer
 from rdv.stream.consumer import LogConsumer
+from rdv.stream.start import Recent
 
 READ_RECORDS = 5_000
 
@@ -54,30 +56,46 @@ def rebuild(
 
     What cannot be read is noted in `losses`, and passed over.
     """
-    since = timedelta(milliseconds=window_ms)
+    since = Recent(window_ms)
     scores = streams.scores.consumer(partitions=partitions, start=since)
     input_ = streams.input.consumer(partitions=partitions, start=since)
     _remember_answers(streams, engine, since, clock.monotonic_ns(), losses)
     # Scores first: a request that is found here, but not its score, gets that later.
     reported = _scores(scores, engine, losses)
     opened = _open_requests(input_, engine, host, clock, losses)
-    wanted = {request.id for _, request in opened}
-    events: list[tuple[int, int, Request | Score]] = [(at, 0, request) for at, request in opened]
-    events += [(at, 1, score) for at, score in reported if score.id in wanted]
-    events.sort(key=lambda event: event[:2])
     now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
+    began: dict[str, tuple[int, int]] = {}
+    events: list[tuple[int, int, Request | Score]] = []
+    for append_ns, request in opened:
+        at_ns = now_ns - _passed_ns(append_ns, wall_ns, window_ms * 1_000_000)
+        if request.host == host:
+            at_ns = request.monotonic_ns
+        at_ns = max(0, min(at_ns, now_ns))
+        began.setdefault(request.id, (at_ns, append_ns))
+        events.append((at_ns, 0, request))
+    for append_ns, score in reported:
+        if score.id in began:
+            start_ns, asked_ns = began[score.id]
+            at_ns = start_ns + _passed_ns(asked_ns, append_ns, now_ns - start_ns, now_ns - start_ns)
+            events.append((at_ns, 1, score))
+    events.sort(key=lambda event: event[:2])
     results: list[Result] = []
-    for time_ns, _, message in events:
-        at_ns = min(now_ns, now_ns - (wall_ns - time_ns))
+    for at_ns, _, message in events:
         if isinstance(message, Request):
-            results += engine.request(message, max(at_ns, 0))
+            results += engine.request(message, at_ns)
         else:
-            results += engine.score(message, max(at_ns, 0))
+            results += engine.score(message, at_ns)
     return Rebuilt(input_, scores, results)
 
 
+def _passed_ns(from_ns: int, to_ns: int, most_ns: int, otherwise_ns: int = 0) -> int:
+    """What has passed between two wall times, if that can be."""
+    passed_ns = to_ns - from_ns
+    return passed_ns if 0 <= passed_ns <= most_ns else otherwise_ns
+
+
 def _remember_answers(
-    streams: Streams, engine: Engine, since: timedelta, now_ns: int, losses: Losses
+    streams: Streams, engine: Engine, since: Recent, now_ns: int, losses: Losses
 ) -> None:
     """What has been answered already, by a server before us or by a proxy's backstop."""
     with streams.results.consumer(start=since) as consumer:

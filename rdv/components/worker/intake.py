@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from datetime import timedelta
 
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
@@ -17,6 +16,7 @@ from rdv.schedule import SLA_MS_MAX
 from rdv.stream import GroupTiming, TopicPartition
 from rdv.stream.errors import TopicNotFound
 from rdv.stream.record import Block
+from rdv.stream.start import Recent
 from rdv.stream.stream import LogStream
 
 log = logging.getLogger("rdv.worker")
@@ -67,7 +67,7 @@ class Intake:
         self.malformed = self.not_asked = 0
         consumer = stream.consumer(
             group=name,
-            start=timedelta(seconds=start_s),
+            start=Recent(start_s * 1_000),
             timing=TIMING,
             on_assign=self._new.extend,
             on_revoke=letting_go,
@@ -126,11 +126,14 @@ class Intake:
         places, self._new[:] = list(self._new), []
         if not self._skips:
             return
-        consumer, since_ns = self.feed.consumer, self._clock.wall_ns() - self._start_s * 10**9
-        positions = consumer.positions()
+        consumer, now_ns = self.feed.consumer, self._clock.wall_ns()
+        positions, back_ns = consumer.positions(), self._start_s * 10**9
         for place in places:
             if place in positions:
-                first = self._stream.offset_at(*place, since_ns)
+                # A clock that was set ahead must not hide what is still open.
+                newest_ns = self._stream.newest_ns(*place)
+                since_ns = (now_ns if newest_ns is None else min(now_ns, newest_ns)) - back_ns
+                first = self._stream.offset_at(*place, max(0, since_ns))
                 if first > positions[place]:
                     consumer.seek(*place, first)
                     self._unseen.add(place)

@@ -188,11 +188,11 @@ class _Check:
         schedule: Schedule,
         at_ns: int,
     ) -> None:
-        end_ns = at_ns + int(result.waited_ms * 1e6) + HEARING_NS
+        span_ns = int(result.waited_ms * 1e6) + HEARING_NS
         states = possible_knowledge(
             self._active,
             frozenset(arrival.model for arrival in result.arrived),
-            self._news.dead_between(at_ns, end_ns),
+            self._news.dead_while(request.host, request.monotonic_ns, at_ns, span_ns),
         )
         first: dict[str, tuple[object, object]] | None = None
         for knowledge in states:

@@ -271,6 +271,9 @@ class FileBackend:
     def offset_at(self, place: TopicPartition, time_ns: int) -> int:
         return lookup.offset_at(self._disk, self.directory(place), time_ns)
 
+    def newest_ns(self, place: TopicPartition) -> int | None:
+        return lookup.newest_ns(self._disk, self.directory(place))
+
     def groups(self) -> list[str]:
         path = f"{self.address}/{layout.GROUPS}"
         with faults(path, "list"):

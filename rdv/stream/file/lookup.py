@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from rdv.stream.file.checkpoint import known_end_of
 from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.segment import Segment, open_segments
@@ -53,6 +55,21 @@ def offset_at(disk: Disk, directory: str, time_ns: int) -> int:
             if number < count:
                 return base + number
     return end
+
+
+def newest_ns(disk: Disk, directory: str) -> int | None:
+    """The time of the last entry that is intact; None when there is none."""
+    with faults(directory, "read"):
+        for base in reversed(open_segments(disk, directory)):
+            with (
+                contextlib.suppress(FileNotFoundError),
+                Segment(disk, directory, base, index_only=True) as segment,
+            ):
+                for number in range(segment.entry_count() - 1, -1, -1):
+                    entry, is_intact = segment.entry(number)
+                    if is_intact:
+                        return entry.time_ns
+    return None
 
 
 def _first_time_ns(disk: Disk, directory: str, base: int) -> int | None:

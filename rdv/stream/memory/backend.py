@@ -109,6 +109,9 @@ class MemoryBackend:
     def offset_at(self, place: TopicPartition, time_ns: int) -> int:
         return self._partition(place).offset_at(time_ns)
 
+    def newest_ns(self, place: TopicPartition) -> int | None:
+        return self._partition(place).newest_ns()
+
     def groups(self) -> list[str]:
         return sorted(name for name, group in self._groups.items() if group.is_used)
 

@@ -93,6 +93,10 @@ class MemoryPartition:
             number = bisect_left(self._records, time_ns, key=lambda record: record.timestamp_ns)
             return self._begin + number
 
+    def newest_ns(self) -> int | None:
+        with self._mutex:
+            return self._records[-1].timestamp_ns if self._records else None
+
     def release(self) -> None:
         """There are no files to give up."""
 

@@ -354,8 +354,6 @@ class Oracle:
         self.expect(len(results) <= 1, "one result", "%s has %d", id_, len(results))
         if not results and id_ not in self._given_up:
             is_lost = world.disk.had_faults("results") and id_ in self.cases
-            # A server that starts looks back by wall clocks.
-            is_lost = is_lost or (world.faults.has_clock_jumped and self._has_restarted("server-"))
             self.expect(is_lost, "one result", "%s has none", id_)
         has_skipped = world.disk.ever or world.faults.has_clock_jumped or world.faults.touched
         if not has_skipped:
