@@ -148,7 +148,7 @@ class Tail:
     def append(self, values: Sequence[bytes]) -> int:
         """Append a batch at the end; returns the offset of its first value."""
         disk = self._disk
-        if disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size:
+        if disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size or self._has_lost_a_file():
             self.catch_up()
         now_ns = self._clock.wall_ns()
         now_ns = max(now_ns, self._time_ns)
@@ -198,6 +198,9 @@ class Tail:
         disk = self._disk
         if self._index_size > 0:
             self._known_end = max(self._known_end, self.next_offset)
+        if self._has_lost_a_file():
+            # What we have written to it is gone: that is damage, unless retention has done it.
+            self._go_to(max([self._base, *self._bases()]))
         while True:
             size = disk.size(self.index_fd)
             if size != whole(size):
@@ -213,6 +216,11 @@ class Tail:
                 disk.ftruncate(self.values_fd, self._end)
             self._index_size = size
             return
+
+    def _has_lost_a_file(self) -> bool:
+        """Whether somebody has deleted a file that we write to: nobody else sees what is in it."""
+        is_unlinked = self._disk.is_unlinked
+        return is_unlinked(self.index_fd) or is_unlinked(self.values_fd)
 
     def _take_last_entry(self, size: int) -> bool:
         """Go on behind the last entry of the index; False when we have left the segment."""

@@ -186,6 +186,26 @@ def test_a_cut_while_the_writer_lives_is_named_at_its_next_append(tmp_path):
             assert named(damage_of(stream)) == set(range(7, 20))
 
 
+@pytest.mark.parametrize("disk", [Disk, QuietDisk])
+@pytest.mark.parametrize("what", WHAT)
+def test_a_file_that_is_deleted_under_a_living_writer_takes_nothing_later_with_it(
+    tmp_path, disk, what
+):
+    """What it holds is gone, and is named; what is appended after that is not in it."""
+    path = tmp_path / "log"
+    with open_log(path, disk()) as stream, stream.producer() as producer:
+        for number in range(5):
+            producer.send(TOPIC, b"%d\n" % number)
+        delete(path, 0, *WHAT[what])
+        for number in range(5, 9):
+            assert producer.send(TOPIC, b"%d\n" % number) == (0, number)
+    with open_log(path, disk()) as stream:
+        reading = read_all(stream)
+        assert reading.lost == []
+        assert named(reading.damage) == named(damage_of(stream)) == set(range(5))
+        assert reading.records == {number: b"%d\n" % number for number in range(5, 9)}
+
+
 def test_values_that_no_entry_names_are_counted(tmp_path):
     """All that is left of a cut that nothing else knows of."""
     path = tmp_path / "log"
