@@ -15,6 +15,7 @@ from rdv.commands.exits import INTERRUPTED, exit_code, show_error
 from rdv.components.parent import keep_parent_pipe
 from rdv.errors import RdvError
 from rdv.standard_streams import write_utf8
+from rdv.supervisor.orphans import adopt_orphans, end_descendants, reap_abandoned
 
 LOADED_BEFORE_FORKS = (
     "encodings.idna",
@@ -51,12 +52,16 @@ def launch(arguments: Sequence[str]) -> int:
     try:
         # Once: a model or an enricher may change the working directory.
         given.directory = os.path.abspath(given.directory)
+        if given.role != "server" and adopt_orphans():
+            reap_abandoned()
         _run(given)
     except RdvError as error:
         show_error(error.text(), error.hint())
         return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
+    finally:
+        end_descendants()
     return 0
 
 

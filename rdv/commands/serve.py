@@ -73,16 +73,18 @@ def serve(
 
 def _serve_stage(directory: str, direct: str | None) -> None:
     from rdv.commands.serving.check import check_access, claim_ports
-    from rdv.commands.serving.stage import serve_stage
+    from rdv.commands.serving.stage import check_direct, leave_environment, serve_stage
     from rdv.config import load_decision
     from rdv.supervisor.lock import ServeLock
 
     decision = load_decision(directory)
     check_access(decision)
+    check_direct(decision, direct)
+    leave_environment(decision, direct)
     host, ports = decision.http.host, [decision.http.port]
     with ServeLock(directory, host, ports):
         claim_ports(directory, host, ports, _warn)
-        serve_stage(decision, direct)
+        serve_stage(decision, direct, _warn)
 
 
 def _serve_all(directory: str) -> None:

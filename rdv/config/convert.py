@@ -25,6 +25,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {
 }
 _SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings"}
 _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SHARES_MAX = 1 + 1e-9
 NAME_LENGTH_MAX = 128
 """As in the messages, which carry names."""
@@ -126,7 +127,9 @@ def check_decision(decision: Decision, where: str) -> None:
     if http.enrich and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", http.enrich):
         reason = f"{http.enrich!r} is not FILE.py:FUNCTION, as models/profile.py:enrich"
         raise InvalidDecision(where, "http.enrich", reason)
+    _check_variables(decision.env, "env", where)
     for name, model in decision.models.items():
+        _check_variables(model.env, f"models.{name}.env", where)
         _check_model(name, model, where)
     for name, cohort in decision.cohorts.groups.items():
         _check_name(cohort.schedule, f"cohorts.{name}.schedule", where)
@@ -150,6 +153,14 @@ def _check_access(http: Http, where: str) -> None:
                 check(text)
             except ValueError as error:
                 raise InvalidDecision(where, f"http.{key}", str(error)) from None
+
+
+def _check_variables(names: list[str], key: str, where: str) -> None:
+    for name in names:
+        if not _VARIABLE.fullmatch(name):
+            shown = name.partition("=")[0]
+            reason = f"{shown!r} is no name of a variable; its value stays in the environment"
+            raise InvalidDecision(where, key, reason)
 
 
 def _check_model(name: str, model: ModelConfig, where: str) -> None:

@@ -65,6 +65,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             effect="serve",
         ),
     ] = 1
+    env: Annotated[
+        list[str],
+        setting(
+            'variables that all models and the enricher get besides the usual: ["AWS_PROFILE"]',
+            effect="replace",
+        ),
+    ] = []
     http: Http = Http()
     server: Server = Server()
     log: Log = Log()

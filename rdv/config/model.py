@@ -134,6 +134,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ),
     ] = False
 
+    env: Annotated[
+        list[str],
+        setting(
+            'variables of rdv serve\'s environment that it gets besides the usual, as ["API_KEY"]',
+            effect="replace",
+        ),
+    ] = []
+
     @property
     def scores(self) -> bool:
         """Whether it reports scores: a decoy and a retired model do not."""

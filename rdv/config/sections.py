@@ -11,6 +11,7 @@ from rdv.schedule.inline import INLINE_BYTES_MAX
 from rdv.stream.config import DAY_MS, PARTITIONS_MAX, Fsync, StreamConfig
 
 WhenFull = Literal["429", "default"]
+ReadyWhen = Literal["model", "serving"]
 PORT_MAX = 65_535
 
 
@@ -74,6 +75,13 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             "a client may take this long to send a request, and to read its answer", effect="live"
         ),
     ] = 10_000
+    ready_when: Annotated[
+        ReadyWhen,
+        setting(
+            '/readyz says so: "model": when one is up that the schedule wants; "serving": always',
+            effect="live",
+        ),
+    ] = "model"
     keep_alive_ms: Annotated[
         int, milliseconds("an idle connection is closed after this long", effect="live")
     ] = 75_000

@@ -7,7 +7,7 @@ import contextlib
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rdv.supervisor.forking import COMMAND, READY
 from rdv.supervisor.title import ROOM
@@ -71,13 +71,18 @@ class ForkServer:
         """Whether the process runs; takes leave of it when it has ended."""
         return self._process.poll() is None
 
-    def fork(self, arguments: Sequence[str], stdin: int, stdout: int) -> int:
-        """The number of a new process with these arguments behind `rdv component`.
+    def fork(
+        self, arguments: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int
+    ) -> int:
+        """The number of a new process with these arguments behind `rdv component`, and with these
+        variables besides those of the server.
 
         To be called when `is_ready`. Raises OSError when the process cannot be made, and
         ForkServerLost; a process that was made all the same ends when its stdin does.
         """
-        message = b"".join(os.fsencode(word) + b"\0" for word in arguments)
+        variables = [f"{name}={value}" for name, value in environment.items()]
+        words = (str(len(arguments)), *arguments, *variables)
+        message = b"".join(os.fsencode(word) + b"\0" for word in words)
         self._link.settimeout(FORK_TIMEOUT_S)
         try:
             socket.send_fds(self._link, [message], [stdin, stdout])

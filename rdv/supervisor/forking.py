@@ -26,9 +26,10 @@ def serve_forks(link: socket.socket) -> list[str] | None:
     """Fork off a process for each message of the supervisor. Returns in each of them, with its
     arguments; in the server itself at the end of the link, with None.
 
-    A message is the arguments, a NUL behind each, and two descriptors, which become stdin, and
-    stdout and stderr. The answer is the process's number, or that of the error, negative. Raises
-    RuntimeError when there are threads: what they hold would be held for ever in the others.
+    A message is how many arguments there are, the arguments, variables of the environment
+    (NAME=VALUE), a NUL behind each, and two descriptors, which become stdin, and stdout and
+    stderr. The answer is the process's number, or that of the error, negative. Raises RuntimeError
+    when there are threads: what they hold would be held for ever in the others.
     """
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked")
@@ -51,7 +52,7 @@ def serve_forks(link: socket.socket) -> list[str] | None:
                 os.close(told)
                 _leave(teller)
                 _take_over(*fds)
-                arguments = [os.fsdecode(word) for word in message.split(b"\0")[:-1]]
+                arguments = _read(message)
                 set_title((*COMMAND, *arguments))
                 return arguments
             os.waitpid(middle, 0)
@@ -60,6 +61,15 @@ def serve_forks(link: socket.socket) -> list[str] | None:
             os.close(fd)
         link.send(os.read(told, 64) or b"-1")
         os.close(told)
+
+
+def _read(message: bytes) -> list[str]:
+    """The arguments; the variables become ours."""
+    count, *words = [os.fsdecode(word) for word in message.split(b"\0")[:-1]]
+    for word in words[int(count) :]:
+        name, _, value = word.partition("=")
+        os.environ[name] = value
+    return words[: int(count)]
 
 
 def _leave(teller: int) -> None:

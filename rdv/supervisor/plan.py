@@ -22,6 +22,8 @@ class Part(NamedTuple):
     """Servers are told when it comes and goes; empty for a decoy, whom nobody waits for."""
     stamp: str = ""
     """Differs when the process has to be replaced: its model's file or settings have changed."""
+    env: tuple[str, ...] = ()
+    """Variables that it gets besides the usual (`rdv.clean_environment`)."""
 
 
 def proxy_name(port: int) -> str:
@@ -56,13 +58,19 @@ def parts(
             ("worker", directory, name, "--number", str(n)),
             name if model.scores else "",
             stamps.get(name, ""),
+            (*decision.env, *model.env),
         )
         for name, model in decision.models.items()
         if not model.retired
         for n in range(_count(decision, name, model, counts or {}))
     ]
     proxies = [
-        Part(proxy_name(decision.http.port + n), "proxy", ("proxy", directory, "--number", str(n)))
+        Part(
+            proxy_name(decision.http.port + n),
+            "proxy",
+            ("proxy", directory, "--number", str(n)),
+            env=tuple(decision.env),
+        )
         for n in range(decision.http.proxies)
     ]
     return [*servers, *workers, *proxies]

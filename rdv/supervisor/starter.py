@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Self
 
+from rdv.clean_environment import clean_environment
 from rdv.supervisor.fork_server import ForkServer, ForkServerLost
 from rdv.supervisor.forking import COMMAND
+from rdv.supervisor.leftovers import VARIABLE
 from rdv.supervisor.orphans import adopt_orphans
 
 PARENT_PIPE = "RDV_PARENT_PIPE"
@@ -31,7 +33,9 @@ class Starter:
     has been killed) a process is started the long way, by a new interpreter.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, marker: str = "") -> None:
+        """`marker` is what all that is started carries in RDV_RUN."""
+        self._marker = marker
         self._can_fork = adopt_orphans()
         self._server: ForkServer | None = None
         self._begin()
@@ -39,7 +43,7 @@ class Starter:
     def _begin(self) -> None:
         if self._can_fork:
             try:
-                self._server = ForkServer(_environment())
+                self._server = ForkServer(self._environment())
             except OSError:
                 self._server = None
 
@@ -48,16 +52,24 @@ class Starter:
         if self._server is not None:
             await self._server.ready(READY_TIMEOUT_S)
 
-    def start(self, arguments: Sequence[str]) -> Started:
-        """Raises OSError when the process cannot be made."""
+    def start(self, arguments: Sequence[str], env: Collection[str] = ()) -> Started:
+        """Start a process; `env` names variables of ours that it gets besides the usual.
+
+        Raises OSError when it cannot be made.
+        """
         server = self._server
+        more = {name: os.environ[name] for name in env if name in os.environ}
         try:
             if server is not None and server.is_ready():
-                return _with_pipes(arguments, server.fork)
+                return _with_pipes(lambda *pipes: server.fork(arguments, more, *pipes))
         except ForkServerLost:
             self.close()
             self._begin()
-        return _with_pipes(arguments, _spawn)
+        environment = {**self._environment(), **more}
+        return _with_pipes(lambda *pipes: _spawn(arguments, environment, *pipes))
+
+    def _environment(self) -> dict[str, str]:
+        return {**clean_environment(os.environ), VARIABLE: self._marker, PARENT_PIPE: "1"}
 
     def own_pids(self) -> set[int]:
         """The fork server, while it lives: a child that is no part of the decision."""
@@ -77,15 +89,12 @@ class Starter:
         self.close()
 
 
-_Make = Callable[[Sequence[str], int, int], int]
-
-
-def _with_pipes(arguments: Sequence[str], make: _Make) -> Started:
+def _with_pipes(make: Callable[[int, int], int]) -> Started:
     """Pipes of its own for each attempt: one that comes to nothing finds its stdin at an end."""
     stdin, our_stdin = os.pipe()
     our_stdout, stdout = os.pipe()
     try:
-        pid = make(arguments, stdin, stdout)
+        pid = make(stdin, stdout)
     except BaseException:
         os.close(our_stdin)
         os.close(our_stdout)
@@ -96,12 +105,10 @@ def _with_pipes(arguments: Sequence[str], make: _Make) -> Started:
     return Started(pid, our_stdin, our_stdout)
 
 
-def _spawn(arguments: Sequence[str], stdin: int, stdout: int) -> int:
+def _spawn(
+    arguments: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int
+) -> int:
     """A new interpreter. Not by `subprocess`, which would want to wait for its end itself."""
     copies = [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((stdin, 0), (stdout, 1), (stdout, 2))]
     command = [*COMMAND, *arguments]
-    return os.posix_spawn(COMMAND[0], command, _environment(), file_actions=copies, setsid=True)
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, PARENT_PIPE: "1"}
+    return os.posix_spawn(COMMAND[0], command, environment, file_actions=copies, setsid=True)

@@ -108,8 +108,9 @@ class Workers:
         stamp = self._stamps.of(self.decision)[self._name]
         directory = os.path.abspath(self.decision.directory)
         start = ("worker", directory, self._name, "--config", config, "--number")
+        env = (*self.decision.env, *self._model.env)
         return [
-            Part(f"{self._name}-{n}", "worker", (*start, str(n)), model, stamp)
+            Part(f"{self._name}-{n}", "worker", (*start, str(n)), model, stamp, env)
             for n in self._numbers
         ]
 

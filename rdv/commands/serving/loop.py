@@ -14,7 +14,8 @@ from rdv.status.lines import StatusLine
 from rdv.supervisor.child import Child
 from rdv.supervisor.control import Control
 from rdv.supervisor.demand import Demand
-from rdv.supervisor.orphans import reap_orphans
+from rdv.supervisor.leftovers import clear_in_background, run_marker
+from rdv.supervisor.orphans import Strangers, reap_orphans
 from rdv.supervisor.plan import Part, Role
 from rdv.supervisor.running import Launch
 from rdv.supervisor.scaler import Scaler, Ties
@@ -50,14 +51,17 @@ async def _supervise(
     essential: frozenset[Role],
     scaler: Scaler | None,
 ) -> None:
-    with Starter() as starter:
+    marker = run_marker(decision().directory)
+    strangers = Strangers(marker)
+    with Starter(marker) as starter:
         supervisor = Supervisor(wanted, voice, launch_with(starter), SYSTEM_CLOCK, essential)
-        await _run(supervisor, starter, decision, voice, scaler)
+        await _run(supervisor, starter, strangers, decision, voice, scaler)
 
 
 async def _run(
     supervisor: Supervisor,
     starter: Starter,
+    strangers: Strangers,
     decision: Callable[[], Decision],
     voice: StderrVoice,
     scaler: Scaler | None,
@@ -69,7 +73,9 @@ async def _run(
 
     def reap() -> None:
         supervisor.reap()
-        reap_orphans(starter.own_pids().union(supervisor.pids()))
+        known = starter.own_pids().union(supervisor.pids())
+        strangers.end(known)
+        reap_orphans(known)
 
     control = Control(decision(), SYSTEM_CLOCK, heard, voice.own_line)
     voice.control = control
@@ -79,6 +85,7 @@ async def _run(
     for signum, text in _STOPPING.items():
         loop.add_signal_handler(signum, _stop, supervisor, voice, text)
     edits = loop.create_task(watch_edits(decision, supervisor.edited, voice.own_line))
+    clear_in_background(decision().directory, voice.own_line)
     demand: Demand | None = None
     try:
         await starter.ready()
@@ -125,6 +132,6 @@ def launch_with(starter: Starter) -> Launch:
     """How the supervisor makes the process of a part. The function raises OSError."""
 
     def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
-        return Child(starter.start(part.arguments), line=line, ended=ended)
+        return Child(starter.start(part.arguments, part.env), line=line, ended=ended)
 
     return launch

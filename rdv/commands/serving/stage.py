@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+from collections.abc import Callable
 
+from rdv.clean_environment import clean_environment
 from rdv.config import Decision, ModelNotFound
+from rdv.supervisor.leftovers import VARIABLE, clear, run_marker
+from rdv.supervisor.orphans import adopt_orphans, end_descendants, reap_abandoned
 
 
-def serve_stage(decision: Decision, direct: str | None) -> None:
+def leave_environment(decision: Decision, direct: str | None) -> None:
+    """Become a process that has only the environment that models may see: the same command, run
+    again in our place. Returns in that one.
+    """
+    marker = run_marker(decision.directory)
+    if os.environ.get(VARIABLE) == marker or not _is_command_line():
+        return
+    models = decision.models if direct is None else {direct: decision.models[direct]}
+    names = {*decision.env, *(name for model in models.values() for name in model.env)}
+    environment = {**clean_environment(os.environ, names), VARIABLE: marker}
+    sys.stdout.flush()
+    sys.stderr.flush()
+    command = [sys.executable, *sys.orig_argv[1:]]
+    os.execve(sys.executable, command, environment)  # noqa: S606  no shell is wanted
+
+
+def _is_command_line() -> bool:
+    """Not a call of `main` by another program, which has a life of its own."""
+    folder, name = os.path.split(sys.argv[0])
+    return name == "rdv" or (name == "__main__.py" and os.path.basename(folder) == "rdv")
+
+
+def check_direct(decision: Decision, direct: str | None) -> None:
+    """Raises ModelNotFound."""
+    if direct is not None and direct not in decision.models:
+        raise ModelNotFound(decision.directory, direct, tuple(decision.models))
+
+
+def serve_stage(decision: Decision, direct: str | None, say: Callable[[str], None]) -> None:
     """Serve one model, or everything over streams in memory, until SIGTERM or SIGINT."""
     from rdv.commands.component import log_to_stderr
     from rdv.components.stages import run_direct, run_in_process
 
     log_to_stderr()
-    if direct is None:
-        sys.stderr.write("one process, streams in memory: nothing is kept\n")
-        run_in_process(decision.directory)
-        return
-    if direct not in decision.models:
-        raise ModelNotFound(decision.directory, direct, tuple(decision.models))
-    sys.stderr.write(f"{direct} alone behind the door, without streams: nothing is kept\n")
-    run_direct(decision.directory, direct)
+    if is_parent := adopt_orphans():
+        reap_abandoned()
+    arguments = (decision.directory, say)
+    threading.Thread(target=clear, args=arguments, name="rdv-clear", daemon=True).start()
+    try:
+        if direct is None:
+            say("one process, streams in memory: nothing is kept")
+            run_in_process(decision.directory)
+        else:
+            say(f"{direct} alone behind the door, without streams: nothing is kept")
+            run_direct(decision.directory, direct)
+    finally:
+        if is_parent:
+            end_descendants()

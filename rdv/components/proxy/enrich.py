@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from rdv.components.guests import enter
 from rdv.components.proxy.errors import EnricherNotLoaded
 from rdv.messages import InvalidModelResult, Request, encode_model_result
 
@@ -24,24 +26,26 @@ WAITING_MAX = 64
 """Requests that wait for the enricher; beyond, they go on as they are."""
 
 Enrich = Callable[[Any], Any]
+_loading = threading.Lock()
 
 
 def load_enricher(directory: str, spec: str) -> Enrich:
-    """`models/profile.py:enrich`: a function data → data. Raises EnricherNotLoaded."""
+    """`models/profile.py:enrich`: a function data → data. Thread-safe. Raises EnricherNotLoaded."""
     path, _, name = spec.partition(":")
     place = Path(directory, path)
     module_spec = importlib.util.spec_from_file_location("rdv_enricher", place)
     if module_spec is None or module_spec.loader is None:
         raise EnricherNotLoaded(spec, "give it as models/FILE.py:FUNCTION")
     module = importlib.util.module_from_spec(module_spec)
-    sys.path.insert(0, str(place.parent))
-    try:
-        module_spec.loader.exec_module(module)
-        function: Enrich = getattr(module, name or "enrich")
-    except BaseException as error:  # its code may raise anything
-        raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(place.parent))
+    with _loading:
+        sys.path.insert(0, str(place.parent))
+        try:
+            module_spec.loader.exec_module(module)
+            function: Enrich = getattr(module, name or "enrich")
+        except BaseException as error:  # its code may raise anything
+            raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
+        finally:
+            sys.path.remove(str(place.parent))
     if not callable(function):
         raise EnricherNotLoaded(spec, f"{name or 'enrich'} is not a function")
     return function
@@ -60,16 +64,27 @@ class Enricher:
     """Runs the function in a thread, for at most `timeout_ms`; then the request goes on as it is.
 
     For the loop's thread. A call that hangs keeps its thread: once as many hang as there are
-    threads, everything goes on as it is.
+    threads, everything goes on as it is. Each thread loads the file for itself, the first one now,
+    a further one once the others are busy: what is made at the import is used in one thread only.
     """
 
-    def __init__(self, enrich: Enrich, timeout_ms: float) -> None:
+    def __init__(self, load: Callable[[], Enrich], timeout_ms: float) -> None:
+        """Raises EnricherNotLoaded."""
         self.counts = EnricherCounts()
-        self._enrich = enrich
+        self._load = load
+        self._own = threading.local()
         self._timeout_s = timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="rdv-enrich")
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="rdv-enrich", initializer=enter)
         self._waiting = 0
+        self._pool.submit(self._function).result()
+
+    def _function(self) -> Enrich:
+        """The one of this thread."""
+        found: Enrich | None = getattr(self._own, "enrich", None)
+        if found is None:
+            found = self._own.enrich = self._load()
+        return found
 
     def enrich(self, request: Request, done: Callable[[Request], None]) -> None:
         """Call `done` with the enriched request, or with the request as it is, within the limit."""
@@ -108,10 +123,10 @@ class Enricher:
 
     def _call(self, request: Request) -> msgspec.Raw | None:
         try:
-            return encode_model_result(self._enrich(orjson.loads(bytes(request.data))))
+            return encode_model_result(self._function()(orjson.loads(bytes(request.data))))
         except InvalidModelResult as error:
             log.warning("the enricher's answer is of no use: %s", error.text())
-        except Exception as error:  # noqa: BLE001  a user's code
+        except BaseException as error:  # noqa: BLE001  a user's code
             log.warning("the enricher failed: %s: %s", type(error).__name__, error)
         return None
 

@@ -9,11 +9,13 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import uvloop
 
 from rdv.address import host_port
 from rdv.clock import SYSTEM_CLOCK
+from rdv.components.guests import guard_process
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import Streams, open_streams
@@ -26,6 +28,7 @@ from rdv.components.proxy.intake import InlineRules, ScheduleChoice
 from rdv.components.proxy.marks import Marking
 from rdv.components.proxy.outcomes import OutcomeDesk
 from rdv.components.proxy.proxy import Proxy, Settings
+from rdv.components.proxy.readiness import ModelNews, Readiness, readiness, wanted_models
 from rdv.components.proxy.repeats import RepeatLimits, Repeats
 from rdv.components.proxy.restoring import restore
 from rdv.components.schedules import DirectoryWatch, Schedules, longest_wait_ms, read_schedules
@@ -51,6 +54,7 @@ that the HTTP server's own 503 can only come where the proxy is broken."""
 def run_proxy(directory: str, index: int) -> None:
     """Serve until SIGTERM or SIGINT, then answer what is in flight. Raises RdvErrors."""
     decision = load_decision(directory)
+    guard_process()  # an enricher is a guest
     uvloop.run(_serve(decision, index))
 
 
@@ -85,8 +89,12 @@ class ProxyProcess:
         index: int,
         streams: Streams | None = None,
         make: Callable[..., Proxy] = Proxy,
+        is_up: Callable[[str], bool] | None = None,
     ) -> None:
-        """`streams` that are given stay open. Raises RdvErrors of the configuration."""
+        """`streams` that are given stay open; `is_up` tells of models instead of `control:models`.
+
+        Raises RdvErrors of the configuration.
+        """
         self.decision = decision
         self.port = decision.http.port + index
         self._loop = asyncio.get_running_loop()
@@ -101,8 +109,8 @@ class ProxyProcess:
         )
         enricher = None
         if decision.http.enrich:
-            function = load_enricher(decision.directory, decision.http.enrich)
-            enricher = Enricher(function, decision.http.enrich_timeout_ms)
+            load = partial(load_enricher, decision.directory, decision.http.enrich)
+            enricher = Enricher(load, decision.http.enrich_timeout_ms)
             self._warn_of_late_enricher()
         name = proxy_name(self.port)
         ids = RequestIds(os.urandom)
@@ -129,6 +137,8 @@ class ProxyProcess:
             self._streams.outcomes.producer(), name, lambda: self.proxy.is_draining
         )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
+        self._is_up = is_up
+        self._models = ModelNews(self._streams.control)
         self._watch = DirectoryWatch(decision.directory, self._note_edit)
         self._server = HttpServer(
             Marking(self._router(), self._repeats, SYSTEM_CLOCK),
@@ -187,6 +197,7 @@ class ProxyProcess:
         self._watch.stop()
         self.proxy.close()
         self._outcomes.close()
+        self._models.close()
         self._status.close()
         if self._owns_streams:
             self._streams.close()
@@ -213,7 +224,16 @@ class ProxyProcess:
         if self.proxy.is_draining:
             request.respond(503, b'{"status":"draining"}\n')
         else:
-            request.respond(200, b'{"status":"ready"}\n')
+            request.respond(*self._readiness())
+
+    def _readiness(self) -> Readiness:
+        """Off the hot path: news of models are read when somebody asks."""
+        declared = self.decision.scoring_models()
+        live = self._schedules.by_name[self.decision.schedule]
+        if (is_up := self._is_up) is None:
+            self._models.read()
+            is_up = partial(self._models.is_up, declared=declared)
+        return readiness(wanted_models(live, declared), is_up, self.decision.http.ready_when)
 
     def _note_edit(self, paths: set[str]) -> None:
         """From the watching thread."""

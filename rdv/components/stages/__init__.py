@@ -5,11 +5,13 @@ Same rdv.toml, same model files, same HTTP, same answers:
     run_direct(DIR, MODEL)    the proxy calls one model, in its own process, without streams
     run_in_process(DIR)       proxy, server and models in one process, over streams in memory
 
-Neither is durable, and a model that ends its process ends everything.
+Neither is durable, and a model that crashes in C, or kills its process, ends everything. One that
+cannot be loaded is only missing. Each model has one thread, from its import to its end.
 """
 
 from __future__ import annotations
 
+from rdv.components.guests import guard_process
 from rdv.standard_streams import empty_stdin, stdout_to_stderr
 
 
@@ -23,7 +25,7 @@ def run_direct(directory: str, model: str) -> None:
 
 
 def run_in_process(directory: str) -> None:
-    """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as ModelNotLoaded and AddressTaken."""
+    """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as AddressTaken."""
     from rdv.components.stages.in_process import serve_in_process
 
     _shield()
@@ -32,7 +34,8 @@ def run_in_process(directory: str) -> None:
 
 
 def _shield() -> None:
-    """Models share our standard streams here: they get no stdin, and stderr for stdout."""
+    """Models are guests in this process: they get no stdin, and stderr for stdout."""
+    guard_process()
     empty_stdin()
     stdout_to_stderr()
 

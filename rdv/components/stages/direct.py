@@ -3,63 +3,74 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import queue
-import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import msgspec
-import orjson
 import uvloop
 
+from rdv.components.guests import guest_thread, start_thread
 from rdv.components.places import Streams
 from rdv.components.proxy.desk import Open
 from rdv.components.proxy.main import ProxyProcess
 from rdv.components.proxy.proxy import Proxy
-from rdv.components.stages.memory import memory_streams
+from rdv.components.stages.memory import memory_streams, show_not_loaded
 from rdv.config import Decision, ModelNotFound, load_decision
 from rdv.messages import Kind, Result, encode_request
-from rdv.models import Model, ModelError, open_model
+from rdv.models import Model, ModelNotLoaded, evaluate, open_model
 
 log = logging.getLogger("rdv.stages")
 
+START_PATIENCE_S = 5.0
+"""The door opens at the latest so long after the start, as that of `rdv serve`."""
 STOP_S = 5.0
 
 
 def serve_direct(directory: str, model: str) -> None:
     """See `run_direct`."""
     decision = load_decision(os.path.abspath(directory)).replace(partitions=1)
-    config = decision.models.get(model)
-    if config is None:
+    if model not in decision.models:
         raise ModelNotFound(directory, model, tuple(sorted(decision.models)))
-    opened = open_model(decision.directory, model, **config.opening())
     with memory_streams(model) as streams:
-        uvloop.run(_serve(decision, model, opened, config.batch_max, streams))
+        uvloop.run(_serve(decision, model, streams))
 
 
-async def _serve(
-    decision: Decision, name: str, model: Model, batch_max: int, streams: Streams
-) -> None:
-    caller = Caller(model, batch_max)
-    process = ProxyProcess(decision, 0, streams, partial(DirectProxy, caller=caller, model=name))
+async def _serve(decision: Decision, name: str, streams: Streams) -> None:
+    config = decision.models[name]
+    caller = Caller(
+        name, partial(open_model, decision.directory, name, **config.opening()), config.batch_max
+    )
+    make = partial(DirectProxy, caller=caller, model=name)
+    process = ProxyProcess(decision, 0, streams, make, is_up=caller.is_up)
     caller.start()
     try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(caller.settled.wait(), START_PATIENCE_S)
         await process.run()
     finally:
         caller.stop()
 
 
 class Caller:
-    """Calls the model in a thread of its own: with all that waits, up to `batch_max` rows."""
+    """Has the model in a thread of its own, which loads it, calls it with all that waits, up to
+    `batch_max` rows, and closes it. One that cannot be loaded is missing: `fault` says why.
+    """
 
-    def __init__(self, model: Model, batch_max: int) -> None:
-        self.model = model
+    def __init__(self, name: str, load: Callable[[], Model], batch_max: int) -> None:
+        self.model: Model | None = None
+        self.fault = "is still being loaded"
+        self.settled = asyncio.Event()
+        self._name = name
+        self._load = load
         self._batch_max = batch_max
         # Bounded by the proxy's desk: nothing is in here that is not on it, or was lately.
         self._waiting: queue.SimpleQueue[Open | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name="rdv-model", daemon=True)
+        self._thread = guest_thread("rdv-model", self._run)
         self._loop = asyncio.get_running_loop()
         self._proxy: DirectProxy | None = None
 
@@ -67,7 +78,11 @@ class Caller:
         self._proxy = proxy
 
     def start(self) -> None:
-        self._thread.start()
+        start_thread(self._thread)
+
+    def is_up(self, name: str) -> bool:
+        """Whether the model of this name can be asked."""
+        return self.model is not None and name == self._name
 
     def submit(self, entries: list[Open]) -> None:
         for entry in entries:
@@ -86,37 +101,35 @@ class Caller:
         return None
 
     def _run(self) -> None:
-        while (batch := self._take()) is not None:
-            if not batch:
-                continue
-            outcomes = self._predict(batch)
-            if self._proxy is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._proxy.evaluated, batch, outcomes)
-
-    def _predict(self, batch: list[Open]) -> list[Any]:
-        takes = self.model.takes
-        data = [bytes(entry.request.data) for entry in batch]
-        if takes == "values":
-            return self._predict_values(data)
-        if takes == "data":
-            return self.model.predict(data)
-        return self.model.predict([encode_request(e.request) for e in batch])
-
-    def _predict_values(self, data: list[bytes]) -> list[Any]:
-        """What the proxy has taken can be read; what an enricher has made of it may not be."""
+        model = None
         try:
-            rows = [orjson.loads(text) for text in data]
-        except orjson.JSONDecodeError as error:
-            if len(data) == 1:
-                return [ModelError(f"the data is not JSON: {error}", "data")]
-            return [self._predict_values([text])[0] for text in data]
-        return self.model.predict(rows)
+            model = self.model = self._load()
+        except ModelNotLoaded as error:
+            self.fault = f"is missing: {error.text()}"
+            show_not_loaded(error)
+        self._call(self.settled.set)
+        while (batch := self._take()) is not None:
+            if batch and self._proxy is not None:
+                outcomes = self._predict(model, batch)
+                self._call(self._proxy.evaluated, batch, outcomes)
+        if model is not None:
+            model.close()
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _predict(self, model: Model | None, batch: list[Open]) -> list[Any]:
+        if model is None:
+            return [None] * len(batch)
+        if model.takes == "lines":
+            return evaluate(model, [encode_request(entry.request) for entry in batch])
+        return evaluate(model, [entry.request.data for entry in batch])
 
     def stop(self) -> None:
+        """A model that is still busy after STOP_S is left behind with the process."""
         self._waiting.put(None)
         self._thread.join(STOP_S)
-        if not self._thread.is_alive():
-            self.model.close()
 
 
 class DirectProxy(Proxy):
@@ -143,12 +156,15 @@ class DirectProxy(Proxy):
                 self._answer_without(entry, outcome)
 
     def _answer_without(self, entry: Open, outcome: object) -> None:
-        if outcome is None:
+        if self._caller.model is None:
+            self.answer_default(entry, "champion_down", f"{self._model} {self._caller.fault}")
+        elif outcome is None:
             self.answer_default(entry, "champion_silent", f"{self._model} has nothing to say")
         else:
             self.answer_default(entry, "champion_failed", f"{self._model} failed: {outcome}")
 
     def _result(self, entry: Open, text: bytes) -> Result:
+        assert self._caller.model is not None
         first = entry.schedule.steps[0].accept[0]
         kind: Kind = "preferred" if first in (self._model, "*") else "fallback"
         waited_ns = self.now_ns() - entry.request.monotonic_ns

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
-import threading
+from functools import partial
 
+import msgspec
 import uvloop
 
+from rdv.clock import SYSTEM_CLOCK
 from rdv.components.feeds import Feed
-from rdv.components.places import Streams
+from rdv.components.guests import guest_thread, start_thread
+from rdv.components.places import MODELS_TOPIC, Streams
 from rdv.components.proxy.main import ProxyProcess
 from rdv.components.server.main import ServerProcess
-from rdv.components.stages.memory import memory_streams
+from rdv.components.stages.memory import memory_streams, show_not_loaded
 from rdv.components.stopping import Waker
 from rdv.components.worker.main import WorkerProcess
 from rdv.config import Decision, ModelConfig, load_decision
+from rdv.errors import RdvError
 
 log = logging.getLogger("rdv.stages")
+
+START_PATIENCE_S = 5.0
+"""The door opens at the latest so long after the start, as that of `rdv serve`."""
 
 STOP_S = 5.0
 """A model that is still busy then is left behind with the process."""
@@ -38,10 +46,14 @@ async def _serve(decision: Decision, streams: Streams) -> None:
         for name, config in decision.models.items()
         if not config.retired
     ]
+    for model in models:
+        model.tell("down")  # until it is loaded, as in `rdv serve`
     server = LoopServer(decision, streams)
     for model in models:
         model.start()
     try:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_settled(models), START_PATIENCE_S)
         await proxy.run()
     finally:
         for model in models:
@@ -49,18 +61,55 @@ async def _serve(decision: Decision, streams: Streams) -> None:
         server.close()
 
 
+async def _settled(models: list[ModelThread]) -> None:
+    for model in models:
+        await model.settled.wait()
+
+
 class ModelThread:
-    """One model with a thread of its own. Making it loads the model: raises ModelNotLoaded."""
+    """One model with a thread of its own, which loads it, calls it and closes it. One that cannot
+    be loaded is missing, and nobody waits for it.
+    """
 
     def __init__(
         self, decision: Decision, name: str, config: ModelConfig, streams: Streams
     ) -> None:
+        self.settled = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         self._waker = Waker()
-        worker = WorkerProcess(decision, name, config, 0, self._waker, streams)
-        self._thread = threading.Thread(target=worker.run, name=f"rdv-model-{name}", daemon=True)
+        self._name = name
+        self._scores = config.scores
+        self._make = partial(WorkerProcess, decision, name, config, 0, self._waker, streams)
+        self._control = streams.control.producer()
+        self._thread = guest_thread(f"rdv-model-{name}", self._run)
 
     def start(self) -> None:
-        self._thread.start()
+        start_thread(self._thread)
+
+    def _run(self) -> None:
+        try:
+            worker = self._make()
+            self.tell("up")
+            self._settle()
+            worker.run()
+        except RdvError as error:
+            show_not_loaded(error)
+        except Exception:
+            log.exception("%s has ended", self._name)
+        finally:
+            self.tell("down")
+            self._settle()
+
+    def _settle(self) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self.settled.set)
+
+    def tell(self, state: str) -> None:
+        """The server and `/readyz`, as the supervisor does. A decoy is nobody to wait for."""
+        if self._scores:
+            line = {"model": self._name, "state": state, "time_ns": SYSTEM_CLOCK.wall_ns()}
+            with contextlib.suppress(RdvError):
+                self._control.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
 
     def stop(self) -> None:
         self._waker.stop()

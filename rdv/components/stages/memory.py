@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import logging
 
 from rdv.components.places import MEMORY, Streams, open_streams
+from rdv.errors import RdvError
 from rdv.stream import StreamConfig
+
+log = logging.getLogger("rdv.stages")
 
 _numbers = itertools.count()
 
@@ -13,3 +17,8 @@ _numbers = itertools.count()
 def memory_streams(name: str) -> Streams:
     """Streams of their own with one partition each; 64 MB of each topic's records are kept."""
     return open_streams(f"{MEMORY}{name}-{next(_numbers)}", StreamConfig(partitions=1))
+
+
+def show_not_loaded(error: RdvError) -> None:
+    """Say why a model is missing, with its own traceback."""
+    log.error("%s", "\n".join(filter(None, (error.text(), error.hint()))))

@@ -8,6 +8,7 @@ import os
 import threading
 
 from rdv.clock import SYSTEM_CLOCK
+from rdv.components.guests import keep_signals
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import Streams, open_streams
@@ -43,6 +44,7 @@ def run_worker(
         raise ModelNotFound(directory, name, tuple(sorted(decision.models)))
     waker = Waker()
     waker.stop_on_signals()
+    keep_signals()
     stop_without_parent(waker.stop)
     give_way()  # before the model is loaded, and whatever belongs to it started
     WorkerProcess(decision, name, config, instance, waker).run()

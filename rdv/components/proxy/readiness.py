@@ -1,0 +1,90 @@
+"""What `/readyz` says: whether a model is up that the live schedule wants.
+
+    200  {"status":"ready","ready_when":"model","up":["gbm"],"missing":["mlp"]}
+    503  {"status":"no_model","ready_when":"model","up":[],"missing":["gbm","mlp"],"reason":"…"}
+
+`http.ready_when = "serving"` is for who wants the marked default as well: then a proxy is ready as
+long as it accepts requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+import orjson
+
+from rdv.components.feeds import read_all
+from rdv.components.losses import Losses
+from rdv.components.places import MODELS_TOPIC
+from rdv.schedule import Schedule
+from rdv.stream.stream import LogStream
+
+POLL_RECORDS_MAX = 2_000
+
+ReadyWhen = Literal["model", "serving"]
+
+
+class _News(msgspec.Struct):
+    """A line of `control:models`."""
+
+    model: str
+    state: Literal["up", "down"]
+
+
+class ModelNews:
+    """Which models are up, as the supervisor tells. Read when somebody asks. One thread."""
+
+    def __init__(self, control: LogStream) -> None:
+        self._consumer = control.consumer([MODELS_TOPIC])
+        self._states: dict[str, str] = {}
+        self._losses = Losses()
+
+    def is_up(self, model: str, declared: Collection[str]) -> bool:
+        """Of a model that nobody has told us of, as a server does: whether it is declared."""
+        state = self._states.get(model)
+        return state == "up" if state is not None else model in declared
+
+    def read(self) -> None:
+        """Take in what has been told since. Raises nothing."""
+        for record in read_all(self._consumer, POLL_RECORDS_MAX, self._losses):
+            try:
+                news = msgspec.json.decode(record.value, type=_News)
+            except msgspec.DecodeError:
+                continue
+            self._states[news.model] = news.state
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def wanted_models(schedule: Schedule, declared: Sequence[str]) -> list[str]:
+    """Those that the schedule accepts in any step, in its order; `*` stands for all. Pure."""
+    names: dict[str, None] = {}
+    for step in schedule.steps:
+        for name in step.accept:
+            names.update(dict.fromkeys(declared if name == "*" else (name,)))
+    return list(names)
+
+
+class Readiness(NamedTuple):
+    """An answer of `/readyz`."""
+
+    status: int
+    body: bytes
+
+
+def readiness(wanted: Sequence[str], is_up: Callable[[str], bool], when: ReadyWhen) -> Readiness:
+    """Whether a proxy that accepts requests is ready. Pure."""
+    up = [name for name in wanted if is_up(name)]
+    missing = [name for name in wanted if name not in up]
+    fields = {"ready_when": when, "up": up, "missing": missing}
+    if up or not wanted or when == "serving":
+        return Readiness(200, _body({"status": "ready", **fields}))
+    reason = f"no model is up that the live schedule wants: {', '.join(missing)}"
+    return Readiness(503, _body({"status": "no_model", **fields, "reason": reason}))
+
+
+def _body(fields: dict[str, object]) -> bytes:
+    return orjson.dumps(fields, option=orjson.OPT_APPEND_NEWLINE)
