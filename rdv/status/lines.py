@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 STATUS_TOPIC = "status"
 """In `control`: every process writes a line about once a second."""
@@ -25,6 +26,9 @@ it holds the lock of `status` shall not hold up the supervisor."""
 State = Literal["starting", "ready", "failing", "stopped", "silent", "restarting", "dead"]
 """failing: it runs, but keeps ending, or its model's command does; restarting: the same, and at
 this moment it does not run."""
+
+NOT_LOADED = "not loaded"
+"""State of the last line of a worker whose model could not be loaded."""
 
 KEEPS_ENDING_NS = 60_000_000_000
 """Who has ended more than once in this time keeps ending."""
@@ -155,7 +159,19 @@ class Roll:
             if seen.state in ("stopped", "dead") and before:
                 continue
             by_name[line.name] = [*before, seen]
-        return [with_history(s, ends[name]) for name, group in by_name.items() for s in group]
+        refused = {
+            s.name: s for s in sorted(self._last.values(), key=_time_ns) if s.state == NOT_LOADED
+        }
+        # An edit that does not start is no end of the one that runs.
+        unlike = Counter(line.name for line in self._last.values() if line.state == NOT_LOADED)
+        return [
+            with_refusal(
+                with_history(s, ends[name] - (unlike[name] if s.state == "ready" else 0)),
+                refused.get(name),
+            )
+            for name, group in by_name.items()
+            for s in group
+        ]
 
 
 def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> Seen:
@@ -181,6 +197,23 @@ def with_history(seen: Seen, ends: int) -> Seen:
     if (seen.state == "starting" and ends) or (seen.state == "dead" and ends > 1 and is_young):
         return seen._replace(state="restarting")
     return seen
+
+
+def with_refusal(seen: Seen, refused: StatusLine | None) -> Seen:
+    """The same; one that goes on because its successor did not start says so."""
+    started_ns = seen.line.count("started_ns")
+    if refused is None or not started_ns or refused.time_ns < started_ns:
+        return seen
+    if seen.state not in ("ready", "failing") or seen.line.pid == refused.pid:
+        return seen
+    version = seen.line.fields.get("version") or "the old version"
+    trouble = f"running {version}; the new one {refused.trouble}"
+    fields = {**seen.line.fields, "trouble": trouble}
+    return seen._replace(line=replace(seen.line, fields=fields))
+
+
+def _time_ns(line: StatusLine) -> int:
+    return line.time_ns
 
 
 def lives_elsewhere(

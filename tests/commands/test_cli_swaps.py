@@ -147,3 +147,32 @@ def test_more_and_fewer_instances_cost_no_request(one_model, serve, rdv):
         clients.until(lambda answer: answer["version"] == "last")
     assert served.end() == 0
     assert_scored_once(one_model, clients.answers, rdv)
+
+
+def test_a_model_that_fails_and_an_edit_that_does_not_start_are_named(one_model, serve, rdv):
+    served = serve()
+    (one_model / "models/m.py").write_text("def predict(rows):\n    raise ValueError('no luck')\n")
+    served.until(r"m-0 is ready")
+    while rdv("ask", one_model, "{}", "--json").row()["kind"] != "default":
+        pass  # the old one is still leaving
+    served.until(r"m failed on a row: ValueError: no luck")
+    row = await_row(one_model, rdv, lambda row: row["state"] == "failing")
+    assert re.match(r"failing: 100% of the last \d+: ValueError: no luck", row["trouble"])
+    assert "ValueError: no luck" in rdv("status", one_model).out
+    (one_model / "models/m.py").write_text(MODEL.format(version="good"))
+    await_row(one_model, rdv, lambda row: row["state"] == "ready" and row["version"] == "good")
+    (one_model / "models/m.py").write_text("raise RuntimeError('at the import')\n")
+    row = await_row(one_model, rdv, lambda row: row["trouble"])
+    assert row["trouble"].startswith("running good; the new one did not start: RuntimeError")
+    assert row["state"] == "ready"
+    (one_model / "models/m.py").write_text(MODEL.format(version="better"))
+    await_row(one_model, rdv, lambda row: row["version"] == "better" and not row["trouble"])
+    assert served.end() == 0
+
+
+def await_row(decision: Path, rdv, wanted) -> dict:
+    """The row of the model in `rdv status`, once it is as `wanted`."""
+    while True:
+        (row,) = rdv("status", decision, "--json").row()["models"]
+        if wanted(row):
+            return row

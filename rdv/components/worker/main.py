@@ -22,8 +22,9 @@ from rdv.components.worker.intake import START_S
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
-from rdv.models import open_model, trouble_of
+from rdv.models import Model, ModelNotLoaded, open_model, trouble_of
 from rdv.standard_streams import stdout_to_stderr
+from rdv.status.lines import NOT_LOADED
 
 log = logging.getLogger("rdv.worker")
 
@@ -76,8 +77,9 @@ class WorkerProcess:
         self._status = StatusWriter(
             self._streams.control, "worker", f"{name}-{instance}", SYSTEM_CLOCK
         )
+        self._started_ns = SYSTEM_CLOCK.wall_ns()
         self._status.write("starting", {"model": name})
-        self._model = open_model(decision.directory, name, **config.opening())
+        self._model = self._open(decision, name, config)
         note = ""
         if self._is_alone:
             note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
@@ -100,6 +102,31 @@ class WorkerProcess:
             in_hand=InHand(note),
             start_s=max(START_S, math.ceil(longest_wait_ms(decision) / 1000)),
         )
+
+    def _open(self, decision: Decision, name: str, config: ModelConfig) -> Model:
+        """Raises ModelNotLoaded, which the status says as well: another version may be running."""
+        late = threading.Timer(config.start_timeout_ms / 1000, self._late, (name, config))
+        late.daemon = True
+        if self._is_alone:
+            late.start()
+        try:
+            return open_model(decision.directory, name, **config.opening())
+        except ModelNotLoaded as error:
+            self._say_not_loaded(name, error.reason)
+            raise
+        finally:
+            late.cancel()
+
+    def _late(self, name: str, config: ModelConfig) -> None:
+        """From the timer's thread: it hangs while it is loaded."""
+        reason = f"it was not loaded within {config.start_timeout_ms} ms"
+        log.error("%s: %s", name, reason)
+        self._say_not_loaded(name, reason)
+        os._exit(HANGS)
+
+    def _say_not_loaded(self, name: str, reason: str) -> None:
+        self._status.write(NOT_LOADED, {"model": name, "trouble": f"did not start: {reason}"})
+        self._status.close()
 
     def _hangs(self, batch: list[Waiting]) -> None:
         """From the watchdog's thread: speak for the batch, and go. The supervisor starts anew."""
@@ -140,6 +167,7 @@ class WorkerProcess:
         return {
             "model": self._name,
             "version": self._model.version,
+            "started_ns": self._started_ns,
             "scored": reports.scored,
             "refused": reports.refused,
             "failed": reports.failed,
@@ -149,6 +177,6 @@ class WorkerProcess:
             "waiting": worker.waiting_count,
             "row_ms": round(worker.cost.row_ms, 3),
             "fixed_ms": round(worker.cost.fixed_ms, 3),
-            "trouble": trouble_of(self._model),
+            "trouble": trouble_of(self._model) or reports.failures.trouble,
             **worker.intake.feed.losses.figures(),
         }

@@ -10,6 +10,7 @@ from rdv.clock import Clock
 from rdv.codes import ReportCode
 from rdv.components.batches import SCORES
 from rdv.components.worker.backlog import Refused, Waiting
+from rdv.components.worker.failures import Failures
 from rdv.errors import RdvError
 from rdv.messages import REFUSAL_CODES, ResultLines, Score, encode_score
 from rdv.models import Model, ModelError
@@ -34,6 +35,7 @@ class Reports:
         self._name = name
         self._model = model
         self._clock = clock
+        self.failures = Failures(name, clock)
         self.scored = self.refused = self.failed = self.lost = 0
 
     def evaluated(
@@ -47,7 +49,7 @@ class Reports:
         version, size = self._model.version, len(batch)
         done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
         same = ResultLines(self._name, version, done_ns, took_ms, size)
-        queue_ms, middle, appended_ns = 0.0, b"", -1
+        queue_ms, middle, appended_ns, error = 0.0, b"", -1, ""
         found: dict[int, _Results] = {}
         failed: dict[int, list[bytes]] = {}
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -60,6 +62,7 @@ class Reports:
                 queue_ms = round(max(0, began_wall_ns - appended_ns) / 1e6, 3)
                 middle = same.after(queue_ms)
             if type(outcome) is not bytes:
+                error = error or str(outcome)
                 line = self._failure(waiting, outcome, done_ns, queue_ms, took_ms, size)
                 failed.setdefault(block.partition, []).append(line)
                 continue
@@ -70,6 +73,7 @@ class Reports:
             results.middles.append(middle)
             results.texts.append(outcome)
         self.scored += size
+        self.failures.note(size, sum(map(len, failed.values())), error)
         self._send({partition: same.lines(*results) for partition, results in found.items()})
         if failed:
             self.failed += sum(map(len, failed.values()))
