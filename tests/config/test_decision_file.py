@@ -58,6 +58,7 @@ def test_the_commented_defaults_are_the_defaults():
         "name",
         "schedule",
         "partitions",
+        "env",
     ]
 
 
