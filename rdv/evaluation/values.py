@@ -21,6 +21,8 @@ EQUAL_FIELDS = ("action", "label", "bin", "class")
 NUMBER_FIELDS = ("score", "probability")
 CLASSES_MAX = 65_536
 CACHE_MAX = 100_000
+CACHED_BYTES_MAX = 500
+"""A longer answer is not remembered, so that all of them together are bounded."""
 HALF = 0.5
 
 
@@ -43,9 +45,11 @@ class Extract:
         """The value of an answer as it lies in the log; NaN when it has none."""
         found = self._cache.get(text)
         if found is None:
-            if len(self._cache) >= CACHE_MAX:
-                self._cache.clear()
-            found = self._cache[text] = self._of_text(text)
+            found = self._of_text(text)
+            if len(text) <= CACHED_BYTES_MAX:
+                if len(self._cache) >= CACHE_MAX:
+                    self._cache.clear()
+                self._cache[text] = found
         return found
 
     def of_answer(self, answer: Any) -> float:

@@ -47,9 +47,8 @@ class ToldOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fa
 
 def told_by(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
     """The outcomes with their `Truth.source`."""
-    return (
-        msgspec.structs.replace(truth, source=source[:SOURCE_CHARACTERS_MAX]) for truth in truths
-    )
+    source = source[:SOURCE_CHARACTERS_MAX]
+    return (msgspec.structs.replace(truth, source=source) for truth in truths)
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

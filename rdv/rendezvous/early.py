@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import UNSET
+
 from rdv.messages import Score
 from rdv.rendezvous.counters import Counters
 
@@ -16,10 +18,22 @@ class EarlyScores:
     evicted. One thread at a time.
     """
 
-    __slots__ = ("_age_ns", "_counters", "_half", "_old", "_since_ns", "_young", "_young_count")
+    __slots__ = (
+        "_age_ns",
+        "_counters",
+        "_half",
+        "_half_bytes",
+        "_old",
+        "_since_ns",
+        "_young",
+        "_young_bytes",
+        "_young_count",
+    )
 
-    def __init__(self, scores_max: int, age_ns: int, counters: Counters) -> None:
+    def __init__(self, scores_max: int, age_ns: int, counters: Counters, bytes_max: int) -> None:
         self._half = max(1, scores_max // 2)
+        self._half_bytes = bytes_max // 2
+        self._young_bytes = 0
         self._age_ns = age_ns
         self._counters = counters
         self._since_ns = 0
@@ -34,11 +48,13 @@ class EarlyScores:
     def keep(self, score: Score, now_ns: int) -> None:
         self._counters.early += 1
         self.expire(now_ns)
-        if self._young_count >= self._half:
+        size = 0 if score.result is UNSET else len(bytes(score.result))
+        if self._young_count >= self._half or self._young_bytes + size > self._half_bytes:
             self._counters.evicted += self._turn(now_ns)
         if not self._young_count:
             self._since_ns = now_ns
         self._young_count += 1
+        self._young_bytes += size
         self._young.setdefault(score.id, []).append((now_ns, score))
 
     def take(self, id_: str) -> list[EarlyScore]:
@@ -56,6 +72,6 @@ class EarlyScores:
         """Drop the old generation; returns how many scores that were."""
         gone = sum(map(len, self._old.values()))
         self._old, self._young = self._young, {}
-        self._young_count = 0
+        self._young_count = self._young_bytes = 0
         self._since_ns = now_ns
         return gone

@@ -60,7 +60,10 @@ class Engine:
         self._open: dict[str, Mailbox] = {}
         self._answered = RecentIds(limits.answered_ids_max, limits.answered_ms_max * 1_000_000)
         self._early = EarlyScores(
-            limits.early_scores_max, limits.early_ms_max * 1_000_000, counters
+            limits.early_scores_max,
+            limits.early_ms_max * 1_000_000,
+            counters,
+            limits.early_bytes_max,
         )
         self._agenda = Agenda()
 

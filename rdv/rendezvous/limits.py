@@ -25,6 +25,9 @@ class Limits:
     """Scores that wait for their request. With file streams there are none; other brokers may
     deliver a score first."""
 
+    early_bytes_max: int = 67_108_864
+    """Their results together: beyond, half of them go, the older ones."""
+
     early_ms_max: int = 5_000
     """A score whose request has not come for this long (up to twice of it, or half as long when
     the buffer is full) is dropped and counted as unknown."""

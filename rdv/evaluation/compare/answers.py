@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rdv.evaluation.values import CACHE_MAX, NUMBER_FIELDS, Extract
+from rdv.evaluation.values import CACHE_MAX, CACHED_BYTES_MAX, NUMBER_FIELDS, Extract
 from rdv.payload import UnusableJson, read_recorded
 
 Both = tuple[float, float]
@@ -34,9 +34,11 @@ class Answers:
         """An answer as it lies in the log."""
         found = self._cache.get(text)
         if found is None:
-            if len(self._cache) >= CACHE_MAX:
-                self._cache.clear()
-            found = self._cache[text] = self._of_text(text)
+            found = self._of_text(text)
+            if len(text) <= CACHED_BYTES_MAX:
+                if len(self._cache) >= CACHE_MAX:
+                    self._cache.clear()
+                self._cache[text] = found
         return found
 
     def of_truth(self, truth: Any) -> Both:
