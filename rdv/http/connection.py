@@ -8,6 +8,7 @@ from typing import cast
 
 from rdv.http import failure as fail
 from rdv.http.failure import Failure
+from rdv.http.forwarded import client_key
 from rdv.http.hub import Hub
 from rdv.http.patience import Patience
 from rdv.http.reader import RequestReader
@@ -24,6 +25,9 @@ from rdv.http.response import (
 )
 from rdv.http.unread import has_unread
 
+_LARGE_BITS = 14
+"""Each 16 KiB of a body count as another request of a turn, so that a turn is short."""
+
 
 class Connection(asyncio.Protocol):
     """The protocol of one connection. Loop's thread only.
@@ -35,8 +39,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_dirty", "_eof", "_hub", "_last", "_out", "_patience", "_pending",
-        "_pipeline_max", "_reader", "_refused", "_transport", "_turn",
+        "_dirty", "_ending", "_eof", "_held", "_hub", "_last", "_out", "_patience", "_pending",
+        "_pipeline_max", "_reader", "_refused", "_transport", "_turn", "client", "is_trusted",
+        "peer",
     )  # fmt: skip
 
     def __init__(self, hub: Hub) -> None:
@@ -50,6 +55,11 @@ class Connection(asyncio.Protocol):
         self._turn = False  # inside a turn, which writes at its end
         self._dirty = False  # in the hub's list
         self._eof = False
+        self._ending = False  # the client sends nothing more, though not all may have been read
+        self._held = 0  # bytes of incomplete requests that are counted
+        self.peer = ""
+        self.client = ""
+        self.is_trusted = False
         self._refused = False
         self._last = False  # the answer with `Connection: close` has been rendered
 
@@ -60,8 +70,12 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         hub, limits = self._hub, self._hub.limits
         hub.counters.connections_opened += 1
+        name = self._transport.get_extra_info("peername")
+        self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
+        self.client = client_key(self.peer)
+        self.is_trusted = hub.access.trusts(self.peer)
         self._patience.begin(self, self._transport)
-        if len(hub.connections) < limits.connections_max and not hub.draining:
+        if not hub.draining and hub.places.enter(self, hub.now_ns()):
             hub.connections.add(self)
             return
         hub.counters.connections_refused += 1
@@ -84,6 +98,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._eof = True
+        self._ends()
         if self._patience.linger_ns or self._nothing_follows():
             self._close()
         else:
@@ -102,6 +117,8 @@ class Connection(asyncio.Protocol):
         self._patience.end()
         self._forget()
         self._out.clear()
+        self._hold(0)
+        self._hub.hangups.forget(self)
         self._transport = None
         self._hub.closed(self)
 
@@ -137,20 +154,29 @@ class Connection(asyncio.Protocol):
 
     def give_up(self, failure: Failure) -> None:
         """The application did not answer the first pending request: answer for it, and end."""
-        self._pending[0].carrier = None
-        self._pending[0] = refused(failure)
+        forgotten, self._pending[0] = self._pending[0], refused(failure)
+        forgotten.carrier = None
+        self._hub.departures.gone(forgotten)
         self._render()
         self.flush(self._hub.tick())
 
+    def hung_up(self, *, is_gone: bool) -> None:
+        """The client has left while nothing was read from it."""
+        if is_gone:
+            self.abort()
+        else:
+            self._ends()
+
     def forget_head(self) -> None:
-        """Heads are judged anew."""
+        """Heads are judged anew, and the peer."""
+        self.is_trusted = self._hub.access.trusts(self.peer)
         self._reader.forget_head()
 
     def drain(self) -> None:
         """End as soon as nothing is owed (the hub is draining); a request that has come is."""
         transport = self._transport
         is_ending = transport is None or self._patience.linger_ns != 0
-        if is_ending or self._pending or self._reader.more or self._has_unread():
+        if is_ending or self._pending or self._reader.more or self.has_unread():
             return
         assert transport is not None
         linger_ns = self._hub.limits.linger_ms * 1_000_000
@@ -164,12 +190,13 @@ class Connection(asyncio.Protocol):
         """Nothing came for too long: end without a word. But what has come while the process was
         held up is a request like any other: to close now would reset the connection.
         """
-        if self._has_unread():
+        if self.has_unread():
             self._patience.active_ns = self._hub.now_ns()
         else:
             self._close()
 
-    def _has_unread(self) -> bool:
+    def has_unread(self) -> bool:
+        """Whether something has come that the loop has not read."""
         return self._transport is not None and has_unread(self._transport)
 
     def abort(self) -> None:
@@ -177,6 +204,46 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._hub.counters.connections_aborted += 1
             self._transport.abort()
+
+    # What places call.
+
+    def idle_since_ns(self) -> int | None:
+        """Since when nothing is owed and nothing is under way; None when something is."""
+        transport = self._transport
+        if transport is None or self._pending or self._reader.more or self._patience.linger_ns:
+            return None
+        if transport.is_closing() or transport.get_write_buffer_size():
+            return None
+        return self._patience.active_ns
+
+    def slow_since_ns(self) -> int | None:
+        """Since when the client is waited for: to send the rest, to read, to say that it is there;
+        None when it is not.
+        """
+        transport, patience = self._transport, self._patience
+        if transport is None:
+            return None
+        if patience.stalled_ns or patience.linger_ns or transport.is_closing() or self._ending:
+            return patience.stalled_ns or patience.active_ns
+        is_partial = self._reader.more and not patience.paused and not self._pending
+        return (self._reader.stage_ns or patience.active_ns) if is_partial else None
+
+    def give_way(self) -> None:
+        """End, so that another one has the place; a client that can still hear it is told."""
+        hub = self._hub
+        hub.counters.connections_evicted += 1
+        hub.connections.discard(self)
+        if self.idle_since_ns() is not None:
+            self._close()
+        elif (
+            self._reader.more
+            and not (self._patience.stalled_ns or self._patience.linger_ns or self._ending)
+            and len(hub.refused) < hub.limits.refusals_max
+        ):
+            hub.refused.add(self)
+            self.refuse(fail.too_many_connections(hub.limits.connections_max))
+        else:
+            self.abort()
 
     # The turn: read and dispatch as far as the pipeline goes, then write once.
 
@@ -197,8 +264,8 @@ class Connection(asyncio.Protocol):
                 hub.application(request)
             except Exception as error:  # noqa: BLE001 - one request must not end the server
                 self._application_failed(request, error)
-            left -= 1
-            if not left:  # a turn is bounded, too: first see whether the client reads
+            left -= 1 + (len(request.body) >> _LARGE_BITS)
+            if left <= 0:  # a turn is bounded, too: first see whether the client reads
                 self._continue_soon()
                 break
         if reader.failure is not None and not self._refused:
@@ -215,7 +282,7 @@ class Connection(asyncio.Protocol):
             else:
                 transport.write(b"".join(out))
                 out.clear()
-        if pending or reader.more or patience.paused:
+        if pending or reader.more or patience.paused or self._held:
             self._wait(now_ns)
 
     def _continue_soon(self) -> None:
@@ -261,9 +328,19 @@ class Connection(asyncio.Protocol):
     def _forget(self) -> None:
         """Whatever is still answered goes nowhere."""
         self._reader.end()
+        left = [request for request in self._pending if request.answer is None]
         for request in self._pending:
             request.carrier = None
         self._pending.clear()
+        for request in left:
+            self._hub.departures.gone(request)
+
+    def _ends(self) -> None:
+        """The client sends nothing more: what it waits for may be waited for in vain."""
+        self._ending = True
+        for request in self._pending:
+            if request.answer is None:
+                self._hub.departures.ending(request)
 
     def _nothing_follows(self) -> bool:
         return not self._pending and not self._reader.more
@@ -289,6 +366,10 @@ class Connection(asyncio.Protocol):
     def _wait(self, now_ns: int) -> None:
         """Something is under way after this turn: see to its limits."""
         self._adjust_reading()
+        if self._ending:
+            self._ends()
+        if self._held or self._reader.more:
+            self._hold(self._reader.held_bytes if self._reader.more else 0)
         transport = self._transport
         if transport is not None and not self._pending and self._reader.take_continue():
             transport.write(CONTINUE)
@@ -296,6 +377,21 @@ class Connection(asyncio.Protocol):
             self.refuse(fail.truncated())  # behind the answers that are still owed
         else:
             self._patience.watch(now_ns)
+
+    def _hold(self, count: int) -> None:
+        """So many bytes are kept of requests that are not complete."""
+        partial, more = self._hub.partial, count - self._held
+        if more > 0:
+            is_fine = (
+                partial.has_room(more) if self.is_trusted else partial.admits(self.client, more)
+            )
+            if not is_fine:
+                self.refuse(fail.too_many_bytes(partial.limit))
+                return
+            partial.take(self.client, more)
+        elif more < 0:
+            partial.give(self.client, -more)
+        self._held = count
 
     # The end.
 
@@ -323,7 +419,10 @@ class Connection(asyncio.Protocol):
         if pause and not patience.paused:
             patience.paused = True
             transport.pause_reading()
+            socket = transport.get_extra_info("socket")
+            self._hub.hangups.watch(self, -1 if socket is None else socket.fileno())
         elif patience.paused and not pause:
             patience.paused = False
             self._reader.stage_ns = 0  # the client could not have sent any more meanwhile
             transport.resume_reading()
+            self._hub.hangups.forget(self)

@@ -37,6 +37,7 @@ class Failure:
         return error_body(self.code, self.message, **self.fields)
 
 
+_AGAIN = ((b"Retry-After", b"1"),)
 _IDENTITY = ((b"Accept-Encoding", b"identity"),)
 
 
@@ -134,9 +135,13 @@ def transfer_encoding_unknown(value: bytes) -> Failure:
 
 
 def too_many_connections(limit: int) -> Failure:
-    message = f"more than {limit} connections"
-    fields = {"limit": limit}
-    return Failure(503, "too_many_connections", message, fields, ((b"Retry-After", b"1"),))
+    message = f"of {limit} connections there is none left for this client"
+    return Failure(503, "too_many_connections", message, {"limit": limit}, _AGAIN)
+
+
+def too_many_bytes(limit: int) -> Failure:
+    message = f"more than {limit} bytes of incomplete requests wait for their rest"
+    return Failure(503, "too_many_bytes", message, {"limit_bytes": limit}, _AGAIN)
 
 
 def not_answered(limit_ms: int) -> Failure:

@@ -9,10 +9,13 @@ from typing import Protocol
 
 from rdv.clock import Clock
 from rdv.http.access import Access
+from rdv.http.hangups import HangUps
 from rdv.http.head import HeadParser
 from rdv.http.limits import Limits
+from rdv.http.places import Placed, Places
 from rdv.http.request import Request
 from rdv.http.response import DateLine
+from rdv.http.shares import Shares
 
 Application = Callable[[Request], None]
 """Called on the loop for each complete request; must not block."""
@@ -24,7 +27,9 @@ class Counters:
 
     connections_opened: int = 0
     connections_refused: int = 0
-    """Beyond `connections_max`."""
+    """Beyond `connections_max`, or beyond the client's share of them."""
+    connections_evicted: int = 0
+    """Idle or slow ones that gave their place to others."""
     connections_aborted: int = 0
     """Cut off by us: clients that did not read, or were in the way of the end of a drain."""
     requests: int = 0
@@ -35,6 +40,25 @@ class Counters:
     """Of those, for slowness: 408, and 503 for requests that were never answered."""
     application_errors: int = 0
     """Exceptions out of the application: answered 500."""
+
+
+class Departures(Protocol):
+    """Who wants to know that clients leave. Called on the loop; must not block or raise."""
+
+    def gone(self, request: Request) -> None:
+        """Nobody will read the answer to this request, which has none yet."""
+
+    def ending(self, request: Request) -> None:
+        """The client sends nothing more. It may have gone, or read its answer: TCP does not tell
+        before something is written. May be called again for the same request.
+        """
+
+
+class NobodyAsks:
+    """Departures that nobody wants to know of."""
+
+    def gone(self, request: Request) -> None: ...
+    def ending(self, request: Request) -> None: ...
 
 
 class Flushed(Protocol):
@@ -48,8 +72,9 @@ class Hub:
     """Shared by the connections of one server. Loop's thread only."""
 
     __slots__ = (
-        "_dirty", "_empty", "application", "clock", "connections", "counters", "date", "draining",
-        "heads", "limits", "loop", "now_ns", "refused",
+        "_dirty", "_empty", "access", "application", "clock", "connections", "counters", "date",
+        "departures", "draining", "hangups", "heads", "limits", "loop", "now_ns", "partial",
+        "places", "refused",
     )  # fmt: skip
 
     def __init__(
@@ -57,20 +82,27 @@ class Hub:
         application: Application,
         limits: Limits,
         access: Access,
+        departures: Departures,
         clock: Clock,
         counters: Counters,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.application = application
         self.limits = limits
+        self.access = access
+        self.departures = departures
+        self.places = Places(limits)
+        self.partial = Shares(limits.partial_bytes_max, limits.client_share)
+        """Bytes of requests that have come in part."""
+        self.hangups = HangUps(self.loop)
         self.heads = HeadParser(limits, access)
         self.clock = clock
         self.now_ns = clock.monotonic_ns
         self.date = DateLine()
         self.counters = counters
         self.draining = False
-        self.connections: set[asyncio.Protocol] = set()
-        self.refused: set[asyncio.Protocol] = set()
+        self.connections: set[Placed] = set()
+        self.refused: set[Placed] = set()
         self._dirty: list[Flushed] = []
         self._empty: asyncio.Future[None] | None = None
 
@@ -93,9 +125,10 @@ class Hub:
             self.date.refresh(now_ns, self.clock.wall_ns())
         return now_ns
 
-    def closed(self, connection: asyncio.Protocol) -> None:
+    def closed(self, connection: Placed) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
+        self.places.leave(connection)
         self.refused.discard(connection)
         if self._empty is not None and not self.connections and not self._empty.done():
             self._empty.set_result(None)

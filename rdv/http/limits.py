@@ -26,8 +26,14 @@ class Limits:
     """A larger body is refused: 413; by its Content-Length before a byte of it is read, a chunked
     one as soon as it is over."""
 
-    connections_max: int = 1_000
-    """Further connections are told 503 and closed."""
+    connections_max: int = 1_120
+    """Further connections take the place of idle ones, or are told 503 and closed."""
+
+    client_share: float = 0.9
+    """What one client can have of `connections_max` and `partial_bytes_max` while it is alone."""
+
+    partial_bytes_max: int = 268_435_456
+    """Bytes of requests that have come in part, of all connections together; beyond: 503."""
 
     refusals_max: int = 64
     """As many connections beyond `connections_max` are told 503; those beyond are just closed."""
@@ -59,6 +65,10 @@ class Limits:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            if field.name == "client_share":
+                if not 0 < value <= 1:
+                    raise InvalidLimit(field.name, f"{value!r} is not above 0 and up to 1")
+                continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise InvalidLimit(field.name, f"{value!r} is not a whole number")
             low = 0 if field.name in {"body_bytes_max", "refusals_max"} else 1

@@ -62,6 +62,12 @@ class RequestReader:
         """The head has come, the body not all of it."""
         return self._head is not None
 
+    @property
+    def held_bytes(self) -> int:
+        """How much has come of requests that are not complete."""
+        chunked = 0 if self._chunked is None else len(self._chunked.body)
+        return len(self._buffer) - self._at + len(self._body) + chunked
+
     def take_continue(self) -> bool:
         """True once, when the client waits to be told to send its body and has sent none of it."""
         waits, self._tell = self._tell, False

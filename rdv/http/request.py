@@ -14,9 +14,12 @@ from rdv.http.response import CLOSE, JSON, Headers, head_parts
 class Carrier(Protocol):
     """What carries answers back: the connection. Called on the loop's thread."""
 
-    @property
-    def peer(self) -> str:
-        """The address of the client's socket, without its port; empty when it has none."""
+    peer: str
+    """The address of the client's socket, without its port; empty when it has none."""
+    client: str
+    """As `peer`, of IPv6 the /64 network: what all connections of one client have in common."""
+    is_trusted: bool
+    """The peer is a trusted proxy, which says whose request it passes on."""
 
     def answered(self, request: Request) -> None:
         """`request.answer` has been set."""
@@ -32,7 +35,7 @@ class Request:
     `body` is the whole body; `received_ns` is when its last byte came, on the monotonic clock.
     """
 
-    __slots__ = ("answer", "body", "carrier", "head", "received_ns")
+    __slots__ = ("answer", "body", "carrier", "head", "received_ns", "token")
 
     def __init__(self, head: Head, body: bytes, received_ns: int) -> None:
         self.head = head
@@ -40,6 +43,8 @@ class Request:
         self.received_ns = received_ns
         self.answer: Answer | None = None
         self.carrier: Carrier | None = None
+        self.token = ""
+        """The application's own: how it finds the request when the client leaves."""
 
     @property
     def method(self) -> str:
@@ -64,6 +69,16 @@ class Request:
     def headers(self) -> Mapping[bytes, bytes]:
         """Names in lower case; the values of a repeated one are joined by ", "."""
         return self.head.headers
+
+    @property
+    def client(self) -> str:
+        """Whose request it is: the address (of IPv6: the /64 network) that the connection comes
+        from, or that a trusted proxy names; empty when the client has gone.
+        """
+        carrier = self.carrier
+        if carrier is None:
+            return ""
+        return (self.head.client if carrier.is_trusted else "") or carrier.client
 
     @property
     def json_fault(self) -> Failure | None:

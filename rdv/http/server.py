@@ -8,7 +8,7 @@ from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.http.access import EVERYBODY, Access
 from rdv.http.connection import Connection
 from rdv.http.errors import ServerStarted
-from rdv.http.hub import Application, Counters, Hub
+from rdv.http.hub import Application, Counters, Departures, Hub, NobodyAsks
 from rdv.http.limits import Limits
 
 __all__ = ["Application", "Counters", "HttpServer"]
@@ -30,12 +30,14 @@ class HttpServer:
         application: Application,
         limits: Limits | None = None,
         access: Access = EVERYBODY,
+        departures: Departures | None = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._application = application
         self._limits = limits or Limits()
         self._access = access
+        self._departures = departures or NobodyAsks()
         self._clock = clock
         self._hub: Hub | None = None
         self._server: asyncio.Server | None = None
@@ -57,7 +59,14 @@ class HttpServer:
         if self._hub is not None:
             raise ServerStarted
         loop = asyncio.get_running_loop()
-        hub = Hub(self._application, self._limits, self._access, self._clock, self.counters)
+        hub = Hub(
+            self._application,
+            self._limits,
+            self._access,
+            self._departures,
+            self._clock,
+            self.counters,
+        )
         self._server = await loop.create_server(
             lambda: Connection(hub), host, port, reuse_port=reuse_port or None, backlog=backlog
         )
@@ -69,6 +78,7 @@ class HttpServer:
         """Judge who is served by this from now on, on open connections, too."""
         self._access = access
         if self._hub is not None:
+            self._hub.access = access
             self._hub.heads.use(access)
             for connection in self._hub.connections:
                 assert isinstance(connection, Connection)
@@ -93,6 +103,7 @@ class HttpServer:
         for connection in (*hub.connections, *hub.refused):
             assert isinstance(connection, Connection)
             connection.abort()
+        hub.hangups.close()
         return left
 
     async def close(self) -> None:

@@ -1,0 +1,136 @@
+"""Connections have places. When there is none left, a connection that does nothing gives its up.
+
+Who has to give: while there are places, only a client that has its share already, for its own next
+connection. When all are taken, one of the clients that hold more than the average.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Protocol
+
+from rdv.http.limits import Limits
+from rdv.http.shares import Shares
+
+_EVERYBODY = ""
+_LOOK_NS, _MODEST_LOOK_NS = 20_000_000, 2_000_000
+"""How long after a look through the connections there may be another one, and for a client with few
+places."""
+
+
+class Placed(Protocol):
+    """A connection that has a place, or wants one."""
+
+    client: str
+    is_trusted: bool
+
+    def has_unread(self) -> bool:
+        """Whether something has come that has not been looked at yet."""
+
+    def idle_since_ns(self) -> int | None:
+        """Since when nothing is owed and nothing is under way; None when something is."""
+
+    def slow_since_ns(self) -> int | None:
+        """Since when its client is waited for: to send the rest, to read; None when it is not."""
+
+    def give_way(self) -> None:
+        """End, so that another one has the place."""
+
+
+class _Candidates:
+    """What was found by one look through the connections, the oldest first."""
+
+    __slots__ = ("idle", "looked_ns", "slow")
+
+    def __init__(self) -> None:
+        self.idle: deque[tuple[int, Placed]] = deque()
+        self.slow: deque[tuple[int, Placed]] = deque()
+        self.looked_ns = -_LOOK_NS
+
+
+class Places:
+    """The places of one server's connections. Loop's thread only."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._shares = Shares(limits.connections_max, limits.client_share)
+        self._by_client: dict[str, set[Placed]] = {}
+        self._candidates: dict[str, _Candidates] = {}
+
+    def update(self, limits: Limits) -> None:
+        """Other limits count from the next connection on."""
+        self._shares.limit, self._shares.share = limits.connections_max, limits.client_share
+
+    def enter(self, connection: Placed, now_ns: int) -> bool:
+        """Take a place, if need be another connection's; False when there is none to be had.
+
+        A trusted proxy carries many clients' requests: it may have all places.
+        """
+        shares, client = self._shares, connection.client
+        is_full = shares.taken >= shares.limit
+        if is_full or not (connection.is_trusted or shares.admits(client)):
+            is_modest = is_full and shares.held(client) * shares.clients < shares.taken
+            found = self._find(_EVERYBODY if is_full else client, now_ns, is_modest=is_modest)
+            if found is None:
+                return False
+            self.leave(found)
+            found.give_way()
+        shares.take(client)
+        self._by_client.setdefault(client, set()).add(connection)
+        return True
+
+    def leave(self, connection: Placed) -> None:
+        """Give the place back; harmless when it has none."""
+        client = connection.client
+        those = self._by_client.get(client)
+        if those is None or connection not in those:
+            return
+        those.remove(connection)
+        self._shares.give(client)
+        if not those:
+            del self._by_client[client]
+            self._candidates.pop(client, None)
+
+    def _find(self, whose: str, now_ns: int, *, is_modest: bool) -> Placed | None:
+        """The connection that gives way: the one that is idle for longest, of `whose`; for a
+        client with few places also one that its client keeps waiting.
+        """
+        found = self._candidates.setdefault(whose, _Candidates())
+        for _ in range(2):
+            while found.idle:
+                since_ns, connection = found.idle.popleft()
+                if (
+                    self._is_placed(connection)
+                    and connection.idle_since_ns() == since_ns
+                    and not connection.has_unread()
+                ):
+                    return connection
+            while is_modest and found.slow:
+                since_ns, connection = found.slow.popleft()
+                if self._is_placed(connection) and connection.slow_since_ns() == since_ns:
+                    return connection
+            if now_ns - found.looked_ns < (_MODEST_LOOK_NS if is_modest else _LOOK_NS):
+                return None
+            found.looked_ns = now_ns
+            self._look(whose, found)
+        return None
+
+    def _look(self, whose: str, found: _Candidates) -> None:
+        idle, slow = [], []
+        for connection in self._greedy() if whose == _EVERYBODY else self._by_client.get(whose, ()):
+            if (since_ns := connection.idle_since_ns()) is not None:
+                idle.append((since_ns, id(connection), connection))
+            elif (since_ns := connection.slow_since_ns()) is not None:
+                slow.append((since_ns, id(connection), connection))
+        found.idle = deque((since_ns, one) for since_ns, _, one in sorted(idle))
+        found.slow = deque((since_ns, one) for since_ns, _, one in sorted(slow))
+
+    def _greedy(self) -> Iterable[Placed]:
+        """The connections of clients that hold the average or more."""
+        shares = self._shares
+        for those in self._by_client.values():
+            if len(those) * shares.clients >= shares.taken:
+                yield from those
+
+    def _is_placed(self, connection: Placed) -> bool:
+        return connection in self._by_client.get(connection.client, ())
