@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -143,11 +144,16 @@ def check_decision(decision: Decision, where: str) -> None:
 
 
 def _check_access(http: Http, where: str) -> None:
-    if not (http.hosts or http.origins):
+    if not (http.hosts or http.origins or http.trusted_proxies):
         return
-    from rdv.http.access import canonical_host, canonical_origin
+    from rdv.http.access import canonical_host, canonical_origin, trusted_network
 
-    for key, check in (("hosts", canonical_host), ("origins", canonical_origin)):
+    checks: dict[str, Callable[[str], object]] = {
+        "hosts": canonical_host,
+        "origins": canonical_origin,
+        "trusted_proxies": trusted_network,
+    }
+    for key, check in checks.items():
         for text in getattr(http, key):
             try:
                 check(text)

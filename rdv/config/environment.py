@@ -5,6 +5,7 @@ A setting on the command line comes first, then `RDV_*`, then `rdv.toml`, then t
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from typing import Any
@@ -68,6 +69,9 @@ def _override(decision: Decision, variable: str, section: str, key: str, text: s
     if isinstance(field.default, int):
         digits = text.replace("_", "")
         value = int(digits) if digits.isdecimal() and digits.isascii() else text
+    elif isinstance(field.default, float):
+        with contextlib.suppress(ValueError):
+            value = float(text)
     elif isinstance(field.default, list):
         value = [part.strip() for part in text.split(",") if part.strip()]
     table = {section: {key: value}} if section else {key: value}

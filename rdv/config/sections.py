@@ -46,10 +46,35 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             'web pages that may call it, by their origins: "https://shop.example"', effect="live"
         ),
     ] = []
+    trusted_proxies: Annotated[
+        list[str],
+        setting(
+            "whose X-Forwarded-For or Forwarded is believed: addresses, networks (10.0.0.0/8)",
+            effect="live",
+        ),
+    ] = []
+    client_share: Annotated[
+        float,
+        setting(
+            "one client has at most this share of in_flight_max and of connections_max; 1: all",
+            0.1,
+            1,
+            effect="live",
+        ),
+    ] = 0.9
     body_bytes_max: Annotated[
         int,
         setting("a larger request body is refused with 413", 1, 64 * 1024 * 1024, effect="live"),
     ] = 1_048_576
+    partial_bytes_max: Annotated[
+        int,
+        setting(
+            "all requests that have come in part, together; beyond: 503",
+            65_536,
+            2**40,
+            effect="live",
+        ),
+    ] = 268_435_456
     header_bytes_max: Annotated[
         int,
         setting(
@@ -64,7 +89,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             COUNT_MAX,
             effect="live",
         ),
-    ] = 2_000
+    ] = 2_250
     when_full: Annotated[
         WhenFull,
         setting('a proxy that is full says "429", or answers the marked "default"', effect="live"),
@@ -87,8 +112,10 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 75_000
     connections_max: Annotated[
         int,
-        setting("connections to one proxy; more wait to be accepted", 1, COUNT_MAX, effect="live"),
-    ] = 1_000
+        setting(
+            "connections to one proxy; beyond, idle ones give way", 1, COUNT_MAX, effect="live"
+        ),
+    ] = 1_120
     inline_schedules: Annotated[
         bool,
         setting("whether a request may bring a schedule of its own; false: 422", effect="live"),

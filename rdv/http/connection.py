@@ -337,6 +337,8 @@ class Connection(asyncio.Protocol):
 
     def _ends(self) -> None:
         """The client sends nothing more: what it waits for may be waited for in vain."""
+        if not self._ending and self._pending:
+            self._watch_hang_up()
         self._ending = True
         for request in self._pending:
             if request.answer is None:
@@ -419,10 +421,16 @@ class Connection(asyncio.Protocol):
         if pause and not patience.paused:
             patience.paused = True
             transport.pause_reading()
-            socket = transport.get_extra_info("socket")
-            self._hub.hangups.watch(self, -1 if socket is None else socket.fileno())
+            self._watch_hang_up()
         elif patience.paused and not pause:
             patience.paused = False
             self._reader.stage_ns = 0  # the client could not have sent any more meanwhile
             transport.resume_reading()
-            self._hub.hangups.forget(self)
+            if not self._ending:
+                self._hub.hangups.forget(self)
+
+    def _watch_hang_up(self) -> None:
+        """Nothing is read: learn by other means that the client leaves."""
+        assert self._transport is not None
+        socket = self._transport.get_extra_info("socket")
+        self._hub.hangups.watch(self, -1 if socket is None else socket.fileno())

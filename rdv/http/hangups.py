@@ -32,7 +32,7 @@ class HangUps:
             loop.add_reader(self._epoll.fileno(), self._look)
 
     def watch(self, connection: Watched, fd: int) -> None:
-        """Tell the connection once when its client hangs up."""
+        """Tell the connection when its client sends no more, and when it has gone."""
         if self._epoll is None or fd < 0:
             return
         self._watched[fd], self._fds[connection] = connection, fd
@@ -53,6 +53,9 @@ class HangUps:
         for fd, events in self._epoll.poll(0):
             connection = self._watched.get(fd)
             if connection is not None:
+                # A reset is told by itself, and may follow yet.
+                with contextlib.suppress(OSError):
+                    self._epoll.modify(fd, select.EPOLLONESHOT)
                 connection.hung_up(is_gone=bool(events & (select.EPOLLHUP | select.EPOLLERR)))
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_ROUNDING = 1e-9
+
 
 class Shares:
     """A number of places (requests, connections, bytes), and who holds how many of them.
@@ -35,7 +37,8 @@ class Shares:
         held = self._held.get(client, 0)
         if not held or self.share >= 1:
             return True
-        return held * (1 - self.share) < free * self.share and (free > count or self.limit == 1)
+        is_fair = held * (1 - self.share) + _ROUNDING < free * self.share
+        return is_fair and (free > count or self.limit == 1)
 
     def has_room(self, count: int) -> bool:
         """Whether so many more are free, whoever wants them."""

@@ -40,12 +40,14 @@ def post(body: bytes = b"abc", target: bytes = b"/echo", extra: bytes = b"") -> 
 class Client:
     """A raw connection; every wait ends with an error rather than hang."""
 
-    def __init__(self, port, receive_buffer=None):
+    def __init__(self, port, receive_buffer=None, source=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            self.socket.bind((source, 0))
         try:
             self.socket.connect(("127.0.0.1", port))
         except OSError:

@@ -163,11 +163,12 @@ def test_a_slow_reader_gets_all_of_it(make_door, kind):
 
 
 def test_too_many_connections_are_told_so(make_door, kind):
-    door = make_door(kind=kind, limits=Limits(connections_max=2, refusals_max=1, linger_ms=50))
+    limits = Limits(connections_max=2, client_share=1, refusals_max=1, linger_ms=50)
+    door = make_door(kind=kind, limits=limits)
     with door.client() as one, door.client() as two:
         for client in (one, two):
-            client.send(post())
-            assert client.answer().status == 200
+            client.send(post(b"", b"/later"))
+        held = [door.later(), door.later()]
         with door.client() as three:
             answer = three.answer()
             assert (answer.status, answer.code) == (503, "too_many_connections")
@@ -175,8 +176,9 @@ def test_too_many_connections_are_told_so(make_door, kind):
                 assert four.ends()  # without a word
             three.half_close()
             assert three.ends()
-        one.send(post())
-        assert one.answer().status == 200
+        for request in held:
+            door.call(request.respond, 200, b"later")
+        assert [one.answer().body, two.answer().body] == [b"later", b"later"]
     hub = door.server._hub
     _wait_until(lambda: not door.call(lambda: len(hub.connections) + len(hub.refused)))
     assert door.ask(post()).status == 200

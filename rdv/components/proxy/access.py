@@ -24,4 +24,6 @@ def access_of(decision: Decision) -> Access:
         )
         raise InvalidDecision(decision.file, "http.hosts", reason)
     own = [http.host] if http.host not in _EVERYWHERE else []
-    return make_access([*LOOPBACK_HOSTS, *own, *http.hosts], http.origins, HEALTH_PATHS)
+    return make_access(
+        [*LOOPBACK_HOSTS, *own, *http.hosts], http.origins, HEALTH_PATHS, http.trusted_proxies
+    )

@@ -28,6 +28,8 @@ class Counts:
     """Answered later than the SLA plus 10 ms."""
     unlogged: int = 0
     """Answered with the default because the log could not be written."""
+    gone: int = 0
+    """Accepted, and not answered: the client had left."""
     malformed: int = 0
     """Results that could not be read."""
     by_model: dict[str, int] = field(default_factory=dict)

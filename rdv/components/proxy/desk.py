@@ -6,36 +6,48 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from rdv.http.shares import Shares
 from rdv.messages import Request
 from rdv.schedule import Schedule
 
 
 class Open(NamedTuple):
-    """One open request: who asks (the door's own token), what, by which schedule."""
+    """One open request: who asks (the HTTP server's own token), what, by which schedule.
+
+    `holder`: the client that has the place, as `Shares` knows it.
+    """
 
     client: Any
     request: Request
     schedule: Schedule
     partition: int
     backstop_ns: int
+    holder: str = ""
 
 
 class Desk:
     """Open requests by id, and when the last backstop answers each of them. For one thread."""
 
-    def __init__(self, in_flight_max: int) -> None:
-        self._in_flight_max = in_flight_max
+    def __init__(self, in_flight_max: int, client_share: float = 1.0) -> None:
+        """`client_share`: what one client may have of `in_flight_max` while it is alone."""
+        self._shares = Shares(in_flight_max, client_share)
+        self._aside: dict[str, None] = {}
         self._open: dict[str, Open] = {}
         self._due: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
         return len(self._open)
 
-    @property
-    def is_full(self) -> bool:
-        return len(self._open) >= self._in_flight_max
+    def limit(self, in_flight_max: int, client_share: float) -> None:
+        """Other limits count for the next request."""
+        self._shares.limit, self._shares.share = in_flight_max, client_share
+
+    def admits(self, holder: str) -> bool:
+        """Whether the client may have another open request."""
+        return self._shares.admits(holder)
 
     def take(self, entry: Open) -> None:
+        self._shares.take(entry.holder)
         self._open[entry.request.id] = entry
         heapq.heappush(self._due, (entry.backstop_ns, entry.request.id))
         if len(self._due) > 4 * len(self._open) + 1_000:
@@ -44,12 +56,33 @@ class Desk:
 
     def answered(self, id_: str) -> Open | None:
         """The request is answered; None when it was already, or is not ours."""
-        return self._open.pop(id_, None)
+        entry = self._open.pop(id_, None)
+        if entry is not None:
+            if id_ in self._aside:
+                del self._aside[id_]
+            else:
+                self._shares.give(entry.holder)
+        return entry
+
+    def set_aside(self, id_: str) -> Open | None:
+        """The client may have gone: the request is answered as any other, but has no place.
+
+        As many can be set aside as have places; beyond, the oldest of them is returned, which
+        counts as answered.
+        """
+        entry = self._open.get(id_)
+        if entry is None or id_ in self._aside:
+            return None
+        self._shares.give(entry.holder)
+        self._aside[id_] = None
+        if len(self._aside) <= self._shares.limit:
+            return None
+        return self.answered(next(iter(self._aside)))
 
     def overdue(self, now_ns: int) -> Iterator[Open]:
         """Requests whose backstop time has come; they count as answered."""
         while self._due and self._due[0][0] <= now_ns:
-            entry = self._open.pop(heapq.heappop(self._due)[1], None)
+            entry = self.answered(heapq.heappop(self._due)[1])
             if entry is not None:
                 yield entry
 
@@ -63,4 +96,6 @@ class Desk:
         """Everything that is open, at the end."""
         left = list(self._open.values())
         self._open, self._due = {}, []
+        self._aside.clear()
+        self._shares.clear()
         return left

@@ -18,6 +18,7 @@ import orjson
 
 from rdv.components.guests import enter
 from rdv.components.proxy.errors import EnricherNotLoaded
+from rdv.http.shares import Shares
 from rdv.messages import InvalidModelResult, Request, encode_model_result
 
 log = logging.getLogger("rdv.proxy")
@@ -68,7 +69,9 @@ class Enricher:
     a further one once the others are busy: what is made at the import is used in one thread only.
     """
 
-    def __init__(self, load: Callable[[], Enrich], timeout_ms: float) -> None:
+    def __init__(
+        self, load: Callable[[], Enrich], timeout_ms: float, client_share: float = 1.0
+    ) -> None:
         """Raises EnricherNotLoaded."""
         self.counts = EnricherCounts()
         self._load = load
@@ -76,7 +79,7 @@ class Enricher:
         self._timeout_s = timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="rdv-enrich", initializer=enter)
-        self._waiting = 0
+        self._shares = Shares(WAITING_MAX, client_share)
         self._pool.submit(self._function).result()
 
     def _function(self) -> Enrich:
@@ -86,13 +89,16 @@ class Enricher:
             found = self._own.enrich = self._load()
         return found
 
-    def enrich(self, request: Request, done: Callable[[Request], None]) -> None:
-        """Call `done` with the enriched request, or with the request as it is, within the limit."""
-        if self._waiting >= WAITING_MAX:
+    def enrich(self, request: Request, holder: str, done: Callable[[Request], None]) -> None:
+        """Call `done` with the enriched request, or with the request as it is, within the limit.
+
+        `holder`: whose request it is; one client cannot have all places.
+        """
+        if not self._shares.admits(holder):
             self.counts.late += 1
             done(request)
             return
-        self._waiting += 1
+        self._shares.take(holder)
         is_over = False
 
         def late() -> None:
@@ -104,7 +110,7 @@ class Enricher:
         timer = self._loop.call_later(self._timeout_s, late)
 
         def finished(data: msgspec.Raw | None) -> None:
-            self._waiting -= 1
+            self._shares.give(holder)
             if is_over:
                 return
             timer.cancel()

@@ -69,6 +69,8 @@ def door_limits(decision: Decision) -> Limits:
         header_bytes_max=http.header_bytes_max,
         body_bytes_max=http.body_bytes_max,
         connections_max=http.connections_max,
+        client_share=http.client_share,
+        partial_bytes_max=http.partial_bytes_max,
         client_timeout_ms=http.client_timeout_ms,
         keep_alive_ms=http.keep_alive_ms,
         answer_timeout_ms=SLA_MS_MAX + ANSWER_GRACE_MS,
@@ -110,7 +112,8 @@ class ProxyProcess:
         enricher = None
         if decision.http.enrich:
             load = partial(load_enricher, decision.directory, decision.http.enrich)
-            enricher = Enricher(load, decision.http.enrich_timeout_ms)
+            http = decision.http
+            enricher = Enricher(load, http.enrich_timeout_ms, http.client_share)
             self._warn_of_late_enricher()
         name = proxy_name(self.port)
         ids = RequestIds(os.urandom)
@@ -121,6 +124,7 @@ class ProxyProcess:
                 decision.partitions,
                 decision.http.in_flight_max,
                 decision.http.when_full == "default",
+                decision.http.client_share,
             ),
             self._streams,
             choice_of(self._schedules, decision),
@@ -144,6 +148,7 @@ class ProxyProcess:
             Marking(self._router(), self._repeats, SYSTEM_CLOCK),
             door_limits(decision),
             access_of(decision),
+            self.proxy,
         )
 
     def _router(self) -> Router:

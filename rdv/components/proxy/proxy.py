@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -59,6 +60,7 @@ class Settings:
     partitions: int
     in_flight_max: int
     default_when_full: bool
+    client_share: float = 1.0
 
 
 class Wanted(NamedTuple):
@@ -91,7 +93,7 @@ class Proxy:
         self.cohorts = cohorts
         self.asking = asking
         self.counts = Counts()
-        self.desk = Desk(settings.in_flight_max)
+        self.desk = Desk(settings.in_flight_max, settings.client_share)
         self.is_draining = False
         self._ids = ids
         self._host = host
@@ -130,12 +132,10 @@ class Proxy:
             return
         request = self._request(http, body, wanted)
         schedule = wanted.chosen.schedule
-        if self.desk.is_full:
-            self._overflow(http, request, schedule)
-        elif self._enricher is None:
+        if self._enricher is None or not self.desk.admits(http.client):
             self._accept(http, request, schedule)
         else:
-            self._enricher.enrich(request, lambda done: self._accept(http, done, schedule))
+            self._enricher.enrich(request, http.client, partial(self._enriched, http, schedule))
 
     def _wanted(self, body: Body) -> Wanted | Failure:
         """The schedule and the models of a request."""
@@ -208,11 +208,21 @@ class Proxy:
         partition = 0
         if self.settings.partitions > 1:
             partition = crc32((request.key or request.id).encode()) % self.settings.partitions
-        return Open(http, request, schedule, partition, backstop_ns)
+        return Open(http, request, schedule, partition, backstop_ns, http.client)
+
+    def _enriched(self, http: HttpRequest, schedule: Schedule, request: Request) -> None:
+        if http.connected:
+            self._accept(http, request, schedule)
+        else:
+            self.counts.gone += 1
 
     def _accept(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
         entry = self._open(http, request, schedule)
+        if not self.desk.admits(entry.holder):
+            self._overflow(entry)
+            return
         self.desk.take(entry)
+        http.token = request.id
         if not self._batch:
             self._loop.call_soon(self._flush)
         self._batch.append(entry)
@@ -309,12 +319,26 @@ class Proxy:
         self.own_answers.flush()
         self._looking = self._loop.call_later(BACKSTOP_S, self._look)
 
-    def _overflow(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
+    # What the HTTP server calls when clients leave.
+
+    def gone(self, http: HttpRequest) -> None:
+        """Nobody waits for the answer any more. Its place is free; what the models and the server
+        do with the request goes on, and is on record, but holds up nobody here.
+        """
+        if self.desk.answered(http.token) is not None:
+            self.counts.gone += 1
+
+    def ending(self, http: HttpRequest) -> None:
+        """The client may be gone: the request waits on, but its place is free."""
+        left = self.desk.set_aside(http.token)
+        if left is not None:
+            self.answer_default(left, "overloaded", "overloaded: too many clients may have left")
+
+    def _overflow(self, entry: Open) -> None:
         """Too many in flight: refuse, or answer the marked default, as configured."""
         if not self.settings.default_when_full:
-            self._refuse(http, _full(self.settings.in_flight_max))
+            self._refuse(entry.client, _full(self.settings.in_flight_max))
             return
-        entry = self._open(http, request, schedule)
         self.answer_default(entry, "overloaded", "overloaded: too many requests in flight")
 
     def _refuse(self, http: HttpRequest, failure: Failure) -> None:
@@ -345,7 +369,7 @@ _DRAINING = Failure(
 
 
 def _full(limit: int) -> Failure:
-    message = f"{limit} requests are in flight already, which is the limit"
+    message = f"of the {limit} requests that may be in flight none is left for this client"
     return Failure(
         429, "too_many_requests", message, {"in_flight_max": limit}, ((b"Retry-After", b"1"),)
     )

@@ -93,7 +93,7 @@ class Caller:
         batch: list[Open] = []
         entry = self._waiting.get()
         while entry is not None:
-            if entry.client.answer is None:
+            if entry.client.connected:
                 batch.append(entry)
             if len(batch) >= self._batch_max or self._waiting.empty():
                 return batch

@@ -40,7 +40,7 @@ class Files:
 class SimHttp:
     """A request as the door hands it to the proxy."""
 
-    __slots__ = ("_world", "answer", "asked", "body", "received_ns")
+    __slots__ = ("_world", "answer", "asked", "body", "received_ns", "token")
 
     def __init__(self, world: World, asked: Asked, body: bytes) -> None:
         self._world = world
@@ -50,6 +50,7 @@ class SimHttp:
         self.answer = None
 
     json_fault = None
+    client = "somebody"
 
     def respond(self, status: int, body: bytes = b"", **_: Any) -> None:
         self._world.oracle.answered(self.asked, status, body)

@@ -1,0 +1,100 @@
+"""A greedy client at a real proxy, and clients that leave: the others are answered."""
+
+from __future__ import annotations
+
+import socket
+
+import orjson
+import pytest
+from running import PATIENCE_S, Client, write_decision
+from test_door import SLOW, serving
+
+INLINE = {"sla_ms": 60_000, "default": 0, "step": [{"accept": ["nobody"]}]}
+BODY = orjson.dumps({"data": {}, "schedule": INLINE})
+REQUEST = (
+    b"POST /v1/decide HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+)
+IN_FLIGHT_MAX, CONNECTIONS_MAX = 200, 40
+
+
+@pytest.fixture
+def port(tmp_path):
+    directory = tmp_path / "fraud"
+    http = f"in_flight_max = {IN_FLIGHT_MAX}\nconnections_max = {CONNECTIONS_MAX}"
+    port = write_decision(directory, http=http)
+    (directory / "schedules" / "production.toml").write_text(SLOW)
+    with serving(directory, port) as process:
+        yield port
+        process.kill()  # a drain would wait for the requests of a minute
+
+
+def greedy(port, connections, depth, source="127.0.0.2"):
+    """Connections that have sent `depth` requests each, which nobody answers for a minute."""
+    found = []
+    for _ in range(connections):
+        connection = socket.socket()
+        connection.settimeout(PATIENCE_S)
+        connection.bind((source, 0))
+        connection.connect(("127.0.0.1", port))
+        connection.sendall(REQUEST * depth)
+        found.append(connection)
+    return found
+
+
+def first_status(connection):
+    return int(connection.recv(12).split(b" ")[1])
+
+
+def test_one_client_cannot_take_the_last_part_of_what_may_be_in_flight(port):
+    connections = greedy(port, 20, 20)
+    try:
+        # One whose requests are all refused tells that the share is used up.
+        assert any(first_status(connection) == 429 for connection in connections[-1:])
+        with Client(port) as other:
+            for _ in range(10):
+                status, answer = other.post({"data": {}})
+                assert (status, answer["kind"]) == (200, "preferred")
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+@pytest.mark.parametrize("depth", [20, 100])
+@pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
+def test_a_client_that_has_left_holds_no_place(port, depth, source):
+    """Whether its end can be read or lies behind requests that are not read yet."""
+    with Client(port) as other:
+        for _ in range(3):
+            connections = greedy(port, 20, depth, source)
+            first_status(connections[-1])  # 429: by then, the others have been read
+            for connection in connections:
+                connection.close()
+            while (found := other.post({"data": {}}))[0] == 429:  # bounded by the test's timeout
+                pass
+            assert found[1]["kind"] == "preferred"
+
+
+def test_idle_connections_keep_nobody_out(port):
+    idle = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(200)]
+    try:
+        for _ in range(50):
+            with Client(port) as other:
+                assert other.post({"data": {}})[0] == 200
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_a_half_closed_client_gets_its_answers(port):
+    body = b'{"data": {"gbm": "sleep"}}'
+    request = REQUEST.replace(BODY, body).replace(b"%d" % len(BODY), b"%d" % len(body))
+    (connection,) = greedy(port, 1, 0)
+    with connection:
+        connection.sendall(request * 5)
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while data := connection.recv(65536):
+            received += data
+    assert received.count(b"HTTP/1.1 200 OK") == 5
+    assert received.count(b'"kind":"preferred"') == 5

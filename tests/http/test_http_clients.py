@@ -1,0 +1,256 @@
+"""Greedy clients, and those that leave: what the others notice of them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from http_door import Client, Door, post
+
+from rdv.http import HttpServer, Limits, make_access
+
+GREEDY, OTHER = "127.0.0.2", "127.0.0.1"
+
+
+class Notes:
+    """Who has left, as an application hears it."""
+
+    def __init__(self):
+        self.gone_tokens, self.ending_tokens = [], set()
+
+    def gone(self, request):
+        self.gone_tokens.append(request.body)
+
+    def ending(self, request):
+        self.ending_tokens.add(request.body)
+
+
+class NotedDoor(Door):
+    def __init__(self, kind="uvloop", limits=None, trusted=()):
+        self.notes = Notes()
+        self._trusted = trusted
+        super().__init__(kind, limits)
+
+    def make_server(self, application, limits):
+        access = make_access(["*"], trusted=self._trusted)
+        return HttpServer(application, limits, access, self.notes)
+
+
+@pytest.fixture
+def make_noted():
+    doors = []
+
+    def make(**options):
+        doors.append(NotedDoor(**options))
+        return doors[-1]
+
+    yield make
+    for door in doors:
+        door.stop()
+
+
+@pytest.fixture
+def crowd():
+    with contextlib.ExitStack() as stack:
+
+        def come(door, count, source=GREEDY, data=b""):
+            clients = [stack.enter_context(Client(door.port, 4096, source)) for _ in range(count)]
+            for client in clients:
+                client.send(data)
+            return clients
+
+        yield come
+
+
+def wait_until(true):
+    while not true():  # bounded by the test's timeout
+        time.sleep(0)
+
+
+def opened(door, count):
+    wait_until(lambda: door.server.counters.connections_opened >= count)
+    door.call(lambda: None)
+
+
+LIMITS = Limits(connections_max=20, linger_ms=100)
+
+
+@pytest.mark.parametrize("source", [GREEDY, OTHER])
+def test_idle_connections_keep_nobody_out(make_noted, kind, crowd, source):
+    """Silent ones, and kept-alive ones; also when all come from one address."""
+    door = make_noted(kind=kind, limits=LIMITS)
+    crowd(door, 15, source)
+    kept = crowd(door, 15, source, post(b"kept"))
+    assert [client.answer().body for client in kept[-5:]] == [b"kept"] * 5
+    for _ in range(40):
+        with Client(door.port, source=OTHER) as client:
+            client.send(post(b"here"))
+            assert client.answer().body == b"here"
+    assert door.call(lambda: len(door.server._hub.connections)) <= 20
+
+
+def test_the_connection_that_is_idle_for_longest_is_closed_first(make_noted, kind, crowd):
+    door = make_noted(kind=kind, limits=LIMITS)
+    clients = []
+    for number in range(18):
+        clients += crowd(door, 1, data=post(b"%d" % number))
+        assert clients[-1].answer().body == b"%d" % number
+    clients[0].send(post(b"again"))
+    assert clients[0].answer().body == b"again"
+    crowd(door, 2, data=post(b"new"))
+    assert clients[1].ends()
+    assert clients[2].ends()
+    for client in (clients[0], *clients[3:]):
+        client.send(post(b"still"))
+        assert client.answer().body == b"still"
+
+
+def test_busy_connections_are_left_alone_and_the_greedy_one_is_refused(make_noted, kind, crowd):
+    door = make_noted(kind=kind, limits=LIMITS)
+    busy = crowd(door, 18, data=post(b"busy", b"/later"))
+    held = [door.later() for _ in busy]
+    (refused,) = crowd(door, 1, data=post())
+    assert refused.answer().code == "too_many_connections"
+    (other,) = crowd(door, 1, OTHER, post(b"other"))
+    assert other.answer().body == b"other"
+    for request in held:
+        door.call(request.respond, 200, b"done")
+    assert [client.answer().body for client in busy] == [b"done"] * 18
+
+
+@pytest.mark.parametrize("how", ["head", "body", "reads nothing", "half-closed"])
+def test_a_client_that_keeps_the_server_waiting_gives_way_to_others(make_noted, kind, crowd, how):
+    """All places are taken by two clients, none of them idle; a third one finds one."""
+    door = make_noted(kind=kind, limits=LIMITS)
+    data = {
+        "head": b"POST /echo HT",
+        "body": post(b"abc")[:-1],
+        "reads nothing": b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n" * 8,
+        "half-closed": post(b"waits", b"/later"),
+    }[how]
+    slow = crowd(door, 18, data=data)
+    if how == "half-closed":
+        for client in slow:
+            client.half_close()
+    for source in ("127.0.0.3", "127.0.0.4"):
+        crowd(door, 1, source, post(b"x", b"/later"))
+    opened(door, 20)
+    if how == "half-closed":
+        wait_until(lambda: door.call(lambda: door.notes.ending_tokens) == {b"waits"})
+        wait_until(lambda: door.call(_count, door, "_ending") == 18)
+    elif how == "reads nothing":
+        wait_until(lambda: door.call(_stalled, door) == 18)
+    else:
+        wait_until(lambda: door.call(_partial, door) == 18)
+    (other,) = crowd(door, 1, OTHER, post(b"other"))
+    assert other.answer().body == b"other"
+    assert door.server.counters.connections_evicted == 1
+
+
+def _count(door, name):
+    return sum(getattr(c, name) for c in door.server._hub.connections)
+
+
+def _stalled(door):
+    return sum(c._patience.stalled_ns != 0 for c in door.server._hub.connections)
+
+
+def _partial(door):
+    return sum(c._reader.more for c in door.server._hub.connections)
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+@pytest.mark.parametrize("depth", [3, 64, 65, 1_000])
+def test_that_a_client_leaves_is_noticed_though_nothing_is_read_from_it(
+    make_noted, kind, leave, depth
+):
+    door = make_noted(kind=kind)
+    client = Client(door.port)
+    client.send(b"".join(post(b"%d" % n, b"/later") for n in range(depth)))
+    held = [door.later() for _ in range(min(64, depth))]
+    wanted = {b"%d" % n for n in range(len(held))}
+    if leave == "reset":
+        client.reset()
+        wait_until(lambda: set(door.call(lambda: door.notes.gone_tokens)) == wanted)
+        wait_until(lambda: not door.server.connections_open)
+        assert not any(request.connected for request in held)
+    else:
+        client.socket.close()
+        wait_until(lambda: door.call(lambda: door.notes.ending_tokens) == wanted)
+        door.call(held[0].respond, 200, b"nobody reads this")
+        wait_until(lambda: wanted - {b"0"} <= set(door.call(lambda: door.notes.gone_tokens)))
+
+
+def test_a_half_closed_client_is_not_gone(make_noted, kind):
+    door = make_noted(kind=kind)
+    with door.client() as client:
+        client.send(b"".join(post(b"%d" % n, b"/later") for n in range(200)))
+        client.half_close()
+        for number in range(200):
+            request = door.later()
+            assert request.connected
+            door.call(request.respond, 200, request.body)
+            assert client.answer().body == b"%d" % number
+        assert client.ends()
+    assert door.notes.gone_tokens == []
+
+
+def test_a_forgotten_request_and_those_behind_it_are_gone(make_noted, kind):
+    door = make_noted(kind=kind, limits=Limits(answer_timeout_ms=30))
+    with door.client() as client:
+        client.send(b"".join(post(b"%d" % n, b"/later") for n in range(3)))
+        assert client.answer().status == 503
+        assert client.ends()
+    assert door.notes.gone_tokens == [b"0", b"1", b"2"]
+
+
+def test_bytes_of_incomplete_requests_are_bounded_for_each_and_all(make_noted, kind, crowd):
+    limits = Limits(partial_bytes_max=1_000_000, linger_ms=100)
+    door = make_noted(kind=kind, limits=limits)
+    part = post(b"x" * 500_000)[:200_000]
+    slow = crowd(door, 5, data=part)
+    wait_until(lambda: door.server.counters.refusals >= 1)
+    assert any(client.answer().code == "too_many_bytes" for client in slow[-1:])
+    (other,) = crowd(door, 1, OTHER, post(b"y" * 90_000)[:-1])
+    other.send(b"z")
+    assert len(other.answer().body) == 90_000
+    for client in slow[:-1]:
+        client.socket.close()
+    wait_until(lambda: not door.call(lambda: door.server._hub.partial.taken))
+
+
+def forwarded(value, name=b"X-Forwarded-For"):
+    return post(b"", b"/later", b"%b: %b\r\n" % (name, value))
+
+
+@pytest.mark.parametrize(
+    ("head", "client"),
+    [
+        (forwarded(b"192.0.2.1"), "192.0.2.1"),
+        (forwarded(b"1.1.1.1, 192.0.2.1"), "192.0.2.1"),
+        (forwarded(b"192.0.2.1:4711, 10.1.2.3 , 127.0.0.1"), "192.0.2.1"),
+        (forwarded(b"10.1.2.3"), "10.1.2.3"),
+        (forwarded(b"2001:db8:1:2:3::4"), "2001:db8:1:2::/64"),
+        (forwarded(b"[2001:db8:1:2::9]:80"), "2001:db8:1:2::/64"),
+        (forwarded(b"::ffff:192.0.2.1"), "192.0.2.1"),
+        (forwarded(b"for=192.0.2.1;proto=http", b"Forwarded"), "192.0.2.1"),
+        (forwarded(b'For="[2001:db8:1:2::9]:80"', b"Forwarded"), "2001:db8:1:2::/64"),
+        (forwarded(b"for=1.1.1.1, by=x;for=192.0.2.1", b"Forwarded"), "192.0.2.1"),
+        (forwarded(b"unknown"), "127.0.0.1"),
+        (forwarded(b"192.0.2.1, unknown"), "127.0.0.1"),
+        (forwarded(b"192.0.2.1,"), "127.0.0.1"),
+        (forwarded(b"for=_hidden", b"Forwarded"), "127.0.0.1"),
+        (forwarded(b'for="192.0.2.1', b"Forwarded"), "127.0.0.1"),
+        (forwarded(b"for=192.0.2.1\r\nX-Forwarded-For: 1.1.1.1", b"Forwarded"), "127.0.0.1"),
+        (forwarded(b"for=192.0.2.1\r\nX-Forwarded-For: 192.0.2.1", b"Forwarded"), "192.0.2.1"),
+        (forwarded(b"1.1.1.1\r\nX-Forwarded-For: 192.0.2.1"), "192.0.2.1"),
+    ],
+)
+def test_a_trusted_proxy_says_whose_request_it_is_and_nobody_else(make_noted, head, client):
+    door = make_noted(trusted=["127.0.0.1", "10.0.0.0/8"])
+    with Client(door.port, source="127.0.0.1") as trusted, Client(door.port, source=GREEDY) as not_:
+        trusted.send(head)
+        assert door.call(lambda request: request.client, door.later()) == client
+        not_.send(head)
+        assert door.call(lambda request: request.client, door.later()) == GREEDY
