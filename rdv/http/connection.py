@@ -124,12 +124,6 @@ class Connection(asyncio.Protocol):
 
     # What requests, the hub and our patience call.
 
-    @property
-    def peer(self) -> str:
-        """The address of the client's socket, without its port."""
-        found = None if self._transport is None else self._transport.get_extra_info("peername")
-        return str(found[0]) if isinstance(found, tuple) and found else ""
-
     def answered(self, request: Request) -> None:
         """`request` has its answer; it is rendered when it is the turn of its request."""
         if self._pending[0] is request:  # it is among them for as long as it has a carrier
