@@ -136,7 +136,7 @@ class Door:
     def __init__(self, body):
         self.body = body
 
-    json_fault, peer = None, "10.0.0.7"
+    json_fault, client = None, "10.0.0.7"
 
     def respond(self, status, body):
         self.status, self.answer = status, body

@@ -6,5 +6,5 @@ from rdv.http import Request as HttpRequest
 
 
 def client_of(http: HttpRequest) -> str:
-    """The client's address, as the HTTP server knows it."""
-    return http.peer
+    """The client's address (of IPv6 its /64 network), or what a trusted proxy says it is."""
+    return http.client
