@@ -64,6 +64,10 @@ class Desk:
                 self._shares.give(entry.holder)
         return entry
 
+    def find(self, id_: str) -> Open | None:
+        """The open request; it stays open."""
+        return self._open.get(id_)
+
     def set_aside(self, id_: str) -> Open | None:
         """The client may have gone: the request is answered as any other, but has no place.
 

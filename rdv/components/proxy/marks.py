@@ -83,6 +83,21 @@ class Marked:
         """Whether somebody may still want the answer; of a key, a repeat always may."""
         return self.repeat is not None or bool(self.http.connected)
 
+    @property
+    def client(self) -> str:
+        """As `rdv.http.Request.client`; empty when it was asked before the proxy's start."""
+        return "" if self.http is None else str(self.http.client)
+
+    @property
+    def token(self) -> str:
+        """As `rdv.http.Request.token`."""
+        return "" if self.http is None else str(self.http.token)
+
+    @token.setter
+    def token(self, token: str) -> None:
+        if self.http is not None:
+            self.http.token = token
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.http, name)
 

@@ -200,6 +200,7 @@ class Proxy:
         request = msgspec.structs.replace(request, host=self._host, monotonic_ns=start_ns)
         entry = self._open(client, request, chosen.schedule)  # type: ignore[arg-type]
         self.desk.take(entry._replace(partition=partition))
+        self._set_aside(request.id)  # its client has gone with the proxy before
         self._set_timer()
 
     def _open(self, http: HttpRequest, request: Request, schedule: Schedule) -> Open:
@@ -323,14 +324,24 @@ class Proxy:
 
     def gone(self, http: HttpRequest) -> None:
         """Nobody waits for the answer any more. Its place is free; what the models and the server
-        do with the request goes on, and is on record, but holds up nobody here.
+        do with the request goes on, and is on record, but holds up nobody here. One with an
+        Idempotency-Key is answered all the same, for its repeats.
         """
-        if self.desk.answered(http.token) is not None:
+        entry = self.desk.find(http.token)
+        if entry is None:
+            return
+        if entry.client.connected:
+            self._set_aside(http.token)
+        else:
+            self.desk.answered(http.token)
             self.counts.gone += 1
 
     def ending(self, http: HttpRequest) -> None:
         """The client may be gone: the request waits on, but its place is free."""
-        left = self.desk.set_aside(http.token)
+        self._set_aside(http.token)
+
+    def _set_aside(self, id_: str) -> None:
+        left = self.desk.set_aside(id_)
         if left is not None:
             self.answer_default(left, "overloaded", "overloaded: too many clients may have left")
 
