@@ -16,13 +16,18 @@ INLINE_BYTES_MAX: Final = 65_536
 _WHERE = f"schedule {INLINE_NAME!r}"
 
 
+def trimmed(text: bytes) -> bytes:
+    """A copy in memory of its own size: what orjson returns may sit at the start of a megabyte."""
+    return bytes(memoryview(text))
+
+
 def inline_text(plain: dict[str, Any]) -> bytes:
     """Canonical JSON of an inline schedule: equal for the same keys and values in any order.
 
     Raises InvalidSchedule for what is no JSON, such as integers of more than 64 bits.
     """
     try:
-        return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+        return trimmed(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
     except (TypeError, RecursionError) as error:
         raise InvalidSchedule(_WHERE, "", f"is not JSON: {error}") from error
 

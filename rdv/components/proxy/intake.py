@@ -23,6 +23,7 @@ from rdv.schedule import (
     read_inline,
     windows_ms,
 )
+from rdv.schedule.inline import trimmed
 
 KEY_CHARACTERS_MAX = 1_024
 MODELS_MAX = 256
@@ -217,8 +218,10 @@ def _parsed(text: bytes) -> Any:
 
 def _compact(schedule: Schedule, wanted: dict[str, Any]) -> Chosen:
     """Kept as JSON, in the client's order: objects take up to a hundred times as much memory."""
-    default = orjson.Fragment(orjson.dumps(schedule.default))
-    return _chosen(msgspec.structs.replace(schedule, default=default), Raw(orjson.dumps(wanted)))
+    default = orjson.Fragment(trimmed(orjson.dumps(schedule.default)))
+    return _chosen(
+        msgspec.structs.replace(schedule, default=default), Raw(trimmed(orjson.dumps(wanted)))
+    )
 
 
 _NAME_BYTES_MAX = 6 * NAME_CHARACTERS_MAX + 2
