@@ -124,7 +124,8 @@ def test_another_media_type_is_refused(client):
 
 def test_health(client):
     assert client.get("/livez") == (200, {"status": "ok"})
-    assert client.get("/readyz") == (200, {"status": "ready"})
+    status, body = client.get("/readyz")
+    assert (status, body["status"], body["missing"]) == (200, "ready", [])
     assert client.get("/nowhere")[0] == 404
     assert client.get("/v1/decide")[0] == 405
 
