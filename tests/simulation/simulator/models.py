@@ -26,7 +26,7 @@ class SimModel:
         self.takes = spec.takes
         self.watchdog: Any = None
 
-    def predict(self, rows: list[Any]) -> list[Any]:
+    def predict(self, rows: list[Any], again: Any = None) -> list[Any]:
         spec, world = self._spec, self._world
         numbers = [self._number(row) for row in rows]
         duration_ms = (spec.fixed_ms + spec.row_ms * len(rows)) * world.slowness(spec.name)

@@ -19,7 +19,7 @@ from simulator.engine import WatchedEngine
 from simulator.groups import HEARTBEAT_MS, SESSION_MS
 from simulator.outcome import Outcome
 from simulator.plan import Plan
-from simulator.scheduler import MS, Runaway
+from simulator.scheduler import DEAD, MS, Runaway
 from simulator.waiting import SimSelect
 from simulator.world import World
 
@@ -111,10 +111,12 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
     def open_control(*_: object, **__: object) -> LogStream:
         return world.backends["control"].open()
 
+    notes = _notes(world)
     logging.disable(logging.CRITICAL)
     with (
         mock.patch("rdv.components.feeds.select", SimSelect(world.descriptors)),
-        mock.patch("rdv.components.worker.in_hand.os", _notes(world.notes)),
+        mock.patch("rdv.components.worker.in_hand.os", notes),
+        mock.patch("rdv.components.worker.in_hand._lock", notes.lock),
         mock.patch("rdv.components.worker.intake.TIMING", timing),
         mock.patch("rdv.supervisor.control.open_stream", open_control),
         mock.patch("rdv.supervisor.control.is_process", world.is_process),
@@ -127,27 +129,45 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
             asyncio._set_running_loop(loop)
 
 
-def _notes(files: dict[str, bytearray]) -> SimpleNamespace:
-    """What `in_hand` needs of `os`: files that outlive their process."""
+def _notes(world: World) -> SimpleNamespace:
+    """What `in_hand` needs of `os`: files that outlive their process, and locks that do not."""
+    files = world.notes
     names: list[str] = []
+    holders: dict[str, object] = {}
 
     def open_(path: str, flags: int, mode: int = 0) -> int:
+        if path not in files and not flags:
+            raise FileNotFoundError(path)
         files.setdefault(path, bytearray())
         names.append(path)
         return len(names) - 1
 
     def pwrite(number: int, data: bytes, position: int) -> int:
-        files[names[number]][position : position + len(data)] = data
+        if names[number] in files:
+            files[names[number]][position : position + len(data)] = data
         return len(data)
 
+    def lock(number: int) -> bool:
+        me, holder = world.scheduler.current, holders.get(names[number])
+        if holder not in (None, me) and holder.state is not DEAD:
+            return False
+        holders[names[number]] = me
+        return True
+
     return SimpleNamespace(
+        lock=lock,
+        listdir=lambda folder: [
+            real_os.path.basename(path) for path in files if real_os.path.dirname(path) == folder
+        ],
+        unlink=files.pop,
+        fstat=lambda number: SimpleNamespace(st_nlink=int(names[number] in files)),
         open=open_,
         pwrite=pwrite,
-        pread=lambda number, size, at: bytes(files[names[number]][at : at + size]),
+        pread=lambda number, size, at: bytes(files.get(names[number], b"")[at : at + size]),
         close=lambda number: None,
         makedirs=lambda path, exist_ok: None,
         path=real_os.path,
         O_RDWR=0,
-        O_CREAT=0,
+        O_CREAT=1,
         O_CLOEXEC=0,
     )
