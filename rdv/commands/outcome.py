@@ -40,7 +40,9 @@ def outcome(
     *,
     time: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="When it was known: ISO, or ns since 1970. Else: now."),
+        typer.Option(
+            metavar="TIME", help="When it was known: ISO (UTC without a zone), or ns since 1970."
+        ),
     ] = None,
     source: Annotated[
         str | None,
@@ -66,22 +68,29 @@ def outcome(
             raise InvalidOption("--time", "does not go with --from: its lines have times")
         count = _record_file(decision, source)
     else:
-        count = _record(decision, [_one(request or "", value, time)])
+        count = _record(decision, [_one(request or "", value, time, output)])
     if as_json:
         output.json({"recorded": count})
     else:
         output.note(f"recorded {count:,} outcome{'s' * (count != 1)} in {directory}")
 
 
-def _one(id_: str, value: str | None, time: str | None) -> Truth:
+def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth:
     from rdv.commands.telling.truths import truth_of_words
+    from rdv.commands.units import assumed_utc
+    from rdv.moment import InvalidMoment, read_moment
 
     if value is None:
         raise InvalidOption("VALUE", "is missing: what turned out to be true")
     try:
-        return truth_of_words(said(id_), said(value), time)
+        truth = truth_of_words(said(id_), said(value), time)
+    except InvalidMoment as error:
+        raise InvalidOption("--time", error.text(), error.hint()) from None
     except ValueError as error:
         raise InvalidOption("rdv outcome", f"cannot be recorded: {error}") from None
+    if time is not None and read_moment(time).is_assumed_utc:
+        output.note(assumed_utc("--time", time))
+    return truth
 
 
 def _record_file(decision: DecisionConfig, source: str) -> int:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from rdv.commands.errors import InvalidQuantity
+from rdv.moment import LATEST_NS, InvalidMoment, Moment, read_moment
 
 _MS_NS = 1_000_000
 _SECOND_NS = 1_000_000_000
@@ -34,7 +35,9 @@ _DURATION_PART = re.compile(_NUMBER + r"\s*([a-zµ]+)\s*", re.ASCII | re.IGNOREC
 _SIZE = re.compile(_NUMBER + r"\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 _DURATION_EXAMPLE = "50ms, 30s, 10m, 1h30m, 7d"
 _SIZE_EXAMPLE = "4096, 64MiB, 1GB"
-_TIME_EXAMPLE = "10m (ago), 2026-05-01, 2026-05-01T12:30:00, 2026-05-01T12:30:00Z"
+_TIME_EXAMPLE = "10m (ago), 2026-05-01 (UTC), 2026-05-01T12:30:00Z, 2026-05-01T14:30:00+02:00"
+_EPOCH_DIGITS = 9
+"""A number of so many digits is a time since 1970, in some unit, and no duration without one."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -117,22 +120,31 @@ def about_size(size_bytes: int) -> str:
 
 
 def parse_moment_ns(text: str, now_ns: int) -> int:
-    """Nanoseconds since 1970 of `now`, a duration (so long ago) or an ISO time.
+    """Nanoseconds since 1970 of `now`, a duration (so long ago) or what `rdv.moment` reads.
 
-    An ISO time without a zone is local time. Raises InvalidQuantity.
+    A bound beyond what a record's time can be is the nearest that can. Raises InvalidQuantity.
     """
+    return bound_of(text, now_ns).time_ns
+
+
+def bound_of(text: str, now_ns: int) -> Moment:
+    """As `parse_moment_ns`, and whether UTC was assumed. Raises InvalidQuantity."""
     stripped = text.strip()
     if stripped.lower() == "now":
-        return now_ns
+        return Moment(now_ns)
     try:
-        moment = datetime.fromisoformat(stripped)
-    except ValueError:
-        return now_ns - _ago_ns(text)
-    try:
-        since = moment.astimezone(UTC) - _EPOCH
-    except (OverflowError, ValueError, OSError):
-        raise InvalidQuantity("time", text, "the year is out of range", _TIME_EXAMPLE) from None
-    return since // timedelta(microseconds=1) * 1000
+        found = read_moment(stripped)
+    except InvalidMoment as error:
+        if stripped.isascii() and stripped.isdigit() and len(stripped) >= _EPOCH_DIGITS:
+            reason = f"{error.reason}. {error.advice}".strip()
+            raise InvalidQuantity("time", text, reason, _TIME_EXAMPLE) from None
+        return Moment(max(0, now_ns - _ago_ns(text)))
+    return Moment(min(max(0, found.time_ns), LATEST_NS), found.is_assumed_utc)
+
+
+def assumed_utc(option: str, text: str) -> str:
+    """The note for a time that names no zone."""
+    return f"{option} {text} is read as UTC; add a zone, such as +02:00, for another"
 
 
 def _ago_ns(text: str) -> int:
@@ -155,12 +167,12 @@ def iso_time(time_ns: int) -> str:
 
 
 def local_time(time_ns: int) -> str:
-    """`2026-05-01 14:30:00.123` in local time, for people."""
+    """`2026-05-01 14:30:00.123+02:00`: local time with its zone, for people; options read it."""
     try:
         moment = (_EPOCH + timedelta(microseconds=time_ns // 1000)).astimezone()
     except (OverflowError, OSError, ValueError):
         return f"{time_ns}ns"
-    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{moment.microsecond // 1000:03d}"
+    return moment.isoformat(" ", "milliseconds")
 
 
 def _is_number(text: str) -> bool:

@@ -2,8 +2,8 @@
 
 A line is a `Truth`: the request's `id` and its `outcome`, a bare value or an object with the same
 field as the answers. All topics of the stream are read (each proxy has one, and `rdv outcome`). Of
-several outcomes of one request the latest counts: by the time that was told with it, else by its
-append time; of equal ones the one appended later. `null` takes an outcome back.
+several outcomes of one request the latest counts: by the time that was told with it, but no later
+than its append time; of equal ones the one appended later. `null` takes an outcome back.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def outcomes_of(recorded: Recorded, id_: str, notes: Notes) -> list[KnownTruth]:
                 continue
             for truth, append_ns in zip(read_truths(chunk), chunk.times_ns.tolist(), strict=True):
                 if truth is not None and truth.id == id_:
-                    time_ns = append_ns if truth.time_ns is None else truth.time_ns
+                    time_ns = truth.counts_from_ns(append_ns)
                     found.append((time_ns, append_ns, truth))
     found.sort(key=lambda one: one[:2])
     return [KnownTruth(truth, time_ns) for time_ns, _, truth in found]
@@ -109,7 +109,7 @@ def read_outcomes(recorded: Recorded, notes: Notes) -> Outcomes:
                     notes.unreadable["outcomes"] += 1
                     continue
                 id_ = truth.id.encode()
-                rank = (append_ns if truth.time_ns is None else truth.time_ns, append_ns)
+                rank = truth.counts_from_ns(append_ns), append_ns
                 known = ranks.get(id_)
                 if rank >= known if known is not None else len(ranks) < OUTCOMES_MAX:
                     truths[id_], ranks[id_] = outcome, rank

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from rdv.messages.codec import SCHEMA_VERSION, Id, TimeNs, decode_line, encode_line
+from rdv.moment import counts_from_ns, known_since_ns
 
 SOURCE_CHARACTERS_MAX = 256
 
@@ -15,7 +15,7 @@ SOURCE_CHARACTERS_MAX = 256
 class Truth(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
 ):
-    """The outcome of one request. Of several for one id the latest counts (`Truth.time_ns`)."""
+    """The outcome of one request. Of several for one id the latest counts (`counts_from_ns`)."""
 
     id: Id
     """Of the request; nobody has checked that there is one."""
@@ -31,18 +31,23 @@ class Truth(
     """Who has told it: the address of an HTTP client, or `cli:` and the user's name. Empty: it was
     told to rdv 0.1.0."""
 
+    def counts_from_ns(self, append_ns: int) -> int:
+        """Since when it counts: its own time, but never later than it came."""
+        return counts_from_ns(self.time_ns, append_ns)
+
 
 class ToldOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """An outcome as people tell it: over HTTP, and in the files of `rdv outcome`."""
 
     id: Id
     outcome: msgspec.Raw
-    time: TimeNs | str | None = None
+    time: int | str | None = None
     """When it was known: nanoseconds since 1970, or ISO (UTC unless it names a zone)."""
 
-    def truth(self) -> Truth:
-        """As it is recorded. Raises ValueError for a time that is none."""
-        return Truth(self.id, self.outcome, _time_ns(self.time))
+    def truth(self, now_ns: int) -> Truth:
+        """As it is recorded. Raises InvalidMoment for a time that cannot be meant."""
+        time_ns = None if self.time is None else known_since_ns(self.time, now_ns)
+        return Truth(self.id, self.outcome, time_ns)
 
 
 def told_by(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
@@ -51,20 +56,7 @@ def told_by(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
     return (msgspec.structs.replace(truth, source=source) for truth in truths)
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DECODER = msgspec.json.Decoder(Truth)
-
-
-def _time_ns(given: int | str | None) -> int | None:
-    if not isinstance(given, str):
-        return given
-    moment = datetime.fromisoformat(given.strip())
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    time_ns = (moment - _EPOCH) // timedelta(microseconds=1) * 1000
-    if time_ns < 0:
-        raise ValueError("it is before 1970")
-    return time_ns
 
 
 def encode_truth(truth: Truth) -> bytes:

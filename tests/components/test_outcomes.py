@@ -60,13 +60,13 @@ def test_what_is_acknowledged_is_on_record(proxy):
         "outcome": {"label": "fraud"},
         "source": "127.0.0.1",
     }
-    many = [{"id": f"m{n}", "outcome": n, "time": "2026-11-22"} for n in range(OUTCOMES_MAX)]
+    many = [{"id": f"m{n}", "outcome": n, "time": "2025-11-22"} for n in range(OUTCOMES_MAX)]
     assert tell(proxy, many) == (202, {"accepted": OUTCOMES_MAX})
     lines = told(proxy)[-OUTCOMES_MAX:]
     assert [line["id"] for line in lines] == [item["id"] for item in many]
-    assert {line["time_ns"] for line in lines} == {1_795_305_600 * 10**9}
+    assert {line["time_ns"] for line in lines} == {1_763_769_600 * 10**9}
     # The next one is after the others: kill -9 takes nothing of it.
-    assert tell(proxy, {"id": "one", "outcome": None, "time": 2**62}) == (202, {"accepted": 1})
+    assert tell(proxy, {"id": "one", "outcome": None, "time": 2**60}) == (202, {"accepted": 1})
     proxy.kill("proxy-0")
     proxy.restart("proxy-0")
     with Recorded(str(proxy.directory)) as recorded:
@@ -91,7 +91,16 @@ def test_what_is_acknowledged_is_on_record(proxy):
         ({"id": "", "outcome": 1}, 400, "invalid_request"),
         ({"id": "i" * 65, "outcome": 1}, 400, "invalid_request"),
         ({"id": "i", "outcome": 1, "tme": 2}, 400, "invalid_request"),
-        ({"id": "i", "outcome": 1, "time": -1}, 400, "invalid_request"),
+        ({"id": "i", "outcome": 1, "time": -1}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": 2**62}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": 10**30}, 422, "number_out_of_range"),
+        ({"id": "i", "outcome": 1, "time": 1_777_638_600}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": 1_777_638_600_000}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": "1777638600"}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": "1969-12-31T23:59:59Z"}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": "2263-01-01"}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": "9999-12-31T23:59:59+14:00"}, 422, "invalid_time"),
+        ({"id": "i", "outcome": 1, "time": 1.5}, 400, "invalid_request"),
         ({"id": "i", "outcome": 1, "time": "soon"}, 422, "invalid_time"),
         ([{"id": "i", "outcome": 1}, {"id": "j", "outcome": 1, "time": "x"}], 422, "invalid_time"),
         ([{"id": "i", "outcome": 1}] * (OUTCOMES_MAX + 1), 413, "too_many_outcomes"),
@@ -159,9 +168,11 @@ def test_a_full_disk_is_said_and_nothing_is_acknowledged():
 
 
 def test_bodies_that_are_read():
-    (truth,) = read_outcomes(b'{"id": "i", "outcome": [1, {"a": 2}], "time": 5}')
-    assert (truth.id, bytes(truth.outcome), truth.time_ns) == ("i", b'[1, {"a": 2}]', 5)
-    assert isinstance(read_outcomes(b"null"), Failure)
+    now_ns = 1_777_638_600 * 10**9
+    given = b'{"id": "i", "outcome": [1, {"a": 2}], "time": 1777638600000000000}'
+    (truth,) = read_outcomes(given, now_ns)
+    assert (truth.id, bytes(truth.outcome), truth.time_ns) == ("i", b'[1, {"a": 2}]', now_ns)
+    assert isinstance(read_outcomes(b"null", now_ns), Failure)
 
 
 def test_an_orderly_stop_keeps_what_was_told(proxy):

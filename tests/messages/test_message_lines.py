@@ -29,6 +29,7 @@ from rdv.messages import (
     encode_truth,
     score_outcome,
 )
+from rdv.moment import InvalidMoment
 
 quick = settings(derandomize=True, deadline=None, max_examples=100)
 
@@ -256,21 +257,17 @@ def test_a_golden_outcome() -> None:
     assert decode_truth(b'{"id":"i","outcome":null}').time_ns is None
 
 
-@pytest.mark.parametrize(
-    ("time", "time_ns"),
-    [
-        (None, None),
-        (17, 17),
-        ("1970-01-01T00:00:01", 10**9),
-        ("1970-01-01T01:00:01+01:00", 10**9),
-        ("1970-01-02", 86_400 * 10**9),
-    ],
-)
-def test_the_time_of_an_outcome(time, time_ns) -> None:
-    assert ToldOutcome("i", msgspec.Raw(b"1"), time).truth().time_ns == time_ns
+def test_the_time_of_an_outcome() -> None:
+    now_ns = 1_777_638_600 * 10**9
+    told = ToldOutcome("i", msgspec.Raw(b"1"), "2026-05-01T12:30:00Z")
+    assert told.truth(now_ns).time_ns == now_ns
+    assert ToldOutcome("i", msgspec.Raw(b"1")).truth(now_ns).time_ns is None
+    with pytest.raises(InvalidMoment, match="in the future"):
+        told.truth(now_ns - 3_600 * 10**9)
 
 
-@pytest.mark.parametrize("time", ["", "yesterday", "1969-12-31", "2026-13-01"])
-def test_a_time_that_is_none(time) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        ToldOutcome("i", msgspec.Raw(b"1"), time).truth()
+def test_an_outcome_counts_from_its_time_but_not_from_the_future() -> None:
+    truth = Truth("i", msgspec.Raw(b"1"), 2**62)
+    assert truth.counts_from_ns(5) == 5
+    assert Truth("i", msgspec.Raw(b"1"), 3).counts_from_ns(5) == 3
+    assert Truth("i", msgspec.Raw(b"1")).counts_from_ns(5) == 5

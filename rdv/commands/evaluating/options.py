@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated
 
 import typer
 
-from rdv.commands.units import parse_moment_ns
+from rdv.commands.units import assumed_utc, bound_of
 
 Since = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Only what was asked from then on: 10m (ago), 2026-05-01."),
+    typer.Option(
+        metavar="TIME", help="Only what was asked from then on: 10m (ago), 2026-05-01 (UTC)."
+    ),
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only what was asked before.")]
 On = Annotated[
@@ -28,9 +31,15 @@ ScheduleFile = Annotated[
 
 
 def span_ns(since: str | None, until: str | None) -> tuple[int | None, int | None]:
-    """Bounds in ns since 1970. Raises InvalidQuantity."""
+    """Bounds in ns since 1970; says on stderr when one is read as UTC. Raises InvalidQuantity."""
     now_ns = time.time_ns()
-    return (
-        None if since is None else parse_moment_ns(since, now_ns),
-        None if until is None else parse_moment_ns(until, now_ns),
-    )
+    return _bound("--since", since, now_ns), _bound("--until", until, now_ns)
+
+
+def _bound(option: str, text: str | None, now_ns: int) -> int | None:
+    if text is None:
+        return None
+    time_ns, is_assumed_utc = bound_of(text, now_ns)
+    if is_assumed_utc:
+        sys.stderr.write(assumed_utc(option, text) + "\n")
+    return time_ns

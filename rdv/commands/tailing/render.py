@@ -15,7 +15,7 @@ from rdv.commands.units import iso_time, local_time
 from rdv.messages import one_line
 from rdv.stream.record import Record
 
-_TIME_COLUMNS = 23
+_TIME_COLUMNS = 29
 _OFFSET_COLUMNS = 8
 _TOPIC_COLUMNS_MAX = 32
 

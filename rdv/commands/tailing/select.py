@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import heapq
 import sys
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from rdv.commands.evaluating.options import span_ns
 from rdv.commands.exits import PipeClosedError
 from rdv.commands.opening import Target, places_of
 from rdv.commands.tailing.render import Renderer, is_reader_gone
-from rdv.commands.units import parse_moment_ns
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.stream import FileStream
@@ -65,9 +64,7 @@ def window_of(
     """The offsets that the options select. Raises TopicNotFound, PartitionNotFound,
     InvalidQuantity, and OffsetOutOfRange when no partition has the offset.
     """
-    now_ns = time.time_ns()
-    since_ns = None if window.since is None else parse_moment_ns(window.since, now_ns)
-    until_ns = None if window.until is None else parse_moment_ns(window.until, now_ns)
+    since_ns, until_ns = span_ns(window.since, window.until)
     ranges = {}
     misses: list[OffsetOutOfRange] = []
     for place in places_of(stream, target, partition):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from time import time_ns
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ import orjson
 
 from rdv.commands.errors import LineUnusable, NotJson
 from rdv.messages import ToldOutcome, Truth
+from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json
 
 LINE_BYTES_MAX = 1024 * 1024
@@ -20,7 +22,7 @@ _decode = msgspec.json.Decoder(ToldOutcome).decode
 
 
 def truth_of_words(id_: str, value: str, time: str | None) -> Truth:
-    """One outcome from a command line. Raises NotJson and ValueError, for a bad time or id."""
+    """One outcome from a command line. Raises NotJson, InvalidMoment, and ValueError for an id."""
     return _checked(id_, outcome_json(value, "the outcome"), time)
 
 
@@ -49,9 +51,11 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
         try:
             check_numbers_and_depth(line, DEPTH_MAX + 1)
             line.decode()
-            yield _decode(line).truth()
+            yield _decode(line).truth(time_ns())
         except UnusableJson as error:
             raise LineUnusable(number, error.verdict(), error.hint()) from None
+        except InvalidMoment as error:
+            raise _time_unusable(number, error) from None
         except (msgspec.DecodeError, ValueError) as error:
             raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
 
@@ -98,6 +102,8 @@ def _truth_of_row(number: int, row: list[str], places: dict[str, int]) -> Truth:
     try:
         outcome = outcome_json(cells["outcome"], "its outcome")
         return _checked(cells["id"], outcome, cells.get("time") or None)
+    except InvalidMoment as error:
+        raise _time_unusable(number, error) from None
     except NotJson as error:
         raise LineUnusable(number, f"cannot be used: {error.text()}") from None
     except ValueError as error:
@@ -108,5 +114,9 @@ def _checked(id_: str, outcome: bytes, time: str | None) -> Truth:
     """With the limits that a message has. Raises ValueError."""
     told: dict[str, Any] = {"id": id_, "outcome": msgspec.Raw(outcome)}
     if time is not None:
-        told["time"] = int(time) if time.strip().isdigit() else time
-    return _decode(msgspec.json.encode(told)).truth()
+        told["time"] = time
+    return _decode(msgspec.json.encode(told)).truth(time_ns())
+
+
+def _time_unusable(number: int, error: InvalidMoment) -> LineUnusable:
+    return LineUnusable(number, f"has an unusable time: {error.text()}", error.hint())

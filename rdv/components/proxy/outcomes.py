@@ -14,12 +14,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.components.proxy.clients import client_of
 from rdv.components.proxy.intake import unfit, unusable
 from rdv.errors import InputFault, RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.messages import ToldOutcome, Truth, encode_truth, told_by
+from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth
 from rdv.stream import Producer
 
@@ -31,7 +33,7 @@ OUTCOMES_MAX = 1_000
 _decode = msgspec.json.Decoder(ToldOutcome | list[ToldOutcome]).decode
 
 
-def read_outcomes(raw: bytes) -> list[Truth] | Failure:
+def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
     """The outcomes of a body, or what is wrong with it. Pure."""
     try:
         if not raw.isascii():
@@ -49,9 +51,9 @@ def read_outcomes(raw: bytes) -> list[Truth] | Failure:
     truths = []
     for number, item in enumerate(items):
         try:
-            truths.append(item.truth())
-        except ValueError as error:
-            message = f"the time of outcome {number} is neither ISO nor nanoseconds: {error}"
+            truths.append(item.truth(now_ns))
+        except InvalidMoment as error:
+            message = f"the time of outcome {number}: {error.text()}. {error.hint()}"
             return Failure(422, "invalid_time", message, {"number": number})
     return truths
 
@@ -59,7 +61,14 @@ def read_outcomes(raw: bytes) -> list[Truth] | Failure:
 class OutcomeDesk:
     """Takes outcomes into the proxy's own topic. For the loop's thread."""
 
-    def __init__(self, producer: Producer, topic: str, is_draining: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        topic: str,
+        is_draining: Callable[[], bool],
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._clock = clock
         self._producer = producer
         self._topic = topic
         self._is_draining = is_draining
@@ -72,7 +81,7 @@ class OutcomeDesk:
         if self._is_draining():
             http.fail(_DRAINING)
             return
-        truths = read_outcomes(http.body)
+        truths = read_outcomes(http.body, self._clock.wall_ns())
         if isinstance(truths, Failure):
             http.fail(truths)
             return

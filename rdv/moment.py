@@ -1,0 +1,123 @@
+"""Times that people and programs give: one rule wherever one is read. Pure, thread-safe.
+
+- ISO 8601 with a zone: 2026-05-01T14:30:00+02:00, 2026-05-01T12:30:00Z.
+- ISO 8601 without a zone is UTC, on every machine and over HTTP: 2026-05-01, 2026-05-01T12:30.
+- A whole number is nanoseconds since 1970, UTC, and lies between EARLIEST_NS and LATEST_NS: one in
+  seconds, milliseconds or microseconds would be in 1970, and is refused.
+
+Commands also take durations ("10m": so long ago), see `rdv.commands.units`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from rdv.errors import InputFault
+
+_SECOND_NS: Final = 10**9
+EARLIEST_NS: Final = 946_684_800 * _SECOND_NS
+"""2000-01-01. Nothing that rdv decides about became known before."""
+
+LATEST_NS: Final = 9_214_646_400 * _SECOND_NS
+"""2262-01-01: later ones do not fit into the 64 bits of a record."""
+
+AHEAD_NS_MAX: Final = 300 * _SECOND_NS
+"""What has become known has a time in the past; clocks may differ by so much."""
+
+EXAMPLE: Final = "2026-05-01T12:30:00Z, 2026-05-01T14:30:00+02:00 or 2026-05-01 (UTC)"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_BASIC_DATE_DIGITS = 8
+_UNITS = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
+
+
+@dataclass(eq=False)
+class InvalidMoment(InputFault):
+    """A time that cannot be read, or cannot be meant."""
+
+    given: str
+    reason: str
+    advice: str = ""
+
+    def text(self) -> str:
+        return f"{self.given} is not a time that can be used: {self.reason}"
+
+    def hint(self) -> str:
+        return self.advice or f"For example {EXAMPLE}."
+
+
+class Moment(NamedTuple):
+    """Nanoseconds since 1970, and whether UTC was assumed because no zone was named."""
+
+    time_ns: int
+    is_assumed_utc: bool = False
+
+
+def read_moment(given: int | str) -> Moment:
+    """The time that a number or a text names, in whatever year. Raises InvalidMoment."""
+    if not isinstance(given, str):
+        return Moment(_checked_number(given))
+    text = given.strip()
+    if text.isascii() and text.isdigit() and len(text) != _BASIC_DATE_DIGITS:
+        return Moment(_checked_number(int(text) if len(text) < len(str(2**64)) else LATEST_NS + 1))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        reason = "it is neither ISO 8601 nor whole nanoseconds since 1970"
+        raise InvalidMoment(repr(given), reason) from None
+    is_assumed_utc = moment.tzinfo is None
+    if is_assumed_utc:
+        moment = moment.replace(tzinfo=UTC)
+    return Moment((moment - _EPOCH) // timedelta(microseconds=1) * 1000, is_assumed_utc)
+
+
+def known_since_ns(given: int | str, now_ns: int) -> int:
+    """When something became known: not before 2000, and not after now (but for AHEAD_NS_MAX).
+
+    Raises InvalidMoment.
+    """
+    time_ns, is_assumed_utc = read_moment(given)
+    if time_ns < EARLIEST_NS:
+        raise InvalidMoment(shown(given), "it is before the year 2000")
+    if time_ns > now_ns + AHEAD_NS_MAX:
+        reason = f"it is in the future: {iso_utc(time_ns)}, and now it is {iso_utc(now_ns)}"
+        advice = ""
+        if is_assumed_utc:
+            advice = "A time without a zone is UTC: add the zone, as in 2026-05-01T14:30:00+02:00."
+        raise InvalidMoment(shown(given), reason, advice or "Send when it became known.")
+    return time_ns
+
+
+def counts_from_ns(time_ns: int | None, append_ns: int) -> int:
+    """When an outcome on record counts from: its own time, but never later than its arrival.
+
+    So an outcome with a time in the future, which 0.1.0 has taken, is corrected by a later one.
+    """
+    return append_ns if time_ns is None else min(time_ns, append_ns)
+
+
+def iso_utc(time_ns: int) -> str:
+    """`2026-05-01T12:30:00Z`, to the second; in nanoseconds when the year has no name."""
+    try:
+        moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
+    except OverflowError:
+        return f"{time_ns} ns"
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def shown(given: int | str) -> str:
+    """What was given, short enough for a message."""
+    return (repr(given) if isinstance(given, str) else str(given))[:60]
+
+
+def _checked_number(number: int) -> int:
+    if EARLIEST_NS <= number <= LATEST_NS:
+        return number
+    for unit, factor in _UNITS:
+        if EARLIEST_NS <= number * factor <= LATEST_NS:
+            right_ns = number * factor
+            reason = f"a number is nanoseconds since 1970, and this looks like {unit}"
+            raise InvalidMoment(str(number), reason, f"Send {right_ns} or {iso_utc(right_ns)}.")
+    reason = "a number is nanoseconds since 1970, between the years 2000 and 2262"
+    raise InvalidMoment(str(number)[:60], reason)
