@@ -51,7 +51,8 @@ def test_json_lines(rdv, decision, tmp_path):
 
 
 def test_csv(rdv, decision, tmp_path):
-    text = '\ufeffamount,id,outcome,time\n1,a,fraud,2025-11-22\n2,b,1,\n3,c,"{""x"": 1}",1777638600000000000\n'
+    text = '\ufeffamount,id,outcome,time\n1,a,fraud,2025-11-22\n2,b,1,\n3,c,"{""x"": 1}",'
+    text += f"{NOON_NS}\n"
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     assert rdv("outcome", "fraud", "--from", "t.csv").code == 0
     assert told(decision) == [
