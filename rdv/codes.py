@@ -27,6 +27,7 @@ ResultCode = Literal[
     "not_logged",
     "only_one_model",
     "overloaded",
+    "record_too_large",
     "step_1_missed",
     "stopping",
     "unknown_schedule",
@@ -55,6 +56,8 @@ RESULT_CODES: dict[ResultCode, str] = {
     "only_one_model": "`serve --direct`: only one model is asked, and it is not the champion.",
     "overloaded": "Too many requests were open already, at the server or at the proxy "
     "(`answered_by`).",
+    "record_too_large": "The request, with what an enricher has added, is larger than a record of "
+    "the log may be, so that no model saw it.",
     "step_1_missed": "The first step did not get the answers that it needs; a later one did.",
     "stopping": "The proxy was stopping while the request was open.",
     "unknown_schedule": "The request asked for a schedule that does not exist.",

@@ -133,13 +133,16 @@ def _record(
 ) -> int:
     """In batches; returns how many."""
     from rdv.components.places import CLI_TOPIC, open_outcomes
+    from rdv.components.sending import send_fitting
     from rdv.messages import encode_truth, told_by
 
     config = decision.log.stream_config(decision.partitions)
     rest, count = told_by(f"cli:{_user()}", truths), 0
     with open_outcomes(decision.directory, config) as stream, stream.producer() as producer:
         while batch := list(islice(rest, BATCH)):
-            producer.send_many(CLI_TOPIC, [encode_truth(truth) for truth in batch], partition=0)
+            lines = [encode_truth(truth) for truth in batch]
+            for error in send_fitting(producer, CLI_TOPIC, lines, 0).values():
+                raise error
             count += len(batch)
             if progress is not None:
                 progress.advance(len(batch))

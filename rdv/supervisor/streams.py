@@ -3,7 +3,7 @@
 Called once by `rdv serve`, before it starts a process and while it holds the decision's lock, so
 that every process then finds the same partitions and the same settings. rdv.toml owns `partitions`
 and the keys of [log]; what else a stream.toml says (record_bytes_max apart, which follows
-http.body_bytes_max) is kept.
+http.body_bytes_max and the models' result_bytes_max) is kept.
 """
 
 from __future__ import annotations
@@ -56,8 +56,10 @@ def stream_config(decision: Decision, name: str, known: StreamConfig | None = No
         owned = {"partitions", *type(decision.log).__struct_fields__}
         values = {key: value for key, value in asdict(wanted).items() if key in owned}
         wanted = replace(known, **values)
-    # A request that the HTTP server accepts must fit into a record, with what is added to it.
-    room = decision.http.body_bytes_max + 1024 * 1024
+    # A request that the HTTP server accepts must fit into a record, and so must a model's result,
+    # with what is added to them.
+    results = (model.result_bytes_max for model in decision.models.values())
+    room = max(decision.http.body_bytes_max, *results, 0) + 1024 * 1024
     return replace(wanted, record_bytes_max=max(wanted.record_bytes_max, room))
 
 

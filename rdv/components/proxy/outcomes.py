@@ -17,13 +17,15 @@ import msgspec
 from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.components.proxy.clients import client_of
 from rdv.components.proxy.intake import unfit, unusable
-from rdv.errors import InputFault, RdvError, http_status
+from rdv.components.sending import send_fitting
+from rdv.errors import RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.messages import ToldOutcome, Truth, encode_truth, told_by
 from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth
 from rdv.stream import Producer
+from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.proxy")
 
@@ -92,20 +94,35 @@ class OutcomeDesk:
         http.respond(202, b'{"accepted":%d}\n' % len(truths))
 
     def _write(self, truths: list[Truth]) -> Failure | None:
+        lines = [encode_truth(truth) for truth in truths]
         try:
-            self._producer.send_many(self._topic, [encode_truth(t) for t in truths], partition=0)
+            self._producer.send_many(self._topic, lines, partition=0)
+        except RecordTooLarge as error:
+            if error.what == "record":
+                return _too_large(lines, error)
+            failed = send_fitting(self._producer, self._topic, lines, 0)
+            return _not_logged(failed) if failed else None
         except RdvError as error:
-            log.warning("%d outcomes cannot be logged: %s", len(truths), error.text())
-            message = f"the outcomes are not on record: {error.text()}"
-            if isinstance(error, InputFault):  # one is larger than a record may be
-                return Failure(413, "outcome_too_large", message)
-            return Failure(
-                http_status(error), "not_logged", message, headers=((b"Retry-After", b"1"),)
-            )
+            return _not_logged(dict.fromkeys(range(len(lines)), error))
         return None
 
     def close(self) -> None:
         self._producer.close()
+
+
+def _too_large(lines: list[bytes], error: RecordTooLarge) -> Failure:
+    """None of them is on record: it says which one is in the way."""
+    number = next(n for n, line in enumerate(lines) if len(line) > error.limit_bytes)
+    message = f"no outcome is on record: of outcome {number}, {error.text()}"
+    fields = {"number": number, "limit": error.limit_bytes}
+    return Failure(413, "outcome_too_large", message, fields)
+
+
+def _not_logged(failed: dict[int, RdvError]) -> Failure:
+    error = next(iter(failed.values()))
+    log.warning("%d outcomes cannot be logged: %s", len(failed), error.text())
+    message = f"the outcomes are not on record: {error.text()}"
+    return Failure(http_status(error), "not_logged", message, headers=((b"Retry-After", b"1"),))
 
 
 _DRAINING = Failure(

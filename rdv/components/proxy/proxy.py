@@ -39,11 +39,13 @@ from rdv.components.proxy.intake import (
 )
 from rdv.components.proxy.marks import Marked
 from rdv.components.proxy.records import OwnAnswers
+from rdv.components.sending import send_fitting
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.messages import Request, Result
 from rdv.schedule import Schedule
+from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.proxy")
 
@@ -244,17 +246,20 @@ class Proxy:
     def ask_models(self, partition: int, entries: list[Open]) -> None:
         """Put the requests where the models read them."""
         lines = REQUESTS.write([entry.request for entry in entries])
-        try:
-            self._producer.send_many(self.settings.name, lines, partition=partition)
-        except RdvError as error:
-            # No model will see them (or a leading part, whose results come too late then).
-            if not self.counts.unlogged:
-                log.warning("requests cannot be logged: %s", error.text())
-            self.counts.unlogged += len(lines)
-            for entry in entries:
-                if self.desk.answered(entry.request.id) is not None:
-                    self.answer_default(entry, "not_logged", f"not logged: {error.text()}")
-            self.own_answers.flush()
+        if failed := send_fitting(self._producer, self.settings.name, lines, partition):
+            self._not_logged([(entries[number], error) for number, error in failed.items()])
+
+    def _not_logged(self, failed: list[tuple[Open, RdvError]]) -> None:
+        """No model will see these (or a leading part, whose results come too late then)."""
+        if not self.counts.unlogged:
+            log.warning("requests cannot be logged: %s", failed[0][1].text())
+        self.counts.unlogged += len(failed)
+        for entry, error in failed:
+            if self.desk.answered(entry.request.id) is not None:
+                is_large = isinstance(error, RecordTooLarge)
+                code: ResultCode = "record_too_large" if is_large else "not_logged"
+                self.answer_default(entry, code, f"not logged: {error.text()}")
+        self.own_answers.flush()
 
     def _rung(self) -> None:
         self._results.rung()

@@ -6,7 +6,8 @@ import logging
 from collections import deque
 
 from rdv.components.places import backstop_topic
-from rdv.errors import RdvError
+from rdv.components.sending import send_fitting
+from rdv.errors import InputFault
 from rdv.messages import Result, encode_result
 from rdv.stream import Producer
 
@@ -44,11 +45,15 @@ class OwnAnswers:
         self._kept.clear()
         failed = ""
         for partition, lines in by_partition.items():
-            try:
-                self._producer.send_many(self._topic, lines, partition=partition)
-            except RdvError as error:
+            for number, error in send_fitting(
+                self._producer, self._topic, lines, partition
+            ).items():
+                if isinstance(error, InputFault):  # it is too large, and will always be
+                    self.lost += 1
+                    log.error("an answer cannot be on record: %s", error.text())
+                    continue
                 failed = error.text()
-                self._kept.extend((partition, line) for line in lines)
+                self._kept.append((partition, lines[number]))
         if failed and not self._fails:
             log.error("%d answers are not on record yet: %s", len(self._kept), failed)
         self._fails = bool(failed)

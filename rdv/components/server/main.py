@@ -13,6 +13,7 @@ from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import SCHEDULE_TOPIC, Streams, open_streams
 from rdv.components.schedules import DirectoryWatch, longest_wait_ms, read_schedules
+from rdv.components.sending import send_fitting
 from rdv.components.server.server import Server
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
@@ -170,10 +171,8 @@ class ServerProcess:
         ]
         if self._index or not lines:
             return
-        try:
-            self._control.send_many(SCHEDULE_TOPIC, lines)
-        except RdvError as error:
-            log.warning("the schedules are not on record: %s", error.text())
+        for error in send_fitting(self._control, SCHEDULE_TOPIC, lines).values():
+            log.warning("a schedule is not on record: %s", error.text())
 
 
 def run_server(directory: str, index: int) -> None:

@@ -24,9 +24,9 @@ from rdv.components.deadlines import is_given_up
 from rdv.components.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds, read_all
 from rdv.components.losses import Losses
 from rdv.components.places import MODELS_TOPIC, Streams
+from rdv.components.sending import send_fitting
 from rdv.components.server.rebuild import rebuild
 from rdv.components.stopping import Waker
-from rdv.errors import RdvError
 from rdv.messages import Result
 from rdv.rendezvous import Engine
 from rdv.stream.record import Block
@@ -161,12 +161,12 @@ class Server:
         for result in results:
             by_topic.setdefault(result.reply_to, []).append(result)
         for topic, group in by_topic.items():
-            try:
-                self._producer.send_many(topic, RESULTS.write(group), partition=self._partitions[0])
-            except RdvError as error:
+            lines = RESULTS.write(group)
+            if failed := send_fitting(self._producer, topic, lines, self._partitions[0]):
                 # The proxy's backstop answers; the server goes on.
-                self.lost_results += len(group)
-                log.warning("%d results lost: %s", len(group), error.text())
+                self.lost_results += len(failed)
+                why = next(iter(failed.values())).text()
+                log.warning("%d results lost: %s", len(failed), why)
 
     @property
     def feeds(self) -> tuple[Feed, ...]:

@@ -9,12 +9,14 @@ from typing import NamedTuple
 from rdv.clock import Clock
 from rdv.codes import ReportCode
 from rdv.components.batches import SCORES
+from rdv.components.sending import send_fitting
 from rdv.components.worker.backlog import Refused, Waiting
 from rdv.components.worker.failures import Failures
 from rdv.errors import RdvError
-from rdv.messages import REFUSAL_CODES, ResultLines, Score, encode_score
+from rdv.messages import REFUSAL_CODES, ResultLines, Score, decode_score, encode_score
 from rdv.models import Model, ModelError
 from rdv.stream import Producer
+from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.worker")
 
@@ -125,12 +127,20 @@ class Reports:
 
     def _send(self, by_partition: dict[int, list[bytes]]) -> None:
         for partition, lines in by_partition.items():
-            try:
-                self._producer.send_many(self._name, lines, partition=partition)
-            except RdvError as error:
+            failed = send_fitting(self._producer, self._name, lines, partition)
+            large = [n for n, error in failed.items() if isinstance(error, RecordTooLarge)]
+            if large:
+                self._report_too_large(partition, {lines[n]: failed[n] for n in large})
+            if lost := len(failed) - len(large):
                 # Nobody hears of these scores; the schedule goes on without them.
-                self.lost += len(lines)
-                log.warning("%d scores lost: %s", len(lines), error.text())
+                self.lost += lost
+                log.warning("%d scores lost: %s", lost, next(iter(failed.values())).text())
+
+    def _report_too_large(self, partition: int, lines: dict[bytes, RdvError]) -> None:
+        """Errors in place of scores that are larger than a record may be."""
+        for line, error in lines.items():
+            reason = f"the score cannot be logged: {error.text()}"
+            self.spoil([(partition, decode_score(line).id)], reason, "invalid_result")
 
     def close(self) -> None:
         self._producer.close()

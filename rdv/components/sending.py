@@ -1,0 +1,54 @@
+"""Appending batches, so that one record that does not fit costs no other record its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rdv.errors import RdvError
+from rdv.stream import Producer
+from rdv.stream.errors import RecordTooLarge
+
+
+def send_fitting(
+    producer: Producer, topic: str, lines: Sequence[bytes], partition: int | None = None
+) -> dict[int, RdvError]:
+    """Append the lines in their order; returns an error for each that is not on record, by number.
+
+    Usually one batch. A line beyond the stream's `record_bytes_max` is left out by itself, and
+    lines beyond `batch_bytes_max` together go in parts. Other errors concern all lines of their
+    part; a leading part of it may be on record then.
+    """
+    try:
+        producer.send_many(topic, lines, partition=partition)
+    except RecordTooLarge as error:
+        return _send_in_parts(producer, topic, lines, partition, error)
+    except RdvError as error:
+        return dict.fromkeys(range(len(lines)), error)
+    return {}
+
+
+def _send_in_parts(
+    producer: Producer,
+    topic: str,
+    lines: Sequence[bytes],
+    partition: int | None,
+    error: RecordTooLarge,
+) -> dict[int, RdvError]:
+    if error.what == "batch":
+        if len(lines) == 1:
+            return {0: error}
+        half = len(lines) // 2
+        failed = send_fitting(producer, topic, lines[:half], partition)
+        rest = send_fitting(producer, topic, lines[half:], partition)
+        return failed | {half + number: why for number, why in rest.items()}
+    limit = error.limit_bytes
+    too_large: dict[int, RdvError] = {
+        number: RecordTooLarge(len(line), limit)
+        for number, line in enumerate(lines)
+        if len(line) > limit
+    }
+    numbers = [number for number in range(len(lines)) if number not in too_large]
+    if not numbers:
+        return too_large
+    failed = send_fitting(producer, topic, [lines[number] for number in numbers], partition)
+    return too_large | {numbers[at]: why for at, why in failed.items()}
