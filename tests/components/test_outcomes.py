@@ -93,7 +93,7 @@ def test_what_is_acknowledged_is_on_record(proxy):
         ({"id": "i", "outcome": 1, "tme": 2}, 400, "invalid_request"),
         ({"id": "i", "outcome": 1, "time": -1}, 422, "invalid_time"),
         ({"id": "i", "outcome": 1, "time": 2**62}, 422, "invalid_time"),
-        ({"id": "i", "outcome": 1, "time": 10**30}, 422, "number_out_of_range"),
+        (b'{"id":"i","outcome":1,"time":1%b}' % (b"0" * 30), 422, "number_out_of_range"),
         ({"id": "i", "outcome": 1, "time": 1_777_638_600}, 422, "invalid_time"),
         ({"id": "i", "outcome": 1, "time": 1_777_638_600_000}, 422, "invalid_time"),
         ({"id": "i", "outcome": 1, "time": "1777638600"}, 422, "invalid_time"),
