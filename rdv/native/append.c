@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -96,12 +95,7 @@ fill_entries(struct batch *batch)
 static enum outcome
 write_locked(struct batch *batch)
 {
-    /* A file that has been deleted takes what is written to it with it. */
-    struct stat values, index;
-    if (fstat(batch->values_fd, &values) || fstat(batch->index_fd, &index)
-        || !values.st_nlink || !index.st_nlink)
-        return LEFT_ALONE;
-    off_t index_size = index.st_size;
+    off_t index_size = lseek(batch->index_fd, 0, SEEK_END);
     if (index_size != batch->index_size) {
         if (!catch_up(batch, index_size))
             return LEFT_ALONE;

@@ -40,6 +40,9 @@ INDEX_BYTES_MIN = 1024 * 1024
 MARK_EVERY = 1024
 """Appends after which the end is noted in the lock file, for a process that is killed later."""
 
+LOOK_EVERY = 64
+"""Appends after which a writer looks whether its files have been deleted."""
+
 _COUNT_BYTES = 1 << 20
 _UNKNOWN = -1
 _NEVER = 2**63 - 1
@@ -71,7 +74,7 @@ class Tail:
         self._known_end = self._unmarked = 0
         self._end = self._crc = self._time_ns = 0
         self._roll_at_ns = _NEVER
-        self._poisoned = self._are_names_unsynced = False
+        self._poisoned = self._are_names_unsynced = self._must_look = False
 
     def open(self, lock_fd: int, boot: bytes) -> None:
         """Open the last segment; make the first one when there is none."""
@@ -109,6 +112,9 @@ class Tail:
         """
         if self._index_size < 0 or self._is_always_synced or self._are_names_unsynced:
             return -1
+        if self._is_lost_by_now():
+            self._must_look = True
+            return -1
         done = native.append(
             self._lock_fd,
             self.values_fd,
@@ -130,7 +136,6 @@ class Tail:
         if not index_size:
             self._begin_age(self._time_ns)
         self._index_size = index_size + len(values) * ENTRY_BYTES
-        self._unmarked += 1
         if self._unmarked >= MARK_EVERY:
             self.mark_end()
         return self._base + index_size // ENTRY_BYTES
@@ -148,7 +153,11 @@ class Tail:
     def append(self, values: Sequence[bytes]) -> int:
         """Append a batch at the end; returns the offset of its first value."""
         disk = self._disk
-        if disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size or self._has_lost_a_file():
+        if (
+            disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size
+            or self._must_look
+            or self._is_lost_by_now()
+        ):
             self.catch_up()
         now_ns = self._clock.wall_ns()
         now_ns = max(now_ns, self._time_ns)
@@ -196,6 +205,7 @@ class Tail:
     def catch_up(self) -> None:
         """Find the end anew: another process has appended, or one was killed while it did."""
         disk = self._disk
+        self._must_look = False
         if self._index_size > 0:
             self._known_end = max(self._known_end, self.next_offset)
         if self._has_lost_a_file():
@@ -216,6 +226,11 @@ class Tail:
                 disk.ftruncate(self.values_fd, self._end)
             self._index_size = size
             return
+
+    def _is_lost_by_now(self) -> bool:
+        """`_has_lost_a_file`, looked at now and then: an fstat makes the next write dearer."""
+        self._unmarked += 1
+        return self._unmarked % LOOK_EVERY == 0 and self._has_lost_a_file()
 
     def _has_lost_a_file(self) -> bool:
         """Whether somebody has deleted a file that we write to: nobody else sees what is in it."""
