@@ -126,7 +126,7 @@ class PartitionReader:
         self._time_ns = times[-1]
         first = self._base + self._number
         self._number += count
-        self.is_drained = is_all and self._is_end()
+        self.is_drained = is_all and self._next_base is None and first + count >= self._known_end
         return Block(self._topic, self._partition, range(first, first + count), times, stops, data)
 
     def notice_deletion(self) -> None:

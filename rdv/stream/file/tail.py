@@ -112,7 +112,8 @@ class Tail:
         """
         if self._index_size < 0 or self._is_always_synced or self._are_names_unsynced:
             return -1
-        if self._is_lost_by_now():
+        self._unmarked += 1
+        if not self._unmarked % LOOK_EVERY and self._has_lost_a_file():
             self._must_look = True
             return -1
         done = native.append(
