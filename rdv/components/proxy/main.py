@@ -33,7 +33,7 @@ from rdv.components.proxy.repeats import RepeatLimits, Repeats
 from rdv.components.proxy.restoring import restore
 from rdv.components.schedules import DirectoryWatch, Schedules, longest_wait_ms, read_schedules
 from rdv.components.status import StatusWriter
-from rdv.components.tuning import tune_collector
+from rdv.components.tuning import allow_files, tune_collector
 from rdv.config import Decision, InvalidDecision, ScheduleNotFound, load_decision
 from rdv.errors import RdvError
 from rdv.http import HttpServer, Limits, Router
@@ -42,6 +42,9 @@ from rdv.messages import RequestIds
 from rdv.schedule import SLA_MS_MAX
 
 log = logging.getLogger("rdv.proxy")
+
+FILES_BESIDE = 512
+"""Files that a proxy has open beside its connections: streams, bells, refused connections."""
 
 DRAIN_GRACE_S = 2.0
 """Beyond the longest SLA, for answers to be read by slow clients."""
@@ -175,6 +178,7 @@ class ProxyProcess:
 
     async def run(self) -> None:
         http = self.decision.http
+        allow_files(http.connections_max + FILES_BESIDE)
         try:
             await self._server.start(http.host, self.port)
         except OSError as error:
