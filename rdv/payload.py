@@ -100,6 +100,14 @@ def canonical(value: Any) -> bytes:
         raise UnusableJson("malformed_json", f"it cannot be written: {error}") from None
 
 
+def text_of(value: Any) -> bytes:
+    """JSON of whatever msgspec has read, its keys in their order. Raises nothing for 0.1.0's."""
+    try:
+        return orjson.dumps(value)
+    except (TypeError, RecursionError):
+        return msgspec.json.encode(value)
+
+
 def sorted_json(value: Any) -> bytes:
     """As `canonical`, of whatever msgspec has read: schedules in requests of 0.1.0."""
     try:

@@ -14,7 +14,7 @@ from rdv.evaluation.notes import Notes
 from rdv.evaluation.reading.chunk import Chunk
 from rdv.evaluation.reading.messages import read_requests
 from rdv.messages import Request
-from rdv.payload import sorted_json
+from rdv.payload import text_of
 from rdv.schedule import SLA_MS_MAX
 
 
@@ -96,4 +96,4 @@ def _asked(request: Request) -> str | None:
     wanted = request.schedule
     if wanted is None or isinstance(wanted, str):
         return wanted
-    return sorted_json(wanted).decode()
+    return text_of(wanted).decode()  # a default's keys keep their order, as its answer has them
