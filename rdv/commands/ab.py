@@ -102,7 +102,8 @@ def _plan(decision: DecisionConfig) -> Plan:
             schedules[name] = read_schedule(decision, schedule)
         except InputFault:
             continue
-    return Plan({name: group.share for name, group in groups.items()}, schedules)
+    shares = {name: group.share for name, group in groups.items()}
+    return Plan(shares, schedules, decision.cohorts.salt)
 
 
 def _share(text: str) -> float:

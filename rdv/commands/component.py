@@ -80,11 +80,11 @@ def _run(given: argparse.Namespace) -> None:
     if given.role == "server":
         from rdv.components.server.main import run_server
 
-        run_server(given.directory, given.number)
+        run_server(given.directory, given.number, is_published=given.accepted)
     elif given.role == "proxy":
         from rdv.components.proxy.main import run_proxy
 
-        run_proxy(given.directory, given.number)
+        run_proxy(given.directory, given.number, is_published=given.accepted)
     else:
         import msgspec
 
@@ -92,7 +92,13 @@ def _run(given: argparse.Namespace) -> None:
         from rdv.config import ModelConfig
 
         config = msgspec.json.decode(given.config, type=ModelConfig) if given.config else None
-        run_worker(given.directory, given.model, config=config, instance=given.number)
+        run_worker(
+            given.directory,
+            given.model,
+            config=config,
+            instance=given.number,
+            is_published=given.accepted,
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,6 +109,9 @@ def _parser() -> argparse.ArgumentParser:
     for role in ("server", "proxy", "worker"):
         command = roles.add_parser(role)
         command.add_argument("directory")
+        command.add_argument(
+            "--accepted", action="store_true", help="use the settings that rdv serve has accepted"
+        )
         if role == "worker":
             command.add_argument("model")
             command.add_argument("--config", default="", help="settings as JSON, not rdv.toml's")

@@ -54,6 +54,25 @@ class NotUsable(InputFault):
 
 
 @dataclass(eq=False)
+class NotLive(ConflictFault):
+    """A schedule was written, but no server has said that it is live; `faults` may say why."""
+
+    schedule: str
+    waited_s: float
+    faults: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        why = f": {'; '.join(self.faults)}" if self.faults else ""
+        return (
+            f"{self.schedule} is written, but no server has said within {self.waited_s:g} s that "
+            f"it is live{why}"
+        )
+
+    def hint(self) -> str:
+        return "Requests go on by the schedule before it, as far as is known: see rdv status."
+
+
+@dataclass(eq=False)
 class ProgramNotFound(InputFault):
     """The command of a model names a program that is not there; `looked` says where."""
 

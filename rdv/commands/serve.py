@@ -6,7 +6,7 @@ import contextlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +18,7 @@ from rdv.commands.terminal import paint
 
 if TYPE_CHECKING:
     from rdv.config import Decision as DecisionConfig
+    from rdv.config.accepted import Accepted
     from rdv.supervisor.plan import Part
 
 EXAMPLES = (
@@ -92,6 +93,7 @@ def _serve_all(directory: str) -> None:
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
     from rdv.config import load_decision
+    from rdv.config.accepted import accept_first
     from rdv.supervisor.lock import ServeLock
     from rdv.supervisor.plan import idle_instances, parts
     from rdv.supervisor.streams import prepare_streams
@@ -106,9 +108,9 @@ def _serve_all(directory: str) -> None:
             voice.own_line(f"{decision.file}: {line}")
         claim_ports(directory, decision.http.host, ports, voice.own_line)
         prepare_streams(decision, voice.own_line)
-        plan = Plan(decision, voice.own_line)
+        plan = Plan(accept_first(decision), voice.own_line)
         voice.settled = lambda missing: _tell(plan.decision, missing)
-        supervise(lambda: plan.decision, plan.wanted, voice, scaler=plan.scaler)
+        supervise(lambda: plan.decision, plan.wanted, voice, scaler=plan.scaler, plan=plan)
         voice.own_line("stopped")
 
 
@@ -131,31 +133,95 @@ def _warn(line: str) -> None:
 
 
 class Plan:
-    """The processes that the directory asks for at this moment."""
+    """The settings in force, and the processes that they ask for. For the supervisor's loop."""
 
-    def __init__(self, decision: DecisionConfig, tell: Callable[[str], None]) -> None:
+    def __init__(self, accepted: Accepted, tell: Callable[[str], None]) -> None:
         from rdv.clock import SYSTEM_CLOCK
-        from rdv.supervisor.footprint import Stamps
+        from rdv.config.footprint import Stamps
         from rdv.supervisor.scaler import Scaler
 
-        self.decision = decision
+        self.accepted = accepted
+        self.elsewhere: Callable[[], Collection[str]] = tuple
+        """Models that run without being declared: `rdv model run`."""
+        self.absent: Callable[[str], None] = lambda _: None
+        """Told of models that a schedule names and nobody runs, so that no request waits for one.
+        """
         self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, tell)
         self._tell = tell
         self._stamps = Stamps()
+        self._published: Accepted | None = None
+        self._revision = 0
+
+    @property
+    def decision(self) -> DecisionConfig:
+        return self.accepted.decision
 
     def wanted(self) -> list[Part]:
-        """Raises RdvErrors when rdv.toml cannot be used; then everything stays as it is."""
-        from rdv.config import load_decision
-        from rdv.supervisor.plan import needs_restart, parts
+        """Look at the files, publish what can be used of them, and say what cannot.
 
-        decision = load_decision(self.decision.directory)
-        for key in needs_restart(self.decision, decision):
-            self._tell(f"{key} has changed: that takes effect at the next start")
-        self.decision = decision
-        self.scaler.update(decision)
+        Raises SystemFaults when the settings cannot be published: they are not in force then.
+        """
+        from rdv.config.accepted import undeclared_models
+        from rdv.supervisor.plan import parts
+
+        if self._published is None:
+            self._publish(self.accepted)
+        else:
+            self._take_over()
+        self.scaler.update(self.decision)
+        for model in undeclared_models(self.accepted):
+            self.absent(model)
+        stamps = self._stamps.of(self.decision)
         # Of what is started nothing may depend on the working directory.
-        placed = decision.replace(directory=os.path.abspath(decision.directory))
-        return parts(placed, self._stamps.of(decision), self.scaler.counts())
+        placed = self.decision.replace(directory=os.path.abspath(self.decision.directory))
+        return parts(placed, stamps, self.scaler.counts(), str(self._revision))
+
+    def _take_over(self) -> None:
+        from rdv.config.accepted import accept_edit
+
+        before, now = self.accepted, accept_edit(self.accepted, self.elsewhere())
+        if now != self._published:
+            self._publish(now)
+        for fault in now.faults:
+            if fault not in before.faults:
+                self._tell(f"{fault}; nothing is changed by it")
+        for key in now.pending:
+            if key not in before.pending:
+                self._tell(f"{key} has changed: that takes effect at the next start")
+        self._warn_of_undeclared(before, now)
+        if not now.is_same(before):
+            self._revision += 1
+            if changed := _changes(before, now):
+                self._tell(f"in force now: {', '.join(changed)}")
+
+    def _publish(self, accepted: Accepted) -> None:
+        from rdv.config.accepted import publish
+
+        publish(accepted)
+        self.accepted = self._published = accepted
+
+    def _warn_of_undeclared(self, before: Accepted, now: Accepted) -> None:
+        """Of a model that is taken out, or retired, though a schedule names it."""
+        from rdv.config.accepted import undeclared_models
+
+        elsewhere = set(self.elsewhere())
+        for model in sorted(undeclared_models(now) - undeclared_models(before) - elsewhere):
+            if model in before.decision.models:
+                self._tell(f"{model} is named by a schedule, but not started any more")
+
+
+def _changes(before: Accepted, now: Accepted) -> list[str]:
+    """Keys and schedules that are others now."""
+    from rdv.config.effects import changed_keys
+
+    changed = changed_keys(before.decision, now.decision)
+    for name in sorted({**before.schedules, **now.schedules}):
+        old, new = before.schedules.get(name), now.schedules.get(name)
+        if (old and old.label) != (new and new.label):
+            changed.append(f"schedule {new.label if new else f'{name} (gone)'}")
+    if before.enricher != now.enricher and "http.enrich" not in changed:
+        changed.append("the file of http.enrich")
+    return changed
 
 
 def _tell(decision: DecisionConfig, missing: list[str]) -> None:

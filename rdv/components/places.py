@@ -30,6 +30,9 @@ STREAMS = (INPUT, SCORES, RESULTS, CONTROL, OUTCOMES)
 SCHEDULE_TOPIC = "schedule"
 """In `control`: every accepted version of a schedule, with the time it went live."""
 
+COHORTS_TOPIC = "cohorts"
+"""In `control`: every accepted version of [cohorts], and since when it has been in force."""
+
 MODELS_TOPIC = "models"
 """In `control`: models that have come up or gone down, so that nobody waits for a dead one."""
 

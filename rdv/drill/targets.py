@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import msgspec
 import orjson
 
-from rdv.components.schedules import read_schedules
 from rdv.config import Decision
+from rdv.config.schedules import read_schedules
 from rdv.drill.copying import PROXIES
 from rdv.drill.plan import Target
 from rdv.drill.verdict import Known

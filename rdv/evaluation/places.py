@@ -16,6 +16,9 @@ SCHEDULE_TOPIC, MODELS_TOPIC, STATUS_TOPIC = "schedule", "models", "status"
 """In `control`: live schedules; models that came up or went down; what processes say."""
 
 
+COHORTS_TOPIC = "cohorts"
+"""In `control`: the cohorts, and since when they have been in force."""
+
 OWN_SUFFIX = ".proxy"
 """In `results`: what a proxy answered by itself; for an id in both topics, this one counts."""
 

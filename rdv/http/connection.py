@@ -10,6 +10,7 @@ from rdv.http import failure as fail
 from rdv.http.failure import Failure
 from rdv.http.forwarded import client_key
 from rdv.http.hub import Hub
+from rdv.http.limits import Limits
 from rdv.http.patience import Patience
 from rdv.http.reader import RequestReader
 from rdv.http.request import Request, refused
@@ -62,6 +63,12 @@ class Connection(asyncio.Protocol):
         self.is_trusted = False
         self._refused = False
         self._last = False  # the answer with `Connection: close` has been rendered
+
+    def change_limits(self, limits: Limits) -> None:
+        """For what begins from now on."""
+        self._reader.change_limits(limits)
+        self._patience.change_limits(limits)
+        self._pipeline_max = limits.pipeline_max
 
     # What the transport calls.
 

@@ -85,6 +85,11 @@ class HeadParser:
         self._access = access
         self.remembered.clear()
 
+    def change_limits(self, limits: Limits) -> None:
+        """Hold heads to these from now on."""
+        self._limits = limits
+        self.remembered.clear()
+
     def parse(self, raw: bytes) -> Head | Failure:
         """Parse a head: the bytes up to and with its empty line, and nothing before it."""
         found = self._parse(raw)

@@ -106,6 +106,11 @@ class Hub:
         self._dirty: list[Flushed] = []
         self._empty: asyncio.Future[None] | None = None
 
+    def change_limits(self, limits: Limits) -> None:
+        """For new connections; heads that are remembered were checked by the old ones."""
+        self.limits = limits
+        self.heads.change_limits(limits)
+
     def flush_soon(self, connection: Flushed) -> None:
         """Flush at the end of this turn: all answers of a turn to a client are one write."""
         if not self._dirty:

@@ -10,6 +10,7 @@ from typing import Protocol
 from rdv.http import failure as fail
 from rdv.http.failure import Failure
 from rdv.http.hub import Hub
+from rdv.http.limits import Limits
 from rdv.http.reader import RequestReader
 from rdv.http.request import Request
 from rdv.http.timer import LazyTimer
@@ -83,6 +84,12 @@ class Patience:
         """From now on what comes is discarded, for a while."""
         self.linger_ns = self._hub.now_ns() + self._limits.linger_ms * _MS
         self._timer.arm(self.linger_ns)
+
+    def change_limits(self, limits: Limits) -> None:
+        """A shorter patience counts from when the wait began."""
+        self._limits = limits
+        if self._connection is not None:
+            self._timer.arm(self._next(self._connection)[0])
 
     def closing(self) -> None:
         """The transport closes once it is empty: that has its limit, too."""

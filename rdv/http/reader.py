@@ -57,6 +57,10 @@ class RequestReader:
         self.stage_ns = 0
         """For the owner: since when the present stage (head, body) lasts; 0 when it is new."""
 
+    def change_limits(self, limits: Limits) -> None:
+        """For what is read from now on; the next head is looked at anew."""
+        self._limits, self._previous = limits, None
+
     @property
     def in_body(self) -> bool:
         """The head has come, the body not all of it."""

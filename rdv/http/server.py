@@ -84,6 +84,20 @@ class HttpServer:
                 assert isinstance(connection, Connection)
                 connection.forget_head()
 
+    def change_limits(self, limits: Limits) -> None:
+        """Hold to these from now on, also on the connections that are open: each request that
+        begins after this. One that is being received keeps the limits that it began with.
+        """
+        if limits == self._limits:
+            return
+        self._limits = limits
+        if self._hub is None:
+            return
+        self._hub.change_limits(limits)
+        for connection in (*self._hub.connections, *self._hub.refused):
+            assert isinstance(connection, Connection)
+            connection.change_limits(limits)
+
     async def drain(self, deadline_s: float) -> int:
         """Stop accepting, answer what has come with `Connection: close`, then end.
 

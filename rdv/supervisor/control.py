@@ -117,6 +117,13 @@ class Control:
                 del self._unsaid[model]
                 self._failed.discard(model)
 
+    def models_elsewhere(self) -> set[str]:
+        """Models of which a worker lives at this moment, declared or not (`rdv model run`)."""
+        now_ns = self._clock.wall_ns()
+        names = {line.model for line in self.roll.lines() if line.model}
+        lines = list(self.roll.lines())
+        return {name for name in names if lives_elsewhere(lines, name, (), now_ns, is_process)}
+
     def scaled(self, line: ScaleLine) -> bool:
         """How many instances there are to be; whether that is on record now."""
         try:

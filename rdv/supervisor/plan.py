@@ -21,7 +21,8 @@ class Part(NamedTuple):
     model: str = ""
     """Servers are told when it comes and goes; empty for a decoy, whom nobody waits for."""
     stamp: str = ""
-    """Differs when the process has to be replaced: its model's file or settings have changed."""
+    """Of a worker, differs when the process has to be replaced: its model's file or settings have
+    changed. Of the others, when the settings in force have."""
     env: tuple[str, ...] = ()
     """Variables that it gets besides the usual (`rdv.clean_environment`)."""
 
@@ -39,23 +40,33 @@ def first_count(decision: Decision, model: ModelConfig) -> int:
 
 
 def parts(
-    decision: Decision, stamps: Mapping[str, str], counts: Mapping[str, int] | None = None
+    decision: Decision,
+    stamps: Mapping[str, str],
+    counts: Mapping[str, int] | None = None,
+    revision: str = "",
 ) -> list[Part]:
     """All processes of a decision, in the order of their start; `stamps` by model.
 
     `counts`: instances of the models that scale; of the others there are as many as they say,
-    but no more than can share the partitions.
+    but no more than can share the partitions. `revision`: of the settings that are in force; a
+    server or a proxy takes them over by itself, and one that keeps ending is tried again.
     """
     directory = decision.directory
     servers = [
-        Part(f"server-{n}", "server", ("server", directory, "--number", str(n)))
+        Part(
+            f"server-{n}",
+            "server",
+            ("server", directory, "--accepted", "--number", str(n)),
+            "",
+            revision,
+        )
         for n in range(min(decision.server.instances, decision.partitions))
     ]
     workers = [
         Part(
             f"{name}-{n}",
             "worker",
-            ("worker", directory, name, "--number", str(n)),
+            ("worker", directory, name, "--accepted", "--number", str(n)),
             name if model.scores else "",
             stamps.get(name, ""),
             (*decision.env, *model.env),
@@ -68,8 +79,10 @@ def parts(
         Part(
             proxy_name(decision.http.port + n),
             "proxy",
-            ("proxy", directory, "--number", str(n)),
-            env=tuple(decision.env),
+            ("proxy", directory, "--accepted", "--number", str(n)),
+            "",
+            revision,
+            tuple(decision.env),
         )
         for n in range(decision.http.proxies)
     ]
@@ -115,19 +128,3 @@ def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
         [part for name, part in running.items() if part.role == "worker" and name not in names],
         [part for part in workers if part.name in running and part != running[part.name]],
     )
-
-
-_FIXED = ("partitions", "server.instances", "http.host", "http.port", "http.proxies", "log")
-
-
-def needs_restart(before: Decision, after: Decision) -> list[str]:
-    """Settings that have changed and cannot be taken over by what runs already."""
-    changed = []
-    for key in _FIXED:
-        old: object = before
-        new: object = after
-        for name in key.split("."):
-            old, new = getattr(old, name), getattr(new, name)
-        if old != new:
-            changed.append(key)
-    return changed

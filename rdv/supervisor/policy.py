@@ -33,6 +33,11 @@ def became_ready(state: RestartState) -> RestartState:
     return replace(state, was_ready=True)
 
 
+def forgiven(state: RestartState) -> RestartState:
+    """What it is made of has been edited: its failures so far say nothing of it any more."""
+    return replace(state, failures=0)
+
+
 def ended(state: RestartState, now_ms: float) -> tuple[RestartState, float]:
     """The process has ended by itself: the new state, and the delay until it is started again.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.schedule import SLA_MS_MAX
 from rdv.supervisor.errors import DoesNotStart
 from rdv.supervisor.plan import STOP_ORDER, Part, Role, changes
-from rdv.supervisor.policy import became_ready, ended, is_hopeless, started
+from rdv.supervisor.policy import became_ready, ended, forgiven, is_hopeless, started
 from rdv.supervisor.running import REFUSES, Launch, Running, Voice, describe, settled
 
 STOP_GRACE_S = 15.0
@@ -99,7 +99,7 @@ class Supervisor:
         self._changed.set()
 
     def edited(self) -> None:
-        """Something in the decision's directory has changed."""
+        """What is wanted may have changed."""
         self._changed.set()
 
     def reap(self) -> None:
@@ -186,6 +186,7 @@ class Supervisor:
         except RdvError as error:
             self._voice.own_line(f"{error.text()}; nothing is changed")
             return
+        self._retry_edited({part.name: part for part in wanted})
         now = {n: r.part for n, r in self._running.items() if n not in self._replacing}
         todo = changes(now, [part for part in wanted if part.name not in self._replacing])
         for part in todo.start:
@@ -198,6 +199,29 @@ class Supervisor:
             self._voice.own_line(f"{part.name} has changed: its successor is being started")
             self._replacing.add(part.name)
             self._spawn(self._replace(part))
+
+    def _retry_edited(self, wanted: Mapping[str, Part]) -> None:
+        """An edit ends the wait of what is to be started again: it may have been the remedy.
+
+        An edit of the settings does so for all of them, one of a model's files for its workers.
+        """
+        running = self._running.values()
+        is_new = any(
+            r.part.role != "worker" and wanted.get(r.part.name, r.part) != r.part for r in running
+        )
+        for one in list(running):
+            part = wanted.get(one.part.name)
+            if part is None or one.is_leaving:
+                continue
+            if part.role != "worker":
+                is_edited, one.part = is_new, part
+            else:
+                is_edited = is_new or part != one.part
+            if is_edited and one.retry is not None and one.part.name not in self._replacing:
+                one.part = part
+                one.retry.cancel()
+                one.restarts = forgiven(one.restarts)
+                self._start(one)
 
     async def _replace(self, part: Part) -> None:
         """The new one first; the old one leaves when its successor is ready, or goes on if none."""

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from rdv.components.batches import REQUESTS, SCORES
 from rdv.components.proxy.intake import Body, ScheduleChoice, read_body
 from rdv.components.proxy.records import KEPT_MAX, OwnAnswers
-from rdv.components.schedules import read_schedules
 from rdv.components.worker.backlog import Waiting
 from rdv.components.worker.in_hand import SPOILED_MAX, InHand, Left
 from rdv.components.worker.watchdog import Watchdog
+from rdv.config.schedules import read_schedules
 from rdv.http import Failure
 from rdv.messages import (
     MalformedMessage,
@@ -194,15 +194,13 @@ def test_inline_schedules_are_kept_and_bounded():
     assert len(choice._inline) <= 256
 
 
-def test_an_edit_that_does_not_validate_changes_nothing(tmp_path):
+def test_a_schedule_that_does_not_validate_is_a_fault_by_name(tmp_path):
     assert read_schedules(str(tmp_path)).faults
     folder = tmp_path / "schedules"
     folder.mkdir()
-    good = 'sla_ms = 5\n[[step]]\naccept = ["a"]\n'
-    (folder / "live.toml").write_text(good)
-    before = read_schedules(str(tmp_path))
     (folder / "live.toml").write_text("sla_ms = -1")
     (folder / "new.toml").write_bytes(b"\xff")
-    after = read_schedules(str(tmp_path), before)
-    assert after.by_name == before.by_name
+    after = read_schedules(str(tmp_path))
+    assert not after.by_name
+    assert after.unreadable == {"live", "new"}
     assert len(after.faults) == 2

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.config import Decision, ModelConfig
+from rdv.config.footprint import Stamps, files_of, footprint, names_in
 from rdv.supervisor.errors import AlreadyServed
-from rdv.supervisor.footprint import Stamps, files_of, footprint, names_in
 from rdv.supervisor.lines import LineSplitter
 from rdv.supervisor.lock import ServeLock, holder_of
 

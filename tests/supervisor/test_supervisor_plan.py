@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from rdv.config import Decision, Http, ModelConfig, Server
-from rdv.supervisor.plan import changes, idle_instances, needs_restart, parts
+from rdv.config.effects import changed_keys, held_back
+from rdv.supervisor.plan import changes, idle_instances, parts
 
 
 def decision(**settings):
@@ -15,7 +16,7 @@ def decision(**settings):
 def test_servers_then_workers_then_proxies():
     made = parts(decision(http=Http(port=9000, proxies=2)), {"gbm": "s1"})
     assert [part.name for part in made] == ["server-0", "gbm-0", "gbm-1", "p-9000", "p-9001"]
-    assert made[1].arguments == ("worker", "d", "gbm", "--number", "0")
+    assert made[1].arguments == ("worker", "d", "gbm", "--accepted", "--number", "0")
     assert (made[1].model, made[1].stamp) == ("gbm", "s1")
 
 
@@ -44,10 +45,14 @@ def test_only_workers_come_go_and_are_replaced():
     assert [part.name for part in todo.replace] == ["gbm-0"]
 
 
-def test_what_cannot_be_taken_over_is_named():
-    after = decision(http=Http(port=9999), partitions=3)
-    assert needs_restart(decision(), after) == ["partitions", "http.port"]
-    assert needs_restart(decision(), decision(schedule="other")) == []
+def test_what_cannot_be_taken_over_is_named_and_held_back():
+    before = decision()
+    after = decision(http=Http(port=9999, keep_alive_ms=5), partitions=3)
+    assert changed_keys(before, after, "serve") == ["partitions", "http.port"]
+    assert changed_keys(before, after) == ["partitions", "http.port", "http.keep_alive_ms"]
+    now = held_back(before, after)
+    assert (now.partitions, now.http) == (4, Http(keep_alive_ms=5))
+    assert changed_keys(before, decision(schedule="other"), "serve") == []
 
 
 def test_nobody_hears_of_decoys():

@@ -10,10 +10,10 @@ import pytest
 
 from rdv.config import Decision, InvalidDecision, ModelConfig
 from rdv.config.convert import make_decision
+from rdv.config.footprint import Stamps
 from rdv.status.lines import read_status
 from rdv.stream.errors import Closed
 from rdv.supervisor.demand import Demand, asked_for
-from rdv.supervisor.footprint import Stamps
 from rdv.supervisor.meters import Meters
 from rdv.supervisor.scaler import LOOK_EVERY_S, Scaler, Ties, limits_of
 

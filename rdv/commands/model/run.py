@@ -87,7 +87,7 @@ class Workers:
     def __init__(
         self, decision: DecisionConfig, name: str, model: ModelConfig, numbers: list[int]
     ) -> None:
-        from rdv.supervisor.footprint import Stamps
+        from rdv.config.footprint import Stamps
 
         # With this model alone, so that only its files are watched.
         self.decision = decision.replace(models={name: model})

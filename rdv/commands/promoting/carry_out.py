@@ -24,7 +24,7 @@ def carry_out(
     """Make it live; with `bounds`, watch it for `seconds`, and take it back when it breaks them.
 
     Returns what was switched, and how the watch has gone. Raises EditRefused when the file has been
-    edited meanwhile, DecisionBusy, SystemFaults.
+    edited meanwhile, DecisionBusy, NotLive, SystemFaults.
     """
     with contextlib.ExitStack() as stack:
         watch: Watch | None = None

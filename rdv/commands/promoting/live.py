@@ -12,14 +12,15 @@ from rdv.supervisor.lock import holder_of
 
 @dataclass(frozen=True)
 class Switched:
-    """`is_heard`: a server has said that it is live; `took_ms` is None when nobody serves."""
+    """After how long a server has said that it is live; None when nobody serves."""
 
     took_ms: float | None
-    is_heard: bool
 
 
 def make_live(decision: Decision, proposal: Proposal) -> Switched:
-    """Raises EditRefused when the file has been edited meanwhile, DecisionBusy, SystemFaults."""
+    """Raises EditRefused when the file has been edited meanwhile, DecisionBusy, NotLive,
+    SystemFaults.
+    """
     return _replace(decision, proposal, is_back=False)
 
 
@@ -37,5 +38,5 @@ def _replace(decision: Decision, proposal: Proposal, *, is_back: bool) -> Switch
 
     if holder_of(decision.directory) is None:
         write()
-        return Switched(None, is_heard=False)
-    return Switched(*switch(decision, schedule, write))
+        return Switched(None)
+    return Switched(switch(decision, schedule, write))

@@ -38,10 +38,8 @@ def show_switch(schedule: str, switched: Switched, output: Output) -> None:
     """That a schedule is live."""
     if switched.took_ms is None:
         output.text(f"live at the next start: {schedule}; nobody serves the decision now")
-    elif switched.is_heard:
-        output.text(f"live after {switched.took_ms:.0f} ms: {schedule}")
     else:
-        output.note(f"written: {schedule}; but no server has said yet that it is live")
+        output.text(f"live after {switched.took_ms:.0f} ms: {schedule}")
 
 
 def show_watch(vigil: Vigil, seconds: float, breaches: list[Breach], output: Output) -> None:

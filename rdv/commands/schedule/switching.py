@@ -5,31 +5,43 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from rdv.commands.errors import NotLive
 from rdv.config import Decision
+from rdv.config.accepted import allow_schedule, errors_of, read_published
 from rdv.errors import RdvError
 from rdv.schedule import Schedule
 from rdv.stream import Consumer, open_stream
 from rdv.stream.passing import pass_over
 
-PATIENCE_S = 5.0
+PATIENCE_S = 15.0
 SCHEDULE_TOPIC = "schedule"
 
 
-def switch(
-    decision: Decision, schedule: Schedule, write: Callable[[], object]
-) -> tuple[float, bool]:
-    """`write` makes the change; returns (milliseconds, whether a server has taken it over).
+def switch(decision: Decision, schedule: Schedule, write: Callable[[], object]) -> float:
+    """`write` makes the change; returns after how many milliseconds a server said it was live.
 
-    Raises what `write` raises, and the log's SystemFaults.
+    A schedule in which the linter finds errors is let through: whoever calls has decided so.
+    Raises NotLive, what `write` raises, and the log's SystemFaults.
     """
+    if errors_of(schedule, decision):
+        allow_schedule(decision.directory, schedule)
     with (
         open_stream(decision.stream_path("control"), create=False) as control,
         control.consumer([SCHEDULE_TOPIC], start="latest") as consumer,
     ):
         begin_s = time.monotonic()
         write()
-        is_live = _hear(consumer, schedule, begin_s + PATIENCE_S)
-        return (time.monotonic() - begin_s) * 1e3, is_live
+        if not _hear(consumer, schedule, begin_s + PATIENCE_S):
+            raise NotLive(schedule.label, PATIENCE_S, _faults(decision.directory))
+        return (time.monotonic() - begin_s) * 1e3
+
+
+def _faults(directory: str) -> tuple[str, ...]:
+    """What the supervisor says that it could not take over."""
+    try:
+        return read_published(directory).faults
+    except RdvError:
+        return ()
 
 
 def _hear(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:

@@ -31,7 +31,7 @@ def use(
     A running decision takes it over at once: requests under way keep the schedule that they came
     in with, none is lost. It is written into rdv.toml, whose comments and order stay.
     """
-    from rdv.commands.schedule.switching import PATIENCE_S, switch
+    from rdv.commands.schedule.switching import switch
     from rdv.commands.serving.check import read_schedule
     from rdv.config import load_decision, set_live_schedule
     from rdv.supervisor.lock import holder_of
@@ -42,17 +42,13 @@ def use(
     output = Output(as_json=as_json, quiet=quiet)
     if holder_of(directory) is None or decision.schedule == name:
         set_live_schedule(directory, name)
-        took_ms, is_taken = None, False
+        took_ms = None
     else:
-        took_ms, is_taken = switch(
-            decision, schedule, lambda: set_live_schedule(directory, schedule.name)
-        )
+        took_ms = switch(decision, schedule, lambda: set_live_schedule(directory, schedule.name))
     if as_json:
         output.json({"schedule": name, "hash": schedule.content_hash, "live_after_ms": took_ms})
-    if is_taken:
+    if took_ms is not None:
         output.text(f"live after {took_ms:.0f} ms: {schedule.label} (was {decision.schedule})")
-    elif took_ms is not None:
-        output.note(f"written, but no server has said within {PATIENCE_S:g} s that it is live")
     else:
         output.text(f"live: {schedule.label} (was {decision.schedule})")
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Protocol
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.commands.serving.voice import StderrVoice
 from rdv.config import Decision
+from rdv.config.watching import Watch
 from rdv.status.lines import StatusLine
 from rdv.supervisor.child import Child
 from rdv.supervisor.control import Control
@@ -21,7 +23,15 @@ from rdv.supervisor.running import Launch
 from rdv.supervisor.scaler import Scaler, Ties
 from rdv.supervisor.starter import Starter
 from rdv.supervisor.supervisor import ESSENTIAL, Supervisor
-from rdv.supervisor.watch import watch_edits
+from rdv.supervisor.watch import watched_files
+
+
+class Judged(Protocol):
+    """Who judges edits has to know the models that run without being declared."""
+
+    elsewhere: Callable[[], Collection[str]]
+    absent: Callable[[str], None]
+
 
 _STOPPING = {
     signal.SIGINT: "stopping (Ctrl-C again: at once)",
@@ -36,12 +46,13 @@ def supervise(
     voice: StderrVoice,
     essential: frozenset[Role] = ESSENTIAL,
     scaler: Scaler | None = None,
+    plan: Judged | None = None,
 ) -> None:
     """Run the parts until a signal asks for the end. `decision` is the one of this moment.
 
     Raises DoesNotStart, and what `wanted` raises the first time.
     """
-    asyncio.run(_supervise(decision, wanted, voice, essential, scaler))
+    asyncio.run(_supervise(decision, wanted, voice, essential, scaler, plan))
 
 
 async def _supervise(
@@ -50,12 +61,13 @@ async def _supervise(
     voice: StderrVoice,
     essential: frozenset[Role],
     scaler: Scaler | None,
+    plan: Judged | None,
 ) -> None:
     marker = run_marker(decision().directory)
     strangers = Strangers(marker)
     with Starter(marker) as starter:
         supervisor = Supervisor(wanted, voice, launch_with(starter), SYSTEM_CLOCK, essential)
-        await _run(supervisor, starter, strangers, decision, voice, scaler)
+        await _run(supervisor, starter, strangers, decision, voice, scaler, plan)
 
 
 async def _run(
@@ -65,9 +77,15 @@ async def _run(
     decision: Callable[[], Decision],
     voice: StderrVoice,
     scaler: Scaler | None,
+    plan: Judged | None,
 ) -> None:
+    known: set[str] = set()
+
     def heard(line: StatusLine) -> None:
         supervisor.heard(line.name, line.pid, line.state)
+        if line.model and line.model not in known:  # a schedule may have waited for it
+            known.add(line.model)
+            supervisor.edited()
         if scaler is not None:
             scaler.heard(line)
 
@@ -84,7 +102,15 @@ async def _run(
     loop.add_signal_handler(signal.SIGCHLD, reap)
     for signum, text in _STOPPING.items():
         loop.add_signal_handler(signum, _stop, supervisor, voice, text)
-    edits = loop.create_task(watch_edits(decision, supervisor.edited, voice.own_line))
+    if plan is not None:
+        plan.elsewhere = control.models_elsewhere
+        plan.absent = lambda model: voice.model_state(model, is_up=False)
+    edits = Watch(
+        lambda: watched_files(decision()),
+        lambda: _on(loop, supervisor.edited),
+        lambda line: _on(loop, lambda: voice.own_line(line)),
+    )
+    edits.start()
     clear_in_background(decision().directory, voice.own_line)
     demand: Demand | None = None
     try:
@@ -93,9 +119,7 @@ async def _run(
             demand = _scale(decision(), scaler, supervisor, control, voice)
         await supervisor.run()
     finally:
-        edits.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await edits
+        edits.stop()
         if scaler is not None and demand is not None:
             scaler.close()
             demand.close()
@@ -121,6 +145,12 @@ def _scale(
     scaler.update(decision)
     scaler.start(ties, demand)
     return demand
+
+
+def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """From another thread; a loop that has ended needs nothing any more."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call)
 
 
 def _stop(supervisor: Supervisor, voice: StderrVoice, text: str) -> None:

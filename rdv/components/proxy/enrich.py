@@ -136,5 +136,9 @@ class Enricher:
             log.warning("the enricher failed: %s: %s", type(error).__name__, error)
         return None
 
+    def retire(self) -> None:
+        """Take no more requests; those that wait are enriched still."""
+        self._pool.shutdown(wait=False)
+
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 
@@ -31,15 +31,18 @@ from rdv.components.proxy.proxy import Proxy, Settings
 from rdv.components.proxy.readiness import ModelNews, Readiness, readiness, wanted_models
 from rdv.components.proxy.repeats import RepeatLimits, Repeats
 from rdv.components.proxy.restoring import restore
-from rdv.components.schedules import DirectoryWatch, Schedules, longest_wait_ms, read_schedules
+from rdv.components.schedules import longest_wait_ms
 from rdv.components.status import StatusWriter
 from rdv.components.tuning import allow_files, tune_collector
-from rdv.config import Decision, InvalidDecision, ScheduleNotFound, load_decision
+from rdv.config import Decision, InvalidDecision
+from rdv.config.accepted import Accepted, accept_first
+from rdv.config.source import Source
+from rdv.config.watching import Watch
 from rdv.errors import RdvError
 from rdv.http import HttpServer, Limits, Router
 from rdv.http import Request as HttpRequest
 from rdv.messages import RequestIds
-from rdv.schedule import SLA_MS_MAX
+from rdv.schedule import SLA_MS_MAX, Schedule
 
 log = logging.getLogger("rdv.proxy")
 
@@ -54,11 +57,14 @@ ANSWER_GRACE_MS = 5_000
 that the HTTP server's own 503 can only come where the proxy is broken."""
 
 
-def run_proxy(directory: str, index: int) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what is in flight. Raises RdvErrors."""
-    decision = load_decision(directory)
+def run_proxy(directory: str, index: int, *, is_published: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what is in flight. Raises RdvErrors.
+
+    `is_published`: with the settings that `rdv serve` has accepted.
+    """
+    source = Source(directory, is_published=is_published)
     guard_process()  # an enricher is a guest
-    uvloop.run(_serve(decision, index))
+    uvloop.run(_serve(source, source.first(), index))
 
 
 def proxy_name(port: int) -> str:
@@ -80,8 +86,8 @@ def door_limits(decision: Decision) -> Limits:
     )
 
 
-async def _serve(decision: Decision, index: int) -> None:
-    process = ProxyProcess(decision, index)
+async def _serve(source: Source, accepted: Accepted, index: int) -> None:
+    process = ProxyProcess(accepted.decision, index, source=source, accepted=accepted)
     await process.run()
 
 
@@ -95,42 +101,33 @@ class ProxyProcess:
         streams: Streams | None = None,
         make: Callable[..., Proxy] = Proxy,
         is_up: Callable[[str], bool] | None = None,
+        *,
+        source: Source | None = None,
+        accepted: Accepted | None = None,
     ) -> None:
         """`streams` that are given stay open; `is_up` tells of models instead of `control:models`.
 
+        `accepted` is what `source` has in force now; by default the directory itself is read.
         Raises RdvErrors of the configuration.
         """
+        self._source = source or Source(decision.directory)
+        self._accepted = accepted or accept_first(decision)
         self.decision = decision
         self.port = decision.http.port + index
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        self._schedules = read_schedules(decision.directory)
-        if decision.schedule not in self._schedules.by_name:
-            known = tuple(sorted(self._schedules.by_name))
-            raise ScheduleNotFound(decision.directory, decision.schedule, known)
         self._owns_streams = streams is None
         self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
         )
-        enricher = None
-        if decision.http.enrich:
-            load = partial(load_enricher, decision.directory, decision.http.enrich)
-            http = decision.http
-            enricher = Enricher(load, http.enrich_timeout_ms, http.client_share)
-            self._warn_of_late_enricher()
+        enricher = self._make_enricher(decision)
         name = proxy_name(self.port)
         ids = RequestIds(os.urandom)
         os.register_at_fork(after_in_child=ids.forget)
         self.proxy = make(
-            Settings(
-                name,
-                decision.partitions,
-                decision.http.in_flight_max,
-                decision.http.when_full == "default",
-                decision.http.client_share,
-            ),
+            settings_of(decision, name),
             self._streams,
-            choice_of(self._schedules, decision),
+            choice_of(self._accepted.schedules, decision),
             cohorts_of(decision),
             asking_of(decision),
             ids,
@@ -146,7 +143,7 @@ class ProxyProcess:
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
         self._is_up = is_up
         self._models = ModelNews(self._streams.control)
-        self._watch = DirectoryWatch(decision.directory, self._note_edit)
+        self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
         self._server = HttpServer(
             Marking(self._router(), self._repeats, SYSTEM_CLOCK),
             door_limits(decision),
@@ -164,9 +161,13 @@ class ProxyProcess:
             }
         )
 
-    def _warn_of_late_enricher(self) -> None:
-        timeout_ms = self.decision.http.enrich_timeout_ms
-        live = self._schedules.by_name[self.decision.schedule]
+    def _make_enricher(self, decision: Decision) -> Enricher | None:
+        """Raises EnricherNotLoaded."""
+        if not decision.http.enrich:
+            return None
+        timeout_ms, live = decision.http.enrich_timeout_ms, self._accepted.live
+        load = partial(load_enricher, decision.directory, decision.http.enrich)
+        enricher = Enricher(load, timeout_ms, decision.http.client_share)
         if timeout_ms >= live.sla_ms:
             log.warning(
                 "http.enrich_timeout_ms is %d and the SLA of %s %g ms: an enricher that takes so "
@@ -175,6 +176,7 @@ class ProxyProcess:
                 live.name,
                 live.sla_ms,
             )
+        return enricher
 
     async def run(self) -> None:
         http = self.decision.http
@@ -198,7 +200,7 @@ class ProxyProcess:
     async def _drain(self) -> None:
         """Stop accepting, answer what is in flight, then end."""
         self.proxy.is_draining = True
-        longest_ms = longest_wait_ms(self.decision, self._schedules)
+        longest_ms = longest_wait_ms(self.decision, self._accepted.schedules)
         left = await self._server.drain(longest_ms / 1000 + DRAIN_GRACE_S)
         if left:
             log.warning("%d connections were cut off", left)
@@ -238,35 +240,54 @@ class ProxyProcess:
     def _readiness(self) -> Readiness:
         """Off the hot path: news of models are read when somebody asks."""
         declared = self.decision.scoring_models()
-        live = self._schedules.by_name[self.decision.schedule]
+        live = self._accepted.live
         if (is_up := self._is_up) is None:
             self._models.read()
             is_up = partial(self._models.is_up, declared=declared)
         return readiness(wanted_models(live, declared), is_up, self.decision.http.ready_when)
 
-    def _note_edit(self, paths: set[str]) -> None:
+    def _note_edit(self) -> None:
         """From the watching thread."""
-        del paths
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._reload)
 
     def _reload(self) -> None:
-        """Take over what validates; requests under way keep the schedule that they have."""
-        try:
-            decision = load_decision(self.decision.directory)
-        except RdvError as error:
-            log.warning("%s; nothing is changed", error.text())
+        """Take over what is in force; requests under way keep the schedule that they have."""
+        before, now = self._accepted, self._source.again(self._accepted)
+        if not self._source.is_published:
+            for fault in set(now.faults) - set(before.faults):
+                log.warning("%s; nothing is changed by it", fault)
+        self._accepted = now
+        if now.is_same(before):
             return
-        schedules = read_schedules(decision.directory, self._schedules)
-        if decision.schedule not in schedules.by_name:
-            return
-        self._schedules = schedules
-        self.decision = decision
-        self.proxy.choice = choice_of(schedules, decision)
-        self.proxy.cohorts = cohorts_of(decision)
-        self.proxy.asking = asking_of(decision)
+        decision = self.decision = now.decision
+        proxy = self.proxy
+        proxy.choice = choice_of(now.schedules, decision)
+        proxy.cohorts = cohorts_of(decision)
+        proxy.asking = asking_of(decision)
         self._repeats.limits = repeat_limits(decision)
+        proxy.change_settings(settings_of(decision, proxy.settings.name))
+        self._server.change_limits(door_limits(decision))
         self._take_access(decision)
+        self._reload_enricher(before)
+
+    def _reload_enricher(self, before: Accepted) -> None:
+        """Its file, its name or its time limit has been edited. One that fails stays as it was."""
+        http = self.decision.http
+        was = before.decision.http
+        if (http.enrich, http.enrich_timeout_ms, self._accepted.enricher) == (
+            was.enrich,
+            was.enrich_timeout_ms,
+            before.enricher,
+        ):
+            return
+        try:
+            enricher = self._make_enricher(self.decision)
+        except RdvError as error:
+            log.warning("%s; the enricher stays as it was", error.text())
+            return
+        self.proxy.change_enricher(enricher)
+        log.info("the enricher is %s", http.enrich or "gone")
 
     def _take_access(self, decision: Decision) -> None:
         """http.hosts and http.origins count from now on, also on open connections."""
@@ -276,11 +297,23 @@ class ProxyProcess:
             log.warning("%s; who may call stays as it is", error.text())
 
 
-def choice_of(schedules: Schedules, decision: Decision) -> ScheduleChoice:
+def choice_of(schedules: Mapping[str, Schedule], decision: Decision) -> ScheduleChoice:
     """Which schedules requests may have."""
     http = decision.http
     rules = InlineRules(http.inline_schedules, http.inline_bytes_max, http.inline_sla_multiple)
-    return ScheduleChoice(schedules.by_name, decision.schedule, rules)
+    return ScheduleChoice(schedules, decision.schedule, rules)
+
+
+def settings_of(decision: Decision, name: str) -> Settings:
+    """What the proxy of this name needs to know."""
+    http = decision.http
+    return Settings(
+        name,
+        decision.partitions,
+        http.in_flight_max,
+        http.when_full == "default",
+        http.client_share,
+    )
 
 
 def repeat_limits(decision: Decision) -> RepeatLimits:

@@ -115,6 +115,17 @@ class Proxy:
         self._loop.add_reader(self._results.fd, self._rung)
         self._look()
 
+    def change_settings(self, settings: Settings) -> None:
+        """For requests that come from now on; the name and the partitions stay."""
+        self.settings = settings
+        self.desk.limit(settings.in_flight_max, settings.client_share)
+
+    def change_enricher(self, enricher: Enricher | None) -> None:
+        """For requests that come from now on; those that wait for the old one still get it."""
+        old, self._enricher = self._enricher, enricher
+        if old is not None:
+            old.retire()
+
     def decide(self, http: HttpRequest) -> None:
         """The handler of `POST /v1/decide`."""
         self.counts.requests += 1

@@ -12,13 +12,17 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import SCHEDULE_TOPIC, Streams, open_streams
-from rdv.components.schedules import DirectoryWatch, longest_wait_ms, read_schedules
+from rdv.components.schedules import longest_wait_ms
 from rdv.components.sending import send_fitting
+from rdv.components.server.cohorts import cohorts_in_force, record_cohorts
 from rdv.components.server.server import Server
 from rdv.components.status import StatusWriter
 from rdv.components.stopping import Waker
 from rdv.components.tuning import tune_collector
-from rdv.config import Decision, ScheduleNotFound, load_decision
+from rdv.config import Decision
+from rdv.config.accepted import Accepted, accept_first
+from rdv.config.source import Source
+from rdv.config.watching import Watch
 from rdv.errors import RdvError
 from rdv.rendezvous import Engine, Limits
 
@@ -37,32 +41,38 @@ class ServerProcess:
     """
 
     def __init__(
-        self, decision: Decision, index: int, waker: Waker, streams: Streams | None = None
+        self,
+        decision: Decision,
+        index: int,
+        waker: Waker,
+        streams: Streams | None = None,
+        *,
+        source: Source | None = None,
+        accepted: Accepted | None = None,
     ) -> None:
+        """`accepted` is what `source` has in force now; by default the directory itself is read."""
+        self._source = source or Source(decision.directory)
+        self._accepted = accepted = accepted or accept_first(decision)
         self.decision = decision
         self._index = index
         self._waker = waker
         self._edited = threading.Event()
-        self._schedules = read_schedules(decision.directory)
-        for fault in self._schedules.faults:
-            log.warning("%s", fault.text())
-        if decision.schedule not in self._schedules.by_name:
-            known = tuple(sorted(self._schedules.by_name))
-            raise ScheduleNotFound(decision.directory, decision.schedule, known)
+        if not self._source.is_published:
+            for fault in accepted.faults:
+                log.warning("%s", fault)
         self._owns_streams = streams is None
         self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
         )
-        limits = Limits(open_mailboxes_max=decision.server.mailboxes_max)
         self.engine = Engine(
             host_name(),
-            self._schedules.by_name,
+            accepted.schedules,
             decision.schedule,
             decision.scoring_models(),
-            limits,
+            limits_of(decision),
         )
         partitions = range(index, decision.partitions, decision.server.instances)
-        window_ms = int(max(WINDOW_MS, 2 * longest_wait_ms(decision, self._schedules)))
+        window_ms = int(max(WINDOW_MS, 2 * longest_wait_ms(decision, accepted.schedules)))
         self.server = Server(
             self._streams,
             self.engine,
@@ -76,10 +86,9 @@ class ServerProcess:
             self._streams.control, "server", f"server-{index}", SYSTEM_CLOCK
         )
         self._control = self._streams.control.producer()
-        self._watch = DirectoryWatch(decision.directory, self._note_edit)
+        self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
 
-    def _note_edit(self, paths: set[str]) -> None:
-        del paths
+    def _note_edit(self) -> None:
         self._edited.set()
         self._waker.wake()
 
@@ -92,6 +101,7 @@ class ServerProcess:
 
     def begin(self) -> None:
         self._watch.start()
+        self._record_cohorts()
         self._record_schedules(set())
         if self._owns_streams:
             tune_collector()
@@ -125,36 +135,43 @@ class ServerProcess:
         }
 
     def _reload(self) -> None:
-        """An edit that does not validate changes nothing, and says so."""
+        """Take over what is in force; open requests keep the schedule that they have."""
         self._edited.clear()
-        try:
-            decision = load_decision(self.decision.directory)
-        except RdvError as error:
-            log.warning("%s; nothing is changed", error.text())
+        before, now = self._accepted, self._source.again(self._accepted)
+        if not self._source.is_published:
+            for fault in set(now.faults) - set(before.faults):
+                log.warning("%s; nothing is changed by it", fault)
+        self._accepted = now
+        if now.is_same(before):
             return
-        schedules = read_schedules(decision.directory, self._schedules)
-        for fault in schedules.faults:
-            log.warning("%s; nothing is changed by it", fault.text())
-        if decision.schedule not in schedules.by_name:
-            log.warning("there is no schedule %r; nothing is changed", decision.schedule)
-            return
-        known = {schedule.label for schedule in self._schedules.by_name.values()}
-        was = self._schedules.by_name[self.decision.schedule].label
-        self.engine.schedules_changed(schedules.by_name, decision.schedule)
-        self._schedules = schedules
-        self.decision = decision.replace(partitions=self.decision.partitions)
-        if schedules.by_name[decision.schedule].label != was:
-            known.discard(schedules.by_name[decision.schedule].label)
+        known = {schedule.label for schedule in before.schedules.values()}
+        self.engine.schedules_changed(now.schedules, now.decision.schedule)
+        self.engine.limits = limits_of(now.decision)
+        self.decision = now.decision
+        if now.live.label != before.live.label:
+            known.discard(now.live.label)
         self._record_schedules(known)
+        if cohorts_in_force(now) != cohorts_in_force(before):
+            self._record_cohorts()
+
+    def _record_cohorts(self) -> None:
+        """One server speaks for all of them."""
+        if self._index:
+            return
+        now_ns = SYSTEM_CLOCK.wall_ns()
+        try:
+            record_cohorts(self._streams.control, self._control, self._accepted, now_ns)
+        except RdvError as error:
+            log.warning("the cohorts are not on record: %s", error.text())
 
     def _record_schedules(self, known: set[str]) -> None:
         """What may be used from now on and is not `known`, the live one last, for replays. One
         server speaks for all of them.
         """
-        live = self._schedules.by_name[self.decision.schedule]
+        live = self._accepted.live
         if live.label not in known:
             log.info("live: %s", live.label)
-        others = [s for s in self._schedules.by_name.values() if s.label != live.label]
+        others = [s for s in self._accepted.schedules.values() if s.label != live.label]
         lines = [
             orjson.dumps(
                 {
@@ -175,9 +192,18 @@ class ServerProcess:
             log.warning("a schedule is not on record: %s", error.text())
 
 
-def run_server(directory: str, index: int) -> None:
-    """Serve until SIGTERM or SIGINT. Raises RdvErrors of the configuration."""
+def limits_of(decision: Decision) -> Limits:
+    return Limits(open_mailboxes_max=decision.server.mailboxes_max)
+
+
+def run_server(directory: str, index: int, *, is_published: bool = False) -> None:
+    """Serve until SIGTERM or SIGINT. Raises RdvErrors of the configuration.
+
+    `is_published`: with the settings that `rdv serve` has accepted.
+    """
     waker = Waker()
     waker.stop_on_signals()
     stop_without_parent(waker.stop)
-    ServerProcess(load_decision(directory), index, waker).run()
+    source = Source(directory, is_published=is_published)
+    accepted = source.first()
+    ServerProcess(accepted.decision, index, waker, source=source, accepted=accepted).run()

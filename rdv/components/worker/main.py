@@ -22,6 +22,7 @@ from rdv.components.worker.intake import START_S
 from rdv.components.worker.watchdog import Watchdog
 from rdv.components.worker.worker import Worker
 from rdv.config import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
+from rdv.config.accepted import read_published
 from rdv.models import Model, ModelNotLoaded, open_model, trouble_of
 from rdv.standard_streams import stdout_to_stderr
 from rdv.status.lines import NOT_LOADED
@@ -33,13 +34,18 @@ HANGS = 75
 
 
 def run_worker(
-    directory: str, name: str, *, config: ModelConfig | None = None, instance: int = 0
+    directory: str,
+    name: str,
+    *,
+    config: ModelConfig | None = None,
+    instance: int = 0,
+    is_published: bool = False,
 ) -> None:
     """Evaluate one model until SIGTERM or SIGINT; `config` for one that rdv.toml does not name.
 
     Raises RdvErrors of the configuration, and ModelNotLoaded.
     """
-    decision = load_decision(directory)
+    decision = read_published(directory).decision if is_published else load_decision(directory)
     config = config or decision.models.get(name)
     if config is None:
         raise ModelNotFound(directory, name, tuple(sorted(decision.models)))

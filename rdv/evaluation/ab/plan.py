@@ -22,6 +22,7 @@ class Plan:
 
     shares: Mapping[str, float]
     schedules: Mapping[str, Schedule]
+    salt: str = ""
 
     @property
     def arms(self) -> dict[str, float]:

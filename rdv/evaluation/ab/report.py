@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from rdv.evaluation.notes import Notes
@@ -75,6 +76,10 @@ class Experiment:
     depends: bool
     """Told so, or the metric is a field of outcomes: nothing is paired."""
     notes: Notes = field(default_factory=Notes)
+    since_ns: int | None = None
+    """The first moment that counts; None: as far back as the log goes."""
+    in_force_ns: int | None = None
+    """When the cohorts became what they are; None where that is not on record."""
 
     def sentences(self) -> list[str]:
         """The answer, in the order in which to believe it."""
@@ -86,6 +91,12 @@ class Experiment:
     def caveats(self) -> list[str]:
         """What keeps the figures from being exact."""
         said = []
+        if self.in_force_ns is not None and self.in_force_ns == self.since_ns:
+            begun = datetime.fromtimestamp(self.in_force_ns / 1e9, UTC)
+            said.append(
+                f"counted since {begun:%Y-%m-%d %H:%M:%S} UTC: since then the cohorts are as "
+                "they are now"
+            )
         if self.moved_keys:
             said.append(
                 f"{self.moved_keys:,} keys were in more than one cohort: shares or salt have "
@@ -112,6 +123,8 @@ class Experiment:
             "moved_keys": self.moved_keys,
             "left_out": self.left_out,
             "unpaired": self.unpaired,
+            "since_ns": self.since_ns,
+            "in_force_since_ns": self.in_force_ns,
             "sentences": self.sentences(),
             "caveats": self.caveats(),
             "notes": plain(self.notes.as_json()),

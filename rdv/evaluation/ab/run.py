@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from rdv.evaluation.ab.field import number_field
 from rdv.evaluation.ab.metric import RIGHT, Metric
 from rdv.evaluation.ab.plan import REST, Plan
 from rdv.evaluation.ab.report import ArmFigures, Comparison, Experiment
+from rdv.evaluation.ab.since import in_force_since_ns
 from rdv.evaluation.ab.sums import Floats, Keys, Sums, arm_of, hashed
 from rdv.evaluation.coded import NONE
 from rdv.evaluation.join import Join
@@ -46,6 +47,7 @@ def run_experiment(
 ) -> Experiment:
     """What the cohorts of `plan` have shown.
 
+    Only the time counts in which these cohorts were in force, as far as that is on record.
     `depends`: outcomes depend on the answer given (a click on what was shown): nothing is paired
     then. Raises NoExperiment, NoMetric, TooManyKeys, NothingRecorded, TooManyValues, and the log's
     SystemFaults.
@@ -53,13 +55,15 @@ def run_experiment(
     if len(plan.arms) < ARMS_MIN:
         raise NoExperiment(recorded.directory)
     extract = Extract(on if on is not None else number_field(recorded))
+    begun_ns = in_force_since_ns(recorded, plan)
+    since_ns = max(filter(None, (since_ns, begun_ns)), default=None)
     join = Join(recorded, since_ns, until_ns, extract=extract)
     measure = Metric(metric, extract, read_outcomes(recorded, join.notes))
     study = _Study(plan, measure, depends=depends or not measure.is_of_answers)
     for joined in join:
         study.add(joined)
         progress(len(joined))
-    return study.finish(join, confidence)
+    return replace(study.finish(join, confidence), since_ns=since_ns, in_force_ns=begun_ns)
 
 
 @dataclass

@@ -12,7 +12,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 
-from rdv.config import Decision, ModelConfig
+from rdv.config.decision import Decision
+from rdv.config.model import ModelConfig
 
 _CHUNK_BYTES = 1024 * 1024
 _Sign = tuple[int, int, int]

@@ -1,0 +1,72 @@
+"""The cohorts on record: what was in force since when, for `rdv ab`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from rdv.components.feeds import read_all
+from rdv.components.losses import Losses
+from rdv.components.places import COHORTS_TOPIC, SCHEDULE_TOPIC
+from rdv.config.accepted import Accepted
+from rdv.stream.producer import LogProducer
+from rdv.stream.stream import LogStream
+
+READ_RECORDS = 1_000
+
+
+def cohorts_in_force(accepted: Accepted) -> dict[str, Any]:
+    """The salt, and of each cohort its share, its schedule's version and its models."""
+    cohorts = accepted.decision.cohorts
+    labels = {name: schedule.label for name, schedule in accepted.schedules.items()}
+    return {
+        "salt": cohorts.salt,
+        "cohorts": {
+            name: {
+                "share": cohort.share,
+                "schedule": labels.get(cohort.schedule, cohort.schedule),
+                "models": list(cohort.models),
+            }
+            for name, cohort in cohorts.groups.items()
+        },
+    }
+
+
+def record_cohorts(
+    control: LogStream, producer: LogProducer, accepted: Accepted, now_ns: int
+) -> None:
+    """Write down what is in force, if it differs from the last line, or if a server starts.
+
+    A line says since when it has been so: an earlier line may have been deleted by retention. Of a
+    log that an older rdv has written nothing is known; its cohorts count as old as the log.
+    Raises SystemFaults.
+    """
+    last = _last_line(control)
+    now = cohorts_in_force(accepted)
+    if last is not None and {key: last.get(key) for key in now} == now:
+        since_ns = last.get("since_ns", 0)
+    elif last is None and _is_of_older_rdv(control):
+        since_ns = 0
+    else:
+        since_ns = now_ns
+    line = {"time_ns": now_ns, "since_ns": since_ns, **now}
+    producer.send(COHORTS_TOPIC, orjson.dumps(line) + b"\n")
+
+
+def _last_line(control: LogStream) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = None
+    with control.consumer([COHORTS_TOPIC]) as consumer:
+        for record in read_all(consumer, READ_RECORDS, Losses()):
+            try:
+                line = orjson.loads(record.value)
+            except orjson.JSONDecodeError:
+                continue
+            if isinstance(line, dict):
+                found = line
+    return found
+
+
+def _is_of_older_rdv(control: LogStream) -> bool:
+    """Whether it has been served already."""
+    return SCHEDULE_TOPIC in control.topics() and control.end(SCHEDULE_TOPIC) > 0

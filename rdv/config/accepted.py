@@ -1,0 +1,288 @@
+"""The settings that are in force: what the files say, as far as it can be used.
+
+One process judges: the supervisor (or a stage, which is one process anyway). It reads rdv.toml and
+the schedules after each edit, keeps the last good version of what cannot be used, and publishes the
+outcome as one file, `.rdv/accepted/settings.json`. The other processes start from that file and
+follow it, so that a process that is restarted after a bad edit has the same settings as the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from rdv.config.decision import RUN_DIRECTORY, Decision
+from rdv.config.effects import changed_keys, held_back
+from rdv.config.errors import InvalidDecision, ScheduleNotFound
+from rdv.config.footprint import files_of
+from rdv.config.load import load_decision
+from rdv.config.model import ModelConfig
+from rdv.config.schedules import Schedules, read_schedules
+from rdv.errors import RdvError
+from rdv.schedule import Schedule, lint_schedule, schedule_from_toml
+from rdv.stream.file.disk import faults
+
+Identity = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Settings and schedules in force. `faults`: what the files say besides, and why it is not."""
+
+    decision: Decision
+    schedules: Mapping[str, Schedule]
+    texts: Mapping[str, str]
+    faults: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    """Keys that have been edited and take effect at the next `rdv serve`."""
+    enricher: str = ""
+    """Differs once the files of http.enrich have been edited."""
+    identity: Identity = (0, 0)
+    """Device and inode of the decision's directory."""
+
+    @property
+    def live(self) -> Schedule:
+        return self.schedules[self.decision.schedule]
+
+    def is_same(self, other: Accepted) -> bool:
+        """Whether the same is in force."""
+        mine, others = (
+            (one.decision, {n: s.label for n, s in one.schedules.items()}, one.enricher)
+            for one in (self, other)
+        )
+        return mine == others
+
+
+def accept_first(decision: Decision) -> Accepted:
+    """At a start: all that validates. Raises the fault of the live schedule, ScheduleNotFound."""
+    read = read_schedules(decision.directory)
+    if decision.schedule not in read.by_name:
+        if decision.schedule in read.unreadable:
+            path = decision.schedule_path()
+            raise next(fault for fault in read.faults if path in fault.text())
+        raise ScheduleNotFound(decision.directory, decision.schedule, tuple(sorted(read.by_name)))
+    return Accepted(
+        decision,
+        read.by_name,
+        read.texts,
+        tuple(fault.text() for fault in read.faults),
+        enricher=enricher_stamp(decision),
+        identity=identity_of(decision.directory),
+    )
+
+
+def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
+    """After an edit: the files as they are now where they can be used, else as `before`.
+
+    `elsewhere`: models that run without being declared (`rdv model run`). Raises nothing.
+    """
+    was = before.decision
+    if identity_of(was.directory) != before.identity:
+        reason = (
+            f"{was.directory} is not the directory any more that is served: nothing of it is "
+            "taken over; start rdv serve again"
+        )
+        return replace(before, faults=(reason,), pending=())
+    said: list[str] = []
+    try:
+        decision = load_decision(was.directory)
+    except RdvError as error:
+        said.append(error.text())
+        decision = was
+    now = held_back(was, decision)
+    read = read_schedules(was.directory)
+    said += [fault.text() for fault in read.faults]
+    schedules, texts = _usable(before, now, read, elsewhere, said)
+    if missing := _missing(now, schedules, was, before.schedules):
+        said.append(f"{now.file}: {missing}")
+        decision = was
+        now = held_back(was, was)
+        schedules, texts = _usable(before, now, read, elsewhere, [])
+    return Accepted(
+        now,
+        schedules,
+        texts,
+        tuple(said),
+        tuple(changed_keys(was, decision, "serve")),
+        enricher_stamp(now),
+        before.identity,
+    )
+
+
+def _usable(
+    before: Accepted,
+    decision: Decision,
+    read: Schedules,
+    elsewhere: Collection[str],
+    said: list[str],
+) -> tuple[dict[str, Schedule], dict[str, str]]:
+    """The schedules as their files say, or as before where those have errors."""
+    schedules: dict[str, Schedule] = {}
+    texts: dict[str, str] = {}
+    allowed = allowed_schedules(decision.directory)
+    in_use = _in_use(decision)
+    for name in sorted({*before.schedules, *read.by_name}):
+        old, new = before.schedules.get(name), read.by_name.get(name)
+        reason = ""
+        if new is None:
+            if name not in read.unreadable:
+                if name not in in_use:
+                    continue
+                reason = "the file is gone, but in use"
+        elif (old is None or new.label != old.label) and new.label not in allowed:
+            errors = errors_of(new, decision, elsewhere)
+            reason = errors[0] if errors else ""
+        if new is not None and not reason:
+            schedules[name], texts[name] = new, read.texts[name]
+            continue
+        kept = "its last version stays in force" if old else "it cannot be used"
+        if reason:
+            said.append(f"{decision.schedule_path(name)}: {reason}; {kept}")
+        if old is not None:
+            schedules[name], texts[name] = old, before.texts[name]
+    return schedules, texts
+
+
+def _in_use(decision: Decision) -> set[str]:
+    groups = decision.cohorts.groups.values()
+    return {decision.schedule, *(cohort.schedule for cohort in groups)}
+
+
+def _missing(
+    decision: Decision, schedules: Collection[str], was: Decision, known: Collection[str]
+) -> str:
+    """Which schedule the settings name and nobody has, unless they did so before."""
+    if decision.schedule not in schedules:
+        return f"schedule: there is no {decision.schedule!r} that can be used"
+    lacking = _in_use(was) - set(known)
+    for name, cohort in decision.cohorts.groups.items():
+        if cohort.schedule not in schedules and cohort.schedule not in lacking:
+            return f"cohorts.{name}.schedule: there is no {cohort.schedule!r} that can be used"
+    return ""
+
+
+def errors_of(schedule: Schedule, decision: Decision, elsewhere: Iterable[str] = ()) -> list[str]:
+    """What `rdv schedule check` calls errors."""
+    known = [*decision.scoring_models(), *elsewhere]
+    retired = [name for name, model in decision.models.items() if model.retired]
+    found = lint_schedule(schedule, known, retired)
+    return [str(finding) for finding in found if finding.severity == "error"]
+
+
+def undeclared_models(accepted: Accepted) -> set[str]:
+    """Models that a schedule names, and that no process is started for."""
+    named = {m for s in accepted.schedules.values() for step in s.steps for m in step.accept}
+    return named - {"*", *accepted.decision.scoring_models()}
+
+
+def identity_of(directory: str) -> Identity:
+    try:
+        found = os.stat(directory)
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
+
+
+def enricher_stamp(decision: Decision) -> str:
+    """Of the file of http.enrich, and the files beside it that it imports or names."""
+    if not decision.http.enrich:
+        return ""
+    digest = hashlib.sha256()
+    path = decision.http.enrich.partition(":")[0]
+    for file in files_of(decision.directory, ModelConfig(path=path)):
+        try:
+            with open(file, "rb") as opened:
+                digest.update(hashlib.sha256(opened.read()).digest())
+        except OSError:
+            digest.update(b"missing")
+    return digest.hexdigest()
+
+
+ALLOWED_FILE = "allowed-schedules"
+ALLOWED_MAX = 100
+
+
+def allow_schedule(directory: str, schedule: Schedule) -> None:
+    """Let a version of a schedule go live whatever the linter says (--force)."""
+    path = os.path.join(directory, RUN_DIRECTORY, ALLOWED_FILE)
+    known = [label for label in allowed_schedules(directory) if label != schedule.label]
+    with faults(path, "write"):
+        _write(path, "\n".join([*known[-ALLOWED_MAX:], schedule.label]).encode())
+
+
+def allowed_schedules(directory: str) -> list[str]:
+    """Labels of the versions that went live by --force."""
+    try:
+        with open(os.path.join(directory, RUN_DIRECTORY, ALLOWED_FILE), encoding="utf-8") as file:
+            return file.read().split()
+    except (OSError, UnicodeDecodeError):
+        return []
+
+
+class _Published(msgspec.Struct):
+    decision: Decision
+    schedules: dict[str, str]
+    faults: tuple[str, ...]
+    pending: tuple[str, ...]
+    enricher: str
+    identity: Identity
+
+
+def published_path(directory: str) -> str:
+    return os.path.join(directory, RUN_DIRECTORY, "accepted", "settings.json")
+
+
+def publish(accepted: Accepted) -> None:
+    """Put the settings where the other processes read them. Raises SystemFaults."""
+    path = published_path(accepted.decision.directory)
+    known = _Published(
+        accepted.decision,
+        dict(accepted.texts),
+        accepted.faults,
+        accepted.pending,
+        accepted.enricher,
+        accepted.identity,
+    )
+    with faults(path, "write"):
+        _write(path, msgspec.json.encode(known))
+
+
+def _write(path: str, data: bytes) -> None:
+    folder = os.path.dirname(path)
+    os.makedirs(folder, exist_ok=True)
+    fd, scratch = tempfile.mkstemp(prefix=".rdv-", dir=folder)
+    try:
+        with open(fd, "wb") as file:
+            file.write(data)
+        os.rename(scratch, path)
+    except BaseException:
+        os.unlink(scratch)
+        raise
+
+
+def read_published(directory: str) -> Accepted:
+    """The settings in force. Raises InvalidDecision, InvalidSchedule and SystemFaults."""
+    path = published_path(directory)
+    with faults(path, "read"), open(path, "rb") as file:
+        data = file.read()
+    try:
+        known = msgspec.json.decode(data, type=_Published)
+    except msgspec.DecodeError as error:
+        raise InvalidDecision(path, "JSON", str(error)) from None
+    schedules = {
+        name: schedule_from_toml(text, name, path) for name, text in known.schedules.items()
+    }
+    return Accepted(
+        known.decision.replace(directory=directory),
+        schedules,
+        known.schedules,
+        known.faults,
+        known.pending,
+        known.enricher,
+        known.identity,
+    )

@@ -1,0 +1,80 @@
+"""Where a process has its settings from, now and after each edit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from rdv.config.accepted import Accepted, accept_edit, accept_first, published_path, read_published
+from rdv.config.decision import Decision
+from rdv.config.load import load_decision
+from rdv.config.schedules import schedule_files
+from rdv.errors import RdvError
+
+
+class Source:
+    """The settings of one process; one thread at a time.
+
+    `is_published`: those that the supervisor has accepted; without a supervisor this process
+    judges the files itself.
+    """
+
+    def __init__(self, directory: str, *, is_published: bool = False) -> None:
+        self.directory = directory
+        self.is_published = is_published
+
+    def first(self) -> Accepted:
+        """At the start. Raises RdvErrors of the configuration."""
+        if self.is_published:
+            return read_published(self.directory)
+        return accept_first(load_decision(self.directory))
+
+    def again(self, before: Accepted) -> Accepted:
+        """After an edit. Raises nothing: what cannot be used stays as it was."""
+        if not self.is_published:
+            return accept_edit(before)
+        try:
+            return read_published(self.directory)
+        except RdvError:
+            return before
+
+    def files(self, decision: Decision) -> list[str]:
+        """What is to be watched."""
+        if self.is_published:
+            return [published_path(self.directory)]
+        return [*settings_files(decision), *enricher_files(decision)]
+
+
+def settings_files(decision: Decision) -> list[str]:
+    """rdv.toml and the schedules, also those that come later: their folder is among them."""
+    folder = decision.path("schedules")
+    try:
+        return [decision.file, folder, *schedule_files(decision.directory)]
+    except OSError:
+        return [decision.file, folder]
+
+
+def enricher_files(decision: Decision) -> list[str]:
+    """The files beside http.enrich: which of them it imports is looked at after an edit."""
+    if not decision.http.enrich:
+        return []
+    return files_beside([decision.path(decision.http.enrich.partition(":")[0])])
+
+
+def files_beside(paths: Iterable[str]) -> list[str]:
+    """These files, and the others in their folders that an edit may concern."""
+    found = set(paths)
+    for folder in {os.path.dirname(path) for path in found}:
+        try:
+            with os.scandir(folder) as entries:
+                found.update(
+                    entry.path
+                    for entry in entries
+                    if not entry.name.startswith(".")
+                    and not entry.name.endswith((".pyc", "~"))
+                    and entry.is_file()
+                )
+        except OSError:
+            continue
+        found.add(folder)
+    return sorted(found)

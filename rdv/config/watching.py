@@ -1,0 +1,136 @@
+"""Notices edits of files, however they are made: one implementation for every process.
+
+The operating system tells at once of what changes in the folders that are watched. But a folder may
+be replaced (a rename, a symlink that is flipped), and then the one that is watched is not the one
+that is there: so each second the files and folders are compared with what they were, by device and
+inode, and the watch begins anew where they are others.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable
+
+log = logging.getLogger("rdv.watch")
+
+STEP_MS, DEBOUNCE_MS = 50, 100
+"""The watching thread wakes up every step."""
+
+LOOK_MS = 1_000
+"""How often what is watched is compared with what is there."""
+
+AGAIN_S, STOP_S = 1.0, 2.0
+
+Sign = tuple[int, ...] | None
+
+
+def sign(path: str) -> Sign:
+    """What differs once a file is edited or replaced; of a folder, once it is another one."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    if os.path.isdir(path):
+        return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def folders_of(paths: Iterable[str]) -> dict[str, Sign]:
+    """The folders in which an edit of these files shows, by device and inode.
+
+    Those of the names, of each symlink on the way, and of the files that these lead to; and those
+    that are named themselves.
+    """
+    folders = set()
+    for path in paths:
+        if os.path.isdir(path):
+            folders.add(os.path.realpath(path))
+        here = os.path.abspath(path)
+        for _ in range(_LINKS_MAX):
+            folders.add(os.path.dirname(here))
+            if not os.path.islink(here):
+                break
+            here = os.path.normpath(os.path.join(os.path.dirname(here), os.readlink(here)))
+        folders.add(os.path.dirname(os.path.realpath(path)))
+    return {folder: found for folder in sorted(folders) if (found := sign(folder)) is not None}
+
+
+_LINKS_MAX = 40
+
+
+class Watch:
+    """Calls `changed` after each edit of one of `files()`, from a thread of its own.
+
+    Once `changed` is called, the edit is on disk; it may be called for nothing. `files` is asked
+    again at each look, so that it may grow, and may name what does not exist yet. `problem` hears
+    once that the system cannot watch; then edits are noticed within a second all the same.
+    """
+
+    def __init__(
+        self,
+        files: Callable[[], Iterable[str]],
+        changed: Callable[[], None],
+        problem: Callable[[str], None] = log.warning,
+    ) -> None:
+        self._files = files
+        self._changed = changed
+        self._problem = problem
+        self._known = self._signs()
+        self._has_complained = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="rdv-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread: a library's thread must not run on while the interpreter ends."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(STOP_S)
+
+    def _signs(self) -> dict[str, Sign]:
+        return {path: sign(path) for path in self._files()}
+
+    def _look(self, *, has_news: bool) -> None:
+        now = self._signs()
+        if has_news or now != self._known:
+            self._known = now
+            self._changed()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._look(has_news=False)
+            try:
+                self._watch(folders_of(self._known))
+            except (OSError, RuntimeError) as error:  # no folder yet, or no watches left
+                if not self._has_complained and not isinstance(error, FileNotFoundError):
+                    self._problem(f"edits are noticed within a second only: {error}")
+                    self._has_complained = True
+                self._stop.wait(AGAIN_S)
+
+    def _watch(self, folders: dict[str, Sign]) -> None:
+        """Until one of the folders is another one, or `files` are in others."""
+        from watchfiles import DefaultFilter, watch
+
+        if not folders:
+            raise FileNotFoundError
+        for changes in watch(
+            *folders,
+            stop_event=self._stop,
+            recursive=False,
+            debounce=DEBOUNCE_MS,
+            step=STEP_MS,
+            rust_timeout=LOOK_MS,
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            ignore_permission_denied=True,
+            watch_filter=DefaultFilter(ignore_dirs=()),
+        ):
+            if self._stop.is_set():
+                return
+            self._look(has_news=bool(changes))
+            if folders_of(self._known) != folders:
+                return

@@ -1,0 +1,318 @@
+"""Every key of rdv.toml is edited while the decision is served: it takes effect, or is said to do
+so at the next start; what cannot be used changes nothing, also for processes that restart."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+import pytest
+
+from rdv.config import Decision, Gate, Http, Log, ModelConfig, Server, load_decision
+from rdv.config.accepted import read_published
+from rdv.config.decision import Cohort, Cohorts
+from rdv.config.fields import setting_fields
+from rdv.config.text import toml_value
+
+pytestmark = [pytest.mark.timeout(300)]
+
+SECTIONS = {
+    "": Decision,
+    "http": Http,
+    "server": Server,
+    "log": Log,
+    "gate": Gate,
+    "models.extra": ModelConfig,
+    "cohorts": Cohorts,
+    "cohorts.b": Cohort,
+}
+MODEL = """
+version = "1"
+
+def predict(rows):
+    return [{"score": 0.5, "saw": row} for row in rows]
+"""
+# What another value is for the keys whose type does not tell.
+OTHERS: dict[str, object] = {
+    "name": "another",
+    "schedule": "fast-first",
+    "http.host": "0.0.0.0",
+    "http.hosts": ["decisions.example"],
+    "http.origins": ["https://shop.example"],
+    "http.enrich": "models/enricher.py:enrich",
+    "models.extra.path": "models/other.py",
+    "models.extra.command": ["cat"],
+    "models.extra.builtin": "canary",
+    "models.extra.version": "7",
+    "models.extra.instances_min": 1,
+    "models.extra.instances_max": 2,
+    "log.retention_ms": "forever",
+    "cohorts.salt": "pepper",
+    "cohorts.b.schedule": "ab",
+    "cohorts.b.models": ["mlp"],
+}
+
+
+def another(key: str, kind: Any, default: object, meta: Any) -> object:
+    """A valid value that is not the default."""
+    if key in OTHERS:
+        return OTHERS[key]
+    if get_origin(kind) is Literal:
+        return next(value for value in get_args(kind) if value != default)
+    if isinstance(default, bool):
+        return not default
+    if isinstance(default, int | float):
+        step = 1 if isinstance(default, int) else 0.25
+        high = meta.le if meta is not None and meta.le is not None else float("inf")
+        return default + step if default + step <= high else default - step
+    raise AssertionError(f"{key}: put another valid value of it into OTHERS of this test")
+
+
+def every_key():
+    for section, struct in SECTIONS.items():
+        hints = get_type_hints(struct, include_extras=True)
+        for field in setting_fields(struct):
+            key = f"{section}.{field.name}" if section else field.name
+            kind, *metas = get_args(hints[field.name])
+            if get_origin(hints[field.name]) is not Annotated:
+                kind, metas = hints[field.name], []
+            default = 0.5 if key == "cohorts.b.share" else field.default
+            yield section, field, another(key, kind, default, metas[0] if metas else None)
+
+
+class Settings:
+    """The decision's file, with some keys written anew."""
+
+    def __init__(self):
+        self.path = Path("fraud/rdv.toml")
+        port = load_decision("fraud", {}).http.port
+        self.base: dict[str, Any] = {
+            "schedule": "production",
+            "http": {"port": port},
+            "server": {},
+            "log": {},
+            "gate": {},
+            "models": {
+                name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
+            },
+            "cohorts": {"b": {"share": 0.5, "schedule": "fast-first"}},
+        }
+
+    def text(self, edits):
+        """With each (section, key, value) of `edits`."""
+        table = json.loads(json.dumps(self.base))
+        for section, key, value in edits:
+            place = table
+            for name in section.split(".") if section else ():
+                place = place.setdefault(name, {})
+            place[key] = value
+            if section == "models.extra" and key == "command":
+                del place["path"]
+        return _toml(table, "")
+
+    def write(self, *edits):
+        scratch = self.path.with_name("rdv.toml.new")
+        scratch.write_text(self.text(edits))
+        os.replace(scratch, self.path)
+
+
+def _toml(table, place):
+    lines = [f"{k} = {toml_value(v)}" for k, v in table.items() if not isinstance(v, dict)]
+    text = (f"[{place}]\n" if place else "") + "\n".join(lines) + "\n"
+    for name, inner in table.items():
+        if isinstance(inner, dict):
+            text += _toml(inner, f"{place}.{name}" if place else name)
+    return text
+
+
+@pytest.fixture
+def settings(decision):
+    for name in ("mlp", "logit", "rules", "extra", "other"):
+        Path(f"fraud/models/{name}.py").write_text(MODEL)
+    Path("fraud/models/enricher.py").write_text(
+        "def enrich(data):\n    return {**data, 'more': 1}\n"
+    )
+    made = Settings()
+    made.write()
+    return made
+
+
+def test_each_key_takes_effect_or_is_said_to_do_so_at_the_next_start(settings, serve):
+    served = serve()
+    before = load_decision("fraud", {})
+    for section, field, value in every_key():
+        key = f"{section}.{field.name}" if section else field.name
+        settings.write((section, field.name, value))
+        if field.effect == "serve":
+            served.until(rf"\b{re.escape(key)} has changed: that takes effect at the next start")
+            assert key in read_published("fraud").pending
+        else:
+            served.until(rf"in force now: .*\b{re.escape(key)}\b")
+            assert load_decision("fraud", {}) == read_published("fraud").decision
+    settings.write()
+    served.until("in force now: ")
+    assert read_published("fraud").decision == before
+    assert served.end() == 0
+
+
+def test_after_a_restart_every_key_is_in_force(settings, serve):
+    assert serve().end() == 0
+    edits = [
+        (section, field.name, value)
+        for section, field, value in every_key()
+        if f"{section}.{field.name}" not in ("models.extra.command", "http.host")
+    ]
+    settings.write(*edits)
+    served = serve()
+    published = read_published("fraud")
+    assert published.decision == load_decision("fraud", {})
+    assert (published.pending, published.faults) == ((), ())
+    assert served.end() == 0
+
+
+def once(data, **more):
+    """Over a connection of its own."""
+    with contextlib.closing(client()) as connection:
+        return decide(connection, data, **more)
+
+
+def client():
+    return http.client.HTTPConnection("127.0.0.1", served_port(), timeout=60)
+
+
+def decide(connection, data, **more):
+    body = json.dumps({"data": data, **more})
+    connection.request("POST", "/v1/decide", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+def test_limits_cohorts_and_the_enricher_change_under_an_open_connection(settings, serve):
+    served = serve()
+    with contextlib.closing(client()) as connection:
+        change_and_look(settings, served, connection)
+    assert served.end() == 0
+
+
+def change_and_look(settings, served, connection):
+    assert decide(connection, {"a": "x" * 500})[0] == 200
+    settings.write(("http", "body_bytes_max", 400))
+    served.until("in force now: .*http.body_bytes_max")
+    _until(lambda: once({"a": "x" * 500})[0] == 413)
+    assert once({"a": 1})[0] == 200
+    settings.write(("cohorts.b", "share", 1.0), ("cohorts.b", "schedule", "ab"))
+    served.until("in force now: .*cohorts.b.share")
+    _until(lambda: decide(connection, {"a": 1}, key="k")[1]["schedule"].startswith("ab@"))
+    enrich = ("http", "enrich", "models/enricher.py:enrich")
+    patient = ("http", "enrich_timeout_ms", 3_000)
+    settings.write(enrich, patient)
+    _until(lambda: decide(connection, {"a": 1})[1]["result"]["saw"].get("more") == 1)
+    Path("fraud/models/enricher.py").write_text("def enrich(data):\n    return {'more': 2}\n")
+    _until(lambda: decide(connection, {"a": 1})[1]["result"]["saw"].get("more") == 2)
+    Path("fraud/models/enricher.py").write_text("def (")
+    served.until("the enricher stays as it was")
+    assert decide(connection, {"a": 1})[1]["result"]["saw"].get("more") == 2
+    settings.write()
+    _until(lambda: decide(connection, {"a": 1})[1]["result"]["saw"] == {"a": 1})
+
+
+def _until(holds):
+    """Within so many requests: processes hear of an edit one after the other."""
+    assert any(holds() for _ in range(2_000))
+
+
+@pytest.mark.parametrize("role", ["server-0", "mlp-0", "p-"])
+def test_a_process_that_restarts_has_the_last_good_settings(settings, serve, role):
+    served = serve()
+    settings.write(("", "partitions", 4), ("http", "keep_alive_ms", 70_000))
+    served.until("partitions has changed: that takes effect at the next start")
+    settings.path.write_text("[http\n")
+    served.until(r"rdv.toml: TOML: .*nothing is changed by it")
+    production = Path("fraud/schedules/production.toml")
+    good = production.read_text()
+    production.write_text(good.replace('"mlp"', '"mpl"'))
+    served.until(r"there is no model 'mpl'.*last version stays in force")
+    name = role if role != "p-" else f"p-{served_port()}"
+    os.kill(served.pid(name), signal.SIGKILL)
+    served.until(rf"\b{name} is ready")
+    for number in range(20):
+        status, answer = once({"a": 1}, key=f"k-{number}")
+        assert (status, answer["kind"]) == (200, "preferred") or number < 5, answer
+    settings.write()
+    production.write_text(good + "\n# a comment\n")
+    served.until("in force now: ")
+    assert served.end() == 0
+
+
+def served_port():
+    return json.loads(Path("fraud/.rdv/serve.lock").read_text())["ports"][0]
+
+
+@pytest.mark.parametrize("order", ["settings first", "schedule first"])
+def test_a_model_and_a_schedule_that_names_it_in_either_order(settings, serve, order):
+    served = serve()
+    production = Path("fraud/schedules/production.toml")
+    text = production.read_text().replace('"mlp"', '"late"')
+
+    def declare():
+        settings.write(("models.late", "path", "models/other.py"))
+
+    def name():
+        production.write_text(text)
+
+    steps = [declare, name] if order == "settings first" else [name, declare]
+    steps[0]()
+    served.until("in force now: models.late" if steps[0] is declare else "no model 'late'")
+    steps[1]()
+    served.until("in force now: .*schedule production@")
+    _until(lambda: once({"a": 1})[1]["model"] == "late")
+    assert served.end() == 0
+
+
+def test_a_folder_replaced_by_rename_is_still_watched_and_promoted_in(rdv, settings, serve):
+    served = serve()
+    folder = Path("fraud/schedules")
+    for number in range(2):
+        new = Path(f"fraud/schedules-{number}")
+        new.mkdir()
+        for file in folder.glob("*.toml"):
+            (new / file.name).write_text(file.read_text())
+        os.rename(folder, f"fraud/old-{number}")
+        os.rename(new, folder)
+    outcome = rdv("schedule", "use", "fraud", "fast-first")
+    assert outcome.code == 0, outcome.err
+    _until(lambda: once({"a": 1})[1]["schedule"].startswith("fast-first@"))
+    production = folder / "fast-first.toml"
+    production.write_text(production.read_text() + "# edited\n" + "\n")
+    production.write_text(production.read_text().replace("sla_ms = ", "sla_ms = 1"))
+    served.until("in force now: .*schedule fast-first@")
+    assert served.end() == 0
+
+
+def test_a_schedule_that_does_not_go_live_is_a_failure(rdv, settings, serve, monkeypatch):
+    """The supervisor is stopped, so that nobody takes the edit over."""
+    from rdv.commands.schedule import switching
+
+    monkeypatch.setattr(switching, "PATIENCE_S", 0.5)
+    served = serve()
+    served.process.send_signal(signal.SIGSTOP)
+    try:
+        outcome = rdv("schedule", "use", "fraud", "fast-first")
+    finally:
+        served.process.send_signal(signal.SIGCONT)
+    assert outcome.code == 1
+    assert "no server has said" in outcome.err
+    assert served.end() == 0
+
+
+def test_json_of_settings_survives():
+    """What is published is what is read, for every section."""
+    decision = Decision(models={"a": ModelConfig(path="a.py", instances_min=0)})
+    assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
