@@ -44,14 +44,17 @@ def read_target(text: str) -> Target:
     return Target(address.place, address.topic)
 
 
-def open_files(target: Target, *, create: bool = False) -> FileStream:
-    """The file stream that is there. Raises StreamNotFound and what `open_stream` raises."""
+def open_files(target: Target, *, create: bool = False, look: bool = False) -> FileStream:
+    """The file stream that is there; with `look`, nothing of it can be changed.
+
+    Raises StreamNotFound and what `open_stream` raises.
+    """
     from rdv.commands.errors import StreamsElsewhere, TooManyColons
     from rdv.stream import open_stream
     from rdv.stream.errors import StreamNotFound
 
     try:
-        return as_files(open_stream(target.path, create=create))
+        return as_files(open_stream(target.path, create=create, look=look))
     except StreamNotFound as error:
         if ":" in target.path:
             raise TooManyColons(target.path, target.topic) from None

@@ -80,7 +80,7 @@ def tail(
     target = read_target(address)
     window = Window(count, since, until, offset)
     chosen = "json" if as_json else format_ or ("table" if is_terminal(sys.stdout) else "json")
-    with open_files(target) as stream:
+    with open_files(target, look=True) as stream:
         ranges = window_of(stream, target, partition, window)
         renderer = make_renderer(chosen, [place.topic for place in ranges])
         renderer.show(read_window(stream, ranges, window))

@@ -93,22 +93,23 @@ def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
         decision = load_decision(was.directory)
     except RdvError as error:
         said.append(error.text())
-        decision = was
+        decision, pending = was, before.pending
+    else:
+        pending = tuple(changed_keys(was, decision, "serve"))
     now = held_back(was, decision)
     read = read_schedules(was.directory)
     said += [fault.text() for fault in read.faults]
     schedules, texts = _usable(before, now, read, elsewhere, said)
     if missing := _missing(now, schedules, was, before.schedules):
         said.append(f"{now.file}: {missing}")
-        decision = was
-        now = held_back(was, was)
+        now, pending = was, before.pending
         schedules, texts = _usable(before, now, read, elsewhere, [])
     return Accepted(
         now,
         schedules,
         texts,
         tuple(said),
-        tuple(changed_keys(was, decision, "serve")),
+        pending,
         enricher_stamp(now),
         before.identity,
     )

@@ -58,7 +58,7 @@ class Recorded:
 
 def _opened(path: str) -> FileStream | None:
     try:
-        stream = open_stream(path, create=False)
+        stream = open_stream(path, look=True)
     except StreamNotFound:
         return None
     assert isinstance(stream, FileStream)

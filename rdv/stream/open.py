@@ -16,14 +16,16 @@ def open_stream(
     address: str,
     *,
     create: bool = True,
+    look: bool = False,
     config: StreamConfig | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> LogStream:
     """Open the stream at `address`: a path, or `memory:NAME` within this process.
 
     A missing one is made, with `config`, unless `create` is False; then StreamNotFound is raised.
-    An existing file stream keeps the settings in its stream.toml. Raises InvalidAddress,
-    InvalidConfig, UnsupportedPlatform and SystemFaults.
+    With `look` nothing is made or changed, whatever is done with the stream: it can be read, also
+    by who may not write to it, and followed. An existing file stream keeps the settings in its
+    stream.toml. Raises InvalidAddress, InvalidConfig, UnsupportedPlatform and SystemFaults.
     """
     place = parse_address(address)
     if place.scheme == "memory":
@@ -36,10 +38,14 @@ def open_stream(
         raise InvalidAddress(address, "the kafka backend is not there yet")
     if sys.platform not in ("linux", "darwin"):
         raise UnsupportedPlatform(sys.platform)
-    return _open_files(place.place, create=create, config=config, clock=clock)
+    return _open_files(
+        place.place, create=create and not look, look=look, config=config, clock=clock
+    )
 
 
-def _open_files(path: str, *, create: bool, config: StreamConfig | None, clock: Clock) -> LogStream:
+def _open_files(
+    path: str, *, create: bool, look: bool, config: StreamConfig | None, clock: Clock
+) -> LogStream:
     from rdv.stream.file import backend as files
     from rdv.stream.file.disk import Disk
     from rdv.stream.file.stream import FileStream
@@ -54,6 +60,10 @@ def _open_files(path: str, *, create: bool, config: StreamConfig | None, clock: 
         with contextlib.suppress(StreamExists):
             files.make_stream(disk, path, config or StreamConfig())
         known = files.read_config(disk, path)
+    if look:
+        from rdv.stream.file.looking import LookingBackend
+
+        return FileStream(LookingBackend(disk, path, known, clock), clock)
     return FileStream(files.FileBackend(disk, path, known, clock), clock)
 
 

@@ -44,6 +44,9 @@ OTHERS: dict[str, object] = {
     "name": "another",
     "schedule": "fast-first",
     "http.host": "0.0.0.0",
+    "env": ["RDV_TEST_ONE"],
+    "models.extra.env": ["RDV_TEST_TWO"],
+    "http.trusted_proxies": ["10.0.0.1"],
     "http.hosts": ["decisions.example"],
     "http.origins": ["https://shop.example"],
     "http.enrich": "models/enricher.py:enrich",
@@ -229,7 +232,7 @@ def _until(holds):
 
 
 @pytest.mark.parametrize("role", ["server-0", "mlp-0", "p-"])
-def test_a_process_that_restarts_has_the_last_good_settings(settings, serve, role):
+def test_a_process_that_restarts_has_the_last_good_settings(rdv, settings, serve, role):
     served = serve()
     settings.write(("", "partitions", 4), ("http", "keep_alive_ms", 70_000))
     served.until("partitions has changed: that takes effect at the next start")
@@ -239,6 +242,10 @@ def test_a_process_that_restarts_has_the_last_good_settings(settings, serve, rol
     good = production.read_text()
     production.write_text(good.replace('"mlp"', '"mpl"'))
     served.until(r"there is no model 'mpl'.*last version stays in force")
+    shown = rdv("status", "fraud").out
+    assert "not in force  fraud/rdv.toml: TOML" in shown
+    assert "not in force  fraud/schedules/production.toml" in shown
+    assert "at the next start  partitions" in shown
     name = role if role != "p-" else f"p-{served_port()}"
     os.kill(served.pid(name), signal.SIGKILL)
     served.until(rf"\b{name} is ready")

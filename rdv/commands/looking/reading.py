@@ -11,6 +11,7 @@ from rdv.address import host_port
 from rdv.commands.errors import NeverServed
 from rdv.commands.serving.check import SlaBook
 from rdv.config import Decision, load_decision
+from rdv.config.accepted import read_published
 from rdv.errors import RdvError
 from rdv.messages import MalformedMessage, decode_result
 from rdv.status.lines import (
@@ -59,7 +60,7 @@ class Observer:
 
     def _open(self, name: str) -> LogStream:
         try:
-            return open_stream(self._decision.stream_path(name), create=False)
+            return open_stream(self._decision.stream_path(name), look=True)
         except StreamNotFound:
             raise NeverServed(self._directory) from None
 
@@ -70,8 +71,8 @@ class Observer:
     def look(self) -> dict[str, Any]:
         """Everything, as one object."""
         with contextlib.suppress(RdvError):
-            # Shows what the file says now; one that is being edited is looked at again later.
-            self._decision = load_decision(self._directory)
+            # What is in force; of a decision that is not served, what the file says now.
+            self._decision = _in_force(self._directory)
         while records := _poll(self._control):
             self._hear(records)
         while records := _poll(self._scaling):
@@ -99,6 +100,7 @@ class Observer:
         scaling = {} if holder is None else self._scaling_of(holder)
         counts = {name: line.instances for name, line in scaling.items()}
         expected = [] if holder is None else _expected(self._decision, holder, counts)
+        faults, pending = ((), ()) if holder is None else _edits(self._directory)
         return {
             "decision": self._decision.name,
             "directory": self._directory,
@@ -108,6 +110,8 @@ class Observer:
             "addresses": []
             if holder is None
             else [host_port(holder.host, p) for p in holder.ports],
+            "not_in_force": list(faults),
+            "at_next_start": list(pending),
             "results": results,
             "models": model_rows(declared, seen, self._lags(), results["models"], scaling),
             "proxies": _totals(seen),
@@ -145,6 +149,23 @@ class Observer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _in_force(directory: str) -> Decision:
+    """Raises RdvErrors of the configuration."""
+    if holder_of(directory) is not None:
+        with contextlib.suppress(RdvError):
+            return read_published(directory).decision
+    return load_decision(directory)
+
+
+def _edits(directory: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the files say and is not in force, and keys that wait for the next start."""
+    try:
+        accepted = read_published(directory)
+    except RdvError:  # a stage, or an older rdv
+        return (), ()
+    return accepted.faults, accepted.pending
 
 
 def _expected(decision: Decision, holder: Holder, counts: Mapping[str, int]) -> list[str]:

@@ -124,6 +124,10 @@ def _answers(report: dict[str, Any]) -> list[str]:
         ]
     else:
         lines.append(f"answers   none in the {window}")
+    lines += [f"not in force  {fault}" for fault in report["not_in_force"]]
+    if report["at_next_start"]:
+        keys = ", ".join(report["at_next_start"])
+        lines.append(f"at the next start  {keys}: edited while it is served")
     lines += [f"cohort    {name}: {n:,} answers" for name, n in results["cohorts"].items()]
     if report["served_by"] is not None:
         lines.append(

@@ -70,7 +70,7 @@ def cursors(
     is_change = to is not None or delete
     if is_change and group is None:
         raise InvalidOption("--group", "is needed: whose cursors?", "Add --group NAME.")
-    with open_files(target) as stream:
+    with open_files(target, look=not is_change) as stream:
         wanted = set(places_of(stream, target, partition))
         if is_change:
             assert group is not None

@@ -57,7 +57,7 @@ def groups(
     if target.topic is not None:
         raise InvalidOption(address, "a group belongs to the stream, give the bare PATH")
     output = Output(as_json=as_json, quiet=quiet)
-    with open_files(target) as stream:
+    with open_files(target, look=not delete) as stream:
         names = groups_of(stream, group)
         if delete:
             if group is None:

@@ -39,7 +39,7 @@ def info(address: PathOrTopic, *, partition: Partition = None, as_json: Json = F
     """
     target = read_target(address)
     output = Output(as_json=as_json)
-    with open_files(target) as stream:
+    with open_files(target, look=True) as stream:
         rows = [_row(stream, place) for place in places_of(stream, target, partition)]
         if as_json:
             output.json(

@@ -59,7 +59,8 @@ def topics(
     output = Output(as_json=as_json, quiet=quiet)
     if delete and (create or partitions is not None):
         raise InvalidOption("--delete", "does not go with --create or --partitions")
-    with open_files(target) as stream:
+    is_change = delete or create is not None or partitions is not None
+    with open_files(target, look=not is_change) as stream:
         if delete:
             _delete(stream, target, output, yes=yes)
         elif create is not None:

@@ -48,7 +48,7 @@ def verify(
     """
     target = read_target(address)
     output = Output(as_json=as_json, quiet=quiet)
-    with open_files(target) as stream:
+    with open_files(target, look=True) as stream:
         found = find_all(stream, places_of(stream, target, partition))
     output.table(_COLUMNS, [_row(findings) for findings in found])
     for findings in found:

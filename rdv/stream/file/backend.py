@@ -81,12 +81,19 @@ def read_config(disk: Disk, path: str) -> StreamConfig:
 class FileBackend:
     """One open file stream. Thread-safe, but for the readers and bells that it makes."""
 
-    def __init__(self, disk: Disk, path: str, config: StreamConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        path: str,
+        config: StreamConfig,
+        clock: Clock,
+        board: Board | None = None,
+    ) -> None:
         self.address = path
         self.config = config
         self._disk = disk
         self._clock = clock
-        self._board = Board(disk, path)
+        self._board = board or Board(disk, path)
         self.version: Callable[[], object] = self._board.version
         self.news: Callable[[], object] = self._board.news
         self._syncer = Syncer(config.fsync_interval_ms)
@@ -105,7 +112,7 @@ class FileBackend:
     def directory(self, place: TopicPartition) -> str:
         return layout.partition_directory(self.address, place.topic, place.partition)
 
-    def tick_of(self, place: TopicPartition) -> slice:
+    def tick_of(self, place: TopicPartition) -> slice | None:
         return tick_in_news(*place)
 
     def topics(self) -> list[str]:

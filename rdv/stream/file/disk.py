@@ -18,6 +18,7 @@ import select
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import ClassVar, Protocol
 from uuid import UUID, uuid4
 from weakref import WeakSet
@@ -320,6 +321,30 @@ class Disk:
         poll.register(fd, select.POLLIN)
         return bool(poll.poll(max(0.0, timeout_s) * 1000))
 
+    def open_notices(self) -> int:
+        """A descriptor that becomes readable when a folder of `add_notice` changes; where the
+        system has no inotify, one that never does.
+        """
+        if sys.platform != "linux":
+            return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+        fd: int = _libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if fd < 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        return fd
+
+    def add_notice(self, fd: int, path: str) -> bool:
+        """Whether the folder's changes are told from now on: files that are written to, or come."""
+        if sys.platform != "linux":
+            return True
+        return bool(_libc().inotify_add_watch(fd, os.fsencode(path), _NOTICES) >= 0)
+
+    def drain_notices(self, fd: int) -> None:
+        """Take out what has been told; a short read does not mean that this was all."""
+        with contextlib.suppress(BlockingIOError):
+            while os.read(fd, 16 * DRAIN_BYTES):
+                pass
+
     def boot_id(self) -> bytes:
         """16 bytes that change with every boot: a power loss is only possible between two."""
         if sys.platform == "darwin":
@@ -330,6 +355,15 @@ class Disk:
     def new_name(self) -> str:
         """A name that no other process makes."""
         return f"{os.getpid()}-{uuid4().hex[:8]}"
+
+
+_NOTICES = 0x002 | 0x080 | 0x100
+"""inotify: written to, moved here, made here."""
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def _darwin_boot_id() -> bytes:

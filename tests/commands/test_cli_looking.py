@@ -1,0 +1,166 @@
+"""Looking creates nothing: reading commands leave every file as it was, and work for somebody who
+may not write."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rdv.stream import open_stream
+
+pytestmark = [pytest.mark.timeout(300)]
+
+ANSWERED = (0, 1, 3, 99)
+"""Exit codes of commands that have looked: 1 and 3 say that there is nothing yet to be seen."""
+
+
+def commands(id_):
+    return [
+        ("status", "fraud"),
+        ("status", "fraud", "--json"),
+        ("model", "ls", "fraud"),
+        ("schedule", "ls", "fraud"),
+        ("schedule", "show", "fraud"),
+        ("schedule", "check", "fraud"),
+        ("tail", "fraud/results"),
+        ("tail", "fraud/control", "--json"),
+        ("stream", "info", "fraud/input"),
+        ("stream", "topics", "fraud/input"),
+        ("stream", "verify", "fraud/input"),
+        ("stream", "groups", "fraud/input"),
+        ("stream", "cursors", "fraud/input"),
+        ("explain", "fraud", id_),
+        ("verify", "fraud"),
+        ("whatif", "fraud", "--schedule", "fast-first"),
+        ("compare", "fraud", "mlp", "logit"),
+        ("ab", "fraud"),
+        ("optimise", "fraud"),
+        ("promote", "fraud", "logit", "--min-requests", "1"),
+        ("replay", "fraud", "--model", "logit"),
+    ]
+
+
+def tree(root):
+    """Every file and folder with all that tells whether it was touched."""
+    found = {}
+    for folder, folders, files in os.walk(root):
+        for name in (".", *folders, *files):
+            path = os.path.join(folder, name)
+            at = os.lstat(path)
+            found[path] = (at.st_ino, at.st_mode, at.st_size, at.st_mtime_ns, at.st_ctime_ns)
+    return found
+
+
+def may_read(root):
+    """Everybody may read, and only root write: without root, nobody may write."""
+    for folder, _, files in os.walk(root):
+        os.chmod(folder, 0o555)
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o444)
+
+
+def may_write(root):
+    for folder, _, files in os.walk(root):
+        os.chmod(folder, 0o755)
+        for name in files:
+            os.chmod(os.path.join(folder, name), 0o644)
+
+
+def forget_to_be_root():
+    """For root no mode counts, unless it gives up that privilege (CAP_DAC_OVERRIDE)."""
+    if os.getuid() == 0:
+        drop_from_bounding_set, dac_override = 24, 1
+        ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
+
+
+def as_somebody_else(*arguments):
+    """The command as a process that may read everything and write nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "rdv", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        preexec_fn=forget_to_be_root,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def look_everywhere(id_, expected=ANSWERED):
+    assert "no permission" in as_somebody_else("stream", "create", "fraud/made")[2]
+    before = tree("fraud")
+    for command in commands(id_):
+        code, out, err = as_somebody_else(*command)
+        assert code in expected, f"{command}: {code}\n{out}\n{err}"
+        assert "Traceback" not in err, err
+        assert "no permission" not in err, f"{command}: {err}"
+        after = tree("fraud")
+        changed = sorted(p for p in {*before, *after} if before.get(p) != after.get(p))
+        assert not changed, f"{command} has touched {changed}"
+
+
+def test_a_new_decision_that_was_never_served(decision):
+    may_read("fraud")
+    try:
+        look_everywhere("nothing-yet")
+    finally:
+        may_write("fraud")
+
+
+def test_a_decision_of_which_only_the_streams_are_there(decision):
+    for name in ("input", "scores", "results", "control", "outcomes"):
+        open_stream(f"fraud/{name}").close()
+    may_read("fraud")
+    try:
+        look_everywhere("nothing-yet")
+        assert as_somebody_else("status", "fraud")[0] == 0
+    finally:
+        may_write("fraud")
+
+
+def test_a_decision_that_was_served(rdv, serve, decision):
+    served = serve()
+    ids = [rdv("ask", "fraud", '{"amount": 1}', "--key", f"{n}").row()["id"] for n in range(5)]
+    assert served.end() == 0
+    may_read("fraud")
+    try:
+        look_everywhere(ids[0])
+        code, out, err = as_somebody_else("explain", "fraud", ids[0])
+        assert (code, ids[0] in out) == (0, True), err
+        assert as_somebody_else("verify", "fraud")[0] == 0
+    finally:
+        may_write("fraud")
+
+
+def test_a_reader_follows_what_others_write_without_leaving_a_trace(tmp_path):
+    path = str(tmp_path / "s")
+    with open_stream(path) as stream, stream.producer() as producer:
+        producer.send("t", b"1\n")
+        before = tree(path)
+        with open_stream(path, look=True) as looked, looked.consumer() as consumer:
+            assert [r.value for r in consumer.poll(timeout=30)] == [b"1\n"]
+            assert consumer.poll(timeout=0.05) == []
+            assert tree(path) == before
+            producer.send("t", b"2\n")
+            assert [r.value for r in consumer.poll(timeout=30)] == [b"2\n"]
+            producer.send("later", b"3\n")
+            assert [r.value for r in consumer.poll(timeout=30)] == [b"3\n"]
+
+
+def test_what_was_opened_for_looking_cannot_be_changed(tmp_path):
+    path = str(tmp_path / "s")
+    with open_stream(path) as stream:
+        stream.make_topic("t")
+    before = tree(path)
+    with open_stream(path, look=True) as looked:
+        with looked.producer() as producer, pytest.raises(Exception, match="looking only"):
+            producer.send("t", b"1\n")
+        with looked.consumer(["nothing"]) as consumer:
+            assert consumer.poll() == []
+        with pytest.raises(Exception, match="looking only"):
+            looked.delete_topic("t")
+    assert tree(path) == before
