@@ -16,6 +16,8 @@
 #define VALUES_MAX 1024
 /* A holder is done within microseconds: see SPINS in lock.py. */
 #define SPINS 100
+/* AHEAD_MAX_NS in rdv/stream/timeline.py. */
+#define AHEAD_MAX_NS 60000000000
 
 enum outcome { COMMITTED, LEFT_ALONE, FAILED };
 
@@ -31,7 +33,7 @@ struct batch {
     int64_t index_size;
     uint64_t end;
     uint32_t crc;
-    int64_t time_ns, now_ns;
+    int64_t time_ns, wall_ns, now_ns;
     /* From where on the segment is to be sealed instead. */
     uint64_t end_max;
     int64_t index_size_max, roll_at_ns;
@@ -79,8 +81,7 @@ fill_entries(struct batch *batch)
     uint64_t end = batch->end;
     uint32_t crc = batch->crc;
     int64_t number = batch->index_size / ENTRY_BYTES;
-    if (batch->now_ns < batch->time_ns)
-        batch->now_ns = batch->time_ns;
+    batch->now_ns = batch->wall_ns < batch->time_ns ? batch->time_ns : batch->wall_ns;
     for (int i = 0; i < batch->count; i++) {
         const struct iovec *value = &batch->values[i];
         end += value->iov_len;
@@ -101,7 +102,9 @@ write_locked(struct batch *batch)
             return LEFT_ALONE;
         fill_entries(batch);
     }
-    if (batch->now_ns > batch->roll_at_ns || batch->end >= batch->end_max
+    /* The first: the last entry is from the future, so a new segment may have to begin. */
+    if ((uint64_t)batch->now_ns - (uint64_t)batch->wall_ns > AHEAD_MAX_NS
+        || batch->now_ns > batch->roll_at_ns || batch->end >= batch->end_max
         || batch->index_size >= batch->index_size_max)
         return LEFT_ALONE;
     ssize_t written = batch->count == 1
@@ -176,7 +179,7 @@ native_append(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nar
     batch.end = PyLong_AsUnsignedLongLong(args[5]);
     batch.crc = (uint32_t)PyLong_AsUnsignedLong(args[6]);
     batch.time_ns = PyLong_AsLongLong(args[7]);
-    batch.now_ns = PyLong_AsLongLong(args[8]);
+    batch.wall_ns = PyLong_AsLongLong(args[8]);
     batch.end_max = PyLong_AsUnsignedLongLong(args[9]);
     batch.index_size_max = PyLong_AsLongLong(args[10]);
     batch.roll_at_ns = PyLong_AsLongLong(args[11]);

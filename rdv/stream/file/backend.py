@@ -99,6 +99,7 @@ class FileBackend:
         self._syncer = Syncer(config.fsync_interval_ms)
         self._mutex = threading.Lock()
         self._groups: dict[str, FileGroup] = {}
+        self._first_times = lookup.FirstTimes()
         self._is_of_today = False
         watch_forks(self)
 
@@ -276,7 +277,10 @@ class FileBackend:
         return lookup.end_offset(self._disk, self.directory(place))
 
     def offset_at(self, place: TopicPartition, time_ns: int) -> int:
-        return lookup.offset_at(self._disk, self.directory(place), time_ns)
+        directory, incarnation = self.directory(place), self.incarnation(place.topic)
+        return lookup.offset_at(
+            self._disk, directory, time_ns, self._clock.wall_ns(), self._first_times, incarnation
+        )
 
     def newest_ns(self, place: TopicPartition) -> int | None:
         return lookup.newest_ns(self._disk, self.directory(place))

@@ -6,7 +6,8 @@ import contextlib
 
 from rdv.stream.file.checkpoint import known_end_of
 from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.segment import Segment, open_segments
+from rdv.stream.file.segment import NEVER_NS, Segment, open_segments
+from rdv.stream.timeline import first_stretch
 
 
 def begin_offset(disk: Disk, directory: str) -> int:
@@ -31,22 +32,53 @@ def end_offset(disk: Disk, directory: str) -> int:
         return known_end_of(disk, directory)
 
 
-def offset_at(disk: Disk, directory: str, time_ns: int) -> int:
-    """The first offset appended at or after `time_ns`; the end when there is none."""
+class FirstTimes:
+    """When each segment of a partition begins, read once: a segment's first time does not change.
+
+    Thread-safe. Holds two numbers for each segment that there is.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[object, dict[int, int]]] = {}
+
+    def of(self, disk: Disk, directory: str, incarnation: object) -> tuple[list[int], list[int]]:
+        """Base offsets and first times of the segments that have a time. Raises OSError.
+
+        `incarnation` names the topic: one that is made again has other segments.
+        """
+        owner, known = self._known.get(directory, (None, {}))
+        if owner != incarnation:
+            known = {}
+        times = {}
+        for base in open_segments(disk, directory):
+            time_ns = known.get(base)
+            if time_ns is None:
+                time_ns = _first_time_ns(disk, directory, base)
+            if time_ns is not None:
+                times[base] = time_ns
+        self._known[directory] = incarnation, times
+        return list(times), list(times.values())
+
+
+def offset_at(
+    disk: Disk,
+    directory: str,
+    time_ns: int,
+    now_ns: int,
+    times: FirstTimes,
+    incarnation: object = None,
+) -> int:
+    """The first offset appended at or after `time_ns`; the end when there is none.
+
+    Where a clock was wrong, times fall between segments: see `timeline`.
+    """
     # Before the look: what is appended meanwhile must not be passed over.
     end = end_offset(disk, directory)
     with faults(directory, "read"):
-        bases = open_segments(disk, directory)
-        low, high = 0, len(bases)
-        while low < high:
-            middle = (low + high) // 2
-            first = _first_time_ns(disk, directory, bases[middle])
-            if first is None or first < time_ns:
-                low = middle + 1
-            else:
-                high = middle
-        # The segment before may still end with records that are late enough.
-        for base in bases[max(0, low - 1) :]:
+        bases, times_ns = times.of(disk, directory, incarnation)
+        first = first_stretch(times_ns, time_ns, now_ns)
+        # Behind it are others whose times are not believed, or the one that begins at that time.
+        for base in bases[first:]:
             try:
                 with Segment(disk, directory, base, index_only=True) as segment:
                     number, count = segment.first_at(time_ns), segment.record_count()
@@ -73,12 +105,11 @@ def newest_ns(disk: Disk, directory: str) -> int | None:
 
 
 def _first_time_ns(disk: Disk, directory: str, base: int) -> int | None:
-    """The time of a segment's first record; None when it has none, or is gone (it is old)."""
-    try:
-        with Segment(disk, directory, base, index_only=True) as segment:
-            if not segment.record_count():
-                return 2**63 - 1
-            entry, is_intact = segment.entry(0)
-            return entry.time_ns if is_intact else segment.time_ns(0, segment.record_count())
-    except FileNotFoundError:
-        return None
+    """The time of a segment's first intact record; None when it has none, or is gone."""
+    with (
+        contextlib.suppress(FileNotFoundError),
+        Segment(disk, directory, base, index_only=True) as segment,
+    ):
+        time_ns = segment.time_ns(0, segment.record_count())
+        return None if time_ns == NEVER_NS else time_ns
+    return None

@@ -19,6 +19,9 @@ from rdv.stream.file.entry import (
     whole,
 )
 
+NEVER_NS = 2**63 - 1
+"""The time of a record that is damaged, as are all behind it."""
+
 _NO_ENTRY = unpack_entry(bytes(ENTRY_BYTES))
 _ENTRIES_PER_STEP = 4096
 
@@ -151,7 +154,7 @@ class Segment:
             entry, is_sound = self.entry(candidate)
             if is_sound:
                 return entry.time_ns
-        return 2**63 - 1
+        return NEVER_NS
 
 
 def open_segments(disk: Disk, directory: str) -> list[int]:

@@ -31,6 +31,7 @@ from rdv.stream.file.entry import (
 from rdv.stream.file.retention import purge
 from rdv.stream.file.segment import Segment
 from rdv.stream.file.trusted_time import keep_note
+from rdv.stream.timeline import AHEAD_MAX_NS
 
 log = logging.getLogger("rdv.stream")
 
@@ -42,6 +43,10 @@ MARK_EVERY = 1024
 
 LOOK_EVERY = 64
 """Appends after which a writer looks whether its files have been deleted."""
+
+ANEW_EVERY_NS = 10 * 10**9
+"""A writer begins a segment for that reason at most so often, on its monotonic clock: of two
+writers with different clocks that take turns, neither makes a segment for each append."""
 
 _COUNT_BYTES = 1 << 20
 _UNKNOWN = -1
@@ -74,6 +79,7 @@ class Tail:
         self._known_end = self._unmarked = 0
         self._end = self._crc = self._time_ns = 0
         self._roll_at_ns = _NEVER
+        self._began_anew_ns = -ANEW_EVERY_NS
         self._poisoned = self._are_names_unsynced = self._must_look = False
 
     def open(self, lock_fd: int, boot: bytes) -> None:
@@ -160,14 +166,7 @@ class Tail:
             or self._is_lost_by_now()
         ):
             self.catch_up()
-        now_ns = self._clock.wall_ns()
-        now_ns = max(now_ns, self._time_ns)
-        if (
-            now_ns > self._roll_at_ns
-            or self._end >= self._segment_bytes
-            or self._index_size >= self._index_bytes_max
-        ):
-            self._roll()
+        now_ns = self._begin_append()
         if self._are_names_unsynced:
             self._sync_names()
         start, index_size = self._end, self._index_size
@@ -194,6 +193,36 @@ class Tail:
             self._sync_one(self.index_fd)
             self._write_checkpoint()
         return self._base + index_size // ENTRY_BYTES
+
+    def _begin_append(self) -> int:
+        """Begin a new segment if it is time to; returns the time of the append."""
+        wall_ns = self._clock.wall_ns()
+        is_ahead = self._time_ns - wall_ns > AHEAD_MAX_NS
+        if (
+            max(wall_ns, self._time_ns) > self._roll_at_ns
+            or self._end >= self._segment_bytes
+            or self._index_size >= self._index_bytes_max
+            or (is_ahead and self._index_size and self._may_begin_anew())
+        ):
+            self._roll()
+        if is_ahead and not self._index_size:
+            # Time may fall between segments: one wrong clock does not spoil what comes after it.
+            self._time_ns = wall_ns
+        return max(wall_ns, self._time_ns)
+
+    def _may_begin_anew(self) -> bool:
+        """The log's last time is in the future: whether to begin a segment with the right time."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._began_anew_ns < ANEW_EVERY_NS:
+            return False
+        self._began_anew_ns = now_ns
+        log.warning(
+            "%s: its last record is dated %.0f s ahead of this process's clock: a new segment "
+            "begins with the time of this clock",
+            self._directory,
+            (self._time_ns - self._clock.wall_ns()) / 1e9,
+        )
+        return True
 
     def _begin_age(self, first_time_ns: int) -> None:
         """The segment's first record is that old: when is it to be sealed for retention's sake?"""
@@ -249,7 +278,7 @@ class Tail:
             codec = self._found_codec()
             is_sound = codec.holds(raw, number)
         if is_sound and entry.flags & SEALED:
-            self._time_ns = max(self._time_ns, entry.time_ns)
+            self._time_ns = entry.time_ns
             # Others may have gone on for many segments, and retention have taken some.
             self._go_to(max(base_behind(self._base, number, entry), *self._bases()))
             return False
@@ -257,7 +286,7 @@ class Tail:
             self._leave_damaged_segment(codec, size)
             return False
         self._end, self._crc = entry.end, entry.crc
-        self._time_ns = max(self._time_ns, entry.time_ns)
+        self._time_ns = entry.time_ns
         if codec.version != self._codec.version:
             # Formats are never mixed in one segment: this one was written by rdv 0.1.
             self._leave_segment(codec, size)
@@ -384,7 +413,9 @@ class Tail:
         self._disk.write_all(self._lock_fd, data, 0)
 
     def _last_time_ns(self, base: int) -> int:
-        """The time of a segment's last entry, so that time never runs backwards across segments."""
+        """The time of a segment's last entry: an empty segment behind it begins no earlier, but for
+        a clock that was ahead.
+        """
         with (
             contextlib.suppress(OSError),
             Segment(self._disk, self._directory, base, index_only=True) as segment,

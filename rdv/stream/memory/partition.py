@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from rdv.clock import Clock
 from rdv.stream.backend import NOTHING
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import OffsetOutOfRange, RecordsLost
 from rdv.stream.record import Block, Record, TopicPartition
+from rdv.stream.timeline import AHEAD_MAX_NS, first_stretch
 
 RETENTION_BYTES = 64 * 1024 * 1024
 RECORD_BYTES = 32
@@ -34,6 +36,8 @@ class MemoryPartition:
         self._mutex = threading.Lock()
         self._records: list[Record] = []
         self._begin = 0
+        self._stretches = [0]
+        """Where times may fall: as a segment of a file log begins. The first is the begin."""
         self._size_bytes = 0
 
     def append(self, values: Sequence[bytes]) -> int:
@@ -41,9 +45,11 @@ class MemoryPartition:
         with self._mutex:
             records = self._records
             now_ns = self._clock.wall_ns()
-            if records:
-                now_ns = max(now_ns, records[-1].timestamp_ns)
             offset = self._begin + len(records)
+            if records and records[-1].timestamp_ns - now_ns > AHEAD_MAX_NS:
+                self._stretches.append(offset)
+            elif records:
+                now_ns = max(now_ns, records[-1].timestamp_ns)
             records.extend(
                 Record(topic, partition, offset + n, now_ns, value)
                 for n, value in enumerate(values)
@@ -62,6 +68,7 @@ class MemoryPartition:
             count += 1
         del self._records[:count]
         self._begin += count
+        self._stretches = [self._begin, *(n for n in self._stretches if n > self._begin)]
 
     def read(self, offset: int, max_records: int, max_bytes: int) -> list[Record]:
         with self._mutex:
@@ -90,8 +97,19 @@ class MemoryPartition:
 
     def offset_at(self, time_ns: int) -> int:
         with self._mutex:
-            number = bisect_left(self._records, time_ns, key=lambda record: record.timestamp_ns)
-            return self._begin + number
+            records, begin = self._records, self._begin
+            if not records:
+                return begin
+            firsts = [n - begin for n in self._stretches]
+            times_ns = [records[n].timestamp_ns for n in firsts]
+            first = first_stretch(times_ns, time_ns, self._clock.wall_ns())
+            for low, high in pairwise([*firsts[first:], len(records)]):
+                number = bisect_left(
+                    records, time_ns, low, high, key=lambda record: record.timestamp_ns
+                )
+                if number < high:
+                    return begin + number
+            return self.end_unlocked()
 
     def newest_ns(self) -> int | None:
         with self._mutex:
