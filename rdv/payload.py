@@ -172,6 +172,11 @@ def unreadable(text: bytes, error: Exception) -> UnusableJson:
         return UnusableJson("number_out_of_range", f"a number is too large for a double: {place}")
     if isinstance(error, RecursionError) or reason.startswith("depth limit"):
         return UnusableJson("nested_too_deeply", f"it is nested more than {DEPTH_MAX} deep")
+    if reason == _TRUNCATED:  # msgspec says so of a broken escape sequence, too
+        try:
+            orjson.loads(text)
+        except orjson.JSONDecodeError as other:
+            reason = str(other)
     if fault := text_fault(text):
         reason = fault
     elif isinstance(error, UnicodeDecodeError):
@@ -189,6 +194,7 @@ def text_fault(body: bytes) -> str:
     return ""
 
 
+_TRUNCATED = "Input data was truncated"
 _MARKS = (
     (b"\xef\xbb\xbf", "UTF-8"),
     (b"\xff\xfe\0\0", "UTF-32"),

@@ -14,6 +14,7 @@ from rdv.http.limits import Limits
 from rdv.http.patience import Patience
 from rdv.http.reader import RequestReader
 from rdv.http.request import Request, refused
+from rdv.http.request_id import request_id_lines
 from rdv.http.response import (
     CLOSE,
     CONTINUE,
@@ -155,7 +156,8 @@ class Connection(asyncio.Protocol):
 
     def give_up(self, failure: Failure) -> None:
         """The application did not answer the first pending request: answer for it, and end."""
-        forgotten, self._pending[0] = self._pending[0], refused(failure)
+        forgotten = self._pending[0]
+        self._pending[0] = refused(failure.with_headers(forgotten.head.refusal_lines()))
         forgotten.carrier = None
         self._hub.departures.gone(forgotten)
         self._render()
@@ -298,7 +300,8 @@ class Connection(asyncio.Protocol):
         context = {"message": f"the application failed on {request!r}", "exception": error}
         hub.loop.call_exception_handler(context)
         if request.answer is None:
-            request.fail(fail.internal_error())
+            lines = request_id_lines(request.headers.items())
+            request.fail(fail.internal_error().with_headers(lines))
 
     def _render(self) -> None:
         pending, out, hub = self._pending, self._out, self._hub

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import orjson
 
@@ -35,6 +35,10 @@ class Failure:
 
     def body(self) -> bytes:
         return error_body(self.code, self.message, **self.fields)
+
+    def with_headers(self, lines: tuple[tuple[bytes, bytes], ...]) -> Self:
+        """The same with further header lines."""
+        return replace(self, headers=self.headers + lines) if lines else self
 
 
 _AGAIN = ((b"Retry-After", b"1"),)

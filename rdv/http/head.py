@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import httptools
@@ -15,6 +15,7 @@ from rdv.http.authority import Authority, parse_authority
 from rdv.http.failure import Failure
 from rdv.http.limits import Limits
 from rdv.http.media import coding_fault, json_fault
+from rdv.http.request_id import request_id_lines
 from rdv.http.response import CLOSE, KEEP_ALIVE
 
 METHODS = {
@@ -64,6 +65,10 @@ class Head:
     client: str = ""
     """Whose request it is if it comes from a trusted proxy, which says so."""
 
+    def refusal_lines(self) -> Lines:
+        """The header lines that a refusal by the server itself gets."""
+        return self.cors + request_id_lines(self.headers.items())
+
 
 class HeadParser:
     """Heads from bytes. Shared by the connections of one server; not thread-safe.
@@ -112,7 +117,10 @@ class HeadParser:
             if raw.startswith(b"PRI * HTTP/2.0"):  # llhttp waits for the rest of the greeting
                 return fail.version_not_supported("2.0")
             return fail.malformed("the request line is not complete")
-        return check(raw, collected, self._limits, self._access)
+        found = check(raw, collected, self._limits, self._access)
+        if isinstance(found, Failure):
+            return found.with_headers(request_id_lines(collected.lines))
+        return found
 
 
 class _Collected:
@@ -163,7 +171,7 @@ def check(raw: bytes, head: _Collected, limits: Limits, access: Access) -> Head 
         return cors
     length = _body_length(method, headers, limits.body_bytes_max, recent=recent)
     if isinstance(length, Failure):
-        return replace(length, headers=length.headers + cors)
+        return length.with_headers(cors)
     return Head(
         raw,
         len(raw),

@@ -7,8 +7,6 @@ the network splits the bytes can make no difference.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import httptools
 
 from rdv.http import failure as fail
@@ -144,8 +142,8 @@ class RequestReader:
     def end(self, failure: Failure | None = None) -> None:
         """Look at nothing any more."""
         if self.failure is None and failure is not None:
-            cors = self._head.cors if self._head is not None else ()
-            self.failure = replace(failure, headers=failure.headers + cors) if cors else failure
+            head = self._head
+            self.failure = failure if head is None else failure.with_headers(head.refusal_lines())
         self.finished = True
         self.more = False
         self._buffer, self._at, self._head = b"", 0, None

@@ -116,6 +116,13 @@ def test_what_is_wrong_is_named(client, body, status, code):
     assert answer["error"]["message"]
 
 
+def test_a_broken_escape_is_not_called_a_truncated_body(client):
+    for body in (b'{"data": 1, "key": "\\ud800"}', b'{"data": 1, "models": ["\\udc00"]}'):
+        status, answer = client.post(body)
+        assert (status, answer["error"]["code"]) == (400, "malformed_json")
+        assert "surrogate" in answer["error"]["message"]
+
+
 def test_another_media_type_is_refused(client):
     status, answer = client.post({"data": 1}, {"Content-Type": "text/xml"})
     assert (status, answer["error"]["code"]) == (415, "unsupported_media_type")

@@ -83,6 +83,8 @@ def test_what_is_acknowledged_is_on_record(proxy):
         (b'[{"id": "i", "outcome": 18446744073709551616}]', 422, "number_out_of_range"),
         (b'{"id": "i", "outcome": "\\ud800"}', 400, "malformed_json"),
         (b'{"id": "i", "outcome": ' + b"[" * 100_000, 422, "nested_too_deeply"),
+        (b'{"id": "i", "outcome": ' + b"[" * 101 + b"]" * 101 + b"}", 422, "nested_too_deeply"),
+        (b' [{"id": "i", "outcome": ' + b"[" * 101 + b"]" * 101 + b"}]", 422, "nested_too_deeply"),
         (b'{"id": "i", "outcome": ' + b"[" * 255 + b"]" * 255 + b"}", 422, "nested_too_deeply"),
         (b'{"id": "i", "outcome": "\xff"}', 400, "malformed_json"),
         (b"1", 400, "invalid_request"),
@@ -123,6 +125,12 @@ def test_other_media_types_and_methods(proxy):
     connection.request("GET", "/v1/outcomes")
     assert connection.getresponse().status == 405
     connection.close()
+
+
+@pytest.mark.parametrize("around", [b"%b", b"[%b]", b" \r\n\t[%b]"])
+def test_an_outcome_may_be_nested_as_deep_as_any_json(proxy, around):
+    outcome = b"[" * 100 + b"]" * 100
+    assert tell(proxy, around % (b'{"id": "deep", "outcome": %b}' % outcome))[0] == 202
 
 
 def test_a_list_of_none_is_accepted(proxy):

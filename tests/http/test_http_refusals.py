@@ -216,3 +216,50 @@ def test_a_client_that_says_nothing_and_leaves(door):
     with door.client() as client:
         client.half_close()
         assert client.ends()
+
+
+XID = b"X-Request-Id: trace-1\r\n"
+MARKED = {
+    "bad host": get(headers=b"Host: a b\r\n" + XID),
+    "target": get(b"GET /" + b"a" * 200 + b" HTTP/1.1", HOST + XID),
+    "many headers": get(headers=HOST + XID + b"A: b\r\n" * 20),
+    "expectation": sends(b"Expect: tea\r\nContent-Length: 1\r\n" + XID, b"x"),
+    "too large": sends(b"Content-Length: 101\r\n" + XID),
+    "no length": sends(XID),
+    "coding": sends(b"Content-Encoding: gzip\r\nContent-Length: 1\r\n" + XID, b"x"),
+    "chunk": sends(CHUNKED + XID, b"zz\r\n"),
+    "chunks too large": sends(CHUNKED + XID, b"fff\r\n"),
+    "application": get(b"GET /fails HTTP/1.1", HOST + XID),
+}
+
+
+@pytest.mark.parametrize("name", MARKED)
+def test_a_refusal_says_which_request_it_is_for(make_door, name):
+    door = make_door(limits=LIMITS)
+    answer = door.ask(MARKED[name])
+    assert answer.status >= 400
+    assert answer.headers[b"x-request-id"] == b"trace-1"
+    door.errors.clear()
+
+
+@pytest.mark.parametrize("value", [b"", b"two words", b"x" * 129, b"\xe9", b"a\r\nX-Request-Id: b"])
+def test_an_unusable_id_is_not_sent_back(make_door, value):
+    answer = make_door(limits=LIMITS).ask(get(headers=b"X-Request-Id: %b\r\n" % value))
+    assert answer.status == 400
+    assert b"x-request-id" not in answer.headers
+
+
+def test_a_body_that_ends_early_or_takes_too_long_is_named(make_door):
+    door = make_door(limits=Limits(client_timeout_ms=200, answer_timeout_ms=200))
+    part = sends(XID + b"Content-Length: 9\r\n", b"x")
+    for ends, status in ((True, 400), (False, 408)):
+        with door.client() as client:
+            client.send(part)
+            if ends:
+                client.half_close()
+            answer = client.answer()
+        assert (answer.status, answer.headers[b"x-request-id"]) == (status, b"trace-1")
+    with door.client() as client:
+        client.send(get(b"GET /later HTTP/1.1", HOST + XID))
+        answer = client.answer()
+    assert (answer.status, answer.headers[b"x-request-id"]) == (503, b"trace-1")

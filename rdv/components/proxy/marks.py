@@ -19,16 +19,15 @@ from rdv.components.proxy.clients import client_of
 from rdv.components.proxy.repeats import Place, Repeat, Repeats
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
+from rdv.http.request_id import CHARACTERS_MAX, HEADER, is_request_id
 from rdv.messages import Idempotency
 
-ID_CHARACTERS_MAX = 128
 KEY_CHARACTERS_MAX = 255
 DIGEST_BYTES = 16
 PATHS = frozenset(("/v1/decide", "/v1/outcomes"))
 REPLAYED = (b"Idempotency-Replayed", b"true")
 
-_X_REQUEST_ID, _IDEMPOTENCY_KEY = b"x-request-id", b"idempotency-key"
-_ID = re.compile(rb"[!-~]{1,%d}" % ID_CHARACTERS_MAX)
+_X_REQUEST_ID, _IDEMPOTENCY_KEY = HEADER, b"idempotency-key"
 _QUOTED = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
 _BARE = re.compile(rb"[!#-+\--:<-\[\]-~]+")
 """Visible ASCII, but no quote, comma, semicolon or backslash."""
@@ -54,9 +53,9 @@ def read_id(raw: bytes | None) -> str | Failure:
     """An `X-Request-Id`; empty when there is none."""
     if raw is None:
         return ""
-    if _ID.fullmatch(raw):
+    if is_request_id(raw):
         return raw.decode()
-    message = f"X-Request-Id is not 1 to {ID_CHARACTERS_MAX} visible ASCII characters"
+    message = f"X-Request-Id is not 1 to {CHARACTERS_MAX} visible ASCII characters"
     return Failure(400, "invalid_request_id", message)
 
 

@@ -40,7 +40,8 @@ def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
     try:
         if not raw.isascii():
             raw.decode()
-        check_numbers_and_depth(raw, DEPTH_MAX + 2)  # a list of objects
+        is_list = raw.lstrip(b" \t\r\n").startswith(b"[")
+        check_numbers_and_depth(raw, DEPTH_MAX + 1 + is_list)
         told = _decode(raw)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
         return unfit(raw, error)
