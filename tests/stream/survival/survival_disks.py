@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from rdv.stream.file.checkpoint import MARK_AT
 from rdv.stream.file.disk import Disk
 
 
@@ -51,6 +52,8 @@ class DoorDisk(QuietDisk):
 
     def pwrite(self, fd: int, data: bytes, position: int) -> int:
         what = self.paths.get(fd, "?")
+        if what.endswith("/lock") and position >= MARK_AT:
+            what = f"{what.removesuffix('lock')}mark"  # it is in the same file as the checkpoint
         self.count += 1
         self.step("pwrite", what)
         part = self.torn("pwrite", what, bytes(data))
