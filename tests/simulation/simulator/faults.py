@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from rdv.stream.record import TopicPartition
 from simulator.plan import Fault
 from simulator.scheduler import MS, Killed, Process
 
@@ -53,6 +54,8 @@ class Faults:
         self.touched: set[str] = set()
         self.stamps: dict[str, int] = defaultdict(int)
         self.has_clock_jumped = False
+        self.damaged: dict[tuple[str, TopicPartition], set[int]] = {}
+        """Offsets by stream and partition."""
 
     def arm(self) -> None:
         """From now on, the plan's clock runs."""
@@ -101,6 +104,18 @@ class Faults:
     def _disk_half(self, fault: Fault) -> None:
         self._world.disk.begin("half", fault.target)
         self._later(fault, self._world.disk.end, "half", fault.target)
+
+    def _damage(self, fault: Fault) -> None:
+        """Files of a stream are deleted, or sectors written where they do not belong."""
+        for place, run in self._world.backends[fault.target].damage(self._world.random):
+            self._world.note("damaged %s/%s %s", fault.target, place, run)
+            self.damaged.setdefault((fault.target, place), set()).update(run)
+
+    def is_damaged(self, stream: str, place: TopicPartition, offset: int) -> bool:
+        return offset in self.damaged.get((stream, place), ())
+
+    def has_damage(self, stream: str) -> bool:
+        return any(damaged == stream for damaged, _ in self.damaged)
 
     def _lose_rings(self, fault: Fault) -> None:
         self._without_rings.append(fault.target)

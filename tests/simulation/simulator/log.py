@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
 
 from rdv.stream.backend import NOTHING, Writer
 from rdv.stream.config import StreamConfig
-from rdv.stream.errors import DiskFull, SyncFailed
+from rdv.stream.errors import DiskFull, RecordsDamaged, SyncFailed
 from rdv.stream.group.state import GroupState
 from rdv.stream.memory.backend import MemoryBackend
 from rdv.stream.memory.group import MemoryGroup
@@ -29,6 +30,8 @@ class SimBackend(MemoryBackend):
         self.name = name
         self.bells: dict[SimBell, None] = {}  # in the order in which they were armed
         self._shown: dict[TopicPartition, int] = {}
+        self.damaged: dict[TopicPartition, list[range]] = {}
+        """Offsets of records that can be read no more: a missing file, a misplaced sector."""
         self.committing: tuple[TopicPartition, int, Sequence[bytes]] | None = None
         self._told = 0
         self.news = lambda: self._told
@@ -74,6 +77,19 @@ class SimBackend(MemoryBackend):
                 _set_times(records, self.world.scheduler.now_ns)
         self._told += 1
         super()._ring(place)
+
+    def damage(self, chance: Random) -> list[tuple[TopicPartition, range]]:
+        """Spoil a run of the latest records of each partition; returns which."""
+        spoilt = []
+        for topic in self.topics():
+            for partition in range(self.partitions(topic)):
+                place = TopicPartition(topic, partition)
+                if end := self._partition(place).end():
+                    first = max(0, end - chance.randint(1, 6))
+                    run = range(first, min(end, first + chance.randint(1, 4)))
+                    self.damaged.setdefault(place, []).append(run)
+                    spoilt.append((place, run))
+        return spoilt
 
     def appended(self, place: TopicPartition) -> None:
         """A broker shows records only after a while, a file at once."""
@@ -146,6 +162,12 @@ class SimReader(MemoryReader):
             self.is_drained = True
             return NOTHING
         self._backend.world.step()
+        for run in self._backend.damaged.get(self._place, ()):
+            if offset in run:
+                path = f"{self._backend.address}/{self._place}"
+                raise RecordsDamaged(path, *self._place, offset, run[-1], 0, 0, "a fault")
+            if offset < run.start < end:
+                end = run.start
         records = self._partition.read(offset, min(max_records, end - offset), max_bytes)
         self.is_drained = offset + len(records) == end
         return Block.of(records)

@@ -10,7 +10,8 @@ from typing import Any
 from simulator.scheduler import MS
 
 MODELS = ("gbm", "logit", "rules", "net", "knn")
-EXECUTION = 0x5EED
+EXECUTION, HOSTILE = 0x5EED, 0xBAD
+HOSTILE_SHARE = 0.2
 """Chance during a run comes from another generator, so that a plan can be cut without being
 dealt anew."""
 
@@ -151,7 +152,7 @@ def make_plan(seed: int, requests: int = 12) -> Plan:
         preempted=chance.choice([0.0, 0.01, 0.05]),
     )
     faults = tuple(_faults(chance, plan, length_ns)) if chance.random() < 0.93 else ()
-    return replace(plan, faults=faults)
+    return replace(plan, faults=(*faults, *_hostile_faults(seed, length_ns)))
 
 
 def _model(chance: random.Random, name: str, instances: int) -> ModelSpec:
@@ -266,6 +267,20 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
             duration_ns = int(length_ns * 0.6)
         yield Fault(kind, target, at_ns, step, duration_ns, what)
 
+
+def _hostile_faults(seed: int, length_ns: int) -> Iterator[Fault]:
+    """Faults that came later, from a generator of their own: the seeds keep their other plans."""
+    chance = random.Random(seed ^ HOSTILE)
+    if chance.random() >= HOSTILE_SHARE:
+        return
+    kind = chance.choice(_HOSTILE_KINDS)
+    for _ in range(chance.choice([1, 1, 2, 4])):
+        target = chance.choice(["input", "input", "scores", "scores", "results", "control"])
+        at_ns = int(chance.uniform(0, 1.0) * length_ns)
+        yield Fault(kind, target, at_ns)
+
+
+_HOSTILE_KINDS = ("damage",)
 
 _KINDS = (
     "kill", "kill", "pause", "disk full", "disk half", "lose rings", "wake", "slow", "edit",
