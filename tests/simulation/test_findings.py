@@ -9,8 +9,9 @@ from itertools import count
 from types import SimpleNamespace
 
 import msgspec
+import pytest
 from simulator import make_plan, play
-from simulator.plan import Arrival, ModelSpec, Plan
+from simulator.plan import Arrival, Fault, ModelSpec, Plan
 
 from rdv.components.places import open_streams
 from rdv.components.server.server import Server
@@ -125,27 +126,111 @@ def test_two_requests_that_end_a_model_do_not_take_turns_for_ever() -> None:
     assert not play(plan).broken
 
 
+def row_model() -> SimpleNamespace:
+    return SimpleNamespace(
+        takes="data", version="1", predict=lambda rows: [b"1"] * len(rows), close=lambda: None
+    )
+
+
+def worker_of_all(streams, clock, waker, batch_max: int) -> Worker:
+    """An instance of a canary, which has to evaluate every request."""
+    return Worker(
+        streams,
+        "canary",
+        row_model(),
+        Backlog(batch_max, "all"),
+        host=HOST,
+        clock=clock,
+        waker=waker,
+        watchdog=Watchdog(1_000, clock, lambda batch: None),
+        in_hand=InHand(),
+    )
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["a second instance", "the disk is full"])
+def test_what_waits_in_a_partition_that_is_given_up_is_not_committed(is_full) -> None:
+    """Seed 97: requests that the first instance had read, and not evaluated, were never reported
+    when the second one got their partition; and neither when it could not be given up after all.
+    """
+    clock = Clock()
+    with (
+        memory_streams(clock) as streams,
+        closing(Waker()) as waker,
+        closing(Waker()) as other_waker,
+    ):
+        streams.input.make_topic("p", 4)
+        streams.scores.make_topic("canary", 4)
+        producer = streams.input.producer()
+        for partition in range(4):
+            lines = [encode_request(request(f"{partition}-{n}", clock)) for n in range(3)]
+            producer.send_many("p", lines, partition=partition)
+        first = worker_of_all(streams, clock, waker, 1)
+        workers = [first]
+        for _ in range(100):
+            if len(first.intake.feed.consumer.assignment()) == 4 and first.waiting_count:
+                break
+            first.turn()
+        assert first.waiting_count > 3
+        workers.append(worker_of_all(streams, clock, other_waker, 1))
+        if is_full:
+            refuse_once(first.intake.feed.consumer._member)
+        for _ in range(60):
+            clock.now_ns += 100_000_000
+            for worker in workers:
+                worker.intake.feed.is_ready = True
+                worker.turn()
+        reported = {
+            (record.partition, msgspec.json.decode(record.value)["id"])
+            for record in streams.scores.consumer(["canary"], start="earliest").poll(1_000)
+        }
+        wanted = {(p, f"{p}-{n}") for p in range(4) for n in range(3)}
+        assert all(worker.intake.feed.consumer.assignment() for worker in workers)
+        for worker in workers:
+            worker.intake.close()
+            worker.reports.close()
+    assert reported == wanted
+
+
+def refuse_once(member) -> None:
+    """The group's state cannot be written when partitions are given up for the first time."""
+    right = member.let_go
+
+    def refused(places) -> None:
+        member.let_go = right
+        raise DiskFull("input/.groups/canary")
+
+    member.let_go = refused
+
+
+def test_behind_damage_the_server_reads_on_at_once() -> None:
+    """Seed 239: it passed over one damaged partition a look, and slept between the looks, while
+    scores that it could read were waiting behind.
+    """
+    models = tuple(ModelSpec(name, load_ms=5, fixed_ms=5) for name in ("gbm", "logit", "rules"))
+    schedule = {"sla_ms": 20, "default": {"score": 0, "by": "default"}, "step": [
+        {"accept": ["*"], "need": "all", "combine": "best"}]}  # fmt: skip
+    ms = 1_000_000
+    plan = Plan(
+        seed=0, partitions=4, servers=1, proxies=(0,), models=models, schedules={"live": schedule},
+        # Of the first twenty, scores come when they are decided, and lie unread.
+        arrivals=tuple(
+            Arrival(n // 20 * 60 * ms, n, 0, deadline_ms=1.0 if n < 20 else None)
+            for n in range(40)
+        ),
+        faults=(Fault("damage", "scores", at_ns=30 * ms),),
+    )  # fmt: skip
+    assert not play(replace(plan, faults=())).broken
+    assert not play(plan).broken
+
+
 def test_the_backlog_is_bounded() -> None:
     """Each turn evaluates `batch_max` rows and reads 2,000 more, however many wait."""
     clock = Clock()
     records = 10_000
-    model = SimpleNamespace(
-        takes="data", version="1", predict=lambda rows: [b"1"] * len(rows), close=lambda: None
-    )
     with memory_streams(clock) as streams, closing(Waker()) as waker:
         line = encode_request(request("r", clock))
         streams.input.producer().send_many("p", [line] * records)
-        worker = Worker(
-            streams,
-            "canary",
-            model,
-            Backlog(1, "all"),
-            host=HOST,
-            clock=clock,
-            waker=waker,
-            watchdog=Watchdog(1_000, clock, lambda batch: None),
-            in_hand=InHand(),
-        )
+        worker = worker_of_all(streams, clock, waker, 1)
         for _ in range(records // 1_000):
             worker.turn()
         assert worker.waiting_count <= records // 2

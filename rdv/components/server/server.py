@@ -106,7 +106,9 @@ class Server:
             self._take_scores(reports, now_ns, results)
         if results:
             self._publish(results)
-        return bool(reports or requests or news) or (engine.open_count > 0) != is_open
+        # `is_ready` is also true after damage that was passed over: what follows is to be read now.
+        is_behind = scores.is_ready or input_.is_ready or self._control.is_ready
+        return is_behind or (engine.open_count > 0) != is_open
 
     def _take_requests(self, blocks: list[Block], now_ns: int, results: list[Result]) -> None:
         engine = self._engine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from rdv.clock import Clock
 from rdv.components.batches import REQUESTS
@@ -140,6 +140,19 @@ class Intake:
                 if place in self._unseen:
                     self._unseen.remove(place)
                     self._overdue_ns[place] = self._overdue_max_ns = self._clock.monotonic_ns()
+
+    def hand_back(self, waiting: Iterable[Waiting], places: Collection[TopicPartition]) -> None:
+        """Go back to the first request of these partitions that still waits, so that the next
+        commit leaves all of them to the next reader, who may be this worker again.
+        """
+        first: dict[TopicPartition, int] = {}
+        for one in waiting:
+            if one.place in places:
+                offset = one.block.offsets[one.number]
+                first[one.place] = min(offset, first.get(one.place, offset))
+        for place, offset in first.items():
+            with contextlib.suppress(RdvError):  # retention has deleted it meanwhile
+                self.feed.consumer.seek(*place, offset)
 
     def commit(self, waiting: Iterable[Waiting], now_ns: int, *, at_once: bool = False) -> None:
         """Now and then: everything that was read, but for what is still `waiting`."""

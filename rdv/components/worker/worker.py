@@ -98,6 +98,7 @@ class Worker:
         """
         backlog, leaving = self._backlog, frozenset(places)
         if backlog.when_behind == "all":
+            self.intake.hand_back(backlog, leaving)
             backlog.drop(leaving)
         else:
             wait_ms, backlog.batch_wait_ms = backlog.batch_wait_ms, 0.0
