@@ -130,7 +130,7 @@ def _late_backstop(right):
 
 
 def _not_bounded(right):
-    return property(lambda desk: False)
+    return lambda desk, holder: True
 
 
 def _wrong_schedule(right):
@@ -170,7 +170,7 @@ def _mutants() -> list[Mutant]:
         Mutant("server drops a result", "one result", Server, "_publish", _drops_a_result),
         Mutant("proxy answers twice", "answered once|crash", Desk, "answered", _answers_twice),
         Mutant("proxy's backstop is late", "answered by the SLA", Desk, "take", _late_backstop),
-        Mutant("proxy takes any number", "bounds", Desk, "is_full", _not_bounded),
+        Mutant("proxy takes any number", "bounds", Desk, "admits", _not_bounded),
         Mutant("worker mixes up rows", "its own answer", Reports, "evaluated", _wrong_model),
         Mutant("group assigns twice", "one owner", member_module, "join", _assigns_twice),
         Mutant("group does not fence", "fenced", MemoryGroup, "commit", _does_not_fence),
