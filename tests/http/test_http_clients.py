@@ -220,6 +220,23 @@ def test_bytes_of_incomplete_requests_are_bounded_for_each_and_all(make_noted, k
     wait_until(lambda: not door.call(lambda: door.server._hub.partial.taken))
 
 
+def test_other_limits_count_for_the_next_connection(make_noted, kind, crowd):
+    door = make_noted(kind=kind, limits=Limits(connections_max=20))
+    busy = crowd(door, 10, data=post(b"busy", b"/later"))
+    held = [door.later() for _ in busy]
+    door.call(door.server.change_limits, Limits(connections_max=10, partial_bytes_max=65_536))
+    (refused,) = crowd(door, 1, OTHER, post())
+    assert refused.answer().code == "too_many_connections"
+    assert door.call(lambda: door.server._hub.partial.limit) == 65_536
+    door.call(door.server.change_limits, Limits(connections_max=20, client_share=0.5))
+    (refused,) = crowd(door, 1, data=post())
+    assert refused.answer().code == "too_many_connections"
+    (other,) = crowd(door, 1, OTHER, post(b"other"))
+    assert other.answer().body == b"other"
+    for request in held:
+        door.call(request.respond, 200, b"done")
+
+
 def forwarded(value, name=b"X-Forwarded-For"):
     return post(b"", b"/later", b"%b: %b\r\n" % (name, value))
 
