@@ -38,7 +38,7 @@ class ResultWindow:
         self._entries: deque[Entry] = deque(maxlen=ENTRIES_MAX)
 
     def add(self, time_ns: int, result: Result) -> None:
-        """`time_ns` is the wall time of the append."""
+        """`time_ns` is when it was appended, on the clock that `figures` is asked by."""
         self._entries.append(
             Entry(
                 time_ns,

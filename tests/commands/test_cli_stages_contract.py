@@ -269,7 +269,8 @@ def test_ready_when(odd, start):
 
     status, body = ready(connection)
     assert (status, body["status"], body["up"], body["missing"]) == (503, "no_model", [], ["load"])
-    assert "load" in body["reason"]
+    assert body["error"]["code"] == "no_model"
+    assert "load" in body["error"]["message"]
     settings.write_text(
         text.replace("#ready_when", "ready_when").replace(
             'ready_when = "model"', 'ready_when = "serving"'

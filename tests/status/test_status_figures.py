@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import time
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdv.commands.looking.reading import Observer
 from rdv.components import places
-from rdv.messages import Result
+from rdv.config import init_decision, load_decision
+from rdv.messages import Result, encode_result
 from rdv.status import lines
 from rdv.status.lines import (
     Roll,
@@ -20,6 +23,7 @@ from rdv.status.lines import (
 )
 from rdv.status.models import model_rows, process_rows, unlogged, unlogged_text, unread
 from rdv.status.window import ResultWindow, percentile
+from rdv.stream import create_stream, open_stream
 from rdv.supervisor.lock import Holder
 
 SECOND_NS = 1_000_000_000
@@ -267,3 +271,32 @@ def test_a_supervisor_has_served_for_as_long_as_it_has():
         holder = Holder(1, 10**18, "h", [1], 5 * SECOND_NS)
         assert holder.running_s(10**18 + step_ns, 8 * SECOND_NS) == 3.0
     assert Holder(1, 10**18, "h", [1]).running_s(10**18 - 3_600 * SECOND_NS, 8) == 0.0
+
+
+class Ahead:
+    def __init__(self, ahead_ns):
+        self.ahead_ns = ahead_ns
+
+    def wall_ns(self):
+        return time.time_ns() + self.ahead_ns
+
+    def monotonic_ns(self):
+        return time.monotonic_ns()
+
+
+def test_the_rate_counts_what_right_clocks_have_written(tmp_path):
+    """An hour ahead, then set back: what was answered before is not of the last ten seconds."""
+    directory = str(tmp_path / "d")
+    init_decision(directory)
+    decision = load_decision(directory)
+    for name in ("control", "results", "input"):
+        create_stream(decision.stream_path(name)).close()
+    for ahead_s, count in ((3600, 5), (0, 3)):
+        address, clock = decision.stream_path("results"), Ahead(ahead_s * SECOND_NS)
+        with open_stream(address, clock=clock) as stream, stream.producer() as producer:
+            for number in range(count):
+                line = encode_result(result(number + ahead_s))
+                producer.send("p", line, partition=0)
+    observer = Observer(decision, window_s=60.0)
+    assert observer.look()["results"]["answers"] == 3
+    observer.close()

@@ -32,6 +32,7 @@ from rdv.stream.file.disk import Disk
 from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
 from rdv.stream.stream import LogStream
+from rdv.stream.timeline import AHEAD_MAX_NS
 from rdv.supervisor.lock import Holder, holder_of
 from rdv.supervisor.pids import is_process
 from rdv.supervisor.plan import parts, proxy_name
@@ -82,7 +83,11 @@ class Observer:
         while records := _poll(self._results):
             for record in records:
                 with contextlib.suppress(MalformedMessage):
-                    self._window.add(record.timestamp_ns, decode_result(record.value))
+                    # On the monotonic clock from here on: no step of the wall clock changes it.
+                    ago_ns = time.time_ns() - record.timestamp_ns
+                    if ago_ns > -AHEAD_MAX_NS:  # else it is of a clock that was wrong
+                        read_ns = time.monotonic_ns() - max(0, ago_ns)
+                        self._window.add(read_ns, decode_result(record.value))
         return self._report(time.time_ns(), time.monotonic_ns(), holder_of(self._directory))
 
     def _hear(self, records: Iterable[Record]) -> None:
@@ -95,7 +100,7 @@ class Observer:
     def _report(self, now_ns: int, monotonic_ns: int, holder: Holder | None) -> dict[str, Any]:
         seen = self._roll.latest(monotonic_ns, is_process)
         running_s = None if holder is None else holder.running_s(now_ns, monotonic_ns)
-        results = self._window.figures(now_ns, self._slas.find_ms, running_s)
+        results = self._window.figures(monotonic_ns, self._slas.find_ms, running_s)
         declared = [name for name, model in self._decision.models.items() if not model.retired]
         scaling = {} if holder is None else self._scaling_of(holder)
         counts = {name: line.instances for name, line in scaling.items()}

@@ -28,7 +28,7 @@ from rdv.components.proxy.intake import InlineRules, ScheduleChoice
 from rdv.components.proxy.marks import Marking
 from rdv.components.proxy.outcomes import OutcomeDesk
 from rdv.components.proxy.proxy import Proxy, Settings
-from rdv.components.proxy.readiness import ModelNews, Readiness, readiness, wanted_models
+from rdv.components.proxy.readiness import ModelNews, Readiness, draining, readiness, wanted_models
 from rdv.components.proxy.repeats import RepeatLimits, Repeats
 from rdv.components.proxy.restoring import restore
 from rdv.components.schedules import longest_wait_ms
@@ -233,7 +233,7 @@ class ProxyProcess:
 
     def _readyz(self, request: HttpRequest) -> None:
         if self.proxy.is_draining:
-            request.respond(503, b'{"status":"draining"}\n')
+            request.respond(*draining())
         else:
             request.respond(*self._readiness())
 

@@ -1,7 +1,8 @@
 """What `/readyz` says: whether a model is up that the live schedule wants.
 
     200  {"status":"ready","ready_when":"model","up":["gbm"],"missing":["mlp"]}
-    503  {"status":"no_model","ready_when":"model","up":[],"missing":["gbm","mlp"],"reason":"…"}
+    503  {"status":"no_model","ready_when":"model","up":[],"missing":["gbm","mlp"],"error":{…}}
+    503  {"status":"draining","error":{"code":"draining","message":"…"}}
 
 `http.ready_when = "serving"` is for who wants the marked default as well: then a proxy is ready as
 long as it accepts requests.
@@ -18,6 +19,7 @@ import orjson
 from rdv.components.feeds import read_all
 from rdv.components.losses import Losses
 from rdv.components.places import MODELS_TOPIC
+from rdv.http import Failure
 from rdv.schedule import Schedule
 from rdv.stream.stream import LogStream
 
@@ -79,11 +81,22 @@ def readiness(wanted: Sequence[str], is_up: Callable[[str], bool], when: ReadyWh
     """Whether a proxy that accepts requests is ready. Pure."""
     up = [name for name in wanted if is_up(name)]
     missing = [name for name in wanted if name not in up]
-    fields = {"ready_when": when, "up": up, "missing": missing}
+    fields: dict[str, object] = {"ready_when": when, "up": up, "missing": missing}
     if up or not wanted or when == "serving":
         return Readiness(200, _body({"status": "ready", **fields}))
     reason = f"no model is up that the live schedule wants: {', '.join(missing)}"
-    return Readiness(503, _body({"status": "no_model", **fields, "reason": reason}))
+    return _unready(Failure(503, "no_model", reason), fields)
+
+
+def draining() -> Readiness:
+    """Of a proxy that is stopping."""
+    return _unready(Failure(503, "draining", "the proxy is stopping"), {})
+
+
+def _unready(failure: Failure, fields: dict[str, object]) -> Readiness:
+    """With the error that every refusal has."""
+    error = {"code": failure.code, "message": failure.message}
+    return Readiness(failure.status, _body({"status": failure.code, **fields, "error": error}))
 
 
 def _body(fields: dict[str, object]) -> bytes:

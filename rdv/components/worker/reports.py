@@ -13,7 +13,7 @@ from rdv.components.sending import send_fitting
 from rdv.components.worker.backlog import Refused, Waiting
 from rdv.components.worker.failures import Failures
 from rdv.errors import RdvError
-from rdv.messages import REFUSAL_CODES, ResultLines, Score, decode_score, encode_score
+from rdv.messages import REFUSAL_CODES, Request, ResultLines, Score, decode_score, encode_score
 from rdv.models import Model, ModelError
 from rdv.stream import Producer
 from rdv.stream.errors import RecordTooLarge
@@ -32,11 +32,14 @@ class _Results(NamedTuple):
 class Reports:
     """Sends scores, each to the partition number of its request. Thread-safe for the watchdog."""
 
-    def __init__(self, producer: Producer, name: str, model: Model, clock: Clock) -> None:
+    def __init__(
+        self, producer: Producer, name: str, model: Model, clock: Clock, host: str
+    ) -> None:
         self._producer = producer
         self._name = name
         self._model = model
         self._clock = clock
+        self._host = host
         self.failures = Failures(name, clock)
         self.scored = self.refused = self.failed = self.lost = 0
 
@@ -44,10 +47,13 @@ class Reports:
         self,
         batch: Sequence[Waiting],
         outcomes: Sequence[object],
-        began_wall_ns: int,
+        began_ns: int,
         took_ms: float,
     ) -> None:
-        """`outcomes`: for each row JSON, an error's text or value, or None for no report."""
+        """`outcomes`: for each row JSON, an error's text or value, or None for no report.
+
+        `began_ns`: when the evaluation began, on this host's monotonic clock.
+        """
         version, size = self._model.version, len(batch)
         done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
         same = ResultLines(self._name, version, done_ns, took_ms, size)
@@ -61,7 +67,7 @@ class Reports:
             timestamp_ns = block.timestamps_ns[waiting.number]
             if timestamp_ns != appended_ns:  # those of one append have one
                 appended_ns = timestamp_ns
-                queue_ms = round(max(0, began_wall_ns - appended_ns) / 1e6, 3)
+                queue_ms = self._queued_ms(waiting.request, appended_ns, began_ns)
                 middle = same.after(queue_ms)
             if type(outcome) is not bytes:
                 error = error or str(outcome)
@@ -80,6 +86,20 @@ class Reports:
         if failed:
             self.failed += sum(map(len, failed.values()))
             self._send(failed)
+
+    def _queued_ms(self, request: Request, appended_ns: int, began_ns: int) -> float:
+        """From the append of a request to `began_ns`; never negative.
+
+        The append's wall time counts from the moment at which the request had come in, which is
+        known on both clocks: a step of the wall clock in the queue changes nothing. Of a request
+        of another host only the wall times are known.
+        """
+        if request.host != self._host:
+            wall_ns = self._clock.wall_ns() - (self._clock.monotonic_ns() - began_ns)
+            return round(max(0, wall_ns - appended_ns) / 1e6, 3)
+        since_ns = began_ns - request.monotonic_ns
+        queued_ns = since_ns - (appended_ns - request.time_ns)
+        return round(max(0, min(since_ns, queued_ns)) / 1e6, 3)
 
     def _failure(
         self,

@@ -43,7 +43,7 @@ class Worker:
         self._clock = clock
         self._watchdog = watchdog
         self._in_hand = in_hand
-        self.reports = Reports(streams.scores.producer(), name, model, clock)
+        self.reports = Reports(streams.scores.producer(), name, model, clock, host)
         skips = backlog.when_behind == "skip"
         self.intake = Intake(
             streams.input,
@@ -135,13 +135,13 @@ class Worker:
 
     def _evaluate(self, batch: list[Waiting]) -> None:
         self._in_hand.take(batch)
-        began_ns, began_wall_ns = self._clock.monotonic_ns(), self._clock.wall_ns()
+        began_ns = self._clock.monotonic_ns()
         self._watchdog.begin(batch)
         outcomes = self._predict(batch)
         if not self._watchdog.end():
             return  # it has spoken for this batch already
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
-        self.reports.evaluated(batch, outcomes, began_wall_ns, took_ms)
+        self.reports.evaluated(batch, outcomes, began_ns, took_ms)
         self._in_hand.done()
         self._backlog.cost.learn(len(batch), took_ms)  # now that nobody waits for us
 

@@ -121,6 +121,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("model", "string", "who answered"),
         Column("version", "string", "of the model"),
         *_ANSWER,
+        Column("code", "string", "why it is not the preferred answer: see CODES.md"),
         Column("step", "int", "of the schedule"),
         Column("waited_ms", "float", "from the start of the request"),
         Column("schedule", "string", "name and content hash"),

@@ -10,12 +10,14 @@ import numpy as np
 from rdv.evaluation.export.answer import NOTHING, Answers
 from rdv.evaluation.joined import ABSENT, ANSWERED_BY, KINDS, NEVER_US, OUTCOMES, RESULT, Joined
 from rdv.evaluation.outcomes import Outcomes
+from rdv.messages import Result, result_code
 
 
 def joined_rows(joined: Joined, outcomes: Outcomes, answers: Answers) -> dict[str, Any]:
     """The columns of the table `joined`."""
     rows = range(len(joined))
     ids = [joined.id(row) for row in rows]
+    told = [_told(joined, row) for row in rows]
     truths = [outcomes.raw(id_) for id_ in ids]
     return {
         "id": ids,
@@ -30,7 +32,8 @@ def joined_rows(joined: Joined, outcomes: Outcomes, answers: Answers) -> dict[st
         "kind": [KINDS[code] for code in joined.kind.tolist()],
         "model": [joined.model.at(row) for row in rows],
         "version": [joined.version.at(row) for row in rows],
-        **answers.columns(_told(joined, row) for row in rows),
+        **answers.columns(None if one is None else bytes(one.result) for one in told),
+        "code": [None if one is None else result_code(one) or None for one in told],
         "step": joined.step.astype(np.int64),
         "waited_ms": _floats(joined.waited_ms),
         "schedule": [joined.label.at(row) for row in rows],
@@ -44,9 +47,8 @@ def _floats(values: Any) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124  NaN
 
 
-def _told(joined: Joined, row: int) -> bytes | None:
-    told = joined.own_answer(row) or joined.server_result(row)
-    return None if told is None else bytes(told.result)
+def _told(joined: Joined, row: int) -> Result | None:
+    return joined.own_answer(row) or joined.server_result(row)
 
 
 def _reports(joined: Joined, row: int, answers: Answers) -> list[dict[str, Any]]:

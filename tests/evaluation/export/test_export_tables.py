@@ -102,9 +102,11 @@ def test_joined_is_the_join(exported):
         result = log.results[row["id"]]
         assert json.loads(row["result"]) == json.loads(bytes(result.result))
         assert row["waited_ms"] == result.waited_ms
+        assert row["code"] == (result.code or None)
         assert {r["model"] for r in row["reports"]} == {
             model for m, model in enumerate(joined.models) if joined.outcome[m, n]
         }
+    assert {row["code"] for row in rows} >= {None, "champion_late"}
     assert [row["outcome"] for row in rows[3:6]] == ['{"action":"block"}', "1", None]
     assert [row["outcome_label"] for row in rows[3:6]] == ["block", "1", None]
     assert [row["outcome_score"] for row in rows[3:6]] == [None, 1.0, None]

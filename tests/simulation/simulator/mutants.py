@@ -108,8 +108,8 @@ def _wrong_kind(right):
 
 
 def _wrong_model(right):
-    def evaluated(self, batch, outcomes, began_wall_ns, took_ms):
-        right(self, batch, list(outcomes)[::-1], began_wall_ns, took_ms)
+    def evaluated(self, batch, outcomes, began_ns, took_ms):
+        right(self, batch, list(outcomes)[::-1], began_ns, took_ms)
 
     return evaluated
 
