@@ -40,12 +40,11 @@ def status(
     refusals and failures are counted since each process started; lag is what a model has not
     evaluated yet.
     """
-    from rdv.commands.looking.reading import Observer
+    from rdv.commands.looking.reading import Observer, decision_in_force
     from rdv.commands.looking.render import render
-    from rdv.config import load_decision
 
     output = Output(as_json=as_json)
-    with Observer(load_decision(directory)) as observer:
+    with Observer(decision_in_force(directory)) as observer:
         if watch:
             _watch(observer, output)
         elif as_json:

@@ -73,7 +73,7 @@ class Observer:
         """Everything, as one object."""
         with contextlib.suppress(RdvError):
             # What is in force; of a decision that is not served, what the file says now.
-            self._decision = _in_force(self._directory)
+            self._decision = decision_in_force(self._directory)
         while records := _poll(self._control):
             self._hear(records)
         while records := _poll(self._scaling):
@@ -156,8 +156,11 @@ class Observer:
         self.close()
 
 
-def _in_force(directory: str) -> Decision:
-    """Raises RdvErrors of the configuration."""
+def decision_in_force(directory: str) -> Decision:
+    """As it is served, whatever its files say by now; else as they say.
+
+    Raises RdvErrors of the configuration.
+    """
     if holder_of(directory) is not None:
         with contextlib.suppress(RdvError):
             return read_published(directory).decision
