@@ -114,9 +114,6 @@ class Faults:
     def is_damaged(self, stream: str, place: TopicPartition, offset: int) -> bool:
         return offset in self.damaged.get((stream, place), ())
 
-    def has_damage(self, stream: str) -> bool:
-        return any(damaged == stream for damaged, _ in self.damaged)
-
     def _lose_rings(self, fault: Fault) -> None:
         self._without_rings.append(fault.target)
         self._later(fault, self._without_rings.remove, fault.target)
@@ -158,6 +155,12 @@ class Faults:
     def _clock(self, fault: Fault) -> None:
         self._world.hosts[int(fault.target)].wall_offset_ns += fault.what
         self.has_clock_jumped = True
+
+    def _greedy(self, fault: Fault) -> None:
+        """A client asks for more than it may have, and leaves without its answers."""
+        for process in self._world.living(fault.target):
+            if "proxy" in process.parts:
+                self._later(fault, self._world.leave, process, self._world.be_greedy(process))
 
     def _leave(self, fault: Fault) -> None:
         if len(self.removed) + 1 < len(self._world.plan.models):

@@ -35,8 +35,11 @@ class Asked:
     """The process that took it."""
     received_ns: int
     deadline_ms: float | None
+    client: str
     answers: list[tuple[int, int, dict]] = field(default_factory=list)
     """(when, status, body)."""
+    has_left: bool = False
+    """Without its answer: it is sent none from then on."""
 
 
 class Ledger:

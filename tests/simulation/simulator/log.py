@@ -157,10 +157,11 @@ class SimReader(MemoryReader):
 
     def read(self, offset: int, max_records: int, max_bytes: int):
         self._next = offset
-        end = self._backend.shown_end(self._place, self._partition)
+        shown = end = self._backend.shown_end(self._place, self._partition)
         if end <= offset:
             self.is_drained = True
             return NOTHING
+        self.is_drained = False
         self._backend.world.step()
         for run in self._backend.damaged.get(self._place, ()):
             if offset in run:
@@ -169,7 +170,7 @@ class SimReader(MemoryReader):
             if offset < run.start < end:
                 end = run.start
         records = self._partition.read(offset, min(max_records, end - offset), max_bytes)
-        self.is_drained = offset + len(records) == end
+        self.is_drained = offset + len(records) == shown
         return Block.of(records)
 
 

@@ -9,10 +9,13 @@ from unittest import mock
 
 import msgspec
 
+from rdv.components import feeds
 from rdv.components.batches import ScoreBatches
 from rdv.components.proxy.desk import Desk
+from rdv.components.proxy.proxy import Proxy
 from rdv.components.server.server import Server
 from rdv.components.worker.reports import Reports
+from rdv.http.shares import Shares
 from rdv.rendezvous import Engine
 from rdv.rendezvous.book import ScheduleBook
 from rdv.rendezvous.early import EarlyScores
@@ -133,8 +136,22 @@ def _not_bounded(right):
     return lambda desk, holder: True
 
 
+def _share_ignored(right):
+    return lambda shares, client, count=1: shares.limit - shares.taken >= count
+
+
+def _place_kept(right):
+    """Of a client that has left, until the request's time is over."""
+    return lambda proxy, http: None
+
+
+def _stops_at_damage(right):
+    """Damaged records are read again and again."""
+    return lambda consumer, error: False
+
+
 def _wrong_schedule(right):
-    return lambda book, request: (book.live, "")
+    return lambda book, request: (book.live, None)
 
 
 def _no_bell(right):
@@ -171,6 +188,10 @@ def _mutants() -> list[Mutant]:
         Mutant("proxy answers twice", "answered once|crash", Desk, "answered", _answers_twice),
         Mutant("proxy's backstop is late", "answered by the SLA", Desk, "take", _late_backstop),
         Mutant("proxy takes any number", "bounds", Desk, "admits", _not_bounded),
+        Mutant("one client may have every place", "shares", Shares, "admits", _share_ignored),
+        Mutant("a client that has left keeps its places", "shares", Proxy, "gone", _place_kept),
+        Mutant("damage is not passed over", "server reads in time|passed over|one result|sees all",
+               feeds, "pass_over", _stops_at_damage),
         Mutant("worker mixes up rows", "its own answer", Reports, "evaluated", _wrong_model),
         Mutant("group assigns twice", "one owner", member_module, "join", _assigns_twice),
         Mutant("group does not fence", "fenced", MemoryGroup, "commit", _does_not_fence),

@@ -111,9 +111,9 @@ class Oracle:
     def taken_for_alive(self, model: str, process: Process) -> None:
         """Not because of what it wrote before a death of which the server has heard."""
         self._world.note("takes %s for alive", model)
-        if self._world.faults.has_damage("control"):
-            return
         news = [n for n in self._world.ledger.news.values() if n.message["model"] == model]
+        if any(self._is_damaged("control", one) for one in news):
+            return  # the server has not heard all of it
         deaths = sum(one.message["state"] == "down" for one in news)
         if not news or news[-1].message["state"] == "up":
             return
@@ -155,13 +155,11 @@ class Oracle:
 
     def _check_alive(self, model: str, process: Process) -> None:
         """Who is taken for alive has run since it was last said to be dead."""
-        if self._world.faults.has_damage("control"):
-            return  # the news may not have been readable
         last: Logged | None = None
         for news in self._world.ledger.news.values():
             if news.message["model"] == model:
                 last = news
-        if last is None or last.message["state"] == "up":
+        if last is None or last.message["state"] == "up" or self._is_damaged("control", last):
             return
         since_ns = self._now_ns - NEWS_NS - process.was_held_up_ns(last.at_ns, self._now_ns)
         if last.at_ns > since_ns or process.was_unrung_ns(last.at_ns, self._now_ns):
@@ -183,7 +181,7 @@ class Oracle:
             return
         logged = self._world.ledger.requests.get(id_)
         asked = None if logged is None else self._asked(logged)
-        if asked is None or asked.answers or asked.proxy.state is DEAD:
+        if asked is None or asked.answers or asked.has_left or asked.proxy.state is DEAD:
             return
         request: Any = logged.message
         due_ns = asked.received_ns + int(request.deadline_ms * 1e6) + GRACE_NS
@@ -269,6 +267,30 @@ class Oracle:
 
     # The client
 
+    def may_have_place(self, asked: Asked) -> bool:
+        """Whether the client's share of the proxy's places leaves it one: the rule once more."""
+        plan, ledger = self._world.plan, self._world.ledger
+        open_ = [a for a in ledger.asked.values() if a.proxy is asked.proxy and not a.answers]
+        open_ = [a for a in open_ if not a.has_left]
+        free, share = plan.in_flight_max - len(open_), plan.client_share
+        held = sum(a.client == asked.client for a in open_)
+        if not held or share == 1:
+            return free > 0
+        return free > 1 and held * (1 - share) < free * share
+
+    def took_place(self, asked: Asked, *, may_have_place: bool) -> None:
+        """The proxy has a request: it was refused for want of a place when that is right."""
+        is_refused = False
+        for _, status, answer in asked.answers:
+            is_refused = status == 429 or answer.get("code") == "overloaded"
+        is_over = bool(asked.answers) and not is_refused  # for another reason
+        self.expect(
+            is_over or is_refused != may_have_place,
+            "shares",
+            "%d of %s was %s",
+            asked.number, asked.client, "refused" if is_refused else "taken",
+        )  # fmt: skip
+
     def answered(self, asked: Asked, status: int, body: bytes) -> None:
         self._world.note("answers %d: %d %s", asked.number, status, body)
         answer = orjson.loads(body)
@@ -334,7 +356,7 @@ class Oracle:
 
     def _finish_asked(self, asked: Asked) -> None:
         self.counts["asked"] += 1
-        if asked.proxy.state is not DEAD:
+        if asked.proxy.state is not DEAD and not asked.has_left:
             self.expect(bool(asked.answers), "answered", "%d never was", asked.number)
         if not asked.answers or asked.answers[0][1] != 200:
             return
@@ -361,8 +383,8 @@ class Oracle:
             bytes(request.data) == world.sent[number], "same bytes", "%s is logged", request
         )
         results = world.ledger.results.get(id_, [])
-        # A server that starts cannot know what it has answered where that can be read no more.
-        is_forgotten = world.faults.has_damage("results") and self._has_restarted("server-")
+        # A server that starts cannot know of an answer that can be read no more.
+        is_forgotten = any(self._is_damaged("results", result) for result in results)
         self.expect(len(results) <= 1 or is_forgotten, "one result", "%s has %d", id_, len(results))
         if not results and id_ not in self._given_up:
             is_lost = world.disk.had_faults("results") and id_ in self.cases
@@ -372,7 +394,7 @@ class Oracle:
             world.disk.ever
             or world.faults.has_clock_jumped
             or world.faults.touched
-            or world.faults.has_damage("input")
+            or self._is_damaged("input", logged)
         )
         if not has_skipped:
             for spec in world.plan.models:
@@ -380,13 +402,10 @@ class Oracle:
                     reports = world.ledger.scores.get((id_, spec.name))
                     self.expect(bool(reports), "sees all", "%s has not reported %s", spec.name, id_)
 
-    def _has_restarted(self, prefix: str) -> bool:
-        return any(p.state is DEAD for p in self._world.processes if p.name.startswith(prefix))
-
     def _finish_result(self, id_: str) -> None:
         """The log alone tells why: replayed, it gives the same decision."""
         ledger = self._world.ledger
-        for logged in ledger.results.get(id_, ()):
+        for logged in ledger.results.get(id_, [])[-1:]:  # `cases` has the last decision
             result: Any = logged.message
             case = self.cases.get(id_)
             if case is None or case.is_unknown or case.is_overloaded:

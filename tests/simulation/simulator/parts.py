@@ -151,7 +151,13 @@ def run_proxy(world, process: Process) -> None:
     loop = SimLoop(process, world.descriptors)
     files = world.files
     proxy = Proxy(
-        Settings(process.name, plan.partitions, plan.in_flight_max, plan.default_when_full),
+        Settings(
+            process.name,
+            plan.partitions,
+            plan.in_flight_max,
+            plan.default_when_full,
+            plan.client_share,
+        ),
         streams,
         ScheduleChoice(files.by_name, files.live),
         Cohorts("salt", plan.shares, {name: name for name in plan.shares}),

@@ -91,6 +91,7 @@ class Plan:
     is_broker: bool = False
     """Records are seen a while after they were acknowledged, each partition for itself."""
     in_flight_max: int = 1_000
+    client_share: float = 1.0
     default_when_full: bool = False
     mailboxes_max: int = 1_000
     preempted: float = 0.01
@@ -111,6 +112,7 @@ class Plan:
         )
         yield from (f"  {model}" for model in self.models)
         yield from (f"  schedule {name}: {content}" for name, content in self.schedules.items())
+        yield f"  client_share {self.client_share}, preempted {self.preempted}"
         yield f"  in_flight_max {self.in_flight_max}, mailboxes_max {self.mailboxes_max}"
         yield from (f"  fault {fault}" for fault in self.faults)
 
@@ -152,7 +154,7 @@ def make_plan(seed: int, requests: int = 12) -> Plan:
         preempted=chance.choice([0.0, 0.01, 0.05]),
     )
     faults = tuple(_faults(chance, plan, length_ns)) if chance.random() < 0.93 else ()
-    return replace(plan, faults=(*faults, *_hostile_faults(seed, length_ns)))
+    return _hostile(replace(plan, faults=faults), length_ns)
 
 
 def _model(chance: random.Random, name: str, instances: int) -> ModelSpec:
@@ -268,19 +270,31 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
         yield Fault(kind, target, at_ns, step, duration_ns, what)
 
 
-def _hostile_faults(seed: int, length_ns: int) -> Iterator[Fault]:
-    """Faults that came later, from a generator of their own: the seeds keep their other plans."""
-    chance = random.Random(seed ^ HOSTILE)
+def _hostile(plan: Plan, length_ns: int) -> Plan:
+    """With faults that came later, from a generator of their own: seeds keep their other plans."""
+    chance = random.Random(plan.seed ^ HOSTILE)
     if chance.random() >= HOSTILE_SHARE:
-        return
+        return plan
+    faults = tuple(_hostile_faults(chance, plan, length_ns))
+    if any(fault.kind == "greedy" for fault in faults):
+        places = chance.choice([4, 6, 10])
+        plan = replace(plan, in_flight_max=places, client_share=chance.choice([0.5, 0.75]))
+    return replace(plan, faults=(*plan.faults, *faults))
+
+
+def _hostile_faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault]:
     kind = chance.choice(_HOSTILE_KINDS)
     for _ in range(chance.choice([1, 1, 2, 4])):
         target = chance.choice(["input", "input", "scores", "scores", "results", "control"])
-        at_ns = int(chance.uniform(0, 1.0) * length_ns)
-        yield Fault(kind, target, at_ns)
+        at_ns, duration_ns = int(chance.uniform(0, 1.0) * length_ns), 0
+        if kind == "greedy":
+            target = f"p-{8100 + chance.randrange(len(plan.proxies))}"
+            duration_ns = int(chance.choice([1, 5, 30]) * MS * chance.uniform(0.5, 1.5))
+            at_ns = chance.choice([0, at_ns])
+        yield Fault(kind, target, at_ns, duration_ns=duration_ns)
 
 
-_HOSTILE_KINDS = ("damage",)
+_HOSTILE_KINDS = ("damage", "greedy")
 
 _KINDS = (
     "kill", "kill", "pause", "disk full", "disk half", "lose rings", "wake", "slow", "edit",

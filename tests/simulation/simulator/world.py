@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import count, islice
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,12 @@ from simulator.scheduler import DEAD, MS, START_NS, Process, Scheduler
 from simulator.waiting import Descriptors
 
 VISIBILITY_NS = 3 * MS
+CLIENTS = 2
+"""Requests come from so many, by turns; a greedy client is another one."""
+GREEDY_FIRST = 1_000_000
+GREEDY_SCHEDULE = {
+    "sla_ms": 90, "default": {"score": 0, "by": "default"}, "step": [{"accept": ["nobody"]}]
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,16 +55,25 @@ class SimHttp:
         self.asked = asked
         self.body = body
         self.received_ns = world.clock.monotonic_ns()
+        self.token = ""
         self.answer = None
 
     json_fault = None
-    client = "somebody"
+
+    @property
+    def client(self) -> str:
+        return self.asked.client
+
+    @property
+    def connected(self) -> bool:
+        return not self.asked.has_left and not self.asked.answers
 
     def respond(self, status: int, body: bytes = b"", **_: Any) -> None:
-        self._world.oracle.answered(self.asked, status, body)
+        if not self.asked.has_left:
+            self._world.oracle.answered(self.asked, status, body)
 
     def fail(self, failure: Failure) -> None:
-        self._world.oracle.answered(self.asked, failure.status, failure.body())
+        self.respond(failure.status, failure.body())
 
 
 class World:
@@ -84,6 +101,7 @@ class World:
         self.is_settled = self.is_calming = False
         self.sent: dict[int, bytes] = {}
         self.labels: dict[str, Schedule] = {}
+        self._greedy_numbers = count(GREEDY_FIRST)
         self._failed_starts = {spec.name: spec.failed_starts for spec in plan.models}
         self.files = self._read(plan.schedules)
         counts = {INPUT: plan.partitions, SCORES: plan.partitions, RESULTS: plan.partitions}
@@ -242,15 +260,48 @@ class World:
                 body[key] = value
         text = orjson.dumps(body).replace(b'"data":0', b'"data":' + data, 1)
         self.sent[arrival.number] = data
-        process.loop.tell(lambda: self._deliver(process, arrival, text), self.wake_ns())
+        client = f"client {arrival.number % CLIENTS}"
+        asked = Asked(arrival.number, process, 0, arrival.deadline_ms, client)
+        process.loop.tell(lambda: self._deliver(process, asked, text), self.wake_ns())
 
-    def _deliver(self, process: Process, arrival: Arrival, text: bytes) -> None:
-        now_ns = self.scheduler.now_ns
-        asked = Asked(arrival.number, process, now_ns, arrival.deadline_ms)
-        self.ledger.asked[arrival.number] = asked
-        self.note("request %d", arrival.number)
+    def be_greedy(self, process: Process) -> list[SimHttp]:
+        """More requests than there are places, of one client, which nothing answers soon."""
+        found: list[SimHttp] = []
+        for number in islice(self._greedy_numbers, self.plan.in_flight_max + 2):
+            self.sent[number] = data = b'{"n": %d}' % number
+            text = orjson.dumps({"data": 0, "schedule": GREEDY_SCHEDULE})
+            asked = Asked(number, process, 0, None, "greedy")
+            text = text.replace(b'"data":0', b'"data":' + data, 1)
+            deliver = partial(self._deliver, process, asked, text, found)
+            process.loop.tell(deliver, self.wake_ns())
+        return found
+
+    def leave(self, process: Process, requests: list[SimHttp]) -> None:
+        """The client of these has gone."""
+        if process.state != DEAD:
+            process.loop.tell(lambda: self._left(process, requests), self.wake_ns())
+
+    def _left(self, process: Process, requests: list[SimHttp]) -> None:
         proxy: Any = process.parts["proxy"]
-        proxy.decide(SimHttp(self, asked, text))
+        for http in requests:
+            if http.connected:
+                self.note("leaves %d", http.asked.number)
+                http.asked.has_left = True
+                proxy.gone(http)
+
+    def _deliver(
+        self, process: Process, asked: Asked, text: bytes, found: list[SimHttp] | None = None
+    ) -> None:
+        asked.received_ns = self.scheduler.now_ns
+        may_have_place = self.oracle.may_have_place(asked)
+        self.ledger.asked[asked.number] = asked
+        self.note("request %d of %s", asked.number, asked.client)
+        proxy: Any = process.parts["proxy"]
+        http = SimHttp(self, asked, text)
+        if found is not None:
+            found.append(http)
+        proxy.decide(http)
+        self.oracle.took_place(asked, may_have_place=may_have_place)
         self.oracle.expect(
             len(proxy.desk) <= self.plan.in_flight_max, "bounds", "%d in flight", len(proxy.desk)
         )
