@@ -15,6 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         open_standard_streams()
         # In here, so that Ctrl-C is quiet even while Python is still importing.
         given = list(sys.argv[1:] if arguments is None else arguments)
+        # Exports, reports, scratch files: requests are personal data wherever they are written.
+        os.umask(os.umask(0o077) | 0o077)
         if given[:1] == ["component"]:
             # What the supervisor starts, and starts again while requests wait: without typer.
             from rdv.commands.component import launch

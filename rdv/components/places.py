@@ -98,8 +98,10 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
     if root.startswith(MEMORY) or all(os.path.exists(f"{root}/{n}/stream.toml") for n in STREAMS):
         return all_opened()
     # The processes of a new decision start at once: one of them makes the streams.
-    os.makedirs(f"{root}/{RUN_DIRECTORY}", exist_ok=True)
-    with locked(Disk(), f"{root}/{RUN_DIRECTORY}/making-streams", MAKING_MS):
+    disk = Disk()
+    disk.file_mode = config.file_mode
+    disk.mkdir(f"{root}/{RUN_DIRECTORY}")
+    with locked(disk, f"{root}/{RUN_DIRECTORY}/making-streams", MAKING_MS):
         return all_opened()
 
 
@@ -111,5 +113,8 @@ def open_outcomes(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) 
 def _undivided(config: StreamConfig) -> StreamConfig:
     """The same with one partition, for streams that nobody shares."""
     return StreamConfig(
-        fsync=config.fsync, retention_ms=config.retention_ms, segment_bytes=config.segment_bytes
+        fsync=config.fsync,
+        retention_ms=config.retention_ms,
+        segment_bytes=config.segment_bytes,
+        mode=config.mode,
     )

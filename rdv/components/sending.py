@@ -10,18 +10,22 @@ from rdv.stream.errors import RecordTooLarge
 
 
 def send_fitting(
-    producer: Producer, topic: str, lines: Sequence[bytes], partition: int | None = None
+    producer: Producer,
+    topic: str,
+    lines: Sequence[bytes],
+    partition: int | None = None,
+    wait_ms: int | None = None,
 ) -> dict[int, RdvError]:
     """Append the lines in their order; returns an error for each that is not on record, by number.
 
     Usually one batch. A line beyond the stream's `record_bytes_max` is left out by itself, and
     lines beyond `batch_bytes_max` together go in parts. Other errors concern all lines of their
-    part; a leading part of it may be on record then.
+    part; a leading part of it may be on record then. `wait_ms` as in `send_many`.
     """
     try:
-        producer.send_many(topic, lines, partition=partition)
+        producer.send_many(topic, lines, partition=partition, wait_ms=wait_ms)
     except RecordTooLarge as error:
-        return _send_in_parts(producer, topic, lines, partition, error)
+        return _send_in_parts(producer, topic, lines, partition, error, wait_ms)
     except RdvError as error:
         return dict.fromkeys(range(len(lines)), error)
     return {}
@@ -33,13 +37,14 @@ def _send_in_parts(
     lines: Sequence[bytes],
     partition: int | None,
     error: RecordTooLarge,
+    wait_ms: int | None,
 ) -> dict[int, RdvError]:
     if error.what == "batch":
         if len(lines) == 1:
             return {0: error}
         half = len(lines) // 2
-        failed = send_fitting(producer, topic, lines[:half], partition)
-        rest = send_fitting(producer, topic, lines[half:], partition)
+        failed = send_fitting(producer, topic, lines[:half], partition, wait_ms)
+        rest = send_fitting(producer, topic, lines[half:], partition, wait_ms)
         return failed | {half + number: why for number, why in rest.items()}
     limit = error.limit_bytes
     too_large: dict[int, RdvError] = {
@@ -50,5 +55,7 @@ def _send_in_parts(
     numbers = [number for number in range(len(lines)) if number not in too_large]
     if not numbers:
         return too_large
-    failed = send_fitting(producer, topic, [lines[number] for number in numbers], partition)
+    failed = send_fitting(
+        producer, topic, [lines[number] for number in numbers], partition, wait_ms
+    )
     return too_large | {numbers[at]: why for at, why in failed.items()}

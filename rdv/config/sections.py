@@ -211,6 +211,11 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         int,
         setting("size of a log file; retention deletes whole files", 4096, 2**40, effect="serve"),
     ] = 64 * 1024 * 1024
+    mode: Annotated[
+        str,
+        setting("permissions of the log's files; 0640: a group may read, and wait", effect="serve"),
+        msgspec.Meta(pattern="^0?6[046][046]$"),
+    ] = "0600"
 
     def stream_config(self, partitions: int, record_bytes_max: int | None = None) -> StreamConfig:
         """The settings of one of the decision's streams."""
@@ -222,6 +227,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
             fsync=self.fsync,
             fsync_interval_ms=self.fsync_interval_ms,
             record_bytes_max=record_bytes_max or known.record_bytes_max,
+            mode=self.mode,
         )
 
 

@@ -65,7 +65,7 @@ class Decoy:
 
     def _append(self, lines: bytes) -> None:
         path = self._file()
-        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             rest = memoryview(lines)
             while rest:
@@ -84,7 +84,7 @@ class Decoy:
                 if os.stat(path).st_size < self._file_bytes_max:
                     return path
             except FileNotFoundError:
-                os.makedirs(self._directory, exist_ok=True)
+                os.makedirs(self._directory, 0o700, exist_ok=True)
                 self._delete_oldest()
                 return path
             self._number += 1

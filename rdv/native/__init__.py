@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mmap import mmap
 from typing import Literal, Protocol, cast
 
-VERSION = 2
+VERSION = 3
 """Counts up whenever a call changes, as in module.c: an extension that was built of other sources
 is left alone."""
 
@@ -93,6 +93,17 @@ class Native(Protocol):
         their order, through `bells` (descriptors by slot). Returns the slots that could not be
         rung; None when nobody was, since too many wait.
         """
+
+    def guard(self, board: mmap, /) -> bool:
+        """From now on a map whose file is cut short reads as zeros, where the kernel would end the
+        process (SIGBUS). False when that cannot be had.
+        """
+
+    def unguard(self, board: mmap, /) -> None:
+        """Before a guarded map is closed."""
+
+    def remap(self, board: mmap, fd: int, /) -> None:
+        """Have a map, at its place, show another file of the same size. Raises OSError."""
 
     def lines(self, data: bytes, stops: list[int], /) -> int:
         """Whether each of the values that end at `stops` is one line: NO_LINES, ASCII_LINES, or

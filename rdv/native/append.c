@@ -52,6 +52,14 @@ take_lock(int fd)
     return 0;
 }
 
+/* A lock file without a name excludes nobody who comes after us: they have another one. */
+static int
+is_named(int fd)
+{
+    struct stat stat;
+    return fstat(fd, &stat) == 0 && stat.st_nlink > 0;
+}
+
 /* Others have appended since: go on behind them, if their last entry is a plain one. An index that
  * has become smaller is damage. */
 static int
@@ -132,7 +140,7 @@ commit(struct batch *batch)
     fill_entries(batch);
     if (!take_lock(batch->lock_fd))
         return LEFT_ALONE;
-    enum outcome outcome = write_locked(batch);
+    enum outcome outcome = is_named(batch->lock_fd) ? write_locked(batch) : LEFT_ALONE;
     int error = errno;
     flock(batch->lock_fd, LOCK_UN);
     errno = error;

@@ -41,6 +41,9 @@ static PyMethodDef methods[] = {
     FAST(append),
     FAST(read),
     FAST(announce),
+    FAST(guard),
+    FAST(unguard),
+    FAST(remap),
     FAST(lines),
     FAST(score_lines),
     FAST(json_look),
@@ -48,7 +51,7 @@ static PyMethodDef methods[] = {
 };
 
 /* As in __init__.py. */
-#define VERSION 2
+#define VERSION 3
 
 static int
 prepare(PyObject *module)

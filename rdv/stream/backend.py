@@ -31,8 +31,8 @@ News = Any
 class Writer(Protocol):
     """The write side of one partition; thread-safe."""
 
-    def append(self, values: Sequence[bytes]) -> int:
-        """Append a batch; returns the offset of its first value."""
+    def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
+        """Append a batch; returns the offset of its first value. See `LogProducer.send_many`."""
 
     def release(self) -> None:
         """Give up files; the next append takes them again."""
@@ -154,6 +154,9 @@ class Backend(Protocol):
         """Where in `news`, which can be sliced then, it says of this partition that something has
         come; None where news are of the stream as a whole.
         """
+
+    def look_after(self) -> None:
+        """Called now and then by who reads: see to what waiting needs. Raises nothing."""
 
     def topics(self) -> list[str]: ...
     def partitions(self, topic: str) -> int:

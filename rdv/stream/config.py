@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
@@ -59,6 +60,11 @@ class StreamConfig:
     open_partitions_max: int = 128
     """How many partitions a producer or a consumer keeps open at once (3 files each)."""
 
+    mode: str = "0600"
+    """The permissions of the stream's files, in octal; its directories can be entered by whoever
+    may read the files. Whoever may read can also wait for new records: the files for that are
+    writable for them."""
+
     def __post_init__(self) -> None:
         for key, low, high in _RANGES:
             value = getattr(self, key)
@@ -71,6 +77,12 @@ class StreamConfig:
         if self.fsync not in ("none", "interval", "always"):
             reason = f"{self.fsync!r} is not one of none, interval, always"
             raise InvalidConfig("stream", "fsync", reason)
+        check_mode(self.mode, "stream")
+
+    @property
+    def file_mode(self) -> int:
+        """`mode` as a number."""
+        return int(self.mode, 8)
 
     @property
     def segment_ms(self) -> int | None:
@@ -81,6 +93,13 @@ class StreamConfig:
     def batch_bytes_max(self) -> int:
         """The values of one `send_many` may have this size together."""
         return max(self.record_bytes_max, 64 * 1024 * 1024)
+
+
+def check_mode(mode: object, where: str) -> None:
+    """Raise InvalidConfig unless `mode` is octal, the owner reads and writes, nobody executes."""
+    if not isinstance(mode, str) or not re.fullmatch("0?6[046][046]", mode):
+        reason = f'{mode!r} is not a mode such as "0600", "0640" or "0660"'
+        raise InvalidConfig(where, "mode", reason)
 
 
 _GIB = 1024**3
@@ -105,6 +124,7 @@ _COMMENTS = {
     "record_bytes_max": "a larger value is refused",
     "lock_timeout_ms": "how long a writer waits for a partition that a living process holds",
     "open_partitions_max": "partitions that a producer or consumer keeps open at once",
+    "mode": "permissions of the files; 0640 lets the group read, and wait for new records",
 }
 _NONE_WORDS = {"retention_ms": "forever", "retention_bytes": "unlimited"}
 

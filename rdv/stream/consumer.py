@@ -120,8 +120,11 @@ class LogConsumer:
         """As `look`, without making a Record of each."""
         if self._is_closed:
             self._check_open()
-        news, now_ns = self._backend.news(), self._clock.monotonic_ns()
+        now_ns = self._clock.monotonic_ns()
         is_time = now_ns >= self._look_ns
+        if is_time:
+            self._backend.look_after()
+        news = self._backend.news()
         if news == self._news and not is_time:
             return []
         self._news, self._look_ns = None, now_ns + LOOK_NS

@@ -338,6 +338,23 @@ class LockTimeout(ConflictFault):
 
 
 @dataclass(eq=False)
+class WouldWait(ConflictFault):
+    """The caller did not want to wait (`wait_ms=0`), and this cannot be done without waiting.
+
+    Nothing has been written.
+    """
+
+    path: str
+    reason: str
+
+    def text(self) -> str:
+        return f"cannot write to {self.path} at once: {self.reason}"
+
+    def hint(self) -> str:
+        return "Send it again from a thread that may wait."
+
+
+@dataclass(eq=False)
 class Fenced(ConflictFault):
     """The member does not own the partition any more; its commit has changed nothing."""
 

@@ -15,6 +15,7 @@ from rdv.stream.errors import (
     PartitionNotFound,
     RecordTooLarge,
     TopicNotFound,
+    WouldWait,
 )
 from rdv.stream.partitioner import partition_of_key
 from rdv.stream.record import TopicPartition
@@ -70,7 +71,11 @@ class LogProducer:
             value = _as_bytes(value)
         if len(value) > self._record_bytes_max:
             raise RecordTooLarge(len(value), self._record_bytes_max)
-        return partition, writers[partition].append((value,))
+        try:
+            return partition, writers[partition].append((value,))
+        except TopicNotFound:
+            # Its directory was deleted by other means than ours.
+            return partition, self._refresh(topic)[partition].append((value,))
 
     def send_many(
         self,
@@ -79,14 +84,18 @@ class LogProducer:
         *,
         key: bytes | None = None,
         partition: int | None = None,
+        wait_ms: int | None = None,
     ) -> tuple[int, int]:
         """Append a batch to one partition: one lock and two writes, however many there are.
 
         Returns (partition, offset of the first); the rest follow without a gap. All of them are
-        committed when it returns; when it raises, a leading part may be. Raises as `send` does,
-        and RecordTooLarge for a batch beyond the limit.
+        committed when it returns; when it raises, a leading part may be. `wait_ms` is how long to
+        wait for a partition whose lock another process holds: None means the stream's
+        `lock_timeout_ms`. With 0 the call takes no longer than a write: WouldWait is raised where
+        there is more to do first (a lock, a topic or files to be made, a segment to be sealed).
+        Raises as `send` does, and RecordTooLarge for a batch beyond the limit.
         """
-        writers = self._writers_of(topic)
+        writers = self._writers_of(topic, may_make=wait_ms != 0)
         if partition is None:
             partition = self._choose(key, len(writers))
         elif not 0 <= partition < len(writers):
@@ -99,7 +108,11 @@ class LogProducer:
             raise RecordTooLarge(max(sizes), self._record_bytes_max)
         if sum(sizes) > self._backend.config.batch_bytes_max:
             raise RecordTooLarge(sum(sizes), self._backend.config.batch_bytes_max, "batch")
-        return partition, writers[partition].append(values)
+        try:
+            return partition, writers[partition].append(values, wait_ms)
+        except TopicNotFound:
+            # Its directory was deleted by other means than ours.
+            return partition, self._refresh(topic)[partition].append(values, wait_ms)
 
     def send_nowait(
         self,
@@ -140,20 +153,22 @@ class LogProducer:
         self._turn = turn = (self._turn + 1) % partitions
         return turn
 
-    def _writers_of(self, topic: str) -> list[Writer]:
+    def _writers_of(self, topic: str, *, may_make: bool = True) -> list[Writer]:
         known = self._writers.get(topic)
         if known is None or known.version != self._backend.version():
-            return self._refresh(topic)
+            return self._refresh(topic, may_make=may_make)
         return known.writers
 
-    def _refresh(self, topic: str) -> list[Writer]:
+    def _refresh(self, topic: str, *, may_make: bool = True) -> list[Writer]:
         """Look at the topic anew: it is unknown, or something about the stream has changed."""
         backend = self._backend
+        if not self._is_closed and not backend.partitions(check_name(topic, "topic")):
+            if not may_make:
+                raise WouldWait(f"{backend.address}/{topic}", "the topic is to be made first")
+            backend.make_topic(topic, backend.config.partitions)
         with self._mutex:
             if self._is_closed:
                 raise Closed("producer")
-            if not backend.partitions(check_name(topic, "topic")):
-                backend.make_topic(topic, backend.config.partitions)
             version, incarnation = backend.version(), backend.incarnation(topic)
             known = self._writers.get(topic)
             kept = known.writers if known is not None and known.incarnation == incarnation else []

@@ -38,8 +38,12 @@ class Producer(Protocol):
         *,
         key: bytes | None = None,
         partition: int | None = None,
+        wait_ms: int | None = None,
     ) -> tuple[int, int]:
-        """Append a batch to one partition: (partition, offset of the first)."""
+        """Append a batch to one partition: (partition, offset of the first).
+
+        `wait_ms`: how long to wait for another writer (None: as the stream's settings say).
+        """
 
     def send_nowait(
         self,

@@ -30,6 +30,9 @@ from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
 from rdv.supervisor.pids import is_process
 
+LOCK_WAIT_MS = 5
+"""The supervisor's loop waits so long where another process holds a lock; it tries again later."""
+
 LOOK_EVERY_S = 0.2
 """A ring may be lost when its sender is killed in that very instant: look all the same."""
 
@@ -54,6 +57,8 @@ class Control:
         since = Recent(SILENT_NS // 1_000_000)
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
+        for topic in (MODELS_TOPIC, SCALING_TOPIC):
+            self._stream.make_topic(topic)  # now: later the loop must not wait for it
         self._said: dict[str, bool] = {}
         self._unsaid: dict[str, bool] = {}
         self._failed: set[str] = set()
@@ -65,6 +70,9 @@ class Control:
         self._look()
 
     def _look(self) -> None:
+        # The doorbell behind the descriptor is another one after its file was deleted.
+        self._loop.remove_reader(self._status.fileno())
+        self._loop.add_reader(self._status.fileno(), self._read)
         self._read()
         self._say()
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
@@ -108,7 +116,9 @@ class Control:
                 "monotonic_ns": self._clock.monotonic_ns(),
             }
             try:
-                self._producer.send(MODELS_TOPIC, msgspec.json.encode(line) + b"\n")
+                self._producer.send_many(
+                    MODELS_TOPIC, [msgspec.json.encode(line) + b"\n"], wait_ms=LOCK_WAIT_MS
+                )
             except RdvError as error:
                 if model not in self._failed:
                     self._problem(f"not on record that {model} is {state}: {error.text()}")
@@ -127,7 +137,9 @@ class Control:
     def scaled(self, line: ScaleLine) -> bool:
         """How many instances there are to be; whether that is on record now."""
         try:
-            self._producer.send(SCALING_TOPIC, msgspec.json.encode(line) + b"\n")
+            self._producer.send_many(
+                SCALING_TOPIC, [msgspec.json.encode(line) + b"\n"], wait_ms=LOCK_WAIT_MS
+            )
         except RdvError as error:
             if SCALING_TOPIC not in self._failed:
                 self._problem(f"not on record that {line.model} is scaled: {error.text()}")

@@ -214,11 +214,13 @@ class Client:
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
 
-    def post(self, body: object, headers: dict[str, str] | None = None) -> tuple[int, dict]:
+    def post(
+        self, body: object, headers: dict[str, str] | None = None, path: str = "/v1/decide"
+    ) -> tuple[int, dict]:
         """Status and JSON of an answer; a body that is no bytes is dumped."""
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         headers = {"Content-Type": "application/json", **(headers or {})}
-        self._connection.request("POST", "/v1/decide", raw, headers)
+        self._connection.request("POST", path, raw, headers)
         response = self._connection.getresponse()
         self.headers = response.headers
         return response.status, orjson.loads(response.read())

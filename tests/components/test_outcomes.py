@@ -10,6 +10,8 @@ import orjson
 import pytest
 from running import Decision, write_decision
 
+from rdv.clock import SYSTEM_CLOCK
+from rdv.components.outbox import Outbox
 from rdv.components.proxy.outcomes import OUTCOMES_MAX, OutcomeDesk, read_outcomes
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.outcomes import read_outcomes as recorded_outcomes
@@ -163,15 +165,16 @@ class Door:
 
 
 class Full:
-    def send_many(self, topic, values, *, partition):
+    def send_many(self, topic, values, *, partition, wait_ms):
         raise DiskFull("outcomes", "write")
 
 
 def test_a_full_disk_is_said_and_nothing_is_acknowledged():
     door = Door(b'{"id": "i", "outcome": 1}')
-    OutcomeDesk(Full(), "p-1", lambda: False).accept(door)
+    outbox = Outbox(Full(), SYSTEM_CLOCK, "outcomes", keep_ms=0)
+    OutcomeDesk(outbox, "p-1", lambda: False, print, 1_000).accept(door)
     assert (door.status, door.answer) == (503, "not_logged")
-    OutcomeDesk(Full(), "p-1", lambda: True).accept(door)
+    OutcomeDesk(outbox, "p-1", lambda: True, print, 1_000).accept(door)
     assert (door.status, door.answer) == (503, "draining")
 
 

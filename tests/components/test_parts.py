@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdv.clock import SYSTEM_CLOCK
 from rdv.components.batches import REQUESTS, SCORES
+from rdv.components.outbox import FOREVER_MS, LINES_MAX, Outbox
 from rdv.components.proxy.intake import Body, ScheduleChoice, read_body
-from rdv.components.proxy.records import KEPT_MAX, OwnAnswers
+from rdv.components.proxy.records import OwnAnswers
 from rdv.components.worker.backlog import Waiting
 from rdv.components.worker.in_hand import SPOILED_MAX, InHand, Left
 from rdv.components.worker.watchdog import Watchdog
@@ -126,7 +128,7 @@ class FullProducer:
     def __init__(self):
         self.sent = []
 
-    def send_many(self, topic, lines, *, partition):
+    def send_many(self, topic, lines, *, partition, wait_ms):
         if self.full:
             raise DiskFull("somewhere", "no space left on device")
         self.sent += lines
@@ -137,16 +139,24 @@ class FullProducer:
 
 def test_own_answers_wait_for_room_in_their_order_and_are_bounded():
     producer = FullProducer()
-    answers = OwnAnswers(producer, "p-1")
-    for number in range(KEPT_MAX + 3):
+    outbox = Outbox(producer, SYSTEM_CLOCK, "answers", keep_ms=FOREVER_MS, keep="any")
+    answers = OwnAnswers(outbox, "p-1")
+    for number in range(LINES_MAX + 3):
         result = Result(str(number), "p-1", "default", msgspec.Raw(b"0"), "s@1", 1.0)
         answers.add(0, result)
-    answers.flush()
-    assert (len(answers), answers.lost) == (KEPT_MAX, 3)
+        answers.flush()
+        if number < LINES_MAX // 2:  # what is tried in this moment is not given up
+            assert answers.lost == 0
+    assert len(answers) <= LINES_MAX
+    lost = answers.lost
+    assert 0 < lost < LINES_MAX // 2
     producer.full = False
+    assert outbox.flush(60)
     answers.close()
     assert len(answers) == 0
-    assert [msgspec.json.decode(line)["id"] for line in producer.sent[:2]] == ["3", "4"]
+    ids = [int(msgspec.json.decode(line)["id"]) for line in producer.sent]
+    assert ids == sorted(ids)
+    assert len(ids) == LINES_MAX + 3 - lost
 
 
 class Clock:

@@ -30,7 +30,7 @@ class Spy:
     def __init__(self, producer):
         self.producer, self.batches = producer, 0
 
-    def send_many(self, topic, lines, partition=None):
+    def send_many(self, topic, lines, partition=None, wait_ms=None):
         self.batches += 1
         return self.producer.send_many(topic, lines, partition=partition)
 
@@ -61,7 +61,7 @@ class Small:
     def __init__(self):
         self.sent = []
 
-    def send_many(self, topic, lines, partition=None):
+    def send_many(self, topic, lines, partition=None, wait_ms=None):
         total = sum(map(len, lines))
         if total > 100:
             raise RecordTooLarge(total, 100, "batch")

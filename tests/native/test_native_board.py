@@ -39,6 +39,10 @@ def board_at(path, disk=None):
         board.close()
 
 
+def _part(board, start, size):
+    return board._reading(start, start + size)()
+
+
 def rung(fds):
     """Which of them have been rung, and how often; takes the rings out."""
     found = {}
@@ -49,12 +53,12 @@ def rung(fds):
 
 
 def states_of(board):
-    return bytes(board._map[STATES_AT:MASKS_AT])
+    return bytes(board._reading(STATES_AT, MASKS_AT)())
 
 
 def tick_of(board):
     at = TICKS_AT + number_of("t", 0) * 8
-    return bytes(board._map[at : at + 8])
+    return bytes(board._reading(at, at + 8)())
 
 
 waiters = st.lists(
@@ -88,10 +92,10 @@ def test_who_waits_for_it_is_rung_and_nobody_else(native, first, second):
                 assert tick_of(board) != before
                 found = rung(fds)
                 for number, (slot, _) in enumerate(slots):
-                    mask = int.from_bytes(board._map[MASKS_AT + slot * 8 :][:8], "little")
+                    mask = int.from_bytes(_part(board, MASKS_AT + slot * 8, 8), "little")
                     is_meant = bool(states[slot] and mask & MASK)
                     assert found.get(number, 0) == is_meant
-                    assert board._map[STATES_AT + slot] == (0 if is_meant else states[slot])
+                    assert _part(board, STATES_AT + slot, 1)[0] == (0 if is_meant else states[slot])
                 seen.append((found, states_of(board)))
             for slot, fd in slots:
                 board.free_slot(slot, fd)

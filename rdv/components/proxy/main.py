@@ -17,6 +17,7 @@ from rdv.address import host_port
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.guests import guard_process
 from rdv.components.host import host_name
+from rdv.components.outbox import Outbox
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import Streams, open_streams
 from rdv.components.proxy.access import access_of
@@ -26,7 +27,7 @@ from rdv.components.proxy.enrich import Enricher, load_enricher
 from rdv.components.proxy.errors import AddressTaken
 from rdv.components.proxy.intake import InlineRules, ScheduleChoice
 from rdv.components.proxy.marks import Marking
-from rdv.components.proxy.outcomes import OutcomeDesk
+from rdv.components.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeDesk
 from rdv.components.proxy.proxy import Proxy, Settings
 from rdv.components.proxy.readiness import ModelNews, Readiness, draining, readiness, wanted_models
 from rdv.components.proxy.repeats import RepeatLimits, Repeats
@@ -137,8 +138,19 @@ class ProxyProcess:
         )
         self._repeats = Repeats(repeat_limits(decision))
         restore(self.proxy, self._streams, self._repeats, SYSTEM_CLOCK)
+        outcomes = self._streams.outcomes
         self._outcomes = OutcomeDesk(
-            self._streams.outcomes.producer(), name, lambda: self.proxy.is_draining
+            Outbox(
+                outcomes.producer(),
+                SYSTEM_CLOCK,
+                "outcomes",
+                keep_ms=OUTCOMES_WAIT_MS,
+                is_slow=outcomes.config.fsync == "always",
+            ),
+            name,
+            lambda: self.proxy.is_draining,
+            self._loop.call_soon_threadsafe,
+            outcomes.config.record_bytes_max,
         )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
         self._is_up = is_up

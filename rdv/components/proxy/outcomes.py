@@ -9,28 +9,32 @@ whole. (When the log cannot be written a leading part may be in it; telling it a
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.components.outbox import Outbox
 from rdv.components.proxy.clients import client_of
 from rdv.components.proxy.intake import unfit, unusable
-from rdv.components.sending import send_fitting
 from rdv.errors import RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.messages import ToldOutcome, Truth, encode_truth, told_by
 from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth
-from rdv.stream import Producer
 from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.proxy")
 
 OUTCOMES_MAX = 1_000
 """In one request."""
+
+OUTCOMES_WAIT_MS = 1_000
+"""How long outcomes wait for a log that another process has locked, before they are refused."""
 
 _decode = msgspec.json.Decoder(ToldOutcome | list[ToldOutcome]).decode
 
@@ -66,13 +70,18 @@ class OutcomeDesk:
 
     def __init__(
         self,
-        producer: Producer,
+        outbox: Outbox,
         topic: str,
         is_draining: Callable[[], bool],
+        call_soon: Callable[..., object],
+        record_bytes_max: int,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        """`call_soon` has the loop call a function, from any thread."""
+        self._outbox = outbox
+        self._call_soon = call_soon
+        self._record_bytes_max = record_bytes_max
         self._clock = clock
-        self._producer = producer
         self._topic = topic
         self._is_draining = is_draining
 
@@ -89,34 +98,41 @@ class OutcomeDesk:
             http.fail(truths)
             return
         truths = list(told_by(client_of(http), truths))
-        if truths and (failure := self._write(truths)) is not None:
+        lines = [encode_truth(truth) for truth in truths]
+        if (failure := _too_large(lines, self._record_bytes_max)) is not None:
             http.fail(failure)
             return
-        http.respond(202, b'{"accepted":%d}\n' % len(truths))
+        failed: dict[int, RdvError] | None = {}
+        if lines:
+            done = partial(self._waited, http, len(lines))
+            failed = self._outbox.send(self._topic, lines, 0, done)
+        if failed is not None:
+            self._settle(http, len(lines), failed)
 
-    def _write(self, truths: list[Truth]) -> Failure | None:
-        lines = [encode_truth(truth) for truth in truths]
-        try:
-            self._producer.send_many(self._topic, lines, partition=0)
-        except RecordTooLarge as error:
-            if error.what == "record":
-                return _too_large(lines, error)
-            failed = send_fitting(self._producer, self._topic, lines, 0)
-            return _not_logged(failed) if failed else None
-        except RdvError as error:
-            return _not_logged(dict.fromkeys(range(len(lines)), error))
-        return None
+    def _waited(self, http: HttpRequest, count: int, failed: dict[int, RdvError]) -> None:
+        """From a thread: the outcomes had to wait, and are in the log now, or will not be."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._call_soon(self._settle, http, count, failed)
+
+    def _settle(self, http: HttpRequest, count: int, failed: dict[int, RdvError]) -> None:
+        if failed:
+            http.fail(_not_logged(failed))
+        else:
+            http.respond(202, b'{"accepted":%d}\n' % count)
 
     def close(self) -> None:
-        self._producer.close()
+        self._outbox.close()
 
 
-def _too_large(lines: list[bytes], error: RecordTooLarge) -> Failure:
-    """None of them is on record: it says which one is in the way."""
-    number = next(n for n, line in enumerate(lines) if len(line) > error.limit_bytes)
-    message = f"no outcome is on record: of outcome {number}, {error.text()}"
-    fields = {"number": number, "limit": error.limit_bytes}
-    return Failure(413, "outcome_too_large", message, fields)
+def _too_large(lines: list[bytes], limit_bytes: int) -> Failure | None:
+    """None of them is put on record then: it says which one is in the way."""
+    for number, line in enumerate(lines):
+        if len(line) > limit_bytes:
+            error = RecordTooLarge(len(line), limit_bytes)
+            message = f"no outcome is on record: of outcome {number}, {error.text()}"
+            fields = {"number": number, "limit": limit_bytes}
+            return Failure(413, "outcome_too_large", message, fields)
+    return None
 
 
 def _not_logged(failed: dict[int, RdvError]) -> Failure:

@@ -7,6 +7,7 @@ thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from rdv.codes import ResultCode
 from rdv.components.batches import REQUESTS, RESULTS
 from rdv.components.deadlines import GRACE_NS
 from rdv.components.feeds import BACKSTOP_S, Feed
+from rdv.components.outbox import FOREVER_MS, LOCK_WAIT_MS, Outbox
 from rdv.components.places import Streams
 from rdv.components.proxy.answer import answer_body, backstop_result
 from rdv.components.proxy.asking import Asking
@@ -39,7 +41,6 @@ from rdv.components.proxy.intake import (
 )
 from rdv.components.proxy.marks import Marked
 from rdv.components.proxy.records import OwnAnswers
-from rdv.components.sending import send_fitting
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
@@ -105,8 +106,24 @@ class Proxy:
         self._loop = asyncio.get_running_loop()
         # Made now, so that models and servers know it before the first request is in it.
         streams.input.make_topic(settings.name)
-        self._producer = streams.input.producer()
-        self.own_answers = OwnAnswers(streams.results.producer(), settings.name)
+        self._requests = Outbox(
+            streams.input.producer(),
+            clock,
+            "requests",
+            keep_ms=LOCK_WAIT_MS,
+            is_slow=streams.input.config.fsync == "always",
+        )
+        self.own_answers = OwnAnswers(
+            Outbox(
+                streams.results.producer(),
+                clock,
+                "answers",
+                keep_ms=FOREVER_MS,
+                keep="any",
+                is_slow=streams.results.config.fsync == "always",
+            ),
+            settings.name,
+        )
         self._results = Feed(streams.results.consumer([settings.name], start="latest"))
         self.losses = self._results.losses
         self._batch: list[Open] = []
@@ -257,8 +274,16 @@ class Proxy:
     def ask_models(self, partition: int, entries: list[Open]) -> None:
         """Put the requests where the models read them."""
         lines = REQUESTS.write([entry.request for entry in entries])
-        if failed := send_fitting(self._producer, self.settings.name, lines, partition):
+        done = partial(self._sent, entries)
+        if failed := self._requests.send(self.settings.name, lines, partition, done):
             self._not_logged([(entries[number], error) for number, error in failed.items()])
+
+    def _sent(self, entries: list[Open], failed: dict[int, RdvError]) -> None:
+        """From a thread: the requests had to wait, and are in the log now, or will not be."""
+        if failed:
+            news = [(entries[number], error) for number, error in failed.items()]
+            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._not_logged, news)
 
     def _not_logged(self, failed: list[tuple[Open, RdvError]]) -> None:
         """No model will see these (or a leading part, whose results come too late then)."""
@@ -332,6 +357,9 @@ class Proxy:
 
     def _look(self) -> None:
         """A ring may be lost, and a disk may have room again: look all the same."""
+        # The doorbell behind the descriptor is another one after its file was deleted.
+        self._loop.remove_reader(self._results.fd)
+        self._loop.add_reader(self._results.fd, self._rung)
         self._read_results()
         self.own_answers.flush()
         self._looking = self._loop.call_later(BACKSTOP_S, self._look)
@@ -383,7 +411,7 @@ class Proxy:
         if self._enricher is not None:
             self._enricher.close()
         self._results.close()
-        self._producer.close()
+        self._requests.close()
         self.own_answers.close()
 
 

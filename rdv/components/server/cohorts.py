@@ -8,9 +8,9 @@ import orjson
 
 from rdv.components.feeds import read_all
 from rdv.components.losses import Losses
+from rdv.components.outbox import Outbox
 from rdv.components.places import COHORTS_TOPIC, SCHEDULE_TOPIC
 from rdv.config.accepted import Accepted
-from rdv.stream.producer import LogProducer
 from rdv.stream.stream import LogStream
 
 READ_RECORDS = 1_000
@@ -33,9 +33,7 @@ def cohorts_in_force(accepted: Accepted) -> dict[str, Any]:
     }
 
 
-def record_cohorts(
-    control: LogStream, producer: LogProducer, accepted: Accepted, now_ns: int
-) -> None:
+def record_cohorts(control: LogStream, outbox: Outbox, accepted: Accepted, now_ns: int) -> None:
     """Write down what is in force, if it differs from the last line, or if a server starts.
 
     A line says since when it has been so: an earlier line may have been deleted by retention. Of a
@@ -51,7 +49,7 @@ def record_cohorts(
     else:
         since_ns = now_ns
     line = {"time_ns": now_ns, "since_ns": since_ns, **now}
-    producer.send(COHORTS_TOPIC, orjson.dumps(line) + b"\n")
+    outbox.send(COHORTS_TOPIC, [orjson.dumps(line) + b"\n"], 0)
 
 
 def _last_line(control: LogStream) -> dict[str, Any] | None:

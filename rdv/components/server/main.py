@@ -10,10 +10,10 @@ import orjson
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.host import host_name
+from rdv.components.outbox import FOREVER_MS, Outbox
 from rdv.components.parent import stop_without_parent
 from rdv.components.places import SCHEDULE_TOPIC, Streams, open_streams
 from rdv.components.schedules import longest_wait_ms
-from rdv.components.sending import send_fitting
 from rdv.components.server.cohorts import cohorts_in_force, record_cohorts
 from rdv.components.server.server import Server
 from rdv.components.status import StatusWriter
@@ -27,6 +27,9 @@ from rdv.errors import RdvError
 from rdv.rendezvous import Engine, Limits
 
 log = logging.getLogger("rdv.server")
+
+START_S = 1.0
+"""A start waits so long for the schedules to be on record."""
 
 WINDOW_MS = 10_000
 """How far back a starting server looks for requests that nobody has answered: at least this long,
@@ -85,7 +88,13 @@ class ServerProcess:
         self._status = StatusWriter(
             self._streams.control, "server", f"server-{index}", SYSTEM_CLOCK
         )
-        self._control = self._streams.control.producer()
+        self._control = Outbox(
+            self._streams.control.producer(),
+            SYSTEM_CLOCK,
+            "schedules and cohorts",
+            keep_ms=FOREVER_MS,
+            keep="any",
+        )
         self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
 
     def _note_edit(self) -> None:
@@ -103,6 +112,7 @@ class ServerProcess:
         self._watch.start()
         self._record_cohorts()
         self._record_schedules(set())
+        self._control.flush(START_S)
         if self._owns_streams:
             tune_collector()
         self._status.write("ready", self._figures())
@@ -188,8 +198,7 @@ class ServerProcess:
         ]
         if self._index or not lines:
             return
-        for error in send_fitting(self._control, SCHEDULE_TOPIC, lines).values():
-            log.warning("a schedule is not on record: %s", error.text())
+        self._control.send(SCHEDULE_TOPIC, lines, 0)
 
 
 def limits_of(decision: Decision) -> Limits:

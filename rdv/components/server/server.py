@@ -11,7 +11,6 @@ So a decision wakes the server twice, however many models there are, and less un
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from itertools import chain
 from typing import Literal
@@ -23,19 +22,21 @@ from rdv.components.batches import REQUESTS, RESULTS, SCORES
 from rdv.components.deadlines import is_given_up
 from rdv.components.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds, read_all
 from rdv.components.losses import Losses
+from rdv.components.outbox import Outbox
 from rdv.components.places import MODELS_TOPIC, Streams
-from rdv.components.sending import send_fitting
 from rdv.components.server.rebuild import rebuild
 from rdv.components.stopping import Waker
 from rdv.messages import Result
 from rdv.rendezvous import Engine
 from rdv.stream.record import Block
 
-log = logging.getLogger("rdv.server")
-
 POLL_RECORDS_MAX = 2_000
 LOOK_S = 0.01
 """While something is open, new requests are looked for as often, though no model reports."""
+
+KEEP_MS = 10_000
+"""Results whose partition another process has locked are kept for so long: nobody waits for them
+then, but they are part of the record."""
 
 LAG_NS = 20_000_000
 """A request that comes in later than this is looked at more closely: somebody was stopped."""
@@ -69,12 +70,18 @@ class Server:
         self._host = host
         self._clock = clock
         self._partitions = sorted(partitions)
-        self.lost_results = self.given_up = 0
+        self.given_up = 0
         self.losses = losses = Losses()
         self._look_ns = 0
         self._models: set[str] = set()
         """Those that we have heard of."""
-        self._producer = streams.results.producer()
+        self._outbox = Outbox(
+            streams.results.producer(),
+            clock,
+            "results",
+            keep_ms=KEEP_MS,
+            is_slow=streams.results.config.fsync == "always",
+        )
         control = streams.control.consumer([MODELS_TOPIC])
         # Before anything is open: who was down for a while, long ago, is nobody's business.
         past = [record.value for record in read_all(control, POLL_RECORDS_MAX, losses)]
@@ -163,12 +170,13 @@ class Server:
         for result in results:
             by_topic.setdefault(result.reply_to, []).append(result)
         for topic, group in by_topic.items():
-            lines = RESULTS.write(group)
-            if failed := send_fitting(self._producer, topic, lines, self._partitions[0]):
-                # The proxy's backstop answers; the server goes on.
-                self.lost_results += len(failed)
-                why = next(iter(failed.values())).text()
-                log.warning("%d results lost: %s", len(failed), why)
+            # Of what is lost, the proxy's backstop answers; the server goes on.
+            self._outbox.send(topic, RESULTS.write(group), self._partitions[0])
+
+    @property
+    def lost_results(self) -> int:
+        """Results that could not be written."""
+        return self._outbox.lost
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
@@ -193,4 +201,4 @@ class Server:
     def close(self) -> None:
         for feed in (self._scores, self._input, self._control):
             feed.close()
-        self._producer.close()
+        self._outbox.close()

@@ -59,7 +59,7 @@ class InHand:
         """Notes of workers that run still, and their descriptors."""
         if path:
             with contextlib.suppress(OSError):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
+                os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
                 self._open(path)
 
     def _open(self, path: str) -> None:
@@ -177,7 +177,7 @@ class InHand:
 
 
 def _open_note(path: str) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _lock(fd: int) -> bool:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rdv.clock import Clock
 from rdv.codes import ReportCode
 from rdv.components.batches import SCORES
-from rdv.components.sending import send_fitting
+from rdv.components.outbox import Outbox
 from rdv.components.worker.backlog import Refused, Waiting
 from rdv.components.worker.failures import Failures
 from rdv.errors import RdvError
 from rdv.messages import REFUSAL_CODES, Request, ResultLines, Score, decode_score, encode_score
 from rdv.models import Model, ModelError
-from rdv.stream import Producer
 from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.worker")
@@ -32,10 +32,8 @@ class _Results(NamedTuple):
 class Reports:
     """Sends scores, each to the partition number of its request. Thread-safe for the watchdog."""
 
-    def __init__(
-        self, producer: Producer, name: str, model: Model, clock: Clock, host: str
-    ) -> None:
-        self._producer = producer
+    def __init__(self, outbox: Outbox, name: str, model: Model, clock: Clock, host: str) -> None:
+        self._outbox = outbox
         self._name = name
         self._model = model
         self._clock = clock
@@ -147,14 +145,19 @@ class Reports:
 
     def _send(self, by_partition: dict[int, list[bytes]]) -> None:
         for partition, lines in by_partition.items():
-            failed = send_fitting(self._producer, self._name, lines, partition)
-            large = [n for n, error in failed.items() if isinstance(error, RecordTooLarge)]
-            if large:
-                self._report_too_large(partition, {lines[n]: failed[n] for n in large})
-            if lost := len(failed) - len(large):
-                # Nobody hears of these scores; the schedule goes on without them.
-                self.lost += lost
-                log.warning("%d scores lost: %s", lost, next(iter(failed.values())).text())
+            done = partial(self._sent, partition, lines)
+            if failed := self._outbox.send(self._name, lines, partition, done):
+                self._sent(partition, lines, failed)
+
+    def _sent(self, partition: int, lines: list[bytes], failed: dict[int, RdvError]) -> None:
+        """At once, or later from a thread: what of these lines is not on record."""
+        large = [n for n, error in failed.items() if isinstance(error, RecordTooLarge)]
+        if large:
+            self._report_too_large(partition, {lines[n]: failed[n] for n in large})
+        if lost := len(failed) - len(large):
+            # The server does not hear of these scores; the schedule goes on without them.
+            self.lost += lost
+            log.warning("%d scores lost: %s", lost, next(iter(failed.values())).text())
 
     def _report_too_large(self, partition: int, lines: dict[bytes, RdvError]) -> None:
         """Errors in place of scores that are larger than a record may be."""
@@ -162,5 +165,9 @@ class Reports:
             reason = f"the score cannot be logged: {error.text()}"
             self.spoil([(partition, decode_score(line).id)], reason, "invalid_result")
 
+    def flush(self, timeout_s: float) -> None:
+        """Wait for what another process keeps us from writing."""
+        self._outbox.flush(timeout_s)
+
     def close(self) -> None:
-        self._producer.close()
+        self._outbox.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 from rdv.clock import Clock
 from rdv.components.feeds import Feeds
+from rdv.components.outbox import Outbox
 from rdv.components.places import Streams
 from rdv.components.stopping import Waker
 from rdv.components.worker.backlog import Backlog, Waiting
@@ -16,6 +17,13 @@ from rdv.components.worker.reports import Reports
 from rdv.components.worker.watchdog import Watchdog
 from rdv.models import Model, evaluate
 from rdv.stream import TopicPartition
+
+KEEP_MS = 1_000
+"""Scores whose partition another process has locked are kept for so long; then they are late for
+any schedule of an ordinary SLA."""
+
+LAST_WORD_S = 0.5
+"""A worker that ends because its model hangs waits so long for the last report to be written."""
 
 HUNG = "the model hung and was ended"
 DIED = "the worker ended in this batch: the model crashed, exited, or was killed"
@@ -43,7 +51,14 @@ class Worker:
         self._clock = clock
         self._watchdog = watchdog
         self._in_hand = in_hand
-        self.reports = Reports(streams.scores.producer(), name, model, clock, host)
+        outbox = Outbox(
+            streams.scores.producer(),
+            clock,
+            "scores",
+            keep_ms=KEEP_MS,
+            is_slow=streams.scores.config.fsync == "always",
+        )
+        self.reports = Reports(outbox, name, model, clock, host)
         skips = backlog.when_behind == "skip"
         self.intake = Intake(
             streams.input,
@@ -154,6 +169,7 @@ class Worker:
         """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
         hung = [(waiting.block.partition, waiting.request.id) for waiting in batch]
         self.reports.spoil(hung, HUNG, "timeout")
+        self.reports.flush(LAST_WORD_S)
         self._in_hand.reported()
 
     @property

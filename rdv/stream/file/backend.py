@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import posixpath
 import threading
 from collections.abc import Callable, Iterator
@@ -37,6 +38,8 @@ from rdv.stream.file.verify import SegmentReport, verify_partition
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
 
+log = logging.getLogger("rdv.stream")
+
 _MAKE_LOCK_TIMEOUT_MS = 10_000
 
 
@@ -46,6 +49,7 @@ def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
     `stream.toml` comes last and whole: a directory with it is a stream.
     """
     config_path = f"{path}/{layout.CONFIG_FILE}"
+    disk.file_mode = config.file_mode
     with faults(path, "make a stream in"):
         if disk.exists(config_path):
             raise StreamExists(path)
@@ -54,6 +58,7 @@ def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
             if strange:
                 raise InvalidAddress(path, f"the directory is no stream and holds {strange[0]!r}")
         disk.mkdir(f"{path}/{layout.GROUPS}")
+        disk.apply_mode(path, layout.DOORBELLS)  # the directory may have been there before
         Board(disk, path).close()
         disk.replace_file(config_path, dump_config(config).encode(), durable=True)
         disk.sync_directory(posixpath.dirname(path) or ".")
@@ -93,6 +98,11 @@ class FileBackend:
         self.config = config
         self._disk = disk
         self._clock = clock
+        if board is None:  # else it only looks, and changes nothing
+            disk.file_mode = config.file_mode
+            with contextlib.suppress(OSError):
+                if disk.apply_mode(path, layout.DOORBELLS):
+                    log.warning("%s: its files have mode %s from now on", path, config.mode)
         self._board = board or Board(disk, path)
         self.version: Callable[[], object] = self._board.version
         self.news: Callable[[], object] = self._board.news
@@ -102,6 +112,9 @@ class FileBackend:
         self._first_times = lookup.FirstTimes()
         self._is_of_today = False
         watch_forks(self)
+
+    def look_after(self) -> None:
+        self._board.look_after()
 
     def after_fork(self) -> None:
         """See disk.Forkable."""
@@ -151,6 +164,8 @@ class FileBackend:
         check_name(topic, "topic")
         if not 1 <= partitions <= PARTITIONS_MAX:
             raise InvalidArgument("partitions", partitions, f"not between 1 and {PARTITIONS_MAX}")
+        if self.partitions(topic) == partitions:
+            return  # the usual case, without a lock
         with self._making():
             count = self.partitions(topic)
             if count > partitions:

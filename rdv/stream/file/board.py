@@ -10,25 +10,34 @@ partition; under load nobody waits and nothing is rung.
 Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look again, block.
 Writer: publish, clear the state, ring. A ring that is lost all the same (its ringer was killed
 between the two) costs the reader the backstop of its wait (`doorbell`).
+
+Anybody may delete the board, cut it short or write over it, and nobody shall end by that. A map
+that is cut short reads as zeros (`native.guard`; without the extension the board is read by system
+calls), and every process looks every 100 ms whether the file at its path is still a board, and the
+one that it has open: otherwise it is made anew, and opened again by all.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import threading
 from collections.abc import Callable
 from functools import partial
 from struct import Struct
+from typing import Any
 from zlib import crc32
 
 from rdv.errors import RdvError
 from rdv.native import Native
 from rdv.stream.backend import RING_ORDERS
-from rdv.stream.errors import TooManyReaders
+from rdv.stream.errors import LockTimeout, TooManyReaders
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
+from rdv.stream.file.disk import Disk, Map, faults, os_fault, watch_forks
 from rdv.stream.file.lock import locked
+
+log = logging.getLogger("rdv.stream")
 
 SLOTS = 1024
 EVERYTHING = 2**64 - 1
@@ -42,11 +51,13 @@ _TICKS_AT = 16
 _STATES_AT = _TICKS_AT + TICKS * _VERSION.size
 _MASKS_AT = _STATES_AT + SLOTS
 _SIZE = _MASKS_AT + SLOTS * _VERSION.size
-_EMPTY = (_MAGIC + _VERSION.pack(1)).ljust(_SIZE, b"\0")
 _IDLE = b"\x00"
 _WAITING = {order: bytes([order]) for order in RING_ORDERS}
 _NOBODY = _IDLE * SLOTS
-_LOCK_TIMEOUT_MS = 10_000
+_LOCK_TIMEOUT_MS = 50
+"""The lock only keeps two processes from cleaning up after the same dead reader."""
+
+_LOOK_NS = 100_000_000
 
 
 def number_of(topic: str, partition: int) -> int:
@@ -70,7 +81,7 @@ def _is_board(data: bytes) -> bool:
 
 
 class Board:
-    """A stream's board, mapped for reading; stores go through pwrite. Thread-safe."""
+    """A stream's board; stores go through pwrite. Thread-safe."""
 
     def __init__(self, disk: Disk, stream: str) -> None:
         self._disk = disk
@@ -78,32 +89,109 @@ class Board:
         self._path = f"{self.directory}/board"
         self._mutex = threading.Lock()
         self._bells: dict[int, int] = {}
-        with faults(self._path, "open"):
-            if not disk.exists(self._path):
-                self._make()
-            elif not _is_board(disk.read_file(self._path)):
-                # Of another version, or what a power loss may leave: nobody waits after one.
-                disk.replace_file(self._path, _EMPTY)
-            self._map = disk.map_file(self._path, size_bytes=_SIZE)
-        self._fd = -1
-        # A C call without a Python frame: producers and consumers ask at every send and poll.
-        self.version: Callable[[], object] = partial(
-            self._map.__getitem__, slice(_VERSION_AT, _TICKS_AT)
-        )
-        self.news: Callable[[], object] = partial(
-            self._map.__getitem__, slice(_VERSION_AT, _STATES_AT)
-        )
+        self.epoch = 0
+        """Grows when another file has become the board."""
         self._salt = 0
         self._commits = itertools.count(1)
         self._make_salt()
+        self._look_ns = 0
+        self._fd = -1
+        with faults(self._path, "open"):
+            self._settle()
+            self._read_fd = disk.open(self._path)
+            self._map = self._guarded_map()
+        # Producers and consumers ask at every send and poll: on a map that is a C call without a
+        # Python frame.
+        self.version: Callable[[], object] = self._reading(_VERSION_AT, _TICKS_AT)
+        self.news: Callable[[], object] = self._reading(_VERSION_AT, _STATES_AT)
         watch_forks(self)
+
+    def _guarded_map(self) -> Map | None:
+        """None where a map that is cut short would end the process."""
+        native = self._disk.native
+        if native is None:
+            return None
+        try:
+            board = self._disk.map_file(self._path, size_bytes=_SIZE)
+        except ValueError:  # cut short in this very moment
+            return None
+        if native.guard(board):
+            return board
+        board.close()
+        return None
+
+    def _reading(self, start: int, stop: int) -> Callable[[], Any]:
+        """A function that reads this part of the board."""
+        if self._map is not None:
+            return partial(self._map.__getitem__, slice(start, stop))
+        disk, size = self._disk, stop - start
+        # What is beyond the end of a board that was cut short reads as zeros, too.
+        return lambda: disk.pread(self._read_fd, size, start).ljust(size, b"\0")
+
+    def _settle(self) -> None:
+        """See to it that there is a board at the path."""
+        disk = self._disk
+        if not disk.exists(self._path):
+            self._make()
+        elif not _is_board(disk.read_file(self._path)):
+            # Of another version, written over, or what a power loss may leave.
+            log.warning("%s is no board of this version: it is made anew", self._path)
+            disk.rename(self._write_scratch(), self._path)
+
+    def _write_scratch(self) -> str:
+        """A new board that has no name yet. No two begin with the same version."""
+        disk = self._disk
+        scratch = f"{self._path}.{disk.new_name()}.tmp"
+        disk.replace_file(scratch, (_MAGIC + self._new_number()).ljust(_SIZE, b"\0"))
+        disk.let_wait(scratch)
+        return scratch
+
+    def _new_number(self) -> bytes:
+        """One that was never on the board."""
+        return _VERSION.pack(self._salt + next(self._commits))
+
+    def look_after(self) -> None:
+        """Every 100 ms, by who reads or writes the stream: is the board still what it was?
+
+        Raises nothing. Without permission to make it anew it is left as it is: readers look at
+        the log now and then all the same.
+        """
+        now_ns = self._disk.monotonic_ns()
+        if now_ns < self._look_ns:
+            return
+        self._look_ns = now_ns + _LOOK_NS
+        disk = self._disk
+        with contextlib.suppress(OSError, RdvError), self._mutex:
+            fd = self._read_fd
+            if (
+                disk.is_at(fd, self._path)
+                and disk.size(fd) == _SIZE
+                and disk.pread(fd, len(_MAGIC), 0) == _MAGIC
+            ):
+                return
+            self._open_again()
+
+    def _open_again(self) -> None:
+        disk, native = self._disk, self._disk.native
+        self._settle()
+        fd = disk.open(self._path, write=True)
+        try:
+            # The numbers stay: other threads may be about to use them.
+            disk.dup2(fd, self._read_fd)
+            if self._fd >= 0:
+                disk.dup2(fd, self._fd)
+            if self._map is not None and native is not None:
+                native.remap(self._map, fd)
+        finally:
+            disk.close(fd)
+        self.epoch += 1
 
     def _make(self) -> None:
         """Make the file, whole at once and only once, whoever else does so too."""
         disk = self._disk
         disk.mkdir(self.directory)
-        scratch = f"{self._path}.{disk.new_name()}.tmp"
-        disk.replace_file(scratch, _EMPTY)
+        disk.let_wait(self.directory)
+        scratch = self._write_scratch()
         try:
             disk.link(scratch, self._path)
         except FileExistsError:
@@ -127,12 +215,13 @@ class Board:
         It never fails: what it tells of is committed already, and whoever reads looks all the
         same now and then.
         """
-        states: Callable[[], object] = partial(self._map.__getitem__, slice(_STATES_AT, _MASKS_AT))
+        states = self._reading(_STATES_AT, _MASKS_AT)
         ring, bit = self._ring_waiting, mask_of(topic, partition)
         tick_at = _TICKS_AT + number_of(topic, partition) * _VERSION.size
         pwrite, pack, commits = self._disk.pwrite, _VERSION.pack, self._commits
 
         def announce() -> None:
+            self.look_after()
             try:
                 fd = self._fd if self._fd >= 0 else self._write_fd()
                 pwrite(fd, pack(self._salt + next(commits)), tick_at)
@@ -141,17 +230,20 @@ class Board:
             if states() != _NOBODY:
                 ring(bit)
 
-        native = self._disk.native
-        return announce if native is None else partial(self._announce, native, bit, tick_at)
+        native, board = self._disk.native, self._map
+        if native is None or board is None:
+            return announce
+        return partial(self._announce, native, board, bit, tick_at)
 
-    def _announce(self, native: Native, bit: int, tick_at: int) -> None:
+    def _announce(self, native: Native, board: Map, bit: int, tick_at: int) -> None:
         """The same, by one call for all that is usual."""
+        self.look_after()
         try:
             with self._mutex:
                 fd = self._fd if self._fd >= 0 else self._write_fd()
                 tick = self._salt + next(self._commits)
                 left = native.announce(
-                    self._map, fd, _STATES_AT, _MASKS_AT, bit, self._bells, tick_at, tick
+                    board, fd, _STATES_AT, _MASKS_AT, bit, self._bells, tick_at, tick
                 )
         except (OSError, RdvError):
             left = None
@@ -162,18 +254,16 @@ class Board:
             self._call(slot)
 
     def changed(self) -> None:
-        """Topics, partitions or groups have changed: everybody shall look again."""
-        fd = self._write_fd()
-        with faults(self._path, "write to"), locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
-            (version,) = _VERSION.unpack(self._disk.pread(fd, _VERSION.size, _VERSION_AT))
-            self._disk.pwrite(fd, _VERSION.pack((version + 1) % 2**64), _VERSION_AT)
+        """Topics, partitions or groups have changed: all readers and writers look again."""
+        with faults(self._path, "write to"):
+            self._disk.pwrite(self._write_fd(), self._new_number(), _VERSION_AT)
         self._ring_waiting(EVERYTHING)
 
     def _ring_waiting(self, mask: int) -> None:
         """Ring who waits for `mask`, in their order. Never fails: what is announced is committed
         already.
         """
-        board = self._map
+        board = self._reading(0, _SIZE)()
         states = board[_STATES_AT:_MASKS_AT]
         for state in _WAITING.values():
             slot = -1
@@ -234,33 +324,49 @@ class Board:
     def take_slot(self) -> tuple[int, int]:
         """A free slot and the reading end of its FIFO. Raises TooManyReaders."""
         self._write_fd()
-        with (
-            faults(self.directory, "make a doorbell in"),
-            locked(self._disk, self._path, _LOCK_TIMEOUT_MS),
-        ):
-            for slot in range(SLOTS):
-                path = f"{self.directory}/{slot}"
-                if self._disk.exists(path):
-                    if self._is_alive(slot):
-                        continue
-                    self._disk.unlink(path)
-                self._disk.make_fifo(path)
-                return slot, self._disk.open_fifo_to_read(path)
-        raise TooManyReaders(self.directory, SLOTS)
+        with faults(self.directory, "make a doorbell in"):
+            try:
+                with locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
+                    found = self._find_slot(may_clean=True)
+            except LockTimeout:
+                found = self._find_slot(may_clean=False)
+        if found is None:
+            raise TooManyReaders(self.directory, SLOTS)
+        return found
+
+    def _find_slot(self, *, may_clean: bool) -> tuple[int, int] | None:
+        """The first that nobody has. To take one that a dead reader has left needs the lock."""
+        disk = self._disk
+        for slot in range(SLOTS):
+            path = f"{self.directory}/{slot}"
+            if disk.exists(path):
+                if not may_clean or self._is_alive(slot):
+                    continue
+                disk.unlink(path)
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                disk.make_fifo(path)
+                fd = disk.open_fifo_to_read(path)
+                if disk.is_at(fd, path):
+                    return slot, fd
+                disk.close(fd)  # it was taken for that of a dead reader
+        return None
 
     def free_slot(self, slot: int, fd: int) -> None:
-        with (
-            contextlib.suppress(OSError, RdvError),
-            locked(self._disk, self._path, _LOCK_TIMEOUT_MS),
-        ):
-            self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
-            self._disk.unlink(f"{self.directory}/{slot}")
+        path = f"{self.directory}/{slot}"
+        with contextlib.suppress(OSError, RdvError):
+            if self._disk.is_at(fd, path):
+                self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
+                self._disk.unlink(path)
         self._disk.close(fd)
+
+    def is_ours(self, slot: int, fd: int) -> bool:
+        """Whether writers still find this FIFO; it may have been deleted."""
+        return self._disk.is_at(fd, f"{self.directory}/{slot}")
 
     def set_waiting(self, slot: int, order: int) -> None:
         """`order`: one of RING_ORDERS."""
         position = _STATES_AT + slot
-        if self._map[position] != order:
+        if self._byte(position) != order:
             try:
                 self._disk.pwrite(self._write_fd(), _WAITING[order], position)
             except OSError as error:
@@ -274,7 +380,18 @@ class Board:
 
     def is_waiting(self, slot: int) -> bool:
         """False once the slot has been rung."""
-        return bool(self._map[_STATES_AT + slot])
+        return bool(self._byte(_STATES_AT + slot))
+
+    def _byte(self, position: int) -> int:
+        board = self._map
+        if board is not None:
+            return board[position]
+        return (self._disk.pread(self._read_fd, 1, position) or b"\0")[0]
+
+    def has_mask(self, slot: int, mask: int) -> bool:
+        """Whether the board says that this slot waits for `mask`."""
+        at = _MASKS_AT + slot * _VERSION.size
+        return bool(self._reading(at, at + _VERSION.size)() == _VERSION.pack(mask))
 
     def after_fork(self) -> None:
         """See disk.Forkable."""
@@ -285,8 +402,13 @@ class Board:
     def close(self) -> None:
         # An announcement is under way in another thread, or was when we were forked off: what is
         # mapped goes with the last who holds it.
-        with contextlib.suppress(BufferError):
-            self._map.close()
+        if self._map is not None and self._disk.native is not None:
+            with contextlib.suppress(BufferError, ValueError):
+                self._disk.native.unguard(self._map)
+                self._map.close()
+        if self._read_fd >= 0:
+            self._disk.close(self._read_fd)
+            self._read_fd = -1
         self._close_files()
 
     def _close_files(self) -> None:

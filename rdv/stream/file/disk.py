@@ -17,6 +17,7 @@ import os
 import select
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from functools import cache
 from typing import ClassVar, Protocol
@@ -27,7 +28,10 @@ from rdv.errors import RdvError
 from rdv.native import NATIVE, Native
 from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
 
-FILE_MODE = 0o644
+PRIVATE = 0o600
+"""Records may be personal data: unless a stream's settings say otherwise, only its owner reads."""
+
+Map = mmap.mmap
 DRAIN_BYTES = 4096
 SEEK_END = os.SEEK_END
 _TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
@@ -90,8 +94,24 @@ def faults(path: str, doing: str) -> Iterator[None]:
         raise os_fault(error, path, doing) from error
 
 
+def directory_mode(file_mode: int) -> int:
+    """Whoever may read the files may enter their directory; a shared one keeps its group."""
+    mode = file_mode | 0o100 | (file_mode & 0o044) >> 2
+    return mode | 0o2000 if mode & 0o070 else mode
+
+
+def waiting_mode(file_mode: int) -> int:
+    """Whoever may read may wait, which means to write into a doorbell and on the board."""
+    return file_mode | (file_mode & 0o044) >> 1
+
+
 class Disk:
-    """The system calls of the log. Thread-safe as far as the calls are; holds no state."""
+    """The system calls of the log. Thread-safe as far as the calls are.
+
+    Its only state is the mode of what it makes, `file_mode`; the umask does not change it.
+    """
+
+    file_mode = PRIVATE
 
     native: ClassVar[Native | None] = NATIVE
     """The usual reads and appends in C, several system calls in one call from here."""
@@ -108,6 +128,7 @@ class Disk:
     link = staticmethod(os.link)
     unlink = staticmethod(os.unlink)
     dup = staticmethod(os.dup)
+    monotonic_ns = staticmethod(time.monotonic_ns)
     flock = staticmethod(fcntl.flock)
     lseek = staticmethod(os.lseek)
     give_way = staticmethod(getattr(os, "sched_yield", lambda: None))
@@ -134,6 +155,11 @@ class Disk:
         _private_fds.add(copy)
         return copy
 
+    @staticmethod
+    def dup2(fd: int, number: int) -> None:
+        """Have the descriptor `number` mean the file of `fd` from now on; no gap in between."""
+        os.dup2(fd, number, inheritable=False)
+
     def keep_private(self, fd: int) -> int:
         """Have `fd` closed in every child."""
         _private_fds.add(fd)
@@ -144,9 +170,41 @@ class Disk:
         self.close(fd)
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
-        """Open a file; a new one is empty. Raises OSError."""
-        flags = os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY) | (os.O_CREAT if create else 0)
-        return os.open(path, flags, FILE_MODE)
+        """Open a file; a new one is empty, and has the mode `file_mode`. Raises OSError."""
+        flags = os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY)
+        mode = self.file_mode
+        if not create:
+            return os.open(path, flags)
+        if mode == PRIVATE:
+            return os.open(path, flags | os.O_CREAT, PRIVATE)
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(path, flags)
+            with contextlib.suppress(FileExistsError):
+                fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
+                os.fchmod(fd, mode)
+                return fd
+
+    def apply_mode(self, path: str, waiting: str) -> bool:
+        """Give `path` and all in it the modes of `file_mode` if it has others: whether it had.
+
+        `waiting` is the name of the directory that readers write to. Only the owner can; for
+        everybody else nothing happens.
+        """
+        wanted = directory_mode(self.file_mode)
+        stat = os.stat(path)
+        if stat.st_uid != os.geteuid() or stat.st_mode & 0o777 == wanted & 0o777:
+            return False
+        for directory, _, files in os.walk(path):
+            is_waiting = directory == os.path.join(path, waiting)
+            mode = waiting_mode(self.file_mode) if is_waiting else self.file_mode
+            for name in files:
+                with contextlib.suppress(FileNotFoundError):
+                    os.chmod(os.path.join(directory, name), mode)
+            if directory != path:
+                os.chmod(directory, directory_mode(mode))
+        os.chmod(path, wanted)  # last: it tells that all of it has been done
+        return True
 
     def write_all(self, fd: int, data: bytes, position: int) -> None:
         """Pwrite until all of `data` is written: the kernel may write less than asked for."""
@@ -184,7 +242,27 @@ class Disk:
 
     def mkdir(self, path: str) -> None:
         """Make a directory and its parents; fine when it is there."""
-        os.makedirs(path, exist_ok=True)
+        if os.path.isdir(path):
+            return
+        parent = os.path.dirname(path)
+        if parent:
+            self.mkdir(parent)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+        else:
+            if self.file_mode != PRIVATE:
+                os.chmod(path, directory_mode(self.file_mode))
+
+    def let_wait(self, path: str) -> None:
+        """Let those who may read the stream write to this file, or make files in this directory:
+        that is how they wait.
+        """
+        if self.file_mode != PRIVATE:
+            mode = waiting_mode(self.file_mode)
+            os.chmod(path, directory_mode(mode) if os.path.isdir(path) else mode)
 
     def list_directory(self, path: str) -> list[str]:
         """Names in a directory, in no order. Raises FileNotFoundError."""
@@ -226,8 +304,16 @@ class Disk:
 
     @staticmethod
     def is_unlinked(fd: int) -> bool:
-        """Whether an open file has been deleted."""
+        """Whether an open file has been deleted (by its last name)."""
         return os.fstat(fd).st_nlink == 0
+
+    @staticmethod
+    def is_at(fd: int, path: str) -> bool:
+        """Whether `path` still names the open file `fd`: not deleted, moved or replaced."""
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(path))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def copy_file(self, source: str, target: str) -> None:
         """Copy a file's bytes (for the .broken copies of a repair), durably."""
@@ -278,7 +364,8 @@ class Disk:
         return "another process"
 
     def make_fifo(self, path: str) -> None:
-        os.mkfifo(path, FILE_MODE)
+        os.mkfifo(path, PRIVATE)
+        self.let_wait(path)
 
     def open_fifo_to_read(self, path: str) -> int:
         """The reader's end. It holds a write end too, so that it never sees an end of file."""

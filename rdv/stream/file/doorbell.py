@@ -9,6 +9,9 @@ from rdv.stream.file.board import EVERYTHING, Board, mask_of
 from rdv.stream.file.disk import Disk, watch_forks
 from rdv.stream.record import TopicPartition
 
+LOOK_NS = 100_000_000
+"""How often a reader makes sure that it can still be rung."""
+
 BACKSTOP_S = 0.2
 """The longest wait: a ring may be lost when its ringer is killed in that very instant."""
 
@@ -22,6 +25,7 @@ class Doorbell:
         self._slot = self._fd = -1
         self._mask = self._known_mask = 0
         self._is_exposed = self._is_forked = False
+        self._epoch = self._look_ns = 0
         watch_forks(self)
 
     def fileno(self) -> int:
@@ -47,10 +51,27 @@ class Doorbell:
     def arm(self, order: int) -> None:
         """Say that we wait. The caller must look once more before it blocks."""
         self._open()
+        if self._disk.monotonic_ns() >= self._look_ns or self._epoch != self._board.epoch:
+            self._look_after()
         if self._mask != self._known_mask:
             self._board.set_mask(self._slot, self._mask)
             self._known_mask = self._mask
         self._board.set_waiting(self._slot, order)
+
+    def _look_after(self) -> None:
+        """Writers must find our FIFO at its path and our mask on the board."""
+        self._look_ns = self._disk.monotonic_ns() + LOOK_NS
+        self._epoch = self._board.epoch
+        if not self._board.is_ours(self._slot, self._fd):
+            # Deleted. The number stays the same, for those that watch it (`fileno`).
+            self._slot, fd = self._board.take_slot()
+            self._disk.dup2(fd, self._fd)
+            self._disk.close(fd)
+            self._known_mask = 0
+            self._disk.ring(self._fd)
+        if not self._board.has_mask(self._slot, self._known_mask):
+            self._board.set_mask(self._slot, self._mask)
+            self._known_mask = self._mask
 
     def wake(self) -> None:
         """Ring our own bell."""

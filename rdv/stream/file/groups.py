@@ -1,21 +1,25 @@
-"""A group's files: the agreed state, the members' leases, the committed offsets. See FORMAT.md."""
+"""A group's files: the agreed state, the members' leases, the committed offsets. See FORMAT.md.
+
+No lock stands between a member and its partitions. Each state is a file of its own, numbered, and
+comes into being whole by a link that fails if the number is taken: of two members that change the
+same state, one makes the next, the other looks at that and changes it in turn.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
 from zlib import crc32
 
 import msgspec
 
 from rdv.stream.config import StreamConfig
-from rdv.stream.errors import DiskFault, Fenced, LockTimeout
+from rdv.stream.errors import DiskFault, Fenced
 from rdv.stream.file import layout
 from rdv.stream.file.board import Board
 from rdv.stream.file.disk import Disk, faults, watch_forks
-from rdv.stream.file.lock import FileLock
 from rdv.stream.group.state import GroupState
 from rdv.stream.record import TopicPartition
 
@@ -23,6 +27,12 @@ _BEAT = Struct("<Q")
 _COMMIT = Struct("<QI")
 _FORGOTTEN = 2**64 - 1
 """In place of a committed offset: there is none. Unlinking would leave open files behind."""
+
+TRIES = 1_000
+"""A change of the state is tried again when another member was quicker, which is rare."""
+
+TORN_TRIES = 3
+"""A committed offset that is being written in this moment may look torn."""
 
 _decode = msgspec.json.Decoder(GroupState).decode
 _encode = msgspec.json.Encoder().encode
@@ -34,14 +44,33 @@ class FileLease:
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
         self._path = path
-        self._fd = disk.open(path, write=True, create=True)
-        disk.try_lock(self._fd)
+        self._fd = -1
+        self._take()
         watch_forks(self)
+
+    def _take(self) -> None:
+        """Make the file and lock it. Another member may look whether it is locked, or take it for
+        that of a dead one and delete it, in the moment between the two: then once more.
+        """
+        disk = self._disk
+        for _ in range(TRIES):
+            fd = disk.open(self._path, write=True, create=True)
+            if disk.try_lock(fd) and disk.is_at(fd, self._path):
+                self._fd = fd
+                return
+            disk.close(fd)
+            disk.give_way()
+        raise DiskFault(self._path, "lock", "another process holds it")
 
     def beat(self, now_ns: int) -> None:
         if self._fd < 0:
             return
         with faults(self._path, "write to"):
+            if self._disk.is_unlinked(self._fd):
+                # Somebody has deleted it. The others would take us for dead.
+                self._disk.close(self._fd)
+                self._fd = -1
+                self._take()
             self._disk.pwrite(self._fd, _BEAT.pack(now_ns), 0)
 
     def after_fork(self) -> None:
@@ -67,13 +96,13 @@ class FileGroup:
         self.name = name
         self._disk = disk
         self._directory = f"{stream}/{layout.GROUPS}/{name}"
+        self._states = f"{self._directory}/states"
         self._state_path = f"{self._directory}/state.json"
         self._board = board
         self._config = config
         self._mutex = threading.Lock()
-        self._lock: FileLock | None = None
         self._commit_fds: dict[TopicPartition, int] = {}
-        self._known: tuple[object, GroupState] = (None, GroupState())
+        self._known: tuple[int, GroupState] = (-1, GroupState())
         watch_forks(self)
 
     def after_fork(self) -> None:
@@ -81,67 +110,112 @@ class FileGroup:
         self._mutex = threading.Lock()
         self._close_files()
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        with self._mutex, faults(self._directory, "use the group in"):
-            lock = self._open()
-            timeout_ms = self._config.lock_timeout_ms
-            if not lock.acquire(timeout_ms / 1000):
-                path = f"{self._directory}/{layout.LOCK_FILE}"
-                raise LockTimeout(path, timeout_ms, self._disk.lock_holder(lock.fd))
-            try:
-                yield
-            finally:
-                lock.release()
-
-    def _open(self) -> FileLock:
-        if self._lock is not None and self._disk.is_unlinked(self._lock.fd):
-            # The group has been deleted, and may have been made anew.
-            self._close_files()
-        if self._lock is None:
-            self._disk.mkdir(f"{self._directory}/leases")
-            path = f"{self._directory}/{layout.LOCK_FILE}"
-            self._lock = FileLock(self._disk, self._disk.open(path, write=True, create=True))
-        return self._lock
-
     def load(self) -> GroupState:
-        """The agreed state; no lock is needed, since it is replaced as a whole."""
-        with faults(self._state_path, "read"):
-            return self._load()
+        """The agreed state: the one with the highest number."""
+        with faults(self._directory, "read the state of the group in"):
+            return self._load()[1]
 
-    def _load(self) -> GroupState:
-        # One tuple, stored at once: threads may load while another one updates.
-        signature, state = self._known
+    def _load(self) -> tuple[int, GroupState]:
+        """The state's number, and the state."""
+        while True:
+            number = self._last_number()
+            # One tuple, stored at once: threads may load while another one updates.
+            known = self._known
+            if number == known[0] and number >= 0:
+                return known
+            try:
+                state = self._read(number)
+            except FileNotFoundError:
+                continue  # the next one came, and this one was deleted
+            if number >= 0:
+                self._known = number, state
+            return number, state
+
+    def _last_number(self) -> int:
+        """-1 without any state."""
         try:
-            now = self._disk.signature(self._state_path)
-            if now != signature:
-                state = _decode(self._disk.read_file(self._state_path))
-                self._known = now, state
+            names = self._disk.list_directory(self._states)
         except FileNotFoundError:
-            return GroupState()
+            return -1
+        return max((int(name) for name in names if name.isdigit()), default=-1)
+
+    def _read(self, number: int) -> GroupState:
+        path = self._state_path if number < 0 else self._path_of(number)
+        try:
+            return _decode(self._disk.read_file(path))
+        except FileNotFoundError:
+            if number >= 0:
+                raise
         except msgspec.DecodeError:
             # What a power loss may leave of it. Its members died with the machine; the committed
             # offsets are elsewhere.
-            return GroupState()
-        return state
+            pass
+        return GroupState()
+
+    def _path_of(self, number: int) -> str:
+        return f"{self._states}/{number:020d}"
 
     def update(self, change: Callable[[GroupState], GroupState]) -> GroupState:
-        """Replace the state by `change` of it; it is called under the group's lock: keep it pure.
+        """Replace the state by `change` of it, which may be called several times: keep it pure.
 
-        Nothing is written, and nobody told, when `change` returns what it was given.
+        Nothing is written, and no member is rung, when `change` returns what it was given.
         """
-        with self._locked():
-            before = self._load()
+        with faults(self._directory, "change the state of the group in"):
+            after = self._update(change)
+        if after is None:
+            raise DiskFault(self._directory, "change", f"others were quicker {TRIES} times")
+        return after
+
+    def _update(self, change: Callable[[GroupState], GroupState]) -> GroupState | None:
+        disk = self._disk
+        disk.mkdir(self._states)
+        for _ in range(TRIES):
+            number, before = self._load()
             after = change(before)
             if after is before:
                 return before
-            self._disk.replace_file(self._state_path, _encode(after))
-            self._known = None, after
-        self._board.changed()
-        return after
+            if self._put(number + 1, after):
+                self._known = number + 1, after
+                self._delete_before(number + 1)
+                self._board.changed()
+                return after
+            disk.give_way()
+        return None
+
+    def _put(self, number: int, state: GroupState) -> bool:
+        """Make it the state with this number; False when there is another one, or a later one."""
+        disk, path = self._disk, self._path_of(number)
+        scratch = f"{path}.{disk.new_name()}.tmp"
+        try:
+            fd = disk.open(scratch, write=True, create=True)
+            try:
+                disk.write_all(fd, _encode(state), 0)
+            finally:
+                disk.close(fd)
+            disk.link(scratch, path)
+        except FileExistsError:
+            return False
+        finally:
+            with contextlib.suppress(OSError):
+                disk.unlink(scratch)
+        if self._last_number() > number:
+            # We were stopped for so long that others went past this number and deleted theirs.
+            disk.unlink(path)
+            return False
+        return True
+
+    def _delete_before(self, number: int) -> None:
+        """The state before stays for those that are about to read it, older ones go."""
+        disk = self._disk
+        for name in disk.list_directory(self._states):
+            stem = name.partition(".")[0]
+            if stem.isdigit() and int(stem) < number - 1:
+                with contextlib.suppress(FileNotFoundError):
+                    disk.unlink(f"{self._states}/{name}")
 
     def lease(self, member: str) -> FileLease:
-        with self._locked():
+        with faults(self._directory, "join the group in"):
+            self._disk.mkdir(f"{self._directory}/leases")
             self._clear_dead_leases()
             return FileLease(self._disk, self._lease_path(member))
 
@@ -180,14 +254,23 @@ class FileGroup:
             disk.close(fd)
 
     def commit(self, member: str, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
-        with self._locked():
-            state = self._load()
+        """See `GroupStore`. A member that is stopped between the look at the state and the write
+        may set an offset back when it goes on: what lies between is then read twice.
+        """
+        with self._mutex, faults(self._directory, "commit in"):
+            self._leave_deleted_files()
+            state = self._load()[1]
             for place, (_, since) in offsets.items():
                 held = state.owner_of(place)
                 if held is None or held.owner != member or held.since != since:
                     raise Fenced(self.name, member, *place, state.generation)
             for place, (offset, _) in offsets.items():
                 self._write_commit(place, offset)
+
+    def _leave_deleted_files(self) -> None:
+        """The group may have been deleted, and made anew."""
+        if any(map(self._disk.is_unlinked, self._commit_fds.values())):
+            self._close_files()
 
     def _write_commit(self, place: TopicPartition, offset: int) -> None:
         disk, fd = self._disk, self._commit_fds.get(place)
@@ -207,16 +290,17 @@ class FileGroup:
     def committed_at(self, place: TopicPartition) -> int | None:
         """The committed offset; None when there is none, or a power loss has torn it."""
         path = self._commit_path(place)
-        try:
-            with faults(path, "read"):
-                data = self._disk.read_file(path)
-        except DiskFault:
-            return None
-        if len(data) < _COMMIT.size:
-            return None
-        offset, check = _COMMIT.unpack_from(data)
-        is_valid = check == crc32(data[:8]) and offset != _FORGOTTEN
-        return offset if is_valid else None
+        for _ in range(TORN_TRIES):
+            try:
+                with faults(path, "read"):
+                    data = self._disk.read_file(path)
+            except DiskFault:
+                return None
+            if len(data) >= _COMMIT.size:
+                offset, check = _COMMIT.unpack_from(data)
+                if check == crc32(data[:8]):
+                    return None if offset == _FORGOTTEN else int(offset)
+        return None
 
     def committed(self) -> dict[TopicPartition, int]:
         root = f"{self._directory}/offsets"
@@ -231,7 +315,8 @@ class FileGroup:
         return dict(sorted(found.items()))
 
     def set_committed(self, place: TopicPartition, offset: int | None) -> None:
-        with self._locked():
+        with self._mutex, faults(self._directory, "commit in"):
+            self._leave_deleted_files()
             if offset is not None or self._disk.exists(self._commit_path(place)):
                 self._write_commit(place, _FORGOTTEN if offset is None else offset)
 
@@ -243,6 +328,3 @@ class FileGroup:
         for fd in self._commit_fds.values():
             self._disk.close(fd)
         self._commit_fds = {}
-        if self._lock is not None:
-            self._disk.close(self._lock.fd)
-            self._lock = None

@@ -35,9 +35,10 @@ class FileLock:
         return self._taken is not None
 
     def acquire(self, timeout_s: float) -> bool:
-        """Take the lock; False when somebody else has held it for all of `timeout_s`.
+        """Take the lock; False when another process has held it for all of `timeout_s`.
 
-        Raises OSError when there is no descriptor left to wait with.
+        With a timeout of 0 no thread is started. Raises OSError when there is no descriptor left
+        to wait with.
         """
         # Without a helper under way nobody else touches `_taken`: the quick way needs no mutex.
         if self._taken is None:
@@ -45,6 +46,8 @@ class FileLock:
                 if self._disk.try_lock(self.fd):
                     return True
                 self._disk.give_way()
+        if timeout_s <= 0:
+            return False
         with self._mutex:
             taken = self._taken or self._start_helper()
             self._wanted = True
@@ -95,16 +98,21 @@ class FileLock:
 def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
     """Hold the flock of the file at `path` (made when missing) for a block; yields its descriptor.
 
-    Raises LockTimeout, and OSError when the file cannot be opened.
+    A file that was deleted or replaced while we waited for it excludes no other process: then the
+    new one is locked. Raises LockTimeout, and OSError when the file cannot be opened.
     """
-    fd = disk.keep_private(disk.open(path, write=True, create=True))
-    try:
-        lock = FileLock(disk, fd)
-        if not lock.acquire(timeout_ms / 1000):
-            raise LockTimeout(path, timeout_ms, disk.lock_holder(fd))
+    is_held = False
+    while not is_held:
+        fd = disk.keep_private(disk.open(path, write=True, create=True))
         try:
-            yield fd
+            lock = FileLock(disk, fd)
+            if not lock.acquire(timeout_ms / 1000):
+                raise LockTimeout(path, timeout_ms, disk.lock_holder(fd))
+            try:
+                is_held = disk.is_at(fd, path)
+                if is_held:
+                    yield fd
+            finally:
+                lock.release()
         finally:
-            lock.release()
-    finally:
-        disk.close_private(fd)
+            disk.close_private(fd)

@@ -42,6 +42,9 @@ class LookingBoard(Board):
     def announcer(self, topic: str, partition: int) -> Callable[[], None]:
         raise NotPermitted(f"{self.directory}/{topic}/{partition}", _WHY)
 
+    def look_after(self) -> None:
+        """There is nothing to look after."""
+
     def after_fork(self) -> None: ...
     def close(self) -> None: ...
 

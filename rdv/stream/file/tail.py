@@ -14,7 +14,7 @@ from zlib import crc32
 from rdv.clock import Clock
 from rdv.native import Native
 from rdv.stream.config import StreamConfig
-from rdv.stream.errors import SyncFailed
+from rdv.stream.errors import SyncFailed, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, known_end, pack_checkpoint, write_mark
 from rdv.stream.file.disk import SEEK_END, Disk
@@ -157,18 +157,19 @@ class Tail:
             with contextlib.suppress(OSError):
                 write_mark(self._disk, self._lock_fd, self._boot, self.next_offset)
 
-    def append(self, values: Sequence[bytes]) -> int:
-        """Append a batch at the end; returns the offset of its first value."""
+    def look_after_files(self) -> None:
+        """Leave a segment whose files were deleted under us, at the next append."""
+        if self._has_lost_a_file():
+            self._known_end = max(self._known_end, self.next_offset)
+            self.forget()
+
+    def append(self, values: Sequence[bytes], *, may_roll: bool = True) -> int:
+        """Append a batch at the end; returns the offset of its first value.
+
+        Raises WouldWait where a new segment has to be begun first, and it may not.
+        """
         disk = self._disk
-        if (
-            disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size
-            or self._must_look
-            or self._is_lost_by_now()
-        ):
-            self.catch_up()
-        now_ns = self._begin_append()
-        if self._are_names_unsynced:
-            self._sync_names()
+        now_ns = self._make_ready(may_roll=may_roll)
         start, index_size = self._end, self._index_size
         number = index_size // ENTRY_BYTES
         if len(values) == 1:
@@ -194,27 +195,40 @@ class Tail:
             self._write_checkpoint()
         return self._base + index_size // ENTRY_BYTES
 
-    def _begin_append(self) -> int:
-        """Begin a new segment if it is time to; returns the time of the append."""
+    def _make_ready(self, *, may_roll: bool) -> int:
+        """Go to where the next record belongs; returns the time of the append."""
+        is_moved = self._disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size
+        if is_moved or self._must_look or self._is_lost_by_now():
+            self.catch_up()
         wall_ns = self._clock.wall_ns()
         is_ahead = self._time_ns - wall_ns > AHEAD_MAX_NS
-        if (
-            max(wall_ns, self._time_ns) > self._roll_at_ns
-            or self._end >= self._segment_bytes
-            or self._index_size >= self._index_bytes_max
-            or (is_ahead and self._index_size and self._may_begin_anew())
+        if self._is_full(max(wall_ns, self._time_ns)) or (
+            is_ahead and self._index_size and self._may_begin_anew(may_roll=may_roll)
         ):
+            if not may_roll:
+                raise WouldWait(self._directory, "its segment is to be sealed first")
             self._roll()
         if is_ahead and not self._index_size:
             # Time may fall between segments: one wrong clock does not spoil what comes after it.
             self._time_ns = wall_ns
+        if self._are_names_unsynced:
+            self._sync_names()
         return max(wall_ns, self._time_ns)
 
-    def _may_begin_anew(self) -> bool:
+    def _is_full(self, now_ns: int) -> bool:
+        return (
+            now_ns > self._roll_at_ns
+            or self._end >= self._segment_bytes
+            or self._index_size >= self._index_bytes_max
+        )
+
+    def _may_begin_anew(self, *, may_roll: bool) -> bool:
         """The log's last time is in the future: whether to begin a segment with the right time."""
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._began_anew_ns < ANEW_EVERY_NS:
             return False
+        if not may_roll:
+            return True
         self._began_anew_ns = now_ns
         log.warning(
             "%s: its last record is dated %.0f s ahead of this process's clock: a new segment "

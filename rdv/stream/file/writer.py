@@ -14,13 +14,16 @@ from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.native import Native
 from rdv.stream.config import StreamConfig
-from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound
+from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
 from rdv.stream.file.disk import Disk, os_fault, watch_forks
 from rdv.stream.file.lock import FileLock
 from rdv.stream.file.recovery import recover
 from rdv.stream.file.tail import Tail
+
+LOOK_NS = 100_000_000
+"""How often a writer makes sure that its files are still those at its path."""
 
 
 class PartitionWriter:
@@ -46,6 +49,9 @@ class PartitionWriter:
         self._disk = disk
         self._native = disk.native
         self._config = config
+        self._clock = clock
+        self._look_ns = 0
+        self._lock_path = f"{directory}/{layout.LOCK_FILE}"
         self._announce = announce
         self._opened = opened
         self._recovered = recovered
@@ -58,23 +64,34 @@ class PartitionWriter:
         self._is_dirty = self._must_seal = False
         watch_forks(self)
 
-    def append(self, values: Sequence[bytes]) -> int:
+    def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
         """Append all `values` as one batch; returns the offset of the first.
 
-        Returns once they are committed (and durable, with fsync = "always"). Raises DiskFull,
-        SyncFailed, LockTimeout and other SystemFaults; the batch is then not acknowledged, and
-        a part of it may be there (send it again: at least once).
+        Returns once they are committed (and durable, with fsync = "always"). Waits at most
+        `wait_ms` for a lock that another process holds (None: the stream's `lock_timeout_ms`; 0:
+        not at all, nor for files to be opened or a segment to be sealed). Raises WouldWait,
+        DiskFull, SyncFailed, LockTimeout and other SystemFaults; the batch is then not
+        acknowledged, and a part of it may be there (send it again: at least once).
         """
+        timeout_ms = self._config.lock_timeout_ms if wait_ms is None else wait_ms
         has_opened, offset = False, -1
-        with self._mutex:
+        # Without a limit of its own a thread queues behind the others of this process.
+        if not self._mutex.acquire(timeout=-1 if wait_ms is None else wait_ms / 1000):
+            raise self._not_ours(timeout_ms, "another thread")
+        try:
             lock = self._lock
+            if lock is not None and self._clock.monotonic_ns() >= self._look_ns:
+                lock = self._look_after_files(lock)
             if lock is None:
-                lock = self._open()
+                lock = self._open(timeout_ms)
                 has_opened = True
             if self._native is not None and self._sync_error is None and not lock.is_contended:
                 offset = self._append_natively(self._native, values)
             if offset < 0:
-                offset = self._append_locked(lock, values)
+                offset, is_anew = self._append_locked(values, timeout_ms)
+                has_opened = has_opened or is_anew
+        finally:
+            self._mutex.release()
         if has_opened:
             # With no mutex held: it may release other writers.
             self._opened(self)
@@ -94,15 +111,27 @@ class PartitionWriter:
         self._is_dirty = self._is_dirty or offset >= 0
         return offset
 
-    def _append_locked(self, lock: FileLock, values: Sequence[bytes]) -> int:
+    def _look_after_files(self, lock: FileLock) -> FileLock | None:
+        """None when another file is at the lock's path by now: everything is to be opened again."""
+        self._look_ns = self._clock.monotonic_ns() + LOOK_NS
+        if self._disk.is_at(lock.fd, self._lock_path):
+            self._tail.look_after_files()
+            return lock
+        self._close_files()
+        return None
+
+    def _append_locked(self, values: Sequence[bytes], timeout_ms: int) -> tuple[int, bool]:
+        """The offset, and whether the files have been opened anew."""
         failed, offset = None, -1
-        self._acquire(lock)
+        lock, is_anew = self._acquire_current(timeout_ms)
         try:
             if self._sync_error is not None:
                 failed = self._settle_failed_sync()
             else:
-                offset = self._tail.append(values)
+                offset = self._tail.append(values, may_roll=timeout_ms > 0)
                 self._is_dirty = True
+        except WouldWait:
+            raise
         except OSError as error:
             self._tail.forget()
             with contextlib.suppress(OSError):
@@ -118,17 +147,38 @@ class PartitionWriter:
             self._disk.unlock(lock.fd)
         if failed is not None:
             raise failed
-        return offset
+        return offset, is_anew
 
-    def _acquire(self, lock: FileLock) -> None:
-        timeout_ms = self._config.lock_timeout_ms
+    def _acquire_current(self, timeout_ms: int) -> tuple[FileLock, bool]:
+        """Take the lock. A file that was deleted excludes no other process: then take the new one.
+
+        Returns the lock, and whether the files had to be opened anew.
+        """
+        is_anew = False
+        lock = self._lock
+        while True:
+            if lock is None:
+                lock, is_anew = self._open(timeout_ms), True
+            self._acquire(lock, timeout_ms)
+            if not self._disk.is_unlinked(lock.fd):
+                return lock, is_anew
+            self._close_files()
+            lock = None
+
+    def _acquire(self, lock: FileLock, timeout_ms: int) -> None:
         try:
             is_ours = lock.acquire(timeout_ms / 1000)
         except OSError as error:
             raise os_fault(error, self.directory, "wait for the lock of") from error
         if not is_ours:
-            holder = self._disk.lock_holder(lock.fd)
-            raise LockTimeout(f"{self.directory}/{layout.LOCK_FILE}", timeout_ms, holder)
+            raise self._not_ours(
+                timeout_ms, self._disk.lock_holder(lock.fd) if timeout_ms else "another process"
+            )
+
+    def _not_ours(self, timeout_ms: int, holder: str) -> RdvError:
+        if timeout_ms:
+            return LockTimeout(self._lock_path, timeout_ms, holder)
+        return WouldWait(self.directory, f"{holder} holds its lock")
 
     def sync(self) -> None:
         """Make durable what has been written; used by fsync = "interval". Never blocks senders.
@@ -159,7 +209,7 @@ class PartitionWriter:
             if self._lock is None:
                 return
             with contextlib.suppress(RdvError):
-                self._acquire(self._lock)
+                self._acquire(self._lock, self._config.lock_timeout_ms)
                 try:
                     self._settle_unsynced()
                 finally:
@@ -187,29 +237,41 @@ class PartitionWriter:
             self._is_dirty = False
             return self._tail.next_offset
 
-    def _open(self) -> FileLock:
-        disk = self._disk
-        try:
-            fd = disk.open(f"{self.directory}/{layout.LOCK_FILE}", write=True, create=True)
-        except FileNotFoundError:
-            stream, topic, _ = self.directory.rsplit("/", 2)
-            raise TopicNotFound(stream, topic) from None
-        except OSError as error:
-            raise os_fault(error, self.directory, "open") from error
-        lock = FileLock(disk, fd)
-        try:
-            self._acquire(lock)
+    def _open(self, timeout_ms: int) -> FileLock:
+        if not timeout_ms:
+            raise WouldWait(self.directory, "its files are to be opened first")
+        disk, lock = self._disk, None
+        while lock is None:
             try:
-                self._open_locked(lock)
-            finally:
-                lock.release()
-        except OSError as error:
-            disk.close(fd)
-            raise os_fault(error, self.directory, "open") from error
-        except BaseException:
-            disk.close(fd)
-            raise
+                fd = disk.open(self._lock_path, write=True, create=True)
+            except FileNotFoundError:
+                stream, topic, _ = self.directory.rsplit("/", 2)
+                raise TopicNotFound(stream, topic) from None
+            except OSError as error:
+                raise os_fault(error, self.directory, "open") from error
+            try:
+                lock = self._open_with(FileLock(disk, fd), timeout_ms)
+            except OSError as error:
+                disk.close(fd)
+                raise os_fault(error, self.directory, "open") from error
+            except BaseException:
+                disk.close(fd)
+                raise
+            if lock is None:
+                disk.close(fd)
+        self._look_ns = self._clock.monotonic_ns() + LOOK_NS
         self._lock = lock
+        return lock
+
+    def _open_with(self, lock: FileLock, timeout_ms: int) -> FileLock | None:
+        """None when the lock's file was deleted or replaced while we waited for it."""
+        self._acquire(lock, timeout_ms)
+        try:
+            if not self._disk.is_at(lock.fd, self._lock_path):
+                return None
+            self._open_locked(lock)
+        finally:
+            lock.release()
         return lock
 
     def _open_locked(self, lock: FileLock) -> None:

@@ -50,6 +50,9 @@ class MemoryBackend:
     def tick_of(self, place: TopicPartition) -> None:  # noqa: ARG002
         return None
 
+    def look_after(self) -> None:
+        """Nothing of it can be deleted."""
+
     def topics(self) -> list[str]:
         return sorted(self._topics)
 

@@ -40,7 +40,8 @@ class MemoryPartition:
         """Where times may fall: as a segment of a file log begins. The first is the begin."""
         self._size_bytes = 0
 
-    def append(self, values: Sequence[bytes]) -> int:
+    def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
+        del wait_ms  # a lock in one process is held for microseconds
         topic, partition = self._place
         with self._mutex:
             records = self._records

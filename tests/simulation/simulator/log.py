@@ -118,7 +118,8 @@ class SimWriter:
         self._place = place
         self._inner = inner
 
-    def append(self, values: Sequence[bytes]) -> int:
+    def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
+        del wait_ms
         backend, world, place = self._backend, self._backend.world, self._place
         world.step()
         fault = world.disk.fault(backend.name)

@@ -1,0 +1,155 @@
+"""Locks that another process holds, of every partition that a component writes to."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+from running import MODELS, Client, Decision, Load, is_preferred, write_decision
+
+HOLDER = """
+import fcntl, os, sys
+for path in sys.argv[1:]:
+    fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+SLOW_MS = 3_000
+"""The SLA is 60 ms, but the machine may be busy; a lock was waited for 10 s once."""
+
+
+@contextmanager
+def held(*paths, is_stopped=False):
+    """The flocks of these files, in another process, for a block."""
+    command = [sys.executable, "-S", "-c", HOLDER, *map(str, paths)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            if is_stopped:
+                holder.send_signal(signal.SIGSTOP)
+            yield
+        finally:
+            holder.kill()
+
+
+@pytest.fixture(scope="module")
+def decision(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("locks") / "fraud"
+    decision = Decision(directory, write_decision(directory))
+    try:
+        decision.start("server", *MODELS, "proxy-0")
+        decision.await_ready()
+        with Load([decision.port]) as load:
+            load.until(is_preferred, "preferred")
+        yield decision
+    finally:
+        decision.close()
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_held_input_costs_no_answer_its_sla(decision, is_stopped):
+    proxy = f"p-{decision.port}"
+    lock = decision.directory / "input" / proxy / "0" / "lock"
+    with Load([decision.port]) as load:
+        load.until(is_preferred, "preferred")
+        with held(lock, is_stopped=is_stopped):
+            at = load.until(lambda a: "not logged" in (a["reason"] or ""), "a default")
+            before = len(load.answers)
+            load.more(30)
+            during = load.answers[before:]
+        load.until(is_preferred, "preferred again")
+    assert {a["kind"] for a in during} == {"default"}
+    assert {a["answered_by"] for a in during} == {"proxy"}
+    # Nobody has waited for the lock (10 s), on however busy a machine.
+    assert max(a["waited_ms"] for a in during) < SLOW_MS
+    assert load.answers[at - 1]["result"] == {"score": 0.0, "by": "default"}
+
+
+def test_held_results_and_scores_hold_up_no_process(decision):
+    proxy = f"p-{decision.port}"
+    results = decision.directory / "results" / proxy / "0" / "lock"
+    scores = [decision.directory / "scores" / name / "0" / "lock" for name in ("gbm", "mlp")]
+    with Load([decision.port]) as load:
+        with held(results):
+            load.until(lambda a: a["answered_by"] == "proxy", "the proxy's own answer")
+            before = len(load.answers)
+            load.more(10)
+            assert max(a["waited_ms"] for a in load.answers[before:]) < SLOW_MS
+        load.until(is_preferred, "preferred again")
+        with held(*scores):
+            # The third model still reports, and the server still decides.
+            load.until(lambda a: a.get("model") == "fast", "the fallback")
+            load.more(10)
+        load.until(is_preferred, "preferred again")
+
+
+def test_held_control_and_group_stand_between_nobody(decision):
+    control = decision.directory / "control"
+    locks = [path / "0" / "lock" for path in control.iterdir() if (path / "0" / "lock").exists()]
+    groups = decision.directory / "input" / ".groups"
+    old = []
+    for model in MODELS:  # versions before had such a lock
+        old.append(groups / model / "lock")
+        old[-1].touch()
+    boards = [decision.directory / name / ".doorbells" / "board" for name in ("input", "scores")]
+    making = decision.directory / "input" / ".doorbells" / "making"
+    assert locks
+    with held(*locks, *old, *boards, making), Load([decision.port]) as load:
+        load.until(is_preferred, "preferred")
+        # A champion that is killed and started again has its partitions back without any of them.
+        decision.kill("gbm")
+        load.until(lambda a: a.get("model") == "mlp", "the fallback")
+        decision.start("gbm")
+        load.until(is_preferred, "preferred again")
+
+
+def test_outcomes_are_refused_while_their_log_is_held_and_nothing_waits_for_them(decision):
+    with Client(decision.port) as client, Client(decision.port) as asking:
+        _tell_while_held(decision, client, asking)
+
+
+def _tell_while_held(decision, client, asking):
+    assert client.post({"id": "x", "outcome": 1}, path="/v1/outcomes")[0] == 202
+    lock = decision.directory / "outcomes" / f"p-{decision.port}" / "0" / "lock"
+    answers = []
+
+    def tell():
+        answers.append(client.post({"id": "x", "outcome": 2}, path="/v1/outcomes"))
+
+    with held(lock):
+        telling = threading.Thread(target=tell)
+        telling.start()
+        status, answer = asking.post({"data": {}})
+        assert (status, answers) == (200, []), answer
+        telling.join()
+    status, refusal = answers[0]
+    assert status == 503
+    assert "lock" in str(refusal)
+    assert client.post({"id": "x", "outcome": 3}, path="/v1/outcomes")[0] == 202
+
+
+def test_a_proxy_stops_while_its_partitions_are_held(tmp_path):
+    directory = tmp_path / "fraud"
+    decision = Decision(directory, write_decision(directory))
+    try:
+        decision.start("server", *MODELS, "proxy-0")
+        decision.await_ready()
+        with Load([decision.port]) as load:
+            load.until(is_preferred, "preferred")
+        proxy = f"p-{decision.port}"
+        locks = [
+            directory / place / "0" / "lock" for place in (f"input/{proxy}", f"results/{proxy}")
+        ]
+        with held(*locks):
+            with Client(decision.port) as client:
+                assert client.post({"data": {}})[1]["kind"] == "default"
+            for name in ("proxy-0", "server", "gbm"):
+                decision.signal(name, signal.SIGTERM)
+            for name in ("proxy-0", "server", "gbm"):
+                assert decision.processes[name].wait(timeout=60) == 0
+    finally:
+        decision.close()
