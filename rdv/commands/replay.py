@@ -227,6 +227,7 @@ class _Job:
             config.opening(),
             config.start_timeout_ms,
             config.predict_timeout_ms,
+            (*self._decision.env, *config.env),
         )
 
     def _source(self, decoy: str | None, takes: Any) -> Requests:

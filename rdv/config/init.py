@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import msgspec
 
+from rdv.clean_environment import clean_environment
 from rdv.config.decision import Decision
 from rdv.config.errors import DirectoryNotEmpty, TrainingFailed
 from rdv.config.load import load_decision
@@ -177,6 +178,7 @@ def _train(place: str, template: str) -> Judged:
         done = subprocess.run(
             command,
             cwd=place,
+            env=clean_environment(os.environ),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=False,

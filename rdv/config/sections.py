@@ -56,7 +56,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_share: Annotated[
         float,
         setting(
-            "one client has at most this share of in_flight_max and of connections_max; 1: all",
+            "one client has at most this share of requests, connections and their bytes; 1: all",
             0.1,
             1,
             effect="live",
@@ -90,6 +90,10 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             effect="live",
         ),
     ] = 2_250
+    in_flight_bytes_max: Annotated[
+        int,
+        setting("the bodies of all those together; beyond: when_full", 1, 2**40, effect="live"),
+    ] = 268_435_456
     when_full: Annotated[
         WhenFull,
         setting('a proxy that is full says "429", or answers the marked "default"', effect="live"),

@@ -142,6 +142,8 @@ class Connection(asyncio.Protocol):
                 self._continue_soon()
             else:  # nothing else is owed: there is nothing to wait for
                 self.flush(self._hub.now_ns())
+        else:  # it waits behind others, and needs its body no more
+            request.body = b""
 
     def flush(self, now_ns: int) -> None:
         self._dirty = False
@@ -262,12 +264,13 @@ class Connection(asyncio.Protocol):
                 break
             request.carrier = self
             pending.append(request)
+            size = len(request.body)
             hub.counters.requests += 1
             try:
                 hub.application(request)
             except Exception as error:  # noqa: BLE001 - one request must not end the server
                 self._application_failed(request, error)
-            left -= 1 + (len(request.body) >> _LARGE_BITS)
+            left -= 1 + (size >> _LARGE_BITS)
             if left <= 0:  # a turn is bounded, too: first see whether the client reads
                 self._continue_soon()
                 break

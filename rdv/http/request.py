@@ -32,7 +32,8 @@ Answer = tuple[int, bytes, bytes, Headers]
 class Request:
     """A complete request. Belongs to the loop of its server: answer it from there, once.
 
-    `body` is the whole body; `received_ns` is when its last byte came, on the monotonic clock.
+    `body` is the whole body, for as long as it is needed: not once there is an answer.
+    `received_ns` is when its last byte came, on the monotonic clock.
     """
 
     __slots__ = ("answer", "body", "carrier", "head", "received_ns", "token")

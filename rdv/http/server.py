@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+from collections.abc import Callable
 
 from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.http.access import EVERYBODY, Access
@@ -12,6 +15,9 @@ from rdv.http.hub import Application, Counters, Departures, Hub, NobodyAsks
 from rdv.http.limits import Limits
 
 __all__ = ["Application", "Counters", "HttpServer"]
+
+ACCEPTED_MAX = 32
+"""Connections that are accepted in one turn of the loop."""
 
 
 class HttpServer:
@@ -40,7 +46,7 @@ class HttpServer:
         self._departures = departures or NobodyAsks()
         self._clock = clock
         self._hub: Hub | None = None
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self.counters = Counters()
 
     @property
@@ -67,11 +73,12 @@ class HttpServer:
             self._clock,
             self.counters,
         )
-        self._server = await loop.create_server(
+        server = await loop.create_server(
             lambda: Connection(hub), host, port, reuse_port=reuse_port or None, backlog=backlog
         )
+        name = server.sockets[0].getsockname()
+        self._servers = [server, *await _accept_more(server, lambda: Connection(hub), backlog)]
         self._hub = hub
-        name = self._server.sockets[0].getsockname()
         return str(name[0]), int(name[1])
 
     def use(self, access: Access) -> None:
@@ -105,11 +112,12 @@ class HttpServer:
         Idle connections end at once; one that is sending a request may finish it. May be called
         again, with a shorter deadline for example.
         """
-        if self._hub is None or self._server is None:
+        if self._hub is None:
             return 0
         hub = self._hub
         hub.draining = True
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(hub.connections):
             assert isinstance(connection, Connection)
             connection.drain()
@@ -123,3 +131,26 @@ class HttpServer:
     async def close(self) -> None:
         """End now: a drain without patience."""
         await self.drain(0.0)
+
+
+async def _accept_more(
+    server: asyncio.Server, make: Callable[[], Connection], backlog: int
+) -> list[asyncio.Server]:
+    """Further servers on the same listening sockets.
+
+    uvloop accepts one connection for each listening descriptor in a turn of the loop. When turns
+    are long, because many requests are there, a new client would wait for as many turns as there
+    are connections before its own, and one client can open hundreds.
+    """
+    loop = asyncio.get_running_loop()
+    found: list[asyncio.Server] = []
+    try:
+        for _ in range(ACCEPTED_MAX - 1):
+            for listening in server.sockets:
+                copy = socket.socket(fileno=os.dup(listening.fileno()))
+                found.append(await loop.create_server(make, sock=copy, backlog=backlog))
+    except BaseException:
+        for other in (server, *found):
+            other.close()
+        raise
+    return found

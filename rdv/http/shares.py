@@ -53,11 +53,11 @@ class Shares:
     def give(self, client: str, count: int = 1) -> None:
         """The client has so many less."""
         self.taken -= count
-        left = self._held[client] - count
+        left = self._held.get(client, 0) - count
         if left:
             self._held[client] = left
         else:
-            del self._held[client]
+            self._held.pop(client, None)
 
     def held(self, client: str) -> int:
         """How many the client has."""

@@ -104,3 +104,39 @@ def test_a_share_is_about_what_it_says():
     cohorts = Cohorts("salt", {"treatment": 0.3}, {"treatment": "ab"})
     count = sum(cohorts.of(f"user-{n}")[0] is not None for n in range(5_000))
     assert 0.27 < count / 5_000 < 0.33
+
+
+@given(st.lists(st.tuples(st.sampled_from(["take", "aside", "answer"]), st.integers(0, 60))))
+def test_the_bytes_of_open_requests_stay_within_their_limit(steps):
+    """Those that have places, and those set aside, each; but for one that is there alone."""
+    desk, placed, aside, number = Desk(100, 1.0, 100), {}, {}, 0
+    for what, size in steps:
+        if what == "take" and desk.admits("c", size):
+            number += 1
+            desk.take(entry(number, 1)._replace(holder="c", size=size))
+            placed[str(number)] = size
+        elif what == "aside" and placed:
+            key, taken = placed.popitem()
+            aside[key] = taken
+            for left in desk.set_aside(key):
+                del aside[left.request.id]
+        elif what == "answer" and (placed or aside):
+            key = next(iter({**aside, **placed}))
+            assert desk.answered(key).request.id == key
+            placed.pop(key, None)
+            aside.pop(key, None)
+        assert sum(placed.values()) <= 100
+        assert sum(aside.values()) <= 100
+        assert len(desk) == len(placed) + len(aside)
+        assert desk._bytes.taken == sum(placed.values())
+
+
+def test_a_large_request_is_admitted_alone():
+    desk = Desk(10, 0.9, 100)
+    assert desk.admits("a", 1_000)
+    desk.take(entry(1, 1)._replace(holder="a", size=1_000))
+    assert not desk.admits("b", 1)
+    desk.answered("1")
+    desk.take(entry(2, 1)._replace(holder="a", size=90))
+    assert desk.admits("b", 5)
+    assert not desk.admits("a", 5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 
 import orjson
@@ -98,3 +100,71 @@ def test_a_half_closed_client_gets_its_answers(port):
             received += data
     assert received.count(b"HTTP/1.1 200 OK") == 5
     assert received.count(b'"kind":"preferred"') == 5
+
+
+def large(port, count, size, source="127.0.0.2"):
+    """Connections with a request each, whose body has so many bytes."""
+    body = orjson.dumps({"data": "x" * size, "schedule": INLINE})
+    request = REQUEST.replace(BODY, body).replace(b"%d" % len(BODY), b"%d" % len(body))
+    connections = greedy(port, count, 0, source)
+    for connection in connections:
+        connection.sendall(request)
+    return connections
+
+
+def test_the_bytes_of_open_requests_are_bounded_and_shared(tmp_path):
+    """Few requests, but large: the answer is that of a full proxy, and others find room."""
+    directory = tmp_path / "fraud"
+    port = write_decision(directory, http="in_flight_bytes_max = 1000000")
+    (directory / "schedules" / "production.toml").write_text(SLOW)
+    with serving(directory, port) as process:
+        connections = large(port, 10, 300_000)
+        try:
+            answered = select.select(connections, [], [], PATIENCE_S)[0]
+            assert answered  # no model answers these: only a refusal comes
+            refusal = answered[0].recv(65536)
+            assert b" 429 " in refusal[:20]
+            assert b'"in_flight_bytes_max":1000000' in refusal
+            with Client(port) as other:
+                status, answer = other.post({"data": {"note": "y" * 10_000}})
+                assert (status, answer["kind"]) == (200, "preferred")
+        finally:
+            for connection in connections:
+                connection.close()
+        process.kill()
+
+
+def test_a_request_that_is_larger_than_all_may_be_is_taken_alone(tmp_path):
+    directory = tmp_path / "fraud"
+    port = write_decision(directory, http="in_flight_bytes_max = 1000")
+    with serving(directory, port), Client(port) as client:
+        for _ in range(3):
+            status, answer = client.post({"data": {"note": "y" * 10_000}})
+            assert (status, answer["kind"]) == (200, "preferred")
+
+
+def test_a_new_client_does_not_wait_behind_the_new_connections_of_another(port):
+    """Counted in answers, not in time: the other has most of its own still before it."""
+    small = b'{"data":{}}'
+    request = REQUEST.replace(BODY, small).replace(b"%d" % len(BODY), b"%d" % len(small))
+    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as first:
+        first.sendall(request)
+        assert first_status(first) == 200
+    flood = [socket.socket() for _ in range(30)]
+    try:
+        for connection in flood:
+            connection.bind(("127.0.0.2", 0))
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(request * 400)
+        with Client(port) as other:
+            assert other.get("/livez")[0] == 200
+        answered = 0
+        for connection in flood:
+            connection.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while data := connection.recv(1 << 20):
+                    answered += data.count(b"HTTP/1.1 ")
+        assert answered < 30 * 400 / 2
+    finally:
+        for connection in flood:
+            connection.close()

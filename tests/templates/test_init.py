@@ -252,6 +252,13 @@ def test_nothing_is_left_of_a_failure(tmp_path, monkeypatch, code, reason):
     assert os.listdir(tmp_path) == []
 
 
+def test_training_knows_no_secrets(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPERATORS_PASSWORD", "hunter2")
+    fake_training(monkeypatch, 'echo "password: $OPERATORS_PASSWORD." >&2; exit 1')
+    with pytest.raises(TrainingFailed, match=r"password: \."):
+        init_decision(str(tmp_path / "new"))
+
+
 def test_an_unknown_template(tmp_path):
     with pytest.raises(UnknownTemplate, match="ads, digits, fraud, recommend, retail"):
         init_decision(str(tmp_path / "x"), "frauds")

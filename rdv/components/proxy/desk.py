@@ -10,11 +10,13 @@ from rdv.http.shares import Shares
 from rdv.messages import Request
 from rdv.schedule import Schedule
 
+BYTES_MAX = 268_435_456
+
 
 class Open(NamedTuple):
     """One open request: who asks (the HTTP server's own token), what, by which schedule.
 
-    `holder`: the client that has the place, as `Shares` knows it.
+    `holder`: the client that has the place, as `Shares` knows it. `size`: bytes of the body.
     """
 
     client: Any
@@ -23,31 +25,44 @@ class Open(NamedTuple):
     partition: int
     backstop_ns: int
     holder: str = ""
+    size: int = 0
 
 
 class Desk:
     """Open requests by id, and when the last backstop answers each of them. For one thread."""
 
-    def __init__(self, in_flight_max: int, client_share: float = 1.0) -> None:
-        """`client_share`: what one client may have of `in_flight_max` while it is alone."""
+    def __init__(
+        self, in_flight_max: int, client_share: float = 1.0, bytes_max: int = BYTES_MAX
+    ) -> None:
+        """`client_share`: what one client may have of `in_flight_max` and of `bytes_max` (the
+        bodies of all open requests) while it is alone.
+        """
         self._shares = Shares(in_flight_max, client_share)
+        self._bytes = Shares(bytes_max, client_share)
         self._aside: dict[str, None] = {}
+        self._aside_bytes = 0
         self._open: dict[str, Open] = {}
         self._due: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def limit(self, in_flight_max: int, client_share: float) -> None:
+    def limit(self, in_flight_max: int, client_share: float, bytes_max: int) -> None:
         """Other limits count for the next request."""
         self._shares.limit, self._shares.share = in_flight_max, client_share
+        self._bytes.limit, self._bytes.share = bytes_max, client_share
 
-    def admits(self, holder: str) -> bool:
-        """Whether the client may have another open request."""
-        return self._shares.admits(holder)
+    def admits(self, holder: str, size: int = 0) -> bool:
+        """Whether the client may have another open request, with a body of so many bytes. One
+        that is larger than all bodies may be is admitted while there is no other.
+        """
+        if not self._shares.admits(holder):
+            return False
+        return not (size and self._bytes.taken) or self._bytes.admits(holder, size)
 
     def take(self, entry: Open) -> None:
         self._shares.take(entry.holder)
+        self._bytes.take(entry.holder, entry.size)
         self._open[entry.request.id] = entry
         heapq.heappush(self._due, (entry.backstop_ns, entry.request.id))
         if len(self._due) > 4 * len(self._open) + 1_000:
@@ -60,28 +75,37 @@ class Desk:
         if entry is not None:
             if id_ in self._aside:
                 del self._aside[id_]
+                self._aside_bytes -= entry.size
             else:
-                self._shares.give(entry.holder)
+                self._give(entry)
         return entry
 
     def find(self, id_: str) -> Open | None:
         """The open request; it stays open."""
         return self._open.get(id_)
 
-    def set_aside(self, id_: str) -> Open | None:
+    def _give(self, entry: Open) -> None:
+        self._shares.give(entry.holder)
+        self._bytes.give(entry.holder, entry.size)
+
+    def set_aside(self, id_: str) -> list[Open]:
         """The client may have gone: the request is answered as any other, but has no place.
 
-        As many can be set aside as have places; beyond, the oldest of them is returned, which
-        counts as answered.
+        As many can be set aside as have places, with as many bytes; beyond, the oldest of them are
+        returned, which count as answered.
         """
         entry = self._open.get(id_)
         if entry is None or id_ in self._aside:
-            return None
-        self._shares.give(entry.holder)
+            return []
+        self._give(entry)
         self._aside[id_] = None
-        if len(self._aside) <= self._shares.limit:
-            return None
-        return self.answered(next(iter(self._aside)))
+        self._aside_bytes += entry.size
+        left = []
+        while len(self._aside) > self._shares.limit or self._aside_bytes > self._bytes.limit:
+            oldest = self.answered(next(iter(self._aside)))
+            assert oldest is not None
+            left.append(oldest)
+        return left
 
     def overdue(self, now_ns: int) -> Iterator[Open]:
         """Requests whose backstop time has come; they count as answered."""
@@ -101,5 +125,7 @@ class Desk:
         left = list(self._open.values())
         self._open, self._due = {}, []
         self._aside.clear()
+        self._aside_bytes = 0
         self._shares.clear()
+        self._bytes.clear()
         return left

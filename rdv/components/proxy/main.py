@@ -325,6 +325,7 @@ def settings_of(decision: Decision, name: str) -> Settings:
         http.in_flight_max,
         http.when_full == "default",
         http.client_share,
+        http.in_flight_bytes_max,
     )
 
 

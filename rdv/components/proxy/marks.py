@@ -170,6 +170,7 @@ class Marking:
         elif known.status:
             marked.send(known.status, known.body, (REPLAYED,))
         else:
+            http.body = b""  # it is that of the first
             known.waiting.append(marked)
 
     def _first(self, marked: Marked, place: Place, fingerprint: str, now_ns: int) -> None:

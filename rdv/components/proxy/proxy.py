@@ -29,7 +29,7 @@ from rdv.components.proxy.answer import answer_body, backstop_result
 from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.counts import Counts
-from rdv.components.proxy.desk import Desk, Open
+from rdv.components.proxy.desk import BYTES_MAX, Desk, Open
 from rdv.components.proxy.enrich import Enricher
 from rdv.components.proxy.intake import (
     NOTHING,
@@ -64,6 +64,7 @@ class Settings:
     in_flight_max: int
     default_when_full: bool
     client_share: float = 1.0
+    in_flight_bytes_max: int = BYTES_MAX
 
 
 class Wanted(NamedTuple):
@@ -96,7 +97,9 @@ class Proxy:
         self.cohorts = cohorts
         self.asking = asking
         self.counts = Counts()
-        self.desk = Desk(settings.in_flight_max, settings.client_share)
+        self.desk = Desk(
+            settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max
+        )
         self.is_draining = False
         self._ids = ids
         self._host = host
@@ -135,7 +138,7 @@ class Proxy:
     def change_settings(self, settings: Settings) -> None:
         """For requests that come from now on; the name and the partitions stay."""
         self.settings = settings
-        self.desk.limit(settings.in_flight_max, settings.client_share)
+        self.desk.limit(settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max)
 
     def change_enricher(self, enricher: Enricher | None) -> None:
         """For requests that come from now on; those that wait for the old one still get it."""
@@ -162,7 +165,7 @@ class Proxy:
             return
         request = self._request(http, body, wanted)
         schedule = wanted.chosen.schedule
-        if self._enricher is None or not self.desk.admits(http.client):
+        if self._enricher is None or not self.desk.admits(http.client, len(http.body)):
             self._accept(http, request, schedule)
         else:
             self._enricher.enrich(request, http.client, partial(self._enriched, http, schedule))
@@ -228,18 +231,19 @@ class Proxy:
         assert isinstance(chosen, Chosen)
         start_ns = request.monotonic_ns if request.host == self._host else since_ns
         request = msgspec.structs.replace(request, host=self._host, monotonic_ns=start_ns)
-        entry = self._open(client, request, chosen.schedule)  # type: ignore[arg-type]
+        size = len(bytes(request.data))
+        entry = self._open(client, request, chosen.schedule, size)  # type: ignore[arg-type]
         self.desk.take(entry._replace(partition=partition))
         self._set_aside(request.id)  # its client has gone with the proxy before
         self._set_timer()
 
-    def _open(self, http: HttpRequest, request: Request, schedule: Schedule) -> Open:
+    def _open(self, http: HttpRequest, request: Request, schedule: Schedule, size: int) -> Open:
         deadline_ms = request.deadline_ms or schedule.sla_ms
         backstop_ns = request.monotonic_ns + int(deadline_ms * 1e6) + GRACE_NS
         partition = 0
         if self.settings.partitions > 1:
             partition = crc32((request.key or request.id).encode()) % self.settings.partitions
-        return Open(http, request, schedule, partition, backstop_ns, http.client)
+        return Open(http, request, schedule, partition, backstop_ns, http.client, size)
 
     def _enriched(self, http: HttpRequest, schedule: Schedule, request: Request) -> None:
         if http.connected:
@@ -248,8 +252,8 @@ class Proxy:
             self.counts.gone += 1
 
     def _accept(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
-        entry = self._open(http, request, schedule)
-        if not self.desk.admits(entry.holder):
+        entry = self._open(http, request, schedule, len(http.body))
+        if not self.desk.admits(entry.holder, entry.size):
             self._overflow(entry)
             return
         self.desk.take(entry)
@@ -385,16 +389,28 @@ class Proxy:
         self._set_aside(http.token)
 
     def _set_aside(self, id_: str) -> None:
-        left = self.desk.set_aside(id_)
-        if left is not None:
+        for left in self.desk.set_aside(id_):
             self.answer_default(left, "overloaded", "overloaded: too many clients may have left")
 
     def _overflow(self, entry: Open) -> None:
         """Too many in flight: refuse, or answer the marked default, as configured."""
         if not self.settings.default_when_full:
-            self._refuse(entry.client, _full(self.settings.in_flight_max))
+            self._refuse(entry.client, self._full(entry))
             return
         self.answer_default(entry, "overloaded", "overloaded: too many requests in flight")
+
+    def _full(self, entry: Open) -> Failure:
+        """What is used up: the number of requests, or their bytes."""
+        if self.desk.admits(entry.holder):
+            limit = self.settings.in_flight_bytes_max
+            what, fields = f"{limit:,} bytes", {"in_flight_bytes_max": limit}
+            left = f"too few are left for this client's {entry.size:,}"
+        else:
+            limit = self.settings.in_flight_max
+            what, fields = f"{limit:,} requests", {"in_flight_max": limit}
+            left = "none is left for this client"
+        message = f"of the {what} that may be in flight {left}"
+        return Failure(429, "too_many_requests", message, fields, ((b"Retry-After", b"1"),))
 
     def _refuse(self, http: HttpRequest, failure: Failure) -> None:
         self.counts.refused += 1
@@ -421,10 +437,3 @@ _DRAINING = Failure(
     "this proxy is stopping: ask another one, or again in a moment",
     headers=((b"Retry-After", b"1"),),
 )
-
-
-def _full(limit: int) -> Failure:
-    message = f"of the {limit} requests that may be in flight none is left for this client"
-    return Failure(
-        429, "too_many_requests", message, {"in_flight_max": limit}, ((b"Retry-After", b"1"),)
-    )

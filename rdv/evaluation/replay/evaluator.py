@@ -21,6 +21,7 @@ from typing import IO, Any, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
+from rdv.clean_environment import clean_environment
 from rdv.evaluation.replay.child import Hello, Settings
 from rdv.evaluation.replay.errors import ModelKeepsEnding
 from rdv.evaluation.replay.frames import ERROR, Evaluated, outcomes_size, pack_rows, unpack_outcomes
@@ -52,6 +53,8 @@ class Loading:
     opening: dict[str, Any]
     start_timeout_ms: int = 30_000
     predict_timeout_ms: int = 10_000
+    env: tuple[str, ...] = ()
+    """Variables that it gets besides the usual, as rdv.toml names them."""
 
 
 class Job(NamedTuple, Generic[_T]):
@@ -140,6 +143,7 @@ def start(loading: Loading) -> Process:
         [sys.executable, "-m", "rdv.evaluation.replay.child", msgspec.json.encode(settings)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env=clean_environment(os.environ, loading.env),
         pass_fds=(theirs,),
         start_new_session=True,
     )

@@ -160,6 +160,21 @@ def test_a_model_that_keeps_ending_leaves_no_file(run, fraud, tmp_path):
     assert sorted(os.listdir(tmp_path)) == before
 
 
+def test_a_model_gets_the_variables_that_rdv_toml_names(run, fraud, monkeypatch):
+    for name in ("FOR_ALL", "FOR_ONE", "FOR_NONE"):
+        monkeypatch.setenv(name, "x")
+    (fraud / "models" / "env.py").write_text(
+        "import os\ndef predict(rows):\n"
+        "    found = sorted(name for name in os.environ if name.startswith('FOR_'))\n"
+        "    return [{'score': 0.5, 'action': ','.join(found)} for _ in rows]\n"
+    )
+    text = 'env = ["FOR_ALL"]\n[models.env]\npath = "models/env.py"\nenv = ["FOR_ONE"]\n'
+    (fraud / "rdv.toml").write_text(text)
+    out = fraud.parent / "env.parquet"
+    assert run("replay", fraud, "--name", "env", "-o", out)[0] == 0
+    assert {row["label"] for row in pq.read_table(out).to_pylist()} == {"FOR_ALL,FOR_ONE"}
+
+
 def test_help_is_quick():
     code = (
         "import sys; from rdv.__main__ import main; main(['replay', '--help']); "

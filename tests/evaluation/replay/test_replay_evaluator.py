@@ -188,3 +188,61 @@ def test_the_process_ends_with_the_replay_also_in_the_middle_of_a_hang(load, tmp
             assert select.select([watched], [], [], 30)[0], "it outlived the replay"
         finally:
             os.close(watched)
+
+
+SQLITE = """
+import sqlite3
+def load():
+    global db
+    db = sqlite3.connect(":memory:")
+    db.execute("create table t (x int)")
+    db.execute("insert into t values (7)")
+def predict(rows):
+    return [db.execute("select x from t").fetchone()[0] + row for row in rows]
+"""
+CHDIR = """
+import os
+def load():
+    os.chdir("/")
+def predict(rows):
+    os.chdir("/tmp")
+    return [row + 7 for row in rows]
+"""
+LEAVES = """
+import sys
+def predict(rows):
+    if 2 in rows:
+        sys.exit("enough")
+    return [row + 7 for row in rows]
+"""
+
+
+@pytest.mark.parametrize("text", [SQLITE, CHDIR], ids=["sqlite", "chdir"])
+def test_a_model_may_do_what_it_may_in_production(load, text):
+    with Evaluator(load(text)) as evaluator:
+        for row in (1, 2):
+            assert evaluator.evaluate([b"%d" % row]).texts == [b"%d" % (row + 7)]
+        assert evaluator.ends == 0
+
+
+def test_one_that_leaves_in_predict_fails_its_rows_and_goes_on(load):
+    with Evaluator(load(LEAVES)) as evaluator:
+        found = [evaluator.evaluate([b"%d" % row]) for row in (1, 2, 3)]
+    assert [one.codes[0] == ERROR for one in found] == [False, True, False]
+    assert b"enough" in found[1].texts[0]
+    assert evaluator.ends == 0
+
+
+def test_it_knows_no_secrets_but_those_that_are_named(load, monkeypatch):
+    monkeypatch.setenv("OPERATORS_PASSWORD", "hunter2")
+    monkeypatch.setenv("MODELS_KEY", "k")
+    text = """
+import os
+def predict(rows):
+    block = open("/proc/self/environ").read() if os.path.exists("/proc/self/environ") else ""
+    return [[os.environ.get("MODELS_KEY"), "hunter2" in block + str(dict(os.environ))]]
+"""
+    with Evaluator(load(text)) as evaluator:
+        assert evaluator.evaluate([b"1"]).texts == [b"[null,false]"]
+    with Evaluator(load(text, env=("MODELS_KEY",))) as evaluator:
+        assert evaluator.evaluate([b"1"]).texts == [b'["k",false]']
