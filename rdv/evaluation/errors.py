@@ -29,8 +29,13 @@ class RequestNotFound(InputFault):
     id: str
     begins: str
     """When the oldest record that is still there was appended; empty without any."""
+    gaps: tuple[str, ...] = ()
+    """What cannot be read of the input: the request may have been there."""
 
     def text(self) -> str:
+        if self.gaps:
+            lost = "; ".join(self.gaps)
+            return f"no request {self.id!r} in what can be read of {self.directory}: {lost}"
         reach = f"the log goes back to {self.begins}" if self.begins else "the log is empty"
         return f"no request {self.id!r} in {self.directory}: {reach}"
 

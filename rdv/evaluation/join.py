@@ -59,6 +59,7 @@ class Feeds:
 
     def note_gaps(self, notes: Notes) -> None:
         for part in self._parts:
+            part.note_missing(notes)
             if part.begin:
                 notes.gap(f"{part.name} begins at offset {part.begin} by retention")
 

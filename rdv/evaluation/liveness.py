@@ -30,6 +30,8 @@ class _Status(msgspec.Struct):
     name: str
     pid: int
     state: str
+    boot: str = ""
+    monotonic_ns: int = 0
 
 
 @dataclass
@@ -83,24 +85,33 @@ class ModelNews:
 
 @dataclass
 class ProxyRuns:
-    """From its first to its last word, every run of a proxy."""
+    """From its first to its last word, every run of a proxy: on the monotonic clock of its boot
+    (the first digits of its id), or by append time (boot "") where none is on record.
+    """
 
-    _seen: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    _seen: dict[tuple[str, str, int], tuple[int, int]] = field(default_factory=dict)
 
-    def add(self, time_ns: int, name: str, pid: int) -> None:
-        if len(self._seen) < STATUS_RUNS_MAX or (name, pid) in self._seen:
-            first, _ = self._seen.get((name, pid), (time_ns, 0))
-            self._seen[name, pid] = first, time_ns
+    def add(self, time_ns: int, name: str, pid: int, boot: str = "") -> None:
+        run = boot, name, pid
+        if len(self._seen) < STATUS_RUNS_MAX or run in self._seen:
+            first, _ = self._seen.get(run, (time_ns, 0))
+            self._seen[run] = first, time_ns
 
-    def lived_on(self, name: str, asked_ns: int, due_ns: int) -> bool:
+    def knows(self, boot: str) -> bool:
+        """Whether anything was said in that boot."""
+        return any(known == boot for known, _, _ in self._seen)
+
+    def _of(self, name: str, boot: str) -> list[tuple[int, int]]:
+        return [run for (when, who, _), run in self._seen.items() if (when, who) == (boot, name)]
+
+    def lived_on(self, name: str, asked_ns: int, due_ns: int, boot: str = "") -> bool:
         """Whether the run of the proxy that took a request still spoke when that was due."""
-        runs = [(first, last) for (who, _), (first, last) in self._seen.items() if who == name]
-        began = [run for run in runs if run[0] <= asked_ns]
+        began = [run for run in self._of(name, boot) if run[0] <= asked_ns]
         return bool(began) and max(began)[1] >= due_ns
 
-    def next_began_ns(self, name: str, asked_ns: int) -> int:
+    def next_began_ns(self, name: str, asked_ns: int, boot: str = "") -> int:
         """The first word of the proxy's next run after `asked_ns`; NEVER_NS when there is none."""
-        begins = [first for (who, _), (first, _) in self._seen.items() if who == name]
+        begins = [first for first, _ in self._of(name, boot)]
         return min((first for first in begins if first > asked_ns), default=NEVER_NS)
 
 
@@ -133,7 +144,9 @@ def read_proxy_runs(recorded: Recorded, notes: Notes) -> ProxyRuns:
             said = decoder.decode(line)
         except (msgspec.DecodeError, RecursionError):
             continue
-        if said.role == "proxy":
+        if said.role == "proxy" and said.boot:
+            runs.add(said.monotonic_ns, said.name, said.pid, said.boot[:BOOT_DIGITS])
+        elif said.role == "proxy":
             runs.add(time_ns, said.name, said.pid)
     return runs
 

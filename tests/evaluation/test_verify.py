@@ -197,3 +197,62 @@ def test_a_model_that_is_known_to_be_dead(tmp_path, told_ms):
             line = {"model": "gbm", "state": state, "time_ns": clock.now_ns}
             producer.send("models", orjson.dumps(line) + b"\n", partition=0)
     assert verified(tmp_path).is_sound
+
+
+def status_words(directory, words):
+    """Of the proxy p-1: (seconds, pid, how far the wall clock is off in seconds)."""
+    clock = MadeClock()
+    with (
+        open_stream(str(directory / "control"), clock=clock) as control,
+        control.producer() as producer,
+    ):
+        for at_s, pid, off_s in words:
+            clock.now_ns = BEGIN_NS + int((at_s + off_s) * 1e9)
+            line = {"role": "proxy", "name": "p-1", "pid": pid, "state": "ready"}
+            line |= {"boot": "boot", "monotonic_ns": 10**12 + int(at_s * 1e9)}
+            producer.send("status", orjson.dumps(line) + b"\n", partition=0)
+
+
+def without_an_answer(directory, log, number, kept, off_s):
+    """The log without the result of that request; wall time is off after it."""
+    ids = {request.id.encode(): request.number for request in log.requests}
+
+    def change(record):
+        wall_ns, stream, topic, partition, line = record
+        this = next(n for id_, n in ids.items() if id_ in line)
+        if this not in kept or (this == number and stream == "results"):
+            return []
+        return [(wall_ns + int(off_s * 1e9) * (this > number), stream, topic, partition, line)]
+
+    written(directory, log, change)
+
+
+def test_a_step_of_the_clock_makes_no_fault_of_a_request_that_died_with_its_proxy(tmp_path):
+    log = MadeLog(make_requests(500, gap_ms=20))
+    kept = {*range(101), *range(250, 500)}
+    without_an_answer(tmp_path, log, 100, kept, -3.5)
+    status_words(tmp_path, [(0, 7, 0), (1.9, 7, 0), (4.9, 8, -3.5), (9.9, 8, -3.5)])
+    found = verified(tmp_path)
+    assert (found.lost_with_proxy, found.unanswered, found.differing) == (1, 0, 0)
+
+
+def test_a_step_of_the_clock_hides_no_fault(tmp_path):
+    log = MadeLog(make_requests(101, gap_ms=20))
+    without_an_answer(tmp_path, log, 100, set(range(101)), 0)
+    status_words(tmp_path, [(0, 7, 0), (1.9, 7, 0), (30, 7, -3600)])
+    found = verified(tmp_path)
+    assert found.unanswered_ids == [log.requests[100].id]
+
+
+@pytest.mark.parametrize("off_s", [-3600, -30, 3600, 40_000])
+def test_a_step_of_the_clock_between_requests_changes_no_decision(tmp_path, off_s):
+    log = MadeLog(make_requests(200, gap_ms=20))
+    written(
+        tmp_path,
+        log,
+        lambda r: [(r[0] + off_s * 10**9 * (r[0] > BEGIN_NS + 2 * 10**9), *r[1:])],
+    )
+    status_words(tmp_path, [(0, 7, 0), (1.9, 7, 0), (10, 7, off_s)])
+    found = verified(tmp_path)
+    assert (found.requests, found.same, found.differing, found.unanswered) == (200, 200, 0, 0)
+    assert found.is_sound

@@ -92,7 +92,7 @@ def read_window(stream: FileStream, ranges: Ranges, window: Window) -> Iterator[
     Raises RecordsDamaged, but only after all that can be read has been handed out: the partitions
     that are sound, and what comes before the damage in the others.
     """
-    damage: list[RecordsDamaged] = []
+    damage = [found for place in ranges if (found := stream.missing(*place)) is not None]
     keep_open = len(ranges) <= _OPEN_READERS_MAX
     merged: Iterable[Record] = heapq.merge(
         *(

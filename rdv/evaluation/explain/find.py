@@ -50,7 +50,7 @@ def find_request(recorded: Recorded, id_: str, when: Callable[[int], str] = str)
     if len(found) > 1:
         raise AmbiguousId(id_, tuple(found))
     if not found:
-        raise RequestNotFound(recorded.directory, id_, _begins(parts, when))
+        raise RequestNotFound(recorded.directory, id_, _begins(parts, when), tuple(notes.gaps))
     return next(iter(found.values()))
 
 
@@ -72,4 +72,5 @@ def _matches(chunk: Chunk, pattern: re.Pattern[bytes], id_: str) -> list[FoundRe
 
 def _begins(parts: list[Source], when: Callable[[int], str]) -> str:
     times_ns = [part.time_at(part.begin) for part in parts if part.begin < part.end]
-    return when(min(times_ns)) if times_ns else ""
+    known = [time_ns for time_ns in times_ns if time_ns]
+    return when(min(known)) if known else ""

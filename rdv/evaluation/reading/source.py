@@ -15,6 +15,7 @@ from rdv.evaluation.reading.chunk import Chunk
 from rdv.stream import Record, TopicPartition
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.arrow import read_times
+from rdv.stream.file.damage import missing_partition
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.layout import partition_directory
 from rdv.stream.file.stream import FileStream
@@ -33,6 +34,10 @@ class Source:
         self._stream = stream
         self._disk = Disk()
         self._directory = partition_directory(stream.address, topic, partition)
+        self.missing = missing_partition(
+            self._disk, self._directory, TopicPartition(topic, partition)
+        )
+        """Its directory has been deleted."""
         self.begin, self.end = stream.begin(topic, partition), stream.end(topic, partition)
 
     def offset_at(self, time_ns: int | None) -> int:
@@ -52,14 +57,22 @@ class Source:
 
     def chunks(self, start: int, stop: int, notes: Notes) -> Iterator[Chunk]:
         """The records `start` to `stop` in chunks of bounded size; what is gone is noted."""
+        self.note_missing(notes)
         start = max(start, self.begin)
-        bases = [*self._stream.segments(self.topic, self.partition), stop]
+        # Without an index there is no segment, but damage.
+        bases = [*(self._stream.segments(self.topic, self.partition) or [start]), stop]
         for base, next_base in pairwise(bases):
             low, high = max(start, base), min(stop, next_base)
             while low < high:
                 step = min(high, low + CHUNK_RECORDS)
                 yield from self._range(low, step, notes)
                 low = step
+
+    def note_missing(self, notes: Notes) -> None:
+        """Tell, once, that the partition is gone; how much was in it is not known."""
+        if self.missing is not None and (text := self.missing.text()) not in notes.gaps:
+            notes.damaged += 1
+            notes.gap(text)
 
     def _range(self, low: int, high: int, notes: Notes) -> Iterator[Chunk]:
         try:
@@ -160,7 +173,9 @@ def _sized(chunk: Chunk) -> Iterator[Chunk]:
 
 
 def sources(stream: FileStream | None, topics: list[str] | None = None) -> list[Source]:
-    """All partitions of the topics (None: of all topics) that have ever had a record."""
+    """All partitions of the topics (None: of all topics) that have ever had a record, or that are
+    missing.
+    """
     if stream is None:
         return []
     there = stream.topics()
@@ -168,5 +183,5 @@ def sources(stream: FileStream | None, topics: list[str] | None = None) -> list[
         source
         for topic in (there if topics is None else [t for t in topics if t in there])
         for number in range(stream.partitions(topic))
-        if (source := Source(stream, topic, number)).end
+        if (source := Source(stream, topic, number)).end or source.missing is not None
     ]

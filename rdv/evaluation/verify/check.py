@@ -94,7 +94,7 @@ def verify(
     check = _Check(
         found, read_schedules(recorded, join.notes), read_model_news(recorded, join.notes)
     )
-    unanswered = Unanswered(recorded, clock.wall_ns(), join.notes)
+    unanswered = Unanswered(recorded, clock, join.notes)
     for joined in join:
         check.batch(joined)
         unanswered.look(joined)

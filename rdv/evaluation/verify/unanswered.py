@@ -5,20 +5,26 @@ back later than the SLA then finds nobody who waits, and decides nothing. So a r
 result is a fault unless its proxy's run was over: from after the time at which the request was due
 there is no later request of the proxy before its next run, and no word of the run in
 `control:status`.
+
+Times are on the monotonic clock of the proxy's boot, so no step of a wall clock makes a fault of a
+request, or hides one; append times count only where the record has no others (rdv 0.1.0).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from rdv.clock import Clock
 from rdv.evaluation.joined import NOBODY, Joined
-from rdv.evaluation.liveness import NEVER_NS, read_proxy_runs
+from rdv.evaluation.liveness import BOOT_DIGITS, NEVER_NS, ProxyRuns, read_proxy_runs
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import RESULTS, Recorded
 from rdv.evaluation.reading.source import sources
 from rdv.schedule import SLA_MS_MAX
+from rdv.stream.file.disk import Disk
 
 if TYPE_CHECKING:
     from rdv.evaluation.verify.check import Verification
@@ -31,19 +37,28 @@ IDS_MAX = 1_000
 STARTING_NS = 10**9
 """A run may take a request just before its first word is on record."""
 
+_NO_TIMES = np.empty(0, np.int64)
+
 
 class _Missing(NamedTuple):
     id: str
     proxy: str
+    host: str
+    boot: str
+    """Whose monotonic clock the times are on; empty: they are append times."""
     asked_ns: int
     due_ns: int
+    append_ns: int
 
 
 class Unanswered:
     """Looks at all batches, then settles. One thread at a time."""
 
-    def __init__(self, recorded: Recorded, now_ns: int, notes: Notes) -> None:
-        self._recorded, self._now_ns, self._notes = recorded, now_ns, notes
+    def __init__(self, recorded: Recorded, clock: Clock, notes: Notes) -> None:
+        self._recorded, self._notes = recorded, notes
+        self._wall_ns, self._monotonic_ns = clock.wall_ns(), clock.monotonic_ns()
+        self._boot = Disk().boot_id().hex()[:BOOT_DIGITS]
+        self._known_runs: ProxyRuns | None = None
         self._missing: list[_Missing] = []
         self._beyond = 0
         self._next_ns: dict[str, int] = {}
@@ -55,15 +70,28 @@ class Unanswered:
             if source.begin
         }
 
+    @property
+    def _runs(self) -> ProxyRuns:
+        if self._known_runs is None:
+            self._known_runs = read_proxy_runs(self._recorded, self._notes)
+        return self._known_runs
+
     def look(self, joined: Joined) -> None:
         for row in np.flatnonzero(joined.answered_by == NOBODY).tolist():
             if len(self._missing) >= HELD_MAX:
                 self._beyond += 1
                 continue
             wait_ms = min(float(np.nan_to_num(joined.deadline_ms[row], nan=SLA_MS_MAX)), SLA_MS_MAX)
-            asked_ns = int(joined.append_ns[row])
+            append_ns = asked_ns = int(joined.append_ns[row])
+            host = joined.host.at(row) or ""
+            boot = host.rpartition("/")[2]
+            if self._runs.knows(boot):
+                asked_ns = joined.request(row).monotonic_ns
+            else:
+                boot = ""
             due_ns = asked_ns + int(wait_ms * 1e6) + GRACE_NS
-            one = _Missing(joined.id(row), joined.proxy.at(row) or "", asked_ns, due_ns)
+            proxy = joined.proxy.at(row) or ""
+            one = _Missing(joined.id(row), proxy, host, boot, asked_ns, due_ns, append_ns)
             self._missing.append(one)
             self._awaiting.setdefault(one.proxy, []).append(one)
         self._look_for_later(joined)
@@ -73,9 +101,12 @@ class Unanswered:
         for code, proxy in enumerate(joined.proxy.names):
             if not (awaiting := self._awaiting.get(proxy)):
                 continue
-            times_ns = np.sort(joined.append_ns[joined.proxy.codes == code])
+            rows = np.flatnonzero(joined.proxy.codes == code)
+            by_append_ns = np.sort(joined.append_ns[rows])
+            by_host = _monotonic_times(joined, rows) if any(one.boot for one in awaiting) else {}
             left = []
             for one in awaiting:
+                times_ns = by_host.get(one.host, _NO_TIMES) if one.boot else by_append_ns
                 at = int(np.searchsorted(times_ns, one.due_ns, "right"))
                 if at < len(times_ns):
                     self._next_ns[one.id] = int(times_ns[at])
@@ -88,18 +119,33 @@ class Unanswered:
         found.unanswered += self._beyond
         if not self._missing:
             return
-        runs = read_proxy_runs(self._recorded, self._notes)
+        runs = self._runs
         for one in self._missing:
-            began_ns = runs.next_began_ns(one.proxy, one.asked_ns)
-            if one.due_ns > self._now_ns:
+            began_ns = runs.next_began_ns(one.proxy, one.asked_ns, one.boot)
+            if self._is_open(one):
                 found.open += 1
-            elif one.asked_ns < self._begin_ns.get(one.proxy, 0):
+            elif one.append_ns < self._begin_ns.get(one.proxy, 0):
                 found.unchecked["results of that time are gone by retention"] += 1
             elif self._next_ns.get(one.id, NEVER_NS) >= began_ns - STARTING_NS and not (
-                runs.lived_on(one.proxy, one.asked_ns, one.due_ns)
+                runs.lived_on(one.proxy, one.asked_ns, one.due_ns, one.boot)
             ):
                 found.lost_with_proxy += 1
             else:
                 found.unanswered += 1
                 if len(found.unanswered_ids) < IDS_MAX:
                     found.unanswered_ids.append(one.id)
+
+    def _is_open(self, one: _Missing) -> bool:
+        """Whether it is not due yet."""
+        if one.boot == self._boot:
+            return one.due_ns > self._monotonic_ns
+        return one.append_ns + one.due_ns - one.asked_ns > self._wall_ns
+
+
+def _monotonic_times(joined: Joined, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.int64]]:
+    """When requests had come in, by host, in order."""
+    found: dict[str, list[int]] = {}
+    for row in rows.tolist():
+        request = joined.request(row)
+        found.setdefault(request.host, []).append(request.monotonic_ns)
+    return {host: np.sort(np.array(times, np.int64)) for host, times in found.items()}

@@ -18,12 +18,14 @@ from rdv.stream.errors import (
     InvalidArgument,
     NotPermitted,
     PartitionsShrink,
+    RecordsDamaged,
     StreamExists,
     StreamNotFound,
     TopicNotFound,
 )
 from rdv.stream.file import layout, lookup
 from rdv.stream.file.board import Board, tick_in_news
+from rdv.stream.file.damage import missing_partition
 from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.doorbell import Doorbell
 from rdv.stream.file.groups import FileGroup
@@ -346,6 +348,11 @@ class FileBackend:
         """Base offsets of a partition's segments."""
         with faults(self.directory(place), "list"):
             return open_segments(self._disk, self.directory(place))
+
+    def missing(self, place: TopicPartition) -> RecordsDamaged | None:
+        """The damage, if the partition's directory has been deleted."""
+        with faults(self.address, "read"):
+            return missing_partition(self._disk, self.directory(place), place)
 
     def verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
         self.ensure_recovered(place)

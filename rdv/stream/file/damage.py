@@ -65,6 +65,14 @@ def cut_index(
     return RecordsDamaged(path, *place, first, known_end - 1, position, size, reason)
 
 
+def missing_partition(disk: Disk, directory: str, place: TopicPartition) -> RecordsDamaged | None:
+    """The partition's directory has been deleted; how many records it had, nothing tells."""
+    if disk.is_directory(directory):
+        return None
+    reason = "the partition's directory is missing; it is made anew by who writes next"
+    return RecordsDamaged(directory, *place, 0, 0, 0, 0, reason)
+
+
 def is_gap(disk: Disk, directory: str, bases: list[int], base: int) -> bool:
     """Whether the segment at `base`, which is not among `bases`, has been lost by accident.
 

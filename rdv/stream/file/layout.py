@@ -43,6 +43,16 @@ def segment_bases(names: Iterable[str]) -> list[int]:
     )
 
 
+def partitions_seen(names: Iterable[str]) -> int:
+    """How many partitions a topic has had, by its directories: some may have been deleted.
+
+    At least one, if the names are those of a topic.
+    """
+    there = set(names)
+    least = int(IDENTITY_FILE in there)
+    return max((int(name) + 1 for name in there if name.isdigit()), default=least)
+
+
 def partition_count(names: Iterable[str]) -> int:
     """How many partitions a topic has: its directories 0, 1, 2 … without a gap."""
     numbers = {int(name) for name in names if name.isdigit()}

@@ -6,7 +6,7 @@ import contextlib
 
 from rdv.stream.file.checkpoint import known_end_of
 from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.segment import NEVER_NS, Segment, open_segments
+from rdv.stream.file.segment import NEVER_NS, Segment, end_without_index, open_segments
 from rdv.stream.timeline import first_stretch
 
 
@@ -29,7 +29,7 @@ def end_offset(disk: Disk, directory: str) -> int:
                     return max(segment.next_base(), known_end_of(disk, directory))
             except FileNotFoundError:
                 continue
-        return known_end_of(disk, directory)
+        return max(known_end_of(disk, directory), end_without_index(disk, directory))
 
 
 class FirstTimes:

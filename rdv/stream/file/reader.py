@@ -30,7 +30,7 @@ from rdv.stream.file.entry import (
     unpack_entry,
     whole,
 )
-from rdv.stream.file.segment import Segment, open_segments
+from rdv.stream.file.segment import Segment, end_without_index, open_segments
 from rdv.stream.record import Block, Record, TopicPartition
 
 ENTRIES_PER_READ_MAX = 8192
@@ -326,6 +326,7 @@ class PartitionReader:
             bases = open_segments(disk, directory)
             if not bases:
                 known_end = known_end_of(disk, directory)
+                known_end = max(known_end, end_without_index(disk, directory))
                 if offset < known_end and not open_segments(disk, directory):
                     raise cut_index(disk, directory, self._place, offset, known_end)
                 if offset != known_end:

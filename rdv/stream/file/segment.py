@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 from rdv.stream.file import layout
@@ -163,6 +164,16 @@ def open_segments(disk: Disk, directory: str) -> list[int]:
         return layout.segment_bases(disk.list_directory(directory))
     except FileNotFoundError:
         return []
+
+
+def end_without_index(disk: Disk, directory: str) -> int:
+    """The end of a partition that has no index at all, by the lines of its values; 0 for none."""
+    end = 0
+    for base in values_without_index(disk, directory):
+        with contextlib.suppress(FileNotFoundError):
+            data = disk.read_file(layout.values_path(directory, base))
+            end = max(end, base + data.count(b"\n"))
+    return end
 
 
 def values_without_index(disk: Disk, directory: str) -> list[int]:

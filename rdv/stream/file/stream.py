@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from rdv.clock import Clock
+from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file.backend import FileBackend
 from rdv.stream.file.repair import Repair
 from rdv.stream.file.verify import SegmentReport
+from rdv.stream.record import TopicPartition
 from rdv.stream.stream import LogStream
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ class FileStream(LogStream):
         from rdv.stream.file.arrow import read_arrow
 
         return read_arrow(self._files, self._place(topic, partition), start, stop)
+
+    def missing(self, topic: str, partition: int) -> RecordsDamaged | None:
+        """The damage, if the partition's directory has been deleted."""
+        return self._files.missing(TopicPartition(topic, partition))
 
     def verify(self, topic: str, partition: int) -> Iterator[SegmentReport]:
         """Check every byte of a partition, segment by segment."""

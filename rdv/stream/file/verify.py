@@ -16,12 +16,13 @@ from rdv.stream.file.damage import (
     damaged_run,
     index_gap,
     is_gap,
+    missing_partition,
     missing_segment,
     missing_values,
 )
 from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, GAP, base_behind, runs_on, unpack_columns
-from rdv.stream.file.segment import Segment, open_segments
+from rdv.stream.file.segment import Segment, end_without_index, open_segments
 from rdv.stream.record import TopicPartition
 
 _ENTRIES_PER_STEP = 4096
@@ -56,6 +57,11 @@ def verify_partition(
         # Before the names are listed: it may have grown since, but not fallen.
         known_end = known_end_of(disk, directory)
         bases = open_segments(disk, directory)
+        if (missing := missing_partition(disk, directory, place)) is not None:
+            yield SegmentReport(missing.path, 0, 0, 0, 0, (missing,))
+            return
+        if not bases:
+            known_end = max(known_end, end_without_index(disk, directory))
         if not bases and known_end:
             damage = cut_index(disk, directory, place, 0, known_end)
             yield SegmentReport(damage.path, 0, 0, 0, 0, (damage,))
