@@ -133,7 +133,7 @@ def _late_backstop(right):
 
 
 def _not_bounded(right):
-    return lambda desk, holder: True
+    return lambda desk, holder, size=0: True
 
 
 def _share_ignored(right):
