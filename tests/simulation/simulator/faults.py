@@ -54,6 +54,7 @@ class Faults:
         self.touched: set[str] = set()
         self.stamps: dict[str, int] = defaultdict(int)
         self.has_clock_jumped = False
+        self._locked_ns: dict[str, int] = {}
         self.damaged: dict[tuple[str, TopicPartition], set[int]] = {}
         """Offsets by stream and partition."""
 
@@ -110,6 +111,17 @@ class Faults:
         for place, run in self._world.backends[fault.target].damage(self._world.random):
             self._world.note("damaged %s/%s %s", fault.target, place, run)
             self.damaged.setdefault((fault.target, place), set()).update(run)
+
+    def _lock(self, fault: Fault) -> None:
+        """Another process holds the locks of a stream's partitions."""
+        until_ns = self._world.scheduler.now_ns + fault.duration_ns
+        self._locked_ns[fault.target] = max(until_ns, self.locked_until_ns(fault.target))
+
+    def locked_until_ns(self, stream: str) -> int:
+        return self._locked_ns.get(stream, 0)
+
+    def was_locked(self, stream: str) -> bool:
+        return stream in self._locked_ns
 
     def is_damaged(self, stream: str, place: TopicPartition, offset: int) -> bool:
         return offset in self.damaged.get((stream, place), ())

@@ -7,7 +7,7 @@ from random import Random
 
 from rdv.stream.backend import NOTHING, Writer
 from rdv.stream.config import StreamConfig
-from rdv.stream.errors import DiskFull, RecordsDamaged, SyncFailed
+from rdv.stream.errors import DiskFull, LockTimeout, RecordsDamaged, SyncFailed, WouldWait
 from rdv.stream.group.state import GroupState
 from rdv.stream.memory.backend import MemoryBackend
 from rdv.stream.memory.group import MemoryGroup
@@ -15,7 +15,7 @@ from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, Memory
 from rdv.stream.record import Block, TopicPartition
 from rdv.stream.stream import LogStream
 from simulator.ledger import Logged
-from simulator.scheduler import Killed
+from simulator.scheduler import MS, Killed
 
 NOT_YET_NS = 2**62
 
@@ -119,9 +119,10 @@ class SimWriter:
         self._inner = inner
 
     def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
-        del wait_ms
         backend, world, place = self._backend, self._backend.world, self._place
         world.step()
+        if world.faults.locked_until_ns(backend.name) > world.scheduler.now_ns:
+            self._await_lock(wait_ms)
         fault = world.disk.fault(backend.name)
         if fault == "full":
             world.note("%s/%s: disk full, %d records refused", backend.name, place, len(values))
@@ -137,6 +138,23 @@ class SimWriter:
             raise SyncFailed(f"{backend.address}/{place}", "input/output error")
         world.step()
         return offset
+
+    def _await_lock(self, wait_ms: int | None) -> None:
+        """Another process holds the lock of the partition."""
+        backend, world = self._backend, self._backend.world
+        path, process = f"{backend.address}/{self._place}", world.scheduler.current
+        if wait_ms == 0:
+            raise WouldWait(path, "another process has locked it")
+        world.oracle.expect(
+            process.owner is not None, "waits for no lock", "%s waits for %s", process, path
+        )
+        if wait_ms is None:
+            wait_ms = backend.config.lock_timeout_ms
+        until_ns = world.scheduler.now_ns + wait_ms * MS
+        free_ns = world.faults.locked_until_ns(backend.name)
+        process.sleep(min(until_ns, free_ns) - world.scheduler.now_ns)
+        if free_ns > until_ns:
+            raise LockTimeout(path, wait_ms, "another process")
 
     def release(self) -> None:
         pass

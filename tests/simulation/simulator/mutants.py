@@ -9,7 +9,7 @@ from unittest import mock
 
 import msgspec
 
-from rdv.components import feeds
+from rdv.components import feeds, outbox
 from rdv.components.batches import ScoreBatches
 from rdv.components.proxy.desk import Desk
 from rdv.components.proxy.proxy import Proxy
@@ -140,6 +140,13 @@ def _share_ignored(right):
     return lambda shares, client, count=1: shares.limit - shares.taken >= count
 
 
+def _waits_for_lock(right):
+    def send(producer, topic, lines, partition=None, wait_ms=None):
+        return right(producer, topic, lines, partition)
+
+    return send
+
+
 def _place_kept(right):
     """Of a client that has left, until the request's time is over."""
     return lambda proxy, http: None
@@ -190,6 +197,8 @@ def _mutants() -> list[Mutant]:
         Mutant("proxy takes any number", "bounds", Desk, "admits", _not_bounded),
         Mutant("one client may have every place", "shares", Shares, "admits", _share_ignored),
         Mutant("a client that has left keeps its places", "shares", Proxy, "gone", _place_kept),
+        Mutant("a loop waits for a lock", "waits for no lock", outbox, "send_fitting",
+               _waits_for_lock),
         Mutant("damage is not passed over", "server reads in time|passed over|one result|sees all",
                feeds, "pass_over", _stops_at_damage),
         Mutant("worker mixes up rows", "its own answer", Reports, "evaluated", _wrong_model),

@@ -291,10 +291,13 @@ def _hostile_faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterat
             target = f"p-{8100 + chance.randrange(len(plan.proxies))}"
             duration_ns = int(chance.choice([1, 5, 30]) * MS * chance.uniform(0.5, 1.5))
             at_ns = chance.choice([0, at_ns])
+        elif kind == "lock":
+            target = chance.choice(["input", "input", "scores", "results"])
+            duration_ns = int(chance.choice([2, 15, 80, 400]) * MS * chance.uniform(0.5, 1.5))
         yield Fault(kind, target, at_ns, duration_ns=duration_ns)
 
 
-_HOSTILE_KINDS = ("damage", "greedy")
+_HOSTILE_KINDS = ("damage", "greedy", "lock")
 
 _KINDS = (
     "kill", "kill", "pause", "disk full", "disk half", "lose rings", "wake", "slow", "edit",

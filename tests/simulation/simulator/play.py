@@ -20,6 +20,7 @@ from simulator.groups import HEARTBEAT_MS, SESSION_MS
 from simulator.outcome import Outcome
 from simulator.plan import Plan
 from simulator.scheduler import DEAD, MS, Runaway
+from simulator.threads import SimThreading
 from simulator.waiting import SimSelect
 from simulator.world import World
 
@@ -114,6 +115,7 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
     notes = _notes(world)
     logging.disable(logging.CRITICAL)
     with (
+        mock.patch("rdv.components.outbox.threading", SimThreading(world)),
         mock.patch("rdv.components.feeds.select", SimSelect(world.descriptors)),
         mock.patch("rdv.components.worker.in_hand.os", notes),
         mock.patch("rdv.components.worker.in_hand._lock", notes.lock),
@@ -165,7 +167,7 @@ def _notes(world: World) -> SimpleNamespace:
         pwrite=pwrite,
         pread=lambda number, size, at: bytes(files.get(names[number], b"")[at : at + size]),
         close=lambda number: None,
-        makedirs=lambda path, exist_ok: None,
+        makedirs=lambda path, mode, exist_ok: None,
         path=real_os.path,
         O_RDWR=0,
         O_CREAT=1,

@@ -88,6 +88,9 @@ class Process:
         self._token = 0
         self._waits = self._is_woken = False
         self._paused_until_ns = 0
+        self.owner: Process | None = None
+        """Of which this is a thread."""
+        self.threads: list[Process] = []
         self.busy_until_ns = 0
         """It is held up until then."""
         self._greenlet = greenlet(self._run, scheduler.hub)
@@ -117,6 +120,10 @@ class Process:
         if self.state == ALIVE:
             self.state = DEAD
             self.ended_ns = self.scheduler.now_ns
+            for thread in self.threads:
+                if thread.state == ALIVE:
+                    thread.state = DEAD
+                    self.scheduler.after(0, thread.unwind)
             self._ended(self, code)
 
     # Called by the process itself
@@ -179,6 +186,10 @@ class Process:
         if self.scheduler.current is self:
             raise Killed
         self._die(-9)
+        self.unwind()
+
+    def unwind(self) -> None:
+        """It is dead: leave its functions."""
         if self._greenlet:
             self._enter(self._greenlet.throw, Killed)
 

@@ -39,6 +39,9 @@ class Descriptors:
         descriptor.is_readable = True
         descriptor.owner.wake(self._wake_ns())
 
+    def wake(self, process: Process) -> None:
+        process.wake(self._wake_ns())
+
     def clear(self, number: int) -> None:
         self.by_number[number].is_readable = False
 
@@ -138,7 +141,7 @@ class SimLoop(asyncio.BaseEventLoop):
         return self._readers.pop(number, None) is not None
 
     def select(self, timeout: float | None) -> list[asyncio.Handle]:
-        if self.inbox:
+        if self.inbox or self._ready:
             timeout = 0
         # As in uvloop and epoll: a timer is due at a whole millisecond, never too early.
         timeout_ns = 10**12 if timeout is None else math.ceil(timeout * 1000) * MS
@@ -152,7 +155,8 @@ class SimLoop(asyncio.BaseEventLoop):
             self._ready.append(handle)
 
     def _write_to_self(self) -> None:
-        """There are no other threads."""
+        """Another thread has called `call_soon_threadsafe`."""
+        self._descriptors.wake(self._process)
 
     def call_exception_handler(self, context) -> None:
         error = context.get("exception")
