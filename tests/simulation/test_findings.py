@@ -265,10 +265,10 @@ def test_the_news_of_a_death_is_told_once_the_disk_has_room(monkeypatch) -> None
         def __init__(self, inner) -> None:
             self.inner = inner
 
-        def send(self, topic, value):
+        def send_many(self, topic, values, **how):
             if self.is_full:
                 raise DiskFull("control")
-            return self.inner.send(topic, value)
+            return self.inner.send_many(topic, values, **how)
 
         def close(self) -> None:
             self.inner.close()
