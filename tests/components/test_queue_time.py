@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rdv.clock import SYSTEM_CLOCK
+from rdv.components.outbox import Outbox
 from rdv.components.worker.backlog import Waiting
 from rdv.components.worker.reports import Reports
 from rdv.messages import Request, decode_score
@@ -47,9 +49,11 @@ def queued_ms(name, logged_ms, waited_ms, step_ns, host="here"):
         stream.make_topic("gbm", 1)
         begin = stream.end("gbm", 0)
         with stream.producer() as producer:
-            reports = Reports(producer, "gbm", Model(), clock, "here")
+            outbox = Outbox(producer, SYSTEM_CLOCK, "scores", keep_ms=0)
+            reports = Reports(outbox, "gbm", Model(), clock, "here")
             waiting = Waiting(request, block, 0, 2**62, 2**62)
             reports.evaluated([waiting], [b"1"], clock.monotonic_ns(), 2.0)
+            outbox.close()
         with stream.consumer(["gbm"], start=begin) as consumer:
             (record,) = consumer.poll()
             return decode_score(record.value).queue_ms
