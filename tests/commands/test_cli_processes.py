@@ -212,4 +212,4 @@ def test_a_component_starts_without_what_only_people_need(tmp_path):
         [sys.executable, "-c", script], capture_output=True, cwd=tmp_path, check=False
     )
     assert done.returncode == 3
-    assert done.stderr.startswith(b"error: no decision in nowhere")
+    assert done.stderr.startswith(b"error: no decision in %b" % bytes(tmp_path / "nowhere"))
