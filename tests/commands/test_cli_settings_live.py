@@ -57,6 +57,7 @@ OTHERS: dict[str, object] = {
     "models.extra.instances_min": 1,
     "models.extra.instances_max": 2,
     "log.retention_ms": "forever",
+    "log.mode": "0640",
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],

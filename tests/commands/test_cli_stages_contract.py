@@ -166,9 +166,21 @@ def odd(decision: Path) -> Path:
     return decision
 
 
+OPENED: list[http.client.HTTPConnection] = []
+
+
+@pytest.fixture(autouse=True)
+def close_connections():
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def connect(decision: Path) -> http.client.HTTPConnection:
     port = int(re.search(r"(?m)^port = (\d+)", (decision / "rdv.toml").read_text())[1])
-    return http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    OPENED.append(connection)
+    return connection
 
 
 def answers(
