@@ -21,6 +21,9 @@ def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]
     try:
         values = orjson.loads(b"[%b]" % b",".join(rows))
     except orjson.JSONDecodeError:
+        values = []
+    if len(values) != len(rows):
+        # Not JSON, or more than one value, as `1,2` is: the other rows must not be shifted by it.
         return [_evaluate_one(model, row) for row in rows]
     # A model may change the rows that it gets: for another attempt they are read again.
     return model.predict(values, lambda number: orjson.loads(rows[number]))

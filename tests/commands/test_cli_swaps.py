@@ -163,7 +163,7 @@ def test_a_model_that_fails_and_an_edit_that_does_not_start_are_named(one_model,
     await_row(one_model, rdv, lambda row: row["state"] == "ready" and row["version"] == "good")
     (one_model / "models/m.py").write_text("raise RuntimeError('at the import')\n")
     refused = "running good; the new one did not start: RuntimeError"
-    row = await_row(one_model, rdv, lambda row: row["trouble"].startswith(refused))
+    row = await_row(one_model, rdv, lambda row: (row["trouble"] or "").startswith(refused))
     assert row["state"] == "ready"
     (one_model / "models/m.py").write_text(MODEL.format(version="better"))
     await_row(one_model, rdv, lambda row: row["version"] == "better" and not row["trouble"])

@@ -127,7 +127,9 @@ def test_a_request_that_ends_the_proxy(tmp_path):
     """Clients whose requests were accepted are left without an answer, and nobody hurt the door."""
     http = 'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = 1000'
     directory = write_decision(tmp_path / "fragile", http=http)
-    profile = "import os\ndef enrich(data):\n    os._exit(3) if data['n'] == 20 else None\n"
+    profile = (
+        "import os\ndef enrich(data):\n    os.kill(os.getpid(), 9) if data['n'] == 20 else 0\n"
+    )
     (directory / "models/profile.py").write_text(profile + "    return data\n")
     done = drill(
         directory, "--quick", "--rate", "40", "--faults", "kill", "--grace", "1m", "--json"

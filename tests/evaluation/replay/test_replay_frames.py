@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdv.evaluation.replay.child import evaluate, pack
+from rdv.evaluation.replay.child import pack
 from rdv.evaluation.replay.frames import (
     ERROR,
     HEAD,
@@ -21,7 +21,7 @@ from rdv.evaluation.replay.frames import (
     split_rows,
     unpack_outcomes,
 )
-from rdv.models import ModelError
+from rdv.models import ModelError, evaluate
 
 quick = settings(derandomize=True, deadline=None)
 
@@ -65,14 +65,14 @@ class Echo:
         self.takes = takes
         self.calls = []
 
-    def predict(self, rows):
+    def predict(self, rows, again=None):
         self.calls.append(rows)
         return [json.dumps(row).encode() if self.takes == "values" else row for row in rows]
 
 
 def evaluated(model, rows):
     frame = pack_rows(rows)
-    return evaluate(model, len(rows), frame[HEAD.size :])
+    return evaluate(model, split_rows(len(rows), frame[HEAD.size :]))
 
 
 @quick
