@@ -201,8 +201,8 @@ def with_history(seen: Seen, ends: int) -> Seen:
 
 def with_refusal(seen: Seen, refused: StatusLine | None) -> Seen:
     """The same; one that goes on because its successor did not start says so."""
-    started_ns = seen.line.count("started_ns")
-    if refused is None or not started_ns or refused.time_ns < started_ns:
+    ran_ns = seen.line.count("ran_ns")
+    if refused is None or not ran_ns or refused.time_ns < seen.line.time_ns - ran_ns:
         return seen
     if seen.state not in ("ready", "failing") or seen.line.pid == refused.pid:
         return seen

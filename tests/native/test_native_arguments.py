@@ -229,5 +229,5 @@ def test_what_is_read_is_ours_alone(native, partition):
     assert len(set(map(id, times))) == 1
     references = sys.getrefcount(times[0])
     assert references == 2048 + 1
-    count, *_, is_all = native.read(index, data, count, stops[-1], 0, 5000, 0) or [0, None]
+    count, *_, is_all = native.read(index, data, count, stops[-1], 0, 5000, 0, 0, word) or [0, None]
     assert count == 0, "the CRC is that of the beginning"

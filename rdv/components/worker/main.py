@@ -83,7 +83,7 @@ class WorkerProcess:
         self._status = StatusWriter(
             self._streams.control, "worker", f"{name}-{instance}", SYSTEM_CLOCK
         )
-        self._started_ns = SYSTEM_CLOCK.wall_ns()
+        self._started_ns = SYSTEM_CLOCK.monotonic_ns()
         self._status.write("starting", {"model": name})
         self._model = self._open(decision, name, config)
         note = ""
@@ -173,7 +173,7 @@ class WorkerProcess:
         return {
             "model": self._name,
             "version": self._model.version,
-            "started_ns": self._started_ns,
+            "ran_ns": SYSTEM_CLOCK.monotonic_ns() - self._started_ns,
             "scored": reports.scored,
             "refused": reports.refused,
             "failed": reports.failed,
