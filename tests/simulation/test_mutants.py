@@ -28,5 +28,5 @@ def test_a_failure_is_made_small() -> None:
         small = shrink(plan, play)
         assert mutant.promise in play(small).promises
     assert len(small.arrivals) <= 2
-    assert len(small.faults) <= min(1, len(plan.faults))
+    assert len(small.faults) <= min(2, len(plan.faults))
     assert not play(small).broken

@@ -233,7 +233,7 @@ def test_rdv_0_1_is_kept_away_once_something_is_written(tmp_path):
 def test_a_new_stream_keeps_rdv_0_1_away(tmp_path):
     open_stream(str(tmp_path / "s")).close()
     table = tomllib.loads((tmp_path / "s" / "stream.toml").read_text())
-    assert table.keys() - KEYS_OF_0_1 == {"format"}
+    assert table.keys() - KEYS_OF_0_1 == {"format", "mode"}
 
 
 @pytest.mark.parametrize("number", ["3", "0", '"2"'])
