@@ -109,12 +109,12 @@ def closing_sentence(report: DrillReport, grace_ms: float) -> str:
     requests, apart = sum(row.requests for row in rows), sum(row.apart for row in rows)
     in_time, refused = sum(row.in_time for row in rows), sum(row.refused for row in rows)
     broken = len(report.verdict.broken)
-    kept = f"{broken} promises were broken" if broken else "every promise was kept"
+    kept = f"promises broken: {broken}" if broken else "every promise was kept"
     return (
         "Promised: every accepted request is answered once, marked, on record, within its SLA "
         f"+ {grace_ms:g} ms, whatever is hurt. Seen in {len(rows)} exercises: of {requests:,} "
-        f"requests {in_time:,} were answered in time, {refused:,} were refused, {apart:,} were "
-        f"held by a proxy that was itself hurt; {kept}."
+        f"requests {in_time:,} answered in time, {refused:,} refused, {apart:,} held by a proxy "
+        f"that was itself hurt; {kept}."
     )
 
 

@@ -63,7 +63,8 @@ def needs_recovery(disk: Disk, directory: str) -> bool:
     try:
         fd = disk.open(f"{directory}/{layout.LOCK_FILE}")
     except FileNotFoundError:
-        return bool(open_segments(disk, directory))
+        # Readers and writers have to agree about what a loss of power has left.
+        return bool(open_segments(disk, directory) or values_without_index(disk, directory))
     try:
         known = unpack_checkpoint(disk.pread(fd, CHECKPOINT_BYTES, 0))
     finally:

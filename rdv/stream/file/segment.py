@@ -172,7 +172,8 @@ def end_without_index(disk: Disk, directory: str) -> int:
     for base in values_without_index(disk, directory):
         with contextlib.suppress(FileNotFoundError):
             data = disk.read_file(layout.values_path(directory, base))
-            end = max(end, base + data.count(b"\n"))
+            if data:  # an empty file names nothing that was written
+                end = max(end, base + data.count(b"\n"))
     return end
 
 

@@ -217,7 +217,7 @@ def use_without_permission(path):
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give up rights and keep the files")
 def test_without_permission_to_write_one_can_read_and_is_told(tmp_path):
     path = tmp_path / "log"
-    with open_log(path) as stream, stream.producer() as producer:
+    with open_log(path, mode="0644") as stream, stream.producer() as producer:
         producer.send(TOPIC, b"for everybody to read")
     for place in [tmp_path, *tmp_path.parents]:
         if place == place.parent or place.owner() != "root" or place.name in ("tmp", ""):

