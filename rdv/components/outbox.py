@@ -234,6 +234,10 @@ class Outbox:
         with self._changed:
             return sum(queue.lines for queue in self._queues.values())
 
+    def waits_for(self, topic: str, partition: int) -> bool:
+        """Whether lines for this partition are not in the log yet. Never blocks."""
+        return (topic, partition) in self._queues
+
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits any more; False when something still does."""
         with self._changed:

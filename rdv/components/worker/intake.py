@@ -45,13 +45,17 @@ class Intake:
         start_s: int = START_S,
         taking: Callable[[], None] = lambda: None,
         letting_go: Callable[[list[TopicPartition]], None] = lambda _: None,
+        are_written: Callable[[int], bool] = lambda _: True,
     ) -> None:
         """`start_s`: how far back requests may still be open; see START_S. `taking` is called
         before requests of partitions are read that another worker may have had, `letting_go` before
-        another one gets some of ours.
+        another one gets some of ours. `are_written` says whether all reports on a partition's
+        requests are in the log: until then none of its requests is committed, so that the next
+        worker reads them again if this one is killed.
         """
         self._stream = stream
         self._taking = taking
+        self._are_written = are_written
         self._host = host
         self._clock = clock
         self._skips = skips
@@ -155,7 +159,9 @@ class Intake:
                 self.feed.consumer.seek(*place, offset)
 
     def commit(self, waiting: Iterable[Waiting], now_ns: int, *, at_once: bool = False) -> None:
-        """Now and then: everything that was read, but for what is still `waiting`."""
+        """Now and then: everything that was read, but for what is still `waiting` and for
+        partitions whose reports are not written yet.
+        """
         if now_ns < self._commit_ns and not at_once:
             return
         self._commit_ns = now_ns + COMMIT_EVERY_NS
@@ -164,12 +170,16 @@ class Intake:
             place = one.place
             if place in offsets:
                 offsets[place] = min(offsets[place], one.block.offsets[one.number])
-        changed = {p: o for p, o in offsets.items() if self._committed.get(p) != o}
+        changed = {
+            place: offset
+            for place, offset in offsets.items()
+            if self._committed.get(place) != offset and self._are_written(place.partition)
+        }
         if not changed:
             return
         try:
             self.feed.consumer.commit(changed)
-            self._committed = offsets
+            self._committed |= changed
         except RdvError as error:
             log.warning("cannot commit: %s", error.text())
 

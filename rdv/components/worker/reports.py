@@ -165,6 +165,10 @@ class Reports:
             reason = f"the score cannot be logged: {error.text()}"
             self.spoil([(partition, decode_score(line).id)], reason, "invalid_result")
 
+    def are_written(self, partition: int) -> bool:
+        """Whether all reports on requests of this partition are in the log, or given up."""
+        return not self._outbox.waits_for(self._name, partition)
+
     def flush(self, timeout_s: float) -> None:
         """Wait for what another process keeps us from writing."""
         self._outbox.flush(timeout_s)

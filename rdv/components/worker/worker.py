@@ -6,7 +6,7 @@ from typing import Any
 
 from rdv.clock import Clock
 from rdv.components.feeds import Feeds
-from rdv.components.outbox import Outbox
+from rdv.components.outbox import CLOSE_S, Outbox
 from rdv.components.places import Streams
 from rdv.components.stopping import Waker
 from rdv.components.worker.backlog import Backlog, Waiting
@@ -69,6 +69,7 @@ class Worker:
             start_s=start_s,
             taking=self.speak_for_the_dead,
             letting_go=self._let_go,
+            are_written=self.reports.are_written,
         )
         self._feeds = Feeds([self.intake.feed], waker, clock)
         self._spoiled: dict[str, None] = {}
@@ -138,6 +139,7 @@ class Worker:
         while len(self._backlog):
             self.turn(read=False)
         self.rest()
+        self.reports.flush(CLOSE_S)
         self.intake.commit((), 2**62)
         self.intake.close()
         self.reports.close()
