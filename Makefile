@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-log test check codes bench bench-log bench-decision bench-evaluation bench-overload \
+.PHONY: help demo demo-log test check check-workflows codes docs bench bench-log bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
@@ -12,6 +12,8 @@ help:
 	@echo "make demo-log  a short show of the log by itself"
 	@echo "make test    the test-suite (about four minutes)"
 	@echo "make check   ruff, mypy, import-linter"
+	@echo "make docs    the documentation, into build/docs/site; a dead link is an error"
+	@echo "make check-workflows  the workflow files of .github, by actionlint (needs Go)"
 	@echo "make codes   CODES.md, from the code"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
 	@echo "make bench-overload bench-wholesale bench-instances bench-quorum  those under pressure"
@@ -35,6 +37,16 @@ test: $(READY)
 
 codes: $(READY)
 	$(BIN)/python tests/test_codes.py > CODES.md.new && mv CODES.md.new CODES.md
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/build.py
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'zensical>=0.0.73'
+	touch $@
+
+check-workflows:
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 check: $(READY)
 	$(BIN)/ruff check .
