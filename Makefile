@@ -33,7 +33,7 @@ demo-log: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/log.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
 
 codes: $(READY)
 	$(BIN)/python tests/test_codes.py > CODES.md.new && mv CODES.md.new CODES.md

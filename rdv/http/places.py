@@ -16,7 +16,9 @@ from rdv.http.shares import Shares
 _EVERYBODY = ""
 _LOOK_NS, _MODEST_LOOK_NS = 20_000_000, 2_000_000
 """How long after a look through the connections there may be another one, and for a client with few
-places."""
+places, unless the last look was worth its cost."""
+_WORTH = 8
+"""A look was worth its cost if one in so many of the connections that it saw has given way."""
 
 
 class Placed(Protocol):
@@ -41,12 +43,21 @@ class Placed(Protocol):
 class _Candidates:
     """What was found by one look through the connections, the oldest first."""
 
-    __slots__ = ("idle", "looked_ns", "slow")
+    __slots__ = ("given", "idle", "looked_ns", "seen", "slow")
 
     def __init__(self) -> None:
         self.idle: deque[tuple[int, Placed]] = deque()
         self.slow: deque[tuple[int, Placed]] = deque()
         self.looked_ns = -_LOOK_NS
+        self.seen = 0
+        """Connections that the last look went through, and how many have given way since."""
+        self.given = 0
+
+    def may_look(self, now_ns: int, pause_ns: int) -> bool:
+        """Whether the connections may be looked through again: a client that opens many at once
+        must not make every one of them cost a look, nor be refused while others are idle.
+        """
+        return now_ns - self.looked_ns >= pause_ns or self.given * _WORTH >= self.seen > 0
 
 
 class Places:
@@ -104,20 +115,23 @@ class Places:
                     and connection.idle_since_ns() == since_ns
                     and not connection.has_unread()
                 ):
+                    found.given += 1
                     return connection
             while is_modest and found.slow:
                 since_ns, connection = found.slow.popleft()
                 if self._is_placed(connection) and connection.slow_since_ns() == since_ns:
+                    found.given += 1
                     return connection
-            if now_ns - found.looked_ns < (_MODEST_LOOK_NS if is_modest else _LOOK_NS):
+            if not found.may_look(now_ns, _MODEST_LOOK_NS if is_modest else _LOOK_NS):
                 return None
-            found.looked_ns = now_ns
+            found.looked_ns, found.given, found.seen = now_ns, 0, 0
             self._look(whose, found)
         return None
 
     def _look(self, whose: str, found: _Candidates) -> None:
         idle, slow = [], []
         for connection in self._greedy() if whose == _EVERYBODY else self._by_client.get(whose, ()):
+            found.seen += 1
             if (since_ns := connection.idle_since_ns()) is not None:
                 idle.append((since_ns, id(connection), connection))
             elif (since_ns := connection.slow_since_ns()) is not None:

@@ -226,8 +226,7 @@ def test_two_servers_share_a_port(make_door):
     other = HttpServer(lambda request: request.respond(200))
 
     async def share():
-        await first.start("127.0.0.1", 0, reuse_port=True)
-        port = first._server.sockets[0].getsockname()[1]
+        _, port = await first.start("127.0.0.1", 0, reuse_port=True)
         await other.start("127.0.0.1", port, reuse_port=True)
         await first.close()
         await other.close()
