@@ -56,7 +56,9 @@ def codes_table() -> str:
     parts.append(
         "## Of a command's error\n\nWith `--json` an error is one line of JSON on stderr: "
         '`{"error": {"code": …, "message": …, "hint": …}}`. A command line that is wrong has the '
-        "code `wrong_usage`.\n"
+        "code `wrong_usage`. JSON that is not taken has the code that it has over HTTP "
+        "(`malformed_json`, `number_out_of_range`, `nested_too_deeply`), and what the proxy "
+        "refuses the proxy's.\n"
     )
     errors = (
         (f"`{code_of(e)}`", str(looked_up(EXIT_CODES, e)), sentence(e))

@@ -107,6 +107,11 @@ class LineUnusable(InputFault):
     line: int
     reason: str
     advice: str = ""
+    json_kind: str = ""
+    """Of JSON that is not taken: `UnusableJson.kind`, which is the code then."""
+
+    def code(self) -> str:
+        return self.json_kind or super().code()
 
     def text(self) -> str:
         return f"line {self.line} of the input {self.reason}"
@@ -198,6 +203,11 @@ class NotJson(InputFault):
     what: str
     verdict: str
     advice: str = ""
+    json_kind: str = ""
+    """`UnusableJson.kind`, which is the code then; empty for JSON of the wrong kind."""
+
+    def code(self) -> str:
+        return self.json_kind or super().code()
 
     def text(self) -> str:
         return f"{self.what} {self.verdict}"

@@ -6,7 +6,7 @@ import contextlib
 import sys
 
 from rdv.commands.errors import InvalidOption, InvalidQuantity, ThresholdBroken, Unreachable
-from rdv.commands.terminal import paint
+from rdv.commands.terminal import paint, utf8
 from rdv.errors import ConflictFault, DataFault, InputFault, RdvError, SystemFault, UsageFault
 
 FINE = 0
@@ -60,7 +60,7 @@ def _show_error_json(text: str, hint: str, code: str) -> None:
     """`{"error": {"code", "message", "hint"}}`: the shape of the HTTP server's errors."""
     import orjson
 
-    error = {"code": code, "message": text} | ({"hint": hint} if hint else {})
+    error = {"code": code, "message": utf8(text)} | ({"hint": utf8(hint)} if hint else {})
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     sys.stderr.write(orjson.dumps({"error": error}).decode() + "\n")

@@ -7,6 +7,7 @@ pydantic, which takes longer than all the rest of the start.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args, get_origin
@@ -16,6 +17,8 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from rdv.commands.exits import PipeClosedError
+
+_NEGATIVE = re.compile(r"-[0-9][0-9.eE+-]*")
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,12 @@ class QuickCommand(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         return spare_pydantic(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """A negative number is a value: it needs no `--` before it."""
+        if any(_NEGATIVE.fullmatch(argument) for argument in args):
+            ctx.ignore_unknown_options = True
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -83,7 +83,7 @@ def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth
     if value is None:
         raise InvalidOption("VALUE", "is missing: what turned out to be true")
     try:
-        truth = truth_of_words(said(id_), said(value), time)
+        truth = truth_of_words(said(id_, "ID"), said(value, "VALUE"), time)
     except InvalidMoment as error:
         raise InvalidOption("--time", error.text(), error.hint()) from None
     except ValueError as error:

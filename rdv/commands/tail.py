@@ -64,7 +64,7 @@ def tail(
     """Show the newest records of a stream, and follow.
 
     Records of several partitions are shown in the order of their append times. A time without a
-    zone is local. With -f it ends on Ctrl-C; records that retention deletes before they were read
+    zone is UTC. With -f it ends on Ctrl-C; records that retention deletes before they were read
     are told on stderr; damaged ones end it.
     """
     from rdv.commands.opening import open_files, read_target

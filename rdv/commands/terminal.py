@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import Literal, TextIO
 
-from rdv.commands.errors import ConfirmationNeeded
+from rdv.commands.errors import ConfirmationNeeded, InvalidOption
 
 Style = Literal["red", "green", "yellow", "blue", "magenta", "cyan", "bold", "dim"]
 _CODES: dict[Style, int] = {
@@ -56,11 +56,21 @@ def printable(text: str) -> str:
     )
 
 
-def said(argument: str) -> str:
+def utf8(text: str) -> str:
+    """A text that names a path, whose bytes that are not UTF-8 are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def said(argument: str, what: str) -> str:
     """An argument of the command line as UTF-8, whatever the locale makes of its bytes. Not for
     paths: those go back to the system as they came.
+
+    Raises InvalidOption, which names `what` it is, for bytes that are not UTF-8.
     """
-    return os.fsencode(argument).decode("utf-8", "replace")
+    try:
+        return os.fsencode(argument).decode()
+    except UnicodeDecodeError:
+        raise InvalidOption(what, "is not UTF-8") from None
 
 
 def fit(text: str, columns: int) -> str:

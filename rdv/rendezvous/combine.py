@@ -28,14 +28,14 @@ def combine_results(
         return results[0]
     try:
         values = [orjson.loads(memoryview(result)) for result in results]
+        if how == "vote":
+            return results[_vote([_field(value, on) for value in values])]
         return msgspec.Raw(orjson.dumps(_combine(how, values, on, top)))
     except (ValueError, OverflowError, TypeError, RecursionError):
         return None
 
 
 def _combine(how: Combine, values: list[Any], on: str | None, top: int | None) -> Any:
-    if how == "vote":
-        return values[_vote([_field(value, on) for value in values])]
     if how in ("topk", "topscore"):
         merge = _merge if how == "topk" else _merge_by_score
         merged = merge([_field(value, on) for value in values], top)

@@ -11,7 +11,8 @@ from rdv.schedule.load import INLINE_NAME, schedule_from_object
 from rdv.schedule.model import Schedule
 
 INLINE_BYTES_MAX: Final = 65_536
-"""A longer inline schedule is refused everywhere, as canonical JSON. A proxy may allow less."""
+"""A longer inline schedule is refused everywhere (without the spaces in it).
+A proxy may allow less."""
 
 _WHERE = f"schedule {INLINE_NAME!r}"
 
@@ -22,12 +23,12 @@ def trimmed(text: bytes) -> bytes:
 
 
 def inline_text(plain: dict[str, Any]) -> bytes:
-    """Canonical JSON of an inline schedule: equal for the same keys and values in any order.
+    """The JSON of an inline schedule, its keys in their order, as its default is answered.
 
     Raises InvalidSchedule for what is no JSON, such as integers of more than 64 bits.
     """
     try:
-        return trimmed(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS))
+        return trimmed(orjson.dumps(plain))
     except (TypeError, RecursionError) as error:
         raise InvalidSchedule(_WHERE, "", f"is not JSON: {error}") from error
 

@@ -21,6 +21,13 @@ def combine(how, *values, on=None, top=None):
     return None if combined is None else json.loads(bytes(combined))
 
 
+def test_a_vote_is_for_an_answer_as_it_was_given():
+    given = [
+        msgspec.Raw(text) for text in (b'{"a":1}', b'{"b": 1e2, "a":-0.0}', b'{"a":-0.0,"b":1E2}')
+    ]
+    assert bytes(combine_results("vote", given)) == b'{"b": 1e2, "a":-0.0}'
+
+
 @pytest.mark.parametrize(
     ("how", "values", "expected"),
     [

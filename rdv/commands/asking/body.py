@@ -39,7 +39,9 @@ def read_schedule(text: str) -> str | dict[str, Any]:
         from rdv.schedule.model import content as plain
 
         return plain(schedule_from_toml(content, "inline", path))
-    return _object(said(text), "--schedule") if text.lstrip().startswith("{") else said(text)
+    if text.lstrip().startswith("{"):
+        return _object(os.fsencode(text), "--schedule")
+    return said(text, "--schedule")
 
 
 def make_body(
@@ -53,7 +55,7 @@ def make_body(
     """The body of `POST /v1/decide`. Raises InvalidQuantity and as `read_schedule`."""
     body: dict[str, Any] = {"data": data}
     if key is not None:
-        body["key"] = said(key)
+        body["key"] = said(key, "--key")
     if schedule is not None:
         body["schedule"] = read_schedule(schedule)
     if deadline is not None:
@@ -63,13 +65,10 @@ def make_body(
         body["deadline_ms"] = deadline_ns / 1e6
     if trace:
         body["trace"] = True
-    try:
-        return msgspec.json.encode(body)
-    except UnicodeEncodeError:
-        raise InvalidOption("--key", "is not UTF-8") from None
+    return msgspec.json.encode(body)
 
 
-def _object(text: str, what: str) -> dict[str, Any]:
+def _object(text: bytes | str, what: str) -> dict[str, Any]:
     found = _parsed(text, what)
     if not isinstance(found, dict):
         raise NotJson(what, "is not JSON: an object is needed")
@@ -80,4 +79,4 @@ def _parsed(text: bytes | str, what: str) -> Any:
     try:
         return read_json(text)
     except UnusableJson as error:
-        raise NotJson(what, error.verdict(), error.hint()) from None
+        raise NotJson(what, error.verdict(), error.hint(), error.kind) from None

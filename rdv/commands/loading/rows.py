@@ -52,7 +52,7 @@ def _row(line: bytes, number: int, key_field: str | None, extra: dict[str, Any])
     try:
         parsed = read_json(line)
     except UnusableJson as error:
-        raise LineUnusable(number, error.verdict(), error.hint()) from None
+        raise LineUnusable(number, error.verdict(), error.hint(), error.kind) from None
     # The data alone may have a field "data" as well, but hardly only such fields.
     is_wrapped = isinstance(parsed, dict) and "data" in parsed and parsed.keys() <= _KNOWN
     row = parsed if is_wrapped else {"data": parsed}

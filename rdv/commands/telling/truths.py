@@ -13,7 +13,7 @@ import orjson
 from rdv.commands.errors import LineUnusable, NotJson
 from rdv.messages import ToldOutcome, Truth
 from rdv.moment import InvalidMoment
-from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json
+from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json, unreadable
 
 LINE_BYTES_MAX = 1024 * 1024
 _COLUMNS = ("id", "outcome", "time")
@@ -33,7 +33,7 @@ def outcome_json(text: str, what: str) -> bytes:
     except UnusableJson as error:
         is_meant = error.kind != "malformed_json" or text.lstrip()[:1] in ("{", "[", '"')
         if is_meant or not _is_text(text):
-            raise NotJson(what, error.verdict(), error.hint()) from None
+            raise NotJson(what, error.verdict(), error.hint(), error.kind) from None
         return orjson.dumps(text)
     return text.strip().encode()
 
@@ -49,15 +49,25 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
         if line.isspace():
             continue
         try:
-            check_numbers_and_depth(line, DEPTH_MAX + 1)
-            line.decode()
-            yield _decode(line).truth(time_ns())
+            yield _told(line).truth(time_ns())
         except UnusableJson as error:
-            raise LineUnusable(number, error.verdict(), error.hint()) from None
+            raise LineUnusable(number, error.verdict(), error.hint(), error.kind) from None
         except InvalidMoment as error:
             raise _time_unusable(number, error) from None
-        except (msgspec.DecodeError, ValueError) as error:
+        except (msgspec.ValidationError, ValueError) as error:
             raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
+
+
+def _told(line: bytes) -> ToldOutcome:
+    """Raises UnusableJson, and msgspec.ValidationError for JSON that is no outcome."""
+    check_numbers_and_depth(line, DEPTH_MAX + 1)
+    try:
+        line.decode()
+        return _decode(line)
+    except msgspec.ValidationError:
+        raise
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise unreadable(line, error) from None
 
 
 def truths_of_csv(lines: Iterable[bytes]) -> Iterator[Truth]:
@@ -105,7 +115,8 @@ def _truth_of_row(number: int, row: list[str], places: dict[str, int]) -> Truth:
     except InvalidMoment as error:
         raise _time_unusable(number, error) from None
     except NotJson as error:
-        raise LineUnusable(number, f"cannot be used: {error.text()}") from None
+        reason = f"cannot be used: {error.text()}"
+        raise LineUnusable(number, reason, error.hint(), error.json_kind) from None
     except ValueError as error:
         raise LineUnusable(number, f"is not an outcome: {error}") from None
 

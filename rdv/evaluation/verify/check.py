@@ -18,7 +18,7 @@ from rdv.evaluation.liveness import ModelNews, read_model_news
 from rdv.evaluation.notes import Notes
 from rdv.evaluation.places import Recorded
 from rdv.evaluation.schedules import ScheduleShelf, read_schedules
-from rdv.evaluation.verify.replay import Replayer, differences, possible_knowledge
+from rdv.evaluation.verify.replay import Replayer, differences, is_same_answer, possible_knowledge
 from rdv.evaluation.verify.unanswered import Unanswered
 from rdv.messages import Arrival, Request, Result, Score, result_code
 from rdv.schedule import Schedule
@@ -211,12 +211,13 @@ class _Check:
 
 def _not_default(result: Result, schedule: Schedule) -> dict[str, tuple[object, object]]:
     """What keeps a result from being the marked default of the schedule."""
-    default = orjson.dumps(schedule.default)
+    default = msgspec.Raw(orjson.dumps(schedule.default))
     pairs: dict[str, tuple[object, object]] = {
         "kind": (result.kind, "default"),
         "model": (result.model, None),
-        "result": (bytes(result.result).decode(), default.decode()),
         "schedule": (result.schedule, schedule.label),
         "arrived": (msgspec.to_builtins(result.arrived), []),
     }
+    if not is_same_answer(result, default):
+        pairs["result"] = (bytes(result.result).decode(), bytes(default).decode())
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
