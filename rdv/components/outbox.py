@@ -104,25 +104,25 @@ class Outbox:
         `done` is then called from a thread with those that did not get into the log. Without
         `done` they are only counted (`lost`).
         """
-        failed: Failed = {}
-        waiting = dict(enumerate(lines))
-        if not self._is_slow and (topic, partition) not in self._queues:
-            failed = send_fitting(self._producer, topic, lines, partition, wait_ms=0)
-            if not failed:
-                self._is_failing = False
-                return failed
-            waiting = {
-                number: lines[number]
-                for number, error in failed.items()
-                if isinstance(error, WouldWait) or self._is_kept(error)
-            }
-            failed = {number: why for number, why in failed.items() if number not in waiting}
-            if not waiting:
-                if done is None:
-                    self._lose(failed)
-                return failed
-        self._put((topic, partition), waiting, failed, done)
-        return None
+        if self._is_slow or (topic, partition) in self._queues:
+            self._put((topic, partition), dict(enumerate(lines)), {}, done)
+            return None
+        failed = send_fitting(self._producer, topic, lines, partition, wait_ms=0)
+        if not failed:
+            self._is_failing = False
+            return failed
+        waiting = {
+            number: lines[number]
+            for number, error in failed.items()
+            if isinstance(error, WouldWait) or self._is_kept(error)
+        }
+        failed = {number: why for number, why in failed.items() if number not in waiting}
+        if waiting:
+            self._put((topic, partition), waiting, failed, done)
+            return None
+        if done is None:
+            self._lose(failed)
+        return failed
 
     def _is_kept(self, error: RdvError) -> bool:
         return self._keeps_any and not isinstance(error, InputFault)

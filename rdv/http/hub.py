@@ -111,7 +111,7 @@ class Hub:
         self.limits = limits
         self.heads.change_limits(limits)
         self.places.update(limits)
-        self.partial.limit, self.partial.share = limits.partial_bytes_max, limits.client_share
+        self.partial.change(limits.partial_bytes_max, limits.client_share)
 
     def flush_soon(self, connection: Flushed) -> None:
         """Flush at the end of this turn: all answers of a turn to a client are one write."""

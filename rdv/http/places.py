@@ -70,7 +70,7 @@ class Places:
 
     def update(self, limits: Limits) -> None:
         """Other limits count from the next connection on."""
-        self._shares.limit, self._shares.share = limits.connections_max, limits.client_share
+        self._shares.change(limits.connections_max, limits.client_share)
 
     def enter(self, connection: Placed, now_ns: int) -> bool:
         """Take a place, if need be another connection's; False when there is none to be had.

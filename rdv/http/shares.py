@@ -14,23 +14,31 @@ class Shares:
     clients that do not come, and nothing is ever looked through: every call is a few steps,
     whatever the number of clients. Memory: one entry for each client that holds a place.
 
-    For one thread. `limit` and `share` may be changed at any time.
+    For one thread.
     """
 
-    __slots__ = ("_held", "limit", "share", "taken")
+    __slots__ = ("_held", "limit", "plenty", "share", "taken")
 
     def __init__(self, limit: int, share: float) -> None:
+        self.change(limit, share)
+        self.taken = 0
+        """Places that are not free."""
+        self._held: dict[str, int] = {}
+
+    def change(self, limit: int, share: float) -> None:
+        """Other limits hold for the next place that is taken."""
         self.limit = limit
         """Places, all together."""
         self.share = share
         """What one client may have of them while it is alone: above 0 to 1 (no client is
         limited)."""
-        self.taken = 0
-        """Places that are not free."""
-        self._held: dict[str, int] = {}
+        self.plenty = limit * share
+        """While fewer are taken any client may take one, even if it holds all of those."""
 
     def admits(self, client: str, count: int = 1) -> bool:
         """Whether the client may take so many more."""
+        if self.taken + count < self.plenty:
+            return True
         free = self.limit - self.taken
         if free < count:
             return False

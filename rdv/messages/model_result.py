@@ -60,7 +60,8 @@ def check_result_json(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> msgspec
 
 def may_be_deep(text: bytes) -> bool:
     """Whether JSON text has so many brackets that its depth has to be looked at."""
-    return text.count(b"[") + text.count(b"{") > DEPTH_MAX
+    # Each bracket is closed again: a short text cannot be deep.
+    return len(text) > 2 * DEPTH_MAX and text.count(b"[") + text.count(b"{") > DEPTH_MAX
 
 
 def _check_depth(text: bytes) -> None:

@@ -26,9 +26,7 @@ def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | M
     # NaN is written as null, and a deep or a large result has to be looked at, too.
     if b"null" in text or len(text) > bytes_max or may_be_deep(text):
         return _encode_carefully(value, bytes_max)
-    if b"\n" in text or b"\r" in text:  # an orjson.Fragment is copied as it is
-        return one_line(text)
-    return text
+    return one_line(text)  # an orjson.Fragment is copied as it is
 
 
 def _encode_carefully(value: object, bytes_max: int) -> bytes | ModelError:

@@ -87,7 +87,7 @@ def test_a_single_place_and_no_share_are_for_whoever_comes(limit, share):
 def test_a_lower_limit_holds_at_once():
     shares = Shares(10, 0.9)
     fill(shares, "a")
-    shares.limit = 5
+    shares.change(5, 0.9)
     assert not shares.admits("b")
     shares.give("a", 5)
     assert shares.admits("b")

@@ -13,10 +13,20 @@ from rdv.schedule import Schedule
 BYTES_MAX = 268_435_456
 
 
+SMALL_BYTES = 4_096
+"""Bodies up to here are not counted: `in_flight_max` bounds them well enough."""
+
+
+def counted_bytes(body: bytes) -> int:
+    """What a body counts for in the bytes of all open requests."""
+    size = len(body)
+    return size if size > SMALL_BYTES else 0
+
+
 class Open(NamedTuple):
     """One open request: who asks (the HTTP server's own token), what, by which schedule.
 
-    `holder`: the client that has the place, as `Shares` knows it. `size`: bytes of the body.
+    `holder`: the client that has the place, as `Shares` knows it. `size`: see `counted_bytes`.
     """
 
     client: Any
@@ -49,8 +59,8 @@ class Desk:
 
     def limit(self, in_flight_max: int, client_share: float, bytes_max: int) -> None:
         """Other limits count for the next request."""
-        self._shares.limit, self._shares.share = in_flight_max, client_share
-        self._bytes.limit, self._bytes.share = bytes_max, client_share
+        self._shares.change(in_flight_max, client_share)
+        self._bytes.change(bytes_max, client_share)
 
     def admits(self, holder: str, size: int = 0) -> bool:
         """Whether the client may have another open request, with a body of so many bytes. One
@@ -58,11 +68,12 @@ class Desk:
         """
         if not self._shares.admits(holder):
             return False
-        return not (size and self._bytes.taken) or self._bytes.admits(holder, size)
+        return not size or not self._bytes.taken or self._bytes.admits(holder, size)
 
     def take(self, entry: Open) -> None:
         self._shares.take(entry.holder)
-        self._bytes.take(entry.holder, entry.size)
+        if entry.size:
+            self._bytes.take(entry.holder, entry.size)
         self._open[entry.request.id] = entry
         heapq.heappush(self._due, (entry.backstop_ns, entry.request.id))
         if len(self._due) > 4 * len(self._open) + 1_000:
@@ -73,7 +84,7 @@ class Desk:
         """The request is answered; None when it was already, or is not ours."""
         entry = self._open.pop(id_, None)
         if entry is not None:
-            if id_ in self._aside:
+            if self._aside and id_ in self._aside:
                 del self._aside[id_]
                 self._aside_bytes -= entry.size
             else:
@@ -86,7 +97,8 @@ class Desk:
 
     def _give(self, entry: Open) -> None:
         self._shares.give(entry.holder)
-        self._bytes.give(entry.holder, entry.size)
+        if entry.size:
+            self._bytes.give(entry.holder, entry.size)
 
     def set_aside(self, id_: str) -> list[Open]:
         """The client may have gone: the request is answered as any other, but has no place.

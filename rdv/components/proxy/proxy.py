@@ -29,7 +29,7 @@ from rdv.components.proxy.answer import answer_body, backstop_result
 from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
 from rdv.components.proxy.counts import Counts
-from rdv.components.proxy.desk import BYTES_MAX, Desk, Open
+from rdv.components.proxy.desk import BYTES_MAX, Desk, Open, counted_bytes
 from rdv.components.proxy.enrich import Enricher
 from rdv.components.proxy.intake import (
     NOTHING,
@@ -165,7 +165,7 @@ class Proxy:
             return
         request = self._request(http, body, wanted)
         schedule = wanted.chosen.schedule
-        if self._enricher is None or not self.desk.admits(http.client, len(http.body)):
+        if self._enricher is None or not self.desk.admits(http.client, counted_bytes(http.body)):
             self._accept(http, request, schedule)
         else:
             self._enricher.enrich(request, http.client, partial(self._enriched, http, schedule))
@@ -231,7 +231,7 @@ class Proxy:
         assert isinstance(chosen, Chosen)
         start_ns = request.monotonic_ns if request.host == self._host else since_ns
         request = msgspec.structs.replace(request, host=self._host, monotonic_ns=start_ns)
-        size = len(bytes(request.data))
+        size = counted_bytes(bytes(request.data))
         entry = self._open(client, request, chosen.schedule, size)  # type: ignore[arg-type]
         self.desk.take(entry._replace(partition=partition))
         self._set_aside(request.id)  # its client has gone with the proxy before
@@ -252,7 +252,7 @@ class Proxy:
             self.counts.gone += 1
 
     def _accept(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
-        entry = self._open(http, request, schedule, len(http.body))
+        entry = self._open(http, request, schedule, counted_bytes(http.body))
         if not self.desk.admits(entry.holder, entry.size):
             self._overflow(entry)
             return

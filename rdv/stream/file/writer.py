@@ -75,8 +75,11 @@ class PartitionWriter:
         """
         timeout_ms = self._config.lock_timeout_ms if wait_ms is None else wait_ms
         has_opened, offset = False, -1
+        mutex = self._mutex
         # Without a limit of its own a thread queues behind the others of this process.
-        if not self._mutex.acquire(timeout=-1 if wait_ms is None else wait_ms / 1000):
+        if not mutex.acquire(wait_ms is None) and not (
+            wait_ms and mutex.acquire(timeout=wait_ms / 1000)
+        ):
             raise self._not_ours(timeout_ms, "another thread")
         try:
             lock = self._lock
@@ -91,7 +94,7 @@ class PartitionWriter:
                 offset, is_anew = self._append_locked(values, timeout_ms)
                 has_opened = has_opened or is_anew
         finally:
-            self._mutex.release()
+            mutex.release()
         if has_opened:
             # With no mutex held: it may release other writers.
             self._opened(self)
