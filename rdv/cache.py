@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 _V = TypeVar("_V")
@@ -33,6 +34,10 @@ class BoundedCache(Generic[_V]):
     def get(self, key: bytes) -> _V | None:
         found = self._found.get(key)
         return None if found is None else found[0]
+
+    def values(self) -> Iterator[_V]:
+        """The values, in no order that means anything."""
+        return (value for value, _ in self._found.values())
 
     def put(self, key: bytes, value: _V, size: int) -> None:
         """Keep `value`, which takes about `size` bytes, in place of an earlier one."""

@@ -56,8 +56,8 @@ RESULT_CODES: dict[ResultCode, str] = {
     "only_one_model": "`serve --direct`: only one model is asked, and it is not the champion.",
     "overloaded": "Too many requests were open already, at the server or at the proxy "
     "(`answered_by`).",
-    "record_too_large": "The request, with what an enricher has added, is larger than a record of "
-    "the log may be, so that no model saw it.",
+    "record_too_large": "The request, with what an enricher has added, or its answer is larger "
+    "than a record of the log may be (`reason` says which).",
     "step_1_missed": "The first step did not get the answers that it needs; a later one did.",
     "stopping": "The proxy was stopping while the request was open.",
     "unknown_schedule": "The request asked for a schedule that does not exist.",

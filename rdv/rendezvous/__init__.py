@@ -14,6 +14,7 @@ from rdv.rendezvous.counters import Counters
 from rdv.rendezvous.engine import Engine
 from rdv.rendezvous.errors import UnknownSchedule
 from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.reasons import Why
 from rdv.rendezvous.reference import Decision, LivenessChange, Report, decide
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "LivenessChange",
     "Report",
     "UnknownSchedule",
+    "Why",
     "decide",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 
 from rdv.cache import BoundedCache
@@ -22,6 +23,7 @@ class ScheduleBook:
         self._inline = BoundedCache[Plan | Why](
             limits.inline_schedules_max, limits.inline_cache_bytes_max
         )
+        self._plans: dict[str, Plan] = {}
         self.change(schedules, live)
 
     def change(self, schedules: Mapping[str, Schedule], live: str) -> None:
@@ -29,8 +31,17 @@ class ScheduleBook:
         if live not in schedules:
             raise UnknownSchedule(live, tuple(sorted(schedules)))
         limit = self._limits.wait_ms_max
+        self._before = self._plans
         self._plans = {name: Plan(schedule, limit) for name, schedule in schedules.items()}
         self.live = self._plans[live]
+
+    def find(self, label: str) -> Plan | None:
+        """The plan of a result's label, where it is still known: a scan, off the hot path."""
+        known: Iterable[Plan | Why] = chain(
+            self._plans.values(), self._before.values(), self._inline.values()
+        )
+        plans = (plan for plan in known if isinstance(plan, Plan))
+        return next((plan for plan in plans if plan.label == label), None)
 
     def plan_for(self, request: Request) -> tuple[Plan, Why | None]:
         """The plan that the request asks for; or the live one, and why there is no other."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from msgspec import UNSET, Raw
 
 from rdv.messages import Kind, Request, Result, Score
@@ -164,6 +165,30 @@ class Engine:
             self._agenda.leave_behind()
         self._early.take(id_)
         self._answered.add(id_, now_ns)
+
+    def in_place_of(self, result: Result, why: Why) -> Result | None:
+        """The marked default for a decided request whose result cannot be handed over.
+
+        None when its schedule is not known any more: the proxy's own default answers it then.
+        """
+        plan = self._book.find(result.schedule)
+        if plan is None:
+            return None
+        counters = self.counters
+        counters.preferred -= result.kind == "preferred"
+        counters.fallback -= result.kind == "fallback"
+        counters.default += result.kind != "default"
+        return msgspec.structs.replace(
+            result,
+            kind="default",
+            result=plan.default,
+            model=None,
+            version=None,
+            code=why.code,
+            reason=why.text,
+            step=0,
+            arrived=[],
+        )
 
     def count_malformed(self, records: int = 1) -> None:
         """The server could not read so many records."""

@@ -18,9 +18,18 @@ from rdv.stream.errors import RecordTooLarge
 LIMIT = 20_000
 NUMBERS = itertools.count()
 SCHEDULE = 'sla_ms = 20000\ndefault = "none"\n[[step]]\naccept = ["fast"]\n'
+MERGED = """
+sla_ms = 60000
+default = ["none"]
+[[step]]
+accept = ["fast", "gbm"]
+need = 2
+combine = "topk"
+top = 9
+"""
 MODEL = """
 def predict(rows):
-    return ["x" * row["answer"] for row in rows]
+    return [["x" * row["answer"]] if row.get("listed") else "x" * row["answer"] for row in rows]
 """
 
 
@@ -77,17 +86,19 @@ def test_what_is_too_much_together_goes_in_parts(sizes):
     assert producer.sent == [line for line in lines if len(line) <= 100]
 
 
-@pytest.fixture(scope="module")
-def decision(tmp_path_factory):
+@pytest.fixture(scope="module", params=["interval", "always"])
+def decision(tmp_path_factory, request):
     directory = tmp_path_factory.mktemp("large") / "fraud"
     decision = Decision(directory, write_decision(directory, http="body_bytes_max = 200000"))
     (directory / "schedules" / "production.toml").write_text(SCHEDULE)
+    (directory / "schedules" / "merged.toml").write_text(MERGED)
     (directory / "models" / "fast.py").write_text(MODEL)
-    config = StreamConfig(partitions=1, record_bytes_max=LIMIT)
+    (directory / "models" / "gbm.py").write_text(MODEL.replace('"x"', '"y"'))
+    config = StreamConfig(partitions=1, record_bytes_max=LIMIT, fsync=request.param)
     for name in ("input", "scores", "results", "outcomes"):
         open_stream(str(directory / name), config=config).close()
     try:
-        decision.start("server", "fast", "proxy-0")
+        decision.start("server", "fast", "gbm", "proxy-0")
         decision.await_ready()
         yield decision
     finally:
@@ -146,3 +157,34 @@ def test_a_large_outcome_is_named_and_none_of_its_list_is_recorded(decision):
     assert found[0][1]["error"]["code"] == "outcome_too_large"
     assert found[0][1]["error"]["number"] == 1
     assert len(decision.lines("outcomes")) == before
+
+
+def test_a_large_combined_answer_is_the_default_at_once_and_the_others_are_answers(decision):
+    def merged(size):
+        inline = {"data": {"answer": size, "listed": True}, "schedule": "merged"}
+        return orjson.dumps(inline)
+
+    large = LIMIT * 2 // 3
+    found = ask_together(
+        decision.port, b"/v1/decide", [merged(size) for size in (1, large, 2, large)]
+    )
+    assert [status for status, _ in found] == [200] * 4
+    answers = [answer for _, answer in found]
+    assert [a["result"] for a in answers] == [["x", "y"], ["none"], ["xx", "yy"], ["none"]]
+    assert [a["code"] for a in answers] == ["", "record_too_large", "", "record_too_large"]
+    assert answers[1]["answered_by"] == "server"
+    assert answers[1]["waited_ms"] < 30_000  # half of the SLA: nobody waits for it
+    stories = decision.stories()
+    assert stories[answers[1]["id"]]["kind"] == "default"
+
+
+def test_a_large_inline_combination_is_the_default_of_the_inline_schedule(decision):
+    inline = {
+        "sla_ms": 60_000,
+        "default": {"of": "its own"},
+        "step": [{"accept": ["fast", "gbm"], "need": 2, "combine": "topk", "top": 9}],
+    }
+    asked = {"data": {"answer": LIMIT * 2 // 3, "listed": True}, "schedule": inline}
+    ((status, answer),) = ask_together(decision.port, b"/v1/decide", [orjson.dumps(asked)])
+    assert (status, answer["result"]) == (200, {"of": "its own"})
+    assert (answer["code"], answer["schedule"][:7]) == ("record_too_large", "inline@")

@@ -11,24 +11,34 @@ So a decision wakes the server twice, however many models there are, and less un
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from itertools import chain
 from typing import Literal
 
 import msgspec
 
 from rdv.clock import Clock
+from rdv.codes import ResultCode
 from rdv.components.batches import REQUESTS, RESULTS, SCORES
 from rdv.components.deadlines import is_given_up
 from rdv.components.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds, read_all
 from rdv.components.losses import Losses
-from rdv.components.outbox import Outbox
+from rdv.components.outbox import Failed, Outbox
 from rdv.components.places import MODELS_TOPIC, Streams
 from rdv.components.server.rebuild import rebuild
 from rdv.components.stopping import Waker
+from rdv.errors import RdvError
 from rdv.messages import Result
-from rdv.rendezvous import Engine
+from rdv.rendezvous import Engine, Why
+from rdv.stream.errors import RecordTooLarge
 from rdv.stream.record import Block
+
+log = logging.getLogger("rdv.server")
+
+_TOO_LARGE: ResultCode = "record_too_large"
 
 POLL_RECORDS_MAX = 2_000
 LOOK_S = 0.01
@@ -71,6 +81,11 @@ class Server:
         self._clock = clock
         self._partitions = sorted(partitions)
         self.given_up = 0
+        self.lost_results = 0
+        """Results that could not be written."""
+        self._unwritten: deque[tuple[list[Result], Failed]] = deque()
+        """Those that are to be looked at by the server's thread, and why."""
+        self._waker = waker
         self.losses = losses = Losses()
         self._look_ns = 0
         self._models: set[str] = set()
@@ -113,6 +128,8 @@ class Server:
             self._take_scores(reports, now_ns, results)
         if results:
             self._publish(results)
+        if self._unwritten:
+            self._settle_unwritten()
         # `is_ready` is also true after damage that was passed over: what follows is to be read now.
         is_behind = scores.is_ready or input_.is_ready or self._control.is_ready
         return is_behind or (engine.open_count > 0) != is_open
@@ -170,13 +187,37 @@ class Server:
         for result in results:
             by_topic.setdefault(result.reply_to, []).append(result)
         for topic, group in by_topic.items():
-            # Of what is lost, the proxy's backstop answers; the server goes on.
-            self._outbox.send(topic, RESULTS.write(group), self._partitions[0])
+            lines = RESULTS.write(group)
+            done = partial(self._waited, group)
+            if failed := self._outbox.send(topic, lines, self._partitions[0], done):
+                self._unwritten.append((group, failed))
+                self._settle_unwritten()
 
-    @property
-    def lost_results(self) -> int:
-        """Results that could not be written."""
-        return self._outbox.lost
+    def _waited(self, group: list[Result], failed: Failed) -> None:
+        """From a thread: these results had to wait, and are in the log now, or will not be."""
+        if failed:
+            self._unwritten.append((group, failed))
+            self._waker.wake()
+
+    def _settle_unwritten(self) -> None:
+        """A result that is larger than a record may be becomes the marked default. Other results
+        are lost: the proxy's own default answers their requests, and the server goes on.
+        """
+        while self._unwritten:
+            group, failed = self._unwritten.popleft()
+            instead = [self._in_place_of(group[at], error) for at, error in failed.items()]
+            known = [result for result in instead if result is not None]
+            if lost := len(failed) - len(known):
+                self.lost_results += lost
+                log.warning("%d results lost: %s", lost, next(iter(failed.values())).text())
+            if known:
+                self._publish(known)
+
+    def _in_place_of(self, result: Result, error: RdvError) -> Result | None:
+        if not isinstance(error, RecordTooLarge) or result.code == _TOO_LARGE:
+            return None
+        why = Why(_TOO_LARGE, f"the answer is not logged: {error.text()}")
+        return self._engine.in_place_of(result, why)
 
     @property
     def feeds(self) -> tuple[Feed, ...]:

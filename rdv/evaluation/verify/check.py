@@ -152,7 +152,7 @@ class _Check:
             self.differ(result.id, wrong)
             return
         code = result_code(result)
-        if code == "overloaded" or code in _NO_SCHEDULE:
+        if code in ("overloaded", "record_too_large") or code in _NO_SCHEDULE:
             if wrong := _not_default(result, schedule):
                 self.differ(result.id, wrong)
             else:
