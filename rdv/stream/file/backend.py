@@ -196,8 +196,9 @@ class FileBackend:
         disk = self._disk
         if not count:
             disk.mkdir(directory)
-            identity = f"{disk.new_name()}\n".encode()
-            disk.replace_file(f"{directory}/{layout.IDENTITY_FILE}", identity)
+            path = f"{directory}/{layout.IDENTITY_FILE}"
+            if not disk.exists(path):  # else all partitions of a topic were deleted
+                disk.replace_file(path, f"{disk.new_name()}\n".encode())
         for number in range(count, partitions):
             disk.mkdir(f"{directory}/{number}")
         if self.config.fsync != "none":

@@ -240,12 +240,12 @@ class Disk:
         finally:
             os.close(fd)
 
-    def mkdir(self, path: str) -> None:
-        """Make a directory and its parents; fine when it is there."""
+    def mkdir(self, path: str, *, parents: bool = True) -> None:
+        """Make a directory, and its parents unless told otherwise; fine when it is there."""
         if os.path.isdir(path):
             return
         parent = os.path.dirname(path)
-        if parent:
+        if parent and parents:
             self.mkdir(parent)
         try:
             os.mkdir(path, 0o700)

@@ -28,6 +28,7 @@ from rdv.stream.file.entry import (
     unpack_entry,
     whole,
 )
+from rdv.stream.file.rescue import OpenSegment
 from rdv.stream.file.retention import purge
 from rdv.stream.file.segment import Segment
 from rdv.stream.file.trusted_time import keep_note
@@ -49,9 +50,14 @@ ANEW_EVERY_NS = 10 * 10**9
 writers with different clocks that take turns, neither makes a segment for each append."""
 
 _COUNT_BYTES = 1 << 20
+_AGAIN_MAX = 1000
 _UNKNOWN = -1
 _NEVER = 2**63 - 1
 _AT_ONCE = -1
+
+
+class LockDeleted(OSError):
+    """The lock that is held excludes nobody any more: no file may be made under it."""
 
 
 class Tail:
@@ -119,7 +125,7 @@ class Tail:
         if self._index_size < 0 or self._is_always_synced or self._are_names_unsynced:
             return -1
         self._unmarked += 1
-        if not self._unmarked % LOOK_EVERY and self._has_lost_a_file():
+        if not self._unmarked % LOOK_EVERY and self.has_lost_a_file():
             self._must_look = True
             return -1
         done = native.append(
@@ -159,7 +165,7 @@ class Tail:
 
     def look_after_files(self) -> None:
         """Leave a segment whose files were deleted under us, at the next append."""
-        if self._has_lost_a_file():
+        if self.has_lost_a_file():
             self._known_end = max(self._known_end, self.next_offset)
             self.forget()
 
@@ -199,6 +205,9 @@ class Tail:
         """Go to where the next record belongs; returns the time of the append."""
         is_moved = self._disk.lseek(self.index_fd, 0, SEEK_END) != self._index_size
         if is_moved or self._must_look or self._is_lost_by_now():
+            self._must_look = True
+            if not may_roll and self.has_lost_a_file():
+                raise WouldWait(self._directory, "deleted files are to be put back first")
             self.catch_up()
         wall_ns = self._clock.wall_ns()
         is_ahead = self._time_ns - wall_ns > AHEAD_MAX_NS
@@ -248,13 +257,31 @@ class Tail:
 
     def catch_up(self) -> None:
         """Find the end anew: another process has appended, or one was killed while it did."""
-        disk = self._disk
+        known_end = self.next_offset if self._index_size > 0 else 0
+        if self.has_lost_a_file():
+            with contextlib.closing(self.open_segment()) as lost:
+                values = lost.put_back(self._directory)
+                self._go_to(max([self._base, *self._bases()]))
+                if values:
+                    self._find_end()
+                    self.append_again(values)
+                    lost.leave()
+                    known_end = 0
+        self._known_end = max(self._known_end, known_end)
+        self._find_end()
         self._must_look = False
-        if self._index_size > 0:
-            self._known_end = max(self._known_end, self.next_offset)
-        if self._has_lost_a_file():
-            # What we have written to it is gone: that is damage, unless retention has done it.
-            self._go_to(max([self._base, *self._bases()]))
+
+    def open_segment(self) -> OpenSegment:
+        """The segment as it is open, by descriptors of its own."""
+        return OpenSegment(self._disk, self._base, self._codec, self.index_fd, self.values_fd)
+
+    def append_again(self, values: Sequence[bytes]) -> None:
+        """Append what was acknowledged at other offsets: see `OpenSegment.put_back`."""
+        for first in range(0, len(values), _AGAIN_MAX):
+            self.append(values[first : first + _AGAIN_MAX])
+
+    def _find_end(self) -> None:
+        disk = self._disk
         while True:
             size = disk.size(self.index_fd)
             if size != whole(size):
@@ -272,11 +299,11 @@ class Tail:
             return
 
     def _is_lost_by_now(self) -> bool:
-        """`_has_lost_a_file`, looked at now and then: an fstat makes the next write dearer."""
+        """`has_lost_a_file`, looked at now and then: an fstat makes the next write dearer."""
         self._unmarked += 1
-        return self._unmarked % LOOK_EVERY == 0 and self._has_lost_a_file()
+        return self._unmarked % LOOK_EVERY == 0 and self.has_lost_a_file()
 
-    def _has_lost_a_file(self) -> bool:
+    def has_lost_a_file(self) -> bool:
         """Whether somebody has deleted a file that we write to: nobody else sees what is in it."""
         is_unlinked = self._disk.is_unlinked
         return is_unlinked(self.index_fd) or is_unlinked(self.values_fd)
@@ -368,7 +395,7 @@ class Tail:
         """Open the segment that begins at `base`; make it when it is not there yet."""
         disk = self._disk
         if disk.is_unlinked(self._lock_fd):
-            raise OSError(errno.ENOENT, "the topic has been deleted")
+            raise LockDeleted(errno.ENOENT, "the lock file has been deleted")
         values_path = layout.values_path(self._directory, base)
         index_path = layout.index_path(self._directory, base)
         is_new = not disk.exists(index_path)

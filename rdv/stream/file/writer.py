@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
@@ -17,13 +18,26 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
-from rdv.stream.file.disk import Disk, os_fault, watch_forks
+from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
 from rdv.stream.file.lock import FileLock
 from rdv.stream.file.recovery import recover
-from rdv.stream.file.tail import Tail
+from rdv.stream.file.rescue import OpenSegment
+from rdv.stream.file.tail import LockDeleted, Tail
 
 LOOK_NS = 100_000_000
 """How often a writer makes sure that its files are still those at its path."""
+OLD_LOCK_MS = 1_000
+"""So long at most a writer waits for the lock of files that were moved away."""
+SAVE_MS = 1_000
+"""So long at most closing waits for the lock, when files were deleted and can be put back."""
+
+
+class _Left(NamedTuple):
+    """What a writer had open when other files came to be at its path."""
+
+    segment: OpenSegment
+    lock_fd: int
+    topic_id: bytes
 
 
 class PartitionWriter:
@@ -62,6 +76,8 @@ class PartitionWriter:
         self._boot = b""
         self._sync_error: SyncFailed | None = None
         self._is_dirty = self._must_seal = False
+        self._left: _Left | None = None
+        self._topic_id = b""
         watch_forks(self)
 
     def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
@@ -90,8 +106,12 @@ class PartitionWriter:
                 has_opened = True
             if self._native is not None and self._sync_error is None and not lock.is_contended:
                 offset = self._append_natively(self._native, values)
-            if offset < 0:
-                offset, is_anew = self._append_locked(values, timeout_ms)
+            while offset < 0:
+                try:
+                    offset, is_anew = self._append_locked(values, timeout_ms)
+                except LockDeleted:
+                    self._leave_files()
+                    continue
                 has_opened = has_opened or is_anew
         finally:
             mutex.release()
@@ -120,8 +140,46 @@ class PartitionWriter:
         if self._disk.is_at(lock.fd, self._lock_path):
             self._tail.look_after_files()
             return lock
-        self._close_files()
+        self._leave_files()
         return None
+
+    def _leave_files(self) -> None:
+        """Another file is at the lock's path, or none: keep our segment until it is put back."""
+        lock = self._lock
+        if self._left is None and lock is not None and self._tail.index_fd >= 0:
+            segment, lock_fd = self._tail.open_segment(), self._disk.dup_private(lock.fd)
+            self._left = _Left(segment, lock_fd, self._topic_id)
+        self._close_files()
+
+    @contextlib.contextmanager
+    def _left_segment(self, timeout_ms: int) -> Iterator[OpenSegment | None]:
+        """The segment that we have left, under its lock, to be put back; None without one."""
+        if self._left is None or self._left.topic_id != self._read_topic_id():
+            yield None  # the topic was deleted, and made anew
+        else:
+            old = FileLock(self._disk, self._left.lock_fd)
+            # Whoever is in the middle of an append has it, and is done at once. A stopped process
+            # cannot be waited for.
+            is_ours = old.acquire(min(timeout_ms, OLD_LOCK_MS) / 1000)
+            try:
+                yield self._left.segment
+            finally:
+                if is_ours:
+                    old.release()
+        self._forget_left()
+
+    def _forget_left(self) -> None:
+        if self._left is not None:
+            self._left.segment.close()
+            self._disk.close_private(self._left.lock_fd)
+            self._left = None
+
+    def _read_topic_id(self) -> bytes:
+        topic = self.directory.rsplit("/", 1)[0]
+        try:
+            return self._disk.read_file(f"{topic}/{layout.IDENTITY_FILE}")
+        except FileNotFoundError:
+            return b""
 
     def _append_locked(self, values: Sequence[bytes], timeout_ms: int) -> tuple[int, bool]:
         """The offset, and whether the files have been opened anew."""
@@ -133,7 +191,7 @@ class PartitionWriter:
             else:
                 offset = self._tail.append(values, may_roll=timeout_ms > 0)
                 self._is_dirty = True
-        except WouldWait:
+        except (WouldWait, LockDeleted):
             raise
         except OSError as error:
             self._tail.forget()
@@ -163,9 +221,10 @@ class PartitionWriter:
             if lock is None:
                 lock, is_anew = self._open(timeout_ms), True
             self._acquire(lock, timeout_ms)
-            if not self._disk.is_unlinked(lock.fd):
+            if self._disk.is_at(lock.fd, self._lock_path):
                 return lock, is_anew
-            self._close_files()
+            lock.release()
+            self._leave_files()
             lock = None
 
     def _acquire(self, lock: FileLock, timeout_ms: int) -> None:
@@ -248,12 +307,14 @@ class PartitionWriter:
             try:
                 fd = disk.open(self._lock_path, write=True, create=True)
             except FileNotFoundError:
-                stream, topic, _ = self.directory.rsplit("/", 2)
-                raise TopicNotFound(stream, topic) from None
+                self._make_directory()
+                continue
             except OSError as error:
                 raise os_fault(error, self.directory, "open") from error
             try:
                 lock = self._open_with(FileLock(disk, fd), timeout_ms)
+            except LockDeleted:
+                lock = None
             except OSError as error:
                 disk.close(fd)
                 raise os_fault(error, self.directory, "open") from error
@@ -266,23 +327,38 @@ class PartitionWriter:
         self._lock = lock
         return lock
 
+    def _make_directory(self) -> None:
+        """The partition's directory has been deleted: make it anew. Raises TopicNotFound."""
+        stream, topic, _ = self.directory.rsplit("/", 2)
+        if not self._disk.exists(f"{stream}/{topic}/{layout.IDENTITY_FILE}"):
+            self._forget_left()
+            raise TopicNotFound(stream, topic)
+        with faults(self.directory, "make"), contextlib.suppress(FileNotFoundError):
+            self._disk.mkdir(self.directory, parents=False)
+
     def _open_with(self, lock: FileLock, timeout_ms: int) -> FileLock | None:
         """None when the lock's file was deleted or replaced while we waited for it."""
         self._acquire(lock, timeout_ms)
         try:
             if not self._disk.is_at(lock.fd, self._lock_path):
                 return None
-            self._open_locked(lock)
+            self._open_locked(lock, timeout_ms)
         finally:
             lock.release()
         return lock
 
-    def _open_locked(self, lock: FileLock) -> None:
-        outcome = recover(self._disk, self.directory, lock.fd)
-        self._boot = outcome.boot
-        if outcome.end is not None:
-            self._recovered(outcome.end)
-        self._tail.open(lock.fd, outcome.boot)
+    def _open_locked(self, lock: FileLock, timeout_ms: int) -> None:
+        with self._left_segment(timeout_ms) as left:
+            again = [] if left is None else left.put_back(self.directory)
+            outcome = recover(self._disk, self.directory, lock.fd)
+            self._boot = outcome.boot
+            if outcome.end is not None:
+                self._recovered(outcome.end)
+            self._tail.open(lock.fd, outcome.boot)
+            self._topic_id = self._read_topic_id()
+            if left is not None and again:
+                self._tail.append_again(again)
+                left.leave()
 
     def release(self) -> None:
         """Close the files, unless an append is under way; the next append opens them again."""
@@ -292,6 +368,7 @@ class PartitionWriter:
             try:
                 # What was sent in this very moment is to be synced first: it stays open.
                 if not (self._is_dirty and self._config.fsync == "interval"):
+                    self._save_files()
                     self._tail.mark_end()
                     self._close_files()
             finally:
@@ -302,11 +379,26 @@ class PartitionWriter:
         if self._config.fsync == "interval":
             self.sync()
         with self._mutex:
+            self._save_files()
             self._tail.mark_end()
             self._close_files()
+            self._forget_left()
             error, self._sync_error = self._sync_error, None
         if error is not None:
             raise error
+
+    def _save_files(self) -> None:
+        """Before they are closed: put back what was deleted, if it can be had at once."""
+        lock, disk = self._lock, self._disk
+        if lock is not None and (
+            self._tail.has_lost_a_file() or not disk.is_at(lock.fd, self._lock_path)
+        ):
+            with contextlib.suppress(RdvError, OSError):
+                lock, _ = self._acquire_current(SAVE_MS)
+                try:
+                    self._tail.catch_up()
+                finally:
+                    disk.unlock(lock.fd)
 
     def after_fork(self) -> None:
         """See disk.Forkable: the child opens files of its own at its next append."""
@@ -314,6 +406,7 @@ class PartitionWriter:
         self._syncing = threading.Lock()
         self._sync_error, self._is_dirty, self._must_seal = None, False, False
         self._close_files()
+        self._forget_left()
 
     def _close_files(self) -> None:
         if self._lock is not None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import random
+import select
 import shutil
-from contextlib import ExitStack
+import sys
+import time
+from contextlib import ExitStack, suppress
 
 import pytest
 from survival_children import Child, hear, say
 from survival_disks import QuietDisk
 from survival_logs import TOPIC, open_log, partition_directory
 
-from rdv.stream.errors import LockTimeout
+from rdv.stream.errors import LockTimeout, RecordsDamaged
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.lock import locked
 
@@ -89,14 +93,198 @@ def test_two_writers_meet_in_the_new_lock_file(tmp_path, disk):
 
 
 @pytest.mark.parametrize("disk", DISKS)
-@pytest.mark.parametrize("gone", ["topic", "partition"])
-def test_a_directory_that_is_deleted_under_a_writer_is_made_anew(tmp_path, disk, gone):
+def test_a_topic_that_is_deleted_under_a_writer_is_made_anew(tmp_path, disk):
     path = tmp_path / "log"
     with open_log(path, disk()) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"before")
-        shutil.rmtree(path / TOPIC if gone == "topic" else partition_directory(path))
+        shutil.rmtree(path / TOPIC)
         assert producer.send(TOPIC, b"after") == (0, 0)
         assert values_of(path) == {0: b"after"}
+
+
+def delete_files(*patterns):
+    """Of the last segment, which is all that a writer has open."""
+
+    def delete(directory):
+        for pattern in patterns:
+            max(directory.glob(pattern)).unlink()
+
+    return delete
+
+
+def move_away(directory):
+    aside = directory.parent / f"aside-{random.getrandbits(64):x}"
+    with suppress(FileNotFoundError):
+        directory.rename(aside)
+
+
+DELETIONS = {
+    "index": delete_files("*.index"),
+    "values": delete_files("*.jsonl"),
+    "segment": delete_files("*.index", "*.jsonl"),
+    "lock": delete_files("lock"),
+    "lock and segment": delete_files("lock", "*.index", "*.jsonl"),
+    "directory": lambda directory: shutil.rmtree(directory, ignore_errors=True),
+    "moved directory": move_away,
+}
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("partition", [0, 1])
+@pytest.mark.parametrize("what", DELETIONS)
+@pytest.mark.parametrize("after", [0, 1, 200])
+def test_what_was_deleted_under_a_living_writer_is_put_back(tmp_path, disk, what, partition, after):
+    """At the next appends, or when it closes; offsets stay, and nothing is missing."""
+    path = tmp_path / "log"
+    with open_log(path, disk(), partitions=2) as stream:
+        with stream.producer() as producer:
+            for number in range(20):
+                producer.send(TOPIC, b"%d\n" % number, partition=partition)
+            DELETIONS[what](path / TOPIC / str(partition))
+            for number in range(20, 20 + after):
+                sent = producer.send(TOPIC, b"%d\n" % number, partition=partition)
+                assert sent == (partition, number)
+        with stream.consumer([TOPIC], partitions=[partition]) as consumer:
+            found = {}
+            while records := consumer.poll(500):
+                found |= {record.offset: record.value for record in records}
+        assert found == {number: b"%d\n" % number for number in range(20 + after)}
+        assert [d for report in stream.verify(TOPIC, partition) for d in report.damage] == []
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("what", DELETIONS)
+def test_two_writers_put_back_one_segment(tmp_path, disk, what):
+    """One of them notices first; what the other writes meanwhile comes behind."""
+    path = tmp_path / "log"
+    with (
+        open_log(path, disk()) as one,
+        open_log(path, disk()) as two,
+        one.producer() as first,
+        two.producer() as second,
+    ):
+        sent = {}
+        for number in range(600):
+            if number == 100 or (number == 350 and "directory" not in what):
+                DELETIONS[what](partition_directory(path))
+            producer = second if number % 7 == 0 or 300 < number < 450 else first
+            value = b"%d\n" % number
+            sent[producer.send(TOPIC, value)[1]] = value
+        assert len(sent) == 600
+    assert values_of(path) == sent
+    with open_log(path) as stream:
+        assert [d for report in stream.verify(TOPIC, 0) for d in report.damage] == []
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("what", ["lock and segment", "directory", "moved directory", "segment"])
+def test_another_writer_begins_anew_before_the_first_one_notices(tmp_path, disk, what):
+    """Then the offsets are used twice, but each record is there."""
+    path = tmp_path / "log"
+    with (
+        open_log(path, disk()) as one,
+        open_log(path, disk()) as two,
+        one.producer() as first,
+        two.producer() as second,
+    ):
+        sent = [b"%d\n" % number for number in range(30)]
+        for value in sent[:10]:
+            first.send(TOPIC, value)
+        DELETIONS[what](partition_directory(path))
+        if what in ("directory", "moved directory"):
+            partition_directory(path).mkdir()
+        for value in sent[10:20]:
+            second.send(TOPIC, value)
+        for value in sent[20:]:
+            first.send(TOPIC, value)
+    assert set(sent) <= set(values_of(path).values())
+
+
+def test_a_topic_that_is_made_anew_does_not_get_what_was_in_the_old_one(tmp_path):
+    path = tmp_path / "log"
+    with open_log(path) as stream, stream.producer() as producer, open_log(path) as other:
+        producer.send(TOPIC, b"before")
+        other.delete_topic(TOPIC)
+        other.make_topic(TOPIC)
+        producer.send(TOPIC, b"after")
+    assert values_of(path) == {0: b"after"}
+
+
+def write_until_told(path, name):
+    """Send one after the other; say which were acknowledged."""
+    with open_log(path) as stream:
+        count = 0
+        with stream.producer() as producer:
+            say("ready")
+            while not select.select([sys.stdin], [], [], 0)[0]:
+                size = 1 + count % 5
+                values = [f"{name}-{number}\n".encode() for number in range(count, count + size)]
+                producer.send_many(TOPIC, values)
+                count += size
+        say(count)
+        hear()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_acknowledged_record_is_lost_while_files_are_deleted_at_random(tmp_path, seed):
+    path, turn, writers = tmp_path / "log", random.Random(seed), 3
+    with open_log(path, segment_bytes=200_000, retention_ms=None) as stream, ExitStack() as stack:
+        stream.make_topic(TOPIC)
+        children = [
+            stack.enter_context(
+                Child("test_survive_deleted_files", "write_until_told", str(path), f"w{number}")
+            )
+            for number in range(writers)
+        ]
+        for child in children:
+            assert child.expect() == "ready"
+        for _ in range(8):
+            before = stream.end(TOPIC, 0)
+            deadline = time.monotonic() + 30
+            while stream.end(TOPIC, 0) <= before and time.monotonic() < deadline:
+                time.sleep(turn.random() / 50)
+            bases = stream.segments(TOPIC, 0)
+            # Only what writers have open: what nobody has open cannot be put back.
+            last = f"{bases[-1] if bases else 0:020d}"
+            suffixes = turn.choice([["index"], ["jsonl"], ["index", "jsonl"], [], []])
+            for suffix in suffixes:
+                (partition_directory(path) / f"{last}.{suffix}").unlink(missing_ok=True)
+            if not suffixes or turn.random() < 0.3:
+                (partition_directory(path) / "lock").unlink(missing_ok=True)
+            time.sleep(turn.random() / 5)
+        for child in children:
+            child.tell()
+        counts = [child.expect() for child in children]
+        assert min(counts) > 0
+        found = set(values_until(stream, named := set()))
+        # Nobody has a segment open any more that is sealed between our look and our deletion.
+        missing = {
+            value
+            for writer, count in enumerate(counts)
+            for number in range(count)
+            if (value := f"w{writer}-{number}\n".encode()) not in found
+        }
+        assert len(missing) <= len(named)
+        with open_log(path) as looking:
+            told = [one for report in looking.verify(TOPIC, 0) for one in report.damage]
+        assert named <= {
+            offset for one in told for offset in range(one.first_offset, one.last_offset + 1)
+        }
+
+
+def values_until(stream, named):
+    """All values; the offsets of whatever is damaged are put into `named`."""
+    with stream.consumer([TOPIC]) as consumer:
+        while True:
+            try:
+                records = consumer.poll(5_000)
+            except RecordsDamaged as error:
+                named.update(range(error.first_offset, error.last_offset + 1))
+                consumer.seek(TOPIC, 0, error.last_offset + 1)
+                continue
+            if not records:
+                return
+            yield from (record.value for record in records)
 
 
 @pytest.mark.parametrize("disk", DISKS)

@@ -1,0 +1,147 @@
+"""Saving the segment that a writer has open when its files were deleted or moved away.
+
+The descriptors still read all that is in them, so the files can be made anew. FORMAT.md, "Locks and
+permissions", says what holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+
+from rdv.stream.file import layout
+from rdv.stream.file.chain import BEGIN, after, walk
+from rdv.stream.file.disk import Disk
+from rdv.stream.file.entry import ENTRY_BYTES, SEALED, Codec, unpack_entry, whole
+
+log = logging.getLogger("rdv.stream")
+
+_COPY_BYTES = 1 << 20
+
+
+class OpenSegment:
+    """A writer's last segment, by descriptors of its own. Not thread-safe.
+
+    Its methods are called under the lock that the segment's writers take, and under the lock at the
+    partition's path if that is another one by now. All of them raise OSError.
+    """
+
+    def __init__(self, disk: Disk, base: int, codec: Codec, index_fd: int, values_fd: int) -> None:
+        self.base = base
+        self._disk = disk
+        self._codec = codec
+        self._index_fd = disk.dup_private(index_fd)
+        try:
+            self._values_fd = disk.dup_private(values_fd)
+        except BaseException:
+            disk.close_private(self._index_fd)
+            raise
+
+    def close(self) -> None:
+        for fd in (self._index_fd, self._values_fd):
+            self._disk.close_private(fd)
+
+    def put_back(self, directory: str) -> list[bytes]:
+        """Make the segment's missing files anew in `directory`, sealed: writers go on in the next.
+
+        Returns the values that have to be appended once more, as another process has begun a
+        segment at the same offset meanwhile; `leave` comes after that.
+        """
+        disk, count = self._disk, self._count()
+        index_path = layout.index_path(directory, self.base)
+        if self._is_sealed(count):
+            return []  # another writer has put it back, or retention has deleted it
+        is_there = disk.is_at(self._index_fd, index_path)
+        if not count:
+            if is_there:
+                disk.unlink(index_path)  # a writer that has both files open notices that
+            return []
+        if not is_there and disk.exists(index_path):
+            again = self._records_not_in(index_path)
+            log.warning(
+                "%s: its files were replaced under a writer: %d of its records are appended anew",
+                directory,
+                len(again),
+            )
+            return again
+        values_path = layout.values_path(directory, self.base)
+        if not disk.is_at(self._values_fd, values_path):
+            if disk.exists(values_path):
+                disk.rename(values_path, disk.free_path(values_path + layout.BROKEN_SUFFIX))
+            self._copy(self._values_fd, values_path, b"")
+        if not is_there:
+            self._copy(self._index_fd, index_path, self._seal(count))
+            disk.sync_directory(directory)
+        self.leave()
+        log.warning("%s: files of its last segment were deleted: they are put back", directory)
+        return []
+
+    def leave(self) -> None:
+        """Seal the files that we have open, so that nobody who has them open writes there."""
+        count = self._count()
+        if count and not self._is_sealed(count):
+            self._disk.write_all(self._index_fd, self._seal(count), count * ENTRY_BYTES)
+
+    def _count(self) -> int:
+        return whole(self._disk.size(self._index_fd)) // ENTRY_BYTES
+
+    def _last(self, count: int) -> bytes:
+        return self._disk.pread(self._index_fd, ENTRY_BYTES, (count - 1) * ENTRY_BYTES)
+
+    def _is_sealed(self, count: int) -> bool:
+        if not count:
+            return False
+        last = self._last(count)
+        return self._codec.holds(last, count - 1) and bool(unpack_entry(last).flags & SEALED)
+
+    def _seal(self, count: int) -> bytes:
+        last = self._last(count)
+        entry = unpack_entry(last)
+        end, time_ns = self._disk.size(self._values_fd), 0
+        if self._codec.holds(last, count - 1):
+            end, time_ns = entry.end, entry.time_ns
+        return self._codec.pack(count, end, time_ns, 0, entry.crc, SEALED)
+
+    def _copy(self, fd: int, path: str, more: bytes) -> None:
+        """Make `path` a whole durable copy of an open file, with `more` behind it."""
+        disk, position = self._disk, 0
+        scratch = f"{path}.{disk.new_name()}.tmp"
+        copy = disk.open(scratch, write=True, create=True)
+        try:
+            try:
+                size = whole(disk.size(fd)) if more else disk.size(fd)
+                while position < size:
+                    data = disk.read_all(fd, min(_COPY_BYTES, size - position), position)
+                    if not data:
+                        break
+                    disk.write_all(copy, data, position)
+                    position += len(data)
+                if more:
+                    disk.write_all(copy, more, position)
+                disk.fdatasync(copy)
+            finally:
+                disk.close(copy)
+            disk.rename(scratch, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                disk.unlink(scratch)
+            raise
+
+    def _records_not_in(self, index_path: str) -> list[bytes]:
+        """The values of our records behind those that we share with the index at `index_path`."""
+        disk, count = self._disk, self._count()
+        entries = disk.read_all(self._index_fd, count * ENTRY_BYTES, 0)
+        theirs = disk.read_file(index_path)
+        shared, at = 0, BEGIN
+        while shared < count and _entry(entries, shared) == _entry(theirs, shared):
+            at = after(at, unpack_entry(entries, shared * ENTRY_BYTES))
+            shared += 1
+        ours = walk(self._codec, entries[shared * ENTRY_BYTES :], self._read_values, at)
+        return [verdict.value for verdict in ours if verdict.status == "ok"]
+
+    def _read_values(self, start: int, end: int) -> bytes:
+        return self._disk.read_all(self._values_fd, end - start, start) if end > start else b""
+
+
+def _entry(data: bytes, number: int) -> bytes:
+    return data[number * ENTRY_BYTES : (number + 1) * ENTRY_BYTES]
