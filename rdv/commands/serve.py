@@ -83,9 +83,10 @@ def _serve_stage(directory: str, direct: str | None) -> None:
     check_direct(decision, direct)
     leave_environment(decision, direct)
     host, ports = decision.http.host, [decision.http.port]
-    with ServeLock(directory, host, ports):
+    with ServeLock(directory, host, ports) as lock:
         claim_ports(directory, host, ports, _warn)
-        serve_stage(decision, direct, _warn)
+        with lock.watched(_warn):
+            serve_stage(decision, direct, _warn)
 
 
 def _serve_all(directory: str) -> None:
@@ -101,7 +102,7 @@ def _serve_all(directory: str) -> None:
     decision = load_decision(directory)
     check_access(decision)
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
-    with ServeLock(directory, decision.http.host, ports):
+    with ServeLock(directory, decision.http.host, ports) as lock:
         voice = StderrVoice([part.name for part in parts(decision, {})])
         check(decision, voice.own_line)
         for line in idle_instances(decision):
@@ -110,7 +111,8 @@ def _serve_all(directory: str) -> None:
         prepare_streams(decision, voice.own_line)
         plan = Plan(accept_first(decision), voice.own_line)
         voice.settled = lambda missing: _tell(plan.decision, missing)
-        supervise(lambda: plan.decision, plan.wanted, voice, scaler=plan.scaler, plan=plan)
+        with lock.watched(voice.own_line):
+            supervise(lambda: plan.decision, plan.wanted, voice, scaler=plan.scaler, plan=plan)
         voice.own_line("stopped")
 
 
@@ -151,6 +153,7 @@ class Plan:
         self._stamps = Stamps()
         self._published: Accepted | None = None
         self._revision = 0
+        self._place = ""
 
     @property
     def decision(self) -> DecisionConfig:
@@ -172,15 +175,19 @@ class Plan:
         for model in undeclared_models(self.accepted):
             self.absent(model)
         stamps = self._stamps.of(self.decision)
-        # Of what is started nothing may depend on the working directory.
-        placed = self.decision.replace(directory=os.path.abspath(self.decision.directory))
+        # Of what is started nothing may depend on the working directory, or on a symlink.
+        if not self._place:
+            self._place = os.path.realpath(self.decision.directory)
+        placed = self.decision.replace(directory=self._place)
         return parts(placed, stamps, self.scaler.counts(), str(self._revision))
 
     def _take_over(self) -> None:
-        from rdv.config.accepted import accept_edit
+        from rdv.config.accepted import accept_edit, identity_of
 
         before, now = self.accepted, accept_edit(self.accepted, self.elsewhere())
-        if now != self._published:
+        if identity_of(now.decision.directory) != now.identity:
+            self.accepted = now  # what is there now is another decision's
+        elif now != self._published:
             self._publish(now)
         for fault in now.faults:
             if fault not in before.faults:

@@ -63,6 +63,16 @@ class _Queue:
     batches: deque[Batch] = field(default_factory=deque)
     lines: int = 0
     size_bytes: int = 0
+    taken: int = 0
+    """Batches that have come."""
+    settled: int = 0
+    """Of these, the first so many are written or given up."""
+    surplus: int = 0
+    """Batches given up behind those that are being written: settled with them."""
+
+
+def _is_done() -> bool:
+    return True
 
 
 class Outbox:
@@ -143,6 +153,7 @@ class Outbox:
                     target=self._run, args=(place, queue), name=name, daemon=True
                 ).start()
             queue.batches.append(batch)
+            queue.taken += 1
             queue.lines += batch.count
             queue.size_bytes += size_bytes
             while len(queue.batches) > 1 and (
@@ -160,11 +171,14 @@ class Outbox:
             with self._changed:
                 group = _next_group(queue)
                 if not group:
+                    queue.settled = queue.taken
                     del self._queues[place]
                     self._changed.notify_all()
                     return
             self._write(place, group)
             with self._changed:
+                queue.settled += len(group) + queue.surplus
+                queue.surplus = 0
                 queue.lines -= sum(batch.count for batch in group)
                 queue.size_bytes -= sum(batch.size_bytes for batch in group)
 
@@ -234,9 +248,15 @@ class Outbox:
         with self._changed:
             return sum(queue.lines for queue in self._queues.values())
 
-    def waits_for(self, topic: str, partition: int) -> bool:
-        """Whether lines for this partition are not in the log yet. Never blocks."""
-        return (topic, partition) in self._queues
+    def sent_so_far(self, topic: str, partition: int) -> Callable[[], bool]:
+        """A function that says whether all lines sent to this partition until now are in the log,
+        or given up. Neither call blocks.
+        """
+        queue = self._queues.get((topic, partition))
+        if queue is None:
+            return _is_done
+        last = queue.taken
+        return lambda: queue.settled >= last
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until nothing waits any more; False when something still does."""
@@ -258,6 +278,7 @@ class Outbox:
 
 def _take(queue: _Queue) -> Batch:
     batch = queue.batches.popleft()
+    queue.surplus += 1
     queue.lines -= batch.count
     queue.size_bytes -= batch.size_bytes
     return batch

@@ -79,12 +79,13 @@ class Streams:
 def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> Streams:
     """Open the streams below `root`, a decision's directory or `memory:NAME`; make what is missing.
 
-    `input`, `scores` and `results` have `config.partitions` partitions. Raises SystemFaults.
+    `input`, `scores` and `results` have `config.partitions` partitions. Their consumers wait
+    for no lock (`open_stream`). Raises SystemFaults.
     """
     one = _undivided(config)
 
     def opened(name: str, settings: StreamConfig) -> LogStream:
-        return open_stream(f"{root}/{name}", config=settings, clock=clock)
+        return open_stream(f"{root}/{name}", may_wait=False, config=settings, clock=clock)
 
     def all_opened() -> Streams:
         return Streams(

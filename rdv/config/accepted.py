@@ -28,6 +28,8 @@ from rdv.schedule import Schedule, lint_schedule, schedule_from_toml
 from rdv.stream.file.disk import faults
 
 Identity = tuple[int, int]
+MISSING: Identity = (0, 0)
+"""Of a directory that is not there."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Accepted:
     """Keys that have been edited and take effect at the next `rdv serve`."""
     enricher: str = ""
     """Differs once the files of http.enrich have been edited."""
-    identity: Identity = (0, 0)
+    identity: Identity = MISSING
     """Device and inode of the decision's directory."""
 
     @property
@@ -185,7 +187,7 @@ def identity_of(directory: str) -> Identity:
     try:
         found = os.stat(directory)
     except OSError:
-        return (0, 0)
+        return MISSING
     return found.st_dev, found.st_ino
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 from rdv.clock import Clock
@@ -11,6 +12,8 @@ from rdv.stream.group.member import Member
 from rdv.stream.positions import Position, Positions
 from rdv.stream.record import Block, Record, TopicPartition, records_of
 from rdv.stream.start import Start, check_start, start_offset
+
+log = logging.getLogger("rdv.stream")
 
 LOOK_NS = 100_000_000
 """Partitions are looked at as often as this, whatever the backend says of news."""
@@ -35,7 +38,9 @@ class LogConsumer:
         clock: Clock,
         on_assign: Rebalanced | None,
         on_revoke: Rebalanced | None,
+        may_wait: bool = True,
     ) -> None:
+        """Unless it `may_wait`, partitions that cannot be read at once are read later."""
         self._backend = backend
         self._topics = topics
         self._member = member
@@ -51,8 +56,12 @@ class LogConsumer:
         self._reading = Positions(backend)
         self._positions = self._reading.by_place
         self._version: object = None
+        self._claims: Mapping[TopicPartition, int] = {}
         self._news: object = None
         self._look_ns = 0
+        self._may_wait = may_wait
+        self._locked: dict[TopicPartition, Start] = {}
+        """Partitions of ours that cannot be read yet, and where we start in them."""
         self._is_watched = self._is_closed = self._is_forked = self._has_started = False
         self._committed: dict[TopicPartition, int] = {}
         backend.watch_forks(self)
@@ -130,6 +139,8 @@ class LogConsumer:
         self._news, self._look_ns = None, now_ns + LOOK_NS
         if self._member is not None or self._backend.version() != self._version:
             self._refresh()
+        if self._locked and is_time:
+            self._adopt(self._claims)
         blocks, is_all = self._reading.read(max_records, news, everywhere=is_time)
         if is_all:
             self._news = news  # what has come since will have changed it
@@ -174,12 +185,14 @@ class LogConsumer:
         A partition that we lost and got back is read from its committed offset like a new one, and
         a topic that was deleted and made again from its beginning.
         """
+        self._claims = places
         topics = {place.topic for place in places}
         incarnations = {topic: self._backend.incarnation(topic) for topic in topics}
         claims = {place: (since, incarnations[place.topic]) for place, since in places.items()}
         for place in self._reading.drop_all_but(claims):
             self._committed.pop(place, None)
-        added = sorted(claims.keys() - self._positions.keys())
+        self._locked = {place: start for place, start in self._locked.items() if place in claims}
+        added = self._readable(sorted(claims.keys() - self._positions.keys()))
         for place in added:
             position = self._reading.add(place, self._first_offset, *claims[place])
             self._committed[place] = position.offset
@@ -188,12 +201,27 @@ class LogConsumer:
         if added and self._on_assign is not None:
             self._on_assign(added)
 
+    def _readable(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        """Those that can be read at once; the others are remembered, and looked at again."""
+        readable = []
+        for place in places:
+            if self._backend.make_readable(place, may_wait=self._may_wait):
+                readable.append(place)
+            elif place not in self._locked:
+                log.warning("%s is not read yet: another process holds its lock", place)
+                self._locked[place] = self._default_start()
+        return readable
+
+    def _default_start(self) -> Start:
+        """What appears later is new: all of it is read, also by a "latest" consumer."""
+        return "earliest" if self._has_started else self._start
+
     def _first_offset(self, place: TopicPartition) -> int:
         backend = self._backend
         if self._member is None:
-            # What appears later is new: all of it is read, also by a "latest" consumer.
-            start = "earliest" if self._has_started else self._start
+            start = self._locked.pop(place, self._default_start())
             return start_offset(backend, place, start, self._clock)
+        self._locked.pop(place, None)
         committed = self._member.store.committed_at(place)
         if committed is not None:
             return min(committed, backend.end(place))

@@ -17,6 +17,7 @@ def open_stream(
     *,
     create: bool = True,
     look: bool = False,
+    may_wait: bool = True,
     config: StreamConfig | None = None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> LogStream:
@@ -24,7 +25,9 @@ def open_stream(
 
     A missing one is made, with `config`, unless `create` is False; then StreamNotFound is raised.
     With `look` nothing is made or changed, whatever is done with the stream: it can be read, also
-    by who may not write to it, and followed. An existing file stream keeps the settings in its
+    by who may not write to it, and followed. Its consumers wait for partitions that have to be
+    recovered first and that another process has locked; unless they `may_wait`, they leave these
+    out and read them as soon as they can be. An existing file stream keeps the settings in its
     stream.toml. Raises InvalidAddress, InvalidConfig, UnsupportedPlatform and SystemFaults.
     """
     place = parse_address(address)
@@ -39,12 +42,23 @@ def open_stream(
     if sys.platform not in ("linux", "darwin"):
         raise UnsupportedPlatform(sys.platform)
     return _open_files(
-        place.place, create=create and not look, look=look, config=config, clock=clock
+        place.place,
+        create=create and not look,
+        look=look,
+        may_wait=may_wait,
+        config=config,
+        clock=clock,
     )
 
 
 def _open_files(
-    path: str, *, create: bool, look: bool, config: StreamConfig | None, clock: Clock
+    path: str,
+    *,
+    create: bool,
+    look: bool,
+    may_wait: bool,
+    config: StreamConfig | None,
+    clock: Clock,
 ) -> LogStream:
     from rdv.stream.file import backend as files
     from rdv.stream.file.disk import Disk
@@ -64,7 +78,7 @@ def _open_files(
         from rdv.stream.file.looking import LookingBackend
 
         return FileStream(LookingBackend(disk, path, known, clock), clock)
-    return FileStream(files.FileBackend(disk, path, known, clock), clock)
+    return FileStream(files.FileBackend(disk, path, known, clock), clock, may_wait=may_wait)
 
 
 def create_stream(address: str, config: StreamConfig | None = None) -> LogStream:

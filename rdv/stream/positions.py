@@ -65,8 +65,8 @@ class Positions:
         since: int,
         incarnation: object,
     ) -> Position:
-        """Read this partition too. It is asked from where once there is a reader: to make one may
-        have been a recovery, which changes where the partition begins and ends.
+        """Read this partition too, for which `Backend.make_readable` has been called: a recovery
+        changes where the partition begins and ends.
         """
         reader = self._backend.reader(place)
         tick = self._backend.tick_of(place)

@@ -27,8 +27,9 @@ from rdv.stream.start import Start, check_start
 class LogStream:
     """A directory of topics. Thread-safe; close it after its producers and consumers."""
 
-    def __init__(self, backend: Backend, clock: Clock) -> None:
+    def __init__(self, backend: Backend, clock: Clock, *, may_wait: bool = True) -> None:
         self._backend = backend
+        self._may_wait = may_wait
         self._clock = clock
         self._is_closed = False
 
@@ -86,6 +87,7 @@ class LogStream:
             clock=self._clock,
             on_assign=on_assign,
             on_revoke=on_revoke,
+            may_wait=self._may_wait,
         )
 
     def _member(

@@ -52,7 +52,7 @@ class Control:
         self._heard = heard
         self._problem = problem
         config = decision.log.stream_config(1)
-        self._stream = open_stream(decision.stream_path("control"), config=config)
+        self._stream = open_stream(decision.stream_path("control"), may_wait=False, config=config)
         # Also the words of those that run already: `rdv model run` beside `rdv serve`.
         since = Recent(SILENT_NS // 1_000_000)
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)

@@ -55,7 +55,7 @@ class Demand:
         self._rung = rung
         self._problem = problem
         config = decision.log.stream_config(decision.partitions)
-        self._stream = open_stream(decision.stream_path("input"), config=config)
+        self._stream = open_stream(decision.stream_path("input"), may_wait=False, config=config)
         self._loop = asyncio.get_running_loop()
         self._consumer: LogConsumer | None = None
         self._timer: asyncio.TimerHandle | None = None

@@ -27,6 +27,22 @@ class AlreadyServed(ConflictFault):
 
 
 @dataclass(eq=False)
+class DirectoryReplaced(ConflictFault):
+    """The decision's directory is another one than `rdv serve` was started with."""
+
+    directory: str
+
+    def text(self) -> str:
+        return (
+            f"{self.directory} has been replaced by another directory (a rename, or a symlink that "
+            "leads elsewhere now): rdv serve ends, so that the two are not mixed"
+        )
+
+    def hint(self) -> str:
+        return f"Serve the new one: rdv serve {self.directory}"
+
+
+@dataclass(eq=False)
 class PortTaken(SystemFault):
     """The door cannot be opened where it should be."""
 

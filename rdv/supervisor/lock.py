@@ -5,16 +5,29 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
+import stat
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import msgspec
 
 from rdv.config import RUN_DIRECTORY
-from rdv.stream.file.disk import faults
-from rdv.supervisor.errors import AlreadyServed
+from rdv.config.accepted import MISSING, identity_of
+from rdv.errors import RdvError, SystemFault
+from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.lock import FileLock
+from rdv.supervisor.errors import AlreadyServed, DirectoryReplaced
 
 FILE_NAME = "serve.lock"
+
+LOOK_S = 1.0
+"""How often the lock is compared with what is there."""
+
+LOOKED_AT_S = 0.5
+"""A command that looks who serves holds the lock for an instant."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -39,34 +52,127 @@ def lock_path(directory: str) -> str:
 
 
 class ServeLock:
-    """Held as long as the process lives, however it ends. Raises AlreadyServed, SystemFaults."""
+    """Held as long as the process lives, however it ends. Raises AlreadyServed, SystemFaults.
+
+    Two locks, of the run directory and of a file in it, so that one that is deleted still leaves
+    the other; `look` notices what was deleted or replaced. The run directory and the file are the
+    owner's alone: whoever could open them could lock them.
+    """
 
     def __init__(self, directory: str, host: str, ports: list[int]) -> None:
-        path = lock_path(directory)
+        self._directory = directory
+        self._path = path = lock_path(directory)
+        self._me = Holder(os.getpid(), time.time_ns(), host, ports, time.monotonic_ns())
+        self._identity = identity_of(directory)
+        self._folder_fd = self._fd = -1
+        self._mutex = threading.Lock()
+        self._stop = threading.Event()
+        self._lost: RdvError | None = None
         with faults(path, "write to"):
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._take()
+
+    def _take(self) -> None:
+        """Lock what is at the path now. Raises AlreadyServed and OSError."""
+        folder = os.path.dirname(self._path)
+        os.makedirs(folder, 0o700, exist_ok=True)
+        is_ours = self._folder_fd >= 0 and Disk.is_at(self._folder_fd, folder)
+        folder_fd = self._folder_fd if is_ours else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fd = -1
+        try:
+            _make_private(folder_fd, 0o700)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            _make_private(fd, 0o600)
+            self._lock(fd, *([] if is_ours else [folder_fd]))
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, msgspec.json.encode(self._me) + b"\n", 0)
+        except BaseException:
+            _close(fd, -1 if is_ours else folder_fd)
+            raise
+        _close(self._fd, -1 if is_ours else self._folder_fd)
+        self._fd, self._folder_fd = fd, folder_fd
+
+    def _lock(self, fd: int, *others: int) -> None:
+        """Raises AlreadyServed when another process has locked one of them."""
+        for one in (fd, *others):
+            if not FileLock(Disk(), one).acquire(LOOKED_AT_S):
+                raise _served(self._directory, _read(fd))
+        if not Disk.is_at(fd, self._path):  # deleted in this very moment
+            raise _served(self._directory, None)
+
+    def _is_current(self) -> bool:
+        folder = os.path.dirname(self._path)
+        return Disk.is_at(self._fd, self._path) and Disk.is_at(self._folder_fd, folder)
+
+    def look(self) -> None:
+        """Lock again what has been deleted or replaced. Raises DirectoryReplaced, AlreadyServed
+        when another `rdv serve` was quicker, and SystemFaults.
+        """
+        identity = identity_of(self._directory)
+        if identity == MISSING:
+            return  # renamed away: perhaps it comes back
+        if identity != self._identity:
+            raise DirectoryReplaced(self._directory)
+        with self._mutex, faults(self._path, "write to"):
+            if self._fd >= 0 and not self._is_current():
+                self._take()
+
+    @contextlib.contextmanager
+    def watched(self, say: Callable[[str], None]) -> Iterator[None]:
+        """Look every second while the block runs; a decision that is not ours any more ends it, by
+        a SIGTERM to this process, and its error is raised once the block is left.
+        """
+        thread = threading.Thread(target=self._watch, args=(say,), name="rdv-lock", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+        if self._lost is not None:
+            raise self._lost
+
+    def _watch(self, say: Callable[[str], None]) -> None:
+        last = ""
+        while not self._stop.wait(LOOK_S):
             try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = _read(self._fd)
-                os.close(self._fd)
-                raise _served(directory, holder) from None
-            me = Holder(os.getpid(), time.time_ns(), host, ports, time.monotonic_ns())
-            os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, msgspec.json.encode(me) + b"\n", 0)
+                self.look()
+            except SystemFault as error:
+                if (text := error.text()) != last:
+                    last = text
+                    say(text)
+            except RdvError as error:
+                say(error.text())
+                self._lost = error
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
 
     def close(self) -> None:
         """The file stays: who deletes it might delete the lock of the next one."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self._fd, 0)
-        os.close(self._fd)
+        with self._mutex:
+            if self._fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._fd, 0)
+                _close(self._fd, self._folder_fd)
+            self._fd = self._folder_fd = -1
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _make_private(fd: int, mode: int) -> None:
+    """What an older version has made readable is its owner's alone from now on."""
+    found = os.fstat(fd)
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+        os.fchmod(fd, mode)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        if fd >= 0:
+            os.close(fd)
 
 
 def holder_of(directory: str) -> Holder | None:

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import orjson
@@ -67,6 +68,30 @@ def predict(rows):
         return results[:-1]
     return results
 """
+
+
+HOLDER = """
+import fcntl, os, sys
+for path in sys.argv[1:]:
+    fcntl.flock(os.open(path, os.O_RDWR), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(*paths: Path, is_stopped: bool = False) -> Iterator[None]:
+    """The flocks of these files, in another process, for a block."""
+    command = [sys.executable, "-S", "-c", HOLDER, *map(str, paths)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            if is_stopped:
+                holder.send_signal(signal.SIGSTOP)
+            yield
+        finally:
+            holder.kill()
 
 
 def free_port(count: int = 1) -> int:

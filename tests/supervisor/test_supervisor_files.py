@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from rdv.config import Decision, ModelConfig
 from rdv.config.footprint import Stamps, files_of, footprint, names_in
-from rdv.supervisor.errors import AlreadyServed
+from rdv.supervisor.errors import AlreadyServed, DirectoryReplaced
 from rdv.supervisor.lines import LineSplitter
 from rdv.supervisor.lock import ServeLock, holder_of
 
@@ -95,6 +97,87 @@ def test_the_lock_has_one_holder_and_says_who(tmp_path):
     assert holder_of(str(tmp_path)) is None
     with ServeLock(str(tmp_path), "127.0.0.1", [8200]):
         assert holder_of(str(tmp_path)).ports == [8200]
+
+
+def modes(*paths):
+    return [os.stat(path).st_mode & 0o777 for path in paths]
+
+
+def test_the_lock_is_its_owners_alone(tmp_path):
+    """Whoever could open it could lock it; also one that an older version has made."""
+    run, file = tmp_path / ".rdv", tmp_path / ".rdv" / "serve.lock"
+    with ServeLock(str(tmp_path), "127.0.0.1", [8100]):
+        assert modes(run, file) == [0o700, 0o600]
+    run.chmod(0o755)
+    file.chmod(0o644)
+    with ServeLock(str(tmp_path), "127.0.0.1", [8100]):
+        assert modes(run, file) == [0o700, 0o600]
+
+
+@pytest.mark.parametrize("gone", [".rdv/serve.lock", ".rdv"])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_lock_that_was_deleted_is_taken_again(tmp_path, gone, is_replaced):
+    file = tmp_path / ".rdv" / "serve.lock"
+    with ServeLock(str(tmp_path), "127.0.0.1", [8100]) as lock:
+        (tmp_path / gone).rename(tmp_path / "gone")
+        if is_replaced:
+            file.parent.mkdir(exist_ok=True)
+            file.touch()
+        lock.look()
+        assert holder_of(str(tmp_path)).pid == os.getpid()
+        with pytest.raises(AlreadyServed):
+            ServeLock(str(tmp_path), "127.0.0.1", [8100])
+        lock.look()
+        assert holder_of(str(tmp_path)).ports == [8100]
+    assert holder_of(str(tmp_path)) is None
+
+
+def test_a_deleted_lock_file_lets_no_second_one_in(tmp_path):
+    """Not even before the first one looks."""
+    with ServeLock(str(tmp_path), "127.0.0.1", [8100]) as lock:
+        (tmp_path / ".rdv" / "serve.lock").unlink()
+        with pytest.raises(AlreadyServed):
+            ServeLock(str(tmp_path), "127.0.0.1", [8200])
+        lock.look()
+        assert holder_of(str(tmp_path)).ports == [8100]
+
+
+def test_whoever_was_quicker_keeps_the_decision(tmp_path):
+    with ServeLock(str(tmp_path), "127.0.0.1", [8100]) as lock:
+        (tmp_path / ".rdv").rename(tmp_path / "gone")
+        with ServeLock(str(tmp_path), "127.0.0.1", [8200]):
+            with pytest.raises(AlreadyServed):
+                lock.look()
+            assert holder_of(str(tmp_path)).ports == [8200]
+
+
+def test_a_command_that_looks_does_not_keep_anybody_from_serving(tmp_path):
+    with ServeLock(str(tmp_path), "127.0.0.1", [8100]):
+        pass
+    fd = os.open(tmp_path / ".rdv" / "serve.lock", os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_SH)
+    threading.Timer(0.05, os.close, (fd,)).start()
+    with ServeLock(str(tmp_path), "127.0.0.1", [8100]):
+        assert holder_of(str(tmp_path)).ports == [8100]
+
+
+@pytest.mark.parametrize("how", ["rename", "symlink"])
+def test_a_directory_that_was_replaced_is_not_ours(tmp_path, how):
+    first, second, place = tmp_path / "first", tmp_path / "second", tmp_path / "fraud"
+    first.mkdir()
+    second.mkdir()
+    if how == "symlink":
+        place.symlink_to(first)
+    else:
+        first.rename(place)
+    with ServeLock(str(place), "127.0.0.1", [8100]) as lock:
+        lock.look()
+        place.unlink() if how == "symlink" else place.rename(first)
+        lock.look()  # nothing is there
+        place.symlink_to(second) if how == "symlink" else second.rename(place)
+        with pytest.raises(DirectoryReplaced):
+            lock.look()
+    assert holder_of(str(place)) is None
 
 
 def feed(pieces, limit=10):

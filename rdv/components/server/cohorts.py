@@ -11,6 +11,7 @@ from rdv.components.losses import Losses
 from rdv.components.outbox import Outbox
 from rdv.components.places import COHORTS_TOPIC, SCHEDULE_TOPIC
 from rdv.config.accepted import Accepted
+from rdv.stream.errors import WouldWait
 from rdv.stream.stream import LogStream
 
 READ_RECORDS = 1_000
@@ -38,7 +39,7 @@ def record_cohorts(control: LogStream, outbox: Outbox, accepted: Accepted, now_n
 
     A line says since when it has been so: an earlier line may have been deleted by retention. Of a
     log that an older rdv has written nothing is known; its cohorts count as old as the log.
-    Raises SystemFaults.
+    Raises WouldWait while the topic cannot be read yet, and SystemFaults.
     """
     last = _last_line(control)
     now = cohorts_in_force(accepted)
@@ -55,6 +56,8 @@ def record_cohorts(control: LogStream, outbox: Outbox, accepted: Accepted, now_n
 def _last_line(control: LogStream) -> dict[str, Any] | None:
     found: dict[str, Any] | None = None
     with control.consumer([COHORTS_TOPIC]) as consumer:
+        if not consumer.assignment():
+            raise WouldWait(f"{control.address}/{COHORTS_TOPIC}", "another process holds its lock")
         for record in read_all(consumer, READ_RECORDS, Losses()):
             try:
                 line = orjson.loads(record.value)

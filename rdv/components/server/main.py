@@ -25,6 +25,7 @@ from rdv.config.source import Source
 from rdv.config.watching import Watch
 from rdv.errors import RdvError
 from rdv.rendezvous import Engine, Limits
+from rdv.stream.errors import WouldWait
 
 log = logging.getLogger("rdv.server")
 
@@ -95,6 +96,7 @@ class ServerProcess:
             keep_ms=FOREVER_MS,
             keep="any",
         )
+        self._are_cohorts_recorded = False
         self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
 
     def _note_edit(self) -> None:
@@ -124,6 +126,8 @@ class ServerProcess:
             self._reload()
         if self._status.is_due():
             self._status.write("ready", self._figures())
+            if not self._are_cohorts_recorded:
+                self._record_cohorts()
         return is_busy
 
     def end(self) -> None:
@@ -166,11 +170,14 @@ class ServerProcess:
 
     def _record_cohorts(self) -> None:
         """One server speaks for all of them."""
+        self._are_cohorts_recorded = True
         if self._index:
             return
         now_ns = SYSTEM_CLOCK.wall_ns()
         try:
             record_cohorts(self._streams.control, self._control, self._accepted, now_ns)
+        except WouldWait:
+            self._are_cohorts_recorded = False  # tried again with the next status
         except RdvError as error:
             log.warning("the cohorts are not on record: %s", error.text())
 

@@ -21,6 +21,8 @@ from rdv.stream.stream import LogStream
 
 log = logging.getLogger("rdv.worker")
 
+Written = Callable[[], bool]
+
 POLL_RECORDS_MAX = 2_000
 COMMIT_EVERY_NS = 100_000_000
 TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
@@ -29,6 +31,10 @@ START_S = 10
 """Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. One that
 skips what it is too late for does not go back any further either, whatever was committed. Where a
 schedule has a longer SLA, it is that (`start_s`)."""
+
+
+def _always() -> bool:
+    return True
 
 
 class Intake:
@@ -45,17 +51,19 @@ class Intake:
         start_s: int = START_S,
         taking: Callable[[], None] = lambda: None,
         letting_go: Callable[[list[TopicPartition]], None] = lambda _: None,
-        are_written: Callable[[int], bool] = lambda _: True,
+        reports: Callable[[int], Written] = lambda _: _always,
     ) -> None:
         """`start_s`: how far back requests may still be open; see START_S. `taking` is called
         before requests of partitions are read that another worker may have had, `letting_go` before
-        another one gets some of ours. `are_written` says whether all reports on a partition's
-        requests are in the log: until then none of its requests is committed, so that the next
-        worker reads them again if this one is killed.
+        another one gets some of ours. `reports` gives, for a partition, a function that says
+        whether all reports until now on its requests are in the log: until then what was read is
+        not committed, so that the next worker reads it again if this one is killed.
         """
         self._stream = stream
         self._taking = taking
-        self._are_written = are_written
+        self._reports = reports
+        self._unwritten: dict[TopicPartition, tuple[int, Written]] = {}
+        """What may be committed as soon as the reports on it are written."""
         self._host = host
         self._clock = clock
         self._skips = skips
@@ -159,8 +167,8 @@ class Intake:
                 self.feed.consumer.seek(*place, offset)
 
     def commit(self, waiting: Iterable[Waiting], now_ns: int, *, at_once: bool = False) -> None:
-        """Now and then: everything that was read, but for what is still `waiting` and for
-        partitions whose reports are not written yet.
+        """Now and then: everything that was read, but for what is still `waiting` and for what
+        has reports that are not written yet.
         """
         if now_ns < self._commit_ns and not at_once:
             return
@@ -170,11 +178,14 @@ class Intake:
             place = one.place
             if place in offsets:
                 offsets[place] = min(offsets[place], one.block.offsets[one.number])
-        changed = {
-            place: offset
-            for place, offset in offsets.items()
-            if self._committed.get(place) != offset and self._are_written(place.partition)
-        }
+        for gone in self._unwritten.keys() - offsets.keys():
+            del self._unwritten[gone]
+        changed = {}
+        for place, offset in offsets.items():
+            if self._committed.get(place) != offset:
+                written = self._written(place, offset)
+                if written is not None:
+                    changed[place] = written
         if not changed:
             return
         try:
@@ -182,6 +193,23 @@ class Intake:
             self._committed |= changed
         except RdvError as error:
             log.warning("cannot commit: %s", error.text())
+
+    def _written(self, place: TopicPartition, offset: int) -> int | None:
+        """How far the reports on requests before `offset` are written; None: no further than
+        before. What waited last time is looked at first, so that load without a pause does not
+        keep the commit from moving.
+        """
+        before, written = self._unwritten.pop(place, None), None
+        if before is not None and before[0] <= offset:
+            written, is_written = before
+            if not is_written():
+                self._unwritten[place] = before
+                return None
+        is_written = self._reports(place.partition)
+        if is_written():
+            return offset
+        self._unwritten[place] = offset, is_written
+        return written
 
     def close(self) -> None:
         self.feed.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -165,9 +165,11 @@ class Reports:
             reason = f"the score cannot be logged: {error.text()}"
             self.spoil([(partition, decode_score(line).id)], reason, "invalid_result")
 
-    def are_written(self, partition: int) -> bool:
-        """Whether all reports on requests of this partition are in the log, or given up."""
-        return not self._outbox.waits_for(self._name, partition)
+    def so_far(self, partition: int) -> Callable[[], bool]:
+        """A function that says whether all reports until now on requests of this partition are in
+        the log, or given up.
+        """
+        return self._outbox.sent_so_far(self._name, partition)
 
     def flush(self, timeout_s: float) -> None:
         """Wait for what another process keeps us from writing."""

@@ -18,9 +18,9 @@ from rdv.components.worker.watchdog import Watchdog
 from rdv.models import Model, evaluate
 from rdv.stream import TopicPartition
 
-KEEP_MS = 1_000
-"""Scores whose partition another process has locked are kept for so long; then they are late for
-any schedule of an ordinary SLA."""
+KEEP_MS = 60_000
+"""Scores whose partition another process has locked are kept for so long: late for any schedule of
+an ordinary SLA, they are part of the record. The outbox is bounded in lines and bytes."""
 
 LAST_WORD_S = 0.5
 """A worker that ends because its model hangs waits so long for the last report to be written."""
@@ -69,7 +69,7 @@ class Worker:
             start_s=start_s,
             taking=self.speak_for_the_dead,
             letting_go=self._let_go,
-            are_written=self.reports.are_written,
+            reports=self.reports.so_far,
         )
         self._feeds = Feeds([self.intake.feed], waker, clock)
         self._spoiled: dict[str, None] = {}

@@ -16,6 +16,7 @@ from rdv.stream.errors import (
     DiskFull,
     InvalidAddress,
     InvalidArgument,
+    LockTimeout,
     NotPermitted,
     PartitionsShrink,
     RecordsDamaged,
@@ -266,23 +267,34 @@ class FileBackend:
             if committed is not None and committed > end:
                 group.set_committed(place, end)
 
-    def ensure_recovered(self, place: TopicPartition) -> None:
+    def ensure_recovered(self, place: TopicPartition, wait_ms: int | None = None) -> None:
         """Recover a partition that nobody has written to since the machine started.
 
         Without permission to write, or room for the copies, a reader goes on without: it meets
-        what is damaged.
+        what is damaged. Raises LockTimeout when another process has held the partition's lock for
+        `wait_ms` (None: the stream's `lock_timeout_ms`).
         """
+        wait_ms = self.config.lock_timeout_ms if wait_ms is None else wait_ms
         directory = self.directory(place)
         with contextlib.suppress(NotPermitted, DiskFull), faults(directory, "recover"):
             if needs_recovery(self._disk, directory):
                 path = f"{directory}/{layout.LOCK_FILE}"
-                with locked(self._disk, path, self.config.lock_timeout_ms) as fd:
+                with locked(self._disk, path, wait_ms) as fd:
                     outcome = recover(self._disk, directory, fd)
                 if outcome.end is not None:
                     self._after_recovery(place, outcome.end)
 
+    def make_readable(self, place: TopicPartition, *, may_wait: bool) -> bool:
+        """See `Backend.make_readable`."""
+        try:
+            self.ensure_recovered(place, wait_ms=None if may_wait else 0)
+        except LockTimeout:
+            if may_wait:
+                raise
+            return False
+        return True
+
     def reader(self, place: TopicPartition) -> PartitionReader:
-        self.ensure_recovered(place)
         return PartitionReader(self._disk, self.directory(place), *place)
 
     def bell(self) -> Doorbell:

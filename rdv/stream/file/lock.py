@@ -99,7 +99,8 @@ def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
     """Hold the flock of the file at `path` (made when missing) for a block; yields its descriptor.
 
     A file that was deleted or replaced while we waited for it excludes no other process: then the
-    new one is locked. Raises LockTimeout, and OSError when the file cannot be opened.
+    new one is locked. With a timeout of 0 nothing is waited for. Raises LockTimeout, and
+    OSError when the file cannot be opened.
     """
     is_held = False
     while not is_held:
@@ -107,7 +108,8 @@ def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
         try:
             lock = FileLock(disk, fd)
             if not lock.acquire(timeout_ms / 1000):
-                raise LockTimeout(path, timeout_ms, disk.lock_holder(fd))
+                holder = disk.lock_holder(fd) if timeout_ms else "another process"
+                raise LockTimeout(path, timeout_ms, holder)
             try:
                 is_held = disk.is_at(fd, path)
                 if is_held:

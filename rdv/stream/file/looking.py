@@ -135,7 +135,7 @@ class LookingBackend(FileBackend):
         self._board.changed()
         yield
 
-    def ensure_recovered(self, place: TopicPartition) -> None:
+    def ensure_recovered(self, place: TopicPartition, wait_ms: int | None = None) -> None:
         """What a power loss has damaged is met as damage; whoever writes next recovers it."""
 
     def writer(

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class FileStream(LogStream):
     """A stream in a directory. Many processes may open it at once."""
 
-    def __init__(self, backend: FileBackend, clock: Clock) -> None:
-        super().__init__(backend, clock)
+    def __init__(self, backend: FileBackend, clock: Clock, *, may_wait: bool = True) -> None:
+        super().__init__(backend, clock, may_wait=may_wait)
         self._files = backend
 
     def read_arrow(

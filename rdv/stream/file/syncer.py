@@ -8,6 +8,10 @@ from weakref import WeakSet
 from rdv.stream.file.disk import watch_forks
 from rdv.stream.file.writer import PartitionWriter
 
+MUTEX_WAIT_S = 0.05
+"""A partition whose sender waits for a lock is left out of a round after so long, so that it does
+not hold up the others."""
+
 
 class Syncer:
     """Syncs its writers every `interval_ms` while there is something to sync. Thread-safe."""
@@ -38,7 +42,7 @@ class Syncer:
             with self._mutex:
                 writers = list(self._writers)
             for writer in writers:
-                writer.sync()
+                writer.sync(MUTEX_WAIT_S)
             del writers
 
     def close(self) -> None:

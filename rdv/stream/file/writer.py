@@ -242,18 +242,24 @@ class PartitionWriter:
             return LockTimeout(self._lock_path, timeout_ms, holder)
         return WouldWait(self.directory, f"{holder} holds its lock")
 
-    def sync(self) -> None:
+    def sync(self, wait_s: float = -1) -> None:
         """Make durable what has been written; used by fsync = "interval". Never blocks senders.
 
-        A failure is raised by the next append.
+        Waits at most `wait_s` (-1: without limit) for a sender that itself waits for the
+        partition's lock; then nothing is synced. A failure is raised by the next append.
         """
         with self._syncing:
-            self._sync()
+            self._sync(wait_s)
 
-    def _sync(self) -> None:
+    def _sync(self, wait_s: float) -> None:
         disk, fds = self._disk, list[int]()
+        if not self._mutex.acquire(timeout=wait_s):
+            return
         try:
-            synced = self._begin_sync(fds)
+            try:
+                synced = self._begin_sync(fds)
+            finally:
+                self._mutex.release()
             if synced is not None:
                 disk.fdatasync(fds[0])
                 disk.fdatasync(fds[1])
@@ -265,17 +271,23 @@ class PartitionWriter:
                 disk.close_private(fd)
 
     def _give_up_segment(self, failed: SyncFailed) -> None:
-        """Seal it at once, so that nobody goes on in it; the next append raises `failed`."""
+        """Seal it as soon as the partition's lock is free, so that no process goes on in it. The
+        next append raises `failed`.
+        """
         with self._mutex:
             self._sync_error, self._must_seal = failed, True
-            if self._lock is None:
-                return
-            with contextlib.suppress(RdvError):
-                self._acquire(self._lock, self._config.lock_timeout_ms)
-                try:
-                    self._settle_unsynced()
-                finally:
-                    self._lock.release()
+            self._seal_unsynced()
+
+    def _seal_unsynced(self) -> None:
+        """Under the mutex, for which senders do not wait: so this does not wait for the lock."""
+        if self._lock is None:
+            return
+        with contextlib.suppress(RdvError):
+            self._acquire(self._lock, 0)
+            try:
+                self._settle_unsynced()
+            finally:
+                self._lock.release()
 
     def _settle_failed_sync(self) -> SyncFailed | None:
         """Take the error of a sync that failed; under the partition's lock."""
@@ -290,14 +302,15 @@ class PartitionWriter:
 
     def _begin_sync(self, fds: list[int]) -> int | None:
         """Descriptors of our own (senders may roll or close meanwhile), and what they cover."""
-        with self._mutex:
-            if self._lock is None or not self._is_dirty or self._sync_error is not None:
-                return None
-            ours = (self._tail.values_fd, self._tail.index_fd, self._lock.fd)
-            for fd in ours:
-                fds.append(self._disk.dup_private(fd))  # noqa: PERF401  the first may be the last
-            self._is_dirty = False
-            return self._tail.next_offset
+        if self._must_seal:
+            self._seal_unsynced()
+        if self._lock is None or not self._is_dirty or self._sync_error is not None:
+            return None
+        ours = (self._tail.values_fd, self._tail.index_fd, self._lock.fd)
+        for fd in ours:
+            fds.append(self._disk.dup_private(fd))  # noqa: PERF401  the first may be the last
+        self._is_dirty = False
+        return self._tail.next_offset
 
     def _open(self, timeout_ms: int) -> FileLock:
         if not timeout_ms:

@@ -1,0 +1,121 @@
+"""Reports that wait for a locked partition of `scores` when their worker ends.
+
+What they are about is not committed, so that the next worker reads it again. (One that skips what
+it is too late for reports a refusal then.)
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from zlib import crc32
+
+import pytest
+from running import MODELS, PATIENCE_S, Client, Decision, Load, held, is_preferred, write_decision
+
+LAST_N = 3
+ASK_S = 1.0
+"""Ten times as long as the time between two commits."""
+
+
+def make(directory, *, partitions=1, model=""):
+    port = write_decision(directory, model=model)
+    settings = directory / "rdv.toml"
+    settings.write_text(f"partitions = {partitions}\n{settings.read_text()}")
+    return Decision(directory, port)
+
+
+def ask_while_held(decision, keys=("a",)):
+    """Ask for a while; the ids of the requests. The champion's reports on them wait."""
+    ids = []
+    end_s = time.monotonic() + ASK_S
+    with Client(decision.port) as client:
+        while time.monotonic() < end_s:
+            for key in keys:
+                status, answer = client.post({"data": {"n": 1}, "key": key})
+                assert (status, answer["model"]) in [(200, "mlp"), (200, "fast"), (200, None)]
+                ids.append(answer["id"])
+    return ids
+
+
+def await_reports(decision, ids):
+    end_s = time.monotonic() + PATIENCE_S
+    while missing := set(ids) - decision.reports("gbm").keys():
+        assert time.monotonic() < end_s, f"{len(missing)} of {len(ids)} have no report"
+        time.sleep(0.1)
+
+
+def end(decision, how):
+    """While the lock is held."""
+    if how == "kill":
+        decision.kill("gbm")
+        return
+    decision.signal("gbm", signal.SIGTERM)
+    if how == "stop":
+        decision.processes["gbm"].wait(PATIENCE_S)
+    else:
+        time.sleep(0.1)
+        decision.kill("gbm")
+
+
+@pytest.mark.parametrize("behind", ["skip", "all"])
+@pytest.mark.parametrize("how", ["kill", "stop", "stop, then kill"])
+def test_a_worker_that_ends_before_its_reports_are_written_leaves_them_to_the_next(
+    tmp_path, how, behind
+):
+    decision = make(tmp_path / "fraud", model=f'when_behind = "{behind}"')
+    try:
+        decision.start("server", *MODELS, "proxy-0")
+        decision.await_ready()
+        with Load([decision.port]) as load:
+            load.until(is_preferred, "preferred")
+        with held(tmp_path / "fraud" / "scores" / "gbm" / "0" / "lock"):
+            ids = ask_while_held(decision)
+            end(decision, how)
+        decision.start("gbm")
+        await_reports(decision, ids)
+        assert {decision.reports("gbm")[id_].get("error", "") for id_ in ids[:-LAST_N]} == {""}
+        with Load([decision.port]) as load:
+            load.until(is_preferred, "preferred again")
+    finally:
+        decision.close()
+
+
+@pytest.mark.parametrize("behind", ["skip", "all"])
+def test_partitions_that_change_hands_before_their_reports_are_written(tmp_path, behind):
+    """A second instance takes a partition over; then the first one is killed."""
+    decision = make(tmp_path / "fraud", partitions=2, model=f'when_behind = "{behind}"')
+    keys = [next(k for k in map(str, range(99)) if crc32(k.encode()) % 2 == n) for n in (0, 1)]
+    locks = [tmp_path / "fraud" / "scores" / "gbm" / f"{n}" / "lock" for n in (0, 1)]
+    try:
+        decision.start("server", *MODELS, "proxy-0")
+        decision.await_ready()
+        with Client(decision.port) as client:
+            for key in keys:
+                while client.post({"data": {"n": 1}, "key": key})[1]["kind"] != "preferred":
+                    pass
+        with held(*locks):
+            ids = ask_while_held(decision, keys)
+            start_second(decision)
+            decision.await_ready("gbm-1")
+            more = ask_again(decision, keys)
+            decision.kill("gbm")
+        await_reports(decision, [*ids, *more])
+    finally:
+        decision.close()
+
+
+def start_second(decision):
+    arguments = ["worker", str(decision.directory), "gbm", "--instance", "1"]
+    decision.processes["gbm-1"] = subprocess.Popen(
+        [sys.executable, "-m", "rdv", "component", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def ask_again(decision, keys):
+    with Client(decision.port) as client:
+        return [client.post({"data": {"n": 2}, "key": key})[1]["id"] for key in keys * 10]
