@@ -31,12 +31,20 @@ from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.doorbell import Doorbell
 from rdv.stream.file.groups import FileGroup
 from rdv.stream.file.lock import locked
+from rdv.stream.file.misplaced import Moved
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.recovery import needs_recovery, recover
-from rdv.stream.file.repair import Repair, repair_partition
+from rdv.stream.file.repair import Repair, moved_by_repair, repair_partition
 from rdv.stream.file.retention import SegmentFacts, purge
 from rdv.stream.file.segment import open_segments
 from rdv.stream.file.syncer import Syncer
+from rdv.stream.file.topic import (
+    TopicDirectories,
+    TopicFacts,
+    partitions_of,
+    read_facts,
+    write_facts,
+)
 from rdv.stream.file.verify import SegmentReport, verify_partition
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
@@ -148,11 +156,7 @@ class FileBackend:
 
     def partitions(self, topic: str) -> int:
         with faults(self.address, "list"):
-            try:
-                names = self._disk.list_directory(f"{self.address}/{check_name(topic, 'topic')}")
-            except (FileNotFoundError, NotADirectoryError):
-                return 0
-        return layout.partition_count(names)
+            return partitions_of(self._disk, f"{self.address}/{check_name(topic, 'topic')}")
 
     def incarnation(self, topic: str) -> object:
         # Not the inode: file systems give it to the next directory at once.
@@ -167,41 +171,47 @@ class FileBackend:
         check_name(topic, "topic")
         if not 1 <= partitions <= PARTITIONS_MAX:
             raise InvalidArgument("partitions", partitions, f"not between 1 and {PARTITIONS_MAX}")
-        if self.partitions(topic) == partitions:
+        directory = f"{self.address}/{topic}"
+        facts = TopicFacts(topic, partitions)
+        if self.partitions(topic) == partitions and read_facts(self._disk, directory):
             return  # the usual case, without a lock
         with self._making():
             count = self.partitions(topic)
             if count > partitions:
                 raise PartitionsShrink(topic, count, partitions)
-            directory = f"{self.address}/{topic}"
             if self._disk.exists(directory):
-                self._fill(directory, count, partitions)
+                self._fill(directory, count, facts)
             else:
-                self._make_whole(directory, partitions)
+                self._make_whole(directory, facts)
             if self.config.fsync != "none":
                 self._disk.sync_directory(self.address)
         if count != partitions:
             self._board.changed()
 
-    def _make_whole(self, directory: str, partitions: int) -> None:
+    def _make_whole(self, directory: str, facts: TopicFacts) -> None:
         """Out of sight until all of it is there: who met a part of it would find no partition for
         its records, or choose another for a key than everybody else.
         """
         disk, unfinished = self._disk, f"{self.address}/{layout.UNFINISHED}"
         if disk.exists(unfinished):  # its maker was killed
             disk.remove_tree(unfinished)
-        self._fill(unfinished, 0, partitions)
+        self._fill(unfinished, 0, facts)
         disk.rename(unfinished, directory)
 
-    def _fill(self, directory: str, count: int, partitions: int) -> None:
+    def _fill(self, directory: str, count: int, facts: TopicFacts) -> None:
         disk = self._disk
         if not count:
             disk.mkdir(directory)
             path = f"{directory}/{layout.IDENTITY_FILE}"
             if not disk.exists(path):  # else all partitions of a topic were deleted
                 disk.replace_file(path, f"{disk.new_name()}\n".encode())
-        for number in range(count, partitions):
+        for number in range(count, facts.partitions):
             disk.mkdir(f"{directory}/{number}")
+        known = read_facts(disk, directory)
+        if known is None or known.partitions != facts.partitions:
+            # A directory that was renamed keeps its name of before, for `repair`.
+            name = facts.name if known is None else known.name
+            write_facts(disk, directory, TopicFacts(name, facts.partitions))
         if self.config.fsync != "none":
             disk.sync_directory(directory)
 
@@ -368,14 +378,43 @@ class FileBackend:
             return missing_partition(self._disk, self.directory(place), place)
 
     def verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
+        """Check a partition; what else is wrong in its topic is told with the first one."""
         self.ensure_recovered(place)
-        return verify_partition(self._disk, self.directory(place), *place)
+        found = self._directory_damage(place)
+        yield from (SegmentReport(one.path, 0, 0, 0, 0, (one,)) for one in found)
+        if not any(one.path == self.directory(place) for one in found):
+            end = self._read_end(place)
+            yield from verify_partition(self._disk, self.directory(place), *place, end)
+
+    def _directory_damage(self, place: TopicPartition) -> list[RecordsDamaged]:
+        with faults(self.address, "read"):
+            directories = TopicDirectories(self._disk, f"{self.address}/{place.topic}")
+            found = list(directories.strays()) if place.partition == 0 else []
+            damage = directories.damage(place.partition)
+        return found if damage is None else [*found, damage]
+
+    def _read_end(self, place: TopicPartition) -> int:
+        """How far groups have read: below that nothing may be missing at the end.
+
+        0 after a loss of power, until somebody has written: it may have taken that with it.
+        """
+        with faults(self.address, "read"):
+            if needs_recovery(self._disk, self.directory(place)):
+                return 0
+        read = (self.group(name).committed_at(place) for name in self.groups())
+        return max((end for end in read if end is not None), default=0)
 
     def repair(self, place: TopicPartition) -> list[Repair]:
         self._claim_format()
-        return repair_partition(
-            self._disk, self.directory(place), *place, self.config.lock_timeout_ms
-        )
+        timeout_ms, moved = self.config.lock_timeout_ms, list[Moved]()
+        if self._directory_damage(place):
+            with self._making():
+                directories = TopicDirectories(self._disk, f"{self.address}/{place.topic}")
+                moved = directories.put_back(timeout_ms)
+            self._board.changed()
+        end = self._read_end(place)
+        done = repair_partition(self._disk, self.directory(place), *place, timeout_ms, end)
+        return [*(moved_by_repair(one) for one in moved), *done]
 
     def purge(self, place: TopicPartition, before_offset: int | None) -> list[SegmentFacts]:
         with faults(self.directory(place), "purge"):

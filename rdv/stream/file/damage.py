@@ -69,7 +69,7 @@ def missing_partition(disk: Disk, directory: str, place: TopicPartition) -> Reco
     """The partition's directory has been deleted; how many records it had, nothing tells."""
     if disk.is_directory(directory):
         return None
-    reason = "the partition's directory is missing; it is made anew by who writes next"
+    reason = "the partition's directory is missing; the next append makes it anew"
     return RecordsDamaged(directory, *place, 0, 0, 0, 0, reason)
 
 

@@ -11,13 +11,12 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 
 from rdv.clock import Clock
-from rdv.stream.address import check_name
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import NotPermitted
 from rdv.stream.file import layout
 from rdv.stream.file.backend import FileBackend
 from rdv.stream.file.board import Board
-from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.disk import Disk
 from rdv.stream.file.doorbell import BACKSTOP_S, Doorbell
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
@@ -117,15 +116,6 @@ class LookingBackend(FileBackend):
     def tick_of(self, place: TopicPartition) -> slice | None:
         del place
         return None
-
-    def partitions(self, topic: str) -> int:
-        """With those whose directories have been deleted: the others are there to be read."""
-        with faults(self.address, "list"):
-            try:
-                names = self._disk.list_directory(f"{self.address}/{check_name(topic, 'topic')}")
-            except (FileNotFoundError, NotADirectoryError):
-                return 0
-        return layout.partitions_seen(names)
 
     def make_topic(self, topic: str, partitions: int) -> None:
         """Whoever looks at a topic that is not there sees nothing, until it is made."""

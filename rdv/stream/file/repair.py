@@ -19,7 +19,7 @@ from zlib import crc32
 from rdv.stream.errors import LockTimeout
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, Verdict, walk
-from rdv.stream.file.checkpoint import known_end_of
+from rdv.stream.file.checkpoint import known_end_of, write_mark
 from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
@@ -32,7 +32,8 @@ from rdv.stream.file.entry import (
     whole,
 )
 from rdv.stream.file.lock import FileLock, locked
-from rdv.stream.file.segment import Segment, open_segments, values_without_index
+from rdv.stream.file.misplaced import Moved, put_segments_back
+from rdv.stream.file.segment import Segment, end_without_index, open_segments, values_without_index
 from rdv.stream.file.verify import SegmentReport, verify_partition
 
 
@@ -47,24 +48,50 @@ class Repair:
     broken_copies: tuple[str, ...]
 
 
+def moved_by_repair(moved: Moved) -> Repair:
+    """For the report: a file or a directory that was put back or set aside."""
+    copies = (moved.to,) if layout.BROKEN_SUFFIX in moved.to else ()
+    return Repair(moved.path, 0, 0, copies)
+
+
 def repair_partition(
-    disk: Disk, directory: str, topic: str, partition: int, lock_timeout_ms: int
+    disk: Disk, directory: str, topic: str, partition: int, lock_timeout_ms: int, read_end: int = 0
 ) -> list[Repair]:
     """Repair every damaged segment of a partition; idempotent, and safe while others write.
 
-    The partition's lock is taken for a moment, and only when its last segment is damaged. Raises
-    LockTimeout and SystemFaults.
+    The partition's lock is taken for a moment, and only when its last segment is damaged, or files
+    are to be renamed. `read_end`: see `verify_partition`. Raises LockTimeout and SystemFaults.
     """
+
+    def find_damage() -> dict[int, SegmentReport]:
+        reports = verify_partition(disk, directory, topic, partition, read_end)
+        return {report.base: report for report in reports if report.damage}
+
     with faults(directory, "repair"):
-        reports = verify_partition(disk, directory, topic, partition)
-        damaged = {report.base: report for report in reports if report.damage}
+        damaged = find_damage()
         if not damaged:
             return []
-        repairs = _set_aside_values(disk, directory)
+        _note_end(disk, directory, read_end, lock_timeout_ms)
+        moved = put_segments_back(disk, directory, damaged, lock_timeout_ms)
+        if moved:
+            damaged = find_damage()
+        repairs = [moved_by_repair(one) for one in moved]
+        repairs += _set_aside_values(disk, directory)
         for base in open_segments(disk, directory):
             if base in damaged:
                 repairs += _repair_segment(disk, directory, damaged[base], lock_timeout_ms)
         return repairs
+
+
+def _note_end(disk: Disk, directory: str, read_end: int, lock_timeout_ms: int) -> None:
+    """Have everybody know how far the partition has been; it needs a segment to say that in."""
+    if read_end <= known_end_of(disk, directory) and open_segments(disk, directory):
+        return
+    with locked(disk, f"{directory}/{layout.LOCK_FILE}", lock_timeout_ms) as lock_fd:
+        write_mark(disk, lock_fd, disk.boot_id(), max(read_end, end_without_index(disk, directory)))
+        if not open_segments(disk, directory):
+            base = min(values_without_index(disk, directory), default=0)
+            disk.close(disk.open(layout.index_path(directory, base), write=True, create=True))
 
 
 def _set_aside_values(disk: Disk, directory: str) -> list[Repair]:

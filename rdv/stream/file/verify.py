@@ -16,12 +16,12 @@ from rdv.stream.file.damage import (
     damaged_run,
     index_gap,
     is_gap,
-    missing_partition,
     missing_segment,
     missing_values,
 )
 from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, GAP, base_behind, runs_on, unpack_columns
+from rdv.stream.file.misplaced import is_of_another, why_foreign
 from rdv.stream.file.segment import Segment, end_without_index, open_segments
 from rdv.stream.record import TopicPartition
 
@@ -46,20 +46,18 @@ class SegmentReport:
 
 
 def verify_partition(
-    disk: Disk, directory: str, topic: str, partition: int
+    disk: Disk, directory: str, topic: str, partition: int, read_end: int = 0
 ) -> Iterator[SegmentReport]:
     """Check every byte of a partition, segment by segment.
 
-    Reads only, takes no lock; safe while others write.
+    Reads only, takes no lock; safe while others write. `read_end`: an end that somebody is known
+    to have read up to.
     """
     place = TopicPartition(topic, partition)
     with faults(directory, "read"):
         # Before the names are listed: it may have grown since, but not fallen.
-        known_end = known_end_of(disk, directory)
+        known_end = max(read_end, known_end_of(disk, directory))
         bases = open_segments(disk, directory)
-        if (missing := missing_partition(disk, directory, place)) is not None:
-            yield SegmentReport(missing.path, 0, 0, 0, 0, (missing,))
-            return
         if not bases:
             known_end = max(known_end, end_without_index(disk, directory))
         if not bases and known_end:
@@ -99,6 +97,8 @@ class _Check:
     def run(self, next_base: int | None, known_end: int) -> SegmentReport:
         """`next_base`: of the segment behind it, when there is one."""
         segment, count = self._segment, self._segment.entry_count()
+        if is_of_another(segment):
+            return self._report_foreign(next_base, count)
         seal = segment.seal(count)
         runs = _DamageRuns(segment, self._place)
         if not self._walk_quickly(count - (seal is not None)):
@@ -115,6 +115,18 @@ class _Check:
             segment.values_path, segment.base, self._records, size, self._lost, tuple(damage),
             unnamed,
         )  # fmt: skip
+
+    def _report_foreign(self, next_base: int | None, count: int) -> SegmentReport:
+        """All of it was written as another segment: one report instead of one for each entry."""
+        segment = self._segment
+        last = segment.base + count - 1 if next_base is None else next_base - 1
+        reason = why_foreign(self._disk, self._directory, segment)
+        size_bytes = count * ENTRY_BYTES
+        damage = RecordsDamaged(
+            segment.index_path, *self._place, segment.base, last, 0, size_bytes, reason
+        )
+        size = segment.values_size()
+        return SegmentReport(segment.values_path, segment.base, 0, size, 0, (damage,))
 
     def _walk_quickly(self, count: int) -> bool:
         """Whether all that is there, but for the seal, is plain and sound."""

@@ -113,7 +113,7 @@ def delete_files(*patterns):
 
 
 def move_away(directory):
-    aside = directory.parent / f"aside-{random.getrandbits(64):x}"
+    aside = directory.parents[2] / f"aside-{random.getrandbits(64):x}"
     with suppress(FileNotFoundError):
         directory.rename(aside)
 
