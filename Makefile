@@ -4,15 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-log test check check-workflows codes docs bench bench-log bench-decision bench-evaluation bench-overload \
+.PHONY: help demo demo-log test check check-workflows codes docs man pictures bench bench-log bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
 	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
 	@echo "make demo-log  a short show of the log by itself"
-	@echo "make test    the test-suite (about four minutes)"
+	@echo "make test    the test-suite (about fifteen minutes)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make docs    the documentation, into build/docs/site; a dead link is an error"
+	@echo "make man     man pages, into build/man"
+	@echo "make pictures  the pictures of the README, from a real run"
 	@echo "make check-workflows  the workflow files of .github, by actionlint (needs Go)"
 	@echo "make codes   CODES.md, from the code"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
@@ -40,6 +42,12 @@ codes: $(READY)
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/build.py
+
+man: $(READY)
+	$(BIN)/python docs/man.py
+
+pictures: $(READY)
+	$(BIN)/python docs/pictures.py
 
 $(VENV)/.docs: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'zensical>=0.0.73'
