@@ -54,7 +54,8 @@ def outcome(
     """Tell what turned out to be true of requests.
 
     Straight into the decision's log: nothing needs to be running. Of several outcomes for one
-    request the latest counts, by its time. A file is checked as a whole before any of it is
+    request the latest counts, by its time. An id that was never
+    asked is recorded, too, and joins nothing. A file is checked as a whole before any of it is
     recorded. `whatif`, `optimise`, `replay` and `export` use what is told.
     """
     from rdv.config import load_decision

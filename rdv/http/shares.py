@@ -4,13 +4,17 @@ from __future__ import annotations
 
 _ROUNDING = 1e-9
 
+LEFT_MIN = 20
+"""One client leaves at least so many places free for others, or half of all."""
+
 
 class Shares:
     """A number of places (requests, connections, bytes), and who holds how many of them.
 
     A client gets a place while it holds less than `share / (1 - share)` times what is free. One
-    client alone can so have `share` of all places; when others come they find the rest free, and
-    what a greedy client gives back is theirs until all hold alike. Nothing is set aside for
+    client alone can so have `share` of all places, and less of few places (LEFT_MIN); when others
+    come they find the rest free, and what a greedy client gives back is theirs until all hold
+    alike. Nothing is set aside for
     clients that do not come, and nothing is ever looked through: every call is a few steps,
     whatever the number of clients. Memory: one entry for each client that holds a place.
 
@@ -29,10 +33,10 @@ class Shares:
         """Other limits hold for the next place that is taken."""
         self.limit = limit
         """Places, all together."""
-        self.share = share
+        self.share = share if share >= 1 else min(share, max(0.5, 1 - LEFT_MIN / limit))
         """What one client may have of them while it is alone: above 0 to 1 (no client is
         limited)."""
-        self.plenty = limit * share
+        self.plenty = limit * self.share
         """While fewer are taken any client may take one, even if it holds all of those."""
 
     def admits(self, client: str, count: int = 1) -> bool:

@@ -16,7 +16,7 @@ import msgspec
 import orjson
 
 from rdv.messages.errors import InvalidModelResult
-from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json
+from rdv.payload import UnusableJson, read_json
 
 RESULT_BYTES_MAX = 1024 * 1024
 """A larger result is refused, unless another limit is given."""
@@ -39,8 +39,14 @@ def encode_model_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> msg
     if b"null" in text:
         for where, reason in _not_finite(value, "result"):
             raise InvalidModelResult(where, reason)
-    _check_depth(text)
-    return _limited(text, bytes_max)
+    raw = _limited(text, bytes_max)
+    try:
+        written = read_json(text)  # an orjson.Fragment may hold anything
+    except UnusableJson as error:
+        raise InvalidModelResult("result", error.verdict()) from error
+    if written is None:
+        raise InvalidModelResult("result", "is null")
+    return raw
 
 
 def check_result_json(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> msgspec.Raw:
@@ -56,20 +62,6 @@ def check_result_json(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> msgspec
     if value is None:
         raise InvalidModelResult("result", "is null")
     return raw
-
-
-def may_be_deep(text: bytes) -> bool:
-    """Whether JSON text has so many brackets that its depth has to be looked at."""
-    # Each bracket is closed again: a short text cannot be deep.
-    return len(text) > 2 * DEPTH_MAX and text.count(b"[") + text.count(b"{") > DEPTH_MAX
-
-
-def _check_depth(text: bytes) -> None:
-    if may_be_deep(text):
-        try:
-            check_numbers_and_depth(text)
-        except UnusableJson as error:
-            raise InvalidModelResult("result", error.verdict()) from error
 
 
 def _limited(text: bytes, bytes_max: int) -> msgspec.Raw:

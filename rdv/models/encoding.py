@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import orjson
 
 from rdv.messages import (
@@ -11,10 +12,12 @@ from rdv.messages import (
     encode_model_result,
     one_line,
 )
-from rdv.messages.model_result import may_be_deep
 from rdv.models.errors import ModelError, describe, shortened
+from rdv.payload import DEPTH_MAX, LARGE_FLOAT, PLAIN, look
 
 __all__ = ["RESULT_BYTES_MAX", "check_result", "encode_result"]
+
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
@@ -23,10 +26,22 @@ def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | M
         text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
         return _encode_carefully(value, bytes_max)
-    # NaN is written as null, and a deep or a large result has to be looked at, too.
-    if b"null" in text or len(text) > bytes_max or may_be_deep(text):
+    # NaN is written as null, and an orjson.Fragment is copied as it is, whatever it holds.
+    if b"null" in text or len(text) > bytes_max or not _is_json(text):
         return _encode_carefully(value, bytes_max)
-    return one_line(text)  # an orjson.Fragment is copied as it is
+    return one_line(text)
+
+
+def _is_json(text: bytes) -> bool:
+    """As `read_json`, of what orjson has written; it makes the value only where it has to."""
+    found = look(text, DEPTH_MAX)
+    try:
+        if found == PLAIN:
+            _skip(text)
+            return text.isascii() or bool(text.decode())
+        return found == LARGE_FLOAT and orjson.loads(text) is not None
+    except (msgspec.DecodeError, ValueError):
+        return False
 
 
 def _encode_carefully(value: object, bytes_max: int) -> bytes | ModelError:

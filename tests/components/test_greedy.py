@@ -17,7 +17,7 @@ REQUEST = (
     b"POST /v1/decide HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
 )
-IN_FLIGHT_MAX, CONNECTIONS_MAX = 200, 40
+IN_FLIGHT_MAX, CONNECTIONS_MAX = 200, 60
 
 
 @pytest.fixture

@@ -138,3 +138,20 @@ def test_json_that_is_none(text):
 
 def test_json_is_kept_as_it_is():
     assert check_result(b'{"a": 1.50}') == b'{"a": 1.50}'
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: {"a": [one]}])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(b"{", b"[1,]", b"NaN", b"01", b"1e999", b"1 2", b"18446744073709551616"),
+        *(b'"\\ud800"', b'"\xff"', b'"\x01"', b"1}],[{2", b"[" * 101 + b"]" * 101),
+    ],
+)
+def test_a_fragment_that_is_not_json_is_an_error(raw, wrap):
+    assert isinstance(encode_result(wrap(orjson.Fragment(raw))), ModelError)
+
+
+def test_a_fragment_keeps_its_text_on_one_line():
+    assert encode_result({"a": orjson.Fragment(b"[1e2,\n-0.0]")}) == b'{"a":[1e2, -0.0]}'
+    assert isinstance(encode_result(orjson.Fragment(b"null")), ModelError)

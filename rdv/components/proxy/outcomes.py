@@ -3,7 +3,12 @@
     {"id": "5ae4…", "outcome": "fraud"}                                     or a list of them
     {"id": "5ae4…", "outcome": {"label": "ok"}, "time": "2026-11-22T14:00:00Z"}
 
-202 {"accepted": 1}: all are in the log, as one batch. A batch that is refused is refused as a
+202 {"accepted": 1}: all are in the log, as one batch. Nobody looks whether the ids were asked: the
+log of another proxy, or one that retention has deleted, may have had them; an outcome of an unknown
+id joins nothing. A repeat does not count twice, because of several outcomes of one id the latest
+counts: so a proxy that starts again does not look for the Idempotency-Keys of outcomes.
+
+ A batch that is refused is refused as a
 whole. (When the log cannot be written a leading part may be in it; telling it again does no harm.)
 """
 
