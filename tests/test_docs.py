@@ -11,11 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
+# isort: off  (a folder called build, which a documentation build leaves, changes the order)
 import man  # noqa: E402
 import reference  # noqa: E402
 from command_tree import command_pages  # noqa: E402
 
 import build  # noqa: E402
+# isort: on
 
 PAGES = build.pages()
 
