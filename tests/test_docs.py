@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
-# isort: off  (a folder called build, which a documentation build leaves, changes the order)
+# A folder called build, which a build of the package leaves, would change the order.
+# isort: off
 import man  # noqa: E402
 import reference  # noqa: E402
 from command_tree import command_pages  # noqa: E402

@@ -56,8 +56,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     client_share: Annotated[
         float,
         setting(
-            "one client has at most this share of requests, connections and their bytes, and "
-            "leaves 20 places free, or half of them; 1: all",
+            "one client has at most this share, and leaves 20 places or half of them; 1: all",
             0.1,
             1,
             effect="live",
