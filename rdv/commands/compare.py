@@ -8,6 +8,7 @@ import typer
 
 from rdv.commands.evaluating.options import On, Since, Until, span_ns
 from rdv.commands.evaluating.pages import Html, write_page
+from rdv.commands.files import need_folder
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Output
 from rdv.commands.progress import Progress
@@ -40,7 +41,11 @@ def compare(
     ] = None,
     disagreements: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Write the requests most worth labelling, JSON lines."),
+        typer.Option(
+            metavar="FILE",
+            help="Write the requests most worth labelling, JSON lines.",
+            callback=need_folder,
+        ),
     ] = None,
     count: Annotated[int, typer.Option(metavar="N", help="So many of them.")] = 100,
     html: Html = None,

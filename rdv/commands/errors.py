@@ -271,6 +271,22 @@ class TooManyColons(InputFault):
 
 
 @dataclass(eq=False)
+class DecisionNotStream(InputFault):
+    """The path is a decision's directory; `streams` are those that it has, none before serving."""
+
+    path: str
+    streams: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"{self.path} is a decision, not a stream"
+
+    def hint(self) -> str:
+        if not self.streams:
+            return f"It has no streams before it is served: rdv serve {self.path}"
+        return f"Name one of its streams: {', '.join(self.streams)}"
+
+
+@dataclass(eq=False)
 class StreamsElsewhere(InputFault):
     """There is no stream at this path, but there are others in or beside it."""
 

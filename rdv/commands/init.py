@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rdv.commands.errors import InvalidOption, NotJson, NotUsable
 from rdv.commands.options import Json, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import paint
 
 if TYPE_CHECKING:
-    from rdv.config import InitReport
+    from rdv.config import BlankReport, InitReport
 
 EXAMPLES = (
     "rdv init fraud",
     "rdv init mail --template digits",
     "rdv init pages --template ads",
+    "rdv init shop --model churn=churn.py --model rules=rules.py --default '{\"churns\": false}'",
+    "rdv init empty --template blank",
 )
 _COLUMNS = (
     Column("model"),
@@ -33,14 +36,29 @@ def init(
     ],
     *,
     template: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
             help="fraud: card payments. ads: the ten ads of a page, from models that share the "
             "candidates. recommend: what to listen to next. retail: what runs out of stock. "
-            "digits: sorting mail by handwritten digits, with the extra [sklearn].",
+            "digits: sorting mail by handwritten digits, with the extra [sklearn]. blank: no "
+            "models. Default: fraud, or with --model blank.",
         ),
-    ] = "fraud",
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="A model of your own, which is copied; the champion first. May be given several "
+            "times.",
+        ),
+    ] = None,
+    default: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON", help="With --model: the answer when no model has answered in time."
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -48,17 +66,86 @@ def init(
 
     The models are trained here and measured on data that none of them has learned from. Nothing
     is left behind when something fails, and nothing that exists is ever overwritten.
+
+    With --model the decision has your models instead. Only the files that are named are copied;
+    copy what they read beside themselves into DIR/models.
     """
-    from rdv.config import init_decision
+    import msgspec
+
+    from rdv.config import BLANK, init_blank, init_decision
 
     output = Output(as_json=as_json, quiet=quiet)
-    report = init_decision(directory, template)
+    chosen = template or (BLANK if model else "fraud")
+    if chosen != BLANK:
+        if model or default is not None:
+            option = "--model" if model else "--default"
+            raise InvalidOption(
+                option, f"does not go with the template {chosen!r}, only with blank"
+            )
+        report = init_decision(directory, chosen)
+        if as_json:
+            output.json(msgspec.to_builtins(report))
+        else:
+            _render(report, output)
+        return
+    models = _models(model or [])
+    if models and default is None:
+        reason = "what is the answer when no model has answered in time? Give it as JSON"
+        raise InvalidOption("--default", reason, "For example --default '{\"churns\": false}'")
+    made = init_blank(directory, models, _default(default))
     if as_json:
-        import msgspec
-
-        output.json(msgspec.to_builtins(report))
+        output.json(msgspec.to_builtins(made))
     else:
-        _render(report, output)
+        _render_blank(made, output)
+
+
+def _models(given: list[str]) -> dict[str, str]:
+    """Files by the models' names. Raises InvalidOption, NotUsable."""
+    from rdv.commands.files import need_file
+
+    files: dict[str, str] = {}
+    for one in given:
+        name, is_pair, path = one.partition("=")
+        if not (name and is_pair and path):
+            raise InvalidOption("--model", f"{one!r} is not NAME=FILE")
+        if name in files:
+            raise InvalidOption("--model", f"there are two models {name!r}")
+        need_file("--model", path)
+        if not path.endswith((".py", ".joblib", ".pkl")):
+            raise NotUsable("--model", f"{path} does not end in .py, .joblib or .pkl")
+        files[name] = path
+    return files
+
+
+def _default(text: str | None) -> Any:
+    """The schedule's default. Raises NotJson, NotUsable."""
+    from rdv.payload import UnusableJson, read_json
+
+    if text is None:
+        return None
+    try:
+        value = read_json(text)
+    except UnusableJson as error:
+        raise NotJson("--default", error.verdict(), error.hint()) from None
+    if _has_null(value):
+        raise NotUsable("--default", "has a null, which TOML, and so a schedule, cannot say")
+    return value
+
+
+def _has_null(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_null, value.values()))
+    return any(map(_has_null, value)) if isinstance(value, list) else value is None
+
+
+def _render_blank(made: BlankReport, output: Output) -> None:
+    output.text(f"made {made.directory}: {'your models' if made.models else 'no models yet'}")
+    output.text()
+    if made.models:
+        rows = [{"model": name, "file": path} for name, path in made.models.items()]
+        output.table([Column("model"), Column("file")], rows)
+        output.text()
+    _render_next(made.next_commands, output)
 
 
 def _render(report: InitReport, output: Output) -> None:
@@ -79,7 +166,11 @@ def _render(report: InitReport, output: Output) -> None:
         )
     )
     output.text()
+    _render_next(report.next_commands, output)
+
+
+def _render_next(commands: list[tuple[str, str]], output: Output) -> None:
     output.text("Next:")
-    for command, what in report.next_commands:
+    for command, what in commands:
         output.text(f"  {paint('# ' + what, 'dim', sys.stdout)}")
         output.text(f"  {paint(command, 'bold', sys.stdout)}")

@@ -49,7 +49,8 @@ def open_files(target: Target, *, create: bool = False, look: bool = False) -> F
 
     Raises StreamNotFound and what `open_stream` raises.
     """
-    from rdv.commands.errors import StreamsElsewhere, TooManyColons
+    from rdv.commands.errors import DecisionNotStream, StreamsElsewhere, TooManyColons
+    from rdv.config import FILE_NAME
     from rdv.stream import open_stream
     from rdv.stream.errors import StreamNotFound
 
@@ -58,6 +59,8 @@ def open_files(target: Target, *, create: bool = False, look: bool = False) -> F
     except StreamNotFound as error:
         if ":" in target.path:
             raise TooManyColons(target.path, target.topic) from None
+        if os.path.isfile(os.path.join(target.path, FILE_NAME)):
+            raise DecisionNotStream(target.path, streams_in(target.path)) from None
         near = streams_near(target.path)
         if not near:
             raise
@@ -73,13 +76,15 @@ def is_stream(path: str) -> bool:
 
 def streams_near(path: str) -> tuple[str, ...]:
     """Streams in this directory (it may be a decision), else beside what is missing."""
-    for parent in (path, os.path.dirname(path)):
-        if parent and os.path.isdir(parent):
-            names = sorted(os.listdir(parent))
-            found = [path for name in names if is_stream(path := os.path.join(parent, name))]
-            if found:
-                return tuple(found[:10])
-    return ()
+    return streams_in(path) or streams_in(os.path.dirname(path))
+
+
+def streams_in(parent: str) -> tuple[str, ...]:
+    """The streams of a directory, at most ten."""
+    if not os.path.isdir(parent):
+        return ()
+    places = (os.path.join(parent, name) for name in sorted(os.listdir(parent)))
+    return tuple([place for place in places if is_stream(place)][:10])
 
 
 def as_files(stream: object) -> FileStream:

@@ -9,6 +9,7 @@ import typer
 
 from rdv.commands.evaluating.options import On, Since, Until, span_ns
 from rdv.commands.evaluating.pages import Html, draw, write_page
+from rdv.commands.files import need_folder
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.progress import Progress
@@ -57,7 +58,13 @@ def optimise(
     ] = 2000,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write the chosen schedule there."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the chosen schedule there.",
+            callback=need_folder,
+        ),
     ] = None,
     html: Html = None,
     as_json: Json = False,

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 import typer
 
 from rdv.commands.errors import InvalidOption, LineUnusable
+from rdv.commands.files import need_file
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Output
 from rdv.commands.progress import Progress
@@ -104,6 +105,7 @@ def _record_file(decision: DecisionConfig, source: str) -> int:
     with Progress(describe) as progress:
         if source == "-":
             return _record(decision, _read(source, sys.stdin.buffer), progress)
+        need_file("--from", source)
         with faults(source, "read"), open(source, "rb") as file:
             for _ in _read(source, file):
                 pass

@@ -11,6 +11,7 @@ import typer
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.evaluating.options import On, Since, Until, span_ns
+from rdv.commands.files import need_folder
 from rdv.commands.model.settings import Command
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Output
@@ -65,7 +66,9 @@ def replay(
     on: On = None,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Every result, as Parquet."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="Every result, as Parquet.", callback=need_folder
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -123,7 +126,7 @@ def _model(
     if name is None:
         name = os.path.splitext(os.path.basename(model or (command or ["model"])[0]))[0]
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-_") or "model"
-    config = settings(decision, name, model, command)
+    config = settings(decision, name, model, command, "--model")
     if config.builtin == "decoy":
         raise InvalidOption("--name", f"{name} is a decoy: it says nothing")
     return name, config

@@ -9,6 +9,7 @@ import typer
 
 from rdv.commands.evaluating.options import On, ScheduleFile, Since, Until, span_ns
 from rdv.commands.evaluating.pages import Html, draw, write_page
+from rdv.commands.files import need_folder
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.progress import Progress
@@ -66,7 +67,13 @@ def whatif(
     on: On = None,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Every decision, as Parquet."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Every decision, as Parquet.",
+            callback=need_folder,
+        ),
     ] = None,
     html: Html = None,
     as_json: Json = False,

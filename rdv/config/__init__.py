@@ -9,6 +9,7 @@ set_live_schedule, add_model, remove_model, replace_schedule
 from __future__ import annotations
 
 from rdv.config.assets import asset_directory
+from rdv.config.blank import BLANK, BlankReport, init_blank
 from rdv.config.convert import check_model_name
 from rdv.config.decision import FILE_NAME, RUN_DIRECTORY, STREAMS, Cohort, Cohorts, Decision
 from rdv.config.edit import add_model, remove_model, replace_schedule, set_live_schedule
@@ -37,10 +38,12 @@ from rdv.config.template import template_names
 from rdv.config.text import decision_text, default_text
 
 __all__ = [
+    "BLANK",
     "FILE_NAME",
     "RUN_DIRECTORY",
     "STREAMS",
     "AssetsMissing",
+    "BlankReport",
     "Cohort",
     "Cohorts",
     "Decision",
@@ -69,6 +72,7 @@ __all__ = [
     "decision_text",
     "default_text",
     "environment_names",
+    "init_blank",
     "init_decision",
     "load_decision",
     "missing_files",

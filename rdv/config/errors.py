@@ -40,18 +40,27 @@ class InvalidModelName(InputFault):
 
 @dataclass(eq=False)
 class DecisionNotFound(InputFault):
-    """There is no decision in this directory; `is_used`: but there is something else."""
+    """There is no decision in this directory; `is_used`: but there is something else.
+
+    `near` are decisions in it, or the one that it belongs to.
+    """
 
     directory: str
     reason: str = "it has no rdv.toml"
     is_used: bool = False
+    near: tuple[str, ...] = ()
 
     def text(self) -> str:
         return f"no decision in {self.directory}: {self.reason}"
 
     def hint(self) -> str:
-        place = os.path.join(self.directory, "fraud") if self.is_used else self.directory
-        return f"Make one: rdv init {place}"
+        if self.near:
+            return f"Did you mean {' or '.join(self.near)}?"
+        if self.is_used:
+            return (
+                "Make one in a new directory: rdv init NEW (--template blank for your own models)"
+            )
+        return f"Make one: rdv init {self.directory}"
 
 
 @dataclass(eq=False)
@@ -131,6 +140,10 @@ class ScheduleNotFound(InputFault):
     def text(self) -> str:
         there = ", ".join(self.known) if self.known else "none"
         return f"{self.directory} has no schedule {self.name!r}; there are: {there}"
+
+    def hint(self) -> str:
+        path = os.path.join(self.directory, "schedules", f"{self.name}.toml")
+        return f"A schedule is a file: {path}" if not self.known else ""
 
 
 @dataclass(eq=False)

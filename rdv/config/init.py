@@ -76,8 +76,8 @@ def init_decision(directory: str, template: str = "fraud") -> InitReport:
     """
     started = time.monotonic()
     known, source = load_template(template)
-    _refuse_non_empty(directory)
-    with _workshop(directory) as place:
+    refuse_non_empty(directory)
+    with workshop(directory) as place:
         with faults(place, "write to"):
             _write_files(place, source, known)
         judged = _train(place, template)
@@ -116,7 +116,8 @@ def next_commands(directory: str, ask: str) -> list[tuple[str, str]]:
     ]
 
 
-def _refuse_non_empty(directory: str) -> None:
+def refuse_non_empty(directory: str) -> None:
+    """Raises DirectoryNotEmpty when there is more than dotfiles, and SystemFaults."""
     if not os.path.lexists(directory):
         return
     with faults(directory, "list"):
@@ -127,7 +128,7 @@ def _refuse_non_empty(directory: str) -> None:
 
 
 @contextlib.contextmanager
-def _workshop(directory: str) -> Iterator[str]:
+def workshop(directory: str) -> Iterator[str]:
     """A hidden directory to build in; what is in it appears in `directory` when all went well.
 
     A new directory appears by one rename; into one that exists, file by file.

@@ -50,8 +50,10 @@ def read_text(directory: str) -> str:
         raise DecisionNotFound(directory, "no such directory")
     if not os.path.isfile(path):
         with faults(directory, "list"):
-            is_used = bool(os.listdir(directory))
-        raise DecisionNotFound(directory, is_used=is_used)
+            names = sorted(os.listdir(directory))
+        raise DecisionNotFound(
+            directory, is_used=bool(names), near=_decisions_near(directory, names)
+        )
     with faults(path, "read"), open(path, "rb") as file:
         data = file.read(FILE_BYTES_MAX + 1)
     if len(data) > FILE_BYTES_MAX:
@@ -60,6 +62,19 @@ def read_text(directory: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise InvalidDecision(path, "text", f"not UTF-8 at byte {error.start}") from None
+
+
+_NEAR_MAX = 3
+
+
+def _decisions_near(directory: str, names: list[str]) -> tuple[str, ...]:
+    """Decisions below this directory, or else the one that it is a folder of."""
+    below = (os.path.join(directory, name) for name in names)
+    found = [path for path in below if os.path.isfile(os.path.join(path, FILE_NAME))]
+    above = os.path.dirname(os.path.normpath(directory)) or os.path.dirname(os.getcwd())
+    if not found and os.path.isfile(os.path.join(above, FILE_NAME)):
+        found = [above]
+    return tuple(found[:_NEAR_MAX])
 
 
 def schedule_names(directory: str) -> tuple[str, ...]:

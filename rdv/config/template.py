@@ -80,7 +80,7 @@ def load_template(name: str) -> tuple[Template, str]:
     """A template and its directory. Raises UnknownTemplate, TemplateNeeds, AssetsMissing."""
     known = template_names()
     if name not in known:
-        raise UnknownTemplate(name, known)
+        raise UnknownTemplate(name, tuple(sorted((*known, "blank"))))
     directory = os.path.join(asset_directory("sample-models"), name)
     path = os.path.join(directory, "template.toml")
     try:

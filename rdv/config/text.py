@@ -58,12 +58,15 @@ def toml_value(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return f"[{', '.join(toml_value(item) for item in value)}]"
+    if isinstance(value, dict):
+        inner = ", ".join(f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
     return repr(value)
 
 
 def toml_key(name: str) -> str:
     """A name as a key: quoted when it has a dot."""
-    return name if _BARE_KEY.fullmatch(name) else json.dumps(name)
+    return name if _BARE_KEY.fullmatch(name) else toml_value(name)
 
 
 def model_lines(name: str, model: ModelConfig) -> list[str]:

@@ -144,6 +144,8 @@ def test_where_no_decision_is_one_is_offered(rdv, tmp_path, monkeypatch):
     Path("empty").mkdir()
     Path("used").mkdir()
     Path("used/file").touch()
-    for directory, place in (("empty", "empty"), ("new", "new"), ("used", "used/fraud")):
+    for directory in ("empty", "new"):
         refused = rdv("serve", directory)
-        assert (refused.code, f"Make one: rdv init {place}\n" in refused.err) == (3, True)
+        assert (refused.code, f"Make one: rdv init {directory}\n" in refused.err) == (3, True)
+    refused = rdv("serve", "used")
+    assert (refused.code, "in a new directory: rdv init NEW" in refused.err) == (3, True)

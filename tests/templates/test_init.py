@@ -260,7 +260,7 @@ def test_training_knows_no_secrets(tmp_path, monkeypatch):
 
 
 def test_an_unknown_template(tmp_path):
-    with pytest.raises(UnknownTemplate, match="ads, digits, fraud, recommend, retail"):
+    with pytest.raises(UnknownTemplate, match="ads, blank, digits, fraud, recommend, retail"):
         init_decision(str(tmp_path / "x"), "frauds")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from rdv.commands.errors import InvalidOption, NotJson
+from rdv.commands.files import need_file
 from rdv.commands.terminal import said
 from rdv.commands.units import parse_duration_ns
 from rdv.payload import UnusableJson, read_json
@@ -27,10 +28,11 @@ def read_data(text: str) -> msgspec.Raw:
 def read_schedule(text: str) -> str | dict[str, Any]:
     """A schedule's name, an object as JSON, or @FILE with one (TOML or JSON).
 
-    Raises NotJson, InvalidSchedule, SystemFaults.
+    Raises NotUsable, NotJson, InvalidSchedule, SystemFaults.
     """
     if text.startswith("@"):
         path = text[1:]
+        need_file("--schedule", path)
         with faults(path, "read"), open(path, encoding="utf-8") as file:
             content = file.read(1024 * 1024)
         if path.endswith(".json"):

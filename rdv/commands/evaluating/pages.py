@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rdv.commands.files import need_folder
 from rdv.commands.output import Output
 from rdv.commands.terminal import has_color, is_terminal, width
 
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 Html = Annotated[
     str | None,
-    typer.Option("--html", metavar="FILE", help="Write a report there: a page by itself."),
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a report there: a page by itself.",
+        callback=need_folder,
+    ),
 ]
 
 

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 
 def given_schedule(decision: Decision, text: str) -> Schedule:
-    """Raises InvalidSchedule, ScheduleNotFound, SystemFaults."""
+    """Raises InvalidSchedule, NotUsable, ScheduleNotFound, SystemFaults."""
+    from rdv.commands.files import need_file
     from rdv.commands.serving.check import read_schedule
     from rdv.schedule import schedule_from_toml
     from rdv.stream.file.disk import faults
 
+    if text.endswith(".toml") or os.path.dirname(text):
+        need_file("--schedule", text)
     if not os.path.isfile(text):
         return read_schedule(decision, text)
     name = os.path.splitext(os.path.basename(text))[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import msgspec
 import orjson
 
-from rdv.commands.errors import LineUnusable, NotUsable
+from rdv.commands.errors import LineUnusable
+from rdv.commands.files import need_file
 from rdv.payload import UnusableJson, read_json
 from rdv.stream.file.disk import faults
 
@@ -30,8 +30,7 @@ class Row:
 
 def read_rows(path: str, key_field: str | None, extra: dict[str, Any]) -> list[Row]:
     """The rows of a JSON lines file. Raises NotUsable, LineUnusable, SystemFaults."""
-    if not os.path.exists(path):
-        raise NotUsable("--data", f"there is no file {path}")
+    need_file("--data", path)
     with faults(path, "read"), open(path, "rb") as file:
         return make_rows(itertools.islice(file, ROWS_MAX), key_field, extra)
 

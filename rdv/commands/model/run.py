@@ -64,7 +64,11 @@ _INSTANCES_MAX = 64
 
 
 def settings(
-    decision: DecisionConfig, name: str, path: str | None, command: list[str] | None
+    decision: DecisionConfig,
+    name: str,
+    path: str | None,
+    command: list[str] | None,
+    option: str = "--path",
 ) -> ModelConfig:
     """Of the model that is declared, with the code that is given.
 
@@ -76,7 +80,7 @@ def settings(
     declared = decision.models.get(check_model_name(name))
     if declared is None and not (path or command):
         raise ModelNotFound(decision.directory, name, tuple(sorted(decision.models)))
-    model = with_code(declared or ModelConfig(), decision, path, command)
+    model = with_code(declared or ModelConfig(), decision, path, command, option)
     check_program(decision, model)
     return model
 

@@ -25,19 +25,25 @@ Command = Annotated[
 
 
 def with_code(
-    model: ModelConfig, decision: Decision, path: str | None, command: list[str] | None
+    model: ModelConfig,
+    decision: Decision,
+    path: str | None,
+    command: list[str] | None,
+    option: str = "--path",
 ) -> ModelConfig:
-    """`model` with other code, if some is given. Raises InvalidOption.
+    """`model` with other code, if some is given. Raises InvalidOption, NotUsable.
+
+    `option` is what the command line calls the path.
 
     Files are meant from where the command is typed, else from the decision's directory; in the
     settings they are written as the decision's files are.
     """
     if path and command:
-        raise InvalidOption("--path", "does not go with a command: one of them is enough")
+        raise InvalidOption(option, "does not go with a command: one of them is enough")
     if path:
         found = _place(decision, path)
         if found is None:
-            raise NotUsable("--path", f"there is no file {_looked_at(decision, path)}")
+            raise NotUsable(option, f"there is no file {_looked_at(decision, path)}")
         return msgspec.structs.replace(model, path=found, command=[])
     if command:
         words = [_place(decision, word) or word for word in command]

@@ -38,12 +38,15 @@ def check(
     Such as unreachable steps, waits beyond the SLA, unknown models, no default.
 
     Exit codes: 0 when there are no errors (warnings do not count), 1 when there are, 3 when a file
-    cannot be read as a schedule at all.
+    cannot be read as a schedule at all, or when there is no schedule or not the live one.
     """
-    from rdv.config import load_decision, schedule_names
+    from rdv.config import ScheduleNotFound, load_decision, schedule_names
 
     decision = load_decision(directory)
-    wanted = names or list(schedule_names(directory))
+    known = schedule_names(directory)
+    if not names and decision.schedule not in known:
+        raise ScheduleNotFound(directory, decision.schedule, known)
+    wanted = names or list(known)
     output = Output(as_json=as_json, quiet=quiet)
     worst = FINE
     for row in _findings(decision, wanted):
