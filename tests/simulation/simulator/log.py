@@ -29,7 +29,8 @@ class SimBackend(MemoryBackend):
         self.world = world
         self.name = name
         self.bells: dict[SimBell, None] = {}  # in the order in which they were armed
-        self._shown: dict[TopicPartition, int] = {}
+        self._shown: dict[tuple[bool, TopicPartition], int] = {}
+        """How far servers, and how far others, see a partition of a broker."""
         self.damaged: dict[TopicPartition, list[range]] = {}
         """Offsets of records that can be read no more: a missing file, a misplaced sector."""
         self.committing: tuple[TopicPartition, int, Sequence[bytes]] | None = None
@@ -95,14 +96,19 @@ class SimBackend(MemoryBackend):
         """A broker shows records only after a while, a file at once."""
         if self.world.plan.is_broker:
             end = self._partition(place).end()
-            self.world.scheduler.after(self.world.visibility_ns(), self._show, place, end)
+            for is_server in (False, True):
+                delay_ns = self.world.visibility_ns()
+                self.world.scheduler.after(delay_ns, self._show, is_server, place, end)
 
-    def _show(self, place: TopicPartition, end: int) -> None:
-        self._shown[place] = max(self._shown.get(place, 0), end)
+    def _show(self, is_server: bool, place: TopicPartition, end: int) -> None:
+        key = is_server, place
+        self._shown[key] = max(self._shown.get(key, 0), end)
         self._ring(place)
 
-    def shown_end(self, place: TopicPartition, partition: MemoryPartition) -> int:
-        return self._shown.get(place, 0) if self.world.plan.is_broker else partition.end_unlocked()
+    def shown_end(self, is_server: bool, place: TopicPartition, inner: MemoryPartition) -> int:
+        """Scores may be seen by a server before their request is."""
+        is_broker = self.world.plan.is_broker
+        return self._shown.get((is_server, place), 0) if is_broker else inner.end_unlocked()
 
 
 def _set_times(records: list[Logged], at_ns: int) -> None:
@@ -170,13 +176,14 @@ class SimReader(MemoryReader):
         super().__init__(inner)
         self._backend = backend
         self._place = place
+        self._is_server = "server" in backend.world.scheduler.current.name
 
     def has_more(self, offset: int) -> bool:
-        return self._backend.shown_end(self._place, self._partition) > offset
+        return self._backend.shown_end(self._is_server, self._place, self._partition) > offset
 
     def read(self, offset: int, max_records: int, max_bytes: int):
         self._next = offset
-        shown = end = self._backend.shown_end(self._place, self._partition)
+        shown = end = self._backend.shown_end(self._is_server, self._place, self._partition)
         if end <= offset:
             self.is_drained = True
             return NOTHING

@@ -18,6 +18,7 @@ from rdv.components.worker.reports import Reports
 from rdv.http.shares import Shares
 from rdv.rendezvous import Engine
 from rdv.rendezvous.book import ScheduleBook
+from rdv.rendezvous.early import EarlyScores
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.memory.group import MemoryGroup
 from rdv.stream.record import Block, records_of
@@ -53,6 +54,11 @@ def _reads_one_score(right):
         return [one if number == 0 else None for number, one in enumerate(right(batches, block))]
 
     return read
+
+
+def _no_early_buffer(right):
+    """A score that is applied before its request is lost."""
+    return lambda early, score, now_ns: None
 
 
 def _answers_twice(right):
@@ -182,6 +188,8 @@ def _mutants() -> list[Mutant]:
         Mutant("named schedules ignored", "pure decision", ScheduleBook, "plan_for",
                _wrong_schedule),
         Mutant("server loses scores", "passed over", ScoreBatches, "read", _reads_one_score),
+        Mutant("scores before their request are lost", "pure decision", EarlyScores, "keep",
+               _no_early_buffer),
         Mutant("server publishes twice", "one result", Server, "_publish", _publishes_twice),
         Mutant("server drops a result", "one result", Server, "_publish", _drops_a_result),
         Mutant("proxy answers twice", "answered once|crash", Desk, "answered", _answers_twice),
