@@ -143,12 +143,18 @@ class Decision:
             arguments = [role, str(self.directory)]
             if role in MODELS:
                 arguments = ["worker", str(self.directory), role]
-            command = [sys.executable, "-m", "rdv", "component", *arguments]
             if number:
-                command += ["--index", number]
+                arguments += ["--index", number]
             self.processes[name] = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                self.command(name, ["component", *arguments]),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
             )
+
+    def command(self, name: str, arguments: list[str]) -> list[str]:
+        """What runs rdv with `arguments` as the process `name`."""
+        del name
+        return [sys.executable, "-m", "rdv", *arguments]
 
     def await_ready(self, *names: str) -> None:
         wanted = {self.processes[name].pid for name in names or self.processes}
