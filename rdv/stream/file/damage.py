@@ -5,6 +5,7 @@ from __future__ import annotations
 from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict
+from rdv.stream.file.checkpoint import known_end_of
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES
 from rdv.stream.file.segment import Segment, open_segments
@@ -96,6 +97,8 @@ def missing_values(
                 return None
             later = [b for b in open_segments(disk, directory) if b > base]
             end = later[0] if later else base + segment.record_count()
+            if not later:
+                end = max(end, known_end_of(disk, directory))
             reason = "the file is missing"
             return RecordsDamaged(segment.values_path, *place, first, end - 1, 0, 0, reason)
     except FileNotFoundError:

@@ -238,9 +238,9 @@ class PartitionReader:
                     Record(self._topic, self._partition, offset, entry.time_ns, verdict.value)
                 )
         if not damaged or records or self._base + self._number > first:
-            if is_sealed and self._base + self._number == first:
+            if is_sealed and self._base + self._number == first and self._pass_seal(raw):
                 # There is more behind the seal, which is not ours: `verify` names it.
-                self._pass_seal(raw)
+                return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
             return Block.of(records) if records else EMPTY
         next_base = self._base_after(self._base)
         if next_base == first:

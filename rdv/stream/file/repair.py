@@ -71,8 +71,8 @@ def repair_partition(
         damaged = find_damage()
         if not damaged:
             return []
-        _note_end(disk, directory, read_end, lock_timeout_ms)
         moved = put_segments_back(disk, directory, damaged, lock_timeout_ms)
+        _note_end(disk, directory, read_end, lock_timeout_ms)
         if moved:
             damaged = find_damage()
         repairs = [moved_by_repair(one) for one in moved]
@@ -220,6 +220,9 @@ def sound_index(segment: Segment, next_base: int | None) -> tuple[bytes, int]:
     """
     codec, count = segment.codec, segment.entry_count()
     raw = _put_in_order(codec, segment.entries(0, count))
+    if next_base is not None:
+        # No more than the seal: what is behind it is of no segment.
+        raw = raw[: (next_base - segment.base + 1) * ENTRY_BYTES]
     builder = _IndexBuilder(segment, segment.values_size())
     for verdict in walk(codec, raw, segment.values, BEGIN):
         builder.add(verdict)
@@ -295,6 +298,8 @@ class _IndexBuilder:
                 self._waiting -= 1  # it was the sealing entry that is damaged
             for _ in range(self._waiting):
                 self._put(self._end, 0, self._crc, LOST)
+        if next_base is not None:
+            del self._entries[next_base - base :]  # an entry in the place of the seal
         behind = base + len(self._entries)
         if next_base is not None and next_base > (end or behind):
             self._lost += next_base - (end or behind)

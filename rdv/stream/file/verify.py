@@ -98,7 +98,7 @@ class _Check:
         """`next_base`: of the segment behind it, when there is one."""
         segment, count = self._segment, self._segment.entry_count()
         if is_of_another(segment):
-            return self._report_foreign(next_base, count)
+            return self._report_foreign(next_base or max(known_end, segment.base + count), count)
         seal = segment.seal(count)
         runs = _DamageRuns(segment, self._place)
         if not self._walk_quickly(count - (seal is not None)):
@@ -116,10 +116,9 @@ class _Check:
             unnamed,
         )  # fmt: skip
 
-    def _report_foreign(self, next_base: int | None, count: int) -> SegmentReport:
+    def _report_foreign(self, next_base: int, count: int) -> SegmentReport:
         """All of it was written as another segment: one report instead of one for each entry."""
-        segment = self._segment
-        last = segment.base + count - 1 if next_base is None else next_base - 1
+        segment, last = self._segment, next_base - 1
         reason = why_foreign(self._disk, self._directory, segment)
         size_bytes = count * ENTRY_BYTES
         damage = RecordsDamaged(

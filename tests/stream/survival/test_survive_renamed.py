@@ -239,3 +239,58 @@ def test_a_cut_that_a_group_has_read_beyond_is_named(path):
     repair(path)
     with open_log(path) as stream, stream.producer() as producer:
         assert producer.send("t", b"new", partition=0) == (0, RECORDS)
+
+
+@pytest.mark.parametrize("number", range(SEGMENTS - 1))
+@pytest.mark.parametrize("entries", [1, 16])
+def test_what_lies_behind_a_seal_hides_nothing(path, number, entries):
+    index = path / "t" / "0" / f"{names(path)[number]}.index"
+    with index.open("ab") as file:
+        file.write(b"\x05" * 32 * entries)
+    with open_log(path) as stream:
+        found = read_topic(stream, 0)
+        assert damage(path)
+    assert found == WHOLE[0]
+    repair(path)
+    assert contents(path) == WHOLE
+
+
+@pytest.mark.parametrize("number", range(SEGMENTS - 1))
+def test_a_sector_over_the_seal_makes_no_segment_longer(path, number):
+    """Entries of others may follow the place of the seal."""
+    directory = path / "t" / "0"
+    index = directory / f"{names(path)[number]}.index"
+    with index.open("r+b") as file:
+        file.seek(PER_SEGMENT * 32 - 64)
+        file.write((path / "t" / "1" / index.name).read_bytes()[:512])
+    repair(path)
+    first = number * PER_SEGMENT + PER_SEGMENT - 2
+    lost = {first, first + 1}
+    with open_log(path) as stream:
+        assert read_topic(stream, 0) == [v for n, v in enumerate(WHOLE[0]) if n not in lost]
+
+
+def test_a_partition_of_another_topic_is_set_aside_and_its_end_is_kept(path):
+    with open_log(path) as stream, stream.producer() as producer:
+        for offset in range(RECORDS):
+            producer.send("u", value(0, offset), partition=0)
+    shutil.rmtree(path / "t" / "0")
+    shutil.copytree(path / "u" / "0", path / "t" / "0")
+    assert {offset for one in damage(path) for offset in span(one)} == set(range(RECORDS))
+    repair(path)
+    with open_log(path) as stream, stream.producer() as producer:
+        assert producer.send("t", b"new", partition=0) == (0, RECORDS)
+        assert read_topic(stream, 0) == [b"new"]
+
+
+def span(damage):
+    return range(damage.first_offset, damage.last_offset + 1)
+
+
+def test_a_foreign_index_in_front_of_a_deleted_last_one_hides_nothing(path):
+    directory, stems = path / "t" / "0", names(path)
+    shutil.copyfile(path / "t" / "1" / f"{stems[0]}.index", directory / f"{stems[-2]}.index")
+    (directory / f"{stems[-1]}.index").unlink()
+    first = PER_SEGMENT * (SEGMENTS - 2)
+    assert {o for one in damage(path) for o in span(one)} == set(range(first, RECORDS))
+    repair(path)
