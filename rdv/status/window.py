@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rdv.messages import Result
+from rdv.status.lines import StatusLine
 
 MISS_GRACE_MS = 10.0
 """An answer is a miss when it is later than its SLA and this."""
@@ -57,19 +58,26 @@ class ResultWindow:
         now_ns: int,
         sla_ms: Callable[[str], float | None],
         running_s: float | None = None,
+        off_record: int = 0,
     ) -> dict[str, Any]:
-        """Rate, mix, latency and misses; `running_s`: since when there can have been any."""
+        """Rate, mix, latency and misses; `running_s`: since when there can have been any.
+
+        `off_record`: answers that are not in the log (`OffRecord`). They count for the rate and the
+        mix; how long they took is not known.
+        """
         since_ns = now_ns - int(self.seconds * 1e9)
         while self._entries and self._entries[0].time_ns < since_ns:
             self._entries.popleft()
         entries = told(self._entries, since_ns)
         span_s = self.seconds if running_s is None else max(0.1, min(self.seconds, running_s))
-        count = len(entries)
+        count = len(entries) + off_record
         kinds = Counter(entry.kind for entry in entries)
+        kinds["default"] += off_record
         waited = sorted(entry.waited_ms for entry in entries)
         return {
             "window_s": round(span_s, 3),
             "answers": count,
+            "off_record": off_record,
             "rate": count / span_s,
             "kinds": {
                 kind: kinds[kind] / count if count else 0.0
@@ -83,6 +91,46 @@ class ResultWindow:
             "schedules": dict(Counter(entry.schedule for entry in entries).most_common()),
             "cohorts": dict(Counter(e.cohort for e in entries if e.cohort).most_common()),
         }
+
+
+class _Counted(NamedTuple):
+    time_ns: int
+    lost: int
+    waiting: int
+    default: int
+
+
+class OffRecord:
+    """Answers that proxies have given and that are not in the log, from their status lines.
+
+    Only what a proxy answers itself can be missing there: each is the default.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._lines: dict[tuple[str, int], deque[_Counted]] = {}
+
+    def add(self, line: StatusLine) -> None:
+        """A line that has been `heard`; others than proxies' do not matter."""
+        if line.role == "proxy":
+            counts = (line.count(key) for key in ("lost_answers", "unrecorded", "default"))
+            lines = self._lines.setdefault((line.name, line.pid), deque())
+            lines.append(_Counted(line.time_ns, *counts))
+
+    def count(self, now_ns: int) -> int:
+        """How many of the last seconds."""
+        since_ns = now_ns - int(self.seconds * 1e9)
+        for key, lines in list(self._lines.items()):
+            if lines[-1].time_ns < since_ns:
+                del self._lines[key]
+            while len(lines) > 1 and lines[1].time_ns <= since_ns:
+                lines.popleft()
+        found = 0
+        for lines in self._lines.values():
+            before, now = lines[0], lines[-1]
+            missing = now.lost - before.lost + now.waiting
+            found += max(0, min(missing, now.default - before.default))
+        return found
 
 
 def told(entries: Sequence[Entry] | deque[Entry], since_ns: int) -> list[Entry]:

@@ -22,7 +22,7 @@ from rdv.status.lines import (
     read_status,
 )
 from rdv.status.models import model_rows, process_rows, unlogged, unlogged_text, unread
-from rdv.status.window import ResultWindow, percentile
+from rdv.status.window import OffRecord, ResultWindow, percentile
 from rdv.stream import create_stream, open_stream
 from rdv.supervisor.lock import Holder
 
@@ -198,6 +198,44 @@ def test_the_rate_of_a_young_decision():
     window = ResultWindow(10.0)
     window.add(0, result(0))
     assert window.figures(0, sla_50, running_s=2.0)["rate"] == 0.5
+
+
+def proxy_line(time_s, pid=1, **counts):
+    return line("p-1", pid, time_ns=int(time_s * SECOND_NS), role="proxy", **counts)
+
+
+def test_what_is_answered_and_not_on_record_counts_in_the_shares():
+    """100 % preferred was said of a proxy that answered every second request with the default."""
+    window, off_record = ResultWindow(seconds=10), OffRecord(10)
+    for number in range(4):
+        window.add(95 * SECOND_NS, result(number))
+    off_record.add(proxy_line(60, default=50, lost_answers=30, unrecorded=7))
+    off_record.add(proxy_line(89, default=100, lost_answers=60, unrecorded=0))
+    off_record.add(proxy_line(95, default=103, lost_answers=62, unrecorded=1))
+    off_record.add(proxy_line(99, default=104, lost_answers=62, unrecorded=2))
+    assert off_record.count(100 * SECOND_NS) == 4
+    figures = window.figures(100 * SECOND_NS, sla_50, off_record=4)
+    assert figures["kinds"] == {"preferred": 0.5, "fallback": 0.0, "default": 0.5}
+    assert (figures["answers"], figures["off_record"], figures["rate"]) == (8, 4, 0.8)
+
+
+def test_what_was_answered_before_the_window_is_not_of_it():
+    """What waits for a full disk may be of an hour ago."""
+    off_record = OffRecord(10)
+    off_record.add(proxy_line(89, default=900, unrecorded=900))
+    off_record.add(proxy_line(99, default=903, unrecorded=903))
+    assert off_record.count(100 * SECOND_NS) == 3
+    assert off_record.count(300 * SECOND_NS) == 0
+    off_record.add(line(role="server", time_ns=299 * SECOND_NS, lost_answers=5, default=5))
+    assert off_record.count(300 * SECOND_NS) == 0
+
+
+def test_each_process_of_a_proxy_counts_for_itself():
+    off_record = OffRecord(10)
+    for pid in (1, 2):
+        off_record.add(proxy_line(95, pid))
+        off_record.add(proxy_line(96 + pid, pid, default=3, lost_answers=2, unrecorded=1))
+    assert off_record.count(100 * SECOND_NS) == 6
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([1, 50, 90, 99, 99.9, 100]))

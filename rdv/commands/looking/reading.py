@@ -25,7 +25,7 @@ from rdv.status.lines import (
     read_status,
 )
 from rdv.status.models import model_rows, process_rows, unlogged, unread
-from rdv.status.window import ResultWindow
+from rdv.status.window import OffRecord, ResultWindow
 from rdv.stream import Consumer, Record, open_stream
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost, StreamNotFound
 from rdv.stream.file.disk import Disk
@@ -52,6 +52,7 @@ class Observer:
         self._roll = Roll()
         self._boot = Disk().boot_id().hex()
         self._window = ResultWindow(window_s)
+        self._off_record = OffRecord(window_s)
         self._streams = [self._open(name) for name in ("control", "results", "input")]
         control, results, self._input = self._streams
         self._control = control.consumer([STATUS_TOPIC], start=_BACK)
@@ -95,12 +96,15 @@ class Observer:
             line = read_status(record.value)
             if line is not None:
                 now = time.time_ns(), time.monotonic_ns(), self._boot
-                self._roll.add(heard(line, *now))
+                line = heard(line, *now)
+                self._roll.add(line)
+                self._off_record.add(line)
 
     def _report(self, now_ns: int, monotonic_ns: int, holder: Holder | None) -> dict[str, Any]:
         seen = self._roll.latest(monotonic_ns, is_process)
         running_s = None if holder is None else holder.running_s(now_ns, monotonic_ns)
-        results = self._window.figures(monotonic_ns, self._slas.find_ms, running_s)
+        off_record = self._off_record.count(monotonic_ns)
+        results = self._window.figures(monotonic_ns, self._slas.find_ms, running_s, off_record)
         declared = [name for name, model in self._decision.models.items() if not model.retired]
         scaling = {} if holder is None else self._scaling_of(holder)
         counts = {name: line.instances for name, line in scaling.items()}

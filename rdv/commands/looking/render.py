@@ -120,10 +120,13 @@ def _answers(report: dict[str, Any]) -> list[str]:
     if results["answers"]:
         lines += [
             f"answers   {results['rate']:,.1f}/s in the {window}  {kinds}",
-            f"decided   {waited}  after the request, {results['misses']} misses (SLA + 10 ms)",
+            f"decided   {waited or '?'}  after the request, {results['misses']} misses "
+            "(SLA + 10 ms)",
         ]
     else:
         lines.append(f"answers   none in the {window}")
+    if results["off_record"]:
+        lines.append(f"          {results['off_record']:,} of them are not in the log, or not yet")
     lines += [f"not in force  {fault}" for fault in report["not_in_force"]]
     if report["at_next_start"]:
         keys = ", ".join(report["at_next_start"])
@@ -156,8 +159,7 @@ def _does(row: dict[str, Any]) -> str:
         for position, key in enumerate(keys)
         if isinstance(figures.get(key), int) and (figures[key] or position == 0)
     ]
-    if figures.get("trouble"):
-        shown.append(str(figures["trouble"]))
+    shown += [str(figures[key]) for key in ("trouble", "enricher_fault") if figures.get(key)]
     return ", ".join(shown)
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import queue
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import orjson
 
-from rdv.components.guests import enter
+from rdv.components.guests import guest_thread, start_thread
 from rdv.components.proxy.errors import EnricherNotLoaded
 from rdv.http.shares import Shares
 from rdv.messages import InvalidModelResult, Request, encode_model_result
@@ -26,8 +28,9 @@ log = logging.getLogger("rdv.proxy")
 WAITING_MAX = 64
 """Requests that wait for the enricher; beyond, they go on as they are."""
 
+THREADS_MAX = 4
+
 Enrich = Callable[[Any], Any]
-_loading = threading.Lock()
 
 
 def load_enricher(directory: str, spec: str) -> Enrich:
@@ -38,18 +41,28 @@ def load_enricher(directory: str, spec: str) -> Enrich:
     if module_spec is None or module_spec.loader is None:
         raise EnricherNotLoaded(spec, "give it as models/FILE.py:FUNCTION")
     module = importlib.util.module_from_spec(module_spec)
-    with _loading:
-        sys.path.insert(0, str(place.parent))
-        try:
-            module_spec.loader.exec_module(module)
-            function: Enrich = getattr(module, name or "enrich")
-        except BaseException as error:  # its code may raise anything
-            raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
-        finally:
+    # No lock around it: a file that never gets done with its import would keep all others out.
+    sys.path.insert(0, str(place.parent))
+    try:
+        module_spec.loader.exec_module(module)
+        function: Enrich = getattr(module, name or "enrich")
+    except BaseException as error:  # its code may raise anything
+        raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
+    finally:
+        with suppress(ValueError):  # its code may have changed the list
             sys.path.remove(str(place.parent))
     if not callable(function):
         raise EnricherNotLoaded(spec, f"{name or 'enrich'} is not a function")
     return function
+
+
+def forget_modules(folder: str) -> None:
+    """Have what lies in `folder` imported anew: the enricher's helpers may have been edited."""
+    inside = str(Path(folder).resolve()) + "/"
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and str(Path(file).resolve()).startswith(inside):
+            del sys.modules[name]
 
 
 @dataclass
@@ -65,22 +78,35 @@ class Enricher:
     """Runs the function in a thread, for at most `timeout_ms`; then the request goes on as it is.
 
     For the loop's thread. A call that hangs keeps its thread: once as many hang as there are
-    threads, everything goes on as it is. Each thread loads the file for itself, the first one now,
-    a further one once the others are busy: what is made at the import is used in one thread only.
+    threads, everything goes on as it is. Each thread loads the file for itself, the first one with
+    `load`, a further one once the others are busy: what is made at the import is used in one thread
+    only. Threads that hang keep no process from ending.
     """
 
     def __init__(
         self, load: Callable[[], Enrich], timeout_ms: float, client_share: float = 1.0
     ) -> None:
-        """Raises EnricherNotLoaded."""
         self.counts = EnricherCounts()
         self._load = load
         self._own = threading.local()
         self._timeout_s = timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(4, thread_name_prefix="rdv-enrich", initializer=enter)
+        self._threads = GuestThreads("rdv-enrich", THREADS_MAX)
         self._shares = Shares(WAITING_MAX, client_share)
-        self._pool.submit(self._function).result()
+
+    def load(self, done: Callable[[EnricherNotLoaded | None], None]) -> None:
+        """Returns at once; `done` is called on the loop once the file is loaded, or has failed."""
+
+        def work() -> None:
+            failed = None
+            try:
+                self._function()
+            except EnricherNotLoaded as error:
+                failed = error
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(partial(done, failed))
+
+        self._threads.submit(work)
 
     def _function(self) -> Enrich:
         """The one of this thread."""
@@ -123,9 +149,10 @@ class Enricher:
 
         def work() -> None:
             data = self._call(request)
-            self._loop.call_soon_threadsafe(finished, data)
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(finished, data)
 
-        self._pool.submit(work)
+        self._threads.submit(work)
 
     def _call(self, request: Request) -> msgspec.Raw | None:
         try:
@@ -138,7 +165,45 @@ class Enricher:
 
     def retire(self) -> None:
         """Take no more requests; those that wait are enriched still."""
-        self._pool.shutdown(wait=False)
+        self._threads.end()
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """The same, without those that wait."""
+        self._threads.drop()
+        self._threads.end()
+
+
+class GuestThreads:
+    """Up to `count` threads for a guest, each started once the others are busy. `submit` and the
+    others are for one thread.
+    """
+
+    def __init__(self, name: str, count: int) -> None:
+        self._name = name
+        self._count = count
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have it called by a thread that is free, or by the next one that is."""
+        self._work.put(work)
+        if not self._idle.acquire(blocking=False) and self._started < self._count:
+            self._started += 1
+            start_thread(guest_thread(f"{self._name}-{self._started}", self._run))
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            self._idle.release()
+
+    def drop(self) -> None:
+        """Forget what waits."""
+        with suppress(queue.Empty):
+            while True:
+                self._work.get_nowait()
+
+    def end(self) -> None:
+        """End the threads, once they have done what waits."""
+        for _ in range(self._started):
+            self._work.put(None)

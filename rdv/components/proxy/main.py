@@ -23,7 +23,7 @@ from rdv.components.places import Streams, open_streams
 from rdv.components.proxy.access import access_of
 from rdv.components.proxy.asking import Asking
 from rdv.components.proxy.cohorts import Cohorts
-from rdv.components.proxy.enrich import Enricher, load_enricher
+from rdv.components.proxy.enriching import Enriching
 from rdv.components.proxy.errors import AddressTaken
 from rdv.components.proxy.intake import InlineRules, ScheduleChoice
 from rdv.components.proxy.marks import Marking
@@ -39,7 +39,6 @@ from rdv.config import Decision, InvalidDecision
 from rdv.config.accepted import Accepted, accept_first
 from rdv.config.source import Source
 from rdv.config.watching import Watch
-from rdv.errors import RdvError
 from rdv.http import HttpServer, Limits, Router
 from rdv.http import Request as HttpRequest
 from rdv.messages import RequestIds
@@ -121,7 +120,6 @@ class ProxyProcess:
         self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
         )
-        enricher = self._make_enricher(decision)
         name = proxy_name(self.port)
         ids = RequestIds(os.urandom)
         os.register_at_fork(after_in_child=ids.forget)
@@ -134,8 +132,9 @@ class ProxyProcess:
             ids,
             host=host_name(),
             clock=SYSTEM_CLOCK,
-            enricher=enricher,
         )
+        self._enriching = Enriching(self.proxy.change_enricher)
+        self._want_enricher()
         self._repeats = Repeats(repeat_limits(decision))
         restore(self.proxy, self._streams, self._repeats, SYSTEM_CLOCK)
         outcomes = self._streams.outcomes
@@ -173,14 +172,11 @@ class ProxyProcess:
             }
         )
 
-    def _make_enricher(self, decision: Decision) -> Enricher | None:
-        """Raises EnricherNotLoaded."""
-        if not decision.http.enrich:
-            return None
-        timeout_ms, live = decision.http.enrich_timeout_ms, self._accepted.live
-        load = partial(load_enricher, decision.directory, decision.http.enrich)
-        enricher = Enricher(load, timeout_ms, decision.http.client_share)
-        if timeout_ms >= live.sla_ms:
+    def _want_enricher(self) -> None:
+        """Have the enricher of the settings loaded; it takes over once it is there."""
+        self._enriching.want(self.decision)
+        timeout_ms, live = self.decision.http.enrich_timeout_ms, self._accepted.live
+        if self.decision.http.enrich and timeout_ms >= live.sla_ms:
             log.warning(
                 "http.enrich_timeout_ms is %d and the SLA of %s %g ms: an enricher that takes so "
                 "long leaves no time for any model; give it a part of the SLA",
@@ -188,11 +184,11 @@ class ProxyProcess:
                 live.name,
                 live.sla_ms,
             )
-        return enricher
 
     async def run(self) -> None:
         http = self.decision.http
         allow_files(http.connections_max + FILES_BESIDE)
+        await self._enriching.settled()
         try:
             await self._server.start(http.host, self.port)
         except OSError as error:
@@ -218,6 +214,7 @@ class ProxyProcess:
             log.warning("%d connections were cut off", left)
         self._status.write("stopped", self._figures())
         self._watch.stop()
+        self._enriching.close()
         self.proxy.close()
         self._outcomes.close()
         self._models.close()
@@ -236,6 +233,7 @@ class ProxyProcess:
             "connections": self._server.connections_open,
             "unrecorded": len(self.proxy.own_answers),
             "lost_answers": self.proxy.own_answers.lost,
+            **({"enricher_fault": fault} if (fault := self._enriching.fault) else {}),
             **asdict(self.proxy.counts),
             **self.proxy.losses.figures(),
         }
@@ -284,7 +282,7 @@ class ProxyProcess:
         self._reload_enricher(before)
 
     def _reload_enricher(self, before: Accepted) -> None:
-        """Its file, its name or its time limit has been edited. One that fails stays as it was."""
+        """If its file, its name or its time limit has been edited."""
         http = self.decision.http
         was = before.decision.http
         if (http.enrich, http.enrich_timeout_ms, self._accepted.enricher) == (
@@ -293,13 +291,7 @@ class ProxyProcess:
             before.enricher,
         ):
             return
-        try:
-            enricher = self._make_enricher(self.decision)
-        except RdvError as error:
-            log.warning("%s; the enricher stays as it was", error.text())
-            return
-        self.proxy.change_enricher(enricher)
-        log.info("the enricher is %s", http.enrich or "gone")
+        self._want_enricher()
 
     def _take_access(self, decision: Decision) -> None:
         """http.hosts and http.origins count from now on, also on open connections."""

@@ -1,0 +1,146 @@
+"""The enricher's file is a user's: edited while requests flow, slow to import, or broken."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import orjson
+import pytest
+from running import PATIENCE_S, Client, Decision, write_decision
+
+from rdv.stream import open_stream
+
+GOOD = "def enrich(data):\n    return {{**data, 'seen': {seen!r}}}\n"
+
+PATIENT = """
+sla_ms = 50000
+default = 0
+[[step]]
+accept = ["gbm"]
+"""
+
+
+def wait(condition, what):
+    end_s = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < end_s, what
+        time.sleep(0.02)
+    return found
+
+
+class Place:
+    """A decision with an enricher and much time; requests are looked at in the log."""
+
+    def __init__(self, directory):
+        http = 'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = 20000'
+        port = write_decision(directory, http=http)
+        (directory / "schedules" / "production.toml").write_text(PATIENT)
+        self.decision = Decision(directory, port)
+        self.directory = directory
+        self.file = directory / "models" / "profile.py"
+
+    def write(self, text):
+        scratch = self.file.with_suffix(".new")
+        scratch.write_text(text)
+        scratch.rename(self.file)
+
+    def start(self):
+        self.decision.start("server", "gbm", "proxy-0")
+        self.decision.await_ready()
+
+    def seen(self):
+        """What the models would get of a request that is asked now."""
+        with Client(self.decision.port) as client:
+            status, answer = client.post({"data": {"n": 1}})
+        assert status == 200
+        lines = (orjson.loads(value) for _, value in self.decision.lines("input"))
+        return next(line["data"].get("seen") for line in lines if line["id"] == answer["id"])
+
+    def fault(self):
+        """What the proxy says of it in its status."""
+        path = str(self.directory / "control")
+        with open_stream(path, look=True) as control, control.consumer(["status"]) as reader:
+            lines = [orjson.loads(record.value) for record in reader.poll(100_000)]
+        return [line for line in lines if line["role"] == "proxy"][-1].get("enricher_fault", "")
+
+    def pid(self):
+        return self.decision.processes["proxy-0"].pid
+
+
+@pytest.fixture
+def place(tmp_path):
+    place = Place(tmp_path / "fraud")
+    yield place
+    place.decision.close()
+
+
+def test_a_proxy_comes_up_with_a_broken_file_and_says_so(place):
+    place.write("import nothing_of_this_name\n")
+    place.start()
+    assert place.seen() is None
+    assert "nothing_of_this_name" in wait(place.fault, "the status says nothing")
+    place.write(GOOD.format(seen="mended"))
+    wait(lambda: place.seen() == "mended", "the mended file is not loaded")
+    wait(lambda: place.fault() == "", "the status says still that it is broken")
+
+
+def test_a_file_that_cannot_be_loaded_leaves_the_one_before_in_force(place):
+    place.write(GOOD.format(seen="first"))
+    place.start()
+    assert place.seen() == "first"
+    place.write("raise RuntimeError('broken')\n")
+    assert "broken" in wait(place.fault, "the status says nothing")
+    assert place.seen() == "first"
+    place.decision.kill("proxy-0")
+    place.decision.restart("proxy-0")
+    assert place.seen() is None
+
+
+def test_requests_are_answered_while_a_file_is_imported(place):
+    go = place.directory / "go"
+    place.write(GOOD.format(seen="first"))
+    place.start()
+    place.write(
+        f"import os, time\nopen({str(go)!r} + '.began', 'w').close()\n"
+        f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n"
+        + GOOD.format(seen="second")
+    )
+    wait(lambda: os.path.exists(f"{go}.began"), "it is not imported")
+    assert place.seen() == "first"
+    assert "still being loaded" in wait(place.fault, "the status says nothing")
+    go.touch()
+    wait(lambda: place.seen() == "second", "the new one is not in force")
+
+
+def test_a_file_whose_import_never_ends_keeps_no_other_out_and_no_proxy_from_its_end(place):
+    place.write("import time\ntime.sleep(3600)\n")
+    place.start()
+    assert place.seen() is None
+    place.write(GOOD.format(seen="second"))
+    wait(lambda: place.seen() == "second", "the new one is not in force")
+    place.decision.processes["proxy-0"].terminate()
+    assert place.decision.processes["proxy-0"].wait(PATIENCE_S) == 0
+
+
+def test_an_edit_of_what_it_imports_counts(place):
+    helper = place.directory / "models" / "helper_of_profile.py"
+    helper.write_text("SEEN = 'first'\n")
+    place.write("from helper_of_profile import SEEN\n" + GOOD.replace("{seen!r}", "SEEN").format())
+    place.start()
+    assert place.seen() == "first"
+    helper.write_text("SEEN = 'the second'\n")
+    wait(lambda: place.seen() == "the second", "the helper's edit does not count")
+
+
+def test_loads_that_fail_leave_no_threads_behind(place):
+    place.write(GOOD.format(seen="first"))
+    place.start()
+    assert place.seen() == "first"
+    counts = []
+    for number in range(6):
+        place.write(f"raise RuntimeError('broken {number}')\n")
+        wait(lambda n=number: f"broken {n}" in place.fault(), "the status says nothing")
+        counts.append(len(os.listdir(f"/proc/{place.pid()}/task")))
+    wait(lambda: len(os.listdir(f"/proc/{place.pid()}/task")) <= counts[0], f"threads: {counts}")
+    assert place.seen() == "first"
