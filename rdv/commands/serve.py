@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,6 +30,9 @@ EXAMPLES = (
     "rdv serve fraud --in-process      # all of it in one process, streams in memory",
 )
 _EXAMPLE_BYTES_MAX = 400
+
+PROXIES_ENV = "env (for http.enrich)"
+"""In the list of what takes effect at the next start: a process that runs keeps its environment."""
 
 
 def serve(
@@ -154,6 +158,8 @@ class Plan:
         self._published: Accepted | None = None
         self._revision = 0
         self._place = ""
+        self._env = set(accepted.decision.env)
+        """What the proxies were started with."""
 
     @property
     def decision(self) -> DecisionConfig:
@@ -185,6 +191,7 @@ class Plan:
         from rdv.config.accepted import accept_edit, identity_of
 
         before, now = self.accepted, accept_edit(self.accepted, self.elsewhere())
+        now = self._with_environment(now)
         if identity_of(now.decision.directory) != now.identity:
             self.accepted = now  # what is there now is another decision's
         elif now != self._published:
@@ -200,6 +207,15 @@ class Plan:
             self._revision += 1
             if changed := _changes(before, now):
                 self._tell(f"in force now: {', '.join(changed)}")
+
+    def _with_environment(self, accepted: Accepted) -> Accepted:
+        """`env` is in force at once for models, which are replaced; not for proxies that run."""
+        decision = accepted.decision
+        if set(decision.env) == self._env or not decision.http.enrich:
+            return replace(accepted, pending=tuple(k for k in accepted.pending if k != PROXIES_ENV))
+        if PROXIES_ENV in accepted.pending:
+            return accepted
+        return replace(accepted, pending=(*accepted.pending, PROXIES_ENV))
 
     def _publish(self, accepted: Accepted) -> None:
         from rdv.config.accepted import publish

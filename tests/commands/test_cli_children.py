@@ -9,10 +9,13 @@ import re
 import select
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_kit import Served
+
+from rdv.supervisor.orphans import processes, words_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="macOS has process groups alone")
 
@@ -66,13 +69,21 @@ STAGES = [(), ("--in-process",), ("--direct", "m")]
 
 
 @pytest.fixture
-def parent(decision: Path) -> Path:
-    """A decision with one model that has children."""
+def parent(decision: Path) -> Iterator[Path]:
+    """A decision with one model that has children; none of them outlives the test, whatever
+    happens: what they have started says in its command line where it is.
+    """
     text = re.sub(r"(?ms)^\[models\..*", "", (decision / "rdv.toml").read_text())
     (decision / "rdv.toml").write_text(text + '\n[models.m]\npath = "models/m.py"\n')
     (decision / "schedules/production.toml").write_text(SCHEDULE)
     (decision / "models/m.py").write_text(MODEL)
-    return decision
+    yield decision
+    place = os.fsencode(decision.resolve())
+    while left := [pid for pid in processes() if place in b" ".join(words_of(pid))]:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        select.select([], [], [], 0.05)
 
 
 def children(decision: Path) -> dict[str, int]:

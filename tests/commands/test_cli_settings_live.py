@@ -324,3 +324,19 @@ def test_json_of_settings_survives():
     """What is published is what is read, for every section."""
     decision = Decision(models={"a": ModelConfig(path="a.py", instances_min=0)})
     assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
+
+
+def test_the_environment_of_the_enricher_changes_at_the_next_start_and_that_is_said(
+    settings, serve
+):
+    """Models are replaced, and have it at once."""
+    settings.write(("http", "enrich", "models/enricher.py:enrich"))
+    served = serve()
+    settings.write(("http", "enrich", "models/enricher.py:enrich"), ("", "env", ["SHARED_KEY"]))
+    served.until(r"env \(for http.enrich\) has changed: that takes effect at the next start")
+    served.until("in force now: env")
+    assert "env (for http.enrich)" in read_published("fraud").pending
+    settings.write(("http", "enrich", "models/enricher.py:enrich"))
+    served.until("in force now: env")
+    assert read_published("fraud").pending == ()
+    assert served.end() == 0

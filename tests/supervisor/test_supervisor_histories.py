@@ -166,6 +166,35 @@ def test_a_successor_that_does_not_start_leaves_the_old_one_in_place():
     play(lambda: World([SERVER, GBM, PROXY], lambda part: part.stamp != "bad"), edit)
 
 
+@pytest.mark.parametrize("lost", [SERVER, GBM, PROXY])
+def test_a_good_edit_ends_a_back_off_at_once(monkeypatch, lost):
+    """A delay is hours here: only the edit can start it again."""
+    for name in ("FIRST_DELAY_MS", "DELAY_MS_MAX"):
+        monkeypatch.setattr(f"rdv.supervisor.policy.{name}", 1e7)
+    bad = set()
+
+    async def edit(world):
+        bad.add(lost.name)
+        for _ in range(20):
+            if any(process.part.name == lost.name for process in world.alive):
+                world.find(lost.name).end(1)
+            await quiet()
+        assert "in " in next(w for w in reversed(world.words) if w.startswith(lost.name))
+        world.log.clear()
+        await quiet()
+        assert world.log == []
+        bad.clear()
+        stamped = lost._replace(stamp="v2")
+        world.wanted = [stamped if p.name == lost.name else p for p in world.wanted]
+        world.supervisor.edited()
+        await quiet()
+        assert world.find(lost.name).part == stamped
+        assert any(line.startswith(f"+ {lost.name}") for line in world.log)
+        assert world.supervisor.pids()[world.find(lost.name).pid] == lost.name
+
+    play(lambda: World([SERVER, GBM, PROXY], lambda part: part.name not in bad), edit)
+
+
 def test_an_edit_that_cannot_be_used_changes_nothing():
     async def edit(world):
         world.wanted = InvalidDecision("rdv.toml", "http.port", "is odd")

@@ -118,10 +118,10 @@ def _answers(report: dict[str, Any]) -> list[str]:
     )
     lines = [f"schedule  {', '.join(results['schedules']) or report['schedule']}"]
     if results["answers"]:
+        misses = f"{results['misses']} misses (SLA + 10 ms)"
         lines += [
             f"answers   {results['rate']:,.1f}/s in the {window}  {kinds}",
-            f"decided   {waited or '?'}  after the request, {results['misses']} misses "
-            "(SLA + 10 ms)",
+            f"decided   {waited or '?'}  after the request, {misses}",
         ]
     else:
         lines.append(f"answers   none in the {window}")

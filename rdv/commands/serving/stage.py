@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 
 from rdv.clean_environment import clean_environment
-from rdv.config import Decision, ModelNotFound
+from rdv.config import Decision, ModelConfig, ModelNotFound
 from rdv.supervisor.leftovers import VARIABLE, clear, run_marker
 from rdv.supervisor.orphans import adopt_orphans, end_descendants, reap_abandoned
 
@@ -41,6 +41,28 @@ def check_direct(decision: Decision, direct: str | None) -> None:
         raise ModelNotFound(decision.directory, direct, tuple(decision.models))
 
 
+def ignored_keys(decision: Decision) -> list[str]:
+    """Settings that one process, one partition and streams in memory make nothing of, as far as
+    they are not the defaults. Pure.
+    """
+    usual = Decision(directory=decision.directory)
+    found = [key for key in ("partitions",) if getattr(decision, key) != getattr(usual, key)]
+    for section, keys in (
+        ("http", ("proxies",)),
+        ("server", ("instances",)),
+        ("log", type(decision.log).__struct_fields__),
+    ):
+        ours, theirs = getattr(decision, section), getattr(usual, section)
+        found += [f"{section}.{key}" for key in keys if getattr(ours, key) != getattr(theirs, key)]
+    keys = ("instances", "instances_min", "instances_max")
+    for name, model in decision.models.items():
+        plain = ModelConfig()
+        found += [
+            f"models.{name}.{key}" for key in keys if getattr(model, key) != getattr(plain, key)
+        ]
+    return found
+
+
 def serve_stage(decision: Decision, direct: str | None, say: Callable[[str], None]) -> None:
     """Serve one model, or everything over streams in memory, until SIGTERM or SIGINT."""
     from rdv.commands.component import log_to_stderr
@@ -49,6 +71,8 @@ def serve_stage(decision: Decision, direct: str | None, say: Callable[[str], Non
     log_to_stderr()
     if is_parent := adopt_orphans():
         reap_abandoned()
+    if ignored := ignored_keys(decision):
+        say(f"{decision.file}: {', '.join(ignored)}: only a full rdv serve applies that")
     arguments = (decision.directory, say)
     threading.Thread(target=clear, args=arguments, name="rdv-clear", daemon=True).start()
     try:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import queue
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -42,9 +43,8 @@ def serve_direct(directory: str, model: str) -> None:
 
 async def _serve(decision: Decision, name: str, streams: Streams) -> None:
     config = decision.models[name]
-    caller = Caller(
-        name, partial(open_model, decision.directory, name, **config.opening()), config.batch_max
-    )
+    load = partial(open_model, decision.directory, name, **config.opening())
+    caller = Caller(name, load, config.batch_max, config.predict_timeout_ms)
     make = partial(DirectProxy, caller=caller, model=name)
     process = ProxyProcess(decision, 0, streams, make, is_up=caller.is_up)
     caller.start()
@@ -58,10 +58,13 @@ async def _serve(decision: Decision, name: str, streams: Streams) -> None:
 
 class Caller:
     """Has the model in a thread of its own, which loads it, calls it with all that waits, up to
-    `batch_max` rows, and closes it. One that cannot be loaded is missing: `fault` says why.
+    `batch_max` rows, and closes it. One that cannot be loaded is missing, and one that takes longer
+    than `timeout_ms` for a batch hangs: `fault` says why it cannot be asked.
     """
 
-    def __init__(self, name: str, load: Callable[[], Model], batch_max: int) -> None:
+    def __init__(
+        self, name: str, load: Callable[[], Model], batch_max: int, timeout_ms: float
+    ) -> None:
         self.model: Model | None = None
         self.fault = "is still being loaded"
         self.settled = asyncio.Event()
@@ -73,20 +76,55 @@ class Caller:
         self._thread = guest_thread("rdv-model", self._run)
         self._loop = asyncio.get_running_loop()
         self._proxy: DirectProxy | None = None
+        self._timeout_s = timeout_ms / 1000
+        self._busy: tuple[float, list[Open]] | None = None
+        """Since when the thread has been in a call, in seconds, and with what."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def attach(self, proxy: DirectProxy) -> None:
         self._proxy = proxy
 
     def start(self) -> None:
         start_thread(self._thread)
+        self._look()
 
     def is_up(self, name: str) -> bool:
         """Whether the model of this name can be asked."""
-        return self.model is not None and name == self._name
+        return not self.fault and name == self._name
 
     def submit(self, entries: list[Open]) -> None:
         for entry in entries:
             self._waiting.put(entry)
+
+    def _look(self) -> None:
+        """On the loop, a few times per timeout, which is soon enough."""
+        busy = self._busy
+        if busy is not None and not self.fault and time.monotonic() - busy[0] > self._timeout_s:
+            self._hangs(busy[1])
+        self._timer = self._loop.call_later(self._timeout_s / 4, self._look)
+
+    def _hangs(self, batch: list[Open]) -> None:
+        """What it has is answered without it, and what comes is, until its call ends."""
+        self.fault = "hangs"
+        log.error("%s hangs in a batch of %d", self._name, len(batch))
+        if self._proxy is not None:
+            waiting = [*batch, *self._drained()]
+            self._proxy.evaluated(waiting, [None] * len(waiting))
+
+    def _drained(self) -> list[Open]:
+        found: list[Open] = []
+        with contextlib.suppress(queue.Empty):
+            while (entry := self._waiting.get_nowait()) is not None:
+                found.append(entry)
+            self._waiting.put(None)
+        return found
+
+    def _end(self, batch: list[Open], outcomes: list[Any]) -> None:
+        """On the loop: an evaluation has ended."""
+        if self.model is not None:
+            self.fault = ""
+        if self._proxy is not None:
+            self._proxy.evaluated(batch, outcomes)
 
     def _take(self) -> list[Open] | None:
         """What waits, at least one; None at the end. Nobody waits for what was answered."""
@@ -104,14 +142,17 @@ class Caller:
         model = None
         try:
             model = self.model = self._load()
+            self.fault = ""
         except ModelNotLoaded as error:
             self.fault = f"is missing: {error.text()}"
             show_not_loaded(error)
         self._call(self.settled.set)
         while (batch := self._take()) is not None:
-            if batch and self._proxy is not None:
+            if batch:
+                self._busy = time.monotonic(), batch
                 outcomes = self._predict(model, batch)
-                self._call(self._proxy.evaluated, batch, outcomes)
+                self._busy = None
+                self._call(self._end, batch, outcomes)
         if model is not None:
             model.close()
 
@@ -128,6 +169,8 @@ class Caller:
 
     def stop(self) -> None:
         """A model that is still busy after STOP_S is left behind with the process."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._waiting.put(None)
         self._thread.join(STOP_S)
 
@@ -143,7 +186,10 @@ class DirectProxy(Proxy):
 
     def ask_models(self, partition: int, entries: list[Open]) -> None:
         del partition
-        self._caller.submit(entries)
+        if self._caller.model is not None and self._caller.fault:
+            self.evaluated(entries, [None] * len(entries))
+        else:
+            self._caller.submit(entries)
 
     def evaluated(self, batch: list[Open], outcomes: list[Any]) -> None:
         """From the caller, on the loop."""
@@ -156,7 +202,7 @@ class DirectProxy(Proxy):
                 self._answer_without(entry, outcome)
 
     def _answer_without(self, entry: Open, outcome: object) -> None:
-        if self._caller.model is None:
+        if self._caller.fault:
             self.answer_default(entry, "champion_down", f"{self._model} {self._caller.fault}")
         elif outcome is None:
             self.answer_default(entry, "champion_silent", f"{self._model} has nothing to say")

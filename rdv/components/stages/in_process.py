@@ -79,7 +79,9 @@ class ModelThread:
         self._waker = Waker()
         self._name = name
         self._scores = config.scores
-        self._make = partial(WorkerProcess, decision, name, config, 0, self._waker, streams)
+        self._make = partial(
+            WorkerProcess, decision, name, config, 0, self._waker, streams, self._hanging
+        )
         self._control = streams.control.producer()
         self._thread = guest_thread(f"rdv-model-{name}", self._run)
 
@@ -99,6 +101,12 @@ class ModelThread:
         finally:
             self.tell("down")
             self._settle()
+
+    def _hanging(self, is_hanging: bool) -> None:
+        """A model that hangs has its thread for good; nobody shall wait for it meanwhile."""
+        if is_hanging:
+            log.error("%s hangs: it is down until its call ends", self._name)
+        self.tell("down" if is_hanging else "up")
 
     def _settle(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended

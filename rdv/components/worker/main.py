@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import threading
+from collections.abc import Callable
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.components.guests import keep_signals
@@ -72,7 +73,10 @@ class WorkerProcess:
         instance: int,
         waker: Waker,
         streams: Streams | None = None,
+        hanging: Callable[[bool], None] = lambda _: None,
     ) -> None:
+        """`hanging` is told, from any thread, that the model hangs, and that it goes on."""
+        self._hanging = hanging
         self._is_alone = streams is None
         if self._is_alone:
             stdout_to_stderr()
@@ -106,6 +110,7 @@ class WorkerProcess:
             waker=waker,
             watchdog=self._watchdog,
             in_hand=InHand(note),
+            came_back=lambda: hanging(False),
             start_s=max(START_S, math.ceil(longest_wait_ms(decision) / 1000)),
         )
 
@@ -138,6 +143,7 @@ class WorkerProcess:
         """From the watchdog's thread: speak for the batch, and go. The supervisor starts anew."""
         log.error("%s hangs in a batch of %d", self._name, len(batch))
         if not self._is_alone:
+            self._hanging(True)
             self.worker.report_hang(batch)
             return
         killer = threading.Timer(1.0, os._exit, (HANGS,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rdv.clock import Clock
@@ -45,7 +46,10 @@ class Worker:
         watchdog: Watchdog,
         in_hand: InHand,
         start_s: int = START_S,
+        came_back: Callable[[], None] = lambda: None,
     ) -> None:
+        """`came_back` is called when an evaluation ends after all that the watchdog gave up."""
+        self._came_back = came_back
         self._model = model
         self._backlog = backlog
         self._clock = clock
@@ -156,7 +160,8 @@ class Worker:
         self._watchdog.begin(batch)
         outcomes = self._predict(batch)
         if not self._watchdog.end():
-            return  # it has spoken for this batch already
+            self._came_back()
+            return  # the watchdog has spoken for this batch already
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         self.reports.evaluated(batch, outcomes, began_ns, took_ms)
         self._in_hand.done()
