@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -286,4 +287,16 @@ def _place(
             return fail.bad_header("Host is not HOST or HOST:PORT", "Host")
         authorities.append(authority)
     path, _, query = target.decode("latin-1").partition("?")
+    if "%" in path:
+        path = _ESCAPED.sub(_plain, path)
     return path, query, authorities
+
+
+_ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
+
+
+def _plain(escaped: re.Match[str]) -> str:
+    """RFC 3986, 2.3: what needs no escape is the same with and without one."""
+    letter = chr(int(escaped[0][1:], 16))
+    return letter if letter in _UNRESERVED else escaped[0]
