@@ -64,12 +64,14 @@ whole_pages(Py_ssize_t size)
     return ((size_t)size + page - 1) / page * page;
 }
 
-/* Where a map lies. It is not held: its owner takes care not to close it meanwhile. */
+/* Where the map lies that is the first of `wanted` arguments; NULL with an exception set. It is not
+ * held: its owner takes care not to close it meanwhile. */
 static char *
-base_of(PyObject *map, size_t *size)
+map_argument(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, size_t *size)
 {
     Py_buffer buffer;
-    if (PyObject_GetBuffer(map, &buffer, PyBUF_SIMPLE) < 0)
+    if (!native_has_arguments(nargs, wanted)
+        || PyObject_GetBuffer(args[0], &buffer, PyBUF_SIMPLE) < 0)
         return NULL;
     char *base = buffer.buf;
     *size = whole_pages(buffer.len);
@@ -81,9 +83,7 @@ PyObject *
 native_guard(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     size_t size;
-    if (!native_has_arguments(nargs, 1))
-        return NULL;
-    char *base = base_of(args[0], &size);
+    char *base = map_argument(args, nargs, 1, &size);
     if (base == NULL)
         return NULL;
     for (int i = 0; i < GUARDED_MAX; i++) {
@@ -102,9 +102,7 @@ PyObject *
 native_unguard(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     size_t size;
-    if (!native_has_arguments(nargs, 1))
-        return NULL;
-    char *base = base_of(args[0], &size);
+    char *base = map_argument(args, nargs, 1, &size);
     if (base == NULL)
         return NULL;
     for (int i = 0; i < GUARDED_MAX; i++)
@@ -117,13 +115,11 @@ PyObject *
 native_remap(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs)
 {
     size_t size;
-    if (!native_has_arguments(nargs, 2))
+    char *base = map_argument(args, nargs, 2, &size);
+    if (base == NULL)
         return NULL;
     int fd = native_descriptor(args[1]);
     if (PyErr_Occurred())
-        return NULL;
-    char *base = base_of(args[0], &size);
-    if (base == NULL)
         return NULL;
     if (mmap(base, size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
         return PyErr_SetFromErrno(PyExc_OSError);

@@ -94,10 +94,14 @@ class Bell(Protocol):
 
 
 class Forkable(Protocol):
-    """What has mutexes or descriptors."""
+    """Something that holds descriptors or mutexes."""
 
     def after_fork(self) -> None:
-        """Called in the child of a fork."""
+        """In the child: close the parent's descriptors, and make new mutexes.
+
+        The parent's locks live as long as any descriptor of theirs, so an idle child would keep
+        them after the parent's death; and a mutex that another thread held stays held for ever.
+        """
 
 
 class Lease(Protocol):

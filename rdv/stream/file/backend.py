@@ -27,8 +27,9 @@ from rdv.stream.errors import (
 from rdv.stream.file import layout, lookup
 from rdv.stream.file.board import Board, tick_in_news
 from rdv.stream.file.damage import missing_partition
-from rdv.stream.file.disk import Disk, faults, watch_forks
+from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.doorbell import Doorbell
+from rdv.stream.file.forks import watch_forks
 from rdv.stream.file.groups import FileGroup
 from rdv.stream.file.lock import locked
 from rdv.stream.file.misplaced import Moved
@@ -128,7 +129,7 @@ class FileBackend:
         self._board.look_after()
 
     def after_fork(self) -> None:
-        """See disk.Forkable."""
+        """See backend.Forkable."""
         self._mutex = threading.Lock()
 
     def watch_forks(self, thing: Forkable) -> None:

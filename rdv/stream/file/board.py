@@ -34,7 +34,8 @@ from rdv.native import Native
 from rdv.stream.backend import RING_ORDERS
 from rdv.stream.errors import LockTimeout, TooManyReaders
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk, Map, faults, os_fault, watch_forks
+from rdv.stream.file.disk import Disk, Map, faults, os_fault
+from rdv.stream.file.forks import watch_forks
 from rdv.stream.file.lock import locked
 
 log = logging.getLogger("rdv.stream")
@@ -394,7 +395,7 @@ class Board:
         return bool(self._reading(at, at + _VERSION.size)() == _VERSION.pack(mask))
 
     def after_fork(self) -> None:
-        """See disk.Forkable."""
+        """See backend.Forkable."""
         self._mutex = threading.Lock()
         self._make_salt()
         self._close_files()

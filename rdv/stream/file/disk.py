@@ -14,64 +14,23 @@ import errno
 import fcntl
 import mmap
 import os
-import select
 import shutil
 import sys
 import time
 from collections.abc import Iterator
-from functools import cache
-from typing import ClassVar, Protocol
+from typing import ClassVar
 from uuid import UUID, uuid4
-from weakref import WeakSet
 
 from rdv.errors import RdvError
 from rdv.native import NATIVE, Native
 from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
-
-PRIVATE = 0o600
-"""Records may be personal data: unless a stream's settings say otherwise, only its owner reads."""
+from rdv.stream.file.forks import forget, keep_from_children
+from rdv.stream.file.pipes import PRIVATE, Pipes
 
 Map = mmap.mmap
-DRAIN_BYTES = 4096
 SEEK_END = os.SEEK_END
 _TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _TRY_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
-
-
-class Forkable(Protocol):
-    """Something that holds descriptors or mutexes."""
-
-    def after_fork(self) -> None:
-        """In the child: close the parent's descriptors, and make new mutexes.
-
-        The parent's locks live as long as any descriptor of theirs, so an idle child would keep
-        them after the parent's death; and a mutex that another thread held stays held for ever.
-        """
-
-
-_forkables: WeakSet[Forkable] = WeakSet()
-
-
-def watch_forks(thing: Forkable) -> None:
-    """Have `thing.after_fork` called in every child of this process, as long as it lives."""
-    _forkables.add(thing)
-
-
-_private_fds: set[int] = set()
-"""Descriptors of work under way in some thread: a child must not keep their locks."""
-
-
-def _forked() -> None:
-    for fd in _private_fds:
-        with contextlib.suppress(OSError):
-            os.close(fd)
-    _private_fds.clear()
-    for thing in list(_forkables):
-        with contextlib.suppress(OSError):
-            thing.after_fork()
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 def os_fault(error: OSError, path: str, doing: str) -> RdvError:
@@ -105,7 +64,7 @@ def waiting_mode(file_mode: int) -> int:
     return file_mode | (file_mode & 0o044) >> 1
 
 
-class Disk:
+class Disk(Pipes):
     """The system calls of the log. Thread-safe as far as the calls are.
 
     Its only state is the mode of what it makes, `file_mode`; the umask does not change it.
@@ -152,7 +111,7 @@ class Disk:
     def dup_private(self, fd: int) -> int:
         """Another descriptor of an open file, which no child inherits."""
         copy = self.dup(fd)
-        _private_fds.add(copy)
+        keep_from_children(copy)
         return copy
 
     @staticmethod
@@ -162,11 +121,11 @@ class Disk:
 
     def keep_private(self, fd: int) -> int:
         """Have `fd` closed in every child."""
-        _private_fds.add(fd)
+        keep_from_children(fd)
         return fd
 
     def close_private(self, fd: int) -> None:
-        _private_fds.discard(fd)
+        forget(fd)
         self.close(fd)
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
@@ -363,74 +322,12 @@ class Disk:
                         return f"process {words[4]}"
         return "another process"
 
-    def make_fifo(self, path: str) -> None:
-        os.mkfifo(path, PRIVATE)
-        self.let_wait(path)
-
-    def open_fifo_to_read(self, path: str) -> int:
-        """The reader's end. It holds a write end too, so that it never sees an end of file."""
-        return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    def open_fifo_to_ring(self, path: str) -> int:
-        """The ringer's end; OSError ENXIO when no reader lives."""
-        return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-
-    @staticmethod
-    def has_no_reader(error: OSError) -> bool:
-        """Whether opening or ringing a FIFO failed because its reader is dead."""
-        return error.errno in (errno.ENXIO, errno.EPIPE)
-
-    def ring(self, fd: int) -> None:
-        """Wake the reader of a FIFO; a full one is ringing already. OSError when it is dead."""
-        try:  # noqa: SIM105 - hot: a context manager costs as much as the call
-            os.write(fd, b"\x01")
-        except BlockingIOError:
-            pass
-
-    def drain(self, fd: int) -> None:
-        """Take all rings out of a FIFO."""
-        try:
-            while len(os.read(fd, DRAIN_BYTES)) == DRAIN_BYTES:
-                pass
-        except BlockingIOError:
-            pass
-
     def free_path(self, path: str) -> str:
         """`path`, or with .1, .2 … behind it when that is taken."""
         candidate, number = path, 1
         while self.exists(candidate):
             candidate, number = f"{path}.{number}", number + 1
         return candidate
-
-    def wait_readable(self, fd: int, timeout_s: float) -> bool:
-        """Block until a FIFO is rung, at most `timeout_s`."""
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        return bool(poll.poll(max(0.0, timeout_s) * 1000))
-
-    def open_notices(self) -> int:
-        """A descriptor that becomes readable when a folder of `add_notice` changes; where the
-        system has no inotify, one that never does.
-        """
-        if sys.platform != "linux":
-            return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
-        fd: int = _libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if fd < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        return fd
-
-    def add_notice(self, fd: int, path: str) -> bool:
-        """Whether the folder's changes are told from now on: files that are written to, or come."""
-        if sys.platform != "linux":
-            return True
-        return bool(_libc().inotify_add_watch(fd, os.fsencode(path), _NOTICES) >= 0)
-
-    def drain_notices(self, fd: int) -> None:
-        """Take out what has been told; a short read does not mean that this was all."""
-        with contextlib.suppress(BlockingIOError):
-            while os.read(fd, 16 * DRAIN_BYTES):
-                pass
 
     def boot_id(self) -> bytes:
         """16 bytes that change with every boot: a power loss is only possible between two."""
@@ -442,15 +339,6 @@ class Disk:
     def new_name(self) -> str:
         """A name that no other process makes."""
         return f"{os.getpid()}-{uuid4().hex[:8]}"
-
-
-_NOTICES = 0x002 | 0x080 | 0x100
-"""inotify: written to, moved here, made here."""
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
 
 
 def _darwin_boot_id() -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from rdv.stream.errors import Closed
 from rdv.stream.file.board import EVERYTHING, Board, mask_of
-from rdv.stream.file.disk import Disk, watch_forks
+from rdv.stream.file.disk import Disk
+from rdv.stream.file.forks import watch_forks
 from rdv.stream.record import TopicPartition
 
 LOOK_NS = 100_000_000
@@ -96,7 +97,7 @@ class Doorbell:
             self._disk.drain(self._fd)
 
     def after_fork(self) -> None:
-        """See disk.Forkable: the child must not keep the FIFO of its parent alive."""
+        """See backend.Forkable: the child must not keep the FIFO of its parent alive."""
         self._is_forked = True
         if self._fd >= 0:
             self._disk.close(self._fd)

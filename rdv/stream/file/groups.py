@@ -19,7 +19,8 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import DiskFault, Fenced
 from rdv.stream.file import layout
 from rdv.stream.file.board import Board
-from rdv.stream.file.disk import Disk, faults, watch_forks
+from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.forks import watch_forks
 from rdv.stream.group.state import GroupState
 from rdv.stream.record import TopicPartition
 
@@ -74,7 +75,7 @@ class FileLease:
             self._disk.pwrite(self._fd, _BEAT.pack(now_ns), 0)
 
     def after_fork(self) -> None:
-        """See disk.Forkable: the child must not keep the lease of its parent."""
+        """See backend.Forkable: the child must not keep the lease of its parent."""
         if self._fd >= 0:
             self._disk.close(self._fd)
             self._fd = -1
@@ -106,7 +107,7 @@ class FileGroup:
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """See disk.Forkable."""
+        """See backend.Forkable."""
         self._mutex = threading.Lock()
         self._close_files()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from weakref import WeakSet
 
-from rdv.stream.file.disk import watch_forks
+from rdv.stream.file.forks import watch_forks
 from rdv.stream.file.writer import PartitionWriter
 
 MUTEX_WAIT_S = 0.05
@@ -25,7 +25,7 @@ class Syncer:
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """See disk.Forkable: threads stay with the parent."""
+        """See backend.Forkable: threads stay with the parent."""
         self._mutex = threading.Lock()
         self._stop = threading.Event()
         self._thread = None

@@ -18,7 +18,8 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
-from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
+from rdv.stream.file.disk import Disk, faults, os_fault
+from rdv.stream.file.forks import watch_forks
 from rdv.stream.file.lock import FileLock
 from rdv.stream.file.recovery import recover
 from rdv.stream.file.rescue import OpenSegment
@@ -414,7 +415,7 @@ class PartitionWriter:
                     disk.unlock(lock.fd)
 
     def after_fork(self) -> None:
-        """See disk.Forkable: the child opens files of its own at its next append."""
+        """See backend.Forkable: the child opens files of its own at its next append."""
         self._mutex = threading.Lock()
         self._syncing = threading.Lock()
         self._sync_error, self._is_dirty, self._must_seal = None, False, False

@@ -1,0 +1,43 @@
+"""What a child of this process must not keep: descriptors, mutexes, the parent's locks."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from weakref import WeakSet
+
+from rdv.stream.backend import Forkable
+
+_forkables: WeakSet[Forkable] = WeakSet()
+
+
+def watch_forks(thing: Forkable) -> None:
+    """Have `thing.after_fork` called in every child of this process, as long as it lives."""
+    _forkables.add(thing)
+
+
+_private_fds: set[int] = set()
+"""Descriptors of work under way in some thread: a child must not keep their locks."""
+
+
+def keep_from_children(fd: int) -> None:
+    """Have `fd` closed in every child."""
+    _private_fds.add(fd)
+
+
+def forget(fd: int) -> None:
+    """`fd` is about to be closed."""
+    _private_fds.discard(fd)
+
+
+def _forked() -> None:
+    for fd in _private_fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _private_fds.clear()
+    for thing in list(_forkables):
+        with contextlib.suppress(OSError):
+            thing.after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)
