@@ -3,10 +3,57 @@
 from __future__ import annotations
 
 import faulthandler
+from pathlib import Path
 
 import pytest
 
 TEARDOWN_S = 60
+
+SLOW = (
+    "commands/",
+    "components/",
+    "config/test_watching.py",
+    "drill/",
+    "evaluation/ab/",
+    "evaluation/compare/",
+    "evaluation/export/",
+    "evaluation/promote/",
+    "evaluation/replay/",
+    "evaluation/statistics/",
+    "evaluation/test_",
+    "http/test_http_fuzz.py",
+    "http/test_http_limits.py",
+    "http/test_http_reader.py",
+    "models/test_model_command.py",
+    "models/test_model_python.py",
+    "native/test_native_arguments.py",
+    "native/test_native_build.py",
+    "native/test_native_processes.py",
+    "rendezvous/test_engine_promises.py",
+    "rendezvous/test_engine_reference.py",
+    "simulation/",
+    "stream/file/test_log_model.py",
+    "stream/groups/",
+    "stream/survival/",
+    "stream/unit/test_assignment.py",
+    "supervisor/test_starter.py",
+    "templates/",
+    "test_docs",
+    "test_snippets.py",
+    "test_payload.py",
+    "test_public_files.py",
+    "test_wheel.py",
+)
+"""Where tests start processes, or take more than a moment: `pytest -m "not slow"` leaves them out."""
+
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        place = item.path.relative_to(TESTS).as_posix()
+        if place.startswith(SLOW) or item.get_closest_marker("soak"):
+            item.add_marker("slow")
 
 
 @pytest.hookimpl(wrapper=True)

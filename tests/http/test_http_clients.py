@@ -73,7 +73,9 @@ def opened(door, count):
     door.call(lambda: None)
 
 
-LIMITS = Limits(connections_max=20, linger_ms=100)
+LIMITS = Limits(connections_max=40, linger_ms=100)
+SHARE = 20
+"""What one client may have of them while it is alone."""
 
 
 @pytest.mark.parametrize("source", [GREEDY, OTHER])
@@ -87,13 +89,13 @@ def test_idle_connections_keep_nobody_out(make_noted, kind, crowd, source):
         with Client(door.port, source=OTHER) as client:
             client.send(post(b"here"))
             assert client.answer().body == b"here"
-    assert door.call(lambda: len(door.server._hub.connections)) <= 20
+    assert door.call(lambda: len(door.server._hub.connections)) <= LIMITS.connections_max
 
 
 def test_the_connection_that_is_idle_for_longest_is_closed_first(make_noted, kind, crowd):
     door = make_noted(kind=kind, limits=LIMITS)
     clients = []
-    for number in range(18):
+    for number in range(SHARE):
         clients += crowd(door, 1, data=post(b"%d" % number))
         assert clients[-1].answer().body == b"%d" % number
     clients[0].send(post(b"again"))
@@ -108,7 +110,7 @@ def test_the_connection_that_is_idle_for_longest_is_closed_first(make_noted, kin
 
 def test_busy_connections_are_left_alone_and_the_greedy_one_is_refused(make_noted, kind, crowd):
     door = make_noted(kind=kind, limits=LIMITS)
-    busy = crowd(door, 18, data=post(b"busy", b"/later"))
+    busy = crowd(door, SHARE, data=post(b"busy", b"/later"))
     held = [door.later() for _ in busy]
     (refused,) = crowd(door, 1, data=post())
     assert refused.answer().code == "too_many_connections"
@@ -116,12 +118,12 @@ def test_busy_connections_are_left_alone_and_the_greedy_one_is_refused(make_note
     assert other.answer().body == b"other"
     for request in held:
         door.call(request.respond, 200, b"done")
-    assert [client.answer().body for client in busy] == [b"done"] * 18
+    assert [client.answer().body for client in busy] == [b"done"] * SHARE
 
 
 @pytest.mark.parametrize("how", ["head", "body", "reads nothing", "half-closed"])
 def test_a_client_that_keeps_the_server_waiting_gives_way_to_others(make_noted, kind, crowd, how):
-    """All places are taken by two clients, none of them idle; a third one finds one."""
+    """All places are taken, by connections that are not idle; a new client finds one."""
     door = make_noted(kind=kind, limits=LIMITS)
     data = {
         "head": b"POST /echo HT",
@@ -129,20 +131,20 @@ def test_a_client_that_keeps_the_server_waiting_gives_way_to_others(make_noted, 
         "reads nothing": b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n" * 8,
         "half-closed": post(b"waits", b"/later"),
     }[how]
-    slow = crowd(door, 18, data=data)
+    slow = crowd(door, SHARE, data=data)
     if how == "half-closed":
         for client in slow:
             client.half_close()
-    for source in ("127.0.0.3", "127.0.0.4"):
-        crowd(door, 1, source, post(b"x", b"/later"))
-    opened(door, 20)
+    for number, count in enumerate((10, 5, 3, 1, 1)):
+        crowd(door, count, f"127.0.0.{number + 3}", post(b"x", b"/later"))
+    opened(door, LIMITS.connections_max)
     if how == "half-closed":
         wait_until(lambda: door.call(lambda: door.notes.ending_tokens) == {b"waits"})
-        wait_until(lambda: door.call(_count, door, "_ending") == 18)
+        wait_until(lambda: door.call(_count, door, "_ending") == SHARE)
     elif how == "reads nothing":
-        wait_until(lambda: door.call(_stalled, door) == 18)
+        wait_until(lambda: door.call(_stalled, door) == SHARE)
     else:
-        wait_until(lambda: door.call(_partial, door) == 18)
+        wait_until(lambda: door.call(_partial, door) == SHARE)
     (other,) = crowd(door, 1, OTHER, post(b"other"))
     assert other.answer().body == b"other"
     assert door.server.counters.connections_evicted == 1
