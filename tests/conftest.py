@@ -44,7 +44,7 @@ SLOW = (
     "test_public_files.py",
     "test_wheel.py",
 )
-"""Where tests start processes, or take more than a moment: `pytest -m "not slow"` leaves them out."""
+"""Where tests start processes or take more than a moment: left out by `pytest -m "not slow"`."""
 
 TESTS = Path(__file__).parent
 
