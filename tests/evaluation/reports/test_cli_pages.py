@@ -18,4 +18,4 @@ def test_whatif_and_optimise(run, fraud, tmp_path):  # noqa: F811
     assert out.startswith("{")
     # Off a terminal there are no pictures in letters.
     assert "│" not in run("optimise", fraud, "--tries", 50)[1]
-    assert run("whatif", fraud, "--schedule", "production", "--html", tmp_path)[0] == 1
+    assert run("whatif", fraud, "--schedule", "production", "--html", tmp_path)[0] == 3
