@@ -25,7 +25,7 @@ from rdv.config import init_decision
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = ("console", "python", "sh", "toml", "ini", "text")
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 _BLOCK = re.compile(
     r"(?P<skip><!-- not run: [^>]+ -->\n)?^```(?P<kind>\w+)?(?P<info>[^\n]*)\n(?P<body>.*?)^```$",
@@ -133,7 +133,7 @@ class Reader:
         """Commands and their output. Those up to `$ wait` run in one shell."""
         for commands, expected in conversations(body):
             run = self.serve if commands.startswith("rdv serve ") else self.type
-            said = run(commands)
+            said = run(f"set -e\n{commands}" if "\n" in commands else commands)
             missing = set(_WORD.findall(plain(expected))) - set(_WORD.findall(plain(said)))
             assert not missing, f"$ {commands}\nprints no {sorted(missing)}:\n{said}"
 
@@ -167,6 +167,7 @@ def conversations(body):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p)], ids=lambda p: p.relative_to(ROOT).as_posix()
 )
@@ -179,7 +180,7 @@ def test_every_snippet_runs(page, fraud, tmp_path):
         if "served" in wanted:
             reader.serve("rdv serve fraud")
         if "traffic" in wanted:
-            reader.type("rdv load fraud --rate 200 --duration 2s; rdv ask fraud '{\"amount\": 5}'")
+            reader.type("rdv load fraud --rate 150 --duration 2s; rdv ask fraud '{\"amount\": 5}'")
         for kind, title, body in blocks(page):
             if title:
                 reader.write(title, body)
