@@ -273,6 +273,8 @@ class Oracle:
         open_ = [a for a in ledger.asked.values() if a.proxy is asked.proxy and not a.answers]
         open_ = [a for a in open_ if not a.has_left]
         free, share = plan.in_flight_max - len(open_), plan.client_share
+        if share < 1:  # twenty places are left for others, or half of all
+            share = min(share, max(0.5, 1 - 20 / plan.in_flight_max))
         held = sum(a.client == asked.client for a in open_)
         if not held or share == 1:
             return free > 0
