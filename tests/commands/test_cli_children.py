@@ -19,11 +19,17 @@ from rdv.supervisor.orphans import processes, words_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="macOS has process groups alone")
 
-# Each kind of child writes its number into a file of its own and then waits for ever.
+# Each kind of child writes its number into a file of its own and then waits for the test's end.
 MODEL = """
 import os, signal, subprocess, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
-SLEEP = "import os, time; open({path!r}, 'w').write(str(os.getpid()) + '.'); time.sleep(3600)"
+TEST = "/proc/{test}"  # also when the test itself is killed, nothing stays
+SLEEP = '''
+import os, time
+open({path!r}, 'w').write(str(os.getpid()) + '.')
+while os.path.exists({test!r}):
+    time.sleep(1)
+'''
 
 def note(name):
     with open(os.path.join(HERE, name), "w") as file:
@@ -31,11 +37,12 @@ def note(name):
 
 def stay(name):
     note(name)
-    while True:
-        time.sleep(3600)
+    while os.path.exists(TEST):
+        time.sleep(1)
+    os._exit(0)
 
 def script(name):
-    return [sys.executable, "-c", SLEEP.format(path=os.path.join(HERE, name))]
+    return [sys.executable, "-c", SLEEP.format(path=os.path.join(HERE, name), test=TEST)]
 
 def load():
     subprocess.Popen(script("plain.pid"))
@@ -57,6 +64,12 @@ def predict(rows):
     return [{"score": 0.5, "pid": os.getpid(), "env": dict(os.environ),
              "block": open("/proc/self/environ").read()} for _ in rows]
 """
+
+
+def model() -> str:
+    return MODEL.replace("{test}", str(os.getpid()))
+
+
 KINDS = ("plain", "session", "daemon", "daemon-exec")
 
 SCHEDULE = """
@@ -76,7 +89,7 @@ def parent(decision: Path) -> Iterator[Path]:
     text = re.sub(r"(?ms)^\[models\..*", "", (decision / "rdv.toml").read_text())
     (decision / "rdv.toml").write_text(text + '\n[models.m]\npath = "models/m.py"\n')
     (decision / "schedules/production.toml").write_text(SCHEDULE)
-    (decision / "models/m.py").write_text(MODEL)
+    (decision / "models/m.py").write_text(model())
     yield decision
     place = os.fsencode(decision.resolve())
     while left := [pid for pid in processes() if place in b" ".join(words_of(pid))]:
@@ -116,7 +129,7 @@ def test_they_end_with_an_orderly_end(parent, start, stage):
 def test_they_end_with_a_swap_with_their_worker_and_with_a_killed_serve(parent, serve, rdv, start):
     served = serve()
     first = children(parent)
-    (parent / "models/m.py").write_text(MODEL + "\n# edited\n")
+    (parent / "models/m.py").write_text(model() + "\n# edited\n")
     second = children(parent)
     assert_ended(first)
     served.until(r"m-0 is ready")
