@@ -8,6 +8,7 @@ follow it, so that a process that is restarted after a bad edit has the same set
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -264,7 +265,8 @@ def _write(path: str, data: bytes) -> None:
             file.write(data)
         os.rename(scratch, path)
     except BaseException:
-        os.unlink(scratch)
+        with contextlib.suppress(OSError):  # what has happened is told, not this
+            os.unlink(scratch)
         raise
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 
@@ -41,6 +42,7 @@ def commands(id_):
         ("optimise", "fraud"),
         ("promote", "fraud", "logit", "--min-requests", "1"),
         ("replay", "fraud", "--model", "logit"),
+        ("export", "fraud", "-o", "elsewhere"),
     ]
 
 
@@ -77,10 +79,19 @@ def forget_to_be_root():
         ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
 
 
-def as_somebody_else(*arguments):
+REBOOTED = """
+import sys
+from rdv.stream.file.disk import Disk
+Disk.boot_id = lambda self: b"another boot id!"
+from rdv.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def as_somebody_else(*arguments, run=("-m", "rdv")):
     """The command as a process that may read everything and write nothing."""
     done = subprocess.run(
-        [sys.executable, "-m", "rdv", *arguments],
+        [sys.executable, *run, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -90,11 +101,13 @@ def as_somebody_else(*arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-def look_everywhere(id_, expected=ANSWERED):
+def look_everywhere(id_, expected=ANSWERED, run=("-m", "rdv"), only=None):
     assert "no permission" in as_somebody_else("stream", "create", "fraud/made")[2]
     before = tree("fraud")
     for command in commands(id_):
-        code, out, err = as_somebody_else(*command)
+        if only is not None and command[0] not in only:
+            continue
+        code, out, err = as_somebody_else(*command, run=run)
         assert code in expected, f"{command}: {code}\n{out}\n{err}"
         assert "Traceback" not in err, err
         assert "no permission" not in err, f"{command}: {err}"
@@ -164,3 +177,18 @@ def test_what_was_opened_for_looking_cannot_be_changed(tmp_path):
         with pytest.raises(Exception, match="looking only"):
             looked.delete_topic("t")
     assert tree(path) == before
+
+
+def test_a_decision_that_has_lost_power(rdv, serve, decision):
+    """The files are of another boot, and were in use: looking recovers nothing."""
+    served = serve()
+    ids = [rdv("ask", "fraud", '{"amount": 1}', "--key", f"{n}").row()["id"] for n in range(5)]
+    served.end(signal.SIGKILL)
+    may_read("fraud")
+    try:
+        only = ("status", "tail", "explain", "verify", "export")
+        look_everywhere(ids[0], run=("-c", REBOOTED), only=only)
+        code, out, err = as_somebody_else("explain", "fraud", ids[0], run=("-c", REBOOTED))
+        assert (code, ids[0] in out) == (0, True), err
+    finally:
+        may_write("fraud")
