@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from rdv.models.encoding import encode_result
+from rdv.models.encoding import encode_results
 from rdv.models.errors import ModelError, describe
 from rdv.models.model import Again, Outcome
 
@@ -60,7 +60,7 @@ def _encode(results: Any, count: int, bytes_max: int) -> list[Outcome]:
     if len(items) != count:
         reason = f"predict returned {len(items)} results for {count} rows"
         return [ModelError(reason, "result")] * count
-    return [encode_result(item, bytes_max) for item in items]
+    return encode_results(items, bytes_max)
 
 
 def _as_list(results: Any) -> list[Any] | None:

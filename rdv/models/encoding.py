@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import orjson
 
@@ -13,11 +15,35 @@ from rdv.messages import (
     one_line,
 )
 from rdv.models.errors import ModelError, describe, shortened
+from rdv.models.model import Outcome
 from rdv.payload import DEPTH_MAX, LARGE_FLOAT, PLAIN, look
 
-__all__ = ["RESULT_BYTES_MAX", "check_result", "encode_result"]
+__all__ = ["RESULT_BYTES_MAX", "check_result", "encode_result", "encode_results"]
 
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_LF, _CR = b"\n\r"
+
+
+def encode_results(values: Sequence[object], bytes_max: int) -> list[Outcome]:
+    """`encode_result` of each value: for those of usual batches by one look at all of them."""
+    if len(values) == 1:
+        return [encode_result(values[0], bytes_max)]
+    try:
+        texts = [orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY) for value in values]
+        together = b"[%b]" % b",".join(texts)
+        if (
+            b"null" not in together
+            and len(together) <= bytes_max
+            and not (_LF in together or _CR in together)
+            and together.isascii()
+            and look(together, DEPTH_MAX) == PLAIN
+            and list(map(bytes, _split(together))) == texts
+        ):
+            return list(texts)
+    except (TypeError, msgspec.DecodeError):
+        pass
+    return [encode_result(value, bytes_max) for value in values]
 
 
 def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:

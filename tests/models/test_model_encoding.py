@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.models import ModelError, check_result, encode_result
+from rdv.models.encoding import encode_results
 
 NAN, INF = float("nan"), float("inf")
 
@@ -155,3 +156,40 @@ def test_a_fragment_that_is_not_json_is_an_error(raw, wrap):
 def test_a_fragment_keeps_its_text_on_one_line():
     assert encode_result({"a": orjson.Fragment(b"[1e2,\n-0.0]")}) == b'{"a":[1e2, -0.0]}'
     assert isinstance(encode_result(orjson.Fragment(b"null")), ModelError)
+
+
+FRAGMENTS = st.sampled_from(
+    [
+        b"1",
+        b"1,2",
+        b"[1",
+        b"2]",
+        b'"a',
+        b'b"',
+        b"1],[2",
+        b"null",
+        b"1e999",
+        b"2\n",
+        b" 1",
+        b"",
+        b"\xff",
+    ]
+).map(orjson.Fragment)
+VALUES = st.recursive(
+    st.none() | st.floats() | st.integers() | st.text(max_size=3) | FRAGMENTS | st.just({1, 2}),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(st.lists(VALUES, max_size=5), st.sampled_from([4, 1_000]))
+def test_a_batch_is_encoded_as_its_rows_are(values, bytes_max):
+    """Also where texts that are no JSON make up what would be JSON together."""
+
+    def plain(outcomes):
+        return [one if isinstance(one, bytes) else str(one) for one in outcomes]
+
+    expected = [encode_result(value, bytes_max) for value in values]
+    assert plain(encode_results(values, bytes_max)) == plain(expected)
