@@ -1,20 +1,21 @@
-"""The doorbell board: what is new and who waits for what, at the cost of a memory read.
+"""The doorbell board shows what is new in a stream and which readers wait, at a memory read's cost.
 
-One small file per stream, mapped by all: a version that changes whenever topics, partitions or
-groups do, 64 ticks of which every commit changes one, a state byte for each of SLOTS readers (0, or
-that it waits, and in which order it is rung), and for each a mask of the partitions that it waits
-for. A reader that finds version and ticks as they were need not look at any of its partitions. A
-writer looks at the state bytes after each commit (one memcmp) and rings only who waits for its
-partition; under load nobody waits and nothing is rung.
+It is one small file per stream, mapped by every process that uses the stream. It holds a version
+that changes whenever topics, partitions or groups do; 64 ticks, one of which changes with every
+commit; a state byte for each of SLOTS readers (0, or the reader's wake-up priority while it waits);
+and for each reader a mask of the partitions that it waits for. A reader that finds version and
+ticks unchanged need not look at any of its partitions. A writer looks at the state bytes after each
+commit (one memcmp) and notifies only the readers that wait for its partition; under load no reader
+waits and none is notified.
 
-Each waiting reader owns a FIFO, `.doorbells/SLOT`. Reader: say that you wait, look again, block.
-Writer: publish, clear the state, ring. A ring that is lost all the same (its ringer was killed
-between the two) costs the reader the backstop of its wait (`doorbell`).
+Each waiting reader owns a FIFO, `.doorbells/SLOT`. The reader sets its state, looks once more, then
+blocks. The writer publishes, clears the state, then notifies. A wake-up that is lost all the same
+(its writer was killed between the two) delays the reader by the longest wait (`doorbell`).
 
-Anybody may delete the board, cut it short or write over it, and nobody shall end by that. A map
-that is cut short reads as zeros (`native.guard`; without the extension the board is read by system
-calls), and every process looks every 100 ms whether the file at its path is still a board, and the
-one that it has open: otherwise it is made anew, and opened again by all.
+Deleting, truncating or overwriting the board must not end any process. A map of a truncated file
+reads as zeros (`native.guard`; without the extension the board is read by system calls), and every
+process checks every 100 ms whether the file at its path is still a board, and still the one that it
+has open. Otherwise the board is made anew, and every process opens it again.
 """
 
 from __future__ import annotations
@@ -62,17 +63,19 @@ _LOOK_NS = 100_000_000
 
 
 def number_of(topic: str, partition: int) -> int:
-    """The bit and the tick of a partition: two may share one, which means a look too many."""
+    """Return the bit and tick number of a partition. Partitions may share one, at the cost of a
+    needless look.
+    """
     return crc32(f"{topic}/{partition}".encode()) % TICKS
 
 
 def mask_of(topic: str, partition: int) -> int:
-    """The bit of a partition in the masks of readers."""
+    """Return the bit of a partition in the readers' masks."""
     return 1 << number_of(topic, partition)
 
 
 def tick_in_news(topic: str, partition: int) -> slice:
-    """Where the partition's tick is in a board's `news`."""
+    """Return where the partition's tick lies in a board's `news`."""
     at = _TICKS_AT - _VERSION_AT + number_of(topic, partition) * _VERSION.size
     return slice(at, at + _VERSION.size)
 
@@ -82,7 +85,7 @@ def _is_board(data: bytes) -> bool:
 
 
 class Board:
-    """A stream's board; stores go through pwrite. Thread-safe."""
+    """The board of one stream. Stores go through pwrite. Thread-safe."""
 
     def __init__(self, disk: Disk, stream: str) -> None:
         self._disk = disk
@@ -91,7 +94,7 @@ class Board:
         self._mutex = threading.Lock()
         self._bells: dict[int, int] = {}
         self.epoch = 0
-        """Grows when another file has become the board."""
+        """The number of times that another file has become the board."""
         self._salt = 0
         self._commits = itertools.count(1)
         self._make_salt()
@@ -101,20 +104,20 @@ class Board:
             self._settle()
             self._read_fd = disk.open(self._path)
             self._map = self._guarded_map()
-        # Producers and consumers ask at every send and poll: on a map that is a C call without a
-        # Python frame.
+        # Producers and consumers call these at every send and poll: on a map that is a C call
+        # without a Python frame.
         self.version: Callable[[], object] = self._reading(_VERSION_AT, _TICKS_AT)
         self.news: Callable[[], object] = self._reading(_VERSION_AT, _STATES_AT)
         watch_forks(self)
 
     def _guarded_map(self) -> Map | None:
-        """None where a map that is cut short would end the process."""
+        """Return the guarded map, or None where a map of a truncated file would end the process."""
         native = self._disk.native
         if native is None:
             return None
         try:
             board = self._disk.map_file(self._path, size_bytes=_SIZE)
-        except ValueError:  # cut short in this very moment
+        except ValueError:  # truncated in this very moment
             return None
         if native.guard(board):
             return board
@@ -122,25 +125,25 @@ class Board:
         return None
 
     def _reading(self, start: int, stop: int) -> Callable[[], Any]:
-        """A function that reads this part of the board."""
+        """Return a function that reads this part of the board."""
         if self._map is not None:
             return partial(self._map.__getitem__, slice(start, stop))
         disk, size = self._disk, stop - start
-        # What is beyond the end of a board that was cut short reads as zeros, too.
+        # What is beyond the end of a truncated board reads as zeros, too.
         return lambda: disk.pread(self._read_fd, size, start).ljust(size, b"\0")
 
     def _settle(self) -> None:
-        """See to it that there is a board at the path."""
+        """Make sure that there is a board at the path."""
         disk = self._disk
         if not disk.exists(self._path):
             self._make()
         elif not _is_board(disk.read_file(self._path)):
-            # Of another version, written over, or what a power loss may leave.
+            # It is of another version, was overwritten, or is what a power loss left behind.
             log.warning("%s is no board of this version: it is made anew", self._path)
             disk.rename(self._write_scratch(), self._path)
 
     def _write_scratch(self) -> str:
-        """A new board that has no name yet. No two begin with the same version."""
+        """Write a new board under a temporary name. No two boards begin with the same version."""
         disk = self._disk
         scratch = f"{self._path}.{disk.new_name()}.tmp"
         disk.replace_file(scratch, (_MAGIC + self._new_number()).ljust(_SIZE, b"\0"))
@@ -148,14 +151,15 @@ class Board:
         return scratch
 
     def _new_number(self) -> bytes:
-        """One that was never on the board."""
+        """Return a number that was never on the board."""
         return _VERSION.pack(self._salt + next(self._commits))
 
     def look_after(self) -> None:
-        """Every 100 ms, by who reads or writes the stream: is the board still what it was?
+        """Check every 100 ms that the board's file is still the one in use. Readers and writers
+        call this.
 
-        Raises nothing. Without permission to make it anew it is left as it is: readers look at
-        the log now and then all the same.
+        Raises nothing. Without permission to make the board anew it is left as it is: readers look
+        at the log periodically all the same.
         """
         now_ns = self._disk.monotonic_ns()
         if now_ns < self._look_ns:
@@ -177,7 +181,7 @@ class Board:
         self._settle()
         fd = disk.open(self._path, write=True)
         try:
-            # The numbers stay: other threads may be about to use them.
+            # The descriptor numbers stay: other threads may be about to use them.
             disk.dup2(fd, self._read_fd)
             if self._fd >= 0:
                 disk.dup2(fd, self._fd)
@@ -188,7 +192,7 @@ class Board:
         self.epoch += 1
 
     def _make(self) -> None:
-        """Make the file, whole at once and only once, whoever else does so too."""
+        """Make the file, complete at once and only once, even if other processes do so too."""
         disk = self._disk
         disk.mkdir(self.directory)
         disk.let_wait(self.directory)
@@ -201,7 +205,7 @@ class Board:
             disk.unlink(scratch)
 
     def _make_salt(self) -> None:
-        """So that no two processes ever leave the same tick behind."""
+        """Choose a salt, so that no two processes ever leave the same tick behind."""
         self._salt = crc32(self._disk.new_name().encode()) << 32
 
     def _write_fd(self) -> int:
@@ -211,10 +215,11 @@ class Board:
         return self._fd
 
     def announcer(self, topic: str, partition: int) -> Callable[[], None]:
-        """A function that ticks, and rings who waits for this partition; called after every commit.
+        """Return a function that ticks and notifies this partition's waiting readers, for every
+        commit.
 
-        It never fails: what it tells of is committed already, and whoever reads looks all the
-        same now and then.
+        It never fails: the records are already committed, and readers look periodically all the
+        same.
         """
         states = self._reading(_STATES_AT, _MASKS_AT)
         ring, bit = self._ring_waiting, mask_of(topic, partition)
@@ -237,7 +242,7 @@ class Board:
         return partial(self._announce, native, board, bit, tick_at)
 
     def _announce(self, native: Native, board: Map, bit: int, tick_at: int) -> None:
-        """The same, by one call for all that is usual."""
+        """Do the same as `announcer`'s function, with one native call for the usual case."""
         self.look_after()
         try:
             with self._mutex:
@@ -255,14 +260,17 @@ class Board:
             self._call(slot)
 
     def changed(self) -> None:
-        """Topics, partitions or groups have changed: all readers and writers look again."""
+        """Publish that topics, partitions or groups have changed: all readers and writers look
+        again.
+        """
         with faults(self._path, "write to"):
             self._disk.pwrite(self._write_fd(), self._new_number(), _VERSION_AT)
         self._ring_waiting(EVERYTHING)
 
     def _ring_waiting(self, mask: int) -> None:
-        """Ring who waits for `mask`, in their order. Never fails: what is announced is committed
-        already.
+        """Notify the readers that wait for `mask`, in the order of their priorities.
+
+        Never fails: what is announced is already committed.
         """
         board = self._reading(0, _SIZE)()
         states = board[_STATES_AT:_MASKS_AT]
@@ -276,15 +284,17 @@ class Board:
     def _call(self, slot: int) -> None:
         try:
             with self._mutex:
-                # Cleared first: a reader that waits anew in between is rung once too often, the
-                # other way round it would be forgotten.
+                # The state is cleared first: a reader that waits anew in between is notified once
+                # too often; in the other order it would be forgotten.
                 self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
                 self._ring(slot)
         except (OSError, RdvError):
             pass
 
     def _ring(self, slot: int) -> None:
-        """Ring a slot's FIFO; its reader may have died, or been followed by another."""
+        """Notify a slot's reader through its FIFO. It may have died, or another may have the
+        slot.
+        """
         disk, path = self._disk, f"{self.directory}/{slot}"
         fd = self._bells.get(slot)
         if fd is not None:
@@ -304,7 +314,7 @@ class Board:
         disk.ring(fd)
 
     def _bury(self, slot: int) -> None:
-        """Unlink a dead reader's FIFO, unless somebody is about to take the slot."""
+        """Unlink a dead reader's FIFO, unless another process is about to take the slot."""
         fd = self._disk.open(self._path, write=True)
         try:
             if self._disk.try_lock(fd) and not self._is_alive(slot):
@@ -318,12 +328,12 @@ class Board:
         except FileNotFoundError:
             return False
         except OSError as error:
-            # Out of descriptors, say: that does not tell that it is dead.
+            # Running out of descriptors, for instance, does not mean that the reader is dead.
             return not self._disk.has_no_reader(error)
         return True
 
     def take_slot(self) -> tuple[int, int]:
-        """A free slot and the reading end of its FIFO. Raises TooManyReaders."""
+        """Return a free slot and the reading end of its FIFO. Raises TooManyReaders."""
         self._write_fd()
         with faults(self.directory, "make a doorbell in"):
             try:
@@ -336,7 +346,7 @@ class Board:
         return found
 
     def _find_slot(self, *, may_clean: bool) -> tuple[int, int] | None:
-        """The first that nobody has. To take one that a dead reader has left needs the lock."""
+        """Find the first free slot. To take one that a dead reader has left needs the lock."""
         disk = self._disk
         for slot in range(SLOTS):
             path = f"{self.directory}/{slot}"
@@ -349,7 +359,7 @@ class Board:
                 fd = disk.open_fifo_to_read(path)
                 if disk.is_at(fd, path):
                     return slot, fd
-                disk.close(fd)  # it was taken for that of a dead reader
+                disk.close(fd)  # another process took it for that of a dead reader
         return None
 
     def free_slot(self, slot: int, fd: int) -> None:
@@ -361,11 +371,11 @@ class Board:
         self._disk.close(fd)
 
     def is_ours(self, slot: int, fd: int) -> bool:
-        """Whether writers still find this FIFO; it may have been deleted."""
+        """Return whether writers still find this FIFO; it may have been deleted."""
         return self._disk.is_at(fd, f"{self.directory}/{slot}")
 
     def set_waiting(self, slot: int, order: int) -> None:
-        """`order`: one of RING_ORDERS."""
+        """Mark the slot as waiting. `order` is its wake-up priority, one of RING_ORDERS."""
         position = _STATES_AT + slot
         if self._byte(position) != order:
             try:
@@ -380,7 +390,7 @@ class Board:
             )
 
     def is_waiting(self, slot: int) -> bool:
-        """False once the slot has been rung."""
+        """Return whether the slot still waits: false once it has been notified."""
         return bool(self._byte(_STATES_AT + slot))
 
     def _byte(self, position: int) -> int:
@@ -390,7 +400,7 @@ class Board:
         return (self._disk.pread(self._read_fd, 1, position) or b"\0")[0]
 
     def has_mask(self, slot: int, mask: int) -> bool:
-        """Whether the board says that this slot waits for `mask`."""
+        """Return whether the board says that this slot waits for `mask`."""
         at = _MASKS_AT + slot * _VERSION.size
         return bool(self._reading(at, at + _VERSION.size)() == _VERSION.pack(mask))
 
@@ -401,8 +411,8 @@ class Board:
         self._close_files()
 
     def close(self) -> None:
-        # An announcement is under way in another thread, or was when we were forked off: what is
-        # mapped goes with the last who holds it.
+        # An announcement may be under way in another thread, or was when this process was forked
+        # off: the memory is unmapped with its last reference.
         if self._map is not None and self._disk.native is not None:
             with contextlib.suppress(BufferError, ValueError):
                 self._disk.native.unguard(self._map)

@@ -1,9 +1,9 @@
-"""The one door from the log to the operating system.
+"""The only module of the log that calls the operating system.
 
 Everything that the file log does to files, locks, FIFOs and the kernel goes through a `Disk`, so
-that tests can put a faulty, a full or a forgetful one in its place. The methods of the hot path
-are the system calls themselves, without a Python frame in between. No other module of
-`rdv.stream` may import os, fcntl, mmap or select (import-linter sees to that).
+that tests can replace it by one that is faulty or full or that loses unsynced data. The methods of
+the hot path are the system calls themselves, without a Python frame in between. No other module of
+`rdv.stream` may import os, fcntl, mmap or select (import-linter checks that).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TRY_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
 
 
 def os_fault(error: OSError, path: str, doing: str) -> RdvError:
-    """The log's own error for an OSError: translated at this one seam."""
+    """Return the log's own error for an OSError; this is the only place that translates them."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFull(path, os.strerror(error.errno).lower())
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -54,29 +54,34 @@ def faults(path: str, doing: str) -> Iterator[None]:
 
 
 def directory_mode(file_mode: int) -> int:
-    """Whoever may read the files may enter their directory; a shared one keeps its group."""
+    """Return a directory's mode: readers of the files may enter it; a shared one keeps its
+    group.
+    """
     mode = file_mode | 0o100 | (file_mode & 0o044) >> 2
     return mode | 0o2000 if mode & 0o070 else mode
 
 
 def waiting_mode(file_mode: int) -> int:
-    """Whoever may read may wait, which means to write into a doorbell and on the board."""
+    """Return the mode that lets readers wait, which takes writing to a doorbell and to the
+    board.
+    """
     return file_mode | (file_mode & 0o044) >> 1
 
 
 class Disk(Pipes):
     """The system calls of the log. Thread-safe as far as the calls are.
 
-    Its only state is the mode of what it makes, `file_mode`; the umask does not change it.
+    Its only state is `file_mode`, the mode of the files that it makes; the umask does not change
+    it.
     """
 
     file_mode = PRIVATE
 
     native: ClassVar[Native | None] = NATIVE
-    """The usual reads and appends in C, several system calls in one call from here."""
+    """The usual reads and appends in C, which make several system calls in one call."""
 
     def __init_subclass__(cls) -> None:
-        # It has system calls of its own, which those in C would pass by.
+        # A subclass has its own system calls, which the native ones would bypass.
         cls.native = None
 
     pread = staticmethod(os.pread)
@@ -94,33 +99,35 @@ class Disk(Pipes):
     pid = staticmethod(os.getpid)
 
     def size(self, fd: int) -> int:
-        """Bytes in an open file (one lseek: a third of the cost of fstat)."""
+        """Return the bytes in an open file (one lseek: a third of the cost of fstat)."""
         return self.lseek(fd, 0, os.SEEK_END)
 
     @staticmethod
     def path_size(path: str) -> int:
-        """Bytes in a file that need not be open."""
+        """Return the bytes in a file that need not be open."""
         return os.stat(path).st_size
 
     @staticmethod
     def signature(path: str) -> tuple[int, int, int]:
-        """Differs whenever a file that is only ever replaced by rename has been replaced."""
+        """Return a value that changes whenever a file is replaced by rename (its only kind of
+        change).
+        """
         stat = os.stat(path)
         return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
     def dup_private(self, fd: int) -> int:
-        """Another descriptor of an open file, which no child inherits."""
+        """Return another descriptor of an open file, which no child process inherits."""
         copy = self.dup(fd)
         keep_from_children(copy)
         return copy
 
     @staticmethod
     def dup2(fd: int, number: int) -> None:
-        """Have the descriptor `number` mean the file of `fd` from now on; no gap in between."""
+        """Make the descriptor `number` refer to the file of `fd`, with no gap in between."""
         os.dup2(fd, number, inheritable=False)
 
     def keep_private(self, fd: int) -> int:
-        """Have `fd` closed in every child."""
+        """Have `fd` closed in every child process."""
         keep_from_children(fd)
         return fd
 
@@ -129,7 +136,7 @@ class Disk(Pipes):
         self.close(fd)
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
-        """Open a file; a new one is empty, and has the mode `file_mode`. Raises OSError."""
+        """Open a file; a new one is empty and has the mode `file_mode`. Raises OSError."""
         flags = os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY)
         mode = self.file_mode
         if not create:
@@ -145,10 +152,11 @@ class Disk(Pipes):
                 return fd
 
     def apply_mode(self, path: str, waiting: str) -> bool:
-        """Give `path` and all in it the modes of `file_mode` if it has others: whether it had.
+        """Give `path` and all in it the modes of `file_mode` if they differ. Returns whether they
+        did.
 
-        `waiting` is the name of the directory that readers write to. Only the owner can; for
-        everybody else nothing happens.
+        `waiting` is the name of the directory that readers write to. Only the owner can change
+        modes; for all other users nothing happens.
         """
         wanted = directory_mode(self.file_mode)
         stat = os.stat(path)
@@ -162,11 +170,11 @@ class Disk(Pipes):
                     os.chmod(os.path.join(directory, name), mode)
             if directory != path:
                 os.chmod(directory, directory_mode(mode))
-        os.chmod(path, wanted)  # last: it tells that all of it has been done
+        os.chmod(path, wanted)  # last: its mode marks that everything is done
         return True
 
     def write_all(self, fd: int, data: bytes, position: int) -> None:
-        """Pwrite until all of `data` is written: the kernel may write less than asked for."""
+        """Call pwrite until all of `data` is written: the kernel may write less than asked for."""
         written = self.pwrite(fd, data, position)
         while written < len(data):
             more = self.pwrite(fd, memoryview(data)[written:], position + written)
@@ -175,7 +183,7 @@ class Disk(Pipes):
             written += more
 
     def read_all(self, fd: int, size_bytes: int, position: int) -> bytes:
-        """Pread until `size_bytes` are there or the file ends."""
+        """Call pread until `size_bytes` are read or the file ends."""
         data = self.pread(fd, size_bytes, position)
         while data and len(data) < size_bytes:
             more = self.pread(fd, size_bytes - len(data), position + len(data))
@@ -200,7 +208,7 @@ class Disk(Pipes):
             os.close(fd)
 
     def mkdir(self, path: str, *, parents: bool = True) -> None:
-        """Make a directory, and its parents unless told otherwise; fine when it is there."""
+        """Make a directory, by default with its parents. An existing one is no error."""
         if os.path.isdir(path):
             return
         parent = os.path.dirname(path)
@@ -216,15 +224,15 @@ class Disk(Pipes):
                 os.chmod(path, directory_mode(self.file_mode))
 
     def let_wait(self, path: str) -> None:
-        """Let those who may read the stream write to this file, or make files in this directory:
-        that is how they wait.
+        """Let readers of the stream write to this file, or make files in this directory, to
+        wait.
         """
         if self.file_mode != PRIVATE:
             mode = waiting_mode(self.file_mode)
             os.chmod(path, directory_mode(mode) if os.path.isdir(path) else mode)
 
     def list_directory(self, path: str) -> list[str]:
-        """Names in a directory, in no order. Raises FileNotFoundError."""
+        """Return the names in a directory, in no order. Raises FileNotFoundError."""
         return os.listdir(path)
 
     def remove_tree(self, path: str) -> None:
@@ -238,12 +246,12 @@ class Disk(Pipes):
         return os.path.lexists(path)
 
     def read_file(self, path: str) -> bytes:
-        """A whole small file."""
+        """Return the contents of a small file."""
         with open(path, "rb") as file:
             return file.read()
 
     def replace_file(self, path: str, data: bytes, *, durable: bool = False) -> None:
-        """Put a whole new file in place of `path`: a reader sees the old one or the new one."""
+        """Put a complete new file in place of `path`: a reader sees the old one or the new one."""
         scratch = f"{path}.{uuid4().hex}.tmp"
         fd = self.open(scratch, write=True, create=True)
         try:
@@ -263,12 +271,12 @@ class Disk(Pipes):
 
     @staticmethod
     def is_unlinked(fd: int) -> bool:
-        """Whether an open file has been deleted (by its last name)."""
+        """Return whether an open file has been deleted (its last name is gone)."""
         return os.fstat(fd).st_nlink == 0
 
     @staticmethod
     def is_at(fd: int, path: str) -> bool:
-        """Whether `path` still names the open file `fd`: not deleted, moved or replaced."""
+        """Return whether `path` still names the open file `fd`: not deleted, moved or replaced."""
         try:
             return os.path.samestat(os.fstat(fd), os.stat(path))
         except (FileNotFoundError, NotADirectoryError):
@@ -288,7 +296,7 @@ class Disk(Pipes):
             self.close(copy_fd)
 
     def map_file(self, path: str, *, size_bytes: int = 0) -> mmap.mmap:
-        """Map a file for reading only: a store through a map is SIGBUS on a full disk."""
+        """Map a file for reading only: a store through a map raises SIGBUS on a full disk."""
         fd = self.open(path)
         try:
             return mmap.mmap(fd, size_bytes, prot=mmap.PROT_READ)
@@ -296,7 +304,7 @@ class Disk(Pipes):
             self.close(fd)
 
     def try_lock(self, fd: int, *, shared: bool = False) -> bool:
-        """Take the flock of an open file if nobody holds it."""
+        """Take the flock of an open file if no process holds it. Returns whether it was taken."""
         try:
             self.flock(fd, _TRY_SHARED if shared else _TRY_EXCLUSIVE)
         except BlockingIOError:
@@ -304,14 +312,14 @@ class Disk(Pipes):
         return True
 
     def wait_for_lock(self, fd: int) -> None:
-        """Take the flock, however long it takes (`FileLock` bounds it)."""
+        """Take the flock, however long it takes (`FileLock` bounds the wait)."""
         self.flock(fd, fcntl.LOCK_EX)
 
     def unlock(self, fd: int) -> None:
         self.flock(fd, fcntl.LOCK_UN)
 
     def lock_holder(self, fd: int) -> str:
-        """Who holds a file's flock, for an error message: "process 4711" where Linux tells."""
+        """Return the holder of a file's flock for an error message: "process 4711" on Linux."""
         with contextlib.suppress(OSError, ValueError, IndexError):
             stat = os.fstat(fd)
             wanted = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
@@ -323,21 +331,23 @@ class Disk(Pipes):
         return "another process"
 
     def free_path(self, path: str) -> str:
-        """`path`, or with .1, .2 … behind it when that is taken."""
+        """Return `path`, with .1, .2 … appended when that exists."""
         candidate, number = path, 1
         while self.exists(candidate):
             candidate, number = f"{path}.{number}", number + 1
         return candidate
 
     def boot_id(self) -> bytes:
-        """16 bytes that change with every boot: a power loss is only possible between two."""
+        """Return 16 bytes that change with every boot: a power loss is only possible between
+        two.
+        """
         if sys.platform == "darwin":
             return _darwin_boot_id()
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return UUID(file.read().strip()).bytes
 
     def new_name(self) -> str:
-        """A name that no other process makes."""
+        """Return a name that no other process makes."""
         return f"{os.getpid()}-{uuid4().hex[:8]}"
 
 

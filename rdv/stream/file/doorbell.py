@@ -1,4 +1,4 @@
-"""A reader's own bell on the board."""
+"""A reader's own place on the doorbell board, through which writers notify it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rdv.stream.file.forks import watch_forks
 from rdv.stream.record import TopicPartition
 
 LOOK_NS = 100_000_000
-"""How often a reader makes sure that it can still be rung."""
+"""How often a reader makes sure that writers can still notify it, in nanoseconds."""
 
 BACKSTOP_S = 0.2
-"""The longest wait: a ring may be lost when its ringer is killed in that very instant."""
+"""The longest wait in seconds: a wake-up is lost when its writer is killed in that very instant."""
 
 
 class Doorbell:
-    """Made at the first wait, pollable, one per consumer. Not thread-safe."""
+    """The waiting end of one consumer: made at its first wait, pollable. Not thread-safe."""
 
     def __init__(self, board: Board, disk: Disk) -> None:
         self._board = board
@@ -30,7 +30,7 @@ class Doorbell:
         watch_forks(self)
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when the bell is rung (after `arm`)."""
+        """Return a descriptor that becomes readable at a notification (after `arm`)."""
         self._is_exposed = True
         return self._open()
 
@@ -42,7 +42,7 @@ class Doorbell:
         return self._fd
 
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
-        """Which partitions ring from now on; None means everything."""
+        """Set which partitions notify this reader from now on; None means all."""
         self._mask = EVERYTHING
         if places is not None:
             self._mask = 0
@@ -50,7 +50,7 @@ class Doorbell:
                 self._mask |= mask_of(*place)
 
     def arm(self, order: int) -> None:
-        """Say that we wait. The caller must look once more before it blocks."""
+        """Register as waiting. The caller must look once more before it blocks."""
         self._open()
         if self._disk.monotonic_ns() >= self._look_ns or self._epoch != self._board.epoch:
             self._look_after()
@@ -60,11 +60,12 @@ class Doorbell:
         self._board.set_waiting(self._slot, order)
 
     def _look_after(self) -> None:
-        """Writers must find our FIFO at its path and our mask on the board."""
+        """Make sure that writers find our FIFO at its path and our mask on the board."""
         self._look_ns = self._disk.monotonic_ns() + LOOK_NS
         self._epoch = self._board.epoch
         if not self._board.is_ours(self._slot, self._fd):
-            # Deleted. The number stays the same, for those that watch it (`fileno`).
+            # The FIFO was deleted. The descriptor's number stays the same, for callers that watch
+            # it (`fileno`).
             self._slot, fd = self._board.take_slot()
             self._disk.dup2(fd, self._fd)
             self._disk.close(fd)
@@ -75,24 +76,24 @@ class Doorbell:
             self._known_mask = self._mask
 
     def wake(self) -> None:
-        """Ring our own bell."""
+        """Notify this reader itself."""
         self._disk.ring(self._open())
 
     def is_armed(self) -> bool:
-        """Whether the next commit will ring; not once it has been rung."""
+        """Return whether the next commit will notify this reader; false once one has."""
         return self._fd >= 0 and self._board.is_waiting(self._slot)
 
     def quiet(self) -> None:
-        """Take the rings out: what they told of is about to be read.
+        """Drain the pending notifications: the records that they announced are about to be read.
 
-        Only needed for who watches the descriptor: a ring may come late, when what it told of has
-        been read already, and would keep it readable.
+        Only needed for callers that watch the descriptor: a notification may come after its records
+        have been read, and would keep the descriptor readable.
         """
         if self._is_exposed and self._fd >= 0:
             self._disk.drain(self._fd)
 
     def wait(self, timeout_s: float) -> None:
-        """Block until rung, or for `timeout_s`, or for the backstop, whichever comes first."""
+        """Block until notified, for `timeout_s` or for `BACKSTOP_S`, whichever ends first."""
         if self._disk.wait_readable(self._fd, min(timeout_s, BACKSTOP_S)):
             self._disk.drain(self._fd)
 

@@ -1,4 +1,4 @@
-"""flock with a bounded wait: a lock that heals itself when its holder is killed."""
+"""An flock with a bounded wait, which the kernel releases when its holder is killed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from rdv.stream.errors import LockTimeout
 from rdv.stream.file.disk import Disk
 
 SPINS = 100
-"""A holder is done within microseconds: give way some times before going to sleep. With four
-writers on two cores this raised the total from 64 % to 70-100 % of a single writer's."""
+"""The maximum number of attempts, with a yield after each, before going to sleep: a holder is done
+within microseconds. With four writers on two cores this raised the total from 64 % to 70-100 % of a
+single writer's."""
 
 
 class FileLock:
     """An flock with a bounded wait, for one process; its owner lets one thread at a time in.
 
-    The kernel has no flock with a timeout, and polling for one would be unfair and slow, so a
-    wait that is not over at once is done by a helper thread, which gives the lock back when nobody
-    wants it any more.
+    The kernel has no flock with a timeout, and polling for one would be unfair and slow. So a
+    helper thread does a wait that is not over at once, and releases the lock if the caller has
+    given up.
     """
 
     def __init__(self, disk: Disk, fd: int) -> None:
@@ -31,16 +32,18 @@ class FileLock:
 
     @property
     def is_contended(self) -> bool:
-        """Whether a helper waits for it, or may have it already: only `acquire` can tell."""
+        """Return whether a helper thread waits for the lock or already has it; `acquire` can
+        tell.
+        """
         return self._taken is not None
 
     def acquire(self, timeout_s: float) -> bool:
-        """Take the lock; False when another process has held it for all of `timeout_s`.
+        """Take the lock. Returns False when another process has held it for all of `timeout_s`.
 
-        With a timeout of 0 no thread is started. Raises OSError when there is no descriptor left
-        to wait with.
+        With a timeout of 0 no thread is started. Raises OSError when there is no descriptor left to
+        wait with.
         """
-        # Without a helper under way nobody else touches `_taken`: the quick way needs no mutex.
+        # While no helper runs, no other thread touches `_taken`: the fast path needs no mutex.
         if self._taken is None:
             for _ in range(SPINS):
                 if self._disk.try_lock(self.fd):
@@ -54,14 +57,14 @@ class FileLock:
         try:
             taken.wait(timeout_s)
         except BaseException:
-            # Ctrl-C: the helper must not take a lock that nobody gives back.
+            # Ctrl-C: the helper must not take a lock that no thread would release.
             if self._settle(taken):
                 self.release()
             raise
         return self._settle(taken)
 
     def _settle(self, taken: threading.Event) -> bool:
-        """Nobody waits any more: True when the lock has been taken by now."""
+        """End the caller's wait. Returns True when the lock has been taken by now."""
         with self._mutex:
             self._wanted = False
             if taken.is_set():
@@ -71,8 +74,8 @@ class FileLock:
 
     def _start_helper(self) -> threading.Event:
         taken = threading.Event()
-        # The helper has its own descriptor of the same open file, hence the same lock: the
-        # lock's owner may close its own at any time.
+        # The helper has its own descriptor of the same open file, hence the same lock: the lock's
+        # owner may close its own at any time.
         helper_fd = self._disk.dup_private(self.fd)
         threading.Thread(target=self._wait, args=(taken, helper_fd), daemon=True).start()
         self._taken = taken
@@ -98,9 +101,9 @@ class FileLock:
 def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
     """Hold the flock of the file at `path` (made when missing) for a block; yields its descriptor.
 
-    A file that was deleted or replaced while we waited for it excludes no other process: then the
-    new one is locked. With a timeout of 0 nothing is waited for. Raises LockTimeout, and
-    OSError when the file cannot be opened.
+    A file that was deleted or replaced during the wait excludes no other process: then the new one
+    is locked. With a timeout of 0 it does not wait. Raises LockTimeout, and OSError when the file
+    cannot be opened.
     """
     is_held = False
     while not is_held:

@@ -1,8 +1,8 @@
-"""A stream as commands look at it: nothing is made, changed, locked or recovered.
+"""A stream opened for inspection by commands: nothing is made, changed, locked or recovered.
 
-So that anybody who may read the files can look, also at a new decision and on a full disk. Without
-the board, what is new is looked for by time, and waited for by the operating system's own notices
-of changed files (inotify), a fifth of a second at most.
+Every user who may read the files can therefore inspect them, even in a new decision and on a full
+disk. Without the board, new records are looked for periodically, and waiting uses the kernel's
+notices of changed files (inotify), for a fifth of a second at most.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
 
 LOOK_NS = 50_000_000
-"""Topics are looked for as often, at most; records at each call."""
+"""How often topics are looked for at most, in nanoseconds; records are looked for at each call."""
 
 _WHY = "change, as it was opened for looking only,"
 
 
 class LookingBoard(Board):
-    """In the place of a board: it has no file, and its news are the time. Thread-safe."""
+    """A board without a file, whose version and news are the time. Thread-safe."""
 
     def __init__(self, stream: str, clock: Clock) -> None:
         self.directory = f"{stream}/{layout.DOORBELLS}"
@@ -43,14 +43,14 @@ class LookingBoard(Board):
         raise NotPermitted(f"{self.directory}/{topic}/{partition}", _WHY)
 
     def look_after(self) -> None:
-        """There is nothing to look after."""
+        """Do nothing: there is no file to check."""
 
     def after_fork(self) -> None: ...
     def close(self) -> None: ...
 
 
 class LookingBell(Doorbell):
-    """Waits for changes of the partitions' files. Not thread-safe."""
+    """A doorbell that waits for changes of the partitions' files. Not thread-safe."""
 
     def __init__(self, backend: LookingBackend, disk: Disk) -> None:
         self._backend = backend
@@ -69,7 +69,7 @@ class LookingBell(Doorbell):
         self._places = None if places is None else list(places)
 
     def arm(self, order: int) -> None:
-        """Watch the folders that are there now; what comes later is found by the backstop."""
+        """Watch the folders that exist now; later ones are found after `BACKSTOP_S`."""
         del order
         fd = self.fileno()
         for path in self._folders():
@@ -87,7 +87,7 @@ class LookingBell(Doorbell):
         return [backend.address, *(backend.directory(place) for place in places)]
 
     def wake(self) -> None:
-        """The first look happens by itself."""
+        """Do nothing: the first look happens by itself."""
 
     def is_armed(self) -> bool:
         return True
@@ -108,7 +108,9 @@ class LookingBell(Doorbell):
 
 
 class LookingBackend(FileBackend):
-    """Reads a file stream that is there. Thread-safe, but for the readers and bells."""
+    """A backend that only reads an existing file stream. Thread-safe, except its readers and
+    bells.
+    """
 
     def __init__(self, disk: Disk, path: str, config: StreamConfig, clock: Clock) -> None:
         super().__init__(disk, path, config, clock, LookingBoard(path, clock))
@@ -118,7 +120,7 @@ class LookingBackend(FileBackend):
         return None
 
     def make_topic(self, topic: str, partitions: int) -> None:
-        """Whoever looks at a topic that is not there sees nothing, until it is made."""
+        """Do nothing: a missing topic looks empty until another process makes it."""
 
     @contextlib.contextmanager
     def _making(self) -> Iterator[None]:
@@ -126,7 +128,7 @@ class LookingBackend(FileBackend):
         yield
 
     def ensure_recovered(self, place: TopicPartition, wait_ms: int | None = None) -> None:
-        """What a power loss has damaged is met as damage; whoever writes next recovers it."""
+        """Do nothing: damage by a power loss is reported as damage; the next writer recovers it."""
 
     def writer(
         self, place: TopicPartition, opened: Callable[[PartitionWriter], None]

@@ -1,7 +1,7 @@
-"""Files and directories that were renamed, swapped or copied by hand: whose they are, by the tags.
+"""Detection of files and directories that were renamed, swapped or copied by hand, by their tags.
 
 Each index entry names its topic, partition and segment (FORMAT.md), so `verify` can say where a
-file belongs, and `repair` puts it back. What has no place any more gets the suffix .broken.
+file belongs, and `repair` puts it back. Files that no longer have a place get the suffix .broken.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _LOOKED_AT = 16
 
 
 class Moved(NamedTuple):
-    """A file or directory that has been put back, or set aside."""
+    """A file or directory that was put back or set aside."""
 
     path: str
-    """Where it was."""
+    """The path before the move."""
     to: str
 
 
 def word_of(segment: Segment) -> int | None:
-    """The tag that the segment's entries were written with, as that of entry 0.
+    """Return the tag that the segment's entries were written with, as that of entry 0.
 
-    None when that cannot be told: it is empty, damaged, or of version 1.
+    Returns None when that cannot be determined: the segment is empty, damaged or of version 1.
     """
     count = segment.entry_count()
     words = set()
@@ -45,7 +45,7 @@ def word_of(segment: Segment) -> int | None:
 
 
 def is_of_another(segment: Segment) -> bool:
-    """Whether what is in the segment was written as another one."""
+    """Return whether the segment's entries were written as another segment."""
     word = word_of(segment)
     return word is not None and word != segment.today.first_word
 
@@ -53,10 +53,10 @@ def is_of_another(segment: Segment) -> bool:
 def origin_of(
     disk: Disk, directory: str, place: TopicPartition, names: Iterable[str]
 ) -> TopicPartition | None:
-    """Whose partition `directory` is by its segments, if it is another one's than that of `place`.
+    """Return the partition that `directory` was written as, if it is another one than `place`.
 
-    `names` are the topics that come into question. None when it is in order, when that cannot be
-    told, or when the segments disagree.
+    `names` are the possible topics. Returns None when the directory is in order, when the origin
+    cannot be determined, or when the segments disagree.
     """
     found: set[TopicPartition] | None = None
     for base in open_segments(disk, directory):
@@ -84,7 +84,7 @@ def _codec(place: TopicPartition, base: int) -> Codec:
 
 
 def why_foreign(disk: Disk, directory: str, segment: Segment) -> str:
-    """A sentence on where a segment of another place belongs."""
+    """Return a sentence on where a segment of another place belongs."""
     word = word_of(segment)
     for base in _possible_bases(disk, directory, open_segments(disk, directory)):
         if codec_of(layout.identity(directory), base).first_word == word:
@@ -93,7 +93,7 @@ def why_foreign(disk: Disk, directory: str, segment: Segment) -> str:
 
 
 def _possible_bases(disk: Disk, directory: str, bases: list[int]) -> list[int]:
-    """Where segments may have begun: where some do, and behind each."""
+    """Return the offsets at which segments may have begun: the existing ones, and after each."""
     found = {0, *bases}
     for base in bases:
         try:
@@ -108,7 +108,7 @@ def _possible_bases(disk: Disk, directory: str, bases: list[int]) -> list[int]:
 def put_segments_back(
     disk: Disk, directory: str, damaged: Iterable[int], lock_timeout_ms: int
 ) -> list[Moved]:
-    """Rename the files of segments to where they belong; `damaged` are the bases to look at.
+    """Rename segment files to where they belong; `damaged` are the base offsets to check.
 
     Takes the partition's lock when there is something to rename. Raises OSError, LockTimeout.
     """
@@ -128,7 +128,9 @@ def put_segments_back(
 
 
 def _base_of(disk: Disk, directory: str, base: int, bases: list[int]) -> int | None:
-    """The base that the segment at `base` was written with; None when it is not of here."""
+    """Return the base that the segment at `base` was written with, or None for a foreign
+    segment.
+    """
     try:
         with Segment(disk, directory, base, index_only=True) as segment:
             if not is_of_another(segment):
@@ -143,7 +145,9 @@ def _base_of(disk: Disk, directory: str, base: int, bases: list[int]) -> int | N
 
 
 def _fits(disk: Disk, directory: str, base: int, values_path: str) -> bool:
-    """Whether values are those of the index of the segment `base`, by the first and the last."""
+    """Return whether values match the index of the segment `base`, by the first and last
+    entries.
+    """
     codec = codec_of(layout.identity(directory), base)
     raw = disk.read_file(layout.index_path(directory, base))
     if not disk.exists(values_path):
@@ -168,7 +172,7 @@ def _fits(disk: Disk, directory: str, base: int, values_path: str) -> bool:
 
 
 class _Sorting:
-    """Taking the files that lie wrong away, all at once, and putting each where it belongs."""
+    """One rename of misplaced files: sets all of them aside, then puts each where it belongs."""
 
     def __init__(
         self,
@@ -182,7 +186,7 @@ class _Sorting:
         self._origins = origins
         self._moving = sorted(moving)
         self._bases = [b for b in open_segments(disk, directory) if b not in moving]
-        """Of the segments that stay, and of those that have been put back."""
+        """The base offsets of the segments that stay, and of those that have been put back."""
         self._placed: list[int] = []
         self._taken: dict[str, str] = {}
         self._done: list[Moved] = []
@@ -220,7 +224,8 @@ class _Sorting:
     def _put_values_back(self, base: int) -> None:
         """Find the values for the index that is at `base` now."""
         wanted = self._paths(base)[1]
-        # Its own, if they are as good as others: what is damaged there stays so.
+        # The segment's own values come first, if they match as well as others: damage in them
+        # stays.
         mine = [wanted] if wanted in self._taken else []
         for path in [*mine, *(p for p in self._taken if p.endswith(layout.VALUES_SUFFIX))]:
             if _fits(self._disk, self._directory, base, self._taken[path]):

@@ -1,4 +1,4 @@
-"""The system calls that waiting takes: FIFOs, and the system's notices of changed files."""
+"""The system calls for waiting: FIFOs, and the kernel's notices of changed files (inotify)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PRIVATE = 0o600
 DRAIN_BYTES = 4096
 
 _NOTICES = 0x002 | 0x080 | 0x100
-"""inotify: written to, moved here, made here."""
+"""The inotify events: a file is written to, moved into the folder or made there."""
 
 
 @cache
@@ -24,7 +24,7 @@ def _libc() -> ctypes.CDLL:
 
 
 class Pipes:
-    """A part of `Disk`. Thread-safe as far as the calls are."""
+    """The part of `Disk` for waiting. Thread-safe as far as the calls are."""
 
     def let_wait(self, path: str) -> None:
         """See `Disk.let_wait`."""
@@ -35,27 +35,31 @@ class Pipes:
         self.let_wait(path)
 
     def open_fifo_to_read(self, path: str) -> int:
-        """The reader's end. It holds a write end too, so that it never sees an end of file."""
+        """Open the reader's end. It is also open for writing, so that it never sees an end of
+        file.
+        """
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open_fifo_to_ring(self, path: str) -> int:
-        """The ringer's end; OSError ENXIO when no reader lives."""
+        """Open the writer's end, for notifying. Raises OSError ENXIO when no reader is alive."""
         return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     @staticmethod
     def has_no_reader(error: OSError) -> bool:
-        """Whether opening or ringing a FIFO failed because its reader is dead."""
+        """Return whether opening or writing to a FIFO failed because its reader is dead."""
         return error.errno in (errno.ENXIO, errno.EPIPE)
 
     def ring(self, fd: int) -> None:
-        """Wake the reader of a FIFO; a full one is ringing already. OSError when it is dead."""
+        """Wake the reader of a FIFO; a full one wakes it already. Raises OSError when it is
+        dead.
+        """
         try:  # noqa: SIM105 - hot: a context manager costs as much as the call
             os.write(fd, b"\x01")
         except BlockingIOError:
             pass
 
     def drain(self, fd: int) -> None:
-        """Take all rings out of a FIFO."""
+        """Drain all notifications from a FIFO."""
         try:
             while len(os.read(fd, DRAIN_BYTES)) == DRAIN_BYTES:
                 pass
@@ -63,14 +67,15 @@ class Pipes:
             pass
 
     def wait_readable(self, fd: int, timeout_s: float) -> bool:
-        """Block until a FIFO is rung, at most `timeout_s`."""
+        """Block until a FIFO is readable, at most `timeout_s`. Returns whether it is."""
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         return bool(poll.poll(max(0.0, timeout_s) * 1000))
 
     def open_notices(self) -> int:
-        """A descriptor that becomes readable when a folder of `add_notice` changes; where the
-        system has no inotify, one that never does.
+        """Open a descriptor that becomes readable when a folder of `add_notice` changes.
+
+        Where the system has no inotify, it never does. Raises OSError.
         """
         if sys.platform != "linux":
             return os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
@@ -81,13 +86,15 @@ class Pipes:
         return fd
 
     def add_notice(self, fd: int, path: str) -> bool:
-        """Whether the folder's changes are told from now on: files that are written to, or come."""
+        """Watch a folder for files that are made, moved there or written to. Returns whether it
+        works.
+        """
         if sys.platform != "linux":
             return True
         return bool(_libc().inotify_add_watch(fd, os.fsencode(path), _NOTICES) >= 0)
 
     def drain_notices(self, fd: int) -> None:
-        """Take out what has been told; a short read does not mean that this was all."""
+        """Drain the pending notices; a short read does not mean that this was all."""
         with contextlib.suppress(BlockingIOError):
             while os.read(fd, 16 * DRAIN_BYTES):
                 pass

@@ -1,7 +1,7 @@
-"""Saving the segment that a writer has open when its files were deleted or moved away.
+"""Rescue of the segment that a writer has open when its files are deleted or moved away.
 
-The descriptors still read all that is in them, so the files can be made anew. FORMAT.md, "Locks and
-permissions", says what holds.
+The open descriptors still read all its data, so the files can be made anew. FORMAT.md, "Locks and
+permissions", states the guarantees.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _COPY_BYTES = 1 << 20
 
 
 class OpenSegment:
-    """A writer's last segment, by descriptors of its own. Not thread-safe.
+    """A writer's last segment, through its own descriptors. Not thread-safe.
 
-    Its methods are called under the lock that the segment's writers take, and under the lock at the
-    partition's path if that is another one by now. All of them raise OSError.
+    Its methods are called under the lock that the segment's writers take, and also under the lock
+    at the partition's path if that is another one by now. All of them raise OSError.
     """
 
     def __init__(self, disk: Disk, base: int, codec: Codec, index_fd: int, values_fd: int) -> None:
@@ -42,10 +42,11 @@ class OpenSegment:
             self._disk.close_private(fd)
 
     def put_back(self, directory: str) -> list[bytes]:
-        """Make the segment's missing files anew in `directory`, sealed: writers go on in the next.
+        """Make the segment's missing files anew in `directory`, sealed: writers continue in the
+        next.
 
-        Returns the values that have to be appended once more, as another process has begun a
-        segment at the same offset meanwhile; `leave` comes after that.
+        Returns the values that must be appended again because another process has begun a segment
+        at the same offset meanwhile; call `leave` after that.
         """
         disk, count = self._disk, self._count()
         index_path = layout.index_path(directory, self.base)
@@ -77,7 +78,7 @@ class OpenSegment:
         return []
 
     def leave(self) -> None:
-        """Seal the files that we have open, so that nobody who has them open writes there."""
+        """Seal the open files, so that no other process that has them open appends to them."""
         count = self._count()
         if count and not self._is_sealed(count):
             self._disk.write_all(self._index_fd, self._seal(count), count * ENTRY_BYTES)
@@ -103,7 +104,7 @@ class OpenSegment:
         return self._codec.pack(count, end, time_ns, 0, entry.crc, SEALED)
 
     def _copy(self, fd: int, path: str, more: bytes) -> None:
-        """Make `path` a whole durable copy of an open file, with `more` behind it."""
+        """Make `path` a complete durable copy of an open file, with `more` appended."""
         disk, position = self._disk, 0
         scratch = f"{path}.{disk.new_name()}.tmp"
         copy = disk.open(scratch, write=True, create=True)
@@ -128,7 +129,7 @@ class OpenSegment:
             raise
 
     def _records_not_in(self, index_path: str) -> list[bytes]:
-        """The values of our records behind those that we share with the index at `index_path`."""
+        """Return the values of our records that are not in the index at `index_path`."""
         disk, count = self._disk, self._count()
         entries = disk.read_all(self._index_fd, count * ENTRY_BYTES, 0)
         theirs = disk.read_file(index_path)
