@@ -1,6 +1,6 @@
-"""`rdv drill`: faults, rehearsed on a private copy of a decision under load.
+"""`rdv drill` rehearses faults on a private copy of a decision under load.
 
-Pure: `plan` (which faults hit which parts, in which order), `mix` (who answers, and when that is
-as it was), `verdict` (were the promises kept?). The shell: `copying`, `served`, `hurting`, `load`,
-`record`, and `run`, which brings them together.
+The pure modules are `plan` (which faults hit which parts, in which order), `mix` (the shares of the
+answers, and when they have recovered) and `verdict` (whether the promises were kept). The shell
+modules are `copying`, `served`, `hurting`, `load` and `record`; `run` brings them together.
 """

@@ -1,4 +1,4 @@
-"""A private copy of a decision: its settings, schedules and models, not its streams."""
+"""The module makes a private copy of a decision: settings, schedules and models, not streams."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ COPY_BYTES_MAX = 4 * 1024**3
 PROXIES = 2
 HOST = "127.0.0.1"
 SEGMENT_BYTES = 256 * 1024
-"""Small ones: there have to be sealed segments within seconds, to flip bytes in."""
+"""The size of the copy's segments in bytes. They are small so that within seconds there are sealed
+segments in which bytes can be flipped.
+"""
 CONNECTIONS_MAX, KEEP_ALIVE_MS = 600, 3_600_000
-"""The drill's clients must not be refused, or be cut off while they send: there are up to 512 of
-them at one proxy. A greedy client can fill the rest, and no more, within the usual 1,024 files."""
+"""The proxies' limits for the copy. The drill's clients must not be refused or cut off while they
+send; up to 512 of them connect to one proxy. A greedy client can use the rest and no more, within
+the usual limit of 1,024 files.
+"""
 _LEFT_OUT = frozenset((*STREAMS, RUN_DIRECTORY, "decoy", "__pycache__", ".git"))
 
 
 def copy_decision(directory: str, place: str) -> Decision:
-    """Copy the decision's files into `place`, which is made. Reads only.
+    """Copy the decision's files into `place`, which is created. Reads the original only.
 
     Raises InvalidDrill, for example for a model that lies outside of the directory, and what
     `load_decision` raises.
@@ -35,7 +39,7 @@ def copy_decision(directory: str, place: str) -> Decision:
         reason = f"{size:,} bytes of files are more than a drill copies"
         raise InvalidDrill(directory, reason, "Streams are left out: what else lies there?")
     with faults(directory, "copy"):
-        # Links stay links: what they lead to may be the world.
+        # Links stay links: their targets may be huge.
         shutil.copytree(directory, place, symlinks=True, ignore=_ignore(directory))
     copied = load_decision(place)
     there = {fault.key for fault in missing_files(decision)}
@@ -68,7 +72,9 @@ def _size_bytes(directory: str) -> int:
 
 
 def free_port(count: int = PROXIES) -> int:
-    """A port with `count - 1` free ones behind it. Somebody may take one before we do."""
+    """Return a port with `count - 1` free ports behind it. Another process may take one of them
+    before they are used.
+    """
     for _ in range(100):
         with ExitStack() as stack:
             first = stack.enter_context(socket.socket())
@@ -84,8 +90,8 @@ def free_port(count: int = PROXIES) -> int:
 
 
 def settings(port: int) -> dict[str, str]:
-    """The environment in which the copy is served: its own door, small segments,
-    and nothing else changed.
+    """Return the environment in which the copy is served: it has its own ports and connection
+    limits and small segments; nothing else is changed.
     """
     return {
         "RDV_HTTP_HOST": HOST,

@@ -1,6 +1,7 @@
-"""Damage to the copy's streams: garbage, wrong times, flipped bytes, misplaced and missing files.
+"""The module damages the copy's streams: garbage, wrong times, flipped bytes, misplaced and missing
+files.
 
-Results are the drill's own evidence: they get garbage and wrong times, but their files stay whole.
+Results are the drill's own evidence: they get garbage and wrong times, but their files stay intact.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ CLOCK_STEPS_NS = (365 * 24 * _HOUR_NS, -_HOUR_NS)
 
 
 class Harm(NamedTuple):
-    """A file that the drill has damaged, and that `verify` has to name."""
+    """A file that the drill has damaged and that `verify` must report."""
 
     stream: str
     topic: str
@@ -46,13 +47,13 @@ class Harm(NamedTuple):
     path: str
 
     def is_of(self, path: str) -> bool:
-        """Whether `path` is the damaged file, or the other file of the same segment."""
+        """Return whether `path` is the damaged file, or the other file of the same segment."""
         return os.path.splitext(path)[0] == os.path.splitext(self.path)[0]
 
 
 @dataclass
 class Damage:
-    """What was done: lines of garbage that were added, and files that were damaged."""
+    """The damage that was done: the number of garbage lines added, and the files damaged."""
 
     lines: int = 0
     files: list[Harm] = field(default_factory=list)
@@ -64,8 +65,10 @@ class Damage:
 
 
 def corrupt(decision: Decision, target: Target, proxies: Iterable[str]) -> Damage:
-    """Append garbage to what the part writes (and for a server to what steers all parts), and flip
-    bytes in the oldest sealed segment of it.
+    """Append garbage to the topics that the part writes, and flip bytes in its oldest sealed
+    segment.
+
+    For a server, garbage also goes to the control topics, which steer all parts.
     """
     steering = [("control", MODELS_TOPIC), ("control", STATUS_TOPIC)]
     topics = _topics(target, proxies) + (steering if target.role == "server" else [])
@@ -75,14 +78,16 @@ def corrupt(decision: Decision, target: Target, proxies: Iterable[str]) -> Damag
 
 
 def step_clock(decision: Decision, target: Target, proxies: Iterable[str]) -> Damage:
-    """Append to what the part writes as a process would whose clock has stepped."""
+    """Append to the topics that the part writes, with the times of a process whose clock has
+    stepped.
+    """
     topics = _topics(target, proxies)
     lines = sum(_append(decision, topics, _Stepped(step_ns)) for step_ns in CLOCK_STEPS_NS)
     return Damage(lines=lines)
 
 
 def misplace_sector(decision: Decision, target: Target) -> Damage:
-    """Write one sector of a sealed index over the next one, as a disk does that misses its mark."""
+    """Write one sector of a sealed index over the next one, like a disk's misdirected write."""
     return Damage(files=_damaged(decision, target, _misplace))
 
 
@@ -92,7 +97,7 @@ def remove_values(decision: Decision, target: Target) -> Damage:
 
 
 class _Stepped:
-    """The machine's clock, with wall time that is off by `step_ns`."""
+    """The machine's clock, with a wall time that is off by `step_ns`."""
 
     def __init__(self, step_ns: int) -> None:
         self._step_ns = step_ns
@@ -103,7 +108,7 @@ class _Stepped:
 
 
 def _topics(target: Target, proxies: Iterable[str]) -> list[tuple[str, str]]:
-    """The streams and topics that a part writes."""
+    """Return the streams and topics that a part writes."""
     if target.role == "worker":
         return [("scores", target.model)] if target.scores else []
     if target.role == "server":
@@ -112,7 +117,7 @@ def _topics(target: Target, proxies: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _append(decision: Decision, topics: Iterable[tuple[str, str]], clock: Clock) -> int:
-    """Garbage into every partition; returns how many lines."""
+    """Append garbage to every partition; return the number of lines."""
     lines = 0
     for name, topic in topics:
         path = decision.stream_path(name)
@@ -128,7 +133,9 @@ def _append(decision: Decision, topics: Iterable[tuple[str, str]], clock: Clock)
 
 
 def _damaged(decision: Decision, target: Target, damage: Callable[[str, int], str]) -> list[Harm]:
-    """Damage one sealed segment of the requests or scores that the part has written, if any."""
+    """Damage one sealed segment of the requests or scores that the part has written, if there is
+    one.
+    """
     for name, topic in _topics(target, ()):
         path = decision.stream_path(name)
         for partition, base in _sealed(path, topic):
@@ -138,7 +145,7 @@ def _damaged(decision: Decision, target: Target, damage: Callable[[str, int], st
 
 
 def _sealed(path: str, topic: str) -> Iterator[tuple[int, int]]:
-    """Partition and base offset of sealed segments that are whole."""
+    """Yield the partition and base offset of each undamaged sealed segment."""
     with contextlib.suppress(StreamNotFound, TopicNotFound), open_stream(path, create=False) as s:
         assert isinstance(s, FileStream)
         for partition in range(s.partitions(topic)):
@@ -152,7 +159,9 @@ def _sealed(path: str, topic: str) -> Iterator[tuple[int, int]]:
 
 
 def _flip(directory: str, base: int) -> str:
-    """Change some bytes in the middle of the values; returns the file, if it could be done."""
+    """Change some bytes in the middle of the values; return the file, or "" if that was not
+    possible.
+    """
     path = values_path(directory, base)
     try:
         with open(path, "r+b") as file:
@@ -171,7 +180,7 @@ def _misplace(directory: str, base: int) -> str:
     try:
         with open(path, "r+b") as file:
             sectors = file.seek(0, os.SEEK_END) // SECTOR_BYTES
-            if sectors < 2:  # noqa: PLR2004  one to write over another
+            if sectors < 2:  # noqa: PLR2004  it takes two sectors
                 return ""
             at = (sectors - 2) // 2 * SECTOR_BYTES
             file.seek(at)

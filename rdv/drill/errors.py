@@ -24,7 +24,7 @@ class InvalidDrill(InputFault):
 
 @dataclass(eq=False)
 class CopyNotServed(SystemFault):
-    """The copy does not come up, or has ended; `said` are its last words."""
+    """The copy does not come up, or has ended; `said` is the last line of its output."""
 
     reason: str
     said: str

@@ -1,6 +1,7 @@
-"""One greedy client: it takes what connections and requests in flight it can get, and leaves.
+"""A greedy client takes all the connections and requests in flight that it can get, and leaves.
 
-It comes from an address of its own, so that the proxies can tell it from the drill's other clients.
+It connects from an address of its own, so that the proxies can tell it from the drill's other
+clients.
 """
 
 from __future__ import annotations
@@ -17,13 +18,15 @@ from rdv.drill.copying import CONNECTIONS_MAX, HOST
 from rdv.loadgen import render_request
 
 ADDRESS = "127.6.6.6"
-"""Linux takes all of 127.0.0.0/8 for its own; elsewhere it has to be made first."""
+"""The greedy client's address. Linux assigns all of 127.0.0.0/8 to the loopback device; on other
+systems the address must be configured first.
+"""
 PIPELINES, PIPELINED = 40, 60
 _FILES_MAX = 8_192
 
 
 def can_be_greedy() -> bool:
-    """Whether a client can have an address of its own here."""
+    """Return whether a client can have an address of its own on this machine."""
     with socket.socket() as probe:
         try:
             probe.bind((ADDRESS, 0))
@@ -34,9 +37,10 @@ def can_be_greedy() -> bool:
 
 @contextlib.asynccontextmanager
 async def greedy_client(ports: Iterable[int], sla_ms: float) -> AsyncIterator[str]:
-    """Be greedy at each proxy for a block, then cut all connections off; yields a note.
+    """Keep a greedy client at each proxy for the block, then abort all its connections; yields a
+    note.
 
-    `sla_ms`: how long its requests are to wait for a model that does not exist.
+    `sla_ms` is the time that its requests wait for a model that does not exist.
     """
     _allow_files()
     inline = {"sla_ms": sla_ms, "default": None, "step": [{"accept": ["no-such-model"]}]}

@@ -1,4 +1,4 @@
-"""Locks that a foreign process holds: the drill takes those that a part of the copy needs."""
+"""The drill holds locks that a part of the copy needs, as another process would."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ async def locks_held(
 ) -> AsyncIterator[int]:
     """Hold the locks of the partitions that the part writes, and of its group, for a block.
 
-    Yields how many. The kernel lets go of them when this process ends, however it ends.
+    Yields the number of locks. The kernel releases them when this process ends, however it ends.
     """
     fds = [os.open(path, os.O_RDWR) for path in _lock_files(decision, target, proxies)]
     try:
-        # In a thread: the owner holds each of them for some microseconds at a time.
+        # In a thread: taking a lock blocks while its owner holds it, some microseconds at a time.
         await asyncio.to_thread(_take, fds)
         yield len(fds)
     finally:

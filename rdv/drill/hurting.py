@@ -1,4 +1,6 @@
-"""What is done to the processes of the copy. Whatever happens, each fault is taken back."""
+"""The module applies faults to the processes of the copy. Each fault is undone, whatever
+happens.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,18 @@ import signal
 from collections.abc import Iterable, Iterator
 
 SLOW_STOPPED_S, SLOW_RUNNING_S = 0.04, 0.01
-"""A process that gets a fifth of the time, in slices that a schedule notices."""
+"""How long a slowed process is stopped and then runs, in seconds: it gets a fifth of the time, in
+slices long enough for a schedule to notice.
+"""
 
 
 def can_fill_disks() -> bool:
-    """Whether this system lets us take the room from another process."""
+    """Return whether this system can limit the file size of another process."""
     return hasattr(resource, "prlimit")
 
 
 def send_signal(pid: int, signum: signal.Signals) -> None:
-    """To one process; one that has gone meanwhile is not there to be hurt, and 0 is nobody."""
+    """Send a signal to one process. Does nothing for a process that has ended and for the pid 0."""
     if pid <= 0:
         return
     with contextlib.suppress(ProcessLookupError):
@@ -28,7 +32,7 @@ def send_signal(pid: int, signum: signal.Signals) -> None:
 
 @contextlib.contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """SIGSTOP, and SIGCONT at the end."""
+    """Send SIGSTOP, and SIGCONT at the end of the block."""
     send_signal(pid, signal.SIGSTOP)
     try:
         yield
@@ -37,7 +41,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 async def slow_down(pid: int, seconds: float) -> None:
-    """Stop and continue a process in short turns, for so long."""
+    """Stop and continue a process in short turns, for `seconds`."""
     loop = asyncio.get_running_loop()
     end_s = loop.time() + seconds
     while loop.time() < end_s:
@@ -48,8 +52,9 @@ async def slow_down(pid: int, seconds: float) -> None:
 
 @contextlib.contextmanager
 def without_room(pids: Iterable[int]) -> Iterator[None]:
-    """No process can write to a file: each gets a file size limit of 0 (EFBIG, which the log takes
-    for a full disk, as it is one). Linux.
+    """Prevent the processes from writing to files for a block, by a file size limit of 0.
+
+    Writes then fail with EFBIG, which the log treats like a full disk. Linux only.
     """
     before: dict[int, tuple[int, int]] = {}
     try:

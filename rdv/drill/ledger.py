@@ -1,4 +1,4 @@
-"""What clients saw: one entry for each request, in the order of the answers."""
+"""The ledger records what clients saw: one entry for each request, in the order of the answers."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class Ledger:
-    """Of all doors. One thread; `listener` is told of every entry."""
+    """The entries of all proxies. For one thread only; `listener` is called with every entry."""
 
     def __init__(self) -> None:
         self.entries: list[Asked] = []
         self.latency = Histogram()
-        """By the client's clock, from the scheduled send, ns."""
+        """Latencies by the client's clock, from the scheduled send, in ns."""
         self.listener: Callable[[Asked], None] | None = None
 
     def add(self, asked: Asked) -> None:
@@ -41,7 +41,7 @@ class Ledger:
             self.listener(asked)
 
     def since(self, begin_ns: int) -> list[Asked]:
-        """Entries of requests that were due since then."""
+        """Return the entries of requests that were due at or after `begin_ns`."""
         found = []
         for entry in reversed(self.entries):
             if entry.done_ns < begin_ns:
@@ -52,7 +52,7 @@ class Ledger:
 
 
 class DoorSink:
-    """The sink of one door's generator."""
+    """The sink of the load generator of one proxy."""
 
     def __init__(self, ledger: Ledger, port: int) -> None:
         self._ledger = ledger

@@ -1,4 +1,4 @@
-"""The load of a drill: an open loop at each proxy, and more of it for an overload."""
+"""The load of a drill is an open loop at each proxy; an overload adds to it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from rdv.drill.ledger import DoorSink, Ledger
 from rdv.loadgen import Generator, LoadLimits, constant, render_request
 
 TIMEOUT_MS = 10_000
-"""A request without an answer for so long beyond the longest SLA has none."""
+"""How many ms beyond the longest SLA a client waits before a request counts as unanswered."""
 CONNECTIONS = 256
 _FOREVER_S = 86_400.0
 
 
 class Load:
-    """Runs from `start` to `stop`, whatever the answers do. On the loop."""
+    """The load runs from `start` to `stop`, regardless of the answers. For use on the event loop
+    only.
+    """
 
     def __init__(
         self, ports: Sequence[int], bodies: Sequence[bytes], ledger: Ledger, sla_ms: float
     ) -> None:
-        """`sla_ms`: the longest that a request may have."""
+        """`sla_ms` is the longest SLA that a request may have."""
         self.ports = ports
         self._rendered = {
             port: [render_request("POST", "/v1/decide", f"{HOST}:{port}", b) for b in bodies]
@@ -33,14 +35,16 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, rate: float) -> None:
-        """Begin asking, `rate` a second over all doors."""
+        """Start to send `rate` requests a second, divided among all proxies."""
         for index, port in enumerate(self.ports):
             generator = self._generator(port, index)
             self._generators.append(generator)
             self._tasks.append(asyncio.create_task(self._drive(generator, rate, index, _FOREVER_S)))
 
     async def burst(self, rate: float, seconds: float) -> None:
-        """So much more, for so long; returns when the last answer is there."""
+        """Send `rate` more requests a second for `seconds`; return when the last one is
+        answered.
+        """
         drives = [
             self._drive(self._generator(port, index), rate, index, seconds)
             for index, port in enumerate(self.ports)
@@ -48,13 +52,13 @@ class Load:
         await asyncio.gather(*drives)
 
     async def stop(self) -> None:
-        """No more requests; waits for the answers."""
+        """Send no more requests; wait for the outstanding answers."""
         for generator in self._generators:
             generator.stop()
         await asyncio.gather(*self._tasks)
 
     def cancel(self) -> None:
-        """At once."""
+        """Stop at once, without waiting for answers."""
         for task in self._tasks:
             task.cancel()
 
@@ -70,7 +74,7 @@ class Load:
         )
 
     async def _drive(self, generator: Generator, rate: float, index: int, seconds: float) -> None:
-        # Not all doors in the same instant.
+        # The proxies do not get their requests at the same instant.
         offset_ns = int(index * 1e9 / rate)
         arrivals = constant(rate / len(self.ports))
         await generator.run(_later(arrivals, offset_ns), seconds)

@@ -1,4 +1,4 @@
-"""Who answers: shares of a stretch, and when they are again what they were. Pure."""
+"""The mix is the shares of kinds of answers in a period; a recovery is when it is back. Pure."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ from typing import NamedTuple
 
 OK = 200
 REFUSED = frozenset((408, 413, 422, 429, 503))
-"""The request was not accepted, and the client was told so."""
+"""The request was not accepted, and the response said so."""
 
 
 class Asked(NamedTuple):
-    """What became of one request, as its client saw it. Times by the client's monotonic clock."""
+    """The outcome of one request as its client saw it. Times are by the client's monotonic
+    clock.
+    """
 
     door: int
-    """Port of the proxy that was asked."""
+    """The port of the proxy that the request was sent to."""
     due_ns: int
     done_ns: int
     status: int
-    """0: there was no answer."""
+    """The HTTP status; 0 if there was no answer."""
     failure: str = ""
-    """connect, lost, timeout, overflow, garbage; garbled: a 200 that is not an answer."""
+    """One of connect, lost, timeout, overflow and garbage; garbled is a 200 that is not an
+    answer.
+    """
     id: str = ""
     kind: str = ""
     model: str | None = None
     answered_by: str = ""
     schedule: str = ""
     waited_ms: float = 0.0
-    """By the proxy's clock, from reading the request to writing its answer."""
+    """Measured by the proxy's clock, from reading the request to writing its answer."""
     step: int = 0
     result: bytes = b""
-    """Kept of defaults only."""
+    """The result; kept for defaults only."""
 
     @property
     def is_answered(self) -> bool:
@@ -43,7 +47,7 @@ class Asked(NamedTuple):
 
 
 class Mix(NamedTuple):
-    """Shares of the requests of a stretch; what is missing from one was refused or not answered."""
+    """Shares of the requests of a period; the rest to 1 was refused or not answered."""
 
     requests: int = 0
     preferred: float = 0.0
@@ -58,7 +62,7 @@ class Mix(NamedTuple):
 
 
 def mix_of(asked: Iterable[Asked]) -> Mix:
-    """The mix of kinds."""
+    """Return the mix of the kinds of answers."""
     count = 0
     kinds = dict.fromkeys(("preferred", "fallback", "default"), 0)
     for one in asked:
@@ -69,18 +73,20 @@ def mix_of(asked: Iterable[Asked]) -> Mix:
 
 
 _MISSING = 0.01
-"""Of requests without an answer: while there are some, a door is not open yet."""
+"""The share of unanswered requests up to which a mix counts as recovered; above it, a proxy does
+not accept connections yet.
+"""
 
 TOLERANCE = 0.15
-"""A window is small, and a machine is never quite calm."""
+"""How far a share may differ: a window is small, and a machine is never entirely idle."""
 _CLOSE = 0.02
 
 
 class Recovery:
-    """Watches answers until the mix of a window of them is what it was before.
+    """Watch answers until the mix of the last `window` of them is what it was before.
 
-    `since_ns`: requests that were due earlier do not count. Answers come in the order of their
-    arrival; the window is the last `window` of them.
+    Requests that were due before `since_ns` do not count. Answers come in the order of their
+    arrival.
     """
 
     def __init__(self, before: Mix, since_ns: int, window: int) -> None:
@@ -89,7 +95,7 @@ class Recovery:
         self._last: deque[Asked] = deque(maxlen=max(1, window))
 
     def add(self, asked: Asked) -> bool:
-        """Whether the mix is back; `begun_ns` says since when."""
+        """Add an answer; return whether the mix is back. `begun_ns` then says since when."""
         if asked.due_ns < self._since_ns:
             return False
         self._last.append(asked)
@@ -98,8 +104,10 @@ class Recovery:
 
     @property
     def begun_ns(self) -> int:
-        """When the first request was due from which on, to the end of the window, nothing was
-        worse than before: what was still bad at its beginning is part of the recovery.
+        """When the recovered period began: the due time of the first request of the window from
+        which on nothing was worse than before.
+
+        What was still bad at the beginning of the window counts as part of the recovery.
         """
         window = sorted(self._last, key=lambda one: one.due_ns)
         for number, one in enumerate(window):

@@ -1,4 +1,6 @@
-"""Which faults hit which parts of a decision, in which order, and how long it takes. Pure."""
+"""A plan says which faults hit which parts of a decision, in which order, and how long it takes.
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -28,35 +30,37 @@ Fault = Literal[
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 WHOLE: frozenset[Fault] = frozenset(("overload", "greedy", "replace", "disk"))
-"""Faults of the decision as a whole; the others are one part's."""
+"""Faults of the decision as a whole; all other faults hit one part."""
 
 OF_FILES: frozenset[Fault] = frozenset(("sector", "missing"))
-"""Faults of files that a part has written. A server's results are the drill's own evidence."""
+"""Faults of files that a part has written. Not for a server: its results are the drill's
+evidence.
+"""
 
 MOMENTARY: frozenset[Fault] = frozenset(("kill", "replace"))
-"""Faults that are over at once; the others last (or are watched) for `Pace.hold_s`."""
+"""Faults that are over at once; all others last (or are watched) for `Pace.hold_s`."""
 
 HURTS_THE_PROCESS: frozenset[Fault] = frozenset(("kill", "stop", "slow", "clock"))
-"""Faults by which a proxy loses or delays the requests that it holds."""
+"""Faults by which a proxy loses or delays its requests in flight."""
 
 EVERYTHING = "everything"
 OVERLOAD_FACTOR = 5
 START_S, STOP_S = 6.0, 3.0
 TYPICAL_RECOVERY_S = 1.0
 REQUESTS_MAX = 5_000_000
-"""A drill keeps what became of each request in memory."""
+"""The maximum number of requests; a drill keeps the outcome of each one in memory."""
 
 Role = Literal["server", "worker", "proxy", "all"]
 
 
 class Target(NamedTuple):
-    """A part that can be hurt."""
+    """A part that a fault can hit."""
 
     name: str
     role: Role
     model: str = ""
     scores: bool = True
-    """Whether it reports scores: a decoy does not."""
+    """Whether it reports scores; a decoy does not."""
 
 
 class Exercise(NamedTuple):
@@ -74,13 +78,13 @@ class Pace:
     """How long each part of an exercise takes, in seconds."""
 
     before_s: float = 2.0
-    """Calm, to see what is usual."""
+    """Time without a fault, to measure the usual mix."""
     hold_s: float = 2.0
     """How long a fault that does not heal by itself lasts."""
     after_s: float = 1.0
-    """Calm again, once the mix is what it was."""
+    """Time without a fault, once the mix is back."""
     recovery_s_max: float = 30.0
-    """A mix that is not back by then does not come back."""
+    """How long to wait for the mix before the recovery counts as failed."""
 
 
 QUICK = Pace(before_s=0.7, hold_s=0.7, after_s=0.3, recovery_s_max=20.0)
@@ -96,7 +100,7 @@ class DrillPlan:
 
     @property
     def seconds(self) -> float:
-        """About how long it takes when the decision recovers as it should."""
+        """About how many seconds the drill takes if the decision recovers as it should."""
         pace = self.pace
         each = pace.before_s + pace.after_s + TYPICAL_RECOVERY_S
         held = sum(pace.hold_s for exercise in self.exercises if holds(exercise.fault))
@@ -104,19 +108,19 @@ class DrillPlan:
 
     @property
     def seconds_max(self) -> float:
-        """When nothing ever recovers."""
+        """How many seconds the drill takes at most, if nothing ever recovers."""
         more = self.pace.recovery_s_max - TYPICAL_RECOVERY_S
         return self.seconds + len(self.exercises) * more
 
     @property
     def requests_max(self) -> int:
-        """How many requests it may come to."""
+        """The maximum number of requests that the drill may send."""
         overload_s = self.pace.hold_s if any(e.fault == "overload" for e in self.exercises) else 0
         return int(self.rate * (self.seconds_max + (OVERLOAD_FACTOR - 1) * overload_s))
 
 
 def holds(fault: Fault) -> bool:
-    """Whether the fault lasts, or is watched, for a while."""
+    """Return whether the fault lasts, or is watched, for a while."""
     return fault not in MOMENTARY
 
 
@@ -128,10 +132,11 @@ def plan_drill(
     *,
     quick: bool = False,
 ) -> DrillPlan:
-    """Every fault, on each part in turn; of a model's or proxy's instances the first is enough.
+    """Plan every fault on each part in turn; of a model's or the proxies' instances only the first
+    is hit.
 
-    `champions` are the models that the live schedule's first step accepts. A quick drill hurts
-    one server, one proxy and one champion only, and waits less. Raises InvalidDrill.
+    `champions` are the models that the live schedule's first step accepts. A quick drill hits one
+    server, one proxy and one champion only, and waits less. Raises InvalidDrill.
     """
     if unknown := [fault for fault in faults if fault not in FAULTS]:
         raise InvalidDrill("faults", f"there is no {unknown[0]!r}, only {', '.join(FAULTS)}")
@@ -155,7 +160,7 @@ def plan_drill(
 
 
 def _first_ones(targets: Sequence[Target]) -> list[Target]:
-    """The first of each role and model."""
+    """Return the first target of each role and model."""
     found: dict[tuple[str, str], Target] = {}
     for target in targets:
         found.setdefault((target.role, target.model), target)

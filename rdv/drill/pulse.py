@@ -1,4 +1,6 @@
-"""How busy the machine is, by our own timers: what they are late, others are late as well."""
+"""The pulse measures how busy the machine is: when its timers are late, other processes are late
+too.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ _EVERY_S = 0.02
 
 
 class Pulse:
-    """A timer that notes how late it is, ns, from `start` to `stop`. On the loop."""
+    """A timer that records how late it fires, in ns, from `start` to `stop`. For use on the event
+    loop only.
+    """
 
     def __init__(self) -> None:
         self.late = Histogram()

@@ -1,4 +1,4 @@
-"""What the copy's streams say after the drill."""
+"""The module reads what the copy's streams contain after the drill."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from rdv.stream.file.stream import FileStream
 from rdv.stream.passing import lost_count, pass_over
 
 _OWN_SUFFIX = ".proxy"
-"""Of the topics of what proxies have answered themselves: what they say is what clients heard."""
+"""The suffix of the topics of results that proxies have decided themselves; these results are what
+the clients received.
+"""
 _POLL_RECORDS = 10_000
 
 
 def read_record(decision: Decision, harmed: Iterable[Harm]) -> Record:
-    """Everything on record. Raises RdvErrors for streams that cannot be opened."""
+    """Read everything that is recorded. Raises RdvErrors for streams that cannot be opened."""
     told: dict[str, Told] = {}
     own: dict[str, Told] = {}
     twice: list[str] = []
@@ -52,7 +54,7 @@ def read_record(decision: Decision, harmed: Iterable[Harm]) -> Record:
 
 
 class Reading:
-    """All readable records of a stream; `damaged` counts the others."""
+    """All readable records of a stream; `damaged` counts the damaged ones."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -75,7 +77,9 @@ class Reading:
 
 
 def _is_named(harm: Harm) -> bool:
-    """Whether `verify` names the segment whose file was damaged, or retention has deleted it."""
+    """Return whether `verify` names the segment whose file was damaged, or retention has deleted
+    it.
+    """
     with open_stream(harm.stream, create=False) as stream:
         assert isinstance(stream, FileStream)
         first = stream.segments(harm.topic, harm.partition)[:1]

@@ -1,7 +1,7 @@
-"""The latest requests of a decision's input stream, as bodies to ask again. Reads only.
+"""The module reads the latest requests of a decision's input stream, as bodies to send again.
 
-The files are read as text, without opening the stream: nothing in the directory is made, locked or
-rung. A line that is torn or damaged is no request, and left out.
+It reads the files as text, without opening the stream, so nothing in the directory is created,
+locked or notified. Lines that are torn or damaged are left out.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class _Body(msgspec.Struct, omit_defaults=True):
 
 
 def recorded_bodies(input_stream: str) -> list[bytes]:
-    """Bodies of the latest requests, oldest first; empty when there are none.
+    """Return the bodies of the latest requests, oldest first; empty if there are none.
 
-    Their data is as the models saw it: what an enricher has added is in it already.
+    Their data is as the models saw it, including what an enricher has added.
     """
     files = glob.glob(f"{glob.escape(input_stream)}/*/*/*{VALUES_SUFFIX}")
     requests: list[Request] = []
@@ -53,7 +53,7 @@ def _requests(path: str) -> list[Request]:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL_BYTES))
             lines = file.read(_TAIL_BYTES).split(b"\n")
-    except OSError:  # retention was quicker
+    except OSError:  # retention has deleted it
         return []
     found = []
     for line in lines[-ROWS_MAX:]:
@@ -65,6 +65,6 @@ def _requests(path: str) -> list[Request]:
 
 
 def _body(request: Request) -> bytes:
-    # The schedule of a cohort is the proxy's business.
+    # A schedule of a cohort is chosen by the proxy.
     schedule = request.schedule if request.cohort is None else None
     return msgspec.json.encode(_Body(request.data, request.key, schedule))

@@ -1,4 +1,4 @@
-"""The exercises of a drill, one after the other: calm, the fault, until all is as it was."""
+"""A rehearsal runs the exercises of a drill one by one: calm, the fault, the recovery."""
 
 from __future__ import annotations
 
@@ -31,11 +31,13 @@ Tell = Callable[[str], None]
 _WARM_S = 1.5
 _WINDOW_S = 0.4
 _WINDOW_MIN, _WINDOW_MAX = 20, 200
-"""Answers by which a recovery is told; a window is counted anew with each of them."""
+"""The minimum and maximum number of answers by which a recovery is recognised; the window is
+counted anew with each answer.
+"""
 
 
 class Rehearsal:
-    """Its state while it runs, on one loop."""
+    """The state of a drill while it runs, on one event loop."""
 
     def __init__(
         self, decision: Decision, plan: DrillPlan, bodies: Sequence[bytes], port: int, tell: Tell
@@ -49,17 +51,19 @@ class Rehearsal:
         self.pulse = Pulse()
         self.spans: list[Span] = []
         self.harmed: list[Harm] = []
-        """Damaged files: what `record.read_record` has to look for."""
+        """Damaged files, for `record.read_record` to look for."""
         self.edits: list[str] = []
-        """Labels that the live schedule has got by edits."""
+        """Labels of the live schedule after each edit."""
         self.left_out: list[str] = []
-        """Parts that have not come up."""
+        """Parts that did not come up."""
         self._ended = ""
         self._proxies = [proxy_name(port + n) for n in range(PROXIES)]
         self._greedy_ms = longest_sla_ms(decision)
 
     async def run(self, log: IO[bytes]) -> None:
-        """Serve, load, hurt; end in order also when cancelled."""
+        """Serve the copy, send load and run the exercises; shut down in order even when
+        cancelled.
+        """
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
@@ -121,7 +125,7 @@ class Rehearsal:
         return ""
 
     async def _hurt(self, exercise: Exercise, pid: int) -> str:
-        """Do it, for as long as it lasts; returns a note for the report."""
+        """Apply the fault, for as long as it lasts; return a note for the report."""
         fault, target, hold_s = exercise.fault, exercise.target, self._plan.pace.hold_s
         if fault == "kill":
             send_signal(pid, SIGKILL)
@@ -150,7 +154,9 @@ class Rehearsal:
         return ""
 
     async def _damage(self, exercise: Exercise, pid: int, hold_s: float) -> str:
-        """Damage the streams, and see what comes of it for a while."""
+        """Damage the streams, then wait `hold_s` to observe the effect; return a note for the
+        report.
+        """
         target = exercise.target
         if exercise.fault == "corrupt":
             done = corrupt(self.decision, target, self._proxies)
@@ -168,9 +174,10 @@ class Rehearsal:
     async def _recovered(
         self, exercise: Exercise, recovery: Recovery, old_pid: int
     ) -> tuple[int | None, bool]:
-        """Wait until the mix is back (and a killed process as well), for so long at most.
+        """Wait until the mix is back (and a killed process too), for `recovery_s_max` seconds at
+        most.
 
-        When the killed process was ready again, and whether everything is as it was.
+        Returns when the killed process was ready again, and whether everything is back.
         """
         is_back = asyncio.Event()
 

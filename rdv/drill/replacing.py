@@ -1,4 +1,6 @@
-"""Directories that are replaced by rename, as deployment tools do, and an edit in the new one."""
+"""The module replaces directories by rename, as deployment tools do, and edits a file in the new
+one.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,10 @@ _SLA = re.compile(r"(?m)^(\s*sla_ms\s*=\s*)(\d+(?:\.\d+)?)")
 
 
 def replace_directories(decision: Decision) -> str:
-    """Put copies in the place of the directories, then edit the live schedule in the new one.
+    """Replace the directories by copies, then edit the live schedule in the new one.
 
-    Returns the label that the edited schedule has, or an empty string when its SLA is written in
-    a way that cannot be edited here. Raises OSError.
+    Returns the label of the edited schedule, or an empty string if its SLA is written in a way that
+    cannot be edited here. Raises OSError.
     """
     for name in _FOLDERS:
         folder = decision.path(name)
@@ -31,7 +33,7 @@ def replace_directories(decision: Decision) -> str:
 
 
 def _edit(path: str, name: str) -> str:
-    """Make the SLA a millisecond longer."""
+    """Make the SLA of the schedule one millisecond longer; return the new label, or ""."""
     with open(path, encoding="utf-8") as file:
         text = file.read()
     edited, count = _SLA.subn(lambda found: f"{found[1]}{float(found[2]) + 1:g}", text, count=1)

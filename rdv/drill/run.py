@@ -1,4 +1,4 @@
-"""One drill: a copy, a rehearsal on it, the verdict."""
+"""A drill makes a copy of a decision, rehearses faults on it and gives a verdict."""
 
 from __future__ import annotations
 
@@ -22,24 +22,26 @@ from rdv.drill.verdict import Known, Record, Verdict, judge
 from rdv.loadgen import Histogram
 
 _TERMINATED = 143
-"""As the shell calls an end by SIGTERM."""
+"""The exit status after SIGTERM, by the shell's convention."""
 
 
 @dataclass(frozen=True)
 class DrillReport:
-    """What a drill has found."""
+    """The findings of a drill."""
 
     verdict: Verdict
     requests: int
     seconds: float
     client_ms: dict[str, float]
-    """Percentiles by the clients' own clock, from the scheduled send."""
+    """Percentiles by the clients' own clock, from the scheduled send, in ms."""
     timers_ms: dict[str, float]
-    """How late the drill's own timers were: what the machine alone does."""
+    """Percentiles of how late the drill's own timers were, in ms: the effect of the machine
+    alone.
+    """
     left_out: list[str]
-    """Parts that have never come up."""
+    """Parts that never came up."""
     kept: str
-    """Where the copy is, if it was to be kept."""
+    """The path of the copy, if it was to be kept."""
 
 
 def run_drill(
@@ -52,10 +54,10 @@ def run_drill(
     grace_ms: float = 10.0,
     keep: bool = False,
 ) -> DrillReport:
-    """Blocks until it is over; nothing of it is left then, unless the copy is to be kept.
+    """Run a drill and block until it is over; nothing is left then, unless the copy is to be kept.
 
-    `directory` is read and otherwise left alone. `port` as `targets_of` was told. Raises
-    CopyNotServed, InvalidDrill and RdvErrors of the configuration; KeyboardInterrupt on Ctrl-C.
+    `directory` is only read. `port` is the one given to `targets_of`. Raises CopyNotServed,
+    InvalidDrill and RdvErrors of the configuration; KeyboardInterrupt on Ctrl-C.
     """
     place = tempfile.mkdtemp(prefix="rdv-drill-")
     try:
@@ -85,7 +87,7 @@ def run_drill(
 
 
 def _judge(rehearsal: Rehearsal, schedules: Mapping[str, Known], grace_ms: float) -> Verdict:
-    """From all that was seen and all that is on record."""
+    """Judge by all that the clients saw and all that is recorded."""
     entries, decision = rehearsal.ledger.entries, rehearsal.decision
     answered = any(entry.is_answered for entry in entries)
     record = read_record(decision, rehearsal.harmed) if answered else Record()

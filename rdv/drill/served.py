@@ -1,6 +1,7 @@
-"""The copy, served: `rdv serve` as a process of its own, and who of its parts runs under which pid.
+"""The copy is served by `rdv serve` in a process of its own; `Served` knows the pids of its parts.
 
-It ends when we do, however we end: its shell watches a pipe from us, whose end is the word to stop.
+The process ends when the drill ends, however it ends: its shell reads from a pipe of the drill, and
+the end of that pipe stops it.
 """
 
 from __future__ import annotations
@@ -23,16 +24,22 @@ from rdv.stream.passing import pass_over
 
 START_S = 60.0
 OTHERS_S = 10.0
-"""Once the proxies are there, the others get so long; who has not come up then is left out."""
+"""How many seconds the other parts get to come up once the proxies are ready; parts that have not
+come up by then are left out.
+"""
 STOP_S = 30.0 + SLA_MS_MAX / 1000
 LOOK_S = 0.2
-"""A ring may be lost when its sender is killed in that very instant: look all the same."""
+"""How often to read the status, in seconds. A wake-up may be lost when its sender is killed at that
+moment, so the status is also polled.
+"""
 _SAID_BYTES = 4_096
 _END_WITH_US = 'exec 3<&0; (cat <&3 >/dev/null; kill -TERM $$) & exec 3<&-; exec "$@" </dev/null'
 
 
 class Served:
-    """Made, started and stopped once, on the loop. `pids`: of the parts that are ready."""
+    """The served copy, started and stopped once, on the event loop. `pids` has the parts that are
+    ready.
+    """
 
     def __init__(self, decision: Decision, environ: Mapping[str, str], log: IO[bytes]) -> None:
         self._decision = decision
@@ -44,7 +51,9 @@ class Served:
         self.pids: dict[str, int] = {}
 
     async def start(self, proxies: Iterable[str], others: Iterable[str]) -> list[str]:
-        """Serve; returns the names of `others` that have not come up. Raises CopyNotServed."""
+        """Start to serve; return the names of `others` that have not come up. Raises
+        CopyNotServed.
+        """
         directory = self._decision.directory
         self._stream = open_stream(
             self._decision.stream_path("control"), config=self._decision.log.stream_config(1)
@@ -68,18 +77,18 @@ class Served:
         return sorted(rest - self.pids.keys())
 
     def pid_of(self, name: str) -> int:
-        """The process of a part; 0 when it has none now. Never that of somebody who has inherited
-        the number of a dead one.
+        """Return the pid of a part; 0 if it has none now, or if an unrelated process has reused its
+        pid.
         """
         pid = self.pids.get(name, 0)
         return pid if pid and _is_part_of(pid, self._decision.directory) else 0
 
     def running(self) -> list[int]:
-        """The processes of all parts."""
+        """Return the pids of all running parts."""
         return [pid for name in self.pids if (pid := self.pid_of(name))]
 
     async def until_new(self, name: str, old_pid: int, timeout_s: float) -> bool:
-        """Wait until the part is ready in another process; False when it is not in time."""
+        """Wait until the part is ready in another process; return False if it is not in time."""
         return await self._until(lambda: self.pids.get(name, old_pid) != old_pid, timeout_s)
 
     async def _until(self, is_so: Callable[[], bool], timeout_s: float) -> bool:
@@ -115,7 +124,7 @@ class Served:
                     if line is not None and line.state == "ready":
                         self._is_ready(line.name, line.pid)
         except RdvError as error:
-            pass_over(self._status, error)  # looked at again in a moment
+            pass_over(self._status, error)  # read again within LOOK_S
 
     def _is_ready(self, name: str, pid: int) -> None:
         if self.pids.get(name) != pid:
@@ -133,7 +142,7 @@ class Served:
         return ""
 
     async def stop(self) -> None:
-        """End it in order; what has not ended by then is killed. Nothing is raised."""
+        """Shut the copy down in order; kill what has not ended after `STOP_S`. Raises nothing."""
         if self._timer is not None:
             self._timer.cancel()
             self._loop.remove_reader(self._status.fileno())
@@ -152,7 +161,7 @@ class Served:
 
 
 def _is_part_of(pid: int, directory: str) -> bool:
-    """Whether the process's command line names the copy; taken on trust where there is no /proc."""
+    """Return whether the process's command line names the copy; True where there is no /proc."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             return os.fsencode(directory) in file.read().split(b"\0")

@@ -1,4 +1,4 @@
-"""What a decision's own files say to a drill: its parts, its first step, its schedules."""
+"""The module reads what a drill must know from a decision's files: parts, first step, schedules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from rdv.supervisor.plan import Part, parts
 
 
 def targets_of(decision: Decision, port: int) -> list[Target]:
-    """The parts of a decision as they will run in the copy, its first proxy at `port`."""
+    """Return the parts of a decision as they will run in the copy, with its first proxy at
+    `port`.
+    """
     http = msgspec.structs.replace(decision.http, port=port, proxies=PROXIES)
     return [_target(decision, part) for part in parts(decision.replace(http=http), {})]
 
@@ -30,19 +32,19 @@ def _target(decision: Decision, part: Part) -> Target:
 
 
 def first_models(decision: Decision) -> frozenset[str]:
-    """Whom the live schedule's first step accepts."""
+    """Return the models that the live schedule's first step accepts."""
     schedule = read_schedules(decision.directory).by_name.get(decision.schedule)
     return frozenset() if schedule is None else frozenset(schedule.steps[0].accept)
 
 
 def longest_sla_ms(decision: Decision) -> float:
-    """The longest time that a request's own schedule may ask for."""
+    """Return the longest SLA in ms that a request's own schedule may ask for."""
     schedule = read_schedules(decision.directory).by_name.get(decision.schedule)
     return 10 * (schedule.sla_ms if schedule is not None else 1000.0)
 
 
 def known_schedules(decision: Decision, bodies: Sequence[bytes]) -> dict[str, Known]:
-    """The decision's schedules, and those that the requests bring along, by label."""
+    """Return the decision's schedules, and those that the requests bring along, by label."""
     found = list(read_schedules(decision.directory).by_name.values())
     for body in bodies:
         if b'"schedule"' in body:

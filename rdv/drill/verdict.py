@@ -1,9 +1,10 @@
-"""Were the promises kept? From what clients saw and what is on record to a verdict. Pure.
+"""The verdict says whether the promises were kept, from what clients saw and what is recorded.
+Pure.
 
-A request belongs to the exercise in whose time it was due. Those that a hurt proxy held, or that
-were sent to it before it was well again, are counted apart: its death or its stop is theirs, which
-no rendezvous can mend (a balancer asks the other proxy). They are excused from being answered and
-from being in time, from nothing else.
+A request belongs to the exercise during which it was due. Requests that a faulty proxy held, or
+that were sent to it before it had recovered, are counted apart: they suffer its death or stop,
+which rdv cannot repair (a balancer would try the other proxy). They need not be answered or be in
+time, but everything else is checked.
 """
 
 from __future__ import annotations
@@ -28,31 +29,33 @@ _SHOWN = 3
 
 
 class Span(NamedTuple):
-    """When an exercise was, by the client's clock."""
+    """The times of an exercise, by the client's clock."""
 
     exercise: Exercise
     begin_ns: int
     hurt_ns: int
     healed_ns: int
-    """When the fault was taken back; at once, for those that last a moment."""
+    """When the fault was undone; for momentary faults, when it happened."""
     recovered_ns: int | None
-    """Since when the mix has been what it was; None: it never was."""
+    """Since when the mix has been what it was; None if it never was."""
     end_ns: int
     door: int = 0
-    """Port of the proxy that was hurt."""
+    """The port of the proxy that was hit; 0 if none was."""
     note: str = ""
     skipped: bool = False
     ready_ns: int | None = None
-    """When a killed part was ready again, in a new process."""
+    """When a killed part was ready again in a new process."""
 
     def is_apart(self, asked: Asked) -> bool:
-        """Whether the request was in the hands of the proxy that was hurt."""
+        """Return whether the request was in flight at, or sent to, the proxy while it was
+        faulty.
+        """
         well_ns = self.end_ns if self.recovered_ns is None else self.recovered_ns
         return asked.door == self.door and asked.due_ns < well_ns and asked.done_ns >= self.hurt_ns
 
 
 class Told(NamedTuple):
-    """What the log says that the client was told."""
+    """The answer of a request as the log has recorded it."""
 
     kind: str
     model: str | None
@@ -62,7 +65,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """What is on record of the drill."""
+    """What the streams have recorded of the drill."""
 
     told: Mapping[str, Told] = field(default_factory=dict)
     twice: Sequence[str] = ()
@@ -70,24 +73,24 @@ class Record:
     logged: frozenset[str] = frozenset()
     """Requests in the input stream."""
     damaged: int = 0
-    """Records of `input` that the drill itself has damaged: their requests cannot be read."""
+    """How many records of `input` the drill itself has damaged; their requests cannot be read."""
     unnamed: Sequence[str] = ()
-    """Files that the drill has damaged, and of which verify says that they are sound."""
+    """Files that the drill has damaged and that verify reports as sound."""
 
 
 class Known(NamedTuple):
-    """What there is to know of a schedule."""
+    """What the verdict needs to know of a schedule."""
 
     sla_ms: float
     default: object
-    """As parsed JSON."""
+    """The default as parsed JSON."""
     first: frozenset[str] | None
-    """Models of the first step; None: any ("*")."""
+    """Models of the first step; None if it accepts any ("*")."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One exercise in figures."""
+    """The figures of one exercise."""
 
     fault: str
     part: str
@@ -100,21 +103,21 @@ class Row:
     during: Mix
     after: Mix
     recovery_ms: float | None
-    """Until the mix was back; from the kill on, or from when the fault was taken back."""
+    """How many ms until the mix was back, from the kill or from when the fault was undone."""
     restart_ms: float | None = None
-    """Until a killed part was ready again."""
+    """How many ms until a killed part was ready again."""
     note: str = ""
     skipped: bool = False
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`broken`: a sentence for each promise that was not kept, by whom and how far."""
+    """`broken` has a sentence for each promise that was not kept: where, and by how much."""
 
     rows: list[Row]
     broken: list[str]
     late_in_calm: int
-    """Answers that were late while nothing was hurt: what the machine alone does."""
+    """How many answers were late while there was no fault: the effect of the machine alone."""
 
 
 def judge(
@@ -126,8 +129,10 @@ def judge(
     grace_ms: float,
     edits: Sequence[str] = (),
 ) -> Verdict:
-    """Rows in the order of the exercises, and what was broken. `schedules` by label; `read` are
-    the results of defaults, parsed; `edits` are labels that the live schedule has got by edits.
+    """Return rows in the order of the exercises, and the broken promises.
+
+    `schedules` are by label; `read` has the parsed results of defaults; `edits` are labels that the
+    live schedule got by edits.
     """
     groups = _by_span(asked, spans)
     late = _late(schedules, grace_ms)
@@ -153,7 +158,7 @@ def judge(
 
 
 class _Late:
-    """How much later than allowed an answer was, ms; 0 or less: in time."""
+    """Return how many ms later than allowed an answer was; 0 or less if it was in time."""
 
     def __init__(self, schedules: Mapping[str, Known], grace_ms: float) -> None:
         self._schedules = schedules
@@ -171,7 +176,7 @@ def _late(schedules: Mapping[str, Known], grace_ms: float) -> _Late:
 
 
 def _by_span(asked: Sequence[Asked], spans: Sequence[Span]) -> list[list[Asked]]:
-    """The requests of each exercise, by when they were due."""
+    """Return the requests of each exercise, by when they were due."""
     groups: list[list[Asked]] = [[] for _ in spans]
     ordered = sorted(asked, key=lambda one: one.due_ns)
     at = 0
@@ -293,7 +298,9 @@ def _other_story(answered: Sequence[Asked], record: Record) -> Iterator[str]:
 
 
 def _lost(answered: Sequence[Asked], record: Record) -> Iterator[str]:
-    """What a server has decided was in the log: it reads nothing else."""
+    """Yield broken promises about lost records. A server reads requests only from the log, so each
+    one that it has decided must be there.
+    """
     lost = [o.id for o in answered if o.answered_by == "server" and o.id not in record.logged]
     if len(lost) > record.damaged:
         yield f"{KEPT}: answered requests that are not in the input stream: {_some(lost)}"
@@ -311,7 +318,7 @@ def _not_recovered(spans: Sequence[Span]) -> Iterator[str]:
 
 
 def _starved(spans: Sequence[Span], groups: Sequence[Sequence[Asked]]) -> Iterator[str]:
-    """Requests of the usual clients that were refused while another client was greedy."""
+    """Yield how many requests of the usual clients were refused while another client was greedy."""
     refused: Counter[str] = Counter()
     for span, group in zip(spans, groups, strict=True):
         if span.exercise.fault == "greedy":
