@@ -1,12 +1,14 @@
-"""A hot HTTP/1.1 door: asyncio + httptools, with a limit on everything. Knows nothing of rdv.
+"""An HTTP/1.1 server on asyncio and httptools for the hot path, with a limit on every resource.
+
+It does not depend on the rest of rdv.
 
     server = HttpServer(Router({"/echo": {"POST": lambda r: r.respond(200, r.body)}}))
     await server.start("127.0.0.1", 0)
     ...
     await server.drain(deadline_s=5.0)
 
-The application is called on the loop, synchronously, once for each complete request; it may
-answer at once or later from any callback of the same loop.
+The server calls the application on the loop, synchronously, once for each complete request. The
+application may answer at once, or later from any callback of the same loop.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Who is served: the names of the server, the web pages that may call it, the proxies before it.
+"""Access rules: host names of the server, web pages that may call it, and trusted proxies.
 
-A web page can make its visitor's browser send requests to any address, this machine's own
-included. Three headers that no page can forge tell them: Origin and Sec-Fetch-Site (which page),
-and Host (by which name; a page whose name was pointed at this address afterwards has a foreign
-one). All of it is judged once for each distinct head. Pure.
+A web page can make its visitor's browser send requests to any address, including this machine's
+own. Three headers that a page cannot forge identify such requests: Origin and Sec-Fetch-Site (which
+page sent it) and Host (which name was used; after DNS rebinding it is a foreign name). The rules
+are applied once for each distinct head. Pure.
 """
 
 from __future__ import annotations
@@ -33,24 +33,26 @@ Lines = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True)
 class Access:
-    """What a server holds the heads of requests against. Immutable. See `make_access`."""
+    """The rules that a server applies to the heads of requests. Immutable. See `make_access`."""
 
     hosts: frozenset[str] | None = None
-    """Names, and names with a port, in their canonical form; None: all are served."""
+    """The host names, with or without a port, in canonical form; None: every name is served."""
     origins: frozenset[str] = frozenset()
-    """Web pages' origins that are answered, beside the server's own: `https://shop.example`."""
+    """Origins of web pages that are answered besides the server's own, e.g.
+    `https://shop.example`.
+    """
     exempt: frozenset[str] = frozenset()
-    """Paths that everybody may ask for."""
+    """Paths that are exempt from the host and origin checks."""
     trusted: tuple[Network, ...] = ()
-    """Proxies that are believed when they say whose request they pass on."""
+    """Proxies whose statement about the client is trusted."""
 
     def judge(
         self, path: str, headers: Mapping[bytes, bytes], authorities: list[Authority]
     ) -> Failure | Lines:
-        """The header lines (CORS) that the answer gets, or why there is none.
+        """Return the CORS header lines for the answer, or the failure if the request is refused.
 
-        `authorities`: whom the request is for, by its target and by its Host header, as far as
-        it has them. All of them have to be served here.
+        `authorities` are the hosts that the request names in its target and in its Host header, as
+        far as it has them. All of them must be served here.
         """
         is_exempt = path in self.exempt
         if self.hosts is not None and not is_exempt:
@@ -77,16 +79,18 @@ class Access:
         return any(f"{authority.host}:{port}" in hosts for port in ports)
 
     def trusts(self, address: str) -> bool:
-        """Whether the peer at this address is one of the trusted proxies."""
+        """Return whether the peer at this address is one of the trusted proxies."""
         return bool(self.trusted) and is_trusted(address, self.trusted)
 
     def forwarded(self, headers: Mapping[bytes, bytes]) -> str:
-        """Whose request a trusted proxy passes on with these headers; empty: it does not say."""
+        """Return the client that a trusted proxy names in these headers; empty when it
+        names none.
+        """
         return forwarded_client(headers, self.trusted) if self.trusted else ""
 
 
 EVERYBODY = Access()
-"""By whatever name, but for the pages of others."""
+"""Serves every host name, but no web pages of other origins."""
 
 
 def make_access(
@@ -95,7 +99,7 @@ def make_access(
     exempt: Iterable[str] = (),
     trusted: Iterable[str] = (),
 ) -> Access:
-    """An Access from settings as people write them. Raises ValueError that says what is wrong."""
+    """Make an Access from settings as users write them. Raises ValueError with the reason."""
     names = {canonical_host(host) for host in hosts}
     return Access(
         None if ANY_HOST in names else frozenset(names),
@@ -106,7 +110,7 @@ def make_access(
 
 
 def canonical_host(text: str) -> str:
-    """A host as `Access.hosts` has it. Raises ValueError.
+    """Return a host in the form of `Access.hosts`. Raises ValueError.
 
     `shop.example` stands for all its ports, `shop.example:8443` for one; `*` for everything.
     """
@@ -120,7 +124,7 @@ def canonical_host(text: str) -> str:
 
 
 def canonical_origin(text: str) -> str:
-    """An origin as `Access.origins` has it. Raises ValueError."""
+    """Return an origin in the form of `Access.origins`. Raises ValueError."""
     if text == "*":
         raise ValueError("'*' would let every web page in: list the origins of yours")
     found = _canonical_origin(text.encode(errors="replace"))
@@ -130,7 +134,7 @@ def canonical_origin(text: str) -> str:
 
 
 def trusted_network(text: str) -> Network:
-    """An address or a network such as 10.0.0.0/8. Raises ValueError."""
+    """Parse an address or a network such as 10.0.0.0/8. Raises ValueError."""
     try:
         return ipaddress.ip_network(text)
     except ValueError as error:
@@ -138,7 +142,7 @@ def trusted_network(text: str) -> Network:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether what listens on this address can be reached from this machine only."""
+    """Return whether a socket on this address can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -146,7 +150,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _canonical_origin(origin: bytes) -> str:
-    """Empty when it is none; `null` is none: every sandboxed page has it."""
+    """Return the canonical origin; empty when it is invalid or `null` (every sandboxed page has
+    it).
+    """
     matched = _ORIGIN.fullmatch(origin)
     authority = parse_authority(matched[2]) if matched is not None else None
     if matched is None or authority is None:
@@ -158,7 +164,7 @@ def _canonical_origin(origin: bytes) -> str:
 
 
 def _is_own(origin: bytes, own: Authority | None) -> bool:
-    """Whether a page of this very server asks. It may have come by a proxy that speaks TLS."""
+    """Return whether a page of this server sent it. It may have come by a proxy that speaks TLS."""
     if own is None:
         return False
     name = own.host if own.port is None else f"{own.host}:{own.port}"
@@ -168,7 +174,9 @@ def _is_own(origin: bytes, own: Authority | None) -> bool:
 
 
 def _cors_lines(origin: bytes, headers: Mapping[bytes, bytes]) -> Lines:
-    """What a browser needs to hand the answer to the page; of a preflight, what it may send."""
+    """Return the lines that let a browser pass the answer to the page; for a preflight also the
+    rest.
+    """
     lines = [(b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin")]
     method = headers.get(b"access-control-request-method")
     if method is None:

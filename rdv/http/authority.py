@@ -1,4 +1,4 @@
-"""Hosts and ports as a Host header or an http URI writes them (RFC 9110 and 3986). Pure."""
+"""Parses hosts and ports as in a Host header or an http URI (RFC 9110 and 3986). Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _AUTHORITY = re.compile(
 
 
 class Authority(NamedTuple):
-    """A host in one canonical form, and the port when one is named."""
+    """A host in canonical form, and the port if one is given."""
 
     host: str
-    """In lower case, without a final dot; an IPv6 address in brackets, in its shortest form."""
+    """In lower case, without a final dot; an IPv6 address is in brackets, in its shortest form."""
     port: int | None
 
 
 def parse_authority(text: bytes) -> Authority | None:
-    """`host`, `host:port` or `[address]:port`; None when it is none of them.
+    """Parse `host`, `host:port` or `[address]:port`; return None for anything else.
 
-    A comma is refused although RFC 3986 lets it be a part of a name: two Host headers that were
+    A comma is refused although RFC 3986 allows it in a name, because two Host headers that were
     joined on the way look like that.
     """
     matched = _AUTHORITY.fullmatch(text)

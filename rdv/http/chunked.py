@@ -1,4 +1,4 @@
-"""The body of a chunked request, decoded strictly (RFC 9112, 7.1). Sans-I/O."""
+"""A strict decoder for the body of a chunked request (RFC 9112, 7.1). Sans-I/O."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ class _Expects(Enum):
 
 
 class ChunkedBody:
-    """Takes bytes from a buffer as far as they go. Why not llhttp: it does not say where a
-    message ended, and what follows in the buffer is the next request.
+    """Decodes a chunked body from buffers.
 
-    Chunk extensions and trailers are checked, counted against `header_bytes_max` and dropped.
-    Accepts only CRLF: what other servers read more leniently is how requests are smuggled.
+    llhttp is not used because it does not report where a message ended, and what follows in the
+    buffer is the next request.
+
+    Chunk extensions and trailers are checked, counted against `header_bytes_max` and dropped. Only
+    CRLF is accepted: differences in leniency between servers make request smuggling possible.
     """
 
     __slots__ = ("_expects", "_left", "_limits", "_overhead", "body", "complete", "failure")
@@ -43,8 +45,10 @@ class ChunkedBody:
         self.failure: Failure | None = None
 
     def take(self, buffer: bytes, at: int) -> int:
-        """Consume `buffer` from `at`; returns where it stopped: at the end of the body, or where
-        more bytes are needed. Then look at `complete` and `failure`.
+        """Consume `buffer` from `at`; return where it stopped.
+
+        That is the end of the body, or the place where more bytes are needed. The caller then
+        checks `complete` and `failure`.
         """
         while not self.complete and self.failure is None:
             if self._expects is _Expects.DATA:
@@ -71,7 +75,9 @@ class ChunkedBody:
         return at
 
     def _line(self, buffer: bytes, at: int) -> int:
-        """Take a size or a trailer line; -1 when it is not complete or wrong."""
+        """Consume a size or trailer line; return the next position, or -1 if incomplete or
+        invalid.
+        """
         room = self._limits.header_bytes_max - self._overhead
         end = buffer.find(b"\r\n", at, at + room + 2)
         if end < 0:
@@ -101,7 +107,7 @@ class ChunkedBody:
         self._expects = _Expects.DATA if self._left else _Expects.TRAILER
 
     def _check_start(self, start: bytes, room: int) -> None:
-        """Refuse what can no longer become a line, without waiting for its end."""
+        """Refuse bytes that cannot become a valid line, without waiting for the line's end."""
         pattern = _START if self._expects is _Expects.SIZE else _TRAILER_START
         if start and pattern.fullmatch(start) is None:
             self.failure = fail.malformed("invalid chunk")

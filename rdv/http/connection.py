@@ -1,4 +1,4 @@
-"""One client: requests in, answers out in their order, and a limit on everything it may hold."""
+"""One client connection: reads requests, answers in order, and limits the memory it may use."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from rdv.http.response import (
 from rdv.http.unread import has_unread
 
 _LARGE_BITS = 14
-"""Each 16 KiB of a body count as another request of a turn, so that a turn is short."""
+"""Each 16 KiB of a body count as another request of a turn, to keep turns short."""
 
 
 class Connection(asyncio.Protocol):
-    """The protocol of one connection. Loop's thread only.
+    """The asyncio protocol of one connection. Loop's thread only.
 
-    A turn (`_advance`) takes requests out of the reader as far as the pipeline goes and writes
-    once. Reading stops while `pipeline_max` requests wait for answers or the client does not
-    read. After the last answer the connection lingers: a close with unread bytes would reset the
-    connection and could take the answer away from the client.
+    A turn (`_advance`) reads requests until the pipeline is full, and writes once. Reading pauses
+    while `pipeline_max` requests wait for answers or the client does not read. After the last
+    answer the connection lingers: a close with unread bytes would reset the connection, and the
+    client could lose the answer.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
         self._turn = False  # inside a turn, which writes at its end
         self._dirty = False  # in the hub's list
         self._eof = False
-        self._ending = False  # the client sends nothing more, though not all may have been read
+        self._ending = False  # the client sends nothing more, but unread bytes may remain
         self._held = 0  # bytes of incomplete requests that are counted
         self.peer = ""
         self.client = ""
@@ -66,12 +66,12 @@ class Connection(asyncio.Protocol):
         self._last = False  # the answer with `Connection: close` has been rendered
 
     def change_limits(self, limits: Limits) -> None:
-        """For what begins from now on."""
+        """Apply these limits to everything that begins from now on."""
         self._reader.change_limits(limits)
         self._patience.change_limits(limits)
         self._pipeline_max = limits.pipeline_max
 
-    # What the transport calls.
+    # Called by the transport.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not asserted: uvloop's transports do not derive from asyncio's.
@@ -130,19 +130,21 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._hub.closed(self)
 
-    # What requests, the hub and our patience call.
+    # Called by requests, the hub and `_patience`.
 
     def answered(self, request: Request) -> None:
-        """`request` has its answer; it is rendered when it is the turn of its request."""
-        if self._pending[0] is request:  # it is among them for as long as it has a carrier
+        """Render the answer of `request` when the answers to the requests before it are
+        rendered.
+        """
+        if self._pending[0] is request:  # a request with a carrier is always in `_pending`
             self._render()
             if self._turn:
                 return
             if self._pending or self._reader.more or self._dirty:
                 self._continue_soon()
-            else:  # nothing else is owed: there is nothing to wait for
+            else:  # no other answer is outstanding, so there is no reason to wait
                 self.flush(self._hub.now_ns())
-        else:  # it waits behind others, and needs its body no more
+        else:  # it waits behind other requests, and its body is no longer needed
             request.body = b""
 
     def flush(self, now_ns: int) -> None:
@@ -152,12 +154,14 @@ class Connection(asyncio.Protocol):
             self._advance(now_ns)
 
     def refuse(self, failure: Failure) -> None:
-        """Answer what is owed, then this, then end."""
+        """Send the outstanding answers, then this failure, then end."""
         self._reader.end(failure)
         self._advance(self._hub.tick())
 
     def give_up(self, failure: Failure) -> None:
-        """The application did not answer the first pending request: answer for it, and end."""
+        """Answer in place of the application, which did not answer the first pending request, and
+        end.
+        """
         forgotten = self._pending[0]
         self._pending[0] = refused(failure.with_headers(forgotten.head.refusal_lines()))
         forgotten.carrier = None
@@ -166,19 +170,21 @@ class Connection(asyncio.Protocol):
         self.flush(self._hub.tick())
 
     def hung_up(self, *, is_gone: bool) -> None:
-        """The client has left while nothing was read from it."""
+        """Handle a client that has left while reading was paused."""
         if is_gone:
             self.abort()
         else:
             self._ends()
 
     def forget_head(self) -> None:
-        """Heads are judged anew, and the peer."""
+        """Check the heads and the peer again, by the present access rules."""
         self.is_trusted = self._hub.access.trusts(self.peer)
         self._reader.forget_head()
 
     def drain(self) -> None:
-        """End as soon as nothing is owed (the hub is draining); a request that has come is."""
+        """End as soon as no answer is outstanding (the hub drains); received requests are
+        answered.
+        """
         transport = self._transport
         is_ending = transport is None or self._patience.linger_ns != 0
         if is_ending or self._pending or self._reader.more or self.has_unread():
@@ -187,13 +193,15 @@ class Connection(asyncio.Protocol):
         linger_ns = self._hub.limits.linger_ms * 1_000_000
         if self._hub.now_ns() - self._patience.active_ns < linger_ns:
             self._reader.end()
-            self._finish(transport)  # its last answer may not have been read yet
+            self._finish(transport)  # the client may not have read its last answer yet
         else:
             self._close()
 
     def idle_out(self) -> None:
-        """Nothing came for too long: end without a word. But what has come while the process was
-        held up is a request like any other: to close now would reset the connection.
+        """Close an idle connection without an answer.
+
+        Bytes that came while the process was held up are a request like any other: closing now
+        would reset the connection.
         """
         if self.has_unread():
             self._patience.active_ns = self._hub.now_ns()
@@ -201,19 +209,21 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def has_unread(self) -> bool:
-        """Whether something has come that the loop has not read."""
+        """Return whether bytes have come that the loop has not read."""
         return self._transport is not None and has_unread(self._transport)
 
     def abort(self) -> None:
-        """End now; what has not been read by the client is lost."""
+        """End now; answers that the client has not read are lost."""
         if self._transport is not None:
             self._hub.counters.connections_aborted += 1
             self._transport.abort()
 
-    # What places call.
+    # Called by `Places`.
 
     def idle_since_ns(self) -> int | None:
-        """Since when nothing is owed and nothing is under way; None when something is."""
+        """Return since when the connection is idle; None when a request or an answer is
+        under way.
+        """
         transport = self._transport
         if transport is None or self._pending or self._reader.more or self._patience.linger_ns:
             return None
@@ -222,8 +232,10 @@ class Connection(asyncio.Protocol):
         return self._patience.active_ns
 
     def slow_since_ns(self) -> int | None:
-        """Since when the client is waited for: to send the rest, to read, to say that it is there;
-        None when it is not.
+        """Return since when the server waits for the client; None when it does not.
+
+        It waits for the rest of a request, for the client to read, or for any sign that it is
+        there.
         """
         transport, patience = self._transport, self._patience
         if transport is None:
@@ -234,7 +246,7 @@ class Connection(asyncio.Protocol):
         return (self._reader.stage_ns or patience.active_ns) if is_partial else None
 
     def give_way(self) -> None:
-        """End, so that another one has the place; a client that can still hear it is told."""
+        """End, so that another connection gets the place; tell a client that still reads."""
         hub = self._hub
         hub.counters.connections_evicted += 1
         hub.connections.discard(self)
@@ -250,7 +262,7 @@ class Connection(asyncio.Protocol):
         else:
             self.abort()
 
-    # The turn: read and dispatch as far as the pipeline goes, then write once.
+    # The turn reads and dispatches as far as the pipeline goes, then writes once.
 
     def _advance(self, now_ns: int) -> None:
         self._turn = True
@@ -271,7 +283,7 @@ class Connection(asyncio.Protocol):
             except Exception as error:  # noqa: BLE001 - one request must not end the server
                 self._application_failed(request, error)
             left -= 1 + (size >> _LARGE_BITS)
-            if left <= 0:  # a turn is bounded, too: first see whether the client reads
+            if left <= 0:  # a turn is bounded, too: first check whether the client reads
                 self._continue_soon()
                 break
         if reader.failure is not None and not self._refused:
@@ -292,7 +304,7 @@ class Connection(asyncio.Protocol):
             self._wait(now_ns)
 
     def _continue_soon(self) -> None:
-        """Another turn at the end of the loop's, for what has been answered or is left to read."""
+        """Schedule another turn at the end of the loop's turn, for answers or unread bytes."""
         if not self._dirty:
             self._dirty = True
             self._hub.flush_soon(self)
@@ -333,7 +345,7 @@ class Connection(asyncio.Protocol):
                 self._forget()
 
     def _forget(self) -> None:
-        """Whatever is still answered goes nowhere."""
+        """Drop all requests; answers that are still given to them are discarded."""
         self._reader.end()
         left = [request for request in self._pending if request.answer is None]
         for request in self._pending:
@@ -343,7 +355,9 @@ class Connection(asyncio.Protocol):
             self._hub.departures.gone(request)
 
     def _ends(self) -> None:
-        """The client sends nothing more: what it waits for may be waited for in vain."""
+        """Note that the client sends nothing more, and report requests whose client may
+        have gone.
+        """
         if not self._ending and self._pending:
             self._watch_hang_up()
         self._ending = True
@@ -358,7 +372,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None:
             return
-        # One turn's answers may go beyond the limit, so that any single answer can be sent.
+        # The answers of one turn may exceed the limit, so that any single answer can be sent.
         if (
             self._patience.stalled_ns
             and transport.get_write_buffer_size() > self._hub.limits.write_buffer_bytes_max
@@ -373,7 +387,7 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _wait(self, now_ns: int) -> None:
-        """Something is under way after this turn: see to its limits."""
+        """Apply the limits to what is still under way after this turn."""
         self._adjust_reading()
         if self._ending:
             self._ends()
@@ -383,12 +397,12 @@ class Connection(asyncio.Protocol):
         if transport is not None and not self._pending and self._reader.take_continue():
             transport.write(CONTINUE)
         if self._eof and self._reader.more and not (self._patience.paused or self._dirty):
-            self.refuse(fail.truncated())  # behind the answers that are still owed
+            self.refuse(fail.truncated())  # behind the outstanding answers
         else:
             self._patience.watch(now_ns)
 
     def _hold(self, count: int) -> None:
-        """So many bytes are kept of requests that are not complete."""
+        """Account for `count` bytes of incomplete requests; refuse the client beyond its share."""
         partial, more = self._hub.partial, count - self._held
         if more > 0:
             is_fine = (
@@ -405,7 +419,7 @@ class Connection(asyncio.Protocol):
     # The end.
 
     def _finish(self, transport: asyncio.Transport) -> None:
-        """Nothing more is written: let the client read it before the connection is gone."""
+        """Close the writing side, and give the client time to read before the connection closes."""
         if self._eof:
             self._close()
             return
@@ -431,13 +445,13 @@ class Connection(asyncio.Protocol):
             self._watch_hang_up()
         elif patience.paused and not pause:
             patience.paused = False
-            self._reader.stage_ns = 0  # the client could not have sent any more meanwhile
+            self._reader.stage_ns = 0  # the client could not send more while reading was paused
             transport.resume_reading()
             if not self._ending:
                 self._hub.hangups.forget(self)
 
     def _watch_hang_up(self) -> None:
-        """Nothing is read: learn by other means that the client leaves."""
+        """Reading is paused: have epoll report when the client leaves."""
         assert self._transport is not None
         socket = self._transport.get_extra_info("socket")
         self._hub.hangups.watch(self, -1 if socket is None else socket.fileno())

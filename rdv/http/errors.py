@@ -1,4 +1,4 @@
-"""Errors of the door that are the program's own, not the client's (those are answers)."""
+"""Errors of the HTTP server that the program causes; errors of a client are answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.errors import InputFault, UsageFault
 
 @dataclass(eq=False)
 class InvalidLimit(InputFault):
-    """A limit that is not a number in its range."""
+    """A limit is not a number in its range."""
 
     key: str
     reason: str
@@ -20,7 +20,7 @@ class InvalidLimit(InputFault):
 
 @dataclass(eq=False)
 class AnsweredTwice(UsageFault):
-    """The application answered one request twice: one of the two is for somebody else."""
+    """The application answered one request twice; one of the answers belongs to another client."""
 
     method: str
     target: bytes
@@ -31,7 +31,7 @@ class AnsweredTwice(UsageFault):
 
 @dataclass(eq=False)
 class InvalidHeader(UsageFault):
-    """A response header that would break the response apart (a line break, a NUL, no name)."""
+    """A response header would break the response apart (a line break, a NUL, no name)."""
 
     name: bytes
     value: bytes

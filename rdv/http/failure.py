@@ -1,4 +1,4 @@
-"""What the door says when it does not serve a request: a status and a JSON body that names it."""
+"""Refusals of the HTTP server: a status and a JSON body with an error code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rdv.codes import HttpCode
 
 
 def error_body(code: HttpCode, message: str, **fields: Any) -> bytes:
-    """The one shape of all error bodies: {"error": {"code", "message", ...fields}}.
+    """Return the body that all errors share: {"error": {"code", "message", ...fields}}.
 
-    `code` is for programs and never changes, `message` is for people; `fields` hold the values
-    that the message speaks of (bytes are shown as Latin-1).
+    `code` is for programs and never changes, `message` is for people; `fields` are the values that
+    the message mentions (bytes are shown as Latin-1).
     """
     return orjson.dumps({"error": {"code": code, "message": message, **fields}}, default=_plain)
 
@@ -25,7 +25,7 @@ def _plain(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Failure:
-    """A refusal as a value: what `Request.fail` and the door's own refusals send."""
+    """A refusal as a value, for `Request.fail` and for the server's own refusals."""
 
     status: int
     code: HttpCode
@@ -37,7 +37,7 @@ class Failure:
         return error_body(self.code, self.message, **self.fields)
 
     def with_headers(self, lines: tuple[tuple[bytes, bytes], ...]) -> Self:
-        """The same with further header lines."""
+        """Return a copy with further header lines."""
         return replace(self, headers=self.headers + lines) if lines else self
 
 
@@ -89,7 +89,7 @@ def length_required(method: str) -> Failure:
 
 def body_too_large(limit: int, declared: int | None = None) -> Failure:
     sizes = {"limit_bytes": limit}
-    # Only what fits the 64 bits of JSON's usual readers is repeated to the client.
+    # Only a number that fits the 64 bits of common JSON parsers is returned to the client.
     if declared is not None and declared < 2**63:
         sizes["declared_bytes"] = declared
     return Failure(413, "body_too_large", f"the body is larger than {limit} bytes", sizes)

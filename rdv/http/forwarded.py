@@ -1,4 +1,4 @@
-"""Who a client is: its address, or what a trusted proxy says it is (RFC 7239). Pure."""
+"""Identifies clients: by their address, or by what a trusted proxy says (RFC 7239). Pure."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _V6_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?")
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PAIR = re.compile(rf'[ \t]*({_WORD})=({_WORD}|"(?:[^"\\]|\\.)*")[ \t]*')
 _SITE_BITS = 64
-"""Of an IPv6 address: who has one address has all the others of the network."""
+"""The prefix length for IPv6: a client with one address has all others of that network."""
 
 
 def client_key(address: str) -> str:
-    """What all connections of one client have in common: its IPv4 address, or its IPv6 /64.
+    """Return the key that all connections of one client share: its IPv4 address or IPv6 /64.
 
-    An address that cannot be read stands for itself.
+    An address that cannot be parsed is its own key.
     """
     if ":" not in address:
         return address
@@ -29,17 +29,17 @@ def client_key(address: str) -> str:
 
 
 def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
-    """Whether an address belongs to one of the networks."""
+    """Return whether an address belongs to one of the networks."""
     found = _address(address)
     return found is not None and any(found in network for network in trusted)
 
 
 def forwarded_client(headers: Mapping[bytes, bytes], trusted: tuple[Network, ...]) -> str:
-    """The key of the client that X-Forwarded-For or Forwarded name; empty when they do not.
+    """Return the key of the client that X-Forwarded-For or Forwarded name; empty if they do not.
 
-    Read from the right, where the nearest proxy has written, past those that are trusted: the
-    first other address is the client, whatever it has written itself further left. When the two
-    headers disagree one of them is the client's own work, so that neither counts.
+    The headers are read from the right, where the nearest proxy has written, past trusted
+    addresses. The first other address is the client; the client itself may have written anything
+    further left. If the two headers disagree, the client has forged one of them, so neither counts.
     """
     found = {
         _outermost(hops, trusted)
@@ -50,7 +50,7 @@ def forwarded_client(headers: Mapping[bytes, bytes], trusted: tuple[Network, ...
 
 
 def _outermost(hops: list[str], trusted: tuple[Network, ...]) -> str:
-    """The key of the first hop from the right that is not trusted; empty when it is not told."""
+    """Return the key of the first untrusted hop from the right; empty when it is unknown."""
     address: _Address | None = None
     for hop in reversed(hops):
         address = _hop_address(hop)
@@ -64,7 +64,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _forwarded(text: str) -> list[str]:
-    """The `for` of each element; of an element without one, and of garbage, nothing usable."""
+    """Return the `for` of each element; empty for an element without one or that is malformed."""
     if not text:
         return []
     hops: list[str] = [""]
@@ -72,7 +72,7 @@ def _forwarded(text: str) -> list[str]:
     while at < len(text):
         pair = _PAIR.match(text, at)
         if pair is None or (pair.end() < len(text) and text[pair.end()] not in ",;"):
-            # What is left of it cannot be told apart: only what is right of it counts.
+            # The rest of the element cannot be parsed: only what is right of it counts.
             comma = text.find(",", at)
             hops[-1] = ""
             if comma < 0:
@@ -89,7 +89,7 @@ def _forwarded(text: str) -> list[str]:
 
 
 def _hop_address(hop: str) -> _Address | None:
-    """`192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`; None for anything else."""
+    """Parse `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`; None for others."""
     for pattern in (_V4_WITH_PORT, _V6_WITH_PORT):
         if matched := pattern.fullmatch(hop):
             return _address(matched[1])

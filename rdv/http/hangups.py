@@ -1,8 +1,8 @@
-"""Clients that leave while nothing is read from them.
+"""Detects clients that leave while reading from them is paused.
 
-A connection that is not read (its pipeline is full, or it does not take its answers) shows neither
-the end of its client's side nor a reset. Linux's epoll tells both without reading; elsewhere such
-a client is noticed when it is read or written to again.
+A paused connection (its pipeline is full, or the client does not read its answers) shows neither
+the end of the client's side nor a reset. Linux's epoll reports both without reading. On other
+systems such a client is noticed at the next read or write.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Protocol
 
 
 class Watched(Protocol):
-    """A connection, as the watch sees it."""
+    """A connection, as `HangUps` uses it."""
 
     def hung_up(self, *, is_gone: bool) -> None:
-        """The client sends nothing more; `is_gone`: and reads nothing, either."""
+        """The client sends nothing more; with `is_gone` it does not read, either."""
 
 
 class HangUps:
-    """One epoll for all connections of a server that are not read. Loop's thread only."""
+    """One epoll for all paused connections of a server. Loop's thread only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -32,7 +32,7 @@ class HangUps:
             loop.add_reader(self._epoll.fileno(), self._look)
 
     def watch(self, connection: Watched, fd: int) -> None:
-        """Tell the connection when its client sends no more, and when it has gone."""
+        """Notify the connection when its client stops sending, and when it has gone."""
         if self._epoll is None or fd < 0:
             return
         self._watched[fd], self._fds[connection] = connection, fd
@@ -40,10 +40,10 @@ class HangUps:
             self._epoll.register(fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
 
     def forget(self, connection: Watched) -> None:
-        """Tell it no more; harmless when it is not watched."""
+        """Stop notifying the connection; harmless when it is not watched."""
         fd = self._fds.pop(connection, -1)
         if fd < 0 or self._epoll is None or self._watched.get(fd) is not connection:
-            return  # the descriptor is another connection's by now
+            return  # the descriptor belongs to another connection by now
         del self._watched[fd]
         with contextlib.suppress(OSError):  # it is closed
             self._epoll.unregister(fd)
@@ -53,7 +53,7 @@ class HangUps:
         for fd, events in self._epoll.poll(0):
             connection = self._watched.get(fd)
             if connection is not None:
-                # A reset is told by itself, and may follow yet.
+                # A reset is reported separately, and may still follow.
                 with contextlib.suppress(OSError):
                     self._epoll.modify(fd, select.EPOLLONESHOT)
                 connection.hung_up(is_gone=bool(events & (select.EPOLLHUP | select.EPOLLERR)))

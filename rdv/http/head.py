@@ -1,4 +1,4 @@
-"""The head of a request: parsed by httptools, checked by us, remembered. Sans-I/O."""
+"""The head of a request: parsed by httptools, checked here, and cached. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from rdv.http.response import CLOSE, KEEP_ALIVE
 METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 }
-"""The methods that are let through; CONNECT, TRACE and those of WebDAV and RTSP are not."""
+"""The methods that are accepted; CONNECT, TRACE and those of WebDAV and RTSP are not."""
 
 CHUNKED = -1
-"""In place of a length: the body comes in chunks."""
+"""The value of `Head.length` for a chunked body."""
 
 REMEMBERED_MAX = 512
 REMEMBERED_BYTES_MAX = 2048
@@ -33,50 +33,50 @@ REMEMBERED_BYTES_MAX = 2048
 _SEND_BODIES = frozenset({"POST", "PUT", "PATCH"})
 _ONCE = (b"host", b"content-length", b"content-type", b"expect")
 _REQUEST_LINE = re.compile(rb"[A-Z]+ [\x21\x22\x24-\x7e]+ HTTP/\d\.\d")
-"""One space each, a target without a fragment (RFC 9112, 3). llhttp takes more than that."""
+"""One space each, a target without a fragment (RFC 9112, 3). llhttp accepts more than that."""
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 _Lines = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a head says. Shared by all requests that sent the same bytes, so it is immutable."""
+    """A parsed head. Immutable: all requests that sent the same bytes share it."""
 
     raw: bytes
     size: int
-    """The bytes that it was read from, and how many."""
+    """`raw` is the bytes that it was parsed from, `size` their number."""
     method: str
     target: bytes
     path: str
     query: str
     headers: Mapping[bytes, bytes]
     length: int
-    """Of the body in bytes, or CHUNKED."""
+    """The length of the body in bytes, or CHUNKED."""
     keep_alive: bool
     connection_line: bytes
-    """What the answer says about keeping the connection."""
+    """The Connection header line of the answer, empty if it needs none."""
     expects: bool
     """The client waits for 100 Continue before it sends its body."""
     plain: bool = False
-    """HTTP/1.1, kept alive, the answer has its body and no CORS: what nearly all are."""
+    """HTTP/1.1, kept alive, not HEAD and without CORS, like nearly all requests."""
     cors: Lines = ()
-    """Header lines that the answer gets, for a web page's browser."""
+    """CORS header lines of the answer, for a web page's browser."""
     json_fault: Failure | None = None
-    """Why a body that comes with this head is not taken as JSON."""
+    """Why a body that comes with this head is not accepted as JSON."""
     client: str = ""
-    """Whose request it is if it comes from a trusted proxy, which says so."""
+    """The client that a trusted proxy names; counts only if the peer is one."""
 
     def refusal_lines(self) -> Lines:
-        """The header lines that a refusal by the server itself gets."""
+        """Return the header lines of a refusal by the server itself."""
         return self.cors + request_id_lines(self.headers.items())
 
 
 class HeadParser:
-    """Heads from bytes. Shared by the connections of one server; not thread-safe.
+    """Parses heads. Shared by the connections of one server; not thread-safe.
 
-    A client on a kept-alive connection sends the same head again and again, so the last few
-    hundred are remembered: parsing is a pure function of the bytes. When the memory is full it
-    is emptied, which needs no order to be kept while it is used.
+    A client on a kept-alive connection sends the same head again and again, so the last few hundred
+    are cached: parsing is a pure function of the bytes. A full cache is emptied, which avoids
+    keeping an order of use.
     """
 
     __slots__ = ("_access", "_limits", "remembered")
@@ -87,12 +87,12 @@ class HeadParser:
         self.remembered: dict[bytes, Head] = {}
 
     def use(self, access: Access) -> None:
-        """Judge heads by this from now on."""
+        """Check heads by these access rules from now on."""
         self._access = access
         self.remembered.clear()
 
     def change_limits(self, limits: Limits) -> None:
-        """Hold heads to these from now on."""
+        """Check heads by these limits from now on."""
         self._limits = limits
         self.remembered.clear()
 
@@ -110,12 +110,12 @@ class HeadParser:
         try:
             collected.parser.feed_data(raw)
         except httptools.HttpParserUpgrade:
-            pass  # an Upgrade is ignored, as RFC 9110 lets us: the answer is HTTP/1.1
+            pass  # an Upgrade is ignored, as RFC 9110 permits: the answer is HTTP/1.1
         except httptools.HttpParserError as error:
             if not collected.complete:
                 return explain(error)
         if not collected.complete:
-            if raw.startswith(b"PRI * HTTP/2.0"):  # llhttp waits for the rest of the greeting
+            if raw.startswith(b"PRI * HTTP/2.0"):  # llhttp waits for the rest of the preface
                 return fail.version_not_supported("2.0")
             return fail.malformed("the request line is not complete")
         found = check(raw, collected, self._limits, self._access)
@@ -125,7 +125,7 @@ class HeadParser:
 
 
 class _Collected:
-    """What httptools calls. One parser for each new head: there is no state to carry over."""
+    """Callbacks for httptools. Each new head has its own parser, so no state is carried over."""
 
     __slots__ = ("complete", "keep_alive", "lines", "method", "parser", "target", "version")
 
@@ -147,14 +147,14 @@ class _Collected:
         self.version = parser.get_http_version()
         self.keep_alive = parser.should_keep_alive()
         self.complete = True
-        del self.parser  # it refers to us: no work for the cycle collector
+        del self.parser  # it refers to this object: no work for the cycle collector
 
 
 def check(raw: bytes, head: _Collected, limits: Limits, access: Access) -> Head | Failure:
-    """The head as a value, or what is wrong with it.
+    """Check a parsed head; return it, or why it is refused.
 
-    llhttp has refused what it can by itself: two Content-Lengths, a Content-Length beside a
-    Transfer-Encoding, folded lines, spaces before a colon, control characters.
+    llhttp has already refused two Content-Lengths, a Content-Length with a Transfer-Encoding,
+    folded lines, spaces before a colon, and control characters.
     """
     fault = _line_fault(raw, head, limits)
     if fault is not None:
@@ -193,7 +193,7 @@ def check(raw: bytes, head: _Collected, limits: Limits, access: Access) -> Head 
 
 
 def _line_fault(raw: bytes, head: _Collected, limits: Limits) -> Failure | None:
-    """What is wrong with the request line, and with how much follows it."""
+    """Return what is wrong with the request line, or with the number of header lines."""
     if head.version not in ("1.1", "1.0"):
         return fail.version_not_supported(head.version)
     if head.method not in METHODS:
@@ -210,7 +210,7 @@ def _line_fault(raw: bytes, head: _Collected, limits: Limits) -> Failure | None:
 def _body_length(
     method: str, headers: dict[bytes, bytes], body_bytes_max: int, *, recent: bool
 ) -> int | Failure:
-    """As `body_length`, of a body that will be understood and that the client may send now."""
+    """Return as `body_length`; also refuse unknown content codings and expectations."""
     length = body_length(method, headers, body_bytes_max, recent=recent)
     if isinstance(length, Failure):
         return length
@@ -225,7 +225,7 @@ def _body_length(
 def body_length(
     method: str, headers: dict[bytes, bytes], body_bytes_max: int, *, recent: bool
 ) -> int | Failure:
-    """How long the body will be, or CHUNKED, or why it cannot be taken."""
+    """Return the length of the body, or CHUNKED, or why it is refused."""
     declared = headers.get(b"content-length")
     if declared is not None:
         length = int(declared)
@@ -241,7 +241,7 @@ def body_length(
 
 
 def explain(error: httptools.HttpParserError) -> Failure:
-    """The refusal for something that llhttp could not read."""
+    """Return the refusal for an error of llhttp."""
     reason = str(error)
     if reason in {"Invalid HTTP version", "Pause on PRI/Upgrade"}:
         return fail.version_not_supported(reason)
@@ -266,8 +266,10 @@ def _joined(lines: _Lines) -> dict[bytes, bytes] | Failure:
 def _place(
     method: str, target: bytes, host: bytes | None, *, recent: bool
 ) -> tuple[str, str, list[Authority]] | Failure:
-    """Path and query of a target in origin form, absolute form or "*", not percent-decoded, and
-    whom it is for: the target's authority, the Host header's.
+    """Return path and query of a target, and the authorities that the request names.
+
+    The target is in origin form, absolute form or "*". The path stays percent-encoded, but for
+    unreserved characters. The authorities are those of the target and of the Host header.
     """
     authorities: list[Authority] = []
     if target[:1] != b"/" and not (target == b"*" and method == "OPTIONS"):
@@ -297,6 +299,8 @@ _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 def _plain(escaped: re.Match[str]) -> str:
-    """RFC 3986, 2.3: what needs no escape is the same with and without one."""
+    """Decode an unreserved character: with and without the escape it is the same (RFC
+    3986, 2.3).
+    """
     letter = chr(int(escaped[0][1:], 16))
     return letter if letter in _UNRESERVED else escaped[0]

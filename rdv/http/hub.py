@@ -1,4 +1,4 @@
-"""What the connections of one server share: limits, clocks, counters, one flush per loop turn."""
+"""Shared state of one server's connections: limits, clocks, counters, one flush per loop turn."""
 
 from __future__ import annotations
 
@@ -18,58 +18,60 @@ from rdv.http.response import DateLine
 from rdv.http.shares import Shares
 
 Application = Callable[[Request], None]
-"""Called on the loop for each complete request; must not block."""
+"""The application is called on the loop for each complete request; it must not block."""
 
 
 @dataclass
 class Counters:
-    """What has happened since the server was made. Read them from any thread."""
+    """Counts of events since the server was made. Any thread may read them."""
 
     connections_opened: int = 0
     connections_refused: int = 0
-    """Beyond `connections_max`, or beyond the client's share of them."""
+    """Refused beyond `connections_max`, or beyond the client's share of it."""
     connections_evicted: int = 0
-    """Idle or slow ones that gave their place to others."""
+    """Idle or slow connections that were closed in favour of others."""
     connections_aborted: int = 0
-    """Cut off by us: clients that did not read, or were in the way of the end of a drain."""
+    """Aborted by the server: clients that did not read, or that delayed the end of a drain."""
     requests: int = 0
-    """Complete requests that were given to the application."""
+    """Complete requests that were passed to the application."""
     refusals: int = 0
-    """Requests that the door itself refused (4xx and 5xx that are not the application's)."""
+    """Requests that the HTTP server itself refused (4xx and 5xx, not the application's)."""
     timeouts: int = 0
-    """Of those, for slowness: 408, and 503 for requests that were never answered."""
+    """Refusals for slowness: 408, and 503 for requests that were never answered."""
     application_errors: int = 0
-    """Exceptions out of the application: answered 500."""
+    """Exceptions from the application, which were answered 500."""
 
 
 class Departures(Protocol):
-    """Who wants to know that clients leave. Called on the loop; must not block or raise."""
+    """Callbacks for clients that leave. Called on the loop; must not block or raise."""
 
     def gone(self, request: Request) -> None:
-        """Nobody will read the answer to this request, which has none yet."""
+        """The client has gone before this request was answered, so its answer will not be read."""
 
     def ending(self, request: Request) -> None:
-        """The client sends nothing more. It may have gone, or read its answer: TCP does not tell
-        before something is written. May be called again for the same request.
+        """The client sends nothing more.
+
+        It may have gone, or still read its answer: TCP does not show which before a write. May be
+        called again for the same request.
         """
 
 
 class NobodyAsks:
-    """Departures that nobody wants to know of."""
+    """Ignores clients that leave."""
 
     def gone(self, request: Request) -> None: ...
     def ending(self, request: Request) -> None: ...
 
 
 class Flushed(Protocol):
-    """A connection as the hub sees it."""
+    """A connection, as the hub uses it."""
 
     def flush(self, now_ns: int) -> None:
-        """Write out the answers that were given since the last time."""
+        """Write the answers that were given since the last call."""
 
 
 class Hub:
-    """Shared by the connections of one server. Loop's thread only."""
+    """State that the connections of one server share. Loop's thread only."""
 
     __slots__ = (
         "_dirty", "_empty", "access", "application", "clock", "connections", "counters", "date",
@@ -93,7 +95,7 @@ class Hub:
         self.departures = departures
         self.places = Places(limits)
         self.partial = Shares(limits.partial_bytes_max, limits.client_share)
-        """Bytes of requests that have come in part."""
+        """Bytes of incomplete requests."""
         self.hangups = HangUps(self.loop)
         self.heads = HeadParser(limits, access)
         self.clock = clock
@@ -107,14 +109,14 @@ class Hub:
         self._empty: asyncio.Future[None] | None = None
 
     def change_limits(self, limits: Limits) -> None:
-        """For new connections; heads that are remembered were checked by the old ones."""
+        """Apply to new connections; cached heads are dropped, as the old limits checked them."""
         self.limits = limits
         self.heads.change_limits(limits)
         self.places.update(limits)
         self.partial.change(limits.partial_bytes_max, limits.client_share)
 
     def flush_soon(self, connection: Flushed) -> None:
-        """Flush at the end of this turn: all answers of a turn to a client are one write."""
+        """Flush at the end of this turn: all answers of a turn to one client are a single write."""
         if not self._dirty:
             self.loop.call_soon(self._flush)
         self._dirty.append(connection)
@@ -126,14 +128,14 @@ class Hub:
             connection.flush(now_ns)
 
     def tick(self) -> int:
-        """The monotonic time; sees to it that the Date header is not behind it."""
+        """Return the monotonic time; renew the Date header if it is due."""
         now_ns = self.now_ns()
         if now_ns >= self.date.due_ns:
             self.date.refresh(now_ns, self.clock.wall_ns())
         return now_ns
 
     def closed(self, connection: Placed) -> None:
-        """A connection has ended."""
+        """Remove a connection that has ended."""
         self.connections.discard(connection)
         self.places.leave(connection)
         self.refused.discard(connection)
@@ -141,7 +143,7 @@ class Hub:
             self._empty.set_result(None)
 
     async def emptied(self, timeout_s: float) -> bool:
-        """Wait until no connection is left; False when it takes longer."""
+        """Wait until no connection is left; return False after `timeout_s`."""
         if not self.connections:
             return True
         self._empty = self.loop.create_future()

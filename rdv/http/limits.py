@@ -1,4 +1,4 @@
-"""Every limit of the door: typed, commented and defaulted in one place."""
+"""All limits of the HTTP server, with types, comments and defaults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LIMIT_MAX = 2**40
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client, and all of them together, may use. Raises InvalidLimit."""
+    """What one client, and all clients together, may use. Raises InvalidLimit."""
 
     header_bytes_max: int = 16_384
     """A larger head (request line and headers) is refused: 431. Trailers have the same limit."""
@@ -23,44 +23,50 @@ class Limits:
     """A longer request target is refused: 414."""
 
     body_bytes_max: int = 1_048_576
-    """A larger body is refused: 413; by its Content-Length before a byte of it is read, a chunked
-    one as soon as it is over."""
+    """A larger body is refused: 413. With a Content-Length that happens before any byte of it is
+    read, with chunks as soon as the limit is exceeded.
+    """
 
     connections_max: int = 1_120
-    """Further connections take the place of idle ones, or are told 503 and closed."""
+    """Further connections replace idle ones, or are answered 503 and closed."""
 
     client_share: float = 0.9
-    """What one client can have of `connections_max` and `partial_bytes_max` while it is alone."""
+    """The share of `connections_max` and `partial_bytes_max` that one client can have
+    while alone.
+    """
 
     partial_bytes_max: int = 268_435_456
-    """Bytes of requests that have come in part, of all connections together; beyond: 503."""
+    """Maximum bytes of incomplete requests, for all connections together; beyond it: 503."""
 
     refusals_max: int = 64
-    """As many connections beyond `connections_max` are told 503; those beyond are just closed."""
+    """The maximum number of excess connections that get a 503; further ones are just closed."""
 
     pipeline_max: int = 64
-    """Requests of one connection that wait for an answer; it is not read any further beyond."""
+    """The maximum number of unanswered requests per connection; then reading pauses."""
 
     client_timeout_ms: int = 10_000
-    """A head, and then a body, that takes longer to arrive is refused: 408 (slow loris). Also how
-    long a new connection may stay silent."""
+    """A head, and then a body, that takes longer to arrive is refused: 408 (slow loris). Also the
+    maximum silence of a new connection.
+    """
 
     keep_alive_ms: int = 75_000
     """An idle connection is closed after this time."""
 
     answer_timeout_ms: int = 60_000
-    """A request that the application has not answered by then is answered 503. Not an SLA: this
-    only bounds what an application that forgets requests can hold."""
+    """A request that the application has not answered by then is answered 503. This is not an SLA:
+    it only bounds the resources of an application that forgets requests.
+    """
 
     write_timeout_ms: int = 10_000
-    """A client that takes nothing of what waits for it for this time is cut off."""
+    """A client that reads none of its pending answers for this time is disconnected."""
 
     write_buffer_bytes_max: int = 4_194_304
-    """A client for whom more than this waits to be read is cut off."""
+    """A client with more than this waiting to be read is disconnected."""
 
     linger_ms: int = 1_000
-    """After the last answer of a connection the server reads on and discards for this time, so that
-    the client sees the answer and not a reset."""
+    """After the last answer of a connection the server reads and discards for this time, so that
+    the client sees the answer and not a reset.
+    """
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,4 +1,4 @@
-"""What a body is said to be: media types and content codings (RFC 9110, 8.3 and 8.4). Pure."""
+"""Checks media types and content codings of bodies (RFC 9110, 8.3 and 8.4). Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rdv.http.failure import Failure
 
 JSON_TYPE = "application/json"
 FORM_TYPE = "application/x-www-form-urlencoded"
-"""What `curl -d` says when it is told nothing. Any web page may send it without asking first."""
+"""The default type of `curl -d`. Any web page may send it without a preflight."""
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
@@ -26,11 +26,11 @@ class MediaType(NamedTuple):
 
     name: str
     parameters: Mapping[str, bytes]
-    """Names in lower case, values without quotes."""
+    """Names are in lower case, values without quotes."""
 
 
 def parse_media_type(value: bytes) -> MediaType | None:
-    """The media type of a Content-Type header; None when it is none, or has a parameter twice."""
+    """Parse a Content-Type; return None when it is invalid, or has a parameter twice."""
     matched = _TYPE.match(value)
     if matched is None:
         return None
@@ -51,10 +51,10 @@ def parse_media_type(value: bytes) -> MediaType | None:
 
 
 def json_fault(headers: Mapping[bytes, bytes]) -> Failure | None:
-    """Why the body of a request with these headers is not taken as JSON; None when it is.
+    """Return why the body of a request with these headers is not accepted as JSON, or None.
 
-    A request without an Origin (which no web page can send) may leave the type out, or say what
-    `curl -d` says.
+    A request without an Origin (which a web page cannot send) may omit the type, or use the default
+    of `curl -d`.
     """
     value = headers.get(b"content-type")
     is_page = b"origin" in headers or b"sec-fetch-site" in headers
@@ -76,7 +76,7 @@ def json_fault(headers: Mapping[bytes, bytes]) -> Failure | None:
 
 
 def coding_fault(headers: Mapping[bytes, bytes]) -> Failure | None:
-    """Why the content coding of a body is not known here; None when it has none."""
+    """Return why the content coding of a body is not accepted; None when it has none."""
     coding = headers.get(b"content-encoding", b"")
     if all(name.strip(b" \t").lower() in (b"", b"identity") for name in coding.split(b",")):
         return None

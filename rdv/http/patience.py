@@ -1,4 +1,4 @@
-"""How long a connection is waited for, in each of its states."""
+"""Timeouts of a connection, for each of its states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MS = 1_000_000
 
 
 class Waited(Protocol):
-    """The connection: what is done to it when patience ends."""
+    """The connection, with the actions for its timeouts."""
 
     def refuse(self, failure: Failure) -> None: ...
     def give_up(self, failure: Failure) -> None: ...
@@ -45,13 +45,13 @@ class Patience:
         self._transport: asyncio.Transport | None = None
         self._stalled_bytes = 0
         self.paused = False
-        """Nothing is read from the client at present."""
+        """Reading from the client is paused."""
         self._opened_ns = self.active_ns = hub.now_ns()
-        """active_ns: when the client or we last had something to say."""
+        """active_ns: the time of the last activity of the client or the server."""
         self.stalled_ns = 0
-        """Since when the client takes nothing; 0 when it does."""
+        """Since when the client reads nothing; 0 while it reads."""
         self.linger_ns = 0
-        """Until when what comes is discarded; 0 when we listen."""
+        """Until when received bytes are discarded; 0 when the connection does not linger."""
 
     def begin(self, connection: Waited, transport: asyncio.Transport) -> None:
         self._connection = connection
@@ -60,9 +60,9 @@ class Patience:
         self._timer.arm(self._opened_ns + wait_ms * _MS)
 
     def watch(self, now_ns: int) -> None:
-        """Called at the end of a turn that leaves something under way: a part of a request, or
-        an answer that is owed. (An idle connection needs no call: the timer is always armed, and
-        never later than `keep_alive_ms` from now.)
+        """Arm the timer at the end of a turn that leaves a partial request or an unanswered one.
+
+        An idle connection needs no call: the timer is always armed, at most `keep_alive_ms` ahead.
         """
         wait_ms = self._limits.answer_timeout_ms
         if self._reader.more and not self.paused:
@@ -74,25 +74,25 @@ class Patience:
             self._timer.arm(due_ns)
 
     def stall(self) -> None:
-        """The client has stopped taking what we write."""
+        """Start the write timeout: the client has stopped reading."""
         assert self._transport is not None
         self.stalled_ns = self._hub.now_ns()
         self._stalled_bytes = self._transport.get_write_buffer_size()
         self._timer.arm(self.stalled_ns + self._limits.write_timeout_ms * _MS)
 
     def linger(self) -> None:
-        """From now on what comes is discarded, for a while."""
+        """Start the linger time, in which received bytes are discarded."""
         self.linger_ns = self._hub.now_ns() + self._limits.linger_ms * _MS
         self._timer.arm(self.linger_ns)
 
     def change_limits(self, limits: Limits) -> None:
-        """A shorter patience counts from when the wait began."""
+        """Apply other limits; a shorter timeout counts from when the wait began."""
         self._limits = limits
         if self._connection is not None:
             self._timer.arm(self._next(self._connection)[0])
 
     def closing(self) -> None:
-        """The transport closes once it is empty: that has its limit, too."""
+        """Limit the time in which the transport empties its buffer and closes."""
         if not self.stalled_ns:
             self.stall()
 
@@ -112,7 +112,7 @@ class Patience:
         return min(max(due_ns, now_ns + _MS), now_ns + self._limits.keep_alive_ms * _MS)
 
     def _next(self, connection: Waited) -> tuple[int, Callable[[], None]]:
-        """What is due first, and what is done then."""
+        """Return the next deadline, and the action for it."""
         limits, reader, pending = self._limits, self._reader, self._pending
         if self.stalled_ns:
             return self.stalled_ns + limits.write_timeout_ms * _MS, self._stalled
@@ -141,7 +141,7 @@ class Patience:
             self._connection.abort()
 
     def _lingered(self) -> None:
-        """The client had its time to read; one that is still reading gets the time for writes."""
+        """End the linger time; a client that is still reading gets the time for writes."""
         assert self._transport is not None
         if self._transport.get_write_buffer_size():
             self.stall()

@@ -1,7 +1,7 @@
-"""Connections have places. When there is none left, a connection that does nothing gives its up.
+"""Limits the number of connections; a full server evicts connections that are idle.
 
-Who has to give: while there are places, only a client that has its share already, for its own next
-connection. When all are taken, one of the clients that hold more than the average.
+While there are places, only a client that already has its share has to give one up, for its own
+next connection. When all are taken, one of the clients that hold more than the average does.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from rdv.http.shares import Shares
 
 _EVERYBODY = ""
 _LOOK_NS, _MODEST_LOOK_NS = 20_000_000, 2_000_000
-"""How long after a look through the connections there may be another one, and for a client with few
-places, unless the last look was worth its cost."""
+"""How long to wait after a scan of the connections before the next one (the second value: for a
+client with few places), unless the last scan was worth its cost.
+"""
 _WORTH = 8
-"""A look was worth its cost if one in so many of the connections that it saw has given way."""
+"""A scan was worth its cost if one in this many connections that it saw was evicted."""
 
 
 class Placed(Protocol):
@@ -28,20 +29,24 @@ class Placed(Protocol):
     is_trusted: bool
 
     def has_unread(self) -> bool:
-        """Whether something has come that has not been looked at yet."""
+        """Return whether bytes have come that have not been read yet."""
 
     def idle_since_ns(self) -> int | None:
-        """Since when nothing is owed and nothing is under way; None when something is."""
+        """Return since when the connection is idle; None when a request or an answer is
+        under way.
+        """
 
     def slow_since_ns(self) -> int | None:
-        """Since when its client is waited for: to send the rest, to read; None when it is not."""
+        """Return since when the server waits for its client to send or to read; None if it does
+        not.
+        """
 
     def give_way(self) -> None:
-        """End, so that another one has the place."""
+        """End, so that another connection gets the place."""
 
 
 class _Candidates:
-    """What was found by one look through the connections, the oldest first."""
+    """The connections that one scan found, the oldest first."""
 
     __slots__ = ("given", "idle", "looked_ns", "seen", "slow")
 
@@ -50,12 +55,16 @@ class _Candidates:
         self.slow: deque[tuple[int, Placed]] = deque()
         self.looked_ns = -_LOOK_NS
         self.seen = 0
-        """Connections that the last look went through, and how many have given way since."""
+        """`seen`: connections that the last scan went through; `given`: how many were evicted
+        since.
+        """
         self.given = 0
 
     def may_look(self, now_ns: int, pause_ns: int) -> bool:
-        """Whether the connections may be looked through again: a client that opens many at once
-        must not make every one of them cost a look, nor be refused while others are idle.
+        """Return whether the connections may be scanned again.
+
+        A client that opens many connections at once must not cause a scan for each of them, nor be
+        refused while others are idle.
         """
         return now_ns - self.looked_ns >= pause_ns or self.given * _WORTH >= self.seen > 0
 
@@ -69,11 +78,12 @@ class Places:
         self._candidates: dict[str, _Candidates] = {}
 
     def update(self, limits: Limits) -> None:
-        """Other limits count from the next connection on."""
+        """Apply other limits from the next connection on."""
         self._shares.change(limits.connections_max, limits.client_share)
 
     def enter(self, connection: Placed, now_ns: int) -> bool:
-        """Take a place, if need be another connection's; False when there is none to be had.
+        """Take a place, if necessary by evicting another connection; return False when there is
+        none.
 
         A trusted proxy carries many clients' requests: it may have all places.
         """
@@ -91,7 +101,7 @@ class Places:
         return True
 
     def leave(self, connection: Placed) -> None:
-        """Give the place back; harmless when it has none."""
+        """Free the place of a connection; harmless when it has none."""
         client = connection.client
         those = self._by_client.get(client)
         if those is None or connection not in those:
@@ -103,8 +113,9 @@ class Places:
             self._candidates.pop(client, None)
 
     def _find(self, whose: str, now_ns: int, *, is_modest: bool) -> Placed | None:
-        """The connection that gives way: the one that is idle for longest, of `whose`; for a
-        client with few places also one that its client keeps waiting.
+        """Return the connection to evict: of `whose` connections the one that is idle for longest.
+
+        For a client with few places, that may also be a connection whose client is slow.
         """
         found = self._candidates.setdefault(whose, _Candidates())
         for _ in range(2):
@@ -140,7 +151,7 @@ class Places:
         found.slow = deque((since_ns, one) for since_ns, _, one in sorted(slow))
 
     def _greedy(self) -> Iterable[Placed]:
-        """The connections of clients that hold the average or more."""
+        """Return the connections of clients that hold the average or more."""
         shares = self._shares
         for those in self._by_client.values():
             if len(those) * shares.clients >= shares.taken:

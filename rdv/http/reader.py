@@ -1,8 +1,8 @@
-"""Bytes in, requests out: no socket, no clock, one request at a time.
+"""Turns bytes into requests, one at a time, without a socket or a clock.
 
-The reader finds where a head ends by itself and gives it to httptools whole. So it can stop after
-any request (httptools cannot be paused), heads can be remembered, every limit is exact, and how
-the network splits the bytes can make no difference.
+The reader finds the end of a head itself and passes the whole head to httptools. So it can stop
+after any request (httptools cannot be paused), heads can be cached, every limit is exact, and the
+way in which the network splits the bytes makes no difference.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _REQUEST_LINE_REST = 40  # the longest method, " HTTP/1.1" and room
 class RequestReader:
     """Assembles the requests of one connection. Not thread-safe.
 
-    `feed`, then `next` until it returns None. When `failure` is set, the connection cannot be
-    understood any further; when `finished`, nothing that comes is looked at (after a failure, or
-    after a request that was to be the last).
+    Call `feed`, then `next` until it returns None. When `failure` is set, the connection cannot be
+    parsed any further; when `finished` is set, further bytes are ignored (after a failure, or after
+    a request that was to be the last).
     """
 
     __slots__ = (
@@ -53,31 +53,34 @@ class RequestReader:
         self.more = False
         """False when every byte that was fed has been made into requests. Hot: an attribute."""
         self.stage_ns = 0
-        """For the owner: since when the present stage (head, body) lasts; 0 when it is new."""
+        """Since when the present stage (head, body) lasts; 0 when it is new. Set by the owner."""
 
     def change_limits(self, limits: Limits) -> None:
-        """For what is read from now on; the next head is looked at anew."""
+        """Apply to what is read from now on; the next head is parsed anew."""
         self._limits, self._previous = limits, None
 
     @property
     def in_body(self) -> bool:
-        """The head has come, the body not all of it."""
+        """Return whether the head has come, but not all of the body."""
         return self._head is not None
 
     @property
     def held_bytes(self) -> int:
-        """How much has come of requests that are not complete."""
+        """Return the number of bytes of incomplete requests."""
         chunked = 0 if self._chunked is None else len(self._chunked.body)
         return len(self._buffer) - self._at + len(self._body) + chunked
 
     def take_continue(self) -> bool:
-        """True once, when the client waits to be told to send its body and has sent none of it."""
+        """Return True once, if the client waits for 100 Continue and has sent nothing of
+        its body.
+        """
         waits, self._tell = self._tell, False
         return waits and self._head is not None and self._at >= len(self._buffer) and not self._body
 
     def feed(self, data: bytes) -> None:
-        """Take the next bytes. Call `next` until it is None before feeding more, or the buffer
-        grows.
+        """Take the next bytes.
+
+        Call `next` until it returns None before feeding more, or the buffer grows.
         """
         if self.finished:
             return
@@ -86,7 +89,7 @@ class RequestReader:
         self.more = True
 
     def next(self, now_ns: int) -> Request | None:
-        """The next complete request, received at `now_ns`; None when there is none."""
+        """Return the next complete request, received at `now_ns`; None when there is none."""
         if not self.more:
             return None
         head = self._head
@@ -136,11 +139,11 @@ class RequestReader:
         return found
 
     def forget_head(self) -> None:
-        """The next head is looked at anew, though it may be the same again."""
+        """Parse the next head anew, even if it has the same bytes."""
         self._previous = None
 
     def end(self, failure: Failure | None = None) -> None:
-        """Look at nothing any more."""
+        """Discard all buffered bytes and ignore further ones."""
         if self.failure is None and failure is not None:
             head = self._head
             self.failure = failure if head is None else failure.with_headers(head.refusal_lines())
@@ -183,9 +186,9 @@ class RequestReader:
         return Request(head, bytes(body), now_ns)
 
     def _skip_empty_lines(self, buffer: bytes, at: int) -> int:
-        """Skip a few empty lines before a request (RFC 9112, 2.2); -1 when no request follows yet.
+        """Skip empty lines before a request (RFC 9112, 2.2); return -1 when no request follows yet.
 
-        A CR or an LF alone is no empty line: other servers may see a request there.
+        A single CR or LF is not an empty line: other servers may see a request there.
         """
         while buffer.startswith(b"\r\n", at):
             at += 2
@@ -203,7 +206,7 @@ class RequestReader:
         return -1
 
     def _partial(self) -> None:
-        """A head that is not all there: refuse at once what can no longer become one."""
+        """Check an incomplete head: refuse at once what cannot become a valid one."""
         limit = self._limits.header_bytes_max
         start = self._buffer[self._at : self._at + limit]
         if not start:

@@ -1,4 +1,4 @@
-"""One request, which is also the token that the application answers with."""
+"""One request, which is also the object that the application answers with."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from rdv.http.response import CLOSE, JSON, Headers, head_parts
 
 
 class Carrier(Protocol):
-    """What carries answers back: the connection. Called on the loop's thread."""
+    """The connection, which sends the answers. Called on the loop's thread."""
 
     peer: str
     """The address of the client's socket, without its port; empty when it has none."""
     client: str
-    """As `peer`, of IPv6 the /64 network: what all connections of one client have in common."""
+    """As `peer`, for IPv6 the /64 network: the key that all connections of one client share."""
     is_trusted: bool
-    """The peer is a trusted proxy, which says whose request it passes on."""
+    """The peer is a trusted proxy, which names the client of each request."""
 
     def answered(self, request: Request) -> None:
-        """`request.answer` has been set."""
+        """Handle that `request.answer` has been set."""
 
 
 Answer = tuple[int, bytes, bytes, Headers]
-"""Status, body, content type, further headers."""
+"""The status, body, content type and further headers."""
 
 
 class Request:
-    """A complete request. Belongs to the loop of its server: answer it from there, once.
+    """A complete request. It belongs to its server's loop: answer it from there, once.
 
-    `body` is the whole body, for as long as it is needed: not once there is an answer.
+    `body` is the whole body while it is needed: it may be dropped once there is an answer.
     `received_ns` is when its last byte came, on the monotonic clock.
     """
 
@@ -45,7 +45,7 @@ class Request:
         self.answer: Answer | None = None
         self.carrier: Carrier | None = None
         self.token = ""
-        """The application's own: how it finds the request when the client leaves."""
+        """For the application, which uses it to find the request when the client leaves."""
 
     @property
     def method(self) -> str:
@@ -53,7 +53,7 @@ class Request:
 
     @property
     def target(self) -> bytes:
-        """As sent."""
+        """The target as sent."""
         return self.head.target
 
     @property
@@ -63,18 +63,18 @@ class Request:
 
     @property
     def query(self) -> str:
-        """What follows the "?", as sent; empty when there is none."""
+        """The part after the "?", as sent; empty when there is none."""
         return self.head.query
 
     @property
     def headers(self) -> Mapping[bytes, bytes]:
-        """Names in lower case; the values of a repeated one are joined by ", "."""
+        """Header names are in lower case; the values of a repeated header are joined by ", "."""
         return self.head.headers
 
     @property
     def client(self) -> str:
-        """Whose request it is: the address (of IPv6: the /64 network) that the connection comes
-        from, or that a trusted proxy names; empty when the client has gone.
+        """The client: the address (for IPv6 the /64 network) of the connection, or what a trusted
+        proxy names; empty when the client has gone.
         """
         carrier = self.carrier
         if carrier is None:
@@ -83,12 +83,14 @@ class Request:
 
     @property
     def json_fault(self) -> Failure | None:
-        """Why `body` is not taken as JSON, by what its head says; None when it is."""
+        """Why the head rules out `body` as JSON; None when it does not."""
         return self.head.json_fault
 
     @property
     def connected(self) -> bool:
-        """False when nobody is left to read an answer (or it was given): skip the work."""
+        """False when the client has gone or the answer was given, so that the work can be
+        skipped.
+        """
         return self.carrier is not None and self.answer is None
 
     @property
@@ -97,7 +99,7 @@ class Request:
         return "" if self.carrier is None else self.carrier.peer
 
     def header(self, name: bytes, default: bytes = b"") -> bytes:
-        """The value of a header; `name` in lower case."""
+        """Return the value of a header; `name` is in lower case."""
         return self.head.headers.get(name, default)
 
     def respond(
@@ -106,8 +108,8 @@ class Request:
         """Answer, now or later, from any callback of the server's loop; never waits.
 
         Harmless when the client has gone. Answers of one connection go out in the order of its
-        requests, whatever the order of these calls. Raises AnsweredTwice, and InvalidHeader for
-        a header that would break the response (the request is then still to be answered).
+        requests, whatever the order of these calls. Raises AnsweredTwice, and InvalidHeader for a
+        header that would break the response (the request can still be answered then).
         """
         if self.answer is not None:
             raise AnsweredTwice(self.method, self.target)
@@ -120,7 +122,7 @@ class Request:
             carrier.answered(self)
 
     def fail(self, failure: Failure) -> None:
-        """Answer with a refusal; as `respond`."""
+        """Answer with a refusal; otherwise as `respond`."""
         self.respond(failure.status, failure.body(), headers=failure.headers)
 
     def __repr__(self) -> str:
@@ -143,7 +145,7 @@ _NO_HEAD = Head(
 
 
 def refused(failure: Failure) -> Request:
-    """The stand-in for a request that is refused: it takes its place in the order of answers."""
+    """Return a stand-in for a refused request, which keeps the order of answers."""
     request = Request(_NO_HEAD, b"", 0)
     request.answer = (failure.status, failure.body(), JSON, failure.headers)
     return request

@@ -1,4 +1,4 @@
-"""`X-Request-Id`: the client's own name for a request, which comes back with the answer. Pure."""
+"""`X-Request-Id` is the client's own id of a request, which is returned with the answer. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _ID = re.compile(rb"[!-~]{1,%d}" % CHARACTERS_MAX)
 
 
 def is_request_id(raw: bytes) -> bool:
-    """Whether a value is recorded and sent back: visible ASCII characters, not too many."""
+    """Return whether a value is valid: 1 to CHARACTERS_MAX visible ASCII characters."""
     return _ID.fullmatch(raw) is not None
 
 
 def request_id_lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
-    """The header line that a refusal gets: none when the request has no usable id, or two.
+    """Return the header line of a refusal; none when the request has no valid id, or two.
 
-    `headers`: names in lower case.
+    `headers` has names in lower case.
     """
     found = [value for name, value in headers if name == HEADER]
     if len(found) != 1 or not is_request_id(found[0]):

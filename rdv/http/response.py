@@ -1,4 +1,4 @@
-"""Responses as bytes: preformatted parts, joined once per write."""
+"""Serializes responses from preformatted parts, which are joined once per write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JSON_HEADS = {
     for status, line in _STATUS_LINES.items()
     if status not in _BODILESS
 }
-"""All of the head of a JSON answer that comes before the length."""
+"""The head of a JSON answer up to the length, by status."""
 LENGTHS_MAX = 1024
 LENGTHS = tuple(b"%d\r\n" % length for length in range(LENGTHS_MAX))
 _BREAKS = frozenset(b"\r\n\0")
@@ -30,14 +30,14 @@ _SECOND_NS = 1_000_000_000
 
 
 class DateLine:
-    """The Date header, rendered once a second and only when somebody asks."""
+    """The Date header, rendered at most once a second, when it is needed."""
 
     __slots__ = ("due_ns", "ending", "line")
 
     def __init__(self) -> None:
         self.line = b""
         self.ending = b"\r\n"
-        """The line and the empty line: all that follows the length in most answers."""
+        """The line and the empty line, which follow the length in most answers."""
         self.due_ns = 0
 
     def refresh(self, monotonic_ns: int, wall_ns: int) -> None:
@@ -52,10 +52,9 @@ class DateLine:
 def head_parts(
     status: int, length: int, content_type: bytes, headers: Headers, date: bytes, connection: bytes
 ) -> tuple[bytes, ...]:
-    """The parts of a response's head, empty line included; `length` is that of the body.
+    """Return the parts of a response's head with its empty line; `length` is that of the body.
 
-    Raises InvalidHeader rather than let a value split the response; KeyError for a status that
-    is none.
+    Raises InvalidHeader if a value would split the response, and KeyError for an unknown status.
     """
     if content_type is JSON and status in JSON_HEADS:
         start = JSON_HEADS[status]

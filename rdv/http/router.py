@@ -1,4 +1,4 @@
-"""Exact paths to handlers; everything else is said to be missing or not allowed."""
+"""Routes exact paths to handlers; other requests are answered 404 or 405."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Handler = Callable[[Request], None]
 class Router:
     """An application made of handlers: {path: {method: handler}}. Immutable, thread-safe.
 
-    HEAD is served by GET's handler unless it has its own (the door sends no body); OPTIONS says
-    what is allowed. Unknown paths are 404, unknown methods of known paths 405 with Allow.
+    HEAD is served by GET's handler unless it has its own (the server sends no body); OPTIONS lists
+    the allowed methods. Unknown paths are 404, unknown methods of known paths 405 with Allow.
     """
 
     def __init__(self, routes: Mapping[str, Mapping[str, Handler]]) -> None:

@@ -1,4 +1,4 @@
-"""The server: a listening socket, its connections, and an orderly end."""
+"""The server: a listening socket, its connections, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rdv.http.limits import Limits
 __all__ = ["Application", "Counters", "HttpServer"]
 
 ACCEPTED_MAX = 32
-"""Connections that are accepted in one turn of the loop."""
+"""The maximum number of connections that are accepted in one turn of the loop."""
 
 
 class HttpServer:
@@ -28,7 +28,7 @@ class HttpServer:
         ...
         await server.drain(5.0)
 
-    Exceptions of the application are answered 500 and given to the loop's exception handler.
+    Exceptions of the application are answered 500 and passed to the loop's exception handler.
     """
 
     def __init__(
@@ -51,16 +51,17 @@ class HttpServer:
 
     @property
     def connections_open(self) -> int:
-        """Connections that are being served now."""
+        """The number of connections that are being served now."""
         return len(self._hub.connections) if self._hub is not None else 0
 
     async def start(
         self, host: str, port: int, *, reuse_port: bool = False, backlog: int = 1024
     ) -> tuple[str, int]:
-        """Listen; returns the address, with the port that was taken for port 0.
+        """Listen; return the address, with the actual port if `port` is 0.
 
-        `reuse_port`: several processes may listen on the port, the kernel shares the connections
-        out. Raises OSError when the address cannot be had, ServerStarted the second time.
+        With `reuse_port` several processes may listen on the port, and the kernel distributes the
+        connections. Raises OSError when the address is not available, ServerStarted on a second
+        call.
         """
         if self._hub is not None:
             raise ServerStarted
@@ -82,7 +83,7 @@ class HttpServer:
         return str(name[0]), int(name[1])
 
     def use(self, access: Access) -> None:
-        """Judge who is served by this from now on, on open connections, too."""
+        """Apply these access rules from now on, also to open connections."""
         self._access = access
         if self._hub is not None:
             self._hub.access = access
@@ -92,8 +93,9 @@ class HttpServer:
                 connection.forget_head()
 
     def change_limits(self, limits: Limits) -> None:
-        """Hold to these from now on, also on the connections that are open: each request that
-        begins after this. One that is being received keeps the limits that it began with.
+        """Apply these limits to each request that begins after this, also on open connections.
+
+        A request that is being received keeps the limits that it began with.
         """
         if limits == self._limits:
             return
@@ -106,10 +108,10 @@ class HttpServer:
             connection.change_limits(limits)
 
     async def drain(self, deadline_s: float) -> int:
-        """Stop accepting, answer what has come with `Connection: close`, then end.
+        """Stop accepting, answer received requests with `Connection: close`, then end.
 
-        Returns how many connections had to be cut off after `deadline_s`; 0 is an orderly end.
-        Idle connections end at once; one that is sending a request may finish it. May be called
+        Returns how many connections were cut off after `deadline_s`; 0 is an orderly end. Idle
+        connections end at once; a client that is sending a request may finish it. May be called
         again, with a shorter deadline for example.
         """
         if self._hub is None:
@@ -129,17 +131,17 @@ class HttpServer:
         return left
 
     async def close(self) -> None:
-        """End now: a drain without patience."""
+        """End now: drain with a deadline of 0."""
         await self.drain(0.0)
 
 
 async def _accept_more(
     server: asyncio.Server, make: Callable[[], Connection], backlog: int
 ) -> list[asyncio.Server]:
-    """Further servers on the same listening sockets.
+    """Make further servers on the same listening sockets.
 
     uvloop accepts one connection for each listening descriptor in a turn of the loop. When turns
-    are long, because many requests are there, a new client would wait for as many turns as there
+    are long, because there are many requests, a new client would wait for as many turns as there
     are connections before its own, and one client can open hundreds.
     """
     loop = asyncio.get_running_loop()

@@ -1,24 +1,22 @@
-"""Places that clients share, so that none of them can take the last part. Pure."""
+"""Shares a number of places among clients, so that one client cannot take all. Pure."""
 
 from __future__ import annotations
 
 _ROUNDING = 1e-9
 
 LEFT_MIN = 20
-"""One client leaves at least so many places free for others, or half of all."""
+"""One client leaves at least this many places free for others, or half of all."""
 
 
 class Shares:
-    """A number of places (requests, connections, bytes), and who holds how many of them.
+    """Counts places (requests, connections, bytes), and how many each client holds.
 
-    A client gets a place while it holds less than `share / (1 - share)` times what is free. One
-    client alone can so have `share` of all places, and less of few places (LEFT_MIN); when others
-    come they find the rest free, and what a greedy client gives back is theirs until all hold
-    alike. Nothing is set aside for
-    clients that do not come, and nothing is ever looked through: every call is a few steps,
-    whatever the number of clients. Memory: one entry for each client that holds a place.
-
-    For one thread.
+    A client gets a place while it holds less than `share / (1 - share)` times what is free. So one
+    client alone can have `share` of all places, and less of few places (LEFT_MIN). When others come
+    they find the rest free, and get what a greedy client gives back until all hold the same.
+    Nothing is reserved for absent clients, and nothing is scanned: every call is a few steps,
+    whatever the number of clients. Memory: one entry for each client that holds a place. For one
+    thread.
     """
 
     __slots__ = ("_held", "limit", "plenty", "share", "taken")
@@ -26,21 +24,22 @@ class Shares:
     def __init__(self, limit: int, share: float) -> None:
         self.change(limit, share)
         self.taken = 0
-        """Places that are not free."""
+        """The number of places that are not free."""
         self._held: dict[str, int] = {}
 
     def change(self, limit: int, share: float) -> None:
-        """Other limits hold for the next place that is taken."""
+        """Apply other limits from the next place that is taken."""
         self.limit = limit
-        """Places, all together."""
+        """The number of all places."""
         self.share = share if share >= 1 else min(share, max(0.5, 1 - LEFT_MIN / limit))
-        """What one client may have of them while it is alone: above 0 to 1 (no client is
-        limited)."""
+        """The share that one client may have while it is alone: above 0 up to 1 (1: no client is
+        limited).
+        """
         self.plenty = limit * self.share
-        """While fewer are taken any client may take one, even if it holds all of those."""
+        """While fewer places are taken, any client may take one, even if it holds all of those."""
 
     def admits(self, client: str, count: int = 1) -> bool:
-        """Whether the client may take so many more."""
+        """Return whether the client may take `count` more places."""
         if self.taken + count < self.plenty:
             return True
         free = self.limit - self.taken
@@ -53,17 +52,17 @@ class Shares:
         return is_fair and (free > count or self.limit == 1)
 
     def has_room(self, count: int) -> bool:
-        """Whether so many more are free, whoever wants them."""
+        """Return whether `count` more places are free, for any client."""
         return self.limit - self.taken >= count
 
     def take(self, client: str, count: int = 1) -> None:
-        """The client has so many more, whether they were free or not."""
+        """Give the client `count` more places, whether they were free or not."""
         self.taken += count
         held = self._held
         held[client] = held.get(client, 0) + count
 
     def give(self, client: str, count: int = 1) -> None:
-        """The client has so many less."""
+        """Free `count` places of the client."""
         self.taken -= count
         left = self._held.get(client, 0) - count
         if left:
@@ -72,15 +71,15 @@ class Shares:
             self._held.pop(client, None)
 
     def held(self, client: str) -> int:
-        """How many the client has."""
+        """Return how many places the client has."""
         return self._held.get(client, 0)
 
     @property
     def clients(self) -> int:
-        """How many clients hold a place."""
+        """The number of clients that hold a place."""
         return len(self._held)
 
     def clear(self) -> None:
-        """Nobody holds anything."""
+        """Free all places."""
         self.taken = 0
         self._held.clear()

@@ -1,4 +1,4 @@
-"""A deadline that moves with every request and costs nothing to move."""
+"""A timer for a deadline that moves with every request; moving it away costs nothing."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _MS = 1_000_000
 
 
 class LazyTimer:
-    """One timer of the loop, only ever moved to an earlier time.
+    """One timer of the loop, which is only moved to earlier times.
 
-    When it fires, `expired(now_ns)` looks at what is really due and returns the next time to
-    look, or None. A deadline that only moves away (each request pushes the idle one further)
-    therefore needs no call of the loop at all. Loop's thread only.
+    When it fires, `expired(now_ns)` checks what is due and returns the next time to check, or None.
+    A deadline that only moves away (each request postpones the idle timeout) therefore needs no
+    call of the loop at all. Loop's thread only.
     """
 
     __slots__ = ("_expired", "_handle", "_loop", "_now_ns", "due_ns")
@@ -30,7 +30,7 @@ class LazyTimer:
         self._expired: Callable[[int], int | None] | None = expired
         self._handle: asyncio.TimerHandle | None = None
         self.due_ns = _NEVER
-        """When it fires. Compare with this before calling `arm` where it is hot."""
+        """When it fires. Hot callers compare with this before they call `arm`."""
 
     def arm(self, at_ns: int) -> None:
         """Fire no later than `at_ns` (to the loop's millisecond)."""
@@ -39,12 +39,12 @@ class LazyTimer:
         if self._handle is not None:
             self._handle.cancel()
         self.due_ns = at_ns
-        # Rounded up: the loop's clock is coarser than ours, and early means twice.
+        # Rounded up: the loop's clock is coarser than ours, and an early timer fires twice.
         delay_ms = max(0, at_ns - self._now_ns()) // _MS + 1
         self._handle = self._loop.call_later(delay_ms / 1000, self._fire)
 
     def cancel(self) -> None:
-        """For good."""
+        """Stop the timer for good."""
         self._expired = None
         if self._handle is not None:
             self._handle.cancel()

@@ -1,4 +1,4 @@
-"""What the kernel holds for us and the loop has not read yet."""
+"""Checks for bytes that the kernel holds and the loop has not read yet."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import termios
 
 
 def has_unread(transport: asyncio.Transport) -> bool:
-    """Whether the client has sent something; False where nobody can tell."""
+    """Return whether the client has sent unread bytes; False where that cannot be determined."""
     if transport.is_closing() or (socket := transport.get_extra_info("socket")) is None:
         return False
     try:
