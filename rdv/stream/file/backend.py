@@ -1,4 +1,4 @@
-"""The home of a file stream: its directory, its topics' directories, its board, its groups."""
+"""The backend of a file stream manages its directory, its topics, its board and its groups."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ _MAKE_LOCK_TIMEOUT_MS = 10_000
 
 
 def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
-    """Make a stream's directory. Raises StreamExists and SystemFaults.
+    """Make a stream's directory. Raises StreamExists, InvalidAddress and SystemFaults.
 
-    `stream.toml` comes last and whole: a directory with it is a stream.
+    `stream.toml` comes last and complete: a directory that has it is a stream.
     """
     config_path = f"{path}/{layout.CONFIG_FILE}"
     disk.file_mode = config.file_mode
@@ -70,19 +70,19 @@ def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
             if strange:
                 raise InvalidAddress(path, f"the directory is no stream and holds {strange[0]!r}")
         disk.mkdir(f"{path}/{layout.GROUPS}")
-        disk.apply_mode(path, layout.DOORBELLS)  # the directory may have been there before
+        disk.apply_mode(path, layout.DOORBELLS)  # the directory may have existed before
         Board(disk, path).close()
         disk.replace_file(config_path, dump_config(config).encode(), durable=True)
         disk.sync_directory(posixpath.dirname(path) or ".")
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a stream in the making may have left a file of this name."""
+    """Return whether a stream that is being made may have left a file of this name."""
     return name.startswith((".", f"{layout.CONFIG_FILE}."))
 
 
 def read_config(disk: Disk, path: str) -> StreamConfig:
-    """The settings of the stream at `path`. Raises StreamNotFound and InvalidConfig."""
+    """Read the settings of the stream at `path`. Raises StreamNotFound and InvalidConfig."""
     config_path = f"{path}/{layout.CONFIG_FILE}"
     with faults(path, "open"):
         try:
@@ -96,7 +96,7 @@ def read_config(disk: Disk, path: str) -> StreamConfig:
 
 
 class FileBackend:
-    """One open file stream. Thread-safe, but for the readers and bells that it makes."""
+    """A `FileBackend` is one open file stream. Thread-safe, except its readers and bells."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class FileBackend:
         self.config = config
         self._disk = disk
         self._clock = clock
-        if board is None:  # else it only looks, and changes nothing
+        if board is None:  # with a board it only inspects, and changes nothing
             disk.file_mode = config.file_mode
             with contextlib.suppress(OSError):
                 if disk.apply_mode(path, layout.DOORBELLS):
@@ -129,7 +129,7 @@ class FileBackend:
         self._board.look_after()
 
     def after_fork(self) -> None:
-        """See backend.Forkable."""
+        """Renew the mutex; see backend.Forkable."""
         self._mutex = threading.Lock()
 
     def watch_forks(self, thing: Forkable) -> None:
@@ -160,7 +160,7 @@ class FileBackend:
             return partitions_of(self._disk, f"{self.address}/{check_name(topic, 'topic')}")
 
     def incarnation(self, topic: str) -> object:
-        # Not the inode: file systems give it to the next directory at once.
+        # The inode does not serve: file systems reuse it for the next directory at once.
         path = f"{self.address}/{check_name(topic, 'topic')}/{layout.IDENTITY_FILE}"
         with faults(path, "read"):
             try:
@@ -190,8 +190,10 @@ class FileBackend:
             self._board.changed()
 
     def _make_whole(self, directory: str, facts: TopicFacts) -> None:
-        """Out of sight until all of it is there: who met a part of it would find no partition for
-        its records, or choose another for a key than everybody else.
+        """Make a topic's directory under a hidden name until it is complete.
+
+        A process that saw a part of it would find no partition for its records, or would choose
+        another one for a key than all other processes.
         """
         disk, unfinished = self._disk, f"{self.address}/{layout.UNFINISHED}"
         if disk.exists(unfinished):  # its maker was killed
@@ -204,13 +206,13 @@ class FileBackend:
         if not count:
             disk.mkdir(directory)
             path = f"{directory}/{layout.IDENTITY_FILE}"
-            if not disk.exists(path):  # else all partitions of a topic were deleted
+            if not disk.exists(path):  # if it exists, all partitions of a topic were deleted
                 disk.replace_file(path, f"{disk.new_name()}\n".encode())
         for number in range(count, facts.partitions):
             disk.mkdir(f"{directory}/{number}")
         known = read_facts(disk, directory)
         if known is None or known.partitions != facts.partitions:
-            # A directory that was renamed keeps its name of before, for `repair`.
+            # A renamed directory keeps its previous name in the file, for `repair`.
             name = facts.name if known is None else known.name
             write_facts(disk, directory, TopicFacts(name, facts.partitions))
         if self.config.fsync != "none":
@@ -222,7 +224,7 @@ class FileBackend:
             count = self.partitions(topic)
             if not count:
                 raise TopicNotFound(self.address, topic)
-            # Out of sight at once; what is left of an interrupted deletion is hidden.
+            # The topic is hidden at once; so is what is left of an interrupted deletion.
             doomed = f"{self.address}/.deleted-{self._disk.new_name()}"
             self._disk.rename(f"{self.address}/{topic}", doomed)
             self._board.changed()
@@ -259,7 +261,7 @@ class FileBackend:
         )
 
     def _claim_format(self) -> None:
-        """Before anything is written: keep processes of rdv 0.1 away from this stream."""
+        """Keep processes of rdv 0.1 away from this stream, before anything is written."""
         if self._is_of_today:
             return
         path = f"{self.address}/{layout.CONFIG_FILE}"
@@ -271,7 +273,9 @@ class FileBackend:
         self._is_of_today = True
 
     def _after_recovery(self, place: TopicPartition, end: int) -> None:
-        """No group may have committed what was cut off: it would pass over what comes instead."""
+        """Lower committed offsets beyond `end`: groups would skip the records that replace those
+        cut off.
+        """
         for name in self.groups():
             group = self.group(name)
             committed = group.committed_at(place)
@@ -279,11 +283,11 @@ class FileBackend:
                 group.set_committed(place, end)
 
     def ensure_recovered(self, place: TopicPartition, wait_ms: int | None = None) -> None:
-        """Recover a partition that nobody has written to since the machine started.
+        """Recover a partition that no process has written to since the machine started.
 
-        Without permission to write, or room for the copies, a reader goes on without: it meets
-        what is damaged. Raises LockTimeout when another process has held the partition's lock for
-        `wait_ms` (None: the stream's `lock_timeout_ms`).
+        Without permission to write, or space for the copies, a reader goes on without recovery: it
+        meets what is damaged. Raises LockTimeout when another process has held the partition's lock
+        for `wait_ms` (None: the stream's `lock_timeout_ms`).
         """
         wait_ms = self.config.lock_timeout_ms if wait_ms is None else wait_ms
         directory = self.directory(place)
@@ -355,7 +359,7 @@ class FileBackend:
         return self._disk.new_name()
 
     def size_bytes(self, place: TopicPartition) -> int:
-        """Bytes of a partition's values and indexes on disk."""
+        """Return the bytes of a partition's values and indexes on disk."""
         directory = self.directory(place)
         total = 0
         with faults(directory, "list"):
@@ -369,17 +373,17 @@ class FileBackend:
         return total
 
     def segments(self, place: TopicPartition) -> list[int]:
-        """Base offsets of a partition's segments."""
+        """Return the base offsets of a partition's segments."""
         with faults(self.directory(place), "list"):
             return open_segments(self._disk, self.directory(place))
 
     def missing(self, place: TopicPartition) -> RecordsDamaged | None:
-        """The damage, if the partition's directory has been deleted."""
+        """Return the damage, if the partition's directory has been deleted."""
         with faults(self.address, "read"):
             return missing_partition(self._disk, self.directory(place), place)
 
     def verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
-        """Check a partition; what else is wrong in its topic is told with the first one."""
+        """Check a partition; other damage in its topic is reported with the first partition."""
         self.ensure_recovered(place)
         found = self._directory_damage(place)
         yield from (SegmentReport(one.path, 0, 0, 0, 0, (one,)) for one in found)
@@ -395,9 +399,10 @@ class FileBackend:
         return found if damage is None else [*found, damage]
 
     def _read_end(self, place: TopicPartition) -> int:
-        """How far groups have read: below that nothing may be missing at the end.
+        """Return the highest offset that a group has committed: below it no record may be missing.
 
-        0 after a loss of power, until somebody has written: it may have taken that with it.
+        Returns 0 after a power loss until a process has written, as the power loss may have lost
+        those records.
         """
         with faults(self.address, "read"):
             if needs_recovery(self._disk, self.directory(place)):
@@ -441,5 +446,5 @@ class FileBackend:
 
 
 def normal_path(path: str) -> str:
-    """A path without a trailing slash or `..` games, as it appears in errors."""
+    """Return a path without a trailing slash or `..`, as it appears in errors."""
     return posixpath.normpath(path)

@@ -85,7 +85,7 @@ def _is_board(data: bytes) -> bool:
 
 
 class Board:
-    """The board of one stream. Stores go through pwrite. Thread-safe."""
+    """A `Board` is the board of one stream. Stores go through pwrite. Thread-safe."""
 
     def __init__(self, disk: Disk, stream: str) -> None:
         self._disk = disk

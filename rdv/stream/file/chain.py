@@ -1,7 +1,7 @@
-"""Walking a segment record by record to say exactly what is damaged. Pure.
+"""A walk checks a segment record by record, to say exactly what is damaged. Pure.
 
-Readers and writers check whole batches with two CRC calls (`entry`); only when a batch fails, or
-`verify` wants the last word, is it walked like this.
+Readers and writers check whole batches with two CRC calls (`entry`). A walk is needed only when a
+batch fails, or when `verify` needs the exact damage.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ Status = Literal["ok", "lost", "sealed", "damaged"]
 
 
 class Position(NamedTuple):
-    """A place between two entries, and what the one before it says."""
+    """A `Position` lies between two entries, and holds what the one before it says."""
 
     number: int
-    """Of the next entry in the segment."""
+    """The number of the next entry in the segment."""
     end: int
     crc: int
     time_ns: int
 
 
 BEGIN = Position(0, 0, 0, -(2**63))
-"""Where each segment begins."""
+"""The position at which each segment begins."""
 
 
 class Verdict(NamedTuple):
-    """What became of one index entry.
+    """A `Verdict` states the condition of one index entry.
 
     `number` counts entries from the walk's start; `start` and `end` are byte positions in the
     values (of the last trusted byte where the entry cannot be trusted). `in_index` tells whether
-    the index or the values hold the damage.
+    the index or the values are damaged.
     """
 
     number: int
@@ -50,12 +50,12 @@ class Verdict(NamedTuple):
 def walk(
     codec: Codec, entries: bytes, read_values: Callable[[int, int], bytes], at: Position
 ) -> Iterator[Verdict]:
-    """Judge every whole entry in `entries`, the first of which is the one behind `at`.
+    """Judge every complete entry in `entries`, the first of which is the one after `at`.
 
-    `read_values(start, end)` returns those bytes of the values, fewer when the file is shorter.
-    A damaged entry costs only its own record: the next one is still checked through the bytes of
-    both. Only when the bytes under a damaged entry are damaged too is the record after it given
-    up as well, because nothing vouches for it.
+    `read_values(start, end)` returns those bytes of the values, fewer when the file is shorter. A
+    damaged entry costs only its own record: the next one is still checked through the bytes of
+    both. Only when the bytes under a damaged entry are damaged too is the record after it given up
+    as well, because nothing confirms it.
     """
     bridging = False
     for number in range(len(entries) // ENTRY_BYTES):
@@ -82,7 +82,7 @@ def walk(
 
 
 def after(at: Position, entry: Entry) -> Position:
-    """The position behind an entry that can be trusted."""
+    """Return the position after an entry that can be trusted."""
     return Position(at.number + 1, entry.end, entry.crc, entry.time_ns)
 
 
@@ -97,7 +97,7 @@ def _index_reason(codec: Codec, raw: bytes, entry: Entry, at: Position, *, bridg
 
 
 def _order_reason(entry: Entry, at: Position, *, bridging: bool) -> str:
-    """Why the entry does not follow from the one before it; empty when it does."""
+    """Return why the entry does not follow from the one before it; empty when it does."""
     start = entry.end - entry.length
     if start < at.end:
         return f"the index runs backwards: from byte {at.end} to byte {start}"

@@ -1,4 +1,4 @@
-"""The only module of the log that calls the operating system.
+"""The log calls the operating system only here.
 
 Everything that the file log does to files, locks, FIFOs and the kernel goes through a `Disk`, so
 that tests can replace it by one that is faulty or full or that loses unsynced data. The methods of
@@ -69,7 +69,7 @@ def waiting_mode(file_mode: int) -> int:
 
 
 class Disk(Pipes):
-    """The system calls of the log. Thread-safe as far as the calls are.
+    """A `Disk` makes the system calls of the log. Thread-safe as far as the calls are.
 
     Its only state is `file_mode`, the mode of the files that it makes; the umask does not change
     it.

@@ -1,4 +1,4 @@
-"""A reader's own place on the doorbell board, through which writers notify it."""
+"""A doorbell is a reader's own place on the board, through which writers notify it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BACKSTOP_S = 0.2
 
 
 class Doorbell:
-    """The waiting end of one consumer: made at its first wait, pollable. Not thread-safe."""
+    """A `Doorbell` belongs to one consumer. Its FIFO is made at the first wait. Not thread-safe."""
 
     def __init__(self, board: Board, disk: Disk) -> None:
         self._board = board

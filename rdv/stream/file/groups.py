@@ -1,8 +1,8 @@
-"""A group's files: the agreed state, the members' leases, the committed offsets. See FORMAT.md.
+"""The module keeps a group's files: the agreed state, leases and committed offsets. See FORMAT.md.
 
-No lock stands between a member and its partitions. Each state is a file of its own, numbered, and
-comes into being whole by a link that fails if the number is taken: of two members that change the
-same state, one makes the next, the other looks at that and changes it in turn.
+No lock stands between a member and its partitions. Each state is a numbered file of its own, which
+is made complete by a link that fails if the number is taken. Of two members that change the same
+state, one makes the next; the other loads that one and changes it in turn.
 """
 
 from __future__ import annotations
@@ -27,20 +27,26 @@ from rdv.stream.record import TopicPartition
 _BEAT = Struct("<Q")
 _COMMIT = Struct("<QI")
 _FORGOTTEN = 2**64 - 1
-"""In place of a committed offset: there is none. Unlinking would leave open files behind."""
+"""The number that stands for no committed offset. Unlinking would leave open files behind."""
 
 TRIES = 1_000
-"""A change of the state is tried again when another member was quicker, which is rare."""
+"""The maximum number of attempts to change the state, one for each time that another member was
+quicker, which is rare."""
 
 TORN_TRIES = 3
-"""A committed offset that is being written in this moment may look torn."""
+"""The maximum number of attempts to read a committed offset, which may look torn while it is being
+written."""
 
 _decode = msgspec.json.Decoder(GroupState).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class FileLease:
-    """A file that its member keeps flocked: the lock goes with the process, the beat in it ages."""
+    """A `FileLease` is a file that its member keeps locked and writes heartbeats to.
+
+    The kernel releases the flock when the process ends; a member that hangs is noticed by the age
+    of its last heartbeat.
+    """
 
     def __init__(self, disk: Disk, path: str) -> None:
         self._disk = disk
@@ -50,8 +56,10 @@ class FileLease:
         watch_forks(self)
 
     def _take(self) -> None:
-        """Make the file and lock it. Another member may look whether it is locked, or take it for
-        that of a dead one and delete it, in the moment between the two: then once more.
+        """Make the file and lock it.
+
+        Between the two another member may test the lock, or take the file for that of a dead member
+        and delete it: then it is tried again.
         """
         disk = self._disk
         for _ in range(TRIES):
@@ -68,14 +76,14 @@ class FileLease:
             return
         with faults(self._path, "write to"):
             if self._disk.is_unlinked(self._fd):
-                # Somebody has deleted it. The others would take us for dead.
+                # Another process has deleted it. Other members would take this one for dead.
                 self._disk.close(self._fd)
                 self._fd = -1
                 self._take()
             self._disk.pwrite(self._fd, _BEAT.pack(now_ns), 0)
 
     def after_fork(self) -> None:
-        """See backend.Forkable: the child must not keep the lease of its parent."""
+        """Close the parent's lease in the child, which must not keep it; see backend.Forkable."""
         if self._fd >= 0:
             self._disk.close(self._fd)
             self._fd = -1
@@ -89,7 +97,7 @@ class FileLease:
 
 
 class FileGroup:
-    """The shared state of one consumer group in `.groups/NAME`. Thread-safe."""
+    """A `FileGroup` is the shared state of one consumer group in `.groups/NAME`. Thread-safe."""
 
     def __init__(
         self, disk: Disk, stream: str, name: str, board: Board, config: StreamConfig
@@ -107,33 +115,33 @@ class FileGroup:
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """See backend.Forkable."""
+        """Renew the mutex and close the files; see backend.Forkable."""
         self._mutex = threading.Lock()
         self._close_files()
 
     def load(self) -> GroupState:
-        """The agreed state: the one with the highest number."""
+        """Return the agreed state: the one with the highest number."""
         with faults(self._directory, "read the state of the group in"):
             return self._load()[1]
 
     def _load(self) -> tuple[int, GroupState]:
-        """The state's number, and the state."""
+        """Return the state's number, and the state."""
         while True:
             number = self._last_number()
-            # One tuple, stored at once: threads may load while another one updates.
+            # The tuple is stored at once: threads may load while another one updates.
             known = self._known
             if number == known[0] and number >= 0:
                 return known
             try:
                 state = self._read(number)
             except FileNotFoundError:
-                continue  # the next one came, and this one was deleted
+                continue  # the next one was made, and this one was deleted
             if number >= 0:
                 self._known = number, state
             return number, state
 
     def _last_number(self) -> int:
-        """-1 without any state."""
+        """Return the highest number of a state, -1 without any state."""
         try:
             names = self._disk.list_directory(self._states)
         except FileNotFoundError:
@@ -148,8 +156,8 @@ class FileGroup:
             if number >= 0:
                 raise
         except msgspec.DecodeError:
-            # What a power loss may leave of it. Its members died with the machine; the committed
-            # offsets are elsewhere.
+            # A power loss may leave a damaged state. Its members died with the machine; the
+            # committed offsets are in other files.
             pass
         return GroupState()
 
@@ -157,9 +165,9 @@ class FileGroup:
         return f"{self._states}/{number:020d}"
 
     def update(self, change: Callable[[GroupState], GroupState]) -> GroupState:
-        """Replace the state by `change` of it, which may be called several times: keep it pure.
+        """Replace the state by `change` of it, which must be pure: it may be called several times.
 
-        Nothing is written, and no member is rung, when `change` returns what it was given.
+        Nothing is written, and no member is notified, when `change` returns its argument.
         """
         with faults(self._directory, "change the state of the group in"):
             after = self._update(change)
@@ -184,7 +192,7 @@ class FileGroup:
         return None
 
     def _put(self, number: int, state: GroupState) -> bool:
-        """Make it the state with this number; False when there is another one, or a later one."""
+        """Store the state under this number; False when there is another one, or a later one."""
         disk, path = self._disk, self._path_of(number)
         scratch = f"{path}.{disk.new_name()}.tmp"
         try:
@@ -200,13 +208,16 @@ class FileGroup:
             with contextlib.suppress(OSError):
                 disk.unlink(scratch)
         if self._last_number() > number:
-            # We were stopped for so long that others went past this number and deleted theirs.
+            # This process was stopped for so long that others passed this number and deleted its
+            # state.
             disk.unlink(path)
             return False
         return True
 
     def _delete_before(self, number: int) -> None:
-        """The state before stays for those that are about to read it, older ones go."""
+        """Delete older states, except the one before, which other processes may be about to
+        read.
+        """
         disk = self._disk
         for name in disk.list_directory(self._states):
             stem = name.partition(".")[0]
@@ -223,7 +234,7 @@ class FileGroup:
     def _clear_dead_leases(self) -> None:
         for name in self._disk.list_directory(f"{self._directory}/leases"):
             path = self._lease_path(name)
-            # A member that leaves in this moment takes its lease with it.
+            # A member that leaves in this moment deletes its lease itself.
             with contextlib.suppress(FileNotFoundError):
                 fd = self._disk.open(path)
                 try:
@@ -255,8 +266,10 @@ class FileGroup:
             disk.close(fd)
 
     def commit(self, member: str, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
-        """See `GroupStore`. A member that is stopped between the look at the state and the write
-        may set an offset back when it goes on: what lies between is then read twice.
+        """Commit offsets: see `GroupStore`.
+
+        A member that is stopped between its check of the state and the write may set an offset back
+        when it goes on: the records in between are then read twice.
         """
         with self._mutex, faults(self._directory, "commit in"):
             self._leave_deleted_files()
@@ -269,7 +282,7 @@ class FileGroup:
                 self._write_commit(place, offset)
 
     def _leave_deleted_files(self) -> None:
-        """The group may have been deleted, and made anew."""
+        """Close the files if the group has been deleted; it may have been made anew."""
         if any(map(self._disk.is_unlinked, self._commit_fds.values())):
             self._close_files()
 
@@ -289,7 +302,7 @@ class FileGroup:
         return f"{self._directory}/offsets/{place.topic}/{place.partition}"
 
     def committed_at(self, place: TopicPartition) -> int | None:
-        """The committed offset; None when there is none, or a power loss has torn it."""
+        """Return the committed offset; None when there is none, or a power loss has torn it."""
         path = self._commit_path(place)
         for _ in range(TORN_TRIES):
             try:

@@ -1,4 +1,4 @@
-"""An flock with a bounded wait, which the kernel releases when its holder is killed."""
+"""A `FileLock` is flock with a bounded wait. The kernel releases it when its holder is killed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ single writer's."""
 
 
 class FileLock:
-    """An flock with a bounded wait, for one process; its owner lets one thread at a time in.
+    """A `FileLock` bounds the wait of one process; its owner lets one thread at a time in.
 
     The kernel has no flock with a timeout, and polling for one would be unfair and slow. So a
     helper thread does a wait that is not over at once, and releases the lock if the caller has

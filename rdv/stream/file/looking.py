@@ -1,4 +1,4 @@
-"""A stream opened for inspection by commands: nothing is made, changed, locked or recovered.
+"""Commands inspect a stream through this backend: it makes, changes and locks nothing.
 
 Every user who may read the files can therefore inspect them, even in a new decision and on a full
 disk. Without the board, new records are looked for periodically, and waiting uses the kernel's
@@ -28,7 +28,7 @@ _WHY = "change, as it was opened for looking only,"
 
 
 class LookingBoard(Board):
-    """A board without a file, whose version and news are the time. Thread-safe."""
+    """A `LookingBoard` has no file; its version and news are the time. Thread-safe."""
 
     def __init__(self, stream: str, clock: Clock) -> None:
         self.directory = f"{stream}/{layout.DOORBELLS}"
@@ -50,7 +50,7 @@ class LookingBoard(Board):
 
 
 class LookingBell(Doorbell):
-    """A doorbell that waits for changes of the partitions' files. Not thread-safe."""
+    """A `LookingBell` waits for changes of the partitions' files. Not thread-safe."""
 
     def __init__(self, backend: LookingBackend, disk: Disk) -> None:
         self._backend = backend
@@ -108,8 +108,9 @@ class LookingBell(Doorbell):
 
 
 class LookingBackend(FileBackend):
-    """A backend that only reads an existing file stream. Thread-safe, except its readers and
-    bells.
+    """A `LookingBackend` only reads an existing file stream.
+
+    Thread-safe, except its readers and bells.
     """
 
     def __init__(self, disk: Disk, path: str, config: StreamConfig, clock: Clock) -> None:

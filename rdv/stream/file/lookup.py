@@ -1,4 +1,4 @@
-"""Begin, end and time → offset of one partition, from its files alone."""
+"""These functions find begin, end and time → offset of one partition, from its files alone."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from rdv.stream.timeline import first_stretch
 
 
 def begin_offset(disk: Disk, directory: str) -> int:
-    """The first offset that is still there."""
+    """Return the first offset that still exists."""
     with faults(directory, "read"):
         bases = open_segments(disk, directory)
         return bases[0] if bases else 0
 
 
 def end_offset(disk: Disk, directory: str) -> int:
-    """The offset that the next record will get.
+    """Return the offset that the next record will get.
 
-    That is not below an end that the partition is known to have reached, whatever is missing.
+    It is not below an end that the partition is known to have reached, whatever is missing.
     """
     with faults(directory, "read"):
         while bases := open_segments(disk, directory):
@@ -33,16 +33,16 @@ def end_offset(disk: Disk, directory: str) -> int:
 
 
 class FirstTimes:
-    """When each segment of a partition begins, read once: a segment's first time does not change.
+    """A `FirstTimes` caches when each segment begins: a segment's first time does not change.
 
-    Thread-safe. Holds two numbers for each segment that there is.
+    Thread-safe. Holds two numbers for each existing segment.
     """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[object, dict[int, int]]] = {}
 
     def of(self, disk: Disk, directory: str, incarnation: object) -> tuple[list[int], list[int]]:
-        """Base offsets and first times of the segments that have a time. Raises OSError.
+        """Return base offsets and first times of the segments that have a time. Raises OSError.
 
         `incarnation` names the topic: one that is made again has other segments.
         """
@@ -68,16 +68,16 @@ def offset_at(
     times: FirstTimes,
     incarnation: object = None,
 ) -> int:
-    """The first offset appended at or after `time_ns`; the end when there is none.
+    """Return the first offset appended at or after `time_ns`; the end when there is none.
 
     Where a clock was wrong, times fall between segments: see `timeline`.
     """
-    # Before the look: what is appended meanwhile must not be passed over.
+    # Read before the search: what is appended meanwhile must not be skipped.
     end = end_offset(disk, directory)
     with faults(directory, "read"):
         bases, times_ns = times.of(disk, directory, incarnation)
         first = first_stretch(times_ns, time_ns, now_ns)
-        # Behind it are others whose times are not believed, or the one that begins at that time.
+        # After it come segments whose times are not believed, or the one that begins at that time.
         for base in bases[first:]:
             try:
                 with Segment(disk, directory, base, index_only=True) as segment:
@@ -90,7 +90,7 @@ def offset_at(
 
 
 def newest_ns(disk: Disk, directory: str) -> int | None:
-    """The time of the last entry that is intact; None when there is none."""
+    """Return the time of the last entry that is intact; None when there is none."""
     with faults(directory, "read"):
         for base in reversed(open_segments(disk, directory)):
             with (
@@ -105,7 +105,7 @@ def newest_ns(disk: Disk, directory: str) -> int | None:
 
 
 def _first_time_ns(disk: Disk, directory: str, base: int) -> int | None:
-    """The time of a segment's first intact record; None when it has none, or is gone."""
+    """Return the time of a segment's first intact record; None when it has none, or is gone."""
     with (
         contextlib.suppress(FileNotFoundError),
         Segment(disk, directory, base, index_only=True) as segment,

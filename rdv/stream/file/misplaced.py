@@ -1,4 +1,4 @@
-"""Detection of files and directories that were renamed, swapped or copied by hand, by their tags.
+"""The module finds files that were renamed, swapped or copied by hand, by their tags.
 
 Each index entry names its topic, partition and segment (FORMAT.md), so `verify` can say where a
 file belongs, and `repair` puts it back. Files that no longer have a place get the suffix .broken.
@@ -22,7 +22,7 @@ _LOOKED_AT = 16
 
 
 class Moved(NamedTuple):
-    """A file or directory that was put back or set aside."""
+    """A `Moved` is a file or directory that was put back or set aside."""
 
     path: str
     """The path before the move."""
@@ -172,7 +172,7 @@ def _fits(disk: Disk, directory: str, base: int, values_path: str) -> bool:
 
 
 class _Sorting:
-    """One rename of misplaced files: sets all of them aside, then puts each where it belongs."""
+    """A `_Sorting` sets all misplaced files aside, then puts each where it belongs."""
 
     def __init__(
         self,

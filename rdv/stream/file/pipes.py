@@ -1,4 +1,4 @@
-"""The system calls for waiting: FIFOs, and the kernel's notices of changed files (inotify)."""
+"""The module makes the system calls for waiting: FIFOs and inotify."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _libc() -> ctypes.CDLL:
 
 
 class Pipes:
-    """The part of `Disk` for waiting. Thread-safe as far as the calls are."""
+    """`Pipes` is the part of `Disk` for waiting. Thread-safe as far as the calls are."""
 
     def let_wait(self, path: str) -> None:
         """See `Disk.let_wait`."""

@@ -1,10 +1,10 @@
-"""Making a partition's tail sound again after the machine, not just a process, went down.
+"""Recovery makes a partition's tail sound again after the machine, not just a process, went down.
 
-Within one boot nothing has to be recovered: the writer cuts a torn entry off by itself. After a
-loss of power any page that was not synced may be missing, in any combination. So the last segment
-is walked once per boot from the checkpoint on, and cut at the first record that is not whole: what
-lies beyond was never promised. Everything before the checkpoint was; damage there is left for the
-reader to meet and for `repair` to settle.
+Within one boot nothing has to be recovered: the writer cuts off a torn entry by itself. After a
+power loss any page that was not synced may be missing, in any combination. So the last segment is
+walked once per boot from the checkpoint on, and cut at the first record that is not complete: what
+lies beyond was never promised. Everything before the checkpoint was promised; damage there is left
+for the reader to meet and for `repair` to settle.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _WALK_ENTRIES = 4096
 
 
 class Outcome(NamedTuple):
-    """The id of this boot; and the end, when the partition had to be looked at.
+    """An `Outcome` holds the id of this boot, and the end when the partition had to be examined.
 
-    The end may be lower than it was, also when nothing had to be cut: a file may have come back
+    The end may be lower than it was, even when nothing had to be cut: a file may have come back
     shorter. No group may then keep a committed offset beyond it.
     """
 
@@ -51,7 +51,7 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
     if known is not None and known.boot == boot:
         return Outcome(boot, None)
     synced = known.synced if known is not None else 0
-    # Below `synced` nothing may be missing: if it is, that is damage, and the writer goes on behind
+    # Below `synced` nothing may be missing: if it is, that is damage, and the writer goes on after
     # it (`tail`). No offset that was promised is used again.
     end = max(synced, _cut_tail(disk, directory, synced))
     disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
@@ -59,11 +59,11 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
 
 
 def needs_recovery(disk: Disk, directory: str) -> bool:
-    """Whether nobody has opened the partition for writing since the machine started."""
+    """Return whether no process has opened the partition for writing since the machine started."""
     try:
         fd = disk.open(f"{directory}/{layout.LOCK_FILE}")
     except FileNotFoundError:
-        # Readers and writers have to agree about what a loss of power has left.
+        # Readers and writers must agree about what a power loss has left.
         return bool(open_segments(disk, directory) or values_without_index(disk, directory))
     try:
         known = unpack_checkpoint(disk.pread(fd, CHECKPOINT_BYTES, 0))
@@ -81,8 +81,8 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
     try:
         segment = Segment(disk, directory, bases[-1])
     except FileNotFoundError:
-        # The names of a segment's two files were not both durable yet; or, if the segment had
-        # been synced, somebody has lost a file: that is damage, and stays for `repair`.
+        # The names of a segment's two files were not both durable yet; or, if the segment had been
+        # synced, a file has been lost: that is damage, and stays for `repair`.
         if bases[-1] < synced:
             return synced
         disk.unlink(layout.index_path(directory, bases[-1]))
@@ -124,7 +124,7 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
 def _set_aside_values(disk: Disk, directory: str, first: int) -> None:
     """Rename values from the offset `first` on whose index has not become durable.
 
-    They were never promised, and the next segment is to begin there.
+    They were never promised, and the next segment must begin there.
     """
     for base in values_without_index(disk, directory):
         path = layout.values_path(directory, base)
@@ -134,7 +134,9 @@ def _set_aside_values(disk: Disk, directory: str, first: int) -> None:
 
 
 def _sound_prefix(segment: Segment, number: int, count: int) -> tuple[int, int, str]:
-    """How many entries are sound, where their values end, and what is wrong with the next."""
+    """Return how many entries are sound, where their values end, and what is wrong with the
+    next.
+    """
     at = segment.position(min(number, count)) or BEGIN
     while at.number < count:
         raw = segment.entries(at.number, min(_WALK_ENTRIES, count - at.number))

@@ -1,4 +1,4 @@
-"""Rescue of the segment that a writer has open when its files are deleted or moved away.
+"""A writer rescues its open segment when the files are deleted or moved away.
 
 The open descriptors still read all its data, so the files can be made anew. FORMAT.md, "Locks and
 permissions", states the guarantees.
@@ -20,7 +20,7 @@ _COPY_BYTES = 1 << 20
 
 
 class OpenSegment:
-    """A writer's last segment, through its own descriptors. Not thread-safe.
+    """An `OpenSegment` is a writer's last segment, by its own descriptors. Not thread-safe.
 
     Its methods are called under the lock that the segment's writers take, and also under the lock
     at the partition's path if that is another one by now. All of them raise OSError.

@@ -1,4 +1,4 @@
-"""What a file stream can do beyond the common contract: Arrow, verify, repair, purge."""
+"""A file stream offers more than the common contract: Arrow, verify, repair, purge."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FileStream(LogStream):
-    """A stream in a directory. Many processes may open it at once."""
+    """A `FileStream` is a stream in a directory. Many processes may open it at once."""
 
     def __init__(self, backend: FileBackend, clock: Clock, *, may_wait: bool = True) -> None:
         super().__init__(backend, clock, may_wait=may_wait)
@@ -27,18 +27,19 @@ class FileStream(LogStream):
     def read_arrow(
         self, topic: str, partition: int = 0, start: int | None = None, stop: int | None = None
     ) -> pa.ChunkedArray[Any]:
-        """The values from offset `start` up to `stop` as Arrow `large_binary`, one chunk a segment.
+        """Return the values from offset `start` up to `stop` as Arrow `large_binary`, a chunk a
+        segment.
 
-        The values lie in the mapped files and are not copied; the array keeps the map alive. All
-        of them have passed their CRC. Records given up by a repair are null. Raises
-        RecordsDamaged, RecordsLost, OffsetOutOfRange.
+        The values lie in the mapped files and are not copied; the array keeps the map alive. All of
+        them have passed their CRC. Records given up by a repair are null. Raises RecordsDamaged,
+        RecordsLost, OffsetOutOfRange.
         """
         from rdv.stream.file.arrow import read_arrow
 
         return read_arrow(self._files, self._place(topic, partition), start, stop)
 
     def missing(self, topic: str, partition: int) -> RecordsDamaged | None:
-        """The damage, if the partition's directory has been deleted."""
+        """Return the damage, if the partition's directory has been deleted."""
         return self._files.missing(TopicPartition(topic, partition))
 
     def verify(self, topic: str, partition: int) -> Iterator[SegmentReport]:
@@ -54,15 +55,15 @@ class FileStream(LogStream):
     ) -> tuple[int, int]:
         """Apply the retention now, and delete whole segments below `before_offset`.
 
-        Returns how many records and bytes went. The newest segment always stays.
+        Returns how many records and bytes were deleted. The newest segment always stays.
         """
         gone = self._files.purge(self._place(topic, partition), before_offset)
         return sum(s.next_base - s.base for s in gone), sum(s.size_bytes for s in gone)
 
     def size_bytes(self, topic: str, partition: int) -> int:
-        """Bytes on disk."""
+        """Return the partition's bytes on disk."""
         return self._files.size_bytes(self._place(topic, partition))
 
     def segments(self, topic: str, partition: int) -> list[int]:
-        """Base offsets of the segments."""
+        """Return the base offsets of the segments."""
         return self._files.segments(self._place(topic, partition))

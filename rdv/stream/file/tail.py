@@ -1,6 +1,6 @@
-"""The end of a partition, as one process sees it: where the next record goes. FORMAT.md.
+"""A `Tail` is the end of a partition as one process sees it: where the next record goes. FORMAT.md.
 
-Everything here is done under the partition's lock, which is the caller's (`writer`).
+Everything here runs under the partition's lock, which the caller takes (`writer`).
 """
 
 from __future__ import annotations
@@ -37,17 +37,20 @@ from rdv.stream.timeline import AHEAD_MAX_NS
 log = logging.getLogger("rdv.stream")
 
 INDEX_BYTES_MIN = 1024 * 1024
-"""A segment of tiny values is sealed when its index has grown to segment_bytes, or to this."""
+"""The minimum index size in bytes for a seal: a segment of tiny values is sealed when its index has
+grown to segment_bytes or, if that is less, to this."""
 
 MARK_EVERY = 1024
-"""Appends after which the end is noted in the lock file, for a process that is killed later."""
+"""The number of appends after which the end is noted in the lock file, in case the process is
+killed later."""
 
 LOOK_EVERY = 64
-"""Appends after which a writer looks whether its files have been deleted."""
+"""The number of appends after which a writer checks whether its files have been deleted."""
 
 ANEW_EVERY_NS = 10 * 10**9
-"""A writer begins a segment for that reason at most so often, on its monotonic clock: of two
-writers with different clocks that take turns, neither makes a segment for each append."""
+"""The minimum time between two segments that a writer begins because of a wrong clock, on its
+monotonic clock: of two writers with different clocks that take turns, neither makes a segment for
+each append."""
 
 _COUNT_BYTES = 1 << 20
 _AGAIN_MAX = 1000
@@ -57,15 +60,15 @@ _AT_ONCE = -1
 
 
 class LockDeleted(OSError):
-    """The lock that is held excludes nobody any more: no file may be made under it."""
+    """The lock that is held no longer excludes other processes: no file may be made under it."""
 
 
 class Tail:
-    """The open last segment, and what is known of its end. Not thread-safe.
+    """The open last segment and its known end are kept here. Not thread-safe.
 
-    What is known is trusted as long as the index has the size that it was left with; otherwise
-    another process has appended, or was killed while it did, and `catch_up` looks anew. Raises
-    OSError, and SyncFailed.
+    The known end is trusted as long as the index has the size that this process left it with.
+    Otherwise another process has appended, or was killed while appending, and `catch_up` finds the
+    end anew. Raises OSError, and SyncFailed.
     """
 
     def __init__(self, disk: Disk, directory: str, config: StreamConfig, clock: Clock) -> None:
@@ -109,17 +112,17 @@ class Tail:
 
     @property
     def next_offset(self) -> int:
-        """The offset behind the last record that this process knows of."""
+        """Return the offset after the last record that this process knows of."""
         return self._base + max(0, self._index_size) // ENTRY_BYTES
 
     def forget(self) -> None:
-        """An append has failed half-way: look for the end anew at the next one."""
+        """Find the end anew at the next append, because an append has failed half-way."""
         self._index_size = _UNKNOWN
 
     def append_natively(self, native: Native, values: Sequence[bytes]) -> int:
-        """As `append`, but takes and gives back the partition's lock itself.
+        """Append as `append` does, but take and release the partition's lock here.
 
-        Returns -1 when somebody else holds it, or for anything but the usual case: nothing is
+        Returns -1 when another process holds it, or for anything but the usual case: nothing is
         committed then, and `append` can do it. Raises OSError when a part may be committed.
         """
         if self._index_size < 0 or self._is_always_synced or self._are_names_unsynced:
@@ -154,7 +157,8 @@ class Tail:
         return self._base + index_size // ENTRY_BYTES
 
     def mark_end(self) -> None:
-        """Note the end in the lock file: what is cut off below it is noticed by everybody.
+        """Note the end in the lock file, so that every process notices records that are cut off
+        below it.
 
         Does nothing when the end is not known, or the disk is full.
         """
@@ -164,7 +168,7 @@ class Tail:
                 write_mark(self._disk, self._lock_fd, self._boot, self.next_offset)
 
     def look_after_files(self) -> None:
-        """Leave a segment whose files were deleted under us, at the next append."""
+        """Leave a segment at the next append if its files were deleted while it was open."""
         if self.has_lost_a_file():
             self._known_end = max(self._known_end, self.next_offset)
             self.forget()
@@ -172,7 +176,7 @@ class Tail:
     def append(self, values: Sequence[bytes], *, may_roll: bool = True) -> int:
         """Append a batch at the end; returns the offset of its first value.
 
-        Raises WouldWait where a new segment has to be begun first, and it may not.
+        Raises WouldWait where a new segment has to be begun first, and `may_roll` is false.
         """
         disk = self._disk
         now_ns = self._make_ready(may_roll=may_roll)
@@ -218,7 +222,7 @@ class Tail:
                 raise WouldWait(self._directory, "its segment is to be sealed first")
             self._roll()
         if is_ahead and not self._index_size:
-            # Time may fall between segments: one wrong clock does not spoil what comes after it.
+            # Time may fall between segments: one wrong clock does not affect the times that follow.
             self._time_ns = wall_ns
         if self._are_names_unsynced:
             self._sync_names()
@@ -232,7 +236,9 @@ class Tail:
         )
 
     def _may_begin_anew(self, *, may_roll: bool) -> bool:
-        """The log's last time is in the future: whether to begin a segment with the right time."""
+        """Return whether to begin a segment with the right time, as the log's last time is in the
+        future.
+        """
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._began_anew_ns < ANEW_EVERY_NS:
             return False
@@ -248,15 +254,15 @@ class Tail:
         return True
 
     def _begin_age(self, first_time_ns: int) -> None:
-        """The segment's first record is that old: when is it to be sealed for retention's sake?"""
+        """Set when the segment is to be sealed for retention, from the time of its first record."""
         age_ms = self._config.segment_ms
         self._roll_at_ns = _NEVER
         if age_ms is not None:
-            # No more than an int64: the time may be nonsense, and the age anything.
+            # Capped at an int64: the time may be nonsense, and the age any number.
             self._roll_at_ns = min(_NEVER, first_time_ns + age_ms * 1_000_000)
 
     def catch_up(self) -> None:
-        """Find the end anew: another process has appended, or one was killed while it did."""
+        """Find the end anew: another process has appended, or was killed while appending."""
         known_end = self.next_offset if self._index_size > 0 else 0
         if self.has_lost_a_file():
             with contextlib.closing(self.open_segment()) as lost:
@@ -272,11 +278,11 @@ class Tail:
         self._must_look = False
 
     def open_segment(self) -> OpenSegment:
-        """The segment as it is open, by descriptors of its own."""
+        """Return the open segment, with its own descriptors."""
         return OpenSegment(self._disk, self._base, self._codec, self.index_fd, self.values_fd)
 
     def append_again(self, values: Sequence[bytes]) -> None:
-        """Append what was acknowledged at other offsets: see `OpenSegment.put_back`."""
+        """Append acknowledged values again, at other offsets: see `OpenSegment.put_back`."""
         for first in range(0, len(values), _AGAIN_MAX):
             self.append(values[first : first + _AGAIN_MAX])
 
@@ -299,17 +305,21 @@ class Tail:
             return
 
     def _is_lost_by_now(self) -> bool:
-        """`has_lost_a_file`, looked at now and then: an fstat makes the next write dearer."""
+        """Return `has_lost_a_file` at every LOOK_EVERY-th call: fstat makes the next write
+        slower.
+        """
         self._unmarked += 1
         return self._unmarked % LOOK_EVERY == 0 and self.has_lost_a_file()
 
     def has_lost_a_file(self) -> bool:
-        """Whether somebody has deleted a file that we write to: nobody else sees what is in it."""
+        """Return whether an open file has been deleted: other processes would not see what is in
+        it.
+        """
         is_unlinked = self._disk.is_unlinked
         return is_unlinked(self.index_fd) or is_unlinked(self.values_fd)
 
     def _take_last_entry(self, size: int) -> bool:
-        """Go on behind the last entry of the index; False when we have left the segment."""
+        """Continue after the last entry of the index; False when the segment has been left."""
         disk = self._disk
         number = size // ENTRY_BYTES - 1
         raw = disk.pread(self.index_fd, ENTRY_BYTES, size - ENTRY_BYTES)
@@ -320,7 +330,7 @@ class Tail:
             is_sound = codec.holds(raw, number)
         if is_sound and entry.flags & SEALED:
             self._time_ns = entry.time_ns
-            # Others may have gone on for many segments, and retention have taken some.
+            # Other writers may have gone on for many segments, and retention may have deleted some.
             self._go_to(max(base_behind(self._base, number, entry), *self._bases()))
             return False
         if not is_sound or disk.size(self.values_fd) < entry.end:
@@ -335,12 +345,12 @@ class Tail:
         return True
 
     def _found_codec(self) -> Codec:
-        """The format that the segment has, by what is in it."""
+        """Return the format of the segment, determined from its contents."""
         with Segment(self._disk, self._directory, self._base, index_only=True) as segment:
             return segment.codec
 
     def _leave_damaged_segment(self, codec: Codec, index_size: int) -> None:
-        """Never write behind damage: readers shall meet it, and what follows shall be sound."""
+        """Never append after damage: readers must meet it, and what follows must be sound."""
         if (last := max(self._bases(), default=self._base)) > self._base:
             self._go_to(last)
             return
@@ -350,8 +360,8 @@ class Tail:
     def _leave_segment(self, codec: Codec, index_size: int) -> None:
         """Seal the segment.
 
-        Offsets that are known to have been written, and are not there any more, are not used
-        again: entries of zeros stand for them, which are damage like any other.
+        Offsets that are known to have been written and are missing now are not used again: entries
+        of zeros stand for them, which are damage like any other.
         """
         if self._base + index_size // ENTRY_BYTES < self._known_end:
             log.warning(
@@ -367,19 +377,20 @@ class Tail:
         self._close_segment_with(codec, self._end)
 
     def _roll(self) -> None:
-        """Seal the segment, begin the next, and let retention have what it may."""
+        """Seal the segment, begin the next, and apply the retention."""
         self.mark_end()
         if self._config.fsync != "none" and not self._poisoned:
             self._sync_one(self.values_fd)
             self._sync_one(self.index_fd)
             self._write_checkpoint()
         elif not self._index_size:
-            # Two segments cannot begin at one offset: give up an offset that nobody was told of.
+            # Two segments cannot begin at one offset: give up an offset that was never returned to
+            # a caller.
             given_up = self._codec.pack(0, 0, self._time_ns, 0, 0, LOST)
             self._disk.write_all(self.index_fd, given_up, 0)
             self._index_size = ENTRY_BYTES
         if self._disk.size(self.values_fd) > self._end:
-            # A writer was killed between its values and its entries: leave none of that behind.
+            # A writer was killed between its values and its entries: remove those values.
             self._disk.ftruncate(self.values_fd, self._end)
         self._close_segment_with(self._codec, self._end)
         self.catch_up()
@@ -392,7 +403,7 @@ class Tail:
         self._disk.write_all(self.index_fd, seal, self._index_size)
 
     def _go_to(self, base: int) -> None:
-        """Open the segment that begins at `base`; make it when it is not there yet."""
+        """Open the segment that begins at `base`; make it when it does not exist yet."""
         disk = self._disk
         if disk.is_unlinked(self._lock_fd):
             raise LockDeleted(errno.ENOENT, "the lock file has been deleted")
@@ -402,7 +413,8 @@ class Tail:
         values_fd = disk.open(values_path, write=True, create=True)
         try:
             if is_new and disk.size(values_fd):
-                # Values without an index: it has been lost, and their offsets are not used again.
+                # Values without an index: the index has been lost, and the offsets are not used
+                # again.
                 self._known_end = max(self._known_end, base + self._count_lines(values_fd))
             index_fd = disk.open(index_path, write=True, create=True)
         except BaseException:
@@ -415,12 +427,12 @@ class Tail:
         if not is_new and disk.size(index_fd) >= ENTRY_BYTES:
             self._begin_age(unpack_entry(disk.pread(index_fd, ENTRY_BYTES, 0)).time_ns)
         if self._config.fsync != "none":
-            # Whoever made the segment: it may have failed to make its names durable.
+            # Another process may have made the segment and failed to make its names durable.
             self._are_names_unsynced = True
             self._sync_names()
 
     def _count_lines(self, values_fd: int) -> int:
-        """How many records the values hold, if each is a line, as those of rdv are."""
+        """Count the records in the values, assuming that each is a line, as those of rdv are."""
         count, position, data = 0, 0, b"\n"
         while more := self._disk.pread(values_fd, _COUNT_BYTES, position):
             count, position, data = count + more.count(b"\n"), position + len(more), more
@@ -437,9 +449,9 @@ class Tail:
             raise SyncFailed(self._directory, error.strerror or str(error)) from error
 
     def leave_unsynced(self) -> None:
-        """After a failed fsync the kernel may have dropped the pages: seal, never sync again.
+        """Seal the segment and never sync it again: a failed fsync may have dropped its pages.
 
-        Under the partition's lock, so that no other process goes on in the segment.
+        Called under the partition's lock, so that no other process goes on in the segment.
         """
         self._poisoned = True
         self._index_size = _UNKNOWN
@@ -454,8 +466,9 @@ class Tail:
         self._disk.write_all(self._lock_fd, data, 0)
 
     def _last_time_ns(self, base: int) -> int:
-        """The time of a segment's last entry: an empty segment behind it begins no earlier, but for
-        a clock that was ahead.
+        """Return the time of a segment's last entry, or 0 when it has none that is sound.
+
+        An empty segment after it begins no earlier, unless a clock was ahead.
         """
         with (
             contextlib.suppress(OSError),

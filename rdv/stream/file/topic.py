@@ -1,6 +1,6 @@
-"""The directories of a topic: what it should have, and what somebody has renamed or deleted.
+"""The module compares a topic's directories with what it should have, and puts renamed ones back.
 
-`TOPIC/.topic` says the topic's name and its number of partitions. FORMAT.md.
+`TOPIC/.topic` holds the topic's name and its number of partitions. FORMAT.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rdv.stream.record import TopicPartition
 
 
 class TopicFacts(msgspec.Struct, frozen=True):
-    """The contents of `.topic`."""
+    """A `TopicFacts` is the contents of `.topic`."""
 
     name: str
     partitions: int
@@ -32,7 +32,7 @@ _decode = msgspec.json.Decoder(TopicFacts).decode
 
 
 def read_facts(disk: Disk, directory: str) -> TopicFacts | None:
-    """None for a topic of an earlier version, and when the file is damaged."""
+    """Read `.topic`; None for a topic of an earlier version, and when the file is damaged."""
     try:
         return _decode(disk.read_file(f"{directory}/{layout.TOPIC_FILE}"))
     except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
@@ -40,13 +40,13 @@ def read_facts(disk: Disk, directory: str) -> TopicFacts | None:
 
 
 def write_facts(disk: Disk, directory: str, facts: TopicFacts) -> None:
-    """Raises OSError."""
+    """Write `.topic`. Raises OSError."""
     path = f"{directory}/{layout.TOPIC_FILE}"
     disk.replace_file(path, msgspec.json.encode(facts) + b"\n")
 
 
 def partitions_of(disk: Disk, directory: str) -> int:
-    """How many partitions a topic has, also when directories have been deleted; 0 for no topic.
+    """Return how many partitions a topic has, even if directories were deleted; 0 for no topic.
 
     Raises OSError.
     """
@@ -62,7 +62,10 @@ def partitions_of(disk: Disk, directory: str) -> int:
 
 @dataclass(frozen=True)
 class TopicDirectories:
-    """Compares a topic's directories with what they should be. Methods raise OSError."""
+    """A `TopicDirectories` compares a topic's directories with what they should be.
+
+    Its methods raise OSError.
+    """
 
     disk: Disk
     directory: str
@@ -72,7 +75,7 @@ class TopicDirectories:
         return self.directory.rsplit("/", 1)[-1]
 
     def damage(self, partition: int) -> RecordsDamaged | None:
-        """What is wrong with one partition's directory as a whole."""
+        """Return what is wrong with one partition's directory as a whole."""
         place, path = TopicPartition(self.topic, partition), self._path(partition)
         if (missing := missing_partition(self.disk, path, place)) is not None:
             return missing
@@ -85,7 +88,7 @@ class TopicDirectories:
         return self._all_of(path, place, reason)
 
     def strays(self) -> Iterator[RecordsDamaged]:
-        """Directories with records that are no partition of the topic."""
+        """Yield the directories with records that are not partitions of the topic."""
         count = partitions_of(self.disk, self.directory)
         for path in self._stray_paths():
             reason = f"the directory is no partition of this topic, which has {count}"
@@ -97,8 +100,8 @@ class TopicDirectories:
     def put_back(self, lock_timeout_ms: int) -> list[Moved]:
         """Rename partitions to where they belong, and make the missing ones anew.
 
-        What has no place is set aside. A renamed topic keeps its new name: its indexes are written
-        anew for it. Under the stream's lock for making topics.
+        A directory without a place is set aside. A renamed topic keeps its new name: its indexes
+        are rewritten for it. Called under the stream's lock for making topics.
         """
         done = self._rename_partitions()
         for partition in range(partitions_of(self.disk, self.directory)):
@@ -137,7 +140,7 @@ class TopicDirectories:
         return done
 
     def _is_free(self, partition: int) -> bool:
-        """Whether there is nothing in a partition's directory, if it is there at all."""
+        """Return whether a partition's directory holds no entries, or does not exist."""
         path = self._path(partition)
         return partition < partitions_of(self.disk, self.directory) and not any(
             self.disk.path_size(layout.index_path(path, base))
@@ -145,7 +148,7 @@ class TopicDirectories:
         )
 
     def _write_tags(self, path: str, partition: int, origin: TopicPartition) -> list[Moved]:
-        """Have the indexes in `path` say that they are of this topic; keeps copies."""
+        """Rewrite the indexes in `path` with the tags of this topic; keeps copies."""
         disk, done = self.disk, []
         for base in open_segments(disk, path):
             index_path = layout.index_path(path, base)

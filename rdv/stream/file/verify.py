@@ -1,4 +1,4 @@
-"""Finding all damage in a partition, and naming it by path, offsets and bytes."""
+"""Verification finds all damage in a partition and names it by path, offsets and bytes."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _PIECE_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class SegmentReport:
-    """What `verify` found in one segment."""
+    """A `SegmentReport` states what `verify` found in one segment."""
 
     path: str
     base: int
     records: int
     size_bytes: int
     lost: int
-    """Offsets that a repair has given up."""
+    """How many offsets a repair has given up."""
     damage: tuple[RecordsDamaged, ...]
     unnamed_bytes: int = 0
-    """Values at the end of the partition that no entry names: a writer was killed while it
-    appended, or the index has been cut off."""
+    """The bytes of values at the end of the partition that no entry names: a writer was killed
+    while it appended, or the index has been cut off."""
 
 
 def verify_partition(
@@ -50,12 +50,12 @@ def verify_partition(
 ) -> Iterator[SegmentReport]:
     """Check every byte of a partition, segment by segment.
 
-    Reads only, takes no lock; safe while others write. `read_end`: an end that somebody is known
-    to have read up to.
+    Reads only, takes no lock; safe while other processes write. `read_end` is an end up to which a
+    group is known to have read.
     """
     place = TopicPartition(topic, partition)
     with faults(directory, "read"):
-        # Before the names are listed: it may have grown since, but not fallen.
+        # Read before the names are listed: it may have grown since, but not fallen.
         known_end = max(read_end, known_end_of(disk, directory))
         bases = open_segments(disk, directory)
         if not bases:
@@ -76,7 +76,7 @@ def verify_partition(
 
 
 class _Check:
-    """The check of one segment."""
+    """A `_Check` verifies one segment."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class _Check:
         self._at: Position = BEGIN
 
     def run(self, next_base: int | None, known_end: int) -> SegmentReport:
-        """`next_base`: of the segment behind it, when there is one."""
+        """Check the segment. `next_base` is the base of the segment after it, when there is one."""
         segment, count = self._segment, self._segment.entry_count()
         if is_of_another(segment):
             return self._report_foreign(next_base or max(known_end, segment.base + count), count)
@@ -117,7 +117,9 @@ class _Check:
         )  # fmt: skip
 
     def _report_foreign(self, next_base: int, count: int) -> SegmentReport:
-        """All of it was written as another segment: one report instead of one for each entry."""
+        """Report once that the segment was written as another one, instead of once for each
+        entry.
+        """
         segment, last = self._segment, next_base - 1
         reason = why_foreign(self._disk, self._directory, segment)
         size_bytes = count * ENTRY_BYTES
@@ -128,7 +130,7 @@ class _Check:
         return SegmentReport(segment.values_path, segment.base, 0, size, 0, (damage,))
 
     def _walk_quickly(self, count: int) -> bool:
-        """Whether all that is there, but for the seal, is plain and sound."""
+        """Return whether all entries, except the seal, are plain and sound."""
         while self._at.number < count:
             step = min(_ENTRIES_PER_STEP, count - self._at.number)
             at = _after_batch(self._segment, self._segment.entries(self._at.number, step), self._at)
@@ -139,7 +141,7 @@ class _Check:
         return True
 
     def _walk(self, count: int, runs: _DamageRuns, next_base: int | None) -> None:
-        """Entry by entry to the end: a damaged one is bridged by what comes after it."""
+        """Check entry by entry to the end; the entry after a damaged one confirms what it can."""
         segment, first = self._segment, self._at.number
         raw = segment.entries(first, count - first)
         for verdict in walk(segment.codec, raw, segment.values, self._at):
@@ -153,11 +155,11 @@ class _Check:
     def _gap(
         self, end: int, next_base: int | None, known_end: int, *, is_sealed: bool
     ) -> list[RecordsDamaged]:
-        """Offsets behind this segment that are in no other."""
+        """Report the offsets after this segment that are in no other."""
         if next_base is None:
             is_cut = end < known_end
             if is_cut and max(open_segments(self._disk, self._directory)) > self._segment.base:
-                return []  # another has been begun since
+                return []  # another segment has been begun since
             return (
                 [cut_index(self._disk, self._directory, self._place, end, known_end)]
                 if is_cut
@@ -171,7 +173,7 @@ class _Check:
 
 
 def _after_batch(segment: Segment, raw: bytes, at: Position) -> Position | None:
-    """The position behind a batch that is wholly sound and has no flags; None otherwise."""
+    """Return the position after a batch that is completely sound and has no flags, or None."""
     codec = segment.codec
     if not raw or not codec.intact(raw):
         return None
@@ -180,7 +182,7 @@ def _after_batch(segment: Segment, raw: bytes, at: Position) -> Position | None:
         ends, times, lengths, at.end, at.time_ns
     ):
         return None
-    # In pieces, so that a batch of large values does not take their size in memory.
+    # Read in pieces, so that a batch of large values does not take their size in memory.
     position, crc = at.end, at.crc
     while position < ends[-1]:
         data = segment.values(position, min(position + _PIECE_BYTES, ends[-1]))
@@ -193,7 +195,7 @@ def _after_batch(segment: Segment, raw: bytes, at: Position) -> Position | None:
 
 
 class _DamageRuns:
-    """Adjacent damaged records of one cause become one report."""
+    """A `_DamageRuns` merges adjacent damaged records of one cause into one report."""
 
     def __init__(self, segment: Segment, place: TopicPartition) -> None:
         self._segment = segment
@@ -203,7 +205,7 @@ class _DamageRuns:
         self._damage: list[RecordsDamaged] = []
 
     def add(self, number: int, verdict: Verdict, next_base: int | None) -> None:
-        """`number` counts from the segment's first entry."""
+        """Add a verdict. `number` counts from the segment's first entry."""
         is_damaged = verdict.status == "damaged"
         if self._run and (not is_damaged or self._run[-1].in_index != verdict.in_index):
             self._end_run()
@@ -218,7 +220,7 @@ class _DamageRuns:
             self._run.append(verdict)
 
     def add_behind_seal(self, number: int, count: int) -> None:
-        """The entries from `number` on lie behind the one that seals the segment."""
+        """Report the entries from `number` on, which lie after the one that seals the segment."""
         self._end_run()
         offset, position = self._segment.base + number - 1, number * ENTRY_BYTES
         size, path = (count - number) * ENTRY_BYTES, self._segment.index_path
