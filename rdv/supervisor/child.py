@@ -1,4 +1,4 @@
-"""One child process: listened to, stopped. Runs on the supervisor's loop."""
+"""Reads the output of one child process and stops it. Runs on the supervisor's loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _READ_BYTES = 64 * 1024
 
 
 class Child:
-    """A process of `rdv component …`. `ended` is called once, with its exit code, by `reap`."""
+    """A process of `rdv component …`. `reap` calls `ended` once, with its exit code."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Child:
             self._line(text)
 
     def reap(self) -> None:
-        """Look whether it has ended; called when any child has (SIGCHLD)."""
+        """Check whether it has ended; called when any child has (SIGCHLD)."""
         if self._is_over.is_set() or not self._has_exited():
             return
-        # What it has started (the command of a model) goes with it. Its own zombie keeps the
-        # number of the group from being given to anybody else until `wait`.
+        # What it has started (the command of a model) is killed with it. Its own zombie keeps the
+        # number of the group from being reused until `wait`.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
@@ -64,7 +64,7 @@ class Child:
         return os.waitid(os.P_PID, self.pid, how) is not None
 
     def _drain(self) -> None:
-        """Its last words are in the pipe still."""
+        """Read the last output, which is still in the pipe."""
         self._loop.remove_reader(self._pipe)
         with contextlib.suppress(OSError):
             while data := os.read(self._pipe, _READ_BYTES):
@@ -76,9 +76,11 @@ class Child:
         os.close(self._pipe)
 
     async def stop(self, grace_s: float) -> None:
-        """Ask it to end, and kill it (with all that it started) if it has not by then."""
+        """Send SIGTERM, and kill it (with all that it started) if it has not ended after
+        `grace_s`.
+        """
         self._signal(signal.SIGTERM)
-        # A stopped process cannot end: wake it.
+        # A stopped process cannot end: continue it.
         self._signal(signal.SIGCONT)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._is_over.wait(), grace_s)
@@ -91,7 +93,7 @@ class Child:
                 os.kill(self.pid, signum)
 
     def kill(self) -> None:
-        """SIGKILL to the whole session: commands that a worker has started go with it."""
+        """Send SIGKILL to the whole session, including the commands that a worker has started."""
         if not self._is_over.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)

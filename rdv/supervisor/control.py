@@ -1,5 +1,7 @@
-"""The supervisor's ear and mouth: it hears of readiness in `control:status`, and tells which
-models live in `control:models`, and how many instances they are to have in `control:scaling`.
+"""Connects the supervisor with the `control` stream.
+
+It reads from `control:status` which processes are ready, and writes which models are up to
+`control:models`, and how many instances they are to have to `control:scaling`.
 """
 
 from __future__ import annotations
@@ -31,14 +33,16 @@ from rdv.stream.start import Recent
 from rdv.supervisor.pids import is_process
 
 LOCK_WAIT_MS = 5
-"""The supervisor's loop waits so long where another process holds a lock; it tries again later."""
+"""How long the supervisor's loop waits for a lock of another process, in ms; then it retries."""
 
 LOOK_EVERY_S = 0.2
-"""A ring may be lost when its sender is killed in that very instant: look all the same."""
+"""How often to poll without a wake-up, which is lost if its sender is killed at that instant."""
 
 
 class Control:
-    """Made on the loop, before any child is started. `problem` is told what cannot be done."""
+    """Made on the loop, before any child is started. `problem` is called with each
+    failure's text.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,7 @@ class Control:
         self._problem = problem
         config = decision.log.stream_config(1)
         self._stream = open_stream(decision.stream_path("control"), may_wait=False, config=config)
-        # Also the words of those that run already: `rdv model run` beside `rdv serve`.
+        # Includes lines of processes that run already: `rdv model run` beside `rdv serve`.
         since = Recent(SILENT_NS // 1_000_000)
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
@@ -63,14 +67,14 @@ class Control:
         self._unsaid: dict[str, bool] = {}
         self._failed: set[str] = set()
         self._unread = ""
-        """What could not be read last: said once, not at every look."""
+        """The last read error, so that it is reported once and not at every poll."""
         self.roll = Roll()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._status.fileno(), self._read)
         self._look()
 
     def _look(self) -> None:
-        # The doorbell behind the descriptor is another one after its file was deleted.
+        # The descriptor changes when the file of its doorbell was deleted and made again.
         self._loop.remove_reader(self._status.fileno())
         self._loop.add_reader(self._status.fileno(), self._read)
         self._read()
@@ -91,10 +95,12 @@ class Control:
             if (text := error.text()) != self._unread:
                 self._unread = text
                 self._problem(text)
-            pass_over(self._status, error)  # read on at the next look
+            pass_over(self._status, error)  # read on at the next poll
 
     def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
-        """On record, once for every change. Not down while it runs elsewhere (`rdv model run`)."""
+        """Record each change of a model's state once; it is not down while `rdv model run`
+        runs it.
+        """
         now_ns = self._clock.monotonic_ns()
         if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
             return
@@ -105,7 +111,7 @@ class Control:
         self._say()
 
     def _say(self) -> None:
-        """Write down the news; what cannot be written is tried again at the next look."""
+        """Write the changes; what cannot be written is retried at the next poll."""
         for model, is_up in list(self._unsaid.items()):
             state = "up" if is_up else "down"
             line = {
@@ -128,14 +134,14 @@ class Control:
                 self._failed.discard(model)
 
     def models_elsewhere(self) -> set[str]:
-        """Models of which a worker lives at this moment, declared or not (`rdv model run`)."""
+        """Return the models with a live worker now, declared or not (`rdv model run`)."""
         now_ns = self._clock.wall_ns()
         names = {line.model for line in self.roll.lines() if line.model}
         lines = list(self.roll.lines())
         return {name for name in names if lives_elsewhere(lines, name, (), now_ns, is_process)}
 
     def scaled(self, line: ScaleLine) -> bool:
-        """How many instances there are to be; whether that is on record now."""
+        """Record how many instances there are to be; return whether that was written."""
         try:
             self._producer.send_many(
                 SCALING_TOPIC, [msgspec.json.encode(line) + b"\n"], wait_ms=LOCK_WAIT_MS

@@ -1,6 +1,6 @@
-"""Hears of requests for models that have no instance: they are started by demand.
+"""Detects requests for models that have no instance, so that they are started on demand.
 
-Rung by the input stream's bell, not more often than every `EVERY_S`; while no model sleeps,
+The input stream notifies it, no more often than every `EVERY_S`; while every model has an instance,
 nothing is read.
 """
 
@@ -17,14 +17,14 @@ from rdv.stream import Record, open_stream
 from rdv.stream.consumer import LogConsumer
 
 EVERY_S = 0.2
-"""A model that sleeps and that nobody asks for must not cost a wake-up for every request."""
+"""The shortest interval: an idle model must not cost a wake-up for each unrelated request."""
 
 RECORDS_MAX = 10_000
-"""Of more requests at once the rest is passed over: the next ones will ask as well."""
+"""The maximum number of requests read at once; more are skipped, as later ones will ask as well."""
 
 
 class _Asks(msgspec.Struct):
-    """What matters here of a request."""
+    """The only field of a request that matters here."""
 
     not_asked: list[str] = []
 
@@ -33,7 +33,7 @@ _DECODER = msgspec.json.Decoder(_Asks)
 
 
 def asked_for(values: Collection[bytes], sleeping: Collection[str]) -> set[str]:
-    """Whom of those that sleep these requests are for. Pure."""
+    """Return which of the sleeping models these requests are for. Pure."""
     found: set[str] = set()
     for value in values:
         try:
@@ -63,8 +63,9 @@ class Demand:
         self._sleeping: frozenset[str] = frozenset()
 
     def listen(self, sleeping: Collection[str]) -> None:
-        """From now on for these; requests that are there already do not count. Called again now
-        and then: a ring is lost when its sender is killed in that very instant.
+        """Watch for requests to these models from now on; earlier requests do not count.
+
+        Called again now and then: a wake-up is lost when its sender is killed at that instant.
         """
         self._sleeping = frozenset(sleeping)
         if not self._sleeping:
@@ -81,7 +82,7 @@ class Demand:
             self._hear()
 
     def _look(self) -> None:
-        """Read what is there; with nothing there, wait for the bell."""
+        """Read the waiting requests; if there are none, wait for a wake-up."""
         self._timer = None
         records = self._read()
         if self._consumer is None:
@@ -102,7 +103,7 @@ class Demand:
             if len(records) == RECORDS_MAX:
                 self._consumer.seek_to("latest")
         except RdvError as error:
-            # Damaged, or deleted meanwhile: what comes from now on will do.
+            # Damaged, or deleted meanwhile: later requests are enough.
             self._problem(f"input, for models that sleep: {error.text()}")
             self._forget()
             self._timer = self._loop.call_later(EVERY_S, self._again)
@@ -114,7 +115,7 @@ class Demand:
             self.listen(self._sleeping)
 
     def _hear(self) -> None:
-        """It has rung."""
+        """Handle a wake-up."""
         self._deafen()
         self._look()
 
@@ -133,7 +134,7 @@ class Demand:
             self._consumer = None
 
     def lag(self, group: str) -> int:
-        """Requests that a group of workers has not committed. Raises RdvErrors."""
+        """Return the number of requests that a worker group has not committed. Raises RdvErrors."""
         return sum(self._stream.lag(group).values())
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from rdv.errors import ConflictFault, SystemFault
 
 @dataclass(eq=False)
 class AlreadyServed(ConflictFault):
-    """Another `rdv serve` holds the decision."""
+    """Another `rdv serve` runs the decision."""
 
     directory: str
     pid: int
@@ -44,13 +44,13 @@ class DirectoryReplaced(ConflictFault):
 
 @dataclass(eq=False)
 class PortTaken(SystemFault):
-    """The door cannot be opened where it should be."""
+    """The HTTP server cannot listen on its address."""
 
     host: str
     port: int
     reason: str
     holder: str = ""
-    """Who has it, where that can be told."""
+    """The process that listens there, if known."""
 
     def text(self) -> str:
         by = f" by {self.holder}" if self.holder else ""
@@ -62,7 +62,7 @@ class PortTaken(SystemFault):
 
 @dataclass(eq=False)
 class DoesNotStart(SystemFault):
-    """A process without which nothing can be answered has never come up."""
+    """An essential process has never come up."""
 
     name: str
     attempts: int

@@ -1,4 +1,4 @@
-"""The supervisor's side of the fork server (`forking` is the other)."""
+"""The supervisor's side of the fork server (`forking` is the other side)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rdv.supervisor.forking import COMMAND, READY
 from rdv.supervisor.title import ROOM
 
 FORK_TIMEOUT_S = 2.0
-"""A fork takes milliseconds. A server that does not answer for so long is given up."""
+"""A fork takes milliseconds. A server that does not answer within this time is given up."""
 
 _ANSWER_BYTES = 64
 
 
 class ForkServerLost(Exception):
-    """It has been killed, or does not answer."""
+    """The fork server has been killed, or does not answer."""
 
 
 class ForkServer:
-    """A process that makes others, which become children of ours. For one thread."""
+    """A process that forks others, which become children of the supervisor. For one thread."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         """Start it. Raises OSError when the process cannot be made."""
@@ -55,7 +55,7 @@ class ForkServer:
             self._is_ready = said == READY
 
     def is_ready(self) -> bool:
-        """Whether it has loaded everything. Raises ForkServerLost."""
+        """Return whether it has loaded everything. Raises ForkServerLost."""
         if not self._is_ready:
             try:
                 self._is_ready = self._link.recv(_ANSWER_BYTES) == READY
@@ -68,17 +68,17 @@ class ForkServer:
         return True
 
     def is_alive(self) -> bool:
-        """Whether the process runs; takes leave of it when it has ended."""
+        """Return whether the process runs; reaps it when it has ended."""
         return self._process.poll() is None
 
     def fork(
         self, arguments: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int
     ) -> int:
-        """The number of a new process with these arguments behind `rdv component`, and with these
-        variables besides those of the server.
+        """Fork a process and return its pid.
 
-        To be called when `is_ready`. Raises OSError when the process cannot be made, and
-        ForkServerLost; a process that was made all the same ends when its stdin does.
+        Its arguments follow `rdv component`; `environment` is added to the server's own. To be
+        called when `is_ready`. Raises OSError when the process cannot be made, and ForkServerLost;
+        a process that was made all the same ends when its stdin does.
         """
         variables = [f"{name}={value}" for name, value in environment.items()]
         words = (str(len(arguments)), *arguments, *variables)
@@ -97,7 +97,7 @@ class ForkServer:
         return pid
 
     def close(self) -> None:
-        """End it. What has been forked off it lives on."""
+        """End it. The processes that it has forked live on."""
         self._link.close()
         self._process.kill()
         self._process.wait()

@@ -1,9 +1,9 @@
-"""Inside the fork server: processes forked off one that has loaded everything.
+"""The fork server's own side: it forks processes after it has loaded everything.
 
-A forked process is up in milliseconds, where a new interpreter takes most of a second to import.
-It also shares the layout of its memory with all others that were forked off the same process, and
-so what the processor has learned of the code: on two cores, which proxy, server and workers take
-in turns, that is worth 10 to 20 % (ARCHITECTURE.md).
+A forked process is up in milliseconds, where a new interpreter takes most of a second to import. It
+also shares the layout of its memory with all others that were forked from the same process, and so
+the processor's caches and branch predictions for the code: on two cores, which proxy, server and
+workers use in turns, that is worth 10 to 20 % (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _STREAMS = 2
 
 
 def serve_forks(link: socket.socket) -> list[str] | None:
-    """Fork off a process for each message of the supervisor. Returns in each of them, with its
-    arguments; in the server itself at the end of the link, with None.
+    """Fork a process for each message of the supervisor.
 
-    A message is how many arguments there are, the arguments, variables of the environment
-    (NAME=VALUE), a NUL behind each, and two descriptors, which become stdin, and stdout and
+    Returns in each of them, with its arguments; in the server itself at the end of the link, with
+    None. A message is the number of arguments, the arguments, and environment variables
+    (NAME=VALUE), each with a NUL behind it, and two descriptors, which become stdin, and stdout and
     stderr. The answer is the process's number, or that of the error, negative. Raises RuntimeError
-    when there are threads: what they hold would be held for ever in the others.
+    when there are threads: locks that they hold would be held for ever in the forked processes.
     """
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked")
@@ -64,7 +64,7 @@ def serve_forks(link: socket.socket) -> list[str] | None:
 
 
 def _read(message: bytes) -> list[str]:
-    """The arguments; the variables become ours."""
+    """Return the arguments, and set the variables in this process's environment."""
     count, *words = [os.fsdecode(word) for word in message.split(b"\0")[:-1]]
     for word in words[int(count) :]:
         name, _, value = word.partition("=")
@@ -81,7 +81,7 @@ def _leave(teller: int) -> None:
         os._exit(0)
     if pid:
         os._exit(0)
-    os.setsid()  # before anybody knows of us: who kills the session shall find one
+    os.setsid()  # before the pid is reported: the supervisor kills by session
     os.write(teller, b"%d" % os.getpid())
     os.close(teller)
 

@@ -1,6 +1,6 @@
-"""What an earlier run of a decision has left, because its supervisor was killed: found and ended.
+"""Finds and ends processes of an earlier run of a decision whose supervisor was killed.
 
-Every process of a run, and all that a model starts in it, carries RDV_RUN in its environment: the
+Every process of a run, and all that a model starts in it, has RDV_RUN in its environment: the
 decision, and the supervisor's number and start. (A program that is started with an empty
 environment does not: it ends with its worker, but not when the worker is killed as well.)
 """
@@ -23,18 +23,19 @@ VARIABLE = "RDV_RUN"
 
 GRACE_S = 5.0
 """Workers and proxies of a supervisor that was killed end by themselves within this time, once they
-have answered what they have."""
+have answered their requests.
+"""
 
 ROUNDS_MAX = 10
 
 
 def run_marker(directory: str) -> str:
-    """The value of RDV_RUN for what this process starts."""
+    """Return the value of RDV_RUN for the processes that this process starts."""
     return f"{_place(directory)}.{os.getpid()}.{start_of(os.getpid())}"
 
 
 def left_behind(directory: str) -> list[int]:
-    """Processes of the decision whose supervisor has ended."""
+    """Return the processes of the decision whose supervisor has ended."""
     prefix = f"{VARIABLE}={_place(directory)}.".encode()
     found = []
     for pid in processes():
@@ -53,7 +54,7 @@ def _lives(supervisor: bytes) -> bool:
 
 
 def clear(directory: str, say: Callable[[str], None], grace_s: float = GRACE_S) -> None:
-    """End what is left; processes of rdv have `grace_s` to end by themselves. Blocks."""
+    """End the leftovers; processes of rdv have `grace_s` to end by themselves. Blocks."""
     waited_s, count = grace_s, 0
     for _ in range(ROUNDS_MAX):
         if not (pids := left_behind(directory)):
@@ -73,7 +74,7 @@ def clear(directory: str, say: Callable[[str], None], grace_s: float = GRACE_S) 
 
 
 def clear_in_background(directory: str, say: Callable[[str], None]) -> None:
-    """The same beside the loop that runs; `say` is called on it."""
+    """Run `clear` in a thread beside the running loop; `say` is called on the loop."""
     loop = asyncio.get_running_loop()
 
     def tell(line: str) -> None:

@@ -1,4 +1,4 @@
-"""From the bytes of a pipe to lines of bounded length. Pure."""
+"""Splits the bytes of a pipe into lines of bounded length. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _CUT = "… (the rest of this line was left out)"
 
 
 class LineSplitter:
-    """Collects bytes and hands out complete lines; one that is too long is cut."""
+    """Collects bytes and returns complete lines; a line that is too long is cut."""
 
     def __init__(self, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         self._max = line_bytes_max
@@ -15,11 +15,11 @@ class LineSplitter:
         self._is_skipping = False
 
     def feed(self, data: bytes) -> list[str]:
-        """The lines that `data` completes."""
+        """Return the lines that `data` completes."""
         *complete, self._rest = (self._rest + data).split(b"\n")
         lines = [self._shown(line) for line in complete]
         if complete and self._is_skipping:
-            # The end of a line that has been shown already, as far as it is shown.
+            # The end of a line that was cut and returned already.
             del lines[0]
             self._is_skipping = False
         if len(self._rest) > self._max:
@@ -30,7 +30,7 @@ class LineSplitter:
         return lines
 
     def end(self) -> list[str]:
-        """What is left when the pipe has ended."""
+        """Return the rest when the pipe has ended."""
         rest, self._rest = self._rest, b""
         return [self._shown(rest)] if rest and not self._is_skipping else []
 

@@ -1,4 +1,4 @@
-"""One `rdv serve` a decision: a lock in its run directory, which also says where the door is."""
+"""A lock that allows one `rdv serve` per decision; its file also names the HTTP address."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from rdv.supervisor.errors import AlreadyServed, DirectoryReplaced
 FILE_NAME = "serve.lock"
 
 LOOK_S = 1.0
-"""How often the lock is compared with what is there."""
+"""How often the lock is compared with the files that are there, in seconds."""
 
 LOOKED_AT_S = 0.5
-"""A command that looks who serves holds the lock for an instant."""
+"""How long to wait for a command that holds the lock for an instant to read who serves."""
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who serves a decision, and where."""
+    """The process that serves a decision, and its address."""
 
     pid: int
     started_ns: int
     host: str
     ports: list[int]
     monotonic_ns: int = 0
-    """When it started, on the monotonic clock; 0 of one that does not say."""
+    """When it started, on the monotonic clock; 0 if the file does not say."""
 
     def running_s(self, wall_ns: int, monotonic_ns: int) -> float:
-        """For how long; a wall clock that was set meanwhile does not matter."""
+        """Return for how long it runs; a wall clock that was set meanwhile does not matter."""
         if self.monotonic_ns:
             return max(0, monotonic_ns - self.monotonic_ns) / 1e9
         return max(0, wall_ns - self.started_ns) / 1e9
@@ -54,9 +54,9 @@ def lock_path(directory: str) -> str:
 class ServeLock:
     """Held as long as the process lives, however it ends. Raises AlreadyServed, SystemFaults.
 
-    Two locks, of the run directory and of a file in it, so that one that is deleted still leaves
-    the other; `look` notices what was deleted or replaced. The run directory and the file are the
-    owner's alone: whoever could open them could lock them.
+    There are two locks, of the run directory and of a file in it, so that one remains when the
+    other is deleted; `look` notices what was deleted or replaced. Only the owner may open the run
+    directory and the file, because a process that can open them can lock them.
     """
 
     def __init__(self, directory: str, host: str, ports: list[int]) -> None:
@@ -92,11 +92,11 @@ class ServeLock:
         self._fd, self._folder_fd = fd, folder_fd
 
     def _lock(self, fd: int, *others: int) -> None:
-        """Raises AlreadyServed when another process has locked one of them."""
+        """Lock all of them. Raises AlreadyServed when another process has locked one of them."""
         for one in (fd, *others):
             if not FileLock(Disk(), one).acquire(LOOKED_AT_S):
                 raise _served(self._directory, _read(fd))
-        if not Disk.is_at(fd, self._path):  # deleted in this very moment
+        if not Disk.is_at(fd, self._path):  # deleted at this very moment
             raise _served(self._directory, None)
 
     def _is_current(self) -> bool:
@@ -104,8 +104,10 @@ class ServeLock:
         return Disk.is_at(self._fd, self._path) and Disk.is_at(self._folder_fd, folder)
 
     def look(self) -> None:
-        """Lock again what has been deleted or replaced. Raises DirectoryReplaced, AlreadyServed
-        when another `rdv serve` was quicker, and SystemFaults.
+        """Lock again what has been deleted or replaced.
+
+        Raises DirectoryReplaced, AlreadyServed when another `rdv serve` was quicker, and
+        SystemFaults.
         """
         identity = identity_of(self._directory)
         if identity == MISSING:
@@ -118,8 +120,10 @@ class ServeLock:
 
     @contextlib.contextmanager
     def watched(self, say: Callable[[str], None]) -> Iterator[None]:
-        """Look every second while the block runs; a decision that is not ours any more ends it, by
-        a SIGTERM to this process, and its error is raised once the block is left.
+        """Check every second while the block runs.
+
+        A lost lock ends the block by a SIGTERM to this process, and its error is raised when the
+        block is left.
         """
         thread = threading.Thread(target=self._watch, args=(say,), name="rdv-lock", daemon=True)
         thread.start()
@@ -147,7 +151,7 @@ class ServeLock:
                 return
 
     def close(self) -> None:
-        """The file stays: who deletes it might delete the lock of the next one."""
+        """Release the lock. The file stays: deleting it could delete the next process's lock."""
         with self._mutex:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):
@@ -163,7 +167,7 @@ class ServeLock:
 
 
 def _make_private(fd: int, mode: int) -> None:
-    """What an older version has made readable is its owner's alone from now on."""
+    """Make what an older version has made readable private to its owner."""
     found = os.fstat(fd)
     if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
         os.fchmod(fd, mode)
@@ -176,7 +180,7 @@ def _close(*fds: int) -> None:
 
 
 def holder_of(directory: str) -> Holder | None:
-    """Who serves the decision now; None when nobody does."""
+    """Return the process that serves the decision now; None when there is none."""
     try:
         fd = os.open(lock_path(directory), os.O_RDONLY)
     except OSError:

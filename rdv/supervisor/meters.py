@@ -1,4 +1,4 @@
-"""From the lines that workers write about once a second to looks at whole models. Pure."""
+"""Aggregates the status lines of workers, written about once a second, by model. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rdv.status.lines import SILENT_NS, StatusLine
 from rdv.supervisor.scaling import Look
 
 _SPAN_NS_MIN = 100_000_000
-"""Two lines that are closer say nothing about rates: the later one is put to the earlier."""
+"""Lines closer than this give no rates: the later one is ignored."""
 
 
 class _Meter(NamedTuple):
@@ -28,7 +28,7 @@ class Meters:
         self._by_pid: dict[int, _Meter] = {}
 
     def add(self, line: StatusLine) -> None:
-        """A worker's line."""
+        """Add a worker's line."""
         before = self._by_pid.get(line.pid)
         if before is None:
             self._by_pid[line.pid] = _Meter(line)
@@ -48,7 +48,7 @@ class Meters:
         self._by_pid = {pid: meter for pid, meter in self._by_pid.items() if pid in pids}
 
     def look(self, model: str, batch_max: int, clock: Clock) -> Look:
-        """All of a model's processes together; without those that should have said something."""
+        """Return the sums over a model's processes, without those whose status line is overdue."""
         now_ns = clock.monotonic_ns()
         found = [m for m in self._by_pid.values() if m.line.model == model]
         ready = [
@@ -67,7 +67,7 @@ class Meters:
 
 
 def _is_silent(meter: _Meter, batch_max: int, now_ns: int) -> bool:
-    """A worker says nothing while it evaluates a batch; longer than that, it is stopped."""
+    """Return whether its status is overdue: a worker writes none while it evaluates a batch."""
     line = meter.line
     batch_ms = _ms(line, "row_ms") * batch_max + _ms(line, "fixed_ms")
     return now_ns - line.time_ns > SILENT_NS + int(batch_ms * 1e6)

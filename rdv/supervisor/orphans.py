@@ -1,9 +1,9 @@
-"""Processes that others have left behind, and how none of them stays.
+"""Finds and ends orphaned processes.
 
 On Linux a process can ask to become the parent of its descendants whose own parents end (prctl(2),
 PR_SET_CHILD_SUBREAPER). Every worker and every proxy does: so what a model starts is found below
-its worker, also when it has made a session of its own or was forked twice, and ends with it. When
-a worker is killed, what it had adopted becomes the supervisor's, which ends it.
+its worker, even if it made its own session or was forked twice, and ends with it. When a worker is
+killed, the supervisor becomes the parent of what it had adopted, and ends it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ from collections.abc import Collection
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PARENT, _START = 1, 19
-"""Of /proc/PID/stat, counted behind the name (proc(5), fields 4 and 22)."""
+"""Indexes in /proc/PID/stat, counted behind the name (proc(5), fields 4 and 22)."""
 
 ROUNDS_MAX = 100
-"""A process may start others while it is being ended: those are looked for so often."""
+"""The maximum number of rounds: a process may start others while it is being ended."""
 
 ZOMBIES_MAX, ZOMBIES_LOOK_S = 64, 30.0
-"""A model may look after its own children much later; more than these are taken leave of, so that
-one that forks twice for each request does not fill the table of processes."""
+"""A model may wait for its own children much later; zombies beyond this count are reaped, so that
+one that forks twice for each request does not fill the process table.
+"""
 
 
 def adopt_orphans() -> bool:
-    """From now on, whose parent ends becomes our child; False where that does not exist.
+    """Become the parent of orphaned descendants from now on; False where that is not supported.
 
-    Whoever asks for it has to call `reap_orphans` or `reap_abandoned`, or zombies pile up.
+    A process that calls this has to call `reap_orphans` or `reap_abandoned`, or zombies pile up.
     """
     if sys.platform != "linux":
         return False
@@ -41,24 +42,24 @@ def adopt_orphans() -> bool:
 
 
 def reap_orphans(known: Collection[int]) -> None:
-    """Take leave of those of our children that have ended and are not among the `known`."""
+    """Reap those children that have ended and are not among the `known`."""
     while True:
         try:
             found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        # Behind one that is known there may be others: they are seen once it has been reaped.
+        # Behind a known one there may be others: they are seen once it has been reaped.
         if found is None or found.si_pid in known:
             return
         os.waitpid(found.si_pid, 0)
 
 
 class Strangers:
-    """Children of ours that we have not started: what dead workers have left. For one thread.
+    """Children that this process did not start, which dead workers left. For one thread.
 
-    Those that are there already are somebody else's business (`sh -c "helper & exec rdv serve"`).
-    While there are any, or when we are process 1, who comes to us may be theirs: then only those
-    are ended that carry `marker` in their environment.
+    Children from before its start belong to another program (`sh -c "helper & exec rdv serve"`). If
+    there were any, or when this is process 1, adopted processes may be theirs: then only those are
+    ended that have `marker` in their environment.
     """
 
     def __init__(self, marker: str) -> None:
@@ -66,7 +67,7 @@ class Strangers:
         self._marker = f"RDV_RUN={marker}".encode()
 
     def end(self, known: Collection[int]) -> None:
-        """Kill those that are not `known`; their own children come to us when they end."""
+        """Kill those that are not `known`; this process adopts their children when they end."""
         is_sure = not self._before and os.getpid() != 1
         for pid in children_of(os.getpid()):
             if pid in known or pid in self._before:
@@ -77,8 +78,10 @@ class Strangers:
 
 
 def end_descendants() -> None:
-    """Kill all that we, or what we started, have started, and take leave of it. On Linux, for who
-    has called `adopt_orphans`: then all of it is below us, or comes there.
+    """Kill and reap all descendants.
+
+    On Linux, for a process that has called `adopt_orphans`: then all of them are below it, or come
+    there.
     """
     for _ in range(ROUNDS_MAX):
         if not (children := children_of(os.getpid())):
@@ -92,10 +95,10 @@ def end_descendants() -> None:
 
 
 def reap_abandoned() -> None:
-    """Take leave, from a thread of its own, of zombies that nobody has waited for in a long time.
+    """Reap, in a thread of its own, zombies that no process has waited for in a long time.
 
-    Only of those beyond ZOMBIES_MAX: to the model that has started it, a process that somebody
-    else has taken leave of looks as if it had ended well.
+    Only those beyond ZOMBIES_MAX: to the model that has started it, a process that another part of
+    the program has reaped looks as if it had ended well.
     """
 
     def watch() -> None:
@@ -111,7 +114,7 @@ def reap_abandoned() -> None:
 
 
 def children_of(parent: int) -> list[int]:
-    """The processes whose parent this is; none where there is no /proc."""
+    """Return the children of a process; none where there is no /proc."""
     found = []
     for pid in processes():
         fields = _stat(pid)
@@ -121,7 +124,7 @@ def children_of(parent: int) -> list[int]:
 
 
 def processes() -> list[int]:
-    """All that /proc shows."""
+    """Return all processes that /proc shows."""
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     except OSError:
@@ -129,20 +132,21 @@ def processes() -> list[int]:
 
 
 def start_of(pid: int) -> int:
-    """When the process was started, in ticks since the boot; 0 when there is none. With its number
-    that names a process for good.
+    """Return when the process was started, in ticks since the boot; 0 when there is none.
+
+    The start and the process's number identify it for good.
     """
     fields = _stat(pid)
     return int(fields[_START]) if len(fields) > _START else 0
 
 
 def environment_of(pid: int) -> list[bytes]:
-    """What the process was started with; empty when it may not be read."""
+    """Return the environment of the process at its start; empty when it may not be read."""
     return _read(pid, "environ").split(b"\0")
 
 
 def words_of(pid: int) -> list[bytes]:
-    """The command line of the process."""
+    """Return the command line of the process."""
     return _read(pid, "cmdline").split(b"\0")
 
 

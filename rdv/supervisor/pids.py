@@ -1,4 +1,4 @@
-"""Whether a process lives."""
+"""Checks whether a process is alive."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 
 
 def is_process(pid: int) -> bool:
-    """Whether there is such a process (a zombie is none)."""
+    """Return whether there is such a process (a zombie does not count)."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,4 +1,4 @@
-"""Which processes a decision needs, and what an edit of it changes. Pure."""
+"""Derives the processes that a decision needs, and what an edit of it changes. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.config import Decision, ModelConfig
 
 Role = Literal["server", "worker", "proxy"]
 STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
-"""Proxies first: they stop accepting and answer what is in flight, for which the rest is needed."""
+"""Proxies come first: they stop accepting and answer what is in flight, which needs the others."""
 
 
 class Part(NamedTuple):
@@ -19,21 +19,22 @@ class Part(NamedTuple):
     role: Role
     arguments: tuple[str, ...]
     model: str = ""
-    """Servers are told when it comes and goes; empty for a decoy, whom nobody waits for."""
+    """The model whose state is published to servers; empty for a decoy, which has no scores."""
     stamp: str = ""
-    """Of a worker, differs when the process has to be replaced: its model's file or settings have
-    changed. Of the others, when the settings in force have."""
+    """For a worker, a value that changes when the process has to be replaced: its model's file or
+    settings have changed. For the others it changes with the settings in force.
+    """
     env: tuple[str, ...] = ()
-    """Variables that it gets besides the usual (`rdv.clean_environment`)."""
+    """Variables that it gets besides the usual ones (`rdv.clean_environment`)."""
 
 
 def proxy_name(port: int) -> str:
-    """Also its return address: its topic in `results`."""
+    """Return a proxy's name, which is also its return address: its topic in `results`."""
     return f"p-{port}"
 
 
 def first_count(decision: Decision, model: ModelConfig) -> int:
-    """Instances of a model before anything is known of its load."""
+    """Return the instances of a model before anything is known of its load."""
     least, most = model.range
     wanted = 0 if least == 0 else min(max(model.instances, least), most)
     return min(wanted, decision.shareable)
@@ -45,11 +46,11 @@ def parts(
     counts: Mapping[str, int] | None = None,
     revision: str = "",
 ) -> list[Part]:
-    """All processes of a decision, in the order of their start; `stamps` by model.
+    """Return all processes of a decision, in the order of their start; `stamps` are by model.
 
-    `counts`: instances of the models that scale; of the others there are as many as they say,
-    but no more than can share the partitions. `revision`: of the settings that are in force; a
-    server or a proxy takes them over by itself, and one that keeps ending is tried again.
+    `counts` has the instances of the models that scale; others have as many as configured, but no
+    more than can share the partitions. `revision` identifies the settings in force; a server or a
+    proxy applies them by itself, and one that keeps ending is retried.
     """
     directory = decision.directory
     servers = [
@@ -96,7 +97,7 @@ def _count(decision: Decision, name: str, model: ModelConfig, counts: Mapping[st
 
 
 def idle_instances(decision: Decision) -> list[str]:
-    """A line for each model that asks for more instances than can have work."""
+    """Return a line for each model with more instances than can have work."""
     room = decision.shareable
     lines = []
     for name, model in decision.models.items():
@@ -112,7 +113,7 @@ def idle_instances(decision: Decision) -> list[str]:
 
 
 class Changes(NamedTuple):
-    """From what runs to what should."""
+    """The differences between the running and the wanted processes."""
 
     start: list[Part]
     stop: list[Part]
@@ -120,7 +121,9 @@ class Changes(NamedTuple):
 
 
 def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
-    """Only workers are started, stopped or replaced by an edit; the rest reloads by itself."""
+    """Return the changes. An edit affects workers only; the other processes reload by
+    themselves.
+    """
     names = {part.name for part in wanted}
     workers = [part for part in wanted if part.role == "worker"]
     return Changes(

@@ -1,4 +1,4 @@
-"""Who listens on a port: as far as /proc tells, so on Linux only, and of our own processes."""
+"""Finds the process that listens on a port, by /proc: on Linux only, and only for own processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PortHolder(NamedTuple):
 
 
 def listening_inodes(table: str, port: int) -> set[str]:
-    """The sockets that listen on the port, from the text of a /proc/net/tcp. Pure."""
+    """Return the sockets that listen on the port, from the text of a /proc/net/tcp. Pure."""
     found = set()
     for line in table.splitlines()[1:]:
         fields = line.split()
@@ -36,7 +36,7 @@ def listening_inodes(table: str, port: int) -> set[str]:
 
 
 def holder_of_port(port: int) -> PortHolder | None:
-    """The process that listens there; None when that cannot be told."""
+    """Return the process that listens there; None when that is unknown."""
     links = set()
     for path in _TABLES:
         with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
@@ -67,8 +67,10 @@ def _command(pid: str) -> tuple[str, ...]:
 
 
 def is_left_behind(holder: PortHolder, directory: str) -> bool:
-    """Whether it is a proxy of this decision. For the holder of the decision's lock: then its
-    supervisor was killed, and it answers what is in flight before it ends.
+    """Return whether it is a proxy of this decision whose supervisor was killed.
+
+    For a caller that holds the decision's lock. Such a proxy answers what is in flight before it
+    ends.
     """
     words = holder.command
     if "proxy" not in words or "component" not in words:
@@ -81,7 +83,7 @@ def is_left_behind(holder: PortHolder, directory: str) -> bool:
 
 
 def await_end(pid: int, timeout_s: float) -> bool:
-    """Wait until the process has ended, by its pidfd; False when it has not in time."""
+    """Wait until the process has ended, by its pidfd; return False after `timeout_s`."""
     if not hasattr(os, "pidfd_open"):
         return False
     try:

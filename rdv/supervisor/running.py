@@ -1,4 +1,4 @@
-"""A part of a decision and the process that it has now; what the supervisor needs of others."""
+"""A part of a decision with its present process, and the interfaces that the supervisor needs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.supervisor.policy import RestartState
 
 
 class Process(Protocol):
-    """What the supervisor needs of a child."""
+    """The supervisor's interface to a child."""
 
     @property
     def pid(self) -> int: ...
@@ -24,17 +24,19 @@ class Process(Protocol):
 
 
 Launch = Callable[[Part, Callable[[str], None], Callable[[int], None]], Process]
-"""Makes the process of a part: its lines go to the first function, its exit code to the second."""
+"""Makes the process of a part; calls the first function with each line, the second with its exit
+code.
+"""
 
 
 class Voice(Protocol):
-    """How the supervisor is heard."""
+    """The supervisor's outputs."""
 
     def child_line(self, part: Part, line: str) -> None: ...
     def own_line(self, line: str) -> None: ...
     def model_state(self, model: str, *, is_up: bool) -> None: ...
     def all_settled(self, missing: list[str]) -> None:
-        """Once: everything runs, except what is `missing`."""
+        """Report once that everything runs, except what is `missing`."""
 
 
 @dataclass(eq=False)
@@ -47,7 +49,7 @@ class Running:
     is_ready: bool = False
     is_leaving: bool = False
     is_trial: bool = False
-    """A successor that has not come up yet: it has one attempt."""
+    """It is a successor that has not come up yet: it has one attempt."""
     retry: asyncio.TimerHandle | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has become ready, or has failed to."""
@@ -60,15 +62,15 @@ async def settled(group: list[Running]) -> None:
 
 
 HANGS = 75
-"""With this a worker ends whose model hangs (EX_TEMPFAIL)."""
+"""The exit code of a worker whose model hangs (EX_TEMPFAIL)."""
 
 
 REFUSES = 3
-"""With this a process ends that cannot use its configuration, its model's file or its command."""
+"""The exit code of a process that cannot use its configuration, its model's file or its command."""
 
 
 def describe(code: int) -> str:
-    """An exit code in words."""
+    """Return a description of an exit code."""
     if code == HANGS:
         return "its model hung"
     if code < 0:

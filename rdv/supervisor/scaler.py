@@ -1,4 +1,4 @@
-"""Scales the models of a decision: looks about once a second, and asks the policy."""
+"""Scales the models of a decision: measures their load about once a second, and asks the policy."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ from rdv.supervisor.plan import first_count
 from rdv.supervisor.scaling import History, Limits, begun, decide, followed, rung, seen
 
 LOOK_EVERY_S = 1.0
-"""Workers say what they do as often."""
+"""Workers write their status at the same rate."""
 
 
 class Ear(Protocol):
-    """Hears of requests for models that have no instance: see `demand`."""
+    """Detects requests for models that have no instance: see `demand`."""
 
     def listen(self, sleeping: Collection[str]) -> None: ...
 
 
 @dataclass(frozen=True)
 class Ties:
-    """What a scaler needs of the rest of the supervisor, once that runs."""
+    """The functions of the supervisor that a scaler needs once it runs."""
 
     own_pids: Callable[[], Collection[int]]
     changed: Callable[[], None]
-    """The wanted processes are others now."""
+    """Called when the wanted processes have changed."""
     on_record: Callable[[ScaleLine], bool]
-    """Whether it could be written."""
+    """Record a line; return whether it could be written."""
     is_down: Callable[[str], None]
-    """A model has no instance, and is to have none."""
+    """Called for a model that has no instance, and is to have none."""
     lag: Callable[[str], int]
-    """Requests that a model's group has not committed. Raises RdvErrors."""
+    """Return the requests that a model's group has not committed. Raises RdvErrors."""
 
 
 def limits_of(decision: Decision, model: ModelConfig) -> Limits:
-    """Never more than can share the partitions."""
+    """Return a model's limits, never more than can share the partitions."""
     least, most = (min(count, decision.shareable) for count in model.range)
     return Limits(least, most, model.idle_ms, model.scale_down_ms, model.batch_max)
 
 
 class Scaler:
-    """`counts` is what there should be. For the supervisor's loop."""
+    """Holds the wanted number of instances of each model. For the supervisor's loop."""
 
     def __init__(
         self, decision: Callable[[], Decision], clock: Clock, tell: Callable[[str], None]
@@ -66,13 +66,13 @@ class Scaler:
         self._timer: asyncio.TimerHandle | None = None
 
     def counts(self) -> dict[str, int]:
-        """Instances by model, of those that scale."""
+        """Return the instances of the models that scale."""
         return {name: history.wanted for name, history in self._histories.items()}
 
     def update(self, decision: Decision) -> None:
-        """These are the models from now on: before their processes are planned.
+        """Set the models from now on; called before their processes are planned.
 
-        One that runs already and begins to scale goes on with as many as it has.
+        One that runs already and begins to scale starts with its present number.
         """
         now_ms = self._now_ms()
         scaling = {n: m for n, m in decision.models.items() if m.scales and not m.retired}
@@ -91,17 +91,17 @@ class Scaler:
         }
 
     def start(self, ties: Ties, ear: Ear) -> None:
-        """Begin to look."""
+        """Start the periodic measurements."""
         self._ties, self._ear = ties, ear
         self._turn()
 
     def heard(self, line: StatusLine) -> None:
-        """A process says what it does."""
+        """Handle a status line of a process."""
         if line.model in self._histories:
             self._meters.add(line)
 
     def rung(self, model: str) -> None:
-        """A request has come for a model that may have no instance."""
+        """Handle a request for a model that may have no instance."""
         if (history := self._histories.get(model)) is not None:
             self._histories[model] = rung(history)
             self._look([model])
@@ -133,7 +133,7 @@ class Scaler:
         if history.wanted:
             look = self._meters.look(name, limits.batch_max, self._clock)
             if not model.skips:
-                # It refuses nothing: what it has not even read counts as well.
+                # It refuses nothing: requests that it has not even read count as well.
                 with contextlib.suppress(RdvError):
                     look = look._replace(waiting=max(look.waiting, self._ties.lag(name)))
             history = seen(history, look, limits)
@@ -144,7 +144,7 @@ class Scaler:
         self._put_on_record(name, history, limits)
 
     def _put_on_record(self, name: str, history: History, limits: Limits) -> None:
-        """Once for every change; what cannot be written is tried again at the next look."""
+        """Record each change once; what cannot be written is retried at the next measurement."""
         assert self._ties is not None
         now = (history.wanted, limits)
         if self._said.get(name) == now:

@@ -1,10 +1,10 @@
-"""How many instances of a model there should be. Pure: what was seen, and the time, are given.
+"""Decides how many instances of a model there should be. Pure: measurements and time are given.
 
-Quickly up, slowly down. Up when requests miss their window, or wait for more than a second's work,
-in two looks one after the other; down by one when one less would have been enough for a long time.
-What keeps it from flapping: the room between the two conditions, the long time, and the memory of
-the load at which fewer were too few. (The asymmetry and the stabilisation window are those of the
-Kubernetes horizontal autoscaler.)
+It scales up quickly, and down slowly. Up when requests miss their window, or wait for more than a
+second's work, in two measurements in a row; down by one when one less would have been enough for a
+long time. Flapping is prevented by the gap between the two conditions, the long time, and the
+memory of the load at which fewer were too few. (The asymmetry and the stabilisation window are
+those of the Kubernetes horizontal autoscaler.)
 """
 
 from __future__ import annotations
@@ -14,39 +14,42 @@ from math import ceil
 from typing import NamedTuple
 
 UP_LOOKS = 2
-"""So many looks in a row must have seen misses: one stutter is no load."""
+"""This many measurements in a row must have seen misses: a single stutter is not load."""
 
 MISSED_SHARE = 0.02
-"""Of the requests; as many as this missing their window are too many."""
+"""The share of requests that may miss their window; more are too many."""
 
 QUEUE_MS = 1_000.0
 """More work than this waiting for an instance is too much, whatever the windows."""
 
 BUSY_MIN = 0.3
 """A model that refuses most requests while it is less busy than this is too slow for its window,
-which no number of instances will change."""
+which more instances cannot change.
+"""
 
 ROOM = 0.8
-"""Going up, an instance is meant to be busy for this share of the time."""
+"""The share of the time that an instance is meant to be busy after scaling up."""
 
 CALM = 0.6
-"""Going down, those that stay would have been busy for no more than this."""
+"""The share of the time that the remaining instances may be busy after scaling down."""
 
 EASIER = 0.7
-"""Down to a number that was too few before: only at this share of the load of that time."""
+"""Scaling down to a number that was too few before needs a load below this share of that load."""
 
 REMEMBER_MS = 600_000.0
-"""For so long is it remembered that a number was too few."""
+"""How long it is remembered that a number was too few, in ms."""
 
 START_MS = 60_000.0
-"""A model that was started by a request and does not come up is given up until the next one."""
+"""A model that was started by a request and does not come up within this time is given up until the
+next one.
+"""
 
 _SHORTS_MAX = 8
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the configuration says of one model."""
+    """The configuration of one model."""
 
     least: int
     most: int
@@ -56,30 +59,30 @@ class Limits:
 
 
 class Look(NamedTuple):
-    """All instances of a model, at one moment; rates are those of the last second or so."""
+    """All instances of a model, at one moment; rates are those of about the last second."""
 
     time_ms: float
     ready: int
     scored: float
-    """Requests evaluated, a second."""
+    """Requests evaluated per second."""
     refused: float
-    """Requests that could not be evaluated in time, a second."""
+    """Requests per second that could not be evaluated in time."""
     waiting: int
-    """Requests that have come and are not reported on yet."""
+    """Requests that have come and are not reported yet."""
     row_ms: float
     fixed_ms: float
-    """What a batch costs: a fixed part, and one for each row."""
+    """The cost of a batch: a fixed part, and one for each row."""
     told_ns: int
-    """When the instances said so last: two looks at the same words are one."""
+    """When the instances last wrote their status; the same lines count once."""
 
     @property
     def asked(self) -> float:
-        """Requests a second."""
+        """The requests per second."""
         return self.scored + self.refused
 
 
 class Short(NamedTuple):
-    """So many instances were too few for this many requests a second."""
+    """`instances` were too few for `asked` requests per second."""
 
     instances: int
     asked: float
@@ -88,44 +91,46 @@ class Short(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """What is remembered of one model. Times on the supervisor's clock."""
+    """The state of one model. Times are on the supervisor's clock."""
 
     wanted: int
     changed_ms: float
     asked_ms: float
-    """When it was last asked for anything."""
+    """The time of the last request."""
     reason: str = ""
-    """Why there are as many as there are."""
+    """Why there are this many instances."""
     is_rung: bool = False
-    """A request has come while there is no instance."""
+    """Whether a request has come while there is no instance."""
     last: Look | None = None
     missed: int = 0
-    """Looks in a row that saw misses."""
+    """The number of measurements in a row that saw misses."""
     calm_ms: float | None = None
-    """Since when one less would have been enough."""
+    """Since when one instance less would have been enough."""
     shorts: tuple[Short, ...] = ()
 
 
 class Verdict(NamedTuple):
-    """How many there should be, and why."""
+    """The wanted number of instances, and the reason."""
 
     wanted: int
     reason: str
 
 
 def begun(count: int, now_ms: float) -> History:
-    """Nothing is known yet."""
+    """Return the state of a model before any measurement."""
     return History(count, now_ms, now_ms, "at the start")
 
 
 def rung(history: History) -> History:
-    """A request has come that this model should score."""
+    """Record that a request has come that this model should score."""
     return history if history.is_rung else replace(history, is_rung=True)
 
 
 def seen(history: History, look: Look, limits: Limits) -> History:
-    """Another look. Only those count that saw all instances at work, and the one before as well:
-    a restarted instance finds requests that were due while it was gone.
+    """Add a measurement.
+
+    Misses count only if this one and the one before saw all instances ready: a restarted instance
+    finds requests that were due while it was gone.
     """
     last, wanted = history.last, history.wanted
     has_come_up = look.ready > 0 and (last is None or last.ready == 0)
@@ -145,7 +150,7 @@ def seen(history: History, look: Look, limits: Limits) -> History:
 
 
 def decide(history: History, limits: Limits, now_ms: float) -> Verdict:
-    """How many there should be now; always within the limits."""
+    """Return how many there should be now; always within the limits."""
     wanted, last = history.wanted, history.last
     bounded = min(max(wanted, limits.least), limits.most)
     if bounded != wanted:
@@ -167,7 +172,7 @@ def decide(history: History, limits: Limits, now_ms: float) -> Verdict:
 
 
 def followed(history: History, verdict: Verdict, now_ms: float) -> History:
-    """There are as many as the verdict says from now on."""
+    """Return the state after the verdict has been followed."""
     if verdict.wanted == history.wanted:
         return history
     shorts = tuple(
@@ -182,12 +187,12 @@ def followed(history: History, verdict: Verdict, now_ms: float) -> History:
 
 
 def _load(look: Look, limits: Limits) -> float:
-    """How many instances all that is asked would keep busy, in full batches."""
+    """Return how many instances all requests would keep busy, in full batches."""
     return look.asked * (look.row_ms + look.fixed_ms / limits.batch_max) / 1000
 
 
 def _too_few(look: Look, limits: Limits) -> str:
-    """What says that more are needed; empty when nothing does."""
+    """Return why more are needed; empty when they are not."""
     least_ms = look.row_ms + look.fixed_ms / limits.batch_max
     queue_ms = look.waiting * least_ms / max(1, look.ready)
     if queue_ms >= QUEUE_MS:
@@ -201,7 +206,7 @@ def _too_few(look: Look, limits: Limits) -> str:
 
 
 def _is_calm(history: History, look: Look, limits: Limits) -> bool:
-    """Whether one instance less would be enough."""
+    """Return whether one instance less would be enough."""
     fewer = history.wanted - 1
     if fewer < max(1, limits.least) or look.ready < fewer:
         return False

@@ -1,4 +1,4 @@
-"""Starts the processes of a decision: forked off a fork server where there is one."""
+"""Starts the processes of a decision, with the fork server where there is one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rdv.supervisor.leftovers import VARIABLE
 from rdv.supervisor.orphans import adopt_orphans
 
 PARENT_PIPE = "RDV_PARENT_PIPE"
-"""The child's stdin is a pipe that nobody writes to: its end tells that the parent is gone."""
+"""The child's stdin is a pipe without data: its end shows that the parent is gone."""
 
 READY_TIMEOUT_S = 10.0
 
 
 class Started(NamedTuple):
-    """A process that has been started, and our ends of its pipes."""
+    """A process that has been started, and the supervisor's ends of its pipes."""
 
     pid: int
     stdin: int
@@ -29,12 +29,12 @@ class Started(NamedTuple):
 class Starter:
     """Starts processes of `rdv component`, children of this one. For one thread.
 
-    Where forking does not work (anywhere but on Linux, or while the fork server loads, or after it
-    has been killed) a process is started the long way, by a new interpreter.
+    Where forking does not work (on systems other than Linux, while the fork server loads, or after
+    it has been killed) a new interpreter is started instead.
     """
 
     def __init__(self, marker: str = "") -> None:
-        """`marker` is what all that is started carries in RDV_RUN."""
+        """`marker` is the value of RDV_RUN for all processes that are started."""
         self._marker = marker
         self._can_fork = adopt_orphans()
         self._server: ForkServer | None = None
@@ -48,12 +48,13 @@ class Starter:
                 self._server = None
 
     async def ready(self) -> None:
-        """Wait until forking works, but not for long."""
+        """Wait until forking works, for at most READY_TIMEOUT_S."""
         if self._server is not None:
             await self._server.ready(READY_TIMEOUT_S)
 
     def start(self, arguments: Sequence[str], env: Collection[str] = ()) -> Started:
-        """Start a process; `env` names variables of ours that it gets besides the usual.
+        """Start a process; `env` names variables of this process that it gets besides the usual
+        ones.
 
         Raises OSError when it cannot be made.
         """
@@ -72,12 +73,12 @@ class Starter:
         return {**clean_environment(os.environ), VARIABLE: self._marker, PARENT_PIPE: "1"}
 
     def own_pids(self) -> set[int]:
-        """The fork server, while it lives: a child that is no part of the decision."""
+        """Return the fork server, while it lives: a child that is not part of the decision."""
         server = self._server
         return {server.pid} if server is not None and server.is_alive() else set()
 
     def close(self) -> None:
-        """No more processes are started; those that were live on."""
+        """Start no more processes; those that were started live on."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -90,7 +91,7 @@ class Starter:
 
 
 def _with_pipes(make: Callable[[int, int], int]) -> Started:
-    """Pipes of its own for each attempt: one that comes to nothing finds its stdin at an end."""
+    """Make new pipes for each attempt: a process of a failed one finds the end of its stdin."""
     stdin, our_stdin = os.pipe()
     our_stdout, stdout = os.pipe()
     try:
@@ -108,7 +109,7 @@ def _with_pipes(make: Callable[[int, int], int]) -> Started:
 def _spawn(
     arguments: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int
 ) -> int:
-    """A new interpreter. Not by `subprocess`, which would want to wait for its end itself."""
+    """Start a new interpreter. Not by `subprocess`, which would wait for its end itself."""
     copies = [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((stdin, 0), (stdout, 1), (stdout, 2))]
     command = [*COMMAND, *arguments]
     return os.posix_spawn(COMMAND[0], command, environment, file_actions=copies, setsid=True)

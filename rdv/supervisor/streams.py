@@ -1,9 +1,9 @@
-"""The decision's streams follow its rdv.toml: made, given more partitions, their settings updated.
+"""Brings the decision's streams in line with its rdv.toml: partitions and settings.
 
 Called once by `rdv serve`, before it starts a process and while it holds the decision's lock, so
 that every process then finds the same partitions and the same settings. rdv.toml owns `partitions`
-and the keys of [log]; what else a stream.toml says (record_bytes_max apart, which follows
-http.body_bytes_max and the models' result_bytes_max) is kept.
+and the keys of [log]; other keys of a stream.toml are kept (except record_bytes_max, which follows
+http.body_bytes_max and the models' result_bytes_max).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OWNER = (
 
 
 def prepare_streams(decision: Decision, say: Callable[[str], None]) -> None:
-    """Make the streams that are missing and bring the others in line with rdv.toml.
+    """Make the missing streams and bring the others in line with rdv.toml.
 
     `say` gets a line for each change. Raises InvalidDecision when `partitions` is smaller than a
     topic has already (nothing has been changed then), and SystemFaults.
@@ -49,7 +49,7 @@ def prepare_streams(decision: Decision, say: Callable[[str], None]) -> None:
 
 
 def stream_config(decision: Decision, name: str, known: StreamConfig | None = None) -> StreamConfig:
-    """The settings of one of the decision's streams; `known` are those that it has already."""
+    """Return the settings of one of the decision's streams; `known` are its present ones."""
     partitions = decision.partitions if name in DIVIDED else 1
     wanted = decision.log.stream_config(partitions)
     if known is not None:

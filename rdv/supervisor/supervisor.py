@@ -1,4 +1,4 @@
-"""Keeps the processes of a decision running until it is told to stop."""
+"""Keeps the processes of a decision running until it is stopped."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from rdv.supervisor.running import REFUSES, Launch, Running, Voice, describe, se
 
 STOP_GRACE_S = 15.0
 PROXY_GRACE_S = SLA_MS_MAX / 1000 + 5.0
-"""A proxy answers what is in flight before it ends, for as long as an SLA may be."""
+"""A proxy answers what is in flight before it ends, which takes up to the longest SLA."""
 LAST_ANSWERS_S = 1.0
-"""A model that leaves without a successor answers what it has read; servers wait for that so long
-at most."""
+"""A model that leaves without a successor answers what it has read; this is the maximum time that
+servers wait for it.
+"""
 START_PATIENCE_S = 5.0
-"""The door opens at the latest so long after the start, whoever is not ready by then."""
+"""Proxies start after this time at the latest, whichever processes are not ready by then."""
 READY_TIMEOUT_S = 60.0
 ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
 
 
 class Supervisor:
-    """Runs on one asyncio loop. Without an `essential` process that never comes up it gives up."""
+    """Runs on one asyncio loop. Gives up if an `essential` process never comes up."""
 
     def __init__(
         self,
@@ -55,7 +56,7 @@ class Supervisor:
 
         Raises DoesNotStart, after the rest has been stopped, and what the first `wanted` raises.
         """
-        self._changed.clear()  # what has changed before is in what is wanted now
+        self._changed.clear()  # earlier changes are part of what is wanted now
         parts = self._wanted()
         for model in {part.model for part in parts if part.model}:
             self._voice.model_state(model, is_up=False)
@@ -70,7 +71,7 @@ class Supervisor:
             raise self._failure
 
     async def _open(self, parts: list[Part]) -> None:
-        """Servers and workers first; the door opens when they are there, or have failed to be."""
+        """Start servers and workers; start proxies when these are ready, or have failed."""
         inner = [self._add(part) for part in parts if part.role != "proxy"]
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(settled(inner), START_PATIENCE_S)
@@ -89,7 +90,7 @@ class Supervisor:
         return running
 
     def stop(self) -> None:
-        """Ask for an orderly end; the second time, kill."""
+        """Stop in order; on the second call, kill."""
         if self._stopping.is_set():
             self._voice.own_line("killing what is left")
             for running in self._everyone:
@@ -99,17 +100,17 @@ class Supervisor:
         self._changed.set()
 
     def edited(self) -> None:
-        """What is wanted may have changed."""
+        """Handle an edit: what is wanted may have changed."""
         self._changed.set()
 
     def reap(self) -> None:
-        """Some child has ended."""
+        """Handle the end of some child."""
         for running in list(self._everyone):
             if running.child is not None:
                 running.child.reap()
 
     def heard(self, name: str, pid: int, state: str) -> None:
-        """A process says of itself that it is ready."""
+        """Handle a status line of a process; `state` may be that it is ready."""
         for running in self._everyone:
             if running.child is None or running.child.pid != pid or running.part.name != name:
                 continue
@@ -121,7 +122,7 @@ class Supervisor:
                 self._tell_model(running.part)
 
     def pids(self) -> dict[int, str]:
-        """The processes that run now, and their names."""
+        """Return the processes that run now, and their names."""
         return {r.child.pid: r.part.name for r in self._everyone if r.child is not None}
 
     def _start(self, running: Running) -> None:
@@ -161,7 +162,7 @@ class Supervisor:
         running.retry = loop.call_later(delay_ms / 1000, self._start, running)
 
     def _tell_model(self, part: Part) -> None:
-        """A model lives as long as one of its processes is ready, and not on its way out."""
+        """Publish a model's state: it is up while one of its processes is ready and not leaving."""
         if part.model:
             same = [r for r in self._everyone if r.part.model == part.model]
             is_up = any(r.is_ready and not r.is_leaving for r in same)
@@ -173,7 +174,7 @@ class Supervisor:
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        """A bug in one of our own tasks ends everything: half a supervisor is worse than none."""
+        """End everything after a bug in a task: a partly working supervisor is worse than none."""
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = self._failure or error
@@ -201,7 +202,7 @@ class Supervisor:
             self._spawn(self._replace(part))
 
     def _retry_edited(self, wanted: Mapping[str, Part]) -> None:
-        """An edit ends the wait of what is to be started again: it may have been the remedy.
+        """Restart processes that wait for a restart at once, as the edit may have fixed them.
 
         An edit of the settings does so for all of them, one of a model's files for its workers.
         """
@@ -224,7 +225,7 @@ class Supervisor:
                 self._start(one)
 
     async def _replace(self, part: Part) -> None:
-        """The new one first; the old one leaves when its successor is ready, or goes on if none."""
+        """Start the successor; when it is ready the old process leaves, otherwise it goes on."""
         old = self._running[part.name]
         new = self._add(part, is_trial=True)
         with contextlib.suppress(TimeoutError):
@@ -245,7 +246,8 @@ class Supervisor:
         running.is_leaving = True
         if running.retry is not None:
             running.retry.cancel()
-        # What it has read is waited for, but not for long: then nobody waits for what it has not.
+        # Requests that it has read are waited for, but not for long; after that, servers are
+        # notified that the model is down.
         loop = asyncio.get_running_loop()
         later = loop.call_later(LAST_ANSWERS_S, self._tell_model, running.part)
         try:

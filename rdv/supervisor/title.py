@@ -1,4 +1,4 @@
-"""What `ps` shows for a process: its command line, in its own memory."""
+"""Sets the command line that `ps` shows for a process, in the process's own memory."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import sys
 from collections.abc import Sequence
 
 ROOM = "-" * 4096
-"""Given to a process as its last argument: room for the longer titles of those forked off it."""
+"""The last argument of a process: room for the longer titles of the processes forked from it."""
 
 _ARG_START, _ARG_END = 45, 46
-"""Of /proc/self/stat, counted behind the name (proc(5), fields 48 and 49)."""
+"""Indexes in /proc/self/stat, counted behind the name (proc(5), fields 48 and 49)."""
 
 
 def set_title(words: Sequence[str]) -> None:
-    """Show `words` as our command line, as far as there is room; does nothing but on Linux.
+    """Show `words` as this process's command line, as far as there is room; Linux only.
 
-    The arguments that a process was started with lie in its own memory, where the kernel looks
-    whenever somebody asks. A forked process would show those of the one that it was forked off.
+    The arguments that a process was started with lie in its own memory, where the kernel reads them
+    on each request. A forked process would show those of the process that it was forked from.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""What the supervisor watches: rdv.toml, the schedules, the files of models and of the enricher."""
+"""Lists the files that the supervisor watches: rdv.toml, schedules, models and the enricher."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.config.source import enricher_files, files_beside, settings_files
 
 
 def watched_files(decision: Decision) -> list[str]:
-    """The files whose edits matter, and the folders in which others may appear."""
+    """Return the files whose edits matter, and the folders in which new files may appear."""
     models = decision.models.values()
     code = [decision.path(model.path) for model in models if model.path]
     words = [decision.path(word) for model in models for word in model.command]
