@@ -1,1 +1,3 @@
-"""The log in files: segments, index entries, locks and doorbells. See ../FORMAT.md."""
+"""The package is the log in files: segments, index entries, locks and doorbells. See
+../FORMAT.md.
+"""

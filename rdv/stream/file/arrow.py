@@ -1,4 +1,4 @@
-"""A range of a partition as Arrow arrays over the mapped files."""
+"""These functions return a range of a partition as Arrow arrays over the mapped files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ENTRY_DTYPE = np.dtype(
 def read_arrow(
     backend: FileBackend, place: TopicPartition, start: int | None, stop: int | None
 ) -> pa.ChunkedArray[Any]:
-    """See FileStream.read_arrow."""
+    """Return a range of values as Arrow arrays; see FileStream.read_arrow."""
     backend.ensure_recovered(place)
     begin, end = backend.begin(place), backend.end(place)
     first = begin if start is None else start
@@ -61,10 +61,10 @@ def read_arrow(
 def read_times(
     disk: Disk, directory: str, place: TopicPartition, low: int, high: int
 ) -> npt.NDArray[np.int64]:
-    """When the records `low` to `high` were appended, by the index alone.
+    """Return when the records `low` to `high` were appended, from the index alone, in nanoseconds.
 
     Offsets in a gap that a repair has left have the time of the seal before it. Raises
-    RecordsDamaged, and RecordsLost when retention took one of them.
+    RecordsDamaged, and RecordsLost when retention has deleted one of them.
     """
     parts = [np.empty(0, np.int64)]
     with faults(directory, "read"):
@@ -105,7 +105,7 @@ def _opened(
 def _stop(
     disk: Disk, directory: str, place: TopicPartition, segment: Segment, low: int, high: int
 ) -> tuple[int, Entry | None]:
-    """Up to which offset the segment has records, and the seal that gives up those behind it.
+    """Return the offset up to which the segment has records, and the seal that gives up the others.
 
     Raises RecordsDamaged when they are missing without having been given up.
     """
@@ -127,7 +127,7 @@ def _stop(
 def _read_segment(
     disk: Disk, directory: str, place: TopicPartition, base: int, low: int, high: int
 ) -> list[pa.Array[Any]]:
-    """Offsets `low` to `high`, for which the segment at `base` is responsible."""
+    """Read the offsets `low` to `high`, which are in the segment at `base` or given up by it."""
     with _opened(disk, directory, place, base, low, high) as segment:
         stop, seal = _stop(disk, directory, place, segment, low, high)
         arrays = [_read_records(disk, place, segment, low, stop)] if low < stop else []
@@ -165,7 +165,7 @@ def _read_records(
 def _sound_entries(
     segment: Segment, place: TopicPartition, low: int, high: int
 ) -> tuple[np.ndarray[Any, Any], Position]:
-    """The entries of these records, each of which follows from the one before it.
+    """Return the entries of these records, each of which follows from the one before it.
 
     Raises RecordsDamaged.
     """
@@ -182,7 +182,7 @@ def _sound_entries(
 
 
 def _runs_on(entries: np.ndarray[Any, Any], at: Position) -> bool:
-    """Whether the values lie one after another, and no time is before the one before it."""
+    """Return whether the values lie one after another, and no time is before the one before it."""
     ends, times_ns = entries["end"].astype(np.int64), entries["time_ns"]
     starts = ends - entries["length"]
     return bool(
@@ -194,7 +194,7 @@ def _runs_on(entries: np.ndarray[Any, Any], at: Position) -> bool:
 
 
 def _check_around_lost(segment: Segment, place: TopicPartition) -> None:
-    """With records that were given up in between, the rest is checked one by one."""
+    """Check the records one by one, because some in between were given up."""
     raw = segment.entries(0, segment.entry_count())
     verdicts = walk(segment.codec, raw, segment.values, BEGIN)
     if any(verdict.status == "damaged" for verdict in verdicts):
@@ -218,5 +218,5 @@ def _first_damage(segment: Segment, place: TopicPartition) -> RecordsDamaged:
 
 
 def _no_values(*_: int) -> bytes:
-    """For a look at the index alone."""
+    """Return no values, for a check of the index alone."""
     return b""

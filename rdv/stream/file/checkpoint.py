@@ -1,12 +1,13 @@
-"""What a partition's lock file knows of its end. FORMAT.md has the layout.
+"""A partition's lock file records what is known of its end. FORMAT.md has the layout.
 
-The *checkpoint*: which boot wrote last, and what is surely on disk. While one boot lasts the page
+The *checkpoint* holds which boot wrote last, and what is surely on disk. Within one boot the page
 cache is coherent and only the very end of a segment can be torn. A different boot id means that
 power may have been lost in between: the tail beyond `synced` may have holes and is examined once
 (`recovery`). A stale checkpoint is harmless: it names less as synced.
 
-The *mark*: an end that a writer has seen during this boot. It is written when a writer closes, and
-now and then before, so that an index that is cut afterwards is noticed. It may be missing or low.
+The *mark* is an end that a writer has seen during this boot. It is written when a writer closes,
+and periodically before, so that an index that is cut afterwards is noticed. It may be missing or
+low.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _MARK = Struct("<QI")
 
 
 class Checkpoint(NamedTuple):
-    """All offsets below `synced` have been made durable."""
+    """A `Checkpoint` says that all offsets below `synced` have been made durable."""
 
     boot: bytes
     synced: int
@@ -38,7 +39,9 @@ def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
 
 
 def unpack_checkpoint(data: bytes) -> Checkpoint | None:
-    """None when there is none, or it was torn: then nothing is known to be synced."""
+    """Return the checkpoint, or None when there is none or it is torn: nothing is known as
+    synced.
+    """
     if len(data) < CHECKPOINT_BYTES:
         return None
     body, check = data[: _BODY.size], data[_BODY.size : CHECKPOINT_BYTES]
@@ -55,7 +58,7 @@ def write_mark(disk: Disk, lock_fd: int, boot: bytes, end: int) -> None:
 
 
 def _unpack_mark(data: bytes, boot: bytes) -> int:
-    """The end that was seen during this boot; 0 when nothing is known."""
+    """Return the end that was seen during this boot; 0 when nothing is known."""
     if len(data) < _MARK.size:
         return 0
     end, check = _MARK.unpack(data)
@@ -63,7 +66,7 @@ def _unpack_mark(data: bytes, boot: bytes) -> int:
 
 
 def known_end(disk: Disk, lock_fd: int) -> int:
-    """An end below which the partition cannot have fallen without damage. Raises OSError."""
+    """Return an end below which the partition cannot have fallen without damage. Raises OSError."""
     data = disk.pread(lock_fd, MARK_AT + _MARK.size, 0)
     checkpoint = unpack_checkpoint(data)
     synced = 0 if checkpoint is None else checkpoint.synced
@@ -71,7 +74,7 @@ def known_end(disk: Disk, lock_fd: int) -> int:
 
 
 def known_end_of(disk: Disk, directory: str) -> int:
-    """`known_end` of the partition in `directory`; 0 when it has no lock file. Raises OSError."""
+    """Return `known_end` of the partition in `directory`, 0 without a lock file. Raises OSError."""
     try:
         fd = disk.open(f"{directory}/{layout.LOCK_FILE}")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Damage as an error that names it: path, offsets, bytes, reason."""
+"""These functions describe damage as an error that names path, offsets, bytes and reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MORE_BEHIND_SEAL = "there are entries behind the sealing one; no record is affec
 def damaged_run(
     segment: Segment, place: TopicPartition, first: int, run: list[Verdict]
 ) -> RecordsDamaged:
-    """Adjacent damaged records, the first of which has the offset `first`."""
+    """Return the error for adjacent damaged records, the first of which has the offset `first`."""
     verdict = run[0]
     path, start, end = segment.values_path, verdict.start, run[-1].end
     if verdict.in_index:
@@ -31,7 +31,7 @@ def damaged_run(
 def index_gap(
     segment: Segment, place: TopicPartition, first: int, next_base: int
 ) -> RecordsDamaged:
-    """The index ends before `next_base`, where the next segment begins."""
+    """Return the error for an index that ends before `next_base`, where the next segment begins."""
     count = first - segment.base
     return RecordsDamaged(
         segment.index_path,
@@ -47,7 +47,7 @@ def index_gap(
 def missing_segment(
     disk: Disk, directory: str, place: TopicPartition, first: int, next_base: int
 ) -> RecordsDamaged:
-    """There is no segment that begins at `first`, although there is one at `next_base`."""
+    """Return the error for a missing segment at `first`, where one exists at `next_base`."""
     path, reason = layout.index_path(directory, first), "the segment is missing"
     if disk.exists(layout.values_path(directory, first)):
         reason = "the index is missing: nothing says where its values begin and end"
@@ -57,7 +57,7 @@ def missing_segment(
 def cut_index(
     disk: Disk, directory: str, place: TopicPartition, first: int, known_end: int
 ) -> RecordsDamaged:
-    """The partition ends at `first`, although it is known to have reached `known_end`."""
+    """Return the error for a partition that ends at `first` but had reached `known_end`."""
     bases = open_segments(disk, directory)
     base = bases[-1] if bases else 0
     path, position = layout.index_path(directory, base), (first - base) * ENTRY_BYTES
@@ -67,7 +67,7 @@ def cut_index(
 
 
 def missing_partition(disk: Disk, directory: str, place: TopicPartition) -> RecordsDamaged | None:
-    """The partition's directory has been deleted; how many records it had, nothing tells."""
+    """Return the error for a deleted partition directory; how many records it had is unknown."""
     if disk.is_directory(directory):
         return None
     reason = "the partition's directory is missing; the next append makes it anew"
@@ -75,19 +75,20 @@ def missing_partition(disk: Disk, directory: str, place: TopicPartition) -> Reco
 
 
 def is_gap(disk: Disk, directory: str, bases: list[int], base: int) -> bool:
-    """Whether the segment at `base`, which is not among `bases`, has been lost by accident.
+    """Return whether the segment at `base`, which is not among `bases`, has been lost by accident.
 
-    Retention deletes from the front: as long as an earlier segment is there, it has not been here.
+    Retention deletes from the front: as long as an earlier segment exists, it has not deleted this
+    one.
     """
     earlier = [b for b in bases if b < base]
-    # Once more: the names may have been read before, and after, retention took both.
+    # Checked again: the names may have been read before, and after, retention deleted both.
     return bool(earlier) and disk.exists(layout.index_path(directory, earlier[-1]))
 
 
 def missing_values(
     disk: Disk, directory: str, place: TopicPartition, base: int, first: int
 ) -> RecordsDamaged | None:
-    """An index without its values is damage; None when both are gone (retention took them).
+    """Return the error for an index without its values; None when retention has deleted both.
 
     The last offset is below `first` when the index has no record from there on.
     """

@@ -1,11 +1,11 @@
-"""The index entry: 32 bytes that commit one record. Pure; see FORMAT.md for the layout.
+"""An index entry has 32 bytes and commits one record. Pure; see FORMAT.md for the layout.
 
 The check of an entry is the CRC-32 of its first 28 bytes, started from a constant that a run of
 intact entries has as its own CRC: one call checks a batch of any length. The two formats of the
-index differ in that constant, so an entry shows of which format it is.
+index differ in that constant, so an entry shows its format.
 
-In format 2 each entry says where it belongs: the upper 28 bits of its flags are a tag, which the
-segment's identity (topic, partition, base) and the entry's number make. An entry that has been
+In format 2 each entry says where it belongs: the upper 28 bits of its flags are a tag, computed
+from the segment's identity (topic, partition, base) and the entry's number. An entry that has been
 swapped, repeated, moved or copied from another segment has the wrong tag.
 
 `crc` runs through the values of a segment (each record's starts from the one before, like the
@@ -26,12 +26,12 @@ ENTRY_BYTES = 32
 HEAD_BYTES = 28
 
 SEALED = 1
-"""Flag: no record; the segment ends here and the next begins at this offset."""
+"""The flag of an entry without a record: the segment ends here, the next begins at this offset."""
 LOST = 2
-"""Flag: `repair` has given this record up; readers pass over it."""
+"""The flag of a record that `repair` has given up; readers skip it."""
 GAP = SEALED | LOST
-"""Flags: no record; `repair` has given up all offsets from here to `end`, where the next segment
-begins."""
+"""The flags of an entry without a record with which `repair` has given up all offsets from here to
+`end`, where the next segment begins."""
 FLAGS_MASK = 0xF
 """The bits of the flags in an entry's `flags`; the others are its tag."""
 
@@ -46,7 +46,7 @@ _ENTRY = Struct("<QqIIII")
 
 
 class Entry(NamedTuple):
-    """One index entry: the value is the `length` bytes before `end` in the segment's values."""
+    """An `Entry` is one index entry: its value is the `length` bytes of the values before `end`."""
 
     end: int
     time_ns: int
@@ -59,24 +59,24 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How the entries of one segment are written and checked."""
+    """A `Codec` writes and checks the entries of one segment."""
 
     version: int
     start: int
-    """What each check starts from, and the CRC of a run of intact entries."""
+    """The start of each check's CRC, which is also the CRC of a run of intact entries."""
     mask: int
-    """XORed into each check."""
+    """The mask that is XORed into each check."""
     first_word: int
     """The tag of the entry 0, where it lies in `flags`."""
     step: int
-    """By how much the tag of each entry is above that of the one before it."""
+    """The difference between the tags of two consecutive entries."""
 
     def word(self, number: int) -> int:
-        """The `flags` of the entry `number` when it has no flags: its tag alone."""
+        """Return the `flags` of the entry `number` when no flag is set: its tag alone."""
         return (self.first_word + number * self.step) & _WORD_MASK
 
     def words(self, number: int, count: int) -> list[int]:
-        """`word` of `count` entries from `number` on."""
+        """Return `word` of `count` entries from `number` on."""
         first, step = self.word(number), self.step
         if not step:
             return [first] * count
@@ -87,16 +87,16 @@ class Codec:
     def pack(
         self, number: int, end: int, time_ns: int, length: int, crc: int, flags: int = 0
     ) -> bytes:
-        """The 32 bytes of the entry `number`."""
+        """Return the 32 bytes of the entry `number`."""
         head = _HEAD.pack(end, time_ns, length, crc, self.word(number) | flags)
         return head + _CHECK.pack(crc32(head, self.start) ^ self.mask)
 
     def pack_batch(
         self, number: int, values: Sequence[bytes], end: int, time_ns: int, crc: int
     ) -> tuple[bytes, int, int]:
-        """Entries from `number` on for `values` after `end` and the running `crc`.
+        """Return the entries from `number` on for `values`, after `end` and the running `crc`.
 
-        Returns the entries, and end and CRC behind them.
+        Returns also the end and the CRC after them.
         """
         pack_head, pack_check = _HEAD.pack, _CHECK.pack
         start, mask = self.start, self.mask
@@ -112,24 +112,26 @@ class Codec:
         return b"".join(parts), end, crc
 
     def intact(self, entries: bytes) -> bool:
-        """Whether all entries in `entries` are of this format, and as they were written."""
+        """Return whether all entries in `entries` are of this format, and as they were written."""
         return crc32(entries, self.start) == self.start
 
     def belongs(self, entry: Entry, number: int) -> bool:
-        """Whether an intact entry was written as the entry `number` of this segment."""
+        """Return whether an intact entry was written as the entry `number` of this segment."""
         return entry.flags & ~FLAGS_MASK == self.word(number)
 
     def holds(self, raw: bytes, number: int) -> bool:
-        """Whether the one entry in `raw` is intact, and the entry `number` of this segment."""
+        """Return whether the one entry in `raw` is intact, and the entry `number` of this
+        segment.
+        """
         if crc32(raw, self.start) != self.start:
             return False
         flags: int = _FLAGS.unpack_from(raw, _FLAGS_AT)[0]
         return flags & ~FLAGS_MASK == self.word(number)
 
     def number_of(self, entry: Entry) -> int | None:
-        """Which entry of this segment an intact entry was written as; None for format 1.
+        """Return the number that an intact entry was written with; None for format 1.
 
-        An entry of another segment brings a number that is most likely far too large.
+        For an entry of another segment the number is most likely far too large.
         """
         if not self.step:
             return None
@@ -142,11 +144,11 @@ _START_2 = 0x1E1E5B07
 _MASK_2 = 0x32766472
 
 FORMAT_1 = Codec(1, _START_1, 0, 0, 0)
-"""The index of rdv 0.1.0, in any segment. Still read; never begun any more."""
+"""The index of rdv 0.1.0, in any segment. It is still read, but no longer written."""
 
 
 def codec_of(identity: str, base: int) -> Codec:
-    """The codec of a segment of today's format.
+    """Return the codec of a segment of the current format.
 
     `identity` names the partition: TOPIC/PARTITION.
     """
@@ -155,14 +157,15 @@ def codec_of(identity: str, base: int) -> Codec:
 
 
 def recognise(today: Codec, edges: Iterable[tuple[int, bytes]]) -> Codec | None:
-    """The format of a segment, from some (number, bytes) of its entries; None if none is intact.
+    """Return the format of a segment by some (number, bytes) of its entries; None if none is
+    intact.
 
-    `today`: the codec that the segment has if it is of today's format.
+    `today` is the codec that the segment has if it is of the current format.
     """
     found: Codec | None = None
     for number, raw in edges:
         if today.holds(raw, number):
-            return today  # it says which segment it is of: no accident does
+            return today  # it names its segment, which cannot happen by accident
         if FORMAT_1.intact(raw):
             found = FORMAT_1
         elif found is None and today.intact(raw):
@@ -171,12 +174,12 @@ def recognise(today: Codec, edges: Iterable[tuple[int, bytes]]) -> Codec | None:
 
 
 def unpack_entry(data: bytes, position: int = 0) -> Entry:
-    """The entry at `position`; whether it is intact is another question."""
+    """Return the entry at `position`, intact or not."""
     return Entry._make(_ENTRY.unpack_from(data, position))
 
 
 def unpack_entries(data: bytes) -> list[tuple[int, int, int, int, int, int]]:
-    """All entries in `data` as plain tuples in the order of Entry's fields."""
+    """Return all entries in `data` as plain tuples in the order of Entry's fields."""
     return list(_ENTRY.iter_unpack(data))
 
 
@@ -184,14 +187,16 @@ Column = list[int]
 
 
 def unpack_columns(data: bytes) -> tuple[Column, Column, Column, Column, Column]:
-    """All entries in `data`, of which there is at least one: ends, times, lengths, crcs, flags."""
+    """Return ends, times, lengths, crcs and flags of all entries in `data`, which has at least
+    one.
+    """
     if len(data) == ENTRY_BYTES:
         end, time_ns, length, crc, flags, _ = _ENTRY.unpack(data)
         return [end], [time_ns], [length], [crc], [flags]
     if not _IS_LITTLE:
         ends, times, lengths, crcs, flags, _ = map(list, zip(*unpack_entries(data), strict=True))
         return ends, times, lengths, crcs, flags
-    # Casts of the bytes as they are take a third of the time.
+    # Casting the bytes in place takes a third of the time.
     view = memoryview(data)
     words = view.cast("I")
     return (
@@ -204,7 +209,7 @@ def unpack_columns(data: bytes) -> tuple[Column, Column, Column, Column, Column]
 
 
 def runs_on(ends: Column, times: Column, lengths: Column, end: int, time_ns: int) -> bool:
-    """Whether each entry follows from the one before; the first from `end` and `time_ns`.
+    """Return whether each entry follows from the one before; the first from `end` and `time_ns`.
 
     Each value begins where the one before it ends, and no time is before the one before it.
     """
@@ -214,16 +219,18 @@ def runs_on(ends: Column, times: Column, lengths: Column, end: int, time_ns: int
 
 
 def base_behind(base: int, number: int, seal: Entry) -> int:
-    """Where the next segment begins, by the sealing entry `number` of the segment at `base`."""
+    """Return where the next segment begins, by the sealing entry `number` of the segment at
+    `base`.
+    """
     return seal.end if seal.flags & FLAGS_MASK == GAP else base + number
 
 
 def last_flags(data: bytes) -> int:
-    """The flags of the last entry in `data`, without its tag."""
+    """Return the flags of the last entry in `data`, without its tag."""
     flags: int = _FLAGS.unpack_from(data, len(data) - ENTRY_BYTES + _FLAGS_AT)[0]
     return flags & FLAGS_MASK
 
 
 def whole(size_bytes: int) -> int:
-    """`size_bytes` of an index without the torn entry that may end it."""
+    """Return `size_bytes` of an index without the torn entry that may end it."""
     return size_bytes - size_bytes % ENTRY_BYTES

@@ -1,4 +1,4 @@
-"""What a child of this process must not keep: descriptors, mutexes, the parent's locks."""
+"""These functions remove what a forked child must not keep: descriptors, mutexes and locks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _forkables: WeakSet[Forkable] = WeakSet()
 
 
 def watch_forks(thing: Forkable) -> None:
-    """Have `thing.after_fork` called in every child of this process, as long as it lives."""
+    """Have `thing.after_fork` called in every child of this process, as long as `thing` lives."""
     _forkables.add(thing)
 
 
 _private_fds: set[int] = set()
-"""Descriptors of work under way in some thread: a child must not keep their locks."""
+"""Descriptors that threads are using: a child must not keep their locks."""
 
 
 def keep_from_children(fd: int) -> None:
-    """Have `fd` closed in every child."""
+    """Have `fd` closed in every child process."""
     _private_fds.add(fd)
 
 
 def forget(fd: int) -> None:
-    """`fd` is about to be closed."""
+    """Stop tracking `fd`, which is about to be closed."""
     _private_fds.discard(fd)
 
 

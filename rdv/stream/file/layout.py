@@ -1,4 +1,4 @@
-"""Where things lie in a stream's directory: names only, no I/O. See FORMAT.md."""
+"""These functions name the files in a stream's directory: no I/O. See FORMAT.md."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ GROUPS = ".groups"
 IDENTITY_FILE = ".id"
 TOPIC_FILE = ".topic"
 UNFINISHED = ".making"
-"""A topic that is being made; under the lock for making topics there is one at most."""
+"""The name of a topic that is being made; the lock for making topics admits one at a time."""
 LOCK_FILE = "lock"
 INDEX_SUFFIX = ".index"
 VALUES_SUFFIX = ".jsonl"
@@ -22,12 +22,12 @@ def partition_directory(stream: str, topic: str, partition: int) -> str:
 
 
 def identity(directory: str) -> str:
-    """TOPIC/PARTITION of a partition's directory: part of what the index is checked against."""
+    """Return TOPIC/PARTITION of a partition's directory, against which the index is checked."""
     return "/".join(directory.rsplit("/", 2)[-2:])
 
 
 def index_path(directory: str, base: int) -> str:
-    """The index of the segment whose first record has the offset `base`."""
+    """Return the path of the index of the segment whose first record has the offset `base`."""
     return f"{directory}/{base:020d}{INDEX_SUFFIX}"
 
 
@@ -36,7 +36,7 @@ def values_path(directory: str, base: int) -> str:
 
 
 def segment_bases(names: Iterable[str]) -> list[int]:
-    """The base offsets of the segments among file names, ascending. The index file decides."""
+    """Return the segments' base offsets among file names, ascending. The index file decides."""
     return sorted(
         int(stem)
         for name in names
@@ -45,7 +45,7 @@ def segment_bases(names: Iterable[str]) -> list[int]:
 
 
 def partitions_seen(names: Iterable[str]) -> int:
-    """How many partitions a topic has had, by its directories: some may have been deleted.
+    """Return how many partitions a topic has had, by its directories: some may have been deleted.
 
     At least one, if the names are those of a topic.
     """
@@ -55,7 +55,7 @@ def partitions_seen(names: Iterable[str]) -> int:
 
 
 def partition_count(names: Iterable[str]) -> int:
-    """How many partitions a topic has: its directories 0, 1, 2 … without a gap."""
+    """Return how many partitions a topic has: its directories 0, 1, 2 … without a gap."""
     numbers = {int(name) for name in names if name.isdigit()}
     count = 0
     while count in numbers:

@@ -1,4 +1,4 @@
-"""Reading one partition forward: whole batches with two system calls and two CRC calls."""
+"""A `PartitionReader` reads forward, whole batches with two system calls and two CRC calls."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ ENTRIES_PER_READ_MAX = 8192
 
 
 class PartitionReader:
-    """The read side of one partition, at one position. Not thread-safe.
+    """A `PartitionReader` is the read side of one partition, at one position. Not thread-safe.
 
-    Everything that is handed out has passed its CRC. Raises RecordsDamaged (the position stays in
-    front of the damage), RecordsLost (retention was faster; the position moves behind the loss)
-    and SystemFaults.
+    All returned records have passed their CRC. Raises RecordsDamaged (the position stays before the
+    damage), RecordsLost (retention was faster; the position moves behind the loss) and
+    SystemFaults.
     """
 
     def __init__(self, disk: Disk, directory: str, topic: str, partition: int) -> None:
@@ -64,7 +64,9 @@ class PartitionReader:
         return self._segment is not None
 
     def has_more(self, offset: int) -> bool:
-        """Whether `read(offset)` may have something, without opening files that are closed."""
+        """Return whether `read(offset)` may return records, without opening files that are
+        closed.
+        """
         if self._base < 0 or self._base + self._number != offset:
             return True
         size = (self._number + 1) * ENTRY_BYTES
@@ -79,7 +81,8 @@ class PartitionReader:
             raise os_fault(error, self._directory, "read") from error
 
     def read(self, offset: int, max_records: int, max_bytes: int) -> Block:
-        """Up to `max_records` records from `offset` on, at most about `max_bytes`, at least one.
+        """Return up to `max_records` records from `offset` on, about `max_bytes` at most, at least
+        one.
 
         An empty block means that there are none yet. Never spans two segments.
         """
@@ -105,7 +108,7 @@ class PartitionReader:
     def _read_natively(
         self, native: Native, segment: Segment, max_records: int, max_bytes: int
     ) -> Block | None:
-        """The usual read; None when there is something that is not the usual case."""
+        """Read the usual case in one native call; returns None for any other case."""
         found = native.read(
             segment.index_fd,
             segment.values_fd,
@@ -130,7 +133,9 @@ class PartitionReader:
         return Block(self._topic, self._partition, range(first, first + count), times, stops, data)
 
     def notice_deletion(self) -> None:
-        """See backend.Reader: the next read looks for its offset in what is there now."""
+        """Have the next read look for its offset in the files that exist now; see
+        backend.Reader.
+        """
         segment = self._segment
         if segment is None:
             return
@@ -140,22 +145,26 @@ class PartitionReader:
                 self._wait_for(-1)
 
     def skip_to(self) -> int:
-        """The offset behind records that `repair` has given up, after an empty `read`."""
+        """Return the offset after records that `repair` has given up, after an empty `read`."""
         return self._base + self._number
 
     def _is_end(self, ahead: int = 0) -> bool:
-        """Whether, as far as we know, nothing has been written so many entries ahead of us."""
+        """Return whether, as far as is known, no record exists `ahead` entries after the
+        position.
+        """
         return self._next_base is None and self._base + self._number + ahead >= self._known_end
 
     def _is_at_end(self) -> bool:
-        """With nothing behind us in the index: whether that is the end, and not a cut one."""
+        """Return whether the index ends at the position, and has not been cut there."""
         segment = self._segment
         return self._is_end() and (
             segment is None or self._disk.size(segment.index_fd) >= self._number * ENTRY_BYTES
         )
 
     def _read(self, max_records: int, max_bytes: int, raw: bytes | None = None) -> Block:
-        """`raw`: the index from our position on, when it has been read already."""
+        """Read from the position on. `raw` is the index from there on, if it has been read
+        already.
+        """
         while (segment := self._segment) is not None:
             if raw is None:
                 size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
@@ -182,9 +191,9 @@ class PartitionReader:
         return EMPTY
 
     def _pass_seal(self, raw: bytes) -> bool:
-        """Go on behind the seal at our position, and behind offsets that it gives up.
+        """Continue after the seal at the position, and after offsets that it gives up.
 
-        False when there is no segment yet.
+        Returns False when there is no segment yet.
         """
         behind = base_behind(self._base, self._number, unpack_entry(raw))
         is_there = self._next_segment(behind)
@@ -217,7 +226,7 @@ class PartitionReader:
         return Block(self._topic, self._partition, offsets, times, stops, data)
 
     def _read_carefully(self, segment: Segment, raw: bytes) -> Block:
-        """Hand out what is sound before the damage; raise when there is nothing before it."""
+        """Return the sound records before the damage; raise when there are none."""
         self.is_drained = False
         first, is_sealed = self._base + self._number, False
         records: list[Record] = []
@@ -239,12 +248,12 @@ class PartitionReader:
                 )
         if not damaged or records or self._base + self._number > first:
             if is_sealed and self._base + self._number == first and self._pass_seal(raw):
-                # There is more behind the seal, which is not ours: `verify` names it.
+                # The entries after the seal are foreign; `verify` reports them.
                 return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
             return Block.of(records) if records else EMPTY
         next_base = self._base_after(self._base)
         if next_base == first:
-            # Only the sealing entry was hurt: nothing is missing, `verify` will name it.
+            # Only the sealing entry is damaged: no record is missing, and `verify` reports it.
             self._next_segment(first)
             return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
         if next_base is not None:
@@ -255,16 +264,16 @@ class PartitionReader:
         self._number, self._end, self._crc, self._time_ns = at
 
     def _is_passed(self, segment: Segment) -> bool:
-        """At the end of an index without a seal: go on if there is a later segment all the same.
+        """At the end of an index without a seal, continue if there is a later segment all the same.
 
-        The seal is written before the next segment is made, so this is what a power loss, or
-        somebody who has cut the file, leaves behind.
+        The seal is written before the next segment is made, so only a power loss or a truncated
+        file causes this.
         """
         position, count = self._base + self._number, segment.entry_count()
         if count > self._number:
             return True
         if count < self._number:
-            # The index has been cut while we had it open.
+            # The index was truncated while it was open.
             self._next_base = self._base_after(self._base)
         if self._next_base is None:
             known_end = max(self._known_end, position if count < self._number else 0)
@@ -280,7 +289,7 @@ class PartitionReader:
         return later[0] if later else None
 
     def _next_segment(self, base: int) -> bool:
-        """Go on with the segment at `base`; False when it is not there yet."""
+        """Continue with the segment at `base`; False when it does not exist yet."""
         disk, directory = self._disk, self._directory
         while True:
             try:
@@ -304,7 +313,10 @@ class PartitionReader:
             return True
 
     def _is_made_later(self, base: int) -> bool:
-        """Nobody has begun the segment at `base` yet: False, unless it was there already."""
+        """Return False when no writer has begun the segment at `base` yet.
+
+        Raises RecordsDamaged when it is known to have existed.
+        """
         known_end = known_end_of(self._disk, self._directory)
         if base < known_end and self._base_after(base - 1) is None:
             raise cut_index(self._disk, self._directory, self._place, base, known_end)
@@ -315,12 +327,14 @@ class PartitionReader:
         return RecordsLost(self._topic, self._partition, offset, next_base - 1)
 
     def _wait_for(self, base: int) -> None:
-        """Be in front of a segment that is not there yet; -1: be nowhere."""
+        """Move to the start of a segment that does not exist yet; -1 means no position."""
         self.close()
         self._base, self._number, self._next_base = base, 0, None
 
     def _seek(self, offset: int) -> None:
-        """Go to `offset`, wherever that is. Retention may take the segment while we open it."""
+        """Go to `offset` in any segment. Retention may delete the segment while it is being
+        opened.
+        """
         disk, directory = self._disk, self._directory
         while True:
             bases = open_segments(disk, directory)
@@ -349,20 +363,20 @@ class PartitionReader:
                 return
 
     def _settle(self, segment: Segment, offset: int) -> bool:
-        """Go to `offset` in this segment, or in a gap behind it; False to look once more."""
+        """Go to `offset` in this segment, or in a gap after it; False to search again."""
         number = offset - segment.base
         if number <= segment.record_count():
             self._enter(segment, number)
             return True
         disk, directory = self._disk, self._directory
-        known_end = known_end_of(disk, directory)  # before we look again: it may have grown
+        known_end = known_end_of(disk, directory)  # before the next look: it may have grown
         count, end, is_sealed = segment.record_count(), segment.next_base(), segment.is_sealed()
         segment.close()
         next_base = self._base_after(segment.base)
         if number <= count or (next_base is not None and next_base <= offset):
             return False
         if offset < end:
-            # In a gap that a repair has left.
+            # The offset lies in a gap that a repair has left.
             if not self._next_segment(end):
                 self._wait_for(end)
         elif next_base is not None:
@@ -379,7 +393,9 @@ class PartitionReader:
     def _gap(
         self, segment: Segment, first: int, next_base: int, *, is_sealed: bool
     ) -> RecordsDamaged:
-        """Between the end of this segment and the next there are offsets without a segment."""
+        """Return the damage: between the end of this segment and the next, offsets have no
+        segment.
+        """
         if not is_sealed:
             return index_gap(segment, self._place, first, next_base)
         return missing_segment(self._disk, self._directory, self._place, first, next_base)
@@ -394,9 +410,9 @@ class PartitionReader:
         self._go_to(segment.position(number) or self._bridge(segment, number))
 
     def _bridge(self, segment: Segment, number: int) -> Position:
-        """The position before `number`, vouched for by the record `number` itself.
+        """Return the position before `number`, confirmed by the record `number` itself.
 
-        The entry before is damaged: the byte and the CRC to go on from are found by walking.
+        The entry before is damaged: the byte and the CRC to continue from are found by walking.
         """
         sound = number - 1
         while (before := segment.position(sound)) is None:

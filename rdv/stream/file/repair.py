@@ -1,11 +1,11 @@
-"""Settling damage when a person has decided to: what is gone is marked, what can be found again is.
+"""A repair settles damage on a person's command: it restores records, or marks them as lost.
 
-Offsets never shift: a record that cannot be had any more becomes a LOST entry, which readers pass
-over; offsets without a segment become a GAP. The damaged files are kept beside the repaired ones
-with the suffix `.broken`.
+Offsets never shift: a record that cannot be restored becomes a LOST entry, which readers skip;
+offsets without a segment become a GAP. The damaged files are kept beside the repaired ones with the
+suffix `.broken`.
 
-Writers go on meanwhile. Only the last segment is theirs, so it is sealed first: that is one entry,
-written under the partition's lock. All the rest, reading and writing, needs no lock of theirs.
+Writers continue meanwhile. They use only the last segment, so it is sealed first, with one entry
+that is written under the partition's lock. All other reading and writing needs no writers' lock.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from rdv.stream.file.verify import SegmentReport, verify_partition
 
 @dataclass(frozen=True)
 class Repair:
-    """What `repair` did to one segment."""
+    """A `Repair` states what `repair` did to one segment."""
 
     path: str
     base: int
     given_up: int
-    """Offsets that it has marked as lost."""
+    """How many offsets it has marked as lost."""
     broken_copies: tuple[str, ...]
 
 
 def moved_by_repair(moved: Moved) -> Repair:
-    """For the report: a file or a directory that was put back or set aside."""
+    """Return a report on a file or a directory that was put back or set aside."""
     copies = (moved.to,) if layout.BROKEN_SUFFIX in moved.to else ()
     return Repair(moved.path, 0, 0, copies)
 
@@ -60,7 +60,7 @@ def repair_partition(
     """Repair every damaged segment of a partition; idempotent, and safe while others write.
 
     The partition's lock is taken for a moment, and only when its last segment is damaged, or files
-    are to be renamed. `read_end`: see `verify_partition`. Raises LockTimeout and SystemFaults.
+    must be renamed. `read_end`: see `verify_partition`. Raises LockTimeout and SystemFaults.
     """
 
     def find_damage() -> dict[int, SegmentReport]:
@@ -84,7 +84,9 @@ def repair_partition(
 
 
 def _note_end(disk: Disk, directory: str, read_end: int, lock_timeout_ms: int) -> None:
-    """Have everybody know how far the partition has been; it needs a segment to say that in."""
+    """Write down the end that the partition has reached, in a segment made for it if there is
+    none.
+    """
     if read_end <= known_end_of(disk, directory) and open_segments(disk, directory):
         return
     with locked(disk, f"{directory}/{layout.LOCK_FILE}", lock_timeout_ms) as lock_fd:
@@ -95,10 +97,10 @@ def _note_end(disk: Disk, directory: str, read_end: int, lock_timeout_ms: int) -
 
 
 def _set_aside_values(disk: Disk, directory: str) -> list[Repair]:
-    """Rename values whose index is lost: what they hold cannot be told apart any more.
+    """Rename values whose index is lost: their records cannot be told apart any more.
 
-    Only those in a gap: retention may have been interrupted in front of the first segment, and
-    behind the last a writer may be about to begin another.
+    Only those in a gap: retention may have been interrupted before the first segment, and after the
+    last a writer may be about to begin another.
     """
     done, bases = [], open_segments(disk, directory)
     for base in values_without_index(disk, directory):
@@ -111,7 +113,7 @@ def _set_aside_values(disk: Disk, directory: str) -> list[Repair]:
 
 
 def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait_ms: int) -> None:
-    """If it is the last segment, seal it where it ends, so that writers go on in another one."""
+    """If it is the last segment, seal it at its end, so that writers continue in another one."""
     if max(open_segments(disk, directory)) > segment.base:
         return
     with locked(disk, f"{directory}/{layout.LOCK_FILE}", wait_ms):
@@ -120,7 +122,7 @@ def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait
         if segment.seal(count) is not None:
             return
         if not count:
-            # Nothing is left of it: what was in it is given up, and nothing else can be.
+            # Nothing is left of it: all its offsets are given up.
             end = _end_of_gap(disk, directory, segment) or segment.base
             if end > segment.base:
                 disk.write_all(index_fd, segment.codec.pack(0, end, 0, 0, 0, GAP), 0)
@@ -135,7 +137,7 @@ def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait
 
 @contextlib.contextmanager
 def _open_to_repair(disk: Disk, directory: str, base: int) -> Iterator[tuple[Segment, int]]:
-    """The segment, and a descriptor to write its index with; missing values are made empty."""
+    """Yield the segment, and a descriptor for writing its index; missing values are made empty."""
     values_path = layout.values_path(directory, base)
     if not disk.exists(values_path):
         disk.close(disk.open(values_path, write=True, create=True))
@@ -153,7 +155,7 @@ def _repair_segment(
     """Repair one segment; nothing when another repair has done it in the meantime."""
     base = report.base
     with _open_to_repair(disk, directory, base) as (segment, index_fd):
-        # Repairs take turns; writers have no business here any more.
+        # Repairs take turns; writers do not use the segment any more.
         lock = FileLock(disk, index_fd)
         if not lock.acquire(lock_timeout_ms / 1000):
             holder = disk.lock_holder(index_fd)
@@ -176,13 +178,15 @@ def _repair_segment(
 
 
 def _lost_by_repair(disk: Disk, directory: str, segment: Segment) -> int | None:
-    """How many offsets a repair gives up; None when there is nothing to repair any more."""
+    """Return how many offsets a repair gives up; None when there is nothing to repair any more."""
     entries, given_up = sound_index(segment, _end_of_gap(disk, directory, segment))
     return None if entries == segment.entries(0, segment.entry_count()) else given_up
 
 
 def _end_of_gap(disk: Disk, directory: str, segment: Segment) -> int | None:
-    """Where the segment has to reach: to the next one, or as far as the partition has been."""
+    """Return where the segment must end: at the next one, or at the end the partition had
+    reached.
+    """
     known_end = known_end_of(disk, directory)
     later = [base for base in open_segments(disk, directory) if base > segment.base]
     if later:
@@ -193,7 +197,7 @@ def _end_of_gap(disk: Disk, directory: str, segment: Segment) -> int | None:
 def _write_changes(disk: Disk, index_fd: int, before: bytes, entries: bytes) -> None:
     """Write the entries that differ, in place.
 
-    Writers and readers that have the file open go on, and a crash in between leaves something that
+    Writers and readers that have the file open continue, and a crash in between leaves a file that
     can be repaired.
     """
 
@@ -212,16 +216,16 @@ def _write_changes(disk: Disk, index_fd: int, before: bytes, entries: bytes) -> 
 
 
 def sound_index(segment: Segment, next_base: int | None) -> tuple[bytes, int]:
-    """A sound index for a damaged segment, and how many offsets it gives up. Only reads.
+    """Return a sound index for a damaged segment, and how many offsets it gives up. Only reads.
 
-    An intact entry at a wrong place goes where it belongs. A record whose index entry alone is
-    damaged is found again when sound ones lie on both sides: the running CRC vouches for its
-    bytes. `next_base`: where the next segment begins, if that is known.
+    An intact entry at a wrong place is moved to where it belongs. A record whose index entry alone
+    is damaged is restored when sound ones lie on both sides: the running CRC confirms its bytes.
+    `next_base` is where the next segment begins, if that is known.
     """
     codec, count = segment.codec, segment.entry_count()
     raw = _put_in_order(codec, segment.entries(0, count))
     if next_base is not None:
-        # No more than the seal: what is behind it is of no segment.
+        # No more than the seal: entries after it belong to no segment.
         raw = raw[: (next_base - segment.base + 1) * ENTRY_BYTES]
     builder = _IndexBuilder(segment, segment.values_size())
     for verdict in walk(codec, raw, segment.values, BEGIN):
@@ -230,7 +234,7 @@ def sound_index(segment: Segment, next_base: int | None) -> tuple[bytes, int]:
 
 
 def _put_in_order(codec: Codec, raw: bytes) -> bytes:
-    """The entries of an index, those at the wrong place moved to where they say they belong."""
+    """Return the entries of an index, with those at a wrong place moved to the place they name."""
     count = len(raw) // ENTRY_BYTES
     entries = [raw[n * ENTRY_BYTES : (n + 1) * ENTRY_BYTES] for n in range(count)]
     strays = [n for n, entry in enumerate(entries) if not codec.holds(entry, n)]
@@ -247,7 +251,7 @@ def _put_in_order(codec: Codec, raw: bytes) -> bytes:
 
 
 class _IndexBuilder:
-    """Collects sound entries; damaged index entries wait for the next sound one."""
+    """An `_IndexBuilder` collects sound entries; damaged ones wait for the next sound one."""
 
     def __init__(self, segment: Segment, size: int) -> None:
         self._segment = segment
@@ -283,10 +287,10 @@ class _IndexBuilder:
             self._put(end, entry.length, entry.crc, entry.flags & FLAGS_MASK)
 
     def finish(self, next_base: int | None) -> tuple[bytes, int]:
-        """The index, sealed, and how many offsets it gives up.
+        """Return the index, sealed, and how many offsets it gives up.
 
-        The last segment is sealed as well: writers that have it open see that the index has
-        grown, and look for the end anew instead of trusting what they know.
+        The last segment is sealed as well: writers that have it open see that the index has grown,
+        and look for the end anew instead of trusting what they know.
         """
         base = self._segment.base
         if self._is_sealed:
@@ -295,7 +299,7 @@ class _IndexBuilder:
         else:
             end = None
             if next_base is not None and base + len(self._entries) + self._waiting > next_base:
-                self._waiting -= 1  # it was the sealing entry that is damaged
+                self._waiting -= 1  # the damaged entry was the sealing one
             for _ in range(self._waiting):
                 self._put(self._end, 0, self._crc, LOST)
         if next_base is not None:
@@ -308,7 +312,7 @@ class _IndexBuilder:
         return b"".join(self._entries), self._lost
 
     def _settle_waiting(self, start: int, *, is_vouched: bool) -> None:
-        """Entries for the damaged ones, whose values lie between the last end and `start`."""
+        """Add entries for the damaged ones, whose values lie between the last end and `start`."""
         if not self._waiting:
             return
         start = max(self._end, min(start, self._size))

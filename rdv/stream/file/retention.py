@@ -1,8 +1,8 @@
-"""Deleting the oldest segments of a partition.
+"""Retention deletes the oldest segments of a partition.
 
-By time only what is old by more than one clock: a segment is as young as its last entry or its
-file says, whichever is younger, and `trusted_time` says what time it is now. An entry from the
-future (a writer whose clock was ahead) says nothing; its file does, or the segment behind it.
+It deletes by time only what is old by more than one clock: a segment's age is that of its last
+entry or of its file, whichever is younger, and `trusted_time` gives the current time. An entry from
+the future (a writer whose clock was ahead) counts for nothing; its file or the next segment does.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ NEVER_OLD_NS = 2**63 - 1
 
 
 class SegmentFacts(NamedTuple):
-    """What retention needs to know of one sealed segment."""
+    """A `SegmentFacts` holds what retention needs to know of one sealed segment."""
 
     base: int
     next_base: int
     size_bytes: int
     last_time_ns: int
     changed_ns: int = 0
-    """When its index was written last, as the file system has it."""
+    """When its index was last written, by the file system, in nanoseconds."""
 
 
 def expired(
     segments: list[SegmentFacts], config: StreamConfig, now_ns: int, before_offset: int | None
 ) -> int:
-    """How many of the sealed `segments`, oldest first, are to be deleted. Pure."""
+    """Return how many of the sealed `segments`, oldest first, must be deleted. Pure."""
     times_ns = believable_times(segments, now_ns)
     total = sum(segment.size_bytes for segment in segments)
     count = 0
@@ -54,10 +54,11 @@ def expired(
 
 
 def believable_times(segments: list[SegmentFacts], now_ns: int) -> list[int]:
-    """How young each segment is, at least; from the newest on, for it may vouch for others. Pure.
+    """Return the latest believable time of each segment, in nanoseconds. Pure.
 
-    A file's time counts unless it lies in the future: it delays a deletion, never hastens one,
-    but for a segment whose own time cannot be.
+    They are computed from the newest on, as its time may stand in for that of earlier ones. A
+    file's time counts unless it lies in the future: it delays a deletion, and hastens one only for
+    a segment whose own time is impossible.
     """
     times_ns: list[int] = []
     next_ns = now_ns
@@ -81,10 +82,10 @@ def purge(
     *,
     before_offset: int | None = None,
 ) -> list[SegmentFacts]:
-    """Delete what is expired; returns what was deleted. The last segment always stays.
+    """Delete expired segments; returns what was deleted. The last segment always stays.
 
-    The index goes first: without it the segment does not exist. Safe against other purgers and
-    against readers, whose open files stay readable.
+    The index is deleted first: without it the segment does not exist. Safe while other processes
+    purge, and for readers, whose open files stay readable.
     """
     sealed = _sealed_segments(disk, directory)
     now_ns = clock.wall_ns()
@@ -110,7 +111,7 @@ def _sealed_segments(disk: Disk, directory: str) -> list[SegmentFacts]:
             with Segment(disk, directory, base, index_only=True) as segment:
                 size_bytes = segment.entry_count() * ENTRY_BYTES
                 with contextlib.suppress(FileNotFoundError):
-                    # Lost values are no reason to keep the index: deleted is from the front.
+                    # Lost values are no reason to keep the index: deletion goes from the front.
                     size_bytes += disk.path_size(segment.values_path)
                 time_ns = _last_time_ns(segment)
                 changed_ns = disk.signature(segment.index_path)[1]
@@ -123,7 +124,7 @@ def _sealed_segments(disk: Disk, directory: str) -> list[SegmentFacts]:
 
 
 def _last_time_ns(segment: Segment) -> int | None:
-    """The time of the last entry that is intact: damage must not make a segment look old."""
+    """Return the time of the last intact entry: damage must not make a segment look old."""
     for number in range(segment.entry_count() - 1, -1, -1):
         entry, is_intact = segment.entry(number)
         if is_intact:
@@ -132,7 +133,10 @@ def _last_time_ns(segment: Segment) -> int | None:
 
 
 def _first_time_ns(disk: Disk, directory: str, base: int) -> int:
-    """The segment before cannot be younger than this; when nothing is known it is not old."""
+    """Return the first time of a segment, which the one before it cannot exceed.
+
+    When nothing is known, the segment before it is not old.
+    """
     try:
         with Segment(disk, directory, base, index_only=True) as segment:
             entry, is_intact = segment.entry(0) if segment.entry_count() else (None, False)

@@ -1,4 +1,4 @@
-"""One segment, open for reading: fixed-width look-ups in the index, ranges of the values."""
+"""A `Segment` is open for reading: fixed-width look-ups in the index, ranges of the values."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from rdv.stream.file.entry import (
 )
 
 NEVER_NS = 2**63 - 1
-"""The time of a record that is damaged, as are all behind it."""
+"""The time of a record that is damaged and followed only by damaged ones, in nanoseconds."""
 
 _NO_ENTRY = unpack_entry(bytes(ENTRY_BYTES))
 _ENTRIES_PER_STEP = 4096
 
 
 class Segment:
-    """A segment's two files, open for reading. Not thread-safe.
+    """A `Segment` has its two files open for reading. Not thread-safe.
 
     Raises FileNotFoundError when retention has deleted it.
     """
@@ -38,7 +38,7 @@ class Segment:
         self.index_path = layout.index_path(directory, base)
         self.values_path = layout.values_path(directory, base)
         self.today = codec_of(layout.identity(directory), base)
-        """Its codec if it is of today's format."""
+        """The codec if the segment has the current format."""
         self._codec: Codec | None = None
         self._disk = disk
         self.index_fd = disk.open(self.index_path)
@@ -65,7 +65,9 @@ class Segment:
 
     @property
     def codec(self) -> Codec:
-        """The format of the index; today's while there is no entry that shows another."""
+        """Return the codec of the index; the current one while there is no entry of another
+        format.
+        """
         if self._codec is None:
             count = self.entry_count()
             if not count:
@@ -86,11 +88,11 @@ class Segment:
                 yield first + at // ENTRY_BYTES, data[at : at + ENTRY_BYTES]
 
     def entry_count(self) -> int:
-        """Index entries, the sealing one included."""
+        """Return how many index entries there are, including the sealing one."""
         return whole(self._disk.size(self.index_fd)) // ENTRY_BYTES
 
     def entry(self, number: int) -> tuple[Entry, bool]:
-        """The entry, and whether it is intact and the one that belongs there."""
+        """Return the entry, and whether it is intact and at its place."""
         raw = self._disk.pread(self.index_fd, ENTRY_BYTES, number * ENTRY_BYTES)
         if len(raw) < ENTRY_BYTES:
             return _NO_ENTRY, False
@@ -98,19 +100,19 @@ class Segment:
         return unpack_entry(raw), is_sound
 
     def entries(self, first: int, count: int) -> bytes:
-        """The bytes of up to `count` whole entries."""
+        """Return the bytes of up to `count` complete entries."""
         data = self._disk.pread(self.index_fd, count * ENTRY_BYTES, first * ENTRY_BYTES)
         return data[: whole(len(data))]
 
     def values(self, start: int, end: int) -> bytes:
-        """The bytes `start` to `end` of the values, fewer when the file is shorter."""
+        """Return the bytes `start` to `end` of the values, fewer when the file is shorter."""
         return self._disk.read_all(self.values_fd, end - start, start) if end > start else b""
 
     def values_size(self) -> int:
         return self._disk.size(self.values_fd)
 
     def seal(self, count: int) -> Entry | None:
-        """The sealing entry, when the last of `count` entries is one."""
+        """Return the sealing entry, when the last of `count` entries is one."""
         if not count:
             return None
         entry, is_sound = self.entry(count - 1)
@@ -120,26 +122,30 @@ class Segment:
         return self.seal(self.entry_count()) is not None
 
     def record_count(self) -> int:
-        """Offsets in this segment: entries without the sealing one."""
-        # Of that very count: a writer may be sealing in this moment.
+        """Return how many offsets are in this segment: entries without the sealing one."""
+        # The seal is looked for at that very count: a writer may be sealing in this moment.
         count = self.entry_count()
         return count - (self.seal(count) is not None)
 
     def next_base(self) -> int:
-        """The offset behind this segment, and behind a gap that a repair has left after it."""
+        """Return the offset after this segment, and after a gap that a repair has left behind
+        it.
+        """
         count = self.entry_count()
         seal = self.seal(count)
         return self.base + count if seal is None else base_behind(self.base, count - 1, seal)
 
     def position(self, number: int) -> Position | None:
-        """The position before the entry `number`; None when the entry before it is damaged."""
+        """Return the position before the entry `number`; None when the entry before it is
+        damaged.
+        """
         if not number:
             return BEGIN
         entry, is_sound = self.entry(number - 1)
         return Position(number, entry.end, entry.crc, entry.time_ns) if is_sound else None
 
     def first_at(self, time_ns: int) -> int:
-        """The number of the first record appended at or after `time_ns` (binary search)."""
+        """Return the number of the first record appended at or after `time_ns` (binary search)."""
         low, high = 0, self.record_count()
         while low < high:
             middle = (low + high) // 2
@@ -150,7 +156,7 @@ class Segment:
         return low
 
     def time_ns(self, number: int, stop: int) -> int:
-        """A record's time; a damaged entry borrows that of the next one."""
+        """Return a record's time; for a damaged entry that of the next sound one."""
         for candidate in range(number, stop):
             entry, is_sound = self.entry(candidate)
             if is_sound:
@@ -159,7 +165,7 @@ class Segment:
 
 
 def open_segments(disk: Disk, directory: str) -> list[int]:
-    """Base offsets of a partition's segments; empty when it has none yet."""
+    """Return the base offsets of a partition's segments; empty when it has none yet."""
     try:
         return layout.segment_bases(disk.list_directory(directory))
     except FileNotFoundError:
@@ -167,18 +173,18 @@ def open_segments(disk: Disk, directory: str) -> list[int]:
 
 
 def end_without_index(disk: Disk, directory: str) -> int:
-    """The end of a partition that has no index at all, by the lines of its values; 0 for none."""
+    """Return the end of a partition that has no index, by the lines of its values; 0 for none."""
     end = 0
     for base in values_without_index(disk, directory):
         with contextlib.suppress(FileNotFoundError):
             data = disk.read_file(layout.values_path(directory, base))
-            if data:  # an empty file names nothing that was written
+            if data:  # an empty file holds no records
                 end = max(end, base + data.count(b"\n"))
     return end
 
 
 def values_without_index(disk: Disk, directory: str) -> list[int]:
-    """Base offsets of values whose index is missing: it was lost, or a deletion interrupted."""
+    """Return base offsets of values without index: it was lost, or a deletion was interrupted."""
     try:
         names = set(disk.list_directory(directory))
     except FileNotFoundError:

@@ -1,4 +1,6 @@
-"""The thread behind fsync = "interval": one per stream object, started by the first write."""
+"""A `Syncer` is the thread of fsync = "interval": one per stream object, from the first write
+on.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,14 @@ from rdv.stream.file.forks import watch_forks
 from rdv.stream.file.writer import PartitionWriter
 
 MUTEX_WAIT_S = 0.05
-"""A partition whose sender waits for a lock is left out of a round after so long, so that it does
-not hold up the others."""
+"""The maximum wait for a sender that itself waits for a partition's lock, in seconds. Its partition
+is then skipped in this round, so that it does not delay the others."""
 
 
 class Syncer:
-    """Syncs its writers every `interval_ms` while there is something to sync. Thread-safe."""
+    """A `Syncer` syncs its writers every `interval_ms` while there is something to sync.
+    Thread-safe.
+    """
 
     def __init__(self, interval_ms: int) -> None:
         self._interval_s = interval_ms / 1000
@@ -25,7 +29,7 @@ class Syncer:
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """See backend.Forkable: threads stay with the parent."""
+        """Forget the thread, which stays with the parent; see backend.Forkable."""
         self._mutex = threading.Lock()
         self._stop = threading.Event()
         self._thread = None

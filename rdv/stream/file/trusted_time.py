@@ -1,10 +1,10 @@
-"""What time it is, for deleting: no step of a clock may delete a record early.
+"""Trusted time is the time to delete by: no step of a clock may delete a record early.
 
-A wall clock can be wrong by years, for a moment or for good, and the clock that would delete may be
-the very clock that is wrong. The monotonic clock of a boot cannot jump, so each partition keeps a
-note (`clock`) that ties the two: wall time is believed as far as monotonic time has passed since.
-A clock that goes ahead of that is believed once it has been so for a day, and half the retention
-time at most; one that goes back is believed at once, for that deletes nothing.
+A wall clock can be wrong by years, for a moment or for good, and the clock of the deleting process
+may be the wrong one. The monotonic clock of a boot cannot jump, so each partition keeps a note
+(`clock`) that ties the two: wall time is believed as far as monotonic time has passed since. A
+clock that goes ahead of that is believed after it has done so for a day, or for half the retention
+time if that is shorter; one that goes back is believed at once, as that deletes nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rdv.stream.file.disk import Disk
 
 NOTE_FILE = "clock"
 TOLERANCE_NS = 60 * 10**9
-"""Clocks that are set right by less than this have not been stepped."""
+"""The largest correction that does not count as a step of a clock, in nanoseconds."""
 CONFIRM_NS = 24 * 3600 * 10**9
 
 _NOTE = struct.Struct("<4s16sqqqq")
@@ -26,8 +26,10 @@ _MAGIC = b"rdc1"
 
 
 class Note(NamedTuple):
-    """Wall and monotonic time of one moment; and since when (monotonic) the wall clock has been
-    `ahead_ns` further than that allows, 0 when it is not.
+    """A `Note` holds the wall and monotonic time of one moment, and how far the clock is ahead.
+
+    `since_ns` is the monotonic time since when the wall clock has been `ahead_ns` further than the
+    monotonic clock allows; both are 0 when it is not.
     """
 
     boot: bytes
@@ -38,11 +40,11 @@ class Note(NamedTuple):
 
 
 def judge(note: Note, now: Note, confirm_ns: int) -> tuple[int, Note]:
-    """The time to delete by, and the next note. Pure; `now` is what the clocks say."""
+    """Return the time to delete by, and the next note. Pure; `now` is what the clocks say."""
     passed_ns = now.monotonic_ns - note.monotonic_ns if note.boot == now.boot else 0
     believed_ns = note.wall_ns + max(0, passed_ns)
     ahead_ns = now.wall_ns - believed_ns
-    # Behind another boot lies an unknown time: a machine may have been off for a night.
+    # After another boot an unknown time has passed: a machine may have been off for a night.
     tolerance_ns = min(TOLERANCE_NS, confirm_ns // 10)
     slack_ns = tolerance_ns if note.boot == now.boot else confirm_ns
     if ahead_ns <= slack_ns:
@@ -59,11 +61,11 @@ def judge(note: Note, now: Note, confirm_ns: int) -> tuple[int, Note]:
 def time_to_delete_by(
     disk: Disk, directory: str, clock: Clock, retention_ms: int, newest_ns: int
 ) -> int:
-    """Wall time as far as it can be believed; keeps the note. Raises OSError.
+    """Return the wall time as far as it can be believed; keeps the note. Raises OSError.
 
     Without a note the newest record says what time it was last.
 
-    Under the partition's lock or not: of two notes at once, either is right.
+    It works with or without the partition's lock: of two concurrent notes, either is right.
     """
     path = f"{directory}/{NOTE_FILE}"
     now = Note(disk.boot_id(), clock.wall_ns(), clock.monotonic_ns(), 0, 0)
@@ -71,15 +73,15 @@ def time_to_delete_by(
     note = _read(disk, path) or Note(b"", min(newest_ns, now.wall_ns), 0, 0, 0)
     found_ns, after = judge(note, now, confirm_ns)
     if after != note:
-        with contextlib.suppress(OSError):  # a full disk must not keep what could be deleted
+        with contextlib.suppress(OSError):  # a full disk must not prevent a deletion
             disk.replace_file(path, _NOTE.pack(_MAGIC, *after))
     return found_ns
 
 
 def keep_note(disk: Disk, directory: str, clock: Clock) -> None:
-    """The first writer's note, so that the first deletion knows what time it was.
+    """Write the first writer's note, so that the first deletion knows what time it was.
 
-    Raises nothing: without a note, the newest record says it.
+    Raises nothing: without a note, the newest record gives the time.
     """
     path = f"{directory}/{NOTE_FILE}"
     with contextlib.suppress(OSError):

@@ -1,7 +1,8 @@
-"""Appending to one partition that other processes append to as well.
+"""A `PartitionWriter` appends to one partition that other processes append to as well.
 
 The protocol (FORMAT.md): take the partition's flock, find the end from the last index entry, write
-the values, write the index entries, unlock, ring who waits. The index entry is the commit.
+the values, write the index entries, unlock, notify the waiting readers. The index entry is the
+commit.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from rdv.stream.file.rescue import OpenSegment
 from rdv.stream.file.tail import LockDeleted, Tail
 
 LOOK_NS = 100_000_000
-"""How often a writer makes sure that its files are still those at its path."""
+"""How often a writer makes sure that its files are still those at its path, in nanoseconds."""
 OLD_LOCK_MS = 1_000
-"""So long at most a writer waits for the lock of files that were moved away."""
+"""The maximum wait for the lock of files that were moved away, in milliseconds."""
 SAVE_MS = 1_000
-"""So long at most closing waits for the lock, when files were deleted and can be put back."""
+"""The maximum wait for the lock at closing, in milliseconds, when deleted files can be put back."""
 
 
 class _Left(NamedTuple):
-    """What a writer had open when other files came to be at its path."""
+    """A `_Left` holds what a writer had open when other files came to be at its path."""
 
     segment: OpenSegment
     lock_fd: int
@@ -42,11 +43,12 @@ class _Left(NamedTuple):
 
 
 class PartitionWriter:
-    """The write side of one partition. Thread-safe; other processes have their own.
+    """A `PartitionWriter` is the write side of one partition.
 
-    Files are opened at the first append and whenever they are needed again after `release`.
-    `announce` is called after every commit, with no lock held; `opened` whenever files have been
-    opened; `recovered` with the new end when a recovery has cut the partition.
+    Thread-safe; other processes have their own. Files are opened at the first append and whenever
+    they are needed again after `release`. `announce` is called after every commit, with no lock
+    held; `opened` whenever files have been opened; `recovered` with the new end when a recovery has
+    cut the partition.
     """
 
     def __init__(
@@ -88,12 +90,12 @@ class PartitionWriter:
         `wait_ms` for a lock that another process holds (None: the stream's `lock_timeout_ms`; 0:
         not at all, nor for files to be opened or a segment to be sealed). Raises WouldWait,
         DiskFull, SyncFailed, LockTimeout and other SystemFaults; the batch is then not
-        acknowledged, and a part of it may be there (send it again: at least once).
+        acknowledged, and a part of it may be committed (send it again: at least once).
         """
         timeout_ms = self._config.lock_timeout_ms if wait_ms is None else wait_ms
         has_opened, offset = False, -1
         mutex = self._mutex
-        # Without a limit of its own a thread queues behind the others of this process.
+        # Without a limit of its own a thread waits for the other threads of this process.
         if not mutex.acquire(wait_ms is None) and not (
             wait_ms and mutex.acquire(timeout=wait_ms / 1000)
         ):
@@ -117,13 +119,13 @@ class PartitionWriter:
         finally:
             mutex.release()
         if has_opened:
-            # With no mutex held: it may release other writers.
+            # Called with no mutex held: it may release other writers.
             self._opened(self)
         self._announce()
         return offset
 
     def _append_natively(self, native: Native, values: Sequence[bytes]) -> int:
-        """See `Tail.append_natively`."""
+        """Append in one native call; see `Tail.append_natively`."""
         try:
             offset = self._tail.append_natively(native, values)
         except OSError as error:
@@ -136,7 +138,9 @@ class PartitionWriter:
         return offset
 
     def _look_after_files(self, lock: FileLock) -> FileLock | None:
-        """None when another file is at the lock's path by now: everything is to be opened again."""
+        """Check the files; None when another file is at the lock's path: all must be opened
+        again.
+        """
         self._look_ns = self._clock.monotonic_ns() + LOOK_NS
         if self._disk.is_at(lock.fd, self._lock_path):
             self._tail.look_after_files()
@@ -145,7 +149,7 @@ class PartitionWriter:
         return None
 
     def _leave_files(self) -> None:
-        """Another file is at the lock's path, or none: keep our segment until it is put back."""
+        """Keep our segment until it is put back: another file is at the lock's path, or none."""
         lock = self._lock
         if self._left is None and lock is not None and self._tail.index_fd >= 0:
             segment, lock_fd = self._tail.open_segment(), self._disk.dup_private(lock.fd)
@@ -154,12 +158,12 @@ class PartitionWriter:
 
     @contextlib.contextmanager
     def _left_segment(self, timeout_ms: int) -> Iterator[OpenSegment | None]:
-        """The segment that we have left, under its lock, to be put back; None without one."""
+        """Yield the left segment under its lock, to be put back; None when there is none."""
         if self._left is None or self._left.topic_id != self._read_topic_id():
             yield None  # the topic was deleted, and made anew
         else:
             old = FileLock(self._disk, self._left.lock_fd)
-            # Whoever is in the middle of an append has it, and is done at once. A stopped process
+            # A process in the middle of an append holds it, and is done at once. A stopped process
             # cannot be waited for.
             is_ours = old.acquire(min(timeout_ms, OLD_LOCK_MS) / 1000)
             try:
@@ -183,7 +187,7 @@ class PartitionWriter:
             return b""
 
     def _append_locked(self, values: Sequence[bytes], timeout_ms: int) -> tuple[int, bool]:
-        """The offset, and whether the files have been opened anew."""
+        """Append; returns the offset, and whether the files have been opened anew."""
         failed, offset = None, -1
         lock, is_anew = self._acquire_current(timeout_ms)
         try:
@@ -212,7 +216,8 @@ class PartitionWriter:
         return offset, is_anew
 
     def _acquire_current(self, timeout_ms: int) -> tuple[FileLock, bool]:
-        """Take the lock. A file that was deleted excludes no other process: then take the new one.
+        """Take the lock; if its file was deleted, and so excludes no other process, take the new
+        one.
 
         Returns the lock, and whether the files had to be opened anew.
         """
@@ -244,7 +249,7 @@ class PartitionWriter:
         return WouldWait(self.directory, f"{holder} holds its lock")
 
     def sync(self, wait_s: float = -1) -> None:
-        """Make durable what has been written; used by fsync = "interval". Never blocks senders.
+        """Make written records durable; used by fsync = "interval". Never blocks senders.
 
         Waits at most `wait_s` (-1: without limit) for a sender that itself waits for the
         partition's lock; then nothing is synced. A failure is raised by the next append.
@@ -272,15 +277,18 @@ class PartitionWriter:
                 disk.close_private(fd)
 
     def _give_up_segment(self, failed: SyncFailed) -> None:
-        """Seal it as soon as the partition's lock is free, so that no process goes on in it. The
-        next append raises `failed`.
+        """Seal the segment as soon as the partition's lock is free: no process must go on in it.
+
+        The next append raises `failed`.
         """
         with self._mutex:
             self._sync_error, self._must_seal = failed, True
             self._seal_unsynced()
 
     def _seal_unsynced(self) -> None:
-        """Under the mutex, for which senders do not wait: so this does not wait for the lock."""
+        """Seal under the mutex without waiting for the lock, as senders must not wait for the
+        mutex.
+        """
         if self._lock is None:
             return
         with contextlib.suppress(RdvError):
@@ -291,7 +299,7 @@ class PartitionWriter:
                 self._lock.release()
 
     def _settle_failed_sync(self) -> SyncFailed | None:
-        """Take the error of a sync that failed; under the partition's lock."""
+        """Return the error of a failed sync and clear it; under the partition's lock."""
         error, self._sync_error = self._sync_error, None
         self._settle_unsynced()
         return error
@@ -302,7 +310,9 @@ class PartitionWriter:
             self._must_seal = False
 
     def _begin_sync(self, fds: list[int]) -> int | None:
-        """Descriptors of our own (senders may roll or close meanwhile), and what they cover."""
+        """Duplicate the descriptors, as senders may roll or close meanwhile; returns the end to
+        sync.
+        """
         if self._must_seal:
             self._seal_unsynced()
         if self._lock is None or not self._is_dirty or self._sync_error is not None:
@@ -342,7 +352,7 @@ class PartitionWriter:
         return lock
 
     def _make_directory(self) -> None:
-        """The partition's directory has been deleted: make it anew. Raises TopicNotFound."""
+        """Make the partition's directory, which has been deleted. Raises TopicNotFound."""
         stream, topic, _ = self.directory.rsplit("/", 2)
         if not self._disk.exists(f"{stream}/{topic}/{layout.IDENTITY_FILE}"):
             self._forget_left()
@@ -351,7 +361,7 @@ class PartitionWriter:
             self._disk.mkdir(self.directory, parents=False)
 
     def _open_with(self, lock: FileLock, timeout_ms: int) -> FileLock | None:
-        """None when the lock's file was deleted or replaced while we waited for it."""
+        """Open the tail; None when the lock's file was deleted or replaced during the wait."""
         self._acquire(lock, timeout_ms)
         try:
             if not self._disk.is_at(lock.fd, self._lock_path):
@@ -380,7 +390,8 @@ class PartitionWriter:
             self.sync()
         if self._mutex.acquire(blocking=False):
             try:
-                # What was sent in this very moment is to be synced first: it stays open.
+                # A batch that was sent in this very moment must be synced first: the files stay
+                # open.
                 if not (self._is_dirty and self._config.fsync == "interval"):
                     self._save_files()
                     self._tail.mark_end()
@@ -402,7 +413,7 @@ class PartitionWriter:
             raise error
 
     def _save_files(self) -> None:
-        """Before they are closed: put back what was deleted, if it can be had at once."""
+        """Put deleted files back before closing, if the lock can be had soon."""
         lock, disk = self._lock, self._disk
         if lock is not None and (
             self._tail.has_lost_a_file() or not disk.is_at(lock.fd, self._lock_path)
@@ -415,7 +426,7 @@ class PartitionWriter:
                     disk.unlock(lock.fd)
 
     def after_fork(self) -> None:
-        """See backend.Forkable: the child opens files of its own at its next append."""
+        """Close the parent's files, see backend.Forkable: the child's next append opens its own."""
         self._mutex = threading.Lock()
         self._syncing = threading.Lock()
         self._sync_error, self._is_dirty, self._must_seal = None, False, False
