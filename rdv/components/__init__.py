@@ -1,3 +1,4 @@
-"""The processes of a decision: proxy, worker, server. They never import each other: they meet in
-topics, whose names are in `places`.
+"""The processes of a decision: proxy, worker and server.
+
+They never import each other; they communicate by topics, whose names are in `places`.
 """

@@ -1,7 +1,7 @@
-"""Messages by the batch: one call of the JSON library for many lines, where that is safe.
+"""Decodes and encodes messages in batches: one JSON call for many lines, where that is safe.
 
-A block is read in one go when each of its values is surely one line; anything else, and anything
-that does not decode, is read line by line, so that one bad record spoils nothing else.
+A block is decoded in one call when each of its values is exactly one line. Anything else, and
+anything that does not decode, is read line by line, so that one bad record affects no other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _encode_lines = msgspec.json.Encoder().encode_lines
 
 
 def is_by_line(block: Block) -> bool:
-    """Whether each value is exactly one line, so that all of them can be read in one go.
+    """Return whether each value is exactly one line, so that one call can decode all of them.
 
     Raises UnicodeDecodeError.
     """
@@ -47,7 +47,7 @@ def is_by_line(block: Block) -> bool:
         return not data
     if len(data) != stops[-1] or 0 in stops:
         return False
-    # None is empty, every one ends in a line break, and there are no more of these.
+    # No value is empty, each ends in a line break, and there are no other line breaks.
     lasts = [stop - 1 for stop in stops]
     if bytes(map(data.__getitem__, lasts)) != b"\n" * count:
         return False
@@ -68,14 +68,14 @@ class Batches(Generic[_M]):
         self._decode, self._encode = decode, encode
 
     def read(self, block: Block) -> list[_M | None]:
-        """A message for each record, None for what is not one."""
+        """Return a message for each record, None for an invalid one."""
         count, data = len(block), block.data
         if count == 1:
             return [self._read(data)]
         try:
             if is_by_line(block):
                 messages: list[_M | None] = self._decode_lines(data)  # type: ignore[assignment]
-                if len(messages) == count:  # blank lines are passed over
+                if len(messages) == count:  # blank lines are skipped
                     return messages
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
@@ -88,17 +88,18 @@ class Batches(Generic[_M]):
             return None
 
     def write(self, messages: Sequence[_M]) -> list[bytes]:
-        """A line for each message."""
+        """Return a line for each message."""
         if len(messages) > 1:
             lines = _encode_lines(messages).splitlines(keepends=True)
-            # More of them: a body has a line break or a carriage return, which `encode` replaces.
+            # More lines than messages: a body has a line break or a carriage return, which `encode`
+            # replaces.
             if len(lines) == len(messages):
                 return lines
         return [self._encode(message) for message in messages]
 
 
 class ScoreBatches(Batches[Score]):
-    """Scores that do not have exactly one outcome are none."""
+    """Also treats scores that do not have exactly one outcome as invalid."""
 
     def read(self, block: Block) -> list[Score | None]:
         scores = super().read(block)

@@ -1,8 +1,8 @@
-"""Waiting for any of several consumers, and looking only at those that may have something.
+"""Waits for any of several consumers, and reads only those that may have records.
 
-A consumer that was polled empty has said that it waits, and will be rung: until then another look
-is a waste of system calls. A ring can be lost when its sender is killed in that very instant, so
-everything is looked at again at least every BACKSTOP_S.
+A consumer that was polled empty has registered for a wake-up; until then another read would waste
+system calls. A wake-up can be lost when its sender is killed at that instant, so everything is
+polled again at least every BACKSTOP_S.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from rdv.stream.record import Block
 BACKSTOP_S = 0.2
 
 RING_CHAMPION, RING_MODEL, RING_SERVER = 1, 2, 3
-"""In which order those who wait for a request hear of it (`LogConsumer.ring_order`): who is to
-answer first, for the others would be in its way; the server last, which has nothing to decide until
-one of them has scored it. Everybody else comes after them."""
+"""The wake-up priorities of the readers of a request (`LogConsumer.ring_order`): first the model
+that is to answer first, as the others would delay it; the server last, which has nothing to decide
+until one of them has scored it. All other readers come after them.
+"""
 
 
 class Feed:
-    """One consumer; reads on, whatever happens to the log. One thread.
+    """One consumer, which reads on whatever happens to the log. One thread.
 
     What it cannot read is noted in `losses`, which feeds may share.
     """
@@ -43,10 +44,10 @@ class Feed:
         """Whether the descriptor was seen to be readable since the last poll."""
 
     def poll(self, max_records: int) -> list[Block]:
-        """What is there; when there is nothing, we shall be rung as soon as there is.
+        """Return the waiting records; if there are none, register for a wake-up.
 
-        Raises nothing: what cannot be read is noted and passed over; after any other fault,
-        reading is tried again at the next backstop.
+        Raises nothing: unreadable records are noted and skipped; after any other fault, reading is
+        retried at the next backstop.
         """
         is_rung, self.is_rung = self.is_rung, False
         try:
@@ -57,11 +58,13 @@ class Feed:
         return blocks
 
     def rung(self) -> None:
-        """The descriptor is readable."""
+        """Note that the descriptor is readable."""
         self.is_ready = self.is_rung = True
 
     def look(self, max_records: int) -> list[Block]:
-        """What is there, without asking to be rung: half the system calls, and none for others."""
+        """Return the waiting records without registering for a wake-up, which halves the system
+        calls.
+        """
         try:
             if self.is_rung:
                 self.is_rung = False
@@ -82,10 +85,10 @@ class Feed:
 
 
 def read_all(consumer: Consumer, max_records: int, losses: Losses) -> Iterator[Record]:
-    """What is there now, to its end; at a start, before anything waits.
+    """Yield all records that are there now; used at a start, before anything waits.
 
-    Raises nothing: damage is noted in `losses` and passed over. What keeps failing in another way
-    is left after one try for each partition (the next read begins with another one).
+    Raises nothing: damage is noted in `losses` and skipped. What keeps failing in another way is
+    left after one try for each partition (the next read begins with another one).
     """
     tries = 1 + len(consumer.assignment())
     while tries:
@@ -101,7 +104,7 @@ def read_all(consumer: Consumer, max_records: int, losses: Losses) -> Iterator[R
 
 
 class Feeds:
-    """Blocks until one of the feeds, or the waker, has something. One thread."""
+    """Blocks until one of the feeds, or the waker, is readable. One thread."""
 
     def __init__(self, feeds: Sequence[Feed], waker: Waker, clock: Clock) -> None:
         self._feeds = {feed.fd: feed for feed in feeds}
@@ -113,7 +116,7 @@ class Feeds:
         self._look_ns = 0
 
     def block(self, timeout_s: float) -> None:
-        """Until one of them is rung, whatever is ready already; who is rung becomes ready."""
+        """Wait for a wake-up, even if a feed is ready already; notified feeds become ready."""
         for fd, _ in self._poll.poll(timeout_s * 1000):
             if fd in self._feeds:
                 self._feeds[fd].rung()
@@ -121,7 +124,7 @@ class Feeds:
                 self._waker.drain()
 
     def wait(self, timeout_s: float = BACKSTOP_S) -> None:
-        """Mark the feeds that may have something; at once when one of them does already."""
+        """Mark the feeds that may have records; return at once when one of them has already."""
         feeds = self._feeds
         for feed in feeds.values():
             if feed.is_ready:

@@ -1,4 +1,4 @@
-"""Code of a user's in a process of rdv's: what it may not take from us.
+"""Protects a process of rdv from the user code that runs in it.
 
 In a worker a model has the main thread, and everything but the signals that stop the worker. In the
 smaller stages it has a thread of a process that does more: there `os._exit` ends the call and not
@@ -15,23 +15,27 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 STACK_BYTES = 16 * 1024 * 1024
-"""A thread has as much room as a main thread, or more: recursion goes as deep in every stage."""
+"""The stack of a thread, as large as a main thread's or larger, so that recursion goes as deep in
+every stage.
+"""
 
 _OURS = (signal.SIGTERM, signal.SIGINT)
 _HARMLESS = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2)
-"""Their default would end the process: a model sends them to itself, believing in its handler."""
+"""Their default would end the process: a model sends them to itself, relying on its handler."""
 
 _here = threading.local()
 _process = 0
 
 
 def keep_signals() -> None:
-    """In a worker: what a model installs for SIGTERM and SIGINT is not installed."""
+    """Ignore handlers that a model installs for SIGTERM and SIGINT. For a worker."""
     _replace_signal(lambda signum: signum in _OURS)
 
 
 def guard_process() -> None:
-    """In a process whose guests run in threads (`enter`). To be called in the main thread."""
+    """Protect a process whose user code runs in threads (`enter`). To be called in the main
+    thread.
+    """
     for signum in _HARMLESS:
         signal.signal(signum, lambda *_: None)
     _replace_signal(lambda _: is_guest())
@@ -46,17 +50,17 @@ def guard_process() -> None:
 
 
 def enter() -> None:
-    """Mark this thread as one that runs a user's code."""
+    """Mark this thread as one that runs user code."""
     _here.is_guest = True
 
 
 def is_guest() -> bool:
-    """Whether a guest has called; what it has forked off is a process of its own."""
+    """Return whether user code has called; a process that it has forked does not count."""
     return getattr(_here, "is_guest", False) and os.getpid() == _process
 
 
 def guest_thread(name: str, target: Callable[[], None]) -> threading.Thread:
-    """A thread for a guest, not started yet."""
+    """Make a thread for user code, without starting it."""
 
     def run() -> None:
         enter()
@@ -85,7 +89,7 @@ def _replace_signal(is_refused: Callable[[int], bool]) -> None:
         return install(signum, handler)
 
     def reset() -> None:
-        """In what a model has forked off, our handlers would swallow the signals that end it."""
+        """Reset the handlers in a forked process: they would swallow the signals that end it."""
         signal.set_wakeup_fd(-1)
         install(signal.SIGTERM, signal.SIG_DFL)
         install(signal.SIGINT, signal.default_int_handler)

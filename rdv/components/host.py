@@ -1,4 +1,4 @@
-"""Which monotonic clock a request was timed with."""
+"""Identifies the monotonic clock that a request was timed with."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from rdv.stream.file.disk import Disk
 
 
 def host_name() -> str:
-    """The machine and its boot: two processes with the same name share one monotonic clock."""
+    """Return the machine and its boot: processes with the same name share one monotonic clock."""
     return f"{socket.gethostname()}/{Disk().boot_id().hex()[:8]}"

@@ -1,4 +1,4 @@
-"""What a process could not read: logged by name, counted, and shown in its status."""
+"""Logs, counts and reports what a process could not read."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from rdv.stream.passing import lost_count
 log = logging.getLogger("rdv.losses")
 
 RECENT_MAX = 8
-"""So many losses are kept in words; the counters are whole."""
+"""The number of losses whose text is kept; the counters include all."""
 
 
 class Losses:
-    """For the thread that reads. A fault that comes again at each read is logged now and then."""
+    """Losses of one reading thread. A fault that repeats at each read is logged ever more
+    rarely.
+    """
 
     def __init__(self) -> None:
         self.records = 0
@@ -27,7 +29,7 @@ class Losses:
         self._repeats = 0
 
     def note(self, error: RdvError) -> None:
-        """A read has failed with this."""
+        """Note that a read has failed with this error."""
         text = error.text()
         self.faults += 1
         self._repeats = self._repeats + 1 if text == self._last else 0
@@ -40,7 +42,7 @@ class Losses:
             self.records += lost_count(error)
 
     def figures(self) -> dict[str, object]:
-        """For the status line: nothing as a rule."""
+        """Return the figures for the status line; usually none."""
         if not self.faults:
             return {}
         return {"unread_records": self.records, "unread": list(self.recent)}

@@ -1,9 +1,9 @@
-"""Batches on their way to the log, from a loop that must not wait.
+"""Writes batches to the log for a loop that must not wait.
 
 What can be written at once is written at once. Everything else (another process holds the
 partition's lock, a segment has to be sealed, a topic made) goes to a thread, one for each partition
-that has something to wait for, so that neither the loop nor the other partitions wait with it. The
-order within a partition is kept.
+with waiting batches, so that it delays neither the loop nor the other partitions. The order within
+a partition is kept.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ from rdv.stream.producer import LogProducer
 log = logging.getLogger("rdv.outbox")
 
 LOCK_WAIT_MS = 5
-"""A request waits so long for a partition that another process has locked; then it is answered
-with the marked default, as on a full disk."""
+"""How long a request waits for a partition that another process has locked, in ms; then it is
+answered with the marked default, as on a full disk.
+"""
 
 LINES_MAX, BYTES_MAX = 20_000, 64 * 1024 * 1024
-"""What may wait for one partition; beyond, the oldest batches are given up."""
+"""The maximum that may wait for one partition; beyond it, the oldest batches are given up."""
 
 SEND_LINES_MAX, SEND_BYTES_MAX = 5_000, 16 * 1024 * 1024
-"""What goes into one write of those that waited together."""
+"""The maximum of one write, for batches that waited together."""
 
 STEP_MS = 1_000
 RETRY_S = 0.2
@@ -41,14 +42,14 @@ FOREVER_MS = 10**9
 
 Keep = Literal["locked", "any"]
 Failed = dict[int, RdvError]
-"""Why lines are not on record, by their number."""
+"""Why lines could not be recorded, by their number."""
 
 Done = Callable[[Failed], None]
 
 
 @dataclass(eq=False)
 class Batch:
-    """Lines that wait, by number; when we give up on them; and who wants to know."""
+    """Lines that wait, by number, with their deadline and the callback."""
 
     lines: dict[int, bytes]
     size_bytes: int
@@ -64,11 +65,11 @@ class _Queue:
     lines: int = 0
     size_bytes: int = 0
     taken: int = 0
-    """Batches that have come."""
+    """The number of batches that have been added."""
     settled: int = 0
-    """Of these, the first so many are written or given up."""
+    """How many of the first of these are written or given up."""
     surplus: int = 0
-    """Batches given up behind those that are being written: settled with them."""
+    """Batches that were given up behind those being written: they count as settled with them."""
 
 
 def _is_done() -> bool:
@@ -78,9 +79,9 @@ def _is_done() -> bool:
 class Outbox:
     """Sends batches to the topics of one stream. `send` is for one thread, the rest for any.
 
-    A batch that cannot be written is tried again for `keep_ms`: while its partition is "locked" by
-    another process, or after "any" fault of the system (a full disk). `what` names the lines in
-    the log. With `is_slow` every write takes long (fsync = "always") and is left to the threads.
+    A batch that cannot be written is retried for `keep_ms`: while its partition is "locked" by
+    another process, or after "any" fault of the system (a full disk). `what` names the lines in the
+    log. With `is_slow` every write takes long (fsync = "always") and is left to the threads.
     """
 
     def __init__(
@@ -109,10 +110,10 @@ class Outbox:
     def send(
         self, topic: str, lines: list[bytes], partition: int, done: Done | None = None
     ) -> Failed | None:
-        """Write the lines at once: {}, or those that are not on record. None: they have to wait.
+        """Write the lines at once; return the failed ones, or None if some have to wait.
 
-        `done` is then called from a thread with those that did not get into the log. Without
-        `done` they are only counted (`lost`).
+        `done` is then called from a thread with the lines that were not recorded. Without `done`
+        they are only counted (`lost`).
         """
         if self._is_slow or (topic, partition) in self._queues:
             self._put((topic, partition), dict(enumerate(lines)), {}, done)
@@ -166,7 +167,7 @@ class Outbox:
             self._finish(one)
 
     def _run(self, place: tuple[str, int], queue: _Queue) -> None:
-        """The thread of one partition, for as long as something waits for it."""
+        """Run the thread of one partition, as long as batches wait for it."""
         while True:
             with self._changed:
                 group = _next_group(queue)
@@ -183,7 +184,7 @@ class Outbox:
                 queue.size_bytes -= sum(batch.size_bytes for batch in group)
 
     def _write(self, place: tuple[str, int], group: list[Batch]) -> None:
-        """Until all of it is written, or given up."""
+        """Write the batches; return when all are written or given up."""
         topic, partition = place
         while group:
             left_ms = (group[0].until_ns - self._clock.monotonic_ns()) // 1_000_000
@@ -213,7 +214,7 @@ class Outbox:
                 self._pause(failed)
 
     def _pause(self, failed: Failed) -> None:
-        """After a fault of the system; a lock has been waited for already."""
+        """Wait after a fault of the system; a lock has been waited for already."""
         errors = [e for e in failed.values() if not isinstance(e, LockTimeout | WouldWait)]
         if errors:
             self._warn(errors[0])
@@ -249,8 +250,10 @@ class Outbox:
             return sum(queue.lines for queue in self._queues.values())
 
     def sent_so_far(self, topic: str, partition: int) -> Callable[[], bool]:
-        """A function that says whether all lines sent to this partition until now are in the log,
-        or given up. Neither call blocks.
+        """Return a function that checks whether all lines sent to this partition until now are
+        settled.
+
+        Settled means in the log, or given up. Neither call blocks.
         """
         queue = self._queues.get((topic, partition))
         if queue is None:
@@ -259,7 +262,7 @@ class Outbox:
         return lambda: queue.settled >= last
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until nothing waits any more; False when something still does."""
+        """Wait until no batch waits any more; return False if some still do."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._queues, timeout_s)
 
@@ -285,7 +288,7 @@ def _take(queue: _Queue) -> Batch:
 
 
 def _next_group(queue: _Queue) -> list[Batch]:
-    """The batches that are written next, together. They count as waiting until they are."""
+    """Remove and return the batches of the next write. They count as waiting until written."""
     group: list[Batch] = []
     lines = size_bytes = 0
     while queue.batches:

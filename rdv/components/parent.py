@@ -1,4 +1,4 @@
-"""Ending with the parent: a component that the supervisor started must not outlive it."""
+"""Ends a component with its parent: it must not outlive the supervisor that started it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rdv.standard_streams import empty_stdin
 PARENT_PIPE = "RDV_PARENT_PIPE"
 _pipe = -1
 _PR_SET_PDEATHSIG = 1
-"""Of prctl(2)."""
+"""An option of prctl(2)."""
 
 
 def keep_parent_pipe() -> int:
-    """The pipe that ends with the supervisor, moved from stdin to another descriptor; -1 without.
+    """Move the supervisor's pipe from stdin to another descriptor and return it; -1 without a pipe.
 
-    Before a user's code is loaded: that gets an empty stdin, and no process that it starts inherits
-    the pipe. May be called again.
+    To be called before user code is loaded: that gets an empty stdin, and processes that it starts
+    do not inherit the pipe. May be called again.
     """
     global _pipe  # noqa: PLW0603  a process has one parent
     if os.environ.pop(PARENT_PIPE, ""):
@@ -33,8 +33,8 @@ def keep_parent_pipe() -> int:
 def stop_without_parent(stop: Callable[[], None]) -> None:
     """Call `stop`, from a thread, when the supervisor is gone: then its pipe ends.
 
-    Does nothing when a person has started the process. On Linux a process that is stopped
-    (SIGSTOP) at that moment is continued, so that it hears of it; elsewhere it stays stopped.
+    Does nothing when a person has started the process. On Linux a process that is stopped (SIGSTOP)
+    at that moment is continued, so that it can react; elsewhere it stays stopped.
     """
     pipe = keep_parent_pipe()
     if pipe < 0:
@@ -50,7 +50,7 @@ def stop_without_parent(stop: Callable[[], None]) -> None:
 
 
 def _continue_when_parent_ends() -> None:
-    """SIGCONT, not SIGKILL: a proxy shall still answer what is in flight."""
+    """Have Linux send SIGCONT, not SIGKILL: a proxy must still answer what is in flight."""
     if sys.platform != "linux":
         return
     import ctypes

@@ -1,10 +1,10 @@
-"""Where the components meet: the streams of a decision and the topics in them.
+"""The streams of a decision and the topics in them, by which the components communicate.
 
-Every (topic, partition) has one writing process: a proxy has a topic of its own in `input` and in
+Every (topic, partition) has one writing process: a proxy has its own topic in `input` and in
 `outcomes` and two in `results`, a model has one in `scores`, and a server writes the partitions
-that it serves. So a process that is stopped while it holds a partition's lock can hold up nobody
-else. (`rdv outcome` has a topic too, for any number of short-lived processes: they hold up each
-other at most.)
+that it serves. So a process that is stopped while it holds a partition's lock delays no other
+process. (`rdv outcome` has a topic too, for any number of short-lived processes, which can only
+delay each other.)
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ COHORTS_TOPIC = "cohorts"
 """In `control`: every accepted version of [cohorts], and since when it has been in force."""
 
 MODELS_TOPIC = "models"
-"""In `control`: models that have come up or gone down, so that nobody waits for a dead one."""
+"""In `control`: models that have come up or gone down, so that no server waits for a dead one."""
 
 MEMORY = "memory:"
 MAKING_MS = 10_000
 
 CLI_TOPIC = "cli"
-"""In `outcomes`: those that `rdv outcome` has told. A proxy's are in a topic of its own."""
+"""In `outcomes`: those that `rdv outcome` has recorded. A proxy's are in its own topic."""
 
 STATUS_TOPIC = "status"
-"""In `control`: what every process says of itself, about once a second."""
+"""In `control`: the status of every process, about once a second."""
 
 
 def backstop_topic(proxy: str) -> str:
-    """In `results`: what the proxy answered itself, because no result had come by the SLA.
+    """Return the topic in `results` for the answers of the proxy itself, after the SLA.
 
-    For an id that is in both of a proxy's topics this one is what the client was told: the
-    server's result came too late then. So every answered request has one story.
+    If an id is in both of a proxy's topics, this one is what the client received: the server's
+    result came too late. So every answered request has exactly one valid result.
     """
     return f"{proxy}.proxy"
 
@@ -77,10 +77,10 @@ class Streams:
 
 
 def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> Streams:
-    """Open the streams below `root`, a decision's directory or `memory:NAME`; make what is missing.
+    """Open the streams below `root`, a decision's directory or `memory:NAME`; make missing ones.
 
-    `input`, `scores` and `results` have `config.partitions` partitions. Their consumers wait
-    for no lock (`open_stream`). Raises SystemFaults.
+    `input`, `scores` and `results` have `config.partitions` partitions. Their consumers wait for no
+    lock (`open_stream`). Raises SystemFaults.
     """
     one = _undivided(config)
 
@@ -98,7 +98,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
 
     if root.startswith(MEMORY) or all(os.path.exists(f"{root}/{n}/stream.toml") for n in STREAMS):
         return all_opened()
-    # The processes of a new decision start at once: one of them makes the streams.
+    # The processes of a new decision start at the same time: one of them makes the streams.
     disk = Disk()
     disk.file_mode = config.file_mode
     disk.mkdir(f"{root}/{RUN_DIRECTORY}")
@@ -107,12 +107,14 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
 
 
 def open_outcomes(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> LogStream:
-    """The stream `outcomes` alone, of one partition; made if it is missing. Raises SystemFaults."""
+    """Open the stream `outcomes` alone, of one partition; make it if missing. Raises
+    SystemFaults.
+    """
     return open_stream(f"{root}/{OUTCOMES}", config=_undivided(config), clock=clock)
 
 
 def _undivided(config: StreamConfig) -> StreamConfig:
-    """The same with one partition, for streams that nobody shares."""
+    """Return the settings with one partition, for streams that are not shared."""
     return StreamConfig(
         fsync=config.fsync,
         retention_ms=config.retention_ms,

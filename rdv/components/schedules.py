@@ -1,4 +1,4 @@
-"""What the processes of a decision derive from its schedules."""
+"""Derives values from the schedules of a decision."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from rdv.schedule import SLA_MS_MAX, Schedule
 
 
 def longest_wait_ms(decision: Decision, schedules: Mapping[str, Schedule] | None = None) -> float:
-    """How long a request of this decision may be open: the longest SLA of its schedules, and of
-    the inline ones that its proxies accept. `schedules`: read anew unless given.
+    """Return how long a request of this decision may be open, in ms.
+
+    That is the longest SLA of its schedules, and of the inline ones that its proxies accept.
+    `schedules` are read anew unless given.
     """
     found = read_schedules(decision.directory).by_name if schedules is None else schedules
     longest_ms = max((schedule.sla_ms for schedule in found.values()), default=0.0)

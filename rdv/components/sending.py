@@ -1,4 +1,4 @@
-"""Appending batches, so that one record that does not fit costs no other record its place."""
+"""Appends batches, so that a record that is too large does not keep others from the log."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def send_fitting(
     partition: int | None = None,
     wait_ms: int | None = None,
 ) -> dict[int, RdvError]:
-    """Append the lines in their order; returns an error for each that is not on record, by number.
+    """Append the lines in order; return an error for each line that is not recorded, by number.
 
-    Usually one batch. A line beyond the stream's `record_bytes_max` is left out by itself, and
-    lines beyond `batch_bytes_max` together go in parts. Other errors concern all lines of their
-    part; a leading part of it may be on record then. `wait_ms` as in `send_many`.
+    Usually this is one batch. A line beyond the stream's `record_bytes_max` is left out, and lines
+    beyond `batch_bytes_max` together are split. Other errors concern all lines of their part; the
+    beginning of it may be recorded then. `wait_ms` as in `send_many`.
     """
     try:
         producer.send_many(topic, lines, partition=partition, wait_ms=wait_ms)

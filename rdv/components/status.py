@@ -1,4 +1,4 @@
-"""What a process says of itself, about once a second: one line in `control:status`."""
+"""Writes the status of a process, about once a second: one line in `control:status`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LAST_WORD_S = 1.0
 
 
 class StatusWriter:
-    """Writes the status lines of one process, in a thread of its own.
+    """Writes the status lines of one process, in its own thread.
 
-    All processes write to this one topic, so that one that is stopped while it holds its lock
-    would hold up the others: it may hold up their status, never their work. Of lines that cannot
-    be written in time the last one counts. `is_due` and `write` belong to one thread.
+    All processes write to this one topic, so a process that is stopped while it holds the lock
+    delays the others: it may delay their status, never their work. Of lines that cannot be written
+    in time only the last is kept. `is_due` and `write` belong to one thread.
     """
 
     def __init__(self, control: Stream, role: str, name: str, clock: Clock) -> None:
@@ -46,7 +46,7 @@ class StatusWriter:
         return self._clock.monotonic_ns() >= self._next_ns
 
     def write(self, state: str, fields: dict[str, Any]) -> None:
-        """Returns at once."""
+        """Queue a status line; return at once."""
         self._next_ns = self._clock.monotonic_ns() + EVERY_NS
         line = {
             "role": self._role,
@@ -75,7 +75,7 @@ class StatusWriter:
                 log.warning("cannot write the status: %s", error.text())
 
     def close(self) -> None:
-        """Once the last line is written; at most LAST_WORD_S."""
+        """Close once the last line is written; wait at most LAST_WORD_S."""
         with self._mutex:
             self._is_closed = True
             self._mutex.notify()

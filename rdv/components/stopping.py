@@ -1,4 +1,4 @@
-"""Stopping a process that waits for descriptors: signals become a readable one."""
+"""Stops a process that waits for descriptors: signals make a descriptor readable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Waker:
         return self._reader
 
     def wake(self) -> None:
-        """From any thread, or from a signal handler."""
+        """Make the descriptor readable. For any thread or signal handler."""
         with contextlib.suppress(BlockingIOError):
             os.write(self._writer, b"\x01")
 
@@ -29,7 +29,7 @@ class Waker:
             os.read(self._reader, 4096)
 
     def stop_on_signals(self) -> None:
-        """SIGTERM and SIGINT ask for a stop. To be called in the main thread."""
+        """Stop on SIGTERM and SIGINT. To be called in the main thread."""
 
         def ask(signum: int, frame: object) -> None:
             del signum, frame
@@ -39,11 +39,11 @@ class Waker:
         signal.signal(signal.SIGINT, ask)
 
     def stop(self) -> None:
-        """From any thread."""
+        """Request a stop. For any thread."""
         self.stopping = True
         self.wake()
 
     def close(self) -> None:
-        """Once nobody wakes it any more."""
+        """Close the descriptors, once no thread calls `wake` any more."""
         os.close(self._reader)
         os.close(self._writer)

@@ -1,4 +1,4 @@
-"""What a process of the hot path does to its interpreter, and to its place in the system."""
+"""Tunes the interpreter and the scheduling of a process on the hot path."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import os
 import resource
 
 YOUNG_OBJECTS = 50_000
-"""Messages hold no cycles and are freed by their counts; the collector is only there for what
-exceptions and libraries leave behind, so it need not look after every 700 objects."""
+"""Messages hold no cycles and are freed by reference counting; the collector is only needed for
+what exceptions and libraries leave behind, so it need not run after every 700 objects.
+"""
 
 MIDDLE, OLD = 20, 100
 
 
 def tune_collector() -> None:
-    """Leave what has been loaded alone for good, and look at the rest rarely.
+    """Exclude all loaded objects from garbage collection, and collect the rest rarely.
 
     A full collection comes after 50,000 x 20 x 100 objects (and only when a quarter of them is
     new): with thousands of open mailboxes it would otherwise cost milliseconds at any time.
@@ -26,14 +27,13 @@ def tune_collector() -> None:
 
 
 def give_way() -> None:
-    """Wake up without taking the processor from who has it. For workers; Linux, where it is the
-    policy SCHED_BATCH of sched(7).
+    """Do not preempt a running process on wake-up (SCHED_BATCH, sched(7)). For workers; Linux.
 
-    The champion's score is of no use before the server has it. A worker that is rung while the
-    proxy still rings the others, or while the server decides, waits until these are done: that is
-    5 to 10 % of the latency, and of the decisions a second. Server and proxy do take the processor
-    from a model. Threads and processes that are started later give way, too. Who has set another
-    policy by hand keeps it; not to be allowed to (a sandbox) is no reason to stop.
+    The champion's score is of no use before the server has it. A worker that is notified while the
+    proxy still notifies the others, or while the server decides, waits until these are done: that
+    is worth 5 to 10 % of the latency, and of the decisions per second. Server and proxy do preempt
+    a model. Threads and processes that are started later inherit the policy. A policy that was set
+    by hand is kept; a lack of permission (a sandbox) is ignored.
     """
     with contextlib.suppress(OSError):
         if hasattr(os, "SCHED_BATCH") and os.sched_getscheduler(0) == os.SCHED_OTHER:
@@ -41,7 +41,7 @@ def give_way() -> None:
 
 
 def allow_files(count: int) -> None:
-    """Let this process open so many files, as far as the system's hard limit goes."""
+    """Let this process open `count` files, as far as the system's hard limit permits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,1 +1,1 @@
-"""A model worker: reads the input, refuses what it cannot make, evaluates the rest, reports."""
+"""A model worker reads requests, refuses those it would answer too late, and evaluates the rest."""

@@ -1,9 +1,9 @@
-"""What a worker does with the requests that wait. Pure: `now_ns` is an argument.
+"""Plans which waiting requests a worker refuses and evaluates. Pure: `now_ns` is an argument.
 
-What would come too late is refused before the rest is evaluated ("don't wait for me, I'm behind"),
-so that the server can go on without this model; of the rest the newest come first, because they
-have the most time left. Too late is the end of this model's turn in the schedule: under load,
-answers that come after it would cost the time of those that are still in time.
+What would come too late is refused before the rest is evaluated, so that the server can go on
+without this model; of the rest the newest come first, because they have the most time left. Too
+late means after the end of this model's turn in the schedule: under load, answers after it would
+cost the time of those that are still in time.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ from rdv.stream.record import Block, TopicPartition
 WhenBehind = Literal["skip", "all"]
 
 PROBE_NS = 1_000_000_000
-"""A model that refuses everything is tried on one request as often as this: it may be quick again
-(a first call is often slow), and nobody would learn of it otherwise."""
+"""How often a model that refuses everything evaluates one request anyway: it may be quick again (a
+first call is often slow), which would otherwise go unnoticed.
+"""
 
 READ_BELOW = 2_000
 """A model that must see everything reads on while fewer than these wait; the log keeps the rest."""
 
 WAITING_MAX = 100_000
-"""A model that skips always reads on, and refuses the oldest beyond so many: it would never come to
-them."""
+"""The maximum of waiting requests of a model that skips: it always reads on, and refuses the oldest
+beyond, which it would never evaluate.
+"""
 
 REPORT_NS = 1_000_000
-"""A score takes about so long from the end of its evaluation to the server: a batch that is planned
-to the very end of its window is late by that."""
+"""About how long a score takes from the end of its evaluation to the server: a batch that is
+planned to the very end of its window is late by that.
+"""
 
 _NEVER = 2**63
 _deadline_ns: Callable[[Waiting], int] = attrgetter("deadline_ns")
@@ -43,20 +46,20 @@ _target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """A request in the worker's hands, and where it came from."""
+    """A request that the worker has read, and where it came from."""
 
     request: Request
     block: Block
     number: int
-    """Of its record in the block, from 0."""
+    """The number of its record in the block, from 0."""
     deadline_ns: int
-    """On this host's monotonic clock."""
+    """The deadline, on this host's monotonic clock."""
     target_ns: int
-    """By when its answer is wanted: the end of this model's turn, or the deadline."""
+    """When its answer is wanted: the end of this model's turn, or the deadline."""
 
     @property
     def place(self) -> TopicPartition:
-        """Where it was read."""
+        """The topic and partition it was read from."""
         return TopicPartition(self.block.topic, self.block.partition)
 
 
@@ -86,25 +89,25 @@ class Backlog:
     """How long it may wait for a larger batch; see `held_until_ns`."""
     _waiting: deque[Waiting] = field(default_factory=deque)
     _soonest_ns: int = _NEVER
-    """Nobody who waits is wanted before this."""
+    """The earliest target time of the waiting requests."""
     _due: Callable[[Waiting], int] = _target_ns
     _evaluated_ns: int = 0
     _oldest_ns: int = 0
-    """When the first of those that wait was added."""
+    """When the oldest of the present requests was added."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
     def has_room(self) -> bool:
-        """Whether to read on."""
+        """Return whether to read on."""
         return self.when_behind == "skip" or len(self._waiting) < READ_BELOW
 
     def __iter__(self) -> Iterator[Waiting]:
         return iter(self._waiting)
 
     def add(self, found: Sequence[Waiting], now_ns: int = 0) -> None:
-        """These have come in, in this order."""
+        """Add requests that have come in, in this order."""
         if found:
             if not self._waiting:
                 self._oldest_ns = now_ns
@@ -112,7 +115,7 @@ class Backlog:
             self._waiting.extend(found)
 
     def has_any(self, places: Collection[TopicPartition]) -> bool:
-        """Whether requests of these partitions wait."""
+        """Return whether requests of these partitions wait."""
         return any(waiting.place in places for waiting in self._waiting)
 
     def drop(self, places: Collection[TopicPartition]) -> None:
@@ -122,7 +125,7 @@ class Backlog:
         self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
 
     def plan(self, now_ns: int) -> Plan:
-        """What to do now; what it names is no longer waiting."""
+        """Return what to do now; the requests in the plan are no longer waiting."""
         waiting = self._waiting
         is_held = self.batch_wait_ms > 0 and now_ns < self.held_until_ns()
         if self.when_behind == "all":
@@ -148,10 +151,10 @@ class Backlog:
         return Plan(refused, batch)
 
     def held_until_ns(self) -> int:
-        """Until when to wait for a larger batch; 0: not at all.
+        """Return until when to wait for a larger batch; 0: not at all.
 
-        A larger batch saves the fixed part of a smaller one's cost, so that to wait for longer
-        than that cannot pay. Half of what the nearest deadline leaves is not waited away either.
+        A larger batch saves the fixed part of a smaller one's cost, so waiting longer than that
+        cannot pay. Nor does it wait for more than half of the slack before the nearest deadline.
         """
         count = len(self._waiting)
         if not self.batch_wait_ms or not 0 < count < self.batch_max:
@@ -163,8 +166,10 @@ class Backlog:
         return min(until_ns, self._oldest_ns + slack_ns // 2)
 
     def _refuse(self, now_ns: int, ready_ns: int) -> list[Refused]:
-        """Take out who would come too late: for their own turn, if others are still in time for
-        theirs; if nobody is (it has stuttered, not fallen behind), only for their deadlines.
+        """Remove and return the requests that would be answered too late.
+
+        Those are the ones that miss their own turn, if others can still make theirs; if none can
+        (the model has stuttered, not fallen behind), only those that miss their deadlines.
         """
         in_time = any(waiting.target_ns >= ready_ns for waiting in self._waiting)
         self._due = _target_ns if in_time else _deadline_ns
@@ -184,8 +189,8 @@ class Backlog:
         return refused
 
     def _passed_over(self, ready_ns: int) -> list[Refused]:
-        """Take out who would come too late behind the batch: to say so when it is over would cost
-        the server all that time.
+        """Remove and return the requests that would be too late after the batch: a refusal after it
+        would cost the server all that time.
         """
         refused: list[Refused] = []
         if self._soonest_ns < ready_ns:
@@ -201,7 +206,9 @@ class Backlog:
         return refused
 
     def _newest(self, now_ns: int) -> list[Waiting]:
-        """The newest that one batch can finish before the first of them is due."""
+        """Remove and return the newest requests that one batch can finish before the first
+        is due.
+        """
         waiting, count = self._waiting, len(self._waiting)
         begin_ns = now_ns + REPORT_NS
         if count <= self.batch_max and begin_ns + self.cost.of(count) * 1e6 <= self._soonest_ns:
@@ -221,7 +228,7 @@ class Backlog:
         return batch
 
     def _probe(self, refused: list[Refused]) -> list[Waiting]:
-        """The newest of those that are only behind, evaluated after all."""
+        """Choose the newest request that is only behind, to be evaluated after all."""
         for number in range(len(refused) - 1, -1, -1):
             if refused[number].refusal == "behind":
                 return [refused.pop(number).waiting]

@@ -1,4 +1,4 @@
-"""What a batch costs: a fixed part and one for each row, as learned from the batches so far. Pure.
+"""Learns the cost of a batch, a fixed part and one per row, from the batches so far. Pure.
 
 Least squares of time over rows, in which older batches count for less and less (a recursive fit
 with a forgetting factor: Ljung, System Identification, 11.2).
@@ -9,18 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 KEPT = 0.9
-"""Weight of what was known, when another batch has been seen."""
+"""The weight of earlier batches, when another batch has been seen."""
 
 DOUBTED = 0.3
 """The same after a batch that was far quicker than expected: a first call is often slow, and a
-model that believes it to be its speed would refuse what it can do."""
+model that takes it for its speed would refuse what it can do.
+"""
 
 STUTTER = 4.0
-"""A batch counts for at most so many times what was expected: one stutter is none of the model's
-habits; if it is one, it is learned all the same, within some batches."""
+"""A batch counts for at most this many times the expected cost, so that one stutter does not count
+as normal; if it is normal, that is learned all the same, within some batches.
+"""
 
 TRUST = 0.2
-"""How far one batch moves what is believed towards what fits best."""
+"""How far one batch moves the estimate towards the best fit."""
 
 SPREAD_MIN = 0.25
 """Variance of the rows below which the two parts cannot be told from each other."""
@@ -28,7 +30,7 @@ SPREAD_MIN = 0.25
 
 @dataclass
 class Cost:
-    """For one thread."""
+    """The estimate for one model. For one thread."""
 
     row_ms: float = 0.0
     fixed_ms: float = 0.0
@@ -39,7 +41,7 @@ class Cost:
     _rows_took: float = 0.0
 
     def learn(self, rows: int, took_ms: float) -> None:
-        """A batch of so many rows took so long."""
+        """Add a batch of `rows` rows that took `took_ms`."""
         expected_ms = self.of(rows)
         if expected_ms:
             took_ms = min(took_ms, STUTTER * expected_ms)
@@ -56,15 +58,15 @@ class Cost:
         self.row_ms += trust * (row_ms - self.row_ms)
 
     def _fit(self) -> tuple[float, float]:
-        """The fixed part and that of a row, in milliseconds."""
+        """Return the fixed part and the part of a row, in milliseconds."""
         rows, took = self._rows / self._weight, self._took / self._weight
         spread = self._rows_rows / self._weight - rows * rows
-        if spread < SPREAD_MIN:  # batches of one size: nobody can say which part is fixed
+        if spread < SPREAD_MIN:  # batches of one size: the fixed part cannot be determined
             return 0.0, took / rows
         slope = (self._rows_took / self._weight - rows * took) / spread
         slope = min(max(0.0, slope), took / rows)
         return max(0.0, took - slope * rows), slope
 
     def of(self, rows: int) -> float:
-        """Expected milliseconds of a batch; 0 as long as nothing is known."""
+        """Return the expected milliseconds of a batch; 0 as long as nothing is known."""
         return self.fixed_ms + self.row_ms * rows

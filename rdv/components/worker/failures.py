@@ -1,4 +1,4 @@
-"""How a model has done lately: what the status shows of its errors, and what the log says."""
+"""Tracks the recent errors of a model, for the status and the log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from rdv.clock import Clock
 log = logging.getLogger("rdv.worker")
 
 RECENT_ROWS = 100
-"""Older rows count for less and less: beyond twice as many, all count half."""
+"""Older rows count for less and less: beyond twice this number, all count half."""
 
 SHARE, ROWS_MIN = 0.5, 10
-"""A model that fails on as large a share of at least so many rows is failing; one that fails on
-each of its rows is so from the first."""
+"""A model is failing if at least this share of at least this many rows fails; a model whose rows
+all fail is failing from the first.
+"""
 
 LOG_EVERY_NS = 10_000_000_000
-"""The first error is logged at once, the next one after so long, with how many there were."""
+"""The first error is logged at once, the next one after this time, with the number of errors."""
 
 
 class Failures:
@@ -31,7 +32,7 @@ class Failures:
         self._log_ns = 0
 
     def note(self, rows: int, failed: int, error: str) -> None:
-        """So many rows were evaluated, and so many of them failed; `error` is the first one's."""
+        """Count `rows` evaluated rows, `failed` of which failed; `error` is the first one's."""
         self._rows += rows
         self._failed += failed
         if self._rows > 2 * RECENT_ROWS:
@@ -52,7 +53,7 @@ class Failures:
 
     @property
     def trouble(self) -> str:
-        """That the model fails, and why; empty while it does not."""
+        """Describe the failure of the model; empty while it does not fail."""
         rows, failed = self._rows, self._failed
         is_failing = failed == rows or (rows >= ROWS_MIN and failed >= SHARE * rows)
         if not failed or not is_failing:

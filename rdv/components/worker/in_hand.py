@@ -1,13 +1,13 @@
-"""What a worker is evaluating, written down, so that the next one can speak for it if it dies.
+"""Records the batch that a worker evaluates, so that its successor can report it if it dies.
 
-A model that ends its process (a segfault, `os._exit`, no memory) takes the batch in its hands
-along. The note lies in the page cache, which outlives any process: one small write per batch, no
-sync. Whoever starts as the same instance reports those requests as errors, and does not evaluate
-them again: the same request would end it again.
+A model that ends its process (a segfault, `os._exit`, no memory) loses the batch that is being
+evaluated. The note lies in the page cache, which outlives any process: one small write per batch,
+no sync. The next worker of the same instance reports those requests as errors, and does not
+evaluate them again: the same request would end it again.
 
 A worker locks its note, with a lock that goes with the process and that no forked child inherits
-(fcntl). So one that is to replace a worker that still runs finds the note locked, speaks for nobody
-and takes a note of its own beside it; it looks again later, in case the other one dies after all.
+(fcntl). So a worker that is to replace one that still runs finds the note locked, reports nothing
+and uses another note beside it; it checks again later, in case the other one dies after all.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ _OPEN, _REPORTED = b" ", b"r"
 _SPOILED = "-"
 
 SPOILED_MAX = 1_000
-"""Requests that ended a model are remembered, so that two of them cannot end it in turns."""
+"""The maximum number of remembered requests that ended a model, so that two of them cannot end it
+in turns.
+"""
 
 
 class Left(NamedTuple):
-    """What a worker finds of the one before it."""
+    """What a worker finds of its predecessors."""
 
     batch: tuple[tuple[int, str], ...] = ()
-    """(partition, request id) of what was in its hands."""
+    """(partition, request id) of the batch that was being evaluated."""
     spoiled: tuple[str, ...] = ()
-    """Requests that ended it, or one before it; they have been reported."""
+    """Requests that ended a worker earlier; they have been reported."""
     is_reported: bool = True
     """Whether the batch has been reported all the same (a hang)."""
 
 
 class InHand:
-    """The note of one instance. For one thread, but for `reported`.
+    """The note of one instance. For one thread, except `reported`.
 
-    Without a path nothing is kept. Not being able to write is no reason to stop: then a crash
-    goes unexplained.
+    Without a path nothing is kept. A failed write is ignored: then a crash goes unexplained.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -56,7 +57,7 @@ class InHand:
         self._spoiled = ""
         self._is_done = False
         self._running: dict[str, int] = {}
-        """Notes of workers that run still, and their descriptors."""
+        """Notes of workers that still run, and their descriptors."""
         if path:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
@@ -73,7 +74,9 @@ class InHand:
         _lock(self._fd)
 
     def left(self) -> Left:
-        """What those before us did not finish. To be called once, before anything is written."""
+        """Return what the predecessors did not finish. To be called once, before anything is
+        written.
+        """
         found = _read(self._fd) if self._fd >= 0 else Left()
         for path in self._beside():
             with contextlib.suppress(OSError):
@@ -81,7 +84,7 @@ class InHand:
                 if not _lock(fd):
                     self._running[path] = fd
                     continue
-                # Another one may have taken it over between our look and our lock.
+                # Another worker may have taken it over between the open and the lock.
                 if os.fstat(fd).st_nlink:
                     found = _together(found, _read(fd))
                     os.unlink(path)
@@ -91,7 +94,7 @@ class InHand:
         return found
 
     def _beside(self) -> list[str]:
-        """The notes of others that were started as this instance."""
+        """Return the notes of other workers that were started as this instance."""
         folder, first = os.path.split(self._first)
         try:
             names = os.listdir(folder) if folder else []
@@ -102,11 +105,11 @@ class InHand:
 
     @property
     def is_alone(self) -> bool:
-        """Whether no other worker runs as this instance, as far as we have looked."""
+        """Return whether no other worker runs as this instance, as far as is known."""
         return not self._running
 
     def ended(self) -> Left:
-        """What those that still ran when we started have left, if they have ended since."""
+        """Return what workers have left that ran at the start and have ended since."""
         found = Left()
         for path, fd in list(self._running.items()):
             if not _lock(fd):
@@ -121,12 +124,14 @@ class InHand:
         return found
 
     def spoil(self, ids: Sequence[str]) -> None:
-        """These shall never be evaluated, also by those after us; the newest SPOILED_MAX of all."""
+        """Record requests that must never be evaluated, by later workers either; the newest
+        SPOILED_MAX of all.
+        """
         self._spoiled = f"\n{_SPOILED} {' '.join(ids[-SPOILED_MAX:])}" if ids else ""
         self.lay_down()
 
     def take(self, batch: Sequence[Waiting]) -> None:
-        """The batch is in our hands from now on."""
+        """Record the batch that is being evaluated from now on."""
         if self._fd >= 0:
             by_partition: dict[int, list[str]] = {}
             for waiting in batch:
@@ -136,19 +141,19 @@ class InHand:
             self._is_done = False
 
     def done(self) -> None:
-        """It has been reported: to be laid down, or to be followed by the next, whatever is first.
+        """Note that the batch has been reported; the next `take` or `rest` clears the record.
 
-        Under load that saves a write; a worker that is killed just now reports it once more.
+        Under load that saves a write; a worker that is killed before then reports it once more.
         """
         self._is_done = True
 
     def rest(self) -> None:
-        """What was done is laid down: nothing follows at once."""
+        """Clear the record of a reported batch, because no other follows at once."""
         if self._is_done:
             self.lay_down()
 
     def lay_down(self) -> None:
-        """Nothing is in our hands."""
+        """Record that no batch is being evaluated."""
         self._is_done = False
         self._note("")
 
@@ -157,7 +162,9 @@ class InHand:
         self._write(b"%08x%b%b" % (len(text), _OPEN, text))
 
     def reported(self) -> None:
-        """It is still in our hands, and will be when we end; but there is a report."""
+        """Mark the batch as reported although it is still being evaluated until the
+        process ends.
+        """
         self._write(_REPORTED, _HEAD - 1)
 
     def _write(self, data: bytes, position: int = 0) -> None:
@@ -181,7 +188,7 @@ def _open_note(path: str) -> int:
 
 
 def _lock(fd: int) -> bool:
-    """Whether no other process has it locked."""
+    """Lock the note; return whether no other process has it locked."""
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -205,7 +212,7 @@ def _read(fd: int) -> Left:
 
 
 def _together(one: Left, other: Left) -> Left:
-    """What has been reported is only not to be evaluated again."""
+    """Merge two records; a reported batch is only kept from being evaluated again."""
     batch: list[tuple[int, str]] = []
     spoiled = [*one.spoiled, *other.spoiled]
     for left in (one, other):

@@ -1,4 +1,4 @@
-"""The worker's reading side: a member of its model's group, and how far it has come."""
+"""The worker's reading side: it is a member of its model's group, and commits its progress."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ COMMIT_EVERY_NS = 100_000_000
 TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
 
 START_S = 10
-"""Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. One that
-skips what it is too late for does not go back any further either, whatever was committed. Where a
-schedule has a longer SLA, it is that (`start_s`)."""
+"""Where a worker starts: far enough back for a topic that a new proxy has made meanwhile. A model
+that skips late requests does not go back any further either, whatever was committed. Where a
+schedule has a longer SLA, it is that (`start_s`).
+"""
 
 
 def _always() -> bool:
@@ -38,7 +39,7 @@ def _always() -> bool:
 
 
 class Intake:
-    """Reads requests, skips what is none, commits. One thread."""
+    """Reads requests, skips invalid ones, commits. One thread."""
 
     def __init__(
         self,
@@ -53,11 +54,13 @@ class Intake:
         letting_go: Callable[[list[TopicPartition]], None] = lambda _: None,
         reports: Callable[[int], Written] = lambda _: _always,
     ) -> None:
-        """`start_s`: how far back requests may still be open; see START_S. `taking` is called
-        before requests of partitions are read that another worker may have had, `letting_go` before
-        another one gets some of ours. `reports` gives, for a partition, a function that says
-        whether all reports until now on its requests are in the log: until then what was read is
-        not committed, so that the next worker reads it again if this one is killed.
+        """Join the group of the model `name`.
+
+        `start_s`: how far back requests may still be open; see START_S. `taking` is called before
+        requests of partitions are read that another worker may have had, `letting_go` before
+        another worker gets some of this one's. `reports` gives, for a partition, a function that
+        says whether all reports until now on its requests are in the log: until then what was read
+        is not committed, so that the next worker reads it again if this one is killed.
         """
         self._stream = stream
         self._taking = taking
@@ -88,14 +91,14 @@ class Intake:
         self.feed = Feed(consumer)
 
     def read(self) -> list[Waiting]:
-        """What has come."""
+        """Return the requests that have come."""
         if not self.feed.is_ready:
             return []
         if self._new:
             self._taking()
             try:
                 self._skip_old()
-            except RdvError as error:  # the log is damaged there: what is too late is refused
+            except RdvError as error:  # the log is damaged there: late requests are refused
                 self.feed.losses.note(error)
         found: list[Waiting] = []
         for block in self.feed.poll(POLL_RECORDS_MAX):
@@ -119,18 +122,20 @@ class Intake:
             found.append(Waiting(request, block, number, due_ns, wanted_ns))
 
     def _queue_up(self, windows_ms: dict[str, float]) -> None:
-        """The model whose turn ends first is rung first; as the last schedule seen has it."""
+        """Set the wake-up priority: the model whose turn ends first, by the last schedule seen, is
+        notified first.
+        """
         self._windows_ms = windows_ms
         soonest_ms = min(windows_ms.values(), default=0.0)
         is_champion = windows_ms.get(self._name, SLA_MS_MAX) <= soonest_ms
         self.feed.consumer.ring_order = RING_CHAMPION if is_champion else RING_MODEL
 
     def _since_ns(self, block: Block) -> int:
-        """What was due before we came is passed over without a word: nobody waited for us then."""
+        """Return the time before which due requests are skipped: their proxies no longer waited."""
         return self._overdue_ns.get(TopicPartition(block.topic, block.partition), 0)
 
     def _skip_old(self) -> None:
-        """Nobody waits for what came in long ago: not even a refusal is worth its place.
+        """Skip requests so old that no proxy waits for them: even a refusal would be wasted.
 
         Where the model is new, or comes back after a long time, that is all that is overdue now.
         Where another instance was at work a moment ago, all is reported: it may have left some.
@@ -142,7 +147,7 @@ class Intake:
         positions, back_ns = consumer.positions(), self._start_s * 10**9
         for place in places:
             if place in positions:
-                # A clock that was set ahead must not hide what is still open.
+                # A clock that was set ahead must not hide requests that are still open.
                 newest_ns = self._stream.newest_ns(*place)
                 since_ns = (now_ns if newest_ns is None else min(now_ns, newest_ns)) - back_ns
                 first = self._stream.offset_at(*place, max(0, since_ns))
@@ -155,7 +160,7 @@ class Intake:
 
     def hand_back(self, waiting: Iterable[Waiting], places: Collection[TopicPartition]) -> None:
         """Go back to the first request of these partitions that still waits, so that the next
-        commit leaves all of them to the next reader, who may be this worker again.
+        commit leaves all of them to the next reader, which may be this worker again.
         """
         first: dict[TopicPartition, int] = {}
         for one in waiting:
@@ -167,8 +172,8 @@ class Intake:
                 self.feed.consumer.seek(*place, offset)
 
     def commit(self, waiting: Iterable[Waiting], now_ns: int, *, at_once: bool = False) -> None:
-        """Now and then: everything that was read, but for what is still `waiting` and for what
-        has reports that are not written yet.
+        """Commit at intervals what was read, except requests that are still `waiting` or whose
+        reports are not written yet.
         """
         if now_ns < self._commit_ns and not at_once:
             return
@@ -195,9 +200,10 @@ class Intake:
             log.warning("cannot commit: %s", error.text())
 
     def _written(self, place: TopicPartition, offset: int) -> int | None:
-        """How far the reports on requests before `offset` are written; None: no further than
-        before. What waited last time is looked at first, so that load without a pause does not
-        keep the commit from moving.
+        """Return how far the reports on requests before `offset` are written; None: no progress.
+
+        What waited last time is checked first, so that load without a pause does not keep the
+        commit from moving.
         """
         before, written = self._unwritten.pop(place, None), None
         if before is not None and before[0] <= offset:
@@ -216,7 +222,7 @@ class Intake:
 
 
 def _unseen(stream: LogStream, group: str) -> set[TopicPartition]:
-    """The partitions that are there and that no worker of the model has read yet."""
+    """Return the partitions that exist and that no worker of the model has read yet."""
     places: set[TopicPartition] = set()
     for topic in stream.topics():
         with contextlib.suppress(TopicNotFound):  # deleted meanwhile, or without its directories

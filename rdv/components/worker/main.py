@@ -54,15 +54,15 @@ def run_worker(
     waker.stop_on_signals()
     keep_signals()
     stop_without_parent(waker.stop)
-    give_way()  # before the model is loaded, and whatever belongs to it started
+    give_way()  # before the model is loaded, and any process of it is started
     WorkerProcess(decision, name, config, instance, waker).run()
 
 
 class WorkerProcess:
     """A worker with a watchdog and a status. One thread; `run` returns when stopped.
 
-    In a process of its own, a model that hangs ends it. With `streams` that are given (they stay
-    open) it shares its process with others: then a hang only costs the batch and the model.
+    In its own process, a model that hangs ends it. With given `streams` (they stay open) it shares
+    its process with others: then a hang only costs the batch and the model.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class WorkerProcess:
         streams: Streams | None = None,
         hanging: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """`hanging` is told, from any thread, that the model hangs, and that it goes on."""
+        """`hanging` is called, from any thread, when the model hangs, and when it goes on."""
         self._hanging = hanging
         self._is_alone = streams is None
         if self._is_alone:
@@ -115,7 +115,9 @@ class WorkerProcess:
         )
 
     def _open(self, decision: Decision, name: str, config: ModelConfig) -> Model:
-        """Raises ModelNotLoaded, which the status says as well: another version may be running."""
+        """Load the model. Raises ModelNotLoaded, which the status shows as well: another version
+        may be running.
+        """
         late = threading.Timer(config.start_timeout_ms / 1000, self._late, (name, config))
         late.daemon = True
         if self._is_alone:
@@ -129,7 +131,7 @@ class WorkerProcess:
             late.cancel()
 
     def _late(self, name: str, config: ModelConfig) -> None:
-        """From the timer's thread: it hangs while it is loaded."""
+        """End the process, from the timer's thread: the model hangs while it is loaded."""
         reason = f"it was not loaded within {config.start_timeout_ms} ms"
         log.error("%s: %s", name, reason)
         self._say_not_loaded(name, reason)
@@ -140,7 +142,9 @@ class WorkerProcess:
         self._status.close()
 
     def _hangs(self, batch: list[Waiting]) -> None:
-        """From the watchdog's thread: speak for the batch, and go. The supervisor starts anew."""
+        """Report the batch as hanging and exit, from the watchdog's thread. The supervisor restarts
+        it.
+        """
         log.error("%s hangs in a batch of %d", self._name, len(batch))
         if not self._is_alone:
             self._hanging(True)

@@ -1,4 +1,4 @@
-"""The worker's writing side: what it says about requests, in its model's own topic."""
+"""The worker's writing side: its reports on requests, in its model's own topic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("rdv.worker")
 
 
 class _Results(NamedTuple):
-    """What the lines of one partition's results are made of."""
+    """The parts of the lines of one partition's results."""
 
     ids: list[str]
     middles: list[bytes]
@@ -48,9 +48,10 @@ class Reports:
         began_ns: int,
         took_ms: float,
     ) -> None:
-        """`outcomes`: for each row JSON, an error's text or value, or None for no report.
+        """Report a batch; `outcomes` has for each row JSON, an error's text or value, or None.
 
-        `began_ns`: when the evaluation began, on this host's monotonic clock.
+        None is not reported. `began_ns` is when the evaluation began, on this host's monotonic
+        clock.
         """
         version, size = self._model.version, len(batch)
         done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
@@ -63,7 +64,7 @@ class Reports:
                 continue
             block = waiting.block
             timestamp_ns = block.timestamps_ns[waiting.number]
-            if timestamp_ns != appended_ns:  # those of one append have one
+            if timestamp_ns != appended_ns:  # records of one append share their timestamp
                 appended_ns = timestamp_ns
                 queue_ms = self._queued_ms(waiting.request, appended_ns, began_ns)
                 middle = same.after(queue_ms)
@@ -86,10 +87,10 @@ class Reports:
             self._send(failed)
 
     def _queued_ms(self, request: Request, appended_ns: int, began_ns: int) -> float:
-        """From the append of a request to `began_ns`; never negative.
+        """Return the time from the append of a request to `began_ns`, in ms; never negative.
 
         The append's wall time counts from the moment at which the request had come in, which is
-        known on both clocks: a step of the wall clock in the queue changes nothing. Of a request
+        known on both clocks: a step of the wall clock in the queue changes nothing. For a request
         of another host only the wall times are known.
         """
         if request.host != self._host:
@@ -116,7 +117,7 @@ class Reports:
         return encode_score(score)
 
     def refuse(self, refused: Sequence[Refused]) -> None:
-        """Nobody shall wait for these."""
+        """Report refusals, so that servers do not wait for these."""
         now_ns, version = self._clock.wall_ns(), self._model.version
         scores: dict[int, list[Score]] = {}
         for waiting, refusal, late_ms in refused:
@@ -134,7 +135,7 @@ class Reports:
         self._send({partition: SCORES.write(some) for partition, some in scores.items()})
 
     def spoil(self, requests: Sequence[tuple[int, str]], error: str, code: ReportCode) -> None:
-        """The same error for all of these, given as (partition, id)."""
+        """Report the same error for all of these requests, given as (partition, id)."""
         now_ns, version = self._clock.wall_ns(), self._model.version
         scores: dict[int, list[Score]] = {}
         for partition, id_ in requests:
@@ -150,29 +151,29 @@ class Reports:
                 self._sent(partition, lines, failed)
 
     def _sent(self, partition: int, lines: list[bytes], failed: dict[int, RdvError]) -> None:
-        """At once, or later from a thread: what of these lines is not on record."""
+        """Handle lines that could not be recorded; called at once, or later from a thread."""
         large = [n for n, error in failed.items() if isinstance(error, RecordTooLarge)]
         if large:
             self._report_too_large(partition, {lines[n]: failed[n] for n in large})
         if lost := len(failed) - len(large):
-            # The server does not hear of these scores; the schedule goes on without them.
+            # The server does not get these scores; the schedule goes on without them.
             self.lost += lost
             log.warning("%d scores lost: %s", lost, next(iter(failed.values())).text())
 
     def _report_too_large(self, partition: int, lines: dict[bytes, RdvError]) -> None:
-        """Errors in place of scores that are larger than a record may be."""
+        """Report errors in place of scores that are larger than a record may be."""
         for line, error in lines.items():
             reason = f"the score cannot be logged: {error.text()}"
             self.spoil([(partition, decode_score(line).id)], reason, "invalid_result")
 
     def so_far(self, partition: int) -> Callable[[], bool]:
-        """A function that says whether all reports until now on requests of this partition are in
-        the log, or given up.
+        """Return a function that checks whether all reports until now on requests of this partition
+        are in the log, or given up.
         """
         return self._outbox.sent_so_far(self._name, partition)
 
     def flush(self, timeout_s: float) -> None:
-        """Wait for what another process keeps us from writing."""
+        """Wait until the reports that another process delays are written."""
         self._outbox.flush(timeout_s)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A model that hangs is ended: its worker says so for every request in its hands, and exits."""
+"""Detects a model that hangs, so that its worker reports the batch and exits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rdv.components.worker.backlog import Waiting
 
 
 class Watchdog:
-    """Watches one evaluation at a time from a thread of its own.
+    """Watches one evaluation at a time from its own thread.
 
-    `hanging` is called with a batch that has taken longer than `timeout_ms`. The thread
-    looks a few times per timeout, which is soon enough. Begin and end belong to the worker's
-    thread; either `end` or the watchdog gets the batch, never both.
+    `hanging` is called with a batch that has taken longer than `timeout_ms`. The thread checks a
+    few times per timeout, which is soon enough. Begin and end belong to the worker's thread; either
+    `end` or the watchdog gets the batch, never both.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Watchdog:
         self._batch = batch
 
     def end(self) -> bool:
-        """False when the watchdog has taken the batch."""
+        """End the evaluation; return False when the watchdog has taken the batch."""
         with self._mutex:
             batch, self._batch = self._batch, None
         return batch is not None
 
     def look(self, now_ns: int) -> bool:
-        """Whether the evaluation under way hangs; then its batch is the watchdog's."""
+        """Return whether the present evaluation hangs; then its batch belongs to the watchdog."""
         with self._mutex:
             batch, began_ns = self._batch, self._began_ns
             if batch is None or now_ns - began_ns <= self._timeout_ns:

@@ -20,11 +20,12 @@ from rdv.models import Model, evaluate
 from rdv.stream import TopicPartition
 
 KEEP_MS = 60_000
-"""Scores whose partition another process has locked are kept for so long: late for any schedule of
-an ordinary SLA, they are part of the record. The outbox is bounded in lines and bytes."""
+"""How long scores are kept whose partition another process has locked, in ms: late for any schedule
+of an ordinary SLA, they still belong to the log. The outbox is bounded in lines and bytes.
+"""
 
 LAST_WORD_S = 0.5
-"""A worker that ends because its model hangs waits so long for the last report to be written."""
+"""How long a worker that ends because its model hangs waits for the last report to be written."""
 
 HUNG = "the model hung and was ended"
 DIED = "the worker ended in this batch: the model crashed, exited, or was killed"
@@ -48,7 +49,7 @@ class Worker:
         start_s: int = START_S,
         came_back: Callable[[], None] = lambda: None,
     ) -> None:
-        """`came_back` is called when an evaluation ends after all that the watchdog gave up."""
+        """`came_back` is called when an evaluation ends after the watchdog has given it up."""
         self._came_back = came_back
         self._model = model
         self._backlog = backlog
@@ -96,7 +97,7 @@ class Worker:
         self.intake.commit(backlog, self._clock.monotonic_ns())
 
     def speak_for_the_dead(self) -> None:
-        """Report what workers had in hand that we were to replace, and that died meanwhile."""
+        """Report the batches of workers that this one was to replace, and that died meanwhile."""
         if not self._in_hand.is_alone:
             left = self._in_hand.ended()
             if left.batch or left.spoiled:
@@ -110,11 +111,11 @@ class Worker:
         self._in_hand.spoil(list(self._spoiled))
 
     def _let_go(self, places: list[TopicPartition]) -> None:
-        """Another worker is to have these partitions: finish what we have read of them.
+        """Finish what has been read of these partitions, because another worker is to have them.
 
-        A model that must see everything takes its requests in order, so that the other one can go
-        on behind what we have evaluated; any other evaluates or refuses what it has, which does not
-        take longer than the requests may.
+        A model that must see everything takes its requests in order, so that the other worker can
+        go on behind what has been evaluated; any other model evaluates or refuses what it has,
+        which does not take longer than the requests may.
         """
         backlog, leaving = self._backlog, frozenset(places)
         if backlog.when_behind == "all":
@@ -128,7 +129,7 @@ class Worker:
         self.intake.commit(backlog, self._clock.monotonic_ns(), at_once=True)
 
     def wait(self) -> None:
-        """Block until something may have come; not at all while something waits to be evaluated."""
+        """Block until requests may have come; not at all while requests wait to be evaluated."""
         if not self.intake.feed.is_ready:
             self._in_hand.rest()
         timeout_s = 1.0
@@ -151,7 +152,7 @@ class Worker:
         self._in_hand.close()
 
     def rest(self) -> None:
-        """Whatever ends us from here on: what has been reported is not in our hands."""
+        """Clear the note of a reported batch, so that a later end is not blamed on it."""
         self._in_hand.rest()
 
     def _evaluate(self, batch: list[Waiting]) -> None:
@@ -161,7 +162,7 @@ class Worker:
         outcomes = self._predict(batch)
         if not self._watchdog.end():
             self._came_back()
-            return  # the watchdog has spoken for this batch already
+            return  # the watchdog has reported this batch already
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         self.reports.evaluated(batch, outcomes, began_ns, took_ms)
         self._in_hand.done()
@@ -173,7 +174,9 @@ class Worker:
         return evaluate(self._model, [waiting.request.data for waiting in batch])
 
     def report_hang(self, batch: list[Waiting]) -> None:
-        """Errors for a batch that will not end; called from the watchdog's thread, as the last."""
+        """Report errors for a batch that will not end; called from the watchdog's thread, as the
+        last.
+        """
         hung = [(waiting.block.partition, waiting.request.id) for waiting in batch]
         self.reports.spoil(hung, HUNG, "timeout")
         self.reports.flush(LAST_WORD_S)
@@ -186,5 +189,5 @@ class Worker:
 
     @property
     def cost(self) -> Cost:
-        """What a batch costs, as learned."""
+        """The learned cost of a batch."""
         return self._backlog.cost
