@@ -1,1 +1,1 @@
-"""The command line: each command parses, makes one library call, and renders."""
+"""The command line parses, makes one library call and renders the result, in each command."""

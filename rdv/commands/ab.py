@@ -1,4 +1,4 @@
-"""`rdv ab`."""
+"""Implement `rdv ab`."""
 
 from __future__ import annotations
 
@@ -49,9 +49,10 @@ def ab(
 ) -> None:
     """Tell what the cohorts of an experiment have shown.
 
-    Checks the split first, then tells the effect, with intervals that hold whenever one looks; and
-    answers the same question by pairs, since every model has scored every request: that needs far
-    fewer, and holds where the outcome does not depend on the answer given.
+    Checks the split first, then reports the effect, with intervals that stay valid however often
+    one looks. Also answers the same question by pairs, since every model has scored every request:
+    that needs far fewer requests, and is valid where the outcome does not depend on the answer
+    given.
     """
     from rdv.config import load_decision
     from rdv.evaluation.ab import run_experiment
@@ -86,9 +87,10 @@ def ab(
 
 
 def _plan(decision: DecisionConfig) -> Plan:
-    """Cohorts and their schedules as the files are now; a schedule that cannot be read is left out.
+    """Return the cohorts and their schedules as the files are now, without schedules that cannot be
+    read.
 
-    `rdv schedule check` names its fault.
+    `rdv schedule check` reports the faults of those.
     """
     from rdv.commands.serving.check import read_schedule
     from rdv.errors import InputFault

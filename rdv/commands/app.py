@@ -1,4 +1,4 @@
-"""The `rdv` command: what there is, and the one place where its errors end."""
+"""The `rdv` command lists all commands, and is the one place where their errors are handled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rdv.native import NATIVE
 
 
 class RootGroup(LazyGroup):
-    """All commands, in the order of the help. Each line costs nothing until it is called."""
+    """List all commands, in the order of the help. A command is imported only when it is called."""
 
     table: ClassVar[dict[str, Lazy]] = {
         "init": Lazy(
@@ -103,7 +103,7 @@ def _root(
 
 
 def make_root() -> Any:
-    """The whole command line as one command object."""
+    """Return the whole command line as one command object."""
     app = typer.Typer(
         cls=RootGroup,
         rich_markup_mode=None,
@@ -115,7 +115,7 @@ def make_root() -> Any:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code. Errors that are a user's are shown, not raised."""
+    """Run a command line; return the exit code. Errors caused by the user are shown, not raised."""
     given = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in given
     try:
@@ -133,7 +133,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        # One that the library has not translated: still the machine's refusal, not a bug's trace.
+        # An error that the library has not translated: the system's fault, so without a traceback.
         text = f"{error.filename or 'cannot write or read'}: {error.strerror or error}"
         show_error(text, code="system_fault", as_json=as_json)
         return FAILED

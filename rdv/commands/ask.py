@@ -1,4 +1,4 @@
-"""`rdv ask`."""
+"""Implement `rdv ask`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ EXAMPLES = (
 )
 _KIND_STYLES: dict[str, Style] = {"preferred": "green", "fallback": "yellow", "default": "red"}
 _PATIENCE_S = 10.0
-"""Beyond the longest SLA: a proxy answers by then, so whoever does not is no proxy of ours."""
+"""How many seconds beyond the longest SLA to wait for an answer. A proxy answers by then; what does
+not answer is not a proxy of this decision.
+"""
 
 
 def ask(
@@ -53,7 +55,8 @@ def ask(
 ) -> None:
     """Ask a running decision one question.
 
-    The answer says who gave it, of what kind it is (preferred, fallback or default), and why.
+    The answer says which model gave it, of what kind it is (preferred, fallback or default), and
+    why.
     """
     from rdv.commands.asking.body import make_body, read_data
     from rdv.commands.asking.door import ask_any, find_doors

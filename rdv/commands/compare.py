@@ -1,4 +1,4 @@
-"""`rdv compare`."""
+"""Implement `rdv compare`."""
 
 from __future__ import annotations
 
@@ -54,8 +54,9 @@ def compare(
 ) -> None:
     """Compare two models on the same requests.
 
-    How far they agree, how their scores relate, who is quicker, who is right where outcomes are
-    known, where they disagree most, and whether the input or a model has changed over time.
+    How far they agree, how their scores relate, which one is quicker, which one is right where
+    outcomes are known, where they disagree most, and whether the input or a model has changed over
+    time.
     """
     from rdv.commands.comparing.render import render
     from rdv.commands.errors import InvalidOption
@@ -95,7 +96,7 @@ def compare(
 
 
 def known_canary(decision: DecisionConfig, recorded: Recorded) -> str | None:
-    """The decision's canary, if it has scored anything."""
+    """Return the name of the decision's canary, if it has scored anything."""
     from rdv.evaluation.places import SCORES
 
     scores = recorded.stream(SCORES)

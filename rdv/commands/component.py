@@ -1,6 +1,7 @@
-"""`rdv component …`: the command lines that the supervisor starts. Hidden: people use `rdv serve`.
+"""`rdv component …` are the command lines that the supervisor starts; users run `rdv serve`.
 
-Without typer, whose import would be a third of the time that a killed server needs to be back.
+They do without typer, whose import would take a third of the time that a killed server needs to be
+ready again.
 """
 
 from __future__ import annotations
@@ -26,19 +27,22 @@ LOADED_BEFORE_FORKS = (
     "rdv.stream.file.stream",
     "watchfiles",
 )
-"""What the processes need; but no model and no model library: those belong to workers alone."""
+"""The modules that the processes need. No model and no model library is among them: only workers
+load those.
+"""
 
 
 def log_to_stderr() -> None:
-    """What components have to say, a line each; RDV_LOGGING says how much."""
+    """Log what components report to stderr, one line each; RDV_LOGGING sets the level."""
     level = os.environ.get("RDV_LOGGING", "INFO").upper()
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 def launch(arguments: Sequence[str]) -> int:
-    """Run one process of a decision until it is told to stop; returns the exit code. As
-    `forkserver` it returns once itself, and once in every process that was forked off it.
+    """Run one process of a decision until it is told to stop; return the exit code.
+
+    As `forkserver` it returns once in the fork server, and once in every process forked from it.
     """
     if arguments[:1] == ["forkserver"]:
         forked = _serve_forks()
@@ -50,7 +54,7 @@ def launch(arguments: Sequence[str]) -> int:
     keep_parent_pipe()
     log_to_stderr()
     try:
-        # Once: a model or an enricher may change the working directory.
+        # Made absolute now: a model or an enricher may change the working directory.
         given.directory = os.path.abspath(given.directory)
         if given.role != "server" and adopt_orphans():
             reap_abandoned()

@@ -1,4 +1,4 @@
-"""`rdv drill`."""
+"""Implement `rdv drill`."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def drill(
     DIR itself is only read. A copy of its settings, schedules and models is served in a temporary
     directory, with two proxies on free ports, and each of its parts is hurt in turn: it is killed,
     stopped, slowed down; its streams get garbage, wrong times, misplaced sectors, missing files;
-    others hold its locks. Then the decision as a whole: overload, a greedy client, directories
-    that are replaced, no room on the disk. Meanwhile clients ask. In the end the answers are held
-    against the promises, and against the log.
+    another process holds its locks. Then the decision as a whole: overload, a greedy client,
+    directories that are replaced, a full disk. Meanwhile clients send requests. At the end the
+    answers are checked against the promises, and against the log.
 
-    A killed or stopped proxy takes along the requests that it holds: those are counted apart.
+    The requests in flight at a killed or stopped proxy are lost or late: they are counted apart.
 
     Exit codes: 0 every promise was kept, 1 one was broken, which is named.
     """
@@ -127,7 +127,7 @@ def _silent(line: str) -> None:
 
 
 def _bodies(decision: DecisionConfig, data: str | None) -> tuple[list[bytes], str]:
-    """What is asked, and what that is in words. Raises LineUnusable, SystemFaults."""
+    """Return the bodies to send, and a description of them. Raises LineUnusable, SystemFaults."""
     from rdv.commands.loading.rows import make_rows, read_rows
     from rdv.drill.recorded import recorded_bodies
 
@@ -157,7 +157,7 @@ def _rate(text: str) -> float:
         rate = float(text.removesuffix("/s"))
     except ValueError:
         raise InvalidOption("--rate", f"{text!r} is not a number") from None
-    if not 1 <= rate <= 20_000:  # noqa: PLR2004  beyond, the clients are what is measured
+    if not 1 <= rate <= 20_000:  # noqa: PLR2004  above, the clients are the bottleneck
         raise InvalidOption("--rate", "is 1 to 20000")
     return rate
 

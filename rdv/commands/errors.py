@@ -1,4 +1,4 @@
-"""Errors of the command line itself. The library's own are in `rdv.stream.errors`."""
+"""Errors of the command line itself. The log's errors are in `rdv.stream.errors`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class InvalidQuantity(InputFault):
 
 @dataclass(eq=False)
 class InvalidOption(InputFault):
-    """Options that make no sense as they are, or not together: wrong usage."""
+    """Options that are invalid, or that cannot be combined: wrong usage."""
 
     option: str
     reason: str
@@ -40,7 +40,7 @@ class InvalidOption(InputFault):
 
 @dataclass(eq=False)
 class NotUsable(InputFault):
-    """The command line is right, but a file or a thing that it names cannot be used."""
+    """The command line is right, but a file or another thing that it names cannot be used."""
 
     what: str
     reason: str
@@ -55,7 +55,7 @@ class NotUsable(InputFault):
 
 @dataclass(eq=False)
 class NotLive(ConflictFault):
-    """A schedule was written, but no server has said that it is live; `faults` may say why."""
+    """A schedule was written, but no server has reported it as live; `faults` may say why."""
 
     schedule: str
     waited_s: float
@@ -74,7 +74,9 @@ class NotLive(ConflictFault):
 
 @dataclass(eq=False)
 class ProgramNotFound(InputFault):
-    """The command of a model names a program that is not there; `looked` says where."""
+    """The command of a model names a program that does not exist; `looked` says where it was
+    searched.
+    """
 
     program: str
     looked: str
@@ -89,7 +91,7 @@ class ProgramNotFound(InputFault):
 
 @dataclass(eq=False)
 class ConfirmationNeeded(InputFault):
-    """Something is about to be deleted, and nobody is there to be asked."""
+    """Something is about to be deleted, and there is no terminal on which to ask."""
 
     doing: str
 
@@ -108,7 +110,7 @@ class LineUnusable(InputFault):
     reason: str
     advice: str = ""
     json_kind: str = ""
-    """Of JSON that is not taken: `UnusableJson.kind`, which is the code then."""
+    """The error's code: `UnusableJson.kind` for JSON that is not accepted, else empty."""
 
     def code(self) -> str:
         return self.json_kind or super().code()
@@ -136,7 +138,7 @@ class GroupNotFound(InputFault):
 
 @dataclass(eq=False)
 class GroupHasMembers(ConflictFault):
-    """A group's cursors are not to be moved under the hands of its members."""
+    """A group's cursors must not be moved while it has members."""
 
     group: str
     members: int
@@ -168,7 +170,7 @@ class DamageFound(DataFault):
 
 @dataclass(eq=False)
 class Unreachable(SystemFault):
-    """Nobody answers at the decision's door."""
+    """No proxy answers at the decision's address."""
 
     directory: str
     address: str
@@ -183,7 +185,9 @@ class Unreachable(SystemFault):
 
 @dataclass(eq=False)
 class Refused(InputFault):
-    """The decision's proxy has not accepted the request; `said_code` and `message` are its own."""
+    """The decision's proxy has refused the request; `said_code` and `message` are those of its
+    response.
+    """
 
     status: int
     said_code: str
@@ -198,13 +202,13 @@ class Refused(InputFault):
 
 @dataclass(eq=False)
 class NotJson(InputFault):
-    """What is to be sent is not JSON, or not the JSON that is taken: `verdict` says which."""
+    """The data to send is not JSON, or not the JSON that is accepted: `verdict` says which."""
 
     what: str
     verdict: str
     advice: str = ""
     json_kind: str = ""
-    """`UnusableJson.kind`, which is the code then; empty for JSON of the wrong kind."""
+    """The error's code: `UnusableJson.kind`; empty for JSON of the wrong kind."""
 
     def code(self) -> str:
         return self.json_kind or super().code()
@@ -231,7 +235,9 @@ class NeverServed(InputFault):
 
 @dataclass(eq=False)
 class ThresholdBroken(DataFault):
-    """A run or a model has not met its limits; `broken` says which and how far, one line each."""
+    """A run or a model has not met its limits; `broken` has a line for each limit, with the
+    values.
+    """
 
     broken: tuple[str, ...]
 
@@ -253,7 +259,9 @@ class Unanswered(DataFault):
 
 @dataclass(eq=False)
 class TooManyColons(InputFault):
-    """`a:b:c`: the last colon separates the topic, and there is no stream called `a:b`."""
+    """An address has too many colons (`a:b:c`): the last one separates the topic, and there is no
+    stream `a:b`.
+    """
 
     path: str
     topic: str | None
@@ -272,7 +280,9 @@ class TooManyColons(InputFault):
 
 @dataclass(eq=False)
 class DecisionNotStream(InputFault):
-    """The path is a decision's directory; `streams` are those that it has, none before serving."""
+    """The path is a decision's directory; `streams` are its streams, none before it is first
+    served.
+    """
 
     path: str
     streams: tuple[str, ...]
@@ -288,7 +298,7 @@ class DecisionNotStream(InputFault):
 
 @dataclass(eq=False)
 class StreamsElsewhere(InputFault):
-    """There is no stream at this path, but there are others in or beside it."""
+    """There is no stream at this path, but there are some in it or next to it."""
 
     path: str
     reason: str

@@ -1,4 +1,4 @@
-"""From an error to an exit code: the one table, and how errors are shown."""
+"""Map errors to exit codes, by one table, and show errors."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ FINE = 0
 FAILED = 1
 USAGE = 2
 """The command line is wrong: an unknown option, a missing argument, a value out of its range,
-options that do not go together."""
+options that cannot be combined.
+"""
 INVALID = 3
-"""It is right, but a file, a name or a setting that it names cannot be used."""
+"""The command line is right, but a file, a name or a setting that it names cannot be used."""
 UNREACHABLE = 4
 """The decision's server does not answer."""
 THRESHOLD = 99
 """`rdv load`: a --fail-if condition came true; `rdv promote`: the gate was not passed, or the
-promotion was taken back."""
+promotion was rolled back.
+"""
 INTERRUPTED = 130
 PIPE_CLOSED = 141
-"""As for a program that SIGPIPE has ended: what reads our output has gone away."""
+"""The exit code of a program ended by SIGPIPE: the reader of the output has closed the pipe."""
 
 EXIT_CODES: dict[type[RdvError], int] = {
     Unreachable: UNREACHABLE,
@@ -39,25 +41,27 @@ EXIT_CODES: dict[type[RdvError], int] = {
 
 
 def exit_code(error: RdvError) -> int:
-    """The exit code of the first fault in the table that `error` is an instance of."""
+    """Return the exit code of the first fault in the table that `error` is an instance of."""
     return next((code for fault, code in EXIT_CODES.items() if isinstance(error, fault)), FAILED)
 
 
 def show_error(text: str, hint: str = "", code: str = "", *, as_json: bool = False) -> None:
-    """`error: …` and what to do about it, on stderr; one line of JSON for programs."""
+    """Show `error: …` and what to do about it on stderr; one line of JSON for programs."""
     if as_json:
         _show_error_json(text, hint, code)
         return
     lines = [f"{paint('error:', 'red', sys.stderr)} {text}"]
     if hint:
         lines.append(paint(hint, "dim", sys.stderr))
-    with contextlib.suppress(OSError):  # it may be stdout that has failed
+    with contextlib.suppress(OSError):  # the error may be that stdout has failed
         sys.stdout.flush()
     sys.stderr.write("\n".join(lines) + "\n")
 
 
 def _show_error_json(text: str, hint: str, code: str) -> None:
-    """`{"error": {"code", "message", "hint"}}`: the shape of the HTTP server's errors."""
+    """Show `{"error": {"code", "message", "hint"}}`, which has the shape of the HTTP server's
+    errors.
+    """
     import orjson
 
     error = {"code": code, "message": utf8(text)} | ({"hint": utf8(hint)} if hint else {})
@@ -67,4 +71,4 @@ def _show_error_json(text: str, hint: str, code: str) -> None:
 
 
 class PipeClosedError(Exception):
-    """A BrokenPipeError on its way past typer, which would turn it into a failure."""
+    """A BrokenPipeError in a form that typer does not turn into a failure."""

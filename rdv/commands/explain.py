@@ -1,4 +1,4 @@
-"""`rdv explain`."""
+"""Implement `rdv explain`."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def explain(
 ) -> None:
     """Tell why a request got its answer: arrivals, steps, and what the others said.
 
-    Also what came too late. Times are from the start of the request. What came too late is
-    not on record with its arrival: it follows from when the score was appended.
+    Also scores that came too late. Times are from the start of the request. The arrival of a late
+    score is not recorded: it is estimated from when the score was appended.
     """
     from rdv.config import load_decision
     from rdv.evaluation.explain import explain as tell

@@ -1,4 +1,4 @@
-"""`rdv export`."""
+"""Implement `rdv export`."""
 
 from __future__ import annotations
 

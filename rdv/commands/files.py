@@ -1,4 +1,4 @@
-"""Files that a command line names: missing ones are its mistake, and found before any work."""
+"""Files named on the command line: a missing one is a usage error, and is found before any work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rdv.commands.errors import NotUsable
 
 
 def need_file(option: str, path: str) -> None:
-    """Raises NotUsable when there is no file (or pipe) at `path`."""
+    """Check that there is a file (or pipe) at `path`. Raises NotUsable."""
     if os.path.isdir(path):
         raise NotUsable(option, f"{path} is a directory, not a file")
     if not os.path.exists(path):
@@ -18,7 +18,7 @@ def need_file(option: str, path: str) -> None:
 
 
 def need_folder(param: typer.CallbackParam, value: str | None) -> str | None:
-    """The callback of options that name a file to be written. Raises NotUsable."""
+    """Check options that name a file to be written, as a typer callback. Raises NotUsable."""
     if value is not None:
         folder = os.path.dirname(value) or "."
         if not os.path.isdir(folder):

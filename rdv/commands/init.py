@@ -1,4 +1,4 @@
-"""`rdv init`."""
+"""Implement `rdv init`."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ def init(
 ) -> None:
     """Make a decision: settings, schedules, models, requests.
 
-    The models are trained here and measured on data that none of them has learned from. Nothing
-    is left behind when something fails, and nothing that exists is ever overwritten.
+    The models are trained here and measured on data that none of them has learned from. If
+    something fails, nothing is left behind; existing files are never overwritten.
 
     With --model the decision has your models instead. Only the files that are named are copied;
-    copy what they read beside themselves into DIR/models.
+    copy other files that they read into DIR/models.
     """
     import msgspec
 
@@ -100,7 +100,7 @@ def init(
 
 
 def _models(given: list[str]) -> dict[str, str]:
-    """Files by the models' names. Raises InvalidOption, NotUsable."""
+    """Return files by the models' names. Raises InvalidOption, NotUsable."""
     from rdv.commands.files import need_file
 
     files: dict[str, str] = {}
@@ -118,7 +118,7 @@ def _models(given: list[str]) -> dict[str, str]:
 
 
 def _default(text: str | None) -> Any:
-    """The schedule's default. Raises NotJson, NotUsable."""
+    """Return the schedule's default. Raises NotJson, NotUsable."""
     from rdv.payload import UnusableJson, read_json
 
     if text is None:

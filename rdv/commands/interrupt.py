@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment of our choosing, so that what is told at the end is what has happened."""
+"""Ctrl-C is deferred to chosen points, so that the final report says what has really happened."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Self
 
 
 class DeferredInterrupt:
-    """Within it, a first Ctrl-C has to wait for `allowed()`; a second one does not."""
+    """Within the block, a first Ctrl-C waits for `allowed()`; a second one does not."""
 
     def __init__(self) -> None:
         self._is_allowed = self._is_pending = self._is_installed = False
 
     def __enter__(self) -> Self:
-        # Not when somebody has decided otherwise: a background job ignores SIGINT.
+        # Another handler is kept: a background job, for example, ignores SIGINT.
         self._is_installed = (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -38,7 +38,7 @@ class DeferredInterrupt:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Here an interrupt is welcome, also one that has been waiting."""
+        """Allow an interrupt within this block, including one that is pending."""
         self._is_allowed = True
         try:
             if self._is_pending:

@@ -1,7 +1,7 @@
-"""Commands that are loaded when they are called, and parameters that need no pydantic.
+"""Commands are loaded when they are called, and parameters do without pydantic.
 
-`rdv --help` must not pay for what every command imports, nor a command for typer's use of
-pydantic, which takes longer than all the rest of the start.
+`rdv --help` must not import what every command imports, and a command must not import pydantic
+through typer, which takes longer than the rest of the start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _NEGATIVE = re.compile(r"-[0-9][0-9.eE+-]*")
 
 @dataclass(frozen=True)
 class Lazy:
-    """A command that is not loaded yet: "module:name" of its function or group, and one line."""
+    """A command that is not loaded yet: "module:name" of its function or group, and its help
+    line.
+    """
 
     target: str
     help: str
@@ -38,7 +40,7 @@ class Lazy:
 
 
 def as_command(function: Callable[..., Any], name: str, examples: tuple[str, ...] = ()) -> Any:
-    """A command from a function whose signature typer understands."""
+    """Return a command for a function whose signature typer understands."""
     app = typer.Typer(rich_markup_mode=None, add_completion=False)
     # The \b keeps typer from filling the lines.
     epilog = "\n".join(["\b", "Examples:", *(f"  {line}" for line in examples)])
@@ -47,7 +49,7 @@ def as_command(function: Callable[..., Any], name: str, examples: tuple[str, ...
 
 
 class LazyCommands(MutableMapping[str, Any]):
-    """Names to commands, loaded on first look-up; listing the names loads nothing."""
+    """Map names to commands, loaded on first look-up; listing the names loads nothing."""
 
     def __init__(self, table: dict[str, Lazy]) -> None:
         self.table = table
@@ -72,10 +74,10 @@ class LazyCommands(MutableMapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """A group of lazy commands: give `table` in a subclass."""
+    """A group of lazy commands; subclasses define `table`."""
 
     elsewhere: ClassVar[dict[str, str]] = {}
-    """Commands that people look for here, and what they are called."""
+    """Commands that users may look for here, and the commands that they need instead."""
 
     table: ClassVar[dict[str, Lazy]] = {}
 
@@ -96,19 +98,19 @@ class LazyGroup(TyperGroup):
         return list(self.table)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
-        """The list of commands in `--help`, from the table alone."""
+        """Write the list of commands in `--help`, from the table alone."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, lazy.help) for name, lazy in self.table.items()])
 
 
 class QuickCommand(TyperCommand):
-    """A command that starts quickly and lets a closed pipe be dealt with in `main`."""
+    """A command that starts quickly, and whose closed pipe is handled in `run`."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return spare_pydantic(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """A negative number is a value: it needs no `--` before it."""
+        """Parse arguments, with negative numbers as values that need no `--` before them."""
         if any(_NEGATIVE.fullmatch(argument) for argument in args):
             ctx.ignore_unknown_options = True
         return super().parse_args(ctx, args)
@@ -121,10 +123,10 @@ class QuickCommand(TyperCommand):
 
 
 def spare_pydantic(parameters: list[Any]) -> list[Any]:
-    """The same parameters, those of plain types with a converter of our own.
+    """Return the same parameters, with a converter of our own for plain types.
 
-    This sets what typer would compute by itself later. A typer without the attribute is not
-    touched, and only slower; a test tells when that happens.
+    The sets an attribute that typer would compute later. With a typer that lacks the attribute
+    nothing is changed, and the start is slower; a test fails when that happens.
     """
     for parameter in parameters:
         descriptor = getattr(parameter, "type_descriptor", None)
@@ -138,7 +140,7 @@ def spare_pydantic(parameters: list[Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class PlainValue:
-    """Converts what the shell gave to str, int, bool, list[str] or one of a Literal's words."""
+    """Convert an argument to str, int, bool, list[str] or one of a Literal's words."""
 
     annotation: Any
 

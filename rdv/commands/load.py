@@ -1,4 +1,4 @@
-"""`rdv load`."""
+"""Implement `rdv load`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXAMPLES = (
 )
 _LINES_MAX = 60
 _RATE_MAX = 1_000_000
-"""Requests a second; what the generator can do."""
+"""The maximum rate in requests a second: what the generator can do."""
 
 
 def load(
@@ -98,14 +98,14 @@ def load(
     """Ask many questions at a rate, and measure the answers.
 
     Latency is counted from the moment when a request was due, not when it could be sent: a server
-    that stalls is charged for all that it held up. A miss is an answer later than its SLA plus
-    10 ms. When the rows say what is true, the share of right answers is told.
+    that stalls is charged for all requests that it delayed. A miss is an answer later than its SLA
+    plus 10 ms. If the rows include the truth, the share of right answers is reported.
 
-    Proxies that do not listen at the start are left out. A request that fails is not asked again.
+    Proxies that do not listen at the start are left out. A request that fails is not sent again.
 
     Exit codes: 0; 1 when a request got no answer (no connection, a connection lost, nothing in
-    time, a 5xx, a 4xx other than 429); 4 when nobody answers at all; 99 when a --fail-if condition
-    came true.
+    time, a 5xx, a 4xx other than 429); 4 when no proxy answers at all; 99 when a --fail-if
+    condition came true.
     """
     from rdv.commands.asking.door import find_doors
     from rdv.commands.loading.report import PROGRESS_HEAD, render, summary

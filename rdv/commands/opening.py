@@ -1,4 +1,4 @@
-"""From an address on the command line to an open stream and the partitions that are meant."""
+"""Open a stream from an address on the command line, and find the partitions that it names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Target:
-    """What `PATH[:TOPIC]` says."""
+    """The parts of `PATH[:TOPIC]`."""
 
     path: str
     topic: str | None
 
     def require_topic(self, why: str) -> str:
-        """The topic. Raises InvalidOption when the address names none."""
+        """Return the topic. Raises InvalidOption if the address names none."""
         if self.topic is None:
             raise InvalidOption(self.path, why, f"Write {self.path}:TOPIC.")
         return self.topic
@@ -45,7 +45,7 @@ def read_target(text: str) -> Target:
 
 
 def open_files(target: Target, *, create: bool = False, look: bool = False) -> FileStream:
-    """The file stream that is there; with `look`, nothing of it can be changed.
+    """Open an existing file stream; with `look`, nothing in it can be changed.
 
     Raises StreamNotFound and what `open_stream` raises.
     """
@@ -68,19 +68,21 @@ def open_files(target: Target, *, create: bool = False, look: bool = False) -> F
 
 
 def is_stream(path: str) -> bool:
-    """Whether there is a stream at this path."""
+    """Return whether there is a stream at this path."""
     from rdv.stream.file.layout import CONFIG_FILE
 
     return os.path.isfile(os.path.join(path, CONFIG_FILE))
 
 
 def streams_near(path: str) -> tuple[str, ...]:
-    """Streams in this directory (it may be a decision), else beside what is missing."""
+    """Return the streams in this directory (it may be a decision), else those next to the missing
+    path.
+    """
     return streams_in(path) or streams_in(os.path.dirname(path))
 
 
 def streams_in(parent: str) -> tuple[str, ...]:
-    """The streams of a directory, at most ten."""
+    """Return the streams of a directory, at most ten."""
     if not os.path.isdir(parent):
         return ()
     places = (os.path.join(parent, name) for name in sorted(os.listdir(parent)))
@@ -88,7 +90,7 @@ def streams_in(parent: str) -> tuple[str, ...]:
 
 
 def as_files(stream: object) -> FileStream:
-    """What a path opens is a file stream: say so to the type checker, and check."""
+    """Check that the stream is a file stream, and narrow its type: a path always opens one."""
     from rdv.stream.file.stream import FileStream
 
     assert isinstance(stream, FileStream)
@@ -96,7 +98,7 @@ def as_files(stream: object) -> FileStream:
 
 
 def topics_of(stream: FileStream, target: Target) -> list[str]:
-    """The topic that was named, or all. Raises TopicNotFound."""
+    """Return the topic that was named, or all topics. Raises TopicNotFound."""
     if target.topic is None:
         return stream.topics()
     stream.partitions(target.topic)
@@ -106,7 +108,7 @@ def topics_of(stream: FileStream, target: Target) -> list[str]:
 def places_of(
     stream: FileStream, target: Target, partition: int | None = None
 ) -> list[TopicPartition]:
-    """The partitions that are meant. Raises TopicNotFound, PartitionNotFound."""
+    """Return the partitions that the address names. Raises TopicNotFound, PartitionNotFound."""
     from rdv.stream.errors import PartitionNotFound
     from rdv.stream.record import TopicPartition
 
@@ -123,7 +125,7 @@ def places_of(
 
 
 def groups_of(stream: FileStream, group: str | None) -> list[str]:
-    """The group that was named, or all. Raises GroupNotFound, InvalidName."""
+    """Return the group that was named, or all groups. Raises GroupNotFound, InvalidName."""
     from rdv.stream.address import check_name
 
     groups = stream.groups()

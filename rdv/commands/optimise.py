@@ -1,4 +1,4 @@
-"""`rdv optimise`."""
+"""Implement `rdv optimise`."""
 
 from __future__ import annotations
 
@@ -150,7 +150,9 @@ def _row(name: str | None, point: Point) -> dict[str, Any]:
 
 
 def _check_name(path: str) -> None:
-    """Raises InvalidOption: nothing is overwritten, and the name must do for a schedule."""
+    """Check that the file does not exist, and that its name is valid for a schedule. Raises
+    InvalidOption.
+    """
     import re
 
     from rdv.commands.errors import InvalidOption
@@ -165,7 +167,7 @@ def _check_name(path: str) -> None:
 
 
 def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) -> None:
-    """The chosen schedule as a file that has passed the linter."""
+    """Write the chosen schedule to a file, after the linter has passed it."""
     from rdv.commands.errors import InvalidOption
     from rdv.commands.serving.check import retired_models
     from rdv.evaluation.errors import NoScheduleFits

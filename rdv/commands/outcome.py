@@ -1,4 +1,4 @@
-"""`rdv outcome`."""
+"""Implement `rdv outcome`."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def outcome(
 ) -> None:
     """Tell what turned out to be true of requests.
 
-    Straight into the decision's log: nothing needs to be running. Of several outcomes for one
-    request the latest counts, by its time. An id that was never
-    asked is recorded, too, and joins nothing. A file is checked as a whole before any of it is
-    recorded. `whatif`, `optimise`, `replay` and `export` use what is told.
+    Written straight into the decision's log: nothing needs to be running. Of several outcomes for
+    one request the latest counts, by its time. An outcome for an unknown id is recorded too, but
+    never joined. A file is checked as a whole before any of it is recorded. `whatif`, `optimise`,
+    `replay` and `export` use the outcomes.
     """
     from rdv.config import load_decision
 
@@ -96,7 +96,9 @@ def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth
 
 
 def _record_file(decision: DecisionConfig, source: str) -> int:
-    """From stdin as it comes; of a file every line is read before the first is recorded."""
+    """Record outcomes from stdin as they come; of a file, check every line before the first is
+    recorded.
+    """
     from rdv.stream.file.disk import faults
 
     def describe(done: int, _: int) -> str:
@@ -134,7 +136,7 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
 def _record(
     decision: DecisionConfig, truths: Iterable[Truth], progress: Progress | None = None
 ) -> int:
-    """In batches; returns how many."""
+    """Record outcomes in batches; return the number."""
     from rdv.components.places import CLI_TOPIC, open_outcomes
     from rdv.components.sending import send_fitting
     from rdv.messages import encode_truth, told_by
@@ -153,7 +155,7 @@ def _record(
 
 
 def _user() -> str:
-    """Who runs the command, as the system knows it: not as the environment says."""
+    """Return the user that runs the command, from the system, not from the environment."""
     import os
     import pwd
 

@@ -1,6 +1,6 @@
-"""The one output sink: a table for people, JSON lines for programs, or nothing.
+"""All output goes through one class: a table for people, JSON lines for programs, or nothing.
 
-Data goes to stdout, messages to stderr. Off a terminal everything is plain, and rich is not even
+Data goes to stdout, messages to stderr. Off a terminal the output is plain, and rich is not even
 imported.
 """
 
@@ -18,7 +18,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: `key` names it in JSON, `title` for people, `show` formats a value."""
+    """A column of a table: `key` is its name in JSON, `title` is the heading, `show` formats a
+    value.
+    """
 
     key: str
     title: str = ""
@@ -35,12 +37,12 @@ class Column:
 
 
 def number(key: str, title: str = "", show: Callable[[Any], str] = "{:,}".format) -> Column:
-    """A column of numbers."""
+    """Return a column of numbers."""
     return Column(key, title, right=True, show=show)
 
 
 class Output:
-    """Where a command's results go."""
+    """The destination of a command's results."""
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
@@ -48,11 +50,13 @@ class Output:
 
     @property
     def is_human(self) -> bool:
-        """Neither JSON nor quiet."""
+        """Whether the output is for people: neither JSON nor quiet."""
         return not (self.as_json or self.is_quiet)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Row], title: str = "") -> None:
-        """Rows as a table, or each row as a JSON line (all of it, also what has no column)."""
+        """Print rows as a table, or each row as a JSON line (with all its keys, also those without
+        a column).
+        """
         if self.as_json:
             for row in rows:
                 self.json(row)
@@ -64,7 +68,7 @@ class Output:
                 (_rich_table if is_terminal(sys.stdout) else _plain_table)(columns, cells)
 
     def json(self, value: object) -> None:
-        """One line of JSON on stdout."""
+        """Print one line of JSON on stdout."""
         import orjson
 
         sys.stdout.flush()
@@ -73,12 +77,12 @@ class Output:
         sys.stdout.buffer.flush()
 
     def text(self, line: str = "") -> None:
-        """A line for people on stdout; not as JSON, not when quiet."""
+        """Print a line for people on stdout; nothing with JSON or when quiet."""
         if self.is_human:
             sys.stdout.write(line + "\n")
 
     def note(self, line: str) -> None:
-        """A message beside the data, on stderr; not when quiet."""
+        """Print a message on stderr, apart from the data; nothing when quiet."""
         if not self.is_quiet:
             sys.stdout.flush()
             sys.stderr.write(line + "\n")
@@ -86,7 +90,7 @@ class Output:
 
 
 def _as_it_is(value: object) -> object:
-    """`msgspec.Raw` is JSON already: it is printed byte for byte."""
+    """Convert `msgspec.Raw`, which is JSON already and is printed byte for byte."""
     import msgspec
     import orjson
 

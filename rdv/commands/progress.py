@@ -1,4 +1,4 @@
-"""A line on stderr that says how far we are: on terminals only, and only after a second."""
+"""Show a progress line on stderr: on terminals only, and only after a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ _EVERY_S = 0.1
 
 
 class Progress:
-    """Shows `describe(done, total)`, for example "checked 3 of 10"; is gone when it is left."""
+    """Show `describe(done, total)`, for example "checked 3 of 10"; the line is erased at the
+    end.
+    """
 
     def __init__(self, describe: Callable[[int, int], str], total: int = 0) -> None:
         self._describe = describe
@@ -25,7 +27,7 @@ class Progress:
         self._next_s = time.monotonic() + _FIRST_S
 
     def advance(self, amount: int = 1) -> None:
-        """So much more is done; redraws now and then."""
+        """Add `amount` to what is done; redraw the line at intervals."""
         self._done += amount
         if self._is_wanted and (now_s := time.monotonic()) >= self._next_s:
             self._next_s = now_s + _EVERY_S

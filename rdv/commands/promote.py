@@ -1,4 +1,4 @@
-"""`rdv promote`."""
+"""Implement `rdv promote`."""
 
 from __future__ import annotations
 
@@ -66,11 +66,11 @@ def promote(
 
     Checks requests, quality, latency, errors, refusals and drift against the limits of [gate] in
     rdv.toml; shows the change of the live schedule; makes it live after asking, or with --yes.
-    Requests under way keep the schedule that they came in with, none is lost. With --watch, a
-    promotion that breaks its limits is taken back.
+    Requests in flight keep the schedule that they came in with, none is lost. With --watch, a
+    promotion that breaks its limits is rolled back.
 
     Exit codes: 0 promoted, or the gate is passed; 99 the gate is not passed, or the promotion was
-    taken back; 1 failed.
+    rolled back; 1 failed.
     """
     from rdv.commands.promoting.carry_out import carry_out
     from rdv.commands.promoting.proposal import propose
@@ -161,7 +161,7 @@ def _compare(
 
 
 def _refuse(gate: Gate, proposal: Proposal, output: Output, *, accept: str, force: bool) -> None:
-    """Raises ThresholdBroken unless the verdict will do."""
+    """Raise ThresholdBroken unless the verdict is good enough."""
     from rdv.commands.errors import ThresholdBroken
     from rdv.commands.promoting.render import as_json
 
@@ -174,7 +174,7 @@ def _refuse(gate: Gate, proposal: Proposal, output: Output, *, accept: str, forc
 
 
 def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
-    """Whether to go on: told so, or asked on a terminal. Off one, the verdict is all there is."""
+    """Return whether to go on: by --yes, or by an answer on a terminal; False off a terminal."""
     if yes:
         return True
     if output.as_json or not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
@@ -185,7 +185,7 @@ def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
 
 
 def _raise_if_broken(breaches: list[Breach]) -> None:
-    """The promotion was taken back."""
+    """Raise ThresholdBroken if the promotion was rolled back."""
     from rdv.commands.errors import ThresholdBroken
 
     if breaches:

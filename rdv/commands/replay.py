@@ -1,4 +1,4 @@
-"""`rdv replay`."""
+"""Implement `rdv replay`."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def replay(
     """Try a model on recorded requests, and compare it with what is on record.
 
     It is called as in production: the same bytes, in batches, in a process of its own. The
-    decision's streams are only read. Errors, crashes and hangs of the model are counted and do
-    not end the replay. A model with state sees each partition in its order.
+    decision's streams are only read. Errors, crashes and hangs of the model are counted and do not
+    end the replay. A model with state sees each partition in its order.
 
     Every batch is as large as allowed; with --speed, as large as they would have been: requests
-    come at their pace on a clock that jumps over pauses, so that it takes no longer than the
-    evaluations do.
+    come at their pace on a clock that skips pauses, so that it takes no longer than the evaluations
+    do.
     """
     from rdv.config import load_decision
     from rdv.evaluation.places import Recorded
@@ -115,7 +115,8 @@ Columns of the output file:
 def _model(
     decision: DecisionConfig, name: str | None, model: str | None, command: list[str] | None
 ) -> tuple[str, ModelConfig]:
-    """Its name and its settings: a declared model's with other code, or the defaults.
+    """Return the model's name and settings: those of a declared model with other code, or the
+    defaults.
 
     Raises ModelNotFound, NotUsable, InvalidOption.
     """
@@ -136,7 +137,7 @@ _APART_NS = 60 * 10**9
 
 
 class _Job:
-    """One replay, from its parts."""
+    """One replay, put together from its parts."""
 
     def __init__(
         self,
@@ -242,7 +243,7 @@ class _Job:
 
 
 def _widened(since_ns: int | None, until_ns: int | None) -> tuple[int | None, int | None]:
-    """An archive goes by the times of proxies, the log by those of its appends."""
+    """Widen a span, since archives have the proxies' times and the log has append times."""
     return (
         None if since_ns is None else max(0, since_ns - _APART_NS),
         None if until_ns is None else until_ns + _APART_NS,
@@ -250,7 +251,7 @@ def _widened(since_ns: int | None, until_ns: int | None) -> tuple[int | None, in
 
 
 class _Told:
-    """How far the replay is, how fast, and how long it will take."""
+    """Describe the progress of a replay: how far, how fast, and the time left."""
 
     def __init__(self) -> None:
         self._began_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""`rdv serve`."""
+"""Implement `rdv serve`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ EXAMPLES = (
 _EXAMPLE_BYTES_MAX = 400
 
 PROXIES_ENV = "env (for http.enrich)"
-"""In the list of what takes effect at the next start: a process that runs keeps its environment."""
+"""The key in the list of what takes effect at the next start: a running process keeps its
+environment.
+"""
 
 
 def serve(
@@ -60,10 +62,10 @@ def serve(
 ) -> None:
     """Run a decision until it is stopped.
 
-    Starts the rendezvous servers, the models and the proxies, each as a process of its own, starts
-    again what ends, and replaces a model whose file is edited without losing a request. Edits of
-    rdv.toml and of schedules take effect while requests flow. Ctrl-C or SIGTERM: no more requests
-    are accepted, those in flight are answered, then it ends.
+    Starts the rendezvous servers, the models and the proxies, each as a process of its own,
+    restarts processes that end, and replaces a model whose file is edited without losing a request.
+    Edits of rdv.toml and of schedules take effect while requests flow. Ctrl-C or SIGTERM: no more
+    requests are accepted, those in flight are answered, then it ends.
 
     Settings: options here, then RDV_* (RDV_HTTP_PORT=8200), then rdv.toml.
     """
@@ -122,7 +124,9 @@ def _serve_all(directory: str) -> None:
 
 @contextlib.contextmanager
 def _in_environment(settings: Mapping[str, object]) -> Iterator[None]:
-    """What the options say, where every process that is started sees it; for a block."""
+    """Put options into the environment for a block, where every process that is started sees
+    them.
+    """
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
     try:
@@ -139,7 +143,9 @@ def _warn(line: str) -> None:
 
 
 class Plan:
-    """The settings in force, and the processes that they ask for. For the supervisor's loop."""
+    """The settings in force, and the processes that they require. For the supervisor's loop
+    only.
+    """
 
     def __init__(self, accepted: Accepted, tell: Callable[[str], None]) -> None:
         from rdv.clock import SYSTEM_CLOCK
@@ -148,9 +154,10 @@ class Plan:
 
         self.accepted = accepted
         self.elsewhere: Callable[[], Collection[str]] = tuple
-        """Models that run without being declared: `rdv model run`."""
+        """Returns the models that run without being declared: `rdv model run`."""
         self.absent: Callable[[str], None] = lambda _: None
-        """Told of models that a schedule names and nobody runs, so that no request waits for one.
+        """Called with models that a schedule names and that do not run, so that no request waits
+        for them.
         """
         self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, tell)
         self._tell = tell
@@ -159,16 +166,17 @@ class Plan:
         self._revision = 0
         self._place = ""
         self._env = set(accepted.decision.env)
-        """What the proxies were started with."""
+        """The environment variables that the proxies were started with."""
 
     @property
     def decision(self) -> DecisionConfig:
         return self.accepted.decision
 
     def wanted(self) -> list[Part]:
-        """Look at the files, publish what can be used of them, and say what cannot.
+        """Read the files, publish what is valid of them, report the rest, and return the parts to
+        run.
 
-        Raises SystemFaults when the settings cannot be published: they are not in force then.
+        Raises SystemFaults if the settings cannot be published: they are not in force then.
         """
         from rdv.config.accepted import undeclared_models
         from rdv.supervisor.plan import parts
@@ -181,7 +189,7 @@ class Plan:
         for model in undeclared_models(self.accepted):
             self.absent(model)
         stamps = self._stamps.of(self.decision)
-        # Of what is started nothing may depend on the working directory, or on a symlink.
+        # What is started must not depend on the working directory, or on a symlink.
         if not self._place:
             self._place = os.path.realpath(self.decision.directory)
         placed = self.decision.replace(directory=self._place)
@@ -193,7 +201,7 @@ class Plan:
         before, now = self.accepted, accept_edit(self.accepted, self.elsewhere())
         now = self._with_environment(now)
         if identity_of(now.decision.directory) != now.identity:
-            self.accepted = now  # what is there now is another decision's
+            self.accepted = now  # the directory now holds another decision
         elif now != self._published:
             self._publish(now)
         for fault in now.faults:
@@ -209,7 +217,9 @@ class Plan:
                 self._tell(f"in force now: {', '.join(changed)}")
 
     def _with_environment(self, accepted: Accepted) -> Accepted:
-        """`env` is in force at once for models, which are replaced; not for proxies that run."""
+        """Mark `env` as pending for proxies that run; models are replaced, so it applies to them at
+        once.
+        """
         decision = accepted.decision
         if set(decision.env) == self._env or not decision.http.enrich:
             return replace(accepted, pending=tuple(k for k in accepted.pending if k != PROXIES_ENV))
@@ -224,7 +234,7 @@ class Plan:
         self.accepted = self._published = accepted
 
     def _warn_of_undeclared(self, before: Accepted, now: Accepted) -> None:
-        """Of a model that is taken out, or retired, though a schedule names it."""
+        """Warn of a model that was removed, or retired, though a schedule names it."""
         from rdv.config.accepted import undeclared_models
 
         elsewhere = set(self.elsewhere())
@@ -234,7 +244,7 @@ class Plan:
 
 
 def _changes(before: Accepted, now: Accepted) -> list[str]:
-    """Keys and schedules that are others now."""
+    """Return the keys and schedules that have changed."""
     from rdv.config.effects import changed_keys
 
     changed = changed_keys(before.decision, now.decision)
@@ -248,7 +258,7 @@ def _changes(before: Accepted, now: Accepted) -> list[str]:
 
 
 def _tell(decision: DecisionConfig, missing: list[str]) -> None:
-    """Everything runs: where, and what to do now."""
+    """Print the address and the next commands, once everything runs."""
     http = decision.http
     host = reachable_host(http.host)
     here = shlex.quote(decision.directory)
@@ -269,7 +279,9 @@ def _tell(decision: DecisionConfig, missing: list[str]) -> None:
 
 
 def _example(decision: DecisionConfig) -> str:
-    """The data of a sample request, when there is one that fits on a line or two."""
+    """Return the data of a sample request, if there is one that fits on a line or two, else
+    "{}".
+    """
     import orjson
 
     try:

@@ -1,4 +1,4 @@
-"""`rdv status`."""
+"""Implement `rdv status`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def status(
 ) -> None:
     """Show who runs, who answers, and how fast.
 
-    Answers, mix and latency are those of the last ten seconds, by what the results stream says.
-    Latency is the server's: from the request's arrival at the proxy to the decision. Scores,
-    refusals and failures are counted since each process started; lag is what a model has not
-    evaluated yet.
+    Answers, mix and latency are those of the last ten seconds, by the results stream. Latency is
+    the server's: from the request's arrival at the proxy to the decision. Scores, refusals and
+    failures are counted since each process started; lag is the number of requests that a model has
+    not evaluated yet.
     """
     from rdv.commands.looking.reading import Observer, decision_in_force
     from rdv.commands.looking.render import render
@@ -80,6 +80,6 @@ def _show_once(observer: Observer, output: Output) -> None:
 
 
 def _until(observer: Observer, end_s: float) -> None:
-    """Hear what processes say meanwhile."""
+    """Read the processes' reports until `end_s`."""
     while (left_s := end_s - time.monotonic()) > 0:
         observer.wait(left_s)

@@ -1,4 +1,4 @@
-"""`rdv tail`."""
+"""Implement `rdv tail`."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def tail(
     """Show the newest records of a stream, and follow.
 
     Records of several partitions are shown in the order of their append times. A time without a
-    zone is UTC. With -f it ends on Ctrl-C; records that retention deletes before they were read
-    are told on stderr; damaged ones end it.
+    zone is UTC. With -f it ends on Ctrl-C; records that retention deletes before they were read are
+    reported on stderr; damaged ones end it.
     """
     from rdv.commands.opening import open_files, read_target
     from rdv.commands.tailing.render import make_renderer

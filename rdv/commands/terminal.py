@@ -1,4 +1,4 @@
-"""What the terminal can do, and what may be shown on it."""
+"""Find out what the terminal can do, and make text safe to show on it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CODES: dict[Style, int] = {
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Whether a person looks at this stream."""
+    """Return whether this stream is a terminal."""
     try:
         return stream.isatty()
     except ValueError:  # it was closed
@@ -25,7 +25,7 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def has_color(stream: TextIO) -> bool:
-    """Whether to colour: on a terminal that can, unless NO_COLOR says otherwise."""
+    """Return whether to use colour: on a terminal that can, unless NO_COLOR is set."""
     return (
         is_terminal(stream)
         and not os.environ.get("NO_COLOR")
@@ -34,12 +34,12 @@ def has_color(stream: TextIO) -> bool:
 
 
 def paint(text: str, style: Style, stream: TextIO) -> str:
-    """`text` in a style when `stream` takes colour, else as it is."""
+    """Return `text` in a style if `stream` takes colour, else unchanged."""
     return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if has_color(stream) else text
 
 
 def width() -> int:
-    """Columns of the terminal."""
+    """Return the number of columns of the terminal."""
     return shutil.get_terminal_size().columns
 
 
@@ -57,15 +57,15 @@ def printable(text: str) -> str:
 
 
 def utf8(text: str) -> str:
-    """A text that names a path, whose bytes that are not UTF-8 are written as escapes."""
+    """Return a text that names a path, with bytes that are not UTF-8 as escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def said(argument: str, what: str) -> str:
-    """An argument of the command line as UTF-8, whatever the locale makes of its bytes. Not for
-    paths: those go back to the system as they came.
+    """Return an argument of the command line as UTF-8, whatever the locale.
 
-    Raises InvalidOption, which names `what` it is, for bytes that are not UTF-8.
+    Not for paths: those are passed to the system unchanged. Raises InvalidOption, which names the
+    argument as `what`, for bytes that are not UTF-8.
     """
     try:
         return os.fsencode(argument).decode()
@@ -74,7 +74,7 @@ def said(argument: str, what: str) -> str:
 
 
 def fit(text: str, columns: int) -> str:
-    """`text` cut to so many columns, with an ellipsis when something is cut."""
+    """Return `text` cut to `columns`, with an ellipsis if something is cut."""
     if text.isascii():
         return text if len(text) <= columns else text[: max(0, columns - 1)] + "…"
     from rich.cells import cell_len, set_cell_size
@@ -87,7 +87,7 @@ def fit(text: str, columns: int) -> str:
 
 
 def confirm(question: str, *, doing: str, yes: bool) -> bool:
-    """Ask on a terminal; `yes` answers beforehand. Raises ConfirmationNeeded off a terminal."""
+    """Ask on a terminal; `yes` answers in advance. Raises ConfirmationNeeded off a terminal."""
     if yes:
         return True
     if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):

@@ -1,4 +1,4 @@
-"""Durations, sizes and times as people write them. Pure: the current time is an argument."""
+"""Read and write durations, sizes and times. Pure: the current time is an argument."""
 
 from __future__ import annotations
 
@@ -37,12 +37,14 @@ _DURATION_EXAMPLE = "50ms, 30s, 10m, 1h30m, 7d"
 _SIZE_EXAMPLE = "4096, 64MiB, 1GB"
 _TIME_EXAMPLE = "10m (ago), 2026-05-01 (UTC), 2026-05-01T12:30:00Z, 2026-05-01T14:30:00+02:00"
 _EPOCH_DIGITS = 9
-"""A number of so many digits is a time since 1970, in some unit, and no duration without one."""
+"""The minimum number of digits of a time since 1970, in any unit; a shorter number is a duration
+without a unit.
+"""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def parse_duration_ns(text: str) -> int:
-    """Nanoseconds of `50ms`, `1.5h` or `1h30m`. Raises InvalidQuantity."""
+    """Return the nanoseconds of `50ms`, `1.5h` or `1h30m`. Raises InvalidQuantity."""
     rest = text.strip()
     if rest == "0":
         return 0
@@ -67,7 +69,7 @@ def parse_duration_ns(text: str) -> int:
 
 
 def parse_duration_ms(text: str) -> int:
-    """Whole milliseconds of a duration. Raises InvalidQuantity."""
+    """Return the whole milliseconds of a duration. Raises InvalidQuantity."""
     duration_ns = parse_duration_ns(text)
     if duration_ns % _MS_NS:
         reason = "it is not a whole number of milliseconds"
@@ -76,7 +78,7 @@ def parse_duration_ms(text: str) -> int:
 
 
 def format_duration(duration_ns: int) -> str:
-    """The shortest exact way to write a duration in one unit: `7d`, `90m`, `50ms`."""
+    """Return the shortest exact form of a duration in one unit: `7d`, `90m`, `50ms`."""
     if not duration_ns:
         return "0s"
     unit, size = next((u, s) for u, s in _DURATION_NS.items() if u != "w" and not duration_ns % s)
@@ -84,7 +86,8 @@ def format_duration(duration_ns: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Bytes of `4096`, `64MiB` or `1GB` (1000s); K, M, G and T alone mean KiB, MiB, GiB, TiB.
+    """Return the bytes of `4096`, `64MiB` or `1GB` (1000s); K, M, G and T alone mean KiB, MiB, GiB,
+    TiB.
 
     Raises InvalidQuantity.
     """
@@ -102,7 +105,7 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size_bytes: int) -> str:
-    """The shortest exact way to write a size in one unit: `64MiB`, `1000B`."""
+    """Return the shortest exact form of a size in one unit: `64MiB`, `1000B`."""
     power = 0
     while size_bytes and not size_bytes % 1024 and power < len(_BINARY_UNITS) - 1:
         size_bytes //= 1024
@@ -111,7 +114,7 @@ def format_size(size_bytes: int) -> str:
 
 
 def about_size(size_bytes: int) -> str:
-    """A size for people, to three digits or so: `1.5 MiB`."""
+    """Return a size for people, to about three digits: `1.5 MiB`."""
     value, power = float(size_bytes), 0
     while value >= 1024 and power < len(_BINARY_UNITS) - 1:  # noqa: PLR2004  a KiB
         value /= 1024
@@ -120,15 +123,18 @@ def about_size(size_bytes: int) -> str:
 
 
 def parse_moment_ns(text: str, now_ns: int) -> int:
-    """Nanoseconds since 1970 of `now`, a duration (so long ago) or what `rdv.moment` reads.
+    """Return the nanoseconds since 1970 of `now`, a duration (ago) or what `rdv.moment` reads.
 
-    A bound beyond what a record's time can be is the nearest that can. Raises InvalidQuantity.
+    Bounds beyond the range of record times are moved to the nearest possible time. Raises
+    InvalidQuantity.
     """
     return bound_of(text, now_ns).time_ns
 
 
 def bound_of(text: str, now_ns: int) -> Moment:
-    """As `parse_moment_ns`, and whether UTC was assumed. Raises InvalidQuantity."""
+    """Return what `parse_moment_ns` returns, and whether UTC was assumed. Raises
+    InvalidQuantity.
+    """
     stripped = text.strip()
     if stripped.lower() == "now":
         return Moment(now_ns)
@@ -143,7 +149,7 @@ def bound_of(text: str, now_ns: int) -> Moment:
 
 
 def assumed_utc(option: str, text: str) -> str:
-    """The note for a time that names no zone."""
+    """Return the note for a time without a zone."""
     return f"{option} {text} is read as UTC; add a zone, such as +02:00, for another"
 
 
@@ -158,7 +164,7 @@ def _ago_ns(text: str) -> int:
 
 
 def iso_time(time_ns: int) -> str:
-    """`2026-05-01T12:30:00.123456Z`, whatever the year: a damaged clock is no reason to fail."""
+    """Return `2026-05-01T12:30:00.123456Z`, for any year: a wrong clock must not make this fail."""
     try:
         moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
     except OverflowError:
@@ -167,7 +173,9 @@ def iso_time(time_ns: int) -> str:
 
 
 def local_time(time_ns: int) -> str:
-    """`2026-05-01 14:30:00.123+02:00`: local time with its zone, for people; options read it."""
+    """Return `2026-05-01 14:30:00.123+02:00`: local time with its zone, for people; options read
+    it.
+    """
     try:
         moment = (_EPOCH + timedelta(microseconds=time_ns // 1000)).astimezone()
     except (OverflowError, OSError, ValueError):

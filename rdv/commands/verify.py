@@ -1,4 +1,4 @@
-"""`rdv verify`."""
+"""Implement `rdv verify`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def verify(
 ) -> None:
     """Take every recorded decision again, and tell those that differ.
 
-    A decision must follow from the request, its schedule and the arrivals on record. Also told:
+    A decision must follow from the request, its schedule and the recorded arrivals. Also reported:
     requests without a result, and results without a request. Exits 1 when there is any.
     """
     from rdv.config import load_decision

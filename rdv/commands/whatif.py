@@ -1,4 +1,4 @@
-"""`rdv whatif`."""
+"""Implement `rdv whatif`."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What `rdv ask` and `rdv load` share: where the door is, what is sent, how answers are shown."""
+"""`rdv ask` and `rdv load` share how proxies are found, what is sent and how answers are shown."""

@@ -1,4 +1,4 @@
-"""From the words of a command line to the body of a request."""
+"""Turn the arguments of a command line into the body of a request."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ INPUT_BYTES_MAX = 64 * 1024 * 1024
 
 
 def read_data(text: str) -> msgspec.Raw:
-    """JSON from the command line, or from stdin for "-", as it is. Raises NotJson."""
+    """Return JSON from the command line, or from stdin for "-", unchanged. Raises NotJson."""
     given = sys.stdin.buffer.read(INPUT_BYTES_MAX) if text == "-" else os.fsencode(text)
     _parsed(given, "stdin" if text == "-" else "the data")
     return msgspec.Raw(given.strip())
 
 
 def read_schedule(text: str) -> str | dict[str, Any]:
-    """A schedule's name, an object as JSON, or @FILE with one (TOML or JSON).
+    """Read a schedule's name, an object as JSON, or @FILE with one (TOML or JSON).
 
     Raises NotUsable, NotJson, InvalidSchedule, SystemFaults.
     """
@@ -54,7 +54,9 @@ def make_body(
     deadline: str | None = None,
     trace: bool = False,
 ) -> bytes:
-    """The body of `POST /v1/decide`. Raises InvalidQuantity and as `read_schedule`."""
+    """Return the body of `POST /v1/decide`. Raises InvalidOption, InvalidQuantity and what
+    `read_schedule` raises.
+    """
     body: dict[str, Any] = {"data": data}
     if key is not None:
         body["key"] = said(key, "--key")

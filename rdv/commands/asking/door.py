@@ -1,4 +1,4 @@
-"""Where the proxies of a decision listen, and one request to one of them."""
+"""Find where the proxies of a decision listen, and send one request to one of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _OK = 200
 
 @dataclass(frozen=True)
 class Door:
-    """One proxy's address."""
+    """The address of one proxy."""
 
     directory: str
     host: str
@@ -32,7 +32,9 @@ class Door:
 
 
 def find_doors(decision: Decision) -> list[Door]:
-    """As the running `rdv serve` says (it may have options of its own), else as rdv.toml says."""
+    """Return the addresses of the running `rdv serve` (it may have been given options), else those
+    of rdv.toml.
+    """
     holder = holder_of(decision.directory)
     host, port = decision.http.host, decision.http.port
     ports = [port + n for n in range(decision.http.proxies)]
@@ -42,7 +44,7 @@ def find_doors(decision: Decision) -> list[Door]:
 
 
 def post(door: Door, body: bytes, timeout_s: float) -> bytes:
-    """The body of the answer to `POST /v1/decide`. Raises Unreachable, Refused."""
+    """Return the body of the response to `POST /v1/decide`. Raises Unreachable, Refused."""
     connection = http.client.HTTPConnection(door.host, door.port, timeout=timeout_s)
     try:
         headers = {"Content-Type": "application/json"}
@@ -62,7 +64,7 @@ def post(door: Door, body: bytes, timeout_s: float) -> bytes:
 
 
 def ask_any(doors: list[Door], body: bytes, timeout_s: float) -> bytes:
-    """Of the first proxy that is there. Raises Unreachable, Refused."""
+    """Return the answer of the first proxy that can be reached. Raises Unreachable, Refused."""
     failure: Unreachable | None = None
     for door in doors:
         try:
@@ -74,7 +76,7 @@ def ask_any(doors: list[Door], body: bytes, timeout_s: float) -> bytes:
 
 
 def refusal(status: int, body: bytes) -> Refused:
-    """What the proxy has said, in its own words where it has any."""
+    """Return the proxy's refusal with the code and message of the response, if it has them."""
     said: Any = {}
     try:
         said = orjson.loads(body)

@@ -1,4 +1,4 @@
-"""The arrivals of one request as a timeline of text. Pure; `rdv ask --trace` prints it."""
+"""Draw the arrivals of one request as a timeline of text. Pure; `rdv ask --trace` prints it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LABEL_MAX = 24
 
 
 class Marks(NamedTuple):
-    """The characters of the picture."""
+    """The characters that the timeline is drawn with."""
 
     way: str = "─"
     result: str = "●"
@@ -23,7 +23,7 @@ ASCII = Marks("-", "o", "x", "^", "|")
 
 
 class Scale(NamedTuple):
-    """Milliseconds to columns."""
+    """A scale maps milliseconds to columns."""
 
     end_ms: float
     columns: int
@@ -35,7 +35,9 @@ class Scale(NamedTuple):
 def draw_arrivals(
     answer: dict[str, Any], sla_ms: float | None, width: int = 80, marks: Marks | None = None
 ) -> list[str]:
-    """One line for each report that had arrived, and one for the answer. At most `width` wide."""
+    """Return one line for each report that had arrived, and one for the answer, at most `width`
+    wide.
+    """
     marks = marks or Marks()
     arrivals: Sequence[dict[str, Any]] = answer.get("trace") or []
     waited_ms = float(answer["waited_ms"])
@@ -62,7 +64,9 @@ def draw_arrivals(
 
 
 def _nice_end(last_ms: float, sla_ms: float | None) -> float:
-    """The SLA, unless everything happened in a small part of it: then a picture of that part."""
+    """Return the SLA as the end of the axis, or less if everything happened in a small part of
+    it.
+    """
     if sla_ms is None:
         return max(last_ms * 1.1, 0.001)
     end_ms = max(sla_ms, last_ms)
@@ -89,6 +93,6 @@ def _axis(scale: Scale, sla_ms: float | None) -> str:
     axis[last:] = end
     for part in (0.0, 0.25, 0.5, 0.75):
         at, text = scale.column(scale.end_ms * part), f"{scale.end_ms * part:.3g}"
-        if at + len(text) < last:  # never into the last one
+        if at + len(text) < last:  # labels must not overlap the last one
             axis[at : at + len(text)] = text
     return "".join(axis)

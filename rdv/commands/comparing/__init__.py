@@ -1,1 +1,1 @@
-"""The parts of `rdv compare`."""
+"""The parts of `rdv compare` are in this package."""

@@ -1,4 +1,4 @@
-"""A comparison for people."""
+"""Render a comparison for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def render(found: Comparison, output: Output) -> None:
-    """JSON, or a table with sentences; pictures on a terminal."""
+    """Print JSON, or a table with sentences; on a terminal also charts."""
     if output.as_json:
         output.json(found.as_json())
         return

@@ -1,1 +1,1 @@
-"""What `rdv drill` shows."""
+"""The package renders the report of `rdv drill`."""

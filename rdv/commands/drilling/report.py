@@ -1,4 +1,4 @@
-"""How a drill is shown: a table, or one JSON object."""
+"""Show a drill's report as a table, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLUMNS = (
 
 
 def summary(report: DrillReport, directory: str, load: str, grace_ms: float) -> dict[str, Any]:
-    """The whole drill as one object."""
+    """Return the whole drill as one object."""
     return {
         "directory": directory,
         "load": load,
@@ -64,7 +64,7 @@ def _plain(row: Row) -> dict[str, Any]:
 
 
 def render(report: DrillReport, output: Output, grace_ms: float) -> None:
-    """For people."""
+    """Print the report for people."""
     rows = [_shown(row) for row in report.verdict.rows]
     output.table(_COLUMNS, rows)
     notes = {f"{r.fault} {r.part}": r.note for r in report.verdict.rows if r.note}
@@ -104,7 +104,7 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
 
 
 def closing_sentence(report: DrillReport, grace_ms: float) -> str:
-    """What was promised and what was seen."""
+    """Return a sentence with what was promised and what was observed."""
     rows = [row for row in report.verdict.rows if not row.skipped]
     requests, apart = sum(row.requests for row in rows), sum(row.apart for row in rows)
     in_time, refused = sum(row.in_time for row in rows), sum(row.refused for row in rows)

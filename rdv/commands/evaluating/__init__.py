@@ -1,1 +1,1 @@
-"""What the commands that learn from the log share."""
+"""The commands that evaluate the log share these modules."""

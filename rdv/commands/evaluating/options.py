@@ -1,4 +1,4 @@
-"""Options of the commands that learn from the log, each described once."""
+"""Options of the commands that evaluate the log, each described once."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ ScheduleFile = Annotated[
 
 
 def span_ns(since: str | None, until: str | None) -> tuple[int | None, int | None]:
-    """Bounds in ns since 1970; says on stderr when one is read as UTC. Raises InvalidQuantity."""
+    """Return the bounds in ns since 1970; print a note on stderr if one is read as UTC. Raises
+    InvalidQuantity.
+    """
     now_ns = time.time_ns()
     return _bound("--since", since, now_ns), _bound("--until", until, now_ns)
 

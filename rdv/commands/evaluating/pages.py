@@ -1,4 +1,4 @@
-"""`--html FILE` and pictures, for the commands that learn from the log."""
+"""`--html FILE` and charts, for the commands that evaluate the log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Html = Annotated[
 
 
 def write_page(path: str, html: str, output: Output) -> None:
-    """Replaces what is there. Raises SystemFaults."""
+    """Write an HTML page to a file, which is replaced if it exists. Raises SystemFaults."""
     from rdv.stream.file.disk import faults
 
     with faults(path, "write"), open(path, "w", encoding="utf-8") as file:
@@ -36,7 +36,7 @@ def write_page(path: str, html: str, output: Output) -> None:
 
 
 def draw(pictures: Iterable[Chart | Mix], output: Output) -> None:
-    """On a terminal only: a picture in letters tells a program nothing."""
+    """Draw charts on a terminal only: text charts are of no use to a program."""
     if not (output.is_human and is_terminal(sys.stdout)):
         return
     from rdv.evaluation.pictures import render

@@ -1,4 +1,4 @@
-"""The schedule that a command is given: a file, or the name of one of the decision's."""
+"""Read the schedule that a command is given: a file, or the name of one of the decision's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def given_schedule(decision: Decision, text: str) -> Schedule:
-    """Raises InvalidSchedule, NotUsable, ScheduleNotFound, SystemFaults."""
+    """Return the given schedule. Raises InvalidSchedule, NotUsable, ScheduleNotFound,
+    SystemFaults.
+    """
     from rdv.commands.files import need_file
     from rdv.commands.serving.check import read_schedule
     from rdv.schedule import schedule_from_toml

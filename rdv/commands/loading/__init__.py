@@ -1,1 +1,1 @@
-"""What `rdv load` is made of: rows, what is counted of the answers, and how it is shown."""
+"""`rdv load` is made of rows to send, figures of the answers, and reports."""

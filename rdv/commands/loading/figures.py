@@ -1,4 +1,4 @@
-"""What a load run counts beside latencies: kinds, models, misses, right answers. Pure."""
+"""A load run counts kinds, models, misses and right answers besides latencies. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.loadgen import Tally
 from rdv.loadgen.sink import Failed
 
 MISS_GRACE_MS = 10.0
-"""An answer is a miss when it is later than its SLA and this."""
+"""How many ms later than its SLA an answer may be before it counts as a miss."""
 _OK = 200
 
 
@@ -30,14 +30,16 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class Given(NamedTuple):
-    """Who gave an answer, and of what kind."""
+    """The model that gave an answer, and its kind."""
 
     kind: str
     model: str
 
 
 class Figures:
-    """The counts of a run, or of a stretch of it. `sla_ms` knows the SLA of a schedule's label."""
+    """The counts of a run, or of an interval of it. `sla_ms` returns the SLA of a schedule's
+    label.
+    """
 
     def __init__(self, rows: Sequence[Row], sla_ms: Callable[[str], float]) -> None:
         self._rows = rows
@@ -47,9 +49,11 @@ class Figures:
         self.judged: Counter[Given] = Counter()
         self.right: Counter[Given] = Counter()
         self.missed_by_client = 0
-        """Later than SLA + 10 ms from the scheduled send on."""
+        """How many answers were later than SLA + 10 ms, from the scheduled send."""
         self.missed_by_proxy = 0
-        """The same by the proxy's own clock, from the moment it had the request."""
+        """How many answers were later than SLA + 10 ms, by the proxy's clock, from when it had the
+        request.
+        """
         self.garbled = 0
 
     def answered(
@@ -84,27 +88,29 @@ class Figures:
 
     @property
     def answers(self) -> int:
-        """Answers of 200 that could be read."""
+        """The number of answers with status 200 that could be read."""
         return self.given.total()
 
     def kind_share(self, kind: str) -> float:
-        """Of the answers."""
+        """Return the share of answers of this kind."""
         count = sum(n for given, n in self.given.items() if given.kind == kind)
         return count / self.answers if self.answers else 0.0
 
     def right_share(self) -> float | None:
-        """Of the models' answers whose truth is known; None when there are none."""
+        """Return the share of right answers among models' answers whose truth is known; None if
+        there are none.
+        """
         judged = self.judged.total()
         return self.right.total() / judged if judged else None
 
     def measured(self) -> dict[str, float]:
-        """What `--fail-if` looks at: latencies in ns, shares of all requests."""
+        """Return the values for `--fail-if`: latencies in ns, shares of all requests."""
         requests = max(1, self.tally.requests)
         kinds = {k: self.kind_share(k) * self.answers / requests for k in ("default", "fallback")}
         return {**self.tally.measured(), **kinds, "misses": self.missed_by_client / requests}
 
     def models(self) -> list[dict[str, Any]]:
-        """A row for each model and kind, the most frequent first."""
+        """Return a row for each model and kind, the most frequent first."""
         return [
             {
                 "model": None if given.model == "-" else given.model,

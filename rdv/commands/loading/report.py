@@ -1,4 +1,4 @@
-"""How a load run is shown: lines while it goes on, tables or one JSON object at its end."""
+"""Show a load run: lines while it runs, tables or one JSON object at its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MODELS = (
 
 
 def progress_line(at_s: float, figures: Figures, seconds: float) -> str:
-    """One stretch of a run on one line."""
+    """Return the line for one interval of a run."""
     p50, p99 = figures.tally.latency.percentiles((50, 99))
     right = figures.right_share()
     return _PROGRESS.format(
@@ -40,7 +40,7 @@ def progress_line(at_s: float, figures: Figures, seconds: float) -> str:
 
 
 def summary(figures: Figures, seconds: float, mode: str) -> dict[str, Any]:
-    """The whole run as one object."""
+    """Return the whole run as one object."""
     tally = figures.tally
     return {
         "mode": mode,
@@ -67,7 +67,7 @@ def _latency_ms(histogram: Any) -> dict[str, float]:
 
 
 def render(run: dict[str, Any], output: Output) -> None:
-    """The end of a run for people."""
+    """Print the results of a run for people."""
     output.text(
         f"{run['requests']:,} requests in {run['seconds']:.1f} s: "
         f"{run['rate']:,.0f}/s, {run['mode']}"

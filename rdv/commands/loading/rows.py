@@ -1,4 +1,4 @@
-"""What a load run asks: rows of a file, each the data alone or {"data": …, "truth": …}."""
+"""The rows of a load run come from a file, each the data alone or {"data": …, "truth": …}."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from rdv.payload import UnusableJson, read_json
 from rdv.stream.file.disk import faults
 
 ROWS_MAX = 200_000
-"""More are left out: they are asked in turn anyway."""
+"""The maximum number of rows; more are ignored, since rows are sent in turn anyway."""
 _KNOWN = {"data", "key", "truth", "schedule"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One request, ready to be sent, and what the right answer is, if that is known."""
+    """One request, ready to be sent, and the right answer, if it is known."""
 
     body: bytes
     truth: Any = None
 
 
 def read_rows(path: str, key_field: str | None, extra: dict[str, Any]) -> list[Row]:
-    """The rows of a JSON lines file. Raises NotUsable, LineUnusable, SystemFaults."""
+    """Read the rows of a JSON lines file. Raises NotUsable, LineUnusable, SystemFaults."""
     need_file("--data", path)
     with faults(path, "read"), open(path, "rb") as file:
         return make_rows(itertools.islice(file, ROWS_MAX), key_field, extra)
 
 
 def make_rows(lines: Iterable[bytes], key_field: str | None, extra: dict[str, Any]) -> list[Row]:
-    """Rows from lines; `extra` is part of every body (a schedule). Raises LineUnusable."""
+    """Make rows from lines; `extra` is merged into every body (a schedule). Raises LineUnusable."""
     rows = [
         _row(line, number, key_field, extra)
         for number, line in enumerate(lines, start=1)
@@ -52,11 +52,11 @@ def _row(line: bytes, number: int, key_field: str | None, extra: dict[str, Any])
         parsed = read_json(line)
     except UnusableJson as error:
         raise LineUnusable(number, error.verdict(), error.hint(), error.kind) from None
-    # The data alone may have a field "data" as well, but hardly only such fields.
+    # Bare data may have a field "data" too, but it is unlikely to have only known fields.
     is_wrapped = isinstance(parsed, dict) and "data" in parsed and parsed.keys() <= _KNOWN
     row = parsed if is_wrapped else {"data": parsed}
     body: dict[str, Any] = {k: row[k] for k in ("key", "schedule") if row.get(k) is not None}
-    # As it stands in the file: nothing is parsed and written again.
+    # The data is sent as it is in the file, not parsed and encoded again.
     data = msgspec.json.decode(line, type=dict[str, msgspec.Raw])["data"] if is_wrapped else line
     body = {"data": msgspec.Raw(bytes(data).strip())} | body
     if key_field is not None:
@@ -72,10 +72,10 @@ def _key(data: Any, field: str, number: int) -> str:
 
 
 def is_right(result: Any, truth: Any) -> bool | None:
-    """Whether a result says the same as the truth; None when they cannot be compared.
+    """Return whether a result agrees with the truth; None if they cannot be compared.
 
-    Fields of a truth that is an object count, each of them; a truth that is a single value is held
-    against the result, or its "label" or "bin".
+    If the truth is an object, each of its fields must be equal; a truth that is a single value is
+    compared with the result, or with its "label" or "bin".
     """
     if isinstance(truth, dict):
         if not truth or not isinstance(result, dict) or not truth.keys() <= result.keys():
@@ -92,5 +92,5 @@ def is_right(result: Any, truth: Any) -> bool | None:
 
 
 def pick(rows: Sequence[Row], number: int) -> Row:
-    """The row of request `number`: in turn."""
+    """Return the row of request `number`; rows are used in turn."""
     return rows[number % len(rows)]

@@ -1,4 +1,4 @@
-"""One load run against all proxies of a decision."""
+"""A load run sends requests to all proxies of a decision."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _CONNECT_S = 2.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is asked. `rate` is None in a closed loop."""
+    """How many requests are sent, and how. `rate` is None in a closed loop."""
 
     rate: float | None
     seconds: float
     connections: int
     is_poisson: bool = False
     sla_ms: float = 0.0
-    """The longest that a request may have: answers are waited for so much longer."""
+    """The longest SLA that a request may have; the timeout for answers is extended by it."""
 
     @property
     def mode(self) -> str:
@@ -40,7 +40,7 @@ class Plan:
 
 
 class Share:
-    """The sink of one door: request n of it is request n·doors + index of the run."""
+    """The sink of one proxy: its request n is request n·doors + index of the run."""
 
     def __init__(self, index: int, doors: int, figures: Callable[[], Sequence[Figures]]) -> None:
         self._index = index
@@ -62,7 +62,9 @@ class Share:
 
 
 class LoadRun:
-    """Runs once. `progress(at_s, figures of the stretch, its seconds)` is called while it does."""
+    """A run that is executed once; it calls `progress(at_s, figures of the interval, its
+    seconds)`.
+    """
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class LoadRun:
         self.is_interrupted = False
 
     def run(self) -> Figures:
-        """Blocks until it is over, or Ctrl-C: then with what there is."""
+        """Block until the run is over, or until Ctrl-C; return the figures so far."""
         uvloop.run(self._run())
         return self.total
 
@@ -107,7 +109,7 @@ class LoadRun:
         finally:
             planned_s = self._plan.seconds
             passed_s = time.monotonic() - begin_s
-            # The wait for the last answers is no part of the rate, unless it was cut short.
+            # The wait for the last answers does not count, unless the run was interrupted.
             self.seconds = passed_s if self.is_interrupted else min(passed_s, planned_s)
             ticking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -134,7 +136,7 @@ class LoadRun:
             return
         rate = plan.rate / count
         arrivals = poisson(rate, seed=index) if plan.is_poisson else constant(rate)
-        # Not all doors in the same instant.
+        # The proxies do not get their requests at the same instant.
         await generator.run(_later(arrivals, int(index * 1e9 / plan.rate)), plan.seconds)
 
     async def _tick(self) -> None:
@@ -144,7 +146,7 @@ class LoadRun:
             self._show(begin_s)
 
     def _show(self, begin_s: float) -> None:
-        """The stretch that ends now."""
+        """Report the interval that ends now, and begin the next one."""
         stretch, self._stretch = self._stretch, self._make_figures()
         now_s = time.monotonic()
         if self._progress is not None and stretch.tally.requests:
@@ -157,7 +159,7 @@ def _later(arrivals: Iterator[int], offset_ns: int) -> Iterator[int]:
 
 
 def open_doors(doors: Sequence[Door]) -> list[Door]:
-    """Those that somebody listens at. Raises Unreachable when there are none."""
+    """Return the addresses that accept connections. Raises Unreachable if there are none."""
     found, reason = [], ""
     for door in doors:
         try:

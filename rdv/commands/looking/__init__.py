@@ -1,1 +1,1 @@
-"""What `rdv status` is made of: reading the streams, and showing what they say."""
+"""`rdv status` reads the streams, and shows what they say."""

@@ -1,4 +1,4 @@
-"""What a decision's streams say of it at this moment."""
+"""The observer reads the current state of a decision from its streams."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from rdv.supervisor.pids import is_process
 from rdv.supervisor.plan import parts, proxy_name
 
 _BACK = Recent(5 * 60_000)
-"""How far back the last words of processes are looked for."""
+"""How far back to look for the latest status of processes."""
 _POLL_RECORDS = 10_000
 
 
 class Observer:
-    """Reads on from look to look. Raises NeverServed, and RdvErrors of the configuration."""
+    """Reads what is new at each call. Raises NeverServed, and RdvErrors of the configuration."""
 
     def __init__(self, decision: Decision, window_s: float = 10.0) -> None:
         self._directory = decision.directory
@@ -67,13 +67,13 @@ class Observer:
             raise NeverServed(self._directory) from None
 
     def wait(self, timeout_s: float) -> None:
-        """Until processes have said something, for so long at most."""
+        """Wait until processes have reported something, for `timeout_s` at most."""
         self._hear(_poll(self._control, timeout_s))
 
     def look(self) -> dict[str, Any]:
-        """Everything, as one object."""
+        """Return the whole state as one object."""
         with contextlib.suppress(RdvError):
-            # What is in force; of a decision that is not served, what the file says now.
+            # The decision in force; the current file for one that is not served.
             self._decision = decision_in_force(self._directory)
         while records := _poll(self._control):
             self._hear(records)
@@ -84,9 +84,9 @@ class Observer:
         while records := _poll(self._results):
             for record in records:
                 with contextlib.suppress(MalformedMessage):
-                    # On the monotonic clock from here on: no step of the wall clock changes it.
+                    # Kept by the monotonic clock, so that steps of the wall clock do not matter.
                     ago_ns = time.time_ns() - record.timestamp_ns
-                    if ago_ns > -AHEAD_MAX_NS:  # else it is of a clock that was wrong
+                    if ago_ns > -AHEAD_MAX_NS:  # else the record's clock was wrong
                         read_ns = time.monotonic_ns() - max(0, ago_ns)
                         self._window.add(read_ns, decode_result(record.value))
         return self._report(time.time_ns(), time.monotonic_ns(), holder_of(self._directory))
@@ -130,7 +130,9 @@ class Observer:
         }
 
     def _scaling_of(self, holder: Holder) -> dict[str, ScaleLine]:
-        """What the one who serves it has said, of the models that scale still."""
+        """Return the latest scaling reports of the current supervisor, for models that still
+        scale.
+        """
         models = self._decision.models
         return {
             name: line
@@ -139,7 +141,7 @@ class Observer:
         }
 
     def _lags(self) -> dict[str, int]:
-        """Requests that each model's group has not committed yet."""
+        """Return the consumer lag of each model's group, in requests."""
         lags: dict[str, int] = {}
         for group in self._input.groups():
             with contextlib.suppress(RdvError):
@@ -161,7 +163,7 @@ class Observer:
 
 
 def decision_in_force(directory: str) -> Decision:
-    """As it is served, whatever its files say by now; else as they say.
+    """Return the decision as it is served, even if its files have changed; else as the files say.
 
     Raises RdvErrors of the configuration.
     """
@@ -172,22 +174,26 @@ def decision_in_force(directory: str) -> Decision:
 
 
 def _edits(directory: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What the files say and is not in force, and keys that wait for the next start."""
+    """Return faults of edits that are not in force, and the keys that take effect at the next
+    start.
+    """
     try:
         accepted = read_published(directory)
-    except RdvError:  # a stage, or an older rdv
+    except RdvError:  # --direct, --in-process, or an older rdv
         return (), ()
     return accepted.faults, accepted.pending
 
 
 def _expected(decision: Decision, holder: Holder, counts: Mapping[str, int]) -> list[str]:
-    """The processes that there should be; the proxies as the holder has them, not the file."""
+    """Return the processes that should run; the proxies are those of the holder, not of the
+    file.
+    """
     inner = [part.name for part in parts(decision, {}, counts) if part.role != "proxy"]
     return [*inner, *(proxy_name(port) for port in holder.ports)]
 
 
 def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:
-    """What cannot be read is passed over: `rdv stream verify` is for that."""
+    """Poll a consumer, and skip what cannot be read: `rdv stream verify` reports that."""
     for _ in range(1000):
         try:
             return consumer.poll(_POLL_RECORDS, timeout_s)
@@ -198,12 +204,12 @@ def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:
 
 
 def _is_by(line: ScaleLine, holder: Holder) -> bool:
-    """Whether this supervisor has said so, not one before it."""
+    """Return whether this supervisor has written the line, not an earlier one."""
     return line.pid == holder.pid if line.pid else line.time_ns >= holder.started_ns
 
 
 def _totals(seen: Iterable[Seen]) -> dict[str, int]:
-    """What the living proxies have counted since they started."""
+    """Return the sums of what the running proxies have counted since they started."""
     keys = ("requests", "refused", "backstop", "misses", "unlogged", "in_flight", "connections")
     doors = [
         s.line for s in seen if s.line.role == "proxy" and s.state in ("ready", "failing", "silent")

@@ -1,4 +1,4 @@
-"""How `rdv status` is shown: the same blocks once, or again and again on a live screen."""
+"""Show `rdv status`: the same blocks once, or repeatedly on a live screen."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _PROCESSES = (
 
 
 class Block(NamedTuple):
-    """A table, or lines of text."""
+    """A titled block has a table, lines of text, or both."""
 
     title: str
     columns: Sequence[Column] = ()
@@ -57,7 +57,7 @@ class Block(NamedTuple):
 
 
 def blocks(report: dict[str, Any]) -> Iterator[Block]:
-    """All that is shown, in order."""
+    """Yield all blocks, in order."""
     yield Block(_headline(report), lines=_answers(report))
     answers = max(1, report["results"]["answers"])
     models = [
@@ -69,7 +69,7 @@ def blocks(report: dict[str, Any]) -> Iterator[Block]:
 
 
 def _live(row: dict[str, Any]) -> str:
-    """How many run; of how many, where that depends on the load."""
+    """Return the number of running instances; also the range, if it depends on the load."""
     scaling = row["scaling"]
     if scaling is None:
         return f"{row['instances']}"
@@ -77,7 +77,7 @@ def _live(row: dict[str, Any]) -> str:
 
 
 def _scaled(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Why there are as many as there are."""
+    """Return the reasons for the numbers of instances."""
     return [
         f"{row['model']} has {scaling['wanted']} since "
         f"{time.strftime('%H:%M:%S', time.localtime(scaling['since_ns'] / 1e9))}: "
@@ -147,7 +147,7 @@ def _answers(report: dict[str, Any]) -> list[str]:
 
 
 def _does(row: dict[str, Any]) -> str:
-    """The most telling counters of a process."""
+    """Return the most informative counters of a process."""
     figures, role = row.get("figures", {}), row.get("role")
     keys = {
         "server": ("requests", "scores", "open", AFTER_DECISION, "malformed", "lost_results"),
@@ -164,7 +164,7 @@ def _does(row: dict[str, Any]) -> str:
 
 
 def render(report: dict[str, Any], output: Output) -> None:
-    """Once."""
+    """Print the blocks once."""
     for position, block in enumerate(blocks(report)):
         if position:
             output.text()
@@ -175,7 +175,7 @@ def render(report: dict[str, Any], output: Output) -> None:
 
 
 def renderable(report: dict[str, Any]) -> RenderableType:
-    """The same for a live screen."""
+    """Return the blocks for a live screen."""
     from rich import box
     from rich.console import Group
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`rdv model …`: the models of a decision."""
+"""The group `rdv model …` has the commands for the models of a decision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rdv.commands.lazy import Lazy, LazyGroup
 
 
 class ModelGroup(LazyGroup):
-    """Its commands, in the order of the help."""
+    """List the group's commands, in the order of the help."""
 
     table: ClassVar[dict[str, Lazy]] = {
         "run": Lazy("rdv.commands.model.run:run", "Run a model: it joins a running decision."),

@@ -1,4 +1,4 @@
-"""`rdv model add`."""
+"""Implement `rdv model add`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def add(
 ) -> None:
     """Declare a model in rdv.toml.
 
-    A running decision starts it at once. The file keeps its comments and its order; nothing else
-    is changed in it.
+    A running decision starts it at once. The file keeps its comments and its order; nothing else in
+    it is changed.
     """
     import msgspec
 

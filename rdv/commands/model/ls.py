@@ -1,4 +1,4 @@
-"""`rdv model ls`."""
+"""Implement `rdv model ls`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _COLUMNS = (
 def ls(directory: Decision, *, as_json: Json = False) -> None:
     """List the models, declared and running.
 
-    Also those that run without being declared (rdv model run). Counts are since the start of the
+    Also models that run without being declared (rdv model run). Counts are since the start of the
     processes that run now.
     """
     from rdv.config import load_decision
@@ -37,7 +37,7 @@ def ls(directory: Decision, *, as_json: Json = False) -> None:
 
 
 def rows(decision: DecisionConfig) -> list[dict[str, Any]]:
-    """One a model."""
+    """Return one row for each model."""
     from rdv.commands.errors import NeverServed
     from rdv.commands.looking.reading import Observer
 

@@ -1,4 +1,4 @@
-"""`rdv model rm`."""
+"""Implement `rdv model rm`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rdv model run`."""
+"""Implement `rdv model run`."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def run(
     """Run a model: it joins a running decision.
 
     At any time, in the foreground. A model that rdv.toml declares has its settings from there.
-    One that ends is started again; one whose file is edited is replaced. Ctrl-C: it leaves, and
-    nobody waits for it any more.
+    Processes that end are restarted; a model whose file is edited is replaced. Ctrl-C: it leaves,
+    and no request waits for it any more.
     """
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
@@ -70,7 +70,7 @@ def settings(
     command: list[str] | None,
     option: str = "--path",
 ) -> ModelConfig:
-    """Of the model that is declared, with the code that is given.
+    """Return the settings of the declared model, with the code that is given.
 
     Raises ModelNotFound, ProgramNotFound.
     """
@@ -86,14 +86,14 @@ def settings(
 
 
 class Workers:
-    """The workers of one model."""
+    """The workers of one model, for the supervisor."""
 
     def __init__(
         self, decision: DecisionConfig, name: str, model: ModelConfig, numbers: list[int]
     ) -> None:
         from rdv.config.footprint import Stamps
 
-        # With this model alone, so that only its files are watched.
+        # The decision has only this model, so that only its files are watched.
         self.decision = decision.replace(models={name: model})
         self._name = name
         self._model = model
@@ -120,7 +120,7 @@ class Workers:
 
 
 def free_numbers(decision: DecisionConfig, name: str, count: int) -> list[int]:
-    """The lowest numbers that no living worker of the model has."""
+    """Return the lowest numbers that no running worker of the model has."""
     from rdv.commands.errors import NeverServed
     from rdv.commands.looking.reading import Observer
 

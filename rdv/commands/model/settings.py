@@ -1,4 +1,4 @@
-"""From the options of a command line to the settings of a model."""
+"""Turn the options of a command line into the settings of a model."""
 
 from __future__ import annotations
 
@@ -31,12 +31,10 @@ def with_code(
     command: list[str] | None,
     option: str = "--path",
 ) -> ModelConfig:
-    """`model` with other code, if some is given. Raises InvalidOption, NotUsable.
+    """Return `model` with other code, if any is given. Raises InvalidOption, NotUsable.
 
-    `option` is what the command line calls the path.
-
-    Files are meant from where the command is typed, else from the decision's directory; in the
-    settings they are written as the decision's files are.
+    `option` is the name of the path's option. Files are relative to the working directory, else to
+    the decision's directory; in the settings they are written like the decision's other files.
     """
     if path and command:
         raise InvalidOption(option, "does not go with a command: one of them is enough")
@@ -52,13 +50,13 @@ def with_code(
 
 
 def _looked_at(decision: Decision, path: str) -> str:
-    """Both places, in full."""
+    """Return both places that were searched, as absolute paths."""
     places = (os.path.abspath(path), os.path.abspath(decision.path(path)))
     return ", nor ".join(dict.fromkeys(places))
 
 
 def check_program(decision: Decision, model: ModelConfig) -> None:
-    """Whether the command of a model can be started here. Raises ProgramNotFound."""
+    """Check that the command of a model can be started here. Raises ProgramNotFound."""
     if not model.command:
         return
     program = model.command[0]
@@ -74,7 +72,7 @@ def check_program(decision: Decision, model: ModelConfig) -> None:
 
 
 def _place(decision: Decision, path: str) -> str | None:
-    """How rdv.toml names a file; None when there is none."""
+    """Return the name of a file for rdv.toml; None if there is no such file."""
     if os.path.isfile(path):
         full = os.path.abspath(path)
         root = os.path.abspath(decision.directory)

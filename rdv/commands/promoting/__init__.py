@@ -1,1 +1,1 @@
-"""The parts of `rdv promote`."""
+"""The parts of `rdv promote` are in this package."""

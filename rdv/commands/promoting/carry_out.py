@@ -1,4 +1,4 @@
-"""A promotion, carried out: live, watched, and taken back if need be."""
+"""Carry out a promotion: make it live, watch it, and roll it back if necessary."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def carry_out(
     seconds: float | None,
     output: Output,
 ) -> tuple[Switched, Vigil | None, list[Breach]]:
-    """Make it live; with `bounds`, watch it for `seconds`, and take it back when it breaks them.
+    """Make the proposal live; with `bounds`, watch it for `seconds`, and roll it back if it breaks
+    them.
 
-    Returns what was switched, and how the watch has gone. Raises EditRefused when the file has been
-    edited meanwhile, DecisionBusy, NotLive, SystemFaults.
+    Returns what was switched, the state of the watch, and the breaches. Raises EditRefused if the
+    file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
     """
     with contextlib.ExitStack() as stack:
         watch: Watch | None = None

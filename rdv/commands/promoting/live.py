@@ -1,4 +1,4 @@
-"""Making a proposal live, and taking it back."""
+"""Make a proposal live, and roll it back."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from rdv.supervisor.lock import holder_of
 
 @dataclass(frozen=True)
 class Switched:
-    """After how long a server has said that it is live; None when nobody serves."""
+    """After how many ms a server reported the schedule as live; None if the decision is not
+    served.
+    """
 
     took_ms: float | None
 
 
 def make_live(decision: Decision, proposal: Proposal) -> Switched:
-    """Raises EditRefused when the file has been edited meanwhile, DecisionBusy, NotLive,
-    SystemFaults.
+    """Make the proposal live.
+
+    Raises EditRefused if the file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
     """
     return _replace(decision, proposal, is_back=False)
 
 
 def take_back(decision: Decision, proposal: Proposal) -> Switched:
-    """The schedule as it was. Raises as `make_live`."""
+    """Restore the schedule as it was. Raises what `make_live` raises."""
     return _replace(decision, proposal, is_back=True)
 
 

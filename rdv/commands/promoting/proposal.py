@@ -1,4 +1,4 @@
-"""What is proposed: who takes whose place, and what that makes of the live schedule's file."""
+"""A proposal says which model replaces which, and how that changes the live schedule's file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rdv.stream.file.disk import faults
 
 @dataclass(frozen=True)
 class Proposal:
-    """`old` and `new` are texts of the same file."""
+    """The two models, their schedules, and `old` and `new`, the texts of the same file."""
 
     champion: str
     challenger: str
@@ -29,7 +29,7 @@ class Proposal:
 
     @property
     def diff(self) -> list[str]:
-        """A unified diff, lines without their ends."""
+        """The unified diff of the two texts, as lines without their ends."""
         lines = difflib.unified_diff(
             self.old.splitlines(), self.new.splitlines(), self.path, self.path, lineterm="", n=2
         )
@@ -37,12 +37,14 @@ class Proposal:
 
     @property
     def window_ms(self) -> float:
-        """Until when the champion's answer is wanted."""
+        """Until when the champion's answer is accepted, in ms from the start of the request."""
         return windows_ms(self.before).get(self.champion, self.before.sla_ms)
 
 
 def propose(decision: Decision, challenger: str, champion: str | None, *, force: bool) -> Proposal:
-    """Raises NotUsable, CannotExchange, ScheduleNotFound, InvalidSchedule, SystemFaults."""
+    """Make a proposal. Raises NotUsable, CannotExchange, ScheduleNotFound, InvalidSchedule,
+    SystemFaults.
+    """
     before = read_schedule(decision)
     path = decision.schedule_path()
     with faults(path, "read"), open(path, encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""A promotion for people and for programs."""
+"""Show a promotion to people and to programs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STYLES: dict[str, Style] = {"pass": "green", "marginal": "yellow", "fail": "red
 
 
 def show_gate(gate: Gate, proposal: Proposal, output: Output) -> None:
-    """The checks and the diff; nothing as JSON."""
+    """Print the checks and the diff; nothing with JSON."""
     if not output.is_human:
         return
     rows = [
@@ -35,7 +35,7 @@ def show_gate(gate: Gate, proposal: Proposal, output: Output) -> None:
 
 
 def show_switch(schedule: str, switched: Switched, output: Output) -> None:
-    """That a schedule is live."""
+    """Print that a schedule is live, or when it will be."""
     if switched.took_ms is None:
         output.text(f"live at the next start: {schedule}; nobody serves the decision now")
     else:
@@ -43,7 +43,7 @@ def show_switch(schedule: str, switched: Switched, output: Output) -> None:
 
 
 def show_watch(vigil: Vigil, seconds: float, breaches: list[Breach], output: Output) -> None:
-    """How the watch has ended."""
+    """Print how a watch without breaches has ended."""
     if breaches:
         return
     counts = ", ".join(f"{vigil.totals[kind]:,} {kind}" for kind in vigil.bounds.shares)
@@ -60,7 +60,7 @@ def as_json(
     vigil: Vigil | None = None,
     breaches: list[Breach] | None = None,
 ) -> dict[str, Any]:
-    """All of it, in one object."""
+    """Return everything in one object."""
     watched = None
     if vigil is not None:
         watched = {

@@ -1,4 +1,4 @@
-"""Following the answers of a new champion."""
+"""Follow the answers of a new champion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _POLL_S = 0.5
 
 
 class Watch:
-    """Open it before the change, so that no answer is missed. One thread."""
+    """The watch must be opened before the change, so that no answer is missed. For one thread
+    only.
+    """
 
     def __init__(self, decision: Decision, proposal: Proposal, bounds: Bounds) -> None:
         self._proposal = proposal
@@ -30,7 +32,9 @@ class Watch:
         self._results: Consumer = self._stream.consumer(start="latest")
 
     def follow(self, seconds: float, tell: Callable[[Vigil, float], None]) -> list[Breach]:
-        """Until a limit breaks, or for so long; `tell` gets the state and the seconds left."""
+        """Follow answers until a limit breaks, or for `seconds`; `tell` gets the state and the
+        seconds left.
+        """
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             for record in self._poll(min(left_s, _POLL_S)):
@@ -45,7 +49,7 @@ class Watch:
             return self._results.poll(_POLL_RECORDS, timeout_s)
         except (RecordsLost, RecordsDamaged, OffsetOutOfRange) as error:
             if not pass_over(self._results, error):
-                # Nothing to go on with yet: look again when something new is announced.
+                # Nothing is readable yet: try again after the next wake-up.
                 select.select([self._results.fileno()], [], [], timeout_s)
             return []
 
@@ -74,10 +78,10 @@ class Watch:
 
 
 def read_answer(result: Result, proposal: Proposal) -> Answer | None:
-    """What counts of a result; None for one of another schedule.
+    """Return what a result counts for; None if it belongs to another schedule.
 
-    A server's result that came too late counts for nothing: the proxy has answered by itself, and
-    that is on record, too.
+    A server's result that came too late does not count: the proxy has answered by itself, and that
+    is recorded too.
     """
     if result.schedule != proposal.after.label:
         return None

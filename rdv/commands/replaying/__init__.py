@@ -1,1 +1,1 @@
-"""What `rdv replay` needs besides the library: a worker's rules, and how to show what it found."""
+"""`rdv replay` needs a worker's rules and a report, besides the library."""

@@ -1,4 +1,4 @@
-"""What a replay found: as JSON, and as tables and sentences for people."""
+"""Show the findings of a replay: as JSON, and as tables and sentences for people."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AGAINST = (
 
 
 def as_json(found: Replayed, comparison: Comparison | None, pace: Pace | None) -> dict[str, Any]:
-    """All of it."""
+    """Return all findings as one object."""
     from rdv.evaluation.statistics import plain
 
     figures: dict[str, Any] = {
@@ -111,7 +111,7 @@ def _quantiles(values: Any) -> dict[str, float] | None:
 def render(
     found: Replayed, comparison: Comparison | None, pace: Pace | None, output: Output
 ) -> None:
-    """For people."""
+    """Print the findings for people."""
     title = f"{found.name}, version {found.version}: {found.requests:,} requests"
     rows = [{"what": what, "value": value} for what, value in _figures(found)]
     output.table(_FIGURES, rows, title)

@@ -1,4 +1,4 @@
-"""A production worker's rules for a paced replay: the same code, over another clock."""
+"""Apply a production worker's rules in a paced replay: the same code, with another clock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rdv.evaluation.replay.paced import Asked
 
 
 class WorkerRules:
-    """What `rdv.components.worker` does with the requests that wait. One thread."""
+    """The rules of `rdv.components.worker` for waiting requests. For one thread only."""
 
     def __init__(self, config: ModelConfig) -> None:
         self._backlog = Backlog(
@@ -24,27 +24,27 @@ class WorkerRules:
         return len(self._backlog)
 
     def add(self, found: Sequence[Asked], now_ns: int) -> None:
-        """See `paced.Rules`."""
+        """Add requests; see `paced.Rules`."""
         waiting = [_waiting(asked) for asked in found]
         self._backlog.add(waiting, now_ns)
 
     def plan(self, now_ns: int) -> tuple[list[tuple[Asked, str]], list[Asked]]:
-        """See `paced.Rules`."""
+        """Plan the next batch; see `paced.Rules`."""
         plan = self._backlog.plan(now_ns)
         refused = [(_asked(one.waiting), str(one.refusal)) for one in plan.refused]
         return refused, [_asked(waiting) for waiting in plan.batch]
 
     def held_until_ns(self) -> int:
-        """See `paced.Rules`."""
+        """Return until when a batch is held; see `paced.Rules`."""
         return self._backlog.held_until_ns()
 
     def learn(self, rows: int, took_ms: float) -> None:
-        """See `paced.Rules`."""
+        """Learn from the duration of a batch; see `paced.Rules`."""
         self._backlog.cost.learn(rows, took_ms)
 
 
 def _waiting(asked: Asked) -> Waiting:
-    block: Any = asked  # the rules never look at the block: it brings our request back
+    block: Any = asked  # the rules do not read the block; it carries our request
     return Waiting(asked.request, block, 0, asked.deadline_ns, asked.target_ns)
 
 

@@ -1,4 +1,6 @@
-"""`rdv schedule …`: who is preferred, for how long, and what otherwise."""
+"""The group `rdv schedule …` has the commands for schedules: which model is preferred, and for how
+long.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from rdv.commands.lazy import Lazy, LazyGroup
 
 
 class ScheduleGroup(LazyGroup):
-    """Its commands, in the order of the help."""
+    """List the group's commands, in the order of the help."""
 
     table: ClassVar[dict[str, Lazy]] = {
         "ls": Lazy("rdv.commands.schedule.ls:ls", "List the schedules, and who uses them."),

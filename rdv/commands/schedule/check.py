@@ -1,4 +1,4 @@
-"""`rdv schedule check`."""
+"""Implement `rdv schedule check`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rdv schedule ls`."""
+"""Implement `rdv schedule ls`."""
 
 from __future__ import annotations
 

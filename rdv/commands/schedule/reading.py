@@ -1,4 +1,4 @@
-"""What the commands about schedules know of a decision."""
+"""Read what the commands about schedules need to know of a decision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.schedule import Finding, Schedule, lint_schedule
 
 
 def known_models(decision: Decision) -> list[str]:
-    """Those that rdv.toml declares, and those that run without (`rdv model run`)."""
+    """Return the models that rdv.toml declares, and those that run undeclared (`rdv model run`)."""
     known = decision.scoring_models()
     with contextlib.suppress(NeverServed), Observer(decision, window_s=0.001) as observer:
         rows = observer.look()["models"]
@@ -21,12 +21,12 @@ def known_models(decision: Decision) -> list[str]:
 
 
 def lint(decision: Decision, schedule: Schedule, known: list[str]) -> list[Finding]:
-    """Errors first."""
+    """Return the linter's findings, errors first."""
     return lint_schedule(schedule, known, retired_models(decision))
 
 
 def users(decision: Decision, name: str) -> list[str]:
-    """Who uses a schedule without being told to by a request."""
+    """Return what uses a schedule by default: the decision ("live") and cohorts."""
     cohorts = decision.cohorts.groups.items()
     used = [f"cohort {cohort}" for cohort, group in cohorts if group.schedule == name]
     return ["live", *used] if name == decision.schedule else used

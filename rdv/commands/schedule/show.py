@@ -1,4 +1,4 @@
-"""`rdv schedule show`."""
+"""Implement `rdv schedule show`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def show(
 ) -> None:
     """Draw a schedule as a timeline.
 
-    It shows whose answer will do, and until when. A full block: the preferred one of that step. A
-    light one: will do as well. A dot: not accepted yet, or not any more.
+    It shows which model's answer is accepted, and until when. A full block: the preferred one of
+    that step. A light one: is accepted as well. A dot: not accepted yet, or not any more.
     """
     from rdv.commands.schedule.reading import known_models, lint, users
     from rdv.commands.serving.check import read_schedule

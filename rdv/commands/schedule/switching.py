@@ -1,4 +1,4 @@
-"""A schedule goes live in a running decision: write it, and hear the server say so."""
+"""Make a schedule live in a running decision: write it, and wait for the server's report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ SCHEDULE_TOPIC = "schedule"
 
 
 def switch(decision: Decision, schedule: Schedule, write: Callable[[], object]) -> float:
-    """`write` makes the change; returns after how many milliseconds a server said it was live.
+    """Call `write` to make the change; return after how many ms a server reported the schedule as
+    live.
 
-    A schedule in which the linter finds errors is let through: whoever calls has decided so.
-    Raises NotLive, what `write` raises, and the log's SystemFaults.
+    A schedule in which the linter finds errors is allowed: the caller has decided so. Raises
+    NotLive, what `write` raises, and the log's SystemFaults.
     """
     if errors_of(schedule, decision):
         allow_schedule(decision.directory, schedule)
@@ -37,7 +38,7 @@ def switch(decision: Decision, schedule: Schedule, write: Callable[[], object]) 
 
 
 def _faults(directory: str) -> tuple[str, ...]:
-    """What the supervisor says that it could not take over."""
+    """Return the faults of edits that the supervisor could not put in force."""
     try:
         return read_published(directory).faults
     except RdvError:

@@ -1,4 +1,4 @@
-"""`rdv schedule use`."""
+"""Implement `rdv schedule use`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def use(
 ) -> None:
     """Make another schedule the live one.
 
-    A running decision takes it over at once: requests under way keep the schedule that they came
-    in with, none is lost. It is written into rdv.toml, whose comments and order stay.
+    A running decision uses it at once: requests in flight keep the schedule that they came in with,
+    none is lost. It is written into rdv.toml, whose comments and order stay.
     """
     from rdv.commands.schedule.switching import switch
     from rdv.commands.serving.check import read_schedule

@@ -1,1 +1,1 @@
-"""What `rdv serve` and `rdv model run` share: the supervisor's voice, loop and checks."""
+"""`rdv serve` and `rdv model run` share the supervisor's output, loop and checks."""

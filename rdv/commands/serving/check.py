@@ -1,4 +1,6 @@
-"""What is looked at before anything is started: mistakes are told at once, and by their name."""
+"""Check a decision before anything is started, so that mistakes are reported at once and by
+name.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,14 @@ from rdv.supervisor.errors import PortTaken
 from rdv.supervisor.ports import await_end, holder_of_port, is_left_behind
 
 PORT_PATIENCE_S = SLA_MS_MAX / 1000 + 10.0
-"""A proxy whose supervisor was killed answers what is in flight before it gives its port back."""
+"""How many seconds to wait for a port. A proxy whose supervisor was killed answers its requests in
+flight before it releases its port.
+"""
 _IN_USE = "it is in use"
 
 
 def read_schedule(decision: Decision, name: str = "") -> Schedule:
-    """A schedule of the decision, the live one unless named.
+    """Return a schedule of the decision; without a name, the live one.
 
     Raises ScheduleNotFound, InvalidSchedule, SystemFaults.
     """
@@ -38,7 +42,9 @@ def retired_models(decision: Decision) -> list[str]:
 
 
 def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
-    """The live schedule. Raises what would keep everything from running; warns of the rest."""
+    """Return the live schedule. Raises for what would keep everything from running; warns of the
+    rest.
+    """
     from rdv.commands.errors import ProgramNotFound
     from rdv.commands.model.settings import check_program
 
@@ -58,7 +64,9 @@ def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
 
 
 def check_access(decision: Decision) -> None:
-    """Raises InvalidDecision when other machines can reach it and http.hosts does not say how."""
+    """Raise InvalidDecision if other machines can reach the decision and http.hosts does not say
+    how.
+    """
     from rdv.components.proxy.access import access_of
 
     access_of(decision)
@@ -67,10 +75,10 @@ def check_access(decision: Decision) -> None:
 def claim_ports(
     directory: str, host: str, ports: Iterable[int], waiting: Callable[[str], None]
 ) -> None:
-    """Whether all can be listened on. For the holder of the decision's lock.
+    """Check that all ports can be listened on. For the holder of the decision's lock only.
 
-    Waits for one thing only: the end of a proxy that a killed `rdv serve` of the same decision has
-    left behind, which answers what is in flight. Raises PortTaken.
+    Waits only for the end of a proxy that a killed `rdv serve` of the same decision has left
+    behind, which still answers its requests in flight. Raises PortTaken.
     """
     give_up_s = time.monotonic() + PORT_PATIENCE_S
     for port in ports:
@@ -84,7 +92,7 @@ def claim_ports(
 
 
 def _why_not(host: str, port: int) -> str:
-    """Why nobody can listen there; empty when somebody can."""
+    """Return why the port cannot be listened on; empty if it can."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in found:
@@ -109,11 +117,11 @@ class SlaBook:
         self._live_ms: float | None = None
 
     def find_ms(self, label: str) -> float | None:
-        """None when the file has another content by now, or is gone."""
+        """Return the SLA in ms; None if the file has changed since, or is gone."""
         if label not in self._known:
             if len(self._known) >= _LABELS_MAX:
                 self._known.clear()
-            # A label appears after its file: what is not found now never will be.
+            # A label appears after its file, so one that is not found now never will be.
             self._known[label] = None
             try:
                 schedule = read_schedule(self._decision, label.partition("@")[0])
@@ -123,7 +131,9 @@ class SlaBook:
         return self._known[label]
 
     def sla_ms(self, label: str) -> float:
-        """The live schedule's for one that is not known (inline ones)."""
+        """Return the SLA in ms; that of the live schedule for an unknown label (of an inline
+        schedule).
+        """
         found = self.find_ms(label)
         if found is None:
             if self._live_ms is None:

@@ -1,4 +1,4 @@
-"""The loop of a supervisor in the foreground: signals, children, readiness, edits."""
+"""The loop of a supervisor in the foreground handles signals, children, readiness and edits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rdv.supervisor.watch import watched_files
 
 
 class Judged(Protocol):
-    """Who judges edits has to know the models that run without being declared."""
+    """A judge of edits must know the models that run without being declared."""
 
     elsewhere: Callable[[], Collection[str]]
     absent: Callable[[str], None]
@@ -48,7 +48,7 @@ def supervise(
     scaler: Scaler | None = None,
     plan: Judged | None = None,
 ) -> None:
-    """Run the parts until a signal asks for the end. `decision` is the one of this moment.
+    """Run the parts until a signal stops them. `decision` returns the current one.
 
     Raises DoesNotStart, and what `wanted` raises the first time.
     """
@@ -83,7 +83,7 @@ async def _run(
 
     def heard(line: StatusLine) -> None:
         supervisor.heard(line.name, line.pid, line.state)
-        if line.model and line.model not in known:  # a schedule may have waited for it
+        if line.model and line.model not in known:  # a schedule may name it
             known.add(line.model)
             supervisor.edited()
         if scaler is not None:
@@ -133,7 +133,7 @@ def _scale(
     control: Control,
     voice: StderrVoice,
 ) -> Demand:
-    """Tie the scaler to the rest, and let it begin."""
+    """Connect the scaler to the other parts, and start it."""
     demand = Demand(decision, scaler.rung, voice.own_line)
     ties = Ties(
         own_pids=supervisor.pids,
@@ -148,7 +148,7 @@ def _scale(
 
 
 def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    """From another thread; a loop that has ended needs nothing any more."""
+    """Call a function on the loop from another thread; does nothing if the loop has ended."""
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(call)
 
@@ -159,7 +159,9 @@ def _stop(supervisor: Supervisor, voice: StderrVoice, text: str) -> None:
 
 
 def launch_with(starter: Starter) -> Launch:
-    """How the supervisor makes the process of a part. The function raises OSError."""
+    """Return the function by which the supervisor starts the process of a part. It raises
+    OSError.
+    """
 
     def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
         return Child(starter.start(part.arguments, part.env), line=line, ended=ended)

@@ -1,4 +1,4 @@
-"""`rdv serve --direct MODEL` and `--in-process`: smaller stages, in this very process."""
+"""`rdv serve --direct MODEL` and `--in-process` serve in this process, without other processes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from rdv.supervisor.orphans import adopt_orphans, end_descendants, reap_abandone
 
 
 def leave_environment(decision: Decision, direct: str | None) -> None:
-    """Become a process that has only the environment that models may see: the same command, run
-    again in our place. Returns in that one.
+    """Replace this process by the same command with only the environment that models may see.
+
+    Returns in the new process, or at once if the environment is as it should be.
     """
     marker = run_marker(decision.directory)
     if os.environ.get(VARIABLE) == marker or not _is_command_line():
@@ -26,24 +27,25 @@ def leave_environment(decision: Decision, direct: str | None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     command = [sys.executable, *sys.orig_argv[1:]]
-    os.execve(sys.executable, command, environment)  # noqa: S606  no shell is wanted
+    os.execve(sys.executable, command, environment)  # noqa: S606  no shell is used
 
 
 def _is_command_line() -> bool:
-    """Not a call of `main` by another program, which has a life of its own."""
+    """Return whether this process is an `rdv` command, not a program that calls `main`."""
     folder, name = os.path.split(sys.argv[0])
     return name == "rdv" or (name == "__main__.py" and os.path.basename(folder) == "rdv")
 
 
 def check_direct(decision: Decision, direct: str | None) -> None:
-    """Raises ModelNotFound."""
+    """Check that the model exists. Raises ModelNotFound."""
     if direct is not None and direct not in decision.models:
         raise ModelNotFound(decision.directory, direct, tuple(decision.models))
 
 
 def ignored_keys(decision: Decision) -> list[str]:
-    """Settings that one process, one partition and streams in memory make nothing of, as far as
-    they are not the defaults. Pure.
+    """Return settings that have no effect with one process, one partition and streams in memory.
+
+    Only settings that differ from the defaults are returned. Pure.
     """
     usual = Decision(directory=decision.directory)
     found = [key for key in ("partitions",) if getattr(decision, key) != getattr(usual, key)]

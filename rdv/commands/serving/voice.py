@@ -1,4 +1,4 @@
-"""How the supervisor is heard on stderr: a time, a prefix and a colour for each process."""
+"""The supervisor reports on stderr, with a time, a prefix and a colour for each process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFIX_COLUMNS_MIN = 8
 
 
 class StderrVoice:
-    """Writes lines at once; whoever has closed stderr is not told."""
+    """Writes lines at once; continues without error if stderr is closed."""
 
     def __init__(self, names: list[str], *, quiet: bool = False) -> None:
         self._columns = max([_PREFIX_COLUMNS_MIN, *(len(name) for name in names)])
@@ -48,5 +48,5 @@ class StderrVoice:
             sys.stderr.write(f"{paint(prefix, style, sys.stderr)} {printable(text)}\n")
             sys.stderr.flush()
         except OSError:
-            # The terminal is gone, or the reader of a pipe: the decision goes on.
+            # The terminal or the reader of a pipe is gone: the decision continues.
             self._quiet = True

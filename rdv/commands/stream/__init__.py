@@ -1,4 +1,4 @@
-"""`rdv stream …`: the commands for the log."""
+"""The group `rdv stream …` has the commands for the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ def _lazy(name: str, text: str) -> Lazy:
 
 
 class StreamGroup(LazyGroup):
-    """The first line of a command's docstring is its line here (a test compares them)."""
+    """List the group's commands; each line is the first line of the command's docstring (a test
+    compares them).
+    """
 
     elsewhere: ClassVar[dict[str, str]] = {"tail": "rdv tail", "ls": "rdv stream topics"}
     table: ClassVar[dict[str, Lazy]] = {

@@ -1,4 +1,4 @@
-"""`rdv stream append`."""
+"""Implement `rdv stream append`."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def append(
 ) -> None:
     """Append the lines of stdin as records.
 
-    Each line is a record and keeps its newline; a last line without one gets one. Any bytes will
-    do, but blank lines are passed over. Lines are appended as they come; what was appended is told
-    on stderr at the end.
+    Each line is a record and keeps its newline; a last line without one gets one. Any bytes are
+    allowed, but blank lines are skipped. Lines are appended as they come; the totals are printed on
+    stderr at the end.
     """
     from rdv.commands.stream.lines import Appender, line_batches
 
@@ -86,12 +86,12 @@ def append(
                 for batch in line_batches(read, stream.config.record_bytes_max):
                     appender.append(batch)
         finally:
-            # Also after an error or Ctrl-C: what is in the log is in the log.
+            # Also after an error or Ctrl-C: the records appended so far are in the log.
             appender.report(str(target), output, is_new=is_new)
 
 
 def _open(target: Target, output: Output, *, create: bool) -> FileStream:
-    """The stream; with `create` it is made when it is not there, which is told."""
+    """Open the stream; with `create`, make it if it does not exist, and print a note."""
     if not create or is_stream(target.path):
         return open_files(target)
     stream = open_files(target, create=True)

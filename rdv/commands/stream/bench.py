@@ -1,4 +1,4 @@
-"""`rdv stream bench`."""
+"""Implement `rdv stream bench`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ _COLUMNS = (
     number("bytes_per_s", "MB/s", lambda rate: f"{rate / 1e6:,.1f}"),
 )
 _SECONDS_MAX = 5.0
-"""No measurement takes longer: a slow one (fsync) measures fewer records and says how many."""
+"""The maximum duration of a measurement in seconds: a slow one (fsync) measures fewer records and
+says how many.
+"""
 
 
 def bench(
@@ -84,7 +86,9 @@ def _measure(path: str, records: int, size_bytes: int, fsync: Any) -> Iterator[d
 
 @dataclass(frozen=True)
 class _Plan:
-    """One measurement: `call` handles some records and says how many, until `records` are done."""
+    """One measurement: `call` handles some records and returns how many, until `records` are
+    done.
+    """
 
     what: str
     records: int

@@ -1,4 +1,4 @@
-"""`rdv stream create`."""
+"""Implement `rdv stream create`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def create(
 ) -> None:
     """Make a stream.
 
-    A stream is a directory of topics. Its settings lie in PATH/stream.toml, commented, and may
+    A stream is a directory of topics. Its settings are in PATH/stream.toml, with comments, and may
     be edited there later.
     """
     from rdv.stream import create_stream

@@ -1,4 +1,4 @@
-"""`rdv stream cursors`."""
+"""Implement `rdv stream cursors`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def cursors(
 ) -> None:
     """Show, set or delete committed offsets.
 
-    COMMITTED is the next offset that the group will read, LAG how many records wait beyond it.
+    COMMITTED is the next offset that the group will read, LAG the number of records beyond it.
     """
     target = read_target(address)
     output = Output(as_json=as_json, quiet=quiet)
@@ -126,7 +126,7 @@ def _change(
             f"{group!r} has no committed offsets here",
             f"To set some, name the topic: {target.path}:TOPIC.",
         )
-    # All are looked up before the first is set: an offset that one lacks changes nothing.
+    # All are looked up before the first is set, so that an invalid offset changes nothing.
     offsets = {place: None if to is None else _offset(stream, place, to) for place in places}
     for place, offset in offsets.items():
         stream.set_committed(group, *place, offset)

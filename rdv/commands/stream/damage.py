@@ -1,4 +1,4 @@
-"""What verifying a partition has found; shared by `verify` and `repair`."""
+"""`verify` and `repair` share the findings of verifying a partition."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Findings:
-    """All segments of a partition, summed up."""
+    """The findings of all segments of a partition, added up."""
 
     place: TopicPartition
     segments: int
@@ -26,14 +26,14 @@ class Findings:
 
     @property
     def damaged(self) -> int:
-        """Offsets that cannot be read."""
+        """The number of offsets that cannot be read."""
         return sum(one.last_offset - one.first_offset + 1 for one in self.damage)
 
 
 def check_place(
     stream: FileStream, place: TopicPartition, advance: Callable[[int], None]
 ) -> Findings:
-    """Verify one partition; `advance` is told the bytes of each segment."""
+    """Verify one partition; `advance` is called with the bytes of each segment."""
     reports = []
     for report in stream.verify(*place):
         reports.append(report)
@@ -50,7 +50,7 @@ def check_place(
 
 
 def describe_damage(damage: RecordsDamaged) -> str:
-    """One line: where, which offsets, which bytes, why."""
+    """Return one line: where, which offsets, which bytes, why."""
     return f"{damage.path}: {_offsets(damage)}, {_bytes(damage)}: {damage.reason}"
 
 

@@ -1,4 +1,4 @@
-"""`rdv stream groups`."""
+"""Implement `rdv stream groups`."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def groups(
 ) -> None:
     """Show consumer groups, or delete one.
 
-    A line for each member: the partitions that it holds, and how many records wait beyond their
-    committed offsets. A partition marked (revoking) is about to go to another member.
+    A line for each member: its partitions, and how many records are beyond their committed offsets.
+    A partition marked (revoking) is about to go to another member.
     """
     target = read_target(address)
     if target.topic is not None:
@@ -121,7 +121,7 @@ def _member(state: GroupState, member: str, lag: dict[TopicPartition, int]) -> d
 
 
 def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """The lines of the table: one for each member, or one without."""
+    """Return the lines of the table: one for each member, or one for a group without members."""
     if not row["members"]:
         return [{**row, "member": None, "partitions": None}]
     return [
@@ -137,7 +137,7 @@ def _lines(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _partitions(held: list[dict[str, Any]]) -> str | None:
-    """`requests/0,1 scores/3(revoking)`; None when there are none."""
+    """Return `requests/0,1 scores/3(revoking)`; None if there are no partitions."""
     by_topic: dict[str, list[str]] = {}
     for one in held:
         mark = "(revoking)" if one["revoking"] else ""

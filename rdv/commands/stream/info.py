@@ -1,4 +1,4 @@
-"""`rdv stream info`."""
+"""Implement `rdv stream info`."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _COLUMNS = (
 def info(address: PathOrTopic, *, partition: Partition = None, as_json: Json = False) -> None:
     """Show settings, topics and partitions.
 
-    BEGIN is the first offset that is still there, END the one that the next record gets. ON DISK
-    is the size of the values and of their index.
+    BEGIN is the first offset that is still there, END the one that the next record gets. ON DISK is
+    the size of the values and of their index.
     """
     target = read_target(address)
     output = Output(as_json=as_json)
@@ -84,7 +84,7 @@ def _row(stream: FileStream, place: TopicPartition) -> dict[str, Any]:
 
 
 def _newest_ns(stream: FileStream, place: TopicPartition, end: int) -> int | None:
-    """When the last record was appended; None when it cannot be read (`verify` tells why)."""
+    """Return when the last record was appended; None if it cannot be read (`verify` says why)."""
     try:
         with stream.consumer([place.topic], partitions=[place.partition], start=end - 1) as reader:
             records = reader.poll(max_records=1)

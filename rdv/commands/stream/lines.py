@@ -1,4 +1,4 @@
-"""Lines from a pipe to records: in the batches in which they come, in bounded memory."""
+"""Turn lines from a pipe into records: in the batches in which they come, in bounded memory."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Batch:
 
 
 def line_batches(read: Callable[[int], bytes], line_bytes_max: int) -> Iterator[Batch]:
-    """Batches of complete lines: a batch is what one read gave, so nothing waits for more to come.
+    """Yield batches of complete lines; a batch is the result of one read, so no line waits for more
+    input.
 
-    `read` returns up to so many bytes, as soon as there are any, and none at the end.
-
-    Raises LineUnusable for a line that is longer than `line_bytes_max`, its newline included.
+    `read` returns up to the given number of bytes, as soon as there are any, and none at the end.
+    Raises LineUnusable for a line that is longer than `line_bytes_max`, including its newline.
     """
     number, pending, pending_bytes = 1, list[bytes](), 0
     while chunk := read(_CHUNK_BYTES):
@@ -45,7 +45,7 @@ def line_batches(read: Callable[[int], bytes], line_bytes_max: int) -> Iterator[
             if len(line) > line_bytes_max:
                 yield Batch(number, lines[:at])
                 _check_length(number + at, len(line), line_bytes_max)
-        # A large line goes by itself, so that a batch is never much larger than a line may be.
+        # A large line is a batch of its own, so that a batch is not much larger than a line may be.
         alone = 1 if len(first) > _CHUNK_BYTES else 0
         yield Batch(number, lines[:alone])
         yield Batch(number + alone, lines[alone:])
@@ -71,7 +71,7 @@ class _Written:
 
 @dataclass
 class Appender:
-    """Sends batches of lines and keeps account of where they went."""
+    """Send batches of lines, and record where they went."""
 
     producer: Producer
     topic: str
@@ -79,11 +79,11 @@ class Appender:
     partition: int | None = None
     size_bytes: int = 0
     blank: int = 0
-    """Lines with nothing but white space: passed over, they are no records."""
+    """The number of lines with only white space; they are skipped, not appended."""
     written: dict[int, _Written] = field(default_factory=dict)
 
     def append(self, batch: Batch) -> None:
-        """Send a batch: whole, or split up by the key. Raises LineUnusable and what sends raise."""
+        """Send a batch: whole, or divided by key. Raises LineUnusable and what sending raises."""
         if self.key_field is None:
             lines = [line for line in batch.lines if not line.isspace()]
             self.blank += len(batch.lines) - len(lines)
@@ -98,7 +98,7 @@ class Appender:
                 key = _key(number, line, self.key_field)
                 parts.setdefault(self.producer.partition_for(self.topic, key), []).append(line)
         finally:
-            # The lines before an unusable one are appended all the same.
+            # The lines before an unusable one are appended even so.
             for partition, lines in parts.items():
                 self._send(lines, partition)
 
@@ -112,7 +112,7 @@ class Appender:
         self.size_bytes += sum(map(len, lines))
 
     def report(self, address: str, output: Output, *, is_new: bool) -> None:
-        """What was appended: to people on stderr, as JSON on stdout."""
+        """Report what was appended: to people on stderr, as JSON on stdout."""
         records = sum(written.records for written in self.written.values())
         if output.as_json:
             output.json(self._row(address, records))
@@ -147,7 +147,7 @@ class Appender:
 
 
 def _key(number: int, line: bytes, key_field: str) -> bytes:
-    """The bytes of a line's key: those of a string, the JSON of a number or a boolean."""
+    """Return the bytes of a line's key: those of a string, or the JSON of a number or a boolean."""
     try:
         value = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -1,4 +1,4 @@
-"""Who is in a consumer group."""
+"""Check the members of a consumer group."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def refuse_if_alive(stream: FileStream, group: str) -> None:
-    """Raises GroupHasMembers."""
+    """Raise GroupHasMembers if the group has members that are alive."""
     alive = stream.group_state(group).members.keys() - stream.absent_members(group)
     if alive:
         raise GroupHasMembers(group, len(alive))

@@ -1,4 +1,4 @@
-"""`rdv stream purge`."""
+"""Implement `rdv stream purge`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def purge(
 ) -> None:
     """Delete old records now.
 
-    Always applies the stream's retention; the options delete more. Whole segments are deleted,
-    so some records that the options name may stay; the newest segment always does.
+    Always applies the stream's retention; the options delete more. Whole segments are deleted, so
+    some records that the options name may stay; the newest segment always does.
     """
     target = read_target(address)
     if before_offset is not None and older_than is not None:

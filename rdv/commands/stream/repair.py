@@ -1,4 +1,4 @@
-"""`rdv stream repair`."""
+"""Implement `rdv stream repair`."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def repair(
 ) -> None:
     """Settle damage, keeping .broken copies.
 
-    Verifies, shows the damage and asks. Records that cannot be had any more are marked as given
-    up, and readers pass over them; offsets never shift. The damaged files stay beside the
-    repaired ones with the suffix .broken.
+    Verifies, shows the damage and asks. Records that cannot be recovered are marked as given up,
+    and readers skip them; offsets never shift. The damaged files stay next to the repaired ones
+    with the suffix .broken.
     """
     target = read_target(address)
     output = Output(as_json=as_json, quiet=quiet)

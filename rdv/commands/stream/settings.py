@@ -1,4 +1,4 @@
-"""How a stream's settings are shown, in JSON and to people."""
+"""Show a stream's settings, in JSON and to people."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _MS_NS = 1_000_000
 
 
 def settings_row(config: StreamConfig) -> dict[str, Any]:
-    """The settings under the names that stream.toml has; null: no limit."""
+    """Return the settings under their names in stream.toml; null means no limit."""
     return asdict(config)
 
 
 def settings_lines(config: StreamConfig) -> list[tuple[str, str]]:
-    """(name, value) of every setting, the values with units."""
+    """Return (name, value) of every setting, the values with units."""
     return [(name.rsplit("_", 1)[0] if name.endswith("_ms") else name, _value(name, value))
             for name, value in asdict(config).items()]  # fmt: skip
 
 
 def describe_settings(config: StreamConfig) -> str:
-    """The settings that matter most, on one line."""
+    """Return the settings that matter most, on one line."""
     fsync = config.fsync
     if fsync == "interval":
         fsync_text = f"every {format_duration(config.fsync_interval_ms * _MS_NS)}"

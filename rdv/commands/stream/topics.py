@@ -1,4 +1,4 @@
-"""`rdv stream topics`."""
+"""Implement `rdv stream topics`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def topics(
 ) -> None:
     """List, make, grow or delete topics.
 
-    Without an option: the topics, with how much they hold.
+    Without an option: list the topics and their sizes.
     """
     target = read_target(address)
     output = Output(as_json=as_json, quiet=quiet)

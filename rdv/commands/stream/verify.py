@@ -1,4 +1,4 @@
-"""`rdv stream verify`."""
+"""Implement `rdv stream verify`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def verify(
 ) -> None:
     """Check every byte; exits 1 on damage.
 
-    Only reads, and is safe while others write. Damage is named by file, offsets and bytes.
+    Only reads, and is safe while other processes write. Damage is named by file, offsets and bytes.
     VALUES is the size of the records alone; rdv stream info counts their index as well. GIVEN UP
     counts records that an earlier repair has marked as lost.
     """

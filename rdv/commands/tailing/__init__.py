@@ -1,1 +1,1 @@
-"""What `rdv tail` is made of: which records, and how they are shown."""
+"""`rdv tail` selects records, and renders them."""

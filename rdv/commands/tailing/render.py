@@ -1,4 +1,4 @@
-"""How `rdv tail` shows records: as a table, as JSON lines, or as they are."""
+"""Render the records of `rdv tail`: as a table, as JSON lines, or unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOPIC_COLUMNS_MAX = 32
 
 
 class Renderer:
-    """Writes batches of records to stdout, each batch at once."""
+    """Write batches of records to stdout, each batch at once."""
 
     def __init__(self, dump: Callable[[Record], bytes], head: bytes = b"") -> None:
         self._dump = dump
@@ -41,7 +41,9 @@ class Renderer:
 
 
 def make_renderer(kind: str, topics: Sequence[str]) -> Renderer:
-    """A renderer for `table`, `json` or `raw`; `topics` are those known, for the column."""
+    """Return a renderer for `table`, `json` or `raw`; the known `topics` set the width of their
+    column.
+    """
     if kind == "raw":
         return Renderer(lambda record: record.value)
     if kind == "json":
@@ -50,7 +52,9 @@ def make_renderer(kind: str, topics: Sequence[str]) -> Renderer:
 
 
 def json_line(record: Record) -> bytes:
-    """One line of JSON. A value that is JSON is embedded as it is, not parsed and dumped again."""
+    """Return one line of JSON. A value that is JSON is embedded unchanged, not parsed and dumped
+    again.
+    """
     return orjson.dumps(
         {
             "topic": record.topic,
@@ -65,7 +69,7 @@ def json_line(record: Record) -> bytes:
 
 
 def json_value(value: bytes) -> Any:
-    """JSON as it is, else text as a string, else {"base64": …}."""
+    """Return JSON unchanged, other text as a string, and other bytes as {"base64": …}."""
     try:
         orjson.loads(value)
     except orjson.JSONDecodeError:
@@ -73,7 +77,7 @@ def json_value(value: bytes) -> Any:
             return value.decode()
         except UnicodeDecodeError:
             return {"base64": base64.b64encode(value).decode()}
-    return orjson.Fragment(one_line(value.strip()))  # it may have been written on several lines
+    return orjson.Fragment(one_line(value.strip()))  # it may span several lines
 
 
 def _table(topics: Sequence[str]) -> Renderer:
@@ -98,7 +102,7 @@ def _table(topics: Sequence[str]) -> Renderer:
 
 
 def is_reader_gone(stream: TextIO) -> bool:
-    """Whether the other end of the pipe that we write to has been closed."""
+    """Return whether the reader of our output pipe has closed it."""
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

@@ -1,4 +1,4 @@
-"""Which records `rdv tail` shows, and in which order."""
+"""Select the records that `rdv tail` shows, and their order."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _CHUNK_RECORDS = 500
 _BATCH_RECORDS = 100
 _OPEN_READERS_MAX = 64
 _LOOK_UP_S = 1.0
-"""How often a follower that waits looks whether anybody still reads its output."""
+"""How often a follower without new records checks whether its output is still read, in seconds."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What the options say; `count` None means the default."""
+    """The options that select records; a `count` of None means the default."""
 
     count: int | None = None
     since: str | None = None
@@ -38,31 +38,33 @@ class Window:
 
     @property
     def is_open(self) -> bool:
-        """Whether it says where to begin, so that all from there on is shown."""
+        """Whether the options say where to begin, so that all records from there on are shown."""
         return self.since is not None or self.offset is not None
 
     @property
     def last(self) -> int | None:
-        """Show only so many of the last ones; None: no such limit."""
+        """How many of the last records to show; None: no such limit."""
         if self.offset is not None:
             return None
         return self.count if self.is_open or self.count is not None else DEFAULT_COUNT
 
     @property
     def first(self) -> int | None:
-        """Show only so many of the first ones; None: no such limit."""
+        """How many of the first records to show; None: no such limit."""
         return self.count if self.offset is not None else None
 
 
 Ranges = Mapping[TopicPartition, tuple[int, int, int]]
-"""Per partition: the first offset to show, the one to stop before, and the end right now."""
+"""For each partition: the first offset to show, the one to stop before, and the current end."""
 
 
 def window_of(
     stream: FileStream, target: Target, partition: int | None, window: Window
 ) -> dict[TopicPartition, tuple[int, int, int]]:
-    """The offsets that the options select. Raises TopicNotFound, PartitionNotFound,
-    InvalidQuantity, and OffsetOutOfRange when no partition has the offset.
+    """Return the offsets that the options select.
+
+    Raises TopicNotFound, PartitionNotFound, InvalidQuantity, and OffsetOutOfRange if no partition
+    has the offset.
     """
     since_ns, until_ns = span_ns(window.since, window.until)
     ranges = {}
@@ -87,10 +89,10 @@ def window_of(
 
 
 def read_window(stream: FileStream, ranges: Ranges, window: Window) -> Iterator[list[Record]]:
-    """The records of the ranges by append time, in small batches.
+    """Yield the records of the ranges by append time, in small batches.
 
-    Raises RecordsDamaged, but only after all that can be read has been handed out: the partitions
-    that are sound, and what comes before the damage in the others.
+    Raises RecordsDamaged, but only after all readable records have been yielded: those of undamaged
+    partitions, and those before the damage in the others.
     """
     damage = [found for place in ranges if (found := stream.missing(*place)) is not None]
     keep_open = len(ranges) <= _OPEN_READERS_MAX
@@ -116,7 +118,9 @@ def read_window(stream: FileStream, ranges: Ranges, window: Window) -> Iterator[
 
 
 def _up_to_damage(records: Iterator[Record], damage: list[RecordsDamaged]) -> Iterator[Record]:
-    """The records up to the damage, which is put aside: `heapq.merge` would lose the others'."""
+    """Yield the records up to the damage, which is added to `damage`: an error would end
+    `heapq.merge` for all partitions.
+    """
     try:
         yield from records
     except RecordsDamaged as error:
@@ -131,8 +135,9 @@ def _tell(text: str) -> None:
 def _read_range(
     stream: FileStream, place: TopicPartition, start: int, stop: int, *, keep_open: bool
 ) -> Iterator[Record]:
-    """The records from `start` up to `stop`. Every chunk is opened anew when there are too many
-    partitions to keep all of them open.
+    """Yield the records from `start` up to `stop`.
+
+    With too many partitions to keep all of them open, a reader is opened anew for each chunk.
     """
     position = start
     while position < stop:
@@ -152,7 +157,7 @@ def _read_range(
 
 
 def poll_or_tell(reader: LogConsumer, max_records: int, timeout: float = 0.0) -> list[Record]:
-    """Poll; what retention has taken before it was read is told on stderr."""
+    """Poll; report on stderr what retention has deleted before it was read."""
     try:
         return reader.poll(max_records, timeout)
     except RecordsLost as error:
@@ -172,7 +177,7 @@ def follow_on(
     only = None if partition is None else [partition]
     with stream.consumer(topics, partitions=only) as consumer:
         for place, (_, _, end) in ranges.items():
-            # A topic that was deleted meanwhile, or a log that has been cut: from its begin.
+            # If the topic was deleted meanwhile, or the log truncated: from its begin.
             with contextlib.suppress(OffsetOutOfRange):
                 consumer.seek(*place, end)
         while True:

@@ -1,1 +1,1 @@
-"""What `rdv outcome` needs: outcomes from the command line and from files."""
+"""`rdv outcome` reads outcomes from the command line and from files."""

@@ -1,4 +1,4 @@
-"""Outcomes from words, JSON lines or CSV; each line is checked before anything is recorded."""
+"""Read outcomes from words, JSON lines or CSV; each line is checked before anything is recorded."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ _decode = msgspec.json.Decoder(ToldOutcome).decode
 
 
 def truth_of_words(id_: str, value: str, time: str | None) -> Truth:
-    """One outcome from a command line. Raises NotJson, InvalidMoment, and ValueError for an id."""
+    """Return one outcome from a command line. Raises NotJson, InvalidMoment, and ValueError for an
+    id.
+    """
     return _checked(id_, outcome_json(value, "the outcome"), time)
 
 
 def outcome_json(text: str, what: str) -> bytes:
-    """`text` as JSON; a word that is no JSON is a string: fraud means "fraud". Raises NotJson."""
+    """Return `text` as JSON; a word that is not JSON is a string: fraud means "fraud". Raises
+    NotJson.
+    """
     try:
         read_json(text)
     except UnusableJson as error:
@@ -39,12 +43,12 @@ def outcome_json(text: str, what: str) -> bytes:
 
 
 def _is_text(text: str) -> bool:
-    """Not bytes of a command line that are not UTF-8."""
+    """Return whether the argument is text, not bytes that are not UTF-8."""
     return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
-    """From JSON lines, as `POST /v1/outcomes` takes them. Raises LineUnusable."""
+    """Read outcomes from JSON lines, in the form of `POST /v1/outcomes`. Raises LineUnusable."""
     for number, line in enumerate(lines, 1):
         if line.isspace():
             continue
@@ -59,7 +63,9 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
 
 
 def _told(line: bytes) -> ToldOutcome:
-    """Raises UnusableJson, and msgspec.ValidationError for JSON that is no outcome."""
+    """Decode an outcome. Raises UnusableJson, and msgspec.ValidationError for JSON that is not an
+    outcome.
+    """
     check_numbers_and_depth(line, DEPTH_MAX + 1)
     try:
         line.decode()
@@ -71,9 +77,9 @@ def _told(line: bytes) -> ToldOutcome:
 
 
 def truths_of_csv(lines: Iterable[bytes]) -> Iterator[Truth]:
-    """From CSV whose first line names the columns id, outcome and (optional) time.
+    """Read outcomes from CSV whose first line names the columns id, outcome and (optionally) time.
 
-    Other columns are passed over; an outcome that is no JSON is a string. Raises LineUnusable.
+    Other columns are ignored; an outcome that is not JSON is a string. Raises LineUnusable.
     """
     reader = csv.reader(_texts(lines), strict=True)
     places: dict[str, int] | None = None
@@ -122,7 +128,7 @@ def _truth_of_row(number: int, row: list[str], places: dict[str, int]) -> Truth:
 
 
 def _checked(id_: str, outcome: bytes, time: str | None) -> Truth:
-    """With the limits that a message has. Raises ValueError."""
+    """Return an outcome, checked against the limits of a message. Raises ValueError."""
     told: dict[str, Any] = {"id": id_, "outcome": msgspec.Raw(outcome)}
     if time is not None:
         told["time"] = time
