@@ -97,7 +97,7 @@ class Demand:
 
     def _read(self) -> list[Record]:
         assert self._consumer is not None
-        self._consumer.fileno()  # says that we watch it: a poll that finds nothing arms the bell
+        self._consumer.fileno()  # marks it as watched: an empty poll then asks for a wake-up
         try:
             records = self._consumer.poll(RECORDS_MAX)
             if len(records) == RECORDS_MAX:

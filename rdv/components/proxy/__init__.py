@@ -1,1 +1,1 @@
-"""The proxy: the hot door. Requests go into the input stream, results come back to the client."""
+"""The proxy serves HTTP: it writes requests to the input stream and returns results to clients."""

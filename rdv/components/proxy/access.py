@@ -1,4 +1,4 @@
-"""Who may call a decision's proxies, from its rdv.toml. Pure."""
+"""Derives the access rules of a decision's proxies from its rdv.toml. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from rdv.http import Access, make_access
 from rdv.http.access import LOOPBACK_HOSTS, is_loopback
 
 HEALTH_PATHS = ("/livez", "/readyz")
-"""Asked for by load balancers and orchestrators, by whatever name they know the machine."""
+"""Load balancers and orchestrators request these by whatever name they know the machine."""
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  not bound
 
 
 def access_of(decision: Decision) -> Access:
-    """What the heads of requests are held against. Raises InvalidDecision when the decision is
-    served to other machines and does not say by which names they call it.
+    """Return the access rules of a decision.
+
+    Raises InvalidDecision when the decision is served to other machines and does not say by which
+    names they call it.
     """
     http = decision.http
     if not is_loopback(http.host) and not http.hosts:

@@ -1,4 +1,4 @@
-"""What the client is told: the body of a 200. Pure."""
+"""Builds what the client receives: the body of a 200. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class TracedAnswer(Answer, frozen=True, gc=False):
-    """With the arrivals, for who has asked for a trace."""
+    """An answer with the arrivals, for a client that has asked for a trace."""
 
     trace: list[dict[str, object]]
 
@@ -37,7 +37,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
-    """The JSON of an answer; `waited_ms` is by the proxy's own clock."""
+    """Return the JSON of an answer; `waited_ms` is by the proxy's own clock."""
     plain = (
         result.id,
         result.result,
@@ -63,7 +63,7 @@ def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
 def backstop_result(
     request: Request, schedule: Schedule, waited_ms: float, code: ResultCode, reason: str
 ) -> Result:
-    """The marked default, from the proxy itself."""
+    """Return the marked default, from the proxy itself."""
     return Result(
         request.id,
         request.reply_to,

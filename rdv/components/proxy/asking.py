@@ -1,7 +1,7 @@
-"""Which models are asked about a request: selective speculation. Pure.
+"""Decides which models are asked about a request: selective speculation. Pure.
 
-The proxy decides it once and writes down who is *not* asked (`Request.not_asked`). So every
-worker, the server and a replay agree without knowing anybody's settings of that day.
+The proxy decides it once and records the models that are *not* asked (`Request.not_asked`). So
+every worker, the server and a replay agree without knowing the settings of that day.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _ASKED = "asked"
 
 @dataclass(frozen=True)
 class Asking:
-    """What rdv.toml says about who is asked.
+    """The settings in rdv.toml about which models are asked.
 
-    `models`: those who may be left out (no decoy, no canary: they see everything). `samples`:
+    `models`: those that may be left out (no decoy, no canary: they see everything). `samples`:
     shares of the requests, for models that score only some. `cohorts`: the only models that are
     asked about requests of a cohort.
     """
@@ -29,10 +29,10 @@ class Asking:
     cohorts: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def not_asked(self, id_: str, cohort: str | None, wanted: Collection[str] | None) -> list[str]:
-        """Who shall not score request `id_`; `wanted`: the client's own list, which beats others.
+        """Return the models that must not score request `id_`.
 
-        A sample is a stable hash of model and request id: the samples of two models have nothing
-        to do with each other.
+        `wanted` is the client's own list, which overrides the settings. A sample is a stable hash
+        of model and request id: the samples of two models are independent.
         """
         if wanted is None and cohort is not None:
             wanted = self.cohorts.get(cohort)
@@ -43,11 +43,11 @@ class Asking:
 
     @property
     def is_everybody(self) -> bool:
-        """Whether nobody is left out unless a client says so."""
+        """Whether all models are asked unless a client says otherwise."""
         return not self.samples and not self.cohorts
 
     def check(self, wanted: Collection[str]) -> Failure | None:
-        """What is wrong with a client's list of models."""
+        """Return what is wrong with a client's list of models."""
         unknown = sorted(set(wanted) - set(self.models))
         if not wanted or unknown:
             names = ", ".join(self.models)

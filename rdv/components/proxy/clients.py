@@ -1,4 +1,4 @@
-"""Who asks: the one place that says which client an HTTP request comes from."""
+"""Identifies the client of an HTTP request, in this one place."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from rdv.http import Request as HttpRequest
 
 
 def client_of(http: HttpRequest) -> str:
-    """The client's address (of IPv6 its /64 network), or what a trusted proxy says it is."""
+    """Return the client's address (for IPv6 its /64 network), or the one a trusted proxy names."""
     return http.client

@@ -1,4 +1,4 @@
-"""Cohorts: shares of the keys that get another schedule. Pure."""
+"""Cohorts are shares of the keys that get another schedule. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rdv.schedule import assign_cohort
 
 @dataclass(frozen=True)
 class Cohorts:
-    """Which cohort a key belongs to, and which schedule that cohort gets.
+    """The cohorts of a decision and their schedules.
 
     Stable per key: the hash of salt and key decides. Requests without a key are in none.
     """
@@ -20,7 +20,7 @@ class Cohorts:
     schedules: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, key: str | None) -> tuple[str | None, str | None]:
-        """(cohort, name of its schedule), or (None, None)."""
+        """Return (cohort, name of its schedule), or (None, None)."""
         if key is None or not self.shares:
             return None, None
         cohort = assign_cohort(key, self.salt, self.shares)

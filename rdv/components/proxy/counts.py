@@ -1,22 +1,24 @@
-"""What a proxy has seen."""
+"""Counts the requests and answers of a proxy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 MODELS_MAX = 1_000
-"""Names that are counted one by one; a combined answer has a name for each combination."""
+"""The maximum number of names that are counted one by one; a combined answer has a name for each
+combination.
+"""
 
 OTHERS = "(others)"
 
 
 @dataclass
 class Counts:
-    """Only grows. One thread."""
+    """Counters that only grow. One thread."""
 
     requests: int = 0
     refused: int = 0
-    """With a 4xx or 503: these were not accepted."""
+    """Refused with a 4xx or 503: these were not accepted."""
     preferred: int = 0
     fallback: int = 0
     default: int = 0

@@ -1,4 +1,4 @@
-"""The requests that a proxy has taken and not answered yet. Pure: `now_ns` is an argument."""
+"""Keeps the requests that a proxy has accepted and not answered. Pure: `now_ns` is an argument."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ BYTES_MAX = 268_435_456
 
 
 SMALL_BYTES = 4_096
-"""Bodies up to here are not counted: `in_flight_max` bounds them well enough."""
+"""Bodies up to this size are not counted: `in_flight_max` bounds them well enough."""
 
 
 def counted_bytes(body: bytes) -> int:
-    """What a body counts for in the bytes of all open requests."""
+    """Return the bytes that a body counts for in the total of all open requests."""
     size = len(body)
     return size if size > SMALL_BYTES else 0
 
 
 class Open(NamedTuple):
-    """One open request: who asks (the HTTP server's own token), what, by which schedule.
+    """One open request: the client (the HTTP server's own object), the request and its schedule.
 
     `holder`: the client that has the place, as `Shares` knows it. `size`: see `counted_bytes`.
     """
@@ -44,8 +44,8 @@ class Desk:
     def __init__(
         self, in_flight_max: int, client_share: float = 1.0, bytes_max: int = BYTES_MAX
     ) -> None:
-        """`client_share`: what one client may have of `in_flight_max` and of `bytes_max` (the
-        bodies of all open requests) while it is alone.
+        """`client_share`: the share of `in_flight_max` and of `bytes_max` (the bodies of all open
+        requests) that one client may have while it is alone.
         """
         self._shares = Shares(in_flight_max, client_share)
         self._bytes = Shares(bytes_max, client_share)
@@ -58,13 +58,14 @@ class Desk:
         return len(self._open)
 
     def limit(self, in_flight_max: int, client_share: float, bytes_max: int) -> None:
-        """Other limits count for the next request."""
+        """Apply other limits from the next request on."""
         self._shares.change(in_flight_max, client_share)
         self._bytes.change(bytes_max, client_share)
 
     def admits(self, holder: str, size: int = 0) -> bool:
-        """Whether the client may have another open request, with a body of so many bytes. One
-        that is larger than all bodies may be is admitted while there is no other.
+        """Return whether the client may have another open request, with a body of `size` bytes.
+
+        A body that is larger than the limit for all is admitted while there is no other.
         """
         if not self._shares.admits(holder):
             return False
@@ -81,7 +82,7 @@ class Desk:
             heapq.heapify(self._due)
 
     def answered(self, id_: str) -> Open | None:
-        """The request is answered; None when it was already, or is not ours."""
+        """Mark the request as answered; return None when it was already, or is unknown."""
         entry = self._open.pop(id_, None)
         if entry is not None:
             if self._aside and id_ in self._aside:
@@ -92,7 +93,7 @@ class Desk:
         return entry
 
     def find(self, id_: str) -> Open | None:
-        """The open request; it stays open."""
+        """Return the open request; it stays open."""
         return self._open.get(id_)
 
     def _give(self, entry: Open) -> None:
@@ -101,10 +102,10 @@ class Desk:
             self._bytes.give(entry.holder, entry.size)
 
     def set_aside(self, id_: str) -> list[Open]:
-        """The client may have gone: the request is answered as any other, but has no place.
+        """Free the place of a request whose client may have gone; it is still answered.
 
-        As many can be set aside as have places, with as many bytes; beyond, the oldest of them are
-        returned, which count as answered.
+        As many requests can be set aside as there are places, with as many bytes; beyond that, the
+        oldest of them are returned, which count as answered.
         """
         entry = self._open.get(id_)
         if entry is None or id_ in self._aside:
@@ -120,20 +121,20 @@ class Desk:
         return left
 
     def overdue(self, now_ns: int) -> Iterator[Open]:
-        """Requests whose backstop time has come; they count as answered."""
+        """Yield the requests whose backstop time has come; they count as answered."""
         while self._due and self._due[0][0] <= now_ns:
             entry = self.answered(heapq.heappop(self._due)[1])
             if entry is not None:
                 yield entry
 
     def next_due_ns(self) -> int | None:
-        """When `overdue` is to be asked next."""
+        """Return when to call `overdue` next."""
         while self._due and self._due[0][1] not in self._open:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def drop_all(self) -> list[Open]:
-        """Everything that is open, at the end."""
+        """Remove and return all open requests, at the end."""
         left = list(self._open.values())
         self._open, self._due = {}, []
         self._aside.clear()

@@ -1,4 +1,4 @@
-"""The enricher: outside state is added to `data` once, before the models see it."""
+"""The enricher adds outside state to `data` once, before the models see it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rdv.messages import InvalidModelResult, Request, encode_model_result
 log = logging.getLogger("rdv.proxy")
 
 WAITING_MAX = 64
-"""Requests that wait for the enricher; beyond, they go on as they are."""
+"""The maximum number of requests that wait for the enricher; further ones go on unchanged."""
 
 THREADS_MAX = 4
 
@@ -34,14 +34,16 @@ Enrich = Callable[[Any], Any]
 
 
 def load_enricher(directory: str, spec: str) -> Enrich:
-    """`models/profile.py:enrich`: a function data → data. Thread-safe. Raises EnricherNotLoaded."""
+    """Load `models/profile.py:enrich`, a function data → data. Thread-safe. Raises
+    EnricherNotLoaded.
+    """
     path, _, name = spec.partition(":")
     place = Path(directory, path)
     module_spec = importlib.util.spec_from_file_location("rdv_enricher", place)
     if module_spec is None or module_spec.loader is None:
         raise EnricherNotLoaded(spec, "give it as models/FILE.py:FUNCTION")
     module = importlib.util.module_from_spec(module_spec)
-    # No lock around it: a file that never gets done with its import would keep all others out.
+    # Without a lock: a file whose import never ends would block all others.
     sys.path.insert(0, str(place.parent))
     try:
         module_spec.loader.exec_module(module)
@@ -57,7 +59,7 @@ def load_enricher(directory: str, spec: str) -> Enrich:
 
 
 def forget_modules(folder: str) -> None:
-    """Have what lies in `folder` imported anew: the enricher's helpers may have been edited."""
+    """Drop the modules in `folder`, so that edited helpers of the enricher are imported anew."""
     inside = str(Path(folder).resolve()) + "/"
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
@@ -67,7 +69,7 @@ def forget_modules(folder: str) -> None:
 
 @dataclass
 class EnricherCounts:
-    """What became of the requests."""
+    """Counts of the requests by what became of them."""
 
     enriched: int = 0
     failed: int = 0
@@ -75,12 +77,12 @@ class EnricherCounts:
 
 
 class Enricher:
-    """Runs the function in a thread, for at most `timeout_ms`; then the request goes on as it is.
+    """Runs the function in a thread, for at most `timeout_ms`; then the request goes on unchanged.
 
     For the loop's thread. A call that hangs keeps its thread: once as many hang as there are
-    threads, everything goes on as it is. Each thread loads the file for itself, the first one with
+    threads, all requests go on unchanged. Each thread loads the file for itself, the first one with
     `load`, a further one once the others are busy: what is made at the import is used in one thread
-    only. Threads that hang keep no process from ending.
+    only. Threads that hang do not keep a process from ending.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Enricher:
         self._shares = Shares(WAITING_MAX, client_share)
 
     def load(self, done: Callable[[EnricherNotLoaded | None], None]) -> None:
-        """Returns at once; `done` is called on the loop once the file is loaded, or has failed."""
+        """Start loading; return at once. `done` is called on the loop after success or failure."""
 
         def work() -> None:
             failed = None
@@ -109,16 +111,16 @@ class Enricher:
         self._threads.submit(work)
 
     def _function(self) -> Enrich:
-        """The one of this thread."""
+        """Return the function of this thread."""
         found: Enrich | None = getattr(self._own, "enrich", None)
         if found is None:
             found = self._own.enrich = self._load()
         return found
 
     def enrich(self, request: Request, holder: str, done: Callable[[Request], None]) -> None:
-        """Call `done` with the enriched request, or with the request as it is, within the limit.
+        """Call `done` within the limit, with the enriched request or the unchanged one.
 
-        `holder`: whose request it is; one client cannot have all places.
+        `holder`: the client of the request; one client cannot have all places.
         """
         if not self._shares.admits(holder):
             self.counts.late += 1
@@ -164,18 +166,19 @@ class Enricher:
         return None
 
     def retire(self) -> None:
-        """Take no more requests; those that wait are enriched still."""
+        """Accept no more requests; those that wait are still enriched."""
         self._threads.end()
 
     def close(self) -> None:
-        """The same, without those that wait."""
+        """Accept no more requests, and drop those that wait."""
         self._threads.drop()
         self._threads.end()
 
 
 class GuestThreads:
-    """Up to `count` threads for a guest, each started once the others are busy. `submit` and the
-    others are for one thread.
+    """Up to `count` threads for user code, each started once the others are busy.
+
+    Its methods are for one thread.
     """
 
     def __init__(self, name: str, count: int) -> None:
@@ -186,7 +189,7 @@ class GuestThreads:
         self._started = 0
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Have it called by a thread that is free, or by the next one that is."""
+        """Have a free thread call `work`, or the next one that is free."""
         self._work.put(work)
         if not self._idle.acquire(blocking=False) and self._started < self._count:
             self._started += 1
@@ -198,12 +201,12 @@ class GuestThreads:
             self._idle.release()
 
     def drop(self) -> None:
-        """Forget what waits."""
+        """Drop the work that waits."""
         with suppress(queue.Empty):
             while True:
                 self._work.get_nowait()
 
     def end(self) -> None:
-        """End the threads, once they have done what waits."""
+        """End the threads, once they have done the work that waits."""
         for _ in range(self._started):
             self._work.put(None)

@@ -1,7 +1,7 @@
-"""Which enricher is in force: its file is loaded in a thread, and takes over once it is loaded.
+"""Manages the enricher: its file is loaded in a thread, and is used once it is loaded.
 
 A file that cannot be loaded changes nothing: the one before stays, and a proxy that starts with it
-sends its requests on as they are.
+passes its requests on unchanged.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from rdv.config import Decision
 log = logging.getLogger("rdv.proxy")
 
 PATIENCE_S = 5.0
-"""A proxy that starts waits so long for its enricher; then it serves without, until it is there."""
+"""How long a starting proxy waits for its enricher, in seconds; then it serves without it until it
+is loaded.
+"""
 
 
 class Enriching:
-    """Loads enrichers, and hands each one that is loaded to `take`; None: there is to be none.
+    """Loads enrichers, and passes each one to `take` when it is loaded; None removes it.
 
     For the loop's thread.
     """
 
     def __init__(self, take: Callable[[Enricher | None], None]) -> None:
         self.fault = ""
-        """Why the enricher that is wanted is not in force."""
+        """Why the configured enricher is not in use."""
         self._take = take
         self._wanted: Enricher | None = None
         self._is_there = False
         self._settled = asyncio.Event()
 
     def want(self, decision: Decision) -> None:
-        """The enricher of these settings, from now on. A later call wins."""
+        """Load the enricher of these settings. A later call wins."""
         http = decision.http
         self._wanted, self.fault = None, ""
         if not http.enrich:
@@ -84,7 +86,7 @@ class Enriching:
 
 
 def _anew(decision: Decision, load: Callable[[], Enrich]) -> Callable[[], Enrich]:
-    """`load`, whose first call imports the modules beside the file anew."""
+    """Return `load`, whose first call imports the modules beside the file anew."""
     folder = os.path.dirname(decision.path(decision.http.enrich.partition(":")[0]))
     is_first = True
 

@@ -10,7 +10,7 @@ from rdv.errors import InputFault, SystemFault
 
 @dataclass(eq=False)
 class EnricherNotLoaded(InputFault):
-    """The function that `http.enrich` names cannot be had."""
+    """The function that `http.enrich` names cannot be loaded."""
 
     spec: str
     reason: str
@@ -21,7 +21,7 @@ class EnricherNotLoaded(InputFault):
 
 @dataclass(eq=False)
 class AddressTaken(SystemFault):
-    """The proxy cannot listen where it should."""
+    """The proxy cannot listen on its address."""
 
     host: str
     port: int

@@ -1,4 +1,4 @@
-"""From the body of `POST /v1/decide` to a request, or to a refusal that says why. Pure."""
+"""Parses the body of `POST /v1/decide` into a request, or a refusal with the reason. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ MODELS_BYTES_MAX = 32_768
 NAME_CHARACTERS_MAX = 128
 NOTHING = Raw(b"")
 INLINE_MAX = 256
-"""Inline schedules that are kept compiled; and the bytes of their JSON together."""
+"""The maximum number of inline schedules that are kept compiled; and the bytes of their JSON
+together.
+"""
 INLINE_CACHE_BYTES_MAX = 1_048_576
 
 _ModelName = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
@@ -43,7 +45,7 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     data: Raw
     key: Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)] | None = None
     schedule: Raw = NOTHING
-    """Not parsed before its length is known to be allowed: see `ScheduleChoice.read`."""
+    """Not parsed before its length is checked: see `ScheduleChoice.read`."""
     deadline_ms: Annotated[float, Meta(gt=0)] | None = None
     trace: bool = False
     models: Raw = NOTHING
@@ -58,7 +60,7 @@ _decode_any = msgspec.json.Decoder().decode
 
 
 def read_body(raw: bytes) -> Body | Failure:
-    """The body, checked as far as it can be without knowing the schedules."""
+    """Parse the body, and check it as far as possible without knowing the schedules."""
     try:
         if not raw.isascii():
             raw.decode()
@@ -72,7 +74,7 @@ def read_body(raw: bytes) -> Body | Failure:
 
 
 def read_models(raw: Raw) -> list[str] | Failure | None:
-    """The `models` of a body; None when the client has named none."""
+    """Return the `models` of a body; None when the client has named none."""
     if len(bytes(raw)) > MODELS_BYTES_MAX:
         message = f"the body does not fit: models is longer than {MODELS_BYTES_MAX} bytes"
         return Failure(400, "invalid_request", message)
@@ -86,14 +88,16 @@ def read_models(raw: Raw) -> list[str] | Failure | None:
 
 
 def unfit(raw: bytes, error: Exception) -> Failure:
-    """The refusal of a body that a decoder does not take."""
+    """Return the refusal of a body that a decoder rejects."""
     if isinstance(error, msgspec.ValidationError):
         return Failure(400, "invalid_request", f"the body does not fit: {error}")
     return unusable(unreadable(raw, error))
 
 
 def unusable(error: UnusableJson) -> Failure:
-    """The refusal of a body that is not JSON (400), or not the JSON that rdv takes (422)."""
+    """Return the refusal of a body that is not JSON (400), or not the JSON that rdv
+    accepts (422).
+    """
     message = error.said_of("the body")
     if error.kind == "number_out_of_range":
         return Failure(422, "number_out_of_range", message)
@@ -103,7 +107,7 @@ def unusable(error: UnusableJson) -> Failure:
 
 
 class Chosen(NamedTuple):
-    """A schedule, and what its requests carry of it."""
+    """A schedule, and the parts of it that its requests carry."""
 
     schedule: Schedule
     windows_ms: dict[str, float]
@@ -117,16 +121,16 @@ def _chosen(schedule: Schedule, asked: str | Raw) -> Chosen:
 
 @dataclass(frozen=True)
 class InlineRules:
-    """What a proxy allows of schedules that requests bring along, as rdv.toml has it."""
+    """The limits in rdv.toml on the inline schedules of requests."""
 
     is_allowed: bool = True
     bytes_max: int = INLINE_BYTES_MAX
     sla_multiple: float = SLA_MS_MAX
-    """Of the live SLA: how long the SLA of an inline schedule may be."""
+    """The maximum SLA of an inline schedule, as a multiple of the live SLA."""
 
 
 class ScheduleChoice:
-    """Which schedule a request gets at this proxy: the live one, a named, or an inline one."""
+    """Chooses the schedule of a request at this proxy: the live one, a named, or an inline one."""
 
     def __init__(
         self, by_name: Mapping[str, Schedule], live: str, inline: InlineRules | None = None
@@ -137,9 +141,9 @@ class ScheduleChoice:
         self._inline = BoundedCache[Chosen](INLINE_MAX, INLINE_CACHE_BYTES_MAX)
 
     def read(self, raw: Raw) -> Chosen | Failure | None:
-        """What the `schedule` of a body asks for; None when it asks for nothing.
+        """Return what the `schedule` of a body asks for; None when it is null.
 
-        The length is looked at first: what is too long is not even parsed.
+        The length is checked first: a text that is too long is not even parsed.
         """
         text = bytes(raw)
         if text == b"null":
@@ -149,7 +153,7 @@ class ScheduleChoice:
         return wanted if isinstance(wanted, Failure) else self.choose(wanted)
 
     def _unreadable(self, text: bytes) -> Failure | None:
-        """What is wrong with a schedule before it is parsed."""
+        """Return what is wrong with a schedule before it is parsed."""
         if text[:1] != b"{":
             if text[:1] == b'"' and len(text) <= _NAME_BYTES_MAX:
                 return None
@@ -160,7 +164,7 @@ class ScheduleChoice:
         return self._too_long(len(text)) if len(text) > self._rules.bytes_max else None
 
     def choose(self, wanted: str | dict[str, Any] | None) -> Chosen | Failure:
-        """The schedule of a name, an inline one, or the live one."""
+        """Return the schedule of a name, an inline one, or the live one."""
         if wanted is None:
             return self._live
         if not isinstance(wanted, str):
@@ -207,7 +211,7 @@ class ScheduleChoice:
 
 
 def _parsed(text: bytes) -> Any:
-    """A schedule's name or an object; or a Failure."""
+    """Parse a schedule's name or an object; return a Failure for invalid JSON."""
     try:
         return _decode_any(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -217,13 +221,13 @@ def _parsed(text: bytes) -> Any:
 
 
 def _compact(schedule: Schedule, text: bytes) -> Chosen:
-    """Kept as JSON: objects take up to a hundred times as much memory."""
+    """Keep the default as JSON: objects take up to a hundred times as much memory."""
     default = orjson.Fragment(trimmed(orjson.dumps(schedule.default)))
     return _chosen(msgspec.structs.replace(schedule, default=default), Raw(text))
 
 
 _NAME_BYTES_MAX = 6 * NAME_CHARACTERS_MAX + 2
-"""Of a name in quotes, each character escaped."""
+"""The size of a name in quotes, with each character escaped."""
 
 _INLINE_OFF = Failure(
     422, "inline_schedules_off", "this decision takes no inline schedules (http.inline_schedules)"

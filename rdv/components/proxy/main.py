@@ -47,28 +47,29 @@ from rdv.schedule import SLA_MS_MAX, Schedule
 log = logging.getLogger("rdv.proxy")
 
 FILES_BESIDE = 512
-"""Files that a proxy has open beside its connections: streams, bells, refused connections."""
+"""Files that a proxy has open beside its connections: streams, doorbells, refused connections."""
 
 DRAIN_GRACE_S = 2.0
-"""Beyond the longest SLA, for answers to be read by slow clients."""
+"""Time beyond the longest SLA, for slow clients to read their answers."""
 
 ANSWER_GRACE_MS = 5_000
-"""Beyond the longest SLA that there can be: by then the proxy has answered each request itself, so
-that the HTTP server's own 503 can only come where the proxy is broken."""
+"""Time beyond the longest possible SLA: by then the proxy has answered each request itself, so that
+the HTTP server's own 503 can only come where the proxy is broken.
+"""
 
 
 def run_proxy(directory: str, index: int, *, is_published: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then answer what is in flight. Raises RdvErrors.
 
-    `is_published`: with the settings that `rdv serve` has accepted.
+    With `is_published`, use the settings that `rdv serve` has accepted.
     """
     source = Source(directory, is_published=is_published)
-    guard_process()  # an enricher is a guest
+    guard_process()  # an enricher is user code
     uvloop.run(_serve(source, source.first(), index))
 
 
 def proxy_name(port: int) -> str:
-    """Also the return address: the proxy's topic in `results`, and in `input`."""
+    """Return the proxy's name, which is its topic in `results` (the return address) and `input`."""
     return f"p-{port}"
 
 
@@ -92,7 +93,7 @@ async def _serve(source: Source, accepted: Accepted, index: int) -> None:
 
 
 class ProxyProcess:
-    """A proxy with its door, its schedules watched and its status written."""
+    """A proxy with its HTTP server, the watch on its settings, and its status."""
 
     def __init__(
         self,
@@ -105,10 +106,10 @@ class ProxyProcess:
         source: Source | None = None,
         accepted: Accepted | None = None,
     ) -> None:
-        """`streams` that are given stay open; `is_up` tells of models instead of `control:models`.
+        """Given `streams` stay open; `is_up` replaces `control:models` as the state of models.
 
-        `accepted` is what `source` has in force now; by default the directory itself is read.
-        Raises RdvErrors of the configuration.
+        `accepted` are the settings of `source` now in force; by default the directory itself is
+        read. Raises RdvErrors of the configuration.
         """
         self._source = source or Source(decision.directory)
         self._accepted = accepted or accept_first(decision)
@@ -173,7 +174,7 @@ class ProxyProcess:
         )
 
     def _want_enricher(self) -> None:
-        """Have the enricher of the settings loaded; it takes over once it is there."""
+        """Load the enricher of the settings; it is used once it is loaded."""
         self._enriching.want(self.decision)
         timeout_ms, live = self.decision.http.enrich_timeout_ms, self._accepted.live
         if self.decision.http.enrich and timeout_ms >= live.sla_ms:
@@ -223,7 +224,7 @@ class ProxyProcess:
             self._streams.close()
 
     def _ask_to_stop(self) -> None:
-        """From any thread."""
+        """Request a stop. For any thread."""
         self._loop.call_soon_threadsafe(self._stop.set)
 
     def _figures(self) -> dict[str, object]:
@@ -248,7 +249,7 @@ class ProxyProcess:
             request.respond(*self._readiness())
 
     def _readiness(self) -> Readiness:
-        """Off the hot path: news of models are read when somebody asks."""
+        """Return the readiness. Off the hot path: the states of models are read on each request."""
         declared = self.decision.scoring_models()
         live = self._accepted.live
         if (is_up := self._is_up) is None:
@@ -257,12 +258,12 @@ class ProxyProcess:
         return readiness(wanted_models(live, declared), is_up, self.decision.http.ready_when)
 
     def _note_edit(self) -> None:
-        """From the watching thread."""
+        """Schedule a reload, from the watching thread."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._reload)
 
     def _reload(self) -> None:
-        """Take over what is in force; requests under way keep the schedule that they have."""
+        """Apply the accepted settings; requests under way keep their schedule."""
         before, now = self._accepted, self._source.again(self._accepted)
         if not self._source.is_published:
             for fault in set(now.faults) - set(before.faults):
@@ -282,7 +283,7 @@ class ProxyProcess:
         self._reload_enricher(before)
 
     def _reload_enricher(self, before: Accepted) -> None:
-        """If its file, its name or its time limit has been edited."""
+        """Load the enricher again if its file, its name or its time limit has been edited."""
         http = self.decision.http
         was = before.decision.http
         if (http.enrich, http.enrich_timeout_ms, self._accepted.enricher) == (
@@ -294,7 +295,7 @@ class ProxyProcess:
         self._want_enricher()
 
     def _take_access(self, decision: Decision) -> None:
-        """http.hosts and http.origins count from now on, also on open connections."""
+        """Apply http.hosts, http.origins and http.trusted_proxies, also to open connections."""
         try:
             self._server.use(access_of(decision))
         except InvalidDecision as error:
@@ -302,14 +303,14 @@ class ProxyProcess:
 
 
 def choice_of(schedules: Mapping[str, Schedule], decision: Decision) -> ScheduleChoice:
-    """Which schedules requests may have."""
+    """Return the schedules that requests may have."""
     http = decision.http
     rules = InlineRules(http.inline_schedules, http.inline_bytes_max, http.inline_sla_multiple)
     return ScheduleChoice(schedules, decision.schedule, rules)
 
 
 def settings_of(decision: Decision, name: str) -> Settings:
-    """What the proxy of this name needs to know."""
+    """Return the settings of the proxy of this name."""
     http = decision.http
     return Settings(
         name,
@@ -322,13 +323,13 @@ def settings_of(decision: Decision, name: str) -> Settings:
 
 
 def repeat_limits(decision: Decision) -> RepeatLimits:
-    """How many Idempotency-Keys are remembered, and for how long."""
+    """Return how many Idempotency-Keys are remembered, and for how long."""
     http = decision.http
     return RepeatLimits(http.idempotency_ms, http.idempotency_keys_max, http.idempotency_bytes_max)
 
 
 def asking_of(decision: Decision) -> Asking:
-    """Who is asked; decoys and canaries always are."""
+    """Return which models are asked; decoys and canaries always are."""
     models = {name: m for name, m in decision.models.items() if m.scores and m.builtin == ""}
     return Asking(
         tuple(models),

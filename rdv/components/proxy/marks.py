@@ -1,10 +1,10 @@
 """The client's own marks on a request: `X-Request-Id` and `Idempotency-Key`.
 
-    X-Request-Id: 4bf92f3577b34da6          recorded with the request, and sent back with its answer
+    X-Request-Id: 4bf92f3577b34da6          recorded with the request, and returned with its answer
     Idempotency-Key: "8e03978e-40d5-43dd"   a repeat gets the first answer (see `repeats`)
 
-A key is a string as structured fields write it (RFC 9651, as draft-ietf-httpapi-idempotency-key-
-header says), or the same without quotes.
+A key is a string in structured field syntax (RFC 9651, as in draft-ietf-httpapi-idempotency-key-
+header), or the same without quotes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _Header = tuple[bytes, bytes]
 
 
 def read_key(raw: bytes) -> str | Failure:
-    """The text of an `Idempotency-Key`."""
+    """Return the text of an `Idempotency-Key`."""
     if found := _QUOTED.fullmatch(raw):
         text = re.sub(rb"\\(.)", rb"\1", found[1]).decode()
     elif _BARE.fullmatch(raw):
@@ -50,7 +50,7 @@ def read_key(raw: bytes) -> str | Failure:
 
 
 def read_id(raw: bytes | None) -> str | Failure:
-    """An `X-Request-Id`; empty when there is none."""
+    """Return an `X-Request-Id`; empty when there is none."""
     if raw is None:
         return ""
     if is_request_id(raw):
@@ -60,7 +60,9 @@ def read_id(raw: bytes | None) -> str | Failure:
 
 
 class Marked:
-    """A request with marks. For a handler it is the HTTP request, and answers for its repeats."""
+    """A request with marks. Handlers use it as the HTTP request; its answer also goes to its
+    repeats.
+    """
 
     __slots__ = ("_repeats", "http", "idempotency", "repeat", "x_request_id")
 
@@ -72,19 +74,19 @@ class Marked:
         self._repeats: Repeats | None = None
 
     def answers_for(self, repeats: Repeats, repeat: Repeat) -> None:
-        """It is the first with its key: its answer is that of all repeats."""
+        """Make its answer that of all repeats: it is the first request with its key."""
         place = repeat.place
         self.idempotency = Idempotency(place.key, repeat.fingerprint, place.client)
         self._repeats, self.repeat = repeats, repeat
 
     @property
     def connected(self) -> bool:
-        """Whether somebody may still want the answer; of a key, a repeat always may."""
+        """Whether a client may still want the answer; with a key, a repeat always may."""
         return self.repeat is not None or bool(self.http.connected)
 
     @property
     def client(self) -> str:
-        """As `rdv.http.Request.client`; empty when it was asked before the proxy's start."""
+        """As `rdv.http.Request.client`; empty for a request from before the proxy's start."""
         return "" if self.http is None else str(self.http.client)
 
     @property
@@ -103,7 +105,7 @@ class Marked:
     def respond(
         self, status: int, body: bytes = b"", *, headers: Iterable[_Header] = (), **more: Any
     ) -> None:
-        """As `rdv.http.Request.respond`."""
+        """Answer as `rdv.http.Request.respond`, and answer the waiting repeats."""
         headers = tuple(headers)
         waiting: list[Marked] = []
         if self._repeats is not None and self.repeat is not None:
@@ -113,20 +115,20 @@ class Marked:
             repeated.send(status, body, (*headers, REPLAYED), **more)
 
     def send(self, status: int, body: bytes, headers: tuple[_Header, ...], **more: Any) -> None:
-        """Answer this one alone."""
-        if self.http is None:  # it was asked before the proxy's start
+        """Answer this request alone."""
+        if self.http is None:  # the request is from before the proxy's start
             return
         if self.x_request_id:
             headers = (*headers, (b"X-Request-Id", self.x_request_id.encode()))
         self.http.respond(status, body, headers=headers, **more)
 
     def fail(self, failure: Failure) -> None:
-        """As `rdv.http.Request.fail`."""
+        """Answer as `rdv.http.Request.fail`."""
         self.respond(failure.status, failure.body(), headers=failure.headers)
 
 
 class Marking:
-    """An HTTP application that sees to the marks before another one. For the loop's thread."""
+    """An HTTP application that handles the marks before another one. For the loop's thread."""
 
     def __init__(
         self, application: Callable[[HttpRequest], None], repeats: Repeats, clock: Clock
@@ -170,7 +172,7 @@ class Marking:
         elif known.status:
             marked.send(known.status, known.body, (REPLAYED,))
         else:
-            http.body = b""  # it is that of the first
+            http.body = b""  # the same as that of the first request
             known.waiting.append(marked)
 
     def _first(self, marked: Marked, place: Place, fingerprint: str, now_ns: int) -> None:
@@ -182,7 +184,7 @@ class Marking:
         try:
             self._application(marked)  # type: ignore[arg-type]
         except Exception:
-            # The HTTP server answers 500 to this one; the others must not wait for ever.
+            # The HTTP server answers 500 to this one; the repeats must not wait for ever.
             marked.fail(_FAILED)
             raise
 

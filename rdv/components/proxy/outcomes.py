@@ -1,15 +1,15 @@
-"""`POST /v1/outcomes`: what turned out to be true of requests, on record before it is acknowledged.
+"""`POST /v1/outcomes` records the true outcomes of requests before it acknowledges them.
 
     {"id": "5ae4…", "outcome": "fraud"}                                     or a list of them
     {"id": "5ae4…", "outcome": {"label": "ok"}, "time": "2026-11-22T14:00:00Z"}
 
-202 {"accepted": 1}: all are in the log, as one batch. Nobody looks whether the ids were asked: the
-log of another proxy, or one that retention has deleted, may have had them; an outcome of an unknown
-id joins nothing. A repeat does not count twice, because of several outcomes of one id the latest
-counts: so a proxy that starts again does not look for the Idempotency-Keys of outcomes.
+The answer 202 {"accepted": 1} means that all are in the log, as one batch. The ids are not checked:
+the log of another proxy, or one that retention has deleted, may have had them; an outcome of an
+unknown id joins nothing. A repeat does not count twice, because of several outcomes of one id the
+latest counts: so a proxy that starts again does not look for the Idempotency-Keys of outcomes.
 
- A batch that is refused is refused as a
-whole. (When the log cannot be written a leading part may be in it; telling it again does no harm.)
+A batch is refused as a whole. (When the log cannot be written a leading part may be in it; sending
+it again does no harm.)
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from rdv.stream.errors import RecordTooLarge
 log = logging.getLogger("rdv.proxy")
 
 OUTCOMES_MAX = 1_000
-"""In one request."""
+"""The maximum number of outcomes in one request."""
 
 OUTCOMES_WAIT_MS = 1_000
 """How long outcomes wait for a log that another process has locked, before they are refused."""
@@ -45,7 +45,7 @@ _decode = msgspec.json.Decoder(ToldOutcome | list[ToldOutcome]).decode
 
 
 def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
-    """The outcomes of a body, or what is wrong with it. Pure."""
+    """Return the outcomes of a body, or what is wrong with it. Pure."""
     try:
         if not raw.isascii():
             raw.decode()
@@ -71,7 +71,7 @@ def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
 
 
 class OutcomeDesk:
-    """Takes outcomes into the proxy's own topic. For the loop's thread."""
+    """Writes outcomes to the proxy's own topic. For the loop's thread."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class OutcomeDesk:
         self._is_draining = is_draining
 
     def accept(self, http: HttpRequest) -> None:
-        """The handler of `POST /v1/outcomes`."""
+        """Handle `POST /v1/outcomes`."""
         if http.json_fault is not None:
             http.fail(http.json_fault)
             return
@@ -115,7 +115,7 @@ class OutcomeDesk:
             self._settle(http, len(lines), failed)
 
     def _waited(self, http: HttpRequest, count: int, failed: dict[int, RdvError]) -> None:
-        """From a thread: the outcomes had to wait, and are in the log now, or will not be."""
+        """Pass on, from a thread, the result for outcomes that had to wait."""
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
             self._call_soon(self._settle, http, count, failed)
 
@@ -130,7 +130,7 @@ class OutcomeDesk:
 
 
 def _too_large(lines: list[bytes], limit_bytes: int) -> Failure | None:
-    """None of them is put on record then: it says which one is in the way."""
+    """Return a refusal that names an outcome that is too large; then none of them is recorded."""
     for number, line in enumerate(lines):
         if len(line) > limit_bytes:
             error = RecordTooLarge(len(line), limit_bytes)

@@ -1,4 +1,4 @@
-"""The proxy's shell: HTTP on one side, the streams on the other, a backstop in between.
+"""The proxy connects HTTP with the streams, and answers the default itself as a backstop.
 
 Requests of one turn of the loop go to the log as one batch. Everything here belongs to the loop's
 thread.
@@ -57,7 +57,7 @@ MISS_NS = 10_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """What a proxy needs to know of the decision's rdv.toml."""
+    """The settings of a proxy from the decision's rdv.toml."""
 
     name: str
     partitions: int
@@ -136,18 +136,20 @@ class Proxy:
         self._look()
 
     def change_settings(self, settings: Settings) -> None:
-        """For requests that come from now on; the name and the partitions stay."""
+        """Apply to requests that come from now on; the name and the partitions stay."""
         self.settings = settings
         self.desk.limit(settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max)
 
     def change_enricher(self, enricher: Enricher | None) -> None:
-        """For requests that come from now on; those that wait for the old one still get it."""
+        """Use it for requests that come from now on; those that wait for the old one still
+        get it.
+        """
         old, self._enricher = self._enricher, enricher
         if old is not None:
             old.retire()
 
     def decide(self, http: HttpRequest) -> None:
-        """The handler of `POST /v1/decide`."""
+        """Handle `POST /v1/decide`."""
         self.counts.requests += 1
         if http.json_fault is not None:
             self._refuse(http, http.json_fault)
@@ -171,7 +173,7 @@ class Proxy:
             self._enricher.enrich(request, http.client, partial(self._enriched, http, schedule))
 
     def _wanted(self, body: Body) -> Wanted | Failure:
-        """The schedule and the models of a request."""
+        """Return the schedule and the models of a request."""
         cohort: str | None = None
         asked: Any = None
         chosen = None if body.schedule is NOTHING else self.choice.read(body.schedule)
@@ -221,9 +223,10 @@ class Proxy:
         )
 
     def reopen(self, client: Marked, request: Request, partition: int, since_ns: int) -> None:
-        """A request from before the proxy's start, which nobody has answered: it is open again.
+        """Open again a request from before the proxy's start that is not answered.
 
-        It was asked at `since_ns` on our clock. When its time is over, it gets the default.
+        It was asked at `since_ns` on this process's clock. When its time is over, it gets the
+        default.
         """
         chosen = self.choice.choose(request.schedule)
         if isinstance(chosen, Failure):
@@ -263,7 +266,7 @@ class Proxy:
         self._batch.append(entry)
 
     def _flush(self) -> None:
-        """One batch for each partition: what came in during this turn of the loop."""
+        """Write the requests of this turn of the loop, as one batch for each partition."""
         batch, self._batch = self._batch, []
         if self.settings.partitions == 1:
             self.ask_models(0, batch)
@@ -276,21 +279,23 @@ class Proxy:
         self._set_timer()
 
     def ask_models(self, partition: int, entries: list[Open]) -> None:
-        """Put the requests where the models read them."""
+        """Write the requests to the log, where the models read them."""
         lines = REQUESTS.write([entry.request for entry in entries])
         done = partial(self._sent, entries)
         if failed := self._requests.send(self.settings.name, lines, partition, done):
             self._not_logged([(entries[number], error) for number, error in failed.items()])
 
     def _sent(self, entries: list[Open], failed: dict[int, RdvError]) -> None:
-        """From a thread: the requests had to wait, and are in the log now, or will not be."""
+        """Pass on, from a thread, which waiting requests could not be logged."""
         if failed:
             news = [(entries[number], error) for number, error in failed.items()]
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(self._not_logged, news)
 
     def _not_logged(self, failed: list[tuple[Open, RdvError]]) -> None:
-        """No model will see these (or a leading part, whose results come too late then)."""
+        """Answer the default: no model will see these (or a leading part, whose results come too
+        late).
+        """
         if not self.counts.unlogged:
             log.warning("requests cannot be logged: %s", failed[0][1].text())
         self.counts.unlogged += len(failed)
@@ -334,7 +339,7 @@ class Proxy:
         entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=request.trace))
 
     def answer_default(self, entry: Open, code: ResultCode, reason: str) -> None:
-        """From the proxy itself; on record with the next flush of `own_answers`."""
+        """Answer the default; it is recorded with the next flush of `own_answers`."""
         waited_ns = self.now_ns() - entry.request.monotonic_ns
         result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, code, reason)
         self.own_answers.add(entry.partition, result)
@@ -350,7 +355,7 @@ class Proxy:
         self._timer, self._timer_ns = self._loop.call_later(delay_s, self._backstop), due_ns
 
     def _backstop(self) -> None:
-        """No result has come by the SLA: answer the marked default, and put that on record."""
+        """Answer and record the marked default where no result has come by the SLA."""
         self._timer = None
         self._read_results()
         for entry in self.desk.overdue(self.now_ns()):
@@ -360,20 +365,21 @@ class Proxy:
         self._set_timer()
 
     def _look(self) -> None:
-        """A ring may be lost, and a disk may have room again: look all the same."""
-        # The doorbell behind the descriptor is another one after its file was deleted.
+        """Poll regularly: a wake-up may be lost, and a full disk may have room again."""
+        # The descriptor changes when the file of its doorbell was deleted and made again.
         self._loop.remove_reader(self._results.fd)
         self._loop.add_reader(self._results.fd, self._rung)
         self._read_results()
         self.own_answers.flush()
         self._looking = self._loop.call_later(BACKSTOP_S, self._look)
 
-    # What the HTTP server calls when clients leave.
+    # Called by the HTTP server when clients leave.
 
     def gone(self, http: HttpRequest) -> None:
-        """Nobody waits for the answer any more. Its place is free; what the models and the server
-        do with the request goes on, and is on record, but holds up nobody here. One with an
-        Idempotency-Key is answered all the same, for its repeats.
+        """Drop a request whose client has gone, and free its place.
+
+        The models and the server still process and record it, but it holds nothing here. A request
+        with an Idempotency-Key is answered all the same, for its repeats.
         """
         entry = self.desk.find(http.token)
         if entry is None:
@@ -385,7 +391,7 @@ class Proxy:
             self.counts.gone += 1
 
     def ending(self, http: HttpRequest) -> None:
-        """The client may be gone: the request waits on, but its place is free."""
+        """Free the place of a request whose client may be gone; the request waits on."""
         self._set_aside(http.token)
 
     def _set_aside(self, id_: str) -> None:
@@ -393,14 +399,14 @@ class Proxy:
             self.answer_default(left, "overloaded", "overloaded: too many clients may have left")
 
     def _overflow(self, entry: Open) -> None:
-        """Too many in flight: refuse, or answer the marked default, as configured."""
+        """Refuse, or answer the marked default, as configured, because too many are in flight."""
         if not self.settings.default_when_full:
             self._refuse(entry.client, self._full(entry))
             return
         self.answer_default(entry, "overloaded", "overloaded: too many requests in flight")
 
     def _full(self, entry: Open) -> Failure:
-        """What is used up: the number of requests, or their bytes."""
+        """Return the refusal: the number of requests, or their bytes, are used up."""
         if self.desk.admits(entry.holder):
             limit = self.settings.in_flight_bytes_max
             what, fields = f"{limit:,} bytes", {"in_flight_bytes_max": limit}

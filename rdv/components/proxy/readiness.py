@@ -1,11 +1,11 @@
-"""What `/readyz` says: whether a model is up that the live schedule wants.
+"""`/readyz` reports whether a model is up that the live schedule wants.
 
     200  {"status":"ready","ready_when":"model","up":["gbm"],"missing":["mlp"]}
     503  {"status":"no_model","ready_when":"model","up":[],"missing":["gbm","mlp"],"error":{…}}
     503  {"status":"draining","error":{"code":"draining","message":"…"}}
 
-`http.ready_when = "serving"` is for who wants the marked default as well: then a proxy is ready as
-long as it accepts requests.
+With `http.ready_when = "serving"` the marked default is good enough: then a proxy is ready as long
+as it accepts requests.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _News(msgspec.Struct):
 
 
 class ModelNews:
-    """Which models are up, as the supervisor tells. Read when somebody asks. One thread."""
+    """Tracks which models are up, by the supervisor's records. Read on demand. One thread."""
 
     def __init__(self, control: LogStream) -> None:
         self._consumer = control.consumer([MODELS_TOPIC])
@@ -44,12 +44,14 @@ class ModelNews:
         self._losses = Losses()
 
     def is_up(self, model: str, declared: Collection[str]) -> bool:
-        """Of a model that nobody has told us of, as a server does: whether it is declared."""
+        """Return whether a model is up; without a record, whether it is declared, as a
+        server does.
+        """
         state = self._states.get(model)
         return state == "up" if state is not None else model in declared
 
     def read(self) -> None:
-        """Take in what has been told since. Raises nothing."""
+        """Read the new records. Raises nothing."""
         for record in read_all(self._consumer, POLL_RECORDS_MAX, self._losses):
             try:
                 news = msgspec.json.decode(record.value, type=_News)
@@ -62,7 +64,7 @@ class ModelNews:
 
 
 def wanted_models(schedule: Schedule, declared: Sequence[str]) -> list[str]:
-    """Those that the schedule accepts in any step, in its order; `*` stands for all. Pure."""
+    """Return the models that the schedule accepts in any step, in order; `*` means all. Pure."""
     names: dict[str, None] = {}
     for step in schedule.steps:
         for name in step.accept:
@@ -78,7 +80,7 @@ class Readiness(NamedTuple):
 
 
 def readiness(wanted: Sequence[str], is_up: Callable[[str], bool], when: ReadyWhen) -> Readiness:
-    """Whether a proxy that accepts requests is ready. Pure."""
+    """Return whether a proxy that accepts requests is ready. Pure."""
     up = [name for name in wanted if is_up(name)]
     missing = [name for name in wanted if name not in up]
     fields: dict[str, object] = {"ready_when": when, "up": up, "missing": missing}
@@ -89,12 +91,12 @@ def readiness(wanted: Sequence[str], is_up: Callable[[str], bool], when: ReadyWh
 
 
 def draining() -> Readiness:
-    """Of a proxy that is stopping."""
+    """Return the answer of a proxy that is stopping."""
     return _unready(Failure(503, "draining", "the proxy is stopping"), {})
 
 
 def _unready(failure: Failure, fields: dict[str, object]) -> Readiness:
-    """With the error that every refusal has."""
+    """Return an answer with the error that every refusal has."""
     error = {"code": failure.code, "message": failure.message}
     return Readiness(failure.status, _body({"status": failure.code, **fields, "error": error}))
 

@@ -1,4 +1,4 @@
-"""What the proxy has answered by itself, on record in its backstop topic; later, if not now."""
+"""Records the answers that the proxy gave itself in its backstop topic, at once or later."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from rdv.messages import Result, encode_result
 
 
 class OwnAnswers:
-    """Writes them in batches; what cannot be written is kept and tried again. One thread.
+    """Writes them in batches; what cannot be written is kept and retried. One thread.
 
-    What is kept is bounded (`outbox.LINES_MAX`); beyond, the oldest are lost, and counted.
+    The number of kept answers is bounded (`outbox.LINES_MAX`); beyond it, the oldest are lost, and
+    counted.
     """
 
     def __init__(self, outbox: Outbox, proxy: str) -> None:
@@ -26,11 +27,11 @@ class OwnAnswers:
         return self._outbox.lost
 
     def add(self, partition: int, result: Result) -> None:
-        """To be written with the next `flush`."""
+        """Add an answer, to be written with the next `flush`."""
         self._new.setdefault(partition, []).append(encode_result(result))
 
     def flush(self) -> None:
-        """Write what there is, or have it written. Returns at once, raises nothing."""
+        """Write the new answers, or queue them. Returns at once, raises nothing."""
         if self._new:
             new, self._new = self._new, {}
             for partition, lines in new.items():

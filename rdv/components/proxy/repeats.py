@@ -1,11 +1,11 @@
 """`Idempotency-Key`: a repeat gets the first answer, and nothing is decided twice. Pure.
 
 The first request with a key is decided; repeats that come meanwhile wait for its answer, and later
-ones get it from memory, for `keep_ms` since the first. An answer is what has a 2xx status; a
+ones get it from memory, for `keep_ms` since the first. Only answers with a 2xx status are kept; a
 refusal is forgotten, so that the client may try again.
 
-Nobody's key is pushed out before its time. Instead a client is refused new keys once it holds as
-many as are left free: so one client alone gets half of the room, and others always find some.
+A key is never evicted before its time. Instead a client is refused new keys once it holds as many
+as are left free: so one client alone gets half of the room, and others always find some.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import Any, NamedTuple
 from rdv.http import Failure
 
 OVERHEAD_BYTES = 600
-"""Of one key, besides its text and its answer."""
+"""The bytes of one key, besides its text and its answer."""
 
 WAITING_MAX = 64
-"""Repeats that wait for one answer."""
+"""The maximum number of repeats that wait for one answer."""
 
 RETRY_MAX_S = 60
 
 
 @dataclass(frozen=True)
 class RepeatLimits:
-    """What is remembered, for how long. `keep_ms` of 0: nothing."""
+    """How much is remembered, and for how long. A `keep_ms` of 0: nothing."""
 
     keep_ms: int = 300_000
     keys_max: int = 20_000
@@ -35,7 +35,7 @@ class RepeatLimits:
 
 
 class Place(NamedTuple):
-    """Whose key it is, and for what: two clients never share one."""
+    """The client, path and text of a key: two clients never share one."""
 
     client: str
     path: str
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 class Repeat:
-    """One key: who waits for its answer, and the answer once it is there."""
+    """One key: the repeats that wait for its answer, and the answer once it is there."""
 
     __slots__ = ("body", "fingerprint", "is_kept", "place", "since_ns", "size", "status", "waiting")
 
@@ -53,7 +53,7 @@ class Repeat:
         self.since_ns = since_ns
         self.waiting: list[Any] = []
         self.status = 0
-        """0: there is no answer yet."""
+        """0 until there is an answer."""
         self.body = b""
         self.is_kept = True
         """Whether there was room for the body."""
@@ -75,14 +75,16 @@ class Repeats:
 
     @property
     def size_bytes(self) -> int:
-        """What all keys and answers take, about."""
+        """The approximate size of all keys and answers."""
         return self._bytes_all
 
     def __iter__(self) -> Iterator[Repeat]:
         return iter(self._known.values())
 
     def find(self, place: Place, fingerprint: str, now_ns: int) -> Repeat | Failure | None:
-        """What is known of a key: None when it is new, a Failure when it cannot be repeated so."""
+        """Return the known key, None when it is new, a Failure when it cannot be repeated like
+        this.
+        """
         self._expire(now_ns)
         known = self._known.get(place)
         if known is None:
@@ -99,7 +101,7 @@ class Repeats:
         return known
 
     def begin(self, place: Place, fingerprint: str, now_ns: int) -> Repeat | Failure:
-        """Remember a new key; a Failure when its client holds too many."""
+        """Remember a new key; return a Failure when its client holds too many."""
         limits, client = self.limits, place.client
         count, size = self._counts.get(client, 0), self._bytes.get(client, 0)
         free, free_bytes = limits.keys_max - len(self), limits.bytes_max - self._bytes_all
@@ -108,7 +110,7 @@ class Repeats:
         return self.restore(place, fingerprint, now_ns)
 
     def restore(self, place: Place, fingerprint: str, since_ns: int) -> Repeat:
-        """Remember a key of before, from the log: in the order of their times."""
+        """Remember a key from the log; to be called in the order of their times."""
         if (before := self._known.get(place)) is not None:
             self._forget(before)
         repeat = self._known[place] = Repeat(place, fingerprint, since_ns)
@@ -117,7 +119,7 @@ class Repeats:
         return repeat
 
     def answered(self, repeat: Repeat, status: int, body: bytes) -> list[Any]:
-        """The answer is there: who has waited for it. A refusal is forgotten."""
+        """Keep the answer and return the repeats that waited for it. A refusal is forgotten."""
         waiting, repeat.waiting = repeat.waiting, []
         if not 200 <= status < 300:  # noqa: PLR2004
             if self._known.get(repeat.place) is repeat:
@@ -148,7 +150,9 @@ class Repeats:
             del self._counts[client], self._bytes[client]
 
     def _expire(self, now_ns: int) -> None:
-        """The oldest come first; one that is still open goes on, but its key is free again."""
+        """Forget expired keys, the oldest first; an open request goes on, but its key is free
+        again.
+        """
         until_ns = now_ns - self.limits.keep_ms * 1_000_000
         while self._known:
             oldest = next(iter(self._known.values()))

@@ -1,8 +1,8 @@
-"""A proxy that starts again finds the keys of before in its own topic: answered ones and open ones.
+"""Restores the Idempotency-Keys of a restarted proxy from its topic: answered and open ones.
 
-The request is on record with its key. Its answer is what the proxy has answered itself, else the
-server's result; a request without either is open still, or gets the marked default at once.
-`waited_ms` of an answer that is found again is the recorded one.
+The request is recorded with its key. Its answer is the one that the proxy gave itself, else the
+server's result; a request without either is still open, or gets the marked default at once.
+`waited_ms` of a restored answer is the recorded one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from rdv.stream.stream import LogStream
 log = logging.getLogger("rdv.proxy")
 
 READ_BACK_MAX = 500_000
-"""Records of one partition that a starting proxy looks through, the newest: a second or so."""
+"""The maximum number of records of one partition that a starting proxy reads, the newest: about a
+second.
+"""
 
 READ_RECORDS = 5_000
 DECIDE = "/v1/decide"
@@ -49,7 +51,7 @@ _read_id = msgspec.json.Decoder(_Named).decode
 
 
 def restore(proxy: Proxy, streams: Streams, repeats: Repeats, clock: Clock) -> None:
-    """Fill `repeats`, and open again what nobody has answered. Before the proxy listens.
+    """Fill `repeats`, and open unanswered requests again. To be called before the proxy listens.
 
     Raises SystemFaults.
     """
@@ -96,7 +98,7 @@ def _restore_one(
 def _results(
     streams: Streams, name: str, since: timedelta, wanted: dict[str, _Found], losses: Losses
 ) -> dict[str, Result]:
-    """What was answered. The proxy's own answer is what the client was told."""
+    """Return the answers. The proxy's own answer is what the client received, so it wins."""
     found: dict[str, Result] = {}
     for topic in (name, backstop_topic(name)):
         for record in _newest(streams.results, [topic], since, losses):

@@ -1,1 +1,1 @@
-"""The rendezvous server: a thin loop around the engine."""
+"""The rendezvous server is a thin loop around the engine."""

@@ -1,4 +1,4 @@
-"""The cohorts on record: what was in force since when, for `rdv ab`."""
+"""Records the cohorts: which were in force since when, for `rdv ab`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READ_RECORDS = 1_000
 
 
 def cohorts_in_force(accepted: Accepted) -> dict[str, Any]:
-    """The salt, and of each cohort its share, its schedule's version and its models."""
+    """Return the salt, and for each cohort its share, its schedule's version and its models."""
     cohorts = accepted.decision.cohorts
     labels = {name: schedule.label for name, schedule in accepted.schedules.items()}
     return {
@@ -35,10 +35,10 @@ def cohorts_in_force(accepted: Accepted) -> dict[str, Any]:
 
 
 def record_cohorts(control: LogStream, outbox: Outbox, accepted: Accepted, now_ns: int) -> None:
-    """Write down what is in force, if it differs from the last line, or if a server starts.
+    """Record the cohorts in force and since when. A server does so at its start and after edits.
 
-    A line says since when it has been so: an earlier line may have been deleted by retention. Of a
-    log that an older rdv has written nothing is known; its cohorts count as old as the log.
+    The line repeats the earlier time if nothing has changed, because earlier lines may be deleted
+    by retention. The log of an older rdv has no such lines; its cohorts count as old as the log.
     Raises WouldWait while the topic cannot be read yet, and SystemFaults.
     """
     last = _last_line(control)
@@ -69,5 +69,5 @@ def _last_line(control: LogStream) -> dict[str, Any] | None:
 
 
 def _is_of_older_rdv(control: LogStream) -> bool:
-    """Whether it has been served already."""
+    """Return whether the decision has been served already."""
     return SCHEDULE_TOPIC in control.topics() and control.end(SCHEDULE_TOPIC) > 0

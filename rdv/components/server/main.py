@@ -30,18 +30,19 @@ from rdv.stream.errors import WouldWait
 log = logging.getLogger("rdv.server")
 
 START_S = 1.0
-"""A start waits so long for the schedules to be on record."""
+"""How long a start waits for the schedules to be recorded, in seconds."""
 
 WINDOW_MS = 10_000
-"""How far back a starting server looks for requests that nobody has answered: at least this long,
-and twice as long as a request may be open."""
+"""How far back a starting server looks for unanswered requests: at least this long, and twice as
+long as a request may be open.
+"""
 
 
 class ServerProcess:
-    """A server with its schedules watched and its status written. One thread.
+    """A server with the watch on its settings and its status. One thread.
 
-    `run` returns when stopped. Who has a loop of its own (a stage) calls `begin`, then `turn`
-    whenever something may have come, then `end`. `streams` that are given stay open.
+    `run` returns when stopped. A caller with its own loop (a stage) calls `begin`, then `turn`
+    whenever something may have come, then `end`. Given `streams` stay open.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class ServerProcess:
         source: Source | None = None,
         accepted: Accepted | None = None,
     ) -> None:
-        """`accepted` is what `source` has in force now; by default the directory itself is read."""
+        """`accepted` are the settings of `source` now in force; by default the directory
+        is read.
+        """
         self._source = source or Source(decision.directory)
         self._accepted = accepted = accepted or accept_first(decision)
         self.decision = decision
@@ -120,7 +123,7 @@ class ServerProcess:
         self._status.write("ready", self._figures())
 
     def turn(self) -> bool:
-        """As `Server.turn`."""
+        """Run `Server.turn`, apply edits, write the status; return as `Server.turn`."""
         is_busy = self.server.turn()
         if self._edited.is_set():
             self._reload()
@@ -149,7 +152,7 @@ class ServerProcess:
         }
 
     def _reload(self) -> None:
-        """Take over what is in force; open requests keep the schedule that they have."""
+        """Apply the accepted settings; open requests keep their schedule."""
         self._edited.clear()
         before, now = self._accepted, self._source.again(self._accepted)
         if not self._source.is_published:
@@ -169,7 +172,7 @@ class ServerProcess:
             self._record_cohorts()
 
     def _record_cohorts(self) -> None:
-        """One server speaks for all of them."""
+        """Record the cohorts; only the first server does so."""
         self._are_cohorts_recorded = True
         if self._index:
             return
@@ -177,13 +180,14 @@ class ServerProcess:
         try:
             record_cohorts(self._streams.control, self._control, self._accepted, now_ns)
         except WouldWait:
-            self._are_cohorts_recorded = False  # tried again with the next status
+            self._are_cohorts_recorded = False  # retried with the next status
         except RdvError as error:
             log.warning("the cohorts are not on record: %s", error.text())
 
     def _record_schedules(self, known: set[str]) -> None:
-        """What may be used from now on and is not `known`, the live one last, for replays. One
-        server speaks for all of them.
+        """Record the schedules that may be used now and are not `known`, for replays.
+
+        The live one comes last. Only the first server records them.
         """
         live = self._accepted.live
         if live.label not in known:
@@ -215,7 +219,7 @@ def limits_of(decision: Decision) -> Limits:
 def run_server(directory: str, index: int, *, is_published: bool = False) -> None:
     """Serve until SIGTERM or SIGINT. Raises RdvErrors of the configuration.
 
-    `is_published`: with the settings that `rdv serve` has accepted.
+    With `is_published`, use the settings that `rdv serve` has accepted.
     """
     waker = Waker()
     waker.stop_on_signals()

@@ -1,10 +1,10 @@
-"""What a starting server must know of the time before it: open requests, and their scores.
+"""Restores the state of a starting server: open requests, and their scores.
 
-A killed server so loses nothing but the time of its restart. Records are put in at the time at
-which they came, so that the engine decides as it would have done: the champion's score that came at
-10 ms is preferred, whatever came after it. That time is the monotonic one that the request carries;
-of a score, what has passed between its append and the request's, as far as that can be: a wall
-clock that was set back or ahead in between makes it count as having come just now.
+So a killed server loses only the time of its restart. Records are added with their original times,
+so that the engine decides as it would have done: the champion's score that came at 10 ms is
+preferred, whatever came after it. That time is the monotonic one that the request carries; for a
+score, the time from the request's append to its own is added, if that is plausible: when a wall
+clock was set back or ahead in between, the score counts as having come just now.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ def rebuild(
 ) -> Rebuilt:
     """Fill the engine with what the last `window_ms` of the log have left open.
 
-    What cannot be read is noted in `losses`, and passed over.
+    What cannot be read is noted in `losses`, and skipped.
     """
     since = Recent(window_ms)
     scores = streams.scores.consumer(partitions=partitions, start=since)
     input_ = streams.input.consumer(partitions=partitions, start=since)
     _remember_answers(streams, engine, since, clock.monotonic_ns(), losses)
-    # Scores first: a request that is found here, but not its score, gets that later.
+    # Scores first: if a request is found here without its score, the score is read later.
     reported = _scores(scores, engine, losses)
     opened = _open_requests(input_, engine, host, clock, losses)
     now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
@@ -89,7 +89,7 @@ def rebuild(
 
 
 def _passed_ns(from_ns: int, to_ns: int, most_ns: int, otherwise_ns: int = 0) -> int:
-    """What has passed between two wall times, if that can be."""
+    """Return the time between two wall times; if it is implausible, return `otherwise_ns`."""
     passed_ns = to_ns - from_ns
     return passed_ns if 0 <= passed_ns <= most_ns else otherwise_ns
 
@@ -97,7 +97,7 @@ def _passed_ns(from_ns: int, to_ns: int, most_ns: int, otherwise_ns: int = 0) ->
 def _remember_answers(
     streams: Streams, engine: Engine, since: Recent, now_ns: int, losses: Losses
 ) -> None:
-    """What has been answered already, by a server before us or by a proxy's backstop."""
+    """Tell the engine what an earlier server or a proxy's backstop has answered."""
     with streams.results.consumer(start=since) as consumer:
         for record in read_all(consumer, READ_RECORDS, losses):
             try:
@@ -116,7 +116,7 @@ def _scores(consumer: Consumer, engine: Engine, losses: Losses) -> list[tuple[in
             continue
         if score.model == record.topic:
             found.append((record.timestamp_ns, score))
-        else:  # nobody speaks for another model
+        else:  # a worker may only report for its own model
             engine.count_malformed()
     return found
 
@@ -124,7 +124,7 @@ def _scores(consumer: Consumer, engine: Engine, losses: Losses) -> list[tuple[in
 def _open_requests(
     consumer: Consumer, engine: Engine, host: str, clock: Clock, losses: Losses
 ) -> list[tuple[int, Request]]:
-    """Requests that somebody may still wait for; of the others, nobody is told anything."""
+    """Return the requests that a proxy may still wait for; mark the others as answered."""
     found: list[tuple[int, Request]] = []
     for record in read_all(consumer, READ_RECORDS, losses):
         try:

@@ -1,12 +1,12 @@
-"""Reads requests and scores, asks the engine, writes results.
+"""Reads requests and scores, calls the engine, writes results.
 
-Scores are polled before the input and applied after it: on one machine, where a model has read
-the request before it can score it, a score then never comes before its request.
+Scores are polled before the input and applied after it: on one machine, where a model has read the
+request before it can score it, a score then never comes before its request.
 
-Only those are rung for who are needed. While nothing is open, the server asks to be woken by
-requests: late scores of what is decided can wait. While something is open, by scores and by the
-clock: each request is followed by scores in any case, and the clock looks after those that are not.
-So a decision wakes the server twice, however many models there are, and less under load.
+The server registers only for the wake-ups that it needs. While nothing is open, requests wake it:
+late scores of decided requests can wait. While something is open, scores and the clock do: each
+request is followed by scores in any case, and the clock covers those that are not. So a decision
+wakes the server twice, however many models there are, and less under load.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ _TOO_LARGE: ResultCode = "record_too_large"
 
 POLL_RECORDS_MAX = 2_000
 LOOK_S = 0.01
-"""While something is open, new requests are looked for as often, though no model reports."""
+"""How often new requests are polled while something is open, even if no model reports."""
 
 KEEP_MS = 10_000
-"""Results whose partition another process has locked are kept for so long: nobody waits for them
-then, but they are part of the record."""
+"""How long results whose partition another process has locked are kept, in ms: no proxy waits for
+them after that, but they belong to the log.
+"""
 
 LAG_NS = 20_000_000
-"""A request that comes in later than this is looked at more closely: somebody was stopped."""
+"""A request that comes in later than this may have expired, because a process was stopped."""
 
 
 class ModelNews(msgspec.Struct):
@@ -84,12 +85,12 @@ class Server:
         self.lost_results = 0
         """Results that could not be written."""
         self._unwritten: deque[tuple[list[Result], Failed]] = deque()
-        """Those that are to be looked at by the server's thread, and why."""
+        """Results that could not be written and why, for the server's thread to handle."""
         self._waker = waker
         self.losses = losses = Losses()
         self._look_ns = 0
         self._models: set[str] = set()
-        """Those that we have heard of."""
+        """The models with a state or a score so far."""
         self._outbox = Outbox(
             streams.results.producer(),
             clock,
@@ -98,7 +99,7 @@ class Server:
             is_slow=streams.results.config.fsync == "always",
         )
         control = streams.control.consumer([MODELS_TOPIC])
-        # Before anything is open: who was down for a while, long ago, is nobody's business.
+        # Before anything is open: a past downtime must not affect open requests.
         past = [record.value for record in read_all(control, POLL_RECORDS_MAX, losses)]
         self._hear_of_models(past, clock.monotonic_ns(), [])
         rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms, losses)
@@ -110,7 +111,9 @@ class Server:
         self._publish(rebuilt.results)
 
     def turn(self) -> bool:
-        """Do what there is to do; False when there was nothing, and whoever is needed will ring."""
+        """Do one turn; return False if nothing is left to do and the server is registered for
+        wake-ups.
+        """
         engine = self._engine
         is_open = engine.open_count > 0
         scores, input_ = self._scores, self._input
@@ -130,7 +133,7 @@ class Server:
             self._publish(results)
         if self._unwritten:
             self._settle_unwritten()
-        # `is_ready` is also true after damage that was passed over: what follows is to be read now.
+        # `is_ready` is also true after damage that was skipped: what follows is to be read now.
         is_behind = scores.is_ready or input_.is_ready or self._control.is_ready
         return is_behind or (engine.open_count > 0) != is_open
 
@@ -161,9 +164,11 @@ class Server:
                 results += engine.score(score, now_ns)
 
     def _hear_of_models(self, values: Iterable[bytes], now_ns: int, results: list[Result]) -> None:
-        """The supervisor tells which models live. Of one that nobody has told us of, a score does;
-        but not of one that is known to be dead: it may have been written before. Of what we hear
-        together only the last word on a model counts: the rest is over.
+        """Apply the supervisor's records of which models are up.
+
+        A model without a record counts as up by its score; one that is recorded as down does not,
+        because the score may have been written before. Of several records of a model only the last
+        one counts.
         """
         engine = self._engine
         last: dict[str, str] = {}
@@ -182,7 +187,9 @@ class Server:
                 results += engine.model_down(model, now_ns)
 
     def _publish(self, results: list[Result]) -> None:
-        """Each result goes to its request's return address, in our own partition of it."""
+        """Write each result to its request's return address, in this server's own
+        partition of it.
+        """
         by_topic: dict[str, list[Result]] = {}
         for result in results:
             by_topic.setdefault(result.reply_to, []).append(result)
@@ -194,14 +201,16 @@ class Server:
                 self._settle_unwritten()
 
     def _waited(self, group: list[Result], failed: Failed) -> None:
-        """From a thread: these results had to wait, and are in the log now, or will not be."""
+        """Note, from a thread, which waiting results could not be logged."""
         if failed:
             self._unwritten.append((group, failed))
             self._waker.wake()
 
     def _settle_unwritten(self) -> None:
-        """A result that is larger than a record may be becomes the marked default. Other results
-        are lost: the proxy's own default answers their requests, and the server goes on.
+        """Replace results that are larger than a record may be by the marked default.
+
+        Other results are lost: the proxy's own default answers their requests, and the server goes
+        on.
         """
         while self._unwritten:
             group, failed = self._unwritten.popleft()
@@ -221,11 +230,11 @@ class Server:
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
-        """What it reads, for a loop of somebody else's."""
+        """The feeds that it reads, for the loop of a caller."""
         return self._scores, self._input, self._control
 
     def due_s(self) -> float:
-        """Seconds until a step or an SLA ends, or until it is time to look all the same."""
+        """Return the seconds until a step or an SLA ends, or until the next regular poll."""
         due_ns = self._engine.next_deadline()
         if due_ns is None:
             return BACKSTOP_S

@@ -1,12 +1,12 @@
 """Smaller stages of a decision than all of its processes: for a beginning, and for microseconds.
 
-Same rdv.toml, same model files, same HTTP, same answers:
+They use the same rdv.toml, model files and HTTP, and give the same answers:
 
     run_direct(DIR, MODEL)    the proxy calls one model, in its own process, without streams
     run_in_process(DIR)       proxy, server and models in one process, over streams in memory
 
-Neither is durable, and a model that crashes in C, or kills its process, ends everything. One that
-cannot be loaded is only missing. Each model has one thread, from its import to its end.
+Neither is durable, and a model that crashes in C, or kills its process, ends everything. A model
+that cannot be loaded is only missing. Each model has one thread, from its import to its end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def run_in_process(directory: str) -> None:
 
 
 def _shield() -> None:
-    """Models are guests in this process: they get no stdin, and stderr for stdout."""
+    """Protect the process from its models: they get no stdin, and stderr for stdout."""
     guard_process()
     empty_stdin()
     stdout_to_stderr()

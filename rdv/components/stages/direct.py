@@ -1,4 +1,4 @@
-"""One model behind the door, called directly: how one starts."""
+"""Serves one model directly behind the HTTP server: the smallest stage."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from rdv.models import Model, ModelNotLoaded, evaluate, open_model
 log = logging.getLogger("rdv.stages")
 
 START_PATIENCE_S = 5.0
-"""The door opens at the latest so long after the start, as that of `rdv serve`."""
+"""The HTTP server starts after this time at the latest, as that of `rdv serve`."""
 STOP_S = 5.0
 
 
 def serve_direct(directory: str, model: str) -> None:
-    """See `run_direct`."""
+    """Serve one model; see `run_direct`."""
     decision = load_decision(os.path.abspath(directory)).replace(partitions=1)
     if model not in decision.models:
         raise ModelNotFound(directory, model, tuple(sorted(decision.models)))
@@ -57,9 +57,11 @@ async def _serve(decision: Decision, name: str, streams: Streams) -> None:
 
 
 class Caller:
-    """Has the model in a thread of its own, which loads it, calls it with all that waits, up to
-    `batch_max` rows, and closes it. One that cannot be loaded is missing, and one that takes longer
-    than `timeout_ms` for a batch hangs: `fault` says why it cannot be asked.
+    """Runs the model in its own thread.
+
+    The thread loads it, calls it with all waiting requests, up to `batch_max` rows, and closes it.
+    A model that cannot be loaded is missing, and one that takes longer than `timeout_ms` for a
+    batch hangs: `fault` says why it cannot be asked.
     """
 
     def __init__(
@@ -71,14 +73,14 @@ class Caller:
         self._name = name
         self._load = load
         self._batch_max = batch_max
-        # Bounded by the proxy's desk: nothing is in here that is not on it, or was lately.
+        # Bounded by the proxy's desk: each entry is or was lately on it.
         self._waiting: queue.SimpleQueue[Open | None] = queue.SimpleQueue()
         self._thread = guest_thread("rdv-model", self._run)
         self._loop = asyncio.get_running_loop()
         self._proxy: DirectProxy | None = None
         self._timeout_s = timeout_ms / 1000
         self._busy: tuple[float, list[Open]] | None = None
-        """Since when the thread has been in a call, in seconds, and with what."""
+        """Since when the thread has been in a call, in seconds, and with which batch."""
         self._timer: asyncio.TimerHandle | None = None
 
     def attach(self, proxy: DirectProxy) -> None:
@@ -89,7 +91,7 @@ class Caller:
         self._look()
 
     def is_up(self, name: str) -> bool:
-        """Whether the model of this name can be asked."""
+        """Return whether the model of this name can be asked."""
         return not self.fault and name == self._name
 
     def submit(self, entries: list[Open]) -> None:
@@ -97,14 +99,16 @@ class Caller:
             self._waiting.put(entry)
 
     def _look(self) -> None:
-        """On the loop, a few times per timeout, which is soon enough."""
+        """Check for a hang, on the loop, a few times per timeout, which is soon enough."""
         busy = self._busy
         if busy is not None and not self.fault and time.monotonic() - busy[0] > self._timeout_s:
             self._hangs(busy[1])
         self._timer = self._loop.call_later(self._timeout_s / 4, self._look)
 
     def _hangs(self, batch: list[Open]) -> None:
-        """What it has is answered without it, and what comes is, until its call ends."""
+        """Answer its batch and the waiting requests without it; so are later ones until its call
+        ends.
+        """
         self.fault = "hangs"
         log.error("%s hangs in a batch of %d", self._name, len(batch))
         if self._proxy is not None:
@@ -120,14 +124,14 @@ class Caller:
         return found
 
     def _end(self, batch: list[Open], outcomes: list[Any]) -> None:
-        """On the loop: an evaluation has ended."""
+        """Handle the end of an evaluation, on the loop."""
         if self.model is not None:
             self.fault = ""
         if self._proxy is not None:
             self._proxy.evaluated(batch, outcomes)
 
     def _take(self) -> list[Open] | None:
-        """What waits, at least one; None at the end. Nobody waits for what was answered."""
+        """Return the waiting requests, at least one, without answered ones; None at the end."""
         batch: list[Open] = []
         entry = self._waiting.get()
         while entry is not None:
@@ -168,7 +172,9 @@ class Caller:
         return evaluate(model, [entry.request.data for entry in batch])
 
     def stop(self) -> None:
-        """A model that is still busy after STOP_S is left behind with the process."""
+        """Stop the thread; a model that is still busy after STOP_S is left behind with the
+        process.
+        """
         if self._timer is not None:
             self._timer.cancel()
         self._waiting.put(None)
@@ -176,7 +182,7 @@ class Caller:
 
 
 class DirectProxy(Proxy):
-    """A proxy that asks one model, whatever the schedule says; its SLA and default hold."""
+    """A proxy that asks one model, whatever the schedule says; its SLA and default apply."""
 
     def __init__(self, *arguments: Any, caller: Caller, model: str, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -192,7 +198,7 @@ class DirectProxy(Proxy):
             self._caller.submit(entries)
 
     def evaluated(self, batch: list[Open], outcomes: list[Any]) -> None:
-        """From the caller, on the loop."""
+        """Answer the requests of a batch; called by the `Caller`, on the loop."""
         for entry, outcome in zip(batch, outcomes, strict=True):
             if self.desk.answered(entry.request.id) is None:
                 continue  # the backstop was faster

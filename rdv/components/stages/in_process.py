@@ -1,4 +1,4 @@
-"""All of a decision in one process: proxy and server on one loop, a thread for each model."""
+"""Runs a decision in one process: proxy and server on one loop, a thread for each model."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from rdv.errors import RdvError
 log = logging.getLogger("rdv.stages")
 
 START_PATIENCE_S = 5.0
-"""The door opens at the latest so long after the start, as that of `rdv serve`."""
+"""The HTTP server starts after this time at the latest, as that of `rdv serve`."""
 
 STOP_S = 5.0
-"""A model that is still busy then is left behind with the process."""
+"""A model that is still busy after this time is left behind with the process."""
 
 
 def serve_in_process(directory: str) -> None:
-    """See `run_in_process`."""
+    """Serve a decision; see `run_in_process`."""
     decision = load_decision(os.path.abspath(directory)).replace(partitions=1)
     with memory_streams(decision.name or "decision") as streams:
         uvloop.run(_serve(decision, streams))
@@ -67,8 +67,9 @@ async def _settled(models: list[ModelThread]) -> None:
 
 
 class ModelThread:
-    """One model with a thread of its own, which loads it, calls it and closes it. One that cannot
-    be loaded is missing, and nobody waits for it.
+    """One model with its own thread, which loads it, calls it and closes it.
+
+    A model that cannot be loaded is missing, and the server does not wait for it.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class ModelThread:
             self._settle()
 
     def _hanging(self, is_hanging: bool) -> None:
-        """A model that hangs has its thread for good; nobody shall wait for it meanwhile."""
+        """Publish a hang: the model keeps its thread, and the server must not wait for it
+        meanwhile.
+        """
         if is_hanging:
             log.error("%s hangs: it is down until its call ends", self._name)
         self.tell("down" if is_hanging else "up")
@@ -113,7 +116,9 @@ class ModelThread:
             self._loop.call_soon_threadsafe(self.settled.set)
 
     def tell(self, state: str) -> None:
-        """The server and `/readyz`, as the supervisor does. A decoy is nobody to wait for."""
+        """Publish the model's state to the server and `/readyz`, as the supervisor does; not a
+        decoy's.
+        """
         if self._scores:
             line = {"model": self._name, "state": state, "time_ns": SYSTEM_CLOCK.wall_ns()}
             with contextlib.suppress(RdvError):
@@ -150,7 +155,9 @@ class LoopServer:
         self._turn()
 
     def _turn(self) -> None:
-        """Until nothing is left; requests and scores come from elsewhere, so that this ends."""
+        """Run turns until nothing is left. It ends, as requests and scores come from other
+        callbacks.
+        """
         while self._process.turn():
             pass
         if self._timer is not None:

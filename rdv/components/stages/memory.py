@@ -15,10 +15,10 @@ _numbers = itertools.count()
 
 
 def memory_streams(name: str) -> Streams:
-    """Streams of their own with one partition each; 64 MB of each topic's records are kept."""
+    """Make new streams with one partition each; 64 MB of each topic's records are kept."""
     return open_streams(f"{MEMORY}{name}-{next(_numbers)}", StreamConfig(partitions=1))
 
 
 def show_not_loaded(error: RdvError) -> None:
-    """Say why a model is missing, with its own traceback."""
+    """Log why a model is missing, with its own traceback."""
     log.error("%s", "\n".join(filter(None, (error.text(), error.hint()))))

@@ -166,7 +166,7 @@ class Worker:
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         self.reports.evaluated(batch, outcomes, began_ns, took_ms)
         self._in_hand.done()
-        self._backlog.cost.learn(len(batch), took_ms)  # now that nobody waits for us
+        self._backlog.cost.learn(len(batch), took_ms)  # afterwards: delays no report
 
     def _predict(self, batch: list[Waiting]) -> list[Any]:
         if self._model.takes == "lines":
