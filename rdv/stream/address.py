@@ -1,4 +1,4 @@
-"""Addresses and names: where a stream lives and what its topics and groups may be called."""
+"""These functions check addresses of streams, and names of topics and groups."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Address:
-    """Where a stream lives: `scheme` says which backend, `place` is its path or name."""
+    """An `Address` says where a stream is: `scheme` names the backend, `place` its path or name."""
 
     scheme: Literal["file", "memory", "kafka"]
     place: str
@@ -23,7 +23,7 @@ class Address:
 
 
 def parse_address(text: str, *, with_topic: bool = False) -> Address:
-    """Read `PATH`, `memory:NAME` or `kafka://…`; `with_topic` also reads `…:TOPIC`.
+    """Parse `PATH`, `memory:NAME` or `kafka://…`; `with_topic` also parses `…:TOPIC`.
 
     A path that holds a colon must be written with a trailing one (`odd:path:`) when a topic may
     follow. Raises InvalidAddress or InvalidName.

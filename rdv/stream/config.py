@@ -1,4 +1,4 @@
-"""The settings of a stream: typed, commented and defaulted in one place."""
+"""A `StreamConfig` holds a stream's settings: types, comments and defaults in one place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAY_MS = 24 * 60 * 60 * 1000
 PARTITIONS_MAX = 4096
 
 FORMAT = 2
-"""The format of the files that are written (FORMAT.md); those of lower ones are read."""
+"""The format of the files that are written (FORMAT.md); those of lower formats can be read."""
 FORMAT_LINES = f"""
 # The format of the files. Do not change it: it keeps older versions of rdv away from this stream.
 format = {FORMAT}
@@ -23,47 +23,48 @@ format = {FORMAT}
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """Settings of one stream. A file stream keeps them in its `stream.toml`.
+    """A `StreamConfig` holds the settings of one stream. A file stream keeps them in `stream.toml`.
 
     Raises InvalidConfig when a value is out of its range.
     """
 
     partitions: int = 1
-    """Partitions of a new topic. More of them let more readers share the work; the order of
-    records is kept within a partition only."""
+    """The number of partitions of a new topic. More of them let more readers share the work; the
+    order of records is kept within a partition only."""
 
     segment_bytes: int = 64 * 1024 * 1024
-    """A segment that has reached this size is sealed and a new one begun. Retention deletes whole
-    segments, so smaller ones are deleted more finely, larger ones mean fewer files."""
+    """The size in bytes at which a segment is sealed and a new one begun. Retention deletes whole
+    segments: smaller ones make it more precise, larger ones mean fewer files."""
 
     retention_ms: int | None = 7 * DAY_MS
-    """Sealed segments whose newest record is older than this are deleted; None keeps them."""
+    """The age in milliseconds of its newest record at which a sealed segment is deleted; None keeps
+    all."""
 
     retention_bytes: int | None = None
-    """The oldest sealed segments of a partition beyond this size are deleted; None keeps them."""
+    """The size in bytes beyond which a partition's oldest sealed segments are deleted; None keeps
+    all."""
 
     fsync: Fsync = "none"
-    """What a loss of power may take. "none": what the kernel had not written out yet (any process
-    may still be killed at any instant without loss). "interval": at most the last
-    `fsync_interval_ms`. "always": nothing that was acknowledged; a send then takes as long as
-    two syncs of the disk."""
+    """What a power loss may lose. "none": what the kernel had not written out yet (any process may
+    still be killed at any instant without loss). "interval": at most the last `fsync_interval_ms`.
+    "always": nothing that was acknowledged; a send then takes as long as two syncs of the disk."""
 
     fsync_interval_ms: int = 100
-    """How often fsync = "interval" syncs what has been written."""
+    """How often fsync = "interval" syncs written records, in milliseconds."""
 
     record_bytes_max: int = 16 * 1024 * 1024
-    """A larger value is refused."""
+    """The maximum size of a value in bytes; a larger one is refused."""
 
     lock_timeout_ms: int = 10_000
-    """How long a writer waits for a partition that another living process holds."""
+    """The maximum time that a writer waits for a partition that another living process holds, in
+    milliseconds."""
 
     open_partitions_max: int = 128
     """How many partitions a producer or a consumer keeps open at once (3 files each)."""
 
     mode: str = "0600"
-    """The permissions of the stream's files, in octal; its directories can be entered by whoever
-    may read the files. Whoever may read can also wait for new records: the files for that are
-    writable for them."""
+    """The permissions of the stream's files, in octal. Users who may read the files may also enter
+    the directories, and wait for new records: the files for waiting are writable for them."""
 
     def __post_init__(self) -> None:
         for key, low, high in _RANGES:
@@ -81,22 +82,24 @@ class StreamConfig:
 
     @property
     def file_mode(self) -> int:
-        """`mode` as a number."""
+        """Return `mode` as a number."""
         return int(self.mode, 8)
 
     @property
     def segment_ms(self) -> int | None:
-        """A segment older than this is sealed, so that retention by time can get at it."""
+        """Return the age in milliseconds at which a segment is sealed so that retention can delete
+        it.
+        """
         return None if self.retention_ms is None else max(1, self.retention_ms // 8)
 
     @property
     def batch_bytes_max(self) -> int:
-        """The values of one `send_many` may have this size together."""
+        """Return the maximum total size in bytes of the values of one `send_many`."""
         return max(self.record_bytes_max, 64 * 1024 * 1024)
 
 
 def check_mode(mode: object, where: str) -> None:
-    """Raise InvalidConfig unless `mode` is octal, the owner reads and writes, nobody executes."""
+    """Raise InvalidConfig unless `mode` is octal, `rw` for the owner and executable for no user."""
     if not isinstance(mode, str) or not re.fullmatch("0?6[046][046]", mode):
         reason = f'{mode!r} is not a mode such as "0600", "0640" or "0660"'
         raise InvalidConfig(where, "mode", reason)
@@ -130,7 +133,9 @@ _NONE_WORDS = {"retention_ms": "forever", "retention_bytes": "unlimited"}
 
 
 def dump_config(config: StreamConfig, note: str = "") -> str:
-    """The text of a `stream.toml`, with a comment on every key; `note` is a comment above them."""
+    """Return the text of a `stream.toml`, with a comment on every key; `note` is a comment above
+    them.
+    """
     lines = ["# Settings of this stream. Writers and readers read them when they open it."]
     lines += [note, ""] if note else [""]
     for key, value in asdict(config).items():
@@ -151,10 +156,10 @@ def load_config(text: str, where: str) -> StreamConfig:
 
 
 def with_format(text: str, where: str) -> str:
-    """The text of a `stream.toml` that names today's format. Raises InvalidConfig.
+    """Return the text of a `stream.toml` that names the current format. Raises InvalidConfig.
 
-    rdv 0.1 refuses a stream whose settings have a key that it does not know, and so leaves files
-    of this format alone.
+    rdv 0.1 refuses a stream whose settings have a key that it does not know, and so leaves files of
+    this format alone.
     """
     table = _load_table(text, where)
     if _format_of(table) == FORMAT:
@@ -177,7 +182,7 @@ def _load_table(text: str, where: str) -> dict[str, Any]:
 
 
 def make_config(table: dict[str, Any], where: str) -> StreamConfig:
-    """A StreamConfig from plain values; unknown keys are refused by name."""
+    """Make a StreamConfig from plain values; unknown keys are refused by name."""
     known = {field.name for field in fields(StreamConfig)}
     for key in table:
         if key not in known:

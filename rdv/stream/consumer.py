@@ -1,4 +1,4 @@
-"""Reading records, alone or as a member of a group, for every backend built on `backend.py`."""
+"""A `LogConsumer` reads records, alone or in a group, for every backend built on `backend.py`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from rdv.stream.start import Start, check_start, start_offset
 log = logging.getLogger("rdv.stream")
 
 LOOK_NS = 100_000_000
-"""Partitions are looked at as often as this, whatever the backend says of news."""
+"""How often partitions are looked at at least, in nanoseconds, whatever the backend's news are."""
 Rebalanced = Callable[[list[TopicPartition]], None]
 
 
 class LogConsumer:
-    """Reads records of some topics. One thread at a time; does not survive a fork.
+    """A `LogConsumer` reads records of some topics. One thread at a time; it does not survive a
+    fork.
 
     Without a group it reads all partitions (or those named) from `start` on. With a group it reads
-    what the group gives it, from the committed offsets on: at least once.
+    its assigned partitions, from the committed offsets on: at least once.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class LogConsumer:
         on_revoke: Rebalanced | None,
         may_wait: bool = True,
     ) -> None:
-        """Unless it `may_wait`, partitions that cannot be read at once are read later."""
+        """Open the consumer. Without `may_wait`, partitions that cannot be read at once are read
+        later.
+        """
         self._backend = backend
         self._topics = topics
         self._member = member
@@ -51,8 +54,9 @@ class LogConsumer:
         self._on_revoke = on_revoke
         self._bell = backend.bell()
         self.ring_order = RING_ORDERS[-1]
-        """Of those who wait for the same records, who has a lower one (`RING_ORDERS`) is rung
-        sooner: whose work others wait for shall not queue behind theirs."""
+        """The wake-up priority (`RING_ORDERS`): of consumers that wait for the same records, those
+        with a lower one are notified sooner. Components that others depend on must not queue behind
+        those."""
         self._reading = Positions(backend)
         self._positions = self._reading.by_place
         self._version: object = None
@@ -61,19 +65,21 @@ class LogConsumer:
         self._look_ns = 0
         self._may_wait = may_wait
         self._locked: dict[TopicPartition, Start] = {}
-        """Partitions of ours that cannot be read yet, and where we start in them."""
+        """Partitions assigned to this consumer that cannot be read yet, and where it starts in
+        them."""
         self._is_watched = self._is_closed = self._is_forked = self._has_started = False
         self._committed: dict[TopicPartition, int] = {}
         backend.watch_forks(self)
         self._refresh()
 
     def poll(self, max_records: int = 500, timeout: float = 0.0) -> list[Record]:
-        """Up to `max_records` records, as soon as there are any; waits for at most `timeout` s.
+        """Return up to `max_records` records as soon as there are any; wait at most `timeout`
+        seconds.
 
         An empty list means that nothing came. Order is kept within a partition; partitions take
-        turns. Raises RecordsLost (once; the next poll goes on behind the loss), RecordsDamaged
-        (until somebody seeks past it or repairs the log), Closed and SystemFaults. What was read
-        before the fault is handed out first.
+        turns. Raises RecordsLost (once; the next poll continues after the loss), RecordsDamaged
+        (until a caller seeks past it or the log is repaired), Closed and SystemFaults. Records that
+        were read before the fault are returned first.
         """
         if max_records < 1:
             raise InvalidArgument("max_records", max_records, "ask for one record at least")
@@ -84,10 +90,10 @@ class LogConsumer:
         return self._await(max_records, timeout)
 
     def attend(self, max_records: int, *, is_rung: bool) -> list[Block]:
-        """As a poll without a timeout, for who watches `fileno` and knows whether it was readable.
+        """Poll without a timeout, for callers that watch `fileno` and know whether it was readable.
 
-        That saves the read that a poll has to make to find out. To say no when it was readable
-        costs one wake-up too many; nothing is lost.
+        That saves the read with which a poll finds this out. Passing False when it was readable
+        costs one needless wake-up; nothing is lost.
         """
         if is_rung:
             self._bell.quiet()
@@ -97,21 +103,24 @@ class LogConsumer:
         return self.look_blocks(max_records)
 
     def hush(self) -> None:
-        """Take the rings out of `fileno`, for who was woken by it and does not `poll` now."""
+        """Drain the notifications of `fileno`, for callers that it woke and that do not `poll`
+        now.
+        """
         self._bell.quiet()
 
     def _await(self, max_records: int, timeout: float) -> list[Record]:
-        """Say that we wait, look once more, and wait."""
+        """Register as waiting, look once more, and wait."""
         deadline = self._clock.monotonic_ns() + int(timeout * 1e9)
         while True:
             self._bell.arm(self.ring_order)
-            # Once more: what came between the last look and `arm` did not ring.
+            # Once more: commits between the last look and `arm` did not notify this consumer.
             if records := self.look(max_records):
                 return records
             left_s = (deadline - self._clock.monotonic_ns()) / 1e9
             if left_s <= 0:
                 if self._is_watched and not self._bell.is_armed():
-                    # A ring for something else has disarmed it: the caller shall come again.
+                    # A notification for another partition has disarmed it: the caller must poll
+                    # again.
                     self._bell.wake()
                 return records
             if self._member is not None:
@@ -119,14 +128,15 @@ class LogConsumer:
             self._bell.wait(left_s)
 
     def look(self, max_records: int = 500) -> list[Record]:
-        """What is there now, like a poll without a timeout, but without asking to be rung.
+        """Return the records that exist now, without waiting and without asking for a notification.
 
-        For loops that poll again anyway: it costs half the system calls, and senders nothing.
+        It is for loops that poll again anyway: it costs half the system calls, and nothing for
+        senders.
         """
         return records_of(self.look_blocks(max_records))
 
     def look_blocks(self, max_records: int = 500) -> list[Block]:
-        """As `look`, without making a Record of each."""
+        """Return what `look` returns, but without making a Record of each."""
         if self._is_closed:
             self._check_open()
         now_ns = self._clock.monotonic_ns()
@@ -143,11 +153,11 @@ class LogConsumer:
             self._adopt(self._claims)
         blocks, is_all = self._reading.read(max_records, news, everywhere=is_time)
         if is_all:
-            self._news = news  # what has come since will have changed it
+            self._news = news  # later commits will have changed it
         return blocks
 
     def _refresh(self) -> None:
-        """Take notice of new topics and partitions, and of what the group has decided."""
+        """Take over new topics and partitions, and the group's decisions."""
         version = self._backend.version()
         has_changed = version != self._version
         if self._member is not None:
@@ -180,10 +190,10 @@ class LogConsumer:
         ]
 
     def _adopt(self, places: Mapping[TopicPartition, int]) -> None:
-        """Read exactly these partitions from now on; each with the generation it is ours since.
+        """Read exactly these partitions from now on; each with the generation of its assignment.
 
-        A partition that we lost and got back is read from its committed offset like a new one, and
-        a topic that was deleted and made again from its beginning.
+        A partition that was lost and assigned again is read from its committed offset like a new
+        one, and a topic that was deleted and made again from its beginning.
         """
         self._claims = places
         topics = {place.topic for place in places}
@@ -202,7 +212,9 @@ class LogConsumer:
             self._on_assign(added)
 
     def _readable(self, places: list[TopicPartition]) -> list[TopicPartition]:
-        """Those that can be read at once; the others are remembered, and looked at again."""
+        """Return the partitions that can be read at once; the others are kept and tried again
+        later.
+        """
         readable = []
         for place in places:
             if self._backend.make_readable(place, may_wait=self._may_wait):
@@ -213,7 +225,7 @@ class LogConsumer:
         return readable
 
     def _default_start(self) -> Start:
-        """What appears later is new: all of it is read, also by a "latest" consumer."""
+        """Return where to start; "earliest" for later partitions, even in a "latest" consumer."""
         return "earliest" if self._has_started else self._start
 
     def _first_offset(self, place: TopicPartition) -> int:
@@ -229,15 +241,16 @@ class LogConsumer:
         start = "earliest" if held.is_new else self._start
         offset = start_offset(backend, place, start, self._clock)
         if start != "earliest":
-            # Remembered, so that whoever has the partition next starts from the same place.
+            # Committed, so that the partition's next owner starts from the same place.
             self._member.commit({place: (offset, held.since)})
         return offset
 
     def commit(self, offsets: Mapping[TopicPartition, int] | None = None) -> None:
-        """Commit what has been handed out (or the given next offsets) for the group.
+        """Commit the offsets after the returned records (or the given next offsets) for the group.
 
-        Raises Fenced when another member has taken over a partition: nothing is committed, and
-        the next poll continues with what this member owns then. NoGroup without a group.
+        Raises Fenced when another member has taken over a partition: nothing is committed, and the
+        next poll continues with the partitions that this member owns then. Raises NoGroup without a
+        group.
         """
         member = self._require_member("commit")
         if offsets is None:
@@ -260,15 +273,15 @@ class LogConsumer:
         self._committed.update(offsets)
 
     def _is_made_again(self, position: Position) -> bool:
-        """Whether its topic has been deleted since, and perhaps made anew."""
+        """Return whether its topic has been deleted since, and perhaps made anew."""
         return position.incarnation != self._backend.incarnation(position.place.topic)
 
     def heartbeat(self) -> None:
-        """Show the group that this member lives, during work that takes long between two polls."""
+        """Send a heartbeat to the group, during long work between two polls."""
         self._require_member("heartbeat").tick(changed=False)
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Go on at `offset` in a partition that this consumer reads. Raises OffsetOutOfRange."""
+        """Continue at `offset` in a partition that this consumer reads. Raises OffsetOutOfRange."""
         self._check_open()
         place = TopicPartition(topic, partition)
         position = self._positions.get(place)
@@ -291,36 +304,38 @@ class LogConsumer:
             self._committed.pop(place, None)
 
     def positions(self) -> dict[TopicPartition, int]:
-        """The next offset to be handed out, for every partition that this consumer reads."""
+        """Return the next offset to be read, for every partition that this consumer reads."""
         return {place: position.offset for place, position in self._positions.items()}
 
     def lag(self) -> dict[TopicPartition, int]:
-        """How many records are there beyond the position, per partition."""
+        """Return how many records exist beyond the position, per partition."""
         return {
             place: max(0, self._backend.end(place) - position.offset)
             for place, position in self._positions.items()
         }
 
     def assignment(self) -> list[TopicPartition]:
-        """The partitions that this consumer reads."""
+        """Return the partitions that this consumer reads."""
         return sorted(self._positions)
 
     @property
     def member_id(self) -> str:
-        """The member's name in its group; it changes when the group gave it up and it rejoined."""
+        """Return the member's name in its group; it changes when the member was evicted and
+        rejoins.
+        """
         return self._require_member("member_id").name
 
     def fileno(self) -> int:
-        """A descriptor for select and `loop.add_reader`: readable when a poll may find records.
+        """Return a descriptor for select and `loop.add_reader`: readable when there may be records.
 
-        Poll with timeout=0 until it returns nothing, then wait for the descriptor again; wake up
-        now and then all the same (every 200 ms), since a ring can be lost when its sender is
-        killed in the very instant.
+        Poll with timeout=0 until it returns nothing, then wait for the descriptor again. Wake up
+        every 200 ms all the same, since a notification can be lost when its sender is killed in
+        that very instant.
         """
         self._check_open()
         fd = self._bell.fileno()
         if not self._is_watched:
-            # What is there already will not ring: let the first look happen by itself.
+            # Existing records send no notification: let the first look happen by itself.
             self._is_watched = True
             self._bell.wake()
         return fd
@@ -332,7 +347,9 @@ class LogConsumer:
             raise Closed("consumer")
 
     def after_fork(self) -> None:
-        """See backend.Forkable: the group and the bell belong to the parent."""
+        """Mark the consumer as closed; see backend.Forkable: group and bell belong to the
+        parent.
+        """
         self._is_forked = self._is_closed = True
 
     def _require_member(self, call: str) -> Member:
@@ -342,7 +359,7 @@ class LogConsumer:
         return self._member
 
     def close(self) -> None:
-        """Leave the group (its partitions go to others at once) and close. Commits nothing."""
+        """Leave the group (others get its partitions at once) and close. Commits nothing."""
         if self._is_closed:
             return
         self._is_closed = True

@@ -1,4 +1,4 @@
-"""Errors of the log. Fields first; the text is made from them in one place."""
+"""These are the errors of the log. Each has fields, from which its text is made in one place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rdv.errors import ConflictFault, DataFault, InputFault, SystemFault, UsageF
 
 @dataclass(eq=False)
 class InvalidAddress(InputFault):
-    """An address of a stream or topic that cannot be read."""
+    """The address of a stream or topic cannot be parsed."""
 
     address: str
     reason: str
@@ -24,7 +24,7 @@ class InvalidAddress(InputFault):
 
 @dataclass(eq=False)
 class InvalidName(InputFault):
-    """A topic or group name that is not allowed."""
+    """A topic or group name is not allowed."""
 
     kind: Literal["topic", "group"]
     name: str
@@ -39,7 +39,7 @@ class InvalidName(InputFault):
 
 @dataclass(eq=False)
 class InvalidConfig(InputFault):
-    """A setting of a stream that cannot be used."""
+    """A setting of a stream cannot be used."""
 
     where: str
     key: str
@@ -51,7 +51,7 @@ class InvalidConfig(InputFault):
 
 @dataclass(eq=False)
 class InvalidArgument(InputFault):
-    """An argument whose value makes no sense."""
+    """An argument has a value that makes no sense."""
 
     name: str
     value: object
@@ -77,7 +77,7 @@ class StreamNotFound(InputFault):
 
 @dataclass(eq=False)
 class StreamExists(InputFault):
-    """A stream is there already."""
+    """A stream exists already."""
 
     path: str
 
@@ -119,7 +119,7 @@ class PartitionNotFound(InputFault):
 
 @dataclass(eq=False)
 class PartitionsShrink(InputFault):
-    """Partitions can be added, never taken away."""
+    """Partitions can be added, never removed."""
 
     topic: str
     partitions: int
@@ -137,7 +137,7 @@ class PartitionsShrink(InputFault):
 
 @dataclass(eq=False)
 class RecordTooLarge(InputFault):
-    """A value, or a batch of values, above the stream's limit."""
+    """A value, or a batch of values, is above the stream's limit."""
 
     size_bytes: int
     limit_bytes: int
@@ -154,7 +154,7 @@ class RecordTooLarge(InputFault):
 
 @dataclass(eq=False)
 class UnsupportedPlatform(SystemFault):
-    """File streams need flock, FIFOs and pwrite."""
+    """File streams need flock, FIFOs and pwrite, which this platform lacks."""
 
     platform: str
 
@@ -167,11 +167,11 @@ class UnsupportedPlatform(SystemFault):
 
 @dataclass(eq=False)
 class RecordsDamaged(DataFault):
-    """Records that were written are not there as they were written.
+    """Records are not on disk as they were written.
 
-    The offsets `first_offset` to `last_offset` cannot be handed out; `path`, `position_bytes` and
-    `size_bytes` name the damaged bytes. A consumer stays in front of them until somebody seeks
-    past them or repairs the log.
+    The offsets `first_offset` to `last_offset` cannot be read; `path`, `position_bytes` and
+    `size_bytes` name the damaged bytes. A consumer stays before them until a caller seeks past them
+    or the log is repaired.
     """
 
     path: str
@@ -205,7 +205,7 @@ class RecordsDamaged(DataFault):
 class RecordsLost(DataFault):
     """Retention has deleted records before this reader came to them.
 
-    Raised once; the next poll goes on at `last_offset + 1`.
+    Raised once; the next poll continues at `last_offset + 1`.
     """
 
     topic: str
@@ -225,7 +225,7 @@ class RecordsLost(DataFault):
 
 @dataclass(eq=False)
 class OffsetOutOfRange(InputFault):
-    """A position that the partition does not have (yet)."""
+    """The partition does not have this position (yet)."""
 
     topic: str
     partition: int
@@ -242,7 +242,9 @@ class OffsetOutOfRange(InputFault):
 
 @dataclass(eq=False)
 class DiskFull(SystemFault):
-    """No room for the batch. Nothing of it counts as written; what was acknowledged is there."""
+    """The disk has no space for the batch. None of it counts as written; acknowledged records
+    stay.
+    """
 
     path: str
     reason: str = "no space left on device"
@@ -283,7 +285,7 @@ class TooManyOpenFiles(SystemFault):
 
 @dataclass(eq=False)
 class DiskFault(SystemFault):
-    """Any other refusal of the operating system."""
+    """The operating system refuses for any other reason."""
 
     path: str
     doing: str
@@ -295,10 +297,10 @@ class DiskFault(SystemFault):
 
 @dataclass(eq=False)
 class SyncFailed(SystemFault):
-    """An fsync failed: the records are written, but may not survive a loss of power.
+    """An fsync failed: the records are written, but may not survive a power loss.
 
-    The segment has been sealed and is never synced again (after a failed fsync the kernel may
-    have dropped the pages); the next send goes to a new segment.
+    The segment has been sealed and is never synced again (after a failed fsync the kernel may have
+    dropped the pages); the next send goes to a new segment.
     """
 
     path: str
@@ -324,7 +326,7 @@ class TooManyReaders(SystemFault):
 
 @dataclass(eq=False)
 class LockTimeout(ConflictFault):
-    """Somebody has held a lock for longer than the limit; a dead holder cannot."""
+    """Another process or thread has held a lock for longer than the limit; a dead one cannot."""
 
     path: str
     waited_ms: int
@@ -339,7 +341,7 @@ class LockTimeout(ConflictFault):
 
 @dataclass(eq=False)
 class WouldWait(ConflictFault):
-    """The caller did not want to wait (`wait_ms=0`), and this cannot be done without waiting.
+    """The call cannot be done without waiting, which the caller excluded (`wait_ms=0`).
 
     Nothing has been written.
     """

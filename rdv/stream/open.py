@@ -1,4 +1,4 @@
-"""From an address to a stream."""
+"""These functions open or create the stream at an address."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def open_stream(
     """Open the stream at `address`: a path, or `memory:NAME` within this process.
 
     A missing one is made, with `config`, unless `create` is False; then StreamNotFound is raised.
-    With `look` nothing is made or changed, whatever is done with the stream: it can be read, also
-    by who may not write to it, and followed. Its consumers wait for partitions that have to be
-    recovered first and that another process has locked; unless they `may_wait`, they leave these
-    out and read them as soon as they can be. An existing file stream keeps the settings in its
-    stream.toml. Raises InvalidAddress, InvalidConfig, UnsupportedPlatform and SystemFaults.
+    With `look` nothing is made or changed by any call: the stream can be read and followed, even by
+    users who may not write to it. Otherwise, consumers wait for partitions that must be recovered
+    first and that another process has locked; without `may_wait` they skip these and read them as
+    soon as possible. An existing file stream keeps the settings in its stream.toml. Raises
+    InvalidAddress, InvalidConfig, UnsupportedPlatform and SystemFaults.
     """
     place = parse_address(address)
     if place.scheme == "memory":
@@ -70,7 +70,7 @@ def _open_files(
     except StreamNotFound:
         if not create:
             raise
-        # Another process may be making it in this very moment: then it is there.
+        # Another process may have made it in this very moment.
         with contextlib.suppress(StreamExists):
             files.make_stream(disk, path, config or StreamConfig())
         known = files.read_config(disk, path)

@@ -1,4 +1,4 @@
-"""Which partition a record goes to when the sender does not say."""
+"""The partitioner chooses a record's partition when the sender does not name one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from zlib import crc32
 
 
 def partition_of_key(key: bytes, partitions: int) -> int:
-    """The partition of `key` among `partitions`: CRC-32 modulo the count.
+    """Return the partition of `key` among `partitions`: CRC-32 modulo the count.
 
-    Stable across processes, machines and versions of rdv, and the same as librdkafka's
+    It is stable across processes, machines and versions of rdv, and the same as librdkafka's
     `consistent` partitioner, so that a key keeps its partition when a log moves to Kafka. It
     changes when partitions are added.
     """

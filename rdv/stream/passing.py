@@ -1,4 +1,4 @@
-"""Going on behind what cannot be read: the one rule for every reader that must not end by it."""
+"""A reader that must not stop uses `pass_over` to continue after records that cannot be read."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rdv.stream.record import TopicPartition
 
 
 def pass_over(consumer: Consumer, error: RdvError) -> bool:
-    """After a poll that raised `error`: whether the next poll goes on behind what is lost.
+    """Skip what a poll that raised `error` could not read; returns whether the next poll continues.
 
-    Damaged records are passed over. A position beyond the end (the log was cut, or its files were
-    deleted) becomes the end: everything before it has been read. False when there is nothing to go
-    on with yet: try again later. Raises nothing.
+    Damaged records are skipped. A position beyond the end (the log was cut, or its files were
+    deleted) becomes the end: everything before it has been read. Returns False when there is
+    nothing to continue with yet: try again later. Raises nothing.
     """
     if isinstance(error, RecordsLost):
-        return True  # the consumer has gone on by itself
+        return True  # the consumer has moved on by itself
     if isinstance(error, RecordsDamaged):
         return _go_on(consumer, error.topic, error.partition, error.last_offset + 1)
     if isinstance(error, OffsetOutOfRange):
@@ -25,7 +25,7 @@ def pass_over(consumer: Consumer, error: RdvError) -> bool:
 
 
 def _go_on(consumer: Consumer, topic: str, partition: int, offset: int) -> bool:
-    """Seek, within what there is; whether that has changed the position."""
+    """Seek within the offsets that exist; returns whether the position has changed."""
     place = TopicPartition(topic, partition)
     was = consumer.positions().get(place)
     try:
@@ -39,7 +39,7 @@ def _go_on(consumer: Consumer, topic: str, partition: int, offset: int) -> bool:
 
 
 def lost_count(error: RdvError) -> int:
-    """How many records the error says cannot be read."""
+    """Return how many records cannot be read according to the error."""
     if isinstance(error, RecordsDamaged | RecordsLost):
         return error.last_offset - error.first_offset + 1
     return 0

@@ -1,4 +1,4 @@
-"""Where a consumer is in each of its partitions, and how it reads on from there."""
+"""A consumer keeps its position in each of its partitions here, and reads on from there."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ READ_BYTES_MAX = 64 * 1024 * 1024
 
 @dataclass(slots=True)
 class Position:
-    """Where we are in one partition; `offset` is the next to be handed out."""
+    """A `Position` is the place in one partition; `offset` is the next to be read."""
 
     place: TopicPartition
     offset: int
     reader: Reader
     since: int
-    """The generation in which it became ours; 0 without a group."""
+    """The generation in which the partition was assigned; 0 without a group."""
     incarnation: object
-    """Of its topic: another one has other records."""
+    """The incarnation of its topic: another one has other records."""
     tick: slice | None
-    """Where in the backend's news it says that there is something new."""
+    """The slice of the backend's news that is about this partition."""
     seen: object = None
-    """What it said when we had read all there was; None when we have not."""
+    """The partition's news when all its records had been read; None when they have not."""
 
 
 class Positions:
-    """A consumer's positions. One thread at a time."""
+    """A `Positions` holds a consumer's positions. One thread at a time."""
 
     def __init__(self, backend: Backend) -> None:
         self.by_place: dict[TopicPartition, Position] = {}
@@ -39,14 +39,14 @@ class Positions:
         self._order: list[Position] | None = None
         self._turn = 0
         self._open: dict[TopicPartition, None] = {}
-        """Those whose files may be open, the one opened longest ago first."""
+        """The partitions whose files may be open, the one opened longest ago first."""
         self._fault: RdvError | None = None
-        """What stopped a read that had something to hand out; the next one raises it."""
+        """The error that stopped a read after it had found records; the next read raises it."""
 
     def drop_all_but(
         self, claims: Mapping[TopicPartition, tuple[int, object]]
     ) -> list[TopicPartition]:
-        """Give up each position whose (since, incarnation) is another now; returns their places."""
+        """Drop each position whose (since, incarnation) has changed; returns their partitions."""
         dropped = [
             place
             for place, position in self.by_place.items()
@@ -65,8 +65,9 @@ class Positions:
         since: int,
         incarnation: object,
     ) -> Position:
-        """Read this partition too, for which `Backend.make_readable` has been called: a recovery
-        changes where the partition begins and ends.
+        """Read this partition too. `Backend.make_readable` must have been called before.
+
+        A recovery changes where the partition begins and ends.
         """
         reader = self._backend.reader(place)
         tick = self._backend.tick_of(place)
@@ -78,11 +79,11 @@ class Positions:
     def read(
         self, max_records: int, news: News, *, everywhere: bool = False
     ) -> tuple[list[Block], bool]:
-        """What comes next, and whether that was all there is. Partitions take turns; those of
-        which `news` have nothing new are left alone, unless it is to look `everywhere`.
+        """Return the next records, and whether there are no more of them.
 
-        Raises RecordsLost, RecordsDamaged and SystemFaults; what was read before the fault is
-        handed out first.
+        Partitions take turns. Those without new records according to `news` are skipped, unless
+        `everywhere`. Raises RecordsLost, RecordsDamaged and SystemFaults; records that were read
+        before the fault are returned first.
         """
         if self._fault is not None:
             fault, self._fault = self._fault, None
@@ -96,7 +97,7 @@ class Positions:
             position.seen = None
             block = self._read(position, room, room_bytes, blocks)
             if position.reader.is_drained:
-                position.seen = tick  # what has come since will have changed it
+                position.seen = tick  # later commits will have changed it
             else:
                 is_all = False
             if everywhere and not block:
@@ -110,7 +111,7 @@ class Positions:
         return blocks, is_all
 
     def _in_turn(self) -> list[Position]:
-        """Another partition begins each time."""
+        """Return the positions, beginning with another partition each time."""
         order = self._order
         if order is None:
             order = self._order = [self.by_place[place] for place in sorted(self.by_place)]
@@ -122,7 +123,7 @@ class Positions:
     def _read(
         self, position: Position, max_records: int, max_bytes: int, before: list[Block]
     ) -> Block:
-        """What comes next in one partition; passes over what a repair has given up."""
+        """Return the next records of one partition; skips offsets that a repair has given up."""
         while True:
             was = position.offset
             block = self._read_on(position, max_records, max_bytes, before)
@@ -156,7 +157,7 @@ class Positions:
         return self._fault is not None
 
     def _make_room(self, place: TopicPartition) -> None:
-        """Keep no more partitions open than allowed: the one opened longest ago goes first."""
+        """Keep no more partitions open than allowed: the one opened longest ago is closed first."""
         self._open.pop(place, None)
         self._open[place] = None
         while len(self._open) > self._backend.config.open_partitions_max:

@@ -1,4 +1,4 @@
-"""Sending records, for every backend that is built on `backend.py`."""
+"""A `LogProducer` sends records, for every backend that is built on `backend.py`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ from rdv.stream.partitioner import partition_of_key
 from rdv.stream.record import TopicPartition
 
 Acknowledge = Callable[[int, int, RdvError | None], None]
-"""Called as (partition, offset, error): the offset is -1 when there is an error."""
+"""The callback of an acknowledgement, (partition, offset, error): the offset is -1 with an
+error.
+"""
 
 
 class _Writers(NamedTuple):
-    """The writers of a topic's partitions, and of what state of the stream they are."""
+    """A `_Writers` holds the writers of a topic's partitions, and the stream's state they belong
+    to.
+    """
 
     version: object
     incarnation: object
@@ -33,9 +37,10 @@ class _Writers(NamedTuple):
 
 
 class LogProducer:
-    """Appends records to a stream's topics. Thread-safe; open one per process, keep it open.
+    """A `LogProducer` appends records to a stream's topics.
 
-    A topic is made on first use. After a fork the child may go on using it.
+    Thread-safe; open one per process and keep it open. A topic is made on first use. After a fork
+    the child may continue to use it.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -49,7 +54,7 @@ class LogProducer:
         backend.watch_forks(self)
 
     def after_fork(self) -> None:
-        """See backend.Forkable."""
+        """Renew the mutex; see backend.Forkable."""
         self._mutex = threading.Lock()
 
     def send(
@@ -57,10 +62,11 @@ class LogProducer:
     ) -> tuple[int, int]:
         """Append one value; returns (partition, offset) once it is committed.
 
-        `partition` wins over `key`; a key always goes to the same partition and is not stored;
-        with neither, partitions take turns. Raises InvalidName, PartitionNotFound, RecordTooLarge,
-        Closed, DiskFull, SyncFailed, LockTimeout and other SystemFaults; after one of the last
-        four kinds the record may be there all the same: sending it again means at least once.
+        `partition` takes precedence over `key`; a key always goes to the same partition and is not
+        stored; with neither, partitions take turns. Raises InvalidName, PartitionNotFound,
+        RecordTooLarge, Closed, DiskFull, SyncFailed, LockTimeout and other SystemFaults; after one
+        of the last four kinds the record may be committed all the same: sending it again means at
+        least once.
         """
         writers = self._writers_of(topic)
         if partition is None:
@@ -74,7 +80,7 @@ class LogProducer:
         try:
             return partition, writers[partition].append((value,))
         except TopicNotFound:
-            # Its directory was deleted by other means than ours.
+            # Its directory was deleted by other means than rdv.
             return partition, self._refresh(topic)[partition].append((value,))
 
     def send_many(
@@ -86,7 +92,7 @@ class LogProducer:
         partition: int | None = None,
         wait_ms: int | None = None,
     ) -> tuple[int, int]:
-        """Append a batch to one partition: one lock and two writes, however many there are.
+        """Append a batch to one partition: one lock and two writes, for any number of values.
 
         Returns (partition, offset of the first); the rest follow without a gap. All of them are
         committed when it returns; when it raises, a leading part may be. `wait_ms` is how long to
@@ -111,7 +117,7 @@ class LogProducer:
         try:
             return partition, writers[partition].append(values, wait_ms)
         except TopicNotFound:
-            # Its directory was deleted by other means than ours.
+            # Its directory was deleted by other means than rdv.
             return partition, self._refresh(topic)[partition].append(values, wait_ms)
 
     def send_nowait(
@@ -126,7 +132,7 @@ class LogProducer:
         """Send; the acknowledgement goes to `on_ack(partition, offset, error)`.
 
         On a broker it comes later, from `flush` or a later send; on a log of our own, before this
-        returns. A misuse (a bad name, a record too large) is raised here and now.
+        returns. A misuse (a bad name, a record too large) is raised at once.
         """
         try:
             where, offset = self.send(topic, value, key=key, partition=partition)
@@ -142,7 +148,9 @@ class LogProducer:
         """Wait until everything from `send_nowait` is acknowledged: at once on a log of our own."""
 
     def partition_for(self, topic: str, key: bytes) -> int:
-        """The partition that `key` goes to now (it changes only when partitions are added)."""
+        """Return the partition that `key` goes to now (it changes only when partitions are
+        added).
+        """
         return partition_of_key(key, len(self._writers_of(topic)))
 
     def _choose(self, key: bytes | None, partitions: int) -> int:
@@ -160,7 +168,7 @@ class LogProducer:
         return known.writers
 
     def _refresh(self, topic: str, *, may_make: bool = True) -> list[Writer]:
-        """Look at the topic anew: it is unknown, or something about the stream has changed."""
+        """Look the topic up anew: it is unknown, or the stream has changed."""
         backend = self._backend
         if not self._is_closed and not backend.partitions(check_name(topic, "topic")):
             if not may_make:
@@ -181,14 +189,16 @@ class LogProducer:
             if not writers:
                 raise TopicNotFound(backend.address, topic)  # deleted in this very moment
             self._writers[topic] = _Writers(version, incarnation, writers)
-            # What belonged to a topic that was deleted writes into files that nobody sees.
+            # Writers of a deleted topic write into files that no reader sees.
             gone = [] if known is None or kept else known.writers
         for writer in gone:
             writer.close()
         return writers
 
     def _opened(self, writer: Writer) -> None:
-        """Keep no more partitions open than allowed: the one opened longest ago goes first."""
+        """Keep no more partitions open than allowed: the one opened longest ago is released
+        first.
+        """
         with self._mutex:
             self._open.pop(writer, None)
             self._open[writer] = None
@@ -199,7 +209,7 @@ class LogProducer:
             old.release()
 
     def close(self) -> None:
-        """Sync as the policy asks, and close. Raises SyncFailed; closing twice is fine."""
+        """Sync if the policy says so, and close. Raises SyncFailed; closing twice is no error."""
         with self._mutex:
             if self._is_closed:
                 return

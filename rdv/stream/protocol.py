@@ -1,6 +1,6 @@
-"""The log's public face, as protocols: what every backend promises, a broker included.
+"""These protocols are the log's public interface, which every backend keeps, even a broker.
 
-What a broker cannot promise is not promised here: there is no order between topics or partitions,
+Nothing is promised that a broker cannot promise: there is no order between topics or partitions,
 and an acknowledgement may come later than the send (`send_nowait`). Optional abilities are
 protocols of their own; ask with `isinstance(stream, Verifiable)`.
 """
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Producer(Protocol):
-    """Appends records. Thread-safe."""
+    """A `Producer` appends records. Thread-safe."""
 
     def send(
         self, topic: str, value: bytes, *, key: bytes | None = None, partition: int | None = None
     ) -> tuple[int, int]:
-        """Append one value and wait for the acknowledgement: (partition, offset)."""
+        """Append one value and wait for the acknowledgement; returns (partition, offset)."""
 
     def send_many(
         self,
@@ -40,9 +40,9 @@ class Producer(Protocol):
         partition: int | None = None,
         wait_ms: int | None = None,
     ) -> tuple[int, int]:
-        """Append a batch to one partition: (partition, offset of the first).
+        """Append a batch to one partition; returns (partition, offset of the first).
 
-        `wait_ms`: how long to wait for another writer (None: as the stream's settings say).
+        `wait_ms` is how long to wait for another writer (None: as the stream's settings say).
         """
 
     def send_nowait(
@@ -60,7 +60,7 @@ class Producer(Protocol):
         """Wait for all outstanding acknowledgements."""
 
     def partition_for(self, topic: str, key: bytes) -> int:
-        """Where `key` goes now."""
+        """Return the partition that `key` goes to now."""
 
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
@@ -68,10 +68,12 @@ class Producer(Protocol):
 
 
 class Consumer(Protocol):
-    """Reads records. One thread at a time."""
+    """A `Consumer` reads records. One thread at a time."""
 
     def poll(self, max_records: int = 500, timeout: float = 0.0) -> list[Record]:
-        """Records in the order of their partition; empty when none came within `timeout` s."""
+        """Return records in their partition's order; empty when none came within `timeout`
+        seconds.
+        """
 
     def commit(self, offsets: Mapping[TopicPartition, int] | None = None) -> None:
         """Commit the next offsets to read, for the group. Raises Fenced."""
@@ -83,7 +85,7 @@ class Consumer(Protocol):
     def lag(self) -> dict[TopicPartition, int]: ...
     def assignment(self) -> list[TopicPartition]: ...
     def fileno(self) -> int:
-        """A descriptor that becomes readable when there may be records."""
+        """Return a descriptor that becomes readable when there may be records."""
 
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
@@ -91,7 +93,7 @@ class Consumer(Protocol):
 
 
 class Stream(Protocol):
-    """A directory of topics. Thread-safe."""
+    """A `Stream` is a directory of topics. Thread-safe."""
 
     @property
     def address(self) -> str: ...
@@ -109,7 +111,7 @@ class Stream(Protocol):
         on_assign: Callable[[list[TopicPartition]], None] | None = None,
         on_revoke: Callable[[list[TopicPartition]], None] | None = None,
     ) -> Consumer:
-        """Read `topics` (None: all, also those made later)."""
+        """Open a consumer of `topics` (None: all, including those made later)."""
 
     def topics(self) -> list[str]: ...
     def partitions(self, topic: str) -> int: ...
@@ -128,7 +130,7 @@ class Stream(Protocol):
 
 @runtime_checkable
 class ArrowReadable(Protocol):
-    """A stream that can hand out ranges of values as Arrow arrays without copying them."""
+    """An `ArrowReadable` stream returns ranges of values as Arrow arrays without copying them."""
 
     def read_arrow(
         self, topic: str, partition: int = 0, start: int | None = None, stop: int | None = None
@@ -137,7 +139,7 @@ class ArrowReadable(Protocol):
 
 @runtime_checkable
 class Verifiable(Protocol):
-    """A stream whose bytes on disk can be checked and repaired."""
+    """A `Verifiable` stream has bytes on disk that can be checked and repaired."""
 
     def verify(self, topic: str, partition: int) -> Iterator[SegmentReport]: ...
     def repair(self, topic: str, partition: int) -> list[Repair]: ...
@@ -145,9 +147,11 @@ class Verifiable(Protocol):
 
 @runtime_checkable
 class Purgeable(Protocol):
-    """A stream whose oldest records can be deleted on request."""
+    """A `Purgeable` stream can delete its oldest records on request."""
 
     def purge(
         self, topic: str, partition: int, *, before_offset: int | None = None
     ) -> tuple[int, int]:
-        """Apply retention now, and delete whole segments below an offset: (records, bytes)."""
+        """Apply retention now, and delete whole segments below an offset; returns (records,
+        bytes).
+        """

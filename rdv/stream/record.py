@@ -1,4 +1,4 @@
-"""The values that travel: a record, and the place a record is in."""
+"""These types hold a record, a block of records, and the partition that records are in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One record as a consumer sees it.
+    """A `Record` is one record as a consumer sees it.
 
     `offset` counts records in the partition from 0; `timestamp_ns` is the wall time of the append
     in nanoseconds since 1970 and never runs backwards within a partition.
@@ -24,9 +24,10 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
-    """Records of one partition that follow one another, as they were read: their values in one
-    piece. To make a Record of each costs more than all the rest of reading; who reads many small
-    ones (the components of a decision) takes them as they come.
+    """A `Block` holds consecutive records of one partition as they were read, values in one piece.
+
+    Making a Record of each costs more than the rest of reading, so readers of many small records
+    (the components of a decision) use blocks.
     """
 
     topic: str
@@ -34,25 +35,25 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     offsets: Sequence[int]
     timestamps_ns: Sequence[int]
     stops: Sequence[int]
-    """Where each value ends in `data`."""
+    """The end of each value in `data`."""
     data: bytes
 
     def __len__(self) -> int:
         return len(self.stops)
 
     def value(self, number: int) -> bytes:
-        """The value of one record, counted from 0."""
+        """Return the value of one record, counted from 0."""
         return self.data[self.stops[number - 1] if number else 0 : self.stops[number]]
 
     def values(self) -> list[bytes]:
-        """The value of each record."""
+        """Return the value of each record."""
         stops = self.stops
         if len(stops) == 1:
             return [self.data]
         return list(map(self.data.__getitem__, map(slice, (0, *stops), stops)))
 
     def records(self) -> list[Record]:
-        """A Record for each."""
+        """Return a Record for each."""
         return list(
             map(
                 Record,
@@ -66,7 +67,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Self:
-        """The block of these records of one partition, of which there is at least one."""
+        """Return the block of these records of one partition, of which there is at least one."""
         values = [record.value for record in records]
         return cls(
             records[0].topic,
@@ -79,12 +80,12 @@ class Block(msgspec.Struct, frozen=True, gc=False):
 
 
 def records_of(blocks: Iterable[Block]) -> list[Record]:
-    """The records of some blocks, in their order."""
+    """Return the records of some blocks, in their order."""
     return [record for block in blocks for record in block.records()]
 
 
 class TopicPartition(NamedTuple):
-    """The place of an ordered sequence of records."""
+    """A `TopicPartition` names the place of an ordered sequence of records."""
 
     topic: str
     partition: int

@@ -1,4 +1,4 @@
-"""Where a consumer starts reading a partition that it has no committed offset for."""
+"""A start says where a consumer begins in a partition without a committed offset."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from rdv.stream.record import TopicPartition
 
 @dataclass(frozen=True)
 class Recent:
-    """So far before now, or before the newest record of the partition if that is older.
+    """A `Recent` start is `ms` before now, or before the partition's newest record if that is
+    older.
 
-    For readers that must miss nothing: a clock that has been set forward does not hide what was
-    appended before.
+    It is for readers that must miss nothing: a clock that has been set forward does not hide what
+    was appended before.
     """
 
     ms: int
 
 
 Start = Literal["earliest", "latest"] | int | datetime | timedelta | Recent
-"""An offset is an int; a time an aware datetime, or a timedelta before now."""
+"""An offset is an int; a time is an aware datetime, or a timedelta before now."""
 
 
 def check_start(start: object) -> None:
-    """Raises InvalidArgument when `start` is not a place to start from."""
+    """Raise InvalidArgument when `start` is not a place to start from."""
     if isinstance(start, bool) or not isinstance(start, str | int | datetime | timedelta | Recent):
         raise InvalidArgument("start", start, "give 'earliest', 'latest', an offset or a time")
     if isinstance(start, str) and start not in ("earliest", "latest"):
@@ -40,7 +41,7 @@ def check_start(start: object) -> None:
 
 
 def start_offset(backend: Backend, place: TopicPartition, start: Start, clock: Clock) -> int:
-    """The offset to start at, within what the partition holds."""
+    """Return the offset to start at, within the existing offsets of the partition."""
     if start == "latest":
         return backend.end(place)
     begin = backend.begin(place)

@@ -1,4 +1,4 @@
-"""A stream over a backend of our own: what `open_stream` returns for files and for memory."""
+"""A `LogStream` is a stream over a backend of our own; `open_stream` returns it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from rdv.stream.start import Start, check_start
 
 
 class LogStream:
-    """A directory of topics. Thread-safe; close it after its producers and consumers."""
+    """A `LogStream` is a directory of topics. Thread-safe.
+
+    Close it after its producers and consumers.
+    """
 
     def __init__(self, backend: Backend, clock: Clock, *, may_wait: bool = True) -> None:
         self._backend = backend
@@ -35,16 +38,16 @@ class LogStream:
 
     @property
     def address(self) -> str:
-        """What was opened: a path, or memory:NAME."""
+        """Return the address that was opened: a path, or memory:NAME."""
         return self._backend.address
 
     @property
     def config(self) -> StreamConfig:
-        """The settings with which the stream was opened."""
+        """Return the settings with which the stream was opened."""
         return self._backend.config
 
     def producer(self) -> LogProducer:
-        """Something to send with; thread-safe. Keep it open: it keeps the files open."""
+        """Return a producer; thread-safe. Keep it open: it keeps the files open."""
         self._check_open()
         return LogProducer(self._backend)
 
@@ -59,10 +62,10 @@ class LogStream:
         on_assign: Callable[[list[TopicPartition]], None] | None = None,
         on_revoke: Callable[[list[TopicPartition]], None] | None = None,
     ) -> LogConsumer:
-        """Something to read with, for one thread.
+        """Return a consumer, for one thread.
 
-        `topics`: names (made when missing), or None for all, also those made later. `group`: share
-        the partitions with the group's other members, and start at its committed offsets;
+        `topics`: names (made when missing), or None for all, including those made later. `group`:
+        share the partitions with the group's other members, and start at its committed offsets;
         without one, all `partitions` (or those named) are read. `start`: where to start without a
         committed offset. `on_revoke` is called in `poll` with the partitions that are about to go
         to another member, while a commit for them is still accepted; `on_assign` with new ones.
@@ -111,12 +114,12 @@ class LogStream:
         )
 
     def topics(self) -> list[str]:
-        """The names of all topics, sorted."""
+        """Return the names of all topics, sorted."""
         self._check_open()
         return self._backend.topics()
 
     def partitions(self, topic: str) -> int:
-        """How many partitions a topic has. Raises TopicNotFound."""
+        """Return how many partitions a topic has. Raises TopicNotFound."""
         self._check_open()
         count = self._backend.partitions(topic)
         if not count:
@@ -124,8 +127,9 @@ class LogStream:
         return count
 
     def make_topic(self, topic: str, partitions: int | None = None) -> None:
-        """Make a topic, or give it more partitions; fine when it has as many. Raises
-        PartitionsShrink when it has more already.
+        """Make a topic, or give it more partitions; does nothing when it has as many.
+
+        Raises PartitionsShrink when it has more already.
         """
         self._check_open()
         if partitions is None:
@@ -133,24 +137,24 @@ class LogStream:
         self._backend.make_topic(topic, partitions)
 
     def delete_topic(self, topic: str) -> None:
-        """Delete a topic and its records. Producers that go on sending make it anew."""
+        """Delete a topic and its records. Producers that continue to send make it anew."""
         self._check_open()
         self._backend.delete_topic(check_name(topic, "topic"))
 
     def begin(self, topic: str, partition: int = 0) -> int:
-        """The first offset that is still there."""
+        """Return the first offset that still exists."""
         return self._backend.begin(self._place(topic, partition))
 
     def end(self, topic: str, partition: int = 0) -> int:
-        """The offset that the next record will get."""
+        """Return the offset that the next record will get."""
         return self._backend.end(self._place(topic, partition))
 
     def offset_at(self, topic: str, partition: int, time_ns: int) -> int:
-        """The first offset appended at or after `time_ns` since 1970, the end if there is none."""
+        """Return the first offset appended at or after `time_ns` since 1970, or the end."""
         return self._backend.offset_at(self._place(topic, partition), time_ns)
 
     def newest_ns(self, topic: str, partition: int = 0) -> int | None:
-        """When the last record was appended; None without one."""
+        """Return when the last record was appended; None without one."""
         return self._backend.newest_ns(self._place(topic, partition))
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
@@ -160,29 +164,29 @@ class LogStream:
         return TopicPartition(topic, partition)
 
     def groups(self) -> list[str]:
-        """The names of all consumer groups that have ever been used."""
+        """Return the names of all consumer groups that have ever been used."""
         self._check_open()
         return self._backend.groups()
 
     def group_state(self, group: str) -> GroupState:
-        """Members, generation and who has what."""
+        """Return the group's members, generation and assignment."""
         self._check_open()
         return self._backend.group(check_name(group, "group")).load()
 
     def absent_members(self, group: str, timing: GroupTiming | None = None) -> set[str]:
-        """Members that are dead or hang, and that no other member has evicted yet."""
+        """Return members that are dead or hang, and that no other member has evicted yet."""
         self._check_open()
         store = self._backend.group(check_name(group, "group"))
         timeout_ns = (timing or GroupTiming()).session_timeout_ms * 1_000_000
         return store.absent(store.load().members, self._clock.monotonic_ns(), timeout_ns)
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
-        """A group's committed offsets: the next to read, per partition."""
+        """Return a group's committed offsets: the next to read, per partition."""
         self._check_open()
         return self._backend.group(check_name(group, "group")).committed()
 
     def set_committed(self, group: str, topic: str, partition: int, offset: int | None) -> None:
-        """Set, or with None forget, a committed offset by hand; members notice when they rejoin.
+        """Set a committed offset by hand, or forget it with None; members notice when they rejoin.
 
         Raises OffsetOutOfRange.
         """
@@ -195,12 +199,12 @@ class LogStream:
         self._backend.group(check_name(group, "group")).set_committed(place, offset)
 
     def delete_group(self, group: str) -> None:
-        """Forget a group, its committed offsets included. Not for a group with members."""
+        """Forget a group, including its committed offsets. Not for a group with members."""
         self._check_open()
         self._backend.delete_group(check_name(group, "group"))
 
     def lag(self, group: str) -> dict[TopicPartition, int]:
-        """Records beyond the committed offset, for every partition that has one."""
+        """Return the records beyond the committed offset, for every partition that has one."""
         return {
             place: max(0, self._backend.end(place) - offset)
             for place, offset in self.committed(group).items()
@@ -212,7 +216,7 @@ class LogStream:
             raise Closed("stream")
 
     def close(self) -> None:
-        """Close; producers and consumers are to be closed before."""
+        """Close the stream; close its producers and consumers before."""
         if not self._is_closed:
             self._is_closed = True
             self._backend.close()

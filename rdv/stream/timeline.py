@@ -1,7 +1,7 @@
-"""Looking up times in stretches of a log whose writers may have had wrong clocks. Pure.
+"""These functions search times in a log whose writers may have had wrong clocks. Pure.
 
 Within a stretch (a segment) times never decrease. At the beginning of one they may fall: the clock
-of the writer before was ahead, or that of this one is behind.
+of the previous writer was ahead, or that of this one is behind.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 AHEAD_MAX_NS = 60 * 10**9
-"""So far may the last record lie in the future of a writer's clock: what it appends then has the
-time of that record. Beyond, a new stretch begins, with the writer's time. append.c has it, too."""
+"""The maximum lead in nanoseconds of the last record over a writer's clock at which the next record
+gets that record's time. Beyond it a new stretch begins, with the writer's time. append.c has the
+same constant."""
 
 
 def believed(first_times_ns: Sequence[int], now_ns: int) -> list[int]:
-    """The numbers of the stretches whose first times can be searched: they never decrease.
+    """Return the numbers of the stretches whose first times can be searched: they never decrease.
 
-    That is a longest subsequence of that kind (of several the one with the earlier times). What is
-    in the future of `now_ns` is left out, unless the newest stretch is, too: then it is `now_ns`
-    that is wrong.
+    They are a longest subsequence of that kind (of several the one with the earlier times). Times
+    in the future of `now_ns` are left out, unless the newest stretch is in the future, too: then it
+    is `now_ns` that is wrong.
     """
     limit_ns = now_ns + AHEAD_MAX_NS
     if not first_times_ns or first_times_ns[-1] > limit_ns:
@@ -43,8 +44,10 @@ def believed(first_times_ns: Sequence[int], now_ns: int) -> list[int]:
 
 
 def first_stretch(first_times_ns: Sequence[int], time_ns: int, now_ns: int) -> int:
-    """The first stretch that may hold a record of `time_ns` or later: one that is believed to begin
-    before then, with all that come after it.
+    """Return the first stretch that may hold a record of `time_ns` or later.
+
+    It is one that is believed to begin before then; all that come after it may hold such records,
+    too.
     """
     numbers = believed(first_times_ns, now_ns)
     at = bisect_left(numbers, time_ns, key=first_times_ns.__getitem__)

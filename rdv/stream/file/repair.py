@@ -152,7 +152,7 @@ def _open_to_repair(disk: Disk, directory: str, base: int) -> Iterator[tuple[Seg
 def _repair_segment(
     disk: Disk, directory: str, report: SegmentReport, lock_timeout_ms: int
 ) -> list[Repair]:
-    """Repair one segment; nothing when another repair has done it in the meantime."""
+    """Repair one segment; do nothing when another repair has done it in the meantime."""
     base = report.base
     with _open_to_repair(disk, directory, base) as (segment, index_fd):
         # Repairs take turns; writers do not use the segment any more.

@@ -1,1 +1,1 @@
-"""Consumer groups: who reads which partition, decided by the members themselves."""
+"""The members of a consumer group decide among themselves which of them reads which partition."""

@@ -1,6 +1,6 @@
-"""Which member of a group reads which partition. Pure.
+"""The assignment decides which member of a group reads which partition. Pure.
 
-Balanced and sticky: as even as the subscriptions allow, and no partition moves that need not.
+It is balanced and sticky: as even as the subscriptions allow, and no partition moves that need not.
 The same inputs give the same answer in every process.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from rdv.stream.record import TopicPartition
 
 Subscriptions = Mapping[str, frozenset[str] | None]
-"""Member → topics it wants; None means all topics."""
+"""A map from a member to the topics that it wants; None means all topics."""
 
 
 def assign(
@@ -19,9 +19,9 @@ def assign(
     partitions: Mapping[str, int],
     current: Mapping[TopicPartition, str],
 ) -> dict[TopicPartition, str]:
-    """Give each partition of each topic in `partitions` to one member that wants the topic.
+    """Assign each partition of each topic in `partitions` to one member that wants the topic.
 
-    `current` is who has it now. Partitions that nobody wants are left out.
+    `current` maps partitions to their present owners. Partitions that no member wants are left out.
     """
     wanted_by = {
         topic: sorted(m for m, topics in members.items() if topics is None or topic in topics)
@@ -56,7 +56,7 @@ def _lightest(candidates: list[str], load: Mapping[str, int]) -> str:
 def _even_out(
     owners: dict[TopicPartition, str], load: dict[str, int], wanted_by: Mapping[str, list[str]]
 ) -> None:
-    """Move partitions, one at a time and from the fullest, while that makes it more even."""
+    """Move partitions, one at a time and from the fullest member, while that evens out the load."""
     held: dict[str, dict[str, list[TopicPartition]]] = {member: {} for member in load}
     for place in sorted(owners, reverse=True):
         held[owners[place]].setdefault(place.topic, []).append(place)
@@ -70,7 +70,7 @@ def _even_out(
 
 
 _Move = tuple[str, str, str]
-"""Giver, topic, receiver."""
+"""The giver, the topic and the receiver."""
 
 
 def _next_chain(
@@ -78,10 +78,11 @@ def _next_chain(
     load: Mapping[str, int],
     wanted_by: Mapping[str, list[str]],
 ) -> list[_Move]:
-    """The shortest chain of moves from a full member to one with at least two partitions less.
+    """Return the shortest chain of moves from a full member to one with at least two partitions
+    less.
 
-    Mostly a single move; with unequal subscriptions it may lead through others, who pass on as
-    many as they get.
+    Mostly it is a single move; with unequal subscriptions it may lead through other members, which
+    pass on as many as they get.
     """
     for giver in sorted(load, key=lambda member: (-load[member], member)):
         reached: dict[str, list[_Move]] = {giver: []}

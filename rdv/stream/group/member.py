@@ -1,4 +1,4 @@
-"""One member's part in a group: beating, watching the others, taking and letting go."""
+"""A `Member` sends heartbeats, watches the other members, and takes and releases partitions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from rdv.stream.record import TopicPartition
 
 @dataclass(frozen=True)
 class GroupTiming:
-    """How fast a group notices. A killed member is noticed at the next heartbeat of any other."""
+    """A `GroupTiming` sets how fast a group notices that a member hangs.
+
+    A killed member is noticed at the next heartbeat of any other.
+    """
 
     session_timeout_ms: int = 10_000
-    """A member that has not polled, committed or called `heartbeat()` for this long is taken for
-    hanging and loses its partitions."""
+    """The time in milliseconds without a poll, a commit or a `heartbeat()` after which a member
+    counts as hanging and loses its partitions."""
 
     heartbeat_ms: int = 500
-    """How often a member shows that it lives and looks after the others."""
+    """How often a member sends a heartbeat and checks the other members, in milliseconds."""
 
 
 class Member:
-    """A group member. One thread at a time; the store does the locking between processes."""
+    """A `Member` acts for one consumer. One thread at a time; the store locks between processes."""
 
     def __init__(
         self,
@@ -48,16 +51,18 @@ class Member:
 
     @property
     def generation(self) -> int:
-        """Of the group, as this member last saw it."""
+        """Return the group's generation, as the store has it now."""
         return self.store.load().generation
 
     def next_beat_s(self) -> float:
-        """Seconds until the member should be heard of again."""
+        """Return the seconds until the next heartbeat is due."""
         due = self._beat_ns + self._timing.heartbeat_ms * 1_000_000
         return max(0.0, (due - self._clock.monotonic_ns()) / 1e9)
 
     def tick(self, *, changed: bool) -> bool:
-        """Beat and look after the group when it is time, or `changed`; True when `held` changed."""
+        """Send a heartbeat and check the group if it is due, or `changed`; True when `held`
+        changed.
+        """
         now_ns = self._clock.monotonic_ns()
         is_due = now_ns - self._beat_ns >= self._timing.heartbeat_ms * 1_000_000
         if not (is_due or changed or self._lease is None):
@@ -74,7 +79,7 @@ class Member:
         return before != self.held
 
     def _join(self, now_ns: int) -> GroupState:
-        """Come in, or come back under a new name after the others have given us up."""
+        """Join, or rejoin under a new name after other members have evicted this one."""
         if self._lease is not None:
             self._lease.close()
         self.name = self._new_name()
@@ -88,7 +93,7 @@ class Member:
         )
 
     def _look_after(self, state: GroupState, now_ns: int) -> GroupState:
-        """Evict who is dead or hangs; take notice of new topics and partitions."""
+        """Evict members that are dead or hang; notice new topics and partitions."""
         others = [name for name in state.members if name != self.name]
         absent = self.store.absent(others, now_ns, self._timeout_ns)
         wanted = self._wanted(state)
@@ -113,7 +118,7 @@ class Member:
         return self._timing.session_timeout_ms * 1_000_000
 
     def _wanted(self, state: GroupState) -> dict[str, int]:
-        """The partitions of every topic that some member wants."""
+        """Return the partitions of every topic that some member wants."""
         subscriptions = [*state.members.values(), self._topics]
         everything = any(topics is None for topics in subscriptions)
         named = {topic for topics in subscriptions for topic in topics or ()}
@@ -124,7 +129,9 @@ class Member:
         }
 
     def to_release(self) -> list[TopicPartition]:
-        """Partitions that are meant for somebody else: finish what is under way, then let go."""
+        """Return the partitions that are meant for another member: finish the work, then release
+        them.
+        """
         return [place for place, held in self.held.items() if held.target != self.name]
 
     def let_go(self, places: list[TopicPartition]) -> None:
@@ -132,15 +139,16 @@ class Member:
         self.held = state.held_by(self.name)
 
     def commit(self, offsets: Mapping[TopicPartition, tuple[int, int]]) -> None:
-        """Commit (offset, since) for each partition: `since` is the generation in which it became
-        the caller's. Raises Fenced when one of them is somebody else's by now.
+        """Commit (offset, since) for each partition; `since` is the generation it was assigned in.
+
+        Raises Fenced when another member owns one of them by now.
         """
         if self._lease is not None:
             self._lease.beat(self._clock.monotonic_ns())
         self.store.commit(self.name, offsets)
 
     def leave(self) -> None:
-        """Give everything back at once."""
+        """Leave the group and give up all partitions at once."""
         if self._lease is None:
             return
         name = self.name

@@ -1,9 +1,9 @@
-"""The state of a consumer group and its transitions. Pure: state and event in, state out.
+"""The state of a consumer group changes by pure transitions: state and event in, state out.
 
-A partition has at most one owner. When a rebalance gives it to somebody else, a living owner keeps
-it until it lets go (`release`), so that two never work on it at once; a dead or hanging one is
-evicted first. `since` is the generation in which the owner got the partition: a commit that
-carries an older one comes from a zombie and is refused.
+A partition has at most one owner. When a rebalance assigns it to another member, a living owner
+keeps it until it releases it (`release`), so that two members never work on it at once; a dead or
+hanging owner is evicted first. `since` is the generation in which the owner got the partition: a
+commit that carries an older one comes from an evicted member and is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rdv.stream.record import TopicPartition
 
 
 class Ownership(msgspec.Struct, frozen=True):
-    """Who reads a partition, since which generation, and who is to have it next."""
+    """An `Ownership` says who reads a partition, since which generation, and who gets it next."""
 
     topic: str
     partition: int
@@ -25,7 +25,7 @@ class Ownership(msgspec.Struct, frozen=True):
     since: int
     target: str
     is_new: bool = False
-    """It appeared while the group was at work: whoever gets it reads it from its beginning."""
+    """The partition appeared while the group was at work: its owner reads it from its beginning."""
 
     @property
     def place(self) -> TopicPartition:
@@ -33,7 +33,10 @@ class Ownership(msgspec.Struct, frozen=True):
 
 
 class GroupState(msgspec.Struct, frozen=True):
-    """All that a group's members agree on. `members` maps a member to its topics (None: all)."""
+    """A `GroupState` is all that a group's members agree on.
+
+    `members` maps a member to its topics (None: all).
+    """
 
     generation: int = 0
     members: dict[str, frozenset[str] | None] = {}
@@ -42,7 +45,7 @@ class GroupState(msgspec.Struct, frozen=True):
     """Topics that the group has read, and how many partitions they had."""
 
     def held_by(self, member: str) -> dict[TopicPartition, Ownership]:
-        """The partitions that a member owns, those that it is to let go included."""
+        """Return the partitions that a member owns, including those that it must release."""
         return {o.place: o for o in self.ownerships if o.owner == member}
 
     def owner_of(self, place: TopicPartition) -> Ownership | None:
@@ -58,13 +61,13 @@ def join(
     topics: frozenset[str] | None,
     partitions: Mapping[str, int],
 ) -> GroupState:
-    """A member comes (or comes back): the group is rebalanced."""
+    """Add a member, or a member that comes back, and rebalance the group."""
     members = {**state.members, member: topics}
     return settle(msgspec.structs.replace(state, members=members), partitions)
 
 
 def remove(state: GroupState, members: Iterable[str], partitions: Mapping[str, int]) -> GroupState:
-    """Members leave, are dead, or hang: what they had goes to others at once."""
+    """Remove members that leave, are dead or hang; others get their partitions at once."""
     gone = set(members)
     if not gone & set(state.members):
         return state
@@ -73,7 +76,7 @@ def remove(state: GroupState, members: Iterable[str], partitions: Mapping[str, i
 
 
 def release(state: GroupState, member: str, places: Iterable[TopicPartition]) -> GroupState:
-    """An owner lets go of partitions that are meant for somebody else."""
+    """Release a member's partitions that are meant for other members."""
     letting_go = set(places)
     generation = state.generation + 1
     ownerships = tuple(
@@ -86,7 +89,7 @@ def release(state: GroupState, member: str, places: Iterable[TopicPartition]) ->
 
 
 def settle(state: GroupState, partitions: Mapping[str, int]) -> GroupState:
-    """Bring the assignment in line with the members and with the partitions that there are."""
+    """Update the assignment to the members and the existing partitions."""
     before = {o.place: o for o in state.ownerships}
     known = {place: o for place, o in before.items() if o.owner in state.members}
     targets = assign(
@@ -111,9 +114,11 @@ def settle(state: GroupState, partitions: Mapping[str, int]) -> GroupState:
 
 
 def _is_new(state: GroupState, place: TopicPartition, member: str) -> bool:
-    """A partition that was added to a topic of the group; or, for who reads everything, a topic
-    that was made after the group had begun. A topic that somebody asks for by name for the first
-    time is not: that is read from where they say.
+    """Return whether a partition is new, so that it is read from its beginning.
+
+    It is if it was added to a topic of the group or, for a member that reads all topics, if its
+    topic was made after the group had begun. A topic that a member asks for by name for the first
+    time is not new: it is read from the member's start.
     """
     if place.topic in state.seen:
         return place.partition >= state.seen[place.topic]

@@ -1,4 +1,4 @@
-"""The named streams of this process."""
+"""The module keeps the named streams of this process."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ _order: Callable[[MemoryBell], int] = attrgetter("order")
 
 
 class MemoryBackend:
-    """One named stream of this process; everybody who opens the name gets the same. Thread-safe."""
+    """A `MemoryBackend` is one named stream of this process, shared by all callers of its name.
+
+    Thread-safe.
+    """
 
     def __init__(self, address: str, config: StreamConfig, clock: Clock) -> None:
         self.address = address
         self.config = config
         self.bells: set[MemoryBell] = set()
         self.version: Callable[[], object] = lambda: self._version
-        self.news: Callable[[], object] = object  # always another: to look costs next to nothing
+        self.news: Callable[[], object] = object  # always another: a look is very cheap
         self._versions = itertools.count(1)
         self._version = 0
         self._clock = clock
@@ -51,7 +54,7 @@ class MemoryBackend:
         return None
 
     def look_after(self) -> None:
-        """Nothing of it can be deleted."""
+        """Do nothing: there are no files to check."""
 
     def topics(self) -> list[str]:
         return sorted(self._topics)
@@ -60,7 +63,7 @@ class MemoryBackend:
         return len(self._topics.get(check_name(topic, "topic"), ()))
 
     def incarnation(self, topic: str) -> object:
-        """The first partition itself: a topic that is made again has another one."""
+        """Return the first partition itself: a topic that is made again has another one."""
         return self._topics.get(check_name(topic, "topic"), [None])[0]
 
     def make_topic(self, topic: str, partitions: int) -> None:
@@ -133,13 +136,13 @@ class MemoryBackend:
         self._change()
 
     def watch_forks(self, thing: Forkable) -> None:
-        """A child has a copy of the stream as it was; nothing is shared with its parent."""
+        """Do nothing: a child has a copy of the stream, and shares nothing with its parent."""
 
     def new_member_name(self) -> str:
         return f"member-{next(self._names)}"
 
     def close(self) -> None:
-        """The stream stays until `forget`."""
+        """Do nothing: the stream stays until `forget`."""
 
 
 _streams: dict[str, MemoryBackend] = {}
@@ -147,7 +150,7 @@ _streams_mutex = threading.Lock()
 
 
 def memory_backend(name: str, config: StreamConfig | None, clock: Clock) -> MemoryBackend:
-    """The stream of this name, made on first use (then with `config`)."""
+    """Return the stream of this name, made on first use (then with `config`)."""
     with _streams_mutex:
         if name not in _streams:
             config = config or StreamConfig()
@@ -161,6 +164,6 @@ def has_memory_stream(name: str) -> bool:
 
 
 def forget(name: str) -> None:
-    """Drop a stream and its records; who has it open keeps it."""
+    """Drop a stream and its records; callers that have it open keep it."""
     with _streams_mutex:
         _streams.pop(name, None)

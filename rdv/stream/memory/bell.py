@@ -1,4 +1,4 @@
-"""How a consumer of a memory stream waits."""
+"""A `MemoryBell` lets a consumer of a memory stream wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.stream.record import TopicPartition
 
 
 class MemoryBell:
-    """A consumer's bell: an event for `poll`, a socket pair once a descriptor is asked for."""
+    """A `MemoryBell` is an event for `poll`, and a socket pair once a descriptor is asked for."""
 
     def __init__(self, waiting: set[MemoryBell]) -> None:
         self._waiting = waiting
@@ -20,7 +20,8 @@ class MemoryBell:
         self._event = threading.Event()
         self._is_armed = False
         self.order = RING_ORDERS[-1]
-        """Who is rung first is the first in the queue for the interpreter, too."""
+        """The wake-up priority: the consumer that is notified first also gets the interpreter
+        first."""
         self._places: frozenset[TopicPartition] | None = None
         self._pair: tuple[socket.socket, socket.socket] | None = None
 
@@ -42,7 +43,7 @@ class MemoryBell:
             self._waiting.add(self)
 
     def ring(self, place: TopicPartition | None) -> None:
-        """Called by writers, from any thread; None rings everybody."""
+        """Notify the consumer; writers call this from any thread. None notifies in any case."""
         if place is not None and self._places is not None and place not in self._places:
             return
         with self._mutex:

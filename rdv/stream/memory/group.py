@@ -1,4 +1,4 @@
-"""A consumer group in memory."""
+"""A `MemoryGroup` is a consumer group in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.stream.record import TopicPartition
 
 
 class MemoryLease:
-    """A member's beat; it is gone when closed."""
+    """A `MemoryLease` holds a member's last heartbeat; it is gone when closed."""
 
     def __init__(self, beats: dict[str, int], member: str) -> None:
         self._beats = beats
@@ -26,7 +26,7 @@ class MemoryLease:
 
 
 class MemoryGroup:
-    """The state of one consumer group. Thread-safe."""
+    """A `MemoryGroup` holds the state of one consumer group. Thread-safe."""
 
     def __init__(self, name: str, changed: Callable[[], None]) -> None:
         self.name = name
@@ -38,7 +38,9 @@ class MemoryGroup:
 
     @property
     def is_used(self) -> bool:
-        """Whether it has ever had a member or a committed offset; asking does not make a group."""
+        """Return whether it has ever had a member or a committed offset; asking does not make a
+        group.
+        """
         return bool(self._state.generation or self._offsets)
 
     def load(self) -> GroupState:
@@ -81,4 +83,4 @@ class MemoryGroup:
                 self._offsets[place] = offset
 
     def close(self) -> None:
-        """The group lives as long as its stream."""
+        """Do nothing: the group lives as long as its stream."""

@@ -1,4 +1,4 @@
-"""The records of one partition in memory."""
+"""A `MemoryPartition` holds the records of one partition in memory."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from rdv.stream.timeline import AHEAD_MAX_NS, first_stretch
 
 RETENTION_BYTES = 64 * 1024 * 1024
 RECORD_BYTES = 32
-"""What a record counts beside its value, as in the file log: empty ones are not for nothing."""
+"""The bytes that a record counts besides its value, as in the file log: so empty ones count,
+too.
+"""
 
 
 class MemoryPartition:
-    """The records of one partition, oldest first. Thread-safe; writer and reader side in one."""
+    """A `MemoryPartition` holds the records of one partition, oldest first.
+
+    Thread-safe; it is both the writer and the source of its readers.
+    """
 
     def __init__(
         self,
@@ -37,7 +42,8 @@ class MemoryPartition:
         self._records: list[Record] = []
         self._begin = 0
         self._stretches = [0]
-        """Where times may fall: as a segment of a file log begins. The first is the begin."""
+        """The offsets where times may fall, like the start of a segment of a file log. The first is
+        the beginning of the partition."""
         self._size_bytes = 0
 
     def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
@@ -62,7 +68,9 @@ class MemoryPartition:
         return offset
 
     def _drop_oldest(self) -> None:
-        """Down to three quarters of the limit, so that dropping is rare; one record stays."""
+        """Drop records down to three quarters of the limit, so that dropping is rare; one record
+        stays.
+        """
         count = 0
         while self._size_bytes > self._limit_bytes * 3 // 4 and count < len(self._records) - 1:
             self._size_bytes -= len(self._records[count].value) + RECORD_BYTES
@@ -117,14 +125,14 @@ class MemoryPartition:
             return self._records[-1].timestamp_ns if self._records else None
 
     def release(self) -> None:
-        """There are no files to give up."""
+        """Do nothing: there are no files to release."""
 
     def close(self) -> None:
-        """There is nothing to close: the records stay for others."""
+        """Do nothing: the records stay for other users of the stream."""
 
 
 class MemoryReader:
-    """One consumer's view of a partition."""
+    """A `MemoryReader` is one consumer's view of a partition."""
 
     is_open = True
     is_drained = False
@@ -142,10 +150,10 @@ class MemoryReader:
         return Block.of(records) if records else NOTHING
 
     def notice_deletion(self) -> None:
-        """There are no files that could be deleted."""
+        """Do nothing: there are no files that could be deleted."""
 
     def skip_to(self) -> int:
         return self._next
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
