@@ -1,16 +1,16 @@
-"""What travels in the streams: requests, scores, results and outcomes; JSON, one record a line.
+"""The messages in the streams are requests, scores, results and outcomes: JSON, one per line.
 
-    request  what a proxy asks of every model              → input
-    score    what one model reports about one request      → scores
-    result   what the client is told, by whom, and why     → results
-    truth    what turned out to be true of a request       → outcomes
+   request  what a proxy asks of every model              → input
+   score    what one model reports about one request      → scores
+   result   the client's answer, its model and the reason → results
+   truth    what turned out to be true of a request       → outcomes
 
-A line may be read with `jq`, `grep` and pyarrow as it lies. Every message carries its schema
-version in `v`; fields that have their default are left out; unknown fields are ignored, so that
-an older reader can follow a newer writer of the same version.
+A line can be read as it is with `jq`, `grep` and pyarrow. Every message carries its schema version
+in `v`; fields that have their default are left out; unknown fields are ignored, so that an older
+reader can read a newer writer's messages of the same version.
 
-`data` and `result` are JSON that is never parsed on its way (`msgspec.Raw`): all models see
-exactly the bytes that came in, except that each line break between tokens is a space.
+`data` and `result` are JSON that is never parsed on its way (`msgspec.Raw`): all models see exactly
+the received bytes, except that each line break between tokens is a space.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The code of a result or a report, also of those that rdv 0.1.0 has written without one. Pure.
+"""These functions find the code of a result or report, even of rdv 0.1.0, which wrote none. Pure.
 
-Version 0.1.0 wrote sentences only. This is the one place that reads them, and only where there is
+Version 0.1.0 wrote sentences only. This is the only place that reads them, and only where there is
 no code; nothing that is written today depends on a sentence.
 """
 
@@ -41,7 +41,7 @@ _RESULTS_OF_0_1_0: tuple[tuple[str, ResultCode], ...] = (
     (r"\S+ error( \(|$)", "champion_failed"),
     (r"\S+ failed: ", "champion_failed"),
 )
-"""How its reasons begin, the plainest first: a model may have any name."""
+"""The beginnings of its reasons, fixed texts first: a model may have any name."""
 
 _ERRORS_OF_0_1_0: tuple[tuple[str, ReportCode], ...] = (
     ("the worker ended in this batch", "worker_ended"),
@@ -57,7 +57,7 @@ _ERRORS_OF_0_1_0: tuple[tuple[str, ReportCode], ...] = (
 
 
 def result_code(result: Result) -> str:
-    """Why it is not the preferred answer: one of `rdv.codes.RESULT_CODES`. Thread-safe."""
+    """Return why it is not the preferred answer: one of `rdv.codes.RESULT_CODES`. Thread-safe."""
     if result.code or result.kind == "preferred":
         return result.code
     if not result.reason:
@@ -66,7 +66,7 @@ def result_code(result: Result) -> str:
 
 
 def report_code(score: Score) -> str:
-    """Why it is not a result: one of `rdv.codes.REPORT_CODES`. Thread-safe."""
+    """Return why it is not a result: one of `rdv.codes.REPORT_CODES`. Thread-safe."""
     if score.code:
         return score.code
     if score.refusal is not None:

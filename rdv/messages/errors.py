@@ -1,4 +1,4 @@
-"""Errors of messages. Fields first; the text is made from them in one place."""
+"""These are the errors of messages. Each has fields, from which its text is made in one place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EXCERPT_BYTES = 120
 
 @dataclass(eq=False)
 class MalformedMessage(DataFault):
-    """A record that is not the message that it should be. `line` is the record as it lies."""
+    """A record is not the message that it should be. `line` is the record's bytes."""
 
     noun: Noun
     reason: str
@@ -24,7 +24,7 @@ class MalformedMessage(DataFault):
         return f"malformed {self.noun}: {self.reason}: {self.excerpt()}"
 
     def excerpt(self) -> str:
-        """The beginning of the line, safe to print."""
+        """Return the beginning of the line, safe to print."""
         shown = self.line[:_EXCERPT_BYTES].decode("utf-8", "backslashreplace").strip()
         more = "…" if len(self.line) > _EXCERPT_BYTES else ""
         return f"{shown!r}{more}"
@@ -32,7 +32,7 @@ class MalformedMessage(DataFault):
 
 @dataclass(eq=False)
 class InvalidModelResult(InputFault):
-    """What a model returned cannot be sent as its result. `where` is the place inside of it."""
+    """A model's return value cannot be sent as its result. `where` is the place inside of it."""
 
     where: str
     reason: str

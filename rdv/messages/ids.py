@@ -1,8 +1,8 @@
-"""Request ids: 128 random bits, as 32 hex digits. Pure: the randomness is given.
+"""Request ids are 128 random bits, as 32 hex digits. Pure: the caller passes the randomness.
 
-Nobody can guess an id that they have not been told: whoever knows one may tell the request's
-outcome. Hex rather than base64: it can be double-clicked, grepped, and never begins with a dash on
-a command line.
+An id cannot be guessed: a process that knows an id may report the request's outcome. Hex is used
+rather than base64 because it can be double-clicked and grepped, and never begins with a dash on a
+command line.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Self
 
 ID_BYTES = 16
 BLOCK_IDS = 256
-"""Ids that are made of one draw: the system's generator costs a system call."""
+"""How many ids are made of one draw: the system's generator costs a system call."""
 
 PREFIX_BYTES = 10
 _NUMBER_MAX = 2**48 - 1
 
 
 class RequestIds:
-    """Ids without end, out of `draw` (bytes asked for -> so many bytes). One thread at a time.
+    """A `RequestIds` yields ids without end, made of `draw(n)`, which returns n random bytes.
 
-    Ids are drawn ahead. A process that is forked calls `forget` in the child, which would give the
-    parent's ids otherwise.
+    One thread at a time. Ids are drawn ahead: after a fork, call `forget` in the child, which would
+    repeat the parent's ids otherwise.
     """
 
     __slots__ = ("_draw", "_ready")
@@ -42,12 +42,12 @@ class RequestIds:
         return self._ready.pop()
 
     def forget(self) -> None:
-        """Drop what has been drawn ahead."""
+        """Drop the ids that have been drawn ahead."""
         self._ready.clear()
 
 
 def make_request_id(prefix: bytes, number: int) -> str:
-    """An id that can be foretold, for made-up logs: as rdv 0.1.0 made them, and never a proxy's.
+    """Return a predictable id for generated logs, as rdv 0.1.0 made them; a proxy never uses it.
 
     Raises ValueError when the prefix has not PREFIX_BYTES bytes or the number not 48 bits.
     """

@@ -1,7 +1,8 @@
-"""A model's Python result as JSON, or a reason why it is none.
+"""These functions encode a model's Python result as JSON, or give the reason why they cannot.
 
 JSON has no NaN and no infinity, and orjson silently writes `null` for them. A model that answers
-NaN has failed, and must not be believed; so every `null` in the text is traced to its source.
+NaN has failed, and its answer must not be used; so every `null` in the text is traced to its
+source.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from rdv.messages.errors import InvalidModelResult
 from rdv.payload import UnusableJson, read_json
 
 RESULT_BYTES_MAX = 1024 * 1024
-"""A larger result is refused, unless another limit is given."""
+"""The maximum size of a result in bytes, unless another limit is given; a larger one is refused."""
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
 def encode_model_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> msgspec.Raw:
-    """JSON of what `predict` returned for one row: plain values, dataclasses, numpy.
+    """Encode what `predict` returned for one row as JSON: plain values, dataclasses, numpy.
 
-    `None` at the top is refused: it is a forgotten `return` far more often than an answer. Keys
-    may be numbers (class labels). Thread-safe. Raises InvalidModelResult.
+    `None` at the top is refused: it is a forgotten `return` far more often than an answer. Keys may
+    be numbers (class labels). Thread-safe. Raises InvalidModelResult.
     """
     if value is None:
         raise InvalidModelResult("result", "is None")
@@ -41,7 +42,7 @@ def encode_model_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> msg
             raise InvalidModelResult(where, reason)
     raw = _limited(text, bytes_max)
     try:
-        written = read_json(text)  # an orjson.Fragment may hold anything
+        written = read_json(text)  # an orjson.Fragment may hold any text
     except UnusableJson as error:
         raise InvalidModelResult("result", error.verdict()) from error
     if written is None:
@@ -50,9 +51,10 @@ def encode_model_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> msg
 
 
 def check_result_json(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> msgspec.Raw:
-    """The JSON that a model wrote by itself (on its stdout, over HTTP), kept byte for byte.
+    """Check the JSON that a model wrote itself (on its stdout, over HTTP); it is kept byte for
+    byte.
 
-    `rdv.payload` says what is taken. Thread-safe. Raises InvalidModelResult.
+    `rdv.payload` defines what is accepted. Thread-safe. Raises InvalidModelResult.
     """
     raw = _limited(text.strip(), bytes_max)
     try:
@@ -73,13 +75,16 @@ def _limited(text: bytes, bytes_max: int) -> msgspec.Raw:
 def _dump(value: object) -> bytes:
     try:
         return orjson.dumps(value, default=_plain, option=_OPTIONS)
-    except TypeError:  # perhaps class labels as keys: rare, and slow for everybody else
+    except TypeError:  # perhaps class labels as keys: rare, and slow for all other results
         options = _OPTIONS | orjson.OPT_NON_STR_KEYS
         return orjson.dumps(_with_plain_keys(value), default=_plain, option=options)
 
 
 def _with_plain_keys(value: object) -> object:
-    """`dict(zip(model.classes_, probabilities))` has numpy scalars as keys; orjson has no hook."""
+    """Convert numpy scalars among the keys to Python values, as orjson has no hook for keys.
+
+    `dict(zip(model.classes_, probabilities))` has such keys.
+    """
     if isinstance(value, dict):
         return {
             key.item() if hasattr(key, "item") else key: _with_plain_keys(item)
@@ -91,7 +96,7 @@ def _with_plain_keys(value: object) -> object:
 
 
 def _plain(value: Any) -> object:
-    """What orjson does not know: arrays that are not contiguous, tensors, sets."""
+    """Convert what orjson does not know: arrays that are not contiguous, tensors, sets."""
     if isinstance(value, (set, frozenset)):
         return sorted(value)
     if callable(to_list := getattr(value, "tolist", None)):
@@ -100,7 +105,7 @@ def _plain(value: Any) -> object:
 
 
 def _not_finite(value: object, where: str) -> Iterator[tuple[str, str]]:
-    """Every place below `value` that holds no number, as (place, what it is)."""
+    """Yield every place below `value` with a number that is not finite, as (place, what it is)."""
     if isinstance(value, float):
         if not math.isfinite(value):
             yield where, f"is {float(value)}"
@@ -110,7 +115,7 @@ def _not_finite(value: object, where: str) -> Iterator[tuple[str, str]]:
 
 
 def _parts(value: Any) -> Iterable[tuple[str, object]]:
-    """What `value` is made of, as orjson sees it."""
+    """Return the parts of `value`, as orjson sees it."""
     if isinstance(value, dict):
         return ((f".{key}", item) for key, item in value.items())
     if isinstance(value, (list, tuple, set, frozenset)):

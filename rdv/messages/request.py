@@ -1,4 +1,4 @@
-"""What a proxy asks of every model."""
+"""A request is what a proxy asks of every model."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from rdv.messages.codec import SCHEMA_VERSION, Id, Name, TimeNs, decode_line, en
 
 
 class Idempotency(msgspec.Struct, frozen=True, gc=False):
-    """An `Idempotency-Key` as it is recorded: a repeat with the same `body` gets its answer."""
+    """An `Idempotency` records an `Idempotency-Key`: a repeat with the same `body` gets its
+    answer.
+    """
 
     key: str
     body: str
     """A hash of the HTTP body, in hex."""
     client: str
-    """Whose key it is."""
+    """The client that the key belongs to."""
 
 
 class Request(
@@ -28,54 +30,60 @@ class Request(
     """128 random bits as 32 hex digits (`RequestIds`)."""
 
     time_ns: TimeNs
-    """Wall time of the proxy when the request had come in; for people and look-ups only."""
+    """Wall time of the proxy in nanoseconds when the request had come in; for people and look-ups
+    only."""
 
     host: str
-    """Whose monotonic clock `monotonic_ns` is: it must name the machine *and* its boot."""
+    """The host whose monotonic clock `monotonic_ns` is: it must name the machine *and* its boot."""
 
     monotonic_ns: TimeNs
-    """The proxy's monotonic clock when the request had come in: the SLA counts from here."""
+    """The proxy's monotonic clock in nanoseconds when the request had come in: the SLA counts from
+    here."""
 
     reply_to: Name
-    """Return address: the results topic that the proxy listens to."""
+    """The return address: the results topic that the proxy reads."""
 
     data: msgspec.Raw
-    """What the models score; JSON, never parsed on its way. The proxy has checked it."""
+    """The JSON that the models score, never parsed on its way. The proxy has checked it."""
 
     key: str | None = None
-    """Chooses the partition and the cohort: a user, an account."""
+    """The key that chooses the partition and the cohort: a user, an account."""
 
     schedule: str | dict[str, Any] | None = None
-    """Another schedule than the live one: its name, or all of it (as in a schedule file)."""
+    """A schedule other than the live one: its name, or all of it (as in a schedule file)."""
 
     cohort: str | None = None
     """The cohort that the proxy has assigned; its schedule is in `schedule`."""
 
     deadline_ms: float | None = None
-    """The client's own limit from `monotonic_ns` on; counts when it is below the SLA."""
+    """The client's own limit in milliseconds from `monotonic_ns` on; counts when it is below the
+    SLA."""
 
     trace: bool = False
-    """The client wants to see who had arrived and when."""
+    """Whether the client wants to see which models had reported and when."""
 
     windows_ms: dict[str, float] = {}
-    """Until when a model's answer is the one that is wanted, from `monotonic_ns` on; for models
-    that are not in here until `deadline_ms`. So workers need to know no schedules."""
+    """The time in milliseconds from `monotonic_ns` on until which a model's answer is the wanted
+    one; for models that are not in here it is `deadline_ms`. So workers need to know no schedules.
+    """
 
     not_asked: list[str] = []
-    """Models that shall not score this request: nobody waits for them. See `Refusal`."""
+    """Models that must not score this request; the server does not wait for them. See `Refusal`."""
 
     x_request_id: str = ""
-    """The client's own name for it, from the header `X-Request-Id`."""
+    """The client's own name for the request, from the header `X-Request-Id`."""
 
     idempotency: Idempotency | None = None
-    """With it, a restarted proxy knows what it has answered, or owes."""
+    """The idempotency key, with which a restarted proxy knows what it has answered, or must
+    answer.
+    """
 
 
 _DECODER = msgspec.json.Decoder(Request)
 
 
 def encode_request(request: Request) -> bytes:
-    """The request as one line. Thread-safe."""
+    """Encode the request as one line. Thread-safe."""
     return encode_line(request)
 
 

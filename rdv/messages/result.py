@@ -1,4 +1,4 @@
-"""What the client is told, by which model, and why."""
+"""A result is the client's answer, with its model and the reason."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from rdv.messages.codec import SCHEMA_VERSION, Id, Name, decode_line, encode_lin
 from rdv.messages.score import Outcome
 
 Kind = Literal["preferred", "fallback", "default"]
-"""preferred: what the schedule asks for first; fallback: another model; default: the constant."""
+"""The kind of answer. preferred: the schedule's first choice; fallback: another model's; default:
+the constant."""
 
 AnsweredBy = Literal["server", "proxy"]
 
 
 class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A report that was in the mailbox when the decision was taken: `["gbm", 12.3, "result"]`."""
+    """An `Arrival` is a report in the mailbox at the decision: `["gbm", 12.3, "result"]`."""
 
     model: str
     arrived_ms: float
-    """From the start of the request, floored to whole microseconds. Below 0 is before it: the best
-    rank of those wins, a replay must know them from what came at once."""
+    """Milliseconds from the start of the request, floored to whole microseconds. A negative one is
+    before the start: of such reports the best rank wins, so a replay must tell them from those that
+    came at once."""
 
     outcome: Outcome
 
@@ -29,51 +31,54 @@ class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Result(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
 ):
-    """One decision. The engine makes it on its hottest path, positionally: mind the order."""
+    """A `Result` is one decision. The engine makes it on its hottest path, positionally: keep the
+    order.
+    """
 
     id: Id
-    """Of the request."""
+    """The id of the request."""
 
     reply_to: Name
-    """Return address of the request: the results topic that this goes to."""
+    """The return address of the request: the results topic that this goes to."""
 
     kind: Kind
     result: msgspec.Raw
     """The chosen model's JSON byte for byte, or the schedule's default."""
 
     schedule: str
-    """Name and content hash: `production@1f2e3d4c5b6a`. Inline ones are named `inline`."""
+    """Name and content hash: `production@1f2e3d4c5b6a`. Inline schedules are named `inline`."""
 
     waited_ms: float
-    """From the start of the request to the answer, on one host's monotonic clock."""
+    """Milliseconds from the start of the request to the answer, on one host's monotonic clock."""
 
     model: str | None = None
-    """Who answered; several joined by "+" when the schedule combined them; None: the default."""
+    """The model that answered; several joined by "+" when the schedule combined them; None: the
+    default."""
 
     version: str | None = None
     reason: str = ""
     """Why it is not the preferred answer, for people."""
 
     code: str = ""
-    """The same for programs, one of `rdv.codes.RESULT_CODES`; `result_code` knows it of results
+    """The same for programs, one of `rdv.codes.RESULT_CODES`; `result_code` finds it for results
     that rdv 0.1.0 has written, too."""
 
     step: int = 0
     """The step of the schedule that decided, counted from 1; 0: no step did."""
 
     arrived: list[Arrival] = []
-    """Who had reported by then, in order of arrival."""
+    """The reports that had arrived by then, in order of arrival."""
 
     cohort: str | None = None
     answered_by: AnsweredBy = "server"
-    """"proxy": the last backstop answered, because no result had come by the SLA."""
+    """"proxy": the proxy's backstop answered, because no result had come by the SLA."""
 
 
 _DECODER = msgspec.json.Decoder(Result)
 
 
 def encode_result(result: Result) -> bytes:
-    """The result as one line. Thread-safe."""
+    """Encode the result as one line. Thread-safe."""
     return encode_line(result)
 
 

@@ -1,4 +1,4 @@
-"""What one model reports about one request: a result, a refusal, or an error."""
+"""A score is what one model reports about one request: a result, a refusal, or an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rdv.messages.errors import MalformedMessage
 from rdv.native import NATIVE
 
 Refusal = Literal["behind", "expired", "not sampled"]
-"""behind: cannot make the deadline; expired: it had passed; not sampled: not this model's share."""
+"""The refusals. behind: cannot make the deadline; expired: it had passed; not sampled: not in this
+model's share."""
 
 Outcome = Literal["result", "behind", "expired", "not sampled", "error"]
 
@@ -20,43 +21,43 @@ Outcome = Literal["result", "behind", "expired", "not sampled", "error"]
 class Score(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
 ):
-    """One model's report. Exactly one of `result`, `refusal` and `error` is set.
+    """A `Score` is one model's report. Exactly one of `result`, `refusal` and `error` is set.
 
-    Making one does not check that, reading and writing a line does (`validate_score`).
+    The constructor does not check that; reading and writing a line does (`validate_score`).
     """
 
     id: Id
-    """Of the request."""
+    """The id of the request."""
 
     model: Name
     version: str
     time_ns: TimeNs
-    """Wall time of the worker when it had finished; for people and look-ups only."""
+    """Wall time of the worker in nanoseconds when it had finished; for people and look-ups only."""
 
     queue_ms: float = 0.0
-    """From the append of the request to the start of its evaluation."""
+    """Milliseconds from the append of the request to the start of its evaluation."""
 
     evaluation_ms: float = 0.0
-    """The evaluation of the whole batch."""
+    """How long the evaluation of the whole batch took, in milliseconds."""
 
     batch_size: int = 1
-    """Requests that were evaluated together with this one, itself included."""
+    """How many requests were evaluated together, including this one."""
 
     result: msgspec.Raw | UnsetType = UNSET
-    """JSON as the model gave it; see `encode_model_result`."""
+    """The JSON as the model gave it; see `encode_model_result`."""
 
     refusal: Refusal | None = None
-    """Why the model did not evaluate the request: "do not wait for me"."""
+    """Why the model did not evaluate the request; the server does not wait for it."""
 
     error: str | None = None
     """What went wrong: an exception, NaN, an exit."""
 
     detail: str = ""
-    """More about a refusal, such as how far behind."""
+    """More about a refusal, such as how far behind the model is."""
 
     code: str = ""
-    """Why there is no result, for programs: one of `rdv.codes.REPORT_CODES`; `report_code` knows it
-    of scores that rdv 0.1.0 has written, too."""
+    """Why there is no result, for programs: one of `rdv.codes.REPORT_CODES`; `report_code` finds it
+    for scores that rdv 0.1.0 has written, too."""
 
 
 _DECODER = msgspec.json.Decoder(Score)
@@ -65,12 +66,12 @@ _UNSET_COUNT = 2
 
 
 def score_outcome(score: Score) -> Outcome:
-    """What kind of report it is, in one word (or two)."""
+    """Return what kind of report it is, in one word (or two)."""
     return score.refusal or ("result" if score.error is None else "error")
 
 
 def validate_score(score: Score) -> str:
-    """What is wrong with the score, or an empty string."""
+    """Return what is wrong with the score, or an empty string."""
     result, refusal, error = score.result, score.refusal, score.error
     if (result is UNSET) + (refusal is None) + (error is None) == _UNSET_COUNT:
         return ""
@@ -80,16 +81,19 @@ def validate_score(score: Score) -> str:
 
 
 def encode_score(score: Score) -> bytes:
-    """The score as one line. Thread-safe. Raises ValueError unless it has exactly one outcome."""
+    """Encode the score as one line. Thread-safe. Raises ValueError unless it has exactly one
+    outcome.
+    """
     if fault := validate_score(score):
         raise ValueError(f"a score {fault}")
     return encode_line(score)
 
 
 class ResultLines:
-    """Score lines of the results of one batch: what does not differ is written once.
+    """A `ResultLines` writes the score lines of one batch's results; common parts are written once.
 
-    Quicker than a Score for each; the lines say the same (a property test). Thread-safe.
+    It is quicker than a Score for each; the lines have the same content (a property test).
+    Thread-safe.
     """
 
     def __init__(
@@ -105,12 +109,14 @@ class ResultLines:
             self._same += b',"batch_size":%d' % batch_size
 
     def after(self, queue_ms: float) -> bytes:
-        """The middle of all lines whose requests waited so long for their evaluation."""
+        """Return the middle of all lines whose requests waited `queue_ms` for their evaluation."""
         return b'%b,"queue_ms":%b,"result":' % (self._same, _encode(queue_ms))
 
     @staticmethod
     def lines(ids: list[str], middles: list[bytes], results: list[bytes]) -> list[bytes]:
-        """A line of each; a result is JSON without line breaks, a middle from `after`."""
+        """Return a line for each id; a result is JSON without line breaks, a middle is from
+        `after`.
+        """
         if NATIVE is not None:
             lines = NATIVE.score_lines(ids, middles, results)
             if lines is not None:

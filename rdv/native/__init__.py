@@ -1,8 +1,8 @@
-"""The hot path in C: what is usual, in one call; the rest stays in Python.
+"""The native extension runs the usual case of the hot path in one C call; Python does the rest.
 
-`NATIVE` is None where it has not been built (no C compiler at the installation), on machines whose
-numbers begin at the other end, and with `RDV_NATIVE=0`. Everything works without it, only slower:
-whoever calls it has a way of its own, which also does whatever is not usual.
+`NATIVE` is None where it has not been built (no C compiler at the installation), on big-endian
+machines, and with `RDV_NATIVE=0`. Everything works without it, only slower: every caller has Python
+code of its own, which also handles all other cases.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from mmap import mmap
 from typing import Literal, Protocol, cast
 
 VERSION = 3
-"""Counts up whenever a call changes, as in module.c: an extension that was built of other sources
-is left alone."""
+"""The version of the calls, increased whenever one changes, as in module.c: an extension that was
+built of other sources is not used."""
 
 NO_LINES, ASCII_LINES, OTHER_LINES = 0, 1, 2
-"""What `Native.lines` finds."""
+"""The values that `Native.lines` returns."""
 
 
 class Native(Protocol):
-    """What the extension offers. Each call is thread-safe as far as its descriptors are."""
+    """`Native` declares the extension's calls. Each is as thread-safe as its descriptors are."""
 
     version: int
-    """VERSION of the sources that it was built of."""
+    """The VERSION of the sources that it was built of."""
 
     def append(
         self,
@@ -45,15 +45,14 @@ class Native(Protocol):
         first_word: int,
         /,
     ) -> tuple[int, int, int, int] | None:
-        """Lock a partition, append a list or tuple of values (that nobody changes meanwhile) behind
-        its end, unlock.
+        """Lock a partition, append a list or tuple of values after its end, and unlock it.
 
-        `index_size`, `end`, `crc`, `time_ns`: the end as the caller knows it; `first_word`: the
-        tag of the segment's first entry (`Codec`). Returns where the
-        batch's entries begin in the index, and `end`, `crc` and `time_ns` behind it. None when
-        nothing has been committed: the lock is taken, the end needs care, the segment is full
-        (`end_max`, `index_size_max`, `roll_at_ns`), or the values cannot be written. Raises
-        OSError when some of the entries may have been written.
+        No thread may change the values meanwhile. `index_size`, `end`, `crc`, `time_ns`: the end as
+        the caller knows it; `first_word`: the tag of the segment's first entry (`Codec`). Returns
+        where the batch's entries begin in the index, and `end`, `crc` and `time_ns` after it.
+        Returns None when nothing has been committed: the lock is taken, the end needs care, the
+        segment is full (`end_max`, `index_size_max`, `roll_at_ns`), or the values cannot be
+        written. Raises OSError when some of the entries may have been written.
         """
 
     def read(
@@ -69,12 +68,12 @@ class Native(Protocol):
         first_word: int,
         /,
     ) -> tuple[int, list[int], list[int], bytes, int, int, bool] | Literal[False] | None:
-        """What follows entry `number`, whose values begin at `start` with the running `crc`, and
-        whose time is not before `time_ns`; `first_word` as in `append`.
+        """Read the records from entry `number` on.
 
-        Returns how many, their times, their stops in the values, the values, end and CRC behind
-        them, and whether that is all there is; None when there is nothing, False when it has to
-        be read with care.
+        The values begin at `start` with the running `crc`, and no time is before `time_ns`;
+        `first_word` as in `append`. Returns how many records there are, their times, their stops in
+        the values, the values, end and CRC after them, and whether there are no more; None when
+        there are none, False when they must be read with care.
         """
 
     def announce(
@@ -89,37 +88,41 @@ class Native(Protocol):
         tick: int,
         /,
     ) -> list[int] | None:
-        """Write a tick on the board; then clear and ring who waits for a partition in `mask`, in
-        their order, through `bells` (descriptors by slot). Returns the slots that could not be
-        rung; None when nobody was, since too many wait.
+        """Write a tick on the board, then notify the readers that wait for a partition in `mask`.
+
+        The readers' states are cleared, and they are notified in the order of their priorities
+        through `bells` (descriptors by slot). Returns the slots that could not be notified; None
+        when none was, as too many wait.
         """
 
     def guard(self, board: mmap, /) -> bool:
-        """From now on a map whose file is cut short reads as zeros, where the kernel would end the
-        process (SIGBUS). False when that cannot be had.
+        """Make a map of a file that is truncated read as zeros, where the kernel would end the
+        process.
+
+        The kernel's signal is SIGBUS. Returns False when the map cannot be guarded.
         """
 
     def unguard(self, board: mmap, /) -> None:
-        """Before a guarded map is closed."""
+        """Stop guarding a map, before it is closed."""
 
     def remap(self, board: mmap, fd: int, /) -> None:
-        """Have a map, at its place, show another file of the same size. Raises OSError."""
+        """Replace a map at its address by one of another file of the same size. Raises OSError."""
 
     def lines(self, data: bytes, stops: list[int], /) -> int:
-        """Whether each of the values that end at `stops` is one line: NO_LINES, ASCII_LINES, or
-        OTHER_LINES, whose encoding has to be checked.
+        """Check whether each of the values that end at `stops` is one line.
+
+        Returns NO_LINES, ASCII_LINES, or OTHER_LINES, whose encoding must be checked.
         """
 
     def score_lines(
         self, ids: list[str], middles: list[bytes], results: list[bytes], /
     ) -> list[bytes] | None:
-        """A score line of each (`messages.score.ResultLines`); None when an id has to be written
-        with care.
-        """
+        """Return the score lines (`messages.score.ResultLines`); None when an id needs escaping."""
 
     def json_look(self, text: bytes, depth_max: int, /) -> int:
-        """How deep a JSON text nests and how large its numbers are: one of `rdv.payload`'s
-        PLAIN and LARGE_FLOAT, or WIDE_INTEGER or TOO_DEEP with the position that it was seen at.
+        """Check how deep a JSON text nests and how large its numbers are.
+
+        Returns `rdv.payload`'s PLAIN or LARGE_FLOAT, or WIDE_INTEGER or TOO_DEEP with its position.
         """
 
 

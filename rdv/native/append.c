@@ -1,6 +1,6 @@
-/* The usual append to a partition: one batch behind an end that is sound. Whatever is not usual
- * (damage, a full disk, a segment to be sealed) is left to rdv/stream/file/tail.py, which can do it
- * all; the order of the steps is that of FORMAT.md. */
+/* The usual append to a partition: one batch after an end that is sound. All other cases (damage, a
+ * full disk, a segment to be sealed) are left to rdv/stream/file/tail.py, which handles every case;
+ * the order of the steps is that of FORMAT.md. */
 
 #include "native.h"
 
@@ -12,9 +12,9 @@
 
 #include "entry.h"
 
-/* IOV_MAX, the most that one pwritev takes. */
+/* IOV_MAX, the maximum that one pwritev takes. */
 #define VALUES_MAX 1024
-/* A holder is done within microseconds: see SPINS in lock.py. */
+/* The maximum number of attempts: a holder is done within microseconds, see SPINS in lock.py. */
 #define SPINS 100
 /* AHEAD_MAX_NS in rdv/stream/timeline.py. */
 #define AHEAD_MAX_NS 60000000000
@@ -29,12 +29,12 @@ struct batch {
     size_t size;
     /* The tag of the segment's first entry. */
     uint32_t first_word;
-    /* Where it goes, as far as this process knows; and where it went. */
+    /* Where the batch goes, as far as this process knows; and where it went. */
     int64_t index_size;
     uint64_t end;
     uint32_t crc;
     int64_t time_ns, wall_ns, now_ns;
-    /* From where on the segment is to be sealed instead. */
+    /* The limits from which on the segment must be sealed instead. */
     uint64_t end_max;
     int64_t index_size_max, roll_at_ns;
 };
@@ -52,7 +52,7 @@ take_lock(int fd)
     return 0;
 }
 
-/* A lock file without a name excludes nobody who comes after us: they have another one. */
+/* A lock file without a name does not exclude later processes: they lock another file. */
 static int
 is_named(int fd)
 {
@@ -60,8 +60,8 @@ is_named(int fd)
     return fstat(fd, &stat) == 0 && stat.st_nlink > 0;
 }
 
-/* Others have appended since: go on behind them, if their last entry is a plain one. An index that
- * has become smaller is damage. */
+/* Other processes have appended since: continue after them, if their last entry is a plain one. An
+ * index that has become smaller is damage. */
 static int
 catch_up(struct batch *batch, int64_t index_size)
 {
@@ -110,7 +110,8 @@ write_locked(struct batch *batch)
             return LEFT_ALONE;
         fill_entries(batch);
     }
-    /* The first: the last entry is from the future, so a new segment may have to begin. */
+    /* The first condition: the last entry is from the future, so a new segment may have to
+     * begin. */
     if ((uint64_t)batch->now_ns - (uint64_t)batch->wall_ns > AHEAD_MAX_NS
         || batch->now_ns > batch->roll_at_ns || batch->end >= batch->end_max
         || batch->index_size >= batch->index_size_max)
@@ -119,7 +120,7 @@ write_locked(struct batch *batch)
         ? pwrite(batch->values_fd, batch->values[0].iov_base, batch->size, batch->end)
         : pwritev(batch->values_fd, batch->values, batch->count, batch->end);
     if (written < 0 || (size_t)written != batch->size)
-        return LEFT_ALONE; /* nothing is committed: it can be written once more */
+        return LEFT_ALONE; /* nothing is committed: it can be written again */
     const char *entries = (const char *)batch->entries;
     ssize_t left = (ssize_t)batch->count * ENTRY_BYTES;
     off_t at = batch->index_size;
@@ -147,7 +148,7 @@ commit(struct batch *batch)
     return outcome;
 }
 
-/* False when there are too many values for us; -1 with an exception set. */
+/* Returns false when there are too many values for one call; -1 with an exception set. */
 static int
 take_values(struct batch *batch, PyObject *values)
 {

@@ -1,5 +1,5 @@
-/* The board's hot half, see rdv/stream/file/board.py: to say that something is new, and to ring who
- * waits for it. */
+/* The hot path of the board, see rdv/stream/file/board.py: publish that there are new records, and
+ * notify the waiting readers. */
 
 #include "native.h"
 
@@ -28,7 +28,8 @@ struct waiter {
     unsigned char order;
 };
 
-/* Who waits for one of the partitions in `mask`, in their order; -1 when they are too many. */
+/* Finds the readers that wait for one of the partitions in `mask`, ordered by their priorities; -1
+ * when they are too many. */
 static int
 find_waiting(struct waiter *waiters, const unsigned char *states, const unsigned char *masks,
     uint64_t wanted)
@@ -51,14 +52,14 @@ find_waiting(struct waiter *waiters, const unsigned char *states, const unsigned
     return count;
 }
 
-/* Cleared first: a reader that waits anew in between is rung once too often, the other way round it
- * would be forgotten. */
+/* The state is cleared first: a reader that waits anew in between is notified once too often; in
+ * the other order it would be forgotten. */
 static int
 ring_one(const struct waiter *waiter, int board_fd, off_t states_at)
 {
     if (pwrite(board_fd, "\0", 1, states_at + waiter->slot) != 1)
         return 0;
-    return write(waiter->fd, "\1", 1) == 1 || errno == EAGAIN; /* full: it rings already */
+    return write(waiter->fd, "\1", 1) == 1 || errno == EAGAIN; /* full: it is notified already */
 }
 
 static int
@@ -127,7 +128,7 @@ ring_waiting(struct board *board, uint64_t mask, PyObject *bells)
     if (find_bells(waiters, count, bells) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
-    /* Up to the first whose bell is not known: nobody shall overtake it. */
+    /* Stop at the first reader whose FIFO is not open yet: no other reader may overtake it. */
     for (int i = 0; i < count && waiters[i].fd >= 0; i++)
         waiters[i].is_rung = ring_one(&waiters[i], board->fd, board->states_at);
     Py_END_ALLOW_THREADS
@@ -151,7 +152,7 @@ native_announce(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n
         return NULL;
     int is_waited_for;
     Py_BEGIN_ALLOW_THREADS
-    /* It never fails: what it tells of is committed, and readers look now and then all the same. */
+    /* Errors are ignored: the records are committed, and readers look periodically all the same. */
     (void)!pwrite(board.fd, &tick, sizeof tick, tick_at);
     is_waited_for = has_waiting((const unsigned char *)board.map.buf + board.states_at);
     Py_END_ALLOW_THREADS

@@ -1,7 +1,6 @@
-/* Reading a mapped file that another process may cut short. The kernel then raises SIGBUS; the
- * handler puts zeros in the place of what is mapped, so that the reader goes on and finds that this
- * is no board any more (rdv/stream/file/board.py). Signals for any other address go to whoever
- * handled them before. */
+/* Reading a mapped file that another process may truncate. The kernel then raises SIGBUS; the
+ * handler replaces the map by zeros, so that the reader continues and finds that this is no board
+ * any more (rdv/stream/file/board.py). Signals for any other address go to the previous handler. */
 
 #include "native.h"
 
@@ -40,7 +39,7 @@ on_bus(int number, siginfo_t *info, void *context)
         signal(SIGBUS, SIG_DFL); /* the access is tried again, and ends the process */
 }
 
-/* Once more if another library has put its own in our place. */
+/* Installs the handler again if another library has replaced it by its own. */
 static int
 install(void)
 {
@@ -64,8 +63,8 @@ whole_pages(Py_ssize_t size)
     return ((size_t)size + page - 1) / page * page;
 }
 
-/* Where the map lies that is the first of `wanted` arguments; NULL with an exception set. It is not
- * held: its owner takes care not to close it meanwhile. */
+/* Returns the address of the map that is the first of `wanted` arguments; NULL with an exception
+ * set. No reference is held: its owner must not close it meanwhile. */
 static char *
 map_argument(PyObject *const *args, Py_ssize_t nargs, Py_ssize_t wanted, size_t *size)
 {

@@ -1,4 +1,4 @@
-/* One look at a JSON text: how deep it nests and how large its numbers are. */
+/* A check of a JSON text: how deep it nests and how large its numbers are. */
 
 #include "native.h"
 
@@ -9,12 +9,13 @@
 #define WIDE_INTEGER 2
 #define TOO_DEEP 3
 
-/* 2^64 and 2^63 in digits, and how many digits a finite number cannot do without an exponent. */
+/* 2^64 and -2^63 - 1 in digits, and the number of integer digits from which a number without an
+ * exponent may not be finite. */
 static const char ABOVE_POSITIVE[] = "18446744073709551616";
 static const char ABOVE_NEGATIVE[] = "9223372036854775809";
 #define FINITE_DIGITS 300
 
-/* Whether `size` digits without a leading zero come to less than those of `above`. */
+/* Returns whether `size` digits without a leading zero are a smaller number than `above`. */
 static int
 is_below(const char *digits, Py_ssize_t size, const char *above)
 {
@@ -28,7 +29,7 @@ is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Behind the number that begins at `at`; what it is goes to `kind`. */
+/* Returns the position after the number that begins at `at`, and stores its kind in `kind`. */
 static const char *
 pass_number(const char *at, const char *end, int *kind)
 {
@@ -57,7 +58,7 @@ pass_number(const char *at, const char *end, int *kind)
     return stop;
 }
 
-/* Behind the string whose first quote is before `at`. */
+/* Returns the position after the string whose first quote is before `at`. */
 static const char *
 pass_string(const char *at, const char *end)
 {

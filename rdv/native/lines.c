@@ -1,4 +1,5 @@
-/* Many lines at once: whether a block of values is one, and the score lines of a batch. */
+/* Work on many lines at once: check whether each value of a block is a line, and make the score
+ * lines of a batch. */
 
 #include "native.h"
 
@@ -47,7 +48,7 @@ native_lines(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t narg
 static const char HEAD[] = "{\"v\":1,\"id\":\"";
 static const char TAIL[] = "}\n";
 
-/* Whether it stands in JSON as it is. */
+/* Returns whether the text needs no escaping in JSON. */
 static int
 is_plain(const char *text, Py_ssize_t size)
 {
@@ -66,7 +67,7 @@ put(char *to, const char *from, size_t size)
     return to + size;
 }
 
-/* One line; NULL with no exception set when its id does not stand in JSON as it is. */
+/* Returns one line; NULL with no exception set when its id needs escaping in JSON. */
 static PyObject *
 score_line(PyObject *id, PyObject *middle, PyObject *result)
 {

@@ -1,5 +1,5 @@
-/* rdv.native._native: the hot path of the log in C. Each function does the usual case and says so
- * when a case is not usual; its Python counterpart then does that one. See __init__.py. */
+/* rdv.native._native: the hot path of the log in C. Each function handles the usual case and
+ * reports any other one, which its Python counterpart then handles. See __init__.py. */
 
 #include "native.h"
 
@@ -50,7 +50,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-/* As in __init__.py. */
+/* The same as in __init__.py. */
 #define VERSION 3
 
 static int

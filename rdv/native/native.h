@@ -1,4 +1,4 @@
-/* What the parts of rdv.native share. */
+/* Declarations that the parts of rdv.native share. */
 
 #ifndef RDV_NATIVE_H
 #define RDV_NATIVE_H
@@ -9,13 +9,13 @@
 
 #include <stdint.h>
 
-/* Else false, with TypeError set. */
+/* Otherwise returns false, with TypeError set. */
 int native_has_arguments(Py_ssize_t found, Py_ssize_t wanted);
 
-/* A descriptor; with OverflowError set where it is no int of C. */
+/* Returns a descriptor; with OverflowError set when it is no C int. */
 int native_descriptor(PyObject *value);
 
-/* Else false, with TypeError set. */
+/* Otherwise returns false, with TypeError set. */
 int native_is_list(PyObject *value);
 
 PyObject *native_append(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

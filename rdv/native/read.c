@@ -1,5 +1,5 @@
-/* The usual read from a partition: what follows, all of it sound. Everything else (damage, seals,
- * records given up) is left to rdv/stream/file/reader.py, which can do it all. */
+/* The usual read from a partition: the next records, all of them sound. All other cases (damage,
+ * seals, records given up) are left to rdv/stream/file/reader.py, which handles every case. */
 
 #include "native.h"
 
@@ -22,7 +22,7 @@ struct run {
     int count;
 };
 
-/* How many entries follow; -1 when they are not plain ones. */
+/* Returns how many entries follow; -1 when they are not plain ones. */
 static int
 read_entries(struct run *run)
 {
@@ -35,7 +35,7 @@ read_entries(struct run *run)
         return 0;
     if (!entries_intact(run->entries, count))
         return -1;
-    /* Each has to be the entry that belongs there, and to follow from the one before it. */
+    /* Each must be the entry that belongs there, and follow from the one before it. */
     uint64_t end = run->start;
     int64_t time_ns = run->time_ns;
     uint32_t word = entry_word(run->first_word, run->number);
@@ -49,7 +49,7 @@ read_entries(struct run *run)
     return end - run->start > run->bytes_max ? -1 : count;
 }
 
-/* The values, or NULL: with an exception set, or because they are not sound. */
+/* Returns the values, or NULL: with an exception set, or because they are not sound. */
 static PyObject *
 read_values(const struct run *run)
 {
@@ -74,7 +74,7 @@ read_values(const struct run *run)
     return values;
 }
 
-/* When each was appended: those of one append have one time, and one object. */
+/* Returns the time of each append: records of one append have one time, and share one object. */
 static PyObject *
 times_of(const struct run *run)
 {
@@ -142,7 +142,7 @@ native_read(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs
         Py_RETURN_FALSE;
     }
     const struct entry *last = &run.entries[run.count - 1];
-    /* "N" takes the references, whatever happens, and fails when one of them is NULL. */
+    /* "N" takes the references in any case, and fails when one of them is NULL. */
     return Py_BuildValue("iNNNKkN", run.count, times_of(&run), stops_of(&run), values,
         (unsigned long long)last->end, (unsigned long)last->crc,
         PyBool_FromLong(run.count < run.records_max));
