@@ -1,6 +1,6 @@
 """An open-loop (and a closed-loop) HTTP load generator, as a library. Needs httptools.
 
-Latency is counted from the *scheduled* send: a server that stalls is charged for every request
+Latency is measured from the *scheduled* send: a server that stalls is charged for every request
 that it kept from being sent on time (no coordinated omission).
 """
 

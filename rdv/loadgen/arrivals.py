@@ -1,4 +1,4 @@
-"""When requests are sent: nanoseconds since the start, without end. Pure but for given chance."""
+"""Generates send times: nanoseconds since the start, without end. Pure except for given chance."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ RATE_MAX = 1_000_000.0
 
 
 def constant(rate: float) -> Iterator[int]:
-    """One every 1/rate seconds, without drift. Raises InvalidLoad at once."""
+    """Yield one time every 1/rate seconds, without drift. Raises InvalidLoad at once."""
     _check(rate)
     return (int(number * 1e9 / rate) for number in _counting())
 
 
 def poisson(rate: float, seed: int) -> Iterator[int]:
-    """As independent clients arrive: exponential gaps with a mean of 1/rate seconds."""
+    """Yield times as independent clients arrive: exponential gaps with a mean of 1/rate seconds."""
     _check(rate)
     return _exponential(rate, random.Random(seed))  # noqa: S311 - not for secrets
 

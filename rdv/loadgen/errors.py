@@ -9,7 +9,7 @@ from rdv.errors import InputFault
 
 @dataclass(eq=False)
 class InvalidThreshold(InputFault):
-    """A `--fail-if` that cannot be understood."""
+    """A `--fail-if` cannot be parsed."""
 
     given: str
     reason: str
@@ -23,7 +23,7 @@ class InvalidThreshold(InputFault):
 
 @dataclass(eq=False)
 class InvalidLoad(InputFault):
-    """A setting of a load run that cannot be used."""
+    """A setting of a load run cannot be used."""
 
     key: str
     reason: str

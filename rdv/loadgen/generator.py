@@ -14,7 +14,7 @@ from rdv.loadgen.sink import Failed, Sink
 from rdv.loadgen.wire import Wire
 
 Source = Callable[[int], bytes]
-"""The bytes of request number n, rendered beforehand. Called on the loop: must be quick."""
+"""Returns the bytes of request number n, rendered beforehand. Called on the loop: must be quick."""
 
 _MS = 1_000_000
 _SECOND_NS = 1_000_000_000
@@ -23,10 +23,9 @@ _SECOND_NS = 1_000_000_000
 class Generator:
     """Drives one HTTP server from the running loop. Loop's thread only; one run each.
 
-    Open loop: `await run(arrivals, duration_s)`: request n is sent at the n-th time of
-    `arrivals` (ns from the start) whatever the answers do. Closed loop: `await run_closed(…)`.
-    `sent`, `queued` and `in_flight` may be read meanwhile. Failures go to the sink, nothing is
-    retried.
+    Open loop: `await run(arrivals, duration_s)` sends request n at the n-th time of `arrivals` (ns
+    from the start) whatever the answers do. Closed loop: `await run_closed(…)`. `sent`, `queued`
+    and `in_flight` may be read meanwhile. Failures go to the sink, nothing is retried.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Generator:
         return len(self._flying)
 
     async def run(self, arrivals: Iterator[int], duration_s: float) -> None:
-        """Open loop for `duration_s`, then wait for the answers (at most `timeout_ms`)."""
+        """Run an open loop for `duration_s`, then wait for the answers (at most `timeout_ms`)."""
         self._begin()
         start_ns = monotonic_ns()
         self._end_ns = start_ns + int(duration_s * _SECOND_NS)
@@ -89,7 +88,7 @@ class Generator:
             await self._finish()
 
     async def run_closed(self, connections: int, duration_s: float) -> None:
-        """Closed loop: each connection sends its next request when it has its answer."""
+        """Run a closed loop: each connection sends its next request when it has its answer."""
         self._begin()
         self._closed_loop = True
         self._end_ns = monotonic_ns() + int(duration_s * _SECOND_NS)
@@ -103,16 +102,16 @@ class Generator:
             await self._finish()
 
     def stop(self) -> None:
-        """End early: nothing more is sent; what is in flight is still waited for."""
+        """End early: nothing more is sent; answers to requests in flight are still awaited."""
         self._stopping = True
         self._end_ns = min(self._end_ns, monotonic_ns())
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
 
-    # What connections call.
+    # Called by connections.
 
     def done(self, wire: Wire, status: int, body: bytes, now_ns: int) -> None:
-        """A wire has its answer."""
+        """Handle the answer of a wire."""
         number, wire.number = wire.number, -1
         latency_ns, service_ns = now_ns - wire.due_ns, now_ns - wire.sent_ns
         del self._flying[wire]
@@ -127,7 +126,7 @@ class Generator:
         self._continue(now_ns)
 
     def ended(self, wire: Wire, reason: Failed) -> None:
-        """A wire cannot be used any more."""
+        """Handle a wire that cannot be used any more."""
         self._wires.discard(wire)
         if wire.number >= 0:
             number, wire.number = wire.number, -1
@@ -176,7 +175,7 @@ class Generator:
         now_ns = monotonic_ns()
         self._sink.failed(number, reason, now_ns - due_ns)
         self._settle()
-        # Not at once: a server that refuses every connection would be asked in a tight circle.
+        # Not at once: a server that refuses every connection would be called in a tight loop.
         if self._closed_loop:
             self._loop.call_later(0.01, lambda: self._continue(monotonic_ns()))
 
@@ -214,7 +213,7 @@ class Generator:
         self._grow()
 
     def _expire(self) -> None:
-        """Fail the sends that are too old; the oldest is first, so one timer does for all."""
+        """Fail the sends that are too old; the oldest is first, so one timer is enough."""
         self._watch = None
         limit_ns, now_ns = self._limits.timeout_ms * _MS, monotonic_ns()
         while self._flying:
@@ -227,7 +226,7 @@ class Generator:
             wire.close()
 
     async def _finish(self) -> None:
-        """Wait for what is under way, then close everything."""
+        """Wait for what is in flight, then close everything."""
         self._closed_loop = False
         self._quiet = self._loop.create_future()
         self._settle()

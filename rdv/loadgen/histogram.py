@@ -13,11 +13,11 @@ _BUCKETS = (43 - _LINEAR_BITS) * _LINEAR + _LINEAR
 
 
 class Histogram:
-    """Counts of whole non-negative values (nanoseconds here). 37 KiB however many there are.
+    """Counts whole non-negative values (nanoseconds here) in 37 KiB, however many there are.
 
-    Values below 256 are exact; above, each power of two has 128 buckets and a bucket is reported
-    as its middle, so the relative error is at most 1/256. `min`, `max` and `mean` are exact.
-    Not thread-safe; `merge` brings those of several threads or processes together.
+    Values below 256 are exact; above, each power of two has 128 buckets and a bucket is reported as
+    its middle, so the relative error is at most 1/256. `min`, `max` and `mean` are exact. Not
+    thread-safe; `merge` combines those of several threads or processes.
     """
 
     __slots__ = ("_counts", "count", "max", "min", "total")
@@ -41,15 +41,15 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """0 when nothing was recorded."""
+        """The mean; 0 when nothing was recorded."""
         return self.total / self.count if self.count else 0.0
 
     def percentile(self, percent: float) -> float:
-        """The value that `percent` of the values do not exceed; 0 when there are none."""
+        """Return the value that `percent` of the values do not exceed; 0 when there are none."""
         return self.percentiles((percent,))[0]
 
     def percentiles(self, percents: Iterable[float]) -> list[float]:
-        """Several at once, in the order asked for, in one pass over the buckets.
+        """Return several percentiles, in the given order, in one pass over the buckets.
 
         Raises ValueError when one is not between 0 and 100.
         """
@@ -60,7 +60,7 @@ class Histogram:
         found = dict.fromkeys(wanted, 0.0)
         seen = index = 0
         for percent in sorted(found) if self.count else ():
-            # The rank of the value, counted from 1; -(-a // b) rounds up. 1e-9 forgives 99.9.
+            # The rank of the value, counted from 1; -(-a // b) rounds up. 1e-9 makes up for 99.9.
             rank = max(1, -int(-(percent / 100 * self.count - 1e-9) // 1))
             while seen < rank:
                 seen += self._counts[index]
@@ -69,7 +69,7 @@ class Histogram:
         return [found[percent] for percent in wanted]
 
     def merge(self, other: Histogram) -> None:
-        """Add what another one has counted."""
+        """Add the counts of another histogram."""
         if other.count:
             self.min = min(self.min, other.min) if self.count else other.min
             self.max = max(self.max, other.max)

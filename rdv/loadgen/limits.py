@@ -1,4 +1,4 @@
-"""What a load run may use."""
+"""Limits of a load run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from rdv.loadgen.errors import InvalidLoad
 
 @dataclass(frozen=True)
 class LoadLimits:
-    """What a run may use. Raises InvalidLoad."""
+    """The resources that a run may use. Raises InvalidLoad."""
 
     connections_max: int = 256
-    """The pool grows up to this; then requests queue, with their scheduled time kept."""
+    """The maximum size of the pool; then requests queue, with their scheduled time kept."""
 
     connecting_max: int = 32
-    """Connections that are being made at the same time."""
+    """The maximum number of connections that are being made at the same time."""
 
     queue_max: int = 100_000
-    """Requests that wait for a connection; more are failed as "overflow"."""
+    """The maximum number of requests that wait for a connection; more are failed as "overflow"."""
 
     timeout_ms: int = 10_000
     """No answer after this time from the actual send, or no connection: failed."""

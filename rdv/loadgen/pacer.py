@@ -1,4 +1,4 @@
-"""Wake up at a given nanosecond: event loops only know milliseconds."""
+"""Wakes up at a given nanosecond: event loops only know milliseconds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Pacer(Protocol):
     """Calls back at a time on the monotonic clock. Loop's thread only."""
 
     def wake_at(self, at_ns: int) -> None:
-        """One call back at `at_ns`, or at once when that is past. A new time replaces the old."""
+        """Call back once at `at_ns`, or at once when that is past. A new time replaces the old."""
 
     def close(self) -> None: ...
 
 
 def make_pacer(wake: Callable[[], None]) -> Pacer:
-    """The most precise one there is here: a timerfd on Linux, else the loop's own timer."""
+    """Make the most precise pacer available: a timerfd on Linux, else the loop's own timer."""
     if sys.platform == "linux":
         try:
             return TimerfdPacer(wake)

@@ -1,4 +1,4 @@
-"""Where outcomes go, one call a request."""
+"""The receiver of outcomes, called once per request."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from typing import Literal, Protocol
 
 Failed = Literal["connect", "lost", "timeout", "overflow", "garbage"]
 """connect: no connection could be made. lost: it ended before the answer. timeout: no answer in
-time. overflow: the queue was full, nothing was sent. garbage: the answer was not HTTP."""
+time. overflow: the queue was full, nothing was sent. garbage: the answer was not HTTP.
+"""
 
 
 class Sink(Protocol):
-    """Called on the loop for each request; must be quick. `number` is the one that the source
-    was asked with, so that an answer can be held against what was asked.
+    """Called on the loop for each request; must be quick.
+
+    `number` is the one that was passed to the source, so that answers can be compared with
+    requests.
     """
 
     def answered(
         self, number: int, status: int, latency_ns: int, service_ns: int, body: bytes
     ) -> None:
-        """An answer of any status: `latency_ns` from the scheduled, `service_ns` from the actual
-        send.
+        """Handle an answer of any status.
+
+        `latency_ns` counts from the scheduled send, `service_ns` from the actual send.
         """
 
     def failed(self, number: int, reason: Failed, latency_ns: int) -> None:
-        """No answer."""
+        """Handle a request without an answer."""

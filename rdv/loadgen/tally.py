@@ -12,13 +12,13 @@ _TOO_MANY = 429
 
 
 class Tally:
-    """Counts what came of a run. To read bodies, write a sink that also calls this one."""
+    """Counts the outcomes of a run. To read bodies, write a sink that also calls this one."""
 
     def __init__(self) -> None:
         self.latency = Histogram()
-        """From the scheduled send, ns; answers only."""
+        """From the scheduled send, in ns; answers only."""
         self.service = Histogram()
-        """From the actual send, ns: what a closed-loop client would have believed."""
+        """From the actual send, in ns: what a closed-loop client would have measured."""
         self.statuses: Counter[int] = Counter()
         self.failures: Counter[Failed] = Counter()
 
@@ -36,26 +36,26 @@ class Tally:
 
     @property
     def requests(self) -> int:
-        """Answered and failed."""
+        """The number of answered and failed requests."""
         return self.statuses.total() + self.failures.total()
 
     @property
     def errors(self) -> int:
-        """Failures, and answers that are not 2xx."""
+        """The number of failures, and of answers that are not 2xx."""
         good = sum(count for status, count in self.statuses.items() if status in _OK)
         return self.requests - good
 
     def unanswered(self) -> dict[str, int]:
-        """Requests that got no answer, by what came instead: a failure, or a status that is one.
+        """Return the requests without an answer, by reason: a failure, or a status that is one.
 
-        Not 429: to be told "too many" is what the server's limit on requests in flight is for.
+        Not 429: the server's limit on requests in flight is meant to give that.
         """
         bad = {s: n for s, n in self.statuses.items() if s not in _OK and s != _TOO_MANY}
         failed: dict[str, int] = {str(reason): count for reason, count in self.failures.items()}
         return {**failed, **{f"status {status}": bad[status] for status in sorted(bad)}}
 
     def measured(self) -> dict[str, float]:
-        """Metrics for `Threshold.violated`: latencies in ns, errors as a share."""
+        """Return metrics for `Threshold.violated`: latencies in ns, errors as a share."""
         names = {"p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9}
         values = dict(zip(names, self.latency.percentiles(names.values()), strict=True))
         share = self.errors / self.requests if self.requests else 0.0

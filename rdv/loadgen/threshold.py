@@ -1,4 +1,4 @@
-"""`--fail-if 'p99>50ms'`: what a load run must not do. Pure."""
+"""Conditions that fail a load run: `--fail-if 'p99>50ms'`. Pure."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ class Threshold:
     """Nanoseconds for a latency, a share between 0 and 1 otherwise."""
 
     def violated(self, measured: Mapping[str, float]) -> bool:
-        """Whether `measured` (metric → ns or share) fails the run. Raises KeyError for a metric
-        that was not measured.
+        """Return whether `measured` (metric → ns or share) fails the run.
+
+        Raises KeyError for a metric that was not measured.
         """
         return _OPERATORS[self.comparison](measured[self.metric], self.value)
 
     def explain(self, measured: Mapping[str, float]) -> str:
-        """The measured value beside the condition, for people."""
+        """Return the measured value beside the condition, for people."""
         value = measured[self.metric]
         shown = f"{value / 1e6:.3f} ms" if self.metric in LATENCIES else f"{value:.3%}"
         return f"{self.metric} is {shown}: {self.text}"
 
 
 def parse_threshold(text: str) -> Threshold:
-    """Read `METRIC OP VALUE`: a latency with a unit (ns, us, ms, s), a share in % or from 0 to 1.
+    """Parse `METRIC OP VALUE`: a latency with a unit (ns, us, ms, s), a share in % or from 0 to 1.
 
     Raises InvalidThreshold, which names what is wrong.
     """

@@ -1,4 +1,4 @@
-"""One request at a time on a kept-alive connection."""
+"""A kept-alive connection that sends one request at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def render_request(
     body: bytes = b"",
     headers: Iterable[tuple[str, str]] = (("Content-Type", "application/json"),),
 ) -> bytes:
-    """The bytes of a request. Render each once, before the run, and send it many times."""
+    """Return the bytes of a request. Render each once, before the run, and send it many times."""
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in headers]
     lines.append(f"Content-Length: {len(body)}")
@@ -27,7 +27,7 @@ def render_request(
 
 
 class Owner(Protocol):
-    """The generator, as its connections see it."""
+    """The generator, as its connections use it."""
 
     def done(self, wire: Wire, status: int, body: bytes, now_ns: int) -> None: ...
     def ended(self, wire: Wire, reason: Failed) -> None: ...
@@ -76,7 +76,7 @@ class Wire(asyncio.Protocol):
             body = b"".join((self._body, *self._rest)) if self._rest else self._body
             self._body = b""
             self._rest.clear()
-            if self.number < 0:  # an answer that nobody asked for
+            if self.number < 0:  # an answer without a request
                 self._give_up("garbage")
                 return
             self._owner.done(self, self._parser.get_status_code(), body, now_ns)

@@ -1,12 +1,12 @@
-"""Models as a worker sees them: `predict` of whatever kind of model there is.
+"""Models as a worker calls them: one `predict` for every kind of model.
 
     open_model(directory, name, path="models/gbm.py")            a Python file
     open_model(directory, name, path="models/gbm.joblib")        a scikit-learn estimator
     open_model(directory, name, command=["Rscript", "gbm.R"])    any program, by JSON lines
     open_model(directory, name, builtin="decoy")                 archives its input
 
-Model code is run by whoever opens it: only workers do. Importing this package loads no library
-that a model may need.
+The process that opens a model runs its code: only workers do. Importing this package loads no
+library that a model may need.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calling a model's `predict` so that whatever it does stays within its rows."""
+"""Calls a model's `predict` so that its failures affect no other rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Predict = Callable[[list[Any]], Any]
 def predict_batch(
     predict: Predict, rows: list[Any], bytes_max: int, again: Again | None = None
 ) -> list[Outcome]:
-    """One outcome for each row.
+    """Return one outcome for each row.
 
-    When a batch raises, its rows are tried one by one, so that a poisonous row does not spoil
-    the others; `again` makes them anew, because the model may have changed them. SystemExit and
+    When a batch raises, its rows are tried one by one, so that a bad row does not spoil the others;
+    `again` makes them anew, because the model may have changed them. SystemExit and
     KeyboardInterrupt of model code are errors like any other: a worker's signals arrive through
     handlers, not as exceptions.
     """
-    count = len(rows)  # the list is the model's from here on
+    count = len(rows)  # the model may change the list from here on
     if not count:
         return []
     again = again or list(rows).__getitem__
@@ -40,15 +40,19 @@ def predict_batch(
 
 
 def end_if_forked(process: int) -> None:
-    """End the process unless it is `process`: one that a model has forked off and that comes back
-    from the model's code would go on as a second worker.
+    """End the process unless it is `process`.
+
+    A process that a model has forked off and that returns from the model's code would go on as a
+    second worker.
     """
     if os.getpid() != process:
         os._exit(0)
 
 
 def _encode(results: Any, count: int, bytes_max: int) -> list[Outcome]:
-    """What `predict` returned, row by row; a shape that is not one a row is everybody's error."""
+    """Encode what `predict` returned, row by row; a result of another shape is an error of all
+    rows.
+    """
     try:
         items = _as_list(results)
     except BaseException as error:  # noqa: BLE001 - a generator or an array of the model's own
@@ -64,7 +68,7 @@ def _encode(results: Any, count: int, bytes_max: int) -> list[Outcome]:
 
 
 def _as_list(results: Any) -> list[Any] | None:
-    """Lists, tuples, and arrays whose first dimension is the rows."""
+    """Return a list for lists, tuples, and arrays whose first dimension is the rows; else None."""
     if isinstance(results, (list, tuple)):
         return list(results)
     if isinstance(results, (str, bytes, dict)) or not hasattr(results, "tolist"):

@@ -1,9 +1,9 @@
-"""A decoy: looks like a model, and archives the requests exactly as models see them.
+"""A decoy is a model that archives the requests exactly as models see them.
 
     DIR/decoy/NAME/2026-11-22.jsonl      then …-22.1.jsonl when that one is full
 
-It is what tells, months later, what a model really was given, and what a new model can be tried
-on. It reports nothing, so no schedule can wait for it.
+The archive shows, months later, what a model was really given, and serves to test a new model. A
+decoy reports nothing, so no schedule can wait for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rdv.messages import one_line
 from rdv.models.model import Again, Outcome, Takes
 
 FILES = 16
-"""The archive's limit is divided among that many files at least: whole files are deleted."""
+"""The archive's limit is divided among at least this many files: whole files are deleted."""
 
 _ARCHIVE = re.compile(r"(\d{4}-\d\d-\d\d)(?:\.(\d+))?\.jsonl", re.ASCII)
 
@@ -61,7 +61,7 @@ class Decoy:
         return [None] * len(rows)
 
     def close(self) -> None:
-        """Nothing is open between batches."""
+        """Do nothing: no file is open between batches."""
 
     def _append(self, lines: bytes) -> None:
         path = self._file()
@@ -74,7 +74,9 @@ class Decoy:
             os.close(fd)
 
     def _file(self) -> str:
-        """Today's file that has room; a new one is the moment to look at the limit."""
+        """Return today's file that has room; before a new one, delete old files beyond
+        the limit.
+        """
         day = time.strftime("%Y-%m-%d", time.gmtime(self._wall_s()))
         if day != self._day:
             self._day, self._number = day, 0

@@ -1,4 +1,4 @@
-"""What a model returned for a row, as JSON, or why it is none. Thread-safe."""
+"""Encodes what a model returned for a row as JSON, or an error. Thread-safe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LF, _CR = b"\n\r"
 
 
 def encode_results(values: Sequence[object], bytes_max: int) -> list[Outcome]:
-    """`encode_result` of each value: for those of usual batches by one look at all of them."""
+    """Encode each value as `encode_result`; usual batches are checked in one pass."""
     if len(values) == 1:
         return [encode_result(values[0], bytes_max)]
     try:
@@ -47,19 +47,21 @@ def encode_results(values: Sequence[object], bytes_max: int) -> list[Outcome]:
 
 
 def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
-    """The JSON of a result: plain values, numpy scalars and arrays, sets, objects with `tolist`."""
+    """Return a result as JSON: plain values, numpy scalars and arrays, sets, objects with
+    `tolist`.
+    """
     try:
         text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:
         return _encode_carefully(value, bytes_max)
-    # NaN is written as null, and an orjson.Fragment is copied as it is, whatever it holds.
+    # NaN is written as null, and an orjson.Fragment is copied as it is, whatever it contains.
     if b"null" in text or len(text) > bytes_max or not _is_json(text):
         return _encode_carefully(value, bytes_max)
     return one_line(text)
 
 
 def _is_json(text: bytes) -> bool:
-    """As `read_json`, of what orjson has written; it makes the value only where it has to."""
+    """Check as `read_json` what orjson has written; build the value only where necessary."""
     found = look(text, DEPTH_MAX)
     try:
         if found == PLAIN:
@@ -80,7 +82,7 @@ def _encode_carefully(value: object, bytes_max: int) -> bytes | ModelError:
 
 
 def check_result(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
-    """The JSON that a model wrote by itself, kept as it is; line breaks in it become spaces."""
+    """Check the JSON that a model wrote itself, and keep it; line breaks in it become spaces."""
     try:
         return one_line(bytes(check_result_json(text, bytes_max)))
     except InvalidModelResult as error:

@@ -1,4 +1,4 @@
-"""Errors of models: of one that cannot be loaded, and of a single row."""
+"""Errors of models: of a model that cannot be loaded, and of a single row."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from rdv.codes import ReportCode
 from rdv.errors import InputFault
 
 Cause = Literal["exception", "result", "exit", "timeout", "garbage", "data"]
-"""exception: the model raised, or said that it cannot; result: what it returned is no answer;
-exit: its process ended; timeout: it took too long; garbage: it does not keep to the protocol;
-data: the row is not JSON."""
+"""exception: the model raised, or reported a failure; result: it returned something invalid; exit:
+its process ended; timeout: it took too long; garbage: it broke the protocol; data: the row is not
+JSON.
+"""
 
 _CODES: dict[Cause, ReportCode] = {
     "exception": "predict_raised",
@@ -27,14 +28,14 @@ REASON_LENGTH_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class ModelError:
-    """Why a row has no result. A value, not an exception: it travels in a score."""
+    """Why a row has no result. A value, not an exception: it is sent in a score."""
 
     reason: str
     cause: Cause = "exception"
 
     @property
     def code(self) -> ReportCode:
-        """Of the score that it travels in."""
+        """The code of the score that contains it."""
         return _CODES[self.cause]
 
     def __str__(self) -> str:
@@ -43,7 +44,7 @@ class ModelError:
 
 @dataclass(eq=False)
 class ModelNotLoaded(InputFault):
-    """A model that cannot be started; `trace` is the model's own traceback, if it has one."""
+    """A model cannot be started; `trace` is the model's own traceback, if it has one."""
 
     name: str
     where: str
@@ -58,13 +59,13 @@ class ModelNotLoaded(InputFault):
 
 
 def shortened(text: str) -> str:
-    """A reason that fits into a score: one line of bounded length."""
+    """Return a reason that fits into a score: one line of bounded length."""
     line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return line if len(line) <= REASON_LENGTH_MAX else line[: REASON_LENGTH_MAX - 1] + "…"
 
 
 def describe(error: BaseException) -> str:
-    """An exception of model code in one line. Its own text may raise as well."""
+    """Return an exception of model code as one line. Its `str()` may raise as well."""
     try:
         text = str(error)
     except BaseException as worse:  # noqa: BLE001 - model code, anything goes

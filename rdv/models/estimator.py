@@ -1,6 +1,6 @@
 """A model that is a scikit-learn estimator in a .joblib or .pkl file.
 
-A pickle can run any code when it is loaded: take only those that you trust as you trust code.
+A pickle can run any code when it is loaded: use only files that you trust as you trust code.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class EstimatorModel:
 
     A row is a list of numbers, or an object whose fields the estimator knows by name
     (`feature_names_in_`). The result is
+
     - two classes: {"score": probability of the second class, "label": the likelier one}
     - more: {"label": the likeliest, "probabilities": {label: probability}}
     - a classifier without probabilities: {"label": …}
@@ -47,15 +48,15 @@ class EstimatorModel:
             raise ModelNotLoaded(name, path, f"a {what} has no predict") from None
         names = getattr(self._estimator, "feature_names_in_", None)
         self._names = None if names is None else [str(item) for item in names]
-        # A row's fields are put in order here; that they arrive without names is as it should be.
+        # This class puts a row's fields in order, so the missing names are no problem.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
-        """See Model."""
+        """Evaluate the rows. See Model."""
         return predict_batch(self._results, rows, self._bytes_max, again)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
     def _results(self, rows: list[Any]) -> list[Any]:
         x = self._table(rows)
@@ -69,7 +70,7 @@ class EstimatorModel:
         return _labelled(shares, classes.tolist() if classes is not None else [])
 
     def _table(self, rows: list[Any]) -> Any:
-        """The rows as scikit-learn wants them."""
+        """Return the rows in the form that scikit-learn expects."""
         import numpy as np
 
         if not isinstance(rows[0], dict):
@@ -98,7 +99,7 @@ def _labelled(shares: Any, labels: list[Any]) -> list[dict[str, Any]]:
 
 
 def _load(path: str) -> Any:
-    """By joblib, which reads plain pickles as well; without it by pickle."""
+    """Load by joblib, which reads plain pickles as well; without joblib by pickle."""
     with open(path, "rb") as file:
         try:
             import joblib  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -112,7 +113,7 @@ def _load(path: str) -> Any:
 
 
 def _data_frame() -> Any:
-    """Pandas' DataFrame where there is pandas: pipelines that choose columns by name need it."""
+    """Return pandas' DataFrame if installed: pipelines that choose columns by name need it."""
     try:
         from pandas import DataFrame  # type: ignore[import-untyped,import-not-found,unused-ignore]
     except ImportError:

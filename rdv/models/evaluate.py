@@ -1,4 +1,4 @@
-"""From the JSON of requests to the outcomes of a model: the same in every stage."""
+"""Evaluates the JSON of requests with a model, in the same way in every stage."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rdv.models.model import Model, Outcome
 
 
 def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]:
-    """One outcome for each row: a request's `data`, or for `takes = "lines"` its whole line.
+    """Return one outcome for each row: a request's `data`, or for `takes = "lines"` its whole line.
 
-    What cannot be read is the error of its row alone. For the model's thread; raises nothing.
+    What cannot be parsed is an error of its row alone. For the model's thread; raises nothing.
     """
     if model.takes != "values":
         return model.predict([bytes(row) for row in rows])
@@ -23,9 +23,9 @@ def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]
     except orjson.JSONDecodeError:
         values = []
     if len(values) != len(rows):
-        # Not JSON, or more than one value, as `1,2` is: the other rows must not be shifted by it.
+        # Not JSON, or more than one value, as in `1,2`: that must not shift the other rows.
         return [_evaluate_one(model, row) for row in rows]
-    # A model may change the rows that it gets: for another attempt they are read again.
+    # A model may change the rows that it gets: for another attempt they are parsed again.
     return model.predict(values, lambda number: orjson.loads(rows[number]))
 
 

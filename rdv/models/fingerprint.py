@@ -1,4 +1,4 @@
-"""The version of a model that has none of its own: a short hash of what it is made of."""
+"""The default version of a model: a short hash of its files or its command."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 def file_version(path: str) -> str:
-    """A hash of a file's bytes. Raises OSError."""
+    """Return a hash of a file's bytes. Raises OSError."""
     digest = hashlib.sha256()
     _add_file(digest, path)
     return digest.hexdigest()[:_DIGITS]
 
 
 def command_version(command: Sequence[str], directory: str) -> str:
-    """A hash of a command's words and of the files in `directory` that they name.
+    """Return a hash of a command's words and of the files in `directory` that they name.
 
-    Of `Rscript models/gbm.R` the script counts; Rscript itself, somewhere on the machine, does
+    For `Rscript models/gbm.R` the script counts; Rscript itself, somewhere on the machine, does
     not. Raises OSError.
     """
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""What every kind of model looks like to a worker."""
+"""The interface of every kind of model to a worker."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any, Literal, Protocol
 from rdv.models.errors import ModelError
 
 Takes = Literal["values", "data", "lines"]
-"""What `predict` wants for each row: the parsed value of the request's `data`; its JSON as bytes;
-or the whole request, byte for byte as it lies in the log."""
+"""What `predict` takes for each row: the parsed value of the request's `data`; its JSON as bytes;
+or the whole request, byte for byte as in the log.
+"""
 
 Again = Callable[[int], Any]
 
@@ -18,8 +19,10 @@ Outcome = bytes | ModelError | None
 
 
 class Model(Protocol):
-    """A loaded model. For one thread, the one that has loaded it: what a model makes there (a
-    connection of sqlite3, a loop of asyncio) is often of no use in another.
+    """A loaded model, for the one thread that has loaded it.
+
+    What a model makes in that thread (a connection of sqlite3, a loop of asyncio) often does not
+    work in another.
     """
 
     version: str
@@ -28,18 +31,19 @@ class Model(Protocol):
     takes: Takes
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
-        """One outcome for each row, in order. Never raises, never ends the process on purpose.
+        """Return one outcome for each row, in order. Never raises, never ends the process on
+        purpose.
 
-        A model that misbehaves spoils the rows that it was given and nothing else. `again` makes
-        row number n anew, for a model that has changed its rows before it failed.
+        A model that fails affects only the rows that it was given. `again` makes row number n anew,
+        for a model that has changed its rows before it failed.
         """
 
     def close(self) -> None:
-        """Give back processes and files. May be called twice."""
+        """Release processes and files. May be called twice."""
 
 
 def trouble_of(model: Model) -> str:
-    """Why it cannot answer at this moment, as far as it knows; empty while it can.
+    """Return why the model cannot answer now, as far as is known; empty while it can.
 
     For the thread that calls `predict`. Only models outside of this process have any trouble.
     """

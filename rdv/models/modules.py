@@ -1,7 +1,7 @@
-"""Running a model's Python file as a module of its own.
+"""Runs a model's Python file as a separate module.
 
-Loading a file again makes a new module beside the old one, which goes on as it was: that is what
-replacing a model without a gap needs.
+Loading a file again makes a new module beside the old one, which goes on unchanged: replacing a
+model without a gap needs that.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def load_module(name: str, path: str) -> ModuleType:
     """Run the file at `path` under a new module name, its directory on `sys.path`.
 
     Its siblings (`import features`) are loaded anew as well, else an edited one would not take
-    effect, and models in different directories would get each other's. (Only an import inside of
-    a function, of a name that two such directories have, can still find the wrong one.) No
-    bytecode is read or written for the file itself: Python trusts that by the second, and edits
-    come faster. Thread-safe. Raises whatever the file raises.
+    effect, and models in different directories would share them. (Only an import inside of a
+    function, of a name that two such directories have, can still find the wrong one.) No bytecode
+    is read or written for the file itself: Python checks its age in seconds, and edits come faster.
+    Thread-safe. Raises what the file raises.
     """
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
@@ -53,7 +53,7 @@ def load_module(name: str, path: str) -> ModuleType:
 
 
 def forget_module(module: ModuleType) -> None:
-    """Let a module of `load_module` go. Harmless when it has gone."""
+    """Drop a module of `load_module`. May be called again."""
     sys.modules.pop(module.__name__, None)
 
 
@@ -69,14 +69,16 @@ def _forget_siblings() -> None:
 
 
 def _is_sibling(path: str) -> bool:
-    """Libraries are not, even when a virtual environment lies in a model's directory."""
+    """Return whether it lies beside a model; libraries do not count, even in a virtual environment
+    in a model's directory.
+    """
     if "site-packages" in path or path.startswith(_OWN):
         return False
     return any(path.startswith(directory + os.sep) for directory in _directories)
 
 
 def _move_back(directory: str) -> None:
-    """A directory in front is for loading; behind the libraries it stays for late imports."""
+    """Move the directory to the end of `sys.path`, behind the libraries, for late imports."""
     if directory in sys.path:
         sys.path.remove(directory)
     if directory not in sys.path:

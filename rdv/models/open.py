@@ -1,4 +1,4 @@
-"""From what a decision says about a model to the model, loaded."""
+"""Loads a model by its settings in a decision."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def open_model(
     command_directory: str = "",
     log: Log | None = None,
 ) -> Model:
-    """Load the model `name` of the decision in `directory`; `path` is meant from there.
+    """Load the model `name` of the decision in `directory`; `path` is relative to it.
 
-    Of path, command and builtin = "decoy" one is given; a canary is loaded like any other model.
-    A command runs in `command_directory`, which is the decision's unless given; `log` takes its
+    One of path, command and builtin = "decoy" is given; a canary is loaded like any other model. A
+    command runs in `command_directory`, which is the decision's unless given; `log` gets its
     stderr, line by line. Only a command's timeouts are enforced here: Python code that hangs can
-    only be ended with its process, by whoever watches that. Raises ModelNotLoaded.
+    only be ended with its process, by a watchdog. Raises ModelNotLoaded.
     """
     if builtin == "decoy":
         return Decoy(os.path.join(directory, "decoy", name), archive_bytes_max, version)

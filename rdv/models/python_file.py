@@ -15,10 +15,10 @@ from rdv.models.modules import forget_module, load_module
 
 
 class PythonModel:
-    """`predict(rows)` of a file; `load()` is called once, if there is one, then `version` is read.
+    """Calls `predict(rows)` of a file; calls `load()` once, if there is one, then reads `version`.
 
-    The rows are the parsed `data` of the requests; the results whatever orjson can write, numpy
-    included. To replace a changed file, open a new PythonModel and close this one.
+    The rows are the parsed `data` of the requests; a result is anything that orjson can write,
+    numpy included. To replace a changed file, open a new PythonModel and close this one.
     """
 
     takes: Takes = "values"
@@ -46,11 +46,11 @@ class PythonModel:
         self._module: ModuleType | None = module
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
-        """See Model."""
+        """Evaluate the rows. See Model."""
         return predict_batch(self._predict, rows, self._bytes_max, again)
 
     def close(self) -> None:
-        """Let the module go; its `close()` is called, if there is one."""
+        """Drop the module; its `close()` is called, if there is one."""
         module, self._module = self._module, None
         if module is None:
             return
@@ -70,7 +70,7 @@ def _predict_of(module: ModuleType) -> Any:
 
 
 def not_loaded(name: str, path: str, error: BaseException) -> ModelNotLoaded:
-    """The error to show for what a model's file has raised: its traceback from its own lines on."""
+    """Return the error for what a model's file has raised, with the traceback of its own lines."""
     if isinstance(error, FileNotFoundError) and error.filename == os.path.realpath(path):
         return ModelNotLoaded(name, path, "there is no such file")
     frames = traceback.extract_tb(error.__traceback__)

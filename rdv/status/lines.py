@@ -1,4 +1,4 @@
-"""What processes say of themselves: the lines of `control:status`. Pure."""
+"""The status lines of processes, in `control:status`. Pure."""
 
 from __future__ import annotations
 
@@ -13,53 +13,55 @@ STATUS_TOPIC = "status"
 """In `control`: every process writes a line about once a second."""
 
 MODELS_TOPIC = "models"
-"""In `control`: the supervisor tells which models have come up or gone down."""
+"""In `control`: the supervisor records which models have come up or gone down."""
 
 SILENT_NS = 3_000_000_000
-"""A process that has not written for so long is stopped, hangs, or is gone."""
+"""A process that has not written for this long is stopped, hangs, or is gone."""
 
 SCALING_TOPIC = "scaling"
-"""In `control`: the supervisor tells how many instances of a model there are to be, and why. A
-topic of its own, because nobody but the supervisor writes to it: a process that is stopped while
-it holds the lock of `status` shall not hold up the supervisor."""
+"""In `control`: the supervisor records how many instances of a model there are to be, and why. It
+is a separate topic, which only the supervisor writes, so that a process that is stopped while it
+holds the lock of `status` cannot delay the supervisor.
+"""
 
 State = Literal["starting", "ready", "failing", "stopped", "silent", "restarting", "dead"]
 """failing: it runs, but keeps ending, or its model's command does; restarting: the same, and at
-this moment it does not run."""
+this moment it does not run.
+"""
 
 NOT_LOADED = "not loaded"
-"""State of the last line of a worker whose model could not be loaded."""
+"""The state in the last line of a worker whose model could not be loaded."""
 
 KEEPS_ENDING_NS = 60_000_000_000
-"""Who has ended more than once in this time keeps ending."""
+"""A process that has ended more than once in this time keeps ending."""
 
 RESTART_NS = 15_000_000_000
-"""A supervisor starts again within this time; who has been gone for longer is gone."""
+"""A supervisor restarts a process within this time; one that is gone for longer stays gone."""
 
 
 class StatusLine(msgspec.Struct, frozen=True):
-    """One line. `fields` holds everything, also what differs by role."""
+    """One line. `fields` holds all fields, including those that differ by role."""
 
     role: str
     name: str
     pid: int
     state: str
     time_ns: int
-    """Wall time of the writer; of lines that have been `heard`, this host's monotonic time."""
+    """Wall time of the writer; in lines that have been `heard`, this host's monotonic time."""
     fields: Mapping[str, Any]
 
     @property
     def trouble(self) -> str:
-        """Why its model cannot answer now; empty as a rule."""
+        """Why its model cannot answer now; usually empty."""
         return str(self.fields.get("trouble") or "")
 
     @property
     def model(self) -> str:
-        """Whose worker it is; empty for servers and proxies."""
+        """The model of a worker; empty for servers and proxies."""
         return str(self.fields.get("model", ""))
 
     def count(self, key: str) -> int:
-        """A counter of the line; 0 when it has none."""
+        """Return a counter of the line; 0 when it has none."""
         value = self.fields.get(key, 0)
         return value if isinstance(value, int) else 0
 
@@ -73,7 +75,7 @@ class _Known(msgspec.Struct):
 
 
 def read_status(value: bytes) -> StatusLine | None:
-    """A line, or None: what is not one does not matter to anybody."""
+    """Return a line, or None for an invalid one, which is ignored."""
     try:
         fields = msgspec.json.decode(value)
         known = msgspec.convert(fields, _Known)
@@ -83,10 +85,10 @@ def read_status(value: bytes) -> StatusLine | None:
 
 
 def heard(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> StatusLine:
-    """The line with its time on the monotonic clock of who hears it, `boot` (hex).
+    """Return the line with its time on the monotonic clock of this host and `boot` (hex).
 
-    So no step of a wall clock makes a process look silent, or younger than it is. Of another
-    host, only the wall time is known.
+    So a step of a wall clock does not make a process look silent, or younger than it is. For a line
+    of another host, only the wall time is known.
     """
     fields = line.fields
     written_ns = fields.get("monotonic_ns")
@@ -96,7 +98,7 @@ def heard(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> Statu
 
 
 class ScaleLine(msgspec.Struct, frozen=True):
-    """A line of `control:scaling`: from `time_ns` on there are to be so many instances."""
+    """A line of `control:scaling`: from `time_ns` on there are to be `instances` instances."""
 
     model: str
     instances: int
@@ -105,11 +107,11 @@ class ScaleLine(msgspec.Struct, frozen=True):
     reason: str
     time_ns: int
     pid: int = 0
-    """Of the supervisor."""
+    """The pid of the supervisor."""
 
 
 def read_scaling(value: bytes) -> ScaleLine | None:
-    """A line, or None."""
+    """Return a line, or None for an invalid one."""
     try:
         return msgspec.json.decode(value, type=ScaleLine)
     except (msgspec.DecodeError, RecursionError):
@@ -117,7 +119,7 @@ def read_scaling(value: bytes) -> ScaleLine | None:
 
 
 class Seen(NamedTuple):
-    """A process as far as its last line and a look at its pid tell."""
+    """A process, by its last line and a check of its pid."""
 
     line: StatusLine
     state: State
@@ -125,7 +127,9 @@ class Seen(NamedTuple):
 
 
 PROCESSES_MAX = 1_000
-"""More are not kept: a model that cannot start is another process every few seconds."""
+"""The maximum number of processes kept: a model that cannot start is another process every few
+seconds.
+"""
 
 
 class Roll:
@@ -135,7 +139,7 @@ class Roll:
         self._last: dict[tuple[str, int], StatusLine] = {}
 
     def add(self, line: StatusLine) -> None:
-        # At the end, so that those heard of last stay.
+        # Moved to the end, so that the latest ones stay.
         self._last.pop((line.name, line.pid), None)
         self._last[line.name, line.pid] = line
         if len(self._last) > PROCESSES_MAX:
@@ -145,7 +149,7 @@ class Roll:
         return self._last.values()
 
     def latest(self, now_ns: int, is_process: Callable[[int], bool]) -> list[Seen]:
-        """One entry a name; two when both live, as while one replaces the other.
+        """Return one entry per name; two when both live, as while one replaces the other.
 
         `now_ns` is on the clock of the lines' times: monotonic, when they have been `heard`.
         """
@@ -155,14 +159,14 @@ class Roll:
             seen = judge(line, now_ns, is_process)
             ends[line.name] += seen.state == "dead" and now_ns - line.time_ns <= KEEPS_ENDING_NS
             before = [s for s in by_name.get(line.name, ()) if s.state not in ("stopped", "dead")]
-            # Somebody alive is not hidden by a later line of somebody who is gone.
+            # A later line of a process that is gone does not hide one that is alive.
             if seen.state in ("stopped", "dead") and before:
                 continue
             by_name[line.name] = [*before, seen]
         refused = {
             s.name: s for s in sorted(self._last.values(), key=_time_ns) if s.state == NOT_LOADED
         }
-        # An edit that does not start is no end of the one that runs.
+        # A successor that does not start is not an end of the running process.
         unlike = Counter(line.name for line in self._last.values() if line.state == NOT_LOADED)
         return [
             with_refusal(
@@ -175,7 +179,7 @@ class Roll:
 
 
 def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> Seen:
-    """What has become of the process that wrote the line."""
+    """Return the present state of the process that wrote the line."""
     age_ns = max(0, now_ns - line.time_ns)
     state: State
     if line.state == "stopped":
@@ -190,7 +194,10 @@ def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> S
 
 
 def with_history(seen: Seen, ends: int) -> Seen:
-    """The same, if it has not ended too often lately: `ends`, by itself, of all of its name."""
+    """Return `seen` with the state failing or restarting if it has trouble or ended too often.
+
+    `ends` counts the recent unplanned ends of all processes of its name.
+    """
     if seen.state == "ready" and (seen.line.trouble or ends > 1):
         return seen._replace(state="failing")
     is_young = seen.age_s * 1e9 <= RESTART_NS
@@ -200,7 +207,7 @@ def with_history(seen: Seen, ends: int) -> Seen:
 
 
 def with_refusal(seen: Seen, refused: StatusLine | None) -> Seen:
-    """The same; one that goes on because its successor did not start says so."""
+    """Return `seen`; if it goes on because its successor did not start, its trouble says so."""
     ran_ns = seen.line.count("ran_ns")
     if refused is None or not ran_ns or refused.time_ns < seen.line.time_ns - ran_ns:
         return seen
@@ -223,7 +230,7 @@ def lives_elsewhere(
     now_ns: int,
     is_process: Callable[[int], bool],
 ) -> bool:
-    """Whether a worker of the model runs that is not one of ours (`rdv model run`)."""
+    """Return whether a worker of the model runs that is not in `own_pids` (`rdv model run`)."""
     own = set(own_pids)
     return any(
         line.model == model

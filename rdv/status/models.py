@@ -1,4 +1,4 @@
-"""What each model does, from the lines of its workers. Pure."""
+"""Aggregates the figures of each model from the lines of its workers. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from rdv.status.lines import ScaleLine, Seen, StatusLine
 
 AFTER_DECISION = "scores_after_decision"
-"""What a server calls "late": scores that came when another answer had been given. No SLA is
-missed by them.
+"""What a server calls "late": scores that came when another answer had been given. They miss no
+SLA.
 """
 
 
@@ -20,10 +20,10 @@ def model_rows(
     answers: Mapping[str, int],
     scaling: Mapping[str, ScaleLine] | None = None,
 ) -> list[dict[str, Any]]:
-    """A row for each model: the declared ones in their order, then those that only run.
+    """Return a row for each model: the declared ones in order, then those that only run.
 
-    Counts are since the start of the workers that live now. `scaling`: what the supervisor has
-    said last of the models that it scales.
+    Counts are since the start of the workers that live now. `scaling` has the supervisor's last
+    record of each model that it scales.
     """
     scaled = scaling or {}
     workers: dict[str, list[Seen]] = {name: [] for name in declared}
@@ -77,7 +77,7 @@ def _is_there(one: Seen) -> bool:
 
 
 def _state(workers: list[Seen]) -> str:
-    """The best that one of its workers has to say."""
+    """Return the best state of its workers."""
     states = {one.state for one in workers}
     order = ("ready", "failing", "silent", "starting", "restarting", "dead", "stopped")
     for state in order:
@@ -87,7 +87,7 @@ def _state(workers: list[Seen]) -> str:
 
 
 def process_rows(expected: Iterable[str], seen: Iterable[Seen]) -> list[dict[str, Any]]:
-    """A row for each process: those that should be there in their order, then others that live."""
+    """Return a row for each process: the expected ones in order, then others that live."""
     by_name: dict[str, list[Seen]] = {}
     for one in seen:
         by_name.setdefault(one.line.name, []).append(one)
@@ -111,7 +111,7 @@ def _process(one: Seen) -> dict[str, Any]:
 
 
 def _figures(line: StatusLine) -> dict[str, Any]:
-    """The line's own; but nobody shall take a server's "late" for late answers."""
+    """Return the line's fields; a server's "late" is renamed, as it does not mean late answers."""
     names = {"late": AFTER_DECISION} if line.role == "server" else {}
     return {names.get(key, key): value for key, value in line.fields.items()}
 
@@ -127,7 +127,7 @@ _UNLOGGED = {
 
 
 def unlogged(seen: Iterable[Seen]) -> dict[str, int]:
-    """What the processes that live could not write to the log since they started, by counter."""
+    """Return what the live processes could not write to the log since they started, by counter."""
     counts = dict.fromkeys(_UNLOGGED, 0)
     for one in seen:
         if _lives(one):
@@ -137,12 +137,12 @@ def unlogged(seen: Iterable[Seen]) -> dict[str, int]:
 
 
 def unlogged_text(counts: Mapping[str, int]) -> str:
-    """The same in words; empty when all is on record."""
+    """Return the counts as text; empty when all is recorded."""
     return ", ".join(f"{counts[key]:,} {what}" for key, what in _UNLOGGED.items() if counts[key])
 
 
 def unread(seen: Iterable[Seen]) -> list[dict[str, Any]]:
-    """What the processes that live could not read of the log, and went on behind."""
+    """Return what the live processes could not read of the log, and skipped."""
     return [
         {"name": one.line.name, "records": one.line.count("unread_records"), "what": list(what)}
         for one in seen

@@ -1,4 +1,4 @@
-"""The results of the last seconds as figures. Pure."""
+"""Computes figures of the results of the last seconds. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from rdv.messages import Result
 from rdv.status.lines import StatusLine
 
 MISS_GRACE_MS = 10.0
-"""An answer is a miss when it is later than its SLA and this."""
+"""An answer is a miss when it is later than its SLA by more than this."""
 
 ENTRIES_MAX = 500_000
-"""A window never holds more: the oldest go."""
+"""The maximum number of entries in a window; beyond it, the oldest are dropped."""
 
 PERCENTS = (50.0, 90.0, 99.0)
 
 
 class Entry(NamedTuple):
-    """What is kept of a result."""
+    """The parts of a result that are kept."""
 
     time_ns: int
     id: str
@@ -39,7 +39,7 @@ class ResultWindow:
         self._entries: deque[Entry] = deque(maxlen=ENTRIES_MAX)
 
     def add(self, time_ns: int, result: Result) -> None:
-        """`time_ns` is when it was appended, on the clock that `figures` is asked by."""
+        """Add a result; `time_ns` is when it was appended, on the clock of `figures`."""
         self._entries.append(
             Entry(
                 time_ns,
@@ -60,10 +60,10 @@ class ResultWindow:
         running_s: float | None = None,
         off_record: int = 0,
     ) -> dict[str, Any]:
-        """Rate, mix, latency and misses; `running_s`: since when there can have been any.
+        """Return rate, mix, latency and misses; `running_s`: since when there can have been any.
 
         `off_record`: answers that are not in the log (`OffRecord`). They count for the rate and the
-        mix; how long they took is not known.
+        mix; their latency is not known.
         """
         since_ns = now_ns - int(self.seconds * 1e9)
         while self._entries and self._entries[0].time_ns < since_ns:
@@ -101,9 +101,9 @@ class _Counted(NamedTuple):
 
 
 class OffRecord:
-    """Answers that proxies have given and that are not in the log, from their status lines.
+    """Counts answers of proxies that are not in the log, by the proxies' status lines.
 
-    Only what a proxy answers itself can be missing there: each is the default.
+    Only answers of the proxy itself can be missing there: each is the default.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -111,14 +111,14 @@ class OffRecord:
         self._lines: dict[tuple[str, int], deque[_Counted]] = {}
 
     def add(self, line: StatusLine) -> None:
-        """A line that has been `heard`; others than proxies' do not matter."""
+        """Add a line that has been `heard`; only those of proxies count."""
         if line.role == "proxy":
             counts = (line.count(key) for key in ("lost_answers", "unrecorded", "default"))
             lines = self._lines.setdefault((line.name, line.pid), deque())
             lines.append(_Counted(line.time_ns, *counts))
 
     def count(self, now_ns: int) -> int:
-        """How many of the last seconds."""
+        """Return the number in the last seconds."""
         since_ns = now_ns - int(self.seconds * 1e9)
         for key, lines in list(self._lines.items()):
             if lines[-1].time_ns < since_ns:
@@ -134,7 +134,7 @@ class OffRecord:
 
 
 def told(entries: Sequence[Entry] | deque[Entry], since_ns: int) -> list[Entry]:
-    """What clients were told: not a server's result that came after the proxy's own answer."""
+    """Return what clients received: not a server's result that came after the proxy's answer."""
     by_proxy = {entry.id for entry in entries if entry.is_by_proxy}
     return [
         entry
@@ -144,10 +144,10 @@ def told(entries: Sequence[Entry] | deque[Entry], since_ns: int) -> list[Entry]:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """The value that `percent` of the ordered values do not exceed; None when there are none."""
+    """Return the value that `percent` of the ordered values do not exceed; None without values."""
     if not ordered:
         return None
-    # 1e-9 forgives 99.9 for not being a binary fraction.
+    # 1e-9 makes up for 99.9 not being a binary fraction.
     rank = max(1, -int(-(percent / 100 * len(ordered) - 1e-9) // 1))
     return ordered[rank - 1]
 
@@ -158,5 +158,5 @@ def _is_late(entry: Entry, sla_ms: Callable[[str], float | None]) -> bool:
 
 
 def _models(entries: Sequence[Entry]) -> dict[str, int]:
-    """Answers by model; those of the default are in `kinds`."""
+    """Return the answers by model; defaults are in `kinds`."""
     return dict(Counter(entry.model for entry in entries if entry.model).most_common())

@@ -155,7 +155,7 @@ class Server:
         for block in blocks:
             topic = block.topic
             for score in SCORES.read(block):
-                if score is None or score.model != topic:  # nobody speaks for another model
+                if score is None or score.model != topic:  # a report for another model
                     engine.count_malformed()
                     continue
                 if topic not in models:

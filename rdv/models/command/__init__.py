@@ -1,10 +1,10 @@
-r"""A model that is a command: any program that answers lines on stdin with lines on stdout.
+r"""A command is any program that answers lines on stdin with lines on stdout.
 
     asked      {"id":17,"data":{"amount":12.5}}\n     one row a line; "id" first, no spaces around
     answered   {"id":17,"result":{"score":0.1}}\n     or {"id":17,"error":"why not"}; in any order
 
-A program has to flush after each line. What it writes to stderr is passed on. It is asked to end
-by the end of its stdin.
+A program has to flush after each line. What it writes to stderr is passed on. The end
+of its stdin asks it to end.
 """
 
 from __future__ import annotations

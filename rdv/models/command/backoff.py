@@ -1,4 +1,4 @@
-"""When a command that keeps failing may be started again. Pure: the time is an argument."""
+"""Decides when a command that keeps failing may be restarted. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ LONGEST_MS = 10_000
 
 
 class Backoff:
-    """The first restart is at once; every further failure doubles the wait, up to a limit.
+    """Restarts at once the first time; every further failure doubles the wait, up to a limit.
 
-    An answer ends the series: a command that fails now and then is always started at once.
+    An answer ends the series: a command that fails now and then is always restarted at once.
     """
 
     def __init__(self, first_ms: int = FIRST_MS, longest_ms: int = LONGEST_MS) -> None:
@@ -19,7 +19,7 @@ class Backoff:
         self._ready_ns = 0
 
     def failed(self, now_ns: int) -> None:
-        """The command has failed."""
+        """Note that the command has failed."""
         if self._failures:
             doublings = min(self._failures - 1, 30)
             wait_ms = min(self._first_ms << doublings, self._longest_ms)
@@ -28,13 +28,13 @@ class Backoff:
 
     @property
     def failures(self) -> int:
-        """In a row, so far."""
+        """The number of failures in a row."""
         return self._failures
 
     def answered(self) -> None:
-        """The command works."""
+        """Note that the command works."""
         self._failures, self._ready_ns = 0, 0
 
     def wait_ms(self, now_ns: int) -> int:
-        """How long until the command may be started; 0: now."""
+        """Return the milliseconds until the command may be started; 0: now."""
         return max(0, -((now_ns - self._ready_ns) // 1_000_000))

@@ -1,4 +1,4 @@
-"""The lines that a command is asked with and answers. Pure."""
+"""The lines that are exchanged with a command. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rdv.models.encoding import check_result
 from rdv.models.errors import ModelError, shortened
 
 ENVELOPE_BYTES = 4096
-"""What an answer's line may have beyond its result: an id, an error text."""
+"""The maximum bytes of an answer's line beyond its result: an id, an error text."""
 
 
 class Garbage(Exception):
-    """The command has written something that is not an answer to what it was asked."""
+    """The command has written something that is not an answer to an open question."""
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -29,12 +29,12 @@ _DECODER = msgspec.json.Decoder(Answer)
 
 
 def question(number: int, data: bytes) -> bytes:
-    """The line that asks for a row; line breaks in pretty-printed data become spaces."""
+    """Return the line that asks for a row; line breaks in pretty-printed data become spaces."""
     return b'{"id":%d,"data":%b}\n' % (number, one_line(data))
 
 
 def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
-    """The number of the row and its outcome. Raises Garbage."""
+    """Return the number of the row and its outcome. Raises Garbage."""
     try:
         answer = _DECODER.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:

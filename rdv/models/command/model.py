@@ -1,4 +1,4 @@
-"""The adapter of a command: asks it, and starts it again when it fails."""
+"""Runs a command as a model, and restarts it when it fails."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from rdv.models.fingerprint import command_version
 from rdv.models.model import Again, Outcome, Takes
 
 START_LOOK_MS = 200
-"""So long a command is looked at before it counts as started."""
+"""A command that ends within this time counts as not started."""
 
 
 class CommandModel:
     """A model that answers lines on stdin with lines on stdout; see `rdv.models.command`.
 
-    When it exits, writes garbage or takes longer than `predict_timeout_ms` for a batch, the rows
-    that it has not answered get an error, those that it has keep their results, and it is started
-    again: at once the first time, then with a growing wait in which all rows get an error.
+    When it exits, writes garbage or takes longer than `predict_timeout_ms` for a batch, unanswered
+    rows get an error, answered ones keep their results, and it is restarted: at once the first
+    time, then with a growing wait in which all rows get an error.
     """
 
     takes: Takes = "data"
@@ -68,7 +68,7 @@ class CommandModel:
             raise ModelNotLoaded(name, " ".join(command), f"{how}, without being asked anything")
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
-        """See Model; a row is the JSON of its data."""
+        """Evaluate the rows. See Model; a row is the JSON of its data."""
         del again
         if not rows:
             return []
@@ -89,7 +89,7 @@ class CommandModel:
 
     @property
     def trouble(self) -> str:
-        """See `trouble_of`."""
+        """Why it cannot answer now. See `trouble_of`."""
         self._note_end()
         if self._process is None or self._backoff.failures > 1:
             return self._why
@@ -101,13 +101,13 @@ class CommandModel:
         return self._process
 
     def _note_end(self) -> None:
-        """Look whether it has ended while nobody asked."""
+        """Check whether it has ended between batches."""
         if self._process is not None and self._process.has_exited():
             process, self._process = self._process, None
             self._note(process.end(gently=False))
 
     def _running(self) -> Process | ModelError:
-        """The process; one that has ended while nobody asked is replaced without an error."""
+        """Return the process; one that has ended between batches is replaced without an error."""
         self._note_end()
         if self._process is None:
             wait_ms = self._backoff.wait_ms(time.monotonic_ns())
@@ -124,7 +124,7 @@ class CommandModel:
     def _ask(
         self, process: Process, asked: bytes, numbers: range, outcomes: dict[int, Outcome]
     ) -> ModelError | None:
-        """Fill in `outcomes`; the error of all that have none."""
+        """Fill in `outcomes`; return the error of all rows that have none."""
         allowed_ms = self._predict_timeout_ms + (self._start_timeout_ms if self._fresh else 0)
         deadline_ns = time.monotonic_ns() + allowed_ms * 1_000_000
         lines = process.talk(asked, deadline_ns, self._bytes_max + ENVELOPE_BYTES)
@@ -141,7 +141,7 @@ class CommandModel:
     def _collect(
         self, lines: Iterator[bytes], numbers: range, outcomes: dict[int, Outcome]
     ) -> None:
-        """Read answers until all are there. Raises Garbage for one that nobody has asked for."""
+        """Read answers until all are there. Raises Garbage for one without an open question."""
         for line in lines:
             number, outcome = read_answer(line, self._bytes_max)
             if number not in numbers or number in outcomes:
@@ -153,7 +153,7 @@ class CommandModel:
                 return
 
     def _failed(self, process: Process, cause: Cause, why: str) -> ModelError:
-        """End the process, start the next one if that is due, and say why."""
+        """End the process, start the next one if that is due, and return the error."""
         self._process = None
         how = process.how_it_ended() if cause == "exit" else process.end(gently=False)
         self._note(why or how)

@@ -1,4 +1,4 @@
-"""A child process that one speaks lines with: started, asked, ended; every wait is bounded."""
+"""A child process that exchanges lines: it is started, asked and ended; every wait is bounded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READ_BYTES = 256 * 1024
 STDERR_LINE_BYTES = 4096
 END_GRACE_MS = 1_000
 LOOK_MS = 250
-"""How often a silent process is looked at, whether it is still there."""
+"""How often to check whether a silent process still runs, in ms."""
 
 Log = Callable[[str], None]
 
@@ -28,11 +28,11 @@ class Exited(Exception):
 
 
 class TimedOut(Exception):
-    """No answer in time."""
+    """There was no answer in time."""
 
 
 class Process:
-    """One run of the command, in a process group of its own. For one thread."""
+    """One run of the command, in its own process group. For one thread."""
 
     def __init__(self, command: Sequence[str], directory: str, log: Log) -> None:
         """Start it. Raises OSError."""
@@ -58,19 +58,19 @@ class Process:
         self._reporter.start()
 
     def has_exited(self) -> bool:
-        """Whether it has ended by now."""
+        """Return whether it has ended by now."""
         return self._child.poll() is not None
 
     def closes_within(self, ms: float) -> bool:
-        """Whether its stdout ends within this time, as it does when it ends; waits for that."""
+        """Wait until its stdout ends, as it does at its end; return False after `ms`."""
         poller = select.poll()
         poller.register(self._stdout, 0)
         return bool(poller.poll(ms))
 
     def talk(self, asked: bytes, deadline_ns: int, line_bytes_max: int) -> Iterator[bytes]:
-        """Write `asked`, and hand out each line that comes, until the caller has had enough.
+        """Write `asked`, and yield each line that comes, until the caller stops.
 
-        Writes and reads in turn, so that neither side waits for the other with a full pipe.
+        Writes and reads alternate, so that neither side waits for the other with a full pipe.
         Raises Exited, TimedOut, Garbage.
         """
         rest = memoryview(asked)
@@ -96,7 +96,7 @@ class Process:
         except BlockingIOError:
             return rest
         except BrokenPipeError:
-            # It reads no more, but what it has written is still to be had; then comes the end.
+            # It reads no more, but what it has written can still be read; then comes the end.
             return rest[:0]
 
     def _read_lines(self, line_bytes_max: int) -> Iterator[bytes]:
@@ -112,10 +112,10 @@ class Process:
             raise Garbage(f"it wrote a line of more than {line_bytes_max} bytes")
 
     def end(self, *, gently: bool) -> str:
-        """End it with all of its children, and say how it ended.
+        """End it with all of its children, and return how it ended.
 
-        Gently: by the end of its stdin, then SIGTERM, with a grace of END_GRACE_MS for each; then,
-        as always, SIGKILL.
+        Gently: by the end of its stdin, then SIGTERM, with END_GRACE_MS for each; then, as always,
+        SIGKILL.
         """
         with contextlib.suppress(OSError):
             self._stdin.close()
@@ -130,7 +130,7 @@ class Process:
         return how
 
     def how_it_ended(self) -> str:
-        """For a process whose stdout has ended: it ends by itself, as a rule."""
+        """Return how it ended. For a process whose stdout has ended: usually it ends by itself."""
         self._ended_within(END_GRACE_MS)
         return self.end(gently=False)
 
@@ -140,7 +140,7 @@ class Process:
         return self._child.poll() is not None
 
     def _signal(self, number: signal.Signals) -> None:
-        """To the whole group: a shell's children would otherwise survive it."""
+        """Signal the whole group: a shell's children would otherwise survive it."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._child.pid, number)
 
@@ -156,7 +156,7 @@ def _how(code: int | None) -> str:
 
 
 def _pass_on(stderr: IO[bytes], log: Log) -> None:
-    """Hand every line of stderr on, in pieces of bounded length."""
+    """Pass every line of stderr on, in pieces of bounded length."""
     with stderr, contextlib.suppress(OSError, ValueError):
         while line := stderr.readline(STDERR_LINE_BYTES):
             log(line.decode("utf-8", "backslashreplace").rstrip("\n"))
