@@ -50,7 +50,6 @@ def open_files(target: Target, *, create: bool = False, look: bool = False) -> F
     Raises StreamNotFound and what `open_stream` raises.
     """
     from rdv.commands.errors import DecisionNotStream, StreamsElsewhere, TooManyColons
-    from rdv.config import FILE_NAME
     from rdv.stream import open_stream
     from rdv.stream.errors import StreamNotFound
 
@@ -59,12 +58,19 @@ def open_files(target: Target, *, create: bool = False, look: bool = False) -> F
     except StreamNotFound as error:
         if ":" in target.path:
             raise TooManyColons(target.path, target.topic) from None
-        if os.path.isfile(os.path.join(target.path, FILE_NAME)):
+        if is_decision(target.path):
             raise DecisionNotStream(target.path, streams_in(target.path)) from None
         near = streams_near(target.path)
         if not near:
             raise
         raise StreamsElsewhere(error.path, error.reason, near) from None
+
+
+def is_decision(path: str) -> bool:
+    """Return whether this is the directory of a decision."""
+    from rdv.config import FILE_NAME
+
+    return os.path.isfile(os.path.join(path, FILE_NAME))
 
 
 def is_stream(path: str) -> bool:

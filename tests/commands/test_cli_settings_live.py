@@ -221,7 +221,7 @@ def change_and_look(settings, served, connection):
     Path("fraud/models/enricher.py").write_text("def enrich(data):\n    return {'more': 2}\n")
     _until(lambda: decide(connection, {"a": 1})[1]["result"]["saw"].get("more") == 2)
     Path("fraud/models/enricher.py").write_text("def (")
-    served.until("the enricher stays as it was")
+    served.until("the one before stays")
     assert decide(connection, {"a": 1})[1]["result"]["saw"].get("more") == 2
     settings.write()
     _until(lambda: decide(connection, {"a": 1})[1]["result"]["saw"] == {"a": 1})
