@@ -1,10 +1,10 @@
-"""Decisions a second, and what a decision costs in latency, against a bare HTTP echo.
+"""Measure decisions a second, and the latency that a decision costs, against a bare HTTP echo.
 
     python -m benchmarks.decision [--rounds 3] [--seconds 3] [--where DIR]
 
-File streams, three numpy networks, one proxy, one server; the load generator is a process of its
-own on the same machine. Decision and echo take turns; the best of the rounds counts, since other
-work on the machine only ever makes one worse. Linux only.
+The decision has file streams, three numpy networks, one proxy and one server; the load generator is
+a process of its own on the same machine. Decision and echo take turns; the best of the rounds
+counts, since other work on the machine only ever makes a round worse. Linux only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.report import Figure, show
 
 
 def drive(port: int, connections: int, seconds: float, rate: float = 0.0) -> Measured:
-    """One run of the client."""
+    """Run the client once."""
     work = {"port": port, "connections": connections, "seconds": seconds, "rate": rate}
     command = [sys.executable, "-m", "benchmarks.decision_client", json.dumps(work)]
     done = subprocess.run(command, input=bodies(), stdout=subprocess.PIPE, check=True)
@@ -30,7 +30,7 @@ def drive(port: int, connections: int, seconds: float, rate: float = 0.0) -> Mea
 
 
 class Duel:
-    """Runs of the echo and of the decision, in turns."""
+    """Run the echo and the decision in turns."""
 
     def __init__(self, running: Running, echo: Echo, rounds: int, seconds: float) -> None:
         self._running, self._echo = running, echo
@@ -82,14 +82,14 @@ def closed(duel: Duel, connections: int, bounds: tuple[float, float]) -> list[Fi
 
 
 def alone(duel: Duel, limit_us: float) -> list[Figure]:
-    """One client, one request at a time."""
+    """Measure one client that sends one request at a time."""
     echoes, decisions = duel.run(1)
     ours, theirs = (best(runs, lambda run: run.p50_us) for runs in (decisions, echoes))
     return [latency("one client: p50 us", ours, theirs, limit_us, f"<= {limit_us:.0f}")]
 
 
 def open_loop(duel: Duel, rate: float, extra_us: float) -> list[Figure]:
-    """p50 within `extra_us` of the echo's, p99 within twice the echo's."""
+    """Require a p50 within `extra_us` of the echo's, and a p99 within twice the echo's."""
     echoes, decisions = duel.run(32, rate)
     name = f"open loop, {rate:,.0f}/s"
     ours, theirs = (best(runs, lambda run: run.p50_us) for runs in (decisions, echoes))
@@ -107,8 +107,8 @@ def latency(name: str, ours: float, theirs: float, limit_us: float, bound: str) 
 
 
 def all_scored(duel: Duel, running: Running) -> Figure:
-    """Every request in the log, those to warm up included, was scored by every model, whoever the
-    answer came from.
+    """Check that every request in the log, including the warm-up, was scored by every model,
+    whichever model the answer came from.
     """
     asked, found = running.asked(), running.scored()
     fewest = min(found[name]["result"] for name in MODELS)

@@ -1,9 +1,10 @@
-"""The load of `decision.py`: as little Python as can be between a socket and a stop-watch.
+"""The client of `decision.py` does as little Python work as possible between the socket and the
+clock.
 
     python -m benchmarks.decision_client '{"port": 8100, "connections": 32, "seconds": 3}' < BODIES
 
-One body a line on stdin, sent in turns. Closed loop, or with "rate" an open loop whose latency
-counts from the scheduled send. The decision and the echo it is held against get the same client.
+It reads one body a line from stdin and sends them in turns. The loop is closed, or with "rate"
+open, with latency from the scheduled send. The decision and the echo get the same client.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from rdv.loadgen.pacer import make_pacer
 
 @dataclass(frozen=True)
 class Measured:
-    """One run. Latencies in microseconds; the first tenth of the answers is left out."""
+    """The figures of one run. Latencies are in microseconds; the first tenth of the answers is left
+    out.
+    """
 
     answers: int
     per_s: float
@@ -32,12 +35,12 @@ class Measured:
     p99_us: float
     worst_us: float
     client_us: float
-    """CPU time of the client for one request."""
+    """CPU time of the client for one request, in microseconds."""
     kinds: dict[str, int]
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time."""
+    """A connection with one request at a time."""
 
     def __init__(self, load: Load) -> None:
         self.load = load
@@ -65,7 +68,7 @@ class Connection(asyncio.Protocol):
 
 
 class Load:
-    """Drives a server for some seconds."""
+    """Sends requests to a server for some seconds."""
 
     def __init__(self, port: int, connections: int, seconds: float, rate: float = 0.0) -> None:
         self.port, self.connections, self.seconds = port, connections, seconds

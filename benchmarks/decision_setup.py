@@ -1,5 +1,7 @@
-"""A decision to measure: three networks of 20 × 64 in a temporary directory, its processes started
-as `rdv serve` does it, but without a supervisor, so that nothing else runs beside them.
+"""A decision to measure: three networks of 20 × 64 in a temporary directory.
+
+Its processes are started as `rdv serve` does it, but without a supervisor, so that nothing else
+runs beside them.
 """
 
 from __future__ import annotations
@@ -52,17 +54,19 @@ accept = ["*"]
 
 
 def bodies(count: int = 500) -> bytes:
-    """Request bodies, one a line: 20 numbers and a key."""
+    """Return request bodies, one a line: 20 numbers and a key."""
     numbers = np.random.default_rng(1).normal(size=(count, INPUTS)).round(3).tolist()
     lines = [orjson.dumps({"data": row, "key": f"user-{n}"}) for n, row in enumerate(numbers)]
     return b"\n".join(lines)
 
 
 class Running:
-    """The decision's processes, until the block ends."""
+    """The decision's processes, until the end of the block."""
 
     def __init__(self, place: str | None = None, settings: str = "") -> None:
-        """`place`: make the directory below this one; `settings`: more of rdv.toml."""
+        """Write the decision's files. `place` is the parent directory; `settings` are added to
+        rdv.toml.
+        """
         self._temporary = tempfile.TemporaryDirectory(prefix="rdv-bench-", dir=place)
         self.directory = Path(self._temporary.name, "bench")
         self.port = _free_port()
@@ -107,20 +111,20 @@ class Running:
         self._processes[rest[0] if rest else role] = started
 
     def cpu_s(self) -> dict[str, float]:
-        """CPU time of each process so far, in seconds."""
+        """Return the CPU time of each process so far, in seconds."""
         return {name: _cpu_s(process.pid) for name, process in self._processes.items()}
 
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._processes.items()}
 
     def asked(self) -> int:
-        """Requests in the input stream."""
+        """Return the number of requests in the input stream."""
         with open_stream(str(self.directory / "input")) as stream:
             places = ((t, n) for t in stream.topics() for n in range(stream.partitions(t)))
             return sum(stream.end(*place) for place in places)
 
     def scored(self) -> dict[str, Counter[str]]:
-        """What the scores stream holds, by model: results, refusals, errors; without duplicates."""
+        """Count results, refusals and errors in the scores stream by model, without duplicates."""
         found: dict[str, Counter[str]] = {name: Counter() for name in MODELS}
         ids: set[tuple[str, str]] = set()
         with open_stream(str(self.directory / "scores")) as scores, scores.consumer() as reader:

@@ -1,9 +1,10 @@
-"""How fast the engine and its messages are, in microseconds; compare within one run only.
+"""Measure the engine and its messages in microseconds; compare within one run only.
 
     python benchmarks/engine_speed.py [ROUNDS]
 
-CPU time, the median and the best of rounds of 1,000 decisions each: a request and three scores
-in, a result out. "first" is the champion first and two late scores, "last" the champion last.
+The figures are CPU time, the median and the best of rounds of 1,000 decisions each: a request and
+three scores in, a result out. In "first" the champion comes first, before two late scores; in
+"last" it comes last.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def timed(call: Callable[[], None]) -> float:
 
 
 def run_tick(count: int = 1_000_000) -> tuple[float, float]:
-    """A million open mailboxes: µs to open one, µs to end one at its SLA."""
+    """Return the µs to open one of a million open mailboxes, and the µs to end one at its SLA."""
     engine = Engine(HOST, {"live": make_schedule()}, "live")
     requests = (
         Request(make_request_id(b"0123456789", n), n, HOST, n * 10, "p", BODY) for n in range(count)

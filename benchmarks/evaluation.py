@@ -1,8 +1,8 @@
-"""How quick learning from the log is, against pyarrow and against the engine.
+"""Measure evaluation of the log, against pyarrow and against the engine.
 
     python -m benchmarks.evaluation [requests, default 1000000] [directory]
 
-Every figure has its baseline from the same run: the machine may be noisy, the ratio is the point.
+Every figure has its baseline from the same run: the machine may be noisy, the ratio matters.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ RESULT_SCHEMA = pa.schema(
 
 
 def parse(directory: Path) -> None:
-    """All lines of input, scores and results, by pyarrow; `arrived` has mixed types: left out."""
+    """Parse all lines of input, scores and results by pyarrow, without `arrived`, which has mixed
+    types.
+    """
     options = pj.ParseOptions(explicit_schema=RESULT_SCHEMA, unexpected_field_behavior="ignore")
     for name in ("input", "scores", "results"):
         for path in sorted((directory / name).glob("*/*/*.jsonl")):
@@ -64,7 +66,9 @@ def join(directory: Path) -> Joined:
 
 
 def engine_ns(joined: Joined) -> float:
-    """ns for one request and its scores, by the engine alone: nothing is read or parsed."""
+    """Return the ns for one request and its scores, by the engine alone: nothing is read or
+    parsed.
+    """
     schedule = make_schedule()
     engine = Engine("here/boot", {"live": schedule}, "live", MODELS)
     work: list[tuple[Request, list[tuple[int, Score]]]] = []

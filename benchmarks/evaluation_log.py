@@ -1,4 +1,4 @@
-"""A recorded decision for benchmarks: three models, lines as the components write them."""
+"""A recorded decision for benchmarks has three models, and lines as the components write them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Clock:
 
 
 def write_log(directory: Path, count: int) -> None:
-    """`count` requests, all scored by all models (nearly), decided by the schedule."""
+    """Write `count` requests, nearly all scored by all models, decided by the schedule."""
     schedule, arrivals = make_schedule(), make_arrivals(count)
     decided = decide_all(schedule, arrivals)
     clock = Clock()
@@ -125,7 +125,7 @@ def _score(model: str, row: int, is_answer: bool) -> bytes:
 
 
 def _end_key(at_us: int, winner: int, keys: list[int]) -> int:
-    """What had arrived by the decision has a smaller key."""
+    """Return the key below which every arrival was there by the decision."""
     if winner >= 0 and keys[winner] >> KEY_BITS == at_us:
         return keys[winner] + 1
     if at_us in STEP_ENDS_US:

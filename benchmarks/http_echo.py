@@ -1,9 +1,9 @@
-"""The ceiling: a bare HTTP echo on httptools + uvloop, and how near rdv.http comes to it.
+"""Compare rdv.http with the upper limit: a bare HTTP echo on httptools + uvloop.
 
     python -m benchmarks.http_echo [seconds]
 
-Server and client are processes of their own; the client is as bare as the echo. Machines are
-noisy: bare and door take turns, the ratio of the medians is the point.
+Server and client are separate processes; the client is as bare as the echo. Machines are noisy: the
+bare echo and rdv.http take turns, and the ratio of the medians matters.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ REQUEST = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One run of a client. Open loop: latency from the scheduled send."""
+    """The figures of one run of a client. In an open loop, latency counts from the scheduled
+    send.
+    """
 
     per_s: float
     p50_us: float
@@ -39,8 +41,10 @@ class Measured:
 
 
 class Echo:
-    """An echo in a process of its own: "bare", the ceiling that all benchmarks are held against,
-    or "door" for rdv.http. `cpu_ns` is what the process has used, start included, once it ended.
+    """An echo in a process of its own: "bare", the upper limit for all benchmarks, or "door" for
+    rdv.http.
+
+    `cpu_ns` is the CPU time that the process has used after its start, once it has ended.
     """
 
     def __init__(self, kind: str) -> None:
@@ -63,7 +67,9 @@ class Echo:
 def measure(
     port: int, connections: int, seconds: float, rate: float = 0.0, request: bytes = REQUEST
 ) -> Measured:
-    """Drive a server from a process of its own: closed loop, or open loop at `rate` a second."""
+    """Send requests from a separate process: in a closed loop, or in an open loop at `rate` a
+    second.
+    """
     work = {"port": port, "connections": connections, "seconds": seconds, "rate": rate}
     command = [sys.executable, "-m", "benchmarks.http_echo", "--drive", json.dumps(work)]
     done = subprocess.run(command, input=request, stdout=subprocess.PIPE, check=True)
@@ -71,7 +77,7 @@ def measure(
 
 
 class BareEcho(asyncio.Protocol):
-    """As little as can be done: no headers looked at, no limits, no order to keep."""
+    """Do as little as possible: look at no headers, check no limits, keep no order."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -108,7 +114,7 @@ async def serve(kind: str) -> None:
 
 
 class Client(asyncio.Protocol):
-    """One request at a time. All answers have one length, learnt from the first."""
+    """A client with one request at a time. All answers have one length, learned from the first."""
 
     def __init__(self, drive: Drive) -> None:
         self.drive = drive
@@ -137,7 +143,7 @@ class Client(asyncio.Protocol):
 
 
 class Drive:
-    """Closed loop (rate 0), or a send every 1/rate s whatever the answers do."""
+    """Run a closed loop (rate 0), or send every 1/rate s whatever the answers do."""
 
     def __init__(self, port: int, connections: int, seconds: float, rate: float) -> None:
         self.request = sys.stdin.buffer.read()
@@ -170,7 +176,7 @@ class Drive:
         return Measured(per_s, taken[at // 2] / 1e3, taken[int(at * 0.99)] / 1e3)
 
     async def pace(self, due_ns: int) -> None:
-        """A spinning clock: precise, and the client has a core to itself."""
+        """Send by a spinning clock, which is precise; the client has a core to itself."""
         while due_ns < self.end_ns:
             now_ns = monotonic_ns()
             while due_ns <= now_ns:
@@ -195,7 +201,9 @@ class Drive:
 def take_turns(
     seconds: float, connections: int, rate: float = 0.0, rounds: int = 5
 ) -> dict[str, list[dict[str, float]]]:
-    """Bare and door in turns; each run's figures, with the server's CPU time per request."""
+    """Run the bare echo and rdv.http in turns; return each run's figures, with CPU time per
+    request.
+    """
     runs: dict[str, list[dict[str, float]]] = {"bare": [], "door": []}
     for _ in range(rounds):
         for kind, measured in runs.items():
@@ -206,7 +214,7 @@ def take_turns(
 
 
 def compare(seconds: float, connections: int, rate: float = 0.0) -> list[Figure]:
-    """The medians of some runs, against their bounds."""
+    """Return the medians of some runs, against their bounds."""
     runs = take_turns(seconds, connections, rate)
     name = f"open loop, {rate:.0f}/s" if rate else f"closed loop, {connections} connections"
     bounds = [("p50_us", 1.5), ("p99_us", 2.0), ("cpu_us", 1 / 0.85)]

@@ -1,10 +1,10 @@
-"""What more instances of a CPU-bound champion bring.
+"""Measure what more instances of a CPU-bound champion bring.
 
     python -m benchmarks.instances [--seconds 4] [--counts 1 2 4]
 
-2 ms of CPU a request, whatever the batch; the instances share four partitions as a group. Clients,
-proxy and server need their part of the same cores. The oldest come first (`when_behind = "all"`),
-so that latency tells how long everybody waits.
+The model takes 2 ms of CPU a request, whatever the batch; the instances share four partitions as a
+group. Clients, proxy and server need their part of the same cores. The oldest requests come first
+(`when_behind = "all"`), so that latency shows how long all requests wait.
 """
 
 from __future__ import annotations

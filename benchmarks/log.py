@@ -1,8 +1,8 @@
-"""How quick the log is, against the bare system calls for the same bytes.
+"""Measure the log, against the bare system calls for the same bytes.
 
     python -m benchmarks.log [directory]
 
-Every figure has its baseline from the same run: the machine may be noisy, the ratio is the point.
+Every figure has its baseline from the same run: the machine may be noisy, the ratio matters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Several processes appending to one partition."""
+"""Measure several processes that append to one partition."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ START_S = 0.3
 
 
 def rate(path: Path, processes: int) -> float:
-    """Records per second that `processes` append together, one record a send."""
+    """Return the records per second that `processes` append together, with one record a send."""
     open_stream(str(path)).close()
     start = monotonic() + START_S
     readers = []

@@ -1,4 +1,4 @@
-"""A log of 1 GB: finding its end, seeking by time."""
+"""Measure a log of 1 GB: finding its end, and seeking by time."""
 
 from __future__ import annotations
 

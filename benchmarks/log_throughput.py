@@ -1,4 +1,4 @@
-"""One process: send, send_many, poll, Arrow."""
+"""Measure one process: send, send_many, poll, Arrow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENTRY = bytes(32)
 
 
 def bare_sends(directory: Path, count: int) -> None:
-    """flock, two pwrites, unlock: what one append cannot do without."""
+    """Make the calls that an append needs at least: flock, two pwrites, unlock."""
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
     values, index, lock = (os.open(directory / n, flags) for n in ("values", "index", "lock"))
     size = len(VALUE)
@@ -31,7 +31,7 @@ def bare_sends(directory: Path, count: int) -> None:
 
 
 def bare_batches(directory: Path, batch: int, count: int) -> None:
-    """The same for batches that are one string of bytes already."""
+    """Make the same calls for batches that are already one string of bytes."""
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
     values, index, lock = (os.open(directory / n, flags) for n in ("values", "index", "lock"))
     value, entry = VALUE * batch, ENTRY * batch

@@ -1,4 +1,4 @@
-"""From `send` returning in one process to `poll` returning in another that was idle."""
+"""Measure from when `send` returns in one process until `poll` returns in another, idle one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.stream import open_stream
 
 ROUNDS = 1500
 PAUSE_NS = 300_000
-"""Between two rounds, so that the reader has surely gone to sleep."""
+"""The time between two rounds in ns, long enough for the reader to go to sleep."""
 
 
 def pause() -> None:
@@ -22,12 +22,14 @@ def pause() -> None:
 
 
 def percentile(samples: list[int], share: float) -> float:
-    """In microseconds."""
+    """Return a percentile in microseconds."""
     return sorted(samples)[int(len(samples) * share)] / 1000
 
 
 def pipe_samples() -> list[int]:
-    """The same through bare pipes: the writer's clock after the write, the reader's after."""
+    """Measure the same through bare pipes: from the writer's clock after the write to the
+    reader's.
+    """
     there_r, there_w = os.pipe()
     back_r, back_w = os.pipe()
     if os.fork() == 0:

@@ -1,10 +1,10 @@
-"""Who answers when a champion gets more than it can do.
+"""Measure which model answers when a champion gets more requests than it can process.
 
     python -m benchmarks.overload [--seconds 5]
 
-The workshop's own case: a champion of 1,000 requests/s, a fast model of 10,000/s, a load of
-2,000/s. Then 1, 2, 5 and 20 times what the champion can do: the champion is made slower rather than
-the load larger, so that the rest of the machine is not what saturates; models sleep instead of
+The workshop's case is a champion of 1,000 requests/s, a fast model of 10,000/s, and a load of
+2,000/s. Then come 1, 2, 5 and 20 times the champion's capacity: the champion is made slower instead
+of the load larger, so that the rest of the machine does not saturate; models sleep instead of
 computing. "oldest first" is the same champion with `when_behind = "all"`.
 """
 
@@ -36,11 +36,13 @@ def predict(rows):
 """
 FAST_PER_S = 10_000
 CHAMPION_SHARE_MIN = 0.8
-"""Of what it can do, or of what it is asked, whichever is less."""
+"""The minimum share of its capacity, or of the load if that is less, that the champion must
+answer.
+"""
 
 
 class Case(NamedTuple):
-    """One run, and what came of it."""
+    """The findings of one run."""
 
     answers: Answers
     reports: Reports
@@ -49,7 +51,7 @@ class Case(NamedTuple):
 
     @property
     def of_capacity(self) -> float:
-        """The champion's answers as a share of what it could have given."""
+        """The champion's answers as a share of those that it could have given."""
         possible = min(self.load_per_s, self.champion_per_s)
         return (
             self.answers.by_model.get("champion", 0)

@@ -1,8 +1,8 @@
-"""The clients of `overload_setup.py`, over rdv's own load generator.
+"""The clients of `overload_setup.py` use rdv's own load generator.
 
     python -m benchmarks.overload_client '{"port": 8100, "seconds": 3, "rate": 1000, …}'
 
-The first second is left out: models are being learned then.
+The first second is left out, since the workers learn the models' speed then.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from rdv.loadgen.wire import render_request
 MISS_GRACE_MS = 10.0
 WARM_UP_S = 1.0
 KEYS = 257
-"""Every "#" in the body becomes one of so many numbers."""
+"""How many different numbers replace "#" in the body."""
 
 
 class Seen:
-    """The sink. Counts only while `is_counting`."""
+    """The sink of the load. Counts only while `is_counting`."""
 
     def __init__(self, sla_ms: float) -> None:
         self._late_ns = int((sla_ms + MISS_GRACE_MS) * 1e6)

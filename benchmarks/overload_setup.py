@@ -1,5 +1,7 @@
-"""A decision made for one benchmark: given models and schedule, its processes started one by one,
-and a load on it. Also for `wholesale`, `instances` and `quorum`.
+"""A decision for one benchmark has given models and a schedule; its processes are started one by
+one.
+
+The module also drives a load on it. `wholesale`, `instances` and `quorum` use it too.
 """
 
 from __future__ import annotations
@@ -24,27 +26,29 @@ START_TIMEOUT_S = 60
 
 @dataclass(frozen=True)
 class Load:
-    """What clients do: `rate` a second (open loop, Poisson), or so many connections that ask
-    without a pause. Another second before that does not count.
+    """The load of the clients: `rate` requests a second (open loop, Poisson), or `connections` that
+    send without a pause.
+
+    One more second before it does not count.
     """
 
     seconds: float
     rate: float = 0.0
     connections: int = 0
     body: str = '{"data": 1, "key": "user-#"}'
-    """"#" becomes a number."""
+    """The body; "#" becomes a number."""
 
 
 class Answers(NamedTuple):
-    """What the clients were told. Latencies in milliseconds, from the scheduled send on."""
+    """What the clients received. Latencies are in milliseconds, from the scheduled send."""
 
     requests: int
     per_s: float
     by_model: dict[str, int]
-    """"default" is nobody's answer."""
+    """The number of answers by model; "default" is the schedule's default."""
     failed: int
     late: int
-    """Later than the SLA and 10 ms."""
+    """How many answers came later than SLA + 10 ms."""
     p50_ms: float
     p99_ms: float
     p999_ms: float
@@ -54,18 +58,18 @@ class Answers(NamedTuple):
 
 
 class Reports(NamedTuple):
-    """What the models said, in the scores stream."""
+    """What a model reported in the scores stream."""
 
     results: int
     refusals: int
     queue_ms: tuple[float, float]
-    """p50 and p99 of the results: from the append to the evaluation."""
+    """p50 and p99 of the results, in ms: from the append of the request to its evaluation."""
     batch: float
-    """Rows of a batch, averaged over the results."""
+    """The number of rows of a batch, averaged over the results."""
 
 
 class Staged:
-    """The decision's processes, until the block ends."""
+    """The decision's processes, until the end of the block."""
 
     def __init__(
         self,
@@ -75,7 +79,9 @@ class Staged:
         instances: Mapping[str, int] | None = None,
         settings: str = "",
     ) -> None:
-        """`models`: code and settings by name; `settings`: the head of rdv.toml."""
+        """Write the decision's files. `models` has code and settings by name; `settings` begins
+        rdv.toml.
+        """
         self._temporary = tempfile.TemporaryDirectory(prefix="rdv-bench-")
         self.directory = Path(self._temporary.name, "bench")
         self.port = _free_port()
@@ -118,20 +124,20 @@ class Staged:
         for process in self._processes:
             try:
                 process.wait(timeout=5)
-            except subprocess.TimeoutExpired:  # one that must see everything has much to see yet
+            except subprocess.TimeoutExpired:  # with when_behind = "all" it still has a backlog
                 process.kill()
                 process.wait()
         self._temporary.cleanup()
 
     def drive(self, load: Load, sla_ms: float) -> Answers:
-        """The clients are a process of their own."""
+        """Run the clients in a process of their own."""
         work = {**load.__dict__, "port": self.port, "sla_ms": sla_ms}
         command = [sys.executable, "-m", "benchmarks.overload_client", json.dumps(work)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
         return Answers(**json.loads(done.stdout))
 
     def reports(self, model: str) -> Reports:
-        """Of everything that was asked so far."""
+        """Return the reports on all requests so far."""
         lines = [orjson.loads(value) for value in self._values("scores", [model])]
         results = [line for line in lines if "result" in line]
         queues = sorted(line["queue_ms"] for line in results) or [0.0]
@@ -140,7 +146,7 @@ class Staged:
         return Reports(len(results), len(lines) - len(results), (middle, high), sizes)
 
     def results(self) -> list[dict[str, Any]]:
-        """Everything in the results stream."""
+        """Return everything in the results stream."""
         return [orjson.loads(value) for value in self._values("results", None)]
 
     def _values(self, stream: str, topics: Sequence[str] | None) -> list[bytes]:

@@ -1,16 +1,16 @@
-"""What a quorum saves where delays have a heavy tail.
+"""Measure what a quorum saves where delays have a heavy tail.
 
     python -m benchmarks.quorum [--requests 50000] [--processes]
 
-20 shards; an answer of all of them, of 95 % and of 80 %. By the engine itself, on its own clock:
-exact, and nothing of this machine is in the figures. Delays of a shard, independent of each other:
+There are 20 shards; an answer needs all of them, 95 % or 80 %. The engine decides, on its own
+clock: the figures are exact and independent of this machine. Delays of a shard are independent:
 
-leaf    log-normal with median 1 ms and p95 5 ms, and so p99 9.7 ms: the leaf servers of Dean and
-        Barroso, The Tail at Scale (CACM 2013), have 1, 5 and 10 ms.
-pareto  alpha 1.5 from 1 ms on: p50 1.6 ms, p99 22 ms, p99.9 100 ms.
+    leaf    log-normal with median 1 ms and p95 5 ms, so p99 9.7 ms: the leaf servers of Dean and
+            Barroso, The Tail at Scale (CACM 2013), have 1, 5 and 10 ms.
+    pareto  alpha 1.5 from 1 ms on: p50 1.6 ms, p99 22 ms, p99.9 100 ms.
 
-`--processes`: also 20 shards as real processes that sleep, with the leaf's delays ten times as
-long, 10 requests/s.
+`--processes` also runs 20 shards as real processes that sleep, with the leaf's delays ten times as
+long, at 10 requests/s.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ NEEDS = (1.0, 0.95, 0.8)
 HOST = "here/boot"
 SLA_MS = 10_000
 GAP_NS = 20_000_000_000
-"""Requests do not overlap: they are independent of each other."""
+"""The time between requests in ns, so long that they do not overlap: they are independent."""
 
 SHARE_ERROR_MAX = 0.001
-"""A shard that takes longer than the SLA costs a whole request: with alpha 1.5 there is one."""
+"""The maximum error of the share of shards. A shard that takes longer than the SLA costs a whole
+request; with alpha 1.5 there is one.
+"""
 
 Delays = Callable[[np.random.Generator, int, int], Any]
 SIGMA = np.log(5) / 1.6449
@@ -58,7 +60,7 @@ def schedule(need: float, shards: int) -> dict[str, Any]:
 
 
 def decide(need: float, delays_ms: Any) -> tuple[Any, float]:
-    """(milliseconds of each answer, share of the shards in an answer)."""
+    """Return the milliseconds of each answer, and the share of the shards in an answer."""
     shards = delays_ms.shape[1]
     names = [f"shard-{n}" for n in range(shards)]
     live = schedule_from_object(schedule(need, shards), "live")
@@ -112,7 +114,9 @@ def predict(rows):
 
 
 def by_processes(shards: int, seconds: float) -> list[Figure]:
-    """Every request names its own schedule; the three follow one another on the same processes."""
+    """Measure with real processes; each request names its schedule, so the three run on the same
+    ones.
+    """
     models = {f"shard-{n}": (SHARD.format(seed=n), "batch_max = 1") for n in range(shards)}
     live = f"sla_ms = {SLA_MS}\ndefault = 0\n[[step]]\naccept = ['*']\n"
     figures, all_ms = [], None

@@ -1,13 +1,13 @@
-"""Replay against calling `predict` on prepared batches, in one run.
+"""Compare a replay with calling `predict` on prepared batches, in one run.
 
     python -m benchmarks.replay_speed [requests, default 300000]
 
-Three models in numpy: `lists`, 20 × 64 over rows that are lists of numbers, which is the least
-that a model can do for a row; `champion`, the sample decision's, 20 × 64 over objects that it makes
-features of; `deep`, 20 × 1024 × 1024. Of the first two, reading and writing JSON is the larger
-part, which no replay can spare: so there is also `predict` with its JSON, as its process measures
-it. `lists` takes less than reading the log does, and shows how quick that is. numpy has one thread,
-as two processes share the machine.
+There are three models in numpy: `lists`, 20 × 64 over rows that are lists of numbers, which is the
+least work that a model can do for a row; `champion`, the sample decision's, 20 × 64 over objects
+from which it makes features; `deep`, 20 × 1024 × 1024. In the first two, reading and writing JSON
+is the larger part, which no replay can avoid: so there is also `predict` with its JSON, as its
+process measures it. `lists` takes less time than reading the log, and shows how quick that is.
+numpy has one thread, since two processes share the machine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BATCH = 64
 BOUND = 0.8
 ROUNDS = 3
 BOUND_FOR = ("deep",)
-"""Models for which JSON is the smaller part: held against `predict` alone."""
+"""Models for which JSON is the smaller part; they are compared with `predict` alone."""
 
 DEEP = """
 import numpy as np
@@ -71,7 +71,7 @@ def predict(rows):
 
 
 def rows_of(directory: Path, kind: str, count: int) -> tuple[str, list[bytes]]:
-    """The model's file, and the data of the requests."""
+    """Return the model's file, and the data of the requests."""
     if kind != "champion":
         (directory / f"{kind}.py").write_text(LISTS if kind == "lists" else DEEP)
         rows = np.random.default_rng(7).normal(size=(count, 20)).round(4).tolist()
@@ -104,7 +104,9 @@ def write_log(directory: Path, data: list[bytes]) -> None:
 
 
 def prepared(path: str, data: list[bytes]) -> float:
-    """Rows per second of `predict` in this process, the rows already parsed and in batches."""
+    """Return the rows per second of `predict` in this process, with rows already parsed and in
+    batches.
+    """
     model = open_model(".", "model", path=path)
     predict = model._predict  # type: ignore[attr-defined]
     batches = [
@@ -120,7 +122,9 @@ def prepared(path: str, data: list[bytes]) -> float:
 
 
 def replayed(directory: Path, path: str) -> tuple[float, float, float]:
-    """Rows per second of a replay; of its model alone, as it measured itself; with comparison."""
+    """Return the rows per second of a replay, of its model alone by its own measurement, and with
+    comparison.
+    """
     began_ns = perf_counter_ns()
     found = Replayed("model", "1")
     spill = Spill()
@@ -138,7 +142,7 @@ def replayed(directory: Path, path: str) -> tuple[float, float, float]:
 
 
 def figures_of(kind: str, rates: list[float]) -> list[Figure]:
-    """The best of the rounds: predict alone, replay, the model's process, and all of it."""
+    """Return the best of the rounds: predict alone, replay, the model's process, and all of it."""
     alone, rate, own, whole = rates
     bound = BOUND if kind in BOUND_FOR else 0
 

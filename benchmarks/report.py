@@ -1,4 +1,4 @@
-"""One table for all benchmarks: what was measured, against what, and whether it holds."""
+"""All benchmarks print one table: what was measured, against what, and whether it holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.native import NATIVE
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value, its baseline from the same run, and the bound it is held against."""
+    """A measured value, its baseline from the same run, and its bound."""
 
     name: str
     value: str
@@ -24,7 +24,7 @@ class Figure:
 
 
 def best_ns(work: Callable[[], object], rounds: int = 5) -> int:
-    """The quickest of some rounds: the one that the rest of the machine disturbed least."""
+    """Return the time of the quickest round, which the rest of the machine disturbed least."""
     best = 2**63
     for _ in range(rounds):
         start = perf_counter_ns()
@@ -39,7 +39,7 @@ def interpreter() -> str:
 
 
 def show(title: str, figures: list[Figure]) -> None:
-    """Print a Markdown table, fit to be pasted into the README."""
+    """Print a Markdown table that can be pasted into the README."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     print(f"{title}: {interpreter()}, {cores} cores, {sys.platform}\n")
     print("| what | measured | baseline, same run | bound | holds |")

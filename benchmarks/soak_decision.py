@@ -1,15 +1,15 @@
-"""Ten minutes under load: does memory stay flat, is disk use bounded, does the SLA hold?
+"""Run ten minutes under load: is memory flat, is disk use bounded, does the SLA hold?
 
     python -m benchmarks.soak_decision [--minutes 10] [--rate 2000] [--where DIR]
 
-The decision of `decision_setup` (three numpy networks, file streams, one proxy, one server) with
-`sla_ms = 50`, driven in an open loop. Log files of 8 MiB are kept for a minute, so that the disk
-holds about a minute and one file for every topic, however long it runs. Exits 1 when a bound does
-not hold. Linux only.
+The decision of `decision_setup` (three numpy networks, file streams, one proxy, one server) has
+`sla_ms = 50` and is driven in an open loop. Log files of 8 MiB are kept for a minute, so that the
+disk holds about a minute and one file for every topic, however long it runs. Exits 1 if a bound
+does not hold. Linux only.
 
-Two clocks tell a miss (later than SLA + 10 ms). The proxy's, from the moment when it had the
-request, is the promise. The client's, from the scheduled send, sees also what the machine, the
-network and the client itself add: reported, but not held against the decision.
+Misses (later than SLA + 10 ms) are counted by two clocks. The proxy's, from the moment when it had
+the request, is the promise. The client's, from the scheduled send, includes what the machine, the
+network and the client itself add: it is reported, but does not count against the decision.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 LOG = f"[log]\nretention_ms = {KEPT_S * 1000}\nsegment_bytes = {SEGMENT_BYTES}\n"
 SAMPLE_S = 10.0
 SAMPLES_MIN = 30
-"""A short run is sampled more often."""
+"""The minimum number of samples; a short run is sampled more often."""
 GROWTH_SHARE, GROWTH_BYTES = 0.05, 5 * 1024 * 1024
 DISK_BYTES_MAX = 1024**3
 MIB = 1024 * 1024
@@ -54,14 +54,14 @@ _decode = msgspec.json.Decoder(_Answer).decode
 
 
 class Answers(Tally):
-    """Counts of a run in fixed memory."""
+    """The counts of a run, in fixed memory."""
 
     def __init__(self) -> None:
         super().__init__()
         self.kinds: Counter[str] = Counter()
         self.missed_by_client = self.missed_by_proxy = 0
         self.worst_ms = 0.0
-        """By the proxy's clock."""
+        """The longest wait of an answer in ms, by the proxy's clock."""
 
     def answered(
         self, number: int, status: int, latency_ns: int, service_ns: int, body: bytes
@@ -78,7 +78,7 @@ class Answers(Tally):
 
 @dataclass
 class Memory:
-    """Samples of one process, in bytes: all that is resident, and what of it is its own."""
+    """Samples of one process, in bytes: all resident memory, and the anonymous part of it."""
 
     resident: list[int] = field(default_factory=list)
     own: list[int] = field(default_factory=list)
@@ -92,18 +92,18 @@ class Memory:
 
 
 def is_flat(before: float, after: float) -> bool:
-    """Grown by no more than 5 % and 5 MiB."""
+    """Return whether it has grown by no more than 5 % and 5 MiB."""
     return after <= before * (1 + GROWTH_SHARE) + GROWTH_BYTES
 
 
 def fifth(values: list[int], number: int) -> float:
-    """The median of the second (1), … the last (4) fifth of the samples."""
+    """Return the median of the second (1), … the last (4) fifth of the samples."""
     count = len(values)
     return median(values[count * number // 5 : max(1, count * (number + 1) // 5)])
 
 
 def disk_bytes(directory: Path) -> int:
-    """What the files of the directory hold; they come and go meanwhile."""
+    """Return the size of all files of the directory; files may come and go meanwhile."""
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:
@@ -115,7 +115,7 @@ def disk_bytes(directory: Path) -> int:
 
 
 class Soak:
-    """One run."""
+    """One run under load."""
 
     def __init__(self, running: Running, minutes: float, rate: float) -> None:
         self._running = running
@@ -151,7 +151,7 @@ class Soak:
             pids = self._running.pids() | {"client": os.getpid()}
             for name, memory in self.memory.items():
                 memory.sample(pids[name])
-            # In a thread: the client shall not be late because of it.
+            # In a thread, so that the client is not delayed.
             directory = self._running.directory
             self.disk.append(await loop.run_in_executor(None, disk_bytes, directory))
             self._tell(time.monotonic() - begin_s)
@@ -169,7 +169,7 @@ class Soak:
 
 
 def proxy_counters(directory: Path) -> dict[str, int]:
-    """The last words of the proxy."""
+    """Return the proxy's latest status line."""
     last: dict[str, int] = {}
     with (
         open_stream(str(directory / "control")) as control,

@@ -1,12 +1,14 @@
-"""One request at a time (retail) against whole batches (wholesale), in one model of growing width.
+"""Compare one request at a time (retail) with whole batches (wholesale), in a model of growing
+width.
 
     python -m benchmarks.wholesale [--seconds 3] [--widths 64 256 1024 4096]
 
-A numpy network of two hidden layers of that width (20 inputs, float32, one thread) behind a whole
-decision: proxy, worker, server. 64 clients that ask without a pause for the throughput, one for
-the latency of an idle decision. Weights beyond the caches make a row alone pay for all of them.
-The oldest come first (`when_behind = "all"`), so that latency tells how long everybody waits: with
-all the time in the world, newest first would serve some at once and others never.
+The model is a numpy network of two hidden layers of that width (20 inputs, float32, one thread)
+behind a whole decision: proxy, worker, server. 64 clients that send without a pause measure the
+throughput, one client measures the latency of an idle decision. Weights beyond the caches make a
+row alone pay for all of them. The oldest requests come first (`when_behind = "all"`), so that
+latency shows how long all requests wait: with unlimited time, newest first would serve some at once
+and others never.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ BODY = '{"data": [' + ", ".join(f"0.{n}" for n in range(1, 20)) + ', #], "key": 
 
 
 class Case(NamedTuple):
-    """One way to evaluate, under load and alone."""
+    """The answers for one way to evaluate, under load and with a single client."""
 
     loaded: Answers
     alone: Answers

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Mail is sorted by handwritten digits. The champion is killed while letters come in: the others
-# answer, in time and marked as fallbacks, and it comes back. About half a minute.
+# Sorts mail by handwritten digits. The champion is killed while letters come in: the other models
+# answer, in time and marked as fallbacks, and it restarts. Takes about half a minute.
 set -euo pipefail
 home=$(mktemp -d)
 server=

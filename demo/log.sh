@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A short show of the log: several processes share it, one is killed, nothing is lost.
+# A short demonstration of the log: several processes share it, one is killed, nothing is lost.
 set -euo pipefail
 home=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$home"' EXIT
