@@ -1,4 +1,4 @@
-"""`python -m rdv` and the `rdv` command."""
+"""`python -m rdv` and the `rdv` command start here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. An interrupt and a closed pipe end quietly."""
     try:
         open_standard_streams()
-        # In here, so that Ctrl-C is quiet even while Python is still importing.
+        # Imported in here, so that Ctrl-C is quiet even while Python is still importing.
         given = list(sys.argv[1:] if arguments is None else arguments)
         # Exports, reports, scratch files: requests are personal data wherever they are written.
         os.umask(os.umask(0o077) | 0o077)
         if given[:1] == ["component"]:
-            # What the supervisor starts, and starts again while requests wait: without typer.
+            # The supervisor starts components this way, and restarts them while requests wait, so
+            # typer is not imported.
             from rdv.commands.component import launch
 
             return launch(given[1:])
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _drop_unwritable_output() -> None:
-    """What nobody reads any more must not fail once again while the interpreter shuts down."""
+    """Discard output that cannot be written, so that it does not fail again at shutdown."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""Addresses as people and URLs write them: an IPv6 address has brackets around it."""
+"""Addresses are written as in URLs: an IPv6 address has brackets around it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S1
 
 
 def host_port(host: str, port: int) -> str:
-    """`host:port` as a URL, a Host header and a message write it: `[::1]:8100`."""
+    """Return `host:port` as in a URL, a Host header and a message: `[::1]:8100`."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def reachable_host(host: str) -> str:
-    """Where a client on this machine finds a server that listens on `host`."""
+    """Return the host at which a client on this machine reaches a server that listens on `host`."""
     return _EVERYWHERE.get(host, host)

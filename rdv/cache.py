@@ -1,4 +1,4 @@
-"""A cache that is bounded in entries and in bytes. Pure."""
+"""A `BoundedCache` is bounded in entries and in bytes. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ _SHARE = 4
 
 
 class BoundedCache(Generic[_V]):
-    """Values by key; when it is full, the oldest entries make room. One thread at a time.
+    """A `BoundedCache` keeps values by key; when it is full, the oldest entries are evicted.
 
-    `bytes_max` is held against the sizes that `put` is given, which are the caller's estimate: for
-    what was parsed from JSON, the JSON's length. One value larger than a quarter of it is not kept.
+    One thread at a time. `bytes_max` limits the sum of the sizes that callers pass to `put`, which
+    are estimates: for values parsed from JSON, the JSON's length. A value larger than a quarter of
+    it is not kept.
     """
 
     __slots__ = ("_bytes", "_bytes_max", "_entries_max", "_found")
@@ -28,7 +29,7 @@ class BoundedCache(Generic[_V]):
 
     @property
     def size_bytes(self) -> int:
-        """The sizes of all entries together."""
+        """Return the sizes of all entries together, in bytes."""
         return self._bytes
 
     def get(self, key: bytes) -> _V | None:
@@ -36,7 +37,7 @@ class BoundedCache(Generic[_V]):
         return None if found is None else found[0]
 
     def values(self) -> Iterator[_V]:
-        """The values, in no order that means anything."""
+        """Return the values, in no particular order."""
         return (value for value, _ in self._found.values())
 
     def put(self, key: bytes, value: _V, size: int) -> None:

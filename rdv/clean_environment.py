@@ -1,7 +1,7 @@
-"""The environment that models and enrichers get: what a process needs to run, not what the
-operator's shell happens to hold (passwords, tokens, keys of cloud accounts).
+"""Models and enrichers get a clean environment: what a process needs to run, and no secrets.
 
-More is passed on by its name: `env` in rdv.toml, for all models or for one.
+The operator's shell may hold passwords, tokens and keys of cloud accounts. Further variables are
+passed on by their names: `env` in rdv.toml, for all models or for one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PREFIXES = (
 
 
 def is_passed(name: str, more: Collection[str] = ()) -> bool:
-    """Whether a variable is passed on; `more` are the names that rdv.toml gives."""
+    """Return whether a variable is passed on; `more` are the names from rdv.toml."""
     return name in NAMES or name.startswith(PREFIXES) or name in more
 
 
 def clean_environment(environ: Mapping[str, str], more: Collection[str] = ()) -> dict[str, str]:
-    """Those variables of `environ` that are passed on. Pure."""
+    """Return the variables of `environ` that are passed on. Pure."""
     return {name: value for name, value in environ.items() if is_passed(name, more)}

@@ -1,4 +1,4 @@
-"""Time as a value that is passed in, so that everything that depends on it can be tested."""
+"""A `Clock` passes time as a value, so that everything that depends on it can be tested."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """A source of time. Wall time is for people and look-ups, monotonic time for durations."""
+    """A `Clock` is a source of time.
+
+    Wall time is for people and look-ups, monotonic time for durations.
+    """
 
     def wall_ns(self) -> int:
-        """Nanoseconds since 1970, UTC; may jump."""
+        """Return nanoseconds since 1970, UTC; may jump."""
 
     def monotonic_ns(self) -> int:
-        """Nanoseconds on this host's monotonic clock: the same for all processes of one boot."""
+        """Return nanoseconds on this host's monotonic clock, which all processes of one boot
+        share.
+        """
 
 
 class SystemClock:
-    """The machine's clocks, called without a Python frame in between (the hot path uses them)."""
+    """A `SystemClock` is the machine's clocks, called without a Python frame (for the hot path)."""
 
     wall_ns = staticmethod(time.time_ns)
     monotonic_ns = staticmethod(time.monotonic_ns)

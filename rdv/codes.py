@@ -1,8 +1,8 @@
-"""Every code that rdv writes beside a sentence, and what it means.
+"""The module lists every code that rdv writes beside a sentence, and its meaning.
 
 Programs read codes, people read sentences: a code never changes its name or its meaning, and this
-list only grows. `CODES.md` is made of it (`make codes`), with the errors of the command line, whose
-codes are their classes' names (`RdvError.code`).
+list only grows. `CODES.md` is generated from it (`make codes`), with the errors of the command
+line, whose codes are their classes' names (`RdvError.code`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ResultCode = Literal[
     "unknown_schedule",
     "unspecified",
 ]
-"""Of an answer (`code` beside `reason`): why it is not the preferred one."""
+"""The codes of an answer (`code` beside `reason`): why it is not the preferred one."""
 
 RESULT_CODES: dict[ResultCode, str] = {
     "": "It is the preferred answer.",
@@ -77,7 +77,7 @@ ReportCode = Literal[
     "timeout",
     "worker_ended",
 ]
-"""Of a model's report (`code` beside `error` or `refusal` in the scores stream)."""
+"""The codes of a model's report (`code` beside `error` or `refusal` in the scores stream)."""
 
 REPORT_CODES: dict[ReportCode, str] = {
     "": "It is a result.",
@@ -141,7 +141,7 @@ HttpCode = Literal[
     "unsupported_media_type",
     "version_not_supported",
 ]
-"""Of an HTTP error: `{"error": {"code": …, "message": …}}`."""
+"""The codes of an HTTP error: `{"error": {"code": …, "message": …}}`."""
 
 HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
     "answer_not_kept": (503, "The request was answered; there was no room to keep the answer."),

@@ -1,8 +1,8 @@
-"""The root of every error that rdv raises, split by whose fault it is.
+"""All errors that rdv raises derive from `RdvError`, grouped by whose fault they are.
 
-An error carries fields, not prose: its text is made in `text`, what to do about it in
-`hint`; `code` names it for programs. The faults decide the exit code
-(`rdv.commands.exits`) and the HTTP status.
+An error carries fields; `text` makes its message of them, `hint` says what to do about it, and
+`code` names it for programs. The groups decide the exit code (`rdv.commands.exits`) and the HTTP
+status.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class RdvError(Exception):
-    """Root of all errors of rdv. Catch this to catch everything that rdv raises on purpose."""
+    """`RdvError` is the root of all errors that rdv raises on purpose. Catch it to catch them
+    all.
+    """
 
     def code(self) -> str:
-        """A name for programs that never changes: `InvalidSchedule` is `invalid_schedule`.
+        """Return a name for programs that never changes: `InvalidSchedule` is `invalid_schedule`.
 
         A class that is renamed keeps its code by overriding this.
         """
         return code_of(type(self))
 
     def text(self) -> str:
-        """What is wrong, in one sentence that names the thing."""
+        """Return what is wrong, in one sentence that names the cause."""
         return self.__class__.__name__
 
     def hint(self) -> str:
-        """What to do next; empty when there is nothing to suggest."""
+        """Return what to do next; empty when there is nothing to suggest."""
         return ""
 
     def __str__(self) -> str:
@@ -36,11 +38,11 @@ class RdvError(Exception):
 
 
 class InputFault(RdvError):
-    """The caller gave something that cannot be used: a bad name, a missing path, a bad value."""
+    """The caller passed something that cannot be used: a bad name, a missing path, a bad value."""
 
 
 class DataFault(RdvError):
-    """What is stored is not what was written, or is not there any more."""
+    """Stored data is not what was written, or is missing."""
 
 
 class SystemFault(RdvError):
@@ -52,7 +54,7 @@ class ConflictFault(RdvError):
 
 
 class UsageFault(RdvError):
-    """The program's own misuse of an object: a closed producer, a consumer without a group."""
+    """The program misuses an object: a closed producer, a consumer without a group."""
 
 
 HTTP_STATUSES: dict[type[RdvError], int] = {
@@ -62,16 +64,16 @@ HTTP_STATUSES: dict[type[RdvError], int] = {
     ConflictFault: 503,
     UsageFault: 500,
 }
-"""The one table from an error to an HTTP status; that of exit codes is `rdv.commands.exits`."""
+"""The only table from an error to an HTTP status; that of exit codes is `rdv.commands.exits`."""
 
 
 def code_of(error: type[RdvError]) -> str:
-    """The code of a class of errors."""
+    """Return the code of a class of errors."""
     return _WORD_BEGINS.sub("_", error.__name__).lower()
 
 
 def http_status(error: RdvError) -> int:
-    """The HTTP status of the first fault in the table that `error` is an instance of."""
+    """Return the HTTP status of the first fault in the table that `error` is an instance of."""
     return next(
         (status for fault, status in HTTP_STATUSES.items() if isinstance(error, fault)), 500
     )

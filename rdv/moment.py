@@ -1,11 +1,11 @@
-"""Times that people and programs give: one rule wherever one is read. Pure, thread-safe.
+"""These functions read times from people and programs by one rule. Pure, thread-safe.
 
 - ISO 8601 with a zone: 2026-05-01T14:30:00+02:00, 2026-05-01T12:30:00Z.
 - ISO 8601 without a zone is UTC, on every machine and over HTTP: 2026-05-01, 2026-05-01T12:30.
 - A whole number is nanoseconds since 1970, UTC, and lies between EARLIEST_NS and LATEST_NS: one in
   seconds, milliseconds or microseconds would be in 1970, and is refused.
 
-Commands also take durations ("10m": so long ago), see `rdv.commands.units`.
+Commands also take durations ("10m": ten minutes ago), see `rdv.commands.units`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ EARLIEST_NS: Final = 946_684_800 * _SECOND_NS
 """2000-01-01. Nothing that rdv decides about became known before."""
 
 LATEST_NS: Final = 9_214_646_400 * _SECOND_NS
-"""2262-01-01: later ones do not fit into the 64 bits of a record."""
+"""2262-01-01: later times do not fit into the 64 bits of a record."""
 
 AHEAD_NS_MAX: Final = 300 * _SECOND_NS
-"""What has become known has a time in the past; clocks may differ by so much."""
+"""How far in the future the time of something known may be, in nanoseconds, as clocks may
+differ.
+"""
 
 EXAMPLE: Final = "2026-05-01T12:30:00Z, 2026-05-01T14:30:00+02:00 or 2026-05-01 (UTC)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,7 +36,7 @@ _UNITS = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
 
 @dataclass(eq=False)
 class InvalidMoment(InputFault):
-    """A time that cannot be read, or cannot be meant."""
+    """A time cannot be parsed, or is impossible."""
 
     given: str
     reason: str
@@ -48,14 +50,14 @@ class InvalidMoment(InputFault):
 
 
 class Moment(NamedTuple):
-    """Nanoseconds since 1970, and whether UTC was assumed because no zone was named."""
+    """A `Moment` is nanoseconds since 1970, and whether UTC was assumed as no zone was named."""
 
     time_ns: int
     is_assumed_utc: bool = False
 
 
 def read_moment(given: int | str) -> Moment:
-    """The time that a number or a text names, in whatever year. Raises InvalidMoment."""
+    """Return the time that a number or a text names, in any year. Raises InvalidMoment."""
     if not isinstance(given, str):
         return Moment(_checked_number(given))
     text = given.strip()
@@ -73,7 +75,7 @@ def read_moment(given: int | str) -> Moment:
 
 
 def known_since_ns(given: int | str, now_ns: int) -> int:
-    """When something became known: not before 2000, and not after now (but for AHEAD_NS_MAX).
+    """Return when something became known: not before 2000, nor more than AHEAD_NS_MAX after now.
 
     Raises InvalidMoment.
     """
@@ -90,15 +92,15 @@ def known_since_ns(given: int | str, now_ns: int) -> int:
 
 
 def counts_from_ns(time_ns: int | None, append_ns: int) -> int:
-    """When an outcome on record counts from: its own time, but never later than its arrival.
+    """Return when a recorded outcome counts from: its own time, but never later than its arrival.
 
-    So an outcome with a time in the future, which 0.1.0 has taken, is corrected by a later one.
+    So an outcome with a time in the future, which 0.1.0 has accepted, is corrected by a later one.
     """
     return append_ns if time_ns is None else min(time_ns, append_ns)
 
 
 def iso_utc(time_ns: int) -> str:
-    """`2026-05-01T12:30:00Z`, to the second; in nanoseconds when the year has no name."""
+    """Return `2026-05-01T12:30:00Z`, to the second; nanoseconds when the year is out of range."""
     try:
         moment = _EPOCH + timedelta(microseconds=time_ns // 1000)
     except OverflowError:
@@ -107,7 +109,7 @@ def iso_utc(time_ns: int) -> str:
 
 
 def shown(given: int | str) -> str:
-    """What was given, short enough for a message."""
+    """Return the given value, short enough for a message."""
     return (repr(given) if isinstance(given, str) else str(given))[:60]
 
 

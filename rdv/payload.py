@@ -1,17 +1,17 @@
-"""The JSON that rdv takes: one rule for all that others give it. Pure, thread-safe.
+"""The module defines the JSON that rdv accepts, by one rule for all input. Pure, thread-safe.
 
-It holds for `data`, keys and schedules in requests, outcomes, models' and enrichers' results, the
-defaults of schedules, and everything that a command reads from a file or its command line:
+The rule holds for `data`, keys and schedules in requests, outcomes, models' and enrichers' results,
+the defaults of schedules, and everything that a command reads from a file or its command line:
 
 - RFC 8259 in UTF-8: no byte-order mark, no lone surrogates, no NaN, no Infinity, no comments.
 - A whole number lies between INTEGER_MIN and INTEGER_MAX. A number with a fraction or an exponent
   is a double, and finite as one (1e999 is refused, 1e-999 is 0.0).
 - Lists and objects nest at most DEPTH_MAX deep.
-- Keys keep their order, may be empty, and may come twice: readers take the last one.
+- Keys keep their order, may be empty, and may occur twice: readers take the last one.
 
-What is taken travels as the text that came in: 1e2 stays 1e2 and -0.0 stays -0.0. Only line breaks
+Accepted text is passed on as it was received: 1e2 stays 1e2 and -0.0 stays -0.0. Only line breaks
 between its tokens become spaces. Every reader of rdv, and every common library, reads the same
-value from it. Sizes are limited where it comes in (`http.body_bytes_max`, `result_bytes_max`).
+value from it. Sizes are limited where it is received (`http.body_bytes_max`, `result_bytes_max`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from rdv.native import NATIVE
 INTEGER_MIN: Final = -(2**63)
 INTEGER_MAX: Final = 2**64 - 1
 DEPTH_MAX: Final = 100
-"""Below the limits of what reads it: orjson writes 254 deep, Python's json and msgspec read less
-than 1,000, serde_json 127; the line of a message adds one."""
+"""The maximum nesting, below the limits of the readers and writers: orjson writes 254 deep,
+Python's json and msgspec read less than 1,000, serde_json 127; the line of a message adds one."""
 
 PLAIN, LARGE_FLOAT, WIDE_INTEGER, TOO_DEEP = 0, 1, 2, 3
-"""What one look at a text finds; the latter two stand in the two lowest bits of a position."""
+"""The results of a check of a text; the latter two are in the two lowest bits of a position."""
 
 UnusableKind = Literal["malformed_json", "number_out_of_range", "nested_too_deeply"]
 """Also the code of the error, at the HTTP server and on the command line."""
@@ -41,7 +41,7 @@ UnusableKind = Literal["malformed_json", "number_out_of_range", "nested_too_deep
 
 @dataclass(eq=False)
 class UnusableJson(InputFault):
-    """A text that is not JSON, or JSON that rdv does not take."""
+    """A text is not JSON, or is JSON that rdv does not accept."""
 
     kind: UnusableKind
     reason: str
@@ -53,11 +53,11 @@ class UnusableJson(InputFault):
         return self.said_of("this")
 
     def said_of(self, what: str) -> str:
-        """The sentence, about `what`."""
+        """Return the sentence, about `what`."""
         return f"{what} {self.verdict()}"
 
     def verdict(self) -> str:
-        """The sentence without its subject."""
+        """Return the sentence without its subject."""
         if self.kind == "malformed_json":
             return f"is not JSON: {self.reason}"
         return f"is not JSON that rdv takes: {self.reason}"
@@ -67,7 +67,7 @@ class UnusableJson(InputFault):
 
 
 def read_json(text: bytes | str) -> Any:
-    """The value of a text. Raises UnusableJson."""
+    """Return the value of a text. Raises UnusableJson."""
     if isinstance(text, str):
         try:
             text = text.encode()
@@ -81,7 +81,7 @@ def read_json(text: bytes | str) -> Any:
 
 
 def check_json(text: bytes) -> bytes:
-    """The text as it is, without the space around it, once it is known to be right.
+    """Return the text without the space around it, after checking it.
 
     Raises UnusableJson.
     """
@@ -90,9 +90,9 @@ def check_json(text: bytes) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys, equal for equal values: for comparing, counting, hashing.
+    """Return JSON with sorted keys, equal for equal values: for comparing, counting, hashing.
 
-    Raises UnusableJson for a value that no JSON library could write; none that was taken is.
+    Raises UnusableJson for a value that no JSON library could write; no accepted value is one.
     """
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
@@ -101,7 +101,9 @@ def canonical(value: Any) -> bytes:
 
 
 def text_of(value: Any) -> bytes:
-    """JSON of whatever msgspec has read, its keys in their order. Raises nothing for 0.1.0's."""
+    """Return JSON of any value that msgspec has read, keys in their order. Accepts all of
+    0.1.0's.
+    """
     try:
         return orjson.dumps(value)
     except (TypeError, RecursionError):
@@ -109,7 +111,7 @@ def text_of(value: Any) -> bytes:
 
 
 def sorted_json(value: Any) -> bytes:
-    """As `canonical`, of whatever msgspec has read: schedules in requests of 0.1.0."""
+    """Return `canonical` JSON of any value that msgspec has read, such as schedules of 0.1.0."""
     try:
         return canonical(value)
     except UnusableJson:
@@ -117,9 +119,10 @@ def sorted_json(value: Any) -> bytes:
 
 
 def read_recorded(text: bytes) -> Any:
-    """A value that lies in the log, where 0.1.0 may have put it: it took more than today's rule.
+    """Return a value from the log, where 0.1.0 may have written it: it accepted more than this
+    rule.
 
-    Whole numbers out of range come as doubles. Raises UnusableJson for a text that cannot be read,
+    Whole numbers out of range become doubles. Raises UnusableJson for a text that cannot be read,
     or whose value could not be written again.
     """
     try:
@@ -132,7 +135,7 @@ def read_recorded(text: bytes) -> Any:
 
 
 def is_readable(text: bytes) -> bool:
-    """Whether `read_recorded` takes a text that is known to be JSON."""
+    """Return whether `read_recorded` accepts a text that is known to be JSON."""
     if look(text, DEPTH_MAX) == PLAIN:
         return True
     try:
@@ -143,7 +146,7 @@ def is_readable(text: bytes) -> bool:
 
 
 def check_numbers_and_depth(text: bytes, depth_max: int = DEPTH_MAX) -> None:
-    """Check a text whose syntax is checked elsewhere: what JSON libraries do not agree on.
+    """Check the parts on which JSON libraries differ, in a text whose syntax is checked elsewhere.
 
     About 0.4 µs for 300 bytes. Raises UnusableJson.
     """
@@ -165,14 +168,14 @@ def check_numbers_and_depth(text: bytes, depth_max: int = DEPTH_MAX) -> None:
 
 
 def unreadable(text: bytes, error: Exception) -> UnusableJson:
-    """What a JSON library's error says of a text, as ours."""
+    """Translate a JSON library's error about a text into UnusableJson."""
     reason = str(error)
     if reason.startswith("number is infinity"):
         place = reason.partition(": ")[2]
         return UnusableJson("number_out_of_range", f"a number is too large for a double: {place}")
     if isinstance(error, RecursionError) or reason.startswith("depth limit"):
         return UnusableJson("nested_too_deeply", f"it is nested more than {DEPTH_MAX} deep")
-    if reason == _TRUNCATED:  # msgspec says so of a broken escape sequence, too
+    if reason == _TRUNCATED:  # msgspec reports a broken escape sequence so, too
         try:
             orjson.loads(text)
         except orjson.JSONDecodeError as other:
@@ -185,7 +188,7 @@ def unreadable(text: bytes, error: Exception) -> UnusableJson:
 
 
 def text_fault(body: bytes) -> str:
-    """Why a body that could not be read is no UTF-8 text, in a few words; empty when it may be."""
+    """Return why an unreadable body is no UTF-8 text, in a few words; empty when it may be one."""
     for mark, name in _MARKS:
         if body.startswith(mark):
             return f"it begins with the byte-order mark of {name}: send UTF-8 without one"
@@ -215,7 +218,7 @@ _SUSPICIOUS_DIGITS = b"0" * 19
 
 
 def look_in_python(text: bytes, depth_max: int) -> int:
-    """As `Native.json_look`. Tokens are looked at only where there may be something to find."""
+    """Do the same as `Native.json_look`. Tokens are checked only where a finding is possible."""
     same = text.translate(_DIGITS_AND_DEPTH)
     if not (b"0e" in same or _SUSPICIOUS_DIGITS in same or same.count(b"[") > depth_max):
         return PLAIN

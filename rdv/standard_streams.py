@@ -1,4 +1,6 @@
-"""Descriptors 0 to 2, and the text streams on them: there, and able to write any text."""
+"""These functions make descriptors 0 to 2 and their text streams open, and able to write any
+text.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,18 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 def open_standard_streams() -> None:
-    """Open those of the descriptors 0 to 2 that are closed on /dev/null, and make the text streams
-    write what their encoding lacks as an escape instead of raising.
+    """Open closed descriptors among 0 to 2 on /dev/null, and make the text streams escape
+    characters.
 
-    To be called before anything is opened: with `2>&-` the next file would get number 2, and be
-    written to by whatever reports an error.
+    Characters that their encoding lacks are written as an escape instead of raising. Call this
+    before any file is opened: with `2>&-` the next file would get number 2, and error messages
+    would be written to it.
     """
     for fd, name in enumerate(_STREAMS):
         try:
             os.fstat(fd)
         except OSError:
-            # The lowest free number is taken, and those below are open by now.
+            # The lowest free number is taken, and the lower ones are open by now.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
             setattr(sys, name, _text_stream(fd))
@@ -32,7 +35,7 @@ def open_standard_streams() -> None:
 def write_utf8() -> None:
     """Write UTF-8 to stdout and stderr whatever the locale says: rdv itself reads the other end.
 
-    By new streams: those of a forked process believe that the descriptors are what they were.
+    This makes new streams: those of a forked process assume that the descriptors are unchanged.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -40,7 +43,7 @@ def write_utf8() -> None:
 
 
 def empty_stdin() -> None:
-    """Put /dev/null in the place of stdin: code that is not ours reads its end, and nothing else.
+    """Replace stdin by /dev/null: foreign code reads its end, and nothing else.
 
     `input()` then raises EOFError.
     """
@@ -50,7 +53,7 @@ def empty_stdin() -> None:
 
 
 def stdout_to_stderr() -> None:
-    """Send what is printed to stderr, also from C: stdout is for data."""
+    """Redirect printed output to stderr, even from C: stdout is for data."""
     sys.stdout.flush()
     os.dup2(2, 1)
 

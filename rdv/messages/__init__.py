@@ -1,9 +1,9 @@
 """The messages in the streams are requests, scores, results and outcomes: JSON, one per line.
 
-   request  what a proxy asks of every model              → input
-   score    what one model reports about one request      → scores
-   result   the client's answer, its model and the reason → results
-   truth    what turned out to be true of a request       → outcomes
+    request  what a proxy asks of every model              → input
+    score    what one model reports about one request      → scores
+    result   the client's answer, its model and the reason → results
+    truth    what turned out to be true of a request       → outcomes
 
 A line can be read as it is with `jq`, `grep` and pyarrow. Every message carries its schema version
 in `v`; fields that have their default are left out; unknown fields are ignored, so that an older

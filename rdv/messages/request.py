@@ -24,7 +24,7 @@ class Idempotency(msgspec.Struct, frozen=True, gc=False):
 class Request(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
 ):
-    """One request, as all models see it."""
+    """A `Request` is one request, as all models see it."""
 
     id: Id
     """128 random bits as 32 hex digits (`RequestIds`)."""

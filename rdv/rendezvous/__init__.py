@@ -1,7 +1,8 @@
-"""The rendezvous: one answer per request, by its SLA, from whoever has reported by then.
+"""The rendezvous gives one answer per request by its SLA, from the reports that have arrived by
+then.
 
     engine = Engine(host, schedules, live="production", models=["gbm", "logit"])
-    results = engine.request(request, now_ns)     # each call returns what is decided by it
+    results = engine.request(request, now_ns)     # each call returns the results that it decides
     results = engine.score(score, now_ns)
     results = engine.tick(now_ns)                 # call it at engine.next_deadline()
 

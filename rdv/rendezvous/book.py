@@ -1,4 +1,4 @@
-"""The schedules that the engine knows, compiled; and which of them a request gets."""
+"""A `ScheduleBook` keeps the compiled schedules, and chooses the one for a request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from rdv.schedule import InvalidSchedule, Schedule, inline_text, read_inline
 
 
 class ScheduleBook:
-    """Plans by name, the live one, and a bounded cache of inline ones. One thread at a time."""
+    """A `ScheduleBook` keeps plans by name, the live one, and a bounded cache of inline ones.
+
+    One thread at a time.
+    """
 
     def __init__(self, schedules: Mapping[str, Schedule], live: str, limits: Limits) -> None:
         self._limits = limits
@@ -27,7 +30,7 @@ class ScheduleBook:
         self.change(schedules, live)
 
     def change(self, schedules: Mapping[str, Schedule], live: str) -> None:
-        """Take these instead. Raises UnknownSchedule, and then nothing has changed."""
+        """Replace the schedules. Raises UnknownSchedule, and then nothing has changed."""
         if live not in schedules:
             raise UnknownSchedule(live, tuple(sorted(schedules)))
         limit = self._limits.wait_ms_max
@@ -36,7 +39,7 @@ class ScheduleBook:
         self.live = self._plans[live]
 
     def find(self, label: str) -> Plan | None:
-        """The plan of a result's label, where it is still known: a scan, off the hot path."""
+        """Return the plan of a result's label while it is still known: a scan, off the hot path."""
         known: Iterable[Plan | Why] = chain(
             self._plans.values(), self._before.values(), self._inline.values()
         )
@@ -44,7 +47,9 @@ class ScheduleBook:
         return next((plan for plan in plans if plan.label == label), None)
 
     def plan_for(self, request: Request) -> tuple[Plan, Why | None]:
-        """The plan that the request asks for; or the live one, and why there is no other."""
+        """Return the plan that the request asks for; or the live one, and why it is not the
+        other.
+        """
         wanted = request.schedule
         if wanted is None:
             return self.live, None

@@ -1,6 +1,7 @@
-"""One answer out of several models' answers. Pure.
+"""`combine_results` makes one answer out of several models' answers. Pure.
 
-Answers come by rank, the best first. What cannot be combined is taken from the best-ranked.
+Answers are ordered by rank, the best first. Parts that cannot be combined are taken from the
+best-ranked.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import orjson
 from rdv.schedule import Combine
 
 _RANK_CONSTANT = 60
-"""Of reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009. It needs no scores that could
-be compared between models, only the order of each list."""
+"""The constant of reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009. It needs no
+scores that are comparable between models, only the order of each list."""
 
 
 def combine_results(
     how: Combine, results: Sequence[msgspec.Raw], on: str | None = None, top: int | None = None
 ) -> msgspec.Raw | None:
-    """The combined answer of at least one result; None when they cannot be combined."""
+    """Return the combined answer of at least one result; None when they cannot be combined."""
     if how == "best":
         return results[0]
     try:
@@ -44,7 +45,7 @@ def _combine(how: Combine, values: list[Any], on: str | None, top: int | None) -
 
 
 def _field(value: Any, on: str | None) -> Any:
-    """What counts in an answer. Raises ValueError when it is not there."""
+    """Return the part of an answer that is combined. Raises ValueError when it is missing."""
     if on is None:
         return value
     if not isinstance(value, dict) or on not in value:
@@ -53,7 +54,9 @@ def _field(value: Any, on: str | None) -> Any:
 
 
 def _blend(values: list[Any], reduce: Callable[[list[float]], float]) -> Any:
-    """Numbers by `reduce`, at any depth; everything else from the first that has it."""
+    """Reduce numbers at any depth by `reduce`; take other parts from the first answer that has
+    them.
+    """
     first = values[0]
     if all(_is_number(value) for value in values):
         reduced = reduce(values)
@@ -78,13 +81,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _vote(values: list[Any]) -> int:
-    """Which value is the most frequent; among equals the best-ranked one."""
+    """Return the index of the most frequent value; among equals that of the best-ranked one."""
     ballots = [orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values]
     return max(range(len(ballots)), key=lambda place: (ballots.count(ballots[place]), -place))
 
 
 def _merge(lists: list[Any], top: int | None) -> list[Any]:
-    """Reciprocal rank fusion. Items are ids, [id, …] or {"id": …}; the best-ranked list's stays."""
+    """Merge lists by reciprocal rank fusion; an item comes from the best-ranked list that has it.
+
+    Items are ids, [id, …] or {"id": …}.
+    """
     if not all(isinstance(items, list) for items in lists):
         raise ValueError("not a list")
     weights: dict[bytes, float] = {}
@@ -99,8 +105,10 @@ def _merge(lists: list[Any], top: int | None) -> list[Any]:
 
 
 def _merge_by_score(lists: list[Any], top: int | None) -> list[Any]:
-    """The items with the highest scores: {"id": …, "score": n} or [id, n]. Of one that is in
-    several lists, the highest counts; of equals, the one of the best-ranked list comes first.
+    """Return the items with the highest scores: {"id": …, "score": n} or [id, n].
+
+    Of an item in several lists, the highest score counts; of equals, the item of the best-ranked
+    list comes first.
     """
     if not all(isinstance(items, list) for items in lists):
         raise ValueError("not a list")
@@ -116,7 +124,7 @@ def _merge_by_score(lists: list[Any], top: int | None) -> list[Any]:
 
 
 def _item_score(item: Any) -> float:
-    """Raises ValueError when there is none."""
+    """Return the item's score. Raises ValueError when it has none."""
     if isinstance(item, dict):
         score = item.get("score")
     else:

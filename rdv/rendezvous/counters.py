@@ -1,4 +1,4 @@
-"""What the engine has seen, in numbers. They only grow."""
+"""The counters say what the engine has seen. They only grow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import msgspec
 
 
 class Counters(msgspec.Struct):
-    """Counts since the engine was made. Written by the engine's thread; a copy is for metrics."""
+    """A `Counters` has counts since the engine was made.
+
+    The engine's thread writes them; metrics use a copy.
+    """
 
     requests: int = 0
     scores: int = 0
@@ -15,20 +18,22 @@ class Counters(msgspec.Struct):
     default: int = 0
 
     expired_on_arrival: int = 0
-    """Requests whose deadline had passed when they came."""
+    """Requests whose deadline had passed when they arrived."""
 
     overloaded: int = 0
-    """Requests that found `open_mailboxes_max` others."""
+    """Requests that arrived when `open_mailboxes_max` others were open."""
 
     invalid_schedule: int = 0
-    """Requests that named an unknown schedule, or carried one that is not valid."""
+    """Requests that named an unknown schedule, or carried an invalid one."""
 
     duplicate_requests: int = 0
     duplicate_scores: int = 0
-    """A second report of the same model on an open request: the first one counts."""
+    """Second reports of the same model on an open request: the first one counts."""
 
     late: int = 0
-    """Scores that came after the decision: ordinary, most models are slower than the fastest."""
+    """Scores that came after the decision: this is normal, most models are slower than the
+    fastest.
+    """
 
     early: int = 0
     """Scores that came before their request."""
@@ -37,7 +42,7 @@ class Counters(msgspec.Struct):
     """Early scores whose request never came."""
 
     evicted: int = 0
-    """Scores that were dropped for want of room: early ones, or more than `reports_max`."""
+    """Scores that were dropped for lack of space: early ones, or more than `reports_max`."""
 
     malformed: int = 0
-    """Records that could not be read, as the server has told."""
+    """Records that the server could not read, as it has reported."""

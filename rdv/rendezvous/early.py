@@ -1,4 +1,4 @@
-"""Scores that came before their request: a bounded buffer."""
+"""An `EarlyScores` is a bounded buffer of scores that came before their request."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from rdv.messages import Score
 from rdv.rendezvous.counters import Counters
 
 EarlyScore = tuple[int, Score]
-"""When it came (ns on the engine's clock), and what."""
+"""The arrival (ns on the engine's clock), and the score."""
 
 
 class EarlyScores:
-    """Scores by request id, in two generations as in `RecentIds`; what goes is counted.
+    """An `EarlyScores` keeps scores by request id, in two generations as `RecentIds` does.
 
-    Dropped for age: the request never came, the score was for an unknown id. Dropped for room:
-    evicted. One thread at a time.
+    Dropped scores are counted. Those dropped for age are unknown: their request never came. Those
+    dropped for lack of space are evicted. One thread at a time.
     """
 
     __slots__ = (
@@ -42,7 +42,7 @@ class EarlyScores:
         self._old: dict[str, list[EarlyScore]] = {}
 
     def __len__(self) -> int:
-        """How many scores wait."""
+        """Return how many scores wait."""
         return sum(map(len, self._young.values())) + sum(map(len, self._old.values()))
 
     def keep(self, score: Score, now_ns: int) -> None:
@@ -58,18 +58,18 @@ class EarlyScores:
         self._young.setdefault(score.id, []).append((now_ns, score))
 
     def take(self, id_: str) -> list[EarlyScore]:
-        """What waits for this request, in order of arrival; it waits no longer."""
+        """Remove and return the scores that wait for this request, in order of arrival."""
         if not self._young and not self._old:
             return []
         return self._old.pop(id_, []) + self._young.pop(id_, [])
 
     def expire(self, now_ns: int) -> None:
-        """Let go of what has waited too long."""
+        """Drop the scores that have waited too long."""
         if (self._young or self._old) and now_ns - self._since_ns >= self._age_ns:
             self._counters.unknown += self._turn(now_ns)
 
     def _turn(self, now_ns: int) -> int:
-        """Drop the old generation; returns how many scores that were."""
+        """Drop the old generation; returns how many scores it had."""
         gone = sum(map(len, self._old.values()))
         self._old, self._young = self._young, {}
         self._young_count = self._young_bytes = 0

@@ -1,7 +1,7 @@
-"""The engine: requests, scores and the passing of time in, results out. Pure.
+"""The engine turns requests, scores and the passing of time into results. Pure.
 
-A mailbox is moved to `now` before anything is put into it, so that a decision does not depend on
-when, or how often, `tick` is called: only its result is handed out later. DESIGN 2 (5).
+A mailbox is moved to `now` before a report is put into it, so that a decision does not depend on
+when, or how often, `tick` is called: only its result is returned later. DESIGN 2 (5).
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ from rdv.schedule import Schedule
 
 
 class Engine:
-    """Decides. One thread at a time; `now_ns` is a monotonic clock that never runs backwards.
+    """An `Engine` decides requests.
 
-    `host` names that clock: a request of the same host counts its SLA from its own
-    `monotonic_ns`, one of another host from its arrival here. `models` are those that live.
+    One thread at a time; `now_ns` is a monotonic clock that never runs backwards. `host` names that
+    clock: a request of the same host counts its SLA from its own `monotonic_ns`, one of another
+    host from its arrival here. `models` are those that are up.
 
     Raises UnknownSchedule when `live` is not among the schedules. After that nothing raises,
-    whatever the messages say.
+    whatever the messages contain.
     """
 
     def __init__(
@@ -68,10 +69,10 @@ class Engine:
         )
         self._agenda = Agenda()
 
-    # What comes in
+    # Input
 
     def request(self, request: Request, now_ns: int) -> list[Result]:
-        """Open a mailbox; or answer at once, when that is possible or nothing else is."""
+        """Open a mailbox; or answer at once, when that is possible or waiting is not."""
         counters = self.counters
         counters.requests += 1
         id_ = request.id
@@ -87,7 +88,7 @@ class Engine:
             self._leave_out(box, request.not_asked)
         if early or self._dead or box.arrived or not box.step.is_single:
             result = self._begin(box, early, now_ns)
-        else:  # nothing to see in the first step, unless the request was long on its way
+        else:  # no report for the first step, unless the request took long to arrive
             result = self._catch_up(box, now_ns) if box.due_ns <= now_ns else None
         if result is not None:
             return [result]
@@ -95,7 +96,7 @@ class Engine:
         return []
 
     def score(self, score: Score, now_ns: int) -> list[Result]:
-        """Put a report into its mailbox. May decide it."""
+        """Put a report into its mailbox. It may decide the request."""
         counters = self.counters
         counters.scores += 1
         box = self._open.get(score.id)
@@ -113,7 +114,7 @@ class Engine:
         return [result]
 
     def tick(self, now_ns: int) -> list[Result]:
-        """Let time pass: end steps and waits that have ended. O(expired · log open)."""
+        """Let time pass: end steps and waits that are over. O(expired · log open)."""
         self._early.expire(now_ns)
         results = []
         while (box := self._agenda.due(now_ns)) is not None:
@@ -123,28 +124,31 @@ class Engine:
         return results
 
     def next_deadline(self) -> int | None:
-        """When `tick` is due, on the engine's clock; None while nothing is open."""
+        """Return when `tick` is due, on the engine's clock; None while no mailbox is open."""
         return self._agenda.next_due_ns()
 
-    # What changes around it
+    # Changes of schedules and models
 
     def schedules_changed(self, schedules: Mapping[str, Schedule], live: str) -> None:
-        """Use these for requests that come from now on; open mailboxes keep what they have.
+        """Use these for requests that come from now on; open mailboxes keep their schedules.
 
         Raises UnknownSchedule when `live` is not among them; nothing has changed then.
         """
         self._book.change(schedules, live)
 
     def model_up(self, name: str, now_ns: int) -> list[Result]:
-        """The model lives: steps wait for it. Steps that have ended without it stay ended."""
+        """Record that a model is up: steps wait for it. Steps that have ended stay ended."""
         results = self.tick(now_ns)
         self._dead.discard(name)
         self._live.add(name)
         return results
 
     def model_down(self, name: str, now_ns: int) -> list[Result]:
-        """The model is dead, or retired: nobody waits for it any more. O(open mailboxes)."""
-        results = self.tick(now_ns)  # what is due by now is decided by what was known until now
+        """Record that a model is dead or retired: steps no longer wait for it. O(open
+        mailboxes).
+        """
+        # requests that are due by now are decided by what was known until now
+        results = self.tick(now_ns)
         self._live.discard(name)
         self._dead.add(name)
         for box in list(self._open.values()):
@@ -154,10 +158,10 @@ class Engine:
         return results
 
     def already_answered(self, id_: str, now_ns: int) -> None:
-        """A recorded result says that the request has been answered: not a second time.
+        """Record that a request has been answered, so that it is not answered again.
 
-        For the rebuild after a restart: recorded results through here, then recorded requests and
-        scores, by their time, through `request` and `score`.
+        For the rebuild after a restart: recorded results are passed to this method, then recorded
+        requests and scores, by their time, to `request` and `score`.
         """
         box = self._open.pop(id_, None)
         if box is not None:
@@ -167,9 +171,10 @@ class Engine:
         self._answered.add(id_, now_ns)
 
     def in_place_of(self, result: Result, why: Why) -> Result | None:
-        """The marked default for a decided request whose result cannot be handed over.
+        """Return the marked default for a decided request whose result cannot be sent.
 
-        None when its schedule is not known any more: the proxy's own default answers it then.
+        Returns None when its schedule is not known any more: the proxy's own default answers it
+        then.
         """
         plan = self._book.find(result.schedule)
         if plan is None:
@@ -191,23 +196,23 @@ class Engine:
         )
 
     def count_malformed(self, records: int = 1) -> None:
-        """The server could not read so many records."""
+        """Count records that the server could not read."""
         self.counters.malformed += records
 
     @property
     def open_count(self) -> int:
-        """Mailboxes that are open."""
+        """Return how many mailboxes are open."""
         return len(self._open)
 
     @property
     def early_count(self) -> int:
-        """Scores that wait for their request."""
+        """Return how many scores wait for their request."""
         return len(self._early)
 
-    # How it is decided
+    # Decisions
 
     def _mailbox(self, request: Request, now_ns: int) -> Mailbox | Result:
-        """A new mailbox; or the default, when the request must not wait."""
+        """Return a new mailbox; or the default, when the request must not wait."""
         counters = self.counters
         start_ns = now_ns
         if request.host == self._host and request.monotonic_ns < now_ns:
@@ -231,14 +236,14 @@ class Engine:
         return self._default(box, why, now_ns)
 
     def _leave_out(self, box: Mailbox, not_asked: Iterable[str]) -> None:
-        """Who is not asked has as good as refused, when the request started."""
+        """Record models that are not asked as refusals at the start of the request."""
         for name in not_asked:
             if self._has_room(box.arrived, name):
                 refusal = Score(box.id, name, "", 0, refusal="not sampled")
                 box.arrived[name] = (box.start_ns, refusal)
 
     def _begin(self, box: Mailbox, early: list[tuple[int, Score]], now_ns: int) -> Result | None:
-        """Do what would have been done, had the request come before its scores."""
+        """Process early scores as if the request had come before them."""
         start_ns = box.start_ns
         before = [item for item in early if item[0] < start_ns]
         for at_ns, score in before:
@@ -255,7 +260,7 @@ class Engine:
         return self._catch_up(box, now_ns) if result is None else result
 
     def _put(self, box: Mailbox, score: Score, at_ns: int, now_ns: int) -> Result | None:
-        """A report into a mailbox that is up to date. The hottest path is in here."""
+        """Put a report into an up-to-date mailbox. This contains the hottest path."""
         model, step, arrived = score.model, box.step, box.arrived
         if arrived and not self._has_room(arrived, model):
             return None
@@ -276,7 +281,7 @@ class Engine:
         return False
 
     def _catch_up(self, box: Mailbox, now_ns: int, until_ns: int | None = None) -> Result | None:
-        """Let the mailbox's steps end that have ended by `until_ns` (now, unless said)."""
+        """End the mailbox's steps that have ended by `until_ns` (default: now)."""
         until_ns = now_ns if until_ns is None else until_ns
         while box.due_ns <= until_ns:
             if (result := self._settle(box, box.due_ns, now_ns)) is not None:
@@ -286,8 +291,8 @@ class Engine:
     def _settle(self, box: Mailbox, at_ns: int, now_ns: int) -> Result | None:
         """Go through the steps that `at_ns` and the reports allow, up to one that must wait.
 
-        At a deadline that cuts the schedule short (the client's), the steps that remain are asked
-        in order at once: an answer that is there is better than the default.
+        At a deadline that cuts the schedule short (the client's), the remaining steps are asked in
+        order at once: an existing answer is better than the default.
         """
         while True:
             if box.arrived and (winners := find_winners(box, self._live)):
@@ -301,7 +306,7 @@ class Engine:
                 return self._default(box, why, now_ns)
 
     def _answer(self, box: Mailbox, score: Score, now_ns: int) -> Result:
-        """One model's answer."""
+        """Close the mailbox with one model's answer."""
         model = score.model
         kind: Kind = "preferred"
         why = PREFERRED
@@ -312,7 +317,9 @@ class Engine:
         return self._close(box, kind, answer, now_ns, model, score.version, why, box.step.number)
 
     def _combined(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
-        """Several answers made one. Preferred when it is the first step that asked for it."""
+        """Close the mailbox with a combined answer, which is preferred if the first step asked for
+        it.
+        """
         step = box.step
         results = [score.result for score in winners if score.result is not UNSET]
         combined = combine_results(step.combine, results, step.on, step.top)
@@ -342,7 +349,7 @@ class Engine:
         why: Why,
         step: int,
     ) -> Result:
-        """The one place where a result is made, and a mailbox ends."""
+        """Make the result and close the mailbox. All results are made here."""
         self._open.pop(box.id, None)
         self._answered.add(box.id, now_ns)
         counters = self.counters
@@ -369,5 +376,5 @@ class Engine:
             box.cohort,
         )
         box.is_open = False
-        box.arrived = {}  # its place in the agenda may outlive it
+        box.arrived = {}  # its entry in the agenda may outlive it
         return result

@@ -1,4 +1,4 @@
-"""Errors of the engine."""
+"""These are the errors of the engine."""
 
 from __future__ import annotations
 

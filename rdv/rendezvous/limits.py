@@ -1,4 +1,4 @@
-"""Nothing in the engine is unbounded: every limit, with its name, its default and its reason."""
+"""The engine is bounded: every limit has its name, its default and its reason here."""
 
 from __future__ import annotations
 
@@ -9,44 +9,53 @@ from rdv.schedule import INLINE_BYTES_MAX, SLA_MS_MAX
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one engine. Raises ValueError for one below 1."""
+    """A `Limits` holds the limits of one engine. Raises ValueError for one below 1."""
 
     open_mailboxes_max: int = 1_000_000
-    """Open requests. One more is answered with the default at once ("overloaded")."""
+    """The maximum number of open requests. One more is answered with the default at once
+    ("overloaded")."""
 
     wait_ms_max: int = SLA_MS_MAX
-    """No request waits longer. Schedules with a longer SLA are refused when they are read, so that
-    this cuts only what an old log has recorded."""
+    """The maximum wait of a request in milliseconds. Schedules with a longer SLA are refused when
+    they are read, so this affects only old recorded requests."""
 
     reports_max: int = 256
-    """Reports that one mailbox keeps; more models than that do not fit one decision."""
+    """The maximum number of reports in one mailbox; more models than that do not fit one
+    decision.
+    """
 
     early_scores_max: int = 100_000
-    """Scores that wait for their request. With file streams there are none; other brokers may
-    deliver a score first."""
+    """The maximum number of scores that wait for their request. With file streams there are none;
+    other brokers may deliver a score first."""
 
     early_bytes_max: int = 67_108_864
-    """Their results together: beyond, half of them go, the older ones."""
+    """The maximum size of their results together, in bytes: beyond it, the older half is
+    dropped.
+    """
 
     early_ms_max: int = 5_000
-    """A score whose request has not come for this long (up to twice of it, or half as long when
-    the buffer is full) is dropped and counted as unknown."""
+    """The time in milliseconds after which a score without its request (for up to twice as long, or
+    half as long when the buffer is full) is dropped and counted as unknown."""
 
     answered_ids_max: int = 1_000_000
-    """Ids of answered requests that are remembered, so that a late score is told from an early
-    one, and a request that comes again is not answered again. About 120 bytes each."""
+    """The maximum number of ids of answered requests that are kept, to tell a late score from an
+    early one, and not to answer a repeated request again. About 120 bytes each."""
 
     answered_ms_max: int = 10_000
-    """How long they are remembered (up to twice of it, or less when there are too many)."""
+    """How long they are kept, in milliseconds (up to twice as long, or less when there are too
+    many)."""
 
     inline_schedules_max: int = 1_000
-    """Inline schedules that are kept compiled; QA sends the same one again and again."""
+    """The maximum number of inline schedules that are kept compiled; QA sends the same one
+    repeatedly."""
 
     inline_cache_bytes_max: int = 1_048_576
-    """Their JSON together. Compiled, a schedule takes up to some 30 times as much."""
+    """The maximum size of their JSON together, in bytes. Compiled, a schedule takes up to about 30
+    times as much."""
 
     inline_bytes_max: int = INLINE_BYTES_MAX
-    """A longer inline schedule is refused; no proxy accepts a longer one."""
+    """The maximum size of an inline schedule in bytes. A longer one is refused; no proxy accepts
+    one."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,4 +1,4 @@
-"""What the engine holds for one open request."""
+"""A `Mailbox` is what the engine holds for one open request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from rdv.rendezvous.plan import Plan, PlanStep
 
 
 class Mailbox:
-    """One open request: small, for there may be a million. The engine changes its fields."""
+    """A `Mailbox` is one open request: small, as there may be a million. The engine changes its
+    fields.
+    """
 
     __slots__ = (
         "arrived",
@@ -31,13 +33,14 @@ class Mailbox:
         self.deadline_ns = deadline_ns
         self.step: PlanStep = plan.steps[0]
         self.due_ns = min(start_ns + self.step.end_ns, deadline_ns)
-        """When the step ends, and somebody must look at the mailbox."""
+        """The time when the step ends, and the engine must look at the mailbox."""
         self.arrived: dict[str, tuple[int, Score]] = {}
-        """Reports by model, in order of arrival: when (ns on the engine's clock), and what."""
+        """Reports by model, in order of arrival: the time (ns on the engine's clock), and the
+        report."""
         self.is_open = True
 
     def next_step(self) -> bool:
-        """Move on; False when there is no further step."""
+        """Move on to the next step; False when there is none."""
         steps = self.plan.steps
         if self.step.number == len(steps):
             return False
@@ -46,7 +49,9 @@ class Mailbox:
         return True
 
     def waited_ms(self, now_ns: int) -> float:
-        """From the start of the request, floored to microseconds (`plan.to_ns` says why)."""
+        """Return the milliseconds from the request's start, floored to microseconds (see
+        `plan.to_ns`).
+        """
         return max(0, now_ns - self.start_ns) // 1000 / 1000
 
     def arrivals(self) -> list[Arrival]:

@@ -1,4 +1,4 @@
-"""A schedule made ready for the engine: nanoseconds, and ranks by model."""
+"""A `Plan` is a schedule compiled for the engine: nanoseconds, and ranks by model."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import orjson
 from rdv.schedule import OTHERS, Combine, Schedule, Step
 
 NOT_ACCEPTED = 1_000_000
-"""A rank below every other."""
+"""The rank of models that are not accepted, below every other."""
 
 _ROUNDING = 1e-9
 
 
 class PlanStep:
-    """One step. Immutable once made; shared by all mailboxes."""
+    """A `PlanStep` is one step. It is immutable and shared by all mailboxes."""
 
     __slots__ = (
         "accepts_others",
@@ -36,7 +36,7 @@ class PlanStep:
     def __init__(self, step: Step, number: int, end_ns: int) -> None:
         self.number = number
         self.end_ns = end_ns
-        """From the start of the request; whole microseconds."""
+        """Nanoseconds from the start of the request, in whole microseconds."""
         self.ranks = {model: r for r, model in enumerate(step.accept) if model != OTHERS}
         self.names = tuple(self.ranks)
         self.others_rank = step.accept.index(OTHERS) if OTHERS in step.accept else NOT_ACCEPTED
@@ -48,24 +48,24 @@ class PlanStep:
         self.top = step.top
 
     def rank(self, model: str) -> int:
-        """0 is the best; NOT_ACCEPTED when the step does not want this model."""
+        """Return the model's rank: 0 is the best; NOT_ACCEPTED when the step does not accept it."""
         return self.ranks.get(model, self.others_rank)
 
     def candidates(self, live: Collection[str], reported: Collection[str]) -> set[str]:
-        """Whom the step accepts, by name; with "*", everybody who lives or has reported."""
+        """Return the models that the step accepts; with "*" also all that live or have reported."""
         if not self.accepts_others:
             return set(self.names)
         return {*self.names, *live, *reported}
 
     def needed(self, accepted_count: int) -> int:
-        """How many answers it takes, out of so many models that the step accepts."""
+        """Return how many answers the step needs when it accepts `accepted_count` models."""
         if isinstance(self.need, int):
             return self.need
         return max(1, math.ceil(self.need * accepted_count - _ROUNDING))
 
 
 class Plan:
-    """One schedule. Immutable once made; shared by all mailboxes that were opened under it."""
+    """A `Plan` is one schedule. It is immutable and shared by all mailboxes opened under it."""
 
     __slots__ = ("champion", "default", "label", "sla_ms", "steps", "wait_ns")
 
@@ -78,12 +78,14 @@ class Plan:
             for number, (step, end_ns) in enumerate(zip(schedule.steps, ends, strict=True), 1)
         )
         self.wait_ns = max(ends)
-        """The default is given then: at the SLA, or earlier if the steps end earlier."""
+        """The time when the default is given: at the SLA, or earlier if the steps end earlier."""
         self.default = msgspec.Raw(orjson.dumps(schedule.default))
         first = schedule.steps[0].accept[0]
         self.champion = None if first == OTHERS else first
 
 
 def to_ns(ms: float) -> int:
-    """Whole microseconds, so that times recorded to the microsecond replay to the same decision."""
+    """Convert to nanoseconds, rounded to microseconds: recorded times replay to the same
+    decision.
+    """
     return round(ms * 1000) * 1000

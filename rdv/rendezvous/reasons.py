@@ -1,4 +1,4 @@
-"""Why an answer is not the preferred one: a code and a sentence. Off the hot path."""
+"""A `Why` says why an answer is not the preferred one: a code and a sentence. Off the hot path."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from rdv.messages import Outcome, Score, score_outcome
 from rdv.rendezvous.mailbox import Mailbox
 
 DETAIL_CHARACTERS_MAX = 120
-"""Of a model's own words: an exception's text may be a page. All of it is in the scores stream."""
+"""The maximum length of a model's own text, as an exception's text may be a page. The whole text is
+in the scores stream."""
 
 _NAMES_MAX = 8
 
 
 class Why(NamedTuple):
-    """Why an answer is not the preferred one."""
+    """A `Why` says why an answer is not the preferred one."""
 
     code: ResultCode
     text: str
@@ -37,7 +38,7 @@ _CHAMPION_CODES: dict[Outcome, ResultCode] = {
 
 
 def why_fallback(box: Mailbox, dead: Collection[str]) -> Why:
-    """What was the matter with the champion."""
+    """Return why the champion did not give the answer."""
     champion = box.plan.champion
     if champion is None:
         return STEP_1_MISSED
@@ -48,7 +49,9 @@ def why_fallback(box: Mailbox, dead: Collection[str]) -> Why:
 
 
 def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> Why:
-    """Whom the schedule would have taken, best rank first, and what was the matter with each."""
+    """Return why there is no answer: the models that the schedule accepts, with each one's
+    state.
+    """
     states = [_state(name, box, dead) for name in _wanted(box, dead, live)]
     if at_ns < box.deadline_ns:
         return Why("no_model_left", _joined("nobody is left to wait for", states))
@@ -58,10 +61,10 @@ def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collectio
 
 
 def _wanted(box: Mailbox, dead: Collection[str], live: Collection[str]) -> list[str]:
-    """The models that the steps name, by rank; behind them those that "*" stands for.
+    """Return the models that the steps name, by rank; after them those that "*" stands for.
 
-    Of the latter, those that have reported, then those that live. The dead ones of them are told
-    only when nobody else is left: they may have departed long ago.
+    Of the latter, first those that have reported, then those that are up. Dead ones are listed only
+    when there are no others: they may have been gone for long.
     """
     steps = box.plan.steps
     named = dict.fromkeys(name for step in steps for name in step.names)
@@ -95,7 +98,7 @@ def _report_text(score: Score) -> str:
 
 
 def shortened(text: str) -> str:
-    """The first line that says something, of at most DETAIL_CHARACTERS_MAX characters."""
+    """Return the first line that is not blank, of at most DETAIL_CHARACTERS_MAX characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     if len(line) <= DETAIL_CHARACTERS_MAX:
         return line

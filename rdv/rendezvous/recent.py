@@ -1,13 +1,13 @@
-"""A memory of recent ids, bounded in number and age."""
+"""A `RecentIds` remembers recent ids, bounded in number and age."""
 
 from __future__ import annotations
 
 
 class RecentIds:
-    """Ids in two generations: when the young one is full or aged, the old one is forgotten.
+    """A `RecentIds` keeps ids in two generations: a full or aged young one replaces the old one.
 
-    So an id is remembered for `age_ns` to twice of it, there are never more than `max_count`, and
-    none needs a place in a queue or a time of its own. One thread at a time.
+    So an id is remembered for between `age_ns` and twice that, there are never more than
+    `max_count`, and no id needs a place in a queue or a time of its own. One thread at a time.
     """
 
     __slots__ = ("_age_ns", "_half", "_old", "_since_ns", "_young")

@@ -1,6 +1,6 @@
-"""The decision rule, plainly: what `Engine` must agree with, and what `explain` can tell from.
+"""The reference states the decision rule plainly: `Engine` must agree with it, `explain` uses it.
 
-It looks at a complete history instead of living through it. Slow, and meant to be read.
+It looks at a complete history instead of events one by one. Slow, and meant to be read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from rdv.schedule import OTHERS, Schedule, Step
 
 @dataclass(frozen=True)
 class Report:
-    """A score, and when it arrived: ns from the start of the request; below 0, before it."""
+    """A `Report` is a score with its arrival: ns from the start of the request; negative is before
+    it.
+    """
 
     at_ns: int
     score: Score
@@ -27,7 +29,9 @@ class Report:
 
 @dataclass(frozen=True)
 class LivenessChange:
-    """A model came up or went down, ns from the start of the request."""
+    """A `LivenessChange` is a model that came up or went down, in ns from the start of the
+    request.
+    """
 
     at_ns: int
     model: str
@@ -35,12 +39,17 @@ class LivenessChange:
 
 
 History = Sequence[Report | LivenessChange]
-"""In the order in which it happened: what is first in the log is first, also at equal times."""
+"""The events in their order: an event that is earlier in the log comes first, even at equal
+times.
+"""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What the request is told. `at_ns` is from its start; the engine may hand it out later."""
+    """A `Decision` is the answer to a request.
+
+    `at_ns` counts from the request's start; the engine may return the answer later.
+    """
 
     kind: Kind
     models: tuple[str, ...]
@@ -48,12 +57,12 @@ class Decision:
     step: int
     at_ns: int
     arrived: tuple[str, ...] = ()
-    """Models that had reported by then, in order."""
+    """The models that had reported by then, in order."""
 
 
 @dataclass
 class _State:
-    """What is known at one instant."""
+    """A `_State` is what is known at one instant."""
 
     live: set[str]
     dead: set[str]
@@ -76,7 +85,7 @@ def decide(
     deadline_ms: float | None = None,
     seen_ns: int = 0,
 ) -> Decision:
-    """The decision about one request: a function of nothing but these.
+    """Return the decision about one request, which depends only on the arguments.
 
     `live` and `dead` are what is known when the request is seen, `seen_ns` after its start.
     """
@@ -93,7 +102,7 @@ def decide(
         zip(schedule.steps, schedule.ends_ms(), strict=True), 1
     ):
         end_ns = min(_ns(end_ms), deadline_ns)
-        while True:  # one turn per instant of the step: its start, and every event in it
+        while True:  # one iteration per instant of the step: its start, and every event in it
             if winners := _winners(step, state):
                 return _decision(schedule, number, winners, now_ns, state)
             if now_ns >= end_ns or not _can_be_met(step, state):
@@ -133,7 +142,7 @@ def _needed(step: Step, state: _State) -> int:
 
 
 def _answers(step: Step, state: _State) -> list[Score]:
-    """By rank; those of equal rank in order of arrival (`sorted` is stable)."""
+    """Return the answers by rank; those of equal rank in order of arrival (`sorted` is stable)."""
     ranked = [
         (rank, score)
         for score in state.reports.values()
@@ -149,7 +158,7 @@ def _winners(step: Step, state: _State) -> list[Score]:
 
 def _can_be_met(step: Step, state: _State) -> bool:
     if OTHERS in step.accept and not state.live and not state.dead:
-        return True  # nobody is known: anybody may come
+        return True  # no model is known: any model may report
     pending = _accepted(step, state) - set(state.reports) - state.dead
     return len(_answers(step, state)) + len(pending) >= _needed(step, state)
 

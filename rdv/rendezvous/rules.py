@@ -1,4 +1,4 @@
-"""The two questions that a step asks of a mailbox: who has won, and can anybody still win?
+"""These functions answer a step's two questions: which models have won, and can any still win?
 
 Pure; off the fastest path, which is one accepted answer in a step that needs one (`Engine.score`).
 """
@@ -15,7 +15,7 @@ from rdv.rendezvous.plan import NOT_ACCEPTED, PlanStep
 
 
 def find_winners(box: Mailbox, live: AbstractSet[str]) -> list[Score]:
-    """The answers that the mailbox's step takes, best rank first; none while they do not suffice.
+    """Return the answers that the step takes, best rank first; empty while there are too few.
 
     Of equal rank (all that "*" stands for), the earlier one is better.
     """
@@ -31,17 +31,18 @@ def find_winners(box: Mailbox, live: AbstractSet[str]) -> list[Score]:
 
 
 def is_hopeless(box: Mailbox, live: AbstractSet[str], dead: AbstractSet[str]) -> bool:
-    """Whether the step cannot get what it needs any more, however long it waits.
+    """Return whether the step cannot get the answers that it needs any more, however long it waits.
 
-    It can while enough of those whom it accepts have answered, or may yet: have not reported and
-    are not known to be dead. A step that accepts anybody is not given up while nobody is known.
+    It can while enough of the models that it accepts have answered, or may yet: they have not
+    reported and are not known to be dead. A step that accepts any model is not given up while no
+    model is known.
     """
     step, arrived = box.step, box.arrived
     if step.accepts_others:
         if not live and not dead:
             return False
     elif step.is_single and not arrived and dead.isdisjoint(step.names):
-        return False  # the ordinary start of a step
+        return False  # the usual start of a step
     candidates = step.candidates(live, arrived.keys())
     possible = sum(
         name not in dead if (report := arrived.get(name)) is None else _is_answer(report[1])

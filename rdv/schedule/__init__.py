@@ -1,14 +1,14 @@
-"""Who is preferred, for how long only the preferred will do, and what to say if nobody answers.
+"""A schedule says which models are preferred, for how long, and what the default answer is.
 
     sla_ms = 50
     default = { score = 0.0, action = "review" }
-    [[step]]            # only the champion will do
+    [[step]]            # only the champion is accepted
     until_ms = 30
     accept = ["gbm"]
-    [[step]]            # anything that has answered
+    [[step]]            # any model that has answered
     accept = ["*"]
 
-Pure: text or an object in, a `Schedule` out; a linter; a picture; cohorts.
+Pure: it reads text or an object into a `Schedule`, checks and draws it, and assigns cohorts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which keys get another schedule: shares of them, by a stable hash. Pure."""
+"""Cohorts are shares of the keys that get another schedule, chosen by a stable hash. Pure."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _ROUNDING = 1e-9
 
 
 def assign_cohort(key: str, salt: str, shares: Mapping[str, float]) -> str | None:
-    """The cohort of `key`, or None for the rest, which gets the live schedule.
+    """Return the cohort of `key`, or None for the rest, which gets the live schedule.
 
     The same key, salt and shares give the same cohort in every process and for ever. Another salt
-    deals anew, so that one experiment does not inherit the groups of the one before. The cohorts
+    assigns anew, so that one experiment does not inherit the groups of the one before. The cohorts
     lie side by side in the order of `shares`: raising the share of the last one (or of the only
-    one) moves nobody who is in a cohort already. Raises InvalidShares.
+    one) moves no key that is in a cohort already. Raises InvalidShares.
     """
     check_shares(shares)
     digest = hashlib.blake2b(key.encode(), key=_salt_key(salt), digest_size=8).digest()
@@ -31,7 +31,9 @@ def assign_cohort(key: str, salt: str, shares: Mapping[str, float]) -> str | Non
 
 
 def check_shares(shares: Mapping[str, float]) -> None:
-    """Raises InvalidShares for what is negative, no number, or more than everybody."""
+    """Raise InvalidShares for a share that is negative or no number, or if all exceed 1
+    together.
+    """
     for cohort, share in shares.items():
         if not 0 <= share <= 1:
             raise InvalidShares(cohort, f"{share!r} is not between 0 and 1")
@@ -40,6 +42,8 @@ def check_shares(shares: Mapping[str, float]) -> None:
 
 
 def _salt_key(salt: str) -> bytes:
-    """blake2b takes 64 bytes of key; a longer salt is hashed first. Empty is no key."""
+    """Return a key of at most blake2b's 64 bytes; a longer salt is hashed first. Empty is no
+    key.
+    """
     raw = salt.encode()
     return raw if len(raw) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(raw).digest()

@@ -1,4 +1,4 @@
-"""A schedule as a timeline of text. Pure; `rdv schedule show` prints it."""
+"""`draw_schedule` draws a schedule as a timeline of text. Pure; `rdv schedule show` prints it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _FIRST_ASCII, _LATER_ASCII, _NOT_YET_ASCII = "#", "=", "."
 
 
 def draw_schedule(schedule: Schedule, width: int = 80, *, ascii_only: bool = False) -> list[str]:
-    """Lines of at most `width` characters (at least 40): one bar per model over 0..sla_ms.
+    """Return lines of at most `width` characters (at least 40): one bar per model over 0..sla_ms.
 
-    A full block: the best-ranked in its step; a light one: will do as well; a dot: not accepted.
+    A full block marks the best-ranked model of its step, a light one a model that is also accepted,
+    a dot one that is not.
     """
     marks = (
         (_FIRST_ASCII, _LATER_ASCII, _NOT_YET_ASCII) if ascii_only else (_FIRST, _LATER, _NOT_YET)
@@ -39,7 +40,7 @@ def draw_schedule(schedule: Schedule, width: int = 80, *, ascii_only: bool = Fal
 
 
 def _models(schedule: Schedule) -> list[str]:
-    """In order of their first appearance, the others last."""
+    """Return the models in order of their first appearance, "*" last."""
     names = dict.fromkeys(model for step in schedule.steps for model in step.accept)
     return sorted(names, key=lambda model: model == OTHERS)
 
@@ -49,7 +50,7 @@ def _label(model: str) -> str:
 
 
 def _edges(schedule: Schedule, cells: int) -> list[int]:
-    """Columns where the steps begin and end; a step never ends before it begins."""
+    """Return the columns where the steps begin and end; a step never ends before it begins."""
     edges = [0]
     for end_ms in schedule.ends_ms():
         edges.append(max(edges[-1], round(end_ms / schedule.sla_ms * cells)))
@@ -64,7 +65,7 @@ def _mark(step: Step, model: str, marks: tuple[str, str, str]) -> str:
 
 
 def _axis(schedule: Schedule, edges: list[int], cells: int) -> str:
-    """Times at the edges, left out where they would touch the one before; the SLA always shows."""
+    """Draw times at the edges; skip those that would touch the previous one, but not the SLA."""
     axis = [" "] * cells
     times = [0.0, *schedule.ends_ms(), schedule.sla_ms]
     free = 0
@@ -88,7 +89,7 @@ def _step_numbers(edges: list[int], cells: int) -> str:
 
 
 def _notes(schedule: Schedule) -> list[str]:
-    """What the bars cannot say: quorums, and the default."""
+    """Return what the bars cannot show: quorums, and the default."""
     notes = [
         f"step {number}: {_need_text(step)} answers, {step.combine}"
         for number, step in enumerate(schedule.steps, start=1)

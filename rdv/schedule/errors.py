@@ -1,4 +1,4 @@
-"""Errors of schedules. Fields first; the text is made from them in one place."""
+"""These are the errors of schedules. Each has fields, from which its text is made in one place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.errors import InputFault
 
 @dataclass(eq=False)
 class InvalidSchedule(InputFault):
-    """A schedule that cannot be used. `where` is its file or origin, `key` the place in it."""
+    """A schedule cannot be used. `where` is its file or origin, `key` the place in it."""
 
     where: str
     key: str
@@ -26,7 +26,7 @@ class InvalidSchedule(InputFault):
 
 @dataclass(eq=False)
 class InvalidShares(InputFault):
-    """Shares of cohorts that are no shares."""
+    """The shares of cohorts are not valid shares."""
 
     cohort: str
     reason: str

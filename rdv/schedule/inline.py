@@ -1,4 +1,6 @@
-"""A schedule that a request brings along: one rule for the proxy, the server and the evaluation."""
+"""An inline schedule is in a request: the proxy, the server and the evaluation use the same
+rule.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,23 @@ from rdv.schedule.load import INLINE_NAME, schedule_from_object
 from rdv.schedule.model import Schedule
 
 INLINE_BYTES_MAX: Final = 65_536
-"""A longer inline schedule is refused everywhere (without the spaces in it).
-A proxy may allow less."""
+"""The maximum size of an inline schedule in bytes, without its spaces; all components refuse a
+longer one. A proxy may allow less."""
 
 _WHERE = f"schedule {INLINE_NAME!r}"
 
 
 def trimmed(text: bytes) -> bytes:
-    """A copy in memory of its own size: what orjson returns may sit at the start of a megabyte."""
+    """Copy bytes to memory of their own size: orjson's result may sit at the start of a
+    megabyte.
+    """
     return bytes(memoryview(text))
 
 
 def inline_text(plain: dict[str, Any]) -> bytes:
-    """The JSON of an inline schedule, its keys in their order, as its default is answered.
+    """Return the JSON of an inline schedule, its keys in their order, as its default is answered.
 
-    Raises InvalidSchedule for what is no JSON, such as integers of more than 64 bits.
+    Raises InvalidSchedule for values that are no JSON, such as integers of more than 64 bits.
     """
     try:
         return trimmed(orjson.dumps(plain))
@@ -38,8 +42,8 @@ def read_inline(
 ) -> Schedule:
     """Check an inline schedule; `text` is its `inline_text`. Raises InvalidSchedule.
 
-    A proxy allows at most what a server does, so that a server refuses no schedule that a proxy
-    has accepted.
+    A proxy allows at most what a server does, so that a server refuses no schedule that a proxy has
+    accepted.
     """
     if len(text) > bytes_max:
         raise InvalidSchedule(_WHERE, "", f"{len(text):,} bytes are more than {bytes_max:,}")

@@ -1,4 +1,6 @@
-"""What is unwise in a schedule that can be run. Pure: findings out, nothing raised."""
+"""The linter finds what is unwise in a valid schedule. Pure: it returns findings, raises
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to mend (error: the schedule cannot mean this) or to think about (warning)."""
+    """A `Finding` is an error (the schedule cannot mean this) or a warning (it may not mean
+    this).
+    """
 
     severity: Severity
     code: str
@@ -29,7 +33,7 @@ def lint_schedule(
     known_models: Collection[str] | None = None,
     retired_models: Collection[str] = (),
 ) -> list[Finding]:
-    """All findings, errors first. `known_models`: None when they are not known."""
+    """Return all findings, errors first. `known_models`: None when they are not known."""
     findings = [
         *_lint_default(schedule),
         *_lint_times(schedule),
@@ -105,7 +109,7 @@ def _accepted_count(step: Step, known: Collection[str] | None) -> int | None:
 
 
 def _lint_overlaps(schedule: Schedule) -> Iterator[Finding]:
-    """A step that accepts nobody new, on no easier terms, only makes the one before it longer."""
+    """Warn of a step that accepts no further model on no easier terms: it only waits longer."""
     for number in range(2, len(schedule.steps) + 1):
         before, step = schedule.steps[number - 2 : number]
         if _is_single(before) and _covers(before, step):

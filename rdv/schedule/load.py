@@ -1,4 +1,7 @@
-"""From TOML text or an inline object to a checked `Schedule`; errors name file, key and reason."""
+"""Loading turns TOML text or an inline object into a checked `Schedule`.
+
+Errors name file, key and reason.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ _NAME = re.compile(NAME_PATTERN)
 _SLA_HINT = "An answer that takes longer is not for a client that waits: use a queue."
 _SHOWN_MAX = 100
 _LISTS = ("topk", "topscore")
-"""Ways to combine answers that are lists."""
+"""The ways to combine answers that are lists."""
 
 
 def schedule_from_toml(text: str, name: str, where: str = "") -> Schedule:
@@ -56,8 +59,8 @@ def schedule_from_object(
 ) -> Schedule:
     """Check a plain object, such as a request's inline schedule. Raises InvalidSchedule.
 
-    Only a reader of old logs gives another `sla_ms_max`.
-    It says whether the schedule can be run; whether it is wise, `lint_schedule` says.
+    Only readers of old logs pass another `sla_ms_max`. This checks whether the schedule can be run;
+    `lint_schedule` checks whether it is wise.
     """
     where = where or f"schedule {name!r}"
     if not _NAME.match(name):
@@ -82,7 +85,7 @@ def schedule_from_object(
 
 
 def _check_counts(where: str, steps: object) -> None:
-    """Before anything is converted, so that a long list costs nothing."""
+    """Check the lengths before anything is converted, so that a long list costs nothing."""
     if not isinstance(steps, list):
         return
     if len(steps) > STEPS_MAX:
@@ -95,8 +98,8 @@ def _check_counts(where: str, steps: object) -> None:
 
 
 def _translated(where: str, message: str) -> InvalidSchedule:
-    """From "Expected `float`, got `str` - at `$.step[0].until_ms`" to ours, counted from 1."""
-    # The last one: a value that the message repeats may look like a place, too.
+    """Translate "Expected `float`, got `str` - at `$.step[0].until_ms`" to ours, counted from 1."""
+    # The last one counts: a value that the message repeats may look like a place, too.
     reason, found, path = message.rpartition(" - at `$")
     reason, path = (reason, path.removeprefix(".").rstrip("`")) if found else (message, "")
     key = re.sub(r"\[(\d+)\]", lambda number: f"[{int(number[1]) + 1}]", path)
@@ -125,7 +128,7 @@ def _joined(path: str, key: str) -> str:
 
 
 def _check_default(where: str, default: Any) -> None:
-    """TOML knows more than JSON: dates, NaN, infinity."""
+    """Check that the default is JSON: TOML allows more, such as dates, NaN, infinity."""
     try:
         text = json.dumps(default, allow_nan=False)  # strict about NaN and dates
         check_numbers_and_depth(text.encode())

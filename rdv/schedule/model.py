@@ -1,4 +1,4 @@
-"""A schedule, typed. The file's keys are the fields; `step` is the table of steps."""
+"""These types are a schedule. The file's keys are the fields; `step` is the table of steps."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import msgspec
 from msgspec import Meta
 
 OTHERS: Final = "*"
-"""In `accept`: any model that the list does not name."""
+"""The entry of `accept` that stands for any model that the list does not name."""
 
 Combine = Literal["best", "mean", "median", "vote", "topk", "topscore"]
 
 NAME_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
-"""Names of models and schedules; "+" is left for "gbm+logit", a combined answer."""
+"""The pattern of model and schedule names; "+" is reserved for "gbm+logit", a combined answer."""
 
 SLA_MS_MAX: Final = 60_000
-"""No schedule may have a longer SLA. This one number bounds how long an engine waits, how far back
-a restarted process looks, and how long clients, proxies and the supervisor are patient."""
+"""The maximum SLA of a schedule in milliseconds. It also bounds how long an engine waits, how far
+back a restarted process looks, and the timeouts of clients, proxies and the supervisor."""
 
 RECORDED_SLA_MS_MAX: Final = 3_600_000
-"""Until 0.1.0 schedules could have a longer SLA (which was cut to SLA_MS_MAX when it counted): they
-are still read from an old log."""
+"""The maximum SLA in milliseconds of schedules in old logs: until 0.1.0 it could be longer than
+SLA_MS_MAX (which still capped the wait)."""
 
 STEPS_MAX: Final = 64
 ACCEPT_MAX: Final = 256
@@ -36,20 +36,21 @@ _Fraction = Annotated[float, Meta(gt=0, le=1)]
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A stretch of the wait, and whose answers will do in it."""
+    """A `Step` is a part of the wait, with the models that are accepted in it."""
 
     accept: Annotated[list[_ModelName], Meta(min_length=1, max_length=ACCEPT_MAX)]
     """Models by rank, the preferred first; "*" stands for all that are not named."""
 
     until_ms: _Ms | None = None
-    """The step's end, from the start of the request; only the last may leave it out (the SLA)."""
+    """The step's end in milliseconds from the start of the request; only the last step may leave it
+    out (the SLA)."""
 
     need: _Count | _Fraction | Literal["all"] = 1
     """How many of them must have answered: a count (2), a fraction (0.8) or "all". Fractions are
     rounded up, of the names in `accept`; with "*", of the live models that it stands for."""
 
     combine: Combine = "best"
-    """What becomes of several answers. best: the best-ranked one. mean, median: of every number in
+    """How several answers are combined. best: the best-ranked one. mean, median: of every number in
     them. vote: the most frequent one. topk: their lists merged by reciprocal rank. topscore: their
     lists merged by the items' scores, which must be comparable: those of shards of one model."""
 
@@ -61,19 +62,21 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """When to prefer whom. Made by `schedule_from_toml` or `schedule_from_object`, which check it.
+    """A `Schedule` says when to prefer which models.
 
-    `name` is not part of the content: a renamed file is the same schedule, and hashes the same.
+    `schedule_from_toml` and `schedule_from_object` make and check it. `name` is not part of the
+    content: a renamed file is the same schedule, and has the same hash.
     """
 
     sla_ms: _Ms
-    """The answer is given by then, from the start of the request."""
+    """The time in milliseconds from the start of the request by which the answer is given."""
 
     steps: Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)] = msgspec.field(
         name="step"
     )
     default: Any = None
-    """The answer when nobody has given one: any JSON. None: forgotten, and the client gets null."""
+    """The answer when no model has given one: any JSON. None: it was forgotten, and the client gets
+    null."""
 
     name: str = ""
     content_hash: str = ""
@@ -81,21 +84,23 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def label(self) -> str:
-        """`production@1f2e3d4c5b6a`: how results name the schedule that decided them."""
+        """Return `production@1f2e3d4c5b6a`, by which results name the schedule that decided
+        them.
+        """
         return f"{self.name}@{self.content_hash}"
 
     def ends_ms(self) -> list[float]:
-        """When each step ends: `until_ms`, the SLA where it is left out, never beyond the SLA."""
+        """Return when each step ends: `until_ms`, or the SLA if that is left out or less."""
         return [min(step.until_ms or self.sla_ms, self.sla_ms) for step in self.steps]
 
 
 def content(schedule: Schedule) -> dict[str, Any]:
-    """The schedule as the object that an override may carry: without name and hash."""
+    """Return the schedule as the object that an override may carry: without name and hash."""
     plain: dict[str, Any] = msgspec.to_builtins(schedule)
     return {key: value for key, value in plain.items() if key not in ("name", "content_hash")}
 
 
 def hash_content(schedule: Schedule) -> str:
-    """Equal for equal content: comments, order of keys, 50 or 50.0 make no difference."""
+    """Hash the content, equal for equal content: comments, key order, 50 or 50.0 do not matter."""
     text = json.dumps(content(schedule), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]

@@ -1,4 +1,4 @@
-"""Until when a model's answer is the one that is wanted, as its schedule has it. Pure."""
+"""A model's window is the time until which its answer is the wanted one, by its schedule. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from rdv.schedule.model import OTHERS, Schedule
 
 
 def windows_ms(schedule: Schedule) -> dict[str, float]:
-    """For each model whose turn ends before the schedule does: when, from the request's start.
+    """Return the end of each window that ends before the schedule does, in ms from the request's
+    start.
 
-    A model's turn is the first step that accepts it by name, and ends with it if a later step
-    accepts somebody else, who has answered by then, if all goes well. An answer after that is
-    better than none, but one in time is worth more: a worker that is behind must know.
+    A model's window is the first step that accepts it by name. It ends with that step if a later
+    step accepts other models, which have normally answered by then. An answer after that is better
+    than none, but one in time is worth more: a worker that is behind must know.
     """
     ends = schedule.ends_ms()
     last_ms = max(ends)
