@@ -1,9 +1,9 @@
 """A decision is a directory: its settings, and the functions that make and edit one.
 
-load_decision(directory)        rdv.toml, typed and checked
-init_decision(directory)        a new directory from a template
-set_live_schedule, add_model, remove_model, replace_schedule
-                                edits that keep what a person wrote
+- `load_decision(directory)`: rdv.toml, typed and checked
+- `init_decision(directory)`: a new directory from a template
+- `set_live_schedule`, `add_model`, `remove_model`, `replace_schedule`: edits that keep what a
+  person wrote
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""The settings that are in force: what the files say, as far as it can be used.
+"""The settings in force: the files' contents, as far as they are valid.
 
-One process judges: the supervisor (or a stage, which is one process anyway). It reads rdv.toml and
-the schedules after each edit, keeps the last good version of what cannot be used, and publishes the
-outcome as one file, `.rdv/accepted/settings.json`. The other processes start from that file and
-follow it, so that a process that is restarted after a bad edit has the same settings as the rest.
+One process decides that: the supervisor (or a stage, which is a single process anyway). It reads
+rdv.toml and the schedules after each edit, keeps the last good version of what is invalid, and
+publishes the outcome as one file, `.rdv/accepted/settings.json`. The other processes start from
+that file and follow it, so that a process that is restarted after a bad edit has the same settings
+as the rest.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from rdv.stream.file.disk import faults
 
 Identity = tuple[int, int]
 MISSING: Identity = (0, 0)
-"""Of a directory that is not there."""
+"""The identity of a directory that does not exist."""
 
 
 @dataclass(frozen=True)
 class Accepted:
-    """Settings and schedules in force. `faults`: what the files say besides, and why it is not."""
+    """Settings and schedules in force. `faults`: what in the files is not applied, and why."""
 
     decision: Decision
     schedules: Mapping[str, Schedule]
@@ -44,7 +45,7 @@ class Accepted:
     pending: tuple[str, ...] = ()
     """Keys that have been edited and take effect at the next `rdv serve`."""
     enricher: str = ""
-    """Differs once the files of http.enrich have been edited."""
+    """Changes when the files of http.enrich have been edited."""
     identity: Identity = MISSING
     """Device and inode of the decision's directory."""
 
@@ -53,7 +54,7 @@ class Accepted:
         return self.schedules[self.decision.schedule]
 
     def is_same(self, other: Accepted) -> bool:
-        """Whether the same is in force."""
+        """Return whether the same settings are in force."""
         mine, others = (
             (one.decision, {n: s.label for n, s in one.schedules.items()}, one.enricher)
             for one in (self, other)
@@ -62,7 +63,9 @@ class Accepted:
 
 
 def accept_first(decision: Decision) -> Accepted:
-    """At a start: all that validates. Raises the fault of the live schedule, ScheduleNotFound."""
+    """Accept all that is valid at a start. Raises the fault of the live schedule,
+    ScheduleNotFound.
+    """
     read = read_schedules(decision.directory)
     if decision.schedule not in read.by_name:
         if decision.schedule in read.unreadable:
@@ -80,7 +83,7 @@ def accept_first(decision: Decision) -> Accepted:
 
 
 def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
-    """After an edit: the files as they are now where they can be used, else as `before`.
+    """Accept an edit: the files as they are now where they are valid, else as `before`.
 
     `elsewhere`: models that run without being declared (`rdv model run`). Raises nothing.
     """
@@ -125,7 +128,7 @@ def _usable(
     elsewhere: Collection[str],
     said: list[str],
 ) -> tuple[dict[str, Schedule], dict[str, str]]:
-    """The schedules as their files say, or as before where those have errors."""
+    """Return the schedules of the files, or those of `before` where the files have errors."""
     schedules: dict[str, Schedule] = {}
     texts: dict[str, str] = {}
     allowed = allowed_schedules(decision.directory)
@@ -160,7 +163,10 @@ def _in_use(decision: Decision) -> set[str]:
 def _missing(
     decision: Decision, schedules: Collection[str], was: Decision, known: Collection[str]
 ) -> str:
-    """Which schedule the settings name and nobody has, unless they did so before."""
+    """Return the fault of a schedule that the settings name and that does not exist.
+
+    A schedule of a cohort that was missing before is not a fault.
+    """
     if decision.schedule not in schedules:
         return f"schedule: there is no {decision.schedule!r} that can be used"
     lacking = _in_use(was) - set(known)
@@ -171,7 +177,7 @@ def _missing(
 
 
 def errors_of(schedule: Schedule, decision: Decision, elsewhere: Iterable[str] = ()) -> list[str]:
-    """What `rdv schedule check` calls errors."""
+    """Return the errors of `rdv schedule check`."""
     known = [*decision.scoring_models(), *elsewhere]
     retired = [name for name, model in decision.models.items() if model.retired]
     found = lint_schedule(schedule, known, retired)
@@ -179,7 +185,7 @@ def errors_of(schedule: Schedule, decision: Decision, elsewhere: Iterable[str] =
 
 
 def undeclared_models(accepted: Accepted) -> set[str]:
-    """Models that a schedule names, and that no process is started for."""
+    """Return the models that a schedule names, and that no process is started for."""
     named = {m for s in accepted.schedules.values() for step in s.steps for m in step.accept}
     return named - {"*", *accepted.decision.scoring_models()}
 
@@ -193,7 +199,9 @@ def identity_of(directory: str) -> Identity:
 
 
 def enricher_stamp(decision: Decision) -> str:
-    """Of the file of http.enrich, and the files beside it that it imports or names."""
+    """Return a hash of the file of http.enrich, and the files beside it that it imports
+    or names.
+    """
     if not decision.http.enrich:
         return ""
     digest = hashlib.sha256()
@@ -212,7 +220,7 @@ ALLOWED_MAX = 100
 
 
 def allow_schedule(directory: str, schedule: Schedule) -> None:
-    """Let a version of a schedule go live whatever the linter says (--force)."""
+    """Let a version of a schedule go live despite the linter (--force)."""
     path = os.path.join(directory, RUN_DIRECTORY, ALLOWED_FILE)
     known = [label for label in allowed_schedules(directory) if label != schedule.label]
     with faults(path, "write"):
@@ -220,7 +228,7 @@ def allow_schedule(directory: str, schedule: Schedule) -> None:
 
 
 def allowed_schedules(directory: str) -> list[str]:
-    """Labels of the versions that went live by --force."""
+    """Return the labels of the versions that went live by --force."""
     try:
         with open(os.path.join(directory, RUN_DIRECTORY, ALLOWED_FILE), encoding="utf-8") as file:
             return file.read().split()
@@ -242,7 +250,7 @@ def published_path(directory: str) -> str:
 
 
 def publish(accepted: Accepted) -> None:
-    """Put the settings where the other processes read them. Raises SystemFaults."""
+    """Write the settings to the file that the other processes read. Raises SystemFaults."""
     path = published_path(accepted.decision.directory)
     known = _Published(
         accepted.decision,
@@ -265,13 +273,13 @@ def _write(path: str, data: bytes) -> None:
             file.write(data)
         os.rename(scratch, path)
     except BaseException:
-        with contextlib.suppress(OSError):  # what has happened is told, not this
+        with contextlib.suppress(OSError):  # the first error is reported, not this one
             os.unlink(scratch)
         raise
 
 
 def read_published(directory: str) -> Accepted:
-    """The settings in force. Raises InvalidDecision, InvalidSchedule and SystemFaults."""
+    """Return the settings in force. Raises InvalidDecision, InvalidSchedule and SystemFaults."""
     path = published_path(directory)
     with faults(path, "read"), open(path, "rb") as file:
         data = file.read()

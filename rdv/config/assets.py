@@ -1,7 +1,7 @@
-"""Where the files that come with rdv are: `sample-models` and `schedules`.
+"""Finds the files that come with rdv: `sample-models` and `schedules`.
 
-In a checkout they lie at the top of the repository, where people look for them; a wheel brings
-them as `rdv/assets/…`.
+In a checkout they lie at the top of the repository, where people look for them; a wheel has them as
+`rdv/assets/…`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rdv.config.errors import AssetsMissing
 
 
 def asset_directory(name: Literal["sample-models", "schedules"]) -> str:
-    """The directory of the files that come with rdv. Raises AssetsMissing."""
+    """Return the directory of files that come with rdv. Raises AssetsMissing."""
     package = os.path.dirname(os.path.abspath(rdv.__file__))
     installed = os.path.join(package, "assets", name)
     if os.path.isdir(installed):

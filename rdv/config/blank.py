@@ -1,4 +1,4 @@
-"""`rdv init` without a template: an empty decision, or one around models that its owner brings."""
+"""`rdv init` without a template makes an empty decision, or one with its owner's models."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ accept = ["*"]
 
 
 class BlankReport(msgspec.Struct, frozen=True):
-    """What `init_blank` has made."""
+    """The result of `init_blank`."""
 
     directory: str
     template: str
@@ -51,7 +51,7 @@ class BlankReport(msgspec.Struct, frozen=True):
     """The models' files, relative to the directory, by name; the champion first."""
 
     next_commands: list[tuple[str, str]]
-    """What to type next, and what it does."""
+    """Commands to type next, and what they do."""
 
 
 def init_blank(
@@ -60,8 +60,8 @@ def init_blank(
     """Make a decision in `directory`, which must not exist or be empty (dotfiles may be there).
 
     `models` are files by the models' names, the champion first; they are copied. `default` is the
-    schedule's default result; TOML must be able to say it, so that it contains no None, unless it
-    is None itself: then it is an empty table. Nothing is left behind if anything fails. Raises
+    schedule's default result; it must be a TOML value, so it contains no None, unless it is None
+    itself: then it is an empty table. Nothing is left behind if anything fails. Raises
     DirectoryNotEmpty, InvalidModelName, SystemFaults.
     """
     files = {
@@ -91,7 +91,7 @@ def init_blank(
 
 
 def schedule_text(models: Sequence[str], default: Any) -> str:
-    """A schedule that prefers `models` in their order."""
+    """Return a schedule that prefers `models` in their order."""
     names = [toml_value(name) for name in models]
     parts = [_SCHEDULE.format(default=toml_value(default))]
     if names:

@@ -1,4 +1,4 @@
-"""From plain TOML values to a Decision; every error names its key. Pure."""
+"""Converts plain TOML values to a Decision; every error names its key. Pure."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SHARES_MAX = 1 + 1e-9
 NAME_LENGTH_MAX = 128
-"""As in the messages, which carry names."""
+"""The maximum number of characters of a name, as in the messages."""
 
 
 def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Decision:
-    """A Decision from the values of an `rdv.toml`; `where` names it in errors.
+    """Make a Decision from the values of an `rdv.toml`; `where` names it in errors.
 
-    Raises InvalidDecision for an unknown key (with a suggestion), a wrong type, a value out of
-    its range, and for settings that contradict each other. A key that has gone is a warning in the
-    decision's `warnings`.
+    Raises InvalidDecision for an unknown key (with a suggestion), a wrong type, a value out of its
+    range, and for settings that contradict each other. A retired key is a warning in the decision's
+    `warnings`.
     """
     table, warnings = without_retired(table)
     _known_keys(table, sorted(_SINGLE), "", where)
@@ -57,7 +57,7 @@ def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Dec
 
 
 def _cohorts(value: Any, where: str) -> Cohorts:
-    """[cohorts] holds its salt and, beside it, one table for each cohort."""
+    """Convert [cohorts], which has its salt and, beside it, one table for each cohort."""
     _is_table(value, "cohorts", where)
     rest = {key: item for key, item in value.items() if key != "salt"}
     groups = _named(Cohort, rest, "cohorts", where)
@@ -103,7 +103,7 @@ def _known_keys(table: dict[str, Any], known: Any, section: str, where: str) -> 
 
 
 def _refused(error: msgspec.ValidationError, section: str, where: str) -> InvalidDecision:
-    """A message such as "Expected … - at `$.port`": the place becomes our key."""
+    """Convert a message such as "Expected … - at `$.port`": the place becomes the key."""
     match = _PLACE.match(str(error))
     reason, path = (match["reason"], match["path"]) if match else (str(error), "")
     key = f"{section}{path}".lstrip(".") or "rdv.toml"
@@ -113,7 +113,7 @@ def _refused(error: msgspec.ValidationError, section: str, where: str) -> Invali
 
 
 def check_decision(decision: Decision, where: str) -> None:
-    """What no single type can say. Raises InvalidDecision."""
+    """Check what the types of single settings cannot express. Raises InvalidDecision."""
     _check_name(decision.schedule, "schedule", where)
     if decision.name:
         _check_name(decision.name, "name", where)
@@ -194,7 +194,7 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
 
 
 def check_model_name(name: str) -> str:
-    """Return `name` when a model may be called so. Raises InvalidModelName."""
+    """Return `name` if it is a valid name of a model. Raises InvalidModelName."""
     if reason := _why_no_name(name):
         raise InvalidModelName(name, reason)
     return name
@@ -206,7 +206,9 @@ def _check_name(name: str, key: str, where: str) -> None:
 
 
 def _why_no_name(name: str) -> str:
-    """Names become topics and file names, so that they follow the rules of topics."""
+    """Return why a name is invalid. It becomes a topic and a file name, so the rules of topics
+    apply.
+    """
     if len(name) > NAME_LENGTH_MAX:
         return f"it is longer than {NAME_LENGTH_MAX} characters"
     try:

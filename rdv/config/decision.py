@@ -1,4 +1,4 @@
-"""A decision: what its `rdv.toml` says, typed, and where its files are.
+"""A decision: the typed contents of its `rdv.toml`, and the paths of its files.
 
 Everything here is immutable and may be shared between threads.
 """
@@ -32,7 +32,7 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The [cohorts] section: who gets another schedule than the live one."""
+    """The [cohorts] section: groups of keys that get another schedule than the live one."""
 
     salt: Annotated[
         str,
@@ -44,8 +44,10 @@ class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One decision. `directory` is where it was loaded from, `warnings` are keys of its rdv.toml
-    that have gone; neither is a setting.
+    """One decision.
+
+    `directory` is where it was loaded from, `warnings` are retired keys in its rdv.toml; neither is
+    a setting.
     """
 
     directory: str = ""
@@ -81,32 +83,35 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def file(self) -> str:
-        """The decision's rdv.toml."""
+        """The path of the decision's rdv.toml."""
         return os.path.join(self.directory, FILE_NAME)
 
     def path(self, *parts: str) -> str:
-        """A path as the decision's files write it: from its directory on."""
+        """Return the path for one that is relative to the decision's directory."""
         return os.path.join(self.directory, *parts)
 
     def stream_path(self, stream: str) -> str:
-        """The directory of one of `STREAMS`."""
+        """Return the directory of one of `STREAMS`."""
         return self.path(stream)
 
     def schedule_path(self, name: str = "") -> str:
-        """The file of a schedule; of the live one when no name is given."""
+        """Return the file of a schedule; of the live one when no name is given."""
         return self.path("schedules", f"{name or self.schedule}.toml")
 
     def scoring_models(self) -> list[str]:
-        """Names of the models that report scores, in the file's order: no decoys, none retired."""
+        """Return the models that report scores, in the file's order: no decoys, no retired
+        models.
+        """
         return [name for name, model in self.models.items() if model.scores]
 
     @property
     def shareable(self) -> int:
-        """Instances of a model that can have work at once: every proxy's topic has as many
-        partitions, and each of them belongs to one instance.
+        """The maximum number of a model's instances that can have work.
+
+        Every proxy's topic has as many partitions as configured, and each belongs to one instance.
         """
         return self.partitions * self.http.proxies
 
     def replace(self, **changes: Any) -> Decision:
-        """A copy with other settings."""
+        """Return a copy with other settings."""
         return msgspec.structs.replace(self, **changes)

@@ -1,8 +1,8 @@
-"""Small edits of an `rdv.toml` that leave its comments and its formatting as they are.
+"""Small edits of an `rdv.toml` that preserve its comments and its formatting.
 
 An edit is checked twice before it replaces the file by rename: the new text must be a valid
-decision, and must differ from the old one in what was meant and nowhere else. Otherwise nothing
-is changed. Edits of several processes follow one another (flock on the directory).
+decision, and must differ from the old one in the intended key and nowhere else. Otherwise nothing
+is changed. Edits of several processes are serialized (flock on the directory).
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ Table = dict[str, Any]
 
 
 def set_live_schedule(directory: str, name: str) -> Decision:
-    """Make another schedule the live one. Returns the decision as it is then.
+    """Make another schedule the live one. Returns the new decision.
 
-    The schedule must be there, but is not looked into: validate it before. Raises
-    ScheduleNotFound, EditRefused, DecisionBusy, InvalidDecision, SystemFaults.
+    The schedule must exist, but is not validated here. Raises ScheduleNotFound, EditRefused,
+    DecisionBusy, InvalidDecision, SystemFaults.
     """
     known = schedule_names(directory)
     if name not in known:
@@ -53,10 +53,10 @@ def set_live_schedule(directory: str, name: str) -> Decision:
 
 
 def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
-    """Put the text `new` in the place of a schedule file's `old`, if that is what it still says.
+    """Replace a schedule file's text `old` by `new`, if the file still contains `old`.
 
-    The text is not looked into: validate it before. Raises ScheduleNotFound, EditRefused when
-    somebody has edited it meanwhile, DecisionBusy, SystemFaults.
+    The text is not validated here. Raises ScheduleNotFound, EditRefused when the file has been
+    edited meanwhile, DecisionBusy, SystemFaults.
     """
     known = schedule_names(directory)
     if name not in known:
@@ -71,8 +71,9 @@ def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
 
 
 def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
-    """Declare a model: a table at the end of the file. Raises InvalidModelName, ModelExists and
-    as above.
+    """Declare a model: add a table at the end of the file.
+
+    Raises InvalidModelName, ModelExists and as above.
     """
     check_model_name(name)
     with _alone(directory):
@@ -87,7 +88,7 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
 
 
 def remove_model(directory: str, name: str) -> Decision:
-    """Take a model's table out; its code stays. Raises ModelNotFound and as above."""
+    """Remove a model's table; its code stays. Raises ModelNotFound and as above."""
     with _alone(directory):
         text = read_text(directory)
         known = tuple(parse_decision(text, os.path.join(directory, FILE_NAME)).models)
@@ -100,13 +101,13 @@ def remove_model(directory: str, name: str) -> Decision:
 
 
 def _table(text: str, directory: str) -> Table:
-    """The plain values of the present file; refuses to edit one that is invalid already."""
+    """Return the plain values of the present file; an invalid file is not edited."""
     parse_decision(text, os.path.join(directory, FILE_NAME))
     return tomllib.loads(text)
 
 
 def _replace(directory: str, key: str, new: str, meant: Table) -> Decision:
-    """Put the new text in place, if it is what was meant."""
+    """Replace the file if the new text has the intended values."""
     path = os.path.join(directory, FILE_NAME)
     try:
         got: Table | None = tomllib.loads(new)
@@ -123,7 +124,7 @@ def _replace(directory: str, key: str, new: str, meant: Table) -> Decision:
 
 
 def _same(got: Table, meant: Table) -> bool:
-    """Equal, where no [models] is as good as an empty one."""
+    """Compare, where no [models] equals an empty one."""
     return _full(got) == _full(meant)
 
 
@@ -151,8 +152,10 @@ def write_text(path: str, text: str) -> None:
 
 @contextlib.contextmanager
 def _alone(directory: str) -> Iterator[None]:
-    """Hold the lock of the directory. A killed holder lets go. Raises DecisionBusy."""
-    read_text(directory)  # says that there is no decision, before the lock would
+    """Hold the lock of the directory. It is released if its holder is killed. Raises
+    DecisionBusy.
+    """
+    read_text(directory)  # reports a missing decision, before the lock would
     disk = Disk()
     with faults(directory, "open"):
         fd = disk.open(directory)

@@ -1,4 +1,4 @@
-"""What an edit of rdv.toml changes, and which of it has to wait for the next `rdv serve`. Pure."""
+"""Finds what an edit of rdv.toml changes, and what has to wait for the next `rdv serve`. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ SECTIONS = ("http", "server", "log", "gate")
 
 
 def changed_keys(before: Decision, after: Decision, *effects: Effect) -> list[str]:
-    """Dotted keys that differ, in the order of the file; of all effects, or of those given."""
+    """Return dotted keys that differ, in the order of the file, with all or only the given
+    effects.
+    """
     return [key for key, effect in _changed(before, after) if not effects or effect in effects]
 
 
 def held_back(before: Decision, after: Decision) -> Decision:
-    """`after`, but what takes effect at the next `rdv serve` is as it was `before`."""
+    """Return `after`, but with the old values of keys that take effect at the next `rdv serve`."""
     kept: dict[str, object] = {}
     for section in ("", *SECTIONS):
         old, new = (decision_part(decision, section) for decision in (before, after))
@@ -31,7 +33,7 @@ def held_back(before: Decision, after: Decision) -> Decision:
 
 
 def decision_part(decision: Decision, section: str) -> msgspec.Struct:
-    """A section by its name; the decision itself for the keys above all sections."""
+    """Return a section by its name; the decision itself for the keys above all sections."""
     part: msgspec.Struct = getattr(decision, section) if section else decision
     return part
 
@@ -56,7 +58,7 @@ def _changed(before: Decision, after: Decision) -> Iterator[tuple[str, Effect | 
 def _of_table(
     old: msgspec.Struct | None, new: msgspec.Struct | None, key: str
 ) -> Iterator[tuple[str, Effect | None]]:
-    """A table that has come or gone is one change."""
+    """Yield the changes of a table; a new or removed table is one change."""
     if old is not None and new is not None:
         yield from _differing(old, new, key)
     elif old is not new:

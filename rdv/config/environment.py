@@ -1,6 +1,6 @@
 """Settings from the environment: `RDV_HTTP_PORT=8200` is `http.port`. Pure.
 
-A setting on the command line comes first, then `RDV_*`, then `rdv.toml`, then the default.
+The order of precedence is: the command line, `RDV_*`, `rdv.toml`, the default.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "l
 
 
 def environment_names() -> dict[str, tuple[str, str]]:
-    """Every variable that is read, and the section ("" for none) and key that it sets."""
+    """Return every variable that is read, with the section ("" for none) and key that it sets."""
     names = {"RDV_SCHEDULE": ("", "schedule"), "RDV_PARTITIONS": ("", "partitions")}
     for section, kind in _SECTIONS.items():
         for field in setting_fields(kind):
@@ -33,11 +33,11 @@ def environment_names() -> dict[str, tuple[str, str]]:
 
 
 def with_environment(decision: Decision, environ: Mapping[str, str]) -> Decision:
-    """`decision` with the settings of `environ` in place of its own.
+    """Return `decision` with its settings overridden by those of `environ`.
 
-    A variable that begins like a section's (RDV_HTTP_, RDV_SERVER_, RDV_LOG_) and is none is an
-    error: a misspelt setting must not be silently without effect. Others are not ours to judge.
-    Raises InvalidDecision with the variable as its key.
+    An unknown variable with the prefix of a section (RDV_HTTP_, RDV_SERVER_, RDV_LOG_) is an error:
+    a misspelt setting must not be ignored. Other variables are ignored. Raises InvalidDecision with
+    the variable as its key.
     """
     known = environment_names()
     prefixes = tuple(f"RDV_{section}_".upper() for section in _SECTIONS)
@@ -55,14 +55,14 @@ def with_environment(decision: Decision, environ: Mapping[str, str]) -> Decision
 
 
 def _retired(variable: str) -> str | None:
-    """A warning when the variable sets a key that has gone."""
+    """Return a warning when the variable sets a retired key."""
     _, section, name = variable.split("_", 2)
     retired = find_retired(f"{section}.{name}".lower())
     return None if retired is None else describe(variable, retired)
 
 
 def _override(decision: Decision, variable: str, section: str, key: str, text: str) -> Decision:
-    """One variable. The value is checked by the same rules as one in the file."""
+    """Apply one variable. The value is checked by the same rules as one in the file."""
     kind: type[msgspec.Struct] = _SECTIONS[section] if section else Decision
     field = {field.name: field for field in setting_fields(kind)}[key]
     value: Any = text

@@ -1,4 +1,4 @@
-"""Errors of a decision's directory. Fields first; the text is made from them in one place."""
+"""Errors of a decision's directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rdv.errors import ConflictFault, InputFault, SystemFault
 
 @dataclass(eq=False)
 class InvalidDecision(InputFault):
-    """A setting that cannot be used. `where` is the file (or "environment"), `key` is dotted."""
+    """A setting is invalid. `where` is the file (or "environment"), `key` is dotted."""
 
     where: str
     key: str
@@ -26,7 +26,7 @@ class InvalidDecision(InputFault):
 
 @dataclass(eq=False)
 class InvalidModelName(InputFault):
-    """A model cannot be called so: its name becomes a topic and a table of rdv.toml."""
+    """A model's name is invalid: it becomes a topic and a table of rdv.toml."""
 
     name: str
     reason: str
@@ -40,7 +40,7 @@ class InvalidModelName(InputFault):
 
 @dataclass(eq=False)
 class DecisionNotFound(InputFault):
-    """There is no decision in this directory; `is_used`: but there is something else.
+    """There is no decision in this directory; with `is_used` it contains other files.
 
     `near` are decisions in it, or the one that it belongs to.
     """
@@ -65,7 +65,7 @@ class DecisionNotFound(InputFault):
 
 @dataclass(eq=False)
 class DirectoryNotEmpty(InputFault):
-    """`rdv init` writes into an empty directory only; `names` are what is there."""
+    """`rdv init` writes into an empty directory only; `names` are the files that are there."""
 
     directory: str
     names: tuple[str, ...]
@@ -175,7 +175,7 @@ class ModelExists(InputFault):
 
 @dataclass(eq=False)
 class EditRefused(InputFault):
-    """An edit of rdv.toml that cannot be made without touching more than it should."""
+    """An edit of rdv.toml cannot be made without touching more than it should."""
 
     where: str
     key: str

@@ -1,7 +1,7 @@
-"""How a setting is written down: its type, range, comment and effect, in one place.
+"""Declares settings: type, range, comment and effect of each, in one place.
 
-The comment becomes the line above the key in a new `rdv.toml`; say what the setting is, its unit
-and when not to touch it. The effect says when an edit of it is taken over by a decision that is
+The comment becomes the line above the key in a new `rdv.toml`; it names what the setting is, its
+unit and when not to touch it. The effect says when an edit of it is applied to a decision that is
 being served; `rdv serve`, the tests and the comments in `rdv.toml` all read it from here.
 """
 
@@ -19,10 +19,11 @@ MS_MAX = 3_600_000
 Effect = Literal["live", "replace", "serve", "command"]
 """When an edit takes effect.
 
-live: at once, while requests flow.
-replace: at once, by replacing the model's processes; no request is lost.
-serve: at the next `rdv serve`; until then every process, also a restarted one, keeps the old value.
-command: whenever a command reads it (`rdv promote`); nothing that is served depends on it.
+- live: at once, while requests flow.
+- replace: at once, by replacing the model's processes; no request is lost.
+- serve: at the next `rdv serve`; until then every process, also a restarted one, keeps the old
+  value.
+- command: whenever a command reads it (`rdv promote`); serving does not depend on it.
 """
 
 
@@ -33,7 +34,7 @@ def setting(
     *,
     effect: Effect | None = None,
 ) -> Meta:
-    """The annotation of a setting; the bounds belong to those that can be used.
+    """Return the annotation of a setting; the bounds belong to the valid values.
 
     Every setting declares its `effect`: a test names those that do not.
     """
@@ -41,7 +42,7 @@ def setting(
 
 
 def milliseconds(comment: str, *, effect: Effect | None = None) -> Meta:
-    """The annotation of a duration of 1 ms to an hour."""
+    """Return the annotation of a duration of 1 ms to an hour."""
     return setting(comment, 1, MS_MAX, effect=effect)
 
 
@@ -55,7 +56,7 @@ class Field(NamedTuple):
 
 
 def setting_fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
-    """The settings of a section, in their order. Fields without a comment are not settings."""
+    """Yield the settings of a section, in order. Fields without a comment are not settings."""
     hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         metas = [item for item in getattr(hints[field.name], "__metadata__", ()) if _is_meta(item)]

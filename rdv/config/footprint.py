@@ -1,8 +1,8 @@
-"""Which files a model is made of, so that an edit replaces the models that it concerns.
+"""Finds the files that a model depends on, so that an edit replaces only the models it affects.
 
-Of a Python file these are the files beside it that it imports or names, and what those import or
-name in turn ("gbm.npz", or "gbm" alone). Other files there are none of its business: it may well
-write some itself.
+For a Python file these are the files beside it that it imports or names, and what those import or
+name in turn ("gbm.npz", or "gbm" alone). Other files there do not count: the model may well write
+some itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _Sign = tuple[int, int, int]
 
 
 def names_in(source: str) -> tuple[set[str], set[str]]:
-    """(modules that a Python text imports, strings in it); empty when it does not parse. Pure."""
+    """Return (imported modules, strings) of a Python text; empty when it does not parse. Pure."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
@@ -39,8 +39,10 @@ def names_in(source: str) -> tuple[set[str], set[str]]:
 
 
 def footprint(name: str, sources: Mapping[str, str], data: Iterable[str]) -> set[str]:
-    """The files of `name`, itself included: `sources` are the Python files of its directory with
-    their texts, `data` the other files there. Pure.
+    """Return the files that `name` depends on, including itself.
+
+    `sources` are the Python files of its directory with their texts, `data` the other files there.
+    Pure.
     """
     named = {file: names_in(text) for file, text in sources.items()}
     found, waiting = set(), [name]
@@ -57,23 +59,23 @@ def footprint(name: str, sources: Mapping[str, str], data: Iterable[str]) -> set
 
 
 def _is_named(file: str, strings: Iterable[str]) -> bool:
-    """By its name, or by the name without its ending, as in f"{name}.npz"."""
+    """Return whether a string names the file, with or without its ending, as in f"{name}.npz"."""
     stem = os.path.splitext(file)[0]
     return any(os.path.basename(text) in (file, stem) for text in strings if text)
 
 
 class Stamps:
-    """A stamp for each model, which differs once its files or its settings have changed; not with
-    how many instances there should be.
+    """A stamp for each model, which changes with its files and settings.
 
-    Files are read again only when their size or time has changed.
+    The number of instances does not change it. Files are read again only when their size or time
+    has changed.
     """
 
     def __init__(self) -> None:
         self._hashes: dict[str, tuple[_Sign, str]] = {}
 
     def of(self, decision: Decision) -> dict[str, str]:
-        """By model. A file that is not there is part of the stamp as well."""
+        """Return the stamps by model. A missing file is part of the stamp as well."""
         return {name: self._stamp(decision, model) for name, model in decision.models.items()}
 
     def _stamp(self, decision: Decision, model: ModelConfig) -> str:
@@ -95,7 +97,7 @@ class Stamps:
 
 
 def files_of(directory: str, model: ModelConfig) -> list[str]:
-    """The files that a model is made of, sorted."""
+    """Return the files that a model depends on, sorted."""
     if model.command:
         paths = (os.path.join(directory, word) for word in model.command)
         return sorted({path for path in paths if os.path.isfile(path)})

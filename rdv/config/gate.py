@@ -1,4 +1,4 @@
-"""The section [gate] of an `rdv.toml`: what a model must show before it is promoted."""
+"""The section [gate] of an `rdv.toml`: conditions for the promotion of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`rdv init`: a new decision from a template, complete or not there at all."""
+"""`rdv init` makes a new decision from a template, completely or not at all."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ _RESULTS_MARK = "@RESULTS@"
 
 
 class TrainedModel(msgspec.Struct, frozen=True):
-    """What a model is worth, as measured at init."""
+    """The quality and speed of a model, as measured at init."""
 
     name: str
     value: float
-    """The metric on data that no model has learned from."""
+    """The metric on data that no model was trained on."""
 
     row_ms: float
     """Median time of `predict` for a single row, on this machine at this moment."""
 
     role: str = ""
-    """champion, challenger, fallback; train.py may say it, else the template does."""
+    """champion, challenger, fallback; from train.py, else from the template."""
 
 
 class Judged(msgspec.Struct, frozen=True):
@@ -49,14 +49,14 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class InitReport(msgspec.Struct, frozen=True):
-    """What `init_decision` has made."""
+    """The result of `init_decision`."""
 
     directory: str
     template: str
     about: str
     metric: str
     held_out: int
-    """Rows that the metric was computed on; no model has learned from them."""
+    """The number of rows that the metric was computed on; no model was trained on them."""
 
     models: list[TrainedModel]
     seconds: float
@@ -64,14 +64,14 @@ class InitReport(msgspec.Struct, frozen=True):
     """Sample requests for `rdv load --data`: {"data": …, "key": …, "truth": …}, one a line."""
 
     next_commands: list[tuple[str, str]]
-    """What to type next, and what it does."""
+    """Commands to type next, and what they do."""
 
 
 def init_decision(directory: str, template: str = "fraud") -> InitReport:
     """Make a decision in `directory`, which must not exist or be empty (dotfiles may be there).
 
-    Its models are trained in a process of its own (fraud: about a second, digits: a few). Nothing
-    is left behind if anything fails. Raises DirectoryNotEmpty, UnknownTemplate, TemplateNeeds,
+    Its models are trained in a separate process (fraud: about a second, digits: a few). Nothing is
+    left behind if anything fails. Raises DirectoryNotEmpty, UnknownTemplate, TemplateNeeds,
     TrainingFailed, AssetsMissing, SystemFaults.
     """
     started = time.monotonic()
@@ -101,7 +101,7 @@ def init_decision(directory: str, template: str = "fraud") -> InitReport:
 
 
 def next_commands(directory: str, ask: str) -> list[tuple[str, str]]:
-    """What to do with a new decision."""
+    """Return the next commands for a new decision."""
     here = shlex.quote(directory)
     data = shlex.quote(os.path.join(directory, "requests.jsonl"))
     commands = [(f"rdv serve {here}", "start it; leave it running and open another terminal")]
@@ -117,7 +117,7 @@ def next_commands(directory: str, ask: str) -> list[tuple[str, str]]:
 
 
 def refuse_non_empty(directory: str) -> None:
-    """Raises DirectoryNotEmpty when there is more than dotfiles, and SystemFaults."""
+    """Check the directory. Raises DirectoryNotEmpty for more than dotfiles, and SystemFaults."""
     if not os.path.lexists(directory):
         return
     with faults(directory, "list"):
@@ -129,9 +129,9 @@ def refuse_non_empty(directory: str) -> None:
 
 @contextlib.contextmanager
 def workshop(directory: str) -> Iterator[str]:
-    """A hidden directory to build in; what is in it appears in `directory` when all went well.
+    """Make a hidden directory to build in; its contents move to `directory` after success.
 
-    A new directory appears by one rename; into one that exists, file by file.
+    A new directory appears by one rename; an existing one is filled file by file.
     """
     directory = os.path.abspath(directory)
     exists = os.path.isdir(directory)

@@ -1,7 +1,7 @@
-"""Edits of TOML text by whole lines, so that everything else stays as somebody wrote it. Pure.
+"""Edits TOML text by whole lines, so that all other lines stay as they were written. Pure.
 
-These functions look at lines, not at grammar; a text that fools them (a header inside a
-multi-line string) is caught by `rdv.config.edit`, which parses what comes out.
+These functions work on lines, not on grammar; a text that misleads them (a header inside a
+multi-line string) is caught by `rdv.config.edit`, which parses the result.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _SHOWN_DEFAULT = re.compile(r"^#\s?schedule\s*=")
 
 
 def with_schedule(text: str, value: str) -> str:
-    """`text` with the root key `schedule` set to `value`, which is written as TOML already.
+    """Return `text` with the root key `schedule` set to `value`, which is TOML already.
 
-    The value is replaced where it stands; else the line that shows the default becomes live; else
-    a line is put on top.
+    The value is replaced where it stands; else the line that shows the default is activated; else a
+    line is added at the top.
     """
     lines = text.split("\n")
     root = next((index for index, line in enumerate(lines) if _header(line)), len(lines))
@@ -38,12 +38,12 @@ def with_schedule(text: str, value: str) -> str:
 
 
 def with_table(text: str, table: list[str]) -> str:
-    """`text` with one more table at its end."""
+    """Return `text` with one more table at its end."""
     return "\n".join([*text.rstrip().split("\n"), "", *table]).lstrip("\n") + "\n"
 
 
 def without_table(text: str, path: tuple[str, ...]) -> str:
-    """`text` without the table [path]; comments in front of the next table stay with that one."""
+    """Return `text` without the table [path]; comments before the next table stay with that one."""
     lines = text.split("\n")
     start = next((index for index, line in enumerate(lines) if _header(line) == path), None)
     if start is None:
@@ -67,7 +67,7 @@ def _is_blank(line: str) -> bool:
 
 
 def _header(line: str) -> tuple[str, ...]:
-    """The path of a `[a.b]` line; empty for any other line."""
+    """Return the path of a `[a.b]` line; empty for any other line."""
     if not line.lstrip().startswith("["):
         return ()
     try:

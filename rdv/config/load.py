@@ -1,4 +1,4 @@
-"""From a directory to its Decision."""
+"""Loads the Decision of a directory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rdv.config.errors import DecisionNotFound, InvalidDecision
 from rdv.stream.file.disk import faults
 
 FILE_BYTES_MAX = 1024 * 1024
-"""A larger rdv.toml is a mistake."""
+"""The maximum bytes of an rdv.toml; a larger one is a mistake."""
 
 
 def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> Decision:
-    """The decision in `directory`, its settings overridden by the `RDV_*` of `environ`.
+    """Load the decision in `directory`, its settings overridden by the `RDV_*` of `environ`.
 
-    `environ` is the process's own unless given ({}: the file alone), so that the supervisor and
-    all that it starts see the same. Reads one file and looks at nothing else: see
-    `missing_files`. Raises DecisionNotFound, InvalidDecision, and SystemFaults.
+    `environ` is the process's own unless given ({}: the file alone), so that the supervisor and all
+    that it starts see the same. Reads this one file only: see `missing_files`. Raises
+    DecisionNotFound, InvalidDecision, and SystemFaults.
     """
     path = os.path.join(directory, FILE_NAME)
     decision = parse_decision(read_text(directory), path, directory)
@@ -33,7 +33,7 @@ def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> D
 
 
 def parse_decision(text: str, where: str, directory: str = "") -> Decision:
-    """A Decision from the text of an `rdv.toml`. Pure. Raises InvalidDecision."""
+    """Make a Decision from the text of an `rdv.toml`. Pure. Raises InvalidDecision."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -44,7 +44,7 @@ def parse_decision(text: str, where: str, directory: str = "") -> Decision:
 
 
 def read_text(directory: str) -> str:
-    """The text of the decision's file. Raises DecisionNotFound, InvalidDecision, SystemFaults."""
+    """Return the text of rdv.toml. Raises DecisionNotFound, InvalidDecision, SystemFaults."""
     path = os.path.join(directory, FILE_NAME)
     if not os.path.isdir(directory):
         raise DecisionNotFound(directory, "no such directory")
@@ -68,7 +68,7 @@ _NEAR_MAX = 3
 
 
 def _decisions_near(directory: str, names: list[str]) -> tuple[str, ...]:
-    """Decisions below this directory, or else the one that it is a folder of."""
+    """Return decisions below this directory, or else the one that it is a folder of."""
     below = (os.path.join(directory, name) for name in names)
     found = [path for path in below if os.path.isfile(os.path.join(path, FILE_NAME))]
     above = os.path.dirname(os.path.normpath(directory)) or os.path.dirname(os.getcwd())
@@ -78,7 +78,7 @@ def _decisions_near(directory: str, names: list[str]) -> tuple[str, ...]:
 
 
 def schedule_names(directory: str) -> tuple[str, ...]:
-    """The schedules that the decision has, sorted. Raises SystemFaults."""
+    """Return the schedules that the decision has, sorted. Raises SystemFaults."""
     path = os.path.join(directory, "schedules")
     if not os.path.isdir(path):
         return ()
@@ -89,9 +89,10 @@ def schedule_names(directory: str) -> tuple[str, ...]:
 
 
 def missing_files(decision: Decision) -> list[InvalidDecision]:
-    """Files that the decision names and that are not there, each as the error to show.
+    """Return errors for files that the decision names and that do not exist.
 
-    A list, because a missing model must not keep the others from being served.
+    They are returned, not raised, because a missing model must not keep the others from being
+    served.
     """
     wanted = [("schedule", decision.schedule_path())]
     for name, cohort in decision.cohorts.groups.items():

@@ -15,10 +15,10 @@ AsInstances = Literal["instances"]
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model: where its code is, and how much of it runs.
+    """One model: where its code is, and how many instances of it run.
 
-    Exactly one of `path`, `command` and `builtin = "decoy"` says what it is; a canary is a model
-    with a path or a command that evaluates every request.
+    Exactly one of `path`, `command` and `builtin = "decoy"` is given; a canary is a model with a
+    path or a command that evaluates every request.
     """
 
     path: Annotated[
@@ -149,30 +149,30 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def skips(self) -> bool:
-        """Whether it refuses what it is too late for. A canary has to see everything."""
+        """Whether it refuses requests that it is too late for. A canary has to see everything."""
         return self.when_behind == "skip" and self.builtin == ""
 
     @property
     def range(self) -> tuple[int, int]:
-        """Between how many instances it scales; without scaling both are `instances`."""
+        """The range in which its instances scale; without scaling both are `instances`."""
         low, high, count = self.instances_min, self.instances_max, self.instances
         least = low if low != "instances" else count if high == "instances" else min(count, high)
         return least, max(count, least) if high == "instances" else high
 
     @property
     def scales(self) -> bool:
-        """Whether how many there are depends on the load."""
+        """Whether its number of instances depends on the load."""
         least, most = self.range
         return least != most
 
     def unscaled(self) -> ModelConfig:
-        """The same model whatever its number of instances: what one of them does."""
+        """Return the model with default numbers of instances: the settings of a single instance."""
         fields = ModelConfig()
         kept = {name: getattr(fields, name) for name in _NUMBERS}
         return msgspec.structs.replace(self, **kept)
 
     def opening(self) -> dict[str, Any]:
-        """What `rdv.models.open_model` wants to know besides the directory and the name."""
+        """Return the arguments of `rdv.models.open_model` besides the directory and the name."""
         return {
             "path": self.path,
             "command": tuple(self.command),

@@ -1,7 +1,7 @@
-"""Keys that an older rdv knew and this one does not: they get a warning, not a refusal. Pure.
+"""Keys of older versions that have been removed: they get a warning, not a refusal. Pure.
 
-One table. A key that is taken out of a section goes in here in the same commit, so that an rdv.toml
-of the version before goes on working.
+They are in one table. A commit that removes a key from a section adds it here, so that an rdv.toml
+of the version before still works.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Retired(NamedTuple):
-    """A key that has gone: since which version, and what to do about it."""
+    """A key that was removed: since which version, and what to do about it."""
 
     since: str
     advice: str
@@ -23,7 +23,7 @@ RETIRED: dict[str, Retired] = {}
 
 
 def find_retired(key: str) -> Retired | None:
-    """What became of a dotted key; None when it never was one."""
+    """Return the retirement of a dotted key; None when it is not retired."""
     for pattern, retired in RETIRED.items():
         if fnmatchcase(key, pattern) and key.count(".") == pattern.count("."):
             return retired
@@ -31,7 +31,7 @@ def find_retired(key: str) -> Retired | None:
 
 
 def without_retired(table: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The values of an rdv.toml without the keys that have gone, and a warning for each of them."""
+    """Return the values of an rdv.toml without retired keys, and a warning for each of them."""
     kept, warnings = copy.deepcopy(table), list[str]()
     _take_out(kept, "", warnings)
     return kept, warnings
@@ -48,5 +48,5 @@ def _take_out(table: dict[str, Any], place: str, warnings: list[str]) -> None:
 
 
 def describe(key: str, retired: Retired) -> str:
-    """The warning."""
+    """Return the warning."""
     return f"{key} has no effect since rdv {retired.since}: {retired.advice}"

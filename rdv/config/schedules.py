@@ -1,4 +1,4 @@
-"""The schedules of a decision's directory, as its files are now."""
+"""Reads the schedules of a decision's directory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SUFFIX = ".toml"
 
 @dataclass(frozen=True)
 class Schedules:
-    """The schedules that validate, and their files' texts; `faults` are files that do not."""
+    """The valid schedules, and their files' texts; `faults` are the errors of the other files."""
 
     by_name: Mapping[str, Schedule] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[RdvError, ...] = ()
     unreadable: frozenset[str] = frozenset()
-    """Names of the files that do not validate."""
+    """The names of the files that are invalid."""
 
 
 def schedules_directory(directory: str) -> str:
@@ -28,7 +28,7 @@ def schedules_directory(directory: str) -> str:
 
 
 def schedule_files(directory: str) -> list[str]:
-    """The files of `DIR/schedules`, sorted. Raises OSError."""
+    """Return the files of `DIR/schedules`, sorted. Raises OSError."""
     folder = schedules_directory(directory)
     return [
         os.path.join(folder, name)
@@ -38,7 +38,7 @@ def schedule_files(directory: str) -> list[str]:
 
 
 def read_schedules(directory: str) -> Schedules:
-    """Read `DIR/schedules/*.toml`. Raises nothing: faults are in the answer."""
+    """Read `DIR/schedules/*.toml`. Raises nothing: faults are in the result."""
     found: dict[str, Schedule] = {}
     texts: dict[str, str] = {}
     faults: list[RdvError] = []

@@ -16,7 +16,7 @@ PORT_MAX = 65_535
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The door: what the proxies accept, and how much of it."""
+    """The HTTP server: what the proxies accept, and its limits."""
 
     host: Annotated[
         str, setting("the address to listen on; 0.0.0.0 opens it to the network", effect="serve")
@@ -173,7 +173,9 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 5
 
     def inline_sla_max_ms(self, live_ms: float) -> float:
-        """The longest SLA of a schedule in a request while the live one's is `live_ms`; 0: none."""
+        """Return the longest SLA of a schedule in a request for a live SLA of `live_ms`;
+        0: none.
+        """
         return live_ms * self.inline_sla_multiple if self.inline_schedules else 0.0
 
 
@@ -222,7 +224,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     ] = "0600"
 
     def stream_config(self, partitions: int, record_bytes_max: int | None = None) -> StreamConfig:
-        """The settings of one of the decision's streams."""
+        """Return the settings of one of the decision's streams."""
         known = StreamConfig()
         return StreamConfig(
             partitions=partitions,

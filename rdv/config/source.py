@@ -1,4 +1,4 @@
-"""Where a process has its settings from, now and after each edit."""
+"""The source of a process's settings, at its start and after each edit."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from rdv.errors import RdvError
 class Source:
     """The settings of one process; one thread at a time.
 
-    `is_published`: those that the supervisor has accepted; without a supervisor this process
-    judges the files itself.
+    With `is_published` they are those that the supervisor has accepted; without a supervisor this
+    process reads and checks the files itself.
     """
 
     def __init__(self, directory: str, *, is_published: bool = False) -> None:
@@ -24,13 +24,13 @@ class Source:
         self.is_published = is_published
 
     def first(self) -> Accepted:
-        """At the start. Raises RdvErrors of the configuration."""
+        """Return the settings at the start. Raises RdvErrors of the configuration."""
         if self.is_published:
             return read_published(self.directory)
         return accept_first(load_decision(self.directory))
 
     def again(self, before: Accepted) -> Accepted:
-        """After an edit. Raises nothing: what cannot be used stays as it was."""
+        """Return the settings after an edit. Raises nothing: what is invalid stays as it was."""
         if not self.is_published:
             return accept_edit(before)
         try:
@@ -39,14 +39,14 @@ class Source:
             return before
 
     def files(self, decision: Decision) -> list[str]:
-        """What is to be watched."""
+        """Return the files to be watched."""
         if self.is_published:
             return [published_path(self.directory)]
         return [*settings_files(decision), *enricher_files(decision)]
 
 
 def settings_files(decision: Decision) -> list[str]:
-    """rdv.toml and the schedules, also those that come later: their folder is among them."""
+    """Return rdv.toml, the schedules, and their folder, so that new schedules are noticed."""
     folder = decision.path("schedules")
     try:
         return [decision.file, folder, *schedule_files(decision.directory)]
@@ -55,14 +55,14 @@ def settings_files(decision: Decision) -> list[str]:
 
 
 def enricher_files(decision: Decision) -> list[str]:
-    """The files beside http.enrich: which of them it imports is looked at after an edit."""
+    """Return the files beside http.enrich; which of them it imports is checked after an edit."""
     if not decision.http.enrich:
         return []
     return files_beside([decision.path(decision.http.enrich.partition(":")[0])])
 
 
 def files_beside(paths: Iterable[str]) -> list[str]:
-    """These files, and the others in their folders that an edit may concern."""
+    """Return these files, and the others in their folders that an edit may affect."""
     found = set(paths)
     for folder in {os.path.dirname(path) for path in found}:
         try:

@@ -1,4 +1,4 @@
-"""What a template says about itself: `sample-models/NAME/template.toml`."""
+"""The description of a template: `sample-models/NAME/template.toml`."""
 
 from __future__ import annotations
 
@@ -31,43 +31,46 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     challenger: str = ""
     fast: str = ""
     default: str = ""
-    """The default result, as TOML writes it in a schedule."""
+    """The default result, as TOML in a schedule."""
 
     models: dict[str, ModelConfig]
     parts: dict[str, str] = {}
-    """What models are for that are none of the three above: `{"canary": "canary"}`."""
+    """The roles of models beyond the three above: `{"canary": "canary"}`."""
 
     http: Http = Http()
-    """Settings of the door that the template needs: an enricher, for example."""
+    """HTTP settings that the template needs: an enricher, for example."""
 
     anybody: tuple[str, ...] = ()
-    """Whom `accept = ["*"]` of the examples means; empty: all models, a canary included."""
+    """The models that `accept = ["*"]` of the examples means; empty: all models, a canary
+    included.
+    """
 
     examples: bool = True
-    """Whether the new decision gets the example schedules, told with its models. Its own ones
-    (`sample-models/NAME/schedules`) are copied as they are, and take the place of an example of
-    the same name."""
+    """Whether the new decision gets the example schedules, with its models' names. Its own ones
+    (`sample-models/NAME/schedules`) are copied as they are, and replace an example of the same
+    name.
+    """
 
     time_scale: Annotated[int, msgspec.Meta(ge=1)] = 1
-    """The example schedules' times are multiplied by it."""
+    """The factor for the times of the example schedules."""
 
     needs: str = ""
     """A library that the models import, beyond numpy."""
 
     extra: str = ""
-    """The extra of rdv that brings it."""
+    """The extra of rdv that installs it."""
 
     ask: str = ""
     """A request that fits on a command line, as JSON."""
 
     def role(self, model: str) -> str:
-        """The part that a model plays."""
+        """Return the role of a model."""
         parts = {self.champion: "champion", self.challenger: "challenger", self.fast: "fallback"}
         return self.parts.get(model) or parts.get(model, "")
 
 
 def template_names() -> tuple[str, ...]:
-    """The templates that there are, sorted. Raises AssetsMissing."""
+    """Return the names of all templates, sorted. Raises AssetsMissing."""
     place = asset_directory("sample-models")
     with faults(place, "list"):
         names = os.listdir(place)
@@ -77,7 +80,7 @@ def template_names() -> tuple[str, ...]:
 
 
 def load_template(name: str) -> tuple[Template, str]:
-    """A template and its directory. Raises UnknownTemplate, TemplateNeeds, AssetsMissing."""
+    """Return a template and its directory. Raises UnknownTemplate, TemplateNeeds, AssetsMissing."""
     known = template_names()
     if name not in known:
         raise UnknownTemplate(name, tuple(sorted((*known, "blank"))))
@@ -94,7 +97,9 @@ def load_template(name: str) -> tuple[Template, str]:
 
 
 def template_schedules(template: Template, source: str) -> dict[str, str]:
-    """The schedules of a new decision, texts by name; `source` is the template's directory."""
+    """Return the schedules of a new decision, texts by name; `source` is the template's
+    directory.
+    """
     found = dict(example_schedules(template)) if template.examples else {}
     own = os.path.join(source, "schedules")
     if os.path.isdir(own):
@@ -103,7 +108,9 @@ def template_schedules(template: Template, source: str) -> dict[str, str]:
 
 
 def example_schedules(template: Template) -> Iterator[tuple[str, str]]:
-    """The example schedules as (name, text), told with the template's models, times and default."""
+    """Yield the example schedules as (name, text), with the template's models, times and
+    default.
+    """
     for name, text in _schedule_files(asset_directory("schedules")):
         yield ("production" if name == LIVE_EXAMPLE else name), retell(text, template)
 
@@ -119,7 +126,7 @@ def _schedule_files(place: str) -> Iterator[tuple[str, str]]:
 
 
 def retell(text: str, template: Template) -> str:
-    """An example schedule in the words of a template: only quoted names, times, the default."""
+    """Return an example schedule with the names, times and default of a template."""
     names = {"champion": template.champion, "challenger": template.challenger}
     for part, model in (names | {"fast": template.fast}).items():
         text = text.replace(f'"{part}"', f'"{model}"')

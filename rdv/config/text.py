@@ -1,7 +1,7 @@
-"""A Decision as the text of an `rdv.toml`: every key commented. Pure.
+"""Writes a Decision as the text of an `rdv.toml`: every key commented. Pure.
 
-What has its default is written as a comment without a space (`#port = 8100`), so that taking the
-`#` away changes nothing, and a newer rdv may have a better default.
+A default is written as a comment without a space (`#port = 8100`), so that removing the `#` changes
+nothing, and a newer rdv may have a better default.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _HEADER = """\
 
 
 def default_text(name: str = "") -> str:
-    """An `rdv.toml` in which every key has its comment and its default."""
+    """Return an `rdv.toml` in which every key has its comment and its default."""
     return decision_text(Decision(name=name))
 
 
 def decision_text(decision: Decision) -> str:
-    """An `rdv.toml` that says what `decision` says."""
+    """Return an `rdv.toml` with the settings of `decision`."""
     lines = [_HEADER, *_settings(decision, setting_fields(Decision))]
     for section, kind in _SECTIONS:
         lines += ["", "", f"[{section}]"]
@@ -51,7 +51,7 @@ def decision_text(decision: Decision) -> str:
 
 
 def toml_value(value: Any) -> str:
-    """A plain value as TOML writes it."""
+    """Return a plain value as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -65,12 +65,12 @@ def toml_value(value: Any) -> str:
 
 
 def toml_key(name: str) -> str:
-    """A name as a key: quoted when it has a dot."""
+    """Return a name as a key: quoted when it has a dot."""
     return name if _BARE_KEY.fullmatch(name) else toml_value(name)
 
 
 def model_lines(name: str, model: ModelConfig) -> list[str]:
-    """A [models.NAME] table with what differs from the defaults."""
+    """Return a [models.NAME] table with the values that differ from the defaults."""
     lines = [f"[models.{toml_key(name)}]"]
     for field in setting_fields(ModelConfig):
         value = getattr(model, field.name)
@@ -93,7 +93,7 @@ def _settings(values: Any, fields: Iterable[Field]) -> list[str]:
 
 
 def _models(models: dict[str, ModelConfig]) -> list[str]:
-    """One table a model, after a list of everything that such a table may say."""
+    """Return one table per model, after a list of all keys of such a table."""
     lines = ["# The models. All of them see every request. A table [models.NAME] may say:"]
     for field in setting_fields(ModelConfig):
         lines += [f"#   {field.name} = {toml_value(field.default)}", f"#       {field.comment}"]
@@ -103,7 +103,7 @@ def _models(models: dict[str, ModelConfig]) -> list[str]:
 
 
 def _cohorts(decision: Decision) -> list[str]:
-    """[cohorts] is live when it says anything; else it shows what it could say."""
+    """Return [cohorts] and its tables, after a commented example of a table."""
     cohorts = decision.cohorts
     lines = ["# Groups of keys that get another schedule (A/B); the same key, always the same one."]
     lines += ["[cohorts]", *_settings(cohorts, setting_fields(type(cohorts)))]

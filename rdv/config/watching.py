@@ -1,9 +1,9 @@
 """Notices edits of files, however they are made: one implementation for every process.
 
-The operating system tells at once of what changes in the folders that are watched. But a folder may
-be replaced (a rename, a symlink that is flipped), and then the one that is watched is not the one
-that is there: so each second the files and folders are compared with what they were, by device and
-inode, and the watch begins anew where they are others.
+The operating system reports changes in the watched folders at once. But a folder may be replaced (a
+rename, a symlink that is flipped), and then the watched one is no longer the one at its path: so
+each second the files and folders are compared with their earlier state, by device and inode, and
+the watch begins anew where they differ.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STEP_MS, DEBOUNCE_MS = 50, 100
 """The watching thread wakes up every step."""
 
 LOOK_MS = 1_000
-"""How often what is watched is compared with what is there."""
+"""How often the watched files and folders are compared with their earlier state, in ms."""
 
 AGAIN_S, STOP_S = 1.0, 2.0
 
@@ -27,7 +27,7 @@ Sign = tuple[int, ...] | None
 
 
 def sign(path: str) -> Sign:
-    """What differs once a file is edited or replaced; of a folder, once it is another one."""
+    """Return what changes when a file is edited or replaced; for a folder, when it is replaced."""
     try:
         found = os.stat(path)
     except OSError:
@@ -38,10 +38,10 @@ def sign(path: str) -> Sign:
 
 
 def folders_of(paths: Iterable[str]) -> dict[str, Sign]:
-    """The folders in which an edit of these files shows, by device and inode.
+    """Return the folders in which an edit of these files is visible, by device and inode.
 
-    Those of the names, of each symlink on the way, and of the files that these lead to; and those
-    that are named themselves.
+    These are the folders of the names, of each symlink on the way, and of the files that these lead
+    to; and folders among the paths themselves.
     """
     folders = set()
     for path in paths:
@@ -61,11 +61,11 @@ _LINKS_MAX = 40
 
 
 class Watch:
-    """Calls `changed` after each edit of one of `files()`, from a thread of its own.
+    """Calls `changed` after each edit of one of `files()`, from its own thread.
 
-    Once `changed` is called, the edit is on disk; it may be called for nothing. `files` is asked
-    again at each look, so that it may grow, and may name what does not exist yet. `problem` hears
-    once that the system cannot watch; then edits are noticed within a second all the same.
+    When `changed` is called, the edit is on disk; it may be called without an edit. `files` is
+    called again at each check, so it may grow, and may name missing files. `problem` is called once
+    if the system cannot watch; then edits are still noticed within a second.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Watch:
                 self._stop.wait(AGAIN_S)
 
     def _watch(self, folders: dict[str, Sign]) -> None:
-        """Until one of the folders is another one, or `files` are in others."""
+        """Watch until one of the folders is replaced, or `files` are in others."""
         from watchfiles import DefaultFilter, watch
 
         if not folders:
