@@ -8,6 +8,7 @@ state, one makes the next; the other loads that one and changes it in turn.
 from __future__ import annotations
 
 import contextlib
+import posixpath
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from struct import Struct
@@ -75,10 +76,12 @@ class FileLease:
         if self._fd < 0:
             return
         with faults(self._path, "write to"):
-            if self._disk.is_unlinked(self._fd):
-                # Another process has deleted it. Other members would take this one for dead.
+            if not self._disk.is_at(self._fd, self._path):
+                # Another process has deleted it, or replaced its directory. Other members would
+                # take this one for dead.
                 self._disk.close(self._fd)
                 self._fd = -1
+                self._disk.mkdir(posixpath.dirname(self._path))
                 self._take()
             self._disk.pwrite(self._fd, _BEAT.pack(now_ns), 0)
 
@@ -282,8 +285,11 @@ class FileGroup:
                 self._write_commit(place, offset)
 
     def _leave_deleted_files(self) -> None:
-        """Close the files if the group has been deleted; it may have been made anew."""
-        if any(map(self._disk.is_unlinked, self._commit_fds.values())):
+        """Close the files if the group was deleted, or its directory replaced by another."""
+        disk, fds = self._disk, self._commit_fds
+        if any(map(disk.is_unlinked, fds.values())) or any(
+            not disk.is_at(fds[place], self._commit_path(place)) for place in [*fds][:1]
+        ):
             self._close_files()
 
     def _write_commit(self, place: TopicPartition, offset: int) -> None:

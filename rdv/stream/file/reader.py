@@ -141,8 +141,18 @@ class PartitionReader:
             return
         with faults(self._directory, "read"):
             is_cut = self._disk.size(segment.index_fd) < self._number * ENTRY_BYTES
-            if is_cut or self._disk.is_unlinked(segment.index_fd):
+            if is_cut or self._disk.is_unlinked(segment.index_fd) or self._is_replaced(segment):
                 self._wait_for(-1)
+
+    def _is_replaced(self, segment: Segment) -> bool:
+        """Whether the directory was moved away, and another with segments is in its place.
+
+        As long as there are none, stay: a living writer puts back what was moved.
+        """
+        path = layout.index_path(self._directory, segment.base)
+        return not self._disk.is_at(segment.index_fd, path) and bool(
+            open_segments(self._disk, self._directory)
+        )
 
     def skip_to(self) -> int:
         """Return the offset after records that `repair` has given up, after an empty `read`."""

@@ -112,6 +112,14 @@ class Faults:
             self._world.note("damaged %s/%s %s", fault.target, place, run)
             self.damaged.setdefault((fault.target, place), set()).update(run)
 
+    def _move(self, fault: Fault) -> None:
+        """Directories of a stream are renamed, and others put in their place."""
+        self._world.ledger.moved.add(fault.target)
+        self._world.backends[fault.target].move(fault.what)
+
+    def was_moved(self, stream: str) -> bool:
+        return stream in self._world.ledger.moved
+
     def _lock(self, fault: Fault) -> None:
         """Another process holds the locks of a stream's partitions."""
         until_ns = self._world.scheduler.now_ns + fault.duration_ns

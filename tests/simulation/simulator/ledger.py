@@ -9,6 +9,7 @@ import orjson
 
 from rdv.messages import Request, Result, Score
 from rdv.stream.record import TopicPartition
+from simulator.scheduler import Process, Scheduler
 
 _request = msgspec.json.Decoder(Request).decode
 _score = msgspec.json.Decoder(Score).decode
@@ -24,6 +25,8 @@ class Logged:
     offset: int
     value: bytes
     message: object = None
+    by: Process | None = None
+    """The process that appended it."""
 
 
 @dataclass
@@ -45,7 +48,7 @@ class Asked:
 class Ledger:
     """All records by stream, and all requests by number."""
 
-    def __init__(self, scheduler) -> None:
+    def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self.asked: dict[int, Asked] = {}
         self.refused_connections = 0
@@ -57,15 +60,17 @@ class Ledger:
         self.news: dict[int, Logged] = {}
         self.ends: dict[tuple[str, TopicPartition], int] = {}
         self.gaps: list[str] = []
+        self.moved: set[str] = set()
+        """Streams whose directories were replaced: offsets may be others afterwards."""
 
     def appended(self, stream: str, place: TopicPartition, offset: int, values) -> list[Logged]:
         now_ns = self._scheduler.now_ns
         records = []
-        if self.ends.get((stream, place), 0) != offset:
+        if self.ends.get((stream, place), 0) != offset and stream not in self.moved:
             self.gaps.append(f"{stream}/{place}: {offset} after {self.ends.get((stream, place))}")
         self.ends[stream, place] = offset + len(values)
         for number, value in enumerate(values):
-            logged = Logged(now_ns, place, offset + number, value)
+            logged = Logged(now_ns, place, offset + number, value, by=self._scheduler.process)
             records.append(logged)
             if stream == "input":
                 logged.message = message = _request(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
+from typing import TYPE_CHECKING
 
 from rdv.stream.backend import NOTHING, Writer
 from rdv.stream.config import StreamConfig
@@ -15,7 +16,10 @@ from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, Memory
 from rdv.stream.record import Block, TopicPartition
 from rdv.stream.stream import LogStream
 from simulator.ledger import Logged
-from simulator.scheduler import MS, Killed
+from simulator.scheduler import MS, Killed, Process
+
+if TYPE_CHECKING:
+    from simulator.oracle import Oracle
 
 NOT_YET_NS = 2**62
 
@@ -58,6 +62,24 @@ class SimBackend(MemoryBackend):
             self._groups[name] = SimGroup(self, name)
         return self._groups[name]
 
+    def died(self, process: Process) -> None:
+        """What it had open is closed."""
+
+    def audit(self, oracle: Oracle) -> None:
+        """After the run: memory loses nothing."""
+
+    def shown_ns(self, logged: Logged) -> int:
+        """When a record came to be where readers look."""
+        return logged.at_ns
+
+    def is_hidden(self, logged: Logged) -> bool:
+        """Whether it was not where readers look when the run ended."""
+        del logged
+        return False
+
+    def forget(self) -> None:
+        """The run is over."""
+
     def open(self) -> LogStream:
         return LogStream(self, self.world.clock)
 
@@ -66,7 +88,7 @@ class SimBackend(MemoryBackend):
         if self.committing is not None:
             (committed, offset, values), self.committing = self.committing, None
             records = self.world.ledger.appended(self.name, committed, offset, values)
-            self.appended(committed)
+            self.appended(committed, records)
             # Who is stopped in between is late: it has told nobody yet.
             _set_times(records, NOT_YET_NS)
             try:
@@ -92,8 +114,9 @@ class SimBackend(MemoryBackend):
                     spoilt.append((place, run))
         return spoilt
 
-    def appended(self, place: TopicPartition) -> None:
+    def appended(self, place: TopicPartition, records: list[Logged]) -> None:
         """A broker shows records only after a while, a file at once."""
+        del records
         if self.world.plan.is_broker:
             end = self._partition(place).end()
             for is_server in (False, True):
@@ -135,14 +158,19 @@ class SimWriter:
             raise DiskFull(f"{backend.address}/{place}")
         if fault == "half":  # what a failed sync or a lock that is lost may leave
             values = values[: world.random.randint(0, len(values))]
-        offset = self._inner.end()
-        if values:
-            backend.committing = place, offset, values
-            self._inner.append(values)
+        offset = self._commit(values, wait_ms)
         if fault == "half":
             world.note("%s/%s: failed, %d records are there", backend.name, place, len(values))
             raise SyncFailed(f"{backend.address}/{place}", "input/output error")
         world.step()
+        return offset
+
+    def _commit(self, values: Sequence[bytes], wait_ms: int | None) -> int:
+        del wait_ms
+        offset = self._inner.end()
+        if values:
+            self._backend.committing = self._place, offset, values
+            self._inner.append(values)
         return offset
 
     def _await_lock(self, wait_ms: int | None) -> None:

@@ -20,6 +20,8 @@ from rdv.rendezvous import Engine
 from rdv.rendezvous.book import ScheduleBook
 from rdv.rendezvous.early import EarlyScores
 from rdv.stream.consumer import LogConsumer
+from rdv.stream.file.disk import Disk
+from rdv.stream.file.reader import PartitionReader
 from rdv.stream.memory.group import MemoryGroup
 from rdv.stream.record import Block, records_of
 from rdv.supervisor import supervisor
@@ -161,6 +163,15 @@ def _wrong_schedule(right):
     return lambda book, request: (book.live, None)
 
 
+def _does_not_look(right):
+    """The writer goes on in files that were moved away."""
+    return staticmethod(lambda fd, path: True)
+
+
+def _never_replaced(right):
+    return lambda reader, segment: False
+
+
 def _no_bell(right):
     """Reads, then waits: what came in between has not rung."""
 
@@ -201,6 +212,10 @@ def _mutants() -> list[Mutant]:
                _waits_for_lock),
         Mutant("damage is not passed over", "server reads in time|passed over|one result|sees all",
                feeds, "pass_over", _stops_at_damage),
+        Mutant("files that were moved are written on", "nothing is lost", Disk, "is_at",
+               _does_not_look),
+        Mutant("readers stay in files that were moved", "one result|server reads in time",
+               PartitionReader, "_is_replaced", _never_replaced),
         Mutant("worker mixes up rows", "its own answer", Reports, "evaluated", _wrong_model),
         Mutant("group assigns twice", "one owner", member_module, "join", _assigns_twice),
         Mutant("group does not fence", "fenced", MemoryGroup, "commit", _does_not_fence),

@@ -24,6 +24,8 @@ LOOK_NS = 12 * MS
 BACKSTOP_NS = 305 * MS
 """Who was not rung looks every 200 ms (`feeds.BACKSTOP_S`), past the board's word only after
 another 100 (`consumer.LOOK_NS`)."""
+MOVED_NS = BACKSTOP_NS
+"""A reader of files that were moved away notices it when it looks by itself."""
 BROKER_NS = 4 * MS
 NEWS_NS = 20 * MS
 BROKEN_MAX = 20
@@ -137,12 +139,14 @@ class Oracle:
         process = case.process
         ready_ns: Any = process.parts.get("ready_ns", 0)
         logged = self._world.ledger.requests[case.request.id]
-        since_ns = max(logged.at_ns, ready_ns)
+        since_ns = max(self._world.backends["input"].shown_ns(logged), ready_ns)
         bound_ns = LOOK_NS + process.was_held_up_ns(since_ns, self._now_ns)
         if process.was_unrung_ns(since_ns - BACKSTOP_NS, self._now_ns):
             bound_ns += BACKSTOP_NS
         if self._world.plan.is_broker:
             bound_ns += BROKER_NS
+        if self._world.faults.was_moved("input"):
+            bound_ns += MOVED_NS
         late_ns = self._now_ns - since_ns
         self.expect(
             late_ns <= bound_ns,
@@ -248,12 +252,14 @@ class Oracle:
             logged = self._world.ledger.scores.get((id_, model))
             if logged is None or model in known or self._is_damaged("scores", logged[0]):
                 continue
-            since_ns = max(logged[0].at_ns, case.seen_true_ns)
+            shown_ns = self._world.backends["scores"].shown_ns(logged[0])
+            since_ns = max(shown_ns, case.seen_true_ns)
             bound_ns = 2 * MS
             if process.was_unrung_ns(since_ns - BACKSTOP_NS, case.told_true_ns):
                 bound_ns = BACKSTOP_NS
             bound_ns += process.was_held_up_ns(since_ns, case.told_true_ns)
             bound_ns += BROKER_NS if self._world.plan.is_broker else 0
+            bound_ns += MOVED_NS if self._world.faults.was_moved("scores") else 0
             waited_ns = case.told_true_ns - since_ns
             self.expect(
                 waited_ns <= bound_ns,
@@ -346,7 +352,11 @@ class Oracle:
     def finish(self) -> None:
         world = self._world
         self.expect(not world.ledger.gaps, "log", "%s", world.ledger.gaps)
+        for backend in world.backends.values():
+            backend.audit(self)
         for (stream, place), end in world.ledger.ends.items():
+            if world.faults.was_moved(stream):
+                continue  # offsets may be others
             there = world.backends[stream].end(place)
             self.expect(there == end, "log", "%s/%s ends at %d, not %d", stream, place, there, end)
         for asked in world.ledger.asked.values():
@@ -389,17 +399,21 @@ class Oracle:
         results = world.ledger.results.get(id_, [])
         # A server that starts cannot know of an answer that can be read no more.
         is_forgotten = any(self._is_damaged("results", result) for result in results)
+        if world.faults.was_moved("results"):
+            is_forgotten = len({result.by for result in results}) == len(results)
         self.expect(len(results) <= 1 or is_forgotten, "one result", "%s has %d", id_, len(results))
         if not results and id_ not in self._given_up:
             is_lost = world.disk.had_faults("results") and id_ in self.cases
             is_lost = is_lost or self._is_damaged("input", logged)
             is_lost = is_lost or (world.faults.was_locked("results") and id_ in self.cases)
+            is_lost = is_lost or world.backends["input"].is_hidden(logged)
             self.expect(is_lost, "one result", "%s has none", id_)
         has_skipped = (
             world.disk.ever
             or world.faults.has_clock_jumped
             or world.faults.touched
             or self._is_damaged("input", logged)
+            or world.backends["input"].is_hidden(logged)
             or world.faults.was_locked("scores")  # a worker that is killed has them in memory
         )
         if not has_skipped:

@@ -10,8 +10,9 @@ from typing import Any
 from simulator.scheduler import MS
 
 MODELS = ("gbm", "logit", "rules", "net", "knn")
-EXECUTION, HOSTILE = 0x5EED, 0xBAD
+EXECUTION, HOSTILE, MOVED = 0x5EED, 0xBAD, 0xD1B
 HOSTILE_SHARE = 0.2
+MOVED_SHARE = 0.06
 """Chance during a run comes from another generator, so that a plan can be cut without being
 dealt anew."""
 
@@ -154,7 +155,7 @@ def make_plan(seed: int, requests: int = 12) -> Plan:
         preempted=chance.choice([0.0, 0.01, 0.05]),
     )
     faults = tuple(_faults(chance, plan, length_ns)) if chance.random() < 0.93 else ()
-    return _hostile(replace(plan, faults=faults), length_ns)
+    return _moved(_hostile(replace(plan, faults=faults), length_ns), length_ns)
 
 
 def _model(chance: random.Random, name: str, instances: int) -> ModelSpec:
@@ -295,6 +296,23 @@ def _hostile_faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterat
             target = chance.choice(["input", "input", "scores", "results"])
             duration_ns = int(chance.choice([2, 15, 80, 400]) * MS * chance.uniform(0.5, 1.5))
         yield Fault(kind, target, at_ns, duration_ns=duration_ns)
+
+
+def _moved(plan: Plan, length_ns: int) -> Plan:
+    """With a stream in real files, whose directories are replaced. Again: other plans stay."""
+    chance = random.Random(plan.seed ^ MOVED)
+    if chance.random() >= MOVED_SHARE:
+        return plan
+    stream = chance.choice(["input", "input", "scores", "results"])
+    moves = [
+        Fault(
+            "move", stream, int(chance.uniform(0, 1.0) * length_ns),
+            what=chance.choice(["topic", "partition", "empty"]),
+        )
+        for _ in range(chance.choice([1, 1, 2]))
+    ]  # fmt: skip
+    kept = [fault for fault in plan.faults if fault.kind != "damage" or fault.target != stream]
+    return replace(plan, faults=(*kept, *moves), is_broker=False)
 
 
 _HOSTILE_KINDS = ("damage", "greedy", "lock")

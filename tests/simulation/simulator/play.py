@@ -46,6 +46,8 @@ def play(
             _run(world)
     except Runaway as error:
         world.oracle.broke("runaway", str(error))
+    finally:
+        world.close()
     told = sorted((a.number, a.answers) for a in world.ledger.asked.values())
     digest = hashlib.sha256(repr((told, world.scheduler.now_ns)).encode()).hexdigest()
     counts = world.oracle.counts

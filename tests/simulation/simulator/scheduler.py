@@ -45,6 +45,12 @@ class Scheduler:
         self._events: list[tuple[int, float, int, Callable[..., None], tuple]] = []
         self._count = 0
 
+    @property
+    def process(self) -> Process | None:
+        """The process that runs now, also when it is a thread of it."""
+        current = self.current
+        return current if current is None or current.owner is None else current.owner
+
     def at(self, at_ns: int, call: Callable[..., None], *arguments) -> None:
         self._count += 1
         at_ns = max(at_ns, self.now_ns)
@@ -73,6 +79,8 @@ class Process:
         self.state = ALIVE
         self.started_ns = scheduler.now_ns
         self.ended_ns = 0
+        self.code: int | None = None
+        """How it ended; None while it runs."""
         self.error: Exception | None = None
         """What ended it, as an uncaught exception."""
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -119,6 +127,7 @@ class Process:
     def _die(self, code: int) -> None:
         if self.state == ALIVE:
             self.state = DEAD
+            self.code = code
             self.ended_ns = self.scheduler.now_ns
             for thread in self.threads:
                 if thread.state == ALIVE:

@@ -19,6 +19,7 @@ from rdv.supervisor.plan import Part, proxy_name
 from simulator.clock import Host, SimClock
 from simulator.engine import WatchedEngine
 from simulator.faults import Faults, SimDisk
+from simulator.files import SimFileBackend
 from simulator.groups import Groups
 from simulator.ledger import Asked, Ledger
 from simulator.log import SimBackend
@@ -105,8 +106,11 @@ class World:
         self._failed_starts = {spec.name: spec.failed_starts for spec in plan.models}
         self.files = self._read(plan.schedules)
         counts = {INPUT: plan.partitions, SCORES: plan.partitions, RESULTS: plan.partitions}
+        in_files = {fault.target for fault in plan.faults if fault.kind == "move"}
         self.backends = {
-            name: SimBackend(self, name, counts.get(name, 1))
+            name: (SimFileBackend if name in in_files else SimBackend)(
+                self, name, counts.get(name, 1)
+            )
             for name in (INPUT, SCORES, RESULTS, "control", "outcomes")
         }
         self.decision = SimpleNamespace(
@@ -213,6 +217,8 @@ class World:
             if owner is process:
                 lease.close()
         self.leases = [pair for pair in self.leases if pair[0] is not process]
+        for backend in self.backends.values():
+            backend.died(process)
         self.oracle.ended(process)
         child: Any = process.parts.get("child")
         if child is not None and self.supervisor.state != DEAD:
@@ -222,6 +228,10 @@ class World:
                 self.random.randint(1, 2) * MS,
                 self.supervisor.loop.tell, supervisor.reap, self.wake_ns(),
             )  # fmt: skip
+
+    def close(self) -> None:
+        for backend in self.backends.values():
+            backend.forget()
 
     def living(self, name: str) -> list[Process]:
         return [p for p in self.processes if p.name == name and p.state != DEAD]

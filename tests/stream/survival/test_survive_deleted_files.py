@@ -301,6 +301,49 @@ def test_a_directory_that_is_replaced_under_a_writer_is_noticed_in_a_bounded_tim
         assert b"after" in values_of(path).values()
 
 
+def replace_by_copy(directory, aside):
+    directory.rename(aside)
+    shutil.copytree(aside, directory)
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("what", ["topic", "partition"])
+def test_a_reader_goes_on_in_the_directory_that_is_in_the_place_of_its_own(tmp_path, disk, what):
+    """Its writer has ended, and another one writes to what is at the path now."""
+    path = tmp_path / "log"
+    directory = path / TOPIC if what == "topic" else path / TOPIC / "0"
+    with open_log(path, disk()) as stream, stream.consumer([TOPIC], group="g") as consumer:
+        with open_log(path) as other, other.producer() as producer:
+            producer.send(TOPIC, b"before")
+        assert [one.value for one in consumer.poll(timeout=5)] == [b"before"]
+        replace_by_copy(directory, tmp_path / "aside")
+        with open_log(path) as other, other.producer() as producer:
+            assert producer.send(TOPIC, b"after") == (0, 1)
+            found = [one.value for _ in range(30) for one in consumer.poll(timeout=0.1)]
+        assert found == [b"after"]
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_a_group_goes_on_in_the_directory_that_is_in_the_place_of_its_own(tmp_path, disk):
+    """Commits are seen by others, and no member is taken for dead."""
+    path = tmp_path / "log"
+    with open_log(path, disk()) as stream, stream.producer() as producer:
+        producer.send(TOPIC, b"1")
+        with stream.consumer([TOPIC], group="g") as consumer:
+            assert len(consumer.poll()) == 1
+            consumer.commit()
+            replace_by_copy(path / ".groups" / "g", tmp_path / "aside")
+            producer.send(TOPIC, b"2")
+            assert len(consumer.poll()) == 1
+            consumer.commit()
+            with open_log(path) as other:
+                assert list(other.committed("g").values()) == [2]
+            lease = consumer._member._lease
+            lease.beat(time.monotonic_ns())
+            name = consumer._member.name
+            assert stream._backend.group("g").absent([name], time.monotonic_ns(), 10**10) == set()
+
+
 @pytest.mark.parametrize("disk", DISKS)
 @pytest.mark.parametrize("suffixes", [(".index",), (".jsonl",), (".index", ".jsonl")])
 def test_nothing_is_written_into_a_deleted_segment_for_long(tmp_path, disk, suffixes):
