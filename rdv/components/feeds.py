@@ -29,7 +29,7 @@ until one of them has scored it. All other readers come after them.
 
 
 class Feed:
-    """One consumer, which reads on whatever happens to the log. One thread.
+    """Reads one consumer, and reads on whatever happens to the log. One thread.
 
     What it cannot read is noted in `losses`, which feeds may share.
     """

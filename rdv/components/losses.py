@@ -15,8 +15,8 @@ RECENT_MAX = 8
 
 
 class Losses:
-    """Losses of one reading thread. A fault that repeats at each read is logged ever more
-    rarely.
+    """Counts the losses of one reading thread. A fault that repeats at each read is logged ever
+    more rarely.
     """
 
     def __init__(self) -> None:

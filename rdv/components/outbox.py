@@ -49,7 +49,7 @@ Done = Callable[[Failed], None]
 
 @dataclass(eq=False)
 class Batch:
-    """Lines that wait, by number, with their deadline and the callback."""
+    """Holds lines that wait, by number, with their deadline and the callback."""
 
     lines: dict[int, bytes]
     size_bytes: int
@@ -245,7 +245,7 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """Lines that are not in the log yet."""
+        """Return the number of lines that are not in the log yet."""
         with self._changed:
             return sum(queue.lines for queue in self._queues.values())
 

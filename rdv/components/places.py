@@ -1,4 +1,4 @@
-"""The streams of a decision and the topics in them, by which the components communicate.
+"""Names the streams of a decision and the topics by which the components communicate.
 
 Every (topic, partition) has one writing process: a proxy has its own topic in `input` and in
 `outcomes` and two in `results`, a model has one in `scores`, and a server writes the partitions
@@ -57,7 +57,7 @@ def backstop_topic(proxy: str) -> str:
 
 @dataclass(frozen=True)
 class Streams:
-    """The open streams of one decision."""
+    """Holds the open streams of one decision."""
 
     input: LogStream
     scores: LogStream

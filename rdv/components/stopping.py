@@ -8,7 +8,7 @@ import signal
 
 
 class Waker:
-    """A descriptor that other threads and signal handlers make readable."""
+    """Provides a descriptor that other threads and signal handlers make readable."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe()

@@ -1,4 +1,4 @@
-"""The settings in force: the files' contents, as far as they are valid.
+"""The settings in force are the files' contents, as far as they are valid.
 
 One process decides that: the supervisor (or a stage, which is a single process anyway). It reads
 rdv.toml and the schedules after each edit, keeps the last good version of what is invalid, and
@@ -36,7 +36,10 @@ MISSING: Identity = (0, 0)
 
 @dataclass(frozen=True)
 class Accepted:
-    """Settings and schedules in force. `faults`: what in the files is not applied, and why."""
+    """Holds settings and schedules in force.
+
+    `faults` are what in the files is not applied, and why.
+    """
 
     decision: Decision
     schedules: Mapping[str, Schedule]

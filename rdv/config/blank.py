@@ -43,7 +43,7 @@ accept = ["*"]
 
 
 class BlankReport(msgspec.Struct, frozen=True):
-    """The result of `init_blank`."""
+    """Describes the result of `init_blank`."""
 
     directory: str
     template: str

@@ -1,4 +1,4 @@
-"""A decision: the typed contents of its `rdv.toml`, and the paths of its files.
+"""A decision consists of the typed contents of its `rdv.toml` and the paths of its files.
 
 Everything here is immutable and may be shared between threads.
 """
@@ -21,7 +21,7 @@ STREAMS = ("input", "scores", "results", "control", "outcomes")
 
 
 class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A group of keys that gets another schedule."""
+    """Describes a group of keys that gets another schedule."""
 
     share: Annotated[float, setting("share of the keys", ge=0, le=1, effect="live")]
     schedule: Annotated[str, setting("the name of its schedule", effect="live")]
@@ -32,7 +32,9 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The [cohorts] section: groups of keys that get another schedule than the live one."""
+    """Describes the [cohorts] section: groups of keys that get another schedule than the
+    live one.
+    """
 
     salt: Annotated[
         str,
@@ -44,7 +46,7 @@ class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One decision.
+    """Holds the settings of one decision.
 
     `directory` is where it was loaded from, `warnings` are retired keys in its rdv.toml; neither is
     a setting.
@@ -83,7 +85,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def file(self) -> str:
-        """The path of the decision's rdv.toml."""
+        """Return the path of the decision's rdv.toml."""
         return os.path.join(self.directory, FILE_NAME)
 
     def path(self, *parts: str) -> str:
@@ -106,7 +108,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def shareable(self) -> int:
-        """The maximum number of a model's instances that can have work.
+        """Return the maximum number of a model's instances that can have work.
 
         Every proxy's topic has as many partitions as configured, and each belongs to one instance.
         """

@@ -1,4 +1,4 @@
-"""Small edits of an `rdv.toml` that preserve its comments and its formatting.
+"""Makes small edits of an `rdv.toml` that preserve its comments and its formatting.
 
 An edit is checked twice before it replaces the file by rename: the new text must be a valid
 decision, and must differ from the old one in the intended key and nowhere else. Otherwise nothing

@@ -1,4 +1,4 @@
-"""Settings from the environment: `RDV_HTTP_PORT=8200` is `http.port`. Pure.
+"""Reads settings from the environment: `RDV_HTTP_PORT=8200` is `http.port`. Pure.
 
 The order of precedence is: the command line, `RDV_*`, `rdv.toml`, the default.
 """

@@ -47,7 +47,7 @@ def milliseconds(comment: str, *, effect: Effect | None = None) -> Meta:
 
 
 class Field(NamedTuple):
-    """One setting as `rdv.toml` shows it; `effect` is None where none is declared."""
+    """Describes a setting as `rdv.toml` shows it; `effect` is None where none is declared."""
 
     name: str
     comment: str

@@ -65,7 +65,7 @@ def _is_named(file: str, strings: Iterable[str]) -> bool:
 
 
 class Stamps:
-    """A stamp for each model, which changes with its files and settings.
+    """Makes a stamp for each model, which changes with its files and settings.
 
     The number of instances does not change it. Files are read again only when their size or time
     has changed.

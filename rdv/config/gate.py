@@ -1,4 +1,4 @@
-"""The section [gate] of an `rdv.toml`: conditions for the promotion of a model."""
+"""The section [gate] of an `rdv.toml` sets the conditions for the promotion of a model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _share(comment: str) -> msgspec.Meta:
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits of `rdv promote`; its library has the same names and defaults (`promote.gate`)."""
+    """Limits `rdv promote`; its library has the same names and defaults (`promote.gate`)."""
 
     requests_min: Annotated[
         int,

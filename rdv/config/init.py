@@ -27,7 +27,7 @@ _RESULTS_MARK = "@RESULTS@"
 
 
 class TrainedModel(msgspec.Struct, frozen=True):
-    """The quality and speed of a model, as measured at init."""
+    """Describes the quality and speed of a model, as measured at init."""
 
     name: str
     value: float
@@ -41,7 +41,7 @@ class TrainedModel(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """The last line that a template's train.py prints."""
+    """Describes the last line that a template's train.py prints."""
 
     metric: str
     held_out: int
@@ -49,7 +49,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 class InitReport(msgspec.Struct, frozen=True):
-    """The result of `init_decision`."""
+    """Describes the result of `init_decision`."""
 
     directory: str
     template: str

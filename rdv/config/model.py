@@ -1,4 +1,4 @@
-"""A [models.NAME] table of an `rdv.toml`: one model of the decision."""
+"""A [models.NAME] table of an `rdv.toml` describes one model of the decision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AsInstances = Literal["instances"]
 
 
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model: where its code is, and how many instances of it run.
+    """Describes one model: where its code is, and how many instances of it run.
 
     Exactly one of `path`, `command` and `builtin = "decoy"` is given; a canary is a model with a
     path or a command that evaluates every request.
@@ -144,24 +144,26 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def scores(self) -> bool:
-        """Whether it reports scores: a decoy and a retired model do not."""
+        """Return whether it reports scores: a decoy and a retired model do not."""
         return self.builtin != "decoy" and not self.retired
 
     @property
     def skips(self) -> bool:
-        """Whether it refuses requests that it is too late for. A canary has to see everything."""
+        """Return whether it refuses requests that it is too late for; a canary has to see
+        everything.
+        """
         return self.when_behind == "skip" and self.builtin == ""
 
     @property
     def range(self) -> tuple[int, int]:
-        """The range in which its instances scale; without scaling both are `instances`."""
+        """Return the range in which its instances scale; without scaling both are `instances`."""
         low, high, count = self.instances_min, self.instances_max, self.instances
         least = low if low != "instances" else count if high == "instances" else min(count, high)
         return least, max(count, least) if high == "instances" else high
 
     @property
     def scales(self) -> bool:
-        """Whether its number of instances depends on the load."""
+        """Return whether its number of instances depends on the load."""
         least, most = self.range
         return least != most
 

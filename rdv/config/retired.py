@@ -1,4 +1,4 @@
-"""Keys of older versions that have been removed: they get a warning, not a refusal. Pure.
+"""Keys that newer versions have removed get a warning, not a refusal. Pure.
 
 They are in one table. A commit that removes a key from a section adds it here, so that an rdv.toml
 of the version before still works.
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Retired(NamedTuple):
-    """A key that was removed: since which version, and what to do about it."""
+    """Describes a key that was removed: since which version, and what to do about it."""
 
     since: str
     advice: str

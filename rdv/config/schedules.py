@@ -14,7 +14,7 @@ SUFFIX = ".toml"
 
 @dataclass(frozen=True)
 class Schedules:
-    """The valid schedules, and their files' texts; `faults` are the errors of the other files."""
+    """Holds the valid schedules, and their files' texts; `faults` are the other files' errors."""
 
     by_name: Mapping[str, Schedule] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)

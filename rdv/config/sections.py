@@ -1,4 +1,4 @@
-"""The sections [http], [server] and [log] of an `rdv.toml`."""
+"""Declares the sections [http], [server] and [log] of an `rdv.toml`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PORT_MAX = 65_535
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The HTTP server: what the proxies accept, and its limits."""
+    """Configures the HTTP server: what the proxies accept, and its limits."""
 
     host: Annotated[
         str, setting("the address to listen on; 0.0.0.0 opens it to the network", effect="serve")
@@ -180,7 +180,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rendezvous servers, which choose among the answers."""
+    """Configures the rendezvous servers, which choose among the answers."""
 
     instances: Annotated[
         int,
@@ -195,7 +195,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The settings of the decision's streams when they are made."""
+    """Configures the decision's streams when they are made."""
 
     fsync: Annotated[
         Fsync,

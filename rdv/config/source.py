@@ -1,4 +1,4 @@
-"""The source of a process's settings, at its start and after each edit."""
+"""Provides a process's settings, at its start and after each edit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rdv.errors import RdvError
 
 
 class Source:
-    """The settings of one process; one thread at a time.
+    """Provides the settings of one process; one thread at a time.
 
     With `is_published` they are those that the supervisor has accepted; without a supervisor this
     process reads and checks the files itself.

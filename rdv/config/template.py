@@ -1,4 +1,4 @@
-"""The description of a template: `sample-models/NAME/template.toml`."""
+"""Reads the description of a template: `sample-models/NAME/template.toml`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DEFAULT = re.compile(r"^default = .*$", re.MULTILINE)
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A kind of decision to start from."""
+    """Describes a kind of decision to start from."""
 
     about: str
     champion: str = ""

@@ -11,7 +11,7 @@ from rdv.schedule import Schedule
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """The answer to `POST /v1/decide`."""
+    """Contains the answer to `POST /v1/decide`."""
 
     id: str
     result: msgspec.Raw
@@ -28,7 +28,7 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class TracedAnswer(Answer, frozen=True, gc=False):
-    """An answer with the arrivals, for a client that has asked for a trace."""
+    """Adds the arrivals, for a client that has asked for a trace."""
 
     trace: list[dict[str, object]]
 

@@ -17,7 +17,7 @@ _ASKED = "asked"
 
 @dataclass(frozen=True)
 class Asking:
-    """The settings in rdv.toml about which models are asked.
+    """Holds the settings in rdv.toml about which models are asked.
 
     `models`: those that may be left out (no decoy, no canary: they see everything). `samples`:
     shares of the requests, for models that score only some. `cohorts`: the only models that are
@@ -43,7 +43,7 @@ class Asking:
 
     @property
     def is_everybody(self) -> bool:
-        """Whether all models are asked unless a client says otherwise."""
+        """Return whether all models are asked unless a client says otherwise."""
         return not self.samples and not self.cohorts
 
     def check(self, wanted: Collection[str]) -> Failure | None:

@@ -10,7 +10,7 @@ from rdv.schedule import assign_cohort
 
 @dataclass(frozen=True)
 class Cohorts:
-    """The cohorts of a decision and their schedules.
+    """Assigns keys to the cohorts of a decision and their schedules.
 
     Stable per key: the hash of salt and key decides. Requests without a key are in none.
     """

@@ -14,7 +14,7 @@ OTHERS = "(others)"
 
 @dataclass
 class Counts:
-    """Counters that only grow. One thread."""
+    """Counts requests and answers; the counters only grow. One thread."""
 
     requests: int = 0
     refused: int = 0

@@ -24,7 +24,7 @@ def counted_bytes(body: bytes) -> int:
 
 
 class Open(NamedTuple):
-    """One open request: the client (the HTTP server's own object), the request and its schedule.
+    """Holds one open request: its client (the HTTP server's own object), itself and its schedule.
 
     `holder`: the client that has the place, as `Shares` knows it. `size`: see `counted_bytes`.
     """
@@ -39,12 +39,16 @@ class Open(NamedTuple):
 
 
 class Desk:
-    """Open requests by id, and when the last backstop answers each of them. For one thread."""
+    """Holds open requests by id, and when the last backstop answers each of them. For one
+    thread.
+    """
 
     def __init__(
         self, in_flight_max: int, client_share: float = 1.0, bytes_max: int = BYTES_MAX
     ) -> None:
-        """`client_share`: the share of `in_flight_max` and of `bytes_max` (the bodies of all open
+        """Make an empty desk.
+
+        `client_share` is the share of `in_flight_max` and of `bytes_max` (the bodies of all open
         requests) that one client may have while it is alone.
         """
         self._shares = Shares(in_flight_max, client_share)

@@ -69,7 +69,7 @@ def forget_modules(folder: str) -> None:
 
 @dataclass
 class EnricherCounts:
-    """Counts of the requests by what became of them."""
+    """Counts the requests by what became of them."""
 
     enriched: int = 0
     failed: int = 0
@@ -176,7 +176,7 @@ class Enricher:
 
 
 class GuestThreads:
-    """Up to `count` threads for user code, each started once the others are busy.
+    """Runs up to `count` threads for user code, each started once the others are busy.
 
     Its methods are for one thread.
     """

@@ -40,7 +40,7 @@ _ModelName = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """The body of `POST /v1/decide`; only `data` is required."""
+    """Describes the body of `POST /v1/decide`; only `data` is required."""
 
     data: Raw
     key: Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)] | None = None
@@ -107,7 +107,7 @@ def unusable(error: UnusableJson) -> Failure:
 
 
 class Chosen(NamedTuple):
-    """A schedule, and the parts of it that its requests carry."""
+    """Holds a schedule, and the parts of it that its requests carry."""
 
     schedule: Schedule
     windows_ms: dict[str, float]
@@ -121,7 +121,7 @@ def _chosen(schedule: Schedule, asked: str | Raw) -> Chosen:
 
 @dataclass(frozen=True)
 class InlineRules:
-    """The limits in rdv.toml on the inline schedules of requests."""
+    """Holds the limits in rdv.toml on the inline schedules of requests."""
 
     is_allowed: bool = True
     bytes_max: int = INLINE_BYTES_MAX

@@ -1,4 +1,4 @@
-"""The proxy as a process."""
+"""Runs the proxy as a process."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def _serve(source: Source, accepted: Accepted, index: int) -> None:
 
 
 class ProxyProcess:
-    """A proxy with its HTTP server, the watch on its settings, and its status."""
+    """Runs a proxy with its HTTP server, the watch on its settings, and its status."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The client's own marks on a request: `X-Request-Id` and `Idempotency-Key`.
+"""Clients may mark a request with an `X-Request-Id` and an `Idempotency-Key`.
 
     X-Request-Id: 4bf92f3577b34da6          recorded with the request, and returned with its answer
     Idempotency-Key: "8e03978e-40d5-43dd"   a repeat gets the first answer (see `repeats`)
@@ -60,8 +60,9 @@ def read_id(raw: bytes | None) -> str | Failure:
 
 
 class Marked:
-    """A request with marks. Handlers use it as the HTTP request; its answer also goes to its
-    repeats.
+    """Wraps a request with marks.
+
+    Handlers use it as the HTTP request; its answer also goes to its repeats.
     """
 
     __slots__ = ("_repeats", "http", "idempotency", "repeat", "x_request_id")
@@ -81,17 +82,17 @@ class Marked:
 
     @property
     def connected(self) -> bool:
-        """Whether a client may still want the answer; with a key, a repeat always may."""
+        """Return whether a client may still want the answer; with a key, a repeat always may."""
         return self.repeat is not None or bool(self.http.connected)
 
     @property
     def client(self) -> str:
-        """As `rdv.http.Request.client`; empty for a request from before the proxy's start."""
+        """Return `rdv.http.Request.client`; empty for a request from before the proxy's start."""
         return "" if self.http is None else str(self.http.client)
 
     @property
     def token(self) -> str:
-        """As `rdv.http.Request.token`."""
+        """Return `rdv.http.Request.token`."""
         return "" if self.http is None else str(self.http.token)
 
     @token.setter
@@ -128,7 +129,7 @@ class Marked:
 
 
 class Marking:
-    """An HTTP application that handles the marks before another one. For the loop's thread."""
+    """Handles the marks before it calls another HTTP application. For the loop's thread."""
 
     def __init__(
         self, application: Callable[[HttpRequest], None], repeats: Repeats, clock: Clock

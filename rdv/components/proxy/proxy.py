@@ -57,7 +57,7 @@ MISS_NS = 10_000_000
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a proxy from the decision's rdv.toml."""
+    """Holds the settings of a proxy from the decision's rdv.toml."""
 
     name: str
     partitions: int
@@ -68,7 +68,10 @@ class Settings:
 
 
 class Wanted(NamedTuple):
-    """What a request asks for. `asked` is its schedule's name or JSON, or None: the live one."""
+    """Holds what a request asks for.
+
+    `asked` is its schedule's name or JSON, or None: the live one.
+    """
 
     chosen: Chosen
     asked: Any

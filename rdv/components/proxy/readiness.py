@@ -29,7 +29,7 @@ ReadyWhen = Literal["model", "serving"]
 
 
 class _News(msgspec.Struct):
-    """A line of `control:models`."""
+    """Describes a line of `control:models`."""
 
     model: str
     state: Literal["up", "down"]
@@ -73,7 +73,7 @@ def wanted_models(schedule: Schedule, declared: Sequence[str]) -> list[str]:
 
 
 class Readiness(NamedTuple):
-    """An answer of `/readyz`."""
+    """Contains an answer of `/readyz`."""
 
     status: int
     body: bytes

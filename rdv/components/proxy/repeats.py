@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a repeat gets the first answer, and nothing is decided twice. Pure.
+"""A repeat with the same `Idempotency-Key` gets the first answer; nothing is decided twice. Pure.
 
 The first request with a key is decided; repeats that come meanwhile wait for its answer, and later
 ones get it from memory, for `keep_ms` since the first. Only answers with a 2xx status are kept; a
@@ -27,7 +27,7 @@ RETRY_MAX_S = 60
 
 @dataclass(frozen=True)
 class RepeatLimits:
-    """How much is remembered, and for how long. A `keep_ms` of 0: nothing."""
+    """Limits how much is remembered, and for how long. With a `keep_ms` of 0 nothing is."""
 
     keep_ms: int = 300_000
     keys_max: int = 20_000
@@ -35,7 +35,7 @@ class RepeatLimits:
 
 
 class Place(NamedTuple):
-    """The client, path and text of a key: two clients never share one."""
+    """Identifies a key by client, path and text: two clients never share one."""
 
     client: str
     path: str
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 class Repeat:
-    """One key: the repeats that wait for its answer, and the answer once it is there."""
+    """Holds one key: the repeats that wait for its answer, and the answer once it is there."""
 
     __slots__ = ("body", "fingerprint", "is_kept", "place", "since_ns", "size", "status", "waiting")
 
@@ -61,7 +61,7 @@ class Repeat:
 
 
 class Repeats:
-    """All keys that are remembered. One thread at a time; `now_ns` never runs backwards."""
+    """Holds all keys that are remembered. One thread at a time; `now_ns` never runs backwards."""
 
     def __init__(self, limits: RepeatLimits) -> None:
         self.limits = limits
@@ -75,7 +75,7 @@ class Repeats:
 
     @property
     def size_bytes(self) -> int:
-        """The approximate size of all keys and answers."""
+        """Return the approximate size of all keys and answers."""
         return self._bytes_all
 
     def __iter__(self) -> Iterator[Repeat]:

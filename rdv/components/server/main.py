@@ -1,4 +1,4 @@
-"""The rendezvous server as a process."""
+"""Runs the rendezvous server as a process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ long as a request may be open.
 
 
 class ServerProcess:
-    """A server with the watch on its settings and its status. One thread.
+    """Runs a server with the watch on its settings and its status. One thread.
 
     `run` returns when stopped. A caller with its own loop (a stage) calls `begin`, then `turn`
     whenever something may have come, then `end`. Given `streams` stay open.

@@ -36,7 +36,7 @@ READ_RECORDS = 5_000
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Consumers that go on where the rebuild ended, and what it decided."""
+    """Holds consumers that go on where the rebuild ended, and what it decided."""
 
     input: LogConsumer
     scores: LogConsumer

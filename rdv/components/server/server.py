@@ -54,7 +54,7 @@ LAG_NS = 20_000_000
 
 
 class ModelNews(msgspec.Struct):
-    """A line of `control:models`."""
+    """Describes a line of `control:models`."""
 
     model: str
     state: Literal["up", "down"]
@@ -230,7 +230,7 @@ class Server:
 
     @property
     def feeds(self) -> tuple[Feed, ...]:
-        """The feeds that it reads, for the loop of a caller."""
+        """Return the feeds that it reads, for the loop of a caller."""
         return self._scores, self._input, self._control
 
     def due_s(self) -> float:

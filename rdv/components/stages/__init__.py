@@ -1,4 +1,6 @@
-"""Smaller stages of a decision than all of its processes: for a beginning, and for microseconds.
+"""A decision can run in smaller stages than all of its processes.
+
+They are for a beginning, and for latencies of microseconds.
 
 They use the same rdv.toml, model files and HTTP, and give the same answers:
 

@@ -182,7 +182,7 @@ class Caller:
 
 
 class DirectProxy(Proxy):
-    """A proxy that asks one model, whatever the schedule says; its SLA and default apply."""
+    """Asks one model, whatever the schedule says; its SLA and default apply."""
 
     def __init__(self, *arguments: Any, caller: Caller, model: str, **named: Any) -> None:
         super().__init__(*arguments, **named)

@@ -67,7 +67,7 @@ async def _settled(models: list[ModelThread]) -> None:
 
 
 class ModelThread:
-    """One model with its own thread, which loads it, calls it and closes it.
+    """Runs one model in its own thread, which loads it, calls it and closes it.
 
     A model that cannot be loaded is missing, and the server does not wait for it.
     """
@@ -130,7 +130,7 @@ class ModelThread:
 
 
 class LoopServer:
-    """A rendezvous server on the loop of its proxy. Loop's thread only."""
+    """Runs a rendezvous server on the loop of its proxy. Loop's thread only."""
 
     def __init__(self, decision: Decision, streams: Streams) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The streams of a stage: in memory, bounded, gone with the process."""
+"""Opens the streams of a stage: in memory, bounded, gone with the process."""
 
 from __future__ import annotations
 

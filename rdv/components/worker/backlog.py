@@ -46,7 +46,7 @@ _target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
 
 
 class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """A request that the worker has read, and where it came from."""
+    """Holds a request that the worker has read, and where it came from."""
 
     request: Request
     block: Block
@@ -59,12 +59,12 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def place(self) -> TopicPartition:
-        """The topic and partition it was read from."""
+        """Return the topic and partition it was read from."""
         return TopicPartition(self.block.topic, self.block.partition)
 
 
 class Refused(NamedTuple):
-    """A request that will not be evaluated, and why."""
+    """Holds a request that will not be evaluated, and why."""
 
     waiting: Waiting
     refusal: Literal["behind", "expired"]
@@ -72,7 +72,7 @@ class Refused(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What to report at once, and what to evaluate next, as one batch."""
+    """Lists what to report at once, and what to evaluate next, as one batch."""
 
     refused: list[Refused]
     batch: list[Waiting]
@@ -80,7 +80,7 @@ class Plan(NamedTuple):
 
 @dataclass
 class Backlog:
-    """The requests that one worker has read and not reported yet. For one thread."""
+    """Holds the requests that one worker has read and not reported yet. For one thread."""
 
     batch_max: int
     when_behind: WhenBehind = "skip"

@@ -30,7 +30,7 @@ SPREAD_MIN = 0.25
 
 @dataclass
 class Cost:
-    """The estimate for one model. For one thread."""
+    """Estimates the cost of one model's batches. For one thread."""
 
     row_ms: float = 0.0
     fixed_ms: float = 0.0

@@ -35,7 +35,7 @@ in turns.
 
 
 class Left(NamedTuple):
-    """What a worker finds of its predecessors."""
+    """Holds what a worker finds of its predecessors."""
 
     batch: tuple[tuple[int, str], ...] = ()
     """(partition, request id) of the batch that was being evaluated."""
@@ -46,7 +46,7 @@ class Left(NamedTuple):
 
 
 class InHand:
-    """The note of one instance. For one thread, except `reported`.
+    """Keeps the note of one instance. For one thread, except `reported`.
 
     Without a path nothing is kept. A failed write is ignored: then a crash goes unexplained.
     """

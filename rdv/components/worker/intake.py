@@ -1,4 +1,4 @@
-"""The worker's reading side: it is a member of its model's group, and commits its progress."""
+"""The worker's reading side is a member of its model's group, and commits its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model worker as a process."""
+"""Runs a model worker as a process."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def run_worker(
 
 
 class WorkerProcess:
-    """A worker with a watchdog and a status. One thread; `run` returns when stopped.
+    """Runs a worker with a watchdog and a status. One thread; `run` returns when stopped.
 
     In its own process, a model that hangs ends it. With given `streams` (they stay open) it shares
     its process with others: then a hang only costs the batch and the model.

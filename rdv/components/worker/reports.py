@@ -1,4 +1,4 @@
-"""The worker's writing side: its reports on requests, in its model's own topic."""
+"""The worker's writing side writes its reports on requests to its model's own topic."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger("rdv.worker")
 
 
 class _Results(NamedTuple):
-    """The parts of the lines of one partition's results."""
+    """Holds the parts of the lines of one partition's results."""
 
     ids: list[str]
     middles: list[bytes]

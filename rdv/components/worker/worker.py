@@ -1,4 +1,4 @@
-"""The loop around a model: read all that waits, refuse, evaluate, report."""
+"""The loop around a model reads all that waits, refuses, evaluates and reports."""
 
 from __future__ import annotations
 
@@ -184,10 +184,10 @@ class Worker:
 
     @property
     def waiting_count(self) -> int:
-        """Requests that have been read and not reported."""
+        """Return the number of requests that have been read and not reported."""
         return len(self._backlog)
 
     @property
     def cost(self) -> Cost:
-        """The learned cost of a batch."""
+        """Return the learned cost of a batch."""
         return self._backlog.cost
