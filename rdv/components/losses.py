@@ -15,9 +15,7 @@ RECENT_MAX = 8
 
 
 class Losses:
-    """Counts the losses of one reading thread. A fault that repeats at each read is logged ever
-    more rarely.
-    """
+    """Counts the losses of one reading thread; a repeated fault is logged ever more rarely."""
 
     def __init__(self) -> None:
         self.records = 0

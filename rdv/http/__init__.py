@@ -1,4 +1,4 @@
-"""An HTTP/1.1 server on asyncio and httptools for the hot path, with a limit on every resource.
+"""Serves HTTP/1.1 with asyncio and httptools, with a limit on every resource. For the hot path.
 
 It does not depend on the rest of rdv.
 

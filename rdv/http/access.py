@@ -1,4 +1,4 @@
-"""Access rules: host names of the server, web pages that may call it, and trusted proxies.
+"""Decides by host name and origin which requests are served, and which proxies are trusted.
 
 A web page can make its visitor's browser send requests to any address, including this machine's
 own. Three headers that a page cannot forge identify such requests: Origin and Sec-Fetch-Site (which
@@ -33,7 +33,9 @@ Lines = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True)
 class Access:
-    """The rules that a server applies to the heads of requests. Immutable. See `make_access`."""
+    """Holds the rules that a server applies to the heads of requests. Immutable. See
+    `make_access`.
+    """
 
     hosts: frozenset[str] | None = None
     """The host names, with or without a port, in canonical form; None: every name is served."""

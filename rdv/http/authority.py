@@ -15,7 +15,7 @@ _AUTHORITY = re.compile(
 
 
 class Authority(NamedTuple):
-    """A host in canonical form, and the port if one is given."""
+    """Holds a host in canonical form, and the port if one is given."""
 
     host: str
     """In lower case, without a final dot; an IPv6 address is in brackets, in its shortest form."""

@@ -1,4 +1,4 @@
-"""A strict decoder for the body of a chunked request (RFC 9112, 7.1). Sans-I/O."""
+"""Decodes the body of a chunked request strictly (RFC 9112, 7.1). Sans-I/O."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One client connection: reads requests, answers in order, and limits the memory it may use."""
+"""A client connection reads requests, answers in order, and limits the memory it may use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LARGE_BITS = 14
 
 
 class Connection(asyncio.Protocol):
-    """The asyncio protocol of one connection. Loop's thread only.
+    """Implements the asyncio protocol of one connection. Loop's thread only.
 
     A turn (`_advance`) reads requests until the pipeline is full, and writes once. Reading pauses
     while `pipeline_max` requests wait for answers or the client does not read. After the last

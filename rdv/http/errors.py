@@ -1,4 +1,4 @@
-"""Errors of the HTTP server that the program causes; errors of a client are answers."""
+"""These errors of the HTTP server are caused by the program; errors of a client are answers."""
 
 from __future__ import annotations
 

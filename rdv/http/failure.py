@@ -1,4 +1,4 @@
-"""Refusals of the HTTP server: a status and a JSON body with an error code."""
+"""A refusal of the HTTP server is a status and a JSON body with an error code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _plain(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Failure:
-    """A refusal as a value, for `Request.fail` and for the server's own refusals."""
+    """Represents a refusal, for `Request.fail` and for the server's own refusals."""
 
     status: int
     code: HttpCode

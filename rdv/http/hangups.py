@@ -14,14 +14,14 @@ from typing import Protocol
 
 
 class Watched(Protocol):
-    """A connection, as `HangUps` uses it."""
+    """The interface of a connection to `HangUps`."""
 
     def hung_up(self, *, is_gone: bool) -> None:
-        """The client sends nothing more; with `is_gone` it does not read, either."""
+        """Handle that the client sends nothing more; with `is_gone` it does not read, either."""
 
 
 class HangUps:
-    """One epoll for all paused connections of a server. Loop's thread only."""
+    """Watches all paused connections of a server with one epoll. Loop's thread only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -1,4 +1,4 @@
-"""The head of a request: parsed by httptools, checked here, and cached. Sans-I/O."""
+"""The head of a request is parsed by httptools, checked here, and cached. Sans-I/O."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _Lines = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A parsed head. Immutable: all requests that sent the same bytes share it."""
+    """Holds a parsed head. Immutable: all requests that sent the same bytes share it."""
 
     raw: bytes
     size: int
@@ -125,7 +125,10 @@ class HeadParser:
 
 
 class _Collected:
-    """Callbacks for httptools. Each new head has its own parser, so no state is carried over."""
+    """Receives the callbacks of httptools.
+
+    Each new head has its own parser, so no state is carried over.
+    """
 
     __slots__ = ("complete", "keep_alive", "lines", "method", "parser", "target", "version")
 

@@ -1,4 +1,4 @@
-"""Shared state of one server's connections: limits, clocks, counters, one flush per loop turn."""
+"""The connections of one server share limits, clocks, counters, and one flush per loop turn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Application = Callable[[Request], None]
 
 @dataclass
 class Counters:
-    """Counts of events since the server was made. Any thread may read them."""
+    """Counts events since the server was made. Any thread may read the counters."""
 
     connections_opened: int = 0
     connections_refused: int = 0
@@ -43,13 +43,13 @@ class Counters:
 
 
 class Departures(Protocol):
-    """Callbacks for clients that leave. Called on the loop; must not block or raise."""
+    """Receives callbacks for clients that leave. Called on the loop; must not block or raise."""
 
     def gone(self, request: Request) -> None:
-        """The client has gone before this request was answered, so its answer will not be read."""
+        """Handle that the client has gone before this request was answered."""
 
     def ending(self, request: Request) -> None:
-        """The client sends nothing more.
+        """Handle that the client sends nothing more.
 
         It may have gone, or still read its answer: TCP does not show which before a write. May be
         called again for the same request.
@@ -64,14 +64,14 @@ class NobodyAsks:
 
 
 class Flushed(Protocol):
-    """A connection, as the hub uses it."""
+    """The interface of a connection to the hub."""
 
     def flush(self, now_ns: int) -> None:
         """Write the answers that were given since the last call."""
 
 
 class Hub:
-    """State that the connections of one server share. Loop's thread only."""
+    """Holds the state that the connections of one server share. Loop's thread only."""
 
     __slots__ = (
         "_dirty", "_empty", "access", "application", "clock", "connections", "counters", "date",

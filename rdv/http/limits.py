@@ -1,4 +1,4 @@
-"""All limits of the HTTP server, with types, comments and defaults."""
+"""Defines all limits of the HTTP server, with types, comments and defaults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LIMIT_MAX = 2**40
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client, and all clients together, may use. Raises InvalidLimit."""
+    """Limits what one client, and all clients together, may use. Raises InvalidLimit."""
 
     header_bytes_max: int = 16_384
     """A larger head (request line and headers) is refused: 431. Trailers have the same limit."""

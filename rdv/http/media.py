@@ -22,7 +22,7 @@ _UTF_8 = frozenset({b"utf-8", b"utf8"})
 
 
 class MediaType(NamedTuple):
-    """A parsed Content-Type: `type/subtype` in lower case, and its parameters."""
+    """Holds a parsed Content-Type: `type/subtype` in lower case, and its parameters."""
 
     name: str
     parameters: Mapping[str, bytes]

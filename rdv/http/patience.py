@@ -1,4 +1,4 @@
-"""Timeouts of a connection, for each of its states."""
+"""A connection has a timeout for each of its states."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MS = 1_000_000
 
 
 class Waited(Protocol):
-    """The connection, with the actions for its timeouts."""
+    """The interface of a connection: the actions for its timeouts."""
 
     def refuse(self, failure: Failure) -> None: ...
     def give_up(self, failure: Failure) -> None: ...
@@ -28,7 +28,9 @@ class Waited(Protocol):
 
 
 class Patience:
-    """All deadlines of one connection behind one lazy timer. Loop's thread only. Times in ns."""
+    """Manages all deadlines of one connection with one lazy timer. Loop's thread only.
+    Times in ns.
+    """
 
     __slots__ = (
         "_connection", "_hub", "_limits", "_opened_ns", "_pending", "_reader", "_stalled_bytes",

@@ -23,7 +23,7 @@ _WORTH = 8
 
 
 class Placed(Protocol):
-    """A connection that has a place, or wants one."""
+    """The interface of a connection that has a place, or wants one."""
 
     client: str
     is_trusted: bool
@@ -46,7 +46,7 @@ class Placed(Protocol):
 
 
 class _Candidates:
-    """The connections that one scan found, the oldest first."""
+    """Holds the connections that one scan found, the oldest first."""
 
     __slots__ = ("given", "idle", "looked_ns", "seen", "slow")
 
@@ -70,7 +70,7 @@ class _Candidates:
 
 
 class Places:
-    """The places of one server's connections. Loop's thread only."""
+    """Manages the places of one server's connections. Loop's thread only."""
 
     def __init__(self, limits: Limits) -> None:
         self._shares = Shares(limits.connections_max, limits.client_share)

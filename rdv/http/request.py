@@ -1,4 +1,4 @@
-"""One request, which is also the object that the application answers with."""
+"""A request is also the object that the application answers with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.http.response import CLOSE, JSON, Headers, head_parts
 
 
 class Carrier(Protocol):
-    """The connection, which sends the answers. Called on the loop's thread."""
+    """The interface of a connection, which sends the answers. Called on the loop's thread."""
 
     peer: str
     """The address of the client's socket, without its port; empty when it has none."""
@@ -30,7 +30,7 @@ Answer = tuple[int, bytes, bytes, Headers]
 
 
 class Request:
-    """A complete request. It belongs to its server's loop: answer it from there, once.
+    """Represents a complete request. It belongs to its server's loop: answer it from there, once.
 
     `body` is the whole body while it is needed: it may be dropped once there is an answer.
     `received_ns` is when its last byte came, on the monotonic clock.
@@ -53,28 +53,32 @@ class Request:
 
     @property
     def target(self) -> bytes:
-        """The target as sent."""
+        """Return the target as sent."""
         return self.head.target
 
     @property
     def path(self) -> str:
-        """The path as sent (not percent-decoded), also of an absolute-form target."""
+        """Return the path as sent (not percent-decoded), also of an absolute-form target."""
         return self.head.path
 
     @property
     def query(self) -> str:
-        """The part after the "?", as sent; empty when there is none."""
+        """Return the part after the "?", as sent; empty when there is none."""
         return self.head.query
 
     @property
     def headers(self) -> Mapping[bytes, bytes]:
-        """Header names are in lower case; the values of a repeated header are joined by ", "."""
+        """Return the headers by name in lower case; values of a repeated header are joined
+        by ", ".
+        """
         return self.head.headers
 
     @property
     def client(self) -> str:
-        """The client: the address (for IPv6 the /64 network) of the connection, or what a trusted
-        proxy names; empty when the client has gone.
+        """Return the client; empty when it has gone.
+
+        It is the address (for IPv6 the /64 network) of the connection, or what a trusted proxy
+        names.
         """
         carrier = self.carrier
         if carrier is None:
@@ -83,19 +87,19 @@ class Request:
 
     @property
     def json_fault(self) -> Failure | None:
-        """Why the head rules out `body` as JSON; None when it does not."""
+        """Return why the head rules out `body` as JSON; None when it does not."""
         return self.head.json_fault
 
     @property
     def connected(self) -> bool:
-        """False when the client has gone or the answer was given, so that the work can be
-        skipped.
-        """
+        """Return whether an answer is still needed: the client is there, and none was given."""
         return self.carrier is not None and self.answer is None
 
     @property
     def peer(self) -> str:
-        """The address that the connection comes from; empty when it has none, or has gone."""
+        """Return the address that the connection comes from; empty when it has none, or
+        has gone.
+        """
         return "" if self.carrier is None else self.carrier.peer
 
     def header(self, name: bytes, default: bytes = b"") -> bytes:

@@ -30,7 +30,7 @@ _SECOND_NS = 1_000_000_000
 
 
 class DateLine:
-    """The Date header, rendered at most once a second, when it is needed."""
+    """Renders the Date header at most once a second, when it is needed."""
 
     __slots__ = ("due_ns", "ending", "line")
 

@@ -11,7 +11,7 @@ Handler = Callable[[Request], None]
 
 
 class Router:
-    """An application made of handlers: {path: {method: handler}}. Immutable, thread-safe.
+    """Makes an application of handlers: {path: {method: handler}}. Immutable, thread-safe.
 
     HEAD is served by GET's handler unless it has its own (the server sends no body); OPTIONS lists
     the allowed methods. Unknown paths are 404, unknown methods of known paths 405 with Allow.

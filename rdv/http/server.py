@@ -1,4 +1,4 @@
-"""The server: a listening socket, its connections, and an orderly shutdown."""
+"""The server manages a listening socket, its connections, and an orderly shutdown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class HttpServer:
 
     @property
     def connections_open(self) -> int:
-        """The number of connections that are being served now."""
+        """Return the number of connections that are being served now."""
         return len(self._hub.connections) if self._hub is not None else 0
 
     async def start(

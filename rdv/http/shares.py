@@ -76,7 +76,7 @@ class Shares:
 
     @property
     def clients(self) -> int:
-        """The number of clients that hold a place."""
+        """Return the number of clients that hold a place."""
         return len(self._held)
 
     def clear(self) -> None:

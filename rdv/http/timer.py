@@ -1,4 +1,4 @@
-"""A timer for a deadline that moves with every request; moving it away costs nothing."""
+"""A lazy timer has a deadline that moves with every request; moving it away costs nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _MS = 1_000_000
 
 
 class LazyTimer:
-    """One timer of the loop, which is only moved to earlier times.
+    """Uses one timer of the loop, which is only moved to earlier times.
 
     When it fires, `expired(now_ns)` checks what is due and returns the next time to check, or None.
     A deadline that only moves away (each request postpones the idle timeout) therefore needs no

@@ -1,4 +1,4 @@
-"""An open-loop (and a closed-loop) HTTP load generator, as a library. Needs httptools.
+"""Generates open-loop (and closed-loop) HTTP load, as a library. Needs httptools.
 
 Latency is measured from the *scheduled* send: a server that stalls is charged for every request
 that it kept from being sent on time (no coordinated omission).

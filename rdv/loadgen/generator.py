@@ -1,4 +1,4 @@
-"""The generator: a schedule of sends, a pool of connections, and a queue between them."""
+"""The generator has a schedule of sends, a pool of connections, and a queue between them."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Generator:
 
     @property
     def queued(self) -> int:
-        """Requests that are due and have no connection yet."""
+        """Return the number of requests that are due and have no connection yet."""
         return len(self._queue)
 
     @property
     def in_flight(self) -> int:
-        """Requests that were sent and not answered."""
+        """Return the number of requests that were sent and not answered."""
         return len(self._flying)
 
     async def run(self, arrivals: Iterator[int], duration_s: float) -> None:

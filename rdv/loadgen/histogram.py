@@ -1,4 +1,4 @@
-"""Latencies in fixed memory: logarithmic buckets, within 0.4 % of the truth. Pure."""
+"""Counts latencies in fixed memory: logarithmic buckets, within 0.4 % of the truth. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Histogram:
 
     @property
     def mean(self) -> float:
-        """The mean; 0 when nothing was recorded."""
+        """Return the mean; 0 when nothing was recorded."""
         return self.total / self.count if self.count else 0.0
 
     def percentile(self, percent: float) -> float:

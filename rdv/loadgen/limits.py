@@ -1,4 +1,4 @@
-"""Limits of a load run."""
+"""A load run has limits on its resources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.loadgen.errors import InvalidLoad
 
 @dataclass(frozen=True)
 class LoadLimits:
-    """The resources that a run may use. Raises InvalidLoad."""
+    """Limits the resources that a run may use. Raises InvalidLoad."""
 
     connections_max: int = 256
     """The maximum size of the pool; then requests queue, with their scheduled time kept."""

@@ -36,7 +36,7 @@ def make_pacer(wake: Callable[[], None]) -> Pacer:
 
 
 class TimerfdPacer:
-    """A timer of the kernel as a file descriptor: tens of microseconds, and no spinning."""
+    """Uses a kernel timer with a file descriptor: precise to tens of microseconds, no spinning."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
@@ -70,7 +70,7 @@ class TimerfdPacer:
 
 
 class LoopPacer:
-    """The loop's timer: up to a millisecond late, which counts as latency (as it should)."""
+    """Uses the loop's timer: up to a millisecond late, which counts as latency (as it should)."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake

@@ -1,4 +1,4 @@
-"""The receiver of outcomes, called once per request."""
+"""A sink receives the outcomes, with one call per request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ time. overflow: the queue was full, nothing was sent. garbage: the answer was no
 
 
 class Sink(Protocol):
-    """Called on the loop for each request; must be quick.
+    """Receives the outcome of each request. Called on the loop; must be quick.
 
     `number` is the one that was passed to the source, so that answers can be compared with
     requests.

@@ -1,4 +1,4 @@
-"""The plain sink: percentiles and counts in fixed memory."""
+"""The plain sink counts outcomes, and computes percentiles in fixed memory."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Tally:
 
     @property
     def requests(self) -> int:
-        """The number of answered and failed requests."""
+        """Return the number of answered and failed requests."""
         return self.statuses.total() + self.failures.total()
 
     @property
     def errors(self) -> int:
-        """The number of failures, and of answers that are not 2xx."""
+        """Return the number of failures, and of answers that are not 2xx."""
         good = sum(count for status, count in self.statuses.items() if status in _OK)
         return self.requests - good
 

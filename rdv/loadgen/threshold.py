@@ -1,4 +1,4 @@
-"""Conditions that fail a load run: `--fail-if 'p99>50ms'`. Pure."""
+"""Thresholds fail a load run: `--fail-if 'p99>50ms'`. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHAPE = re.compile(r"\s*([A-Za-z0-9.]+)\s*(>=|<=|>|<)\s*([0-9]*\.?[0-9]+)\s*([A
 
 @dataclass(frozen=True)
 class Threshold:
-    """A condition that fails the run when it is true."""
+    """Holds a condition that fails the run when it is true."""
 
     text: str
     metric: str

@@ -1,4 +1,4 @@
-"""A kept-alive connection that sends one request at a time."""
+"""A wire is a kept-alive connection that sends one request at a time."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ def render_request(
 
 
 class Owner(Protocol):
-    """The generator, as its connections use it."""
+    """The interface of the generator to its connections."""
 
     def done(self, wire: Wire, status: int, body: bytes, now_ns: int) -> None: ...
     def ended(self, wire: Wire, reason: Failed) -> None: ...
 
 
 class Wire(asyncio.Protocol):
-    """A connection of the generator. `number` is -1 while it is idle. Loop's thread only."""
+    """Implements a connection of the generator.
+
+    `number` is -1 while it is idle. Loop's thread only.
+    """
 
     __slots__ = (
         "_body", "_complete", "_owner", "_parser", "_rest", "due_ns", "number", "reusable",

@@ -1,4 +1,4 @@
-"""Models as a worker calls them: one `predict` for every kind of model.
+"""Every kind of model has the same `predict` for a worker.
 
     open_model(directory, name, path="models/gbm.py")            a Python file
     open_model(directory, name, path="models/gbm.joblib")        a scikit-learn estimator

@@ -1,4 +1,4 @@
-"""Errors of models: of a model that cannot be loaded, and of a single row."""
+"""Errors of models concern a model that cannot be loaded, or a single row."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ REASON_LENGTH_MAX = 500
 
 @dataclass(frozen=True, slots=True)
 class ModelError:
-    """Why a row has no result. A value, not an exception: it is sent in a score."""
+    """Describes why a row has no result. A value, not an exception: it is sent in a score."""
 
     reason: str
     cause: Cause = "exception"
 
     @property
     def code(self) -> ReportCode:
-        """The code of the score that contains it."""
+        """Return the code of the score that contains it."""
         return _CODES[self.cause]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A model that is a scikit-learn estimator in a .joblib or .pkl file.
+"""A model may be a scikit-learn estimator in a .joblib or .pkl file.
 
 A pickle can run any code when it is loaded: use only files that you trust as you trust code.
 """
@@ -19,7 +19,7 @@ _TWO = 2
 
 
 class EstimatorModel:
-    """An estimator's `predict_proba`, or `predict` when it has none.
+    """Calls an estimator's `predict_proba`, or `predict` when it has none.
 
     A row is a list of numbers, or an object whose fields the estimator knows by name
     (`feature_names_in_`). The result is

@@ -1,4 +1,4 @@
-"""The default version of a model: a short hash of its files or its command."""
+"""The default version of a model is a short hash of its files or its command."""
 
 from __future__ import annotations
 

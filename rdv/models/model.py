@@ -1,4 +1,4 @@
-"""The interface of every kind of model to a worker."""
+"""Defines the interface of every kind of model to a worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcome = bytes | ModelError | None
 
 
 class Model(Protocol):
-    """A loaded model, for the one thread that has loaded it.
+    """The interface of a loaded model, for the one thread that has loaded it.
 
     What a model makes in that thread (a connection of sqlite3, a loop of asyncio) often does not
     work in another.

@@ -1,4 +1,4 @@
-"""A model that is a Python file with `predict(rows) -> results`."""
+"""A model may be a Python file with `predict(rows) -> results`."""
 
 from __future__ import annotations
 

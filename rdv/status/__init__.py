@@ -1,4 +1,4 @@
-"""Figures about a running decision, for `rdv status`. Pure: lines and results in, figures out.
+"""Computes figures about a running decision, for `rdv status`, from lines and results. Pure.
 
 - `lines`: the status of every process, about once a second (`control:status`)
 - `window`: rates, mix and latencies of the results of the last seconds

@@ -1,4 +1,4 @@
-"""The status lines of processes, in `control:status`. Pure."""
+"""Reads the status lines of processes, in `control:status`. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ RESTART_NS = 15_000_000_000
 
 
 class StatusLine(msgspec.Struct, frozen=True):
-    """One line. `fields` holds all fields, including those that differ by role."""
+    """Holds one line. `fields` holds all fields, including those that differ by role."""
 
     role: str
     name: str
@@ -52,12 +52,12 @@ class StatusLine(msgspec.Struct, frozen=True):
 
     @property
     def trouble(self) -> str:
-        """Why its model cannot answer now; usually empty."""
+        """Return why its model cannot answer now; usually empty."""
         return str(self.fields.get("trouble") or "")
 
     @property
     def model(self) -> str:
-        """The model of a worker; empty for servers and proxies."""
+        """Return the model of a worker; empty for servers and proxies."""
         return str(self.fields.get("model", ""))
 
     def count(self, key: str) -> int:
@@ -98,7 +98,9 @@ def heard(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> Statu
 
 
 class ScaleLine(msgspec.Struct, frozen=True):
-    """A line of `control:scaling`: from `time_ns` on there are to be `instances` instances."""
+    """Describes a line of `control:scaling`: from `time_ns` on there are to be `instances`
+    instances.
+    """
 
     model: str
     instances: int
@@ -119,7 +121,7 @@ def read_scaling(value: bytes) -> ScaleLine | None:
 
 
 class Seen(NamedTuple):
-    """A process, by its last line and a check of its pid."""
+    """Describes a process, by its last line and a check of its pid."""
 
     line: StatusLine
     state: State
@@ -133,7 +135,7 @@ seconds.
 
 
 class Roll:
-    """The last line of every process."""
+    """Keeps the last line of every process."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, int], StatusLine] = {}

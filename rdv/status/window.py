@@ -19,7 +19,7 @@ PERCENTS = (50.0, 90.0, 99.0)
 
 
 class Entry(NamedTuple):
-    """The parts of a result that are kept."""
+    """Holds the parts of a result that are kept."""
 
     time_ns: int
     id: str
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 class ResultWindow:
-    """Results as they are read; those older than `seconds` are forgotten."""
+    """Collects results as they are read; those older than `seconds` are forgotten."""
 
     def __init__(self, seconds: float = 10.0) -> None:
         self.seconds = seconds

@@ -1,4 +1,4 @@
-"""Reads the output of one child process and stops it. Runs on the supervisor's loop."""
+"""Reads the output of a child process and stops it. Runs on the supervisor's loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _READ_BYTES = 64 * 1024
 
 
 class Child:
-    """A process of `rdv component …`. `reap` calls `ended` once, with its exit code."""
+    """Manages a process of `rdv component …`. `reap` calls `ended` once, with its exit code."""
 
     def __init__(
         self,

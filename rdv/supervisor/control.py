@@ -40,8 +40,9 @@ LOOK_EVERY_S = 0.2
 
 
 class Control:
-    """Made on the loop, before any child is started. `problem` is called with each
-    failure's text.
+    """Reads and writes `control`; made on the loop, before any child is started.
+
+    `problem` is called with each failure's text.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ RECORDS_MAX = 10_000
 
 
 class _Asks(msgspec.Struct):
-    """The only field of a request that matters here."""
+    """Decodes the only field of a request that matters here."""
 
     not_asked: list[str] = []
 
@@ -47,7 +47,10 @@ def asked_for(values: Collection[bytes], sleeping: Collection[str]) -> set[str]:
 
 
 class Demand:
-    """Made on the loop. `rung` is called with each model that a request has asked for."""
+    """Watches the input stream; made on the loop.
+
+    `rung` is called with each model that a request has asked for.
+    """
 
     def __init__(
         self, decision: Decision, rung: Callable[[str], None], problem: Callable[[str], None]

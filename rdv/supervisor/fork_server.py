@@ -1,4 +1,4 @@
-"""The supervisor's side of the fork server (`forking` is the other side)."""
+"""Implements the supervisor's side of the fork server (`forking` is the other side)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class ForkServerLost(Exception):
 
 
 class ForkServer:
-    """A process that forks others, which become children of the supervisor. For one thread."""
+    """Manages a process that forks others, which become children of the supervisor.
+
+    For one thread.
+    """
 
     def __init__(self, environment: dict[str, str]) -> None:
         """Start it. Raises OSError when the process cannot be made."""

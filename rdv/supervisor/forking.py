@@ -1,4 +1,4 @@
-"""The fork server's own side: it forks processes after it has loaded everything.
+"""The fork server forks processes after it has loaded everything.
 
 A forked process is up in milliseconds, where a new interpreter takes most of a second to import. It
 also shares the layout of its memory with all others that were forked from the same process, and so

@@ -1,4 +1,4 @@
-"""A lock that allows one `rdv serve` per decision; its file also names the HTTP address."""
+"""A lock allows only one `rdv serve` per decision; its file also names the HTTP address."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOOKED_AT_S = 0.5
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """The process that serves a decision, and its address."""
+    """Describes the process that serves a decision, and its address."""
 
     pid: int
     started_ns: int
@@ -52,7 +52,9 @@ def lock_path(directory: str) -> str:
 
 
 class ServeLock:
-    """Held as long as the process lives, however it ends. Raises AlreadyServed, SystemFaults.
+    """Holds the lock as long as the process lives, however it ends.
+
+    Raises AlreadyServed, SystemFaults.
 
     There are two locks, of the run directory and of a file in it, so that one remains when the
     other is deleted; `look` notices what was deleted or replaced. Only the owner may open the run

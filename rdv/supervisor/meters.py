@@ -14,7 +14,7 @@ _SPAN_NS_MIN = 100_000_000
 
 
 class _Meter(NamedTuple):
-    """One process: its last line, and the rates between that and the one before."""
+    """Holds the last line of a process, and the rates between that and the one before."""
 
     line: StatusLine
     scored: float = 0.0
@@ -22,7 +22,7 @@ class _Meter(NamedTuple):
 
 
 class Meters:
-    """The workers of all models. For one thread."""
+    """Measures the workers of all models. For one thread."""
 
     def __init__(self) -> None:
         self._by_pid: dict[int, _Meter] = {}

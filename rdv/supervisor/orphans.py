@@ -55,7 +55,7 @@ def reap_orphans(known: Collection[int]) -> None:
 
 
 class Strangers:
-    """Children that this process did not start, which dead workers left. For one thread.
+    """Finds children that this process did not start, which dead workers left. For one thread.
 
     Children from before its start belong to another program (`sh -c "helper & exec rdv serve"`). If
     there were any, or when this is process 1, adopted processes may be theirs: then only those are

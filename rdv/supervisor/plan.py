@@ -13,7 +13,7 @@ STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
 
 
 class Part(NamedTuple):
-    """One process: its name in logs and status, and its command line behind `rdv component`."""
+    """Describes a process: its name in logs and status, its command line behind `rdv component`."""
 
     name: str
     role: Role
@@ -113,7 +113,7 @@ def idle_instances(decision: Decision) -> list[str]:
 
 
 class Changes(NamedTuple):
-    """The differences between the running and the wanted processes."""
+    """Lists the differences between the running and the wanted processes."""
 
     start: list[Part]
     stop: list[Part]

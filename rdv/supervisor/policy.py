@@ -17,7 +17,7 @@ seconds).
 
 @dataclass(frozen=True)
 class RestartState:
-    """How often in a row a process has ended soon after its start."""
+    """Counts how often in a row a process has ended soon after its start."""
 
     failures: int = 0
     started_ms: float = 0.0

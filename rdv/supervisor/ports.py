@@ -13,7 +13,7 @@ _COMMAND_BYTES_MAX = 4096
 
 
 class PortHolder(NamedTuple):
-    """A process, and the words of its command line."""
+    """Names a process, and the words of its command line."""
 
     pid: int
     command: tuple[str, ...]

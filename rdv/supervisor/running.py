@@ -1,4 +1,4 @@
-"""A part of a decision with its present process, and the interfaces that the supervisor needs."""
+"""Defines a part of a decision with its present process, and the supervisor's interfaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.supervisor.policy import RestartState
 
 
 class Process(Protocol):
-    """The supervisor's interface to a child."""
+    """The interface of a child to the supervisor."""
 
     @property
     def pid(self) -> int: ...
@@ -30,7 +30,7 @@ code.
 
 
 class Voice(Protocol):
-    """The supervisor's outputs."""
+    """The interface for the supervisor's outputs."""
 
     def child_line(self, part: Part, line: str) -> None: ...
     def own_line(self, line: str) -> None: ...
@@ -41,7 +41,7 @@ class Voice(Protocol):
 
 @dataclass(eq=False)
 class Running:
-    """A part, its process if it has one now, and its history."""
+    """Holds a part, its process if it has one now, and its history."""
 
     part: Part
     child: Process | None = None

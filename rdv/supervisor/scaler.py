@@ -29,7 +29,7 @@ class Ear(Protocol):
 
 @dataclass(frozen=True)
 class Ties:
-    """The functions of the supervisor that a scaler needs once it runs."""
+    """Holds the functions of the supervisor that a scaler needs once it runs."""
 
     own_pids: Callable[[], Collection[int]]
     changed: Callable[[], None]

@@ -49,7 +49,7 @@ _SHORTS_MAX = 8
 
 @dataclass(frozen=True)
 class Limits:
-    """The configuration of one model."""
+    """Holds the configuration of one model."""
 
     least: int
     most: int
@@ -59,7 +59,9 @@ class Limits:
 
 
 class Look(NamedTuple):
-    """All instances of a model, at one moment; rates are those of about the last second."""
+    """Measures all instances of a model, at one moment; rates are those of about the last
+    second.
+    """
 
     time_ms: float
     ready: int
@@ -77,12 +79,12 @@ class Look(NamedTuple):
 
     @property
     def asked(self) -> float:
-        """The requests per second."""
+        """Return the requests per second."""
         return self.scored + self.refused
 
 
 class Short(NamedTuple):
-    """`instances` were too few for `asked` requests per second."""
+    """Records that `instances` were too few for `asked` requests per second."""
 
     instances: int
     asked: float
@@ -91,7 +93,7 @@ class Short(NamedTuple):
 
 @dataclass(frozen=True)
 class History:
-    """The state of one model. Times are on the supervisor's clock."""
+    """Holds the state of one model. Times are on the supervisor's clock."""
 
     wanted: int
     changed_ms: float
@@ -110,7 +112,7 @@ class History:
 
 
 class Verdict(NamedTuple):
-    """The wanted number of instances, and the reason."""
+    """Holds the wanted number of instances, and the reason."""
 
     wanted: int
     reason: str

@@ -19,7 +19,7 @@ READY_TIMEOUT_S = 10.0
 
 
 class Started(NamedTuple):
-    """A process that has been started, and the supervisor's ends of its pipes."""
+    """Holds the pid of a started process, and the supervisor's ends of its pipes."""
 
     pid: int
     stdin: int
@@ -27,14 +27,14 @@ class Started(NamedTuple):
 
 
 class Starter:
-    """Starts processes of `rdv component`, children of this one. For one thread.
+    """Starts processes of `rdv component` as children of this one. For one thread.
 
     Where forking does not work (on systems other than Linux, while the fork server loads, or after
     it has been killed) a new interpreter is started instead.
     """
 
     def __init__(self, marker: str = "") -> None:
-        """`marker` is the value of RDV_RUN for all processes that are started."""
+        """Start the fork server; all processes get `marker` as their RDV_RUN."""
         self._marker = marker
         self._can_fork = adopt_orphans()
         self._server: ForkServer | None = None

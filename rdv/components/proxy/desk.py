@@ -24,7 +24,7 @@ def counted_bytes(body: bytes) -> int:
 
 
 class Open(NamedTuple):
-    """Holds one open request: its client (the HTTP server's own object), itself and its schedule.
+    """Holds one open request with its client (the HTTP server's own object) and its schedule.
 
     `holder`: the client that has the place, as `Shares` knows it. `size`: see `counted_bytes`.
     """
@@ -39,9 +39,7 @@ class Open(NamedTuple):
 
 
 class Desk:
-    """Holds open requests by id, and when the last backstop answers each of them. For one
-    thread.
-    """
+    """Holds open requests by id, and the time of each one's backstop. For one thread."""
 
     def __init__(
         self, in_flight_max: int, client_share: float = 1.0, bytes_max: int = BYTES_MAX

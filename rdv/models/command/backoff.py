@@ -28,7 +28,7 @@ class Backoff:
 
     @property
     def failures(self) -> int:
-        """The number of failures in a row."""
+        """Return the number of failures in a row."""
         return self._failures
 
     def answered(self) -> None:

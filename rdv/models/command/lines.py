@@ -1,4 +1,4 @@
-"""The lines that are exchanged with a command. Pure."""
+"""Writes and reads the lines that are exchanged with a command. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Garbage(Exception):
 
 
 class Answer(msgspec.Struct, gc=False):
-    """One line of a command. Unknown fields are ignored."""
+    """Describes one line of a command. Unknown fields are ignored."""
 
     id: int
     result: msgspec.Raw | UnsetType = UNSET

@@ -19,7 +19,7 @@ START_LOOK_MS = 200
 
 
 class CommandModel:
-    """A model that answers lines on stdin with lines on stdout; see `rdv.models.command`.
+    """Runs a command that answers lines on stdin with lines on stdout; see `rdv.models.command`.
 
     When it exits, writes garbage or takes longer than `predict_timeout_ms` for a batch, unanswered
     rows get an error, answered ones keep their results, and it is restarted: at once the first
@@ -89,7 +89,7 @@ class CommandModel:
 
     @property
     def trouble(self) -> str:
-        """Why it cannot answer now. See `trouble_of`."""
+        """Return why it cannot answer now. See `trouble_of`."""
         self._note_end()
         if self._process is None or self._backoff.failures > 1:
             return self._why

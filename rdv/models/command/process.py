@@ -1,4 +1,4 @@
-"""A child process that exchanges lines: it is started, asked and ended; every wait is bounded."""
+"""A child process exchanges lines: it is started, asked and ended; every wait is bounded."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TimedOut(Exception):
 
 
 class Process:
-    """One run of the command, in its own process group. For one thread."""
+    """Manages one run of the command, in its own process group. For one thread."""
 
     def __init__(self, command: Sequence[str], directory: str, log: Log) -> None:
         """Start it. Raises OSError."""
