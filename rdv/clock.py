@@ -16,9 +16,7 @@ class Clock(Protocol):
         """Return nanoseconds since 1970, UTC; may jump."""
 
     def monotonic_ns(self) -> int:
-        """Return nanoseconds on this host's monotonic clock, which all processes of one boot
-        share.
-        """
+        """Return nanoseconds on this host's monotonic clock; all processes of a boot share it."""
 
 
 class SystemClock:

@@ -13,9 +13,7 @@ _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 class RdvError(Exception):
-    """`RdvError` is the root of all errors that rdv raises on purpose. Catch it to catch them
-    all.
-    """
+    """`RdvError` is the root of all errors that rdv raises on purpose: catch it for all."""
 
     def code(self) -> str:
         """Return a name for programs that never changes: `InvalidSchedule` is `invalid_schedule`.

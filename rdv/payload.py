@@ -101,9 +101,7 @@ def canonical(value: Any) -> bytes:
 
 
 def text_of(value: Any) -> bytes:
-    """Return JSON of any value that msgspec has read, keys in their order. Accepts all of
-    0.1.0's.
-    """
+    """Return JSON of any value that msgspec has read, keys in order; accepts all of 0.1.0's."""
     try:
         return orjson.dumps(value)
     except (TypeError, RecursionError):
@@ -119,8 +117,7 @@ def sorted_json(value: Any) -> bytes:
 
 
 def read_recorded(text: bytes) -> Any:
-    """Return a value from the log, where 0.1.0 may have written it: it accepted more than this
-    rule.
+    """Return a value from the log, where 0.1.0 may have written more than today's rule allows.
 
     Whole numbers out of range become doubles. Raises UnusableJson for a text that cannot be read,
     or whose value could not be written again.

@@ -1,6 +1,4 @@
-"""These functions make descriptors 0 to 2 and their text streams open, and able to write any
-text.
-"""
+"""These functions make descriptors 0 to 2 open, and their text streams write any text."""
 
 from __future__ import annotations
 
@@ -12,8 +10,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 def open_standard_streams() -> None:
-    """Open closed descriptors among 0 to 2 on /dev/null, and make the text streams escape
-    characters.
+    """Open closed descriptors from 0 to 2 on /dev/null; make text streams escape characters.
 
     Characters that their encoding lacks are written as an escape instead of raising. Call this
     before any file is opened: with `2>&-` the next file would get number 2, and error messages

@@ -51,8 +51,7 @@ def encode_model_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> msg
 
 
 def check_result_json(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> msgspec.Raw:
-    """Check the JSON that a model wrote itself (on its stdout, over HTTP); it is kept byte for
-    byte.
+    """Check the JSON that a model wrote itself (on its stdout, over HTTP); keep its bytes.
 
     `rdv.payload` defines what is accepted. Thread-safe. Raises InvalidModelResult.
     """

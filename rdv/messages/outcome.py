@@ -40,9 +40,7 @@ class Truth(
 
 
 class ToldOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A `ToldOutcome` is an outcome as it is reported: over HTTP, and in the files of `rdv
-    outcome`.
-    """
+    """A `ToldOutcome` is an outcome as reported over HTTP, and in the files of `rdv outcome`."""
 
     id: Id
     outcome: msgspec.Raw

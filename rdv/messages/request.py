@@ -10,8 +10,9 @@ from rdv.messages.codec import SCHEMA_VERSION, Id, Name, TimeNs, decode_line, en
 
 
 class Idempotency(msgspec.Struct, frozen=True, gc=False):
-    """An `Idempotency` records an `Idempotency-Key`: a repeat with the same `body` gets its
-    answer.
+    """An `Idempotency` records an `Idempotency-Key`.
+
+    A repeat with the same `body` gets its answer.
     """
 
     key: str

@@ -31,9 +31,7 @@ class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Result(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
 ):
-    """A `Result` is one decision. The engine makes it on its hottest path, positionally: keep the
-    order.
-    """
+    """A `Result` is one decision. The engine makes it by position: keep the order of fields."""
 
     id: Id
     """The id of the request."""

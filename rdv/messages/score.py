@@ -81,8 +81,9 @@ def validate_score(score: Score) -> str:
 
 
 def encode_score(score: Score) -> bytes:
-    """Encode the score as one line. Thread-safe. Raises ValueError unless it has exactly one
-    outcome.
+    """Encode the score as one line. Thread-safe.
+
+    Raises ValueError unless it has exactly one outcome.
     """
     if fault := validate_score(score):
         raise ValueError(f"a score {fault}")
@@ -114,9 +115,7 @@ class ResultLines:
 
     @staticmethod
     def lines(ids: list[str], middles: list[bytes], results: list[bytes]) -> list[bytes]:
-        """Return a line for each id; a result is JSON without line breaks, a middle is from
-        `after`.
-        """
+        """Return a line for each id; results are JSON without line breaks, middles from `after`."""
         if NATIVE is not None:
             lines = NATIVE.score_lines(ids, middles, results)
             if lines is not None:

@@ -96,8 +96,7 @@ class Native(Protocol):
         """
 
     def guard(self, board: mmap, /) -> bool:
-        """Make a map of a file that is truncated read as zeros, where the kernel would end the
-        process.
+        """Make a map of a truncated file read as zeros; otherwise the kernel ends the process.
 
         The kernel's signal is SIGBUS. Returns False when the map cannot be guarded.
         """

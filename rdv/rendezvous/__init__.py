@@ -1,5 +1,4 @@
-"""The rendezvous gives one answer per request by its SLA, from the reports that have arrived by
-then.
+"""The rendezvous gives one answer per request by its SLA, from the reports so far.
 
     engine = Engine(host, schedules, live="production", models=["gbm", "logit"])
     results = engine.request(request, now_ns)     # each call returns the results that it decides

@@ -39,9 +39,7 @@ class Agenda:
         return None if box is None else box.due_ns
 
     def due(self, now_ns: int) -> Mailbox | None:
-        """Return a mailbox that is due by now. It stays the next one until it is moved on or
-        closed.
-        """
+        """Return a mailbox that is due by now. It stays the next until it is moved on or closed."""
         box = self._head()
         return box if box is not None and box.due_ns <= now_ns else None
 

@@ -47,9 +47,7 @@ class ScheduleBook:
         return next((plan for plan in plans if plan.label == label), None)
 
     def plan_for(self, request: Request) -> tuple[Plan, Why | None]:
-        """Return the plan that the request asks for; or the live one, and why it is not the
-        other.
-        """
+        """Return the requested plan; or the live one, and why not the requested one."""
         wanted = request.schedule
         if wanted is None:
             return self.live, None

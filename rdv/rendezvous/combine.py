@@ -54,9 +54,7 @@ def _field(value: Any, on: str | None) -> Any:
 
 
 def _blend(values: list[Any], reduce: Callable[[list[float]], float]) -> Any:
-    """Reduce numbers at any depth by `reduce`; take other parts from the first answer that has
-    them.
-    """
+    """Reduce numbers at any depth; take other parts from the first answer that has them."""
     first = values[0]
     if all(_is_number(value) for value in values):
         reduced = reduce(values)

@@ -144,9 +144,7 @@ class Engine:
         return results
 
     def model_down(self, name: str, now_ns: int) -> list[Result]:
-        """Record that a model is dead or retired: steps no longer wait for it. O(open
-        mailboxes).
-        """
+        """Record that a model is dead or retired: no step waits for it. O(open mailboxes)."""
         # requests that are due by now are decided by what was known until now
         results = self.tick(now_ns)
         self._live.discard(name)
@@ -317,9 +315,7 @@ class Engine:
         return self._close(box, kind, answer, now_ns, model, score.version, why, box.step.number)
 
     def _combined(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
-        """Close the mailbox with a combined answer, which is preferred if the first step asked for
-        it.
-        """
+        """Close the mailbox with a combined answer; preferred if the first step asked for it."""
         step = box.step
         results = [score.result for score in winners if score.result is not UNSET]
         combined = combine_results(step.combine, results, step.on, step.top)

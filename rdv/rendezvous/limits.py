@@ -34,8 +34,8 @@ class Limits:
     """
 
     early_ms_max: int = 5_000
-    """The time in milliseconds after which a score without its request (for up to twice as long, or
-    half as long when the buffer is full) is dropped and counted as unknown."""
+    """How long a score waits for its request, in milliseconds (up to twice as long, or half as long
+    when the buffer is full). Then it is dropped and counted as unknown."""
 
     answered_ids_max: int = 1_000_000
     """The maximum number of ids of answered requests that are kept, to tell a late score from an

@@ -7,8 +7,9 @@ from rdv.rendezvous.plan import Plan, PlanStep
 
 
 class Mailbox:
-    """A `Mailbox` is one open request: small, as there may be a million. The engine changes its
-    fields.
+    """A `Mailbox` is one open request: small, as there may be a million.
+
+    The engine changes its fields.
     """
 
     __slots__ = (
@@ -49,9 +50,7 @@ class Mailbox:
         return True
 
     def waited_ms(self, now_ns: int) -> float:
-        """Return the milliseconds from the request's start, floored to microseconds (see
-        `plan.to_ns`).
-        """
+        """Return the milliseconds since the start, floored to microseconds (see `plan.to_ns`)."""
         return max(0, now_ns - self.start_ns) // 1000 / 1000
 
     def arrivals(self) -> list[Arrival]:

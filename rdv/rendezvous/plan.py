@@ -85,7 +85,5 @@ class Plan:
 
 
 def to_ns(ms: float) -> int:
-    """Convert to nanoseconds, rounded to microseconds: recorded times replay to the same
-    decision.
-    """
+    """Convert to nanoseconds, rounded to microseconds, so that recorded times replay alike."""
     return round(ms * 1000) * 1000

@@ -49,9 +49,7 @@ def why_fallback(box: Mailbox, dead: Collection[str]) -> Why:
 
 
 def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> Why:
-    """Return why there is no answer: the models that the schedule accepts, with each one's
-    state.
-    """
+    """Return why there is no answer: the models that would do, with each one's state."""
     states = [_state(name, box, dead) for name in _wanted(box, dead, live)]
     if at_ns < box.deadline_ns:
         return Why("no_model_left", _joined("nobody is left to wait for", states))

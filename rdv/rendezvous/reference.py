@@ -19,9 +19,7 @@ from rdv.schedule import OTHERS, Schedule, Step
 
 @dataclass(frozen=True)
 class Report:
-    """A `Report` is a score with its arrival: ns from the start of the request; negative is before
-    it.
-    """
+    """A `Report` is a score with its arrival: ns from the request's start, negative before it."""
 
     at_ns: int
     score: Score
@@ -29,9 +27,7 @@ class Report:
 
 @dataclass(frozen=True)
 class LivenessChange:
-    """A `LivenessChange` is a model that came up or went down, in ns from the start of the
-    request.
-    """
+    """A `LivenessChange` is a model that came up or went down, in ns from the request's start."""
 
     at_ns: int
     model: str

@@ -31,9 +31,7 @@ def assign_cohort(key: str, salt: str, shares: Mapping[str, float]) -> str | Non
 
 
 def check_shares(shares: Mapping[str, float]) -> None:
-    """Raise InvalidShares for a share that is negative or no number, or if all exceed 1
-    together.
-    """
+    """Raise InvalidShares for a share that is no number from 0 to 1, or if they exceed 1."""
     for cohort, share in shares.items():
         if not 0 <= share <= 1:
             raise InvalidShares(cohort, f"{share!r} is not between 0 and 1")
@@ -42,8 +40,6 @@ def check_shares(shares: Mapping[str, float]) -> None:
 
 
 def _salt_key(salt: str) -> bytes:
-    """Return a key of at most blake2b's 64 bytes; a longer salt is hashed first. Empty is no
-    key.
-    """
+    """Return a key of at most blake2b's 64 bytes (a longer salt is hashed); empty is no key."""
     raw = salt.encode()
     return raw if len(raw) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(raw).digest()

@@ -1,6 +1,4 @@
-"""An inline schedule is in a request: the proxy, the server and the evaluation use the same
-rule.
-"""
+"""An inline schedule is in a request; proxy, server and evaluation use the same rule."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ _WHERE = f"schedule {INLINE_NAME!r}"
 
 
 def trimmed(text: bytes) -> bytes:
-    """Copy bytes to memory of their own size: orjson's result may sit at the start of a
-    megabyte.
-    """
+    """Copy bytes to memory of their own size: orjson's result may occupy a megabyte."""
     return bytes(memoryview(text))
 
 

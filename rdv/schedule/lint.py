@@ -1,6 +1,4 @@
-"""The linter finds what is unwise in a valid schedule. Pure: it returns findings, raises
-nothing.
-"""
+"""The linter finds what is unwise in a valid schedule. Pure: it raises nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +13,7 @@ Severity = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """A `Finding` is an error (the schedule cannot mean this) or a warning (it may not mean
-    this).
-    """
+    """A `Finding` is an error (the schedule cannot mean this) or a warning (it may not)."""
 
     severity: Severity
     code: str

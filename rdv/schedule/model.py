@@ -84,9 +84,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     @property
     def label(self) -> str:
-        """Return `production@1f2e3d4c5b6a`, by which results name the schedule that decided
-        them.
-        """
+        """Return `production@1f2e3d4c5b6a`, by which results name their schedule."""
         return f"{self.name}@{self.content_hash}"
 
     def ends_ms(self) -> list[float]:

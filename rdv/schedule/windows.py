@@ -6,8 +6,7 @@ from rdv.schedule.model import OTHERS, Schedule
 
 
 def windows_ms(schedule: Schedule) -> dict[str, float]:
-    """Return the end of each window that ends before the schedule does, in ms from the request's
-    start.
+    """Return the ends of windows that end before the schedule, in ms from the request's start.
 
     A model's window is the first step that accepts it by name. It ends with that step if a later
     step accepts other models, which have normally answered by then. An answer after that is better

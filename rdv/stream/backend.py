@@ -50,9 +50,7 @@ class Reader(Protocol):
 
     @property
     def is_drained(self) -> bool:
-        """Return whether the last read reached the very end of the records; a true answer is
-        reliable.
-        """
+        """Return whether the last read reached the end of the records; true is reliable."""
 
     def has_more(self, offset: int) -> bool:
         """Return whether a read may find records; cheap, and a false answer is reliable."""
@@ -67,9 +65,7 @@ class Reader(Protocol):
         """
 
     def skip_to(self) -> int:
-        """Return the offset to continue at after an empty read; offsets given up by a repair are
-        skipped.
-        """
+        """Return the offset after an empty read; offsets given up by a repair are skipped."""
 
     def close(self) -> None: ...
 
@@ -82,8 +78,9 @@ class Bell(Protocol):
         """Set which partitions notify this consumer; None means all of the stream."""
 
     def arm(self, order: int) -> None:
-        """Register as waiting with a priority of RING_ORDERS; the caller looks once more, then
-        blocks.
+        """Register as waiting with a priority of RING_ORDERS.
+
+        The caller must look once more before it blocks.
         """
 
     def is_armed(self) -> bool:
@@ -113,9 +110,7 @@ class Forkable(Protocol):
 
 
 class Lease(Protocol):
-    """A `Lease` shows that a group member lives: it ends with its process, and expires if it
-    hangs.
-    """
+    """A `Lease` shows that a group member lives: it ends with the process, or expires."""
 
     def beat(self, now_ns: int) -> None: ...
     def close(self) -> None: ...

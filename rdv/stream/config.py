@@ -87,9 +87,7 @@ class StreamConfig:
 
     @property
     def segment_ms(self) -> int | None:
-        """Return the age in milliseconds at which a segment is sealed so that retention can delete
-        it.
-        """
+        """Return the age in milliseconds at which a segment is sealed, to be deleted later."""
         return None if self.retention_ms is None else max(1, self.retention_ms // 8)
 
     @property
@@ -133,9 +131,7 @@ _NONE_WORDS = {"retention_ms": "forever", "retention_bytes": "unlimited"}
 
 
 def dump_config(config: StreamConfig, note: str = "") -> str:
-    """Return the text of a `stream.toml`, with a comment on every key; `note` is a comment above
-    them.
-    """
+    """Return the text of a `stream.toml`, with a comment on every key, and `note` above them."""
     lines = ["# Settings of this stream. Writers and readers read them when they open it."]
     lines += [note, ""] if note else [""]
     for key, value in asdict(config).items():

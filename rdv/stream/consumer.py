@@ -16,13 +16,12 @@ from rdv.stream.start import Start, check_start, start_offset
 log = logging.getLogger("rdv.stream")
 
 LOOK_NS = 100_000_000
-"""How often partitions are looked at at least, in nanoseconds, whatever the backend's news are."""
+"""How often partitions are read at least, in nanoseconds, whatever the backend's news are."""
 Rebalanced = Callable[[list[TopicPartition]], None]
 
 
 class LogConsumer:
-    """A `LogConsumer` reads records of some topics. One thread at a time; it does not survive a
-    fork.
+    """A `LogConsumer` reads records of some topics. One thread at a time; it survives no fork.
 
     Without a group it reads all partitions (or those named) from `start` on. With a group it reads
     its assigned partitions, from the committed offsets on: at least once.
@@ -41,9 +40,7 @@ class LogConsumer:
         on_revoke: Rebalanced | None,
         may_wait: bool = True,
     ) -> None:
-        """Open the consumer. Without `may_wait`, partitions that cannot be read at once are read
-        later.
-        """
+        """Open the consumer. Without `may_wait`, partitions that are locked are read later."""
         self._backend = backend
         self._topics = topics
         self._member = member
@@ -55,8 +52,8 @@ class LogConsumer:
         self._bell = backend.bell()
         self.ring_order = RING_ORDERS[-1]
         """The wake-up priority (`RING_ORDERS`): of consumers that wait for the same records, those
-        with a lower one are notified sooner. Components that others depend on must not queue behind
-        those."""
+        with a lower one are notified sooner. A component whose work others wait for must not queue
+        behind them."""
         self._reading = Positions(backend)
         self._positions = self._reading.by_place
         self._version: object = None
@@ -73,8 +70,7 @@ class LogConsumer:
         self._refresh()
 
     def poll(self, max_records: int = 500, timeout: float = 0.0) -> list[Record]:
-        """Return up to `max_records` records as soon as there are any; wait at most `timeout`
-        seconds.
+        """Return up to `max_records` records once there are any; wait at most `timeout` seconds.
 
         An empty list means that nothing came. Order is kept within a partition; partitions take
         turns. Raises RecordsLost (once; the next poll continues after the loss), RecordsDamaged
@@ -103,9 +99,7 @@ class LogConsumer:
         return self.look_blocks(max_records)
 
     def hush(self) -> None:
-        """Drain the notifications of `fileno`, for callers that it woke and that do not `poll`
-        now.
-        """
+        """Drain the notifications of `fileno`, for callers that do not `poll` after a wake-up."""
         self._bell.quiet()
 
     def _await(self, max_records: int, timeout: float) -> list[Record]:
@@ -212,9 +206,7 @@ class LogConsumer:
             self._on_assign(added)
 
     def _readable(self, places: list[TopicPartition]) -> list[TopicPartition]:
-        """Return the partitions that can be read at once; the others are kept and tried again
-        later.
-        """
+        """Return the partitions that can be read at once; the others are tried again later."""
         readable = []
         for place in places:
             if self._backend.make_readable(place, may_wait=self._may_wait):
@@ -320,9 +312,7 @@ class LogConsumer:
 
     @property
     def member_id(self) -> str:
-        """Return the member's name in its group; it changes when the member was evicted and
-        rejoins.
-        """
+        """Return the member's name in its group; it changes after an eviction."""
         return self._require_member("member_id").name
 
     def fileno(self) -> int:
@@ -347,9 +337,7 @@ class LogConsumer:
             raise Closed("consumer")
 
     def after_fork(self) -> None:
-        """Mark the consumer as closed; see backend.Forkable: group and bell belong to the
-        parent.
-        """
+        """Mark the consumer as closed: group and bell belong to the parent; see Forkable."""
         self._is_forked = self._is_closed = True
 
     def _require_member(self, call: str) -> Member:

@@ -242,9 +242,7 @@ class OffsetOutOfRange(InputFault):
 
 @dataclass(eq=False)
 class DiskFull(SystemFault):
-    """The disk has no space for the batch. None of it counts as written; acknowledged records
-    stay.
-    """
+    """The disk is full: none of the batch counts as written, but acknowledged records stay."""
 
     path: str
     reason: str = "no space left on device"

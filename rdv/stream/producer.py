@@ -27,9 +27,7 @@ error.
 
 
 class _Writers(NamedTuple):
-    """A `_Writers` holds the writers of a topic's partitions, and the stream's state they belong
-    to.
-    """
+    """A `_Writers` holds the writers of a topic, and the stream's state they belong to."""
 
     version: object
     incarnation: object
@@ -148,9 +146,7 @@ class LogProducer:
         """Wait until everything from `send_nowait` is acknowledged: at once on a log of our own."""
 
     def partition_for(self, topic: str, key: bytes) -> int:
-        """Return the partition that `key` goes to now (it changes only when partitions are
-        added).
-        """
+        """Return the partition that `key` goes to; it changes only when partitions are added."""
         return partition_of_key(key, len(self._writers_of(topic)))
 
     def _choose(self, key: bytes | None, partitions: int) -> int:
@@ -196,9 +192,7 @@ class LogProducer:
         return writers
 
     def _opened(self, writer: Writer) -> None:
-        """Keep no more partitions open than allowed: the one opened longest ago is released
-        first.
-        """
+        """Keep no more partitions open than allowed: release the one opened longest ago."""
         with self._mutex:
             self._open.pop(writer, None)
             self._open[writer] = None

@@ -71,9 +71,7 @@ class Consumer(Protocol):
     """A `Consumer` reads records. One thread at a time."""
 
     def poll(self, max_records: int = 500, timeout: float = 0.0) -> list[Record]:
-        """Return records in their partition's order; empty when none came within `timeout`
-        seconds.
-        """
+        """Return records in their partition's order, or none after `timeout` seconds."""
 
     def commit(self, offsets: Mapping[TopicPartition, int] | None = None) -> None:
         """Commit the next offsets to read, for the group. Raises Fenced."""
@@ -152,6 +150,4 @@ class Purgeable(Protocol):
     def purge(
         self, topic: str, partition: int, *, before_offset: int | None = None
     ) -> tuple[int, int]:
-        """Apply retention now, and delete whole segments below an offset; returns (records,
-        bytes).
-        """
+        """Apply retention, and delete whole segments below an offset; returns (records, bytes)."""

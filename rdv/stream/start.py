@@ -14,8 +14,7 @@ from rdv.stream.record import TopicPartition
 
 @dataclass(frozen=True)
 class Recent:
-    """A `Recent` start is `ms` before now, or before the partition's newest record if that is
-    older.
+    """A `Recent` is `ms` before now, or before the partition's newest record if it is older.
 
     It is for readers that must miss nothing: a clock that has been set forward does not hide what
     was appended before.

@@ -1,3 +1,1 @@
-"""The package is the log in files: segments, index entries, locks and doorbells. See
-../FORMAT.md.
-"""
+"""The log is kept in files: segments, indexes, locks and doorbells. See ../FORMAT.md."""

@@ -273,9 +273,7 @@ class FileBackend:
         self._is_of_today = True
 
     def _after_recovery(self, place: TopicPartition, end: int) -> None:
-        """Lower committed offsets beyond `end`: groups would skip the records that replace those
-        cut off.
-        """
+        """Lower committed offsets beyond `end`, as groups would skip the records that come next."""
         for name in self.groups():
             group = self.group(name)
             committed = group.committed_at(place)

@@ -63,9 +63,7 @@ _LOOK_NS = 100_000_000
 
 
 def number_of(topic: str, partition: int) -> int:
-    """Return the bit and tick number of a partition. Partitions may share one, at the cost of a
-    needless look.
-    """
+    """Return the bit and tick number of a partition. Two may share one: a needless look."""
     return crc32(f"{topic}/{partition}".encode()) % TICKS
 
 
@@ -155,8 +153,7 @@ class Board:
         return _VERSION.pack(self._salt + next(self._commits))
 
     def look_after(self) -> None:
-        """Check every 100 ms that the board's file is still the one in use. Readers and writers
-        call this.
+        """Check every 100 ms that the board's file is in use; readers and writers call this.
 
         Raises nothing. Without permission to make the board anew it is left as it is: readers look
         at the log periodically all the same.
@@ -215,8 +212,7 @@ class Board:
         return self._fd
 
     def announcer(self, topic: str, partition: int) -> Callable[[], None]:
-        """Return a function that ticks and notifies this partition's waiting readers, for every
-        commit.
+        """Return the function that announces a commit: it ticks and notifies waiting readers.
 
         It never fails: the records are already committed, and readers look periodically all the
         same.
@@ -260,9 +256,7 @@ class Board:
             self._call(slot)
 
     def changed(self) -> None:
-        """Publish that topics, partitions or groups have changed: all readers and writers look
-        again.
-        """
+        """Publish that topics, partitions or groups have changed: all processes look again."""
         with faults(self._path, "write to"):
             self._disk.pwrite(self._write_fd(), self._new_number(), _VERSION_AT)
         self._ring_waiting(EVERYTHING)
@@ -292,9 +286,7 @@ class Board:
             pass
 
     def _ring(self, slot: int) -> None:
-        """Notify a slot's reader through its FIFO. It may have died, or another may have the
-        slot.
-        """
+        """Notify a slot's reader through its FIFO. It may have died, or have been replaced."""
         disk, path = self._disk, f"{self.directory}/{slot}"
         fd = self._bells.get(slot)
         if fd is not None:

@@ -39,9 +39,7 @@ def pack_checkpoint(checkpoint: Checkpoint) -> bytes:
 
 
 def unpack_checkpoint(data: bytes) -> Checkpoint | None:
-    """Return the checkpoint, or None when there is none or it is torn: nothing is known as
-    synced.
-    """
+    """Return the checkpoint, or None when it is missing or torn: then nothing is synced."""
     if len(data) < CHECKPOINT_BYTES:
         return None
     body, check = data[: _BODY.size], data[_BODY.size : CHECKPOINT_BYTES]

@@ -54,17 +54,13 @@ def faults(path: str, doing: str) -> Iterator[None]:
 
 
 def directory_mode(file_mode: int) -> int:
-    """Return a directory's mode: readers of the files may enter it; a shared one keeps its
-    group.
-    """
+    """Return a directory's mode: readers may enter it; a shared one keeps its group."""
     mode = file_mode | 0o100 | (file_mode & 0o044) >> 2
     return mode | 0o2000 if mode & 0o070 else mode
 
 
 def waiting_mode(file_mode: int) -> int:
-    """Return the mode that lets readers wait, which takes writing to a doorbell and to the
-    board.
-    """
+    """Return the mode for waiting, as readers write to their doorbells and the board."""
     return file_mode | (file_mode & 0o044) >> 1
 
 
@@ -109,9 +105,7 @@ class Disk(Pipes):
 
     @staticmethod
     def signature(path: str) -> tuple[int, int, int]:
-        """Return a value that changes whenever a file is replaced by rename (its only kind of
-        change).
-        """
+        """Return a value that changes whenever a file is replaced by rename, its only change."""
         stat = os.stat(path)
         return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
@@ -152,8 +146,7 @@ class Disk(Pipes):
                 return fd
 
     def apply_mode(self, path: str, waiting: str) -> bool:
-        """Give `path` and all in it the modes of `file_mode` if they differ. Returns whether they
-        did.
+        """Give `path` and all in it the modes of `file_mode`. Returns whether they differed.
 
         `waiting` is the name of the directory that readers write to. Only the owner can change
         modes; for all other users nothing happens.
@@ -224,9 +217,7 @@ class Disk(Pipes):
                 os.chmod(path, directory_mode(self.file_mode))
 
     def let_wait(self, path: str) -> None:
-        """Let readers of the stream write to this file, or make files in this directory, to
-        wait.
-        """
+        """Let readers write to this file, or make files in this directory, which waiting takes."""
         if self.file_mode != PRIVATE:
             mode = waiting_mode(self.file_mode)
             os.chmod(path, directory_mode(mode) if os.path.isdir(path) else mode)
@@ -338,9 +329,7 @@ class Disk(Pipes):
         return candidate
 
     def boot_id(self) -> bytes:
-        """Return 16 bytes that change with every boot: a power loss is only possible between
-        two.
-        """
+        """Return 16 bytes that change with every boot: a power loss only occurs between two."""
         if sys.platform == "darwin":
             return _darwin_boot_id()
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:

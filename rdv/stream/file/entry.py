@@ -120,9 +120,7 @@ class Codec:
         return entry.flags & ~FLAGS_MASK == self.word(number)
 
     def holds(self, raw: bytes, number: int) -> bool:
-        """Return whether the one entry in `raw` is intact, and the entry `number` of this
-        segment.
-        """
+        """Return whether the one entry in `raw` is intact, and is the segment's entry `number`."""
         if crc32(raw, self.start) != self.start:
             return False
         flags: int = _FLAGS.unpack_from(raw, _FLAGS_AT)[0]
@@ -157,8 +155,7 @@ def codec_of(identity: str, base: int) -> Codec:
 
 
 def recognise(today: Codec, edges: Iterable[tuple[int, bytes]]) -> Codec | None:
-    """Return the format of a segment by some (number, bytes) of its entries; None if none is
-    intact.
+    """Return a segment's format by some (number, bytes) of its entries; None if none is intact.
 
     `today` is the codec that the segment has if it is of the current format.
     """
@@ -187,9 +184,7 @@ Column = list[int]
 
 
 def unpack_columns(data: bytes) -> tuple[Column, Column, Column, Column, Column]:
-    """Return ends, times, lengths, crcs and flags of all entries in `data`, which has at least
-    one.
-    """
+    """Return ends, times, lengths, crcs and flags of all entries in `data`, at least one."""
     if len(data) == ENTRY_BYTES:
         end, time_ns, length, crc, flags, _ = _ENTRY.unpack(data)
         return [end], [time_ns], [length], [crc], [flags]
@@ -219,9 +214,7 @@ def runs_on(ends: Column, times: Column, lengths: Column, end: int, time_ns: int
 
 
 def base_behind(base: int, number: int, seal: Entry) -> int:
-    """Return where the next segment begins, by the sealing entry `number` of the segment at
-    `base`.
-    """
+    """Return where the next segment begins, by the sealing entry `number` of a segment."""
     return seal.end if seal.flags & FLAGS_MASK == GAP else base + number
 
 

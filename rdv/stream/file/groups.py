@@ -218,9 +218,7 @@ class FileGroup:
         return True
 
     def _delete_before(self, number: int) -> None:
-        """Delete older states, except the one before, which other processes may be about to
-        read.
-        """
+        """Delete older states, but not the previous one, which processes may be about to read."""
         disk = self._disk
         for name in disk.list_directory(self._states):
             stem = name.partition(".")[0]

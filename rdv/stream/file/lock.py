@@ -32,9 +32,7 @@ class FileLock:
 
     @property
     def is_contended(self) -> bool:
-        """Return whether a helper thread waits for the lock or already has it; `acquire` can
-        tell.
-        """
+        """Return whether a helper waits for the lock, or already has it (`acquire` can tell)."""
         return self._taken is not None
 
     def acquire(self, timeout_s: float) -> bool:

@@ -128,9 +128,7 @@ def put_segments_back(
 
 
 def _base_of(disk: Disk, directory: str, base: int, bases: list[int]) -> int | None:
-    """Return the base that the segment at `base` was written with, or None for a foreign
-    segment.
-    """
+    """Return the base that the segment at `base` was written with; None if it is foreign."""
     try:
         with Segment(disk, directory, base, index_only=True) as segment:
             if not is_of_another(segment):
@@ -145,9 +143,7 @@ def _base_of(disk: Disk, directory: str, base: int, bases: list[int]) -> int | N
 
 
 def _fits(disk: Disk, directory: str, base: int, values_path: str) -> bool:
-    """Return whether values match the index of the segment `base`, by the first and last
-    entries.
-    """
+    """Return whether values match the index at `base`, by the first and last entries."""
     codec = codec_of(layout.identity(directory), base)
     raw = disk.read_file(layout.index_path(directory, base))
     if not disk.exists(values_path):

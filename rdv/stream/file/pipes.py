@@ -35,9 +35,7 @@ class Pipes:
         self.let_wait(path)
 
     def open_fifo_to_read(self, path: str) -> int:
-        """Open the reader's end. It is also open for writing, so that it never sees an end of
-        file.
-        """
+        """Open the reader's end, also for writing, so that it never sees an end of file."""
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def open_fifo_to_ring(self, path: str) -> int:
@@ -50,8 +48,9 @@ class Pipes:
         return error.errno in (errno.ENXIO, errno.EPIPE)
 
     def ring(self, fd: int) -> None:
-        """Wake the reader of a FIFO; a full one wakes it already. Raises OSError when it is
-        dead.
+        """Wake the reader of a FIFO; a full one wakes it already.
+
+        Raises OSError when the reader is dead.
         """
         try:  # noqa: SIM105 - hot: a context manager costs as much as the call
             os.write(fd, b"\x01")
@@ -86,9 +85,7 @@ class Pipes:
         return fd
 
     def add_notice(self, fd: int, path: str) -> bool:
-        """Watch a folder for files that are made, moved there or written to. Returns whether it
-        works.
-        """
+        """Watch a folder for files that are made, moved in or written. Returns whether it works."""
         if sys.platform != "linux":
             return True
         return bool(_libc().inotify_add_watch(fd, os.fsencode(path), _NOTICES) >= 0)

@@ -64,9 +64,7 @@ class PartitionReader:
         return self._segment is not None
 
     def has_more(self, offset: int) -> bool:
-        """Return whether `read(offset)` may return records, without opening files that are
-        closed.
-        """
+        """Return whether `read(offset)` may find records, without opening closed files."""
         if self._base < 0 or self._base + self._number != offset:
             return True
         size = (self._number + 1) * ENTRY_BYTES
@@ -81,8 +79,7 @@ class PartitionReader:
             raise os_fault(error, self._directory, "read") from error
 
     def read(self, offset: int, max_records: int, max_bytes: int) -> Block:
-        """Return up to `max_records` records from `offset` on, about `max_bytes` at most, at least
-        one.
+        """Return up to `max_records` records from `offset` on, about `max_bytes`, at least one.
 
         An empty block means that there are none yet. Never spans two segments.
         """
@@ -133,9 +130,7 @@ class PartitionReader:
         return Block(self._topic, self._partition, range(first, first + count), times, stops, data)
 
     def notice_deletion(self) -> None:
-        """Have the next read look for its offset in the files that exist now; see
-        backend.Reader.
-        """
+        """Have the next read look for its offset in the current files; see backend.Reader."""
         segment = self._segment
         if segment is None:
             return
@@ -159,9 +154,7 @@ class PartitionReader:
         return self._base + self._number
 
     def _is_end(self, ahead: int = 0) -> bool:
-        """Return whether, as far as is known, no record exists `ahead` entries after the
-        position.
-        """
+        """Return whether, as far as is known, no record is `ahead` entries after the position."""
         return self._next_base is None and self._base + self._number + ahead >= self._known_end
 
     def _is_at_end(self) -> bool:
@@ -172,9 +165,7 @@ class PartitionReader:
         )
 
     def _read(self, max_records: int, max_bytes: int, raw: bytes | None = None) -> Block:
-        """Read from the position on. `raw` is the index from there on, if it has been read
-        already.
-        """
+        """Read from the position on. `raw` is the index from there, if it was read already."""
         while (segment := self._segment) is not None:
             if raw is None:
                 size = min(max_records, ENTRIES_PER_READ_MAX) * ENTRY_BYTES
@@ -274,7 +265,7 @@ class PartitionReader:
         self._number, self._end, self._crc, self._time_ns = at
 
     def _is_passed(self, segment: Segment) -> bool:
-        """At the end of an index without a seal, continue if there is a later segment all the same.
+        """Continue with a later segment, if there is one, after an index without a seal.
 
         The seal is written before the next segment is made, so only a power loss or a truncated
         file causes this.
@@ -342,9 +333,7 @@ class PartitionReader:
         self._base, self._number, self._next_base = base, 0, None
 
     def _seek(self, offset: int) -> None:
-        """Go to `offset` in any segment. Retention may delete the segment while it is being
-        opened.
-        """
+        """Go to `offset` in any segment, which retention may delete at the same time."""
         disk, directory = self._disk, self._directory
         while True:
             bases = open_segments(disk, directory)
@@ -403,9 +392,7 @@ class PartitionReader:
     def _gap(
         self, segment: Segment, first: int, next_base: int, *, is_sealed: bool
     ) -> RecordsDamaged:
-        """Return the damage: between the end of this segment and the next, offsets have no
-        segment.
-        """
+        """Return the damage of offsets between this segment and the next that have no segment."""
         if not is_sealed:
             return index_gap(segment, self._place, first, next_base)
         return missing_segment(self._disk, self._directory, self._place, first, next_base)

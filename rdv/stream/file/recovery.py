@@ -134,9 +134,7 @@ def _set_aside_values(disk: Disk, directory: str, first: int) -> None:
 
 
 def _sound_prefix(segment: Segment, number: int, count: int) -> tuple[int, int, str]:
-    """Return how many entries are sound, where their values end, and what is wrong with the
-    next.
-    """
+    """Return how many entries are sound, their values' end, and the fault of the next."""
     at = segment.position(min(number, count)) or BEGIN
     while at.number < count:
         raw = segment.entries(at.number, min(_WALK_ENTRIES, count - at.number))

@@ -84,9 +84,7 @@ def repair_partition(
 
 
 def _note_end(disk: Disk, directory: str, read_end: int, lock_timeout_ms: int) -> None:
-    """Write down the end that the partition has reached, in a segment made for it if there is
-    none.
-    """
+    """Write down the end that the partition has reached, in a new segment if it has none."""
     if read_end <= known_end_of(disk, directory) and open_segments(disk, directory):
         return
     with locked(disk, f"{directory}/{layout.LOCK_FILE}", lock_timeout_ms) as lock_fd:
@@ -113,7 +111,7 @@ def _set_aside_values(disk: Disk, directory: str) -> list[Repair]:
 
 
 def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait_ms: int) -> None:
-    """If it is the last segment, seal it at its end, so that writers continue in another one."""
+    """Seal the segment at its end if it is the last, so that writers go on in another one."""
     if max(open_segments(disk, directory)) > segment.base:
         return
     with locked(disk, f"{directory}/{layout.LOCK_FILE}", wait_ms):
@@ -184,9 +182,7 @@ def _lost_by_repair(disk: Disk, directory: str, segment: Segment) -> int | None:
 
 
 def _end_of_gap(disk: Disk, directory: str, segment: Segment) -> int | None:
-    """Return where the segment must end: at the next one, or at the end the partition had
-    reached.
-    """
+    """Return where the segment must end: at the next one, or where the partition ended."""
     known_end = known_end_of(disk, directory)
     later = [base for base in open_segments(disk, directory) if base > segment.base]
     if later:

@@ -42,8 +42,7 @@ class OpenSegment:
             self._disk.close_private(fd)
 
     def put_back(self, directory: str) -> list[bytes]:
-        """Make the segment's missing files anew in `directory`, sealed: writers continue in the
-        next.
+        """Make the segment's missing files anew in `directory`, sealed, so that the next follows.
 
         Returns the values that must be appended again because another process has begun a segment
         at the same offset meanwhile; call `leave` after that.

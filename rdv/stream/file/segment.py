@@ -65,9 +65,7 @@ class Segment:
 
     @property
     def codec(self) -> Codec:
-        """Return the codec of the index; the current one while there is no entry of another
-        format.
-        """
+        """Return the codec of the index; the current one without an entry of another format."""
         if self._codec is None:
             count = self.entry_count()
             if not count:
@@ -128,17 +126,13 @@ class Segment:
         return count - (self.seal(count) is not None)
 
     def next_base(self) -> int:
-        """Return the offset after this segment, and after a gap that a repair has left behind
-        it.
-        """
+        """Return the offset after this segment, and after a gap that a repair has left there."""
         count = self.entry_count()
         seal = self.seal(count)
         return self.base + count if seal is None else base_behind(self.base, count - 1, seal)
 
     def position(self, number: int) -> Position | None:
-        """Return the position before the entry `number`; None when the entry before it is
-        damaged.
-        """
+        """Return the position before the entry `number`; None if the previous one is damaged."""
         if not number:
             return BEGIN
         entry, is_sound = self.entry(number - 1)

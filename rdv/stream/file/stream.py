@@ -27,8 +27,7 @@ class FileStream(LogStream):
     def read_arrow(
         self, topic: str, partition: int = 0, start: int | None = None, stop: int | None = None
     ) -> pa.ChunkedArray[Any]:
-        """Return the values from offset `start` up to `stop` as Arrow `large_binary`, a chunk a
-        segment.
+        """Return the values from `start` up to `stop` as Arrow `large_binary`, a chunk a segment.
 
         The values lie in the mapped files and are not copied; the array keeps the map alive. All of
         them have passed their CRC. Records given up by a repair are null. Raises RecordsDamaged,

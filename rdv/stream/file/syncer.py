@@ -1,6 +1,4 @@
-"""A `Syncer` is the thread of fsync = "interval": one per stream object, from the first write
-on.
-"""
+"""A `Syncer` is the thread of fsync = "interval": one per stream, from the first write on."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ is then skipped in this round, so that it does not delay the others."""
 
 
 class Syncer:
-    """A `Syncer` syncs its writers every `interval_ms` while there is something to sync.
-    Thread-safe.
-    """
+    """A `Syncer` syncs its writers every `interval_ms` if they have written. Thread-safe."""
 
     def __init__(self, interval_ms: int) -> None:
         self._interval_s = interval_ms / 1000

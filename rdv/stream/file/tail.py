@@ -157,8 +157,7 @@ class Tail:
         return self._base + index_size // ENTRY_BYTES
 
     def mark_end(self) -> None:
-        """Note the end in the lock file, so that every process notices records that are cut off
-        below it.
+        """Note the end in the lock file, so that every process notices an index that is cut.
 
         Does nothing when the end is not known, or the disk is full.
         """
@@ -236,9 +235,7 @@ class Tail:
         )
 
     def _may_begin_anew(self, *, may_roll: bool) -> bool:
-        """Return whether to begin a segment with the right time, as the log's last time is in the
-        future.
-        """
+        """Return whether a new segment may begin, as the log's last time is in the future."""
         now_ns = self._clock.monotonic_ns()
         if now_ns - self._began_anew_ns < ANEW_EVERY_NS:
             return False
@@ -305,16 +302,12 @@ class Tail:
             return
 
     def _is_lost_by_now(self) -> bool:
-        """Return `has_lost_a_file` at every LOOK_EVERY-th call: fstat makes the next write
-        slower.
-        """
+        """Return `has_lost_a_file` at every LOOK_EVERY-th call, as fstat slows the next write."""
         self._unmarked += 1
         return self._unmarked % LOOK_EVERY == 0 and self.has_lost_a_file()
 
     def has_lost_a_file(self) -> bool:
-        """Return whether an open file has been deleted: other processes would not see what is in
-        it.
-        """
+        """Return whether an open file has been deleted, so that no other process sees it."""
         is_unlinked = self._disk.is_unlinked
         return is_unlinked(self.index_fd) or is_unlinked(self.values_fd)
 

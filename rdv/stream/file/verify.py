@@ -117,9 +117,7 @@ class _Check:
         )  # fmt: skip
 
     def _report_foreign(self, next_base: int, count: int) -> SegmentReport:
-        """Report once that the segment was written as another one, instead of once for each
-        entry.
-        """
+        """Report once, not for each entry, that the segment was written as another one."""
         segment, last = self._segment, next_base - 1
         reason = why_foreign(self._disk, self._directory, segment)
         size_bytes = count * ENTRY_BYTES

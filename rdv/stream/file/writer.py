@@ -138,9 +138,7 @@ class PartitionWriter:
         return offset
 
     def _look_after_files(self, lock: FileLock) -> FileLock | None:
-        """Check the files; None when another file is at the lock's path: all must be opened
-        again.
-        """
+        """Check the files; None when the lock's path has another: open everything again."""
         self._look_ns = self._clock.monotonic_ns() + LOOK_NS
         if self._disk.is_at(lock.fd, self._lock_path):
             self._tail.look_after_files()
@@ -216,8 +214,7 @@ class PartitionWriter:
         return offset, is_anew
 
     def _acquire_current(self, timeout_ms: int) -> tuple[FileLock, bool]:
-        """Take the lock; if its file was deleted, and so excludes no other process, take the new
-        one.
+        """Take the lock. A deleted file excludes no other process: then take the new one.
 
         Returns the lock, and whether the files had to be opened anew.
         """
@@ -286,9 +283,7 @@ class PartitionWriter:
             self._seal_unsynced()
 
     def _seal_unsynced(self) -> None:
-        """Seal under the mutex without waiting for the lock, as senders must not wait for the
-        mutex.
-        """
+        """Seal without waiting for the lock: senders must not wait for the mutex, held here."""
         if self._lock is None:
             return
         with contextlib.suppress(RdvError):
@@ -310,9 +305,7 @@ class PartitionWriter:
             self._must_seal = False
 
     def _begin_sync(self, fds: list[int]) -> int | None:
-        """Duplicate the descriptors, as senders may roll or close meanwhile; returns the end to
-        sync.
-        """
+        """Duplicate the descriptors, as senders may roll or close; returns the end to sync."""
         if self._must_seal:
             self._seal_unsynced()
         if self._lock is None or not self._is_dirty or self._sync_error is not None:

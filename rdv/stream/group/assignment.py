@@ -78,8 +78,7 @@ def _next_chain(
     load: Mapping[str, int],
     wanted_by: Mapping[str, list[str]],
 ) -> list[_Move]:
-    """Return the shortest chain of moves from a full member to one with at least two partitions
-    less.
+    """Return the shortest chain of moves from a full member to one with at least two less.
 
     Mostly it is a single move; with unequal subscriptions it may lead through other members, which
     pass on as many as they get.

@@ -60,9 +60,7 @@ class Member:
         return max(0.0, (due - self._clock.monotonic_ns()) / 1e9)
 
     def tick(self, *, changed: bool) -> bool:
-        """Send a heartbeat and check the group if it is due, or `changed`; True when `held`
-        changed.
-        """
+        """Send a heartbeat and check the group if due, or `changed`; True if `held` changed."""
         now_ns = self._clock.monotonic_ns()
         is_due = now_ns - self._beat_ns >= self._timing.heartbeat_ms * 1_000_000
         if not (is_due or changed or self._lease is None):
@@ -129,9 +127,7 @@ class Member:
         }
 
     def to_release(self) -> list[TopicPartition]:
-        """Return the partitions that are meant for another member: finish the work, then release
-        them.
-        """
+        """Return the partitions meant for another member: finish their work, then release them."""
         return [place for place, held in self.held.items() if held.target != self.name]
 
     def let_go(self, places: list[TopicPartition]) -> None:

@@ -38,9 +38,7 @@ class MemoryGroup:
 
     @property
     def is_used(self) -> bool:
-        """Return whether it has ever had a member or a committed offset; asking does not make a
-        group.
-        """
+        """Return whether it ever had a member or a committed offset; asking makes no group."""
         return bool(self._state.generation or self._offsets)
 
     def load(self) -> GroupState:

@@ -68,9 +68,7 @@ class MemoryPartition:
         return offset
 
     def _drop_oldest(self) -> None:
-        """Drop records down to three quarters of the limit, so that dropping is rare; one record
-        stays.
-        """
+        """Drop records down to three quarters of the limit, to do so rarely; one stays."""
         count = 0
         while self._size_bytes > self._limit_bytes * 3 // 4 and count < len(self._records) - 1:
             self._size_bytes -= len(self._records[count].value) + RECORD_BYTES
