@@ -1,10 +1,10 @@
-"""When a late score arrived, from when it was appended.
+"""The calibration estimates when a late score arrived, from when it was appended.
 
-A result records the arrival of what it knew of; a later score has only the wall time of its
-append. For scores that have both, arrival minus (append of the score minus the request's wall
-time) is nearly a constant: the time between the two clocks' readings in the proxy, and from the
-append to the server's look. Its median is added to the others; half of its spread is how exact
-they are. Clocks of other hosts get constants of their own.
+A result records the arrivals known to it; for a later score there is only the wall time of its
+append. For scores that have both, the arrival minus (the append of the score minus the request's
+wall time) is nearly constant: the time between the readings of both clocks in the proxy, and from
+the append to the server's read. Its median is added for the other scores; its spread is their
+error. Other hosts' clocks get constants of their own.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy.typing as npt
 from rdv.evaluation.joined import NEVER_US
 
 PAIRS_MIN = 20
-"""Fewer pairs of a host than this say nothing: those of all hosts are used."""
+"""The minimum number of pairs of a host; with fewer, those of all hosts are used."""
 
 
 class Calibration:
-    """Learns from batch to batch. One thread at a time."""
+    """Learns from one batch after another. For one thread at a time."""
 
     def __init__(self) -> None:
         self._offset_us: dict[str, float] = {}
         self._common_us = 0.0
         self.error_ms: float | None = None
-        """95 % of the arrivals that can be checked are at most so far off."""
+        """An error in ms that 95 % of the arrivals that can be checked do not exceed."""
 
     def learn(
         self,
@@ -36,7 +36,9 @@ class Calibration:
         exact_us: npt.NDArray[np.int64],
         since_us: npt.NDArray[np.int64],
     ) -> None:
-        """Arrivals that are known, and how long after the request the score was appended."""
+        """Learn from exact arrivals, and from how long after the request each score was
+        appended.
+        """
         if not len(exact_us):
             return
         off = (exact_us - since_us).astype(np.float64)
@@ -55,7 +57,9 @@ class Calibration:
         since_us: npt.NDArray[np.int64],
         least_us: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int64]:
-        """Arrivals of scores appended `since_us` after their request, not before `least_us`."""
+        """Return arrivals of scores appended `since_us` after their request, not before
+        `least_us`.
+        """
         estimate: npt.NDArray[Any] = since_us + self._offsets(names)[hosts]
         bounded = np.clip(np.maximum(estimate, least_us), 0, NEVER_US - 1)
         return np.asarray(bounded, np.int64)

@@ -1,4 +1,4 @@
-"""A column of repeated names, as numbers and the names that they stand for."""
+"""A column of repeated names is stored as codes, and the names that they stand for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NONE = -1
 
 
 class Names(dict[Any, int]):
-    """Codes by name; a new name gets the next code. None is `NONE`."""
+    """Codes by name; a new name gets the next code. The code of None is `NONE`."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         super().__init__({None: NONE})
@@ -26,7 +26,7 @@ class Names(dict[Any, int]):
         return code
 
     def coded(self, values: Sequence[Any]) -> Coded:
-        """A column of these."""
+        """Return a column of these values."""
         codes = np.fromiter(map(self.__getitem__, values), np.int32, len(values))
         return Coded(codes, self.names())
 
@@ -36,7 +36,7 @@ class Names(dict[Any, int]):
 
 @dataclass(frozen=True)
 class Coded:
-    """`codes[row]` is a place in `names`, or NONE."""
+    """A column of codes: `codes[row]` is an index into `names`, or NONE."""
 
     codes: npt.NDArray[np.int32]
     names: tuple[str, ...]
@@ -52,18 +52,18 @@ class Coded:
         return Coded(self.codes[rows], self.names)
 
     def counts(self) -> dict[str, int]:
-        """How often each name occurs; those that do."""
+        """Return how often each name occurs, for names that do."""
         counts = np.bincount(self.codes[self.codes != NONE], minlength=len(self.names))
         return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}
 
     def recoded(self, names: Names) -> npt.NDArray[np.int32]:
-        """The same column in other codes."""
+        """Return the codes of the same column for other names."""
         table = np.array([*(names[name] for name in self.names), NONE], np.int32)
         return table[self.codes]
 
 
 def concat(columns: Sequence[Coded]) -> Coded:
-    """One column out of several."""
+    """Concatenate several columns."""
     names = Names()
     codes = [column.recoded(names) for column in columns]
     return Coded(np.concatenate(codes) if codes else np.empty(0, np.int32), names.names())

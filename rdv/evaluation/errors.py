@@ -1,4 +1,4 @@
-"""Errors of the evaluation. Fields first; the text is made from them in one place."""
+"""Errors of the evaluation. They are built from fields; the text is made in one place."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class RequestNotFound(InputFault):
     directory: str
     id: str
     begins: str
-    """When the oldest record that is still there was appended; empty without any."""
+    """When the oldest record that is still there was appended; empty if there is none."""
     gaps: tuple[str, ...] = ()
-    """What cannot be read of the input: the request may have been there."""
+    """What cannot be read of the input; the request may have been there."""
 
     def text(self) -> str:
         if self.gaps:
@@ -59,7 +59,7 @@ class AmbiguousId(InputFault):
 
 @dataclass(eq=False)
 class IdTooShort(InputFault):
-    """Too few digits to look for."""
+    """The id has too few digits to search for."""
 
     id: str
     least: int
@@ -85,7 +85,7 @@ class TooManyValues(InputFault):
 
 @dataclass(eq=False)
 class DecisionsDiffer(DataFault):
-    """`verify` has found decisions that are not what the engine would have decided."""
+    """`verify` has found decisions that the engine would not have made."""
 
     directory: str
     differing: int
@@ -110,7 +110,7 @@ def _counted(count: int, one: str, many: str) -> str:
 
 @dataclass(eq=False)
 class NothingToSearch(InputFault):
-    """There is not enough on record to look for a schedule."""
+    """Too little is recorded to search for a schedule."""
 
     directory: str
     reason: str
@@ -121,7 +121,7 @@ class NothingToSearch(InputFault):
 
 @dataclass(eq=False)
 class NoScheduleFits(DataFault):
-    """The search has found none that is quick enough, so that there is nothing to write."""
+    """The search has found no schedule that is quick enough, so there is nothing to write."""
 
     p99_ms_max: float
 

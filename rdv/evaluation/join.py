@@ -1,4 +1,4 @@
-"""The one join: requests, everybody's scores and results, batch by batch.
+"""The join combines requests with all scores and results, batch by batch.
 
     with Recorded("fraud") as recorded:
         join = Join(recorded, since_ns=…)
@@ -6,8 +6,8 @@
             …
         print(join.notes.lines())
 
-Memory is bounded by the batch: requests of one stretch of time, and the scores that came within
-`HORIZON_NS` of the time that its requests had. A score that comes later counts as none.
+Memory is bounded by the batch: the requests of an interval, and the scores that came within
+`HORIZON_NS` of the time that its requests had. A later score counts as missing.
 """
 
 from __future__ import annotations
@@ -32,21 +32,23 @@ from rdv.messages import Result
 
 REQUESTS_MAX = 200_000
 HORIZON_NS = 15 * 10**9
-"""How much later than the requests of a window were due a score or a result is still looked for."""
+"""How many ns after a window's requests were due scores and results are still searched for."""
 
 SLACK_NS = 2 * 10**9
-"""A result without a request is suspicious only so far from where the reading begins and ends."""
+"""A result without a request is suspicious only if it is further than this, in ns, from where the
+reading begins and ends.
+"""
 
 
 class Feeds:
-    """Some partitions that are read once, on and on."""
+    """Partitions that are read once, in consecutive parts."""
 
     def __init__(self, parts: list[Source], since_ns: int | None) -> None:
         self._parts = parts
         self._at = [part.begin if since_ns is None else part.offset_at(since_ns) for part in parts]
 
     def read_until(self, until_ns: int | None, notes: Notes) -> Iterator[Chunk]:
-        """What was appended before then (None: all) and has not been read yet."""
+        """Yield what was appended before `until_ns` (None: all) and has not been read yet."""
         for number, part in enumerate(self._parts):
             stop = part.offset_at(until_ns)
             if stop > self._at[number]:
@@ -54,7 +56,7 @@ class Feeds:
                 self._at[number] = stop
 
     def left(self) -> Iterator[tuple[Source, int]]:
-        """Partitions, and the next offset of each."""
+        """Return partitions, and the next offset of each."""
         return zip(self._parts, self._at, strict=True)
 
     def note_gaps(self, notes: Notes) -> None:
@@ -65,9 +67,10 @@ class Feeds:
 
 
 class Join:
-    """Iterate once. `extract` fills the `value` columns. One thread at a time.
+    """A join that can be iterated once. `extract` fills the `value` columns. For one thread at a
+    time.
 
-    `since_ns` and `until_ns` bound the append time of requests. Raises NothingRecorded when no
+    `since_ns` and `until_ns` bound the append time of requests. Raises NothingRecorded if no
     request lies between them, and the log's SystemFaults.
     """
 
@@ -101,11 +104,11 @@ class Join:
 
     @property
     def request_count(self) -> int:
-        """Records of the input between the bounds."""
+        """The number of records of the input between the bounds."""
         return sum(part.offset_at(self._until_ns) - first for part, first in self._input.left())
 
     def _is_known(self, result: Result, time_ns: int) -> bool:
-        """Whether the result's request should be among those that we read."""
+        """Return whether the result's request should be among those that are read."""
         asked_ns = time_ns - int(result.waited_ms * 1e6)
         begin_ns = self._begins_ns.get(result.reply_to)
         if begin_ns is None or asked_ns < begin_ns + SLACK_NS * (begin_ns > 0):
@@ -131,7 +134,7 @@ class Join:
             self.notes.unreadable["answers"] = self._extract.unreadable
 
     def _window(self, until_ns: int | None, scores: Scores, results: Results) -> Joined | None:
-        """The join of what was asked before `until_ns`; None when nothing was."""
+        """Return the join of the requests appended before `until_ns`; None if there are none."""
         notes = self.notes
         requests = Requests()
         for chunk in self._input.read_until(until_ns, notes):
@@ -157,7 +160,9 @@ class Join:
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """A window makes millions of small objects and no cycles: looking for those takes longer than
+    """Pause the garbage collector for a block.
+
+    A window makes millions of small objects and no cycles: searching for cycles takes longer than
     the work itself.
     """
     was = gc.isenabled()
@@ -176,14 +181,16 @@ def read_joined(
     *,
     extract: Extract | None = None,
 ) -> tuple[Joined, Notes]:
-    """All of it at once: about 200 bytes a request and 25 for each of its models. As `Join`."""
+    """Return everything at once: about 200 bytes a request and 25 for each of its models. See
+    `Join`.
+    """
     with Recorded(directory) as recorded:
         join = Join(recorded, since_ns, until_ns, extract=extract)
         return concat_joined(list(join)), join.notes
 
 
 def _begins(parts: list[Source]) -> dict[str, int]:
-    """By topic: from when on all its partitions are on record; 0 when they always were."""
+    """Return by topic since when all its partitions are recorded; 0 if they always were."""
     begins: dict[str, int] = {}
     for part in parts:
         begin_ns = part.time_at(part.begin) if part.begin and part.begin < part.end else 0

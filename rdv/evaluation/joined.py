@@ -1,4 +1,4 @@
-"""The joined columns: one row a request, and for each model what it said and when it arrived."""
+"""The joined columns have one row for each request, and each model's report and arrival in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEVER_US = 2**31 - 1
 """The arrival of a model that has not reported."""
 
 NOWHERE = -1
-"""The place of a line that there is not."""
+"""The place of a line that does not exist."""
 
 ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR = range(6)
 OUTCOMES: tuple[Outcome | None, ...] = (
@@ -46,17 +46,17 @@ _ROW_MASK = 2**ROW_BITS - 1
 
 
 def place(chunk_number: int, row: Any) -> Any:
-    """Where a line is: the number of its chunk, and the row in it."""
+    """Return the place of a line: the number of its chunk, and its row in the chunk."""
     return (chunk_number << ROW_BITS) | row
 
 
 @dataclass(frozen=True)
 class Joined:
-    """Requests by their append time. Immutable; arrays are not to be written to.
+    """Requests by their append time. Immutable; arrays must not be written to.
 
-    n requests, m models. Per model, arrays have the shape (m, n): `outcome[models.index("gbm")]`
-    is one model's column. `result` columns are what the client was told: the proxy's own answer
-    where there is one, else the server's.
+    There are n requests and m models. Per-model arrays have the shape (m, n):
+    `outcome[models.index("gbm")]` is one model's column. Result columns are what the client
+    received: the proxy's own answer if there is one, else the server's.
     """
 
     models: tuple[str, ...]
@@ -69,17 +69,19 @@ class Joined:
     proxy: Coded
     """The return address."""
     key: pa.Array[Any]
-    """large_string; null without one."""
+    """The key as large_string; null without one."""
     cohort: Coded
     asked: Coded
-    """The schedule that the request asked for: a name, or an inline one as JSON; none: the live."""
+    """The schedule that the request asked for: a name, or an inline one as JSON; none for the live
+    one.
+    """
     deadline_ms: npt.NDArray[np.float64]
-    """As the proxy has set it: the client's own limit, or the SLA that was live. NaN: none."""
+    """The limit that the proxy has set: the client's own, or the SLA that was live. NaN: none."""
 
     kind: npt.NDArray[np.uint8]
     """NO_RESULT, PREFERRED, FALLBACK or DEFAULT."""
     model: Coded
-    """Who answered; combined answers are "a+b"."""
+    """The model that answered; combined answers are "a+b"."""
     version: Coded
     step: npt.NDArray[np.int16]
     waited_ms: npt.NDArray[np.float64]
@@ -92,70 +94,73 @@ class Joined:
     outcome: npt.NDArray[np.uint8]
     """(m, n): ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED or ERROR."""
     arrival_us: npt.NDArray[np.int32]
-    """(m, n): from the start of the request, on the server's clock; NEVER_US. Exact where
-    `is_exact`, else taken from the append time of the score (see `calibrate`)."""
+    """(m, n): from the start of the request, on the server's clock; NEVER_US if it never arrived.
+    Exact where `is_exact`, else estimated from the append time of the score (see `calibrate`).
+    """
     is_exact: npt.NDArray[np.bool_]
-    """(m, n): the arrival is on record in the result, to the microsecond."""
+    """(m, n): whether the arrival is recorded in the result, to the microsecond."""
     order: npt.NDArray[np.uint16]
-    """(m, n): breaks ties between arrivals of one request, as the server's log did."""
+    """(m, n): breaks ties between arrivals of one request, in the order of the server's log."""
 
     request_at: npt.NDArray[np.int64]
     result_at: npt.NDArray[np.int64]
-    """Of the server's result, also where a proxy has answered by itself."""
+    """The place of the server's result, also where a proxy has answered by itself."""
     own_at: npt.NDArray[np.int64]
     score_at: npt.NDArray[np.int64]
-    """(m, n); places of lines, or NOWHERE."""
+    """(m, n): places of lines, or NOWHERE."""
     chunks: Mapping[int, Chunk]
 
     value: npt.NDArray[np.float64] | None = None
-    """(m, n): what each answer comes to (`values.Extract`), NaN without; None: not asked for."""
+    """(m, n): the value of each answer (`values.Extract`), NaN without one; None if not
+    requested.
+    """
     told: npt.NDArray[np.float64] | None = None
-    """What the client was told comes to."""
+    """The value of the answer that the client received."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def arrival_ms(self) -> npt.NDArray[np.float64]:
-        """(m, n) in milliseconds; NaN for never."""
+        """(m, n): arrivals in milliseconds; NaN for never."""
         return np.where(self.arrival_us == NEVER_US, np.nan, self.arrival_us / 1000)
 
     def id(self, row: int) -> str:
         return bytes(self.ids[row]).decode()
 
     def line(self, at: Any) -> bytes | None:
-        """The line at a place; None for NOWHERE."""
+        """Return the line at a place; None for NOWHERE."""
         at = int(at)
         return None if at == NOWHERE else self.chunks[at >> ROW_BITS].line(at & _ROW_MASK)
 
     def append_time_ns(self, at: Any) -> int:
-        """When the line at a place was appended."""
+        """Return when the line at a place was appended, in ns since 1970."""
         at = int(at)
         return int(self.chunks[at >> ROW_BITS].times_ns[at & _ROW_MASK])
 
     def request(self, row: int) -> Request:
-        """The whole request."""
+        """Return the whole request."""
         line = self.line(self.request_at[row])
         assert line is not None
         return decode_request(line)
 
     def server_result(self, row: int) -> Result | None:
-        """The server's whole result, whether or not the client was told it."""
+        """Return the server's whole result, whether or not the client received it."""
         line = self.line(self.result_at[row])
         return None if line is None else decode_result(line)
 
     def own_answer(self, row: int) -> Result | None:
-        """What the proxy answered by itself."""
+        """Return the answer that the proxy gave by itself, if it did."""
         line = self.line(self.own_at[row])
         return None if line is None else decode_result(line)
 
     def score(self, model: int, row: int) -> Score | None:
-        """A model's whole report."""
+        """Return a model's whole report, if there is one."""
         line = self.line(self.score_at[model, row])
         return None if line is None else decode_score(line)
 
     def take(self, rows: Any) -> Joined:
-        """These rows: a slice, a mask or numbers."""
+        """Return these rows: a slice, a mask or numbers."""
         changes: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -169,7 +174,7 @@ class Joined:
 
 
 def concat_joined(batches: Sequence[Joined]) -> Joined:
-    """Batches of one join as one. Raises ValueError without any."""
+    """Concatenate batches of one join. Raises ValueError if there are none."""
     if not batches:
         raise ValueError("no batches")
     if len(batches) == 1:
@@ -211,7 +216,7 @@ _MISSING: dict[str, Any] = {
 def _aligned(
     column: npt.NDArray[Any], models: tuple[str, ...], names: Names, missing: Any
 ) -> npt.NDArray[Any]:
-    """A batch's rows of models in the order of all of them."""
+    """Return a batch's rows of models in the order of all models."""
     if models == names.names():
         return column
     whole = np.full((len(names) - 1, column.shape[1]), missing, column.dtype)

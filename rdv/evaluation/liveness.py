@@ -1,4 +1,4 @@
-"""Which models were known to live or to be dead, and which proxies lived on: from `control`."""
+"""Read from `control` which models were known to be up or dead, and which proxies kept running."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.evaluation.reading.source import sources
 
 STATUS_RUNS_MAX = 100_000
 BOOT_DIGITS = 8
-"""Of a boot's name in a request's host (`rdv.components.host`)."""
+"""How many digits a request's host has of a boot's id (`rdv.components.host`)."""
 NEVER_NS = 2**63 - 1
 
 
@@ -36,15 +36,17 @@ class _Status(msgspec.Struct):
 
 @dataclass
 class ModelNews:
-    """What the supervisor has told: in the order of the log, by append time, and by the monotonic
-    clock of the boot that it was told in (which no step of a wall clock changes).
+    """The supervisor's reports on models, by append time and by monotonic time.
+
+    The reports are in the order of the log; monotonic times are those of the boot in which they
+    were written, and no step of a wall clock changes them.
     """
 
     times_ns: list[int] = field(default_factory=list)
     _dead: list[frozenset[str]] = field(default_factory=list)
     models: set[str] = field(default_factory=set)
     _by_boot: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
-    """Of each boot: monotonic times, and which news they are of."""
+    """For each boot: monotonic times, and the numbers of the reports that they belong to."""
 
     def add(
         self, time_ns: int, model: str, *, is_up: bool, boot: str = "", monotonic_ns: int = 0
@@ -59,15 +61,16 @@ class ModelNews:
         self._dead.append(dead - {model} if is_up else dead | {model})
 
     def dead_at(self, time_ns: int) -> frozenset[str]:
-        """Models whose last news by then was that they are down."""
+        """Return the models whose last report by `time_ns` was that they are down."""
         at = bisect_right(self.times_ns, time_ns)
         return self._dead[at - 1] if at else frozenset()
 
     def dead_while(
         self, host: str, monotonic_ns: int, append_ns: int, span_ns: int
     ) -> list[frozenset[str]]:
-        """As `dead_between`, for `span_ns` from the start of a request of this host on; by append
-        time where nothing is known of its boot.
+        """Return what `dead_between` does for `span_ns` from the start of a request of this host.
+
+        Goes by append time if nothing is known of its boot.
         """
         times_ns, numbers = self._by_boot.get(host.rpartition("/")[2], ([], []))
         if not times_ns:
@@ -78,15 +81,19 @@ class ModelNews:
         return list(dict.fromkeys(self._dead[n] if n >= 0 else frozenset[str]() for n in known))
 
     def dead_between(self, start_ns: int, end_ns: int) -> list[frozenset[str]]:
-        """The same for `start_ns` and for each news from then to `end_ns`; every set once."""
+        """Return the dead models at `start_ns` and after each report up to `end_ns`; every set
+        once.
+        """
         first, last = (bisect_right(self.times_ns, at) for at in (start_ns, end_ns))
         return list(dict.fromkeys([self.dead_at(start_ns), *self._dead[first:last]]))
 
 
 @dataclass
 class ProxyRuns:
-    """From its first to its last word, every run of a proxy: on the monotonic clock of its boot
-    (the first digits of its id), or by append time (boot "") where none is on record.
+    """Every run of a proxy, from its first to its last status line.
+
+    Times are on the monotonic clock of its boot (the first digits of its id), or append times (boot
+    "") if none is recorded.
     """
 
     _seen: dict[tuple[str, str, int], tuple[int, int]] = field(default_factory=dict)
@@ -98,25 +105,29 @@ class ProxyRuns:
             self._seen[run] = first, time_ns
 
     def knows(self, boot: str) -> bool:
-        """Whether anything was said in that boot."""
+        """Return whether anything was reported in that boot."""
         return any(known == boot for known, _, _ in self._seen)
 
     def _of(self, name: str, boot: str) -> list[tuple[int, int]]:
         return [run for (when, who, _), run in self._seen.items() if (when, who) == (boot, name)]
 
     def lived_on(self, name: str, asked_ns: int, due_ns: int, boot: str = "") -> bool:
-        """Whether the run of the proxy that took a request still spoke when that was due."""
+        """Return whether the run of the proxy that took a request still reported when that was
+        due.
+        """
         began = [run for run in self._of(name, boot) if run[0] <= asked_ns]
         return bool(began) and max(began)[1] >= due_ns
 
     def next_began_ns(self, name: str, asked_ns: int, boot: str = "") -> int:
-        """The first word of the proxy's next run after `asked_ns`; NEVER_NS when there is none."""
+        """Return the first report of the proxy's next run after `asked_ns`; NEVER_NS if there is
+        none.
+        """
         begins = [first for first, _ in self._of(name, boot)]
         return min((first for first in begins if first > asked_ns), default=NEVER_NS)
 
 
 def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:
-    """Raises the log's SystemFaults."""
+    """Read the reports on models. Raises the log's SystemFaults."""
     news = ModelNews()
     decoder = msgspec.json.Decoder(_News)
     for time_ns, line in _lines(recorded, MODELS_TOPIC, notes):
@@ -136,7 +147,7 @@ def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:
 
 
 def read_proxy_runs(recorded: Recorded, notes: Notes) -> ProxyRuns:
-    """Raises the log's SystemFaults."""
+    """Read the runs of proxies. Raises the log's SystemFaults."""
     runs = ProxyRuns()
     decoder = msgspec.json.Decoder(_Status)
     for time_ns, line in _lines(recorded, STATUS_TOPIC, notes):

@@ -1,4 +1,4 @@
-"""What a reader of a result must know of the log that it was made from."""
+"""The notes of a result say what a reader must know of the log that it was made from."""
 
 from __future__ import annotations
 
@@ -11,79 +11,90 @@ IDS_MAX = 1_000
 
 @dataclass
 class Notes:
-    """Counts, and gaps in words; filled while the log is read. One thread at a time."""
+    """Counts, and gaps as text; filled while the log is read. For one thread at a time."""
 
     requests: int = 0
     scores: int = 0
     results: int = 0
     own_answers: int = 0
-    """Answers that a proxy gave by itself."""
+    """The number of answers that a proxy gave by itself."""
 
     unanswered: int = 0
-    """Requests with neither a server's result nor a proxy's."""
+    """The number of requests with neither a server's result nor a proxy's."""
 
     duplicate_requests: int = 0
     duplicate_scores: int = 0
     duplicate_results: int = 0
-    """Second ones of an id; the first counts, as for the engine."""
+    """The number of repeated messages of an id; the first one counts, as for the engine."""
 
     orphan_scores: int = 0
     orphan_results: int = 0
-    """Of no request that was read: older than the log, or than `since`; or far too late."""
+    """The number of messages of no request that was read: older than the log or `since`, or far too
+    late.
+    """
 
     strays: list[str] = field(default_factory=list)
     twice_answered: list[str] = field(default_factory=list)
-    """Ids of results without a request that should be on record, and of requests that got two
-    results from servers, or two from a proxy; a thousand at most (`stray_count`)."""
+    """Ids of results without a request that should be recorded, and of requests that got two
+    results from servers, or two from a proxy; a thousand at most (`stray_count` is the full
+    number).
+    """
 
     stray_count: int = 0
 
     not_asked: int = 0
-    """Answers that a proxy gave without asking the models: overloaded, or the disk was full."""
+    """The number of answers that a proxy gave without asking the models: overload, or a full
+    disk.
+    """
 
     missing_scores: int = 0
-    """Arrivals whose score is not on record (any more)."""
+    """The number of arrivals whose score is not recorded (any more)."""
 
     damaged: int = 0
-    """Records that cannot be read."""
+    """The number of records that cannot be read."""
 
     lost: int = 0
-    """Records that retention took while we read, or that a repair has given up."""
+    """The number of records that retention deleted while reading, or that a repair has given up."""
 
     malformed: Counter[str] = field(default_factory=Counter)
-    """Records that are no message, by stream."""
+    """The number of records that are not messages, by stream."""
 
     unreadable: Counter[str] = field(default_factory=Counter)
-    """Values of messages that are not JSON that can be read, by what they are: 0.1.0 took more
-    than it could read again. They count as not there; equal answers are counted once."""
+    """The number of values of messages that are not readable JSON, by what they are: 0.1.0 accepted
+    more than it could read again. They count as missing; equal answers are counted once.
+    """
 
     gaps: list[str] = field(default_factory=list)
-    """Places where the log is not whole, in words; a hundred at most."""
+    """Places where the log is not whole, as text; a hundred at most."""
 
     arrival_error_ms: float | None = None
-    """How exact the arrivals of late scores are: 95 % of those that can be checked are nearer."""
+    """The error in ms of the arrivals of late scores: 95 % of those that can be checked are below
+    it.
+    """
 
     estimated_arrivals: int = 0
-    """Scores that came after their decision: their arrival is taken from their append time."""
+    """The number of scores that came after their decision; their arrival is estimated from their
+    append time.
+    """
 
     def stray(self, id_: str) -> None:
-        """A result whose request should be on record, and is not."""
+        """Note a result whose request should be recorded, and is not."""
         self.stray_count += 1
         if len(self.strays) < IDS_MAX:
             self.strays.append(id_)
 
     def twice(self, id_: str) -> None:
-        """A request that was answered twice."""
+        """Note a request that was answered twice."""
         if len(self.twice_answered) < IDS_MAX:
             self.twice_answered.append(id_)
 
     def gap(self, text: str) -> None:
-        """Something is missing here."""
+        """Note that something is missing here."""
         if len(self.gaps) < GAPS_MAX and text not in self.gaps:
             self.gaps.append(text)
 
     def lines(self) -> list[str]:
-        """What is worth saying, one sentence each; nothing when all is ordinary."""
+        """Return what is worth reporting, one sentence each; nothing if all is ordinary."""
         counted = [
             (self.duplicate_requests, "duplicate requests: the first counts"),
             (self.duplicate_scores, "duplicate scores: the first counts"),
@@ -113,7 +124,7 @@ class Notes:
         return said + self.gaps
 
     def as_json(self) -> dict[str, object]:
-        """All of it, for `--json`."""
+        """Return everything, for `--json`."""
         return {
             **vars(self),
             "malformed": dict(self.malformed),

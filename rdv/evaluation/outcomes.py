@@ -1,9 +1,9 @@
-"""What turned out to be true, by request: the stream `outcomes`.
+"""The stream `outcomes` has what turned out to be true, by request.
 
 A line is a `Truth`: the request's `id` and its `outcome`, a bare value or an object with the same
 field as the answers. All topics of the stream are read (each proxy has one, and `rdv outcome`). Of
-several outcomes of one request the latest counts: by the time that was told with it, but no later
-than its append time; of equal ones the one appended later. `null` takes an outcome back.
+several outcomes of one request the latest counts: by the time given with it, but no later than its
+append time; of equal ones the one appended later. `null` takes an outcome back.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from rdv.messages import Truth, decode_truth
 from rdv.payload import is_readable, read_recorded
 
 OUTCOMES_MAX = 20_000_000
-"""More are not kept: about 100 bytes each."""
+"""The maximum number of outcomes that are kept, at about 100 bytes each."""
 
 
 _truth_lines = msgspec.json.Decoder(Truth).decode_lines
 
 
 class Outcomes:
-    """Truths by request id. Read-only once made."""
+    """Truths by request id. Read-only after construction."""
 
     def __init__(self, truths: dict[bytes, bytes]) -> None:
         self._truths = truths
@@ -40,12 +40,12 @@ class Outcomes:
         return len(self._truths)
 
     def raw(self, id_: str) -> bytes | None:
-        """The JSON of a request's truth; None when it is not known, or was taken back."""
+        """Return the JSON of a request's truth; None if it is not known, or was taken back."""
         found = self._truths.get(id_.encode())
         return None if found == b"null" else found
 
     def of(self, joined: Joined, extract: Extract) -> npt.NDArray[np.float64]:
-        """(n,): the value of each request's truth; NaN where it is not known.
+        """Return the value of each request's truth, (n,); NaN where it is not known.
 
         `extract` must have seen answers before: they decide whether values are numbers.
         """
@@ -63,7 +63,7 @@ class Outcomes:
 
 
 def read_truths(chunk: Chunk) -> list[Truth | None]:
-    """An outcome for each record; None for what is none."""
+    """Return an outcome for each record; None for a record that is not one."""
     return decode_chunk(chunk, _truth_lines, decode_truth)
 
 
@@ -75,7 +75,7 @@ class KnownTruth(NamedTuple):
 
 
 def outcomes_of(recorded: Recorded, id_: str, notes: Notes) -> list[KnownTruth]:
-    """Everything that was told of one request, the one that counts last.
+    """Return all recorded outcomes of one request, the one that counts last.
 
     Raises the log's SystemFaults.
     """
@@ -94,7 +94,7 @@ def outcomes_of(recorded: Recorded, id_: str, notes: Notes) -> list[KnownTruth]:
 
 
 def read_outcomes(recorded: Recorded, notes: Notes) -> Outcomes:
-    """All that is on record, whenever it was told. Raises the log's SystemFaults."""
+    """Read all recorded outcomes, of any time. Raises the log's SystemFaults."""
     truths: dict[bytes, bytes] = {}
     ranks: dict[bytes, tuple[int, int]] = {}
     for source in sources(recorded.stream(OUTCOMES)):

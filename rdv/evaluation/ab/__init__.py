@@ -1,4 +1,4 @@
-"""What an experiment by cohorts has shown, and what the same requests say by pairs.
+"""An experiment by cohorts is evaluated by cohorts, and by pairs on the same requests.
 
 run_experiment(recorded, Plan(shares, schedules), metric="right")   → Experiment
 """

@@ -1,4 +1,4 @@
-"""An experiment in pictures."""
+"""Draw charts of an experiment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _KINDS = ("preferred", "fallback", "default")
 
 
 def charts_of(found: Experiment) -> list[Chart | Mix]:
-    """All that can be drawn of it."""
+    """Return all charts of the experiment."""
     rows = tuple(
         (arm.name, tuple(float(arm.kinds.get(kind, 0)) for kind in _KINDS)) for arm in found.arms
     )
@@ -22,7 +22,7 @@ def charts_of(found: Experiment) -> list[Chart | Mix]:
 
 
 def effects_chart(found: Experiment) -> Chart | None:
-    """Each effect with its interval, by cohorts and by pairs."""
+    """Return a chart of each effect with its interval, by cohorts and by pairs."""
     scale = 100.0 if found.is_share else 1.0
     marks = []
     for name, shift in (("by cohorts", -0.1), ("by pairs", 0.1)):

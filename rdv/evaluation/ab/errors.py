@@ -9,7 +9,7 @@ from rdv.errors import InputFault
 
 @dataclass(eq=False)
 class NoExperiment(InputFault):
-    """There is nothing to compare: fewer than two cohorts."""
+    """There are fewer than two cohorts, so there is nothing to compare."""
 
     directory: str
 
@@ -22,7 +22,7 @@ class NoExperiment(InputFault):
 
 @dataclass(eq=False)
 class TooManyKeys(InputFault):
-    """More keys than are kept in memory."""
+    """There are more keys than are kept in memory."""
 
     limit: int
 

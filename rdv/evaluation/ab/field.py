@@ -1,4 +1,4 @@
-"""Which field of the answers outcomes are about, when nobody says."""
+"""Find the field of the answers that outcomes are about, if none was named."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LOOK_AT = 200
 
 
 def number_field(recorded: Recorded) -> str | None:
-    """`score`, when outcomes are a mere yes or no (1, 0) and answers have a score.
+    """Return `score` if outcomes are only yes or no (1, 0) and answers have a score.
 
-    Answers that name an action as well would else be held against that, and always be wrong. None:
-    the usual rule (`values`). Raises the log's SystemFaults.
+    Answers that also name an action would otherwise be compared by it, and would always be wrong.
+    None stands for the usual rule (`values`). Raises the log's SystemFaults.
     """
     truths = _some_truths(recorded)
     if not truths or not all(truth in (0, 1) for truth in truths):
@@ -48,7 +48,7 @@ def _some_truths(recorded: Recorded) -> list[Any]:
 
 
 def _read(raw: Raw | UnsetType) -> Any:
-    """None for what cannot be read."""
+    """Return the parsed value; None for what cannot be read."""
     if isinstance(raw, UnsetType):
         return None
     try:

@@ -1,4 +1,6 @@
-"""What is measured: a value for each request, of what was told, or would have been."""
+"""A metric is a value for each request, of the answer given or of one that could have been
+given.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metric:
-    """`right`: the answer was right; `default`: it was the default; `waited_ms`; else the number
-    in that field of the outcome.
+    """The metric of an experiment, by its name.
+
+    `right`: the answer was right; `default`: it was the default; `waited_ms`: the wait; any other
+    name: the number in that field of the outcome.
     """
 
     name: str
@@ -33,12 +37,14 @@ class Metric:
 
     @property
     def is_share(self) -> bool:
-        """Values are 0 or 1."""
+        """Whether values are 0 or 1."""
         return self.name in (RIGHT, DEFAULTS)
 
     @property
     def is_of_answers(self) -> bool:
-        """Whether it can be told of an answer that was not given: then requests can be paired."""
+        """Whether the metric is known for answers that were not given, so that requests can be
+        paired.
+        """
         return self.name in (RIGHT, DEFAULTS, WAITED)
 
     @property
@@ -46,7 +52,7 @@ class Metric:
         return self.name not in (DEFAULTS, WAITED)
 
     def truths(self, joined: Joined) -> Floats:
-        """(n,): what each outcome comes to; NaN where it is not known."""
+        """Return the value of each outcome, (n,); NaN where it is not known."""
         if not len(self.outcomes):
             return np.full(len(joined), np.nan)
         if self.name == RIGHT or not self.needs_truth:
@@ -54,7 +60,7 @@ class Metric:
         return self.outcomes.of(joined, _Field(self.name))
 
     def told(self, joined: Joined, truths: Floats) -> Floats:
-        """(n,): of the answers that were given; NaN without one."""
+        """Return the metric of the answers that were given, (n,); NaN without an answer."""
         answered = joined.kind != NO_RESULT
         if self.name == DEFAULTS:
             return np.asarray(np.where(answered, joined.kind == DEFAULT, np.nan), np.float64)
@@ -69,7 +75,9 @@ class Metric:
     def decided(
         self, joined: Joined, decided: Decided, schedule: Schedule, truths: Floats
     ) -> Floats:
-        """(n,): of the answers that the schedule would have given; see `is_of_answers`."""
+        """Return the metric of the answers that the schedule would have given, (n,); see
+        `is_of_answers`.
+        """
         if self.name == DEFAULTS:
             return np.asarray(decided.kind == DEFAULT, np.float64)
         if self.name == WAITED:
@@ -79,7 +87,7 @@ class Metric:
 
 
 class _Field(Extract):
-    """The number in a field of an outcome; a yes is 1."""
+    """Extracts the number in a field of an outcome; a yes is 1."""
 
     def of_truth(self, truth: Any) -> float:
         value = truth.get(self.on) if isinstance(truth, dict) else None

@@ -1,4 +1,4 @@
-"""How the keys were to be split, and what each cohort gets."""
+"""The plan says how the keys were to be split, and which schedule each cohort gets."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from rdv.schedule import Schedule
 
 REST = "rest"
-"""Those who are in no cohort, and get the live schedule."""
+"""The name of the arm for requests in no cohort, which get the live schedule."""
 
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`shares` of the cohorts, and the schedules of all of them, the live one under `REST`.
+    """`shares` of the cohorts, and the schedules of all arms, with the live one under `REST`.
 
-    A schedule may be missing when its file is: then there is nothing to pair.
+    A schedule may be missing if its file is; then its requests are not paired.
     """
 
     shares: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""What an experiment has shown: figures, sentences, values for JSON."""
+"""The report of an experiment has figures, sentences and values for JSON."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ _DEPENDS = (
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """One arm. `mean` of the metric over its `measured` requests; None without any."""
+    """The figures of one arm. `mean` is of the metric over `measured` requests; None if there are
+    none.
+    """
 
     name: str
     share: float
-    """As planned, of the keys."""
+    """The planned share of the keys."""
     keys: int
     requests: int
     measured: int
@@ -37,22 +39,22 @@ class ArmFigures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One treatment against the control; None where there are too few keys, or no pairs."""
+    """One treatment against the control; effects are None with too few keys, or without pairs."""
 
     control: str
     treatment: str
     effect: Effect | None
-    """By cohorts: what each was told, and what came of it."""
+    """The effect by cohorts: of the answers that each cohort received."""
     paired: Effect | None
-    """By pairs: what both schedules would have answered to every request."""
+    """The effect by pairs: of what both schedules would have answered to every request."""
     truths: Effect | None
-    """Whether outcomes themselves differ between the cohorts (they must not, to be paired)."""
+    """Whether outcomes themselves differ between the cohorts (if so, they cannot be paired)."""
     known: Effect | None
     """Whether outcomes are known more often in one cohort."""
 
     @property
     def depends(self) -> bool:
-        """Outcomes differ by cohort: they depend on the answers that were given."""
+        """Whether outcomes differ by cohort: then they depend on the answers that were given."""
         return any(
             one is not None and not one.difference.covers(0) for one in (self.truths, self.known)
         )
@@ -60,7 +62,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Experiment:
-    """All of it. `comparisons` have one entry for each arm but the control, the first."""
+    """The whole experiment. `comparisons` have one entry for each arm except the control, the first
+    arm.
+    """
 
     metric: str
     is_share: bool
@@ -68,28 +72,28 @@ class Experiment:
     ratio: SampleRatio
     comparisons: list[Comparison]
     moved_keys: int
-    """Keys that were in more than one arm."""
+    """The number of keys that were in more than one arm."""
     left_out: int
-    """Requests without a key, or that asked for a schedule: in no arm."""
+    """The number of requests in no arm: without a key, or with a schedule of their own."""
     unpaired: int
-    """Requests that some accepted model was not asked to score."""
+    """The number of requests that some accepted model was not asked to score."""
     depends: bool
-    """Told so, or the metric is a field of outcomes: nothing is paired."""
+    """Whether nothing is paired: on request, or because the metric is a field of outcomes."""
     notes: Notes = field(default_factory=Notes)
     since_ns: int | None = None
     """The first moment that counts; None: as far back as the log goes."""
     in_force_ns: int | None = None
-    """When the cohorts became what they are; None where that is not on record."""
+    """When the cohorts became what they are; None if that is not recorded."""
 
     def sentences(self) -> list[str]:
-        """The answer, in the order in which to believe it."""
+        """Return the findings as sentences, in the order of their reliability."""
         said = [_split(self)]
         for one in self.comparisons:
             said += [_by_cohorts(self, one), *_by_pairs(self, one)]
         return said
 
     def caveats(self) -> list[str]:
-        """What keeps the figures from being exact."""
+        """Return what limits the exactness of the figures."""
         said = []
         if self.in_force_ns is not None and self.in_force_ns == self.since_ns:
             begun = datetime.fromtimestamp(self.in_force_ns / 1e9, UTC)
@@ -183,7 +187,7 @@ def _by_pairs(found: Experiment, one: Comparison) -> list[str]:
 
 
 def _difference(found: Experiment, value: Interval) -> str:
-    """Higher by 1.9 points (0.5 to 3.3)."""
+    """Return a difference with its interval, such as "right +1.90 points (+0.50 to +3.30)"."""
     if not found.is_share:
         return f"{found.metric} {value.estimate:+.4g} ({value.low:+.4g} to {value.high:+.4g})"
     points = [100 * end for end in (value.estimate, value.low, value.high)]
@@ -198,7 +202,7 @@ def _needed(effect: Effect) -> str:
 
 
 def arm_rows(found: Experiment) -> tuple[list[str], list[list[Any]]]:
-    """(columns, rows) of a table of the arms."""
+    """Return (columns, rows) of a table of the arms."""
     columns = ["cohort", "planned", "keys", "requests", "measured", found.metric, "default"]
     rows: list[list[Any]] = []
     for arm in found.arms:
@@ -212,5 +216,5 @@ def arm_rows(found: Experiment) -> tuple[list[str], list[list[Any]]]:
 
 
 def show(value: Any) -> str:
-    """A value of `arm_rows` in words."""
+    """Return a value of `arm_rows` as text."""
     return cell(value)

@@ -1,4 +1,4 @@
-"""An experiment, out of one pass over the join."""
+"""Evaluate an experiment in one pass over the join."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ from rdv.schedule import OTHERS, Schedule
 
 ARMS_MIN = 2
 REQUESTS, MEASURED, METRIC, KNOWN, TRUTH = range(5)
-"""Columns of a cohort's sums: requests, those with a value, its sum, known outcomes, their sum."""
+"""Columns of a cohort's sums: requests, those with a value, their sum, known outcomes, their
+sum.
+"""
 PAIRED, CONTROL, TREATMENT, DIFFERING = range(4)
 
 
@@ -45,12 +47,12 @@ def run_experiment(
     depends: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Experiment:
-    """What the cohorts of `plan` have shown.
+    """Evaluate the cohorts of `plan`.
 
-    Only the time counts in which these cohorts were in force, as far as that is on record.
-    `depends`: outcomes depend on the answer given (a click on what was shown): nothing is paired
-    then. Raises NoExperiment, NoMetric, TooManyKeys, NothingRecorded, TooManyValues, and the log's
-    SystemFaults.
+    Only the time in which these cohorts were in force counts, as far as that is recorded.
+    `depends`: outcomes depend on the answer given (a click on what was shown), so nothing is
+    paired. Raises NoExperiment, NoMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
+    log's SystemFaults.
     """
     if len(plan.arms) < ARMS_MIN:
         raise NoExperiment(recorded.directory)
@@ -68,7 +70,7 @@ def run_experiment(
 
 @dataclass
 class _Cohort:
-    """One arm, batch after batch."""
+    """The sums of one arm, added batch by batch."""
 
     sums: Sums = field(default_factory=lambda: Sums(5))
     kinds: Counter[str] = field(default_factory=Counter)
@@ -120,7 +122,9 @@ class _Study:
     def _rows_of(
         self, joined: Joined, has_key: npt.NDArray[np.bool_]
     ) -> dict[str, npt.NDArray[np.int64]]:
-        """Rows of each arm. Who has no key, or asked for a schedule, was not dealt to any."""
+        """Return the rows of each arm. Requests without a key, or with a schedule of their own, are
+        in none.
+        """
         found = {}
         names = {name: code for code, name in enumerate(joined.cohort.names)}
         for name in self._arms:
@@ -132,7 +136,7 @@ class _Study:
         return found
 
     def _indicator(self, truths: Floats) -> Floats:
-        """1 for a yes; of classes, for the one that was the most common at first."""
+        """Return 1 for a yes; of classes, 1 for the one that was the most common at first."""
         known = truths[~np.isnan(truths)]
         if self._common is None and len(known):
             values, counts = np.unique(known, return_counts=True)
@@ -141,7 +145,7 @@ class _Study:
         return np.asarray(truths == self._common, np.float64)
 
     def _pair(self, joined: Joined, truths: Floats, keys: Keys) -> None:
-        """Every request by both schedules, whatever cohort it was in."""
+        """Decide every request by both schedules, whatever cohort it was in."""
         usual = (joined.asked.codes == NONE) | (joined.cohort.codes != NONE)
         arrivals = arrivals_of(joined)
         schedules = self._plan.schedules
@@ -159,7 +163,7 @@ class _Study:
 
     @staticmethod
     def _all_asked(joined: Joined, schedules: tuple[Schedule, ...]) -> npt.NDArray[np.bool_]:
-        """Requests that every model was to score which the schedules accept."""
+        """Return which requests were to be scored by every model that the schedules accept."""
         accepted = {name for s in schedules for step in s.steps for name in step.accept}
         rows = [n for n, m in enumerate(joined.models) if m in accepted or OTHERS in accepted]
         return np.asarray((joined.outcome[rows] != NOT_SAMPLED).all(axis=0))
@@ -206,7 +210,9 @@ class _Study:
         )
 
     def _moved_keys(self) -> int:
-        """Keys that were in more than one arm: the split has changed meanwhile."""
+        """Return the number of keys that were in more than one arm because the split has
+        changed.
+        """
         every = np.concatenate([arm.sums.keys for arm in self._arms.values()])
         return len(every) - len(np.unique(every))
 

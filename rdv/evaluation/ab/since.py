@@ -1,4 +1,4 @@
-"""Since when the cohorts of an experiment have been in force, by `control:cohorts`."""
+"""`control:cohorts` records since when the cohorts of an experiment have been in force."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rdv.stream.passing import pass_over
 
 
 def in_force_since_ns(recorded: Recorded, plan: Plan) -> int | None:
-    """When the cohorts became what they are in `plan`: shares, salt and schedules.
+    """Return when the cohorts became what they are in `plan`: shares, salt and schedules.
 
-    None when that is not on record: they were never served so, or by an older rdv. Raises the log's
-    SystemFaults.
+    Returns None if that is not recorded: they were never served like this, or by an older rdv.
+    Raises the log's SystemFaults.
     """
     control = recorded.stream(CONTROL)
     if control is None or COHORTS_TOPIC not in control.topics():

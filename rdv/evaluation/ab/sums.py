@@ -1,4 +1,4 @@
-"""Sums by key: what is needed of a cohort, however many requests it had."""
+"""Sums by key are all that is needed of a cohort, however many requests it had."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rdv.evaluation.statistics import Arm
 from rdv.evaluation.statistics.ab.arm import Units
 
 KEYS_MAX = 5_000_000
-"""More are refused: about 60 bytes each."""
+"""The maximum number of keys, at about 60 bytes each."""
 
 Keys = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 
 
 class Sums:
-    """`values` (columns, keys): sums over the requests of each key. Raises TooManyKeys."""
+    """`values` (columns, keys) are sums over the requests of each key. Raises TooManyKeys."""
 
     def __init__(self, columns: int) -> None:
         self.keys: Keys = np.empty(0, np.uint64)
@@ -31,7 +31,7 @@ class Sums:
         return len(self.keys)
 
     def add(self, keys: Keys, values: Floats) -> None:
-        """One column of `values` for each request."""
+        """Add requests; `values` has one column for each."""
         every = np.concatenate([self.keys, keys])
         together = np.concatenate([self.values, values], axis=1)
         self.keys, place = np.unique(every, return_inverse=True)
@@ -42,9 +42,10 @@ class Sums:
 
 
 def arm_of(name: str, totals: Floats, requests: Floats, *, is_binary: bool) -> Arm | None:
-    """From sums by key; keys without requests do not count. None for fewer than two.
+    """Return an arm from sums by key, without keys that have no requests; None for fewer than two
+    keys.
 
-    The mean over requests and its error by the delta method, as `statistics.ab.Units`.
+    The mean is over requests, and its error is by the delta method, as in `statistics.ab.Units`.
     """
     there = requests > 0
     totals, requests = totals[there], requests[there]
@@ -59,7 +60,7 @@ def arm_of(name: str, totals: Floats, requests: Floats, *, is_binary: bool) -> A
 
 
 def hashed(keys: pa.Array[Any], ids: npt.NDArray[np.bytes_]) -> Keys:
-    """64 bits of each request's key; of its id where it has no key."""
+    """Return 64 bits of each request's key; of its id if it has no key."""
     coded = keys.dictionary_encode()
     codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     known = np.array([_hash(key.encode()) for key in coded.dictionary.to_pylist()], np.uint64)

@@ -1,4 +1,4 @@
-"""What the join keeps of requests, results and scores until they meet."""
+"""The join keeps requests, results and scores here until they are matched."""
 
 from __future__ import annotations
 

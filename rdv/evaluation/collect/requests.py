@@ -1,4 +1,4 @@
-"""The requests of one window, by append time."""
+"""Collect the requests of one window, by append time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rdv.schedule import SLA_MS_MAX
 
 
 class Requests:
-    """Add chunks, then `finish`. One thread at a time."""
+    """Chunks are added, then `finish` is called. For one thread at a time."""
 
     def __init__(self) -> None:
         self._found: list[Request] = []
@@ -27,7 +27,7 @@ class Requests:
         self._times: list[npt.NDArray[np.int64]] = []
         self.chunks: dict[int, Chunk] = {}
         self.rows: dict[str, int] = {}
-        """Row by id."""
+        """The row of each id."""
         self.not_asked: list[tuple[int, list[str]]] = []
         """Rows, and the models that were not to score them."""
 
@@ -46,7 +46,7 @@ class Requests:
         self.chunks[number] = chunk
 
     def finish(self, notes: Notes) -> None:
-        """All chunks of the window have been added."""
+        """Order the requests, after all chunks of the window have been added."""
         if not self._found:
             return
         times_ns = np.concatenate(self._times)
@@ -68,12 +68,14 @@ class Requests:
         self.request_at = np.concatenate(self._places)[sequence]
 
     def longest_ms(self) -> float:
-        """The longest time that one of them may wait for its answer; 0 when none has said it."""
+        """Return the longest time in ms that a request may wait for its answer; 0 if none has a
+        limit.
+        """
         longest_ms = max((r.deadline_ms or 0.0 for r in self._found), default=0.0)
         return min(longest_ms, SLA_MS_MAX)
 
     def columns(self) -> dict[str, Any]:
-        """The columns that requests give to a join."""
+        """Return the columns that requests contribute to a join."""
         found, count = self._found, len(self._found)
         longest = max((len(request.id) for request in found), default=1)
         ids = [request.id.encode() for request in found]

@@ -1,4 +1,4 @@
-"""Results, until their request comes by; what a client was told, and the arrivals on record."""
+"""Keep results until their request is read; collect clients' answers and the recorded arrivals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from rdv.evaluation.values import Extract
 from rdv.messages import Result, result_code
 
 NOT_ASKED = frozenset({"overloaded", "not_logged"})
-"""Codes of answers that a proxy gave without having asked any model."""
+"""Codes of answers that a proxy gave without asking any model."""
 
 STEP_MAX = 32_767
 
@@ -50,7 +50,7 @@ class Kept:
 
 @dataclass
 class Found:
-    """What the results say about a window's requests."""
+    """What the results contribute to a window's requests."""
 
     columns: dict[str, Any]
     chunks: dict[int, Chunk]
@@ -59,14 +59,16 @@ class Found:
     arrivals_us: npt.NDArray[np.int64]
     outcomes: npt.NDArray[np.uint8]
     orders: npt.NDArray[np.int64]
-    """Arrivals on record, one entry each."""
+    """Recorded arrivals, one entry each."""
 
     waited_us: npt.NDArray[np.int64]
-    """Of the server's result; 0 without one: nobody who arrived later arrived before that."""
+    """The wait of the server's result; 0 without one. No later arrival came before that time."""
 
 
 class Results:
-    """One thread at a time. `is_known(result, time_ns)`: whether its request must be on record."""
+    """Keeps results. `is_known(result, time_ns)` is whether its request must be recorded. For one
+    thread at a time.
+    """
 
     def __init__(self, extract: Extract | None, is_known: Callable[[Result, int], bool]) -> None:
         self._extract = extract
@@ -89,7 +91,7 @@ class Results:
         self._chunks[number] = chunk
 
     def match(self, requests: Requests, models: Names, notes: Notes) -> Found:
-        """Results of these requests; the others stay."""
+        """Return the results of these requests; keep the rest."""
         told = _Told(len(requests), self._extract)
         arrived: list[_Arrived] = []
         # Proxies' own answers last: they are what the client was told.
@@ -132,7 +134,7 @@ class Results:
         return matched
 
     def forget(self, until_ns: int | None, notes: Notes) -> None:
-        """Give up what was appended before then (None: everything)."""
+        """Drop what was appended before `until_ns` (None: everything)."""
         left = []
         for kept in self._kept:
             stays = np.zeros(len(kept.results), bool)
@@ -156,7 +158,9 @@ class Results:
 
 
 class _Told:
-    """The columns of what clients were told; what is added later takes the place."""
+    """The columns of the answers that clients received; a later addition replaces an earlier
+    one.
+    """
 
     def __init__(self, count: int, extract: Extract | None) -> None:
         self._extract = extract
@@ -172,7 +176,7 @@ class _Told:
         self._codes = {name: np.full(count, NONE, np.int32) for name in self._names}
 
     def add_places(self, kept: Kept, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Which of these are the first of their request and kind."""
+        """Return which of these results are the first of their request and kind."""
         column = self._own_at if kept.is_own else self._server_at
         return first_of(column, rows, kept.places)
 
@@ -232,7 +236,7 @@ class _Arrived:
 def first_of(
     column: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
-    """Put places into a column of places, where there is none yet; which ones have got there."""
+    """Put places into empty cells of a column; return which ones were put in."""
     free = column[rows] == NOWHERE
     column[rows[free][::-1]] = places[free][::-1]  # of several for one row, the first stays
     return np.flatnonzero(free & (column[rows] == places))

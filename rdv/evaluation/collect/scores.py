@@ -1,4 +1,4 @@
-"""Scores, until their request comes by; and the columns that they give to a join."""
+"""Keep scores until their request is read, and build the columns that they contribute to a join."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from rdv.evaluation.values import Extract
 from rdv.messages import Score, score_outcome
 
 LATE_ORDER = 256
-"""Orders from here on are those of arrivals that are not on record."""
+"""The first order of arrivals that are not recorded."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Kept:
 
 
 class Scores:
-    """One thread at a time."""
+    """Keeps scores until they are matched. For one thread at a time."""
 
     def __init__(self, models: Names, extract: Extract | None) -> None:
         self._models = models
@@ -109,7 +109,7 @@ class Scores:
     def match(
         self, requests: Requests, found: Found, calibration: Calibration, notes: Notes
     ) -> Joined:
-        """The window's join; scores of other requests stay."""
+        """Return the window's join; keep scores of other requests."""
         count = len(requests)
         columns = requests.columns() | found.columns
         for _, names in requests.not_asked:
@@ -158,7 +158,7 @@ class Scores:
         return matched
 
     def forget(self, until_ns: int | None, notes: Notes) -> None:
-        """Give up what was appended before then (None: everything)."""
+        """Drop what was appended before `until_ns` (None: everything)."""
         left = []
         for kept in self._kept:
             stays = np.zeros(len(kept.ids), bool)
@@ -173,7 +173,7 @@ class Scores:
 
 
 class _Arrivals:
-    """When each score arrived: as recorded, else as its append time tells."""
+    """When each score arrived: as recorded, else estimated from its append time."""
 
     def __init__(
         self,
@@ -192,7 +192,9 @@ class _Arrivals:
         self.order = np.repeat(late[:, None], outcome.shape[1], axis=1)
 
     def leave_out(self, requests: Requests, models: Names) -> None:
-        """Who is not asked counts as having refused at the start, whatever it says later."""
+        """Count a model that is not asked as having refused at the start, whatever it reports
+        later.
+        """
         for row, names in requests.not_asked:
             for order, name in enumerate(names):
                 cell = models[name], row

@@ -1,10 +1,10 @@
-"""Two models on the same requests: everything that the log can say about them.
+"""Compare two models on the same requests, by everything that the log records about them.
 
     compare(recorded, "gbm", "logit")   → Comparison: agreement, scales, latency, errors, accuracy,
                                           drift, event rates, and where they disagree most
 
-Memory is bounded: counts and t-digests over all requests, and of at most `PAIRS_MAX` of them the
-values themselves.
+Memory is bounded: counts and t-digests over all requests, and the values themselves of at most
+`PAIRS_MAX` of them.
 """
 
 from __future__ import annotations

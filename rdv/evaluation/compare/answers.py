@@ -1,7 +1,7 @@
-"""Both sides of an answer: the class that it names, and its number.
+"""An answer has two sides: the class that it names, and its number.
 
-`{"score": 0.93, "action": "block"}` is the class "block" and the number 0.93. Which fields count
-is the rule of `rdv.evaluation.values`; with `on`, that field is all there is.
+`{"score": 0.93, "action": "block"}` is the class "block" and the number 0.93. Which fields count is
+the rule of `rdv.evaluation.values`; with `on`, only that field counts.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from rdv.evaluation.values import CACHE_MAX, CACHED_BYTES_MAX, NUMBER_FIELDS, Ex
 from rdv.payload import UnusableJson, read_recorded
 
 Both = tuple[float, float]
-"""(class as its code, number); NaN where there is none."""
+"""(the code of the class, the number); NaN where there is none."""
 
 _NEITHER: Both = (math.nan, math.nan)
 
 
 class Answers:
-    """One thread at a time. Raises TooManyValues."""
+    """Reads answers and outcomes. For one thread at a time. Raises TooManyValues."""
 
     def __init__(self, on: str | None = None) -> None:
         self.on = on
         self.classes = Extract(on)
-        """Tells classes; when `is_number`, there are none, and it tells the numbers."""
+        """Extracts classes; if `is_number`, there are no classes, and it extracts numbers."""
         self.has_numbers = False
         self.named: set[float] = set()
         """Codes of the classes that answers have named; outcomes may name others."""
         self._cache: dict[bytes, Both] = {}
 
     def of_json(self, text: bytes) -> Both:
-        """An answer as it lies in the log."""
+        """Return the class and number of an answer as it is in the log."""
         found = self._cache.get(text)
         if found is None:
             found = self._of_text(text)
@@ -42,7 +42,7 @@ class Answers:
         return found
 
     def of_truth(self, truth: Any) -> Both:
-        """An outcome: as an answer; a bare number counts as a number, too."""
+        """Return the class and number of an outcome; a bare number counts as a number too."""
         value = self.classes.of_truth(truth)
         if self.classes.is_number:
             return math.nan, value
@@ -50,7 +50,7 @@ class Answers:
         return value, number if self.has_numbers else math.nan
 
     def name(self, code: float) -> str:
-        """A class in words: JSON."""
+        """Return the name of a class as JSON."""
         return self.classes.name(code)
 
     def _of_text(self, text: bytes) -> Both:

@@ -1,4 +1,4 @@
-"""A comparison in pictures, for the terminal and for pages."""
+"""Draw charts of a comparison, for the terminal and for pages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TIME = Axis("time", measure="time")
 
 
 def charts_of(found: Comparison) -> list[Chart]:
-    """All that can be drawn of it."""
+    """Return all charts of the comparison."""
     drawn = [quantiles_chart(found), ranks_chart(found), arrivals_chart(found)]
     drawn += [drift_chart(one) for one in found.drift]
     drawn.append(rate_chart(found))
@@ -36,7 +36,7 @@ def charts_of(found: Comparison) -> list[Chart]:
 
 
 def brief_charts_of(found: Comparison) -> list[Chart]:
-    """Those that a terminal has room for: drift and rate only when there is something to see."""
+    """Return the charts for a terminal: drift and rate only if there is something to see."""
     drawn = [quantiles_chart(found), arrivals_chart(found)]
     drawn += [drift_chart(one) for one in found.drift if one.cause not in ("steady", "too few")]
     if found.rates.anomalies:
@@ -45,7 +45,7 @@ def brief_charts_of(found: Comparison) -> list[Chart]:
 
 
 def quantiles_chart(found: Comparison) -> Chart | None:
-    """Q-Q: how one model's scale is told in the other's."""
+    """Return a Q-Q chart: one model's scale against the other's."""
     if found.qq is None:
         return None
     return qq_chart(
@@ -58,7 +58,7 @@ def quantiles_chart(found: Comparison) -> Chart | None:
 
 
 def ranks_chart(found: Comparison) -> Chart | None:
-    """What is left of the difference once the scales are made equal, by paired requests."""
+    """Return what remains of the difference with equal scales, by paired requests."""
     pairs = found.pairs
     if pairs is None:
         return None
@@ -91,7 +91,7 @@ def ranks_chart(found: Comparison) -> Chart | None:
 
 
 def arrivals_chart(found: Comparison) -> Chart | None:
-    """When answers had arrived."""
+    """Return the chart of when answers arrived."""
     digests = {
         figures.name: figures.tally.arrival_ms
         for figures in (found.first, found.second)
@@ -108,7 +108,7 @@ def arrivals_chart(found: Comparison) -> Chart | None:
 
 
 def drift_chart(drift: ModelDrift) -> Chart | None:
-    """The population stability index, window by window."""
+    """Return the chart of the population stability index, window by window."""
     if not drift.windows:
         return None
     times = np.array([window.start_ns / 1e9 for window in drift.windows])
@@ -129,12 +129,12 @@ def drift_chart(drift: ModelDrift) -> Chart | None:
 
 
 def _psi(move: Movement | None) -> float:
-    """A window with few scores in it would only show chance."""
+    """Return the index; NaN for a window with few scores, which would only show chance."""
     return math.nan if move is None or move.state == "too few" else move.psi.value
 
 
 def rate_chart(found: Comparison) -> Chart | None:
-    """Requests in time."""
+    """Return the chart of the request rate over time."""
     rates = found.rates
     if not len(rates.counts):
         return None

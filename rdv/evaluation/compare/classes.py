@@ -1,4 +1,4 @@
-"""Who says what when the other says what, counted batch after batch."""
+"""Count the classes of one model against those of the other, batch by batch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class ClassCounts:
             raise TooManyValues(self.on or "", CELLS_MAX)
 
     def agreement(self, confidence: float) -> ClassAgreement | None:
-        """`classes` are codes; None when answers have no class, or more than 1,000."""
+        """Return the agreement, with `classes` as codes; None if answers have no class, or more
+        than 1,000.
+        """
         codes = sorted({code for cell in self.cells for code in cell})
         if not codes or len(codes) > CLASSES_MAX:
             return None

@@ -1,4 +1,4 @@
-"""Two models on the same requests, out of one pass over the join."""
+"""Compare two models on the same requests in one pass over the join."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def compare(
     pairs_max: int = PAIRS_MAX,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Comparison:
-    """Compare what both said of the requests asked in [since_ns, until_ns).
+    """Compare the answers of both models to the requests appended in [since_ns, until_ns).
 
-    `on` names the field of the answers that counts (see `compare.answers`), `canary` the model
-    that never changes, `window_ms` until when answers count as in time. `progress` gets the number
-    of requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues, and the
-    log's SystemFaults.
+    `on` names the field of the answers that counts (see `compare.answers`), `canary` the model that
+    never changes, `window_ms` until when answers count as in time. `progress` gets the number of
+    requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues, and the log's
+    SystemFaults.
     """
     _check(recorded, first, second, canary)
     join = Join(recorded, since_ns, until_ns)
@@ -89,7 +89,7 @@ def _check(recorded: Recorded, first: str, second: str, canary: str | None) -> N
 
 @dataclass
 class _Study:
-    """Adds batch after batch."""
+    """Adds one batch after another."""
 
     names: tuple[str, str]
     canary: str | None

@@ -1,4 +1,4 @@
-"""The requests on which two models differ most: those most worth labelling."""
+"""Find the requests on which two models differ most: those most worth labelling."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Score(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class Found:
-    """Rows of the pairs, worst first, and how far the ranks are apart (NaN: classes differ)."""
+    """Rows of the pairs, worst first, and the distance of the ranks (NaN: classes differ)."""
 
     rows: npt.NDArray[np.int64]
     distance: npt.NDArray[np.float64]
@@ -38,10 +38,11 @@ class Found:
 def find_disagreements(
     pairs: Pairs, count: int, normalisers: tuple[Normaliser, Normaliser] | None
 ) -> Found:
-    """By the distance of ranks after quantile normalisation where there are numbers.
+    """Find disagreements by the distance of ranks after quantile normalisation, if there are
+    numbers.
 
-    Of classes by themselves, every kind of disagreement in turn, the rarest kind first: so that
-    few labels tell of them all.
+    For classes alone, take every kind of disagreement in turn, the rarest first, so that few labels
+    cover all kinds.
     """
     if normalisers is not None:
         rows = np.flatnonzero(np.isfinite(pairs.first) & np.isfinite(pairs.second))
@@ -73,9 +74,10 @@ def _in_turn(pairs: Pairs, count: int) -> npt.NDArray[np.int64]:
 def read_disagreements(
     recorded: Recorded, pairs: Pairs, found: Found, names: tuple[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Each with id, key, data and both answers, as they lie in the log; those that are still there.
+    """Yield id, key, data and both answers of each disagreement that is still in the log,
+    unchanged.
 
-    The answers' and the data's own JSON is in `msgspec.Raw`: encode with msgspec. Raises the log's
+    The JSON of answers and data is in `msgspec.Raw`: encode with msgspec. Raises the log's
     SystemFaults.
     """
     requests = msgspec.json.Decoder(_Request)

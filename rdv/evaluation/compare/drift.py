@@ -1,4 +1,4 @@
-"""Have the models' answers moved over time, and was it the input or the model?"""
+"""Find whether the models' answers have moved over time, by the input or by the model."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from rdv.evaluation.statistics.drift import Cause
 ROWS_PER_WINDOW = 250
 WINDOWS_MIN, WINDOWS_MAX = 4, 24
 HITS_MIN = 2
-"""In fewer windows than this it is no more than bad luck: each is one of many tests."""
+"""The minimum number of windows with a cause; fewer may be chance, since each is one of many
+tests.
+"""
 NUMBERS_MIN = 0.9
-"""Numbers are looked at where so large a share of the requests has one, else classes."""
+"""The minimum share of requests with a number for numbers to be used; else classes are."""
 
 Floats = npt.NDArray[np.float64]
 _MOVED: tuple[Cause, ...] = ("model changed", "input changed", "canary changed")
@@ -26,10 +28,11 @@ _MOVED: tuple[Cause, ...] = ("model changed", "input changed", "canary changed")
 
 @dataclass(frozen=True)
 class ModelDrift:
-    """`model` window by window against the first quarter of the requests, beside `peer`.
+    """The drift of `model` window by window, against the first quarter of the requests, next to
+    `peer`.
 
-    `peer` is the canary; or, without one (`is_canary` is false), the other model. `cause` sums
-    the windows up.
+    `peer` is the canary; without one (`is_canary` is false), it is the other model. `cause` sums up
+    the windows.
     """
 
     model: str
@@ -44,7 +47,7 @@ def drift_of(
     model: str, peer: str, times_ns: npt.NDArray[np.int64], values: Floats, peers: Floats,
     *, is_canary: bool,
 ) -> ModelDrift:  # fmt: skip
-    """From columns of the same requests, in order of time; NaN for no value."""
+    """Return the drift from columns of the same requests, in order of time; NaN for no value."""
     count = len(times_ns)
     asked = min(WINDOWS_MAX, count // ROWS_PER_WINDOW)
     if asked < WINDOWS_MIN:
@@ -67,7 +70,7 @@ def drift_of(
 
 
 def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> list[ModelDrift]:
-    """Both models, or the one that is not the canary."""
+    """Return the drift of both models, or of the one that is not the canary."""
     order = np.argsort(pairs.time_ns, kind="stable")
     times_ns = pairs.time_ns[order]
     columns = {

@@ -9,7 +9,7 @@ from rdv.errors import InputFault
 
 @dataclass(eq=False)
 class ModelNotRecorded(InputFault):
-    """There is not one score of this model on record."""
+    """No score of this model is recorded."""
 
     directory: str
     model: str

@@ -1,4 +1,4 @@
-"""The requests that both models have scored: what is kept of them, and where their lines are."""
+"""The pairs are the requests that both models have scored, with what is kept of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rdv.evaluation.places import INPUT, SCORES, Recorded
 from rdv.evaluation.reading.source import Source
 
 PAIRS_MAX = 500_000
-"""More requests are thinned out evenly: about 120 bytes each."""
+"""The maximum number of pairs, at about 120 bytes each; more are thinned out evenly."""
 
 _ROW_MASK = 2**ROW_BITS - 1
 _SEPARATOR = "\0"
@@ -26,13 +26,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lines:
-    """Where one line of each row is on record: partition and offset."""
+    """Where one line of each row is recorded: partition and offset."""
 
     partition: Coded
     offset: npt.NDArray[np.int64]
 
     def read(self, recorded: Recorded, stream: str, row: int) -> bytes | None:
-        """The line of a row; None when it is gone by now."""
+        """Return the line of a row; None if it is gone."""
         name = self.partition.at(row)
         opened = recorded.stream(stream)
         if name is None or opened is None:
@@ -45,14 +45,16 @@ class Lines:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Rows in order of time. `canary` columns are NaN without one, or where it has no result."""
+    """Pairs in order of time. `canary` columns are NaN without a canary, or where it has no
+    result.
+    """
 
     time_ns: npt.NDArray[np.int64]
     first_label: Floats
     second_label: Floats
     first: Floats
     second: Floats
-    """Numbers."""
+    """`first` and `second` are numbers."""
     canary_label: Floats
     canary: Floats
     request: Lines
@@ -66,7 +68,7 @@ class Pairs:
         return self.request.read(recorded, INPUT, row)
 
     def score_lines(self, recorded: Recorded, row: int) -> tuple[bytes | None, bytes | None]:
-        """What the first and the second have reported."""
+        """Return the score lines of the first and the second model."""
         return (
             self.first_score.read(recorded, SCORES, row),
             self.second_score.read(recorded, SCORES, row),
@@ -74,7 +76,7 @@ class Pairs:
 
 
 class Collector:
-    """Keeps every `thinned`-th pair of each batch. One thread at a time."""
+    """Keeps every `thinned`-th pair of each batch. For one thread at a time."""
 
     def __init__(self, first: str, second: str, thinned: int) -> None:
         self._models = first, second
@@ -107,7 +109,7 @@ class Collector:
         return np.asarray(joined.score_at[joined.models.index(model), rows])
 
     def pairs(self) -> Pairs | None:
-        """All of them; None without any."""
+        """Return all pairs; None if there are none."""
         if not self._parts:
             return None
         columns = {name: [part[name] for part in self._parts] for name in self._parts[0]}

@@ -1,4 +1,4 @@
-"""How often requests come: counts in windows of time, and those that are out of line."""
+"""Count requests in windows of time, and find windows with unusual counts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ FIRST_NS = 10**8
 
 @dataclass(frozen=True)
 class Rates:
-    """Requests in windows of `width_ns`; the first `reference` of them say what is usual.
+    """Requests in windows of `width_ns`; the first `reference` windows define what is usual.
 
-    The first and the last stretch of time, which are not whole, are left out. `anomalies` count
-    windows from 0; None: too short a time to say.
+    The first and the last interval, which are not whole, are left out. `anomalies` count windows
+    from 0; None if the time is too short.
     """
 
     width_ns: int
@@ -37,7 +37,7 @@ class Rates:
         return rate
 
     def sentence(self) -> str:
-        """What there is to say of the rate."""
+        """Return a sentence about the rate."""
         if self.anomalies is None:
             return "Too short a time to say whether requests came at an even rate."
         if not self.anomalies:
@@ -70,7 +70,7 @@ class RateCounter:
             self._slots = wider
 
     def rates(self) -> Rates:
-        """About `WINDOWS` windows, of one whole number of slots each."""
+        """Return about `WINDOWS` windows, each of the same whole number of slots."""
         if not self._slots:
             return _nothing(self._width_ns)
         first, last = min(self._slots), max(self._slots)

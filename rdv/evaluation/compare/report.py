@@ -1,4 +1,4 @@
-"""What a comparison has found: figures, sentences, and values for JSON."""
+"""The findings of a comparison are figures, sentences and values for JSON."""
 
 from __future__ import annotations
 
@@ -33,32 +33,34 @@ _ALIKE = ((0.95, "nearly alike"), (0.7, "much alike"), (0.3, "a little alike"))
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """One model, from its first report on. Shares are of requests it was to score (`asked`)."""
+    """The figures of one model, from its first report on. Shares are of requests it was to score
+    (`asked`).
+    """
 
     name: str
     asked: int
     before: int
-    """Requests before its first report, which count for nothing."""
+    """The number of requests before its first report, which do not count."""
     outcomes: dict[str, int]
-    """result, behind, expired, not sampled, error, silent."""
+    """Counts of result, behind, expired, not sampled, error and silent."""
     answered: float
     errors: float
     refusals: float
-    """Behind or expired: it was too late."""
+    """The share of behind or expired: the model was too late."""
     silent: float
     versions: dict[str, int]
     version: str | None
-    """Of its last result."""
+    """The version of its last result."""
     arrival: Latency | None
     """From the start of the request to the arrival of its answer."""
     evaluation: Latency | None
-    """Of the batch that the request was in."""
+    """The time of the batch that the request was in."""
     quantiles: dict[float, float]
-    """Of its numbers, by level."""
+    """Quantiles of its numbers, by level."""
     in_window: float | None
-    """Answers within `window_ms`; None when no window was given."""
+    """The share of answers within `window_ms`; None if no window was given."""
     tally: Tally
-    """Digests, for pictures."""
+    """Digests, for charts."""
 
     @classmethod
     def of(cls, name: str, tally: Tally) -> ModelFigures:
@@ -91,16 +93,18 @@ class ModelFigures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it. `first` and `second` are the two models in the order they were named."""
+    """The whole comparison. `first` and `second` are the models in the order in which they were
+    named.
+    """
 
     first: ModelFigures
     second: ModelFigures
     canary: str | None
     requests: int
     both: int
-    """Requests that both have scored."""
+    """The number of requests that both have scored."""
     thinned: int
-    """Rank agreement, drift and disagreements are of every so manieth of these."""
+    """Rank agreement, drift and disagreements use every n-th of these requests."""
     classes: ClassAgreement | None
     class_names: tuple[str, ...]
     scores: ScoreAgreement | None
@@ -111,15 +115,15 @@ class Comparison:
     drift: list[ModelDrift]
     rates: Rates
     kinds: dict[str, int]
-    """What clients were told, by kind."""
+    """The kinds of the answers that clients received."""
     late: int
-    """Of those, later than their SLA and 10 ms."""
+    """How many of those were later than their SLA + 10 ms."""
     pairs: Pairs | None
     disagreements: Found | None
     notes: Notes = field(default_factory=Notes)
 
     def sentences(self) -> list[str]:
-        """What a person wants to know, the most important first."""
+        """Return the findings as sentences, the most important first."""
         a, b = self.first.name, self.second.name
         said = [f"{a} and {b} have both scored {self.both:,} of {self.requests:,} requests."]
         if self.accuracy is not None:
@@ -137,7 +141,7 @@ class Comparison:
         return said
 
     def caveats(self) -> list[str]:
-        """What keeps the figures from being exact."""
+        """Return what limits the exactness of the figures."""
         said = []
         if self.thinned > 1:
             said.append(

@@ -1,4 +1,4 @@
-"""What one model said of each request, read from the lines of its scores."""
+"""Read what one model answered to each request, from the lines of its scores."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ROW_MASK = 2**ROW_BITS - 1
 
 
 class _Line(msgspec.Struct, gc=False):
-    """Of a score, what is wanted here."""
+    """The fields of a score that are needed here."""
 
     version: str = ""
     evaluation_ms: float = 0.0
@@ -29,7 +29,7 @@ class _Line(msgspec.Struct, gc=False):
 
 @dataclass(frozen=True)
 class Said:
-    """Columns (n,) beside the joined ones. NaN where the model has given no result."""
+    """Columns (n,) that match the joined ones. NaN where the model has given no result."""
 
     outcome: npt.NDArray[np.uint8]
     label: npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ class Said:
     arrival_ms: npt.NDArray[np.float64]
     evaluation_ms: npt.NDArray[np.float64]
     version: npt.NDArray[np.int32]
-    """A code of the reader's `versions`."""
+    """The version, as a code of the reader's `versions`."""
 
     @property
     def is_result(self) -> npt.NDArray[np.bool_]:
@@ -46,7 +46,7 @@ class Said:
 
 
 class Reader:
-    """Reads the scores of batch after batch. One thread at a time."""
+    """Reads the scores of one batch after another. For one thread at a time."""
 
     def __init__(self, answers: Answers) -> None:
         self.versions = Names()
@@ -55,7 +55,9 @@ class Reader:
         self._decode_lines, self._decode = decoder.decode_lines, decoder.decode
 
     def read(self, joined: Joined, model: str) -> Said:
-        """A model that is not in this batch has said nothing in it. Raises TooManyValues."""
+        """Return a model's answers; a model that is not in this batch is silent. Raises
+        TooManyValues.
+        """
         count = len(joined)
         label, number, evaluation_ms = (np.full(count, np.nan) for _ in range(3))
         version = np.full(count, NONE, np.int32)
@@ -81,7 +83,7 @@ class Reader:
 def _by_chunk(
     joined: Joined, at: npt.NDArray[np.int64]
 ) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], Chunk]]:
-    """(rows of the join, rows of the chunk, chunk) for every chunk that is named."""
+    """Yield (rows of the join, rows of the chunk, chunk) for every chunk that is named."""
     rows = np.flatnonzero(at != NOWHERE)
     numbers = at[rows] >> ROW_BITS
     for number in np.unique(numbers).tolist():

@@ -1,4 +1,4 @@
-"""One model's counts and latencies, batch after batch."""
+"""Count one model's outcomes and latencies, batch by batch."""
 
 from __future__ import annotations
 
@@ -15,26 +15,27 @@ from rdv.evaluation.statistics import Digest
 
 @dataclass
 class Tally:
-    """Sums over all requests since the model's first report. `window_ms`: until when its answer is
-    wanted.
+    """Sums over all requests since the model's first report.
+
+    `window_ms` is until when its answer is wanted.
     """
 
     window_ms: float | None = None
     before: int = 0
-    """Requests before its first report: it was not there yet."""
+    """The number of requests before its first report, when it did not run yet."""
     outcomes: Counter[str] = field(default_factory=Counter)
-    """By outcome; "silent" for no report at all."""
+    """Counts by outcome; "silent" for no report at all."""
     in_window: int = 0
     versions: Counter[str] = field(default_factory=Counter)
     """Results by version."""
     version: str | None = None
-    """The newest: of the last result."""
+    """The newest version: that of the last result."""
     arrival_ms: Digest = field(default_factory=Digest)
     evaluation_ms: Digest = field(default_factory=Digest)
     numbers: Digest = field(default_factory=Digest)
 
     def add(self, said: Said, versions: Names) -> None:
-        """One batch, its requests in order of time."""
+        """Add one batch, its requests in order of time."""
         outcome = said.outcome
         if not self.outcomes:
             has_begun = np.flatnonzero((outcome != ABSENT) & (outcome != NOT_SAMPLED))

@@ -1,4 +1,4 @@
-"""Who was right, where outcomes are known: paired, by the class or by the number."""
+"""Judge which model was right, where outcomes are known: paired, by the class or by the number."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass
 class Truths:
-    """Fourfold counts for both ways of judging; which of them holds is clear at the end.
+    """Fourfold counts for both ways of judging; which way is used is decided at the end.
 
-    Answers name actions, and outcomes are often a mere 0 or 1 ("it was fraud"): those are held
-    against the number, since no action equals them.
+    Answers name actions, and outcomes are often only 0 or 1 ("it was fraud"): those are compared
+    with the number, since no action equals them.
     """
 
     counts: dict[Basis, npt.NDArray[np.int64]] = field(
@@ -32,11 +32,11 @@ class Truths:
     )
     """Both right, only the first, only the second, neither."""
     _named: int = 0
-    """Outcomes that are a class which answers name, too."""
+    """The number of outcomes that are a class which answers also name."""
     _seen: int = 0
 
     def add(self, first: Said, second: Said, truths: TruthColumns) -> None:
-        """One batch; requests that both have scored."""
+        """Add one batch, for the requests that both have scored."""
         both = first.is_result & second.is_result
         self._seen += int((both & ~np.isnan(truths.label)).sum())
         self._named += int((both & truths.is_named).sum())
@@ -54,12 +54,16 @@ class Truths:
 
     @property
     def basis(self) -> Basis:
-        """By the number when there are numbers and most outcomes are no class of any answer."""
+        """"number" if there are numbers and most outcomes are not a class of any answer, else
+        "class".
+        """
         is_foreign = 2 * self._named < self._seen or not self.counts["class"].sum()
         return "number" if is_foreign and self.counts["number"].sum() else "class"
 
     def paired(self, confidence: float) -> PairedShares | None:
-        """None without an outcome that can be compared with the answers."""
+        """Return the paired shares; None without an outcome that can be compared with the
+        answers.
+        """
         counts = self.counts[self.basis]
         if not counts.sum() or (self.basis == "class" and not self._named):
             return None
@@ -74,11 +78,11 @@ class TruthColumns:
     label: Floats
     number: Floats
     is_named: npt.NDArray[np.bool_]
-    """The outcome is a class that at least one answer has named."""
+    """Whether the outcome is a class that at least one answer has named."""
 
 
 class TruthReader:
-    """Outcomes beside the joined columns. One thread at a time."""
+    """Reads outcomes as columns that match the joined ones. For one thread at a time."""
 
     def __init__(self, outcomes: Outcomes, answers: Answers) -> None:
         self._outcomes, self._answers = outcomes, answers
@@ -87,7 +91,7 @@ class TruthReader:
         return len(self._outcomes)
 
     def read(self, joined: Joined) -> TruthColumns:
-        """For a batch whose answers have been read."""
+        """Return the outcomes of a batch whose answers have been read."""
         table = _Table(self._answers)
         codes = self._outcomes.of(joined, table)
         pairs = np.array([*table.pairs, (np.nan, np.nan)])

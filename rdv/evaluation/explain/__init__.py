@@ -1,4 +1,4 @@
-"""Why one request got the answer that it got."""
+"""Explain why one request got its answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that is on record about one request."""
+"""Collect everything that is recorded about one request."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from rdv.rendezvous import Report as Arrived
 from rdv.schedule import Schedule
 
 AROUND_NS = 10**9
-"""So much of the log around the request is read, to tell when late scores arrived."""
+"""How many ns of the log around the request are read, to find when late scores arrived."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one model said, and when it arrived (None: never)."""
+    """What one model reported, and when it arrived (None: never)."""
 
     model: str
     arrived_ms: float | None
     is_exact: bool
     is_late: bool
-    """It came after the decision."""
+    """Whether it came after the decision."""
     is_chosen: bool
     outcome: str | None
     version: str | None = None
@@ -47,21 +47,21 @@ class Report:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One request's story."""
+    """Everything about one request."""
 
     request: Request
     result: Result | None
-    """The server's."""
+    """The server's result."""
     own: Result | None
-    """The proxy's own, which the client was told instead."""
+    """The proxy's own answer, which the client received instead."""
     schedule: Schedule | None
-    """None: not on record any more."""
+    """The schedule that decided; None if it is not recorded any more."""
     reports: list[Report]
     steps: list[StepStory]
     down: tuple[str, ...]
     """Models that were known to be dead."""
     outcomes: list[KnownTruth]
-    """What was told of it, and by whom; the last one counts."""
+    """The recorded outcomes and their sources; the last one counts."""
     notes: Notes
 
     @property
@@ -69,7 +69,7 @@ class Explanation:
         return self.own or self.result
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, as plain values."""
+        """Return everything as plain values."""
         return {
             "id": self.request.id,
             "request": _fields(self.request),
@@ -91,7 +91,7 @@ class Explanation:
 
 
 def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
-    """What is on record about a request that `find_request` has found."""
+    """Explain a request that `find_request` has found."""
     join = Join(recorded, found.append_ns - AROUND_NS, found.append_ns + AROUND_NS)
     joined = concat_joined(list(join))
     row = int(np.flatnonzero(joined.ids == found.request.id.encode())[0])
@@ -119,7 +119,7 @@ def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
 
 
 def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
-    """In order of arrival; who has not reported comes last."""
+    """Return the reports in order of arrival; models that have not reported come last."""
     chosen = set((result.model or "").split("+")) if result is not None else set()
     reports = []
     arrived = joined.arrival_us[:, row].astype(np.int64)
@@ -177,9 +177,9 @@ def _steps(
 
 
 def _fields(message: Request | Result) -> dict[str, Any]:
-    """A message's fields as plain values, but its payload as the JSON that it is.
+    """Return a message's fields as plain values, but its payload as unchanged JSON.
 
-    Nothing is parsed and written again: a number keeps its digits.
+    Nothing is parsed and encoded again, so numbers keep their digits.
     """
     raw = msgspec.json.decode(msgspec.json.encode(message), type=dict[str, msgspec.Raw])
     return {

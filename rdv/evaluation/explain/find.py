@@ -1,4 +1,4 @@
-"""A request by its id, or by the beginning or the end of it: a search through the input's bytes."""
+"""Find a request by its id, or by the id's beginning or end, in the bytes of the input."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class FoundRequest(NamedTuple):
 
 
 def find_request(recorded: Recorded, id_: str, when: Callable[[int], str] = str) -> FoundRequest:
-    """The one request whose id is, begins with or ends with `id_`.
+    """Return the one request whose id is, begins with or ends with `id_`.
 
-    (Ids of rdv 0.1.0 begin alike and differ in their last digits.) `when` writes a time
-    in ns since 1970 for the error. Raises RequestNotFound, AmbiguousId, IdTooShort.
+    (Ids of rdv 0.1.0 begin alike and differ in their last digits.) `when` formats a time in ns
+    since 1970 for the error. Raises RequestNotFound, AmbiguousId, IdTooShort.
     """
     if len(id_) < DIGITS_MIN:
         raise IdTooShort(id_, DIGITS_MIN)

@@ -1,4 +1,4 @@
-"""What happened in each step of a schedule. Pure."""
+"""Tell what happened in each step of a schedule. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from rdv.schedule import OTHERS, Schedule
 
 @dataclass(frozen=True)
 class StepStory:
-    """One step: from when to when, who would do, who of them had reported, how it ended."""
+    """One step: its times, the models that it accepts, those that had answered, and how it
+    ended.
+    """
 
     number: int
     begin_ms: float
@@ -21,7 +23,7 @@ class StepStory:
     accepts: tuple[str, ...]
     need: str
     eligible: tuple[str, ...]
-    """Whom the step would have taken, and who had answered by its end; best rank first."""
+    """The models that the step accepts and that had answered by its end; best rank first."""
     ended: str
 
 
@@ -33,7 +35,7 @@ def tell_steps(
     dead: Collection[str],
     deadline_ms: float | None,
 ) -> list[StepStory]:
-    """The steps up to the one that decided, by the plain rule (`rdv.rendezvous.reference`).
+    """Return the steps up to the one that decided, by the plain rule (`rdv.rendezvous.reference`).
 
     A schedule that ends after step k gives the default exactly when that step ends.
     """

@@ -1,4 +1,5 @@
-"""The record as Parquet: tables of stable columns, by day, for pandas, DuckDB, Spark and others.
+"""Export the log as Parquet: tables with stable columns, by day, for pandas, DuckDB, Spark and
+others.
 
-`columns` says what there is, `export.export` writes it.
+`columns` defines the tables, `export.export` writes them.
 """

@@ -1,4 +1,4 @@
-"""Out of an answer's JSON what most questions are about: its class, and its number."""
+"""Extract what most questions are about from an answer's JSON: its class, and its number."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ CACHED_BYTES_MAX = 200
 
 
 class Answer(NamedTuple):
-    """`label`: the first of action, label, bin, class; `score`: of score, probability.
+    """`label` is the first of action, label, bin, class; `score` is the first of score,
+    probability.
 
-    An answer that is no object is its own label, and its own score when it is a number.
+    An answer that is not an object is its own label, and its own score if it is a number.
     """
 
     label: str | None = None
@@ -26,7 +27,7 @@ NOTHING = Answer()
 
 
 def answer_of(value: Any) -> Answer:
-    """Of an answer that has been parsed."""
+    """Return the label and score of an answer that has been parsed."""
     if isinstance(value, dict):
         label = next((value[name] for name in EQUAL_FIELDS if name in value), None)
         score: Any = next((value[name] for name in NUMBER_FIELDS if name in value), None)
@@ -49,15 +50,15 @@ def _text(value: Any) -> str | None:
 
 
 class Answers:
-    """Reads answers as they lie in the log; one that has just been there is not read again."""
+    """Reads answers as they are in the log; recent ones are cached."""
 
     def __init__(self) -> None:
         self.unreadable = 0
-        """Answers that are exported as text only; equal ones are counted once."""
+        """The number of answers that are exported as text only; equal ones are counted once."""
         self._known: dict[bytes, Answer] = {}
 
     def of_json(self, text: bytes | None) -> Answer:
-        """Nothing for None, and for what is no JSON."""
+        """Return the label and score; nothing for None, and for what is not JSON."""
         if text is None:
             return NOTHING
         found = self._known.get(text)
@@ -76,7 +77,7 @@ class Answers:
     def columns(
         self, texts: Iterable[bytes | None], prefix: str = "", result: str = "result"
     ) -> dict[str, list[Any]]:
-        """The JSON, the labels and the scores of many."""
+        """Return columns of the JSON, the labels and the scores."""
         texts = list(texts)
         found = [self.of_json(text) for text in texts]
         return {

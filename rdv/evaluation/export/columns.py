@@ -1,17 +1,19 @@
-"""The tables of an export and their columns: names, types, meanings. They only ever grow. Pure."""
+"""Define the tables of an export and their columns: names, types, meanings. Columns are only added.
+Pure.
+"""
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
 Kind = Literal["string", "time", "int", "float", "bool", "reports"]
-"""Strings with JSON in them say so. `time`: microseconds, UTC. `reports`: a list of records."""
+"""Strings that contain JSON say so. `time`: microseconds, UTC. `reports`: a list of records."""
 
 Table = Literal["input", "scores", "results", "outcomes", "joined"]
 
 
 class Column(NamedTuple):
-    """One column. All may be null where there is nothing to say."""
+    """One column. Every column may be null where there is no value."""
 
     name: str
     kind: Kind
@@ -133,7 +135,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
 
 
 def describe_columns() -> list[str]:
-    """The tables in words, a line a column."""
+    """Return a description of the tables, one line for each column."""
     lines: list[str] = []
     for table, columns in TABLES.items():
         lines.append(table)
@@ -143,5 +145,5 @@ def describe_columns() -> list[str]:
 
 
 def describe(columns: tuple[Column, ...]) -> list[str]:
-    """A line a column."""
+    """Return one line for each column."""
     return [f"  {c.name:<14}{c.kind:<8}{c.meaning}" for c in columns]

@@ -1,4 +1,4 @@
-"""Errors of an export. Fields first; the text is made from them in one place."""
+"""Errors of an export. They are built from fields; the text is made in one place."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from rdv.errors import ConflictFault, DataFault, InputFault
 
 @dataclass(eq=False)
 class OutputInUse(InputFault):
-    """The directory to write into has something in it that is no export."""
+    """The output directory contains something that is not an export."""
 
     directory: str
     example: str
     in_the_way: bool
-    """Whether it is where a table would go: then --force does not help."""
+    """Whether it is where a table would go; then --force does not help."""
 
     def text(self) -> str:
         return f"{self.directory} has something else in it: {self.example}"
@@ -48,7 +48,7 @@ class UnknownTable(InputFault):
 
 @dataclass(eq=False)
 class RecordsMissing(DataFault):
-    """The export is there, without records that are damaged."""
+    """The export is complete except for records that are damaged."""
 
     directory: str
     damaged: int

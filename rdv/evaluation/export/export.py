@@ -1,4 +1,4 @@
-"""All tables of a decision's record into one directory."""
+"""Export all tables of a decision's log into one directory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rdv.evaluation.places import Recorded
 from rdv.evaluation.reading.source import sources
 
 JOINED_MAX = 20_000
-"""Requests of one batch of the join."""
+"""The maximum number of requests in one batch of the join."""
 
 _ROWS: dict[Table, Rows] = {
     "input": input_rows,
@@ -34,20 +34,20 @@ _ROWS: dict[Table, Rows] = {
 
 @dataclass
 class Exported:
-    """What was written. `notes`: what a reader must know of the log."""
+    """What was written. `notes` are what a reader must know of the log."""
 
     out: str
     tables: dict[Table, Written] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
 
     def raise_if_damaged(self) -> None:
-        """Raises RecordsMissing when damaged records had to be passed over."""
+        """Raise RecordsMissing if damaged records had to be skipped."""
         if self.notes.damaged:
             raise RecordsMissing(self.out, self.notes.damaged, tuple(self.notes.gaps))
 
 
 def read_tables(names: Sequence[str]) -> tuple[Table, ...]:
-    """The tables of these names; all without any. Raises UnknownTable."""
+    """Return the tables of these names; all tables without any name. Raises UnknownTable."""
     for name in names:
         if name not in TABLES:
             raise UnknownTable(name, tuple(TABLES))
@@ -68,8 +68,8 @@ def export(
     """Write `tables` of what was appended between these times into the directory `out`.
 
     Memory is bounded by a chunk of a segment, and for `joined` by a batch of the join and the
-    outcomes. `progress` is told of rows. Damaged records are passed over and noted. What is there
-    under a table's name is replaced when all is written; until then nothing is seen of it. Raises
+    outcomes. `progress` gets numbers of rows. Damaged records are skipped and noted. An existing
+    table is replaced after everything is written; until then nothing new is visible. Raises
     OutputInUse, ExportUnderWay, NothingRecorded, and the log's SystemFaults.
     """
     found = Exported(out)
@@ -136,7 +136,7 @@ def _export_joined(
 def _told(
     found: Exported, since_ns: int | None, until_ns: int | None, now_ns: int
 ) -> dict[str, Any]:
-    """Of each table, for the manifest."""
+    """Return the entry of each table in the manifest."""
     notes = found.notes
     common = {
         "exported_ns": now_ns,

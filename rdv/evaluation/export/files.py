@@ -1,4 +1,4 @@
-"""Parquet files of one table, a new one for each day: `day=2026-11-22/NAME.parquet`."""
+"""Write the Parquet files of one table, a new one for each day: `day=2026-11-22/NAME.parquet`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DAY_NS = 86_400 * 10**9
 
 @dataclass
 class Written:
-    """What a table has come to."""
+    """The totals of a table."""
 
     rows: int = 0
     files: int = 0
@@ -38,8 +38,8 @@ class Written:
 class DayFiles:
     """Writes batches of one part of a table; one file is open at a time.
 
-    Days are those of `appended`, in UTC. A clock that was set back makes another file of a day
-    that was closed. Raises SystemFaults.
+    Days are those of `appended`, in UTC. If a clock was set back, a closed day gets another file.
+    Raises SystemFaults.
     """
 
     def __init__(self, root: str, table: Table, part: str, written: Written) -> None:
@@ -53,7 +53,7 @@ class DayFiles:
         self._path = ""
 
     def add(self, columns: Mapping[str, Any]) -> None:
-        """Rows in the order in which they are given."""
+        """Write rows in the given order."""
         days = np.asarray(columns["appended"], np.int64) // DAY_NS
         if not len(days):
             return
@@ -104,7 +104,7 @@ class DayFiles:
 
 
 def write_empty(root: str, table: Table, time_ns: int) -> None:
-    """A file without rows, so that whoever reads the table finds its columns."""
+    """Write a file without rows, so that readers of the table find its columns."""
     folder = os.path.join(root, table, f"day={_name(time_ns // DAY_NS)}")
     with faults(root, "write"):
         os.makedirs(folder, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A batch of the join as rows: a request, what its client was told, who said what, the truth."""
+"""Turn a batch of the join into rows: the request, the client's answer, all reports, the truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.messages import Result, result_code
 
 
 def joined_rows(joined: Joined, outcomes: Outcomes, answers: Answers) -> dict[str, Any]:
-    """The columns of the table `joined`."""
+    """Return the columns of the table `joined`."""
     rows = range(len(joined))
     ids = [joined.id(row) for row in rows]
     told = [_told(joined, row) for row in rows]

@@ -1,10 +1,10 @@
-"""The directory of an export: written beside under a temporary name, put into place at the end.
+"""The directory of an export is written under a temporary name, and put into place at the end.
 
     OUT/input/day=2026-11-22/p-8100.0.00000000000000000000.parquet
     OUT/_rdv_export.json             what is there, and when it was made: marks OUT as an export
 
-Until `finish`, readers see what was there before. An export that is aborted takes its part back;
-one that is killed leaves a hidden directory that readers pass over and the next export removes.
+Until `finish`, readers see what was there before. An aborted export removes its part; a killed one
+leaves a hidden directory that readers ignore and the next export removes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _HIDDEN = ".rdv-export-"
 
 
 class Place:
-    """Holds OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults.
+    """Locks OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults.
 
-    `force` allows other things beside the tables; what is in their place and is no export of
-    tables is never touched.
+    `force` allows other things next to the tables; what is in the place of a table and is not an
+    export is never changed.
     """
 
     def __init__(self, out: str, *, force: bool = False) -> None:
@@ -63,9 +63,10 @@ class Place:
             self.work = tempfile.mkdtemp(prefix=_HIDDEN, dir=self.out)
 
     def finish(self, tables: Iterable[str], told: dict[str, Any]) -> None:
-        """Put the tables into place, each at once; others that are there stay. Raises SystemFaults.
+        """Put the tables into place, each one atomically; other tables that are there stay. Raises
+        SystemFaults.
 
-        `told` is what the manifest says of each table.
+        `told` has the manifest's entry of each table.
         """
         manifest = os.path.join(self.out, MANIFEST)
         with faults(self.out, "write"):
@@ -104,7 +105,7 @@ class Place:
 
 
 def _beside(out: str) -> Iterator[str]:
-    """What lies beside the tables, or may be tables of somebody else."""
+    """Yield what is next to the tables, or may be tables of another program."""
     names = os.listdir(out)
     is_export = MANIFEST in names
     for name in names:
@@ -114,7 +115,9 @@ def _beside(out: str) -> Iterator[str]:
 
 
 def _inside(out: str) -> Iterator[str]:
-    """What is no part of an export where the tables go: a decision's streams have these names."""
+    """Yield what is in the place of a table and is not an export: a decision's streams have these
+    names.
+    """
     for table in TABLES:
         place = os.path.join(out, table)
         if os.path.lexists(place) and not os.path.isdir(place):

@@ -1,4 +1,4 @@
-"""Chunks of the log as rows of the tables. A record that is no message gives no row."""
+"""Turn chunks of the log into rows of the tables. A record that is not a message gives no row."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _known(truth: Truth, appended_ns: int) -> int:
 def _sound(
     chunk: Chunk, messages: Sequence[_M | None], notes: Notes, stream: str
 ) -> tuple[list[_M], Columns]:
-    """The messages that are some, and the columns that every table has."""
+    """Return the valid messages, and the columns that every table has."""
     found = [message for message in messages if message is not None]
     times_ns, offsets = chunk.times_ns, chunk.offsets
     if len(found) < len(messages):

@@ -1,4 +1,4 @@
-"""The columns as Arrow schemas, and lists of values as record batches."""
+"""Turn columns into Arrow schemas, and lists of values into record batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TYPES = {**_PLAIN, "reports": pa.list_(pa.struct([(c.name, _PLAIN[c.kind]) for 
 
 
 def schema_of(columns: Sequence[Column]) -> Any:
-    """What the columns mean is in the fields' metadata."""
+    """Return a schema, with the columns' meanings in the fields' metadata."""
     return pa.schema(
         [pa.field(c.name, _TYPES[c.kind], metadata={"meaning": c.meaning}) for c in columns]
     )
@@ -30,7 +30,7 @@ SCHEMAS: dict[Table, Any] = {table: schema_of(columns) for table, columns in TAB
 
 
 def make_batch(schema: Any, values: Mapping[str, Any]) -> Any:
-    """A record batch of lists, numpy and Arrow arrays, by column; times are ns since 1970."""
+    """Make a record batch of lists, numpy and Arrow arrays, by column; times are ns since 1970."""
     arrays = []
     for field in schema:
         column = values[field.name]

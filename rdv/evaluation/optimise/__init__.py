@@ -1,1 +1,3 @@
-"""Which schedule to use: searched over recorded arrivals, reported on a later part of them."""
+"""Find out which schedule to use: search over recorded arrivals, and report on a later part of
+them.
+"""

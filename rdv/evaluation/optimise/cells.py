@@ -1,9 +1,9 @@
-"""Requests that no schedule of a search can tell apart, as one weighted request.
+"""Cells combine requests that no schedule of a search can distinguish into one weighted request.
 
 All candidates have the ends of their steps on one grid of times. What a schedule decides depends
-on nothing but in which interval of the grid each model reported, with an answer or without, and in
-which order the reports of one interval came. A million requests are some thousands of such cells:
-the decisions and their sums are exact, only the waits are those of the cell's average request.
+only on the interval of the grid in which each model reported, with an answer or without, and on the
+order of the reports within an interval. A million requests make some thousands of such cells: the
+decisions and their sums are exact, only the waits are those of the cell's average request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rdv.evaluation.whatif.decide import NOBODY, decide_all
 from rdv.schedule import Schedule
 
 MODELS_MAX = 5
-"""More models make more cells than there are requests."""
+"""The maximum number of models; more would make more cells than there are requests."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class Cells:
-    """`weight` requests each; `right` (m + 1, cells): how many would be right; `judged` of how
-    many that is known.
+    """Each cell stands for `weight` requests.
+
+    `right` (m + 1, cells) is how many would be right, `judged` the number of requests for which
+    that is known.
     """
 
     arrivals: Arrivals
@@ -49,7 +51,7 @@ class Cells:
         return len(self.weight)
 
     def try_out(self, schedule: Schedule) -> Tried:
-        """The figures of one candidate."""
+        """Return the figures of one candidate."""
         decided = decide_all(schedule, self.arrivals)
         model = decided.model.astype(np.int64)  # NOBODY is the last row: the default
         score = self.right[model, np.arange(len(self))].sum() / max(1, self.judged)
@@ -61,14 +63,14 @@ class Cells:
 def weighted_quantile(
     values: npt.NDArray[np.int64], weight: npt.NDArray[np.int64], share: float
 ) -> float:
-    """The value that so large a share of the weight does not exceed."""
+    """Return the value that the given share of the weight does not exceed."""
     order = np.argsort(values)
     upto = np.cumsum(weight[order])
     return float(values[order[np.searchsorted(upto, share * upto[-1] - 1e-9)]])
 
 
 def make_cells(columns: Columns, edges_us: npt.NDArray[np.int64]) -> Cells:
-    """Put requests together over a grid of times. At most MODELS_MAX models."""
+    """Combine requests over a grid of times. At most MODELS_MAX models."""
     arrivals = columns.arrivals
     key = arrivals.key
     count = len(arrivals.models)
@@ -106,7 +108,9 @@ def make_cells(columns: Columns, edges_us: npt.NDArray[np.int64]) -> Cells:
 
 
 def _mean(key: Any, rank: Any, cell: Any, first: Any, weight: Any) -> npt.NDArray[np.int64]:
-    """The average arrival of each cell; within the interval, and in the order, of them all."""
+    """Return the average arrival of each cell; it is in the cell's interval, and keeps the
+    order.
+    """
     at_us = np.minimum(key >> KEY_BITS, NEVER_US).astype(np.float64)
     mean_us = (np.bincount(cell, weights=at_us, minlength=len(first)) / weight).astype(np.int64)
     means = (mean_us << KEY_BITS) | rank[first]

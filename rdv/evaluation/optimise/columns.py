@@ -1,4 +1,4 @@
-"""What a search needs of each request: arrivals, and whether each model's answer is right."""
+"""A search needs the arrivals of each request, and whether each model's answer is right."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from rdv.evaluation.whatif.plans import own_limits_us, sla_of
 from rdv.schedule import Schedule
 
 JUDGED_MIN = 100
-"""Fewer requests with a known outcome are not enough to learn from."""
+"""The minimum number of requests with a known outcome; fewer are not enough to learn from."""
 REQUESTS_MAX = 4_000_000
-"""More are thinned out evenly: about 50 bytes each."""
+"""The maximum number of requests, at about 50 bytes each; more are thinned out evenly."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Columns:
-    """n requests in order of time, m models. `right` has a row a model, and one for the default:
-    1, 0, or NaN where that cannot be told.
+    """n requests in order of time, m models.
+
+    `right` has a row for each model, and one for the default: 1, 0, or NaN where that is unknown.
     """
 
     arrivals: Arrivals
@@ -53,9 +54,9 @@ class Study:
     """"accuracy", or "agreement" (with the champion)."""
     champion: str | None
     left_out: int
-    """Requests that had asked for another schedule, or had a limit of their own."""
+    """The number of requests that had asked for another schedule, or had a limit of their own."""
     thinned: int
-    """1: every request is used; k: every k-th."""
+    """1 if every request is used; k if every k-th is."""
     notes: Notes
 
 
@@ -69,7 +70,7 @@ def read_columns(
     need_outcomes: bool,
     progress: Callable[[int], None],
 ) -> Study:
-    """Read what is on record. Raises NothingRecorded, TooManyValues, SystemFaults."""
+    """Read what is recorded. Raises NothingRecorded, TooManyValues, SystemFaults."""
     extract = Extract(on)
     join = Join(recorded, since_ns, until_ns, extract=extract)
     sla = sla_of(read_schedules(recorded, join.notes))
@@ -143,7 +144,7 @@ def _judged(value: Any, truths: Any, default: float, *, is_number: bool) -> Floa
 
 
 def _stacked(parts: list[tuple[tuple[str, ...], Any]], models: tuple[str, ...], fill: Any) -> Any:
-    """Batches side by side, their models in one order."""
+    """Concatenate batches, with their models in one order."""
     aligned = []
     for own, column in parts:
         whole = np.full((len(models), column.shape[1]), fill, column.dtype)
@@ -154,5 +155,5 @@ def _stacked(parts: list[tuple[tuple[str, ...], Any]], models: tuple[str, ...], 
 
 
 def arrivals_us(arrivals: Arrivals) -> npt.NDArray[np.int64]:
-    """(m, n), NEVER_US for never."""
+    """Return the arrivals in µs, (m, n); NEVER_US for never."""
     return arrivals.key >> KEY_BITS

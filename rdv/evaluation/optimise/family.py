@@ -1,8 +1,9 @@
-"""The candidates: who first, until when, and in which order the others. Pure.
+"""The candidates differ in the first model, how long it is alone, and the order of the others.
+Pure.
 
-Everybody from the start, by rank; or the first alone until t1, then everybody; or the first alone
-until t1, the first two until t2, then everybody. Where 99 % have to be answered before the SLA,
-each of them also with an earlier end.
+Either all models from the start, by rank; or the first alone until t1, then all; or the first alone
+until t1, the first two until t2, then all. If 99 % have to be answered before the SLA, each of them
+also exists with an earlier end.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ GRID_MAX, GRID_MIN = 32, 4
 def grid_ms(
     answers_us: npt.NDArray[np.int64], sla_ms: float, models: int, tries: int
 ) -> list[float]:
-    """Times at which steps may end: quantiles of the answers' arrivals, to 0.1 ms; as many as
-    make about `tries` candidates.
+    """Return times at which steps may end, to 0.1 ms, as many as make about `tries` candidates.
+
+    Half of them are quantiles of the answers' arrivals, half are spread evenly in time.
     """
     orders = 1
     for number in range(2, models + 1):
@@ -52,9 +54,9 @@ def candidates(
     everybody: bool,
     give_up_ms: float | None = None,
 ) -> Iterator[Schedule]:
-    """All schedules of the family. `everybody`: the last step takes any model ("*").
+    """Yield all schedules of the family. `everybody`: the last step accepts any model ("*").
 
-    `give_up_ms`: also each with a last step that ends then, when the default is given.
+    `give_up_ms`: each schedule also with a last step that ends then, when the default is given.
     """
     for last_ms in (None, give_up_ms) if give_up_ms is not None else (None,):
         ends = [end for end in ends_ms if last_ms is None or end < last_ms]
@@ -65,7 +67,7 @@ def candidates(
 
 
 def _beginnings(order: Sequence[str], ends_ms: Sequence[float]) -> Iterator[list[Step]]:
-    """The steps before the last one."""
+    """Yield the steps before the last one."""
     yield []
     for first in ends_ms:
         yield [Step([order[0]], first)]
@@ -79,7 +81,7 @@ def _schedule(live: Schedule, steps: list[Step]) -> Schedule:
 
 
 def to_toml(schedule: Schedule, remark: str) -> str:
-    """A schedule file; `remark` may have several lines."""
+    """Return the text of a schedule file; `remark` may have several lines."""
     lines = [f"# {line}".rstrip() for line in remark.splitlines()]
     lines.append(f"sla_ms = {schedule.sla_ms:g}")
     if schedule.default is not None:
@@ -101,10 +103,10 @@ def _toml(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    """TOML's basic strings are JSON's, but for DEL."""
+    """Return a basic string of TOML, which is a JSON string except for DEL."""
     return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
 def named(schedule: Schedule, name: str) -> Schedule:
-    """The same under a name of its own, checked, with its hash."""
+    """Return the same schedule under this name, checked, with its hash."""
     return schedule_from_object(content(schedule), name)

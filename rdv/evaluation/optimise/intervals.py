@@ -1,4 +1,4 @@
-"""How sure a figure is: 95 % intervals of shares, of quantiles, and of paired differences."""
+"""Compute 95 % intervals of shares, of quantiles, and of paired differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ ROUNDS = 2_000
 
 
 def share_interval(hits: float, count: int) -> tuple[float, float]:
-    """Wilson's score interval (Wilson, JASA 22, 1927): sound for small counts and shares near 1."""
+    """Return Wilson's score interval (Wilson, JASA 22, 1927), valid for small counts and shares
+    near 1.
+    """
     if not count:
         return 0.0, 1.0
     share = hits / count
@@ -24,8 +26,10 @@ def share_interval(hits: float, count: int) -> tuple[float, float]:
 
 
 def quantile_interval(values: npt.NDArray[np.int64], share: float) -> tuple[float, float, float]:
-    """(low, quantile, high) by order statistics: ranks from the normal limit of the binomial
-    (Conover, Practical Nonparametric Statistics, 3.2). `values` need not be sorted.
+    """Return (low, quantile, high) by order statistics.
+
+    Ranks come from the normal limit of the binomial (Conover, Practical Nonparametric Statistics,
+    3.2). `values` need not be sorted.
     """
     ordered = np.sort(values)
     count = len(ordered)
@@ -39,9 +43,9 @@ def quantile_interval(values: npt.NDArray[np.int64], share: float) -> tuple[floa
 
 
 def difference_interval(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[float, float, float]:
-    """(low, mean of a - b, high) of paired 0s and 1s, by bootstrap (Efron 1979).
+    """Return (low, mean of a - b, high) of paired 0s and 1s, by bootstrap (Efron 1979).
 
-    A resample of pairs depends on how many of them are +1, 0 and -1 only: it is one multinomial
+    A resample of pairs depends only on how many of them are +1, 0 and -1: it is one multinomial
     draw. The draws are the same in every run.
     """
     difference = a - b

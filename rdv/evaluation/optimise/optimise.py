@@ -1,4 +1,4 @@
-"""The search: learned on the earlier half of the requests, reported on the later half."""
+"""The search learns on the earlier half of the requests, and reports on the later half."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from rdv.schedule import Schedule
 REQUESTS_MIN = 200
 TRIES = 2_000
 EXACT_MAX = 40
-"""So many of the best candidates are decided request by request."""
+"""The maximum number of the best candidates that are decided request by request."""
 POINTS_MAX = 8
-"""Of the frontier that is shown."""
+"""The maximum number of points of the frontier that are shown."""
 P99 = 0.99
 
 
@@ -42,9 +42,9 @@ def optimise(
 ) -> Optimum:
     """Search for schedules with the SLA and the default of `live`.
 
-    `without`: models that are not to be used any more, such as retired ones. Without `p99_ms_max`
-    the choice is the best that is no slower than `live`. Raises
-    NothingToSearch, NothingRecorded, TooManyValues, and the log's SystemFaults.
+    `without` are models that must not be used any more, such as retired ones. Without `p99_ms_max`
+    the choice is the best schedule that is no slower than `live`. Raises NothingToSearch,
+    NothingRecorded, TooManyValues, and the log's SystemFaults.
     """
     study = read_columns(
         recorded,
@@ -76,7 +76,7 @@ def search(
     without: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Optimum:
-    """As `optimise`, over columns that have been read."""
+    """Search as `optimise` does, over columns that have been read."""
     models = _best_models(study.columns, without)
     columns = _only(study.columns, models)
     half = len(columns) // 2
@@ -121,7 +121,7 @@ def search(
 
 
 def right_of(decided: Decided, columns: Columns) -> npt.NDArray[np.float64]:
-    """(n,): whether each answer is right; NaN where that cannot be told."""
+    """Return whether each answer is right, (n,); NaN where that is unknown."""
     model = decided.model.astype(np.int64)
     return columns.right[model, np.arange(len(model))].astype(np.float64)
 
@@ -137,7 +137,7 @@ def _exact(schedule: Schedule, columns: Columns) -> Tried:
 
 
 class _Reporter:
-    """Points on the later half, beside the live schedule's answers."""
+    """Computes points on the later half, compared with the live schedule's answers."""
 
     def __init__(self, columns: Columns, live_right: npt.NDArray[np.float64]) -> None:
         self._columns, self._live_right = columns, live_right
@@ -171,7 +171,7 @@ class _Reporter:
 
 
 def _best_models(columns: Columns, without: Collection[str]) -> list[str]:
-    """Those that answer at all, at most MODELS_MAX: the ones that are right most often."""
+    """Return the models that answer at all, at most MODELS_MAX: those that are right most often."""
     models = columns.arrivals.models
     known = ~np.isnan(columns.right[-1])
     worth = {}
@@ -183,7 +183,7 @@ def _best_models(columns: Columns, without: Collection[str]) -> list[str]:
 
 
 def _only(columns: Columns, models: Sequence[str]) -> Columns:
-    """Columns of these models, in this order."""
+    """Return the columns of these models, in this order."""
     arrivals = columns.arrivals
     rows = [arrivals.models.index(model) for model in models]
     chosen = replace(
@@ -198,7 +198,7 @@ def _only(columns: Columns, models: Sequence[str]) -> Columns:
 
 
 def _promising(tried: list[Tried], p99_ms_max: float | None) -> list[Tried]:
-    """The frontier over cells, and the best below the limit: to be looked at exactly."""
+    """Return the frontier over cells, and the best below the limit, for exact evaluation."""
     front = _frontier(tried)
     step = max(1, len(front) // (EXACT_MAX // 2))
     some = [*front[::step], front[-1]]
@@ -209,7 +209,7 @@ def _promising(tried: list[Tried], p99_ms_max: float | None) -> list[Tried]:
 
 
 def _frontier(tried: Sequence[Tried]) -> list[Tried]:
-    """By p99: each better than all that are quicker."""
+    """Return the frontier by p99: each point is better than all that are quicker."""
     front: list[Tried] = []
     for one in sorted(tried, key=lambda one: (one.p99_ms, -one.score)):
         if not front or one.score > front[-1].score:
@@ -218,7 +218,9 @@ def _frontier(tried: Sequence[Tried]) -> list[Tried]:
 
 
 def _thinned(front: list[Tried]) -> list[Tried]:
-    """At most POINTS_MAX points that differ in score: the quickest, the best, and some between."""
+    """Return at most POINTS_MAX points that differ in score: the quickest, the best, and some
+    between.
+    """
     if len(front) <= POINTS_MAX:
         return front
     step = (front[-1].score - front[0].score) / (POINTS_MAX - 1)

@@ -1,4 +1,4 @@
-"""What a search has found: figures with intervals, and sentences."""
+"""The findings of a search are figures with intervals, and sentences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.schedule import Schedule
 from rdv.schedule.model import content
 
 WAIT_MS_MIN = 0.1
-"""A smaller difference of waits is none."""
+"""The minimum difference of waits in ms; a smaller one counts as none."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Point:
     gain: float
     gain_low: float
     gain_high: float
-    """Against the live schedule, paired on the same requests."""
+    """The gain over the live schedule, paired on the same requests."""
     learned_score: float
     learned_p99_ms: float
     models: dict[str, float]
-    """Who answers; shares."""
+    """The share of answers of each model."""
 
     def as_json(self) -> dict[str, Any]:
         figures = {k: v for k, v in vars(self).items() if k != "schedule"}
@@ -40,7 +40,9 @@ class Point:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The frontier (by p99, each point better than the one before), the live one, the choice."""
+    """The frontier (by p99, each point better than the one before), the live schedule, the
+    choice.
+    """
 
     measure: str
     champion: str | None
@@ -56,7 +58,7 @@ class Optimum:
     remarks: list[str] = field(default_factory=list)
 
     def sentences(self) -> list[str]:
-        """What waiting buys."""
+        """Return what waiting brings, as sentences."""
         said = []
         before = self.frontier[0]
         for point in self.frontier[1:]:
@@ -96,7 +98,9 @@ def _against_live(chosen: Point, live: Point, measure: str) -> str:
 
 
 def describe(schedule: Schedule) -> str:
-    """A candidate in one line: `gbm until 12.5 ms, gbm logit until 30 ms, then gbm logit *`."""
+    """Return a candidate in one line: `gbm until 12.5 ms, gbm logit until 30 ms, then gbm logit
+    *`.
+    """
     parts = []
     for step in schedule.steps:
         who = " ".join(step.accept)

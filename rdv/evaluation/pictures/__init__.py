@@ -1,7 +1,7 @@
-"""Pictures: a chart is a value (`chart`, `kinds`), drawn in the terminal or on a page.
+"""A chart is a value (`chart`, `kinds`) that is drawn in the terminal or on a page.
 
-`render` gives text for the terminal, `Report` a page by itself, `draw_chart` and `draw_mix` the
-bare SVG. Nothing here touches files: write what comes back.
+`render` returns text for the terminal, `Report` builds a standalone page, `draw_chart` and
+`draw_mix` return SVG only. Nothing here touches files: the caller writes what is returned.
 """
 
 from __future__ import annotations
