@@ -1,6 +1,6 @@
-"""rdv: the Rendezvous Architecture for machine learning in production.
+"""rdv implements the Rendezvous Architecture for machine learning in production.
 
-Importing this package is light on purpose; take what you need from its parts, for
+Importing this package is light on purpose; import what you need from its parts, for
 example `from rdv.stream import open_stream`.
 """
 

@@ -1,4 +1,6 @@
-"""A partitioned, append-only log that many processes share. It knows nothing of rendezvous.
+"""A stream is a partitioned, append-only log that many processes share.
+
+This package is independent of the rendezvous.
 
     from rdv.stream import open_stream
 

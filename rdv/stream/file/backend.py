@@ -298,7 +298,7 @@ class FileBackend:
                     self._after_recovery(place, outcome.end)
 
     def make_readable(self, place: TopicPartition, *, may_wait: bool) -> bool:
-        """See `Backend.make_readable`."""
+        """Recover the partition if needed; see `Backend.make_readable`."""
         try:
             self.ensure_recovered(place, wait_ms=None if may_wait else 0)
         except LockTimeout:

@@ -397,7 +397,7 @@ class Board:
         return bool(self._reading(at, at + _VERSION.size)() == _VERSION.pack(mask))
 
     def after_fork(self) -> None:
-        """See backend.Forkable."""
+        """Renew the mutex and the salt, and close the files; see backend.Forkable."""
         self._mutex = threading.Lock()
         self._make_salt()
         self._close_files()

@@ -98,7 +98,9 @@ class Doorbell:
             self._disk.drain(self._fd)
 
     def after_fork(self) -> None:
-        """See backend.Forkable: the child must not keep the FIFO of its parent alive."""
+        """Close the FIFO, which the child must not keep alive for its parent; see
+        backend.Forkable.
+        """
         self._is_forked = True
         if self._fd >= 0:
             self._disk.close(self._fd)

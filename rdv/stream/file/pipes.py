@@ -11,7 +11,7 @@ import sys
 from functools import cache
 
 PRIVATE = 0o600
-"""Records may be personal data: unless a stream's settings say otherwise, only its owner reads."""
+"""The default mode of files, which only their owner may read: records may be personal data."""
 DRAIN_BYTES = 4096
 
 _NOTICES = 0x002 | 0x080 | 0x100
@@ -27,7 +27,7 @@ class Pipes:
     """`Pipes` is the part of `Disk` for waiting. Thread-safe as far as the calls are."""
 
     def let_wait(self, path: str) -> None:
-        """See `Disk.let_wait`."""
+        """Let readers write to a FIFO or file; see `Disk.let_wait`."""
         raise NotImplementedError
 
     def make_fifo(self, path: str) -> None:
