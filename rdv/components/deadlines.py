@@ -35,7 +35,5 @@ def deadline_ns(request: Request, host: str, arrived_ns: int) -> int:
 
 
 def is_given_up(request: Request, host: str, now_ns: int) -> bool:
-    """Return whether the proxy has given up the request: it has answered the default, or
-    is dead.
-    """
+    """Return whether the proxy has answered the default by now, or is dead."""
     return deadline_ns(request, host, now_ns) + GRACE_NS < now_ns

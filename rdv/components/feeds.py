@@ -62,8 +62,9 @@ class Feed:
         self.is_ready = self.is_rung = True
 
     def look(self, max_records: int) -> list[Block]:
-        """Return the waiting records without registering for a wake-up, which halves the system
-        calls.
+        """Return the waiting records without registering for a wake-up.
+
+        That halves the system calls here, and spares writers theirs.
         """
         try:
             if self.is_rung:

@@ -33,9 +33,7 @@ def keep_signals() -> None:
 
 
 def guard_process() -> None:
-    """Protect a process whose user code runs in threads (`enter`). To be called in the main
-    thread.
-    """
+    """Protect a process whose user code runs in threads (`enter`). For the main thread."""
     for signum in _HARMLESS:
         signal.signal(signum, lambda *_: None)
     _replace_signal(lambda _: is_guest())

@@ -107,9 +107,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
 
 
 def open_outcomes(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> LogStream:
-    """Open the stream `outcomes` alone, of one partition; make it if missing. Raises
-    SystemFaults.
-    """
+    """Open the stream `outcomes` of one partition; make it if missing. Raises SystemFaults."""
     return open_stream(f"{root}/{OUTCOMES}", config=_undivided(config), clock=clock)
 
 

@@ -66,9 +66,7 @@ class Accepted:
 
 
 def accept_first(decision: Decision) -> Accepted:
-    """Accept all that is valid at a start. Raises the fault of the live schedule,
-    ScheduleNotFound.
-    """
+    """Accept what is valid at a start. Raises the live schedule's fault, ScheduleNotFound."""
     read = read_schedules(decision.directory)
     if decision.schedule not in read.by_name:
         if decision.schedule in read.unreadable:
@@ -202,9 +200,7 @@ def identity_of(directory: str) -> Identity:
 
 
 def enricher_stamp(decision: Decision) -> str:
-    """Return a hash of the file of http.enrich, and the files beside it that it imports
-    or names.
-    """
+    """Return a hash of http.enrich's file, and the files beside it that it imports or names."""
     if not decision.http.enrich:
         return ""
     digest = hashlib.sha256()

@@ -206,9 +206,7 @@ def _check_name(name: str, key: str, where: str) -> None:
 
 
 def _why_no_name(name: str) -> str:
-    """Return why a name is invalid. It becomes a topic and a file name, so the rules of topics
-    apply.
-    """
+    """Return why a name is invalid; the rules of topics apply, as it becomes a topic."""
     if len(name) > NAME_LENGTH_MAX:
         return f"it is longer than {NAME_LENGTH_MAX} characters"
     try:

@@ -32,9 +32,7 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Describes the [cohorts] section: groups of keys that get another schedule than the
-    live one.
-    """
+    """Describes the [cohorts] section: groups of keys with another than the live schedule."""
 
     salt: Annotated[
         str,
@@ -101,9 +99,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return self.path("schedules", f"{name or self.schedule}.toml")
 
     def scoring_models(self) -> list[str]:
-        """Return the models that report scores, in the file's order: no decoys, no retired
-        models.
-        """
+        """Return the models that report scores, in the file's order: no decoys, none retired."""
         return [name for name, model in self.models.items() if model.scores]
 
     @property

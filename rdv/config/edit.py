@@ -152,9 +152,7 @@ def write_text(path: str, text: str) -> None:
 
 @contextlib.contextmanager
 def _alone(directory: str) -> Iterator[None]:
-    """Hold the lock of the directory. It is released if its holder is killed. Raises
-    DecisionBusy.
-    """
+    """Hold the directory's lock, which ends with its holder. Raises DecisionBusy."""
     read_text(directory)  # reports a missing decision, before the lock would
     disk = Disk()
     with faults(directory, "open"):

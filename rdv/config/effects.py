@@ -13,9 +13,7 @@ SECTIONS = ("http", "server", "log", "gate")
 
 
 def changed_keys(before: Decision, after: Decision, *effects: Effect) -> list[str]:
-    """Return dotted keys that differ, in the order of the file, with all or only the given
-    effects.
-    """
+    """Return the dotted keys that differ, in the file's order, with the given effects or all."""
     return [key for key, effect in _changed(before, after) if not effects or effect in effects]
 
 

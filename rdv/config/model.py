@@ -149,9 +149,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def skips(self) -> bool:
-        """Return whether it refuses requests that it is too late for; a canary has to see
-        everything.
-        """
+        """Return whether it refuses late requests; a canary has to see everything."""
         return self.when_behind == "skip" and self.builtin == ""
 
     @property

@@ -173,9 +173,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 5
 
     def inline_sla_max_ms(self, live_ms: float) -> float:
-        """Return the longest SLA of a schedule in a request for a live SLA of `live_ms`;
-        0: none.
-        """
+        """Return the longest SLA of an inline schedule for a live SLA of `live_ms`; 0: none."""
         return live_ms * self.inline_sla_multiple if self.inline_schedules else 0.0
 
 

@@ -41,9 +41,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """HTTP settings that the template needs: an enricher, for example."""
 
     anybody: tuple[str, ...] = ()
-    """The models that `accept = ["*"]` of the examples means; empty: all models, a canary
-    included.
-    """
+    """The models that `accept = ["*"]` of the examples means; empty: all, with a canary."""
 
     examples: bool = True
     """Whether the new decision gets the example schedules, with its models' names. Its own ones
@@ -97,9 +95,7 @@ def load_template(name: str) -> tuple[Template, str]:
 
 
 def template_schedules(template: Template, source: str) -> dict[str, str]:
-    """Return the schedules of a new decision, texts by name; `source` is the template's
-    directory.
-    """
+    """Return the schedules of a new decision, texts by name, for the template in `source`."""
     found = dict(example_schedules(template)) if template.examples else {}
     own = os.path.join(source, "schedules")
     if os.path.isdir(own):
@@ -108,9 +104,7 @@ def template_schedules(template: Template, source: str) -> dict[str, str]:
 
 
 def example_schedules(template: Template) -> Iterator[tuple[str, str]]:
-    """Yield the example schedules as (name, text), with the template's models, times and
-    default.
-    """
+    """Yield the example schedules as (name, text), with the template's values."""
     for name, text in _schedule_files(asset_directory("schedules")):
         yield ("production" if name == LIVE_EXAMPLE else name), retell(text, template)
 

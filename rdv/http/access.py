@@ -33,16 +33,12 @@ Lines = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True)
 class Access:
-    """Holds the rules that a server applies to the heads of requests. Immutable. See
-    `make_access`.
-    """
+    """Holds the rules for the heads of requests. Immutable. See `make_access`."""
 
     hosts: frozenset[str] | None = None
     """The host names, with or without a port, in canonical form; None: every name is served."""
     origins: frozenset[str] = frozenset()
-    """Origins of web pages that are answered besides the server's own, e.g.
-    `https://shop.example`.
-    """
+    """Origins of web pages that are answered besides the server's own: `https://shop.example`."""
     exempt: frozenset[str] = frozenset()
     """Paths that are exempt from the host and origin checks."""
     trusted: tuple[Network, ...] = ()
@@ -85,9 +81,7 @@ class Access:
         return bool(self.trusted) and is_trusted(address, self.trusted)
 
     def forwarded(self, headers: Mapping[bytes, bytes]) -> str:
-        """Return the client that a trusted proxy names in these headers; empty when it
-        names none.
-        """
+        """Return the client that a trusted proxy names in these headers, or an empty text."""
         return forwarded_client(headers, self.trusted) if self.trusted else ""
 
 
@@ -152,9 +146,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _canonical_origin(origin: bytes) -> str:
-    """Return the canonical origin; empty when it is invalid or `null` (every sandboxed page has
-    it).
-    """
+    """Return the canonical origin; empty if invalid, or `null`, which sandboxed pages have."""
     matched = _ORIGIN.fullmatch(origin)
     authority = parse_authority(matched[2]) if matched is not None else None
     if matched is None or authority is None:
@@ -176,9 +168,7 @@ def _is_own(origin: bytes, own: Authority | None) -> bool:
 
 
 def _cors_lines(origin: bytes, headers: Mapping[bytes, bytes]) -> Lines:
-    """Return the lines that let a browser pass the answer to the page; for a preflight also the
-    rest.
-    """
+    """Return the lines with which a browser passes the answer to the page, or a preflight."""
     lines = [(b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin")]
     method = headers.get(b"access-control-request-method")
     if method is None:

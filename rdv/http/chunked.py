@@ -75,9 +75,7 @@ class ChunkedBody:
         return at
 
     def _line(self, buffer: bytes, at: int) -> int:
-        """Consume a size or trailer line; return the next position, or -1 if incomplete or
-        invalid.
-        """
+        """Consume a size or trailer line; return the next position, or -1 without a line."""
         room = self._limits.header_bytes_max - self._overhead
         end = buffer.find(b"\r\n", at, at + room + 2)
         if end < 0:

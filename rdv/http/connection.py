@@ -133,9 +133,7 @@ class Connection(asyncio.Protocol):
     # Called by requests, the hub and `_patience`.
 
     def answered(self, request: Request) -> None:
-        """Render the answer of `request` when the answers to the requests before it are
-        rendered.
-        """
+        """Render the answer of `request`, once the requests before it have theirs."""
         if self._pending[0] is request:  # a request with a carrier is always in `_pending`
             self._render()
             if self._turn:
@@ -159,9 +157,7 @@ class Connection(asyncio.Protocol):
         self._advance(self._hub.tick())
 
     def give_up(self, failure: Failure) -> None:
-        """Answer in place of the application, which did not answer the first pending request, and
-        end.
-        """
+        """Answer the first pending request in place of the application, and end."""
         forgotten = self._pending[0]
         self._pending[0] = refused(failure.with_headers(forgotten.head.refusal_lines()))
         forgotten.carrier = None
@@ -182,9 +178,7 @@ class Connection(asyncio.Protocol):
         self._reader.forget_head()
 
     def drain(self) -> None:
-        """End as soon as no answer is outstanding (the hub drains); received requests are
-        answered.
-        """
+        """End as soon as no answer is outstanding; received requests are still answered."""
         transport = self._transport
         is_ending = transport is None or self._patience.linger_ns != 0
         if is_ending or self._pending or self._reader.more or self.has_unread():
@@ -221,9 +215,7 @@ class Connection(asyncio.Protocol):
     # Called by `Places`.
 
     def idle_since_ns(self) -> int | None:
-        """Return since when the connection is idle; None when a request or an answer is
-        under way.
-        """
+        """Return when the connection became idle; None while it is busy."""
         transport = self._transport
         if transport is None or self._pending or self._reader.more or self._patience.linger_ns:
             return None
@@ -355,9 +347,7 @@ class Connection(asyncio.Protocol):
             self._hub.departures.gone(request)
 
     def _ends(self) -> None:
-        """Note that the client sends nothing more, and report requests whose client may
-        have gone.
-        """
+        """Note that the client sends nothing more; report its unanswered requests."""
         if not self._ending and self._pending:
             self._watch_hang_up()
         self._ending = True

@@ -302,8 +302,6 @@ _UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 def _plain(escaped: re.Match[str]) -> str:
-    """Decode an unreserved character: with and without the escape it is the same (RFC
-    3986, 2.3).
-    """
+    """Decode an unreserved character; its escape means the same (RFC 3986, 2.3)."""
     letter = chr(int(escaped[0][1:], 16))
     return letter if letter in _UNRESERVED else escaped[0]

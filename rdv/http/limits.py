@@ -31,9 +31,7 @@ class Limits:
     """Further connections replace idle ones, or are answered 503 and closed."""
 
     client_share: float = 0.9
-    """The share of `connections_max` and `partial_bytes_max` that one client can have
-    while alone.
-    """
+    """The share of `connections_max` and `partial_bytes_max` for a client that is alone."""
 
     partial_bytes_max: int = 268_435_456
     """Maximum bytes of incomplete requests, for all connections together; beyond it: 503."""

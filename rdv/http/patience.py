@@ -28,9 +28,7 @@ class Waited(Protocol):
 
 
 class Patience:
-    """Manages all deadlines of one connection with one lazy timer. Loop's thread only.
-    Times in ns.
-    """
+    """Manages a connection's deadlines with one lazy timer. Loop's thread only. Times in ns."""
 
     __slots__ = (
         "_connection", "_hub", "_limits", "_opened_ns", "_pending", "_reader", "_stalled_bytes",

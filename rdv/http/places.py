@@ -32,14 +32,10 @@ class Placed(Protocol):
         """Return whether bytes have come that have not been read yet."""
 
     def idle_since_ns(self) -> int | None:
-        """Return since when the connection is idle; None when a request or an answer is
-        under way.
-        """
+        """Return when the connection became idle; None while it is busy."""
 
     def slow_since_ns(self) -> int | None:
-        """Return since when the server waits for its client to send or to read; None if it does
-        not.
-        """
+        """Return since when its client has not sent or read; None if it is not waited for."""
 
     def give_way(self) -> None:
         """End, so that another connection gets the place."""
@@ -55,9 +51,7 @@ class _Candidates:
         self.slow: deque[tuple[int, Placed]] = deque()
         self.looked_ns = -_LOOK_NS
         self.seen = 0
-        """`seen`: connections that the last scan went through; `given`: how many were evicted
-        since.
-        """
+        """`seen`: the connections of the last scan; `given`: how many were evicted since."""
         self.given = 0
 
     def may_look(self, now_ns: int, pause_ns: int) -> bool:

@@ -71,9 +71,7 @@ class RequestReader:
         return len(self._buffer) - self._at + len(self._body) + chunked
 
     def take_continue(self) -> bool:
-        """Return True once, if the client waits for 100 Continue and has sent nothing of
-        its body.
-        """
+        """Return True once, if the client waits for 100 Continue before it sends its body."""
         waits, self._tell = self._tell, False
         return waits and self._head is not None and self._at >= len(self._buffer) and not self._body
 

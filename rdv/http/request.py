@@ -68,9 +68,7 @@ class Request:
 
     @property
     def headers(self) -> Mapping[bytes, bytes]:
-        """Return the headers by name in lower case; values of a repeated header are joined
-        by ", ".
-        """
+        """Return the headers; names are in lower case, repeated values joined by ", "."""
         return self.head.headers
 
     @property
@@ -97,9 +95,7 @@ class Request:
 
     @property
     def peer(self) -> str:
-        """Return the address that the connection comes from; empty when it has none, or
-        has gone.
-        """
+        """Return the address of the connection; empty when it has none, or has gone."""
         return "" if self.carrier is None else self.carrier.peer
 
     def header(self, name: bytes, default: bytes = b"") -> bytes:

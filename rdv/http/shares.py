@@ -32,9 +32,7 @@ class Shares:
         self.limit = limit
         """The number of all places."""
         self.share = share if share >= 1 else min(share, max(0.5, 1 - LEFT_MIN / limit))
-        """The share that one client may have while it is alone: above 0 up to 1 (1: no client is
-        limited).
-        """
+        """The share that one client may have while it is alone: above 0 to 1 (no limit)."""
         self.plenty = limit * self.share
         """While fewer places are taken, any client may take one, even if it holds all of those."""
 

@@ -50,9 +50,7 @@ def end_if_forked(process: int) -> None:
 
 
 def _encode(results: Any, count: int, bytes_max: int) -> list[Outcome]:
-    """Encode what `predict` returned, row by row; a result of another shape is an error of all
-    rows.
-    """
+    """Encode what `predict` returned; a result of another shape is an error of all rows."""
     try:
         items = _as_list(results)
     except BaseException as error:  # noqa: BLE001 - a generator or an array of the model's own

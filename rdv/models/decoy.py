@@ -74,9 +74,7 @@ class Decoy:
             os.close(fd)
 
     def _file(self) -> str:
-        """Return today's file that has room; before a new one, delete old files beyond
-        the limit.
-        """
+        """Return today's file that has room; delete old files before a new one begins."""
         day = time.strftime("%Y-%m-%d", time.gmtime(self._wall_s()))
         if day != self._day:
             self._day, self._number = day, 0

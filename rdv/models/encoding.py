@@ -47,9 +47,7 @@ def encode_results(values: Sequence[object], bytes_max: int) -> list[Outcome]:
 
 
 def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
-    """Return a result as JSON: plain values, numpy scalars and arrays, sets, objects with
-    `tolist`.
-    """
+    """Return a result as JSON: plain values, numpy values, sets, objects with `tolist`."""
     try:
         text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
     except TypeError:

@@ -69,8 +69,9 @@ def _forget_siblings() -> None:
 
 
 def _is_sibling(path: str) -> bool:
-    """Return whether it lies beside a model; libraries do not count, even in a virtual environment
-    in a model's directory.
+    """Return whether it lies beside a model.
+
+    Libraries do not count, even in a virtual environment in a model's directory.
     """
     if "site-packages" in path or path.startswith(_OWN):
         return False

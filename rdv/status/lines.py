@@ -98,9 +98,7 @@ def heard(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> Statu
 
 
 class ScaleLine(msgspec.Struct, frozen=True):
-    """Describes a line of `control:scaling`: from `time_ns` on there are to be `instances`
-    instances.
-    """
+    """Describes a line of `control:scaling`: the wanted number of instances since `time_ns`."""
 
     model: str
     instances: int
@@ -129,9 +127,7 @@ class Seen(NamedTuple):
 
 
 PROCESSES_MAX = 1_000
-"""The maximum number of processes kept: a model that cannot start is another process every few
-seconds.
-"""
+"""The maximum number of processes kept: a model that fails to start makes many of them."""
 
 
 class Roll:

@@ -76,9 +76,7 @@ class Child:
         os.close(self._pipe)
 
     async def stop(self, grace_s: float) -> None:
-        """Send SIGTERM, and kill it (with all that it started) if it has not ended after
-        `grace_s`.
-        """
+        """Send SIGTERM; after `grace_s`, kill it with all that it started."""
         self._signal(signal.SIGTERM)
         # A stopped process cannot end: continue it.
         self._signal(signal.SIGCONT)

@@ -99,9 +99,7 @@ class Control:
             pass_over(self._status, error)  # read on at the next poll
 
     def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
-        """Record each change of a model's state once; it is not down while `rdv model run`
-        runs it.
-        """
+        """Record each change of a model's state once; it is up while `rdv model run` runs it."""
         now_ns = self._clock.monotonic_ns()
         if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
             return

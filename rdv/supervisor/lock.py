@@ -27,7 +27,7 @@ LOOK_S = 1.0
 """How often the lock is compared with the files that are there, in seconds."""
 
 LOOKED_AT_S = 0.5
-"""How long to wait for a command that holds the lock for an instant to read who serves."""
+"""How long to wait for the lock, in seconds: a command that reads its holder locks it briefly."""
 
 
 class Holder(msgspec.Struct, frozen=True):

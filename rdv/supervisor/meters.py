@@ -10,7 +10,7 @@ from rdv.status.lines import SILENT_NS, StatusLine
 from rdv.supervisor.scaling import Look
 
 _SPAN_NS_MIN = 100_000_000
-"""Lines closer than this give no rates: the later one is ignored."""
+"""Lines closer than this give no rates: the later one is ignored, unless its state differs."""
 
 
 class _Meter(NamedTuple):

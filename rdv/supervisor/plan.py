@@ -121,9 +121,7 @@ class Changes(NamedTuple):
 
 
 def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
-    """Return the changes. An edit affects workers only; the other processes reload by
-    themselves.
-    """
+    """Return the changes. An edit affects workers only; other processes reload themselves."""
     names = {part.name for part in wanted}
     workers = [part for part in wanted if part.role == "worker"]
     return Changes(

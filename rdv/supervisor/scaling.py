@@ -59,9 +59,7 @@ class Limits:
 
 
 class Look(NamedTuple):
-    """Measures all instances of a model, at one moment; rates are those of about the last
-    second.
-    """
+    """Measures all instances of a model, at one moment; rates are of about the last second."""
 
     time_ms: float
     ready: int

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 MODELS_MAX = 1_000
-"""The maximum number of names that are counted one by one; a combined answer has a name for each
-combination.
-"""
+"""The maximum number of names counted one by one; each combination of models has a name."""
 
 OTHERS = "(others)"
 

@@ -34,9 +34,7 @@ Enrich = Callable[[Any], Any]
 
 
 def load_enricher(directory: str, spec: str) -> Enrich:
-    """Load `models/profile.py:enrich`, a function data → data. Thread-safe. Raises
-    EnricherNotLoaded.
-    """
+    """Load `models/profile.py:enrich`, data → data. Thread-safe. Raises EnricherNotLoaded."""
     path, _, name = spec.partition(":")
     place = Path(directory, path)
     module_spec = importlib.util.spec_from_file_location("rdv_enricher", place)

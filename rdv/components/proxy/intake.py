@@ -31,9 +31,7 @@ MODELS_BYTES_MAX = 32_768
 NAME_CHARACTERS_MAX = 128
 NOTHING = Raw(b"")
 INLINE_MAX = 256
-"""The maximum number of inline schedules that are kept compiled; and the bytes of their JSON
-together.
-"""
+"""The maximum number of inline schedules kept compiled, and of the bytes of their JSON."""
 INLINE_CACHE_BYTES_MAX = 1_048_576
 
 _ModelName = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
@@ -95,9 +93,7 @@ def unfit(raw: bytes, error: Exception) -> Failure:
 
 
 def unusable(error: UnusableJson) -> Failure:
-    """Return the refusal of a body that is not JSON (400), or not the JSON that rdv
-    accepts (422).
-    """
+    """Return the refusal of a body that is not JSON (400), or has unsupported JSON (422)."""
     message = error.said_of("the body")
     if error.kind == "number_out_of_range":
         return Failure(422, "number_out_of_range", message)

@@ -144,9 +144,7 @@ class Proxy:
         self.desk.limit(settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max)
 
     def change_enricher(self, enricher: Enricher | None) -> None:
-        """Use it for requests that come from now on; those that wait for the old one still
-        get it.
-        """
+        """Use it from now on; requests that wait for the old enricher still get it."""
         old, self._enricher = self._enricher, enricher
         if old is not None:
             old.retire()
@@ -296,8 +294,9 @@ class Proxy:
                 self._loop.call_soon_threadsafe(self._not_logged, news)
 
     def _not_logged(self, failed: list[tuple[Open, RdvError]]) -> None:
-        """Answer the default: no model will see these (or a leading part, whose results come too
-        late).
+        """Answer the default, as no model will see these in time.
+
+        (A leading part may be in the log; its results come too late.)
         """
         if not self.counts.unlogged:
             log.warning("requests cannot be logged: %s", failed[0][1].text())

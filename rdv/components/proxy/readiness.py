@@ -44,8 +44,9 @@ class ModelNews:
         self._losses = Losses()
 
     def is_up(self, model: str, declared: Collection[str]) -> bool:
-        """Return whether a model is up; without a record, whether it is declared, as a
-        server does.
+        """Return whether a model is up; without a record, whether it is declared.
+
+        A server does the same.
         """
         state = self._states.get(model)
         return state == "up" if state is not None else model in declared

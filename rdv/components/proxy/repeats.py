@@ -82,9 +82,7 @@ class Repeats:
         return iter(self._known.values())
 
     def find(self, place: Place, fingerprint: str, now_ns: int) -> Repeat | Failure | None:
-        """Return the known key, None when it is new, a Failure when it cannot be repeated like
-        this.
-        """
+        """Return the known key, None when it is new, a Failure when it cannot be repeated."""
         self._expire(now_ns)
         known = self._known.get(place)
         if known is None:
@@ -150,9 +148,7 @@ class Repeats:
             del self._counts[client], self._bytes[client]
 
     def _expire(self, now_ns: int) -> None:
-        """Forget expired keys, the oldest first; an open request goes on, but its key is free
-        again.
-        """
+        """Forget expired keys, the oldest first; open requests go on without their keys."""
         until_ns = now_ns - self.limits.keep_ms * 1_000_000
         while self._known:
             oldest = next(iter(self._known.values()))

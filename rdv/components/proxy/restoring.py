@@ -28,7 +28,7 @@ from rdv.stream.stream import LogStream
 log = logging.getLogger("rdv.proxy")
 
 READ_BACK_MAX = 500_000
-"""The maximum number of records of one partition that a starting proxy reads, the newest: about a
+"""The maximum number of newest records per partition that a starting proxy reads: about a
 second.
 """
 

@@ -55,8 +55,9 @@ class ServerProcess:
         source: Source | None = None,
         accepted: Accepted | None = None,
     ) -> None:
-        """`accepted` are the settings of `source` now in force; by default the directory
-        is read.
+        """Make a server with the settings `accepted`.
+
+        They are what `source` has in force now; by default the directory itself is read.
         """
         self._source = source or Source(decision.directory)
         self._accepted = accepted = accepted or accept_first(decision)

@@ -111,9 +111,7 @@ class Server:
         self._publish(rebuilt.results)
 
     def turn(self) -> bool:
-        """Do one turn; return False if nothing is left to do and the server is registered for
-        wake-ups.
-        """
+        """Do one turn; return False if nothing is left and it is registered for wake-ups."""
         engine = self._engine
         is_open = engine.open_count > 0
         scores, input_ = self._scores, self._input
@@ -187,9 +185,7 @@ class Server:
                 results += engine.model_down(model, now_ns)
 
     def _publish(self, results: list[Result]) -> None:
-        """Write each result to its request's return address, in this server's own
-        partition of it.
-        """
+        """Write each result to its request's return address, in this server's partition."""
         by_topic: dict[str, list[Result]] = {}
         for result in results:
             by_topic.setdefault(result.reply_to, []).append(result)

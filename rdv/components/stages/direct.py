@@ -106,9 +106,7 @@ class Caller:
         self._timer = self._loop.call_later(self._timeout_s / 4, self._look)
 
     def _hangs(self, batch: list[Open]) -> None:
-        """Answer its batch and the waiting requests without it; so are later ones until its call
-        ends.
-        """
+        """Answer its batch, the waiting and the later requests without it, until its call ends."""
         self.fault = "hangs"
         log.error("%s hangs in a batch of %d", self._name, len(batch))
         if self._proxy is not None:
@@ -172,9 +170,7 @@ class Caller:
         return evaluate(model, [entry.request.data for entry in batch])
 
     def stop(self) -> None:
-        """Stop the thread; a model that is still busy after STOP_S is left behind with the
-        process.
-        """
+        """Stop the thread; a model that is still busy after STOP_S is left behind."""
         if self._timer is not None:
             self._timer.cancel()
         self._waiting.put(None)

@@ -104,8 +104,8 @@ class ModelThread:
             self._settle()
 
     def _hanging(self, is_hanging: bool) -> None:
-        """Publish a hang: the model keeps its thread, and the server must not wait for it
-        meanwhile.
+        """Publish a hang, so that the server does not wait for the model, which keeps its
+        thread.
         """
         if is_hanging:
             log.error("%s hangs: it is down until its call ends", self._name)
@@ -116,9 +116,7 @@ class ModelThread:
             self._loop.call_soon_threadsafe(self.settled.set)
 
     def tell(self, state: str) -> None:
-        """Publish the model's state to the server and `/readyz`, as the supervisor does; not a
-        decoy's.
-        """
+        """Publish the model's state, except a decoy's, to the server and `/readyz`."""
         if self._scores:
             line = {"model": self._name, "state": state, "time_ns": SYSTEM_CLOCK.wall_ns()}
             with contextlib.suppress(RdvError):
@@ -155,9 +153,7 @@ class LoopServer:
         self._turn()
 
     def _turn(self) -> None:
-        """Run turns until nothing is left. It ends, as requests and scores come from other
-        callbacks.
-        """
+        """Run turns until nothing is left; new requests and scores come from other callbacks."""
         while self._process.turn():
             pass
         if self._timer is not None:

@@ -206,9 +206,7 @@ class Backlog:
         return refused
 
     def _newest(self, now_ns: int) -> list[Waiting]:
-        """Remove and return the newest requests that one batch can finish before the first
-        is due.
-        """
+        """Take the newest requests that one batch can finish before the first is due."""
         waiting, count = self._waiting, len(self._waiting)
         begin_ns = now_ns + REPORT_NS
         if count <= self.batch_max and begin_ns + self.cost.of(count) * 1e6 <= self._soonest_ns:

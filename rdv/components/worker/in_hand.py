@@ -74,9 +74,7 @@ class InHand:
         _lock(self._fd)
 
     def left(self) -> Left:
-        """Return what the predecessors did not finish. To be called once, before anything is
-        written.
-        """
+        """Return what the predecessors did not finish. To be called once, before any write."""
         found = _read(self._fd) if self._fd >= 0 else Left()
         for path in self._beside():
             with contextlib.suppress(OSError):
@@ -124,9 +122,7 @@ class InHand:
         return found
 
     def spoil(self, ids: Sequence[str]) -> None:
-        """Record requests that must never be evaluated, by later workers either; the newest
-        SPOILED_MAX of all.
-        """
+        """Record the newest SPOILED_MAX requests, so that no worker ever evaluates them again."""
         self._spoiled = f"\n{_SPOILED} {' '.join(ids[-SPOILED_MAX:])}" if ids else ""
         self.lay_down()
 
@@ -162,9 +158,7 @@ class InHand:
         self._write(b"%08x%b%b" % (len(text), _OPEN, text))
 
     def reported(self) -> None:
-        """Mark the batch as reported although it is still being evaluated until the
-        process ends.
-        """
+        """Mark the batch as reported although it is still being evaluated until the end."""
         self._write(_REPORTED, _HEAD - 1)
 
     def _write(self, data: bytes, position: int = 0) -> None:

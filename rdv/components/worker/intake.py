@@ -122,8 +122,9 @@ class Intake:
             found.append(Waiting(request, block, number, due_ns, wanted_ns))
 
     def _queue_up(self, windows_ms: dict[str, float]) -> None:
-        """Set the wake-up priority: the model whose turn ends first, by the last schedule seen, is
-        notified first.
+        """Set the wake-up priority: the model whose turn ends first is notified first.
+
+        The last schedule seen counts.
         """
         self._windows_ms = windows_ms
         soonest_ms = min(windows_ms.values(), default=0.0)

@@ -115,8 +115,9 @@ class WorkerProcess:
         )
 
     def _open(self, decision: Decision, name: str, config: ModelConfig) -> Model:
-        """Load the model. Raises ModelNotLoaded, which the status shows as well: another version
-        may be running.
+        """Load the model.
+
+        Raises ModelNotLoaded, which the status shows as well: another version may be running.
         """
         late = threading.Timer(config.start_timeout_ms / 1000, self._late, (name, config))
         late.daemon = True
@@ -142,8 +143,9 @@ class WorkerProcess:
         self._status.close()
 
     def _hangs(self, batch: list[Waiting]) -> None:
-        """Report the batch as hanging and exit, from the watchdog's thread. The supervisor restarts
-        it.
+        """Report the hanging batch and exit; the supervisor restarts the worker.
+
+        Called from the watchdog's thread.
         """
         log.error("%s hangs in a batch of %d", self._name, len(batch))
         if not self._is_alone:

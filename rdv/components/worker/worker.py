@@ -174,9 +174,7 @@ class Worker:
         return evaluate(self._model, [waiting.request.data for waiting in batch])
 
     def report_hang(self, batch: list[Waiting]) -> None:
-        """Report errors for a batch that will not end; called from the watchdog's thread, as the
-        last.
-        """
+        """Report errors for a batch that will not end; the watchdog's thread calls it last."""
         hung = [(waiting.block.partition, waiting.request.id) for waiting in batch]
         self.reports.spoil(hung, HUNG, "timeout")
         self.reports.flush(LAST_WORD_S)
