@@ -59,7 +59,7 @@ class Reader(Protocol):
         """Return the next records; without any NOTHING if the position stays, else EMPTY."""
 
     def notice_deletion(self) -> None:
-        """Reopen after a read that found nothing, if the open file has been deleted or truncated.
+        """Reopen after an empty read, if the open file has been deleted, truncated or replaced.
 
         Readers of deleted files would otherwise wait in them for ever.
         """

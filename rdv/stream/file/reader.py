@@ -140,9 +140,9 @@ class PartitionReader:
                 self._wait_for(-1)
 
     def _is_replaced(self, segment: Segment) -> bool:
-        """Whether the directory was moved away, and another with segments is in its place.
+        """Return whether the directory was moved away and replaced by one with segments.
 
-        As long as there are none, stay: a living writer puts back what was moved.
+        Without segments in its place the reader stays: a living writer puts the files back.
         """
         path = layout.index_path(self._directory, segment.base)
         return not self._disk.is_at(segment.index_fd, path) and bool(
