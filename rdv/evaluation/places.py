@@ -1,4 +1,4 @@
-"""Where a decision's streams are, and which of them the evaluation reads."""
+"""Open a decision's streams that the evaluation reads."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from rdv.stream.file.stream import FileStream
 INPUT, SCORES, RESULTS, CONTROL, OUTCOMES = "input", "scores", "results", "control", "outcomes"
 
 SCHEDULE_TOPIC, MODELS_TOPIC, STATUS_TOPIC = "schedule", "models", "status"
-"""In `control`: live schedules; models that came up or went down; what processes say."""
+"""Topics of `control`: live schedules; models that came up or went down; status lines of
+processes.
+"""
 
 
 COHORTS_TOPIC = "cohorts"
-"""In `control`: the cohorts, and since when they have been in force."""
+"""The topic of `control` with the cohorts, and since when they have been in force."""
 
 OWN_SUFFIX = ".proxy"
-"""In `results`: what a proxy answered by itself; for an id in both topics, this one counts."""
+"""The suffix of topics of `results` with a proxy's own answers; for an id in both topics, these
+count.
+"""
 
 
 class Recorded:
@@ -33,7 +37,7 @@ class Recorded:
             raise NothingRecorded(directory)
 
     def stream(self, name: str) -> FileStream | None:
-        """One of the streams; None when it was never made."""
+        """Return one of the streams; None if it was never made."""
         if name not in self._open:
             self._open[name] = _opened(os.path.join(self.directory, name))
         return self._open[name]

@@ -1,4 +1,6 @@
-"""Schedules by the label that results name: as the server accepted them, else as files are now."""
+"""Find schedules by the label in results: as the server accepted them, else as the files are
+now.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ class _Line(msgspec.Struct):
     hash: str
     schedule: dict[str, Any]
     live: bool = True
-    """False for one that requests and cohorts may name."""
+    """False for a schedule that only requests and cohorts may name."""
 
 
 @dataclass(frozen=True)
@@ -41,16 +43,18 @@ class Version:
 
 @dataclass
 class ScheduleShelf:
-    """All schedules of a decision that can still be known."""
+    """All schedules of a decision that can still be found."""
 
     by_label: dict[str, Schedule] = field(default_factory=dict)
     files: dict[str, Schedule] = field(default_factory=dict)
-    """By name, as the files are now."""
+    """Schedules by name, as the files are now."""
     versions: list[Version] = field(default_factory=list)
-    """What was live, in order."""
+    """The schedules that were live, in order."""
 
     def find(self, label: str, asked: str | None = None) -> Schedule | None:
-        """A schedule by its label; an inline one from what the request `asked` for, as JSON."""
+        """Return a schedule by its label; an inline one from what the request `asked` for, as
+        JSON.
+        """
         found = self.by_label.get(label)
         if found is None and label.startswith(INLINE_LABEL) and asked is not None:
             found = inline(asked)
@@ -60,17 +64,19 @@ class ScheduleShelf:
 
     @property
     def live(self) -> Schedule | None:
-        """What went live last."""
+        """The schedule that went live last."""
         return self.by_label.get(self.versions[-1].label) if self.versions else None
 
     def named(self) -> Mapping[str, Schedule]:
-        """By name: the files, and the last live versions of names that have no file any more."""
+        """Return schedules by name: the files, and the last live versions of names without a
+        file.
+        """
         last = {self.by_label[v.label].name: self.by_label[v.label] for v in self.versions}
         return {**last, **self.files}
 
 
 def inline(text: str) -> Schedule | None:
-    """The schedule that a request carries; None when it is none."""
+    """Return the schedule that a request carries; None if it is not valid."""
     try:
         return schedule_from_object(msgspec.json.decode(text), sla_ms_max=RECORDED_SLA_MS_MAX)
     except (InvalidSchedule, msgspec.DecodeError, RecursionError):
@@ -78,7 +84,7 @@ def inline(text: str) -> Schedule | None:
 
 
 def read_schedules(recorded: Recorded, notes: Notes) -> ScheduleShelf:
-    """Everything that is on record or in DIR/schedules. Raises the log's SystemFaults."""
+    """Read all schedules that are recorded or in DIR/schedules. Raises the log's SystemFaults."""
     shelf = ScheduleShelf()
     decoder = msgspec.json.Decoder(_Line)
     for source in sources(recorded.stream(CONTROL), [SCHEDULE_TOPIC]):
@@ -108,7 +114,7 @@ def _take(
 
 
 def _read_files(shelf: ScheduleShelf, folder: str) -> None:
-    """What cannot be read is not known; `rdv schedule check` names it."""
+    """Read the schedule files, and skip what cannot be read; `rdv schedule check` reports it."""
     try:
         names = sorted(os.listdir(folder))
     except OSError:

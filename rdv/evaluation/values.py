@@ -1,9 +1,9 @@
-"""What an answer comes to: the one value by which answers are compared.
+"""Extract the one value of an answer by which answers are compared.
 
 The rule: `--on FIELD` names the field of the answer that counts. Without it, the first of these
 that the answer has: `action`, `label`, `bin`, `class` (compared for equality), `score`,
-`probability` (a number). An answer that is no object counts as a whole; floats are numbers, all
-else is compared for equality. What has no such field has no value (NaN).
+`probability` (a number). An answer that is not an object counts as a whole; floats are numbers,
+everything else is compared for equality. An answer without such a field has no value (NaN).
 """
 
 from __future__ import annotations
@@ -22,27 +22,30 @@ NUMBER_FIELDS = ("score", "probability")
 CLASSES_MAX = 65_536
 CACHE_MAX = 100_000
 CACHED_BYTES_MAX = 500
-"""A longer answer is not remembered, so that all of them together are bounded."""
+"""The maximum number of bytes of a cached answer, so that the size of the cache is bounded."""
 HALF = 0.5
 
 
 class Extract:
-    """Values of answers as float64: numbers as they are, anything else as the code of its class.
+    """Values of answers as float64: numbers unchanged, anything else as the code of its class.
 
-    The first answer decides whether values are numbers. One thread at a time. Raises TooManyValues.
+    The first answer decides whether values are numbers. For one thread at a time. Raises
+    TooManyValues.
     """
 
     def __init__(self, on: str | None = None) -> None:
         self.on = on
         self.is_number: bool | None = None
-        """None: no answer has been seen yet."""
+        """None while no answer has been seen."""
         self.unreadable = 0
-        """Answers and outcomes that cannot be read, equal ones once: they have no value."""
+        """The number of answers and outcomes that cannot be read, equal ones once; they have no
+        value.
+        """
         self._classes: dict[bytes, int] = {}
         self._cache: dict[bytes, float] = {}
 
     def of_json(self, text: bytes) -> float:
-        """The value of an answer as it lies in the log; NaN when it has none."""
+        """Return the value of an answer as it is in the log; NaN if it has none."""
         found = self._cache.get(text)
         if found is None:
             found = self._of_text(text)
@@ -53,7 +56,7 @@ class Extract:
         return found
 
     def of_answer(self, answer: Any) -> float:
-        """The value of an answer that has been parsed."""
+        """Return the value of an answer that has been parsed."""
         field, value = self._field(answer)
         if value is None:
             return math.nan
@@ -62,14 +65,14 @@ class Extract:
         return self._encoded(value)
 
     def of_truth(self, truth: Any) -> float:
-        """The value of an outcome: as an answer's, but a bare value counts whatever it is."""
+        """Return the value of an outcome: like an answer's, but a bare value always counts."""
         _, value = self._field(truth)
         if value is None or self.is_number is None:
             return math.nan
         return self._encoded(value)
 
     def name(self, value: float) -> str:
-        """A value in words."""
+        """Return a value as text."""
         if math.isnan(value):
             return "-"
         if self.is_number:
@@ -116,14 +119,14 @@ Floats = npt.NDArray[np.float64]
 
 
 def judge(values: Floats, truths: Floats, *, is_number: bool) -> Floats:
-    """1 where the value is right, 0 where it is wrong, NaN where that cannot be told.
+    """Return 1 where the value is right, 0 where it is wrong, NaN where that is unknown.
 
-    Classes are right when they are equal. Numbers are read as probabilities of a yes: right when
-    on the same side of 0.5 as a truth of 0 or 1; of any other truth nothing can be told.
+    Classes are right if they are equal. Numbers are read as probabilities of a yes: right if on the
+    same side of 0.5 as a truth of 0 or 1; unknown for any other truth.
     """
     known = ~np.isnan(truths)
     if not is_number:
-        right = values == truths  # no value is wrong, too: it was no answer
+        right = values == truths  # a missing value is wrong too: there was no answer
         return np.where(known, right.astype(np.float64), np.nan)
     known &= (truths == 0) | (truths == 1)
     right = (values >= HALF) == (truths >= HALF)

@@ -44,7 +44,7 @@ def _some_truths(recorded: Recorded) -> list[Any]:
         for chunk in source.chunks(source.begin, min(source.end, source.begin + LOOK_AT), Notes()):
             truths = (truth for truth in read_truths(chunk) if truth is not None)
             found += [_read(truth.outcome) for truth in truths]
-    return [truth for truth in found if truth is not None]  # null takes one back
+    return [truth for truth in found if truth is not None]  # null takes an outcome back
 
 
 def _read(raw: Raw | UnsetType) -> Any:

@@ -98,4 +98,4 @@ def _asked(request: Request) -> str | None:
     wanted = request.schedule
     if wanted is None or isinstance(wanted, str):
         return wanted
-    return text_of(wanted).decode()  # a default's keys keep their order, as its answer has them
+    return text_of(wanted).decode()  # a default's keys keep their order, like its answer

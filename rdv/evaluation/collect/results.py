@@ -94,14 +94,14 @@ class Results:
         """Return the results of these requests; keep the rest."""
         told = _Told(len(requests), self._extract)
         arrived: list[_Arrived] = []
-        # Proxies' own answers last: they are what the client was told.
+        # Proxies' own answers come last: they are what the client received.
         for kept, rows in sorted(self._matched(requests.rows), key=lambda pair: pair[0].is_own):
             firsts = told.add_places(kept, rows)
             if len(firsts) < len(rows):
                 notes.duplicate_results += len(rows) - len(firsts)
                 for row in sorted(set(range(len(rows))) - set(firsts.tolist())):
                     notes.twice(kept.results[row].id)
-                kept, rows = kept.take(firsts), rows[firsts]  # noqa: PLW2901  without the second
+                kept, rows = kept.take(firsts), rows[firsts]  # noqa: PLW2901  without repeated results
             told.add(kept, rows)
             if not kept.is_own:
                 arrived.append(_Arrived(kept.results, rows, models))
@@ -238,7 +238,7 @@ def first_of(
 ) -> npt.NDArray[np.int64]:
     """Put places into empty cells of a column; return which ones were put in."""
     free = column[rows] == NOWHERE
-    column[rows[free][::-1]] = places[free][::-1]  # of several for one row, the first stays
+    column[rows[free][::-1]] = places[free][::-1]  # of several places for one row, the first stays
     return np.flatnonzero(free & (column[rows] == places))
 
 

@@ -114,7 +114,7 @@ class Scores:
         columns = requests.columns() | found.columns
         for _, names in requests.not_asked:
             for name in names:
-                self._models[name]  # a row of its own, though it may never have said anything
+                self._models[name]  # gets a row, even if it has never reported
         shape = (len(self._models) - 1, count)
         score_at = np.full(shape, NOWHERE, np.int64)
         outcome = np.full(shape, ABSENT, np.uint8)
@@ -209,7 +209,7 @@ class _Arrivals:
         self.arrival_us[cells] = np.minimum(exact_us, NEVER_US - 1)
         self.order[cells] = found.orders
         self.is_exact[cells] = True
-        # What it was, the result knows, also where the score is not on record any more.
+        # The result has the outcome even if the score is not recorded any more.
         self._outcome[cells] = found.outcomes
         bare = self._score_at[cells] == NOWHERE
         was_asked = ~self._is_not_asked[cells]

@@ -54,9 +54,7 @@ class Truths:
 
     @property
     def basis(self) -> Basis:
-        """"number" if there are numbers and most outcomes are not a class of any answer, else
-        "class".
-        """
+        """Judge by the number if there are numbers and most outcomes are no answer's class."""
         is_foreign = 2 * self._named < self._seen or not self.counts["class"].sum()
         return "number" if is_foreign and self.counts["number"].sum() else "class"
 

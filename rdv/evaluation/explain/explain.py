@@ -132,7 +132,7 @@ def _reports(joined: Joined, row: int, result: Result | None) -> list[Report]:
         is_chosen = is_exact and outcome == "result" and model in chosen
         at_ms = None if arrived[number] == NEVER_US else float(arrived[number]) / 1000
         if score is None or (is_exact and outcome != score_outcome(score)):
-            # Not asked, or not on record any more: the result still knows what it was.
+            # Not asked, or not recorded any more: the result still has its outcome.
             reports.append(Report(model, at_ms, is_exact, False, is_chosen, outcome))
             continue
         has_answer = not isinstance(score.result, msgspec.UnsetType)

@@ -64,7 +64,7 @@ def _matches(chunk: Chunk, pattern: re.Pattern[bytes], id_: str) -> list[FoundRe
             request = decode_request(chunk.line(row))
         except MalformedMessage:
             continue
-        # The client's own data may have such a field, too.
+        # The client's own data may have such a field too.
         if request.id.startswith(id_) or request.id.endswith(id_):
             found.append(FoundRequest(request, int(chunk.times_ns[row])))
     return found

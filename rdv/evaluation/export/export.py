@@ -129,7 +129,7 @@ def _export_joined(
                 progress(len(joined))
         except NothingRecorded:
             pass
-    if set(found.tables) == {"joined"}:  # else the tables beside it have counted the same
+    if set(found.tables) == {"joined"}:  # else the other tables have counted the same
         found.notes = join.notes
 
 

@@ -88,7 +88,7 @@ class Place:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
         if self._is_new:
-            with contextlib.suppress(OSError):  # there is something in it: then it stays
+            with contextlib.suppress(OSError):  # it is not empty, so it stays
                 os.rmdir(self.out)
         os.close(self._fd)
 

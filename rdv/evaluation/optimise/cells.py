@@ -53,7 +53,7 @@ class Cells:
     def try_out(self, schedule: Schedule) -> Tried:
         """Return the figures of one candidate."""
         decided = decide_all(schedule, self.arrivals)
-        model = decided.model.astype(np.int64)  # NOBODY is the last row: the default
+        model = decided.model.astype(np.int64)  # NOBODY (-1) is the last row: the default
         score = self.right[model, np.arange(len(self))].sum() / max(1, self.judged)
         default = self.weight[decided.model == NOBODY].sum() / self.weight.sum()
         p99_ms = weighted_quantile(decided.at_us, self.weight, 0.99) / 1000

@@ -38,7 +38,7 @@ def grid_ms(
     within = answers_us[answers_us < sla_ms * 1000]
     if not len(within):
         return []
-    # Evenly in time over where answers come, half of them; evenly in answers, the other half.
+    # Half of them are evenly spaced in time, half are evenly spaced in answers.
     shares = np.linspace(0.02, 0.98, count - count // 2)
     low, high = np.quantile(within, [0.02, 0.99])
     times = [*np.quantile(within, shares), *np.linspace(low, high, count // 2)]

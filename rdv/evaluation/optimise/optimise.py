@@ -202,7 +202,7 @@ def _promising(tried: list[Tried], p99_ms_max: float | None) -> list[Tried]:
     front = _frontier(tried)
     step = max(1, len(front) // (EXACT_MAX // 2))
     some = [*front[::step], front[-1]]
-    # Waits in cells are averages: a little above the limit may be a little below it.
+    # Waits in cells are averages: one slightly above the limit may really be below it.
     near = [one for one in tried if p99_ms_max is None or one.p99_ms <= p99_ms_max * 1.02]
     near.sort(key=lambda one: -one.score)
     return list({id(one): one for one in [*some, *near[: EXACT_MAX // 2]]}.values())

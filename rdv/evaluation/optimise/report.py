@@ -62,7 +62,7 @@ class Optimum:
         said = []
         before = self.frontier[0]
         for point in self.frontier[1:]:
-            # On the later half, a point may be no slower than the one before: then it is better.
+            # On the later half, a point may not be slower than the one before, only better.
             if point.p99_ms >= before.p99_ms + WAIT_MS_MIN:
                 said.append(_step_up(before, point, self.measure))
             before = point

@@ -1,4 +1,4 @@
-"""A value as it is written in a table for people."""
+"""Format a value for a table for people."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _DECIMALS_MAX = 9
 
 
 class Figure(str):
-    """A number that is written already: lined up to the right like any other."""
+    """A number that is already formatted; it is aligned to the right like other numbers."""
 
     __slots__ = ()
 
 
 def cell(value: Any) -> str:
-    """Numbers with four digits, intervals as "0.81 (0.79 to 0.83)", nothing as a dash."""
+    """Return numbers with four digits, intervals as "0.81 (0.79 to 0.83)", None as a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool | np.bool_):
@@ -33,20 +33,20 @@ def cell(value: Any) -> str:
 
 
 def share(value: float | Interval) -> Figure:
-    """A share in per cent: "95.0 %", "95.0 % (94.7 to 95.3)"."""
+    """Return a share in per cent: "95.0 %", "95.0 % (94.7 to 95.3)"."""
     if isinstance(value, Interval):
         return Figure(_interval(value, 100.0, " %"))
     return Figure(f"{number(value * 100)} %")
 
 
 def is_numeric(value: Any) -> bool:
-    """Whether it is lined up to the right."""
+    """Return whether the value is aligned to the right."""
     kinds = int | float | np.number | Interval | Figure
     return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _interval(value: Interval, scale: float, unit: str) -> str:
-    """With as many decimals as its width gives a meaning to."""
+    """Return an interval with as many decimals as its width makes meaningful."""
     estimate, low, high = (scale * end for end in (value.estimate, value.low, value.high))
     if not (value.bounded and math.isfinite(estimate)):
         return f"{number(estimate)}{unit} (too few for an interval)"

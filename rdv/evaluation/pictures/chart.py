@@ -1,4 +1,4 @@
-"""What a picture shows, without how it is drawn: the same for the terminal and for a page."""
+"""Define what a chart shows, without how it is drawn: the same for the terminal and for a page."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ Measure = Literal["number", "share", "time"]
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """`measure`: a number of `unit`, a share (0.25, shown as 25 %), or a time (seconds since
-    1970, shown in UTC). `low` and `high` fix the ends; else they follow the data.
+    """An axis of a chart.
+
+    `measure` is a number of `unit`, a share (0.25, shown as 25 %), or a time (seconds since 1970,
+    shown in UTC). `low` and `high` fix the ends; otherwise they follow the data.
     """
 
     label: str
@@ -32,16 +34,16 @@ class Axis:
 
     @property
     def caption(self) -> str:
-        """Label and unit, as written beside the axis."""
+        """Label and unit, as written next to the axis."""
         unit = {"number": self.unit, "share": "%", "time": "UTC"}[self.measure]
         return f"{self.label} ({unit})" if unit else self.label
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A line through points in order; a gap where a value is not finite.
+    """A line through points in order, with a gap where a value is not finite.
 
-    `stepped`: each y holds until the next x. `guide`: thin and grey, a help to read by.
+    `stepped`: each y holds until the next x. `guide`: a thin, grey reference line.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Points:
-    """Points by themselves, with intervals and labels where given."""
+    """Single points, with intervals and labels where given."""
 
     name: str
     x: FloatArray
@@ -65,7 +67,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Band:
-    """Between `low` and `high`: an interval along a line."""
+    """The area between `low` and `high`: an interval along a line."""
 
     name: str
     x: FloatArray
@@ -75,7 +77,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bars:
-    """Bar i stands from edges[i] to edges[i + 1], from 0 to heights[i]."""
+    """Bars: bar i is from edges[i] to edges[i + 1], and from 0 to heights[i]."""
 
     name: str
     edges: FloatArray
@@ -96,7 +98,7 @@ Mark = Line | Points | Band | Bars | Rule
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chart:
-    """Marks over two axes. `note` is printed below. Raises InvalidChart when made of nonsense."""
+    """Marks over two axes. `note` is printed below. Raises InvalidChart for invalid marks."""
 
     title: str
     x: Axis
@@ -111,7 +113,9 @@ class Chart:
             _check(mark)
 
     def series(self) -> list[Mark]:
-        """The marks that get a colour of their own, in order; bands share their line's."""
+        """Return the marks that get a colour of their own, in order; bands share their line's
+        colour.
+        """
         return [
             mark
             for mark in self.marks
@@ -121,7 +125,9 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Stacked bars of shares: `rows` are (label, a value for each part); each row is made 100 %."""
+    """Stacked bars of shares: `rows` are (label, a value for each part); each row is scaled to 100
+    %.
+    """
 
     title: str
     parts: tuple[str, ...]
@@ -136,7 +142,7 @@ class Mix:
                 raise InvalidChart(label, "values must be finite and not negative")
 
     def shares(self) -> list[tuple[str, list[float]]]:
-        """Each row with its values as shares of their sum; zeros where there is nothing."""
+        """Return each row with its values as shares of their sum; zeros for an empty row."""
         totals = [(label, values, sum(values)) for label, values in self.rows]
         return [
             (label, [value / total if total else 0.0 for value in values])
@@ -145,7 +151,7 @@ class Mix:
 
 
 def column(values: npt.ArrayLike) -> FloatArray:
-    """Values as a mark holds them."""
+    """Return values in the form that marks need."""
     array: FloatArray = np.asarray(values, dtype=np.float64)
     return array
 

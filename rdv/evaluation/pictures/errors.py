@@ -1,4 +1,4 @@
-"""Errors of the pictures."""
+"""Errors of charts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.errors import InputFault
 
 @dataclass(eq=False)
 class InvalidChart(InputFault):
-    """Data that a picture cannot be made of."""
+    """The data cannot be drawn."""
 
     name: str
     reason: str

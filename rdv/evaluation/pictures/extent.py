@@ -1,4 +1,4 @@
-"""From where to where an axis goes."""
+"""Compute the range of an axis."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROOM = 0.04  # left free at each end, as a share
 
 
 def extent(chart: Chart, which: Literal["x", "y"]) -> tuple[float, float]:
-    """The ends of an axis: as fixed, or around all data with a little room; low < high."""
+    """Return the ends of an axis: as fixed, or around all data with a small margin; low < high."""
     axis = chart.x if which == "x" else chart.y
     values = np.concatenate([np.empty(0), *(_values(mark, which) for mark in chart.marks)])
     values = values[np.isfinite(values)]
@@ -24,9 +24,9 @@ def extent(chart: Chart, which: Literal["x", "y"]) -> tuple[float, float]:
     room = (high - low) * _ROOM or abs(high) * _ROOM or 1.0
     bottom = 0.0 if has_bars and low >= 0 else low - room
     top = high + room
-    if low >= 0:  # no room below nothing
+    if low >= 0:  # no margin below 0
         bottom = max(bottom, 0.0)
-    if axis.measure == "share" and high <= 1:  # nor above everything
+    if axis.measure == "share" and high <= 1:  # and none above 100 %
         top = min(top, 1.0)
     bottom = axis.low if axis.low is not None else bottom
     top = axis.high if axis.high is not None else top

@@ -1,4 +1,4 @@
-"""The charts that are asked for again and again."""
+"""Build the charts that several reports need."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BINS_MAX = 60
 
 @dataclass(frozen=True, slots=True)
 class FrontierPoint:
-    """One thing to choose: what it costs (`x`, less is better) and brings (`y`, more is better)."""
+    """A choice: its cost (`x`, less is better) and its benefit (`y`, more is better)."""
 
     name: str
     x: float
@@ -50,7 +50,9 @@ def line_chart(
     stepped: bool = False,
     note: str = "",
 ) -> Chart:
-    """Lines by name, each (x, y); `bands` by the same names, each (low, high) at the line's x."""
+    """Return a chart of lines by name, each (x, y); `bands` have the same names, each (low, high)
+    at the line's x.
+    """
     marks: list[Mark] = []
     for name, (low, high) in (bands or {}).items():
         if name not in lines:
@@ -68,7 +70,9 @@ def cumulative_chart(
     rules: Sequence[Rule] = (),
     note: str = "",
 ) -> Chart:
-    """The share of values at or below each x: latencies of several models, say."""
+    """Return a chart of the share of values at or below each x, such as latencies of several
+    models.
+    """
     marks = [Line(name, *curve(values)) for name, values in samples.items()]
     share = Axis("share at or below", measure="share", low=0.0, high=1.0)
     return Chart(title, x, share, (*marks, *rules), note)
@@ -83,9 +87,10 @@ def histogram_chart(
     rules: Sequence[Rule] = (),
     note: str = "",
 ) -> Chart:
-    """The share of values in each bin; bars for one sample, outlines to compare several.
+    """Return a chart of the share of values in each bin; bars for one sample, outlines for several.
 
-    Bins by Freedman & Diaconis (1981) unless given, over all samples; evenly on a log axis.
+    Unless given, bins are by Freedman & Diaconis (1981) over all samples; evenly spaced on a log
+    axis.
     """
     arrays = {name: column(values) for name, values in samples.items()}
     edges = _edges(title, x, list(arrays.values()), bins)
@@ -102,7 +107,7 @@ def histogram_chart(
 
 
 def qq_chart(title: str, first: Axis, second: Axis, pairs: QuantilePairs, note: str = "") -> Chart:
-    """Quantiles of one against those of the other; on the diagonal both are the same."""
+    """Return quantiles of one sample against those of the other; on the diagonal both are equal."""
     ends = np.array(
         [min(pairs.first.min(), pairs.second.min()), max(pairs.first.max(), pairs.second.max())]
     )
@@ -119,7 +124,9 @@ def frontier_chart(
     rules: Sequence[Rule] = (),
     note: str = "",
 ) -> Chart:
-    """What can be had: all points with their intervals, and a line through the undominated."""
+    """Return a chart of all points with their intervals, and a line through the undominated
+    ones.
+    """
     if not points:
         raise InvalidChart(title, "there are no points")
     marks: list[Mark] = []

@@ -1,4 +1,4 @@
-"""XML and HTML that cannot be broken by what is put into it."""
+"""Write XML and HTML that content cannot break."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ _VOID = frozenset({"meta", "br", "hr"})
 
 
 class Markup(str):
-    """Text that is markup already. Everything else is escaped."""
+    """Text that is already markup. Everything else is escaped."""
 
     __slots__ = ()
 
 
 def text(value: str) -> Markup:
-    """`value` as text of an element or an attribute; what XML forbids becomes a replacement."""
+    """Return `value` as text of an element or an attribute; characters that XML forbids are
+    replaced.
+    """
     return Markup(escape(_FORBIDDEN.sub("\ufffd", value), quote=True))
 
 
 def tag(name: str, *children: str, **attributes: str | float | None) -> Markup:
-    """One element. `class_` and `font_size` are written `class` and `font-size`; None is left out.
+    """Return one element. `class_` and `font_size` are written `class` and `font-size`; None is
+    left out.
 
-    Numbers are written to a hundredth: they are positions in a drawing.
+    Numbers are rounded to a hundredth: they are positions in a drawing.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_attribute(value)}"'

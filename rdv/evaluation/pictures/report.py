@@ -1,4 +1,4 @@
-"""A page to send to somebody: one file, no script, nothing fetched."""
+"""A report is a page in one file, without scripts and without external files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from rdv.evaluation.pictures.style import STYLE
 from rdv.evaluation.pictures.svg import draw_chart, draw_mix
 
 ROWS_MAX = 1000
-"""Longer tables are cut, and say so: a page must open on a phone."""
+"""The maximum number of rows of a table; longer tables are cut, and say so: a page must open on a
+phone.
+"""
 
 Tone = Literal["neutral", "good", "bad", "unsure"]
 _SIGNS: dict[Tone, str] = {"neutral": "", "good": "✓ ", "bad": "✗ ", "unsure": "? "}
 
 
 class Report:
-    """Put together from top to bottom, then `html()`. Not thread-safe.
+    """A page that is built from top to bottom, then returned by `html()`. Not thread-safe.
 
-    Light or dark as the reader has it, for screens from a phone up, and for paper. All text is
-    escaped: names and data may hold anything.
+    It follows the reader's light or dark mode, and works on screens from a phone up and on paper.
+    All text is escaped: names and data may contain anything.
     """
 
     def __init__(self, title: str, subtitle: str = "") -> None:
@@ -39,11 +41,11 @@ class Report:
         self._parts.append(tag("p", text))
 
     def verdict(self, text: str, tone: Tone = "neutral") -> None:
-        """A sentence that answers the question; the tone shows by a sign and a colour."""
+        """Add a sentence that answers the question; a sign and a colour show the tone."""
         self._parts.append(tag("p", f"{_SIGNS[tone]}{text}", class_=f"verdict {tone}"))
 
     def figures(self, figures: Mapping[str, Any]) -> None:
-        """A few numbers that matter, large, each with what it is."""
+        """Add a few important numbers, large, each with its name."""
         boxes = [
             tag("div", tag("dt", name), tag("dd", cell(value))) for name, value in figures.items()
         ]
@@ -52,7 +54,9 @@ class Report:
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = ""
     ) -> None:
-        """Numbers are lined up to the right; see `cell` for how values are written."""
+        """Add a table. Numbers are aligned to the right; see `cell` for how values are
+        formatted.
+        """
         wrong = next((row for row in rows if len(row) != len(columns)), None)
         if wrong is not None:
             raise InvalidChart(
@@ -80,7 +84,7 @@ class Report:
             self.paragraph(f"The first {ROWS_MAX:,} of {len(rows):,} rows.")
 
     def chart(self, chart: Chart | Mix) -> None:
-        """A picture with its title above and its note below."""
+        """Add a chart with its title above and its note below."""
         self._charts += 1
         drawing = (
             draw_mix(chart, self._charts)
@@ -94,7 +98,7 @@ class Report:
         )
 
     def html(self) -> str:
-        """The whole page; write it as UTF-8."""
+        """Return the whole page; write it as UTF-8."""
         head = tag(
             "head",
             Markup('<meta charset="utf-8">'),

@@ -1,4 +1,4 @@
-"""How a report looks."""
+"""The style sheet of a report."""
 
 from __future__ import annotations
 
@@ -57,4 +57,4 @@ STYLE = (
     + f"@media screen and (prefers-color-scheme:dark){{{_DARK}{dark_style()}}}"
     + f"@media print{{{_PRINT}}}"
 )
-"""Free of `<` and `&`, so that it may stand in a page as it is."""
+"""The style sheet has no `<` and no `&`, so that it can be put into a page unchanged."""

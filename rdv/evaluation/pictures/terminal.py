@@ -1,4 +1,4 @@
-"""Charts in the terminal, by plotext."""
+"""Draw charts in the terminal, by plotext."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ _GREY = 245
 def render(
     picture: Chart | Mix, *, width: int = WIDTH, height: int = HEIGHT, colour: bool = False
 ) -> str:
-    """Lines of text no wider than `width` columns; without `colour` no escape sequence at all.
+    """Return lines of text no wider than `width` columns; without `colour`, without any escape
+    sequence.
 
-    Without colour, series differ by their sign. Not thread-safe: plotext keeps one drawing for
-    the whole process. Names are made printable, so that data cannot drive the terminal.
+    Without colour, series differ by their sign. Not thread-safe: plotext has one drawing for the
+    whole process. Names are made printable, so that data cannot control the terminal.
     """
     width = min(max(width, WIDTH_MIN), WIDTH_MAX)
     height = min(max(height, HEIGHT_MIN), HEIGHT_MAX)
@@ -75,7 +76,7 @@ def _axes(plotext: Any, chart: Chart, width: int) -> None:
     for which, axis in (("x", chart.x), ("y", chart.y)):
         low, high = extent(chart, which)  # type: ignore[arg-type]
         marks = ticks(axis, low, high, max(3, width // 14) if which == "x" else 5)
-        if axis.log:  # plotext's own log axis cannot be given ends: place the logs
+        if axis.log:  # plotext's log axis has no settable ends: plot logarithms instead
             low, high = np.log10(low), np.log10(high)
             marks = [(float(np.log10(value)), text) for value, text in marks]
         set_ticks = plotext.xticks if which == "x" else plotext.yticks
@@ -139,7 +140,7 @@ def _points(plotext: Any, chart: Chart, mark: Points, look: dict[str, Any]) -> N
 def _line(
     plotext: Any, chart: Chart, x: FloatArray, y: FloatArray, look: dict[str, Any], *, stepped: bool
 ) -> None:
-    """Every stretch without a gap is a line of its own."""
+    """Draw a line; each part without a gap is drawn separately."""
     if stepped:
         x, y = np.repeat(x, 2)[1:], np.repeat(y, 2)[:-1]
     x, y = _placed(chart, x, y)
@@ -173,7 +174,7 @@ def _legend(chart: Chart, series: list[Mark], width: int, *, colour: bool) -> li
 
 
 def _flow(entries: list[tuple[str, str, int]], width: int, *, colour: bool) -> list[str]:
-    """`sign name` side by side, in as many lines as it takes."""
+    """Arrange entries of `sign name` side by side, in as many lines as necessary."""
     lines, columns = [""], 0
     for sign, name, n in entries:
         entry = _fit(_printable(name), width - 4)

@@ -1,4 +1,4 @@
-"""Fewer points that look the same."""
+"""Reduce the number of points without a visible change."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from rdv.evaluation.pictures.chart import FloatArray
 
 
 def thin_line(x: FloatArray, y: FloatArray, limit: int) -> tuple[FloatArray, FloatArray]:
-    """At most about `limit` points of a line: of each stretch its lowest and its highest.
+    """Return at most about `limit` points of a line: the lowest and the highest of each part.
 
-    So that a single spike among a million values is still seen; both ends stay.
+    So a single spike among a million values is still visible; both ends stay.
     """
     count = len(x)
     if count <= limit:
@@ -26,7 +26,7 @@ def thin_line(x: FloatArray, y: FloatArray, limit: int) -> tuple[FloatArray, Flo
 
 
 def thin_rows(count: int, limit: int) -> npt.NDArray[np.intp]:
-    """At most `limit` rows, evenly spread, the ends among them."""
+    """Return at most `limit` rows, evenly spread, including both ends."""
     if count <= limit:
         return np.arange(count)
     return np.unique(np.linspace(0, count - 1, limit).round().astype(np.intp))

@@ -1,4 +1,4 @@
-"""Round numbers along an axis, and how they are written."""
+"""Choose round numbers along an axis, and format them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DECIMALS_MAX = 7
 
 
 def ticks(axis: Axis, low: float, high: float, about: int = 6) -> list[tuple[float, str]]:
-    """Where to write what between low and high: some `about` round values."""
+    """Return positions and texts of about `about` round values between low and high."""
     if axis.log:
         return [(value, number(value)) for value in _log(low, high, about)]
     if axis.measure == "time":
@@ -36,7 +36,9 @@ def ticks(axis: Axis, low: float, high: float, about: int = 6) -> list[tuple[flo
 
 
 def number(value: float, digits: int = 4) -> str:
-    """A number with so many digits and no zeros for nothing: 0.0123, 1.5, 12k, 3.2M."""
+    """Return a number with at most `digits` digits, without trailing zeros: 0.0123, 1.5, 12k,
+    3.2M.
+    """
     if not math.isfinite(value):
         return "–" if math.isnan(value) else ("∞" if value > 0 else "-∞")
     for size, prefix in _PREFIXES:
@@ -46,7 +48,7 @@ def number(value: float, digits: int = 4) -> str:
 
 
 def quantity(value: float, measure: Measure, unit: str = "") -> str:
-    """A value with its unit: 12.5 ms, 25 %, 14:05 UTC."""
+    """Return a value with its unit: 12.5 ms, 25 %, 14:05 UTC."""
     if measure == "time":
         return f"{_EPOCH + timedelta(seconds=value):%Y-%m-%d %H:%M:%S} UTC"
     if measure == "share":
@@ -55,7 +57,7 @@ def quantity(value: float, measure: Measure, unit: str = "") -> str:
 
 
 def _nice(rough: float) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that is not below `rough`."""
+    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that is not below `rough`."""
     if not (rough > 0 and math.isfinite(rough)):
         return 1.0
     power = 10.0 ** math.floor(math.log10(rough))
@@ -79,7 +81,7 @@ def _log(low: float, high: float, about: int) -> list[float]:
 
 
 def _texts(values: list[float], step: float) -> list[str]:
-    """All with the same decimals, so that they can be compared at a glance."""
+    """Return texts with the same number of decimals, so that they are easy to compare."""
     largest = max((abs(value) for value in values), default=0.0)
     size, prefix = next(((s, p) for s, p in _PREFIXES if largest >= max(s, _LARGE)), (1.0, ""))
     fine = step / size
@@ -102,7 +104,7 @@ def _time(value: float, step: float) -> str:
     if step >= _DAY_S:
         return f"{moment:%d %b}"
     if moment.hour == moment.minute == moment.second == 0:
-        return f"{moment:%d %b}"  # midnight: say which
+        return f"{moment:%d %b}"  # midnight: show the date
     if step >= 60:  # noqa: PLR2004 - a minute
         return f"{moment:%H:%M}"
     return f"{moment:%H:%M:%S}"

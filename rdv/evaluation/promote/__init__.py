@@ -1,6 +1,6 @@
-"""Whether a model may take the champion's place, what that changes, and what to watch then.
+"""Decide whether a model may replace the champion, what that changes, and what to watch then.
 
-Pure, but for `study`: limits and figures in, verdicts and texts out.
+Pure, except for `study`: limits and figures in, verdicts and texts out.
 
     gate.judge        figures of a comparison against limits
     exchange.exchange the live schedule's text with both models exchanged

@@ -9,7 +9,7 @@ from rdv.errors import InputFault
 
 @dataclass(eq=False)
 class CannotExchange(InputFault):
-    """The schedule has no place in which a model could be put instead of another."""
+    """The schedule has no place at which one model could be replaced by another."""
 
     where: str
     reason: str

@@ -1,6 +1,6 @@
-"""A schedule's text with two models exchanged: nothing else changes, comments stay. Pure.
+"""Exchange two models in a schedule's text: nothing else changes, comments stay. Pure.
 
-Lines are edited, not grammar; what comes out is parsed, and must be the schedule that was meant.
+Lines are edited without a TOML grammar; the result is parsed, and must be the intended schedule.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _PART = re.compile(r"""(?P<comment>\#[^\n]*)|(?P<name>"[^"\n]*"|'[^'\n]*')|(?P<e
 
 
 def champion_of(schedule: Schedule) -> str | None:
-    """Whom the schedule asks first; None when that is anybody."""
+    """Return the model that the schedule prefers first; None if that is any model."""
     first = schedule.steps[0].accept[0]
     return None if first == OTHERS else first
 
 
 def exchange(text: str, name: str, champion: str, challenger: str, where: str = "") -> str:
-    """The text of schedule `name` with both in each other's place.
+    """Return the text of schedule `name` with both models exchanged.
 
     A challenger that the schedule does not name takes the champion's place; the champion then
-    stands behind it, in all steps but the first that do not accept anybody anyway. Raises
+    follows it, in all steps but the first that do not accept any model anyway. Raises
     CannotExchange, InvalidSchedule.
     """
     before = schedule_from_toml(text, name, where)
@@ -81,7 +81,9 @@ def _instead(accept: list[str], champion: str, challenger: str, *, is_first: boo
 
 
 def _edited(text: str, at: int, names: list[str]) -> tuple[int, str]:
-    """(where the list ends, its text with these names). More names stand behind one another."""
+    """Return where the list ends, and its text with these names. An additional name follows another
+    one.
+    """
     end, places = at, []
     for part in _PART.finditer(text, at):
         end = part.start()
@@ -102,7 +104,7 @@ def _edited(text: str, at: int, names: list[str]) -> tuple[int, str]:
 
 
 def _grown(was: list[str], names: list[str]) -> list[list[str]]:
-    """The names by the place in which they stand; one of the places has two."""
+    """Group the names by the old names' places; one of the places gets two."""
     extra = len(names) - len(was)
     groups: list[list[str]] = []
     at = 0

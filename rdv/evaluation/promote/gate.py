@@ -1,4 +1,4 @@
-"""The gate: a pure function of figures and limits."""
+"""The gate is a pure function of figures and limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Cause = Literal["too few", "steady", "input changed", "model changed", "canary c
 
 @dataclass(frozen=True)
 class Limits:
-    """What must hold. Shares are between 0 and 1; see [gate] in rdv.toml, which has the same."""
+    """What must hold. Shares are between 0 and 1; [gate] in rdv.toml has the same keys."""
 
     requests_min: int = 1000
     judged_min: int = 100
@@ -30,21 +30,21 @@ class Limits:
 
 @dataclass(frozen=True)
 class Figures:
-    """What is on record of the challenger, beside the champion, on the same requests."""
+    """What is recorded of the challenger, compared with the champion on the same requests."""
 
     both: int
     """Requests that both have scored, the challenger in its newest version."""
     judged: int
-    """Of those, with a known outcome."""
+    """Of those, requests with a known outcome."""
     loss: Interval | None
-    """The champion's share of right answers less the challenger's."""
+    """The champion's share of right answers minus the challenger's."""
     agreement: Interval | None
     agreement_of: str
     """"answers" or "ranks"."""
     kappa: float | None
-    """What is left of the agreement of answers beyond chance; None of ranks, or unknown."""
+    """The part of the agreement of answers that is beyond chance; None for ranks, or if unknown."""
     late: float
-    """Share of answers that were not there within the champion's window."""
+    """The share of answers that had not arrived within the champion's window."""
     champion_late: float
     errors: float
     refusals: float
@@ -54,7 +54,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Check:
-    """One question. `figure` and `threshold` in the unit that `text` names."""
+    """One check. `figure` and `threshold` are in the unit that `text` names."""
 
     name: str
     verdict: Verdict
@@ -65,7 +65,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Gate:
-    """All checks, and the worst of their verdicts; "unknown" counts for nothing."""
+    """All checks, and the worst of their verdicts; "unknown" is ignored."""
 
     checks: tuple[Check, ...]
 
@@ -76,7 +76,7 @@ class Gate:
         return next((one for one in order if one in verdicts), "fail")
 
     def broken(self) -> tuple[str, ...]:
-        """The checks that keep it from passing, in words."""
+        """Return the checks that keep it from passing, as text."""
         return tuple(
             f"{check.name} ({check.verdict}): {check.text}"
             for check in self.checks
@@ -85,7 +85,7 @@ class Gate:
 
 
 def judge(figures: Figures, limits: Limits) -> Gate:
-    """Every check, in the order in which people ask."""
+    """Make every check, in order of importance."""
     checks: tuple[Callable[[Figures, Limits], Check], ...] = (
         _requests, _quality, _latency, _errors, _refusals, _drift,
     )  # fmt: skip
@@ -103,7 +103,7 @@ def _requests(figures: Figures, limits: Limits) -> Check:
 
 
 def _quality(figures: Figures, limits: Limits) -> Check:
-    """No worse than by `loss_max` for sure: pass; worse than that for sure: fail."""
+    """Pass if surely no worse than by `loss_max`, fail if surely worse than that, else marginal."""
     loss = figures.loss
     if loss is None or figures.judged < limits.judged_min:
         return _agreement(figures, limits)
@@ -171,8 +171,10 @@ def _refusals(figures: Figures, limits: Limits) -> Check:
     return Check("refusals", verdict, figures.refusals, limits.refusals_max, text)
 
 
-def _drift(figures: Figures, limits: Limits) -> Check:  # noqa: ARG001 - as the others
-    """A model that has changed was not one model; a changed input makes the past say less."""
+def _drift(figures: Figures, limits: Limits) -> Check:  # noqa: ARG001 - same signature as the other checks
+    """Fail for a model that has changed, as it was not one model; be marginal for a changed input,
+    as the past then says less.
+    """
     verdicts: dict[Cause, Verdict] = {
         "steady": "pass",
         "too few": "unknown",

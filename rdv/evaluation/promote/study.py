@@ -1,4 +1,4 @@
-"""A comparison of champion and challenger as the figures that the gate asks for."""
+"""Turn a comparison of champion and challenger into the figures of the gate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rdv.evaluation.statistics import Interval
 
 
 def figures_of(found: Comparison) -> Figures:
-    """`found.first` is the champion, `found.second` the challenger; both with a window."""
+    """Return the figures; `found.first` is the champion, `found.second` the challenger, both with a
+    window.
+    """
     champion, challenger = found.first, found.second
     drift = next((one for one in found.drift if one.model == challenger.name), None)
     newest = challenger.versions.get(challenger.version or "", 0)
@@ -37,7 +39,9 @@ def figures_of(found: Comparison) -> Figures:
 
 
 def bounds_of(found: Comparison, limits: Limits) -> Bounds:
-    """What is borne while a new champion is watched: not worse than it was, by the same limits."""
+    """Return what is tolerated while a new champion is watched: not worse than before, by the same
+    limits.
+    """
     total = max(1, sum(found.kinds.values()))
     factor = limits.marginal_factor
     late = max(limits.late_max, _late(found.second), _late(found.first))
@@ -50,7 +54,7 @@ def bounds_of(found: Comparison, limits: Limits) -> Bounds:
 
 
 def with_requests(limits: Limits, requests_min: int | None) -> Limits:
-    """Limits with another number of requests, where one was given."""
+    """Return the limits with another number of requests, if one is given."""
     return (
         limits if requests_min is None else dataclasses.replace(limits, requests_min=requests_min)
     )

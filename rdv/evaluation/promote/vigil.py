@@ -1,8 +1,8 @@
-"""Watching a new champion: live answers against limits, judged at any time. Pure.
+"""Watch a new champion: live answers against limits, judged at any time. Pure.
 
-Answers are counted in blocks; the last two blocks together say how it goes now. A limit is
-broken when the share is above it for sure, by an interval that may be looked at after every answer
-(`proportion_sequence`), so that bad luck rolls nothing back and a real fault does within seconds.
+Answers are counted in blocks; the last two blocks together show the current state. A limit is
+broken if the share is surely above it, by an interval that is valid after every answer
+(`proportion_sequence`), so that chance causes no rollback, and a real fault does within seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KINDS = ("misses", "defaults", "errors", "others")
 
 @dataclass(frozen=True)
 class Bounds:
-    """The largest shares that are borne."""
+    """The largest shares that are tolerated."""
 
     misses: float
     """Answers later than the SLA, or by a proxy itself."""
@@ -29,7 +29,7 @@ class Bounds:
     errors: float
     """Errors among the new champion's reports."""
     others: float
-    """Answers that somebody else than the new champion has given."""
+    """Answers of another model than the new champion."""
 
     @property
     def shares(self) -> dict[str, float]:
@@ -38,7 +38,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Answer:
-    """What counts of one answer. `is_error`: of the champion's report; None: it had none."""
+    """What counts of one answer. `is_error` is of the champion's report; None if it made none."""
 
     is_miss: bool
     is_default: bool
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Breach:
-    """A limit that is broken for sure."""
+    """A limit that is surely broken."""
 
     kind: str
     count: int
@@ -70,7 +70,7 @@ class Breach:
 
 @dataclass
 class Vigil:
-    """One thread at a time."""
+    """Counts answers during the watch period. For one thread at a time."""
 
     bounds: Bounds
     answers: int = 0
@@ -78,7 +78,7 @@ class Vigil:
     _blocks: list[Counter[str]] = field(default_factory=lambda: [Counter()])
 
     def add(self, answer: Answer) -> None:
-        """One answer, in the order of their times."""
+        """Add one answer, in order of time."""
         self.answers += 1
         if self._blocks[-1]["answers"] >= BLOCK_ANSWERS:
             self._blocks = [self._blocks[-1], Counter()]
@@ -92,7 +92,7 @@ class Vigil:
             one["others"] += answer.is_other
 
     def breaches(self) -> list[Breach]:
-        """Limits that are broken now."""
+        """Return the limits that are broken now."""
         now: Counter[str] = Counter()
         for counts in self._blocks:
             now += counts

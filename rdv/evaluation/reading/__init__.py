@@ -1,1 +1,1 @@
-"""From the log's files to chunks of lines with their times."""
+"""Read the log's files as chunks of lines with their times."""

@@ -1,4 +1,4 @@
-"""Some records of one partition: their lines as they lie, and when each was appended."""
+"""A chunk is some records of one partition: their unchanged lines, and when each was appended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Chunk:
-    """`lines`: Arrow large_binary over the mapped file; `times_ns` and `offsets` run beside it."""
+    """`lines` is Arrow large_binary over the mapped file; `times_ns` and `offsets` match its
+    rows.
+    """
 
     topic: str
     partition: int
@@ -30,18 +32,18 @@ class Chunk:
         return len(self.lines)
 
     def line(self, row: int) -> bytes:
-        """One record's value."""
+        """Return one record's value."""
         return bytes(self.lines[row].as_buffer())
 
     def blob(self) -> bytes:
-        """All lines, one behind the other."""
+        """Return all lines, concatenated."""
         if not len(self.lines):
             return b""
         bounds = self._bounds()
         return bytes(memoryview(self.lines.buffers()[2])[int(bounds[0]) : int(bounds[-1])])
 
     def ends(self) -> npt.NDArray[np.int64]:
-        """Where each line ends in `blob()`."""
+        """Return where each line ends in `blob()`."""
         bounds = self._bounds()
         ends: npt.NDArray[np.int64] = bounds[1:] - bounds[0]
         return ends
@@ -57,10 +59,10 @@ def decode_chunk(
     decode_lines: Callable[[bytes], list[_T]],
     decode_line: Callable[[bytes], _T],
 ) -> list[_T | None]:
-    """A message for each record, None for what is not one.
+    """Return a message for each record, None for a record that is not one.
 
-    All lines are read in one call where each of them is surely one line; else one by one, so that
-    a bad record spoils nothing else. As `rdv.components.batches` reads them for the server.
+    All lines are decoded in one call if each record is surely one line; else one by one, so that a
+    bad record affects no other. `rdv.components.batches` reads them like this for the server.
     """
     blob = chunk.blob()
     if blob.count(b"\n") == len(chunk) and blob.endswith(b"\n"):

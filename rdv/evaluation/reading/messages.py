@@ -1,4 +1,4 @@
-"""Chunks as messages, exactly those that a server would have taken them for."""
+"""Read chunks as messages, exactly those that a server would have accepted."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _result_lines = msgspec.json.Decoder(Result).decode_lines
 
 
 def read_requests(chunk: Chunk) -> list[Request | None]:
-    """A request for each record; None for what is none."""
+    """Return a request for each record; None for a record that is not one."""
     return decode_chunk(chunk, _request_lines, decode_request)
 
 
 def read_results(chunk: Chunk) -> list[Result | None]:
-    """A result for each record; None for what is none."""
+    """Return a result for each record; None for a record that is not one."""
     return decode_chunk(chunk, _result_lines, decode_result)
 
 
 def read_scores(chunk: Chunk) -> list[Score | None]:
-    """A score for each record; None for what is none, or speaks for another model."""
+    """Return a score for each record; None for a record that is not one, or names another model."""
     scores = decode_chunk(chunk, _score_lines, decode_score)
     topic = chunk.topic
     for row, score in enumerate(scores):

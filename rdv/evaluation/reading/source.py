@@ -1,4 +1,4 @@
-"""One partition of a topic, read by ranges of offsets; damage is named, and passed over."""
+"""Read one partition of a topic by ranges of offsets; damage is noted and skipped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLL_RECORDS = 5_000
 
 
 class Source:
-    """Not thread-safe. Safe while others write: what is appended later is not seen."""
+    """Not thread-safe. Safe while other processes write: what is appended later is not seen."""
 
     def __init__(self, stream: FileStream, topic: str, partition: int) -> None:
         self.topic, self.partition = topic, partition
@@ -37,18 +37,20 @@ class Source:
         self.missing = missing_partition(
             self._disk, self._directory, TopicPartition(topic, partition)
         )
-        """Its directory has been deleted."""
+        """Set if the partition's directory has been deleted."""
         self.begin, self.end = stream.begin(topic, partition), stream.end(topic, partition)
 
     def offset_at(self, time_ns: int | None) -> int:
-        """The first offset appended at or after then; the end for None, or beyond it."""
+        """Return the first offset appended at or after `time_ns`; the end for None, or beyond
+        it.
+        """
         if time_ns is None:
             return self.end
         at = self._stream.offset_at(self.topic, self.partition, max(time_ns, 0))
         return min(at, self.end)
 
     def time_at(self, offset: int) -> int:
-        """When a record was appended; 0 when it is gone or damaged."""
+        """Return when a record was appended; 0 if it is gone or damaged."""
         try:
             times_ns = self.times_ns(offset, offset + 1)
         except (RecordsDamaged, RecordsLost):
@@ -56,10 +58,10 @@ class Source:
         return int(times_ns[0])
 
     def chunks(self, start: int, stop: int, notes: Notes) -> Iterator[Chunk]:
-        """The records `start` to `stop` in chunks of bounded size; what is gone is noted."""
+        """Yield the records `start` to `stop` in chunks of bounded size; note what is gone."""
         self.note_missing(notes)
         start = max(start, self.begin)
-        # Without an index there is no segment, but damage.
+        # Without an index there are no segments, only damage.
         bases = [*(self._stream.segments(self.topic, self.partition) or [start]), stop]
         for base, next_base in pairwise(bases):
             low, high = max(start, base), min(stop, next_base)
@@ -69,7 +71,7 @@ class Source:
                 low = step
 
     def note_missing(self, notes: Notes) -> None:
-        """Tell, once, that the partition is gone; how much was in it is not known."""
+        """Note once that the partition is gone; how much was in it is not known."""
         if self.missing is not None and (text := self.missing.text()) not in notes.gaps:
             notes.damaged += 1
             notes.gap(text)
@@ -103,11 +105,11 @@ class Source:
 
     @property
     def name(self) -> str:
-        """As it is called in notes."""
+        """The name of the partition in notes."""
         return f"{self._stream.address}:{self.topic}/{self.partition}"
 
     def _carefully(self, low: int, high: int, notes: Notes) -> Iterator[Chunk]:
-        """Record by record, around what is damaged or lost."""
+        """Read record by record, around what is damaged or lost."""
         with self._stream.consumer([self.topic], partitions=[self.partition], start=low) as reader:
             at = low
             while at < high:
@@ -143,15 +145,16 @@ class Source:
         return Chunk(self.topic, self.partition, lines, times_ns, offsets)
 
     def times_ns(self, low: int, high: int) -> npt.NDArray[np.int64]:
-        """Append times from the index alone. Raises RecordsDamaged, and RecordsLost when retention
-        took some of them.
+        """Return append times, from the index alone.
+
+        Raises RecordsDamaged, and RecordsLost if retention deleted some of them.
         """
         place = TopicPartition(self.topic, self.partition)
         return read_times(self._disk, self._directory, place, low, high)
 
 
 def _sized(chunk: Chunk) -> Iterator[Chunk]:
-    """The chunk in parts of bounded bytes; a record alone may have more."""
+    """Yield the chunk in parts of bounded bytes; a single record may have more."""
     if not len(chunk):
         return
     ends = np.concatenate(([0], chunk.ends()))
@@ -173,7 +176,7 @@ def _sized(chunk: Chunk) -> Iterator[Chunk]:
 
 
 def sources(stream: FileStream | None, topics: list[str] | None = None) -> list[Source]:
-    """All partitions of the topics (None: of all topics) that have ever had a record, or that are
+    """Return all partitions of the topics (None: of all topics) that ever had a record, or that are
     missing.
     """
     if stream is None:

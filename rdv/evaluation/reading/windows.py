@@ -1,4 +1,4 @@
-"""A log cut into stretches of time, each with a bounded number of requests."""
+"""Cut a log into intervals of time, each with a bounded number of requests."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from itertools import pairwise
 from rdv.evaluation.reading.source import Source
 
 _SAMPLES = 16
-"""Times looked at, for each window's worth of requests."""
+"""How many times are sampled for the requests of each window."""
 
 
 def windows(
     sources: Sequence[Source], since_ns: int | None, until_ns: int | None, requests_max: int
 ) -> list[tuple[int | None, int | None]]:
-    """Bounds in append time, one after another, of about `requests_max` requests at most.
+    """Return consecutive bounds in append time, each of about `requests_max` requests at most.
 
-    None is the beginning, or the end, of the log. Many requests of one instant stay together.
+    None is the beginning, or the end, of the log. Requests of the same instant stay together.
     """
     stride = max(1, requests_max // _SAMPLES // max(1, len(sources)))
     samples: list[int] = []

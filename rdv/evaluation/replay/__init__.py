@@ -1,4 +1,4 @@
-"""A new model over recorded requests: called as a worker calls it, in a process of its own.
+"""Run a new model over recorded requests, called as a worker calls it, in a process of its own.
 
-`replay.replay` evaluates, `compare.compare` holds the outcome against what is on record.
+`replay.replay` evaluates, `compare.compare` compares the results with what is recorded.
 """

@@ -1,4 +1,4 @@
-"""The process of a replayed model: reads batches, calls `predict`, writes outcomes.
+"""The process of a replayed model reads batches, calls `predict` and writes outcomes.
 
     python -m rdv.evaluation.replay.child SETTINGS        started by `evaluator.Evaluator`
 
@@ -34,7 +34,9 @@ NOT_LOADED = 3
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """Which model to load: what `open_model` takes; `lifeline`: a pipe that the replay holds."""
+    """The model to load, as the arguments of `open_model`; `lifeline` is a pipe that the replay
+    holds open.
+    """
 
     directory: str
     name: str
@@ -64,7 +66,7 @@ def main() -> int:
         return NOT_LOADED
     _write(sink, _line(Hello(model.version, model.takes)))
     gc.collect()
-    gc.freeze()  # as in a worker: what is loaded is left alone
+    gc.freeze()  # as in a worker: the collector ignores what is loaded
     with os.fdopen(source, "rb", READ_BYTES) as batches:
         while len(head := batches.read(HEAD.size)) == HEAD.size:
             rows, size_bytes = HEAD.unpack(head)
@@ -78,7 +80,7 @@ def main() -> int:
 
 
 def pack(outcomes: list[Any], took_ns: int) -> bytes:
-    """The outcomes as they travel."""
+    """Return the outcomes in the form in which they are sent."""
     if all(type(outcome) is bytes for outcome in outcomes):
         return pack_outcomes(bytes(len(outcomes)), outcomes, took_ns)
     codes, texts = bytearray(), []
@@ -100,7 +102,7 @@ def _line(hello: Hello) -> bytes:
 
 
 def _take_pipes() -> tuple[int, int]:
-    """Our ends of the pipes; the model gets an empty stdin, and stderr for stdout."""
+    """Return our ends of the pipes; the model gets an empty stdin, and stderr for stdout."""
     source, sink = os.dup(0), os.dup(1)
     empty_stdin()
     stdout_to_stderr()

@@ -1,4 +1,4 @@
-"""The columns of a replay's results (`-o`). They only ever grow. Pure."""
+"""Define the columns of a replay's results (`-o`). Columns are only added. Pure."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ COLUMNS = (
 
 
 def describe_results() -> list[str]:
-    """In words, a line a column."""
+    """Return one line for each column."""
     return describe(COLUMNS)

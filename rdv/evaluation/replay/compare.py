@@ -1,4 +1,4 @@
-"""A replayed model against what is on record: the answers given, every model, and the truth."""
+"""Compare a replayed model with what is recorded: the answers given, every model, and the truth."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from rdv.evaluation.statistics import (
 from rdv.evaluation.values import Extract, judge
 
 ANSWERS = ""
-"""The name under which the answers given are compared; the others are models."""
+"""The name under which the answers given are compared; other names are models."""
 
 SAMPLE_MAX = 1_000_000
 SLACK_NS = 60 * 10**9
-"""Replay and join may differ so far in the order of requests."""
+"""How many ns replay and join may differ in the order of requests."""
 
 NOT_REPLAYED = 255
 
@@ -42,9 +42,10 @@ Floats = npt.NDArray[np.float64]
 
 
 class Pairs:
-    """Values of two, request by request: counted whole, kept as a bounded sample.
+    """Pairs of values by request: all are counted, a bounded sample is kept.
 
-    When the sample is full, every second of it goes, and from then on only every second comes in.
+    When the sample is full, every second pair is dropped, and from then on only every second is
+    kept.
     """
 
     def __init__(self, limit: int = SAMPLE_MAX) -> None:
@@ -56,7 +57,7 @@ class Pairs:
         self._size = 0
 
     def add(self, first: Floats, second: Floats) -> None:
-        """Rows without a value of either are left out."""
+        """Add rows, without those that lack one of the values."""
         there = ~(np.isnan(first) | np.isnan(second))
         a, b = first[there], second[there]
         start = -self.count % self.stride
@@ -67,13 +68,13 @@ class Pairs:
         self._size += len(a)
         while self._size > self._limit:
             first, second = self.sample()
-            # Those that stay are the multiples of twice the stride, counted from the first pair.
+            # The pairs kept are multiples of twice the stride, counted from the first pair.
             self._kept = [(first[::2], second[::2])]
             self._size = len(self._kept[0][0])
             self.stride *= 2
 
     def sample(self) -> tuple[Floats, Floats]:
-        """Every `stride`-th pair."""
+        """Return every `stride`-th pair."""
         if not self._kept:
             return np.empty(0), np.empty(0)
         return (
@@ -84,7 +85,7 @@ class Pairs:
 
 @dataclass
 class Against:
-    """How far the replayed model says what somebody else said."""
+    """The comparison of the replayed model with another one, or with the answers given."""
 
     name: str
     pairs: Pairs = field(default_factory=Pairs)
@@ -92,14 +93,16 @@ class Against:
     only_new: int = 0
     only_old: int = 0
     neither: int = 0
-    """Who was right, on the requests whose truth is known and that both have answered."""
+    """Counts of which of the two was right, on requests with a known truth that both have
+    answered.
+    """
 
     known: int = 0
     right: int = 0
-    """Of the other's own answers."""
+    """The number of the other's own answers that are right."""
 
     def agreement(self, *, is_number: bool) -> ScoreAgreement | ClassAgreement | None:
-        """On the sample; None with too few pairs, or too many classes."""
+        """Return the agreement on the sample; None with too few pairs, or too many classes."""
         of = agreement_of_scores if is_number else agreement_of_classes
         try:
             return of(*self.pairs.sample())
@@ -110,22 +113,23 @@ class Against:
         return wilson(self.right, self.known) if self.known else None
 
     def advantage(self) -> PairedShares | None:
-        """The new one's share of right answers less the other's, request by request."""
+        """Return the new model's share of right answers minus the other's, request by request."""
         counts = self.both, self.only_new, self.only_old, self.neither
         return shares_of_counts(*counts) if sum(counts) else None
 
 
 @dataclass
 class Comparison:
-    """`against[0]` are the answers given, the others are models."""
+    """The whole comparison: `against[0]` are the answers given, all others are models."""
 
     is_number: bool
     requests: int = 0
-    """Replayed requests that are on record."""
+    """The number of replayed requests that are recorded."""
     known: int = 0
     right: int = 0
-    """Of the replayed model's answers to requests whose truth is known. What failed is no answer,
-    as with the others: a fallback would have stood in for it."""
+    """The number of the replayed model's right answers to requests whose truth is known. Failures
+    do not count as answers, as with the other models: a fallback would have replaced them.
+    """
     against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
     notes: Notes = field(default_factory=Notes)
 
@@ -133,7 +137,7 @@ class Comparison:
         return wilson(self.right, self.known) if self.known else None
 
     def of(self, name: str) -> Against:
-        """The comparison with one model, made when it is asked for first."""
+        """Return the comparison with one model, made on first use."""
         for one in self.against:
             if one.name == name:
                 return one
@@ -149,10 +153,10 @@ def compare(
     until_ns: int | None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Comparison:
-    """Join what was replayed with what is on record. Memory as `Join`.
+    """Join what was replayed with what is recorded. Uses as much memory as `Join`.
 
-    `extract` is the one that the replay has read its values with. `progress` is told of requests.
-    Raises TooManyValues and the log's SystemFaults.
+    `extract` is the one with which the replay has read its values. `progress` gets numbers of
+    requests. Raises TooManyValues and the log's SystemFaults.
     """
     join = Join(recorded, since_ns, until_ns, extract=extract)
     outcomes = read_outcomes(recorded, join.notes)
@@ -206,7 +210,7 @@ def _count(one: Against, right: Floats, their_right: Floats) -> None:
 
 
 class _Replayed:
-    """The spill, read along with the join: both are in the order of time, but for a little."""
+    """Reads the spill along with the join: both are nearly in the order of time."""
 
     def __init__(self, spill: Spill) -> None:
         self._blocks: Iterator[npt.NDArray[Any]] = spill.blocks()
@@ -215,7 +219,9 @@ class _Replayed:
         self._is_over = False
 
     def of(self, joined: Joined) -> tuple[Floats, npt.NDArray[np.uint8]]:
-        """(n,) values and codes of the batch's requests; NOT_REPLAYED where there is none."""
+        """Return (n,) values and codes of the batch's requests; NOT_REPLAYED where there is
+        none.
+        """
         values = np.full(len(joined), np.nan)
         codes = np.full(len(joined), NOT_REPLAYED, np.uint8)
         first_ns, last_ns = int(joined.append_ns[0]), int(joined.append_ns[-1])
@@ -228,7 +234,7 @@ class _Replayed:
         return values, codes
 
     def _read(self, since_ns: int) -> None:
-        """One more block; what is from long before is dropped."""
+        """Read one more block; drop rows from before `since_ns`."""
         block = next(self._blocks, None)
         if block is None:
             self._is_over = True

@@ -1,4 +1,4 @@
-"""Errors of a replay. Fields first; the text is made from them in one place."""
+"""Errors of a replay. They are built from fields; the text is made in one place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.errors import DataFault, InputFault
 
 @dataclass(eq=False)
 class ModelKeepsEnding(DataFault):
-    """The model's process has ended, or had to be ended, too often to go on."""
+    """The model's process has ended, or had to be ended, too often to continue."""
 
     name: str
     times: int
@@ -24,7 +24,7 @@ class ModelKeepsEnding(DataFault):
 
 @dataclass(eq=False)
 class NoArchive(InputFault):
-    """There is no archive of a decoy."""
+    """The decoy has no archive."""
 
     directory: str
     name: str

@@ -1,4 +1,5 @@
-"""A model in a process of its own, fed with batches in order; what it does stays there.
+"""A model runs in a process of its own, which gets batches in order; its faults stay in that
+process.
 
 Batches are sent ahead, so that the process never waits for us: the model's own speed decides.
 """
@@ -28,7 +29,7 @@ from rdv.evaluation.replay.frames import ERROR, Evaluated, outcomes_size, pack_r
 from rdv.models import ModelNotLoaded
 
 AHEAD_BATCHES, AHEAD_BYTES = 512, 8 * 1024 * 1024
-"""What is sent before its outcomes have come back."""
+"""How many batches and bytes are sent before their outcomes have come back."""
 
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 1024 * 1024
@@ -36,7 +37,7 @@ HELLO_BYTES_MAX = 256 * 1024
 ENDS_IN_A_ROW_MAX, ENDS_MAX = 10, 100
 GRACE_S = 2.0
 COMMAND_GRACE_MS = 5_000
-"""A command's own timeouts come first; then this."""
+"""How many ms to wait beyond a command's own timeouts, which come first."""
 
 HUNG = "the model hung and was ended"
 DIED = "the model's process ended in this batch: {how}"
@@ -46,7 +47,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Loading:
-    """Which model: `opening` is what `rdv.models.open_model` takes. Timeouts in milliseconds."""
+    """The model to load: `opening` has the arguments of `rdv.models.open_model`. Timeouts are in
+    milliseconds.
+    """
 
     directory: str
     name: str
@@ -54,11 +57,11 @@ class Loading:
     start_timeout_ms: int = 30_000
     predict_timeout_ms: int = 10_000
     env: tuple[str, ...] = ()
-    """Variables that it gets besides the usual, as rdv.toml names them."""
+    """Environment variables that it gets besides the usual ones, as rdv.toml names them."""
 
 
 class Job(NamedTuple, Generic[_T]):
-    """A batch: its rows as the model takes them, and whatever belongs to it."""
+    """A batch: its rows as the model takes them, and data of the caller."""
 
     rows: Sequence[bytes]
     about: _T
@@ -84,7 +87,7 @@ class Process:
         self.unsent.append(memoryview(frame))
 
     def exchange(self, timeout_s: float) -> list[Evaluated]:
-        """Write and read what can be, waiting for so long at most. Raises _Ended."""
+        """Write and read what is possible, waiting for `timeout_s` at most. Raises _Ended."""
         poller = select.poll()
         poller.register(self.stdout, select.POLLIN)
         if self.unsent:
@@ -109,7 +112,7 @@ class Process:
         except BlockingIOError:
             pass
         except BrokenPipeError:
-            self.unsent.clear()  # what it has written is still to be had; then comes the end
+            self.unsent.clear()  # its output can still be read, then the end of file
 
     def _whole(self) -> list[Evaluated]:
         found, at = [], 0
@@ -120,7 +123,7 @@ class Process:
         return found
 
     def end(self, *, gently: bool) -> str:
-        """End it, and say how it ended."""
+        """End the process, and return how it ended."""
         with contextlib.suppress(OSError):
             self.stdin.close()
         if gently:
@@ -189,9 +192,9 @@ def _greeted(process: Process, loading: Loading) -> Hello:
 
 
 class Evaluator:
-    """A loaded model. One thread. `ends` counts how often its process ended; it is started again.
+    """A loaded model. For one thread only. Raises ModelNotLoaded.
 
-    Raises ModelNotLoaded.
+    `ends` counts how often its process ended; it is restarted then.
     """
 
     def __init__(self, loading: Loading) -> None:
@@ -206,9 +209,9 @@ class Evaluator:
             self._timeout_s += more_ms / 1000
 
     def run(self, jobs: Iterable[Job[_T]]) -> Generator[tuple[Job[_T], Evaluated]]:
-        """The outcomes of all jobs, in order. A batch that ends the process is an error, all of it.
+        """Yield the outcomes of all jobs, in order. A batch that ends the process has only errors.
 
-        Raises ModelKeepsEnding, and ModelNotLoaded when it cannot be started again.
+        Raises ModelKeepsEnding, and ModelNotLoaded if the process cannot be restarted.
         """
         source, flying = iter(jobs), deque[Job[_T]]()
         ahead_bytes, is_over = 0, False
@@ -223,7 +226,7 @@ class Evaluator:
                 ahead_bytes += len(frame)
                 flying.append(job)
                 self._process.send(frame)
-                began_s = time.monotonic()  # our own time is not the model's
+                began_s = time.monotonic()  # our own time does not count as the model's
             if not flying:
                 return
             for evaluated in self._outcomes(flying, began_s):
@@ -234,11 +237,13 @@ class Evaluator:
             ahead_bytes = max(0, ahead_bytes) if flying else 0
 
     def evaluate(self, rows: Sequence[bytes]) -> Evaluated:
-        """One batch, and wait for it. As `run`."""
+        """Evaluate one batch, and wait for it. Raises what `run` raises."""
         return next(self.run([Job(rows, None)]))[1]
 
     def _outcomes(self, flying: deque[Job[_T]], began_s: float) -> list[Evaluated]:
-        """What has come; at the end of the process, or of our patience, an error for the first."""
+        """Return what has come; after the process's end, or the timeout, an error for the first
+        batch.
+        """
         left_s = began_s + self._timeout_s - time.monotonic()
         try:
             found = self._process.exchange(max(0.0, left_s))
@@ -252,7 +257,7 @@ class Evaluator:
         return found
 
     def _lost(self, flying: deque[Job[_T]], reason: str) -> Evaluated:
-        """Start anew behind the batch that was in its hands."""
+        """Restart the process after the batch that was in flight; return errors for that batch."""
         self.ends += 1
         self._in_a_row += 1
         if self._in_a_row >= ENDS_IN_A_ROW_MAX or self.ends >= ENDS_MAX:

@@ -1,4 +1,4 @@
-"""Which field of the answers is compared when nobody has named one. Pure but for the reading."""
+"""Choose the field of the answers to compare if none was named. Pure except for the reading."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from rdv.evaluation.values import EQUAL_FIELDS, NUMBER_FIELDS, Extract
 from rdv.payload import is_readable, read_recorded
 
 LOOKED_AT = 50
-"""Recorded answers of each model."""
+"""How many recorded answers of each model are read."""
 
 
 def common_field(new: Any, recorded: Iterable[Any]) -> str | None:
-    """The first of the usual fields that the new model's answer and a recorded one both have.
+    """Return the first of the usual fields that both the new model's answer and a recorded one
+    have.
 
-    None: they share none, or answers are no objects; then the usual rule holds.
+    Returns None if they share none, or answers are not objects; then the usual rule applies.
     """
     if not isinstance(new, dict):
         return None
@@ -31,7 +32,7 @@ def common_field(new: Any, recorded: Iterable[Any]) -> str | None:
 
 
 def recorded_answers(recorded: Recorded) -> list[Any]:
-    """Some of the newest answers of each model on record. Raises the log's SystemFaults."""
+    """Return some of the newest recorded answers of each model. Raises the log's SystemFaults."""
     found: list[Any] = []
     for source in sources(recorded.stream(SCORES)):
         for chunk in source.chunks(source.end - LOOKED_AT, source.end, Notes()):
@@ -45,7 +46,7 @@ def _answers(results: Sequence[Any]) -> list[Any]:
 
 
 def extract_for(on: str | None, first: bytes, recorded: Sequence[Any]) -> Extract:
-    """For a model whose first answer this is; `on`: the field that was asked for."""
+    """Return the extract for a model by its first answer; `on` is the field that was asked for."""
     if on is not None:
         return Extract(on)
     common = common_field(read_recorded(first), recorded)

@@ -1,8 +1,8 @@
-"""What travels between a replay and the process of its model: batches there, outcomes back. Pure.
+"""Define the frames between a replay and its model's process: batches there, outcomes back. Pure.
 
-There: two u32 (rows, bytes), the length of each row (u32), then the rows with commas in between,
-so that the model's process can read all of them as one JSON array. Back: rows, bytes, the time of
-the evaluation in ns (u64), a code and a length for each row, then what they say.
+A batch has two u32 (rows, bytes), the length of each row (u32), then the rows with commas in
+between, so that the model's process can read all of them as one JSON array. Outcomes have rows,
+bytes, the time of the evaluation in ns (u64), a code and a length for each row, then their texts.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ class Evaluated(NamedTuple):
 
 
 def pack_rows(rows: Sequence[bytes]) -> bytes:
-    """A batch for the model's process."""
+    """Pack a batch for the model's process."""
     blob = b",".join(rows)
     return b"".join((HEAD.pack(len(rows), len(blob)), _lengths(rows), blob))
 
 
 def rows_size(rows: int, size_bytes: int) -> int:
-    """Bytes behind the head of a batch."""
+    """Return the number of bytes after the head of a batch."""
     return rows * _U32 + size_bytes
 
 
 def split_rows(rows: int, body: bytes) -> list[bytes]:
-    """Each row by itself."""
+    """Split the body into rows."""
     lengths = array("I", body[: rows * _U32])
     starts = accumulate((length + 1 for length in lengths), initial=rows * _U32)
     return [body[at : at + length] for at, length in zip(starts, lengths, strict=False)]
 
 
 def pack_outcomes(codes: bytes, texts: Sequence[bytes], took_ns: int) -> bytes:
-    """A batch's outcomes for the replay."""
+    """Pack a batch's outcomes for the replay."""
     blob = b"".join(texts)
     return b"".join((BACK.pack(len(codes), len(blob), took_ns), codes, _lengths(texts), blob))
 
 
 def outcomes_size(buffer: bytes | bytearray, at: int) -> int:
-    """Bytes of the outcomes that begin at `at`; 0 when they are not whole yet."""
+    """Return the number of bytes of the outcomes that begin at `at`; 0 if they are incomplete."""
     if len(buffer) - at < BACK.size:
         return 0
     rows, size_bytes, _ = BACK.unpack_from(buffer, at)
@@ -61,7 +61,7 @@ def outcomes_size(buffer: bytes | bytearray, at: int) -> int:
 
 
 def unpack_outcomes(data: bytes) -> Evaluated:
-    """What `pack_outcomes` made."""
+    """Unpack what `pack_outcomes` made."""
     rows, _, took_ns = BACK.unpack_from(data)
     codes_end = BACK.size + rows
     start = codes_end + rows * _U32

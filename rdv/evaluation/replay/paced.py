@@ -1,8 +1,9 @@
-"""Would the model keep up? The recorded requests at their own pace, or N times as fast.
+"""Find out whether a model would keep up, with recorded requests at their own pace or N times as
+fast.
 
-The worker's own rules are applied (which to refuse, how large a batch to take), over a clock that
-is ours: it moves by the time that each batch really takes in the model's process, and jumps over
-the time in which nobody asks. So an hour of record takes as long as its evaluations do.
+The worker's own rules apply (which requests to refuse, how large a batch to take), over a simulated
+clock: it advances by the time that each batch really takes in the model's process, and skips the
+time without requests. So an hour of the log takes as long as its evaluations.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from rdv.messages import Request
 from rdv.schedule import SLA_MS_MAX
 
 ORIGIN_NS = 10**15
-"""Where our clock begins: a worker's rules compare with times before the first request."""
+"""Where the simulated clock begins: a worker's rules compare with times before the first
+request.
+"""
 
 HOP_MS = 0.1
-"""From the end of an evaluation to the server: a line to the log, and a ring."""
+"""How many ms it takes from the end of an evaluation to the server: an append to the log, and a
+wake-up.
+"""
 
 
 class Asked(NamedTuple):
-    """A request on our clock. `row`: as the model takes it."""
+    """A request on the simulated clock. `row` is in the form that the model takes."""
 
     request: Request
     row: bytes
@@ -38,47 +43,49 @@ class Asked(NamedTuple):
     arrival_ns: int
     deadline_ns: int
     target_ns: int
-    """By when the schedule of the day wanted this model's answer."""
+    """By when the schedule at that time wanted this model's answer."""
 
 
 class Rules(Protocol):
-    """A worker's rules over what waits; `rdv.components.worker.backlog.Backlog` in production."""
+    """A worker's rules for waiting requests; `rdv.components.worker.backlog.Backlog` in
+    production.
+    """
 
     def __len__(self) -> int: ...
     def add(self, found: Sequence[Asked], now_ns: int) -> None:
-        """These have come in."""
+        """Add requests that have come in."""
 
     def plan(self, now_ns: int) -> tuple[list[tuple[Asked, str]], list[Asked]]:
-        """Whom to refuse, and how; and the next batch."""
+        """Return requests to refuse, with the refusals, and the next batch."""
 
     def held_until_ns(self) -> int:
-        """Until when it waits for a larger batch."""
+        """Return until when it waits for a larger batch."""
 
     def learn(self, rows: int, took_ms: float) -> None:
-        """A batch took so long."""
+        """Learn how long a batch took."""
 
 
 @dataclass
 class Pace:
-    """How it went."""
+    """The figures of a paced replay."""
 
     speed: float
     in_time: int = 0
     """Scores before the deadline of their request."""
     in_turn: int = 0
-    """Of these: while the schedule of the day wanted this model's answer."""
+    """Of these, scores while the schedule at that time wanted this model's answer."""
     late: int = 0
     failed: int = 0
-    """Errors: they help nobody, however quick."""
+    """Errors, which do not count as in time however quick they are."""
     behind: int = 0
     expired: int = 0
     batches: int = 0
     waiting_max: int = 0
     recorded_s: float = 0.0
-    """Between the first and the last request, at this speed."""
+    """The seconds between the first and the last request, at this speed."""
     busy_ns: int = 0
     waited_ms: array[float] = field(default_factory=lambda: array("d"))
-    """From the start of the request to its score; the first million."""
+    """The times in ms from the start of each request to its score, for the first million."""
 
     @property
     def requests(self) -> int:
@@ -98,7 +105,7 @@ def replay_paced(
     speed: float,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Pace:
-    """All requests at `speed` times their recorded pace.
+    """Replay all requests at `speed` times their recorded pace.
 
     Raises ModelKeepsEnding, TooManyValues, the log's SystemFaults.
     """
@@ -115,14 +122,14 @@ def replay_paced(
 
 
 class _Coming:
-    """Requests in their order, looked at one ahead."""
+    """Requests in their order, read one ahead."""
 
     def __init__(self, asked: Iterator[Asked]) -> None:
         self._asked = asked
         self.next: Asked | None = next(asked, None)
 
     def until(self, now_ns: int) -> list[Asked]:
-        """Those that have arrived by then."""
+        """Return those that have arrived by `now_ns`."""
         found = []
         while self.next is not None and self.next.arrival_ns <= now_ns:
             found.append(self.next)
@@ -131,7 +138,7 @@ class _Coming:
 
 
 class _Run:
-    """One worker on our clock."""
+    """One worker on the simulated clock."""
 
     def __init__(
         self,
@@ -147,12 +154,12 @@ class _Run:
         self._done = 0
 
     def take_done(self) -> int:
-        """Requests done since the last time."""
+        """Return the number of requests done since the last call."""
         done, self._done = self._done, 0
         return done
 
     def turn(self) -> bool:
-        """Read, refuse, evaluate one batch, as a worker's turn; False at the end."""
+        """Read, refuse and evaluate one batch, like a worker's turn; return False at the end."""
         rules, pace = self._rules, self._pace
         rules.add(self._coming.until(self._now_ns), self._now_ns)
         pace.waiting_max = max(pace.waiting_max, len(rules))
@@ -171,7 +178,9 @@ class _Run:
         return True
 
     def _jump(self) -> bool:
-        """To the next moment at which something happens."""
+        """Move the clock to the next moment at which something happens; return False if there is
+        none.
+        """
         moments = []
         if self._coming.next is not None:
             moments.append(self._coming.next.arrival_ns)
@@ -208,13 +217,15 @@ class _Run:
 
 
 def _asked(source: Requests, name: str, speed: float) -> Iterator[Asked]:
-    """The requests on our clock. Deadlines are not stretched: only the pace is."""
+    """Yield the requests on the simulated clock. The speed changes only the pace, not the
+    deadlines.
+    """
     first_ns, latest_ns = None, ORIGIN_NS
     for stretch in source:
         for request, row, append_ns in _each(stretch):
             if first_ns is None:
                 first_ns = append_ns
-            # A wall clock that was set back does not turn ours.
+            # If the wall clock was set back, the simulated clock does not go back.
             latest_ns = max(latest_ns, ORIGIN_NS + int((append_ns - first_ns) / speed))
             start_ns = latest_ns - min(max(0, append_ns - request.time_ns), 10**9)
             wait_ms = request.deadline_ms

@@ -1,4 +1,4 @@
-"""The replay itself: every recorded request through the model, in batches as large as allowed."""
+"""The replay sends every recorded request through the model, in batches as large as allowed."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ from rdv.messages import Request
 
 REASONS_MAX = 1_000
 BATCHES_MAX = 1_000_000
-"""Batches whose times are kept, for their quantiles."""
+"""The maximum number of batches whose times are kept for quantiles."""
 
 
 class Requests(Protocol):
-    """Where the requests come from."""
+    """The source of the requests."""
 
     notes: Notes
     total: int
-    """How many there are; 0 when nobody knows."""
+    """The number of requests; 0 if it is not known."""
 
     def __iter__(self) -> Iterator[Stretch]: ...
 
 
 @dataclass
 class Replayed:
-    """What a replay came to."""
+    """The totals of a replay."""
 
     name: str
     version: str
     requests: int = 0
     results: int = 0
     silent: int = 0
-    """Requests about which the model had nothing to say."""
+    """The number of requests for which the model returned nothing."""
     errors: int = 0
     refused: int = 0
-    """With a speed: those that it was too late for."""
+    """With a speed, the number of requests that it was too late for."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Errors by their text; the first thousand different ones."""
     ends: int = 0
@@ -62,7 +62,7 @@ class Replayed:
     notes: Notes = field(default_factory=Notes)
 
     def count(self, evaluated: Evaluated) -> None:
-        """A batch has been evaluated."""
+        """Count an evaluated batch."""
         rows = len(evaluated.codes)
         self.evaluated += rows
         self.evaluation_ns += evaluated.took_ns
@@ -88,7 +88,7 @@ Keep = Callable[[list[Row]], None]
 
 
 class Recorder:
-    """Takes the outcomes: counts them, keeps them for the comparison, hands them on to a file."""
+    """Counts the outcomes, keeps them for the comparison, and passes them on to a file."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Recorder:
         keep: Keep | None = None,
     ) -> None:
         self.extract: Extract | None = None
-        """Made when the model has given its first answer."""
+        """The extract, made from the model's first answer."""
         self._found, self._spill, self._keep = found, spill, keep
         self._make_extract = make_extract
 
@@ -109,7 +109,7 @@ class Recorder:
         evaluated: Evaluated,
         waited_ms: list[float] | None = None,
     ) -> None:
-        """A batch's outcomes."""
+        """Record a batch's outcomes."""
         self._found.requests += len(requests)
         self._found.count(evaluated)
         codes, texts = evaluated.codes, evaluated.texts
@@ -130,7 +130,7 @@ class Recorder:
             self._keep(_rows(requests, evaluated, waited_ms))
 
     def refused(self, request: Request, append_ns: int, refusal: str) -> None:
-        """The model was too late for it."""
+        """Record a request for which the model was too late."""
         self._found.requests += 1
         self._found.refused += 1
         self._spill.add([request.id], [append_ns], [math.nan], bytes([NOTHING]))
@@ -139,7 +139,7 @@ class Recorder:
 
 
 def _values(extract: Extract | None, codes: bytes, texts: list[bytes]) -> list[float]:
-    """What the results come to; NaN for whatever is none."""
+    """Return the values of the results; NaN for what is not a result."""
     if extract is None:
         return [math.nan] * len(codes)
     if any(codes):
@@ -149,7 +149,7 @@ def _values(extract: Extract | None, codes: bytes, texts: list[bytes]) -> list[f
         ]
     if extract.on is None or not extract.is_number:
         return list(map(extract.of_json, texts))
-    # Numbers are hardly ever the same twice: all of them in one call, past the cache.
+    # Numbers hardly ever repeat: all of them are parsed in one call, without the cache.
     on, answers = extract.on, orjson.loads(b"[%b]" % b",".join(texts))
     found: list[Any] = [answer.get(on) if type(answer) is dict else None for answer in answers]
     if all(type(value) is float for value in found):
@@ -188,7 +188,7 @@ def replay(
     batch_max: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """All requests, as quickly as the model can.
+    """Replay all requests, as quickly as the model can.
 
     Raises ModelKeepsEnding, TooManyValues, the log's SystemFaults.
     """
@@ -210,7 +210,7 @@ Batch = tuple[list[Request], list[int]]
 
 
 def _jobs(source: Requests, batch_max: int) -> Iterator[Job[Batch]]:
-    """Full batches, whatever the stretches; only the last one may be smaller."""
+    """Yield full batches, independent of the source's parts; only the last one may be smaller."""
     requests: list[Request] = []
     rows: list[bytes] = []
     times: list[int] = []

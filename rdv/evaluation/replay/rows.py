@@ -1,4 +1,4 @@
-"""What a replay tells of each request, on its way to a file and to the comparison."""
+"""Write a replay's outcome of each request to a file and for the comparison."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ SPILL = np.dtype([("id", "S64"), ("time_ns", "i8"), ("value", "f8"), ("code", "u
 
 
 class Row(NamedTuple):
-    """One request's outcome. Exactly one of result, error and refusal, or none: nothing said."""
+    """One request's outcome. It has one of result, error and refusal, or none if nothing was
+    returned.
+    """
 
     id: str
     time_ns: int
@@ -40,7 +42,7 @@ class Row(NamedTuple):
 
 
 class ResultFile:
-    """The rows as Parquet: complete under its name, or not there. Raises SystemFaults."""
+    """The rows as a Parquet file, which appears only when it is complete. Raises SystemFaults."""
 
     def __init__(self, path: str, version: str) -> None:
         self._path, self._version = path, version
@@ -95,7 +97,7 @@ class ResultFile:
 
 
 class Spill:
-    """What the comparison needs of each request, in a file without a name: 81 bytes each."""
+    """What the comparison needs of each request, in an unnamed temporary file: 81 bytes each."""
 
     def __init__(self) -> None:
         with faults("the temporary directory", "write"):
@@ -107,7 +109,7 @@ class Spill:
     def add(
         self, ids: list[str], time_ns: Sequence[int], values: Sequence[float], codes: bytes
     ) -> None:
-        """Append times, values and codes of these, in the order of the replay."""
+        """Append times, values and codes of these requests, in the order of the replay."""
         self._ids += ids
         self._rest.append((time_ns, values, codes))
         self.rows += len(ids)
@@ -126,7 +128,7 @@ class Spill:
             block.tofile(self._file)
 
     def blocks(self) -> Iterator[npt.NDArray[Any]]:
-        """All of it, in its order. Ends the adding."""
+        """Yield everything, in order. Nothing can be added after that."""
         self._flush()
         self._file.seek(0)
         while len(block := np.fromfile(self._file, SPILL, SPILL_ROWS)):

@@ -1,4 +1,4 @@
-"""Recorded requests in their order: from the input stream, or from a decoy's archive."""
+"""Read recorded requests in order: from the input stream, or from a decoy's archive."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _decode_lines = msgspec.json.Decoder(Request).decode_lines
 
 @dataclass(frozen=True)
 class Stretch:
-    """Some requests one after another. `append_ns` of an archive's are the proxy's own times."""
+    """Some consecutive requests. `append_ns` of an archive's requests are the proxy's own times."""
 
     requests: list[Request]
     rows: list[bytes]
-    """As the model takes them."""
+    """The rows in the form that the model takes."""
     append_ns: list[int]
 
     def take(self, numbers: list[int]) -> Stretch:
-        """These of them, in this order."""
+        """Return some of the requests, in this order."""
         return Stretch(
             [self.requests[n] for n in numbers],
             [self.rows[n] for n in numbers],
@@ -47,7 +47,7 @@ class Stretch:
         )
 
     def first_of_each(self) -> Stretch:
-        """Without those whose id has been there before."""
+        """Return the requests without those whose id has occurred before."""
         firsts: dict[str, int] = {}
         for number, request in enumerate(self.requests):
             firsts.setdefault(request.id, number)
@@ -55,14 +55,14 @@ class Stretch:
 
 
 def row_of(takes: Takes, request: Request, line: bytes) -> bytes:
-    """What `predict` is given for a request: the same bytes as a worker gives it."""
+    """Return what `predict` is given for a request: the same bytes as from a worker."""
     return line if takes == "lines" else bytes(request.data)
 
 
 class InputSource:
     """The input stream: all proxies and partitions by append time, as one instance sees it.
 
-    Within a partition that is its order. Iterate once. Raises the log's SystemFaults.
+    Within a partition that is its order. Can be iterated once. Raises the log's SystemFaults.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class InputSource:
 
 
 class ArchiveSource:
-    """A decoy's archive: the requests exactly as models saw them. Iterate once.
+    """A decoy's archive: the requests exactly as models saw them. Can be iterated once.
 
     Bounds are of the proxy's time. Raises NoArchive, SystemFaults.
     """

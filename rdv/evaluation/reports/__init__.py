@@ -1,4 +1,5 @@
-"""Pages to send to somebody: each function takes what an evaluation has found, and gives HTML.
+"""Reports are pages for sharing: each function takes the findings of an evaluation and returns
+HTML.
 
 Import from the modules: `reports.compare.compare_page`, and so on.
 """

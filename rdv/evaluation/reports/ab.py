@@ -1,4 +1,4 @@
-"""An experiment as a page."""
+"""Show an experiment as a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rdv.evaluation.reports.remarks import add_remarks
 
 
 def ab_page(found: Experiment, decision: str) -> str:
-    """HTML of one file."""
+    """Return HTML as one file."""
     report = Report(f"The experiment in {decision}", f"Measured: {found.metric}")
     split, *said = found.sentences()
     report.verdict(split, "bad" if found.ratio.mismatch else "good")

@@ -1,4 +1,4 @@
-"""A comparison as a page."""
+"""Show a comparison as a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.evaluation.reports.remarks import add_remarks
 
 
 def compare_page(found: Comparison, decision: str) -> str:
-    """HTML of one file."""
+    """Return HTML as one file."""
     a, b = found.first, found.second
     report = Report(f"{a.name} and {b.name}", f"{decision}: {found.requests:,} requests on record")
     sentences = found.sentences()
@@ -34,7 +34,7 @@ def compare_page(found: Comparison, decision: str) -> str:
 
 
 def models_table(models: tuple[ModelFigures, ...]) -> tuple[list[str], list[list[Any]]]:
-    """(columns, rows): one row a figure, one column a model."""
+    """Return (columns, rows): one row for each figure, one column for each model."""
     return ["", *(model.name for model in models)], [
         ["requests", *(model.asked for model in models)],
         ["answered", *(share(model.answered) for model in models)],

@@ -1,4 +1,4 @@
-"""A search for schedules, as a picture and as a page."""
+"""Show a search for schedules as a chart and as a page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _METHOD = "on the later half"
 
 
 def frontier(found: Optimum) -> Chart:
-    """What waiting buys: the frontier, the live schedule and the choice."""
+    """Return the chart of quality against waiting: the frontier, the live schedule and the
+    choice.
+    """
     points = [_point("", one) for one in found.frontier]
     points.append(_point("live", found.live))
     if found.chosen is not None:
@@ -39,7 +41,7 @@ def frontier(found: Optimum) -> Chart:
 
 
 def optimise_page(found: Optimum, decision: str) -> str:
-    """HTML of one file."""
+    """Return HTML as one file."""
     report = Report(
         f"Schedules for {decision}",
         f"learned on {found.learned_on:,} requests, reported on {found.reported_on:,} later ones",

@@ -1,4 +1,4 @@
-"""A gate's verdict as a page."""
+"""Show a gate's verdict as a page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TONES: dict[Verdict, Tone] = {
 
 
 def promote_page(gate: Gate, found: Comparison, diff: Sequence[str], decision: str) -> str:
-    """HTML of one file."""
+    """Return HTML as one file."""
     champion, challenger = found.first.name, found.second.name
     report = Report(f"{challenger} in the place of {champion}", decision)
     report.verdict(f"The gate says: {gate.verdict}", _TONES[gate.verdict])

@@ -1,4 +1,4 @@
-"""What limits a report's figures, at its end."""
+"""Add what limits a report's figures, at its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rdv.evaluation.pictures import Report
 
 
 def add_remarks(report: Report, remarks: Sequence[str]) -> None:
-    """One paragraph each; no heading without any."""
+    """Add one paragraph for each remark; no heading without any."""
     if remarks:
         report.heading("What to know about these figures")
         for remark in remarks:

@@ -1,4 +1,4 @@
-"""What another schedule would have answered, as pictures and as a page."""
+"""Show what another schedule would have answered, as charts and as a page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WAITS = (("mean", "mean_ms"), ("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "
 
 
 def whatif_charts(found: WhatIf) -> list[Chart | Mix]:
-    """Waits, kinds and models, of both sides."""
+    """Return charts of waits, kinds and models, for both sides."""
     sides = {"recorded": found.recorded, "what if": found.new}
     charts: list[Chart | Mix] = []
     if (waits := _waits_chart(found, sides)) is not None:
@@ -36,7 +36,7 @@ def whatif_charts(found: WhatIf) -> list[Chart | Mix]:
 
 
 def whatif_page(found: WhatIf, decision: str) -> str:
-    """HTML of one file."""
+    """Return HTML as one file."""
     was, now = found.recorded.as_json(), found.new.as_json()
     report = Report(f"What if: {found.schedule.label}", f"{decision}, {was['requests']:,} requests")
     report.verdict(*_verdict(was, now))
@@ -92,7 +92,7 @@ def _quantiles(quantile_ms: Callable[[float], float | None], levels: Any) -> Any
 
 
 def _models_mix(sides: dict[str, Side]) -> Mix:
-    """The models that answer most; the others together."""
+    """Return the models that answer most, and all other models together."""
     counts = sides["recorded"].models + sides["what if"].models
     names = [name for name, _ in counts.most_common(_MODELS_MAX)]
     rows = []

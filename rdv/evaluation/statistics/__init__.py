@@ -1,7 +1,7 @@
-"""The statistics behind compare, ab, optimise and promote: over arrays, pure, no SciPy needed.
+"""The statistics of compare, ab, optimise and promote work on arrays, are pure, and need no SciPy.
 
 Every interval is an `Interval`; `plain` turns any result into values for JSON. Nothing reads a
-clock or draws by chance without a seed given. Importing this imports numpy.
+clock or draws random numbers without a given seed. Importing this imports numpy.
 """
 
 from __future__ import annotations

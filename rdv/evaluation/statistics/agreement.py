@@ -1,4 +1,4 @@
-"""How far two models say the same of the same requests."""
+"""Measure how far two models agree on the same requests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ CLASSES_MAX = 1000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClassAgreement:
-    """`table[i, j]` counts requests that the first calls `classes[i]`, the second `classes[j]`.
+    """`table[i, j]` counts requests that the first calls `classes[i]`, and the second `classes[j]`.
 
-    `kappa` is what is left of the agreement `rate` beyond chance: 1 always, 0 as by chance.
+    `kappa` is the part of the agreement `rate` that is beyond chance: 1 always, 0 as by chance.
     """
 
     requests: int
@@ -35,11 +35,11 @@ class ClassAgreement:
 
 @dataclass(frozen=True, slots=True)
 class ScoreAgreement:
-    """`correlation` is of ranks (Spearman): scales do not matter.
+    """`correlation` is of ranks (Spearman), so scales do not matter.
 
-    `mean_difference` is the mean distance of the ranks, 0 (same order) to 0.5 (reversed); 1/3
-    for models that have nothing to do with each other. `overlap` is the share of the first's
-    `top` highest requests that are among the second's.
+    `mean_difference` is the mean distance of the ranks, 0 (same order) to 0.5 (reversed); 1/3 for
+    independent models. `overlap` is the share of the first's `top` highest requests that are among
+    the second's.
     """
 
     requests: int
@@ -52,7 +52,8 @@ class ScoreAgreement:
 def agreement_of_classes(
     first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95
 ) -> ClassAgreement:
-    """Agreement of answers that are classes (strings, integers, booleans), paired by request.
+    """Return the agreement of answers that are classes (strings, integers, booleans), paired by
+    request.
 
     The interval of kappa is Fleiss, Cohen & Everitt (1969), for many requests. Raises
     InvalidSample.
@@ -74,7 +75,9 @@ def agreement_of_classes(
 def agreement_of_table(
     classes: tuple[Any, ...], table: IntArray, confidence: float = 0.95
 ) -> ClassAgreement:
-    """As `agreement_of_classes`, of counts: tables of chunks may be added up before."""
+    """Return what `agreement_of_classes` does, from counts: tables of chunks can be added up
+    first.
+    """
     check_share("confidence", confidence)
     count = int(table.sum())
     if table.shape != (len(classes), len(classes)) or not count:
@@ -89,10 +92,10 @@ def agreement_of_scores(
     confidence: float = 0.95,
     top: float = 0.05,
 ) -> ScoreAgreement:
-    """Agreement of answers that are numbers, paired by request; scales may differ.
+    """Return the agreement of answers that are numbers, paired by request; scales may differ.
 
-    The interval of the correlation is Bonett & Wright (2000). Raises InvalidSample for fewer
-    than 4 requests.
+    The interval of the correlation is Bonett & Wright (2000). Raises InvalidSample for fewer than 4
+    requests.
     """
     check_share("confidence", confidence)
     check_share("top", top)
@@ -111,7 +114,9 @@ def agreement_of_scores(
 
 
 def _top(ranks: FloatArray, highest: int) -> npt.NDArray[np.intp]:
-    """The rows of the highest; of equals the earlier rows, so that both choose alike."""
+    """Return the rows of the highest; of equal ones the earlier rows, so that both models choose
+    alike.
+    """
     return np.argsort(-ranks, kind="stable")[:highest]
 
 
@@ -119,7 +124,7 @@ def _spearman(ranks_a: FloatArray, ranks_b: FloatArray, confidence: float) -> In
     a, b = ranks_a - ranks_a.mean(), ranks_b - ranks_b.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
     method = "Spearman, Bonett-Wright"
-    if scale == 0:  # one of them always says the same: no order to compare
+    if scale == 0:  # one of them is constant: no order to compare
         return Interval(math.nan, -1.0, 1.0, confidence, method)
     rho = min(1.0, max(-1.0, float(a @ b) / scale))
     if abs(rho) == 1:
@@ -133,7 +138,7 @@ def _kappa(shares: FloatArray, count: int, confidence: float) -> Interval:
     method = "Cohen's kappa, Fleiss-Cohen-Everitt"
     rows, columns = shares.sum(axis=1), shares.sum(axis=0)
     agreed, chance = float(np.trace(shares)), float(rows @ columns)
-    if chance >= 1:  # both always say the same one thing
+    if chance >= 1:  # both always give the same class
         return Interval(math.nan, -1.0, 1.0, confidence, method)
     kappa = (agreed - chance) / (1 - chance)
     diagonal = np.diag(shares)

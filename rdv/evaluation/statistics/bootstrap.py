@@ -1,4 +1,4 @@
-"""Intervals for any statistic, by drawing the same data again."""
+"""Compute intervals for any statistic by resampling the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.evaluation.statistics.sample import FloatArray, as_sample, check_share,
 
 RESAMPLES = 2000
 RESAMPLES_MAX = 100_000
-_JACKKNIFE_MAX = 500  # beyond, the acceleration is estimated from groups of rows
+_JACKKNIFE_MAX = 500  # beyond it, the acceleration is estimated from groups of rows
 
 Statistic = Callable[..., float]
 """Takes as many arrays as were given, all of one length, and returns one number."""
@@ -27,13 +27,13 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """BCa interval of `statistic(*samples)`; rows are drawn together, so pairs stay pairs.
+    """Return the BCa interval of `statistic(*samples)`; rows are drawn together, so pairs stay
+    pairs.
 
     Efron & Tibshirani, *An Introduction to the Bootstrap*, 14.3. The same seed gives the same
-    interval. The rows must be independent: requests of one key are not, give one row
-    a key. Takes `resamples` times the work of the statistic: for means and shares of millions of
-    rows there are closed intervals.
-    Raises InvalidSample.
+    interval. The rows must be independent: requests of one key are not, so give one row for each
+    key. It calls the statistic `resamples` times: for means and shares of millions of rows there
+    are closed intervals. Raises InvalidSample.
     """
     check_share("confidence", confidence)
     if not 1 <= resamples <= RESAMPLES_MAX:
@@ -82,7 +82,7 @@ def _bias(drawn: FloatArray, estimate: float) -> float:
 
 
 def _acceleration(statistic: Statistic, arrays: list[FloatArray]) -> float:
-    """From the jackknife; of groups of rows when there are many."""
+    """Return the acceleration by the jackknife; by groups of rows if there are many."""
     count = len(arrays[0])
     groups = np.array_split(np.arange(count), min(count, _JACKKNIFE_MAX))
     left_out = np.array(

@@ -1,4 +1,4 @@
-"""A distribution in a few kilobytes, however many values it has seen: the t-digest.
+"""The t-digest describes a distribution in a few kilobytes, for any number of values.
 
 Dunning & Ertl, *Computing extremely accurate quantiles using t-digests* (2019).
 """
@@ -15,13 +15,15 @@ from rdv.evaluation.statistics.errors import InvalidSample
 from rdv.evaluation.statistics.sample import FloatArray, as_sample
 
 CENTROIDS_MAX = 500
-"""8 kB; errors of a quantile's level are some 1e-5 in the middle and far less in the tails."""
+"""The maximum number of centroids, 8 kB; errors of a quantile's level are some 1e-5 in the middle
+and far less in the tails.
+"""
 
 
 class Digest:
-    """Summary of values that can be added to and merged, of chunks as of partitions.
+    """Summary of values that can be added and merged, for chunks and for partitions.
 
-    Not thread-safe; make one a thread and merge them. Values must be finite.
+    Not thread-safe; make one for each thread and merge them. Values must be finite.
     """
 
     __slots__ = ("_digest",)
@@ -33,7 +35,7 @@ class Digest:
 
     @classmethod
     def merged(cls, digests: Iterable[Digest]) -> Digest:
-        """One digest of all that these have seen; they are not changed."""
+        """Return one digest of all values in these; they are not changed."""
         whole = cls()
         for digest in digests:
             whole.merge(digest)
@@ -41,7 +43,7 @@ class Digest:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Digest:
-        """What `to_bytes` gave. Raises InvalidSample."""
+        """Return the digest that `to_bytes` wrote. Raises InvalidSample."""
         digest = cls()
         try:
             digest._digest = TDigest.from_bytes(data)
@@ -53,14 +55,14 @@ class Digest:
         return self._digest.to_bytes()
 
     def add(self, values: npt.ArrayLike) -> None:
-        """Take a chunk of values in. Raises InvalidSample; nothing is taken then."""
+        """Add a chunk of values. Raises InvalidSample, and adds nothing then."""
         sample = as_sample("values", values, at_least=0)
         if len(sample):
-            # The buffer protocol is taken; the stubs name sequences only.
+            # The buffer protocol is accepted; the stubs name sequences only.
             self._digest.batch_update(sample)  # type: ignore[arg-type]
 
     def merge(self, other: Digest) -> None:
-        """Take in all that `other` has seen."""
+        """Add all values of `other`."""
         if other.count:
             self._digest.merge_inplace(other._digest)
 
@@ -70,13 +72,13 @@ class Digest:
 
     @property
     def low(self) -> float:
-        """The smallest value, exact. Raises InvalidSample when empty."""
+        """The smallest value, exact. Raises InvalidSample if empty."""
         self._filled()
         return float(self._digest.min())
 
     @property
     def high(self) -> float:
-        """The largest value, exact. Raises InvalidSample when empty."""
+        """The largest value, exact. Raises InvalidSample if empty."""
         self._filled()
         return float(self._digest.max())
 
@@ -86,7 +88,7 @@ class Digest:
         return float(self._digest.mean())
 
     def quantiles(self, levels: Sequence[float] | FloatArray) -> FloatArray:
-        """The values at these levels (0.99 for p99). Raises InvalidSample when empty."""
+        """Return the values at these levels (0.99 for p99). Raises InvalidSample if empty."""
         self._filled()
         asked = as_sample("levels", np.asarray(levels), at_least=0)
         if len(asked) and not (asked.min() >= 0 and asked.max() <= 1):
@@ -94,9 +96,9 @@ class Digest:
         return np.array(self._digest.quantile_vec(asked.tolist()), dtype=np.float64)
 
     def curve(self) -> tuple[FloatArray, FloatArray]:
-        """Values in rising order and the share at or below each, ties counted half.
+        """Return values in rising order and the share at or below each, ties counted half.
 
-        Between them the distribution is taken to be linear. Raises InvalidSample when empty.
+        In between, the distribution is assumed to be linear. Raises InvalidSample if empty.
         """
         self._filled()
         pairs = np.array(self._digest.centroids, dtype=np.float64)

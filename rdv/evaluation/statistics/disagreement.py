@@ -1,4 +1,4 @@
-"""The requests on which two models differ most: those most worth labelling."""
+"""Find the requests on which two models differ most: those most worth labelling."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rdv.evaluation.statistics.sample import FloatArray, IntArray, as_pair, chec
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Disagreement:
-    """Rows into the given arrays, worst first, and the ranks (0 to 1) that each model gives.
+    """Rows of the given arrays, worst first, and the ranks (0 to 1) that each model gives.
 
-    `difference` is first less second: positive where the first finds the request higher.
+    `difference` is first minus second: positive where the first ranks the request higher.
     """
 
     rows: IntArray
@@ -34,11 +34,11 @@ def most_disagreeing(
     *,
     normalisers: tuple[Normaliser, Normaliser] | None = None,
 ) -> Disagreement:
-    """The `count` requests with the largest distance of ranks after quantile normalisation.
+    """Return the `count` requests with the largest distance of ranks after quantile normalisation.
 
-    Equal distances keep the order of the requests. Give `normalisers` (made from all that was
-    recorded) when the arrays are one chunk of many; then the worst of all chunks are the worst
-    of the chunks' worst. Raises InvalidSample.
+    Equal distances keep the order of the requests. Give `normalisers` (made from the whole log) if
+    the arrays are one chunk of many; then the worst of all chunks are among the chunks' worst.
+    Raises InvalidSample.
     """
     check_count("count", count)
     a, b = as_pair(first, second)

@@ -9,7 +9,7 @@ from rdv.errors import InputFault
 
 @dataclass(eq=False)
 class InvalidSample(InputFault):
-    """Values or a setting that a statistic cannot be made of."""
+    """A statistic cannot be made of these values or with this setting."""
 
     name: str
     reason: str

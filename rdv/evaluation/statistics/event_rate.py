@@ -1,4 +1,4 @@
-"""Whether events come as often as they should: requests, defaults, refusals, errors."""
+"""Find whether events come as often as they should: requests, defaults, refusals, errors."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from rdv.evaluation.statistics.surprise import root_llr_of_rates
 
 REFERENCE_WINDOWS_MIN = 5
 FALSE_ALARMS = 0.01
-"""The chance of one false alarm or more among all the windows looked at."""
+"""The probability of at least one false alarm among all the windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateReference:
-    """What was seen when all was well: `events` in `windows` windows of exposure 1 in total.
+    """What was seen in a good state: `events` in `windows` windows with a total `exposure`.
 
-    `dispersion` is the variance beside the mean: 1 for independent (Poisson) events, more when
-    they come in bursts or when the rate itself moves. It widens what counts as ordinary.
+    `dispersion` is the variance relative to the mean: 1 for independent (Poisson) events, more if
+    they come in bursts or if the rate itself moves. It widens what counts as ordinary.
     """
 
     windows: int
@@ -38,7 +38,9 @@ class RateReference:
 
 @dataclass(frozen=True, slots=True)
 class RateAnomaly:
-    """`score` reads as standard deviations: positive for too many events, negative for too few."""
+    """`score` can be read as standard deviations: positive for too many events, negative for too
+    few.
+    """
 
     window: int
     count: int
@@ -50,8 +52,8 @@ class RateAnomaly:
 def rate_reference(counts: npt.ArrayLike, exposures: npt.ArrayLike | None = None) -> RateReference:
     """Learn the rate from counts of equal windows, or of windows that should differ.
 
-    `exposures` says how much is expected of each (its length, or the usual load at that hour);
-    1 for each if not given. Raises InvalidSample for fewer than 5 windows.
+    `exposures` says how much is expected of each (its length, or the usual load at that hour); 1
+    for each if not given. Raises InvalidSample for fewer than 5 windows.
     """
     seen = as_sample("counts", counts, at_least=REFERENCE_WINDOWS_MIN)
     exposure = _exposures(exposures, len(seen))
@@ -68,7 +70,8 @@ def rate_reference(counts: npt.ArrayLike, exposures: npt.ArrayLike | None = None
 def rate_scores(
     counts: npt.ArrayLike, reference: RateReference, exposures: npt.ArrayLike | None = None
 ) -> FloatArray:
-    """Signed root log-likelihood ratio of each window against the reference, in deviations.
+    """Return the signed root log-likelihood ratio of each window against the reference, in
+    deviations.
 
     Dunning (1993) for the ratio; divided by the root of the dispersion as in quasi-Poisson
     regression (McCullagh & Nelder, *Generalized Linear Models*, 6.2). Raises InvalidSample.
@@ -87,7 +90,9 @@ def rate_anomalies(
     *,
     false_alarms: float = FALSE_ALARMS,
 ) -> list[RateAnomaly]:
-    """The windows with too many or too few events, in order; `false_alarms` for all together."""
+    """Return the windows with too many or too few events, in order; `false_alarms` is for all
+    together.
+    """
     check_share("false_alarms", false_alarms)
     scores = rate_scores(counts, reference, exposures)
     seen, exposure = as_sample("counts", counts, at_least=0), _exposures(exposures, len(scores))
@@ -101,7 +106,7 @@ def rate_anomalies(
 
 
 def _p_value(score: float, reference: RateReference) -> float:
-    """Two-sided; by Student when the dispersion had to be learnt from few windows."""
+    """Return the two-sided p-value; by Student if the dispersion was learned from few windows."""
     if reference.dispersion > 1:
         return 2 * student_sf(abs(score), reference.windows - 1)
     return 2 * normal_sf(abs(score))

@@ -1,4 +1,4 @@
-"""An estimate and how far it can be trusted."""
+"""An interval is an estimate and how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """`low` to `high` covers the truth with `confidence`; in the unit of what was measured.
+    """`low` to `high` covers the truth with `confidence`, in the unit of what was measured.
 
-    An end of minus or plus infinity says that the data are too few to bound that side.
-    `method` names how it was made. `peeking` says that it stays valid however often, and
-    whenever, one looks (a confidence sequence); otherwise it holds for one look, decided before.
+    An end of minus or plus infinity means that the data are too few to bound that side. `method`
+    names how it was made. `peeking` means that it stays valid however often, and whenever, one
+    looks (a confidence sequence); otherwise it is valid for one look, decided in advance.
     """
 
     estimate: float

@@ -1,4 +1,4 @@
-"""How long answers took."""
+"""Compute how long answers took."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Percentile:
 
     @property
     def name(self) -> str:
-        """p50, p99, p99.9."""
+        """The name of the percentile: p50, p99, p99.9."""
         return f"p{100 * self.level:.6g}"
 
 
@@ -35,8 +35,8 @@ class Percentile:
 class Latency:
     """A distribution of latencies. `late` is the share above `limit_ms`, if a limit was given.
 
-    Intervals take requests to be independent. Latencies of neighbours are not (a stall delays
-    many): read them as the least uncertainty there is.
+    Intervals assume independent requests. Latencies of successive requests are not independent (a
+    stall delays many): read them as the minimum uncertainty.
     """
 
     count: int
@@ -54,7 +54,9 @@ def latency(
     levels: Sequence[float] = LEVELS,
     confidence: float = 0.95,
 ) -> Latency:
-    """From values, exactly; from a digest, within its error. Raises InvalidSample if empty."""
+    """Compute latencies: exactly from values, within its error from a digest. Raises InvalidSample
+    if empty.
+    """
     if isinstance(values_ms, Digest):
         return _of_digest(values_ms, limit_ms, levels, confidence)
     sample = as_sample("latencies", values_ms)
@@ -73,7 +75,7 @@ def latency(
 
 
 def curve(values_ms: npt.ArrayLike | Digest, points: int = 400) -> tuple[FloatArray, FloatArray]:
-    """Latencies and the share of answers within each, for a picture; denser in the tail."""
+    """Return latencies and the share of answers within each, for a chart; denser in the tail."""
     if points < 2:  # noqa: PLR2004 - a line has two ends
         raise InvalidSample("points", f"{points} is too few for a curve")
     beyond = np.logspace(0, -4, points)

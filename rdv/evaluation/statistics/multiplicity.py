@@ -1,4 +1,4 @@
-"""Many tests at once: how much each p-value is worth then."""
+"""Adjust p-values for many tests at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rdv.evaluation.statistics.sample import FloatArray, as_sample
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjusted so that the chance of *any* false alarm is bounded: Holm (1979)."""
+    """Adjust p-values so that the chance of *any* false alarm is bounded: Holm (1979)."""
     p, order = _sorted(p_values)
     count = len(p)
     steps = np.minimum(1, np.maximum.accumulate(p * (count - np.arange(count))))
@@ -18,7 +18,9 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
 
 
 def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjusted so that the *share* of false alarms is bounded: Benjamini & Hochberg (1995)."""
+    """Adjust p-values so that the *share* of false alarms is bounded: Benjamini & Hochberg
+    (1995).
+    """
     p, order = _sorted(p_values)
     count = len(p)
     steps = np.minimum(1, np.minimum.accumulate((p * count / np.arange(1, count + 1))[::-1])[::-1])

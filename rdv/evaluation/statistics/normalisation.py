@@ -1,7 +1,7 @@
-"""Scores of models with different scales, made comparable by their quantiles.
+"""Normalisation makes scores of models with different scales comparable by their quantiles.
 
-Two models may rank requests alike and yet disagree in every number. A score's *rank*, the
-share of scores at or below it (ties counted half), means the same for both.
+Two models may rank requests alike and yet disagree in every number. A score's *rank*, the share of
+scores at or below it (ties counted half), means the same for both.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ POINTS_MAX = 10_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Normaliser:
-    """Between a model's scores and their ranks in (0, 1). Made once, from a reference.
+    """Converts between a model's scores and their ranks in (0, 1). Made once, from a reference.
 
-    `scores` rise strictly, `levels` are their ranks; in between it is linear. Bolstad et al.,
-    *A comparison of normalization methods …*, Bioinformatics 19 (2003), for two samples.
+    `scores` rise strictly, `levels` are their ranks; in between it is linear. Bolstad et al., *A
+    comparison of normalization methods …*, Bioinformatics 19 (2003), for two samples.
     """
 
     scores: FloatArray
@@ -31,7 +31,9 @@ class Normaliser:
 
     @classmethod
     def of(cls, reference: npt.ArrayLike | Digest) -> Normaliser:
-        """Exact from values, within the digest's error from a digest. Raises InvalidSample."""
+        """Make a normaliser: exact from values, within its error from a digest. Raises
+        InvalidSample.
+        """
         if isinstance(reference, Digest):
             return cls(*reference.curve())
         sample = as_sample("reference", reference)
@@ -39,23 +41,23 @@ class Normaliser:
         return cls(scores, (np.cumsum(counts) - counts / 2) / len(sample))
 
     def ranks(self, scores: npt.ArrayLike) -> FloatArray:
-        """Rank of each score: 0 below all of the reference, 1 above all of it."""
+        """Return the rank of each score: 0 below all of the reference, 1 above all of it."""
         sample = as_sample("scores", scores, at_least=0)
         return np.interp(sample, self.scores, self.levels, left=0.0, right=1.0)
 
     def scores_at(self, ranks: npt.ArrayLike) -> FloatArray:
-        """The scores that have these ranks; never beyond the reference's own."""
+        """Return the scores that have these ranks; never beyond the reference's own."""
         return np.interp(as_sample("ranks", ranks, at_least=0), self.levels, self.scores)
 
 
 def translate(scores: npt.ArrayLike, source: Normaliser, target: Normaliser) -> FloatArray:
-    """Scores of one model on another's scale: the score of the same rank."""
+    """Return scores of one model on another's scale: the score of the same rank."""
     return target.scores_at(source.ranks(scores))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantilePairs:
-    """A Q-Q picture: at each of `levels`, what the first and the second have there."""
+    """A Q-Q plot: at each of `levels`, the quantiles of the first and the second."""
 
     levels: FloatArray
     first: FloatArray
@@ -65,7 +67,7 @@ class QuantilePairs:
 def quantile_pairs(
     first: npt.ArrayLike | Digest, second: npt.ArrayLike | Digest, points: int = 99
 ) -> QuantilePairs:
-    """Q-Q points at the levels (i - 0.5) / points. Raises InvalidSample."""
+    """Return Q-Q points at the levels (i - 0.5) / points. Raises InvalidSample."""
     if not 1 <= points <= POINTS_MAX:
         raise InvalidSample("points", f"{points} is not between 1 and {POINTS_MAX}")
     levels = (np.arange(points) + 0.5) / points
@@ -73,7 +75,7 @@ def quantile_pairs(
 
 
 def quantiles_of(values: npt.ArrayLike | Digest, levels: FloatArray) -> FloatArray:
-    """Quantiles of values or of their digest, interpolated."""
+    """Return quantiles of values or of their digest, interpolated."""
     if isinstance(values, Digest):
         return values.quantiles(levels)
     found: FloatArray = np.quantile(as_sample("values", values), levels)

@@ -1,4 +1,4 @@
-"""Two models on the same requests, with the truth known: every request is its own control."""
+"""Compare two models on the same requests with known truth: every request is its own control."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from rdv.evaluation.statistics.sample_size import sample_size
 
 @dataclass(frozen=True, slots=True)
 class PairedShares:
-    """Requests by who was right, and what follows from it.
+    """Requests by which model was right, and what follows from it.
 
-    Only those count on which the models differ: `only_first` and `only_second`. `difference`
-    is the share that the first gets right less the second's. `pairs_needed` and
-    `unpaired_needed` (for each of two arms) say how many requests would have shown such a
-    difference with power 0.8, as it is done here and by an A/B test.
+    Only those on which the models differ count: `only_first` and `only_second`. `difference` is the
+    share that the first gets right minus the second's. `pairs_needed` and `unpaired_needed` (for
+    each of two arms) are how many requests would show such a difference with power 0.8, as it is
+    done here and by an A/B test.
     """
 
     both: int
@@ -48,7 +48,7 @@ class PairedShares:
 
 @dataclass(frozen=True, slots=True)
 class PairedMeans:
-    """`difference` is the first's mean less the second's; `p_value` of Student's paired test.
+    """`difference` is the first's mean minus the second's; `p_value` is of Student's paired test.
 
     `pairs_needed` and `unpaired_needed` as in PairedShares.
     """
@@ -65,7 +65,7 @@ class PairedMeans:
 def compare_shares(
     first_right: npt.ArrayLike, second_right: npt.ArrayLike, confidence: float = 0.95
 ) -> PairedShares:
-    """From whether each model was right on each request. Raises InvalidSample."""
+    """Compare shares, from whether each model was right on each request. Raises InvalidSample."""
     a, b = as_truths("first", first_right), as_truths("second", second_right)
     same_length(a, b)
     both, neither = int(np.sum(a & b)), int(np.sum(~a & ~b))
@@ -75,11 +75,11 @@ def compare_shares(
 def shares_of_counts(
     both: int, only_first: int, only_second: int, neither: int, confidence: float = 0.95
 ) -> PairedShares:
-    """McNemar's test, exact and mid-p, and the interval of the difference.
+    """Make McNemar's test, exact and mid-p, and the interval of the difference.
 
-    Mid-p (Fagerland, Lydersen & Laake 2013) is the one to go by: the exact test is cautious.
-    Interval: Bonett & Price (2012), Wald with one added to both discordant counts. Counts can be
-    summed over chunks. Raises InvalidSample.
+    Use mid-p (Fagerland, Lydersen & Laake 2013): the exact test is conservative. Interval: Bonett &
+    Price (2012), Wald with one added to both discordant counts. Counts can be summed over chunks.
+    Raises InvalidSample.
     """
     check_share("confidence", confidence)
     requests = both + only_first + only_second + neither
@@ -106,7 +106,9 @@ def shares_of_counts(
 def compare_means(
     first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95
 ) -> PairedMeans:
-    """From a loss, a gain or an error of each model on each request. Raises InvalidSample."""
+    """Compare means of a loss, a gain or an error of each model on each request. Raises
+    InvalidSample.
+    """
     check_share("confidence", confidence)
     a, b = as_pair(first, second, at_least=2)
     away = a - b

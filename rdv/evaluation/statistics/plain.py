@@ -1,4 +1,6 @@
-"""Results as plain values for JSON: dicts, lists, numbers; what is not finite becomes None."""
+"""Convert results to plain values for JSON: dicts, lists, numbers; what is not finite becomes
+None.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """The same value out of dicts, lists, strings, numbers, booleans and None."""
+    """Return the same value made of dicts, lists, strings, numbers, booleans and None."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, dict):

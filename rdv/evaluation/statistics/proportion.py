@@ -1,4 +1,4 @@
-"""Shares: k of n."""
+"""Compute intervals of shares: k of n."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rdv.evaluation.statistics.sample import check_share
 
 
 def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
-    """The score interval of Wilson (1927): right on average, good from small counts on.
+    """Return the score interval of Wilson (1927): right on average, good from small counts on.
 
-    For a guarantee at every true share take `clopper_pearson`. Raises InvalidSample.
+    For a guarantee at every true share use `clopper_pearson`. Raises InvalidSample.
     """
     _check(successes, count, confidence)
     z = two_sided_z(confidence)
@@ -27,7 +27,9 @@ def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
 
 
 def clopper_pearson(successes: int, count: int, confidence: float = 0.95) -> Interval:
-    """The exact interval of Clopper & Pearson (1934): never covers less than it says."""
+    """Return the exact interval of Clopper & Pearson (1934), which never covers less than its
+    confidence.
+    """
     _check(successes, count, confidence)
     tail = (1 - confidence) / 2
     failures = count - successes
@@ -39,7 +41,7 @@ def clopper_pearson(successes: int, count: int, confidence: float = 0.95) -> Int
 def difference_of_proportions(
     successes_a: int, count_a: int, successes_b: int, count_b: int, confidence: float = 0.95
 ) -> Interval:
-    """Share a minus share b of two *independent* samples: Newcombe (1998), method 10."""
+    """Return share a minus share b of two *independent* samples: Newcombe (1998), method 10."""
     a, b = wilson(successes_a, count_a, confidence), wilson(successes_b, count_b, confidence)
     difference = a.estimate - b.estimate
     low = difference - math.hypot(a.estimate - a.low, b.high - b.estimate)

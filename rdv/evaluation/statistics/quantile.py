@@ -1,4 +1,4 @@
-"""Quantiles, with intervals that assume nothing about the distribution."""
+"""Compute quantiles, with intervals that assume nothing about the distribution."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rdv.evaluation.statistics.sample import FloatArray, as_sample, check_share
 
 
 def quantile_interval(values: npt.ArrayLike, level: float, confidence: float = 0.95) -> Interval:
-    """The quantile at `level` (0.99 for p99), between two order statistics.
+    """Return the quantile at `level` (0.99 for p99), between two order statistics.
 
     The estimate is the nearest rank, ceil(n·level). Exact for any distribution: how many of n
-    values are below the true quantile is binomial (Conover, *Practical Nonparametric
-    Statistics*, 3rd ed., 3.2). Too few values for a side leave it unbounded.
+    values are below the true quantile is binomial (Conover, *Practical Nonparametric Statistics*,
+    3rd ed., 3.2). A side with too few values is unbounded.
     """
     return quantile_intervals(values, [level], confidence)[0]
 
@@ -26,13 +26,15 @@ def quantile_interval(values: npt.ArrayLike, level: float, confidence: float = 0
 def quantile_intervals(
     values: npt.ArrayLike, levels: Sequence[float], confidence: float = 0.95
 ) -> list[Interval]:
-    """`quantile_interval` at several levels for one sort. Raises InvalidSample."""
+    """Return `quantile_interval` at several levels, with one sort. Raises InvalidSample."""
     ordered = np.sort(as_sample("values", values))
     return [_interval(ordered, level, confidence) for level in levels]
 
 
 def interval_ranks(count: int, level: float, confidence: float) -> tuple[int, int]:
-    """Which order statistics (from 1) bound the quantile; 0 and count + 1 mean: none does."""
+    """Return which order statistics (from 1) bound the quantile; 0 and count + 1 mean that none
+    does.
+    """
     check_share("level", level)
     check_share("confidence", confidence)
     tail = (1 - confidence) / 2
@@ -40,7 +42,9 @@ def interval_ranks(count: int, level: float, confidence: float) -> tuple[int, in
 
 
 def nearest_rank(count: int, level: float) -> int:
-    """The rank (from 1) of the quantile: the smallest with at least that share at or below it."""
+    """Return the rank (from 1) of the quantile: the smallest with at least that share at or below
+    it.
+    """
     return min(count, max(1, math.ceil(count * level - 1e-9)))
 
 
@@ -57,7 +61,9 @@ def _interval(ordered: FloatArray, level: float, confidence: float) -> Interval:
 
 
 def _last_at_most(count: int, level: float, probability: float) -> int:
-    """The largest k in 0..count with P(fewer than k of the values lie below) <= probability."""
+    """Return the largest k in 0..count with P(fewer than k of the values are below) <=
+    probability.
+    """
     low, high = 0, count
     while low < high:
         middle = (low + high + 1) // 2

@@ -1,4 +1,4 @@
-"""Ranks of values among themselves."""
+"""Compute ranks of values among themselves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from rdv.evaluation.statistics.sample import FloatArray
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:
-    """1 for the smallest, n for the largest; equal values share the mean of their ranks."""
+    """Return ranks, 1 for the smallest, n for the largest; equal values share the mean of their
+    ranks.
+    """
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks: FloatArray = (last - (counts - 1) / 2)[place]

@@ -1,4 +1,4 @@
-"""What every statistic asks of its arguments, checked in one place."""
+"""Check the arguments of all statistics in one place."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def as_sample(name: str, values: npt.ArrayLike, *, at_least: int = 1) -> FloatArray:
-    """`values` as a flat array of finite floats, at least so many. Raises InvalidSample."""
+    """Return `values` as a flat array of finite floats, at least `at_least` of them. Raises
+    InvalidSample.
+    """
     array = _one_dimension(name, values)
     try:
         sample: FloatArray = array.astype(np.float64, copy=False)
@@ -32,7 +34,7 @@ def as_sample(name: str, values: npt.ArrayLike, *, at_least: int = 1) -> FloatAr
 def as_pair(
     first: npt.ArrayLike, second: npt.ArrayLike, *, at_least: int = 1
 ) -> tuple[FloatArray, FloatArray]:
-    """Two samples of the same requests, in the same order. Raises InvalidSample."""
+    """Return two samples of the same requests, in the same order. Raises InvalidSample."""
     a = as_sample("first", first, at_least=at_least)
     b = as_sample("second", second, at_least=at_least)
     same_length(a, b)
@@ -40,7 +42,7 @@ def as_pair(
 
 
 def as_truths(name: str, values: npt.ArrayLike) -> BoolArray:
-    """`values` as booleans: True/False or 0/1. Raises InvalidSample."""
+    """Return `values` as booleans: True/False or 0/1. Raises InvalidSample."""
     array = _one_dimension(name, values)
     if array.dtype == np.bool_:
         return array
@@ -52,19 +54,19 @@ def as_truths(name: str, values: npt.ArrayLike) -> BoolArray:
 
 
 def same_length(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> None:
-    """Raises InvalidSample unless the two have one value for each of the same requests."""
+    """Raise InvalidSample unless the two have one value for each of the same requests."""
     if len(first) != len(second):
         raise InvalidSample("pair", f"{len(first)} values cannot be paired with {len(second)}")
 
 
 def check_share(name: str, value: float) -> None:
-    """Raises InvalidSample unless 0 < value < 1: a confidence, a quantile, an error rate."""
+    """Raise InvalidSample unless 0 < value < 1: a confidence, a quantile, an error rate."""
     if not 0 < value < 1:
         raise InvalidSample(name, f"{value} is not between 0 and 1")
 
 
 def check_count(name: str, value: float, *, at_least: float = 0) -> None:
-    """Raises InvalidSample unless the count is finite and not below `at_least`."""
+    """Raise InvalidSample unless the count is finite and not below `at_least`."""
     if not (np.isfinite(value) and value >= at_least):
         raise InvalidSample(name, f"{value} is not at least {at_least}")
 

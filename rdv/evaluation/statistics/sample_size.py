@@ -1,4 +1,4 @@
-"""How many requests an answer needs."""
+"""Compute how many requests an answer needs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ ERROR_RATE = 0.05
 def sample_size(
     variance: float, difference: float, *, error_rate: float = ERROR_RATE, power: float = POWER
 ) -> float:
-    """How many values of this variance show a mean that is `difference` from 0; inf for 0.
+    """Return how many values of this variance show a mean that is `difference` from 0; inf for 0.
 
     Two-sided, normal approximation: (z(1 - error_rate/2) + z(power))² · variance / difference²
-    (Lachin 1981). For pairs, `variance` is that of the differences and the answer is pairs. For
-    two independent arms of equal size it is the sum of both variances and the answer is for
-    *each* arm. Raises InvalidSample.
+    (Lachin 1981). For pairs, `variance` is that of the differences and the answer is pairs. For two
+    independent arms of equal size it is the sum of both variances and the answer is for *each* arm.
+    Raises InvalidSample.
     """
     check_count("variance", variance)
     check_share("error_rate", error_rate)

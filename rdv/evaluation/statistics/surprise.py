@@ -1,4 +1,4 @@
-"""What has become more or less frequent, in a way that small counts do not fool.
+"""Find what has become more or less frequent, in a way that is valid for small counts.
 
 Dunning, *Accurate methods for the statistics of surprise and coincidence*, Computational
 Linguistics 19 (1993): the log-likelihood ratio (G²) and its signed root, which can be read as
@@ -27,7 +27,9 @@ class GTest:
 
 
 def g_test(table: npt.ArrayLike) -> GTest:
-    """Whether the rows of a table of counts have the same mix of columns. Raises InvalidSample."""
+    """Test whether the rows of a table of counts have the same mix of columns. Raises
+    InvalidSample.
+    """
     counts = _counts(table, dimensions=2)
     counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
     freedom = (counts.shape[0] - 1) * (counts.shape[1] - 1)
@@ -39,7 +41,7 @@ def g_test(table: npt.ArrayLike) -> GTest:
 
 
 def root_llr(counts: npt.ArrayLike, others: npt.ArrayLike) -> FloatArray:
-    """For each category, how surprising its count is beside its count elsewhere.
+    """Return, for each category, how surprising its count is relative to its count elsewhere.
 
     `counts[i]` and `others[i]` are of the same category, here and in the reference; each is
     compared, two by two, with all other categories. Positive: more frequent here.
@@ -68,9 +70,10 @@ def root_llr(counts: npt.ArrayLike, others: npt.ArrayLike) -> FloatArray:
 def root_llr_of_rates(
     counts: npt.ArrayLike, exposures: npt.ArrayLike, count: float, exposure: float
 ) -> FloatArray:
-    """How surprising each count of events in its exposure (time) is beside a reference's.
+    """Return how surprising each count of events in its exposure (time) is relative to a
+    reference's.
 
-    Both are taken to be Poisson; that the reference's rate is itself an estimate is accounted
+    Both are assumed to be Poisson; that the reference's rate is itself an estimate is accounted
     for. Positive: more events than expected.
     """
     here, time_here = _counts(counts, dimensions=1), np.asarray(exposures, dtype=np.float64)
@@ -83,7 +86,7 @@ def root_llr_of_rates(
 
 
 def _k_log(counts: FloatArray, expected: FloatArray) -> FloatArray:
-    """Counts × log(counts / expected), 0 where there is nothing."""
+    """Return counts × log(counts / expected), 0 for empty counts."""
     filled = counts > 0
     ratio = np.divide(counts, expected, out=np.ones_like(counts), where=filled)
     return counts * np.log(ratio)

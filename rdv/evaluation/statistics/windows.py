@@ -1,4 +1,4 @@
-"""Time cut into windows of one width."""
+"""Cut time into windows of equal width."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WINDOWS_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`rows` of the given times lie in [start_ns, end_ns)."""
+    """`rows` of the given times are in [start_ns, end_ns)."""
 
     start_ns: int
     end_ns: int
@@ -29,10 +29,10 @@ class Window:
 def windows(
     time_ns: npt.ArrayLike, width_ns: int, *, start_ns: int | None = None, end_ns: int | None = None
 ) -> list[Window]:
-    """Windows over rising times, empty ones included; aligned to whole widths since 1970.
+    """Return windows over rising times, empty ones included; aligned to whole widths since 1970.
 
-    What lies before `start_ns` or not before `end_ns` is left out. Raises InvalidSample when the
-    times do not rise or when there would be more than 10,000 windows.
+    Times before `start_ns` or not before `end_ns` are left out. Raises InvalidSample if the times
+    do not rise or if there would be more than 10,000 windows.
     """
     times = _rising(time_ns)
     if width_ns < 1:

@@ -1,4 +1,4 @@
-"""Whether recorded decisions are those that the engine takes from what is on record."""
+"""Verify that recorded decisions are those that the engine makes from what is recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every recorded decision, batch by batch: the same again, or what differs."""
+"""Check every recorded decision, batch by batch: is it the same again, or what differs?"""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from rdv.schedule.load import INLINE_NAME
 
 EXAMPLES_MAX = 1_000
 HEARING_NS = 5 * 10**9
-"""A server hears of a model's death at most so much later than it is on record, or, by the clocks
-of two processes, a little earlier."""
+"""How many ns after it is recorded, at most, a server knows of a model's death; by the clocks of
+two processes it may also know a little earlier.
+"""
 _NO_SCHEDULE = ("unknown_schedule", "invalid_schedule")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One decision that is not reproduced: by field, what is recorded and what is replayed."""
+    """One decision that is not reproduced: by field, the recorded and the replayed value."""
 
     id: str
     fields: dict[str, tuple[object, object]]
@@ -41,28 +42,31 @@ class Difference:
 
 @dataclass
 class Verification:
-    """What `verify` has found. Lists hold a thousand at most; counts are whole."""
+    """The findings of `verify`. Lists have a thousand entries at most; counts are complete."""
 
     requests: int = 0
     same: int = 0
-    """Decisions that the engine takes again just so."""
+    """Decisions that the engine makes in exactly the same way."""
     own: int = 0
     """Answers that proxies gave by themselves, and that are the marked default."""
     by_liveness: int = 0
-    """Of `same`: those that follow only with another knowledge of who was dead than the record
-    has for that moment."""
+    """Of `same`, those that follow only with another knowledge of dead models than is recorded for
+    that moment.
+    """
     overloaded: int = 0
-    """Defaults for want of room: what else was open then is not replayed."""
+    """Defaults for lack of room; what else was open at that time is not replayed."""
     differing: int = 0
     differences: list[Difference] = field(default_factory=list)
     unanswered: int = 0
     unanswered_ids: list[str] = field(default_factory=list)
     lost_with_proxy: int = 0
-    """Requests without a result whose proxy was gone before they were due: nobody waited."""
+    """Requests without a result whose proxy was gone before they were due, so that no client
+    waited.
+    """
     open: int = 0
     """Requests that are not due yet."""
     unchecked: Counter[str] = field(default_factory=Counter)
-    """Decisions that cannot be replayed, by what is not on record."""
+    """Decisions that cannot be replayed, by what is not recorded."""
     notes: Notes = field(default_factory=Notes)
 
     @property
@@ -70,7 +74,7 @@ class Verification:
         return not (self.differing or self.unanswered or self.notes.stray_count)
 
     def raise_if_broken(self, directory: str) -> None:
-        """Raises DecisionsDiffer."""
+        """Raise DecisionsDiffer if anything is wrong."""
         if not self.is_sound:
             raise DecisionsDiffer(
                 directory, self.differing, self.unanswered, self.notes.stray_count
@@ -85,7 +89,7 @@ def verify(
     clock: Clock = SYSTEM_CLOCK,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Replay what was asked between these append times. `progress` is told of done requests.
+    """Replay the requests between these append times. `progress` gets numbers of done requests.
 
     Raises NothingRecorded, and the log's SystemFaults.
     """
@@ -106,7 +110,7 @@ def verify(
 
 
 class _Check:
-    """The rows of a batch, one after another."""
+    """Checks the rows of a batch one by one."""
 
     def __init__(self, found: Verification, shelf: ScheduleShelf, news: ModelNews) -> None:
         self._found, self._shelf, self._news = found, shelf, news
@@ -172,7 +176,7 @@ class _Check:
         self._replay(request, result, reports, schedule, at_ns)
 
     def _wrong_schedule(self, request: Request, result: Result) -> dict[str, tuple[object, object]]:
-        """The schedule that decided must be the one that was asked for."""
+        """Check that the schedule that decided is the one that was asked for."""
         if request.schedule is None or result_code(result) in _NO_SCHEDULE:
             return {}
         asked = request.schedule if isinstance(request.schedule, str) else INLINE_NAME
@@ -210,7 +214,7 @@ class _Check:
 
 
 def _not_default(result: Result, schedule: Schedule) -> dict[str, tuple[object, object]]:
-    """What keeps a result from being the marked default of the schedule."""
+    """Return what keeps a result from being the marked default of the schedule."""
     default = msgspec.Raw(orjson.dumps(schedule.default))
     pairs: dict[str, tuple[object, object]] = {
         "kind": (result.kind, "default"),

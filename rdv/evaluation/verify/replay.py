@@ -1,14 +1,14 @@
-"""One recorded decision, taken again by the real engine.
+"""Make one recorded decision again with the real engine.
 
-What must be reproduced: who answers, of what kind, in which step, the answer's bytes, and the list
-of those who had arrived; by no later than the recorded answer was given. From what: the request,
-the schedule by its label, and the arrivals that the result records, with their scores' contents.
-So a server that was killed and has rebuilt its mailboxes (scores then arrive at other times than
-they would have) is verified by what it saw.
+It must reproduce the answering model, the kind, the step, the answer's bytes, and the list of
+models that had arrived, by no later than the recorded answer was given. Its input is the request,
+the schedule by its label, and the arrivals that the result records, with their scores' contents. So
+a server that was killed and has rebuilt its mailboxes (scores then arrive at other times than they
+would have) is verified by what it saw.
 
-Who was known to be dead is not in the result. Where it matters, the decision has to follow from
-one of the states that `control:models` allows: a server hears of a change a moment later than it
-is on record, and one that has just started has not heard of any.
+The models that were known to be dead are not in the result. Where it matters, the decision has to
+follow from one of the states that `control:models` allows: a server reads of a change a moment
+after it is recorded, and one that has just started has not read of any.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from rdv.schedule import Schedule
 
 HOST = "replay"
 _PAUSE_NS = 10**12
-"""Between two requests: longer than any of them may wait."""
+"""The time between two requests in ns, longer than any of them may wait."""
 _ENGINES_MAX = 1_000
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Who was known to live and to be dead at the start, and who was found dead at the decision."""
+    """Models known to be up and dead at the start, and those found dead at the decision."""
 
     live: frozenset[str]
     dead: frozenset[str]
     found_dead: frozenset[str] = frozenset()
     is_early: bool = False
-    """Scores at 0 ms came before their request."""
+    """Whether scores at 0 ms came before their request."""
 
 
 class Replayer:
-    """Takes decisions again. Engines are kept, one for each schedule and knowledge.
+    """Makes decisions again. Engines are cached by schedule and knowledge.
 
-    One thread at a time.
+    For one thread at a time.
     """
 
     def __init__(self) -> None:
@@ -60,11 +60,11 @@ class Replayer:
         *,
         again: bool = False,
     ) -> Result | None:
-        """The engine's result, by the time of the recorded one; None when it would still wait.
+        """Return the engine's result by the time of the recorded one; None if it would still wait.
 
         `reports` are `result.arrived` with their scores, without those of models that the request
-        does not ask: the engine makes them itself. `again`: this request has been tried
-        already; an engine answers each only once.
+        does not ask: the engine makes them itself. `again`: this request has already been tried; an
+        engine answers each one only once.
         """
         make = _make_engine if again else self._engine
         engine = make(schedule, knowledge)
@@ -111,9 +111,9 @@ def _make_engine(schedule: Schedule, knowledge: Knowledge) -> Engine:
 
 
 def differences(recorded: Result, replayed: Result | None) -> dict[str, tuple[object, object]]:
-    """What is not the same, as field: (recorded, replayed). Empty: reproduced.
+    """Return what is not the same, as field: (recorded, replayed). Empty if reproduced.
 
-    The reason's words are not compared: they tell of liveness, which is not on record.
+    The reason's text is not compared: it depends on liveness, which is not recorded.
     """
     if replayed is None:
         return {"decision": ("taken", "the engine would still have waited")}
@@ -126,14 +126,16 @@ def differences(recorded: Result, replayed: Result | None) -> dict[str, tuple[ob
         [list(msgspec.structs.astuple(a)) for a in replayed.arrived],
     )
     wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-    if replayed.waited_ms > recorded.waited_ms:  # later is lateness, sooner is impossible
+    if replayed.waited_ms > recorded.waited_ms:  # decided before it could be
         wrong["waited_ms"] = (recorded.waited_ms, replayed.waited_ms)
     return wrong
 
 
 def is_same_answer(recorded: Result, other: msgspec.Raw) -> bool:
-    """Whether the answer is the other one: a model's byte for byte; a default and a combined one
-    by its value, because schedules with one label may list the keys of their default differently.
+    """Return whether the answers are the same: a model's byte for byte, others by value.
+
+    A default and a combined answer are compared by value, because schedules with one label may list
+    the keys of their default differently.
     """
     if bytes(recorded.result) == bytes(other):
         return True
@@ -149,9 +151,9 @@ def possible_knowledge(
     arrived: frozenset[str],
     deads: Iterable[frozenset[str]],
 ) -> Iterator[Knowledge]:
-    """What a server may have known, the likeliest first. All of it is allowed by the record.
+    """Yield what a server may have known, the likeliest first. The record allows all of it.
 
-    `deads`: who was told to be dead when the request came, and after each news since.
+    `deads` are the models reported dead when the request came, and after each report since.
     """
     tried = set()
     known = list(dict.fromkeys((*deads, frozenset[str]())))

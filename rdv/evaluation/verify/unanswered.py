@@ -1,13 +1,13 @@
-"""Requests without a result: a promise broken, or nobody was left to be answered.
+"""Find requests without a result: a broken promise, or no client was left to wait.
 
-A proxy answers every request that it has taken. One that was killed does not; a server that comes
-back later than the SLA then finds nobody who waits, and decides nothing. So a request without a
-result is a fault unless its proxy's run was over: from after the time at which the request was due
-there is no later request of the proxy before its next run, and no word of the run in
+A proxy answers every request that it has accepted. A killed one does not; a server that restarts
+later than the SLA then finds that no client waits, and decides nothing. So a request without a
+result is a fault unless its proxy's run was over: after the time at which the request was due there
+is no later request of the proxy before its next run, and no status line of the run in
 `control:status`.
 
-Times are on the monotonic clock of the proxy's boot, so no step of a wall clock makes a fault of a
-request, or hides one; append times count only where the record has no others (rdv 0.1.0).
+Times are on the monotonic clock of the proxy's boot, so that no step of a wall clock creates or
+hides a fault; append times count only if no other times are recorded (rdv 0.1.0).
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from rdv.evaluation.verify.check import Verification
 
 GRACE_NS = 2 * 10**9
-"""From when an answer is due until it must be on record: a disk may have been full for a while,
-but somebody who reads must not wait for long."""
+"""How many ns after an answer is due it must be recorded: a disk may have been full for a while,
+but a reader must not wait for long.
+"""
 HELD_MAX = 100_000
 IDS_MAX = 1_000
 STARTING_NS = 10**9
-"""A run may take a request just before its first word is on record."""
+"""How many ns before its first status line a run may take a request."""
 
 _NO_TIMES = np.empty(0, np.int64)
 
@@ -45,14 +46,14 @@ class _Missing(NamedTuple):
     proxy: str
     host: str
     boot: str
-    """Whose monotonic clock the times are on; empty: they are append times."""
+    """The boot whose monotonic clock the times are on; empty if they are append times."""
     asked_ns: int
     due_ns: int
     append_ns: int
 
 
 class Unanswered:
-    """Looks at all batches, then settles. One thread at a time."""
+    """Reads all batches, then settles. For one thread at a time."""
 
     def __init__(self, recorded: Recorded, clock: Clock, notes: Notes) -> None:
         self._recorded, self._notes = recorded, notes
@@ -62,7 +63,7 @@ class Unanswered:
         self._missing: list[_Missing] = []
         self._beyond = 0
         self._next_ns: dict[str, int] = {}
-        """By id of a missing one: when its proxy took the first request after it was due."""
+        """By id of a missing request: when its proxy took the first request after it was due."""
         self._awaiting: dict[str, list[_Missing]] = {}
         self._begin_ns = {
             source.topic: source.time_at(source.begin)
@@ -97,7 +98,9 @@ class Unanswered:
         self._look_for_later(joined)
 
     def _look_for_later(self, joined: Joined) -> None:
-        """Batches are in order of time: a request's successors are in its own or in later ones."""
+        """Find later requests. Batches are in order of time: successors are in the same batch or in
+        later ones.
+        """
         for code, proxy in enumerate(joined.proxy.names):
             if not (awaiting := self._awaiting.get(proxy)):
                 continue
@@ -115,7 +118,7 @@ class Unanswered:
             self._awaiting[proxy] = left
 
     def settle(self, found: Verification) -> None:
-        """Tell faults from the rest."""
+        """Separate faults from other requests without a result."""
         found.unanswered += self._beyond
         if not self._missing:
             return
@@ -136,14 +139,14 @@ class Unanswered:
                     found.unanswered_ids.append(one.id)
 
     def _is_open(self, one: _Missing) -> bool:
-        """Whether it is not due yet."""
+        """Return whether the request is not due yet."""
         if one.boot == self._boot:
             return one.due_ns > self._monotonic_ns
         return one.append_ns + one.due_ns - one.asked_ns > self._wall_ns
 
 
 def _monotonic_times(joined: Joined, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray[np.int64]]:
-    """When requests had come in, by host, in order."""
+    """Return when requests had come in, by host, in order."""
     found: dict[str, list[int]] = {}
     for row in rows.tolist():
         request = joined.request(row)

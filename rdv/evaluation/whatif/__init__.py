@@ -1,1 +1,1 @@
-"""What another schedule would have answered, from recorded arrivals."""
+"""Compute what another schedule would have answered, from recorded arrivals."""

@@ -1,4 +1,4 @@
-"""What the new decisions would have told: values for comparison, and combined answers."""
+"""Compute the answers of the new decisions: values for comparison, and combined answers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Floats = npt.NDArray[np.float64]
 
 
 def values_of(joined: Joined, decided: Decided, schedule: Schedule, extract: Extract) -> Floats:
-    """(n,): what each new answer comes to; NaN where it has no such value.
+    """Return the value of each new answer, (n,); NaN where it has no such value.
 
-    Combined answers are made from the scores' own lines, one by one; where they cannot be
-    combined, `decided` is changed to what the engine says: a fallback, by the best-ranked.
+    Combined answers are made from the scores' own lines, one by one; where they cannot be combined,
+    `decided` is changed to what the engine does: a fallback, by the best-ranked.
     """
     assert joined.value is not None
     values = np.full(len(joined), extract.of_answer(schedule.default))
@@ -49,7 +49,9 @@ def _combined(joined: Joined, decided: Decided, schedule: Schedule, row: int) ->
 
 
 def winners_by_rank(joined: Joined, decided: Decided, schedule: Schedule, row: int) -> list[int]:
-    """Models whose answers are combined, the best-ranked first; of equal rank, the earliest."""
+    """Return the models whose answers are combined, the best-ranked first; of equal rank, the
+    earliest.
+    """
     assert decided.winners is not None
     accept = schedule.steps[int(decided.step[row]) - 1].accept
 
@@ -62,7 +64,7 @@ def winners_by_rank(joined: Joined, decided: Decided, schedule: Schedule, row: i
 
 
 def names_of(joined: Joined, decided: Decided, schedule: Schedule) -> list[str | None]:
-    """Who answers each request, as results name them: "a+b" for combined answers."""
+    """Return the model that answers each request, as in results: "a+b" for combined answers."""
     names: list[str | None] = [*joined.models, None]
     found = [names[number] for number in decided.model.tolist()]
     for row in np.flatnonzero(decided.is_combined).tolist():

@@ -1,4 +1,4 @@
-"""What the evaluator decides from: who answered, and in which order it all arrived."""
+"""The evaluator decides from the answers, and the order in which all reports arrived."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ REFUSALS = (BEHIND, EXPIRED, NOT_SAMPLED)
 
 @dataclass(frozen=True)
 class Arrivals:
-    """n requests, m models. Shapes (m, n), and (n,) for `wait_us`.
+    """n requests, m models. Shapes are (m, n), and (n,) for `wait_us`.
 
     `key` orders the reports of one request: arrival in µs, shifted by KEY_BITS, plus a tie-break;
-    NEVER_KEY without one. `is_answer`: the report is a result, no refusal and no error.
-    `wait_us`: the client's own limit, FOREVER_US without one.
-    `is_live`, `is_dead` (m,): who is known to live or to be dead, all the time.
+    NEVER_KEY without one. `is_answer`: the report is a result, not a refusal or an error.
+    `wait_us`: the client's own limit, FOREVER_US without one. `is_live`, `is_dead` (m,): models
+    known to be up or dead, all the time.
     """
 
     models: tuple[str, ...]
@@ -38,7 +38,7 @@ class Arrivals:
         return len(self.wait_us)
 
     def take(self, rows: Any) -> Arrivals:
-        """These requests."""
+        """Return these requests."""
         return replace(
             self,
             key=self.key[:, rows],
@@ -52,9 +52,9 @@ def arrivals_of(
     wait_us: npt.NDArray[np.int64] | None = None,
     sampled: npt.NDArray[np.uint8] | None = None,
 ) -> Arrivals:
-    """From a join; all models that have reported at all count as living.
+    """Return the arrivals of a join; all models that have reported at all count as up.
 
-    `sampled`: another outcome matrix than the recorded one.
+    `sampled` is another outcome matrix than the recorded one.
     """
     outcome = joined.outcome if sampled is None else sampled
     key = (joined.arrival_us.astype(np.int64) << KEY_BITS) | joined.order
@@ -71,15 +71,15 @@ def arrivals_of(
 
 
 def refusals_of(joined: Joined) -> npt.NDArray[np.bool_]:
-    """(m, n): the model has refused, so that nobody knows how long it would have taken."""
+    """Return where a model has refused, (m, n), so that its evaluation time is unknown."""
     return np.isin(joined.outcome, REFUSALS)
 
 
 def as_answers(arrivals: Arrivals, refused: npt.NDArray[np.bool_]) -> Arrivals:
-    """The best that could have been: every refusal an answer, at the time of the refusal."""
+    """Return the best possible case: every refusal as an answer, at the time of the refusal."""
     return replace(arrivals, is_answer=arrivals.is_answer | refused)
 
 
 def as_silence(arrivals: Arrivals, refused: npt.NDArray[np.bool_]) -> Arrivals:
-    """The worst that could have been: instead of the refusal, nothing, so that steps wait."""
+    """Return the worst possible case: silence instead of the refusal, so that steps wait."""
     return replace(arrivals, key=np.where(refused, NEVER_KEY, arrivals.key))

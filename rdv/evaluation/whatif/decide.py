@@ -1,12 +1,11 @@
-"""The decision rule for many requests at once: numpy over columns instead of a mailbox each.
+"""Apply the decision rule to many requests at once: numpy over columns instead of a mailbox each.
 
-It equals `rdv.rendezvous.Engine` decision for decision (a property test holds the two against each
-other), for models that are known to live or to be dead all the time. Requests are decided in
-blocks that fit the processor's cache; within a block, step by step, each for all requests that
-are still open.
+It equals `rdv.rendezvous.Engine` decision for decision (a property test compares the two), for
+models that are known to be up or dead all the time. Requests are decided in blocks that fit the
+processor's cache; within a block, step by step, each for all requests that are still open.
 
 An instant of one request is a key (see `Arrivals`): what has a smaller key has happened. A step
-that has run out at µs t goes on with everything before t << KEY_BITS; one that has ended early,
+that has run out at µs t continues with everything before t << KEY_BITS; one that has ended early,
 by a refusal, with everything up to that refusal.
 """
 
@@ -33,10 +32,11 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Decided:
-    """One row a request. `model` is a place in the arrivals' models, or NOBODY (the default).
+    """One row for each request. `model` is an index into the arrivals' models, or NOBODY (the
+    default).
 
     `is_combined`: the answer is made of `winners` (m, n), if they can be combined; `model` is then
-    the best-ranked of them. `winners` is None when the schedule combines nothing.
+    the best-ranked of them. `winners` is None if the schedule combines nothing.
     """
 
     kind: npt.NDArray[np.uint8]
@@ -51,7 +51,7 @@ class Decided:
 
 
 def decide_all(schedule: Schedule, arrivals: Arrivals) -> Decided:
-    """What the schedule makes of these arrivals. O(n·m·steps); m² where a step needs several."""
+    """Decide these arrivals by the schedule. O(n·m·steps); m² if a step needs several."""
     rule = _Rule(Plan(schedule, Limits().wait_ms_max), arrivals)
     count = len(arrivals)
     combines = any(step.combine != "best" for step in rule.plan.steps)
@@ -69,20 +69,20 @@ def decide_all(schedule: Schedule, arrivals: Arrivals) -> Decided:
 
 
 class _Open:
-    """The requests of a block that nobody has won yet."""
+    """The requests of a block that are still open."""
 
     def __init__(self, arrivals: Arrivals, rows: slice, limit_us: int) -> None:
         self.rows = np.arange(rows.start, rows.stop)
         self.key = [column[rows] for column in arrivals.key]
         self.is_answer = [column[rows] for column in arrivals.is_answer]
-        # What would be accepted, by its key; NEVER_KEY what is no answer.
+        # The key of what can be accepted; NEVER_KEY for what is not an answer.
         self.answer = [
             np.where(a, k, NEVER_KEY) for a, k in zip(self.is_answer, self.key, strict=True)
         ]
         self.deadline_us = np.minimum(arrivals.wait_us[rows], limit_us)
         self.now_us = np.zeros(len(self.rows), np.int64)
         self.seen = np.zeros(len(self.rows), np.int64)
-        """What has a smaller key has been taken in."""
+        """Everything with a smaller key has been read."""
 
     def keep(self, stays: Bools) -> None:
         if stays.all():
@@ -94,7 +94,7 @@ class _Open:
 
 
 class _Rule:
-    """One schedule over one set of models."""
+    """One schedule for one set of models."""
 
     def __init__(self, plan: Plan, arrivals: Arrivals) -> None:
         self.plan = plan
@@ -123,14 +123,16 @@ class _Rule:
             won, at_key, ended = step.several(left, end_us << KEY_BITS)
         if won.any():
             self._note(step, left, won, at_key, out)
-        # Who has not won: it ended early at the key `ended`, or its time was over.
+        # Requests not won: the step ended early at the key `ended`, or its time was over.
         is_early = ended < NEVER_KEY
         left.seen = np.maximum(left.seen, np.where(is_early, ended + 1, end_us << KEY_BITS))
         left.now_us = np.maximum(left.now_us, np.where(is_early, ended >> KEY_BITS, end_us))
         left.keep(~won)
 
     def _note(self, step: _Step, left: _Open, won: Bools, at_key: Keys, out: Decided) -> None:
-        """`at_key`: the report that decided; below `seen`: decided at the step's very start."""
+        """Write decisions. `at_key` is the report that decided; below `seen`, it was at the step's
+        start.
+        """
         rows = left.rows[won]
         is_start = at_key < left.seen
         out.at_us[rows] = np.where(is_start, left.now_us, at_key >> KEY_BITS)[won]
@@ -149,7 +151,7 @@ class _Rule:
 
 
 class _Step:
-    """One step over these models, as numbers."""
+    """One step for these models, as numbers."""
 
     def __init__(self, step: PlanStep, arrivals: Arrivals) -> None:
         models = arrivals.models
@@ -160,13 +162,13 @@ class _Step:
         self.ranked = sorted(
             ((n, rank) for n, rank in ranks if rank != NOT_ACCEPTED), key=lambda item: item[1]
         )
-        """(model, rank) of whom the step accepts, the best first."""
+        """(model, rank) of the models that the step accepts, the best first."""
         known = set(models)
         self._unknown = [name for name in step.names if name not in known]
         named = {number for number, model in enumerate(models) if model in step.ranks}
         live = set(np.flatnonzero(arrivals.is_live).tolist()) if step.accepts_others else set()
         self._expected = sorted(named | live)
-        """Models that the step counts on, whether or not they report."""
+        """Models that the step expects, whether or not they report."""
         dead = set(np.flatnonzero(arrivals.is_dead).tolist())
         self._pending = [number for number in self._expected if number not in dead]
         self._others = (
@@ -174,7 +176,7 @@ class _Step:
             if step.accepts_others
             else []
         )
-        """They count as soon as they have reported."""
+        """Models that count as soon as they have reported."""
         nobody = not arrivals.is_live.any() and not arrivals.is_dead.any()
         self._never_hopeless = step.accepts_others and nobody
         base = len(self._expected) + len(self._unknown)
@@ -182,9 +184,10 @@ class _Step:
         self._needed = np.array([step.needed(count) for count in counts], np.int64)
 
     def single(self, left: _Open, end_key: Keys) -> tuple[Bools, Keys, Keys]:
-        """Who has won, by which report; and at which report the step ended in vain, if early.
+        """Return which requests are won, by which report, and at which report the step ended in
+        vain early.
 
-        The first accepted answer wins, unless something is there already (`best` then ranks).
+        The first accepted answer wins, unless there are answers already (`best` then ranks).
         """
         nothing = np.full(len(left.rows), NEVER_KEY)
         first = nothing
@@ -200,7 +203,7 @@ class _Step:
         return won, first, np.where(in_vain, last, NEVER_KEY)
 
     def several(self, left: _Open, end_key: Keys) -> tuple[Bools, Keys, Keys]:
-        """As `single`, for a step that needs more than one answer: every report is looked at."""
+        """Do what `single` does, for a step that needs several answers: every report is checked."""
         start = left.seen - 1
         wins, fails = self._look(left, left.seen)
         won_at = np.where(wins, start, NEVER_KEY)
@@ -216,7 +219,9 @@ class _Step:
         return won, won_at, np.where(in_vain, failed_at, NEVER_KEY)
 
     def _look(self, left: _Open, until: Keys) -> tuple[Bools, Bools]:
-        """Whether there are enough answers, and whether there cannot be any more, at an instant."""
+        """Return whether there are enough answers, and whether there cannot be enough, at an
+        instant.
+        """
         answers = np.zeros(len(left.rows), np.int64)
         for number, _ in self.ranked:
             answers += left.answer[number] < until
@@ -234,7 +239,7 @@ class _Step:
         return wins, possible < needed
 
     def best(self, left: _Open, until: Keys) -> npt.NDArray[Any]:
-        """The best-ranked of the answers before an instant; of equal rank, the earliest."""
+        """Return the best-ranked of the answers before an instant; of equal rank, the earliest."""
         model = np.full(len(left.rows), NOBODY, np.int16)
         rank = np.full(len(left.rows), NOT_ACCEPTED)
         at = np.full(len(left.rows), NEVER_KEY)

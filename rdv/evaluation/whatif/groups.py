@@ -1,4 +1,4 @@
-"""Decisions where requests follow several schedules: each group by its own, put together again."""
+"""Decide requests that follow several schedules: each group by its own, then combined."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rdv.evaluation.whatif.plans import Plans
 
 
 def decide_plans(plans: Plans, joined: Joined, arrivals: Arrivals) -> Decided:
-    """Every request by the schedule that it gets."""
+    """Decide every request by the schedule that it gets."""
     whole: Decided | None = None
     for schedule, rows, exists in plans.groups(joined):
         if len(rows) == len(joined) and exists:
@@ -65,7 +65,7 @@ def part_of(whole: Decided, rows: npt.NDArray[np.int64]) -> Decided:
 
 
 def all_names(joined: Joined, decided: Decided, plans: Plans) -> list[str | None]:
-    """Who answers each request."""
+    """Return the model that answers each request."""
     names: list[str | None] = [None] * len(joined)
     for schedule, rows, _ in plans.groups(joined):
         if len(rows) == len(joined):
@@ -80,7 +80,7 @@ def all_names(joined: Joined, decided: Decided, plans: Plans) -> list[str | None
 def all_values(
     joined: Joined, decided: Decided, plans: Plans, extract: Extract
 ) -> npt.NDArray[np.float64]:
-    """What each answer comes to; `decided` is changed where answers cannot be combined."""
+    """Return the value of each answer; `decided` is changed where answers cannot be combined."""
     values = np.full(len(joined), np.nan)
     for schedule, rows, exists in plans.groups(joined):
         if len(rows) == len(joined):

@@ -1,4 +1,4 @@
-"""Which schedule each request gets: the new one, or the other one that it has asked for."""
+"""Choose the schedule of each request: the new one, or another one that it has asked for."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Plans:
     named: Mapping[str, Schedule]
 
     def groups(self, joined: Joined) -> Iterator[tuple[Schedule, npt.NDArray[np.int64], bool]]:
-        """(schedule, rows, whether it is one that exists), together every row once.
+        """Yield (schedule, rows, whether it exists), together every row once.
 
-        Who asks for a schedule that there is not gets the live one's default at once.
+        A request for a schedule that does not exist gets the live one's default at once.
         """
         codes = joined.asked.codes
         yield self.live, np.flatnonzero(codes == NONE), True
@@ -40,10 +40,11 @@ class Plans:
 def own_limits_us(
     joined: Joined, sla_ms: Callable[[str, str | None], float | None]
 ) -> npt.NDArray[np.int64]:
-    """(n,): the client's own limit, FOREVER_US without one.
+    """Return the client's own limit, (n,); FOREVER_US without one.
 
-    The proxy has put the smaller of SLA and client's limit into the request: it is the client's
-    when it is below the SLA of the schedule that decided. Of an unknown schedule it is believed.
+    The proxy has written the smaller of SLA and client's limit into the request: it is the client's
+    if it is below the SLA of the schedule that decided. For an unknown schedule it counts as the
+    client's.
     """
     limit_us = np.full(len(joined), FOREVER_US, np.int64)
     given = ~np.isnan(joined.deadline_ms)
@@ -60,7 +61,7 @@ def own_limits_us(
 
 
 def sla_of(shelf: ScheduleShelf) -> Callable[[str, str | None], float | None]:
-    """SLAs in ms by label."""
+    """Return a function that finds SLAs in ms by label."""
 
     def find(label: str, asked: str | None) -> float | None:
         schedule = shelf.find(label, asked)

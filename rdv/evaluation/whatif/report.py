@@ -1,4 +1,4 @@
-"""What a what-if has found: both sides, what changes, and how sure it is."""
+"""The findings of a what-if: both sides, what changes, and how exact it is."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from rdv.schedule import Schedule
 
 @dataclass
 class WhatIf:
-    """Both sides, what changes, and how sure it is."""
+    """Both sides, what changes, and how exact it is."""
 
     schedule: Schedule
     recorded: Side = field(default_factory=Side)
     new: Side = field(default_factory=Side)
     best: Side = field(default_factory=Side)
     worst: Side = field(default_factory=Side)
-    """Bounds: every refusal taken for an answer at that moment, or for silence."""
+    """Bounds: every refusal counted as an answer at that moment, or as silence."""
     refused: int = 0
-    """Requests of which at least one accepted model has refused."""
+    """Requests that at least one accepted model has refused."""
     changed_model: int = 0
     changed_answer: int = 0
     compared: int = 0
     """Requests whose two answers both have a value."""
     change_sum: float = 0.0
     change_max: float = 0.0
-    """Of the absolute differences, when values are numbers."""
+    """The largest absolute difference, if values are numbers."""
     is_number: bool | None = None
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """(recorded, new) by who answers, where that changes."""
+    """(recorded, new) by the answering model, where that changes."""
     own_answers: int = 0
     """Requests that a proxy had to answer by itself."""
     other_schedules: int = 0
     """Requests that had asked for another schedule, and keep it."""
     never_ran: tuple[str, ...] = ()
-    """Models that the schedule names, and of which there is no score at all."""
+    """Models that the schedule names, and that have no score at all."""
     outcomes: int = 0
     notes: Notes = field(default_factory=Notes)
     sla_was_ms: set[float] = field(default_factory=set)
@@ -49,7 +49,7 @@ class WhatIf:
         return self.change_sum / self.compared if self.is_number and self.compared else None
 
     def caveats(self) -> list[str]:
-        """What keeps the figures from being exact, one sentence each."""
+        """Return what limits the exactness of the figures, one sentence each."""
         said = []
         if self.refused:
             said.append(
@@ -78,7 +78,7 @@ class WhatIf:
         return said + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
-        """All figures."""
+        """Return all figures."""
         count = max(1, self.recorded.requests)
         return {
             "schedule": self.schedule.label,

@@ -1,4 +1,4 @@
-"""One side of a comparison in figures: the recorded decisions, or those of another schedule."""
+"""A side has the figures of the recorded decisions, or of those of another schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rdv.evaluation.joined import DEFAULT, FALLBACK, KINDS, NO_RESULT, PREFERRED
 
 _FINE_US, _FINE_BINS = 10, 100_000
 _COARSE_US, _COARSE_BINS = 1_000, 3_600_000
-"""Waits are counted to 10 µs below a second, to 1 ms above."""
+"""The width and number of the bins: waits are counted to 10 µs below a second, to 1 ms above."""
 
 
 @dataclass
@@ -34,7 +34,9 @@ class Waits:
         self.count += len(waits_us)
 
     def quantile_ms(self, share: float) -> float | None:
-        """The wait that so many do not exceed, to the width of a bin; None without any."""
+        """Return the wait that the given share does not exceed, to the width of a bin; None without
+        any wait.
+        """
         if not self.count:
             return None
         wanted = max(1, int(np.ceil(share * self.count - 1e-9)))
@@ -55,14 +57,14 @@ class Waits:
 
 @dataclass
 class Side:
-    """Sums over requests; batches are added."""
+    """Sums over requests, to which batches are added."""
 
     requests: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
     steps: Counter[int] = field(default_factory=Counter)
     in_time: int = 0
-    """Answered by a model within the SLA."""
+    """Requests answered by a model within the SLA."""
     waits: Waits = field(default_factory=Waits)
     right: float = 0.0
     judged: int = 0
@@ -75,7 +77,7 @@ class Side:
         waited_us: npt.NDArray[np.int64],
         in_time: npt.NDArray[np.bool_],
     ) -> None:
-        """Requests without a result count as requests only."""
+        """Add a batch. Requests without a result only count as requests."""
         self.requests += len(kind)
         for code in (PREFERRED, FALLBACK, DEFAULT):
             self.kinds[str(KINDS[code])] += int((kind == code).sum())
@@ -86,13 +88,13 @@ class Side:
         self.waits.add(waited_us[there])
 
     def judge(self, right: npt.NDArray[np.float64]) -> None:
-        """1, 0 or NaN for each request."""
+        """Add 1, 0 or NaN for each request."""
         known = ~np.isnan(right)
         self.judged += int(known.sum())
         self.right += float(right[known].sum())
 
     def share(self, kind: str) -> float:
-        """Of all requests."""
+        """Return the share of a kind among all requests."""
         return self.kinds[kind] / self.requests if self.requests else 0.0
 
     @property
@@ -100,7 +102,7 @@ class Side:
         return self.right / self.judged if self.judged else None
 
     def as_json(self) -> dict[str, Any]:
-        """Shares of all requests; waits in ms."""
+        """Return shares of all requests, and waits in ms."""
         count = max(1, self.requests)
         return {
             "requests": self.requests,

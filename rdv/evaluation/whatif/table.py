@@ -1,4 +1,4 @@
-"""The decisions of a what-if as a Parquet file, one row a request."""
+"""Write the decisions of a what-if as a Parquet file, one row for each request."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""What a schedule would have answered to the requests on record.
+"""Compute what a schedule would have answered to the recorded requests.
 
-Exact, since who answered and when is on record, with these limits, which are counted and said:
-a refusal hides when the answer would have come (bounded by taking every refusal for an answer at
-that moment, and for silence); scores that came after their decision have estimated arrivals; the
-server is taken to be there all the time, and to answer at the very moment of the decision.
+The result is exact, since answers and their times are recorded, with these limits, which are
+counted and reported: a refusal hides when the answer would have come (bounded by counting every
+refusal as an answer at that moment, and as silence); scores that came after their decision have
+estimated arrivals; the server is assumed to run all the time, and to answer at the moment of the
+decision.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from rdv.schedule import OTHERS, Schedule
 
 @dataclass(frozen=True)
 class Row:
-    """One batch's decisions, for who keeps them (`-o`)."""
+    """One batch's decisions, for callers that keep them (`-o`)."""
 
     joined: Joined
     decided: Decided
@@ -57,11 +58,11 @@ def what_if(
     keep: Callable[[Row], None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> WhatIf:
-    """Put the schedule in the place of the live one. Requests and cohorts that ask for another
-    keep it (or get this one, when it has that name). `keep` gets every batch, `progress` the
-    number of done requests.
+    """Decide the requests with this schedule in the place of the live one.
 
-    Raises NothingRecorded, TooManyValues, and the log's SystemFaults.
+    Requests and cohorts that ask for another keep it (or get this one, if it has that name). `keep`
+    gets every batch, `progress` the number of done requests. Raises NothingRecorded, TooManyValues,
+    and the log's SystemFaults.
     """
     extract = Extract(on)
     join = Join(recorded, since_ns, until_ns, extract=extract)
@@ -77,7 +78,7 @@ def what_if(
 
 
 class _Study:
-    """Adds batch after batch."""
+    """Adds one batch after another."""
 
     def __init__(
         self,

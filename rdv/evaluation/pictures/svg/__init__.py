@@ -1,4 +1,4 @@
-"""Charts as SVG: no script, no outside file, readable by themselves and inside a page."""
+"""Draw charts as SVG: no scripts, no external files, usable alone and inside a page."""
 
 from __future__ import annotations
 

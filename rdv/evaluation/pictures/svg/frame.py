@@ -1,4 +1,4 @@
-"""The room for a chart: grid, ticks, captions, and the scales that belong to them."""
+"""The frame of a chart has the grid, ticks, captions, and the scales of its axes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CAPTION = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Scales of both axes, the inner edges in pixels, and the whole height."""
+    """Scales of both axes, the inner edges in pixels, and the total height."""
 
     x: Scale
     y: Scale
@@ -34,7 +34,9 @@ class Frame:
 
 
 def make_frame(chart: Chart, above: float, beside: float) -> Frame:
-    """`above`: pixels that the legend takes; `beside`: those for names to the right."""
+    """Make a frame. `above` is the height of the legend in pixels, `beside` the width of names on
+    the right.
+    """
     x_low, x_high = extent(chart, "x")
     y_low, y_high = extent(chart, "y")
     y_ticks = tuple(ticks(chart.y, y_low, y_high, 5))
@@ -57,7 +59,7 @@ def make_frame(chart: Chart, above: float, beside: float) -> Frame:
 
 
 def draw_frame(chart: Chart, frame: Frame) -> list[Markup]:
-    """Grid lines, ticks and captions; to be drawn first."""
+    """Draw grid lines, ticks and captions; they must be drawn first."""
     drawn = []
     for value, text in frame.y_ticks:
         y = frame.y.place(value)
@@ -92,9 +94,9 @@ def write(
     weight: str | None = None,
     halo: bool = False,
 ) -> Markup:
-    """Text at a place; soft unless `ink`, or of a class and colour of its own.
+    """Write text at a position, soft unless `ink`, or with a given class and colour.
 
-    `halo`: edged with paper, to be readable over lines.
+    `halo`: with an edge in the paper's colour, to be readable over lines.
     """
     look: dict[str, str | float | None] = {
         "x": x,
@@ -107,7 +109,7 @@ def write(
     written = tag("text", text, **look, fill=colour, class_=class_ or ("ink" if ink else "soft"))
     if not halo:
         return written
-    # A text of its own below, as not every viewer knows paint-order.
+    # A separate text below, since some viewers do not support paint-order.
     edge: dict[str, str | float] = {"stroke": PAPER, "stroke_width": 4, "stroke_linejoin": "round"}
     below = tag("text", text, **look, **edge, fill=PAPER, class_="halo", aria_hidden="true")
     return Markup(below + written)
@@ -118,7 +120,7 @@ def _grid(x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 
 def _without_crowding(axis: Axis, low: float, high: float, room: float) -> list[tuple[float, str]]:
-    """As many ticks as can be read."""
+    """Return as many ticks as can be read."""
     found: list[tuple[float, str]] = []
     for about in (7, 5, 4, 3, 2):
         found = ticks(axis, low, high, about)

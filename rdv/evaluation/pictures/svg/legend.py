@@ -1,4 +1,4 @@
-"""Who is who, above the chart."""
+"""The legend above the chart names the series."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _NAME_MAX = 220.0
 
 
 def draw_legend(series: Sequence[Mark], guides: Sequence[Line]) -> tuple[list[Markup], float]:
-    """The legend's elements and its height; nothing for a chart that needs none."""
-    if len(series) + len(guides) < 2:  # noqa: PLR2004 - one needs no telling apart
+    """Return the legend's elements and its height; nothing for a chart that needs none."""
+    if len(series) + len(guides) < 2:  # noqa: PLR2004 - a single one needs no legend
         return [], 0.0
     drawn: list[Markup] = []
     x, y = 4.0, 14.0

@@ -1,4 +1,4 @@
-"""How wide text is, near enough to leave room for it."""
+"""Estimate the width of text, to leave room for it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _WIDE = frozenset("mwMW%@")
 
 
 def width(text: str, size: float = SIZE) -> float:
-    """Pixels of a sans-serif text, a little more than it will need."""
+    """Return the pixels of a sans-serif text, a little more than it will need."""
     units = sum(0.36 if c in _NARROW else 0.9 if c in _WIDE else 0.58 for c in text)
     return units * size
 
 
 def cut(text: str, pixels: float, size: float = SIZE) -> str:
-    """`text`, or as much of it as fits with an ellipsis."""
+    """Return `text`, or as much of it as fits with an ellipsis."""
     if width(text, size) <= pixels:
         return text
     kept = text

@@ -1,4 +1,4 @@
-"""Each kind of mark, drawn."""
+"""Draw each kind of mark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RADIUS = 4.0
 
 
 def draw_line(line: Line, frame: Frame, series: int) -> Markup:
-    """A path with a gap wherever a value is missing."""
+    """Draw a path with a gap wherever a value is missing."""
     x, y = thin_line(line.x, line.y, LINE_POINTS_MAX)
     places_x, places_y = frame.x.places(x), frame.y.places(y)
     path = _path(places_x, places_y, stepped=line.stepped)
@@ -48,7 +48,7 @@ def draw_line(line: Line, frame: Frame, series: int) -> Markup:
 
 
 def draw_band(band: Band, frame: Frame, series: int) -> Markup:
-    """The area between low and high, faint."""
+    """Draw the area between low and high, faintly."""
     rows = np.flatnonzero(np.isfinite(band.x) & np.isfinite(band.low) & np.isfinite(band.high))
     rows = rows[thin_rows(len(rows), LINE_POINTS_MAX)]
     x = frame.x.places(band.x[rows])
@@ -64,7 +64,7 @@ def draw_band(band: Band, frame: Frame, series: int) -> Markup:
 
 
 def draw_bars(bars: Bars, frame: Frame, series: int, axes: tuple[Axis, Axis]) -> list[Markup]:
-    """Bars on the zero line, touching; what each holds is told on hovering."""
+    """Draw touching bars on the zero line; hovering shows what each one contains."""
     edges, tops = frame.x.places(bars.edges), frame.y.places(bars.heights)
     base = (
         min(max(frame.y.place(0.0), frame.top), frame.bottom) if not frame.y.log else frame.bottom
@@ -95,7 +95,7 @@ def draw_bars(bars: Bars, frame: Frame, series: int, axes: tuple[Axis, Axis]) ->
 
 
 def draw_points(points: Points, frame: Frame, series: int, axes: tuple[Axis, Axis]) -> list[Markup]:
-    """Shapes with whiskers, and labels where they do not cover each other."""
+    """Draw shapes with whiskers, and labels where they do not cover each other."""
     rows = thin_rows(len(points.x), POINTS_MAX)
     x, y = frame.x.places(points.x[rows]), frame.y.places(points.y[rows])
     drawn = _whiskers(points, frame, series, rows)
@@ -112,7 +112,7 @@ def draw_points(points: Points, frame: Frame, series: int, axes: tuple[Axis, Axi
 
 
 def draw_rule(rule: Rule, frame: Frame) -> list[Markup]:
-    """A dashed line across, with its name at its end."""
+    """Draw a dashed line across the chart, with its name at its end."""
     if rule.axis == "x":
         x = frame.x.place(rule.at)
         ends = {"x1": x, "y1": frame.top, "x2": x, "y2": frame.bottom}
@@ -128,7 +128,7 @@ def draw_rule(rule: Rule, frame: Frame) -> list[Markup]:
 
 
 def shape(series: int, x: float, y: float, said: str) -> Markup:
-    """Circle, square, triangle, diamond: so that series differ without colour."""
+    """Draw a circle, square, triangle or diamond, so that series differ without colour."""
     title = tag("title", said)
     look: dict[str, str | float] = {
         "fill": palette.colour(series),
@@ -177,7 +177,9 @@ def _whiskers(points: Points, frame: Frame, series: int, rows: np.ndarray) -> li
 def _label(
     text: str, x: float, y: float, frame: Frame, taken: list[tuple[float, float, float]]
 ) -> list[Markup]:
-    """To the right of the point, or the left of it near the edge; not over another label."""
+    """Write a label to the right of the point, or to its left near the edge; not over another
+    label.
+    """
     wide = width(text)
     left = x + 8 if x + 8 + wide <= frame.right + 10 else x - 8 - wide
     for up in (-7.0, 17.0, -21.0):

@@ -1,4 +1,4 @@
-"""Stacked bars of shares."""
+"""Draw stacked bars of shares."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LABEL_MAX = 130.0
 
 
 def draw_mix(mix: Mix, number: int = 1) -> Markup:
-    """One `<svg>`: a bar for each row, its parts in order, shares where there is room."""
+    """Return one `<svg>`: a bar for each row, its parts in order, shares where there is room."""
     parts, y = _legend(mix)
     left = 10 + min(_LABEL_MAX, max((width(label) for label, _ in mix.rows), default=0.0))
     for label, shares in mix.shares():
@@ -102,7 +102,9 @@ def _legend(mix: Mix) -> tuple[list[Markup], float]:
 
 
 def _readable(series: int) -> str:
-    """Black or white, whichever stands out from the part's colour (WCAG relative luminance)."""
+    """Return black or white, whichever contrasts with the part's colour (WCAG relative
+    luminance).
+    """
     shade = palette.colour(series)
     red, green, blue = (int(shade[n : n + 2], 16) / 255 for n in (1, 3, 5))
     luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2

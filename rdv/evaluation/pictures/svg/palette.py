@@ -1,7 +1,7 @@
-"""Colours, dashes and shapes: every series differs by more than its colour.
+"""Define colours, dashes and shapes: every series differs by more than its colour.
 
-Colours: Okabe & Ito, *Color Universal Design* (2008), told apart by colour-blind readers. On a
-dark page their order changes and blue is lighter; see `STYLE`.
+Colours: Okabe & Ito, *Color Universal Design* (2008), which colour-blind readers can distinguish.
+On a dark page their order changes and blue is lighter; see `STYLE`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ DARK_INK, DARK_SOFT, DARK_GRID, DARK_PAPER = "#e6edf3", "#9aa5b1", "#30363d", "#
 
 
 def colour(series: int) -> str:
-    """As written into the drawing; a page's style may change it by the classes s0…, f0…"""
+    """Return the colour written into the drawing; a page's style may change it by the classes s0…,
+    f0…
+    """
     return LIGHT[series % len(LIGHT)]
 
 
@@ -35,7 +37,7 @@ def fill_class(series: int) -> str:
 
 
 def dark_style() -> str:
-    """What a page in the dark changes of a drawing made for the light."""
+    """Return the rules by which a dark page changes a drawing made for a light one."""
     rules = [f".s{n}{{stroke:{shade}}}.f{n}{{fill:{shade}}}" for n, shade in enumerate(DARK)]
     rules += [
         f".ink{{fill:{DARK_INK}}}.soft{{fill:{DARK_SOFT}}}.grid{{stroke:{DARK_GRID}}}",

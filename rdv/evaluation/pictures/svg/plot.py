@@ -1,4 +1,4 @@
-"""A chart, put together."""
+"""Put a chart together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _APART = 14.0  # names closer than this would cover each other
 
 
 def draw_chart(chart: Chart, number: int = 1) -> Markup:
-    """One `<svg>`; `number` keeps the ids of several in one page apart."""
+    """Return one `<svg>`; `number` makes the ids of several charts in one page unique."""
     series = chart.series()
     numbers = {mark.name: n for n, mark in reversed(list(enumerate(series)))}
     guides = [mark for mark in chart.marks if isinstance(mark, Line) and mark.guide]
@@ -31,7 +31,7 @@ def draw_chart(chart: Chart, number: int = 1) -> Markup:
         beside = 12 + max(width(cut(line.name, _NAME_MAX)) for line in lines)
     frame = make_frame(chart, above, beside)
     names = _names(lines, frame) if beside else []
-    if beside and not names:  # the lines end at one place: the legend tells them apart
+    if beside and not names:  # the lines end at the same place: only the legend names them
         frame = make_frame(chart, above, 0.0)
     parts: list[Markup] = [*legend, *draw_frame(chart, frame)]
     for kind in (Band, Bars, Line, Points, Rule):
@@ -42,7 +42,7 @@ def draw_chart(chart: Chart, number: int = 1) -> Markup:
 
 
 def svg(title: str, note: str, height: float, parts: list[Markup], number: int) -> Markup:
-    """The element itself, with what a reader is told who cannot see it."""
+    """Return the element itself, with title and description for screen readers."""
     return tag(
         "svg",
         tag("title", title, id=f"title-{number}"),
@@ -70,7 +70,7 @@ def _mark(mark: Mark, chart: Chart, frame: Frame, number: int) -> list[Markup]:
 
 
 def _names(lines: list[Line], frame: Frame) -> list[Markup]:
-    """Each line's name at its end; none at all if they would cover each other."""
+    """Write each line's name at its end; write none if they would cover each other."""
     ends = []
     for number, line in enumerate(lines):
         shown = np.flatnonzero(np.isfinite(line.x) & np.isfinite(line.y))

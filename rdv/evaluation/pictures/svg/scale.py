@@ -1,4 +1,4 @@
-"""From values to places in the drawing."""
+"""Convert values to positions in the drawing."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from rdv.evaluation.pictures.chart import FloatArray
 
-_FAR = 1e5  # beyond, some viewers draw nonsense
+_FAR = 1e5  # beyond it, some viewers draw wrongly
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """`low` is at pixel `start`, `high` at pixel `end`."""
+    """A scale on which `low` is at pixel `start`, and `high` at pixel `end`."""
 
     low: float
     high: float
@@ -22,7 +22,9 @@ class Scale:
     log: bool = False
 
     def places(self, values: FloatArray) -> FloatArray:
-        """Where the values are; NaN stays NaN, and so does what a log axis cannot show."""
+        """Return the positions of values; NaN stays NaN, and values that a log axis cannot show
+        become NaN.
+        """
         low, high, shown = self.low, self.high, values
         if self.log:
             low, high = np.log10(low), np.log10(high)

@@ -1,4 +1,4 @@
-"""A/B: what cohorts tell, at any time one looks, and what the same requests tell by pairs."""
+"""A/B tests: effects between cohorts, valid at any time, and by pairs of the same requests."""
 
 from __future__ import annotations
 

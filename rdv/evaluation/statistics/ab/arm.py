@@ -1,4 +1,4 @@
-"""One cohort's outcomes, as the few numbers that are needed of them."""
+"""An arm holds one cohort's outcomes, as the few numbers that are needed of them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rdv.evaluation.statistics.sample import FloatArray, as_sample, same_length
 class Arm:
     """`count` independent units, their mean outcome, and the variance of one unit's outcome.
 
-    A unit is what the split is made of. Cohorts are of *keys*, and requests of one key are
-    alike: give the keys wherever they come back, or the intervals are too narrow. `rare` is,
-    when all outcomes are 0 or 1, how many units have had the rarer one.
+    A unit is what the split is made of. Cohorts are of *keys*, and requests of one key are alike:
+    give the keys if they come back, or the intervals are too narrow. `rare` is, if all outcomes are
+    0 or 1, how many units have had the rarer one.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Arm:
 
     @classmethod
     def of(cls, name: str, outcomes: npt.ArrayLike, keys: npt.ArrayLike | None = None) -> Arm:
-        """From the outcome (0 or 1, or any number) of each request, and the request's key.
+        """Return an arm of each request's outcome (0 or 1, or any number) and key.
 
         Without keys every request is a unit of its own. Raises InvalidSample.
         """
@@ -43,11 +43,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Units:
-    """The mean over requests, and how much each unit pulls at it (0 on average).
+    """The mean over requests, and how much each unit pulls it (0 on average).
 
-    The mean over requests of clustered outcomes is a ratio of sums over keys; linearised, its
-    error is the mean of `pulls`. That is the delta method: Deng, Knoblich & Lu, *Applying the
-    Delta Method in Metric Analytics*, KDD 2018.
+    The mean over requests of clustered outcomes is a ratio of sums over keys; linearised, its error
+    is the mean of `pulls`. That is the delta method: Deng, Knoblich & Lu, *Applying the Delta
+    Method in Metric Analytics*, KDD 2018.
     """
 
     name: str
@@ -57,7 +57,9 @@ class Units:
 
     @classmethod
     def of(cls, name: str, outcomes: npt.ArrayLike, keys: npt.ArrayLike | None = None) -> Units:
-        """Of each request's outcome and key. Raises InvalidSample for fewer than two units."""
+        """Return units of each request's outcome and key. Raises InvalidSample for fewer than two
+        units.
+        """
         sample = as_sample(name, _numbers(outcomes), at_least=2)
         mean = float(sample.mean())
         if keys is None:

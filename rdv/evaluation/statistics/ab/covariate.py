@@ -1,8 +1,8 @@
-"""Narrower intervals by taking out what could be foreseen.
+"""Narrow intervals by removing what a covariate predicts.
 
 CUPED: Deng, Xu, Kohavi & Walker, *Improving the Sensitivity of Online Controlled Experiments by
-Utilizing Pre-Experiment Data*, WSDM 2013. Here every model scores every request, whatever
-cohort it is in, so any model's score is a covariate that the cohort cannot have changed.
+Utilizing Pre-Experiment Data*, WSDM 2013. Here every model scores every request, whatever cohort it
+is in, so any model's score is a covariate that the cohort cannot have changed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rdv.evaluation.statistics.sample import same_length
 
 @dataclass(frozen=True, slots=True)
 class Adjusted:
-    """Both arms with the covariate taken out; `reduction` is the share of variance that went.
+    """Both arms with the covariate removed; `reduction` is the share of variance that was removed.
 
-    The arms' means are adjusted alike: only their difference means anything.
+    The arms' means are adjusted alike: only their difference is meaningful.
     """
 
     control: Arm
@@ -36,10 +36,11 @@ def adjust(
     *,
     keys: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> Adjusted:
-    """Each arm as (outcomes, covariates) of its requests; `keys` as in `Arm.of`, for each arm.
+    """Adjust each arm, given as (outcomes, covariates) of its requests; `keys` as in `Arm.of`, for
+    each arm.
 
-    One slope for both arms, from deviations within them. With a covariate that says nothing the
-    result is that of plain arms. Raises InvalidSample.
+    There is one slope for both arms, from deviations within them. With a covariate without
+    information the result is that of plain arms. Raises InvalidSample.
     """
     y, x = [], []
     for n, (name, arm) in enumerate(zip(names, (control, treatment), strict=True)):

@@ -1,4 +1,4 @@
-"""What the treatment changes."""
+"""Compute the effect of a treatment."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ from rdv.evaluation.statistics.sample import as_pair, check_share
 from rdv.evaluation.statistics.sample_size import sample_size
 
 UNITS_MIN = 100
-"""Units in each arm before anything is said: the sequence holds for large counts only."""
+"""The minimum number of units in each arm for a finding: the sequence is valid for large counts
+only.
+"""
 RARE_MIN = 20
-"""Of the rarer outcome in each arm, when outcomes are 0 or 1; for the same reason."""
+"""The minimum number of the rarer outcome in each arm, if outcomes are 0 or 1; for the same
+reason.
+"""
 
 Finding = Literal["too early", "undecided", "better", "worse"]
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """`difference` (treatment less control) may be looked at any time; `once` only once.
+    """`difference` (treatment minus control) is valid at any time; `once` for one look only.
 
     `once` is the ordinary interval, for an experiment whose end was fixed before it began.
-    `finding` goes by `difference`: "better" means a higher mean outcome, whatever that is worth.
-    `unpaired_needed` is for each arm, `pairs_needed` in all, for an effect of this size
-    with power 0.8, counted in units; the latter only where there are pairs.
+    `finding` goes by `difference`: "better" means a higher mean outcome, whether or not that is
+    good. `unpaired_needed` is for each arm, `pairs_needed` in total, for an effect of this size
+    with power 0.8, counted in units; the latter only if there are pairs.
     """
 
     control: str
@@ -49,10 +53,10 @@ class Effect:
 def effect(
     control: Arm, treatment: Arm, confidence: float = 0.95, *, tightest_at: int = TIGHTEST_AT
 ) -> Effect:
-    """The difference of two cohorts' means. Raises InvalidSample.
+    """Return the difference of two cohorts' means. Raises InvalidSample.
 
-    Units come to both arms mixed, in about steady shares. Before 100 units in an arm (20 of the
-    rarer outcome, of 0/1 outcomes) `difference` is unbounded, as it would not hold. Fix
+    Units must come to both arms mixed, in about constant shares. Before 100 units in an arm (20 of
+    the rarer outcome, of 0/1 outcomes) `difference` is unbounded, as it would not be valid. Fix
     `tightest_at` (units in both arms) before looking.
     """
     units = control.count + treatment.count
@@ -82,11 +86,11 @@ def paired_effect(
     names: tuple[str, str] = ("control", "treatment"),
     tightest_at: int = TIGHTEST_AT,
 ) -> Effect:
-    """The same question, asked of all requests: what each model scored, held against the truth.
+    """Answer the same question by all requests: each model's score, compared with the truth.
 
-    One value of each model for each request (right or not, a loss, a gain), and the requests'
-    keys where they come back. Valid where the truth does not depend on the answer given: fraud,
-    digits, demand; *not* clicks on what was shown. Raises InvalidSample.
+    Takes one value of each model for each request (right or not, a loss, a gain), and the requests'
+    keys if they come back. Valid if the truth does not depend on the answer given: fraud, digits,
+    demand; *not* clicks on what was shown. Raises InvalidSample.
     """
     a, b = as_pair(
         np.asarray(control, dtype=np.float64), np.asarray(treatment, dtype=np.float64), at_least=2
@@ -108,8 +112,10 @@ def effect_of_pairs(
     confidence: float = 0.95,
     tightest_at: int = TIGHTEST_AT,
 ) -> Effect:
-    """As `paired_effect`, of sums: the arm of differences (treatment less control), both by
-    themselves, and in how many units they differ at all.
+    """Return what `paired_effect` does, from sums.
+
+    They are the arm of differences (treatment minus control), both arms alone, and the number of
+    units in which they differ at all.
     """
     found = _effect(
         (arms[0].name, arms[1].name),
@@ -148,7 +154,7 @@ def _effect(
 
 
 def _units_that(holds: npt.NDArray[np.bool_], keys: npt.ArrayLike | None) -> int:
-    """In how many units it holds at least once."""
+    """Return in how many units it holds at least once."""
     return int(holds.sum()) if keys is None else len(np.unique(np.asarray(keys)[holds]))
 
 

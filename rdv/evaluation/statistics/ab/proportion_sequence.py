@@ -1,4 +1,6 @@
-"""A share with an interval that stays valid however often one looks, exact from the first one."""
+"""Compute a share with an interval that stays valid however often one looks, exact from the first
+look.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from rdv.evaluation.statistics.sample import check_share
 
 
 def proportion_sequence(successes: int, count: int, confidence: float = 0.95) -> Interval:
-    """All shares p that the evidence does not refute: by Ville's inequality at all times.
+    """Return all shares p that the evidence does not refute: by Ville's inequality at all times.
 
-    The evidence against p is the likelihood mixed over all shares (a uniform prior) beside that
-    of p: Robbins, *Statistical methods related to the law of the iterated logarithm* (1970).
+    The evidence against p is the likelihood mixed over all shares (a uniform prior) relative to
+    that of p: Robbins, *Statistical methods related to the law of the iterated logarithm* (1970).
     Successes must be independent. Raises InvalidSample.
     """
     check_share("confidence", confidence)

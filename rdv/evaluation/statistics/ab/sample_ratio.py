@@ -1,6 +1,6 @@
-"""Whether the split is what it should be: if not, something drops or redirects one cohort.
+"""Check whether the split is as planned: if not, something drops or redirects one cohort.
 
-Then no effect can be believed: Fabijan et al., *Diagnosing Sample Ratio Mismatch in Online
+Then no effect can be trusted: Fabijan et al., *Diagnosing Sample Ratio Mismatch in Online
 Controlled Experiments*, KDD 2019.
 """
 
@@ -15,15 +15,17 @@ from rdv.evaluation.statistics.errors import InvalidSample
 from rdv.evaluation.statistics.sample import check_share
 
 ERROR_RATE = 0.001
-"""A mismatch stops everything, so it is called one only when there is next to no doubt."""
-_PRIOR = 100.0  # how close to the plan a broken split is thought to be, in imagined units
+"""The error rate of a mismatch: it stops everything, so it is reported only with next to no
+doubt.
+"""
+_PRIOR = 100.0  # prior weight of the plan under a broken split, in units
 
 
 @dataclass(frozen=True, slots=True)
 class SampleRatio:
-    """`mismatch` goes by `always_valid_p`, which may be looked at any time.
+    """`mismatch` goes by `always_valid_p`, which is valid at any time.
 
-    `chi_square_p` holds for one look only, and is the more sensitive for that one.
+    `chi_square_p` is valid for one look only, and is more sensitive for that one.
     """
 
     observed: tuple[int, ...]
@@ -36,11 +38,10 @@ class SampleRatio:
 def sample_ratio(
     observed: Sequence[int], shares: Sequence[float], *, error_rate: float = ERROR_RATE
 ) -> SampleRatio:
-    """`observed` units (keys, where the split is by key) in each cohort against planned shares.
+    """Compare `observed` units (keys, if the split is by key) in each cohort with planned shares.
 
     Shares are taken in proportion. Sequential: the Dirichlet-multinomial e-process of Lindon &
-    Malek, *Anytime-Valid Inference for Multinomial Count Data*, NeurIPS 2022. Raises
-    InvalidSample.
+    Malek, *Anytime-Valid Inference for Multinomial Count Data*, NeurIPS 2022. Raises InvalidSample.
     """
     check_share("error_rate", error_rate)
     _check(observed, shares)
@@ -56,7 +57,9 @@ def sample_ratio(
 
 
 def _log_evidence(observed: Sequence[int], plan: Sequence[float]) -> float:
-    """Log of how much likelier the counts are under some other split than under the plan."""
+    """Return the log of how much likelier the counts are under some other split than under the
+    plan.
+    """
     log_e = math.lgamma(_PRIOR) - math.lgamma(_PRIOR + sum(observed))
     for k, share in zip(observed, plan, strict=True):
         log_e += math.lgamma(_PRIOR * share + k) - math.lgamma(_PRIOR * share)

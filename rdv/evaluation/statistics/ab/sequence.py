@@ -1,4 +1,4 @@
-"""Confidence sequences: intervals that stay valid however often one looks.
+"""Confidence sequences are intervals that stay valid however often one looks.
 
 Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, *Time-uniform central limit theory and asymptotic
 confidence sequences*, Annals of Statistics 52 (2024), theorem 2.2.
@@ -13,7 +13,7 @@ from rdv.evaluation.statistics.interval import Interval
 from rdv.evaluation.statistics.sample import check_count, check_share
 
 TIGHTEST_AT = 10_000
-"""The number of units at which the interval is tightest beside one made for one look only."""
+"""The number of units at which the interval is tightest relative to one made for one look only."""
 
 METHOD = "asymptotic confidence sequence"
 
@@ -26,11 +26,12 @@ def mean_sequence(
     *,
     tightest_at: int = TIGHTEST_AT,
 ) -> Interval:
-    """The interval of a mean of independent values, valid at all times together.
+    """Return the interval of a mean of independent values, valid at all times together.
 
-    It holds for large counts, as a t-interval does: not in the first hundred or so values (callers
-    here wait, see `effect`). `tightest_at` must be fixed before looking; it is not critical: ten
-    times too low costs 7 % of the width there, ten times too high 27 %. Raises InvalidSample.
+    It is valid for large counts, as a t-interval is: not for the first hundred or so values
+    (callers here wait, see `effect`). `tightest_at` must be fixed before looking; it is not
+    critical: ten times too low costs 7 % of the width there, ten times too high 27 %. Raises
+    InvalidSample.
     """
     check_share("confidence", confidence)
     _check(mean, variance, count)
@@ -49,9 +50,9 @@ def always_valid_p(
     confidence: float = 0.95,
     tightest_at: int = TIGHTEST_AT,
 ) -> float:
-    """The p-value for "the mean is 0" that may be looked at any time.
+    """Return the p-value for "the mean is 0" that is valid at any time.
 
-    It is below 1 - confidence exactly when `mean_sequence` of the same settings excludes 0.
+    It is below 1 - confidence exactly if `mean_sequence` of the same settings excludes 0.
     """
     check_share("confidence", confidence)
     _check(mean, variance, count)
@@ -64,7 +65,7 @@ def always_valid_p(
 
 
 def _rho_squared(error_rate: float, tightest_at: int) -> float:
-    """The mixture's width that is best at that count: the paper's appendix B.2."""
+    """Return the mixture's width that is best at that count: the paper's appendix B.2."""
     check_count("tightest_at", tightest_at, at_least=1)
     twice = -2 * math.log(error_rate)
     return (twice + math.log(twice + 1)) / tightest_at

@@ -1,6 +1,6 @@
-"""Distribution functions in plain Python, so that SciPy is not needed to run. Scalars; pure.
+"""Distribution functions in plain Python, so that SciPy is not needed at run time. Scalars; pure.
 
-Checked against SciPy in tests. They are called a few times for one table, never for each row.
+Tests compare them with SciPy. They are called a few times for one table, never for each row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The beta distribution, which binomial, Student and Clopper-Pearson are made of.
+"""The beta distribution, on which binomial, Student and Clopper-Pearson are based.
 
 Continued fraction by Lentz's method: Press et al., *Numerical Recipes*, 3rd ed., 6.4; DLMF 8.17.22.
 """
@@ -15,7 +15,7 @@ _ROUNDS_MAX = 100_000  # about sqrt(max(a, b)) are needed: enough for a sample o
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
-    """P(X <= x) of Beta(a, b): the regularised incomplete beta function. a, b > 0."""
+    """Return P(X <= x) of Beta(a, b): the regularised incomplete beta function. a, b > 0."""
     if x <= 0:
         return 0.0
     if x >= 1:
@@ -30,7 +30,7 @@ def beta_cdf(x: float, a: float, b: float) -> float:
 
 
 def beta_quantile(p: float, a: float, b: float) -> float:
-    """The x with P(X <= x) = p of Beta(a, b)."""
+    """Return the x with P(X <= x) = p of Beta(a, b)."""
     if p <= 0:
         return 0.0
     if p >= 1:
@@ -57,5 +57,5 @@ def _fraction(x: float, a: float, b: float) -> float:
 
 
 def _away(value: float) -> float:
-    """Away from zero, where Lentz's method would divide by it."""
+    """Return the value, moved away from zero, by which Lentz's method would divide."""
     return value if abs(value) > _TINY else _TINY

@@ -8,7 +8,7 @@ from rdv.evaluation.statistics.distributions.beta import beta_cdf
 
 
 def binomial_pmf(k: int, n: int, p: float) -> float:
-    """P(X = k) of n trials, 0 < p < 1."""
+    """Return P(X = k) of n trials, 0 < p < 1."""
     if not 0 <= k <= n:
         return 0.0
     log_ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
@@ -16,7 +16,7 @@ def binomial_pmf(k: int, n: int, p: float) -> float:
 
 
 def binomial_cdf(k: int, n: int, p: float) -> float:
-    """P(X <= k) of n trials."""
+    """Return P(X <= k) of n trials."""
     if k < 0:
         return 0.0
     if k >= n:

@@ -1,4 +1,4 @@
-"""The chi-square distribution: the regularised incomplete gamma function.
+"""The chi-square distribution is the regularised incomplete gamma function.
 
 Series and continued fraction: Press et al., *Numerical Recipes*, 3rd ed., 6.2.
 """
@@ -15,14 +15,14 @@ _TINY = 1e-300
 
 
 def chi_square_sf(x: float, freedom: float) -> float:
-    """P(X > x)."""
+    """Return P(X > x)."""
     if x < _TINY:
         return 1.0
     return _upper_gamma(freedom / 2, x / 2)
 
 
 def chi_square_quantile(p: float, freedom: float) -> float:
-    """The x with P(X <= x) = p, 0 < p < 1."""
+    """Return the x with P(X <= x) = p, 0 < p < 1."""
     high = freedom + 1
     while chi_square_sf(high, freedom) > 1 - p:
         high *= 2

@@ -1,15 +1,17 @@
-"""The Kolmogorov distribution: how far two empirical distributions are apart by chance."""
+"""The Kolmogorov distribution says how far two empirical distributions are apart by chance."""
 
 from __future__ import annotations
 
 import math
 
-_SERIES_FROM = 1.18  # below, the other series converges quicker
-_CERTAIN_BELOW = 0.04  # there 1 to the last digit
+_SERIES_FROM = 1.18  # below it, the other series converges faster
+_CERTAIN_BELOW = 0.04  # below it, 1 to the last digit
 
 
 def kolmogorov_sf(x: float) -> float:
-    """P(K > x) for the limit of sqrt(n) D. Press et al., *Numerical Recipes*, 3rd ed., 6.14.12."""
+    """Return P(K > x) for the limit of sqrt(n) D. Press et al., *Numerical Recipes*, 3rd ed.,
+    6.14.12.
+    """
     if x < _CERTAIN_BELOW:
         return 1.0
     if x < _SERIES_FROM:

@@ -1,4 +1,4 @@
-"""Inverting an increasing function by halving."""
+"""Invert an increasing function by bisection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _STEPS = 200
 
 
 def invert(increasing: Callable[[float], float], target: float, low: float, high: float) -> float:
-    """The x in [low, high] at which `increasing` reaches `target`, to the last digits."""
+    """Return the x in [low, high] at which `increasing` reaches `target`, to the last digits."""
     for _ in range(_STEPS):
         middle = 0.5 * (low + high)
         if middle in (low, high):

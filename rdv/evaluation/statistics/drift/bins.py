@@ -1,4 +1,4 @@
-"""Bins of about equal content, made from a reference."""
+"""Bins have about equal content, and are made from a reference."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Bins:
 
     @classmethod
     def of(cls, reference: npt.ArrayLike, bins: int = BINS) -> Bins:
-        """From quantiles. A value on which much of the reference sits gets a bin of its own.
+        """Make bins from quantiles. A value that much of the reference has gets a bin of its own.
 
-        Otherwise a model of few different scores, or one that has always said 0, could move
-        without leaving its bin. Raises InvalidSample.
+        Otherwise a model of few different scores, or one that always returned 0, could move without
+        leaving its bin. Raises InvalidSample.
         """
         check_count("bins", bins, at_least=2)
         sample = np.sort(as_sample("reference", reference))
@@ -33,7 +33,7 @@ class Bins:
         return cls(np.union1d(cuts, np.nextafter(heavy, np.inf)))
 
     def count(self, values: npt.ArrayLike) -> IntArray:
-        """How many values lie in each bin; counts of chunks may be added up."""
+        """Return how many values are in each bin; counts of chunks can be added up."""
         sample = as_sample("values", values, at_least=0)
         places = np.searchsorted(self.edges, sample, side="right")
         return np.bincount(places, minlength=len(self.edges) + 1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The largest distance between two empirical distributions."""
+"""Compute the largest distance between two empirical distributions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from rdv.evaluation.statistics.sample import as_sample
 
 @dataclass(frozen=True, slots=True)
 class KolmogorovSmirnov:
-    """`distance` is between 0 and 1. `p_value` is cautious where values repeat."""
+    """`distance` is between 0 and 1. `p_value` is conservative where values repeat."""
 
     distance: float
     p_value: float
 
 
 def kolmogorov_smirnov(reference: npt.ArrayLike, window: npt.ArrayLike) -> KolmogorovSmirnov:
-    """Two-sample test; p-value by the limit with Stephens' correction (1970). Sorts both."""
+    """Make the two-sample test; p-value by the limit with Stephens' correction (1970). Sorts
+    both.
+    """
     return of_sorted(
         np.sort(as_sample("reference", reference)), np.sort(as_sample("window", window))
     )
@@ -30,7 +32,7 @@ def kolmogorov_smirnov(reference: npt.ArrayLike, window: npt.ArrayLike) -> Kolmo
 def of_sorted(
     reference: npt.NDArray[np.float64], window: npt.NDArray[np.float64]
 ) -> KolmogorovSmirnov:
-    """As `kolmogorov_smirnov`, of samples that are sorted already."""
+    """Do what `kolmogorov_smirnov` does, for samples that are already sorted."""
     # The largest distance is at a value of the window or just before one.
     upto = np.searchsorted(window, window, "right") / len(window)
     before = np.searchsorted(window, window, "left") / len(window)

@@ -1,4 +1,4 @@
-"""Whether one model's scores have moved from where they were in a reference window."""
+"""Find whether one model's scores have moved from where they were in a reference window."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rdv.evaluation.statistics.drift.shift import QuantileShift, quantile_shifts
 from rdv.evaluation.statistics.sample import FloatArray, IntArray, as_sample
 
 COUNT_MIN = 100
-"""With fewer values than this in the window nothing is said."""
+"""The minimum number of values in a window for a finding."""
 PSI_MOVED = 0.1
-"""From here on scores have moved: the usual convention (0.1 moderate, 0.25 large)."""
+"""The index from which scores have moved: the usual convention (0.1 moderate, 0.25 large)."""
 PSI_STIRRED = 0.05
-"""From here on they count as moving along, when somebody else has moved."""
+"""The index from which scores count as moving along, if another model has moved."""
 KS_MOVED = 0.1
 """The same as a distance of distributions: a tenth of the requests on the other side."""
 KS_STIRRED = 0.05
@@ -44,7 +44,7 @@ class Movement:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """One model's scores when all was well, prepared for many comparisons."""
+    """One model's scores in a good state, prepared for many comparisons."""
 
     ordered: FloatArray
     bins: Bins
@@ -52,13 +52,15 @@ class Reference:
 
     @classmethod
     def of(cls, scores: npt.ArrayLike, bins: int = BINS) -> Reference:
-        """From the scores of the reference window. Raises InvalidSample for fewer than 100."""
+        """Make a reference from the scores of its window. Raises InvalidSample for fewer than
+        100.
+        """
         ordered = np.sort(as_sample("reference", scores, at_least=COUNT_MIN))
         made = Bins.of(ordered, bins)
         return cls(ordered, made, made.count(ordered))
 
     def movement(self, scores: npt.ArrayLike) -> Movement | None:
-        """How far the scores of another window have moved; None for an empty one."""
+        """Return how far the scores of another window have moved; None for an empty window."""
         window = np.sort(as_sample("window", scores, at_least=0))
         if not len(window):
             return None

@@ -1,4 +1,4 @@
-"""The population stability index."""
+"""Compute the population stability index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SMOOTHING = 0.5  # added to every bin, so that an empty one does not make the i
 
 @dataclass(frozen=True, slots=True)
 class Psi:
-    """`value` 0 for the same distribution; below `by_chance` it may be nothing but chance."""
+    """`value` is 0 for the same distribution; below `by_chance` it may be due to chance alone."""
 
     value: float
     by_chance: float
@@ -28,12 +28,13 @@ class Psi:
 
 
 def psi(reference: npt.ArrayLike, window: npt.ArrayLike, *, error_rate: float = ERROR_RATE) -> Psi:
-    """From counts in the same bins (or of the same classes) in the reference and the window.
+    """Compute the index from counts in the same bins (or of the same classes) in reference and
+    window.
 
-    Sum of (q - p) log(q / p): Siddiqi, *Credit Risk Scorecards* (2006). Without a change it is
-    about (1/n + 1/m) · chi-square with bins - 1 degrees of freedom (Yurdakul & Naranjo,
-    *Statistical properties of the population stability index*, 2020), of which `by_chance` is
-    the 1 - error_rate quantile. Raises InvalidSample.
+    It is the sum of (q - p) log(q / p): Siddiqi, *Credit Risk Scorecards* (2006). Without a change
+    it is about (1/n + 1/m) · chi-square with bins - 1 degrees of freedom (Yurdakul & Naranjo,
+    *Statistical properties of the population stability index*, 2020), of which `by_chance` is the 1
+    - error_rate quantile. Raises InvalidSample.
     """
     check_share("error_rate", error_rate)
     before, after = np.asarray(reference, np.float64), np.asarray(window, np.float64)

@@ -1,4 +1,4 @@
-"""How far each quantile has moved."""
+"""Compute how far each quantile has moved."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def quantile_shifts(
     window: npt.ArrayLike | Digest,
     levels: Sequence[float] = LEVELS,
 ) -> tuple[QuantileShift, ...]:
-    """The shift at each level. Raises InvalidSample."""
+    """Return the shift at each level. Raises InvalidSample."""
     asked = as_sample("levels", np.asarray(levels, np.float64))
     before, after = quantiles_of(reference, asked), quantiles_of(window, asked)
     quarter, three_quarters = quantiles_of(reference, np.array([0.25, 0.75]))

@@ -1,4 +1,4 @@
-"""Drift, window by window."""
+"""Compute drift, window by window."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from rdv.evaluation.statistics.windows import windows
 
 @dataclass(frozen=True, slots=True)
 class DriftWindow:
-    """What a window in [start_ns, end_ns) says; a movement is None where nobody has scored."""
+    """The findings for a window in [start_ns, end_ns); a movement is None if there are no
+    scores.
+    """
 
     start_ns: int
     end_ns: int
@@ -33,10 +35,10 @@ def drift_over_time(
     reference_ns: tuple[int, int],
     width_ns: int,
 ) -> list[DriftWindow]:
-    """Each window of `width_ns` against the reference window [start, end) of the same rows.
+    """Compare each window of `width_ns` with the reference window [start, end) of the same rows.
 
-    A row is one request, in order of time; NaN where that model has not scored it. The rows of
-    the reference are judged too, as a check: they should be steady. Raises InvalidSample.
+    A row is one request, in order of time; NaN where that model has not scored it. The rows of the
+    reference are judged too, as a check: they should be steady. Raises InvalidSample.
     """
     times = np.asarray(time_ns)
     scores = [

@@ -1,8 +1,8 @@
-"""Was it the input or the model?
+"""Decide whether the input or the model has changed.
 
-The canary is a model that never changes and sees every request. If its scores move, the input
-has; if a model's scores move and the canary's do not, the model has (Dunning & Friedman,
-*Machine Learning Logistics*, chapter 5).
+The canary is a model that never changes and sees every request. If its scores move, the input has;
+if a model's scores move and the canary's do not, the model has (Dunning & Friedman, *Machine
+Learning Logistics*, chapter 5).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ _SENTENCES: dict[Cause, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`cause` for programs, `sentence` for people."""
+    """`cause` is for programs, `sentence` for people."""
 
     cause: Cause
     sentence: str
 
 
 def judge(model: Movement | None, canary: Movement | None) -> Verdict:
-    """From the movements of both in the same window, against the same reference window.
+    """Judge the movements of both in the same window, against the same reference window.
 
-    Moved together: at least one has moved and the other has at least stirred. A canary cannot
-    see what it does not look at: "model changed" is where to look first, not a proof.
+    They moved together if at least one has moved and the other is at least "stirred". A canary
+    cannot see features that it does not use: "model changed" is where to look first, not a proof.
     """
     cause = _cause(model, canary)
     if cause == "too few" or model is None or canary is None:
