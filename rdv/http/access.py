@@ -168,7 +168,7 @@ def _is_own(origin: bytes, own: Authority | None) -> bool:
 
 
 def _cors_lines(origin: bytes, headers: Mapping[bytes, bytes]) -> Lines:
-    """Return the lines with which a browser passes the answer to the page, or a preflight."""
+    """Return the lines that let a page read the answer; for a preflight, what it may send."""
     lines = [(b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin")]
     method = headers.get(b"access-control-request-method")
     if method is None:
