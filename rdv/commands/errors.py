@@ -1,4 +1,4 @@
-"""Errors of the command line itself. The log's errors are in `rdv.stream.errors`."""
+"""Define the errors of the command line itself. The log's errors are in `rdv.stream.errors`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.errors import ConflictFault, DataFault, InputFault, SystemFault
 
 @dataclass(eq=False)
 class InvalidQuantity(InputFault):
-    """A duration, a size or a time that cannot be read."""
+    """A duration, a size or a time cannot be read."""
 
     kind: str
     given: str
@@ -25,7 +25,7 @@ class InvalidQuantity(InputFault):
 
 @dataclass(eq=False)
 class InvalidOption(InputFault):
-    """Options that are invalid, or that cannot be combined: wrong usage."""
+    """Options are invalid, or cannot be combined: wrong usage."""
 
     option: str
     reason: str
@@ -91,7 +91,9 @@ class ProgramNotFound(InputFault):
 
 @dataclass(eq=False)
 class ConfirmationNeeded(InputFault):
-    """Something is about to be deleted, and there is no terminal on which to ask."""
+    """Something is about to be deleted, and there is no terminal on which to ask for
+    confirmation.
+    """
 
     doing: str
 

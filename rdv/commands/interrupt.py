@@ -38,7 +38,7 @@ class DeferredInterrupt:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Allow an interrupt within this block, including one that is pending."""
+        """Allow an interrupt within this block, including a pending one."""
         self._is_allowed = True
         try:
             if self._is_pending:

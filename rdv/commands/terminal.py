@@ -44,9 +44,9 @@ def width() -> int:
 
 
 def printable(text: str) -> str:
-    r"""`text` with what is not printable written as an escape (`\n`, `\x1b`).
+    r"""Return `text` with characters that are not printable as escapes (`\n`, `\x1b`).
 
-    Values come from anywhere: they must not move the cursor or retitle the window.
+    Values come from anywhere: they must not move the cursor or change the window's title.
     """
     if text.isprintable():
         return text

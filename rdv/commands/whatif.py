@@ -81,7 +81,7 @@ def whatif(
 ) -> None:
     """What another schedule would have answered to the requests on record.
 
-    Exact where arrivals are on record; where they are not, it says so, and gives bounds.
+    Exact where arrivals are recorded; where they are not, it says so and gives bounds.
     """
     from rdv.commands.evaluating.schedule import given_schedule
     from rdv.config import load_decision

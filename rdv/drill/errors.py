@@ -1,4 +1,4 @@
-"""Errors of `rdv drill`."""
+"""Define the errors of `rdv drill`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rdv.errors import DataFault, InputFault, SystemFault
 
 @dataclass(eq=False)
 class InvalidDrill(InputFault):
-    """A setting of a drill, or a decision, that cannot be used."""
+    """A setting of a drill, or a decision, cannot be used."""
 
     key: str
     reason: str

@@ -73,8 +73,8 @@ def mix_of(asked: Iterable[Asked]) -> Mix:
 
 
 _MISSING = 0.01
-"""The share of unanswered requests up to which a mix counts as recovered; above it, a proxy does
-not accept connections yet.
+"""How far the share of answered requests may be below what it was; beyond it, a proxy does not
+accept connections yet.
 """
 
 TOLERANCE = 0.15

@@ -75,7 +75,7 @@ class Exercise(NamedTuple):
 
 @dataclass(frozen=True)
 class Pace:
-    """How long each part of an exercise takes, in seconds."""
+    """How many seconds each part of an exercise takes."""
 
     before_s: float = 2.0
     """Time without a fault, to measure the usual mix."""
@@ -92,7 +92,7 @@ QUICK = Pace(before_s=0.7, hold_s=0.7, after_s=0.3, recovery_s_max=20.0)
 
 @dataclass(frozen=True)
 class DrillPlan:
-    """The exercises in their order."""
+    """The exercises of a drill, in order."""
 
     exercises: tuple[Exercise, ...]
     pace: Pace

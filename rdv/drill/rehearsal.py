@@ -31,8 +31,8 @@ Tell = Callable[[str], None]
 _WARM_S = 1.5
 _WINDOW_S = 0.4
 _WINDOW_MIN, _WINDOW_MAX = 20, 200
-"""The minimum and maximum number of answers by which a recovery is recognised; the window is
-counted anew with each answer.
+"""The minimum and maximum number of answers by which a recovery is recognised; the mix of this
+window is computed anew for each answer.
 """
 
 

@@ -69,9 +69,9 @@ class Record:
 
     told: Mapping[str, Told] = field(default_factory=dict)
     twice: Sequence[str] = ()
-    """Requests that the servers, or a proxy, have answered twice."""
+    """Ids of requests that the servers, or a proxy, have answered twice."""
     logged: frozenset[str] = frozenset()
-    """Requests in the input stream."""
+    """The ids of the requests in the input stream."""
     damaged: int = 0
     """How many records of `input` the drill itself has damaged; their requests cannot be read."""
     unnamed: Sequence[str] = ()

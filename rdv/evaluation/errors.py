@@ -1,4 +1,6 @@
-"""Errors of the evaluation. They are built from fields; the text is made in one place."""
+"""Define the errors of the evaluation. They are built from fields; the text is made in one
+place.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ class NothingRecorded(InputFault):
 
 @dataclass(eq=False)
 class RequestNotFound(InputFault):
-    """No request has this id, as far back as the log goes."""
+    """No request in the log has this id."""
 
     directory: str
     id: str
@@ -70,7 +72,7 @@ class IdTooShort(InputFault):
 
 @dataclass(eq=False)
 class TooManyValues(InputFault):
-    """Answers have more different values than can be told apart in a comparison."""
+    """Answers have more different values than a comparison can handle."""
 
     on: str
     limit: int

@@ -79,7 +79,7 @@ class Joined:
     """The limit that the proxy has set: the client's own, or the SLA that was live. NaN: none."""
 
     kind: npt.NDArray[np.uint8]
-    """NO_RESULT, PREFERRED, FALLBACK or DEFAULT."""
+    """One of NO_RESULT, PREFERRED, FALLBACK and DEFAULT."""
     model: Coded
     """The model that answered; combined answers are "a+b"."""
     version: Coded
@@ -89,10 +89,10 @@ class Joined:
     label: Coded
     """Name and hash of the schedule that decided."""
     answered_by: npt.NDArray[np.uint8]
-    """NOBODY, SERVER or PROXY."""
+    """One of NOBODY, SERVER and PROXY."""
 
     outcome: npt.NDArray[np.uint8]
-    """(m, n): ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED or ERROR."""
+    """(m, n): one of ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED and ERROR."""
     arrival_us: npt.NDArray[np.int32]
     """(m, n): from the start of the request, on the server's clock; NEVER_US if it never arrived.
     Exact where `is_exact`, else estimated from the append time of the score (see `calibrate`).

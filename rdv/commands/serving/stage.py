@@ -16,7 +16,8 @@ from rdv.supervisor.orphans import adopt_orphans, end_descendants, reap_abandone
 def leave_environment(decision: Decision, direct: str | None) -> None:
     """Replace this process by the same command with only the environment that models may see.
 
-    Returns in the new process, or at once if the environment is as it should be.
+    Returns in the new process. Returns at once if the environment is right already, or if this is
+    not an `rdv` command.
     """
     marker = run_marker(decision.directory)
     if os.environ.get(VARIABLE) == marker or not _is_command_line():

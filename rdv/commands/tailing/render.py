@@ -28,7 +28,7 @@ class Renderer:
         self._head = head
 
     def show(self, batches: Iterable[Sequence[Record]]) -> None:
-        """Write the records and flush, also when the batches end with an error."""
+        """Write the records and flush, even if the batches end with an error."""
         out = sys.stdout.buffer
         try:
             if self._head:

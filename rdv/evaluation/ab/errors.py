@@ -1,4 +1,4 @@
-"""Errors of experiments."""
+"""Define the errors of experiments."""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ class Found:
     """Recorded arrivals, one entry each."""
 
     waited_us: npt.NDArray[np.int64]
-    """The wait of the server's result; 0 without one. No later arrival came before that time."""
+    """The wait of the server's result, in µs; 0 without one. Later reports cannot have arrived
+    before.
+    """
 
 
 class Results:

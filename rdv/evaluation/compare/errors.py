@@ -1,4 +1,4 @@
-"""Errors of comparisons."""
+"""Define the errors of comparisons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ModelNotRecorded(InputFault):
 
 @dataclass(eq=False)
 class SameModel(InputFault):
-    """A model is to be compared with itself."""
+    """A model cannot be compared with itself."""
 
     model: str
 

@@ -86,7 +86,7 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A line across the chart at a value of one axis: a limit, a moment."""
+    """A line across the chart at a value of one axis, such as a limit or a moment."""
 
     name: str
     at: float

@@ -1,4 +1,4 @@
-"""Errors of charts."""
+"""Define the errors of charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The style sheet of a report."""
+"""Define the style sheet of a report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors of promotions."""
+"""Define the errors of promotions."""
 
 from __future__ import annotations
 

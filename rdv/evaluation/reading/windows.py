@@ -8,7 +8,7 @@ from itertools import pairwise
 from rdv.evaluation.reading.source import Source
 
 _SAMPLES = 16
-"""How many times are sampled for the requests of each window."""
+"""How many append times are sampled for each window's worth of requests."""
 
 
 def windows(

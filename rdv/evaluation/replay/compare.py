@@ -99,7 +99,7 @@ class Against:
 
     known: int = 0
     right: int = 0
-    """The number of the other's own answers that are right."""
+    """Counts of the other's own answers: those with a known truth, and those that are right."""
 
     def agreement(self, *, is_number: bool) -> ScoreAgreement | ClassAgreement | None:
         """Return the agreement on the sample; None with too few pairs, or too many classes."""
@@ -127,8 +127,8 @@ class Comparison:
     """The number of replayed requests that are recorded."""
     known: int = 0
     right: int = 0
-    """The number of the replayed model's right answers to requests whose truth is known. Failures
-    do not count as answers, as with the other models: a fallback would have replaced them.
+    """Counts of the replayed model's answers: those with a known truth, and those that are right.
+    Failures do not count as answers, as with the other models: a fallback would have replaced them.
     """
     against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
     notes: Notes = field(default_factory=Notes)

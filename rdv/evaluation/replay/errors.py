@@ -1,4 +1,4 @@
-"""Errors of a replay. They are built from fields; the text is made in one place."""
+"""Define the errors of a replay. They are built from fields; the text is made in one place."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def _quantiles(quantile_ms: Callable[[float], float | None], levels: Any) -> Any
 
 
 def _models_mix(sides: dict[str, Side]) -> Mix:
-    """Return the models that answer most, and all other models together."""
+    """Return a mix of the models that answer most, with all other models together."""
     counts = sides["recorded"].models + sides["what if"].models
     names = [name for name, _ in counts.most_common(_MODELS_MAX)]
     rows = []

@@ -1,4 +1,4 @@
-"""Errors of the statistics."""
+"""Define the errors of the statistics."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Distribution functions in plain Python, so that SciPy is not needed at run time. Scalars; pure.
+"""Compute distribution functions in plain Python, so that SciPy is not needed at run time. Pure.
 
-Tests compare them with SciPy. They are called a few times for one table, never for each row.
+The functions take scalars; tests compare them with SciPy. They are called a few times for one
+table, never for each row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The beta distribution, on which binomial, Student and Clopper-Pearson are based.
+"""Compute the beta distribution, on which binomial, Student and Clopper-Pearson are based.
 
 Continued fraction by Lentz's method: Press et al., *Numerical Recipes*, 3rd ed., 6.4; DLMF 8.17.22.
 """

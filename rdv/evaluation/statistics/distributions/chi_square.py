@@ -1,4 +1,4 @@
-"""The chi-square distribution is the regularised incomplete gamma function.
+"""Compute the chi-square distribution: the regularised incomplete gamma function.
 
 Series and continued fraction: Press et al., *Numerical Recipes*, 3rd ed., 6.2.
 """

@@ -1,4 +1,4 @@
-"""The Kolmogorov distribution says how far two empirical distributions are apart by chance."""
+"""Compute the Kolmogorov distribution: how far two empirical distributions are apart by chance."""
 
 from __future__ import annotations
 

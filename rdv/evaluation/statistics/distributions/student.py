@@ -1,4 +1,4 @@
-"""Student's t."""
+"""Compute Student's t distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Drift: have the answers moved, and because of the input or the model?"""
+"""Find out whether answers have drifted, and whether because of the input or the model."""
 
 from __future__ import annotations
 
