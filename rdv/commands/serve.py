@@ -89,7 +89,7 @@ def _serve_stage(directory: str, direct: str | None) -> None:
     check_direct(decision, direct)
     leave_environment(decision, direct)
     host, ports = decision.http.host, [decision.http.port]
-    with ServeLock(directory, host, ports) as lock:
+    with ServeLock(directory, host, ports, decision.log.file_mode) as lock:
         claim_ports(directory, host, ports, _warn)
         with lock.watched(_warn):
             serve_stage(decision, direct, _warn)
@@ -108,7 +108,7 @@ def _serve_all(directory: str) -> None:
     decision = load_decision(directory)
     check_access(decision)
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
-    with ServeLock(directory, decision.http.host, ports) as lock:
+    with ServeLock(directory, decision.http.host, ports, decision.log.file_mode) as lock:
         voice = StderrVoice([part.name for part in parts(decision, {})])
         check(decision, voice.own_line)
         for line in idle_instances(decision):
@@ -165,6 +165,7 @@ class Plan:
         self._published: Accepted | None = None
         self._revision = 0
         self._place = ""
+        self._parts: list[Part] = []
         self._env = set(accepted.decision.env)
         """The environment variables that the proxies were started with."""
 
@@ -183,8 +184,8 @@ class Plan:
 
         if self._published is None:
             self._publish(self.accepted)
-        else:
-            self._take_over()
+        elif not self._take_over():
+            return self._parts
         self.scaler.update(self.decision)
         for model in undeclared_models(self.accepted):
             self.absent(model)
@@ -193,14 +194,17 @@ class Plan:
         if not self._place:
             self._place = os.path.realpath(self.decision.directory)
         placed = self.decision.replace(directory=self._place)
-        return parts(placed, stamps, self.scaler.counts(), str(self._revision))
+        self._parts = parts(placed, stamps, self.scaler.counts(), str(self._revision))
+        return self._parts
 
-    def _take_over(self) -> None:
+    def _take_over(self) -> bool:
+        """False when another directory, or none, is where ours was: nothing changes by that."""
         from rdv.config.accepted import accept_edit, identity_of
 
         before, now = self.accepted, accept_edit(self.accepted, self.elsewhere())
         now = self._with_environment(now)
-        if identity_of(now.decision.directory) != now.identity:
+        is_ours = identity_of(now.decision.directory) == now.identity
+        if not is_ours:
             self.accepted = now  # the directory now holds another decision
         elif now != self._published:
             self._publish(now)
@@ -215,6 +219,7 @@ class Plan:
             self._revision += 1
             if changed := _changes(before, now):
                 self._tell(f"in force now: {', '.join(changed)}")
+        return is_ours
 
     def _with_environment(self, accepted: Accepted) -> Accepted:
         """Mark `env` as pending for proxies that run; models are replaced, so it applies to them at

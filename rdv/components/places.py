@@ -100,8 +100,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
         return all_opened()
     # The processes of a new decision start at the same time: one of them makes the streams.
     disk = Disk()
-    disk.file_mode = config.file_mode
-    disk.mkdir(f"{root}/{RUN_DIRECTORY}")
+    disk.mkdir(f"{root}/{RUN_DIRECTORY}", inside=root)
     with locked(disk, f"{root}/{RUN_DIRECTORY}/making-streams", MAKING_MS):
         return all_opened()
 

@@ -27,7 +27,7 @@ from rdv.config.model import ModelConfig
 from rdv.config.schedules import Schedules, read_schedules
 from rdv.errors import RdvError
 from rdv.schedule import Schedule, lint_schedule, schedule_from_toml
-from rdv.stream.file.disk import faults
+from rdv.stream.file.disk import directory_mode, faults
 
 Identity = tuple[int, int]
 MISSING: Identity = (0, 0)
@@ -260,15 +260,20 @@ def publish(accepted: Accepted) -> None:
         accepted.identity,
     )
     with faults(path, "write"):
-        _write(path, msgspec.json.encode(known))
+        mode = accepted.decision.log.file_mode & 0o644
+        _write(path, msgspec.json.encode(known), mode)
+        with contextlib.suppress(PermissionError):  # not its owner
+            os.chmod(os.path.dirname(path), directory_mode(mode))
 
 
-def _write(path: str, data: bytes) -> None:
+def _write(path: str, data: bytes, mode: int = 0o600) -> None:
+    """Put a whole file in place. Only its owner reads it, unless `mode` says otherwise."""
     folder = os.path.dirname(path)
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, 0o700, exist_ok=True)
     fd, scratch = tempfile.mkstemp(prefix=".rdv-", dir=folder)
     try:
         with open(fd, "wb") as file:
+            os.fchmod(fd, mode)
             file.write(data)
         os.rename(scratch, path)
     except BaseException:

@@ -221,6 +221,11 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         msgspec.Meta(pattern="^0?6[046][046]$"),
     ] = "0600"
 
+    @property
+    def file_mode(self) -> int:
+        """`mode` as a number."""
+        return int(self.mode, 8)
+
     def stream_config(self, partitions: int, record_bytes_max: int | None = None) -> StreamConfig:
         """Return the settings of one of the decision's streams."""
         known = StreamConfig()

@@ -17,11 +17,14 @@ import msgspec
 from rdv.config import RUN_DIRECTORY
 from rdv.config.accepted import MISSING, identity_of
 from rdv.errors import RdvError, SystemFault
-from rdv.stream.file.disk import Disk, faults
+from rdv.stream.errors import DiskFault
+from rdv.stream.file.disk import Disk, directory_mode, faults
 from rdv.stream.file.lock import FileLock
 from rdv.supervisor.errors import AlreadyServed, DirectoryReplaced
 
 FILE_NAME = "serve.lock"
+HOLDER_NAME = "holder.json"
+"""Says the same to users who may read the decision but not open its lock."""
 
 LOOK_S = 1.0
 """How often the lock is compared with the files that are there, in seconds."""
@@ -58,15 +61,17 @@ class ServeLock:
 
     There are two locks, of the run directory and of a file in it, so that one remains when the
     other is deleted; `look` notices what was deleted or replaced. Only the owner may open the run
-    directory and the file, because a process that can open them can lock them.
+    directory and the file, because a process that can open them can lock them. If `mode` (that of
+    log.mode) lets other users read, they may enter the run directory and read holder.json.
     """
 
-    def __init__(self, directory: str, host: str, ports: list[int]) -> None:
+    def __init__(self, directory: str, host: str, ports: list[int], mode: int = 0o600) -> None:
         self._directory = directory
         self._path = path = lock_path(directory)
+        self._mode = mode
         self._me = Holder(os.getpid(), time.time_ns(), host, ports, time.monotonic_ns())
         self._identity = identity_of(directory)
-        self._folder_fd = self._fd = -1
+        self._folder_fd = self._fd = self._shown_fd = -1
         self._mutex = threading.Lock()
         self._stop = threading.Event()
         self._lost: RdvError | None = None
@@ -76,22 +81,44 @@ class ServeLock:
     def _take(self) -> None:
         """Lock what is at the path now. Raises AlreadyServed and OSError."""
         folder = os.path.dirname(self._path)
-        os.makedirs(folder, 0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder, 0o700)
         is_ours = self._folder_fd >= 0 and Disk.is_at(self._folder_fd, folder)
         folder_fd = self._folder_fd if is_ours else os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         fd = -1
         try:
-            _make_private(folder_fd, 0o700)
+            _make_private(folder_fd, directory_mode(self._mode) & ~0o066)
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             _make_private(fd, 0o600)
             self._lock(fd, *([] if is_ours else [folder_fd]))
             os.ftruncate(fd, 0)
             os.pwrite(fd, msgspec.json.encode(self._me) + b"\n", 0)
+            shown_fd = self._show()
         except BaseException:
             _close(fd, -1 if is_ours else folder_fd)
             raise
-        _close(self._fd, -1 if is_ours else self._folder_fd)
-        self._fd, self._folder_fd = fd, folder_fd
+        _close(self._fd, self._shown_fd, -1 if is_ours else self._folder_fd)
+        self._fd, self._shown_fd, self._folder_fd = fd, shown_fd, folder_fd
+
+    def _show(self) -> int:
+        """Write holder.json and return its descriptor. Raises OSError.
+
+        The file is locked before it gets its name, so that no other process can have locked it.
+        """
+        path = holder_path(self._directory)
+        scratch = f"{path}.tmp"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(scratch)
+        fd = os.open(scratch, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.fchmod(fd, self._mode & 0o644)
+            os.pwrite(fd, msgspec.json.encode(self._me) + b"\n", 0)
+            os.rename(scratch, path)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
 
     def _lock(self, fd: int, *others: int) -> None:
         """Lock all of them. Raises AlreadyServed when another process has locked one of them."""
@@ -102,8 +129,11 @@ class ServeLock:
             raise _served(self._directory, None)
 
     def _is_current(self) -> bool:
-        folder = os.path.dirname(self._path)
-        return Disk.is_at(self._fd, self._path) and Disk.is_at(self._folder_fd, folder)
+        return (
+            Disk.is_at(self._fd, self._path)
+            and Disk.is_at(self._folder_fd, os.path.dirname(self._path))
+            and Disk.is_at(self._shown_fd, holder_path(self._directory))
+        )
 
     def look(self) -> None:
         """Lock again what has been deleted or replaced.
@@ -158,8 +188,9 @@ class ServeLock:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._fd, 0)
-                _close(self._fd, self._folder_fd)
-            self._fd = self._folder_fd = -1
+                    os.ftruncate(self._shown_fd, 0)
+                _close(self._fd, self._folder_fd, self._shown_fd)
+            self._fd = self._folder_fd = self._shown_fd = -1
 
     def __enter__(self) -> Self:
         return self
@@ -169,9 +200,9 @@ class ServeLock:
 
 
 def _make_private(fd: int, mode: int) -> None:
-    """Make what an older version has made readable private to its owner."""
+    """Set the mode: an older version, or another `log.mode`, may have allowed more."""
     found = os.fstat(fd)
-    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) & 0o077:
+    if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != mode:
         os.fchmod(fd, mode)
 
 
@@ -181,10 +212,24 @@ def _close(*fds: int) -> None:
             os.close(fd)
 
 
+def holder_path(directory: str) -> str:
+    return os.path.join(directory, RUN_DIRECTORY, HOLDER_NAME)
+
+
 def holder_of(directory: str) -> Holder | None:
-    """Return the process that serves the decision now; None when there is none."""
+    """Return the process that serves the decision now; None when there is none.
+
+    Raises NotPermitted when this user may read neither the lock nor holder.json.
+    """
+    path = lock_path(directory)
     try:
-        fd = os.open(lock_path(directory), os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        try:
+            with faults(path, "read"):
+                fd = os.open(holder_path(directory), os.O_RDONLY)
+        except DiskFault:  # there is none
+            return None
     except OSError:
         return None
     try:

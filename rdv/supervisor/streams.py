@@ -97,6 +97,7 @@ def _follow(
     text = dump_config(wanted, OWNER).encode()
     config_path = f"{path}/{layout.CONFIG_FILE}"
     with faults(config_path, "write"):
+        disk.file_mode = wanted.file_mode
         if disk.read_file(config_path) != text:
             disk.replace_file(config_path, text, durable=True)
     if known is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import orjson
 from rdv.address import host_port, reachable_host
 from rdv.commands.errors import Refused, Unreachable
 from rdv.config import Decision
+from rdv.stream.errors import NotPermitted
 from rdv.supervisor.lock import holder_of
 
 _OK = 200
@@ -35,7 +37,9 @@ def find_doors(decision: Decision) -> list[Door]:
     """Return the addresses of the running `rdv serve` (it may have been given options), else those
     of rdv.toml.
     """
-    holder = holder_of(decision.directory)
+    holder = None
+    with contextlib.suppress(NotPermitted):
+        holder = holder_of(decision.directory)
     host, port = decision.http.host, decision.http.port
     ports = [port + n for n in range(decision.http.proxies)]
     if holder is not None:

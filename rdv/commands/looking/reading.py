@@ -27,7 +27,13 @@ from rdv.status.lines import (
 from rdv.status.models import model_rows, process_rows, unlogged, unread
 from rdv.status.window import OffRecord, ResultWindow
 from rdv.stream import Consumer, Record, open_stream
-from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost, StreamNotFound
+from rdv.stream.errors import (
+    NotPermitted,
+    OffsetOutOfRange,
+    RecordsDamaged,
+    RecordsLost,
+    StreamNotFound,
+)
 from rdv.stream.file.disk import Disk
 from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
@@ -89,7 +95,13 @@ class Observer:
                     if ago_ns > -AHEAD_MAX_NS:  # else the record's clock was wrong
                         read_ns = time.monotonic_ns() - max(0, ago_ns)
                         self._window.add(read_ns, decode_result(record.value))
-        return self._report(time.time_ns(), time.monotonic_ns(), holder_of(self._directory))
+        holder, reason = None, ""
+        try:
+            holder = holder_of(self._directory)
+        except NotPermitted as error:
+            reason = error.text()
+        report = self._report(time.time_ns(), time.monotonic_ns(), holder)
+        return report | {"served_by_unknown": reason or None}
 
     def _hear(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -167,8 +179,8 @@ def decision_in_force(directory: str) -> Decision:
 
     Raises RdvErrors of the configuration.
     """
-    if holder_of(directory) is not None:
-        with contextlib.suppress(RdvError):
+    with contextlib.suppress(RdvError):
+        if holder_of(directory) is not None:
             return read_published(directory).decision
     return load_decision(directory)
 

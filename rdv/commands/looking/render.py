@@ -89,6 +89,8 @@ def _scaled(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _headline(report: dict[str, Any]) -> str:
     name = report["decision"]
+    if report["served_by_unknown"]:
+        return f"{name}: whether it is served cannot be seen: {report['served_by_unknown']}"
     if report["served_by"] is None:
         return f"{name} is not served: rdv serve {report['directory']}"
     where = ", ".join(f"http://{address}" for address in report["addresses"])

@@ -204,12 +204,12 @@ class FileBackend:
     def _fill(self, directory: str, count: int, facts: TopicFacts) -> None:
         disk = self._disk
         if not count:
-            disk.mkdir(directory)
+            disk.mkdir(directory, inside=self.address)
             path = f"{directory}/{layout.IDENTITY_FILE}"
             if not disk.exists(path):  # if it exists, all partitions of a topic were deleted
                 disk.replace_file(path, f"{disk.new_name()}\n".encode())
         for number in range(count, facts.partitions):
-            disk.mkdir(f"{directory}/{number}")
+            disk.mkdir(f"{directory}/{number}", inside=self.address)
         known = read_facts(disk, directory)
         if known is None or known.partitions != facts.partitions:
             # A renamed directory keeps its previous name in the file, for `repair`.

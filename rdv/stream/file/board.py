@@ -87,6 +87,7 @@ class Board:
 
     def __init__(self, disk: Disk, stream: str) -> None:
         self._disk = disk
+        self._stream = stream
         self.directory = f"{stream}/{layout.DOORBELLS}"
         self._path = f"{self.directory}/board"
         self._mutex = threading.Lock()
@@ -191,7 +192,7 @@ class Board:
     def _make(self) -> None:
         """Make the file, complete at once and only once, even if other processes do so too."""
         disk = self._disk
-        disk.mkdir(self.directory)
+        disk.mkdir(self.directory, inside=self._stream)
         disk.let_wait(self.directory)
         scratch = self._write_scratch()
         try:

@@ -200,13 +200,19 @@ class Disk(Pipes):
         finally:
             os.close(fd)
 
-    def mkdir(self, path: str, *, parents: bool = True) -> None:
-        """Make a directory, by default with its parents. An existing one is no error."""
+    def mkdir(self, path: str, *, inside: str = "") -> None:
+        """Make a directory with its parents. An existing one is no error.
+
+        `inside` is a directory that has to exist: neither it nor its parents are made, so that an
+        open stream makes nothing where its directory was renamed or deleted. Raises OSError.
+        """
         if os.path.isdir(path):
             return
+        if path == inside:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         parent = os.path.dirname(path)
-        if parent and parents:
-            self.mkdir(parent)
+        if parent:
+            self.mkdir(parent, inside=inside)
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:

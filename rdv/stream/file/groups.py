@@ -107,6 +107,7 @@ class FileGroup:
     ) -> None:
         self.name = name
         self._disk = disk
+        self._stream = stream
         self._directory = f"{stream}/{layout.GROUPS}/{name}"
         self._states = f"{self._directory}/states"
         self._state_path = f"{self._directory}/state.json"
@@ -180,7 +181,7 @@ class FileGroup:
 
     def _update(self, change: Callable[[GroupState], GroupState]) -> GroupState | None:
         disk = self._disk
-        disk.mkdir(self._states)
+        disk.mkdir(self._states, inside=self._stream)
         for _ in range(TRIES):
             number, before = self._load()
             after = change(before)
@@ -228,7 +229,7 @@ class FileGroup:
 
     def lease(self, member: str) -> FileLease:
         with faults(self._directory, "join the group in"):
-            self._disk.mkdir(f"{self._directory}/leases")
+            self._disk.mkdir(f"{self._directory}/leases", inside=self._stream)
             self._clear_dead_leases()
             return FileLease(self._disk, self._lease_path(member))
 
@@ -295,7 +296,7 @@ class FileGroup:
         if fd is None:
             if len(self._commit_fds) >= self._config.open_partitions_max:
                 disk.close(self._commit_fds.pop(next(iter(self._commit_fds))))
-            disk.mkdir(f"{self._directory}/offsets/{place.topic}")
+            disk.mkdir(f"{self._directory}/offsets/{place.topic}", inside=self._stream)
             fd = disk.open(self._commit_path(place), write=True, create=True)
             self._commit_fds[place] = fd
         disk.write_all(fd, _COMMIT.pack(offset, crc32(offset.to_bytes(8, "little"))), 0)

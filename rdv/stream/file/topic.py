@@ -107,7 +107,7 @@ class TopicDirectories:
         for partition in range(partitions_of(self.disk, self.directory)):
             path = self._path(partition)
             if not self.disk.is_directory(path):
-                self.disk.mkdir(path)
+                self.disk.mkdir(path, inside=self.directory)
                 done.append(Moved(path, path))
             origin = self._origin(path, partition)
             if origin is not None and origin.topic != self.topic:

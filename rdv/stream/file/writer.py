@@ -351,7 +351,7 @@ class PartitionWriter:
             self._forget_left()
             raise TopicNotFound(stream, topic)
         with faults(self.directory, "make"), contextlib.suppress(FileNotFoundError):
-            self._disk.mkdir(self.directory, parents=False)
+            self._disk.mkdir(self.directory, inside=f"{stream}/{topic}")
 
     def _open_with(self, lock: FileLock, timeout_ms: int) -> FileLock | None:
         """Open the tail; None when the lock's file was deleted or replaced during the wait."""

@@ -146,8 +146,8 @@ class Watched(Disk):
 
     look = staticmethod(lambda: None)
 
-    def mkdir(self, path):
-        super().mkdir(path)
+    def mkdir(self, path, **options):
+        super().mkdir(path, **options)
         self.look()
 
     def rename(self, source, target):

@@ -120,8 +120,9 @@ class RecordingDisk(BootedDisk):
         self.names[self._name(target)] = self.names[self._name(source)]
         self.ops.append(("link", self._name(source), self._name(target)))
 
-    def mkdir(self, path: str) -> None:
+    def mkdir(self, path: str, *, inside: str = "") -> None:
         missing = []
+        assert not inside or os.path.isdir(inside)
         while not os.path.isdir(path):
             missing.append(self._name(path))
             path = dirname(path)

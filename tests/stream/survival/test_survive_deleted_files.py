@@ -15,6 +15,8 @@ from survival_children import Child, hear, say
 from survival_disks import QuietDisk
 from survival_logs import TOPIC, open_log, partition_directory
 
+from rdv.errors import RdvError
+from rdv.stream import open_stream
 from rdv.stream.errors import LockTimeout, RecordsDamaged
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.lock import locked
@@ -376,3 +378,29 @@ def test_a_lock_that_was_replaced_while_we_waited_for_it_is_not_ours(tmp_path):
         # This one excludes those that come now, the other excludes nobody.
         with locked(disk, path, 1_000), pytest.raises(LockTimeout), locked(disk, path, 20):
             pass
+
+
+def test_an_open_stream_makes_nothing_where_its_directory_was(tmp_path):
+    place = tmp_path / "s"
+    with open_stream(str(place)) as stream, stream.producer() as producer:
+        producer.send("t", b"1\n")
+        with stream.consumer(["t"], group="g") as consumer:
+            assert len(consumer.poll()) == 1
+            place.rename(tmp_path / "away")
+            for exists in (False, True):
+                if exists:
+                    place.mkdir()
+                with pytest.raises(RdvError):
+                    stream.make_topic("new", 2)
+                with pytest.raises(RdvError):
+                    stream.consumer(["t"], group="other")
+                with pytest.raises(RdvError):
+                    consumer.commit()
+                with pytest.raises(RdvError):
+                    producer.send("t", b"2\n")
+            assert list(place.iterdir()) == []
+            place.rmdir()
+            (tmp_path / "away").rename(place)
+            producer.send("t", b"2\n")
+            assert [record.value for record in consumer.poll(timeout=30)] == [b"2\n"]
+            consumer.commit()
