@@ -12,7 +12,7 @@ from running import MODELS, Decision, write_decision
 
 @pytest.fixture(scope="module")
 def decision(tmp_path_factory):
-    """Two proxies, a server, three models; tests leave it as they found it."""
+    """Run two proxies, a server and three models; each test leaves them as it found them."""
     directory = tmp_path_factory.mktemp("decision") / "fraud"
     decision = Decision(directory, write_decision(directory, proxies=2))
     try:

@@ -1,4 +1,4 @@
-"""A small decision over real processes, and clients that remember what they were told."""
+"""Run a small decision over real processes, with clients that keep all their answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ accept = ["gbm", "mlp"]
 accept = ["*"]
 """
 
-# What it does is in the request: {"gbm": "exit"} is for gbm only, {"all": "nan"} for everybody.
+# The request says what the model does: {"gbm": "exit"} is for gbm only, {"all": "nan"} for all.
 MODEL = """
 import ctypes, os, time
 version = "1"
@@ -81,7 +81,7 @@ sys.stdin.read()
 
 @contextmanager
 def held(*paths: Path, is_stopped: bool = False) -> Iterator[None]:
-    """The flocks of these files, in another process, for a block."""
+    """Hold the flocks of these files in another process for the duration of a block."""
     command = [sys.executable, "-S", "-c", HOLDER, *map(str, paths)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         try:
@@ -95,7 +95,7 @@ def held(*paths: Path, is_stopped: bool = False) -> Iterator[None]:
 
 
 def free_port(count: int = 1) -> int:
-    """A port with `count - 1` free ones behind it."""
+    """Return a free port that is followed by `count - 1` more free ports."""
     while True:
         with ExitStack() as stack:
             first = stack.enter_context(socket.socket())
@@ -112,7 +112,7 @@ def free_port(count: int = 1) -> int:
 def write_decision(
     directory: Path, *, proxies: int = 1, http: str = "", more: str = "", model: str = ""
 ) -> int:
-    """The files of a decision with three models; returns its first port."""
+    """Write the files of a decision with three models; return its first port."""
     port = free_port(proxies)
     (directory / "models").mkdir(parents=True)
     (directory / "schedules").mkdir()
@@ -126,7 +126,7 @@ def write_decision(
 
 
 class Decision:
-    """Its processes; `start` waits for none, `await_ready` for all."""
+    """Run the processes of a decision; `start` does not wait for them, `await_ready` does."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory, self.port = directory, port
@@ -137,7 +137,7 @@ class Decision:
         self._ready: set[tuple[str, int]] = set()
 
     def start(self, *names: str) -> None:
-        """`server`, `proxy-0`, `proxy-1`, or a model's name."""
+        """Start processes; a name is `server`, `proxy-0`, `proxy-1`, or that of a model."""
         for name in names:
             role, _, number = name.partition("-")
             arguments = [role, str(self.directory)]
@@ -152,7 +152,7 @@ class Decision:
             )
 
     def command(self, name: str, arguments: list[str]) -> list[str]:
-        """What runs rdv with `arguments` as the process `name`."""
+        """Return the command line that runs rdv with `arguments` as the process `name`."""
         del name
         return [sys.executable, "-m", "rdv", *arguments]
 
@@ -194,10 +194,10 @@ class Decision:
         self._streams.close()
         self.prove()
 
-    # What is on record.
+    # Reading what is recorded.
 
     def prove(self) -> None:
-        """Whatever a test has done to them: the engine takes every recorded decision again."""
+        """Check that the engine reproduces every recorded decision, whatever the test has done."""
         with Recorded(str(self.directory)) as recorded, suppress(NothingRecorded):
             assert verify(recorded).differences == []
 
@@ -209,7 +209,7 @@ class Decision:
             return found
 
     def stories(self) -> dict[str, dict]:
-        """What the records say about each answered request: the proxy's own word counts."""
+        """Return the recorded result of each answered request; the proxy's own takes precedence."""
         stories: dict[str, dict] = {}
         own: set[str] = set()
         for topic, value in self.lines("results"):
@@ -228,7 +228,7 @@ class Decision:
         return stories
 
     def reports(self, model: str) -> dict[str, dict]:
-        """The first report of a model on each request."""
+        """Return the first report of a model on each request, by id."""
         found: dict[str, dict] = {}
         for _, value in self.lines("scores", [model]):
             try:
@@ -240,7 +240,7 @@ class Decision:
 
 
 class Client:
-    """One kept-alive connection."""
+    """A client sends its requests on one kept-alive connection."""
 
     def __init__(self, port: int) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
@@ -248,7 +248,7 @@ class Client:
     def post(
         self, body: object, headers: dict[str, str] | None = None, path: str = "/v1/decide"
     ) -> tuple[int, dict]:
-        """Status and JSON of an answer; a body that is no bytes is dumped."""
+        """Return the status and JSON of an answer; a body other than bytes is sent as JSON."""
         raw = body if isinstance(body, bytes) else orjson.dumps(body)
         headers = {"Content-Type": "application/json", **(headers or {})}
         self._connection.request("POST", path, raw, headers)
@@ -272,7 +272,7 @@ class Client:
 
 
 class Load:
-    """Some clients that ask without a pause, each at one proxy; a lost connection is made anew."""
+    """Run clients that send requests without a pause, each to one proxy; they reconnect."""
 
     def __init__(self, ports: list[int], clients: int = 4) -> None:
         self._ports = ports
@@ -307,7 +307,7 @@ class Load:
                 client = Client(port)
                 with self._news:
                     self.broken[port] += 1
-                    self._news.wait(0.02)  # nobody listens: not in a tight circle
+                    self._news.wait(0.02)  # avoids a busy loop while the proxy does not listen
                 continue
             with self._news:
                 if status == 200:
@@ -318,7 +318,10 @@ class Load:
         client.close()
 
     def until(self, wanted, what: str, since: int | None = None) -> int:
-        """Wait for an answer (after number `since`: from now on) that is `wanted`; its number."""
+        """Wait for an answer after number `since` (default: from now on) that is `wanted`.
+
+        Returns its number.
+        """
         with self._news:
             at = len(self.answers) if since is None else since
             end_s = time.monotonic() + PATIENCE_S
@@ -331,12 +334,12 @@ class Load:
                 self._news.wait(0.5)
 
     def more(self, count: int = 30) -> None:
-        """Wait for so many more answers."""
+        """Wait for `count` more answers."""
         for _ in range(count):
             self.until(lambda _: True, "any")
 
     def check(self, decision: Decision, sla_ms: float = 60) -> str:
-        """Every answer is marked and on record as what it is; returns a line about lateness."""
+        """Check that every answer agrees with its record; return a line about late answers."""
         stories = decision.stories()
         for answer in self.answers:
             story = stories[answer["id"]]

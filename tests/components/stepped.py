@@ -1,7 +1,7 @@
-"""`python stepped.py FILE ARGUMENTS`: rdv with a wall clock that is off by what FILE says, at once.
+"""Run rdv with a wall clock that is off by the seconds in FILE: `python stepped.py FILE ARGUMENTS`.
 
-FILE holds seconds as text of 16 characters, which a test changes in place. Only the wall clock is
-off, as after a step of the machine's clock: monotonic time goes on.
+FILE holds the seconds as text of 16 characters. A test changes them in place, with effect at once.
+Only the wall clock is off, as after a step of the machine's clock: monotonic time goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 16
 
 
 def write_step(path: Path, seconds: int) -> None:
-    """In the test: from now on the clock of all who were started with `path` is so much ahead."""
+    """Set how far ahead the clock of the processes is that were started with `path`."""
     text = f"{seconds:{WIDTH}d}".encode()
     if path.exists():
         with path.open("r+b") as file:

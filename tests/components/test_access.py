@@ -1,4 +1,4 @@
-"""Foreign names and pages at a real proxy, in all stages, and addresses that are IPv6."""
+"""Check that a real proxy refuses foreign names and pages in all stages, and serves IPv6."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STAGES = {
 
 
 def post(port, path="/v1/decide", body=b'{"data": {}}', method="POST", host="127.0.0.1", **headers):
-    """Status, headers and JSON of an answer to exactly these headers."""
+    """Send exactly these headers; return the status, headers and JSON of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
@@ -39,9 +39,9 @@ def post(port, path="/v1/decide", body=b'{"data": {}}', method="POST", host="127
 
 
 def check_access(port):
-    """What is promised of foreign names, foreign pages, media types and bodies."""
+    """Check what is promised about foreign names, foreign pages, media types and bodies."""
     json = {"Content_Type": "application/json"}
-    assert post(port)[0] == 200  # as curl without a type
+    assert post(port)[0] == 200  # without a type, as curl may send it
     assert post(port, Content_Type="application/x-www-form-urlencoded")[0] == 200
     assert post(port, host=f"localhost:{port}", **json)[0] == 200
     for path in ("/v1/decide", "/v1/outcomes", "/nowhere"):
@@ -105,7 +105,7 @@ def test_a_proxy_takes_over_who_may_call(tmp_path):
         temporary = directory / "rdv.toml.new"
         temporary.write_text(edited)
         os.replace(temporary, directory / "rdv.toml")
-        while post(decision.port, host="api.example:80")[0] == 421:  # bounded by the test's timeout
+        while post(decision.port, host="api.example:80")[0] == 421:  # until the test times out
             pass
         json = {"Content_Type": "application/json"}
         assert post(decision.port, Origin="http://new.example", **json)[0] == 200

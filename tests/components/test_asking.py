@@ -1,4 +1,4 @@
-"""Selective speculation: who is asked is decided once, stably, and written into the request."""
+"""Check that the models to ask are chosen once, stably, and written into the request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker's plan: who is refused, who is evaluated. Pure."""
+"""Check which requests the worker's plan refuses and which it evaluates. Pure."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_model_that_was_slow_once_is_tried_again():
     plan = lot.plan(NOW)
     assert (ids(plan.batch), ids(r.waiting for r in plan.refused)) == ([2], [1])
     lot.add([waiting(3, 50)])
-    assert ids(lot.plan(NOW).batch) == []  # not all the time
+    assert ids(lot.plan(NOW).batch) == []  # it is not tried all the time
     later = NOW + PROBE_NS
     lot.cost.learn(1, 1.0)
     lot.cost.learn(1, 1.0)
@@ -143,14 +143,14 @@ def test_a_held_batch_is_evaluated_or_refused_in_the_end(due_ms, wait_ms, fixed_
 
 
 def test_who_cannot_come_after_this_batch_is_refused_with_it():
-    """Not when it is over: the server could have gone on without us all that time."""
+    """The refusal comes before the batch, not after it: meanwhile the server can go on."""
     lot = Backlog(64, "skip", Cost(1.0))
     lot.add([waiting(n, 50, wanted_ms=n - 10) for n in range(40)], NOW)
     plan = lot.plan(NOW)
     batch = ids(plan.batch)
     assert batch == list(range(40 - len(batch), 40))
-    assert len(batch) + 1 <= batch[0] - 10  # told before the first of them is due
-    assert len(batch) + 2 > batch[0] - 11  # one more would not be
+    assert len(batch) + 1 <= batch[0] - 10  # evaluated before the first of them is due
+    assert len(batch) + 2 > batch[0] - 11  # one more would be too many
     assert sorted(ids(r.waiting for r in plan.refused)) == list(range(batch[0]))
     assert {r.refusal for r in plan.refused} == {"behind"}
     assert len(lot) == 0

@@ -1,4 +1,4 @@
-"""The doorbell boards of a decision that is served are cut short, deleted, written over."""
+"""Check that a served decision survives truncated, deleted or overwritten doorbell boards."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def test_decisions_go_on_and_no_process_ends(served, harm):
         load.until(is_preferred, "preferred")
         for stream in STREAMS:
             harm(directory / stream / ".doorbells" / "board")
-        # Once the boards have been made anew, readers are rung again: one backstop of 200 ms is
-        # more than the SLA, so that without a bell no answer would be preferred.
+        # Once the boards have been made again, readers are notified again: the polling interval
+        # of 200 ms exceeds the SLA, so that without wake-ups no answer would be preferred.
         for _ in range(50):
             load.until(is_preferred, "preferred again")
     assert process.poll() is None

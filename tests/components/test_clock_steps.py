@@ -1,4 +1,4 @@
-"""The wall clock is stepped under real processes: decisions stay, no duration is negative."""
+"""Check that steps of the wall clock change no decision and make no duration negative."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LAUNCHER = [sys.executable, stepped.__file__]
 
 
 class SteppedDecision(Decision):
-    """Each process has a clock of its own."""
+    """Run a decision in which each process has its own wall clock."""
 
     def clock(self, name: str) -> Path:
         return self.directory.parent / f"{name}.clock"
@@ -33,7 +33,7 @@ class SteppedDecision(Decision):
         return [*LAUNCHER, str(self.clock(name)), *arguments]
 
     def status(self, seconds: int) -> tuple[dict, str]:
-        """What `rdv status` says to somebody with such a clock: as JSON, and to people."""
+        """Return the output of `rdv status` with such a clock: the JSON, and the text."""
         self.step(seconds, "status")
         said = [
             subprocess.run(
@@ -49,7 +49,7 @@ class SteppedDecision(Decision):
 
 
 def negative(thing: object, path: str = "") -> list[str]:
-    """Where there are numbers below zero."""
+    """List the paths and values of all negative numbers."""
     if isinstance(thing, dict):
         return [p for key, value in thing.items() for p in negative(value, f"{path}.{key}")]
     if isinstance(thing, list):
@@ -66,7 +66,7 @@ def decision(tmp_path):
         decision.await_ready()
         yield decision
     finally:
-        decision.close()  # which proves all recorded decisions
+        decision.close()  # this checks all recorded decisions
 
 
 STEPS = {

@@ -1,4 +1,4 @@
-"""What a batch costs, as a worker learns it."""
+"""Check how a worker learns the cost of a batch."""
 
 from __future__ import annotations
 

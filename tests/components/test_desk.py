@@ -1,4 +1,4 @@
-"""Open requests at a proxy. Pure; against a plain dictionary."""
+"""Check the open requests of a proxy against a plain dictionary. Pure."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_share_is_about_what_it_says():
 
 @given(st.lists(st.tuples(st.sampled_from(["take", "aside", "answer"]), st.integers(0, 60))))
 def test_the_bytes_of_open_requests_stay_within_their_limit(steps):
-    """Those that have places, and those set aside, each; but for one that is there alone."""
+    """Requests with places and requests set aside each have this limit."""
     desk, placed, aside, number = Desk(100, 1.0, 100), {}, {}, 0
     for what, size in steps:
         if what == "take" and desk.admits("c", size):

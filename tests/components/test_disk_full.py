@@ -1,4 +1,4 @@
-"""A full disk under load, and room again."""
+"""Check that a decision under load survives a full disk and records again once there is room."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_every_request_is_answered_and_comes_on_record_when_there_is_room(small_
             load.more(20)
             (small_disk / "filler").unlink()
             load.until(is_preferred, "preferred again")
-            # What could not be recorded is, now.
+            # The answers that could not be recorded are recorded now.
             wanted = {a["id"] for a in load.answers if a["answered_by"] == "proxy"}
             for _ in range(100):
                 load.more(5)
@@ -72,7 +72,7 @@ def test_every_request_is_answered_and_comes_on_record_when_there_is_room(small_
 
 
 def decision_lines(directory):
-    """Every record of every stream is whole."""
+    """Yield the topic and value of every record of every stream."""
     from rdv.stream import open_stream
 
     for name in ("input", "scores", "results"):

@@ -1,4 +1,4 @@
-"""What clients see, over a decision in one process."""
+"""Check what clients see of a decision in one process."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_cohorts_are_recorded_and_stable(client):
             assert seen.setdefault(number, answer["cohort"]) == answer["cohort"]
     assert set(seen.values()) == {"half", None}
     assert client.post({"data": {}})[1]["cohort"] is None
-    # Who asks for a schedule is in no cohort.
+    # A request that names its schedule is in no cohort.
     assert client.post({"data": {}, "key": "user-1", "schedule": "slow"})[1]["cohort"] is None
 
 
@@ -202,7 +202,7 @@ def test_a_full_proxy_says_so_or_answers_the_default(tmp_path, when_full, status
     with serving(directory, port), Client(port) as client, Client(port) as other:
         body = b'{"data": {"gbm": "sleep"}, "deadline_ms": 10000}'
         client._connection.request("POST", "/v1/decide", body)
-        # Two connections: until the first request has been read, the second one is accepted.
+        # These are two connections: the second request is accepted until the first one is read.
         for _ in range(100):
             found, answer = other.post({"data": {}, "deadline_ms": 1})
             if found == 429 or answer["code"] == "overloaded":
@@ -223,7 +223,7 @@ def test_drain_answers_what_is_in_flight(tmp_path):
     with serving(directory, port) as process, Client(port) as client, Client(port) as late:
         assert late.get("/readyz")[0] == 200
         client._connection.request("POST", "/v1/decide", b'{"data": {"gbm": "sleep"}}')
-        late.post({"data": {}, "deadline_ms": 1})  # so the first one has been read
+        late.post({"data": {}, "deadline_ms": 1})  # by its answer, the first request has been read
         process.send_signal(signal.SIGTERM)
         response = client._connection.getresponse()
         assert response.status == 200

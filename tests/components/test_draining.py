@@ -1,4 +1,4 @@
-"""A proxy that is asked to stop: what is in flight is answered, what is new is sent away."""
+"""Check that a stopping proxy answers the requests in flight and refuses new ones."""
 
 from __future__ import annotations
 
@@ -44,19 +44,19 @@ def connect(decision):
 
 
 def answer(connection):
-    """The next answer on a connection: (status, headers, JSON)."""
+    """Return the next answer on a connection: (status, headers, JSON)."""
     response = http.client.HTTPResponse(connection)
     response.begin()
     return response.status, response.headers, orjson.loads(response.read())
 
 
 def await_drain(decision):
-    """Until it does not accept any more."""
+    """Wait until the proxy accepts no more connections."""
     for _ in range(100_000):
         try:
             connect(decision).close()
         except ConnectionResetError:
-            continue  # it was waiting to be accepted
+            continue  # the connection was waiting to be accepted
         except ConnectionRefusedError:
             return
     raise AssertionError("it still accepts")
@@ -67,7 +67,7 @@ def test_what_is_in_flight_is_answered_and_what_is_new_is_told_to_go_elsewhere(d
     with connect(decision) as asked, connect(decision) as kept, Client(decision.port) as other:
         asked.sendall(HEAD + BODY)
         kept.sendall(HEAD + BODY[:3])
-        # One that has been answered came after the others: they have been read.
+        # This request came after the others: once it is answered, they have been read.
         assert other.post({"data": {}, "deadline_ms": 1})[1]["kind"] == "default"
         decision.signal("proxy-0", signal.SIGTERM)
         await_drain(decision)

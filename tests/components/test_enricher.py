@@ -1,4 +1,4 @@
-"""The enricher's file is a user's: edited while requests flow, slow to import, or broken."""
+"""Check the proxy with an enricher file that is edited under load, imports slowly, or is broken."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wait(condition, what):
 
 
 class Place:
-    """A decision with an enricher and much time; requests are looked at in the log."""
+    """Run a decision with an enricher and a long SLA; read its requests from the log."""
 
     def __init__(self, directory):
         http = 'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = 20000'
@@ -50,7 +50,7 @@ class Place:
         self.decision.await_ready()
 
     def seen(self):
-        """What the models would get of a request that is asked now."""
+        """Send a request; return what the enricher has added for the models."""
         with Client(self.decision.port) as client:
             status, answer = client.post({"data": {"n": 1}})
         assert status == 200
@@ -58,7 +58,7 @@ class Place:
         return next(line["data"].get("seen") for line in lines if line["id"] == answer["id"])
 
     def fault(self):
-        """What the proxy says of it in its status."""
+        """Return the fault of the enricher in the proxy's status, or an empty string."""
         path = str(self.directory / "control")
         with open_stream(path, look=True) as control, control.consumer(["status"]) as reader:
             lines = [orjson.loads(record.value) for record in reader.poll(100_000)]

@@ -1,4 +1,4 @@
-"""The first reader after a start of the machine recovers a partition; it waits for no lock."""
+"""Check that a partition's first reader after a reboot recovers it without waiting for a lock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from running import MODELS, PATIENCE_S, Client, Decision, Load, held, is_preferr
 from rdv.stream.file.checkpoint import CHECKPOINT_BYTES, Checkpoint, pack_checkpoint
 
 HOLD_S = 11.0
-"""Longer than `lock_timeout_ms`."""
+"""How long a test holds locks, in seconds: longer than `lock_timeout_ms`."""
 BOOT = b"of another boot."
 STREAMS = ("input", "scores", "results", "control", "outcomes")
 
@@ -22,7 +22,7 @@ def locks_of(directory, *streams):
 
 
 def pretend_reboot(directory):
-    """Every partition was last written by another boot, and nothing of it is known to be synced."""
+    """Mark every partition as last written in another boot, with nothing known to be synced."""
     for path in locks_of(directory, *STREAMS):
         checkpoint = pack_checkpoint(Checkpoint(BOOT, 0))
         assert len(checkpoint) == CHECKPOINT_BYTES
@@ -31,7 +31,7 @@ def pretend_reboot(directory):
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """A decision that was served, with records in each stream."""
+    """Serve a decision until each stream has records, and stop it."""
     directory = tmp_path_factory.mktemp("recovery") / "fraud"
     decision = Decision(directory, write_decision(directory))
     try:
@@ -51,7 +51,7 @@ def start(directory):
 
 
 def wait_for_port(decision):
-    """The port of a proxy that starts, once it listens."""
+    """Return the port of a starting proxy once it listens."""
     end_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < end_s:
         assert decision.processes["proxy-0"].poll() is None, "the proxy has ended"
@@ -66,7 +66,7 @@ def wait_for_port(decision):
 
 @pytest.mark.parametrize("stream", STREAMS)
 def test_a_start_waits_for_no_lock_of(directory, stream):
-    """The lock is held until the answers are there, so none of them has waited for it."""
+    """The lock is held until the answers have arrived, so none of them has waited for it."""
     decision = start(directory)
     pretend_reboot(directory)
     try:
@@ -85,7 +85,7 @@ def test_a_start_waits_for_no_lock_of(directory, stream):
 
 
 def test_what_a_locked_topic_says_of_the_cohorts_is_not_taken_for_unsaid(directory):
-    """`rdv ab` counts from the time that the cohorts have been what they are."""
+    """The cohorts keep the time since when they are in force: `rdv ab` counts from there."""
     before = [orjson.loads(line) for _, line in start(directory).lines("control", ["cohorts"])]
     decision = start(directory)
     pretend_reboot(directory)

@@ -1,4 +1,4 @@
-"""A greedy client at a real proxy, and clients that leave: the others are answered."""
+"""Check that a real proxy answers others despite a greedy client and clients that leave."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def port(tmp_path):
     (directory / "schedules" / "production.toml").write_text(SLOW)
     with serving(directory, port) as process:
         yield port
-        process.kill()  # a drain would wait for the requests of a minute
+        process.kill()  # a drain would wait a minute for the open requests
 
 
 def greedy(port, connections, depth, source="127.0.0.2"):
-    """Connections that have sent `depth` requests each, which nobody answers for a minute."""
+    """Return connections that have sent `depth` requests each, which stay open for a minute."""
     found = []
     for _ in range(connections):
         connection = socket.socket()
@@ -51,7 +51,7 @@ def first_status(connection):
 def test_one_client_cannot_take_the_last_part_of_what_may_be_in_flight(port):
     connections = greedy(port, 20, 20)
     try:
-        # One whose requests are all refused tells that the share is used up.
+        # A connection whose requests are all refused shows that the share is used up.
         assert any(first_status(connection) == 429 for connection in connections[-1:])
         with Client(port) as other:
             for _ in range(10):
@@ -65,14 +65,14 @@ def test_one_client_cannot_take_the_last_part_of_what_may_be_in_flight(port):
 @pytest.mark.parametrize("depth", [20, 100])
 @pytest.mark.parametrize("source", ["127.0.0.1", "127.0.0.2"])
 def test_a_client_that_has_left_holds_no_place(port, depth, source):
-    """Whether its end can be read or lies behind requests that are not read yet."""
+    """The end of its input is at once readable, or lies behind requests that are not read yet."""
     with Client(port) as other:
         for _ in range(3):
             connections = greedy(port, 20, depth, source)
-            first_status(connections[-1])  # 429: by then, the others have been read
+            first_status(connections[-1])  # 429: by now, the others have been read
             for connection in connections:
                 connection.close()
-            while (found := other.post({"data": {}}))[0] == 429:  # bounded by the test's timeout
+            while (found := other.post({"data": {}}))[0] == 429:  # until the test times out
                 pass
             assert found[1]["kind"] == "preferred"
 
@@ -103,7 +103,7 @@ def test_a_half_closed_client_gets_its_answers(port):
 
 
 def large(port, count, size, source="127.0.0.2"):
-    """Connections with a request each, whose body has so many bytes."""
+    """Return connections that have sent one request each, with about `size` bytes of body."""
     body = orjson.dumps({"data": "x" * size, "schedule": INLINE})
     request = REQUEST.replace(BODY, body).replace(b"%d" % len(BODY), b"%d" % len(body))
     connections = greedy(port, count, 0, source)
@@ -113,7 +113,7 @@ def large(port, count, size, source="127.0.0.2"):
 
 
 def test_the_bytes_of_open_requests_are_bounded_and_shared(tmp_path):
-    """Few requests, but large: the answer is that of a full proxy, and others find room."""
+    """Few but large requests are refused as by a full proxy, and other clients still find room."""
     directory = tmp_path / "fraud"
     port = write_decision(directory, http="in_flight_bytes_max = 1000000")
     (directory / "schedules" / "production.toml").write_text(SLOW)
@@ -121,7 +121,7 @@ def test_the_bytes_of_open_requests_are_bounded_and_shared(tmp_path):
         connections = large(port, 10, 300_000)
         try:
             answered = select.select(connections, [], [], PATIENCE_S)[0]
-            assert answered  # no model answers these: only a refusal comes
+            assert answered  # no model answers these: only a refusal can come
             refusal = answered[0].recv(65536)
             assert b" 429 " in refusal[:20]
             assert b'"in_flight_bytes_max":1000000' in refusal
@@ -144,7 +144,7 @@ def test_a_request_that_is_larger_than_all_may_be_is_taken_alone(tmp_path):
 
 
 def test_a_new_client_does_not_wait_behind_the_new_connections_of_another(port):
-    """Counted in answers, not in time: the other has most of its own still before it."""
+    """The test counts answers, not time: most of the other client's are still to come."""
     small = b'{"data":{}}'
     request = REQUEST.replace(BODY, small).replace(b"%d" % len(BODY), b"%d" % len(small))
     with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as first:

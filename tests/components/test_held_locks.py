@@ -1,4 +1,4 @@
-"""Locks that another process holds, of every partition that a component writes to."""
+"""Check the components while another process holds the locks of the partitions they write to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from running import MODELS, Client, Decision, Load, held, is_default, is_preferred, write_decision
 
 SLOW_MS = 3_000
-"""The SLA is 60 ms, but the machine may be busy; a lock was waited for 10 s once."""
+"""The limit of an answer's time: well above the SLA of 60 ms, as the machine may be busy, and
+below the 10 s that a lock would be waited for.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +43,20 @@ def test_a_held_input_costs_no_answer_its_sla(decision, is_stopped):
         load.until(is_preferred, "preferred again")
     assert {a["kind"] for a in during} == {"default"}
     assert {a["answered_by"] for a in during} == {"proxy"}
-    # Nobody has waited for the lock (10 s), on however busy a machine.
+    # No answer has waited for the lock (10 s), however busy the machine is.
     assert max(a["waited_ms"] for a in during) < SLOW_MS
     assert load.answers[at - 1]["result"] == {"score": 0.0, "by": "default"}
 
 
 HOLD_S = 11.0
-"""Longer than `lock_timeout_ms`, so that whoever waits for a lock gives up within it."""
+"""How long a test holds a lock, in seconds: a process that waits for it would give up
+(`lock_timeout_ms`) within this time.
+"""
 
 
 def test_an_input_that_is_held_for_longer_than_any_timeout_costs_no_answer_its_sla(decision):
-    """Answers of one connection come one after the other: one that waits for the lock is the only
-    one of its client for all of that time.
+    """Answers of one connection come in order: one that waited for the lock would be the only one
+    of its client for all of that time.
     """
     lock = decision.directory / "input" / f"p-{decision.port}" / "0" / "lock"
     with Load([decision.port]) as load:
@@ -68,7 +72,7 @@ def test_an_input_that_is_held_for_longer_than_any_timeout_costs_no_answer_its_s
     assert {(a["kind"], a["answered_by"]) for a in during} == {("default", "proxy")}
     assert not load.refusals
     assert not load.broken
-    # None has waited for the lock, and none is missing: each client was answered again and again.
+    # No answer has waited for the lock, and none is missing: each client has several answers.
     assert max(a["waited_ms"] for a in during) < HOLD_S * 1000 / 2
     for client in range(4):
         assert sum(a["client"] == client for a in during) > 2
@@ -97,7 +101,7 @@ def test_held_control_and_group_stand_between_nobody(decision):
     locks = [path / "0" / "lock" for path in control.iterdir() if (path / "0" / "lock").exists()]
     groups = decision.directory / "input" / ".groups"
     old = []
-    for model in MODELS:  # versions before had such a lock
+    for model in MODELS:  # earlier versions had such a lock
         old.append(groups / model / "lock")
         old[-1].touch()
     boards = [decision.directory / name / ".doorbells" / "board" for name in ("input", "scores")]
@@ -105,7 +109,7 @@ def test_held_control_and_group_stand_between_nobody(decision):
     assert locks
     with held(*locks, *old, *boards, making), Load([decision.port]) as load:
         load.until(is_preferred, "preferred")
-        # A champion that is killed and started again has its partitions back without any of them.
+        # A champion that is killed and restarted gets its partitions back without these locks.
         decision.kill("gbm")
         load.until(lambda a: a.get("model") == "mlp", "the fallback")
         decision.start("gbm")

@@ -1,4 +1,4 @@
-"""Nobody works while there is nothing to do."""
+"""Check that an idle server comes to rest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def streams(request, tmp_path):
 
 
 def rung(server):
-    """Feeds whose descriptor is readable: a wait would return at once."""
+    """Return the descriptors that are readable, for which a wait would return at once."""
     poll = select.poll()
     for feed in server.feeds:
         poll.register(feed.fd, select.POLLIN)
@@ -50,7 +50,7 @@ def test_an_idle_server_comes_to_rest_whatever_has_rung(streams):
                 else:
                     raise AssertionError(f"no rest in round {round_}")
                 models.send("a", b"a late score, or none at all\n", partition=0)
-                server.feeds[0].consumer.attend(1, is_rung=False)  # asks to be rung
+                server.feeds[0].consumer.attend(1, is_rung=False)  # asks for wake-ups
                 models.send("a", b"another one\n", partition=0)
     finally:
         server.close()

@@ -1,4 +1,4 @@
-"""Ids of real processes: nothing of one follows from another one."""
+"""Check that no id can be derived from another, within a process or after a fork."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_the_ids_of_one_proxy_have_nothing_in_common(tmp_path):
     with serving(tmp_path / "fraud", port), Client(port) as client:
         ids = [client.post({"data": {}, "deadline_ms": 1})[1]["id"] for _ in range(50)]
     assert len(set(ids)) == 50
-    for digit in range(32):  # no digit is the same in all of them, wherever it stands
+    for digit in range(32):  # no digit is the same in all ids
         assert len({id_[digit] for id_ in ids}) > 1
     assert ids != sorted(ids)
 

@@ -1,4 +1,4 @@
-"""Schedules that requests bring along: how large, how slow, how many."""
+"""Check the limits of inline schedules: their size, their SLA and their number."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def inline(sla_ms=50, default=0, **changes):
 
 
 def asked(wanted, **more):
-    """What the proxy makes of the schedule of a body."""
+    """Return what the proxy reads from a body with this schedule: a choice or a failure."""
     body = read_body(orjson.dumps({"data": 1, "schedule": wanted, **more}))
     return choice().read(body.schedule)
 
@@ -189,7 +189,7 @@ def test_inline_schedules_can_be_limited_and_switched_off_while_serving(tmp_path
         assert (refused[0], refused[1]["error"]["code"]) == (422, "inline_sla_too_long")
         edited = toml.read_text().replace("inline_sla_multiple = 20", "inline_schedules = false")
         for number in range(20_000):
-            if number % 500 == 0:  # again: the process may not have begun to watch
+            if number % 500 == 0:  # again, as the process may not watch yet
                 toml.write_text(edited)
             status, answer = client.post({"data": {}, "schedule": wanted})
             if status != 200:

@@ -1,4 +1,4 @@
-"""Several servers, and several instances of one model, that share the partitions."""
+"""Check that several servers, and several instances of a model, share the partitions."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def make(directory, *, servers=1, proxies=1, schedule=SCHEDULE):
 
 
 def clients_of(server, servers):
-    """The clients of `Load` whose key is in a partition of this server."""
+    """Return the clients of `Load` whose key is in a partition of this server."""
     owners = {n: crc32(b"user-%d" % n) % PARTITIONS % servers for n in range(CLIENTS)}
     return {n for n, owner in owners.items() if owner == server}
 
 
 def test_a_server_of_two_is_killed(tmp_path):
-    """The others' requests go on; its own are answered by the proxies until it is back."""
+    """The proxies answer the requests of the killed server until it is back."""
     decision = make(tmp_path / "fraud", servers=2, proxies=2)
     hers, others = clients_of(1, 2), clients_of(0, 2)
     assert hers
@@ -70,7 +70,7 @@ def test_a_server_of_two_is_killed(tmp_path):
         decision.close()
 
 
-# All the time in the world: a request whose model is gone waits for who takes over.
+# A long SLA: a request whose worker is gone waits for the instance that takes over.
 PATIENT = """
 sla_ms = 30000
 default = { score = 0.0, by = "default" }
@@ -80,7 +80,7 @@ accept = ["gbm"]
 
 
 def shares(decision):
-    """How many partitions each living member of the champion's group has."""
+    """Return how many partitions each live member of the champion's group has, sorted."""
     with open_stream(str(decision.directory / "input")) as stream:
         state = stream.group_state("gbm")
         gone = stream.absent_members("gbm")
@@ -88,7 +88,7 @@ def shares(decision):
 
 
 def until(load, is_so, what):
-    """While the load goes on: each answer is a reason to look again."""
+    """Wait until `is_so()` under load, and check it again after each answer."""
     end_s = time.monotonic() + PATIENCE_S
     while not is_so():
         assert time.monotonic() < end_s, what
@@ -107,7 +107,7 @@ def ends(decision):
 
 
 def reports_of_champion(decision):
-    """How many reports of the champion there are, by request."""
+    """Count the champion's reports on each request."""
     return Counter(orjson.loads(value)["id"] for _, value in decision.lines("scores", ["gbm"]))
 
 
@@ -121,7 +121,7 @@ def test_a_model_that_joins_says_nothing_about_what_was_due_before(tmp_path):
             decision.restart("gbm")
             assert any(is_preferred(client.post({"data": {}})[1]) for _ in range(2_000))
         assert not old & decision.reports("gbm").keys()
-        # The others had all of them.
+        # The other models reported on all of them.
         assert decision.reports("mlp").keys() >= old
     finally:
         decision.close()

@@ -1,4 +1,4 @@
-"""What a worker makes of the requests that were there before it."""
+"""Check which of the requests that precede a worker it reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ names = itertools.count()
 
 
 class Clock:
-    """Wall and monotonic time are the same, and set by hand."""
+    """A test sets this clock, whose wall and monotonic times are the same."""
 
     def __init__(self):
         self.now_ns = 1_000 * SECOND_NS
@@ -30,7 +30,7 @@ class Clock:
 
 
 class Place:
-    """An input stream in memory, and who reads it."""
+    """Create an input stream in memory, and the workers' intakes that read it."""
 
     def __init__(self):
         self.clock = Clock()
@@ -40,7 +40,7 @@ class Place:
         self.numbers = itertools.count()
 
     def ask(self, count, every_ms=100.0, topic="p-1", **more):
-        """So many requests, the last one now; their ids."""
+        """Append `count` requests, the last one at the present time; return their ids."""
         ids = []
         for number in range(count):
             self.clock.now_ns += int(every_ms * 1e6) if number else 0
@@ -118,14 +118,14 @@ def test_who_comes_back_after_a_long_time_is_like_a_new_one(place):
 
 
 def test_who_comes_back_reads_what_may_still_be_open(place):
-    """However long ago that was asked: a restarted model is as patient as the longest SLA."""
+    """The time since the request does not matter: a restarted model goes by the longest SLA."""
     place.ask(1)
     first = place.join()
     place.read(first)
     place.leave(first)
     asked = place.ask(3 * START_S, every_ms=1000, deadline_ms=25_000)
     second = place.join(start_s=25)
-    assert place.read(second) == asked[-26:]  # the first of them is due in this instant
+    assert place.read(second) == asked[-26:]  # the first of them is due right now
     place.leave(second)
 
 

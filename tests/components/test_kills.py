@@ -1,8 +1,8 @@
-"""Whoever is killed or stopped, under load: every accepted request is answered, marked as what it
-is, and the records tell the same story as the clients.
+"""Check that, whichever process is killed or stopped under load, every accepted request is
+answered and marked as what it is, and that the records agree with what the clients have seen.
 
-Nothing here asserts on time but for the bound of patience: the machine is shared. How many answers
-came later than SLA + 10 ms by the proxy's own clock is shown with `-rP`.
+Nothing here asserts on time except the tests' own timeout: the machine is shared. `-rP` shows how
+many answers came later than SLA + 10 ms by the proxy's own clock.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""No component ends by what is missing or damaged in a stream: it goes on, and says what is lost.
+"""Check that no component ends because of missing or damaged files: it reports what is lost.
 
-Every stream that a component reads, with every damage, while it runs and before it starts; the
-real components over real files.
+The tests apply every kind of damage to every stream that a component reads, while it runs and
+before it starts, with the real components over real files.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ LINES = {
 
 
 def fill(streams, numbers) -> None:
-    """Every stream has several segments."""
+    """Fill the streams so that each has several segments."""
     for name, line in LINES.items():
         with getattr(streams, name).producer() as producer:
             for number in numbers:
@@ -157,7 +157,7 @@ def harm(directory: Path, stream: str, damage: str) -> None:
 
 
 def sends(streams, stream: str, lines) -> bool:
-    """As a process that starts now; whether the log takes them."""
+    """Return whether the log accepts lines from a process that starts now."""
     try:
         with getattr(streams, stream).producer() as producer:
             producer.send_many(TOPICS[stream], lines, partition=0)
@@ -194,7 +194,7 @@ def test_the_server_goes_on(tmp_path, stream, damage, moment):
                 turn_all(server)
             before = engine.counters.preferred
             numbers = itertools.count(10_000)
-            for _ in range(30):  # in a moment, as the processes that write start again
+            for _ in range(30):  # until the writing processes have started again
                 number = next(numbers)
                 if sends(streams, "input", [request(number)]):
                     sends(streams, "scores", [score(number)])
@@ -275,7 +275,7 @@ def test_a_proxy_hears_of_results_again(tmp_path, damage):
 
 @every_damage
 def test_the_supervisor_and_the_status_go_on(tmp_path, damage):
-    """Their loops survive, and `rdv status` has something to show."""
+    """Their loops survive, and `rdv status` still has something to show."""
     from rdv.commands.looking.reading import Observer
 
     (tmp_path / "rdv.toml").write_text('name = "d"\nschedule = "production"\n')

@@ -1,4 +1,4 @@
-"""`X-Request-Id` and `Idempotency-Key` over HTTP, in all stages, and across a SIGKILL."""
+"""Check `X-Request-Id` and `Idempotency-Key` over HTTP, in all stages, and across a SIGKILL."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_outcomes_can_be_told_once(client):
     assert tell(one, "o") == (202, {"accepted": 1}, None)
     assert tell(one, "o") == (202, {"accepted": 1}, "true")
     assert tell([one], "o")[1]["error"]["code"] == "idempotency_key_reused"
-    # The same key for another path is another key.
+    # The same key on another path counts as another key.
     assert client.post({"data": {}}, once("o"))[0] == 200
 
 
@@ -165,7 +165,7 @@ def test_a_killed_proxy_finds_in_the_log_what_it_has_answered_and_what_it_owes(t
             asked = [{"data": {"n": n}, "key": f"user-{n}", "trace": True} for n in range(10)]
             first = [client.post(one, once(f"k{n}")) for n, one in enumerate(asked)]
             answered = client.post({"data": {"n": 1}}, keyed)
-            # Nobody answers this one: its model is stopped, and its time is long.
+            # This request stays open: its model is stopped, and its SLA is long.
             decision.signal("gbm", 19)
             with Client(decision.port) as other:
                 raw = orjson.dumps({"data": {"n": 2}})

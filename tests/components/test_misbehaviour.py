@@ -1,4 +1,4 @@
-"""Models that misbehave spoil what they were given, and nothing else."""
+"""Check that misbehaving models spoil only the requests that they were given."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.xdist_group("misbehaviour")
 
 
 def reported(decision, model, id_):
-    """The model's report on a request, once it is there."""
+    """Wait for the model's report on a request, and return it."""
     with (
         open_stream(str(decision.directory / "scores")) as scores,
         scores.consumer([model]) as news,
@@ -52,7 +52,8 @@ def test_a_model_that_sleeps_longer_than_the_sla(decision):
         assert status == 200
         assert answer["kind"] != "preferred"
         assert reported(decision, "gbm", answer["id"])["evaluation_ms"] >= 200
-        # It has learned that it is slow; it is asked again now and then, and found to be quick.
+        # The worker has learned that the model is slow; it tries it now and then, and finds it
+        # quick again.
         for _ in range(1_000):
             if is_preferred(other.post({"data": {}})[1]):
                 return

@@ -1,4 +1,4 @@
-"""`POST /v1/outcomes` at a real proxy: on record before it is acknowledged."""
+"""Check that a real proxy records outcomes (`POST /v1/outcomes`) before it acknowledges them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_what_is_acknowledged_is_on_record(proxy):
     lines = told(proxy)[-OUTCOMES_MAX:]
     assert [line["id"] for line in lines] == [item["id"] for item in many]
     assert {line["time_ns"] for line in lines} == {1_763_769_600 * 10**9}
-    # The next one is after the others: kill -9 takes nothing of it.
+    # The next outcome follows the others: kill -9 loses none of them.
     assert tell(proxy, {"id": "one", "outcome": None, "time": 2**60}) == (202, {"accepted": 1})
     proxy.kill("proxy-0")
     proxy.restart("proxy-0")
@@ -140,7 +140,7 @@ def test_a_list_of_none_is_accepted(proxy):
 
 
 def test_a_stopped_writer_of_the_command_line_does_not_hold_up_the_proxy(proxy):
-    """Each has a topic of its own: whoever holds the other's lock is in nobody's way."""
+    """Each has a topic of its own, so that a held lock of one does not delay the other."""
     file = proxy.directory / "outcomes" / "cli" / "0"
     with open_stream(str(proxy.directory / "outcomes")) as stream, stream.producer() as producer:
         producer.send("cli", b'{"v":1,"id":"c","outcome":1}\n')
@@ -150,7 +150,7 @@ def test_a_stopped_writer_of_the_command_line_does_not_hold_up_the_proxy(proxy):
 
 
 class Door:
-    """A request, and what was answered."""
+    """A stand-in for an HTTP exchange keeps the answer to its request."""
 
     def __init__(self, body):
         self.body = body

@@ -1,4 +1,4 @@
-"""Small parts: batches of messages, notes of what is in hand, answers that wait for room."""
+"""Check small parts: message batches, notes of batches in flight, answers that wait for room."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_own_answers_wait_for_room_in_their_order_and_are_bounded():
         result = Result(str(number), "p-1", "default", msgspec.Raw(b"0"), "s@1", 1.0)
         answers.add(0, result)
         answers.flush()
-        if number < LINES_MAX // 2:  # what is tried in this moment is not given up
+        if number < LINES_MAX // 2:  # no answer is given up while there are few
             assert answers.lost == 0
     assert len(answers) <= LINES_MAX
     lost = answers.lost

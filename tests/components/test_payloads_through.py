@@ -1,6 +1,7 @@
-"""What is taken comes back byte for byte: HTTP, a model, the log, explain, tail, export, outcomes.
+"""Check that accepted JSON comes back byte for byte from every part of rdv.
 
-One decision for all of it, whose model is a program that gives back the text of its data.
+The parts are HTTP, a model, the log, explain, tail, export and outcomes. All share one decision,
+whose model is a program that returns the text of its data.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def decision(tmp_path_factory):
 
 
 class Asker:
-    """Asks for data, and tells it as the outcome; keeps what was taken, by id."""
+    """Send data as a request and then as its outcome; keep what was accepted, by id."""
 
     def __init__(self, port: int) -> None:
         self._link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -118,7 +119,7 @@ class Asker:
             return
         assert status == 200, answer
         depth_of_result = 1 + _depth(value)
-        if depth_of_result > DEPTH_MAX:  # the model has put it into an object
+        if depth_of_result > DEPTH_MAX:  # the model wraps it in an object
             assert orjson.loads(answer)["result"] == "none"
             return
         assert b'"result":{"echo":' + line + b"}" in answer

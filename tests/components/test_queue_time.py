@@ -1,4 +1,4 @@
-"""`queue_ms` of scores: how long a request waited, whatever the wall clock does meanwhile."""
+"""Check that `queue_ms` of scores is the time waited, whatever the wall clock does meanwhile."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Model:
 
 
 def queued_ms(name, logged_ms, waited_ms, step_ns, host="here"):
-    """What is on record of a request that was in the log after `logged_ms`, and evaluated
-    `waited_ms` later; in between the wall clock has been set.
+    """Return the recorded `queue_ms` of a request that was in the log after `logged_ms`, and was
+    evaluated `waited_ms` later; in between, the wall clock is stepped by `step_ns`.
     """
     clock = Clock()
     came_wall_ns, came_ns = clock.wall_ns(), clock.monotonic_ns()

@@ -1,5 +1,5 @@
-"""Raw bytes at a real proxy: each request gets one answer, each refusal a status, a listed code
-and a sentence, and no answer is lost to a reset.
+"""Check that a real proxy answers each request of raw bytes once: each refusal has a status, a
+listed code and a sentence, and no answer is lost to a reset.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def test_each_request_gets_its_answer(decision, name):
 
 
 def answers(received: bytes):
-    """Status and body of each answer, without the 100s in between."""
+    """Yield the status and body of each answer, except those with status 100."""
     while received:
         head, _, received = received.partition(b"\r\n\r\n")
         status = int(head.split(b" ", 2)[1])

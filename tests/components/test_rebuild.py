@@ -1,4 +1,4 @@
-"""What a starting server makes of the log."""
+"""Check the state that a starting server rebuilds from the log."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_nobody_speaks_for_another_model(tmp_path):
 
 
 def test_old_news_of_models_decide_nothing(tmp_path):
-    """As `rdv serve` has it: all are told to be down before the first one is up."""
+    """As with `rdv serve`, all models are reported as down before the first one is up."""
     host, clock = host_name(), SYSTEM_CLOCK
     schedule = schedule_from_object({"sla_ms": 60_000, "step": [{"accept": ["a", "b"]}]}, "s")
     with open_streams(str(tmp_path), StreamConfig(partitions=1)) as streams:
@@ -63,7 +63,7 @@ def test_old_news_of_models_decide_nothing(tmp_path):
                 while server.turn():
                     pass
                 assert (engine.open_count, engine.counters.default) == (1, 0)
-                # What is told together counts as it ends; what ends badly counts.
+                # Of news that is read together, the last one counts.
                 for state in (b"down", b"up"):
                     news = b'{"model":"a","state":"%b"}\n' % state
                     control.send("models", news, partition=0)
@@ -81,7 +81,7 @@ def test_old_news_of_models_decide_nothing(tmp_path):
 
 
 class SteppedClock:
-    """The system's, but for the wall clock, which may be set."""
+    """A test can step the wall clock of this clock; it is the system clock otherwise."""
 
     step_ns = 0
     monotonic_ns = staticmethod(SYSTEM_CLOCK.monotonic_ns)
@@ -97,8 +97,8 @@ HOUR_NS = 3_600 * 10**9
 @pytest.mark.parametrize("between", [0, -HOUR_NS, HOUR_NS])
 @pytest.mark.parametrize("after", [0, -HOUR_NS, HOUR_NS])
 def test_no_step_of_the_wall_clock_changes_a_rebuild(tmp_path, before, between, after):
-    """The clock is set between the processes that write, and before the server starts again: what
-    was open is found, what was answered is not answered again, and what arrived counts.
+    """The clock is set between the processes' writes, and before the server starts again. It finds
+    the open requests, answers none again, and counts the reports that had arrived.
     """
     clock = SteppedClock()
     host = host_name()

@@ -1,4 +1,4 @@
-"""What is remembered of keys: bounds, shares, time. Without HTTP."""
+"""Check how idempotency keys are remembered: limits, shares and time. Without HTTP."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_one_client_leaves_room_for_others():
     assert {(one.status, one.code) for one in refused} == {(429, "too_many_idempotency_keys")}
     assert refused[0].headers == ((b"Retry-After", b"1"),)
     assert isinstance(found.begin(place(client="b"), "f", 0), Repeat)
-    # Nobody's key was pushed out.
+    # No key was evicted.
     assert all(found.find(place(f"{n}"), "f", 1) is taken[n] for n in range(5))
 
 
@@ -83,7 +83,7 @@ steps = st.lists(
 
 @given(steps)
 def test_bounds_hold_and_what_is_known_is_what_was_answered(calls):
-    """Against a model: a dictionary of what was answered, and when it was asked."""
+    """The model is a dictionary of the answers and the times of their requests."""
     found = repeats(keep_ms=1_000, keys_max=6, bytes_max=5_000)
     now_ns, model = 0, {}
     for client, key, what, size in calls:

@@ -1,4 +1,4 @@
-"""What a restarted server, or a hanging model's worker, makes of what it finds."""
+"""Check what a restarted server, or the worker of a hanging model, does with open requests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.xdist_group("restarts")
 
 @pytest.fixture
 def slow(tmp_path):
-    """A decision with all the time in the world, so that a restart is in time."""
+    """Return a decision whose SLA is long enough for a restart."""
     directory = tmp_path / "fraud"
     port = write_decision(directory, model="predict_timeout_ms = 1000")
     text = SCHEDULE.replace("sla_ms = 60", "sla_ms = 30000").replace("30\n", "10000\n")
@@ -30,7 +30,7 @@ def test_a_restarted_server_answers_what_is_still_open_as_it_would_have_done(slo
     slow.await_ready()
     slow.kill("server")
     with Client(slow.port) as client:
-        # All models report while there is no server; the champion last.
+        # All models report while no server runs; the champion reports last.
         slow.signal("gbm", signal.SIGSTOP)
         client._connection.request("POST", "/v1/decide", b'{"data": {}, "trace": true}')
         await_reports(slow, "mlp", "fast")
@@ -55,7 +55,7 @@ def test_a_request_is_not_answered_again_after_a_restart(slow):
         slow.kill("server")
         slow.restart("server")
         client.post({"data": {}})
-    assert first in slow.stories()  # which asserts that there is one
+    assert first in slow.stories()  # `stories` asserts that there is only one result
 
 
 def test_a_hanging_model_is_ended_and_its_batch_reported(slow):
@@ -64,7 +64,7 @@ def test_a_hanging_model_is_ended_and_its_batch_reported(slow):
     with Client(slow.port) as client:
         status, answer = client.post({"data": {"gbm": "hang"}})
         assert status == 200
-        # The error ends the first step early: nobody waits ten seconds for a dead champion.
+        # The error ends the first step early: the server does not wait 10 s for a dead champion.
         assert answer["kind"] == "fallback"
         assert answer["waited_ms"] < 9_000
         assert "hung" in slow.reports("gbm")[answer["id"]]["error"]

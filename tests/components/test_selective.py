@@ -1,4 +1,4 @@
-"""Selective speculation over real processes: nobody waits for whom nobody has asked."""
+"""Check over real processes that no request waits for a model that was not asked about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEAN = '[cohorts]\nsalt = "1"\n[cohorts.lean]\nshare = 0.5\nschedule = "producti
 
 @pytest.fixture(scope="module")
 def sampled(tmp_path_factory):
-    """gbm scores half of the requests; those of the cohort `lean` are scored by `fast` alone."""
+    """Run a decision: gbm scores half of the requests, and `fast` alone those of cohort `lean`."""
     directory = tmp_path_factory.mktemp("selective") / "fraud"
     port = write_decision(directory, more=LEAN + 'models = ["fast"]\n')
     file = directory / "rdv.toml"

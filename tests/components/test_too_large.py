@@ -1,4 +1,4 @@
-"""One record that is too large for the log costs no other request its answer."""
+"""Check that a record that is too large for the log costs no other request its answer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def predict(rows):
 
 
 class Spy:
-    """Counts the batches of a real producer."""
+    """The wrapper of a real producer counts its batches."""
 
     def __init__(self, producer):
         self.producer, self.batches = producer, 0
@@ -65,7 +65,7 @@ def test_what_fits_is_on_record_in_its_order(sizes):
 
 
 class Small:
-    """A producer of batches of at most 100 bytes."""
+    """This producer accepts batches of at most 100 bytes."""
 
     def __init__(self):
         self.sent = []
@@ -106,7 +106,7 @@ def decision(tmp_path_factory, request):
 
 
 def ask_together(port, path, bodies):
-    """The answers to requests that come in one piece."""
+    """Send the requests in one piece; return their answers."""
     raw = b"".join(
         b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (path, len(body), body)
@@ -142,7 +142,7 @@ def test_a_large_result_is_an_error_and_the_others_are_answers(decision):
     bodies = [body(1), body(LIMIT), body(3)]
     found = ask_together(decision.port, b"/v1/decide", bodies)
     assert [answer["result"] for _, answer in found] == ["x", "none", "xxx"]
-    assert found[1][1]["waited_ms"] < 15_000  # the model has said so, and nobody waits for it
+    assert found[1][1]["waited_ms"] < 15_000  # the model's error ends the wait
     scores = [orjson.loads(value) for _, value in decision.lines("scores", ["fast"])]
     (error,) = [score for score in scores if score["id"] == found[1][1]["id"]]
     assert error["code"] == "invalid_result"
@@ -173,7 +173,7 @@ def test_a_large_combined_answer_is_the_default_at_once_and_the_others_are_answe
     assert [a["result"] for a in answers] == [["x", "y"], ["none"], ["xx", "yy"], ["none"]]
     assert [a["code"] for a in answers] == ["", "record_too_large", "", "record_too_large"]
     assert answers[1]["answered_by"] == "server"
-    assert answers[1]["waited_ms"] < 30_000  # half of the SLA: nobody waits for it
+    assert answers[1]["waited_ms"] < 30_000  # half of the SLA: the answer does not wait for it
     stories = decision.stories()
     assert stories[answers[1]["id"]]["kind"] == "default"
 

@@ -1,7 +1,7 @@
-"""Reports that wait for a locked partition of `scores` when their worker ends.
+"""Check the reports that wait for a locked partition of `scores` when their worker ends.
 
-What they are about is not committed, so that the next worker reads it again. (One that skips what
-it is too late for reports a refusal then.)
+Their requests are not committed, so that the next worker reads them again. (A worker that skips
+requests that it is too late for then reports a refusal.)
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from running import MODELS, PATIENCE_S, Client, Decision, Load, held, is_preferr
 
 LAST_N = 3
 ASK_S = 1.0
-"""Ten times as long as the time between two commits."""
+"""How long requests are sent, in seconds: ten times the interval of commits."""
 
 
 def make(directory, *, partitions=1, model=""):
@@ -28,7 +28,7 @@ def make(directory, *, partitions=1, model=""):
 
 
 def ask_while_held(decision, keys=("a",)):
-    """Ask for a while; the ids of the requests. The champion's reports on them wait."""
+    """Send requests for a while; return their ids. The champion's reports on them wait."""
     ids = []
     end_s = time.monotonic() + ASK_S
     with Client(decision.port) as client:
@@ -48,7 +48,7 @@ def await_reports(decision, ids):
 
 
 def end(decision, how):
-    """While the lock is held."""
+    """End the champion's worker while the lock is held."""
     if how == "kill":
         decision.kill("gbm")
         return
@@ -85,7 +85,7 @@ def test_a_worker_that_ends_before_its_reports_are_written_leaves_them_to_the_ne
 
 @pytest.mark.parametrize("behind", ["skip", "all"])
 def test_partitions_that_change_hands_before_their_reports_are_written(tmp_path, behind):
-    """A second instance takes a partition over; then the first one is killed."""
+    """A second instance takes over a partition; then the first instance is killed."""
     decision = make(tmp_path / "fraud", partitions=2, model=f'when_behind = "{behind}"')
     keys = [next(k for k in map(str, range(99)) if crc32(k.encode()) % 2 == n) for n in (0, 1)]
     locks = [tmp_path / "fraud" / "scores" / "gbm" / f"{n}" / "lock" for n in (0, 1)]

@@ -1,6 +1,6 @@
-"""The workshop's own case, on a clock of its own: a champion of 1,000 a second is asked 2,000.
+"""Check the workshop's case in simulated time: a champion of 1,000 rows/s gets 2,000 requests/s.
 
-The same worker's plan as in production; time moves by what a batch costs.
+The worker's plan is the same as in production; time advances by the cost of each batch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def arrive(number, every_ns):
 
 
 def live_through(when_behind, *, row_ms, per_s):
-    """Answers within the champion's window; and after how long (ms) the others were refused."""
+    """Return the number of answers in the champion's window, and when (ms) others were refused."""
     every_ns = 10**9 // per_s
     lot = Backlog(64, when_behind, Cost(row_ms))
     now_ns, coming, in_time, refused_ms = 0, 0, 0, []
@@ -54,7 +54,7 @@ def test_a_champion_that_is_behind_still_answers_near_its_full_capacity(overload
     per_s, capacity = 2_000, 2_000 / overload
     in_time, refused_ms = live_through("skip", row_ms=1_000 / capacity, per_s=per_s)
     assert in_time >= 0.85 * capacity * SECONDS
-    # The server need not wait for the end of the window: it hears of it, and takes the fallback.
+    # The refusal reaches the server before the end of the window, and it takes the fallback.
     assert all(wait_ms < WINDOW_MS for wait_ms in refused_ms)
     if overload > 1:
         assert len(refused_ms) >= (per_s - capacity) * SECONDS * 0.9
