@@ -11,7 +11,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def seed(request) -> int | None:
-    """The seed to replay: `pytest tests/simulation --seed N`, or RDV_SIM_SEED=N."""
+    """Return the seed to replay: `pytest tests/simulation --seed N`, or RDV_SIM_SEED=N."""
     given = request.config.getoption("--seed", default=None)
     text = os.environ.get("RDV_SIM_SEED", "")
     return given if given is not None else int(text) if text else None

@@ -1,4 +1,4 @@
-"""What the simulator has found in the product, and what keeps it mended."""
+"""Check that bugs which the simulator has found in the product stay fixed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SLOW_FIRST = schedule_from_object(
 
 
 class Clock:
-    """Set by hand."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now_ns = 10**12
@@ -68,21 +68,24 @@ def score(id_: str, model: str) -> Score:
 
 
 def test_an_idle_server_sleeps() -> None:
-    """Every seed, until it was mended: from its start to its first request a server took a whole
-    processor, since a bell that had been rung while its feed was only looked at stayed readable.
+    """A server once took a whole processor from its start to its first request: a bell that was
+    rung while its feed was only looked at stayed readable.
     """
     assert not play(make_plan(0)).broken
 
 
 def test_an_old_score_is_no_sign_of_life() -> None:
-    """Nothing was open when the score came, so it lay unread; one world in some hundred."""
+    """No request was open when the score came, so it lay unread; seen in about one world in a
+    hundred.
+    """
     for seed in range(100, 160):
         assert not play(make_plan(seed)).broken
 
 
 def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
-    """The score was written, then the model died and that was told; the server reads both in one
-    turn, the news first. From then on every request waits for the dead until it is back.
+    """The score was written, then the model died and that was reported; the server reads both in
+    one turn, the news first. Without the fix every later request waits for the dead model until it
+    is back.
     """
     clock = Clock()
     with memory_streams(clock) as streams, closing(Waker()) as waker:
@@ -96,7 +99,7 @@ def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
         news = b'{"model":"slow","state":"down"}\n'
         streams.control.producer().send("models", news)
         for feed in server.feeds:
-            feed.is_ready = True  # as the ring does
+            feed.is_ready = True  # as the wake-up does
         server.turn()
         streams.input.producer().send("p", encode_request(request("r", clock)))
         streams.scores.producer().send("fast", encode_score(score("r", "fast")))
@@ -110,8 +113,8 @@ def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
 def test_two_requests_that_end_a_model_do_not_take_turns_for_ever() -> None:
     """A canary (which sees everything) meets two requests that crash it, before its first commit.
 
-    The first is reported and passed over while the second ends the process; then the note speaks
-    of the second, and the first is read again. The worker never gets behind them.
+    The first is reported and passed over while the second ends the process; then the note names the
+    second, and the first is read again. Without the fix the worker never gets past them.
     """
     canary = ModelSpec("gbm", batch_max=1, when_behind="all", load_ms=5, poison=frozenset({0, 1}))
     fast = ModelSpec("logit", load_ms=5)
@@ -133,7 +136,7 @@ def row_model() -> SimpleNamespace:
 
 
 def worker_of_all(streams, clock, waker, batch_max: int) -> Worker:
-    """An instance of a canary, which has to evaluate every request."""
+    """Return an instance of a canary, which has to evaluate every request."""
     return Worker(
         streams,
         "canary",
@@ -149,8 +152,8 @@ def worker_of_all(streams, clock, waker, batch_max: int) -> Worker:
 
 @pytest.mark.parametrize("is_full", [False, True], ids=["a second instance", "the disk is full"])
 def test_what_waits_in_a_partition_that_is_given_up_is_not_committed(is_full) -> None:
-    """Seed 97: requests that the first instance had read, and not evaluated, were never reported
-    when the second one got their partition; and neither when it could not be given up after all.
+    """Requests that the first instance had read but not evaluated were never reported when the
+    second one got their partition, nor when it could not be given up after all (seed 97).
     """
     clock = Clock()
     with (
@@ -192,7 +195,7 @@ def test_what_waits_in_a_partition_that_is_given_up_is_not_committed(is_full) ->
 
 
 def refuse_once(member) -> None:
-    """The group's state cannot be written when partitions are given up for the first time."""
+    """Fail the first attempt to give partitions up: the group's state cannot be written."""
     right = member.let_go
 
     def refused(places) -> None:
@@ -203,8 +206,8 @@ def refuse_once(member) -> None:
 
 
 def test_behind_damage_the_server_reads_on_at_once() -> None:
-    """Seed 239: it passed over one damaged partition a look, and slept between the looks, while
-    scores that it could read were waiting behind.
+    """A server passed over one damaged partition a turn and slept between the turns, while scores
+    that it could read were waiting behind the damage (seed 239).
     """
     models = tuple(ModelSpec(name, load_ms=5, fixed_ms=5) for name in ("gbm", "logit", "rules"))
     schedule = {"sla_ms": 20, "default": {"score": 0, "by": "default"}, "step": [
@@ -212,7 +215,7 @@ def test_behind_damage_the_server_reads_on_at_once() -> None:
     ms = 1_000_000
     plan = Plan(
         seed=0, partitions=4, servers=1, proxies=(0,), models=models, schedules={"live": schedule},
-        # Of the first twenty, scores come when they are decided, and lie unread.
+        # The scores of the first twenty come after their decision, and lie unread.
         arrivals=tuple(
             Arrival(n // 20 * 60 * ms, n, 0, deadline_ms=1.0 if n < 20 else None)
             for n in range(40)
@@ -239,7 +242,9 @@ def test_the_backlog_is_bounded() -> None:
 
 
 def test_what_was_there_at_the_start_replays() -> None:
-    """Scores before their request (a broker; a restart after the wall clock has jumped)."""
+    """Scores may come before their request (with a broker; at a restart after the wall clock has
+    jumped).
+    """
     schedule = schedule_from_object(
         {"sla_ms": 50, "default": 0, "step": [{"accept": ["*"], "need": 2, "combine": "mean"}]}, "s"
     )

@@ -1,4 +1,4 @@
-"""The simulator can fail: each of these bugs, put into the product, is seen within some seeds."""
+"""Check that the simulator can fail: it sees each of these bugs within some seeds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from simulator.mutants import MUTANTS
 
 SEEDS_MAX = 600
 ALSO = 256
-"""A seed in which a member that was given up for dead commits."""
+"""A seed in which a member commits after it was taken for dead."""
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

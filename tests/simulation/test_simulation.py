@@ -1,4 +1,4 @@
-"""The promises (README, "What it promises"), over thousands of worlds that go wrong.
+"""Check the promises (README, "What it promises") over thousands of worlds with faults.
 
 pytest tests/simulation --seed 1234       replays one, shrinks it, and prints what happened
 RDV_SIM_SEEDS=5000 RDV_SIM_FIRST=1000000  more of them, and others
@@ -25,7 +25,7 @@ TRACE_LINES = 150
 
 
 def story(plan: Plan, outcome: Outcome) -> str:
-    """What a person needs: the seed, the shortest plan that fails, and what happened in it."""
+    """Return the seed, the shortest plan that fails, and what happened in it."""
     small = shrink(plan, play)
     again = play(small, traces=True)
     return "\n".join(
@@ -66,7 +66,7 @@ def test_promises_hold(part, seed) -> None:
 
 
 def test_a_seed_replays_exactly() -> None:
-    """Also in another process, with other hashes."""
+    """The seed also gives the same run in another process, with other hashes."""
     numbers = range(900, 920)
     here = [play(make_plan(number)).digest for number in numbers]
     assert here == [play(make_plan(number), traces=True).digest for number in numbers]
@@ -89,7 +89,7 @@ def test_a_seed_replays_exactly() -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(0)
 def test_soak() -> None:
-    """Other seeds every time, which are printed; longer runs, in which more comes together."""
+    """Use other seeds every time and print them. Longer runs combine more faults."""
     first = int(os.environ.get("RDV_SIM_FIRST", str(int.from_bytes(os.urandom(4), "big"))))
     counts: Counter[str] = Counter()
     seed = first

@@ -1,4 +1,4 @@
-"""The clocks of the machines that the processes run on."""
+"""Simulate the clocks of the machines that the processes run on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WALL_NS = 1_700_000_000 * 10**9
 
 @dataclass
 class Host:
-    """A machine. Its monotonic clock has nothing to do with others'; its wall clock may jump."""
+    """A machine has a monotonic clock of its own and a wall clock that may jump."""
 
     name: str
     monotonic_offset_ns: int = 0
@@ -19,7 +19,7 @@ class Host:
 
 
 class SimClock:
-    """`rdv.clock.Clock`: asks the machine of whoever runs now."""
+    """Implement `rdv.clock.Clock` with the clock of the running process's machine."""
 
     def __init__(self, scheduler: Scheduler, host: Host) -> None:
         self._scheduler = scheduler

@@ -1,4 +1,4 @@
-"""The product's engine, watched: what went in when, so that each decision can be checked."""
+"""Watch the product's engine: record every input with its time, to check each decision."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rdv.rendezvous import Engine, Limits, LivenessChange, Report
 from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object
 
 BEFORE_NS = -1
-"""Of the start: who is not asked has refused by then."""
+"""The time of the start: models that are not asked have refused by then."""
 
 
 class Case:
-    """All that the engine knew of one request. Times are on the engine's clock."""
+    """Hold all that the engine knew of one request. Times are on the engine's clock."""
 
     __slots__ = (
         "dead", "decided_ns", "history", "is_overloaded", "is_rebuilt", "is_unknown", "live",
@@ -23,7 +23,7 @@ class Case:
 
 
 class WatchedEngine(Engine):
-    """Adds nothing and changes nothing."""
+    """Record the engine's calls and results without changing them."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class WatchedEngine(Engine):
         for result in results:
             case = self._cases.pop(result.id, None)
             if case is None:
-                # `tick` is called from within other calls: it has been told there.
+                # `tick` is called from within other calls, which have reported this result already.
                 continue
             case.result = result
             case.told_true_ns = self._world.scheduler.now_ns

@@ -1,4 +1,4 @@
-"""The faults of a plan, at their time or at their step."""
+"""Inject the faults of a plan, at their time or at their step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WATCH_NS = 200 * MS
 
 
 class SimDisk:
-    """Which streams cannot be written now, and how that shows."""
+    """Hold which streams cannot be written now, and in which way the writes fail."""
 
     def __init__(self) -> None:
         self._faults: list[tuple[str, str]] = []
@@ -28,7 +28,9 @@ class SimDisk:
         self._faults.remove((kind, stream))
 
     def fault(self, stream: str) -> str:
-        """ "full": nothing is written. "half": some is, and it fails all the same."""
+        """Return the kind of fault: with "full" nothing is written, with "half" a part is written
+        and the call fails, with "" there is none.
+        """
         for kind, where in self._faults:
             if where in ("*", stream):
                 return kind
@@ -42,7 +44,7 @@ class SimDisk:
 
 
 class Faults:
-    """Applies them; knows what is going on now."""
+    """Inject the faults of a plan, and know which of them are active."""
 
     def __init__(self, world) -> None:
         self._world = world
@@ -56,10 +58,10 @@ class Faults:
         self.has_clock_jumped = False
         self._locked_ns: dict[str, int] = {}
         self.damaged: dict[tuple[str, TopicPartition], set[int]] = {}
-        """Offsets by stream and partition."""
+        """Damaged offsets by stream and partition."""
 
     def arm(self) -> None:
-        """From now on, the plan's clock runs."""
+        """Start the plan's clock: schedule all of its faults from now on."""
         self._steps.clear()
         for fault in self._world.plan.faults:
             if fault.step:
@@ -107,13 +109,13 @@ class Faults:
         self._later(fault, self._world.disk.end, "half", fault.target)
 
     def _damage(self, fault: Fault) -> None:
-        """Files of a stream are deleted, or sectors written where they do not belong."""
+        """Simulate deleted files of a stream, or sectors written to the wrong place."""
         for place, run in self._world.backends[fault.target].damage(self._world.random):
             self._world.note("damaged %s/%s %s", fault.target, place, run)
             self.damaged.setdefault((fault.target, place), set()).update(run)
 
     def _move(self, fault: Fault) -> None:
-        """Directories of a stream are renamed, and others put in their place."""
+        """Rename directories of a stream, and put others in their place."""
         self._world.ledger.moved.add(fault.target)
         self._world.backends[fault.target].move(fault.what)
 
@@ -121,7 +123,7 @@ class Faults:
         return stream in self._world.ledger.moved
 
     def _lock(self, fault: Fault) -> None:
-        """Another process holds the locks of a stream's partitions."""
+        """Let another process hold the locks of a stream's partitions."""
         until_ns = self._world.scheduler.now_ns + fault.duration_ns
         self._locked_ns[fault.target] = max(until_ns, self.locked_until_ns(fault.target))
 
@@ -146,7 +148,7 @@ class Faults:
         return lost
 
     def untold(self) -> None:
-        """Everybody may learn of something only by looking by themselves."""
+        """Record that no process is notified of a change: each must find it by its own check."""
         now_ns = self._world.scheduler.now_ns
         for process in self._world.processes:
             process.unrung.append((now_ns, now_ns + RING_BACKSTOP_NS))
@@ -177,7 +179,7 @@ class Faults:
         self.has_clock_jumped = True
 
     def _greedy(self, fault: Fault) -> None:
-        """A client asks for more than it may have, and leaves without its answers."""
+        """Let a client send more requests than its share, and leave without its answers."""
         for process in self._world.living(fault.target):
             if "proxy" in process.parts:
                 self._later(fault, self._world.leave, process, self._world.be_greedy(process))

@@ -1,7 +1,8 @@
-"""A stream in real files, written and read by the product's own code, for faults of directories.
+"""Simulate a stream in real files, written and read by the product's own code, for faults of
+directories.
 
-Topics, groups and bells are simulated as for other streams. A process that dies closes its files as
-the kernel would: nothing of the product runs.
+Topics, groups and bells are simulated as for other streams. The files of a process that dies are
+closed as the kernel would close them: no code of the product runs.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ ALL = 1 << 20
 
 
 class OwnedDisk(Disk):
-    """Knows which process has what open."""
+    """Record which process has opened which descriptor."""
 
     def __init__(self, scheduler) -> None:
         self._scheduler = scheduler
@@ -51,7 +52,9 @@ class OwnedDisk(Disk):
         return self._owned(os.dup(fd))
 
     def close(self, fd: int) -> None:
-        """A dead process has closed everything: its number may mean another file by now."""
+        """Close a descriptor of the running process. Ignore one of a dead process, whose
+        descriptors are closed already: the number may mean another file by now.
+        """
         process = self._scheduler.process
         if fd in self._owners and (process is None or self._owners[fd] is process):
             del self._owners[fd]
@@ -64,7 +67,7 @@ class OwnedDisk(Disk):
         os.stat(path)
 
     def is_open(self, path: str) -> bool:
-        """Whether some process has it open."""
+        """Return whether some process has the file open."""
         return any(self.is_at(fd, path) for fd in self._owners)
 
     def died(self, process: Process | None) -> None:
@@ -78,11 +81,11 @@ class OwnedDisk(Disk):
             self.died(owner)
 
 
-OwnedDisk.native = NATIVE  # only open, dup and close are others
+OwnedDisk.native = NATIVE  # only open, dup and close differ
 
 
 class SimFileBackend(SimBackend):
-    """One stream of the world, in files."""
+    """One stream of the world is kept in files."""
 
     def __init__(self, world, name: str, partitions: int) -> None:
         super().__init__(world, name, partitions)
@@ -142,14 +145,15 @@ class SimFileBackend(SimBackend):
         self._tried.setdefault(place, set()).update(values)
 
     def check(self, place: TopicPartition, block: Block) -> None:
-        """What is read was sent to this very partition."""
+        """Check that all values of the block were sent to this partition."""
         known = self._tried.get(place, set())
         wrong = [value for value in block.values() if value not in known]
         self.world.oracle.expect(not wrong, "right values", "%s/%s: %s", self.name, place, wrong)
 
     def move(self, what: str) -> None:
         """Rename every topic's or partition's directory, and put a copy in its place; or an empty
-        one, if somebody has open what was in it. (Only then can it be put back.)
+        directory, if the partition has one segment and its writers all have it open (only then can
+        they put it back).
         """
         for topic in self.topics():
             if what == "topic":
@@ -162,7 +166,7 @@ class SimFileBackend(SimBackend):
                 self._replace(path, is_empty=what == "empty" and is_held)
 
     def _is_written(self, place: TopicPartition) -> bool:
-        """Whether each process that has written there lives, and has its files open."""
+        """Return whether each process that has written there lives, and so has its files open."""
         writers = [writer for writer in self._writers if writer.place == place and writer.is_used]
         return bool(writers) and all(writer.process.state is not DEAD for writer in writers)
 
@@ -180,8 +184,8 @@ class SimFileBackend(SimBackend):
         self._disk.died(process)
 
     def audit(self, oracle: Oracle) -> None:
-        """Everything that was acknowledged is there or named; excused is what a process had
-        appended that was killed before it could put it back.
+        """Check that every acknowledged record is there or is named by an error. Records of a
+        process that was killed before it could put them back are excused.
         """
         for place, records in self._written.items():
             values, _ = self._contents(place)
@@ -201,13 +205,13 @@ class SimFileBackend(SimBackend):
                 )  # fmt: skip
 
     def shown_ns(self, logged: Logged) -> int:
-        """With the next append of its writer at the latest."""
+        """Return when a record can be seen: at the latest with the writer's next append."""
         if not self.world.faults.was_moved(self.name):
             return logged.at_ns
         return max(one.at_ns for one in self._written[logged.place])
 
     def is_hidden(self, logged: Logged) -> bool:
-        """Whether it lies in files that its writer puts back with its next append."""
+        """Return whether the record lies in files that its writer will put back next time."""
         return id(logged) in self._hidden
 
     def _contents(self, place: TopicPartition) -> tuple[set[bytes], set[int]]:
@@ -234,7 +238,7 @@ class SimFileBackend(SimBackend):
 
 
 class SimFileWriter(SimWriter):
-    """The product's writer of one process."""
+    """Wrap the product's writer of one process."""
 
     def __init__(
         self, backend: SimFileBackend, place: TopicPartition, inner: PartitionWriter
@@ -256,7 +260,7 @@ class SimFileWriter(SimWriter):
         return offset
 
     def put_back(self) -> None:
-        """As when its process ends by itself."""
+        """Close the writer, as when its process ends by itself."""
         self._inner.close()
 
     def release(self) -> None:
@@ -268,7 +272,7 @@ class SimFileWriter(SimWriter):
 
 
 class SimFileReader:
-    """The product's reader of one process."""
+    """Wrap the product's reader of one process."""
 
     def __init__(
         self, backend: SimFileBackend, place: TopicPartition, inner: PartitionReader

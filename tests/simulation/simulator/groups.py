@@ -1,4 +1,4 @@
-"""What groups promise: no partition has two owners, and none is left without one."""
+"""Check what groups promise: no partition has two owners, and none is left without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEARTBEAT_MS = 100
 
 
 class Groups:
-    """Watches every change of every group."""
+    """Watch every change of every group."""
 
     def __init__(self, world) -> None:
         self._world = world
@@ -42,7 +42,7 @@ class Groups:
                 )
 
     def _may_lose(self, group, member: str) -> bool:
-        """It lets go by itself, is dead, or has not been heard of for long."""
+        """Return whether the member lets go by itself, is dead, or missed its session timeout."""
         process, beat_ns = self._processes.get(member), group.beat_ns(member)
         if process is None or process.state is DEAD or process is self._world.scheduler.current:
             return True
@@ -64,7 +64,7 @@ class Groups:
             )
 
     def unowned(self) -> list[str]:
-        """Partitions that nobody reads who lives, of models that run."""
+        """Return the partitions that no live worker reads, for each model that should run."""
         world, found = self._world, []
         backend = world.backends["input"]
         for model in world.wanted_models():

@@ -1,4 +1,4 @@
-"""What really happened, in true time: the oracle's own books."""
+"""Record what really happened, in true time, for the oracle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _result = msgspec.json.Decoder(Result).decode
 
 @dataclass
 class Logged:
-    """A record: what, where, and when it could be seen."""
+    """Describe a record of the log: its value, its place, and when it could first be seen."""
 
     at_ns: int
     place: TopicPartition
@@ -31,7 +31,7 @@ class Logged:
 
 @dataclass
 class Asked:
-    """A request of a client, from outside."""
+    """Describe a client's request, as seen from outside."""
 
     number: int
     proxy: object
@@ -42,11 +42,11 @@ class Asked:
     answers: list[tuple[int, int, dict]] = field(default_factory=list)
     """(when, status, body)."""
     has_left: bool = False
-    """Without its answer: it is sent none from then on."""
+    """The client has left without its answer; none is sent from then on."""
 
 
 class Ledger:
-    """All records by stream, and all requests by number."""
+    """Hold all records by stream, and all requests by number."""
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
@@ -61,7 +61,7 @@ class Ledger:
         self.ends: dict[tuple[str, TopicPartition], int] = {}
         self.gaps: list[str] = []
         self.moved: set[str] = set()
-        """Streams whose directories were replaced: offsets may be others afterwards."""
+        """Streams whose directories were replaced: their offsets may have changed."""
 
     def appended(self, stream: str, place: TopicPartition, offset: int, values) -> list[Logged]:
         now_ns = self._scheduler.now_ns
@@ -90,5 +90,5 @@ class Ledger:
 
 
 def number_of(data: bytes) -> int:
-    """The request number in a body's data."""
+    """Return the request number in a body's data."""
     return orjson.loads(data)["n"]

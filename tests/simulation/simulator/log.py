@@ -1,4 +1,6 @@
-"""The log: the product's own in memory, with writers that fail and readers that see late."""
+"""Simulate the log: the product's in-memory log, with writers that fail and readers that see
+records late.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ NOT_YET_NS = 2**62
 
 
 class SimBackend(MemoryBackend):
-    """One stream of the world."""
+    """Simulate one stream of the world."""
 
     def __init__(self, world, name: str, partitions: int) -> None:
         config = StreamConfig(partitions=partitions, retention_bytes=RETENTION_BYTES)
@@ -34,9 +36,9 @@ class SimBackend(MemoryBackend):
         self.name = name
         self.bells: dict[SimBell, None] = {}  # in the order in which they were armed
         self._shown: dict[tuple[bool, TopicPartition], int] = {}
-        """How far servers, and how far others, see a partition of a broker."""
+        """The end that readers of a broker see, by (whether by a server, partition)."""
         self.damaged: dict[TopicPartition, list[range]] = {}
-        """Offsets of records that can be read no more: a missing file, a misplaced sector."""
+        """Offsets of records that can no longer be read: a missing file, a misplaced sector."""
         self.committing: tuple[TopicPartition, int, Sequence[bytes]] | None = None
         self._told = 0
         self.news = lambda: self._told
@@ -63,33 +65,35 @@ class SimBackend(MemoryBackend):
         return self._groups[name]
 
     def died(self, process: Process) -> None:
-        """What it had open is closed."""
+        """Close what the dead process had open: nothing, in memory."""
 
     def audit(self, oracle: Oracle) -> None:
-        """After the run: memory loses nothing."""
+        """Check the records after the run: memory loses nothing."""
 
     def shown_ns(self, logged: Logged) -> int:
-        """When a record came to be where readers look."""
+        """Return when readers could first see the record."""
         return logged.at_ns
 
     def is_hidden(self, logged: Logged) -> bool:
-        """Whether it was not where readers look when the run ended."""
+        """Return whether readers could not see the record when the run ended."""
         del logged
         return False
 
     def forget(self) -> None:
-        """The run is over."""
+        """Free what the stream holds, at the end of the run."""
 
     def open(self) -> LogStream:
         return LogStream(self, self.world.clock)
 
     def _ring(self, place: TopicPartition | None) -> None:
-        """After a commit. Who is killed in between leaves records that nobody is told of."""
+        """Notify readers after a commit. A process killed before that leaves records without a
+        wake-up.
+        """
         if self.committing is not None:
             (committed, offset, values), self.committing = self.committing, None
             records = self.world.ledger.appended(self.name, committed, offset, values)
             self.appended(committed, records)
-            # Who is stopped in between is late: it has told nobody yet.
+            # A process that is stopped in between is late: it has notified no reader yet.
             _set_times(records, NOT_YET_NS)
             try:
                 self.world.step()
@@ -102,7 +106,7 @@ class SimBackend(MemoryBackend):
         super()._ring(place)
 
     def damage(self, chance: Random) -> list[tuple[TopicPartition, range]]:
-        """Spoil a run of the latest records of each partition; returns which."""
+        """Spoil a run of the latest records of each partition; return which."""
         spoilt = []
         for topic in self.topics():
             for partition in range(self.partitions(topic)):
@@ -115,7 +119,7 @@ class SimBackend(MemoryBackend):
         return spoilt
 
     def appended(self, place: TopicPartition, records: list[Logged]) -> None:
-        """A broker shows records only after a while, a file at once."""
+        """Show new records to readers: a broker after a while, a file at once."""
         del records
         if self.world.plan.is_broker:
             end = self._partition(place).end()
@@ -129,7 +133,7 @@ class SimBackend(MemoryBackend):
         self._ring(place)
 
     def shown_end(self, is_server: bool, place: TopicPartition, inner: MemoryPartition) -> int:
-        """Scores may be seen by a server before their request is."""
+        """Return the end that a reader sees. A server may see scores before their request."""
         is_broker = self.world.plan.is_broker
         return self._shown.get((is_server, place), 0) if is_broker else inner.end_unlocked()
 
@@ -140,7 +144,7 @@ def _set_times(records: list[Logged], at_ns: int) -> None:
 
 
 class SimWriter:
-    """Kills and full disks come here."""
+    """Inject kills, full disks and held locks into appends."""
 
     def __init__(self, backend: SimBackend, place: TopicPartition, inner: MemoryPartition) -> None:
         self._backend = backend
@@ -156,7 +160,7 @@ class SimWriter:
         if fault == "full":
             world.note("%s/%s: disk full, %d records refused", backend.name, place, len(values))
             raise DiskFull(f"{backend.address}/{place}")
-        if fault == "half":  # what a failed sync or a lock that is lost may leave
+        if fault == "half":  # as a failed sync or a lost lock may leave it
             values = values[: world.random.randint(0, len(values))]
         offset = self._commit(values, wait_ms)
         if fault == "half":
@@ -174,7 +178,7 @@ class SimWriter:
         return offset
 
     def _await_lock(self, wait_ms: int | None) -> None:
-        """Another process holds the lock of the partition."""
+        """Wait while another process holds the lock of the partition."""
         backend, world = self._backend, self._backend.world
         path, process = f"{backend.address}/{self._place}", world.scheduler.current
         if wait_ms == 0:
@@ -198,7 +202,7 @@ class SimWriter:
 
 
 class SimReader(MemoryReader):
-    """One consumer's view of a partition."""
+    """Simulate one consumer's view of a partition."""
 
     def __init__(self, backend: SimBackend, place: TopicPartition, inner: MemoryPartition) -> None:
         super().__init__(inner)
@@ -229,7 +233,7 @@ class SimReader(MemoryReader):
 
 
 class SimBell:
-    """`rdv.stream.backend.Bell`: rings may be lost, doubled, or late."""
+    """Implement `rdv.stream.backend.Bell`; wake-ups may be lost, doubled, or late."""
 
     def __init__(self, backend: SimBackend) -> None:
         self._backend = backend
@@ -287,7 +291,7 @@ class SimBell:
 
 
 class SimGroup(MemoryGroup):
-    """A group's state, watched: who gets what, and what of whom."""
+    """Watch a group's state: which member gets which partition, and from which member."""
 
     def __init__(self, backend: SimBackend, name: str) -> None:
         super().__init__(name, backend._change)

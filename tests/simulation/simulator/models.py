@@ -1,4 +1,4 @@
-"""A model that takes as long as its spec says, and fails as often."""
+"""Simulate a model that takes as long as its spec says, and fails as often."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CRASHED = 139
 
 
 class SimModel:
-    """`rdv.models.Model` on virtual time."""
+    """Implement `rdv.models.Model` on virtual time."""
 
     version = "1"
 
@@ -49,7 +49,7 @@ class SimModel:
         return [self._outcome(number) for number in numbers]
 
     def _number(self, row: Any) -> int:
-        """Which request it is; and whether it came as it was sent."""
+        """Return the number of the request; check that it came as it was sent."""
         if self.takes == "data":
             value, text = orjson.loads(row), row
         elif self.takes == "values":

@@ -1,4 +1,4 @@
-"""Bugs that the product does not have, put into it: the simulator must see each of them."""
+"""Put bugs into the product that it does not have: the simulator must see each of them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from rdv.supervisor import supervisor
 
 @dataclass(frozen=True)
 class Mutant:
-    """`change` makes the wrong thing out of the right one."""
+    """Describe a bug: `change` returns the wrong version of the owner's attribute."""
 
     name: str
     promise: str
-    """What must be seen to break; several, by "|"."""
+    """The promise that must be seen to break; several are separated by "|"."""
     owner: Any
     attribute: str
     change: Callable[[Any], Any]
@@ -59,7 +59,7 @@ def _reads_one_score(right):
 
 
 def _no_early_buffer(right):
-    """A score that is applied before its request is lost."""
+    """Lose a score that comes before its request."""
     return lambda early, score, now_ns: None
 
 
@@ -76,7 +76,7 @@ def _drops_a_result(right):
 
 
 def _assigns_twice(right):
-    """Whoever joins takes what others have."""
+    """Let a member that joins take the partitions of other members."""
     from rdv.stream.group.state import settle
 
     def join(state, member, topics, partitions):
@@ -150,12 +150,12 @@ def _waits_for_lock(right):
 
 
 def _place_kept(right):
-    """Of a client that has left, until the request's time is over."""
+    """Keep the place of a client that has left until the request's deadline."""
     return lambda proxy, http: None
 
 
 def _stops_at_damage(right):
-    """Damaged records are read again and again."""
+    """Read damaged records again and again."""
     return lambda consumer, error: False
 
 
@@ -164,7 +164,7 @@ def _wrong_schedule(right):
 
 
 def _does_not_look(right):
-    """The writer goes on in files that were moved away."""
+    """Let the writer go on in files that were moved away."""
     return staticmethod(lambda fd, path: True)
 
 
@@ -173,7 +173,7 @@ def _never_replaced(right):
 
 
 def _no_bell(right):
-    """Reads, then waits: what came in between has not rung."""
+    """Read, then wait: no wake-up reports what was appended in between."""
 
     def attend(self, max_records, *, is_rung):
         blocks = self.look_blocks(max_records)

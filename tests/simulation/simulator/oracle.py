@@ -1,4 +1,4 @@
-"""The promises, looked at while a run goes on and after it. Only the oracle knows true time."""
+"""Check the promises during a run and after it. Only the oracle knows true time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from simulator.restarts import Restarts
 from simulator.scheduler import DEAD, MS, START_NS, Process
 
 TIMER_NS = 1_300_000
-"""poll(2) and loops count whole milliseconds; and what a turn takes."""
+"""The tolerance for a timer: poll(2) and event loops round up to whole milliseconds, and a turn
+takes time.
+"""
 LOOK_NS = 12 * MS
-"""A server that has something open looks at everything at least so often (`server.LOOK_S`)."""
+"""A server with an open request checks everything at least this often (`server.LOOK_S`)."""
 BACKSTOP_NS = 305 * MS
-"""Who was not rung looks every 200 ms (`feeds.BACKSTOP_S`), past the board's word only after
-another 100 (`consumer.LOOK_NS`)."""
+"""How long a process takes to find new records without a wake-up: it checks every 200 ms
+(`feeds.BACKSTOP_S`), but ignores the board's word only after another 100 (`consumer.LOOK_NS`).
+"""
 MOVED_NS = BACKSTOP_NS
-"""A reader of files that were moved away notices it when it looks by itself."""
+"""A reader of files that were moved away notices it at its own next check."""
 BROKER_NS = 4 * MS
 NEWS_NS = 20 * MS
 BROKEN_MAX = 20
@@ -37,7 +40,7 @@ def _model_of(process: Process) -> str:
 
 
 class Oracle:
-    """Collects what breaks."""
+    """Collect broken promises."""
 
     def __init__(self, world) -> None:
         self._world = world
@@ -51,7 +54,7 @@ class Oracle:
         self._next: dict[tuple, int] = {}
         self._deaths_heard: Counter[tuple[int, str]] = Counter()
 
-    # Saying so
+    # Reporting
 
     def expect(self, holds: bool, promise: str, text: str, *arguments: object) -> None:
         if not holds:
@@ -77,7 +80,7 @@ class Oracle:
         self.restarts.ended(process, self._now_ns)
 
     def watch_reading(self, process: Process, worker: Any) -> None:
-        """Every instance reads a partition in order, and leaves nothing out."""
+        """Check that every instance reads a partition in order, and leaves nothing out."""
         feed = worker.intake.feed
         poll, consumer = feed.poll, feed.consumer
 
@@ -111,16 +114,19 @@ class Oracle:
         self._delivered.setdefault((score.id, score.model), self._now_ns)
 
     def taken_for_alive(self, model: str, process: Process) -> None:
-        """Not because of what it wrote before a death of which the server has heard."""
+        """Check that an engine takes no model for alive because of records from before a death that
+        the server has read.
+        """
         self._world.note("takes %s for alive", model)
         news = [n for n in self._world.ledger.news.values() if n.message["model"] == model]
         if any(self._is_damaged("control", one) for one in news):
-            return  # the server has not heard all of it
+            return  # the server has not read all of it
         deaths = sum(one.message["state"] == "down" for one in news)
         if not news or news[-1].message["state"] == "up":
             return
         if self._deaths_heard[process.pid, model] == deaths:
-            # One that came up and went again without a word of the supervisor may be believed.
+            # The server may believe a process that started and ended again without a word of the
+            # supervisor.
             lives = any(
                 p.state != DEAD or p.ended_ns > news[-1].at_ns
                 for p in self._world.processes
@@ -133,7 +139,9 @@ class Oracle:
         self._deaths_heard[process.pid, model] += 1
 
     def seen(self, case: Case, live: set[str]) -> None:
-        """A request has come to an engine: soon enough, and who is waited for lives."""
+        """Check that a request comes to an engine soon enough, and that the models it waits for
+        live.
+        """
         if case.is_rebuilt:
             return
         process = case.process
@@ -158,7 +166,7 @@ class Oracle:
             self._check_alive(model, process)
 
     def _check_alive(self, model: str, process: Process) -> None:
-        """Who is taken for alive has run since it was last said to be dead."""
+        """Check that a model that is taken for alive has run since it was last reported dead."""
         last: Logged | None = None
         for news in self._world.ledger.news.values():
             if news.message["model"] == model:
@@ -179,7 +187,7 @@ class Oracle:
         )  # fmt: skip
 
     def given_up(self, id_: str, process: Process) -> None:
-        """The server passes a request over: fine when nobody waits for it."""
+        """Check that no client waits for a request that the server passes over."""
         self._given_up.add(id_)
         if id_ in self._world.ledger.results or id_ in self._world.ledger.own_answers:
             return
@@ -196,7 +204,7 @@ class Oracle:
         return self._world.ledger.asked.get(number)
 
     def decided(self, case: Case) -> None:
-        """The engine has told a result: the right one, and at the right time?"""
+        """Check that the engine's result is the right one, at the right time."""
         result = case.result
         self.counts[result.kind] += 1
         if self._world.trace is not None:
@@ -232,7 +240,7 @@ class Oracle:
         )
 
     def _check_prompt(self, case: Case, expected: Decision) -> None:
-        """Nobody waits for anybody longer than the rules say."""
+        """Check that a request waits for models no longer than the rules say."""
         due_ns = max(case.seen_ns, case.start_ns + expected.at_ns)
         due_true_ns = self._world.clock.true_ns(case.process.host, due_ns)
         late_ns = case.told_true_ns - due_true_ns
@@ -245,7 +253,7 @@ class Oracle:
         )  # fmt: skip
 
     def _check_scores_delivered(self, case: Case) -> None:
-        """What lies in the log while its request is open comes into its mailbox."""
+        """Check that scores in the log reach the mailbox of their request while it is open."""
         id_, process = case.request.id, case.process
         known = {e.score.model for e in case.history if isinstance(e, Report)}
         for model in self._world.specs:
@@ -274,12 +282,14 @@ class Oracle:
     # The client
 
     def may_have_place(self, asked: Asked) -> bool:
-        """Whether the client's share of the proxy's places leaves it one: the rule once more."""
+        """Return whether the client's share of the proxy's places leaves it one, by an own copy of
+        the rule.
+        """
         plan, ledger = self._world.plan, self._world.ledger
         open_ = [a for a in ledger.asked.values() if a.proxy is asked.proxy and not a.answers]
         open_ = [a for a in open_ if not a.has_left]
         free, share = plan.in_flight_max - len(open_), plan.client_share
-        if share < 1:  # twenty places are left for others, or half of all
+        if share < 1:  # twenty places are left for other clients, or half of all
             share = min(share, max(0.5, 1 - 20 / plan.in_flight_max))
         held = sum(a.client == asked.client for a in open_)
         if not held or share == 1:
@@ -287,11 +297,11 @@ class Oracle:
         return free > 1 and held * (1 - share) < free * share
 
     def took_place(self, asked: Asked, *, may_have_place: bool) -> None:
-        """The proxy has a request: it was refused for want of a place when that is right."""
+        """Check that the proxy refused a request for want of a place only and always rightly."""
         is_refused = False
         for _, status, answer in asked.answers:
             is_refused = status == 429 or answer.get("code") == "overloaded"
-        is_over = bool(asked.answers) and not is_refused  # for another reason
+        is_over = bool(asked.answers) and not is_refused  # answered for another reason
         self.expect(
             is_over or is_refused != may_have_place,
             "shares",
@@ -338,7 +348,7 @@ class Oracle:
             self._check_owner(asked, answer)
 
     def _check_owner(self, asked: Asked, answer: dict[str, Any]) -> None:
-        """The answer is the named models', about this very request."""
+        """Check that the answer is by the named models, about this very request."""
         result, models = answer["result"], answer["model"].split("+")
         self.expect(
             result["n"] == asked.number and result["m"] in models,
@@ -356,7 +366,7 @@ class Oracle:
             backend.audit(self)
         for (stream, place), end in world.ledger.ends.items():
             if world.faults.was_moved(stream):
-                continue  # offsets may be others
+                continue  # offsets may have changed
             there = world.backends[stream].end(place)
             self.expect(there == end, "log", "%s/%s ends at %d, not %d", stream, place, there, end)
         for asked in world.ledger.asked.values():
@@ -390,14 +400,14 @@ class Oracle:
         self.expect(is_told, "on record", "%s: %s, and %s was told", id_, said, told)
 
     def _finish_logged(self, id_: str, logged: Logged) -> None:
-        """One result of a server for each request that is in the log."""
+        """Check that the server has one result for each request that is in the log."""
         world, request = self._world, logged.message
         number = orjson.loads(bytes(request.data))["n"]
         self.expect(
             bytes(request.data) == world.sent[number], "same bytes", "%s is logged", request
         )
         results = world.ledger.results.get(id_, [])
-        # A server that starts cannot know of an answer that can be read no more.
+        # A server that starts cannot know of an answer that can no longer be read.
         is_forgotten = any(self._is_damaged("results", result) for result in results)
         if world.faults.was_moved("results"):
             is_forgotten = len({result.by for result in results}) == len(results)
@@ -414,7 +424,8 @@ class Oracle:
             or world.faults.touched
             or self._is_damaged("input", logged)
             or world.backends["input"].is_hidden(logged)
-            or world.faults.was_locked("scores")  # a worker that is killed has them in memory
+            # a killed worker loses the scores that it has in memory
+            or world.faults.was_locked("scores")
         )
         if not has_skipped:
             for spec in world.plan.models:
@@ -423,7 +434,7 @@ class Oracle:
                     self.expect(bool(reports), "sees all", "%s has not reported %s", spec.name, id_)
 
     def _finish_result(self, id_: str) -> None:
-        """The log alone tells why: replayed, it gives the same decision."""
+        """Check that a replay of the log alone gives the same decision."""
         ledger = self._world.ledger
         for logged in ledger.results.get(id_, [])[-1:]:  # `cases` has the last decision
             result: Any = logged.message
@@ -437,7 +448,9 @@ class Oracle:
             self.expect(told == wanted, "replay", "%s: %s, not %s", id_, told, wanted)
 
     def _replay(self, case: Case, result: Result) -> Decision:
-        """From the recorded arrivals and the recorded scores; liveness is not on record there."""
+        """Decide again from the recorded arrivals and scores. Liveness is not recorded there: take
+        it from the case.
+        """
         events: list[Report | LivenessChange] = [
             event for event in case.history if isinstance(event, LivenessChange)
         ]

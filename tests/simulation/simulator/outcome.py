@@ -1,4 +1,4 @@
-"""How a run ended."""
+"""Describe how a run ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Broken:
-    """A promise that did not hold. `promise` is its short name; the same for the same kind."""
+    """Describe a broken promise. `promise` is its short name, the same for all cases of a kind."""
 
     promise: str
     detail: str
@@ -19,13 +19,13 @@ class Broken:
 
 @dataclass
 class Outcome:
-    """What broke, what was counted, and the trace (only when asked for)."""
+    """Hold what broke, what was counted, and the trace (only when asked for)."""
 
     broken: list[Broken] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     trace: list[str] = field(default_factory=list)
     digest: str = ""
-    """Of everything that was told to anybody: the same for the same plan."""
+    """The hash of all answers: the same for the same plan."""
 
     @property
     def promises(self) -> set[str]:

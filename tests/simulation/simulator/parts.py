@@ -1,4 +1,4 @@
-"""The processes: the product's own shells, started as their `main`s would start them."""
+"""Run the processes: the product's own shells, started as their `main`s would start them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STATUS_NS = 1_000 * MS
 
 
 class Status:
-    """`rdv.components.status.StatusWriter` without its thread."""
+    """Replace `rdv.components.status.StatusWriter`, without its thread."""
 
     def __init__(self, world, process: Process, streams: Streams, model: str = "") -> None:
         self._world = world
@@ -46,7 +46,7 @@ class Status:
         self._due_ns = 0
 
     def write(self) -> None:
-        """A line, when it is time."""
+        """Write a line, when it is due."""
         now_ns = self._world.scheduler.now_ns
         if now_ns < self._due_ns:
             return
@@ -114,7 +114,8 @@ def run_worker(world, process: Process, part: Part) -> None:
         process.parts["worker"].report_hang(batch)
         raise Exited(HANGS)
 
-    watchdog = Watchdog(plan.predict_timeout_ms, world.clock, hangs)  # its thread is `SimModel`
+    # `SimModel` does what its thread would do
+    watchdog = Watchdog(plan.predict_timeout_ms, world.clock, hangs)
     model.watchdog = watchdog
     worker = Worker(
         streams,
@@ -140,7 +141,7 @@ def run_worker(world, process: Process, part: Part) -> None:
 
 
 def asking_of(plan: Plan) -> Asking:
-    """Who may be left out: nobody who has to see everything."""
+    """Return the models that may be left out: never one that has to see every request."""
     models = [spec for spec in plan.models if spec.when_behind == "skip"]
     samples = {spec.name: spec.sample for spec in models if spec.sample < 1}
     return Asking([spec.name for spec in models], samples)
@@ -183,7 +184,7 @@ def run_proxy(world, process: Process) -> None:
 
 
 class SimChild:
-    """`rdv.supervisor.child.Child` of a simulated process."""
+    """Replace `rdv.supervisor.child.Child` for a simulated process."""
 
     def __init__(self, world, process: Process, ended: Callable[[int], None]) -> None:
         self._world = world
@@ -224,7 +225,7 @@ class SimChild:
 
 
 class Voice:
-    """Who listens to the supervisor."""
+    """Receive what the supervisor reports."""
 
     def __init__(self, world) -> None:
         self._world = world

@@ -1,4 +1,4 @@
-"""What happens in a run, as data: topology, requests, faults. Made from a seed alone."""
+"""Describe a run as data: topology, requests, faults. A plan is made from a seed alone."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ MODELS = ("gbm", "logit", "rules", "net", "knn")
 EXECUTION, HOSTILE, MOVED = 0x5EED, 0xBAD, 0xD1B
 HOSTILE_SHARE = 0.2
 MOVED_SHARE = 0.06
-"""Chance during a run comes from another generator, so that a plan can be cut without being
-dealt anew."""
+"""The share of plans with a moved stream. EXECUTION seeds another generator for a run, so that a
+plan can be cut without other random choices.
+"""
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """How a model behaves."""
+    """Describe how a model behaves."""
 
     name: str
     instances: int = 1
@@ -39,12 +40,12 @@ class ModelSpec:
     sample: float = 1.0
     batch_wait_ms: float = 0.0
     poison: frozenset[int] = frozenset()
-    """Requests that end its process, every time."""
+    """The requests that end its process, every time."""
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A client's request: to which proxy, after how long."""
+    """Describe a client's request: when it comes, and to which proxy."""
 
     at_ns: int
     number: int
@@ -53,12 +54,12 @@ class Arrival:
     schedule: str | dict[str, Any] | None = None
     deadline_ms: float | None = None
     models: tuple[str, ...] | None = None
-    """The only ones that shall be asked."""
+    """The only models to ask; None for all."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """At a time, or with `step` at the n-th operation of a process of that name."""
+    """Describe a fault, at a time or, with `step`, at the n-th operation of process `target`."""
 
     kind: str
     target: str = ""
@@ -75,33 +76,35 @@ class Fault:
 
 @dataclass(frozen=True)
 class Plan:
-    """One run. `repr` shows all of it."""
+    """Describe one run. `repr` shows all of it."""
 
     seed: int
     partitions: int
     servers: int
     proxies: tuple[int, ...]
-    """The machine of each proxy; everything else is on machine 0."""
+    """The machine of each proxy. Everything else runs on machine 0."""
     models: tuple[ModelSpec, ...]
     schedules: dict[str, Any]
     arrivals: tuple[Arrival, ...]
     faults: tuple[Fault, ...] = ()
     live: str = "live"
     shares: dict[str, float] = field(default_factory=dict)
-    """Cohorts; each has the schedule of its name."""
+    """The share of each cohort, whose name is that of its schedule."""
     is_broker: bool = False
-    """Records are seen a while after they were acknowledged, each partition for itself."""
+    """Whether records can be seen only a while after they were acknowledged, each partition for
+    itself.
+    """
     in_flight_max: int = 1_000
     client_share: float = 1.0
     default_when_full: bool = False
     mailboxes_max: int = 1_000
     preempted: float = 0.01
-    """The share of operations at which somebody else gets the processor."""
+    """The share of operations at which the process loses the processor for a while."""
     predict_timeout_ms: int = 150
 
     @property
     def length_ns(self) -> int:
-        """Until the last request and the end of the last fault."""
+        """Return the time of the last request or the end of the last fault, whichever is later."""
         ends = [a.at_ns for a in self.arrivals] + [f.at_ns + f.duration_ns for f in self.faults]
         return max(ends, default=0)
 
@@ -119,9 +122,9 @@ class Plan:
 
 
 def make_plan(seed: int, requests: int = 12) -> Plan:
-    """The plan of a seed."""
+    """Make the plan of a seed."""
     chance = random.Random(seed)
-    is_large = chance.random() < 0.25  # a small world is as mean, and costs half as much
+    is_large = chance.random() < 0.25  # a small world finds as many bugs, and costs half as much
     names = list(MODELS[: chance.randint(2, 5 if is_large else 3)])
     several = [1, 2, 3] if is_large else [1, 1, 1, 1, 2]
     models = tuple(_model(chance, name, chance.choice(several)) for name in names)
@@ -255,7 +258,7 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
         if kind in ("pause", "lose rings", "disk full", "disk half", "slow"):
             duration_ns = int(chance.choice([2, 15, 80, 400]) * MS * chance.uniform(0.5, 1.5))
         if kind == "pause" and chance.random() < 0.2:
-            duration_ns = 3_000 * MS  # longer than a group has patience
+            duration_ns = 3_000 * MS  # longer than a group's session timeout
         if kind in ("disk full", "disk half"):
             target = chance.choice(["*", "*", "input", "scores", "results", "control"])
         elif kind == "slow":
@@ -272,7 +275,9 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
 
 
 def _hostile(plan: Plan, length_ns: int) -> Plan:
-    """With faults that came later, from a generator of their own: seeds keep their other plans."""
+    """Add the faults that were written later, from their own generator: other seeds keep their
+    plans.
+    """
     chance = random.Random(plan.seed ^ HOSTILE)
     if chance.random() >= HOSTILE_SHARE:
         return plan
@@ -299,7 +304,7 @@ def _hostile_faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterat
 
 
 def _moved(plan: Plan, length_ns: int) -> Plan:
-    """With a stream in real files, whose directories are replaced. Again: other plans stay."""
+    """Add faults that replace directories of a stream in real files, from their own generator."""
     chance = random.Random(plan.seed ^ MOVED)
     if chance.random() >= MOVED_SHARE:
         return plan

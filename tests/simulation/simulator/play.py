@@ -1,4 +1,4 @@
-"""One run, from a plan to an outcome."""
+"""Run a plan and return its outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from simulator.world import World
 SETTLE_MAX_NS = 8_000 * MS
 CALM_MAX_NS = 40_000 * MS
 AFTER_NS = 250 * MS
-"""Longer than the longest SLA of a plan."""
+"""How long a run goes on after its last event: longer than the longest SLA of a plan."""
 
 
 def play(
@@ -37,7 +37,7 @@ def play(
     engine: type = WatchedEngine,
     spoil: Callable[[World], None] = lambda world: None,
 ) -> Outcome:
-    """Run a plan. `engine` and `spoil` are for those who want to see it fail."""
+    """Run a plan. Pass `engine` or `spoil` to see it fail."""
     world = World(plan, traces=traces, engine=engine)
     spoil(world)
     _collect_rarely()
@@ -59,7 +59,7 @@ COLLECT_EVERY = 25
 
 
 def _collect_rarely() -> None:
-    """A world is one large heap of cycles: the collector looks at it when it has ended."""
+    """Collect garbage only after every n-th run: a world is one large heap of cycles."""
     gc.disable()
     if next(_plays) % COLLECT_EVERY == 0:
         gc.collect()
@@ -89,7 +89,7 @@ def _run(world: World) -> None:
 
 
 def _unsettled(world: World) -> list[str]:
-    """What has still to come to an end, once nothing disturbs any more."""
+    """Return what has still to come to an end, once there are no more faults."""
     left = world.groups.unowned()
     for name in (part.name for part in world.wanted_parts()):
         for process in world.living(name):
@@ -107,7 +107,7 @@ def _unsettled(world: World) -> list[str]:
 
 @contextlib.contextmanager
 def _in_place_of_the_machine(world: World) -> Iterator[None]:
-    """The few names through which the shells reach the machine."""
+    """Replace the few names through which the shells reach the machine."""
     timing = GroupTiming(session_timeout_ms=SESSION_MS, heartbeat_ms=HEARTBEAT_MS)
     loop = asyncio._get_running_loop()
 
@@ -134,7 +134,7 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
 
 
 def _notes(world: World) -> SimpleNamespace:
-    """What `in_hand` needs of `os`: files that outlive their process, and locks that do not."""
+    """Return what `in_hand` needs of `os`: files that outlive a process, locks that do not."""
     files = world.notes
     names: list[str] = []
     holders: dict[str, object] = {}

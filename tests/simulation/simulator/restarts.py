@@ -1,4 +1,6 @@
-"""What the supervisor promises: who ends is started again, at once at first, then ever later."""
+"""Check the supervisor's promise: a process that ends is started again, at once at first, then with
+growing delays.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ REAP_NS = 1 * MS
 
 
 class Restarts:
-    """Holds starts and ends of every name against the rule, which is written here once more."""
+    """Check the starts and ends of every name against an own copy of the rule."""
 
     def __init__(self, oracle) -> None:
         self._oracle = oracle
@@ -21,7 +23,7 @@ class Restarts:
         name = process.name
         others = [p for p in world.processes if p.name == name and p is not process]
         if process.parts["part"].model in world.faults.touched:
-            return  # stopped, begun or replaced as an edit asked for
+            return  # stopped, started or replaced because of an edit
         living = [p for p in others if p.state != DEAD]
         self._oracle.expect(not living, "restarts", "%s beside %s", process, living)
         since_ns = self._not_before_ns.get(name, 0)

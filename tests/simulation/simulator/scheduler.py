@@ -1,4 +1,4 @@
-"""Virtual time, and the processes that live in it. One event at a time; the seed breaks ties."""
+"""Run processes in virtual time, one event after another; the seed breaks ties."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from greenlet import greenlet
 MS = 1_000_000
 START_NS = 10**12
 SPINS_MAX = 200_000
-"""Switches without an end: somebody runs in circles."""
+"""The maximum number of switches. A run with more does not come to an end."""
 
 ALIVE, DEAD = "alive", "dead"
 
 
 class Killed(BaseException):
-    """SIGKILL: nothing of the product catches it, and nothing is tidied up."""
+    """Simulate SIGKILL: the product's code does not catch it, and cleans nothing up."""
 
 
 class Exited(BaseException):
-    """The process ends itself."""
+    """End the process from within."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -30,11 +30,11 @@ class Exited(BaseException):
 
 
 class Runaway(Exception):
-    """A run that does not come to an end."""
+    """Report a run that does not come to an end."""
 
 
 class Scheduler:
-    """What happens next. The processes are greenlets below this one."""
+    """Decide what happens next. The processes are greenlets below this one."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -47,7 +47,7 @@ class Scheduler:
 
     @property
     def process(self) -> Process | None:
-        """The process that runs now, also when it is a thread of it."""
+        """Return the process that runs now, also when one of its threads runs."""
         current = self.current
         return current if current is None or current.owner is None else current.owner
 
@@ -60,7 +60,7 @@ class Scheduler:
         self.at(self.now_ns + delay_ns, call, *arguments)
 
     def run(self, until_ns: int, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Everything up to `until_ns`, or until `is_over`."""
+        """Run everything up to `until_ns`, or until `is_over`."""
         events = self._events
         while events and events[0][0] <= until_ns and not is_over():
             self.now_ns, _, _, call, arguments = heapq.heappop(events)
@@ -69,7 +69,7 @@ class Scheduler:
 
 
 class Process:
-    """One process of the decision, under one pid. `steps` counts its operations on the log."""
+    """Simulate one process of the decision, with a pid, or one thread of it."""
 
     def __init__(self, scheduler: Scheduler, name: str, pid: int, host, main, ended) -> None:
         self.scheduler = scheduler
@@ -80,16 +80,16 @@ class Process:
         self.started_ns = scheduler.now_ns
         self.ended_ns = 0
         self.code: int | None = None
-        """How it ended; None while it runs."""
+        """The exit code; None while it runs."""
         self.error: Exception | None = None
-        """What ended it, as an uncaught exception."""
+        """The uncaught exception that ended it."""
         self.loop: asyncio.AbstractEventLoop | None = None
         self.stolen: list[tuple[int, int]] = []
-        """When it did not run though it wanted to: paused, preempted, woken late."""
+        """When it did not run though it was ready: paused, preempted, woken late."""
         self.unrung: list[tuple[int, int]] = []
-        """When it had to wait for its own clock, since a ring was lost."""
+        """When it had to wait for its own timer, because a wake-up was lost."""
         self.parts: dict[str, object] = {}
-        """What the oracle looks at: the server, the worker, the proxy of this process."""
+        """What the oracle checks: the server, the worker, the proxy of this process."""
         self.at_step: Callable[[Process], None] = lambda process: None
         self._main = main
         self._ended = ended
@@ -97,10 +97,10 @@ class Process:
         self._waits = self._is_woken = False
         self._paused_until_ns = 0
         self.owner: Process | None = None
-        """Of which this is a thread."""
+        """The process of which this is a thread."""
         self.threads: list[Process] = []
         self.busy_until_ns = 0
-        """It is held up until then."""
+        """The time until which it is held up."""
         self._greenlet = greenlet(self._run, scheduler.hub)
 
     def __repr__(self) -> str:
@@ -138,24 +138,26 @@ class Process:
     # Called by the process itself
 
     def step(self) -> None:
-        """Before an operation that others can see: here it may be killed or held up."""
+        """Announce an operation that other processes can see: here the process may be killed or
+        held up.
+        """
         if self.state is DEAD:
             raise Killed
         self.at_step(self)
 
     def sleep(self, duration_ns: int) -> None:
-        """Wake-ups do not end it."""
+        """Sleep for this time; wake-ups do not end it."""
         self._switch_out(duration_ns)
 
     def hold_up(self, duration_ns: int) -> None:
-        """Somebody else has the processor."""
+        """Lose the processor for this time."""
         since_ns = self.scheduler.now_ns
         self.busy_until_ns = since_ns + duration_ns
         self._switch_out(duration_ns)
         self.stolen.append((since_ns, self.scheduler.now_ns))
 
     def wait(self, timeout_ns: int) -> None:
-        """Until woken, at most so long."""
+        """Wait until woken, at most for this time."""
         self._waits = True
         self._is_woken = False
         self._switch_out(timeout_ns)
@@ -175,7 +177,7 @@ class Process:
         if self.state is DEAD:
             raise Killed
 
-    # Called by others
+    # Called by other processes
 
     def wake(self, delay_ns: int) -> None:
         if self._waits and not self._is_woken:
@@ -183,7 +185,7 @@ class Process:
             self.scheduler.after(delay_ns, self._resume, self._token)
 
     def pause(self, duration_ns: int) -> None:
-        """SIGSTOP, and SIGCONT after a time."""
+        """Simulate SIGSTOP, and SIGCONT after this time."""
         now_ns = self.scheduler.now_ns
         self._paused_until_ns = max(self._paused_until_ns, now_ns + duration_ns)
         self.busy_until_ns = self._paused_until_ns
@@ -198,7 +200,7 @@ class Process:
         self.unwind()
 
     def unwind(self) -> None:
-        """It is dead: leave its functions."""
+        """Leave the functions of a dead process."""
         if self._greenlet:
             self._enter(self._greenlet.throw, Killed)
 
@@ -220,14 +222,14 @@ class Process:
         scheduler.current = before
 
     def was_held_up_ns(self, since_ns: int, until_ns: int) -> int:
-        """How much of this time it lacked."""
+        """Return for how much of this time it was held up."""
         return overlap_ns(self.stolen, since_ns, until_ns)
 
     def was_unrung_ns(self, since_ns: int, until_ns: int) -> int:
-        """For how much of this time it may not have known that there was something to do."""
+        """Return for how much of this time it may not have known that there was something to do."""
         return overlap_ns(self.unrung, since_ns, until_ns)
 
 
 def overlap_ns(spans: list[tuple[int, int]], since_ns: int, until_ns: int) -> int:
-    """How much of the time lies in the spans (at least: they may overlap)."""
+    """Return how much of the time lies in the spans (an upper bound: spans may overlap)."""
     return sum(max(0, min(end, until_ns) - max(begin, since_ns)) for begin, end in spans)

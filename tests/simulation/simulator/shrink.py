@@ -1,4 +1,4 @@
-"""From a plan that breaks a promise to a smaller one that breaks the same."""
+"""Shrink a plan that breaks a promise to a smaller one that breaks the same."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _T = TypeVar("_T")
 
 
 def shrink(plan: Plan, run: Callable[[Plan], Outcome]) -> Plan:
-    """Fewer faults, fewer requests, and an earlier end, as long as one of the promises that `run`
-    found broken breaks still. The same plan gives the same; at most RUNS_MAX runs.
+    """Return a plan with fewer faults, fewer requests and an earlier end that still breaks one of
+    the promises that `run` found broken. The same plan gives the same; at most RUNS_MAX runs.
     """
     promises = run(plan).promises
     runs = 0
@@ -39,7 +39,7 @@ def shrink(plan: Plan, run: Callable[[Plan], Outcome]) -> Plan:
 
 
 def _prefix(items: tuple[_T, ...], fails: Callable[[tuple[_T, ...]], bool]) -> tuple[_T, ...]:
-    """The shortest that still fails, by bisection."""
+    """Return the shortest prefix that still fails, by bisection."""
     low, high = 0, len(items)
     while low < high:
         middle = (low + high) // 2
@@ -51,7 +51,7 @@ def _prefix(items: tuple[_T, ...], fails: Callable[[tuple[_T, ...]], bool]) -> t
 
 
 def _without(items: Sequence[_T], fails: Callable[[tuple[_T, ...]], bool]) -> tuple[_T, ...]:
-    """Without whatever is not needed: first halves, then single ones."""
+    """Leave out what is not needed: first halves, then single items."""
     kept, size = tuple(items), max(1, len(items) // 2)
     while True:
         place = 0

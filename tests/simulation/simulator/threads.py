@@ -1,4 +1,4 @@
-"""In the place of `threading` for what sends to the log: threads are greenlets of their process."""
+"""Replace `threading` for what sends to the log: threads are greenlets of their process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from simulator.scheduler import Process
 
 
 class SimThreading:
-    """What `rdv.components.outbox` needs of the module `threading`."""
+    """Provide what `rdv.components.outbox` needs of the module `threading`."""
 
     def __init__(self, world) -> None:
         self._world = world
@@ -23,7 +23,7 @@ class SimThreading:
 
 
 class SimThread:
-    """Runs beside its process, and ends with it."""
+    """Run beside a process, and end with it."""
 
     def __init__(self, world, target: Callable[..., None], args: tuple, name: str) -> None:
         scheduler, self._world = world.scheduler, world
@@ -45,7 +45,7 @@ class SimThread:
 
 
 class SimCondition:
-    """No lock is needed: nothing gives the processor away while it holds one."""
+    """Replace a condition. It needs no lock: no thread is preempted while it would hold one."""
 
     def __init__(self, world) -> None:
         self._world = world

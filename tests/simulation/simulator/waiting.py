@@ -1,4 +1,6 @@
-"""How processes wait: descriptors that are none, a `select` and an asyncio loop over them."""
+"""Simulate waiting: descriptors that exist only here, with a `select` and an asyncio loop over
+them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ SPINS_MAX = 300
 
 
 class Descriptor:
-    """Readable or not; wakes the process that waits for it."""
+    """A descriptor is readable or not; its owner is woken when it becomes readable."""
 
     def __init__(self, owner: Process) -> None:
         self.owner = owner
@@ -20,7 +22,7 @@ class Descriptor:
 
 
 class Descriptors:
-    """Numbers that stand for descriptors, and how long a wake-up takes."""
+    """Hold the simulated descriptors by number, and how long a wake-up takes."""
 
     def __init__(self, scheduler: Scheduler, wake_ns: Callable[[], int]) -> None:
         self._scheduler = scheduler
@@ -46,7 +48,7 @@ class Descriptors:
         self.by_number[number].is_readable = False
 
     def wait(self, numbers, timeout_ns: int) -> list[int]:
-        """As poll(2): the readable ones, at once or within the time."""
+        """Return the readable descriptors, at once or within the time, as poll(2) does."""
         table, process = self.by_number, self._scheduler.current
         ready = [number for number in numbers if table[number].is_readable]
         if not ready and timeout_ns > 0:
@@ -57,7 +59,7 @@ class Descriptors:
         return ready
 
     def _note_spin(self, process: Process) -> None:
-        """Who never has to wait burns a processor; no time passes for it here."""
+        """Raise Runaway for a process that never has to wait: it would use a whole processor."""
         if self._spun_at_ns != self._scheduler.now_ns:
             self._spun_at_ns, self._spins = self._scheduler.now_ns, 0
         self._spins += 1
@@ -67,7 +69,7 @@ class Descriptors:
 
 
 class SimSelect:
-    """In the place of the module `select`."""
+    """Replace the module `select`."""
 
     POLLIN = 1
 
@@ -92,7 +94,7 @@ class SimPoll:
 
 
 class SimWaker:
-    """`rdv.components.stopping.Waker` without a pipe."""
+    """Replace `rdv.components.stopping.Waker`, without a pipe."""
 
     def __init__(self, descriptors: Descriptors) -> None:
         self._descriptors = descriptors
@@ -114,7 +116,7 @@ class SimWaker:
 
 
 class SimLoop(asyncio.BaseEventLoop):
-    """asyncio as it is, on virtual time. `inbox`: calls from outside, as from a socket."""
+    """Run asyncio as it is, on virtual time. `inbox` holds calls from outside, as from a socket."""
 
     def __init__(self, process: Process, descriptors: Descriptors) -> None:
         super().__init__()
@@ -128,7 +130,7 @@ class SimLoop(asyncio.BaseEventLoop):
         asyncio._set_running_loop(self)
 
     def __del__(self) -> None:
-        """A killed process closes nothing."""
+        """Close nothing, as a killed process does."""
 
     def time(self) -> float:
         scheduler = self._process.scheduler
@@ -143,7 +145,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> list[asyncio.Handle]:
         if self.inbox or self._ready:
             timeout = 0
-        # As in uvloop and epoll: a timer is due at a whole millisecond, never too early.
+        # As in uvloop and epoll, a timer is due at a whole millisecond, never too early.
         timeout_ns = 10**12 if timeout is None else math.ceil(timeout * 1000) * MS
         ready = self._descriptors.wait(self._readers, timeout_ns)
         calls = [asyncio.Handle(call, (), self) for call in self.inbox]
@@ -155,7 +157,7 @@ class SimLoop(asyncio.BaseEventLoop):
             self._ready.append(handle)
 
     def _write_to_self(self) -> None:
-        """Another thread has called `call_soon_threadsafe`."""
+        """Wake the loop after another thread's `call_soon_threadsafe`."""
         self._descriptors.wake(self._process)
 
     def call_exception_handler(self, context) -> None:
@@ -164,7 +166,7 @@ class SimLoop(asyncio.BaseEventLoop):
             raise error
 
     def tell(self, call: Callable[[], object], wake_ns: int) -> None:
-        """From outside of the process."""
+        """Call a function in the loop from outside of the process."""
         self.inbox.append(call)
         self._process.wake(wake_ns)
 

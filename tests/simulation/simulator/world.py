@@ -1,4 +1,4 @@
-"""One world: its machines, its log, its processes, and who asks."""
+"""Build one world: its machines, its log, its processes and its clients."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from simulator.waiting import Descriptors
 
 VISIBILITY_NS = 3 * MS
 CLIENTS = 2
-"""Requests come from so many, by turns; a greedy client is another one."""
+"""How many clients send the requests, by turns. A greedy client is another one."""
 GREEDY_FIRST = 1_000_000
 GREEDY_SCHEDULE = {
     "sla_ms": 90, "default": {"score": 0, "by": "default"}, "step": [{"accept": ["nobody"]}]
@@ -40,14 +40,14 @@ GREEDY_SCHEDULE = {
 
 @dataclass(frozen=True)
 class Files:
-    """The schedules of the directory, as they are now."""
+    """Hold the schedules of the directory, as they are now."""
 
     by_name: dict[str, Schedule]
     live: str
 
 
 class SimHttp:
-    """A request as the door hands it to the proxy."""
+    """Represent a request as the HTTP server passes it to the proxy."""
 
     __slots__ = ("_world", "answer", "asked", "body", "received_ns", "token")
 
@@ -78,7 +78,7 @@ class SimHttp:
 
 
 class World:
-    """Everything that a run consists of."""
+    """Hold everything that a run consists of."""
 
     def __init__(self, plan: Plan, *, traces: bool, engine: type = WatchedEngine) -> None:
         self.plan = plan
@@ -175,7 +175,7 @@ class World:
         return [*servers, *workers, *proxies]
 
     def start(self) -> None:
-        """The supervisor; it starts the rest."""
+        """Start the supervisor, which starts the rest."""
         process = Process(
             self.scheduler, "supervisor", 1, self.hosts[0],
             lambda process: run_supervisor(self, process), self._ended,
@@ -275,7 +275,9 @@ class World:
         process.loop.tell(lambda: self._deliver(process, asked, text), self.wake_ns())
 
     def be_greedy(self, process: Process) -> list[SimHttp]:
-        """More requests than there are places, of one client, which nothing answers soon."""
+        """Send more requests of one client than there are places, under a schedule that never
+        answers early.
+        """
         found: list[SimHttp] = []
         for number in islice(self._greedy_numbers, self.plan.in_flight_max + 2):
             self.sent[number] = data = b'{"n": %d}' % number
@@ -287,7 +289,7 @@ class World:
         return found
 
     def leave(self, process: Process, requests: list[SimHttp]) -> None:
-        """The client of these has gone."""
+        """Disconnect the client of these requests."""
         if process.state != DEAD:
             process.loop.tell(lambda: self._left(process, requests), self.wake_ns())
 
