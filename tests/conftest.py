@@ -1,4 +1,4 @@
-"""What holds for all tests."""
+"""Configure all tests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SLOW = (
     "test_public_files.py",
     "test_wheel.py",
 )
-"""Where tests start processes or take more than a moment: left out by `pytest -m "not slow"`."""
+"""Tests in these places start processes or take long: `pytest -m "not slow"` skips them."""
 
 TESTS = Path(__file__).parent
 

@@ -1,4 +1,4 @@
-"""Every code is on the list, and CODES.md is that list. `make codes` writes CODES.md anew."""
+"""Check that every code is in the list of CODES.md, which `make codes` writes."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_codes_of_errors_are_unique():
 
 
 def test_every_http_error_has_its_listed_status():
-    """Each `Failure(status, code, …)` in the source: on the list, with that status."""
+    """Each `Failure(status, code, …)` in the source is in the list with that status."""
     found = set()
     for path in sorted((ROOT / "rdv").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

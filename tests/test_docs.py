@@ -1,4 +1,4 @@
-"""The documentation is complete, its links lead to pages, its generated parts follow the code."""
+"""Check that the documentation is complete, its links work, and its generated parts are current."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
-# A folder called build, which a build of the package leaves, would change the order.
+# A folder called build, which remains after building the package, would change the order.
 # isort: off
 import man  # noqa: E402
 import reference  # noqa: E402

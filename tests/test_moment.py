@@ -1,4 +1,4 @@
-"""One rule for times: what can be meant is read the same everywhere, the rest is refused."""
+"""Check the one rule for times: plausible ones are read alike everywhere, others are refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rdv.moment import (
 )
 
 NOW_NS = 1_777_638_600 * 10**9
-"""2026-05-01T12:30:00Z"""
+"""The time 2026-05-01T12:30:00Z, in ns."""
 
 
 @pytest.mark.parametrize(

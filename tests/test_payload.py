@@ -1,4 +1,4 @@
-"""One rule for JSON, whoever reads it: what is taken is the same to every library."""
+"""Check the one rule for JSON: every library reads accepted texts as the same value."""
 
 from __future__ import annotations
 
@@ -154,10 +154,10 @@ def test_what_is_taken_is_the_same_to_every_library(text):
 
 
 def exact(text: bytes) -> set[str]:
-    """What the rule says, slowly: over the values of a library without a rule of its own."""
+    """Return what the rule refuses, by a slow way: from the values of a library without limits."""
     found: set[str] = set()
 
-    def pairs(items):  # also what a later key of the same name hides
+    def pairs(items):  # keeps values that a later key of the same name hides
         return dict(enumerate(value for _, value in items))
 
     def walk(value, depth):
@@ -202,7 +202,7 @@ def test_c_and_python_find_the_same_in_sound_text(text, depth_max):
     try:
         json.loads(text)
     except ValueError:
-        NATIVE.json_look(text, depth_max)  # whatever it finds, another library says what is wrong
+        NATIVE.json_look(text, depth_max)  # any result will do: another library names the error
         return
     assert NATIVE.json_look(text, depth_max) == look_in_python(text, depth_max)
 

@@ -1,4 +1,4 @@
-"""The files by which a stranger gets to know the project are complete and agree with the code."""
+"""Check that the project's public files are complete and agree with the code."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The README is short, and every command is documented. What it shows is run by test_snippets."""
+"""Check that the README is short and every command documented; test_snippets runs its examples."""
 
 import re
 from pathlib import Path

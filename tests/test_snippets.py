@@ -1,10 +1,10 @@
-"""Every command, Python block and file of README.md and docs/ is run: real processes, real output.
+"""Run every command, Python block and file of README.md and docs/ with real processes.
 
-A page is one test in a directory of its own. In a fenced block `console`, lines that begin with
-`$ ` are commands and the others what they print, of which each word has to be printed (numbers and
+Each page is one test in its own directory. In a fenced block `console`, lines that begin with `$ `
+are commands. The other lines are their output, of which each word has to be printed (numbers and
 identifiers differ). A block with `title="FILE"` is written to that file first; `(add)` appends to
-it. `<!-- snippets: fraud served traffic -->` says what is there when the page begins. A block
-below `<!-- not run: why -->` is not run.
+it. `<!-- snippets: fraud served traffic -->` declares what the page starts with. A block below
+`<!-- not run: why -->` is not run.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ _ID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def blocks(page):
-    """(kind, title, body) of each block that is run."""
+    """Return (kind, title, body) of each block that is run."""
     found = []
     for match in _BLOCK.finditer(page.read_text()):
         assert match["kind"], f"{page.name}: a block without a language:\n{match['body'][:80]}"
@@ -66,7 +66,7 @@ def fraud(tmp_path_factory):
 
 
 def give_time(place):
-    """Schedules with ten times the time: on a busy machine the champion answers, too."""
+    """Multiply the schedules' times by ten, so that the champion answers on a busy machine."""
     for path in place.glob("**/schedules/*.toml"):
         path.write_text(with_time(path.read_text()))
 
@@ -76,7 +76,7 @@ def with_time(text):
 
 
 class Reader:
-    """A person who types what a page says, in the page's own directory."""
+    """A reader types what a page says, in the page's own directory."""
 
     def __init__(self, place):
         self.place = place
@@ -116,7 +116,7 @@ class Reader:
         return said
 
     def type(self, commands):
-        """Run lines of shell; returns what they print."""
+        """Run lines of shell; return what they print."""
         done = subprocess.run(
             ["bash", "-c", self.meant(commands)], cwd=self.place, env=self.environment, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -130,7 +130,7 @@ class Reader:
         return done.stdout
 
     def console(self, body):
-        """Commands and their output. Those up to `$ wait` run in one shell."""
+        """Run commands and check their output. After a `&`, those up to `$ wait` share a shell."""
         for commands, expected in conversations(body):
             run = self.serve if commands.startswith("rdv serve ") else self.type
             said = run(f"set -e\n{commands}" if "\n" in commands else commands)
@@ -146,12 +146,12 @@ class Reader:
 
 
 def plain(text):
-    """Without what differs from run to run: ids, hashes, versions."""
+    """Remove what differs from run to run: ids, hashes and versions."""
     return re.sub(r"@[0-9a-f]{6,}|\b[0-9a-f]{32}\b|-[0-9a-f]{8}\b|…", " ", text)
 
 
 def conversations(body):
-    """(commands, what they print), one by one; with `&` those up to `$ wait` together."""
+    """Return each (commands, output); after a `&`, the commands up to `$ wait` belong together."""
     found, background = [], False
     for line in body.splitlines():
         if line.startswith("$ "):

@@ -1,4 +1,4 @@
-"""Addresses in messages and URLs."""
+"""Check how messages and URLs show addresses."""
 
 from __future__ import annotations
 

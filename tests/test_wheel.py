@@ -1,4 +1,4 @@
-"""What a `pip install`ed rdv has: the wheel is built and looked into."""
+"""Build the wheel, and check which files a `pip install` brings."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What is in force after each edit: the files where they can be used, else what was before."""
+"""Check that edits take effect where the files are valid, and that others change nothing."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_a_model_that_is_run_elsewhere_is_known(files):
     now = accept_edit(before, {"guest"})
     assert now.faults == ()
     assert undeclared_models(now) == {"guest"}
-    assert accept_edit(now).live == now.live  # it has left: what is in force stays
+    assert accept_edit(now).live == now.live  # the model has left: what is in force stays
 
 
 def test_force_is_heard(files):

@@ -1,4 +1,4 @@
-"""Edits of rdv.toml: what was meant and nothing else."""
+"""Check that edits of rdv.toml change what was meant and nothing else."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""RDV_* variables."""
+"""Check the environment variables RDV_*."""
 
 import pytest
 

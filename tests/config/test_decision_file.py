@@ -1,4 +1,4 @@
-"""rdv.toml: what it says, what it refuses, and the generated text."""
+"""Check the parsing of rdv.toml, what is refused, and the generated text."""
 
 import contextlib
 import re

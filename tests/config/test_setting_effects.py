@@ -1,4 +1,4 @@
-"""Each setting says when an edit of it takes effect; keys that have gone are warnings."""
+"""Check that each setting declares when an edit takes effect, and that removed keys warn."""
 
 from __future__ import annotations
 

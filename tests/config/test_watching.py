@@ -1,4 +1,4 @@
-"""Every way in which files come to have another content is noticed, and the watch goes on."""
+"""Check that every way to change a file's content is noticed, and that the watch goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PATIENCE_S = 30
 
 
 class Place:
-    """A decision's folder as deployment tools lay it out, and a watch of one of its files."""
+    """Create a decision's folder as deployment tools lay it out, and watch one of its files."""
 
     def __init__(self, root):
         self.root = root
@@ -32,7 +32,7 @@ class Place:
         self.watch.start()
 
     def sees(self, content):
-        """Whether the watch tells of an edit after which the file has this content."""
+        """Return whether the watch reports an edit after which the file has this content."""
         while self.changed.wait(PATIENCE_S):
             self.changed.clear()
             if content is None and not self.path.exists():
@@ -60,7 +60,7 @@ def write_and_rename(path, text):
 
 
 def move_away_and_write(path, text):
-    """As vim does with backupcopy=no."""
+    """Replace the file as vim does with backupcopy=no."""
     os.rename(path, path.with_name("live.toml~"))
     path.write_text(text)
 
@@ -114,7 +114,7 @@ def flip(link, target):
 
 @pytest.mark.parametrize("depth", ["directory", "schedules", "file", "data"])
 def test_a_flipped_symlink_is_noticed_and_so_are_edits_of_its_target(place, depth):
-    """`current` of capistrano, a linked folder, a linked file, `..data` of a ConfigMap."""
+    """The links are Capistrano's `current`, a folder, a file, and `..data` of a ConfigMap."""
     root, (first, second) = place.root, place.releases
     if depth == "directory":
         link, targets = root / "current", (first, second)

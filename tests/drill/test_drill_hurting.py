@@ -1,4 +1,4 @@
-"""What is done to a process, and that it is taken back."""
+"""Check that faults take effect on a process, and that they are undone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ for line in sys.stdin:
 
 @contextmanager
 def writer(path):
-    """A process that writes a byte for each line that it is sent, and says how that went."""
+    """Run a process that writes a byte for each line that it is sent, and prints the result."""
     command = [sys.executable, "-c", WRITER, str(path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **pipes) as process:
@@ -65,10 +65,10 @@ def test_a_stopped_process_goes_on_whatever_happens(tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_nobody_else_is_signalled(tmp_path):
-    """Process 0 would be all of our own group."""
+    """Signals to process 0 would reach the whole process group of the test."""
     send_signal(0, signal.SIGKILL)
     send_signal(-1, signal.SIGKILL)
     with writer(tmp_path / "file") as (process, write):
-        assert write() == "written"  # it has its command line by now
+        assert write() == "written"  # by now it has its command line
         assert _is_part_of(process.pid, str(tmp_path / "file"))
         assert not _is_part_of(process.pid, str(tmp_path))

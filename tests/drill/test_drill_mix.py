@@ -1,4 +1,4 @@
-"""Who answers, and when that is what it was."""
+"""Check the mix of answers, and when it counts as recovered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which faults hit whom, and for how long."""
+"""Check which faults a drill applies to which processes, and for how long."""
 
 from __future__ import annotations
 

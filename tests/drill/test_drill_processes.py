@@ -1,6 +1,6 @@
-"""Drills over real processes: one that ends well, and decisions that do break a promise.
+"""Run drills over real processes: one that passes, and some of decisions that break a promise.
 
-Nothing here depends on how quick the machine is: SLAs are long, and late is far too late.
+Nothing here depends on the machine's speed: SLAs are long, and late answers are far too late.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def contents(directory):
 
 
 def leftovers(tmp_path):
-    """Processes that still work in the temporary directory, and files in it."""
+    """Return the processes that still run in the temporary directory, and the files in it."""
     running = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -95,10 +95,10 @@ def test_a_decision_that_keeps_its_promises(tmp_path):
               for part in ("server", "best", "p")]  # fmt: skip
     assert list(rows) == [*faults, "overload everything", "disk everything"]
     assert all(row["requests"] for row in rows.values() if not row["skipped"])
-    # A killed champion was missed, and came back; the door that was killed took some along.
+    # Fallbacks replaced the killed champion until it came back.
     assert rows["kill best"]["during"]["fallback"] > 0
     assert rows["kill best"]["after"]["preferred"] > 0.8
-    assert rows["stop p"]["apart"] > 0  # a killed one is back too soon to be sure of any
+    assert rows["stop p"]["apart"] > 0  # a killed proxy may be back before it loses any
     assert all((row["restart_ms"] is not None) == (row["fault"] == "kill") for row in rows.values())
     assert rows["overload everything"]["requests"] > 2 * rows["stop best"]["requests"]
     disk = rows["disk everything"]
@@ -109,7 +109,7 @@ def test_a_decision_that_keeps_its_promises(tmp_path):
 
 
 def test_an_enricher_that_may_take_longer_than_the_sla(tmp_path):
-    """The misconfiguration is real: enrich_timeout_ms is beyond sla_ms, and it takes its time."""
+    """The misconfiguration matters: enrich_timeout_ms exceeds sla_ms, and the enricher is slow."""
     http = 'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = 2000'
     directory = write_decision(tmp_path / "slow", 60, http)
     profile = "import time\ndef enrich(data):\n    time.sleep(0.2)\n    return data\n"
@@ -124,7 +124,7 @@ def test_an_enricher_that_may_take_longer_than_the_sla(tmp_path):
 
 
 def test_a_request_that_ends_the_proxy(tmp_path):
-    """Clients whose requests were accepted are left without an answer, and nobody hurt the door."""
+    """Accepted requests stay without an answer, although the drill did not harm the proxy."""
     http = 'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = 1000'
     directory = write_decision(tmp_path / "fragile", http=http)
     profile = (
@@ -208,7 +208,7 @@ def test_recorded_requests_are_the_load_and_are_only_read(tmp_path):
 
 
 def test_help_is_quick():
-    """It loads nothing of what a drill needs."""
+    """It imports none of the modules that a drill needs."""
     script = """
 import sys
 from rdv.__main__ import main

@@ -1,4 +1,4 @@
-"""From what clients saw and what is on record to a verdict: each promise broken once."""
+"""Check the verdict on the clients' answers and the records, with each promise broken once."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_nobody_answers_at_all():
 
 
 def test_what_a_hurt_proxy_held_is_apart():
-    """Under way when it was killed, or sent before it was back; neither before nor after."""
+    """It is what was in flight at the kill or sent before the proxy was back, and nothing else."""
     spans = [span(PROXY, door=2)]
     gone = {"status": 0, "failure": "lost", "id": ""}
     held = [
@@ -162,7 +162,7 @@ def test_a_lost_request():
     assert "answered requests that are not in the input stream: id-4" in the_one(
         GOOD, record=record
     )
-    # The drill itself has damaged one: it may be that one.
+    # The drill itself has damaged a record, which may be the missing one.
     record = recorded(GOOD, logged=record.logged, damaged=1)
     assert verdict(GOOD, record=record).broken == []
 

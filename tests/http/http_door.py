@@ -1,4 +1,4 @@
-"""A door in a thread, and a client that is nothing but a socket."""
+"""Run an HTTP server in a thread, and clients that are plain sockets."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def post(body: bytes = b"abc", target: bytes = b"/echo", extra: bytes = b"") -> 
 
 
 class Client:
-    """A raw connection; every wait ends with an error rather than hang."""
+    """A client uses a raw connection; each of its waits has a timeout."""
 
     def __init__(self, port, receive_buffer=None, source=None):
         self.socket = socket.socket()
@@ -77,7 +77,7 @@ class Client:
         return bool(data)
 
     def answer(self, *, head_only=False):
-        """The next answer; 1xx as an answer of its own."""
+        """Read the next answer; one with status 1xx counts as an answer."""
         while b"\r\n\r\n" not in self.buffer:
             if not self.more():
                 raise EOFError(self.buffer)
@@ -92,7 +92,7 @@ class Client:
         return Answer(int(line.split(b" ")[1]), headers, body)
 
     def ends(self):
-        """True when the server has closed and sent nothing more."""
+        """Return whether the server closes the connection without sending anything more."""
         try:
             while self.more():
                 pass
@@ -102,7 +102,7 @@ class Client:
 
 
 class Door:
-    """An HttpServer on a loop in a thread. `held` gets the requests to /later."""
+    """Run an HttpServer on a loop in a thread. `held` receives the requests to /later."""
 
     def __init__(self, kind="uvloop", limits=None, application=None):
         self.held = queue.Queue()
@@ -140,7 +140,7 @@ class Door:
         return Client(self.port, **options)
 
     def ask(self, data):
-        """The answer to one exchange on a connection of its own."""
+        """Send `data` on a new connection; return the answer."""
         with self.client() as client:
             client.send(data)
             return client.answer()

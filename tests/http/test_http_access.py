@@ -1,4 +1,4 @@
-"""Foreign web pages, foreign names, and what browsers are told."""
+"""Check how foreign web pages and names are refused, and the headers that browsers get."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def test_settings_have_one_form():
     assert [is_loopback(h) for h in ("", "::", "0.0.0.0", "10.0.0.1", "shop")] == [False] * 5
 
 
-# RFC 3986 and 9110, written down again: what the parser has to say of any bytes.
+# The rules of RFC 3986 and 9110 once more, as a reference for the parser.
 REG_NAME = re.compile(r"(?:[a-z0-9\-._~!$&'()*+;=]|%[0-9a-f]{2})+", re.IGNORECASE | re.ASCII)
 
 

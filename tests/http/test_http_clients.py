@@ -1,4 +1,4 @@
-"""Greedy clients, and those that leave: what the others notice of them."""
+"""Check that greedy clients, and clients that leave, do not affect others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GREEDY, OTHER = "127.0.0.2", "127.0.0.1"
 
 
 class Notes:
-    """Who has left, as an application hears it."""
+    """Record the requests of clients that have left or are ending, as an application hears it."""
 
     def __init__(self):
         self.gone_tokens, self.ending_tokens = [], set()
@@ -64,7 +64,7 @@ def crowd():
 
 
 def wait_until(true):
-    while not true():  # bounded by the test's timeout
+    while not true():  # until the test times out
         time.sleep(0)
 
 
@@ -75,12 +75,12 @@ def opened(door, count):
 
 LIMITS = Limits(connections_max=40, linger_ms=100)
 SHARE = 20
-"""What one client may have of them while it is alone."""
+"""The maximum number of connections of one client, while there is no other."""
 
 
 @pytest.mark.parametrize("source", [GREEDY, OTHER])
 def test_idle_connections_keep_nobody_out(make_noted, kind, crowd, source):
-    """Silent ones, and kept-alive ones; also when all come from one address."""
+    """They may be silent or kept alive, and may all come from one address."""
     door = make_noted(kind=kind, limits=LIMITS)
     crowd(door, 15, source)
     kept = crowd(door, 15, source, post(b"kept"))
@@ -123,7 +123,7 @@ def test_busy_connections_are_left_alone_and_the_greedy_one_is_refused(make_note
 
 @pytest.mark.parametrize("how", ["head", "body", "reads nothing", "half-closed"])
 def test_a_client_that_keeps_the_server_waiting_gives_way_to_others(make_noted, kind, crowd, how):
-    """All places are taken, by connections that are not idle; a new client finds one."""
+    """All places are taken by connections that are not idle; a new client still gets one."""
     door = make_noted(kind=kind, limits=LIMITS)
     data = {
         "head": b"POST /echo HT",

@@ -1,4 +1,7 @@
-"""More than 10,000 broken requests: no crash, no leak, and the next good one is answered."""
+"""Check that more than 10,000 broken requests cause no crash and no leak.
+
+The next valid request is answered.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +63,7 @@ def broken(chance):
 
 
 def torment(port, chance):
-    """One connection: some broken requests in random slices, then whatever the client does."""
+    """Send broken requests in random slices on one connection; end it in a random way."""
     with Client(port) as client:
         whole = b"".join(broken(chance) for _ in range(PER_CONNECTION))
         try:
@@ -89,7 +92,7 @@ def test_garbage_does_no_harm():
             for _ in range(REQUESTS // PER_CONNECTION // 3):
                 torment(door.port, chance)
             assert door.ask(post(b"still here")).body == b"still here"
-            while door.server.connections_open:  # bounded by the test's timeout
+            while door.server.connections_open:  # until the test times out
                 door.call(lambda: None)
             if round_ == 0:
                 before = _held(door)
@@ -101,7 +104,7 @@ def test_garbage_does_no_harm():
         assert not door.errors
         counters = door.server.counters
         assert counters.refusals > 5_000
-        # What follows a refusal on its connection is not looked at: count what was.
+        # The server does not read what follows a refusal on its connection: count what it read.
         assert counters.requests + counters.refusals > 10_000
     finally:
         door.stop()

@@ -1,4 +1,4 @@
-"""Slow, greedy and too many clients; the end of the server."""
+"""Check the limits for slow, greedy and too many clients, and the end of the server."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def test_a_connection_that_waits_for_an_answer_is_not_idle(make_door, kind):
     with door.client() as client, door.client() as other:
         client.send(post(b"", b"/later"))
         request = door.later()
-        assert other.ends()  # by then more than 20 ms have passed
+        assert other.ends()  # by now more than 20 ms have passed
         door.call(request.respond, 200, b"here")
         assert client.answer().body == b"here"
 
 
 class Stall:
-    """A door that /stall holds up, on a turn of its loop that has looked for news already."""
+    """Run a server that /stall blocks, in an iteration of its loop that has polled for input."""
 
     def __init__(self, make_door, kind):
         self.began, self.may_end = threading.Event(), threading.Event()
@@ -78,7 +78,7 @@ class Stall:
         request.respond(200, b"stalled")
 
     def begin(self, client, other):
-        """`client` has been answered once, and sends while the door is held up by `other`."""
+        """Let `client` get an answer, then send again while `other` blocks the server."""
         client.send(post(b"first"))
         assert client.answer().body == b"first"
         other.send(post(b"", b"/stall"))
@@ -87,7 +87,7 @@ class Stall:
 
 
 def test_a_request_that_has_come_is_not_met_with_the_idle_close(make_door, kind):
-    """The process was held up: when it goes on, the timer is due and the request is there."""
+    """When the blocked process goes on, the idle timer is due and the request has arrived."""
     stall = Stall(make_door, kind)
     with stall.door.client() as client, stall.door.client() as other:
         stall.begin(client, other)
@@ -130,7 +130,8 @@ def test_a_client_that_never_reads_is_cut_off(make_door, kind):
     with door.client(receive_buffer=4096) as client:
         client.send(b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n" * 100)
         _wait_until(lambda: door.server.counters.connections_aborted == 1)
-    # All were there to be read in one go; what the sockets do not hold was not even asked for.
+    # All requests could be read at once; the server reads no more than the sockets can take
+    # answers for.
     assert door.server.counters.requests < 30
 
 
@@ -145,7 +146,7 @@ def test_a_client_for_whom_too_much_waits_is_cut_off(make_door, kind):
 
 
 def test_a_flood_of_tiny_requests_with_half_a_one_at_the_end(make_door, kind):
-    """One read, many turns, and the end of input comes before the last of them."""
+    """One read serves many iterations, and the end of input comes before the last of them."""
     door = make_door(kind=kind, limits=Limits(pipeline_max=3))
     with door.client() as client:
         client.send(post(b"x") * 1000 + b"GET /")
@@ -173,7 +174,7 @@ def test_too_many_connections_are_told_so(make_door, kind):
             answer = three.answer()
             assert (answer.status, answer.code) == (503, "too_many_connections")
             with door.client() as four:
-                assert four.ends()  # without a word
+                assert four.ends()  # without an answer
             three.half_close()
             assert three.ends()
         for request in held:
@@ -244,7 +245,7 @@ def test_limits_are_checked(bad):
 
 
 def _wait_until(true):
-    while not true():  # bounded by the test's timeout
+    while not true():  # until the test times out
         time.sleep(0)
 
 

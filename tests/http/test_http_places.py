@@ -1,4 +1,4 @@
-"""Places of connections: an idle one gives way, however fast others come."""
+"""Check that idle connections give up their places, however fast others arrive."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PLACES = 40
 
 
 class Idle:
-    """A connection that owes nothing. Counts how often it was looked at."""
+    """An idle connection owes no answer. It counts how often it is inspected."""
 
     looks = 0
     is_trusted = False
@@ -35,7 +35,7 @@ class Idle:
 
 
 class Busy(Idle):
-    """One that waits for an answer."""
+    """A busy connection waits for an answer."""
 
     def idle_since_ns(self):
         Idle.looks += 1
@@ -61,4 +61,4 @@ def test_looking_for_an_idle_one_costs_no_more_the_more_come():
     Idle.looks = 0
     entered = [busy.enter(Busy("client", n), 10**9) for n in range(1_000)]
     assert 0 < sum(entered) < PLACES
-    assert Idle.looks < 2 * PLACES  # one look, not one for each connection that came
+    assert Idle.looks < 2 * PLACES  # inspected once, not for each new connection

@@ -1,4 +1,4 @@
-"""What a well-behaved client, or an odd but lawful one, gets."""
+"""Check what well-behaved clients get, and unusual ones that keep to the protocol."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CLOSING = {
 
 @pytest.mark.parametrize("name", CLOSING)
 def test_the_last_answer_is_not_lost_to_a_reset(door, name):
-    """The client sends on before it reads: a close with unread bytes would be a reset."""
+    """The client goes on sending before it reads: closing with unread bytes would reset it."""
     with door.client() as client:
         client.send(CLOSING[name])
         for _ in range(40):
@@ -119,9 +119,9 @@ def test_continue_is_said_before_the_body(door):
         assert client.answer().status == 100
         client.send(b"abc")
         assert client.answer().body == b"abc"
-        client.send(head + b"abc")  # a client that does not wait is not told
+        client.send(head + b"abc")  # a client that does not wait gets no 100
         assert client.answer().status == 200
-        client.send(head.replace(b"HTTP/1.1", b"HTTP/1.0"))  # 1.0 knows no such thing
+        client.send(head.replace(b"HTTP/1.1", b"HTTP/1.0"))  # HTTP/1.0 has no 100
         client.send(b"abc")
         assert client.answer().status == 200
 
@@ -220,7 +220,7 @@ def test_answering_twice_and_answering_nobody(door):
         client.send(post(b"", b"/later"))
         request = door.later()
         client.reset()
-    while door.server.connections_open:  # bounded by the test's timeout
+    while door.server.connections_open:  # until the test times out
         door.call(lambda: None)
     door.call(request.respond, 200, b"nobody")
 

@@ -1,4 +1,4 @@
-"""The reader alone: how the network splits the bytes makes no difference."""
+"""Check that the reader does not depend on how the network splits the bytes."""
 
 from __future__ import annotations
 

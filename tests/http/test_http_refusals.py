@@ -1,4 +1,4 @@
-"""What is refused, with which words, and that the refusal arrives."""
+"""Check what is refused, with which message, and that the refusal arrives."""
 
 from __future__ import annotations
 

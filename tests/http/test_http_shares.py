@@ -1,4 +1,4 @@
-"""Shares of places, as arithmetic."""
+"""Check the arithmetic of the clients' shares of places."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_one_client_has_nearly_all_and_never_the_last(limit, share):
 def test_what_a_greedy_client_gives_back_goes_to_others_until_all_hold_alike(limit):
     shares = Shares(limit, 0.9)
     fill(shares, "greedy")
-    for _ in range(3 * limit):  # requests end and come: whoever may, takes the place
+    for _ in range(3 * limit):  # requests end and arrive
         if shares.held("greedy"):
             shares.give("greedy")
         for client in ("other", "greedy"):
@@ -98,7 +98,7 @@ def test_a_lower_limit_holds_at_once():
 @settings(deadline=None)
 @given(st.integers(24, 5_000), st.sampled_from([0.5, 0.9, 0.99]))
 def test_one_greedy_client_leaves_ten_others_a_place_each(limit, share):
-    """Also where the limit is small."""
+    """This also holds where the limit is small."""
     shares = Shares(limit, share)
     fill(shares, "greedy")
     for other in range(10):

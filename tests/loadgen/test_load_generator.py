@@ -1,4 +1,4 @@
-"""The generator against real servers on 127.0.0.1."""
+"""Check the load generator against real servers on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_open_loop_sends_each_request_once_and_pairs_the_answers(run):
 
 
 def test_a_stall_is_charged_to_every_request_it_delayed(run):
-    """One connection, and a server that holds the first request until 20 more were due."""
+    """On the one connection, the server holds the first request until all others are due."""
 
     async def scenario():
         held = []
@@ -199,9 +199,9 @@ def test_pacers_wake_once_and_not_early(run, make):
         pacer = make(lambda: woken.put_nowait(monotonic_ns()))
         for delay_ns in (5_000_000, 1, -1_000_000):
             due_ns = monotonic_ns() + delay_ns
-            pacer.wake_at(due_ns + 10**12)  # replaced by
+            pacer.wake_at(due_ns + 10**12)  # replaced by the next call
             pacer.wake_at(due_ns)
-            # The loop's own clock is rounded to its millisecond.
+            # The loop's own clock is rounded to milliseconds.
             assert await woken.get() >= due_ns - 1_500_000
         assert woken.empty()
         pacer.close()

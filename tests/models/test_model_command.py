@@ -1,4 +1,4 @@
-"""Commands as models: other languages, and everything that a process can do wrong."""
+"""Check commands as models: other languages, and everything that a process can do wrong."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a command; all are ended after the test, and none of their processes is left."""
+    """Start commands; after the test, all are ended and none of their processes is left."""
     models, log = [], []
 
     def begin(command, **options):
@@ -81,7 +81,7 @@ def test_pretty_printed_data_is_one_line(start):
 
 
 def test_more_than_the_pipes_hold(start):
-    """A megabyte each way: whoever wrote all before reading would wait for ever."""
+    """With two megabytes each way, writing everything before reading would block forever."""
     model = start("    answer(id=number, result=data)\n")
     rows = [b'"%b"' % (b"x" * 10_000)] * 200
     assert model.predict(rows) == rows
@@ -115,7 +115,7 @@ def test_results_are_checked(start):
     ],
 )
 def test_what_a_process_can_do_wrong(start, code, cause, reason):
-    """The rows that were answered keep their results, the others get the error; then it works."""
+    """Answered rows keep their results, the others get the error; then the model works again."""
     model = start(
         f"""
     if data == "bad":
@@ -229,7 +229,7 @@ def test_closing_ends_it_and_its_children(start, tmp_path):
 
 
 def gone(pid):
-    """Ended, though perhaps not waited for by whoever has inherited it."""
+    """Return whether the process ends within 2 s; a zombie counts as ended."""
     for _ in range(200):
         try:
             with open(f"/proc/{pid}/stat") as file:

@@ -1,4 +1,4 @@
-"""The decoy: archives what models see, byte for byte, and not without limit."""
+"""Check that the decoy archives what models see, byte for byte and with a limit."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A model's result as JSON: nothing that is no number gets through."""
+"""Check how a model's result is encoded as JSON: NaN and infinities are refused."""
 
 import dataclasses
 import json
@@ -88,7 +88,7 @@ def test_endless_and_deep_ones():
     for _ in range(100_000):
         deep = [deep]
     assert isinstance(encode_result(deep), ModelError)
-    while deep:  # taking it apart recursively would overflow the stack
+    while deep:  # freeing it recursively would overflow the stack
         deep = deep[0]
 
 
@@ -186,7 +186,7 @@ VALUES = st.recursive(
 
 @given(st.lists(VALUES, max_size=5), st.sampled_from([4, 1_000]))
 def test_a_batch_is_encoded_as_its_rows_are(values, bytes_max):
-    """Also where texts that are no JSON make up what would be JSON together."""
+    """This also holds where texts are invalid JSON on their own, but valid when joined."""
 
     def plain(outcomes):
         return [one if isinstance(one, bytes) else str(one) for one in outcomes]

@@ -1,4 +1,4 @@
-"""scikit-learn files as models."""
+"""Check scikit-learn files as models."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Python files as models: what they may do, and what they do to nobody else."""
+"""Check Python files as models: what they may do, and that they do not affect others."""
 
 import os
 import sys
@@ -108,7 +108,7 @@ def test_siblings_and_late_imports(tmp_path):
 
 
 def test_a_changed_file_and_a_changed_sibling_within_one_second(tmp_path):
-    """Neither Python's bytecode nor its cache of modules must hide an edit of the same size."""
+    """Neither Python's bytecode nor its module cache may hide an edit of the same size."""
     models = []
     for number in range(1, 4):
         write(tmp_path, f"X = {number}", "helper.py")

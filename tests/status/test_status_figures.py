@@ -81,10 +81,10 @@ def test_who_keeps_ending_is_not_ready():
         assert states(roll, 3 * SECOND_NS, nobody) == [["dead", "restarting"][pid - 1]]
     roll.add(line(pid=3, time_ns=3 * SECOND_NS))
     assert states(roll, 3 * SECOND_NS, lambda pid: pid == 3) == ["failing"]
-    # A minute without an end: all is well again.
+    # A minute without an end: it counts as ready again.
     roll.add(line(pid=3, time_ns=63 * SECOND_NS))
     assert states(roll, 63 * SECOND_NS, lambda pid: pid == 3) == ["ready"]
-    # Nobody starts it again any more.
+    # It is not being restarted any more.
     assert states(roll, 79 * SECOND_NS, nobody) == ["dead"]
 
 
@@ -205,7 +205,7 @@ def proxy_line(time_s, pid=1, **counts):
 
 
 def test_what_is_answered_and_not_on_record_counts_in_the_shares():
-    """100 % preferred was said of a proxy that answered every second request with the default."""
+    """A proxy that answered every second request with the default was shown as 100 % preferred."""
     window, off_record = ResultWindow(seconds=10), OffRecord(10)
     for number in range(4):
         window.add(95 * SECOND_NS, result(number))
@@ -220,7 +220,7 @@ def test_what_is_answered_and_not_on_record_counts_in_the_shares():
 
 
 def test_what_was_answered_before_the_window_is_not_of_it():
-    """What waits for a full disk may be of an hour ago."""
+    """Answers that wait for a full disk may be an hour old."""
     off_record = OffRecord(10)
     off_record.add(proxy_line(89, default=900, unrecorded=900))
     off_record.add(proxy_line(99, default=903, unrecorded=903))
@@ -297,7 +297,7 @@ def test_no_step_of_the_wall_clock_makes_a_process_silent():
         known = heard(one, 10**18 + step_ns, 6 * SECOND_NS, "ab")
         seen = judge(known, 6 * SECOND_NS, everybody)
         assert (seen.state, seen.age_s) == ("ready", 1.0)
-        # Of another machine only the wall time is known; of the future, nothing is.
+        # Only the wall time of another machine is known; a time in the future counts as age 0.
         other = heard(one, 10**18 + step_ns, 10**10 * SECOND_NS, "cd")
         assert judge(other, 10**10 * SECOND_NS, everybody).age_s == max(0, step_ns) / 1e9
     plain = line(time_ns=10**18)
@@ -323,7 +323,7 @@ class Ahead:
 
 
 def test_the_rate_counts_what_right_clocks_have_written(tmp_path):
-    """An hour ahead, then set back: what was answered before is not of the last ten seconds."""
+    """Answers from a clock that was an hour ahead are not in the window once it is set back."""
     directory = str(tmp_path / "d")
     init_decision(directory)
     decision = load_decision(directory)

@@ -1,6 +1,6 @@
-"""Processes forked off a server that has loaded everything, and what takes its place without it.
+"""Check the processes forked from a server that has loaded all modules, and starts without it.
 
-Each test is a process of its own: who starts others becomes the parent of what these leave behind.
+Each test is a process of its own, since a starter adopts the orphans of the processes it starts.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ DECISION = ["server", os.path.join(sys.argv[1], "fraud"), "--number", "0"]
 
 
 def run(code, tmp_path):
-    """The script's last words are `fine`: an assert in a child would not be heard."""
+    """Run a script that must print `fine` at its end, as an assert in a child goes unnoticed."""
     (tmp_path / "fraud").mkdir()
     (tmp_path / "fraud" / "rdv.toml").write_text('[models.a]\npath = "a.py"\n')
     (tmp_path / "fraud" / "schedules").mkdir()

@@ -1,4 +1,4 @@
-"""Which files a model is made of, the lock, and the lines of a pipe."""
+"""Check the files that make up a model, the lock, and the lines of a pipe."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def modes(*paths):
 
 
 def test_the_lock_is_its_owners_alone(tmp_path):
-    """Whoever could open it could lock it; also one that an older version has made."""
+    """Other users must not open the lock, as they could hold it; an older version's is fixed."""
     run, file = tmp_path / ".rdv", tmp_path / ".rdv" / "serve.lock"
     with ServeLock(str(tmp_path), "127.0.0.1", [8100]):
         assert modes(run, file) == [0o700, 0o600]
@@ -133,7 +133,7 @@ def test_a_lock_that_was_deleted_is_taken_again(tmp_path, gone, is_replaced):
 
 
 def test_a_deleted_lock_file_lets_no_second_one_in(tmp_path):
-    """Not even before the first one looks."""
+    """This holds even before the first process checks its lock."""
     with ServeLock(str(tmp_path), "127.0.0.1", [8100]) as lock:
         (tmp_path / ".rdv" / "serve.lock").unlink()
         with pytest.raises(AlreadyServed):
@@ -173,7 +173,7 @@ def test_a_directory_that_was_replaced_is_not_ours(tmp_path, how):
     with ServeLock(str(place), "127.0.0.1", [8100]) as lock:
         lock.look()
         place.unlink() if how == "symlink" else place.rename(first)
-        lock.look()  # nothing is there
+        lock.look()  # there is no directory at all
         place.symlink_to(second) if how == "symlink" else second.rename(place)
         with pytest.raises(DirectoryReplaced):
             lock.look()

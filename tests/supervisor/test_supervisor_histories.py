@@ -1,4 +1,4 @@
-"""The supervisor by made-up histories: processes that are none, and a clock that is set."""
+"""Check the supervisor by made-up histories, with fake processes and a fake clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROXY = Part("p-1", "proxy", ())
 
 
 class Fake:
-    """A process: ends when it is told to, or when the history says so."""
+    """A fake process ends when the supervisor stops it, or when the history says so."""
 
     def __init__(self, world, part, ended, pid):
         self.world, self.part, self.pid, self._ended = world, part, pid, ended
@@ -43,7 +43,7 @@ class Fake:
 
 
 class World:
-    """What happens, in order: `+` started, `-` ended, models up and down, words."""
+    """Record what happens, in order: `+` started, `-` ended, models up and down, log lines."""
 
     def __init__(self, wanted, comes_up=lambda part: True):
         self.wanted, self.comes_up = wanted, comes_up
@@ -109,7 +109,7 @@ def play(world_of, history):
 
 
 async def quiet():
-    """Until nothing more happens by itself."""
+    """Wait until nothing more happens by itself."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -168,7 +168,7 @@ def test_a_successor_that_does_not_start_leaves_the_old_one_in_place():
 
 @pytest.mark.parametrize("lost", [SERVER, GBM, PROXY])
 def test_a_good_edit_ends_a_back_off_at_once(monkeypatch, lost):
-    """A delay is hours here: only the edit can start it again."""
+    """A delay lasts hours here, so that only the edit can start the process again."""
     for name in ("FIRST_DELAY_MS", "DELAY_MS_MAX"):
         monkeypatch.setattr(f"rdv.supervisor.policy.{name}", 1e7)
     bad = set()

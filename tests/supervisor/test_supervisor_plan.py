@@ -68,7 +68,7 @@ def names(made):
 def test_no_more_instances_than_can_share_the_partitions():
     models = {"gbm": ModelConfig(path="g.py", instances=4)}
     assert names(parts(decision(models=models, partitions=3), {})) == ["gbm-0", "gbm-1", "gbm-2"]
-    # Every proxy has a topic of its own.
+    # Every proxy has its own topic.
     two = decision(models=models, partitions=2, http=Http(proxies=2))
     assert len(names(parts(two, {}))) == 4
     assert idle_instances(two) == []

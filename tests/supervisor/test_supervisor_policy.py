@@ -1,4 +1,4 @@
-"""Restarts by made-up histories: no process is started here."""
+"""Check the policy of restarts by made-up histories, without processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rdv.supervisor.policy import (
 
 
 def delays(lives_ms):
-    """The delays after a process has lived so long, again and again."""
+    """Return the delays before each restart of a process with these lifetimes, and its state."""
     state, now_ms, found = RestartState(), 0.0, []
     for life_ms in lives_ms:
         state = started(state, now_ms)

@@ -1,4 +1,4 @@
-"""Who listens on a port, by /proc."""
+"""Check how /proc shows which process listens on a port."""
 
 from __future__ import annotations
 

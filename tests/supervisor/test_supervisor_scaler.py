@@ -1,4 +1,4 @@
-"""The scaler by made-up lines and a clock that is set; the ear over a real stream."""
+"""Check the scaler by made-up status lines and a fake clock, and `Demand` over a real stream."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def decision(**model):
 
 
 class World:
-    """A scaler whose processes are always as many as it wants."""
+    """Run a scaler that always has as many processes as it wants."""
 
     def __init__(self, decision):
         self.decision, self.clock = decision, Clock()
@@ -321,7 +321,7 @@ def test_an_ear_that_cannot_read_says_so_and_tries_again(tmp_path, monkeypatch):
             demand.listen(["rare"])
             assert len(problems) == 1
             assert demand._consumer is None
-            demand._again()  # as its timer would
+            demand._again()  # as its timer would call it
             producer.send("p-1", b"{}\n")
             assert await asyncio.wait_for(found.get(), 60) == "rare"
         demand.close()

@@ -1,4 +1,4 @@
-"""How many instances there should be, by made-up histories and by a simulated model."""
+"""Check the number of instances by made-up histories and with a simulated model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def judged(history, look, limits=LIMITS):
 
 
 class Model:
-    """Instances that answer `per_s` each and refuse the rest; they are ready a second late."""
+    """Simulate instances that score `per_s` requests per second each and refuse the others.
+
+    New instances are ready a second late.
+    """
 
     def __init__(self, limits, per_s=100.0, count=1, row_ms=None):
         self.limits, self.per_s = limits, per_s
@@ -97,7 +100,7 @@ def test_fewer_only_after_a_long_time_and_one_by_one():
 
 
 def test_a_number_that_was_too_few_is_not_tried_again_at_the_same_load():
-    # So cheap that it looks as if one would do, but it misses windows all the same.
+    # Rows are so cheap that one instance seems enough, but it still misses windows.
     model = Model(LIMITS, row_ms=4.0).run(400, asked=120)
     assert model.counts == [1, 2]
     model.run(120, asked=80)
@@ -122,7 +125,7 @@ def test_what_waits_counts_where_nothing_is_refused():
 
 
 def test_a_killed_instance_is_no_reason_to_scale():
-    """It is started again, and finds requests that were due while it was gone."""
+    """It is restarted, and finds requests that were due while it was gone."""
     history = begun(2, 0)
     for second, ready, refused in ((1, 2, 0), (2, 1, 40), (3, 1, 60), (4, 2, 80), (5, 2, 0)):
         history = judged(history, look(second, ready=ready, scored=90, refused=refused))
@@ -190,7 +193,7 @@ def test_never_outside_the_limits(least, most, count, looks):
 
 @given(st.floats(0, 2_000), st.floats(5, 500), st.floats(0.1, 50), st.integers(1, 8))
 def test_at_a_steady_load_it_settles(asked, per_s, row_ms, most):
-    """Whatever a row is believed to cost: up as far as needed, then hardly ever another change."""
+    """Whatever the assumed cost of a row, it scales up as far as needed, then rarely changes."""
     limits = replace(LIMITS, most=most)
     model = Model(limits, per_s=per_s, row_ms=row_ms).run(120, asked)
     settled = len(model.counts)
@@ -200,5 +203,5 @@ def test_at_a_steady_load_it_settles(asked, per_s, row_ms, most):
     assert not any(later > earlier for earlier, later in pairwise(changes))
     needed = asked / per_s
     if model.history.wanted < min(most, needed) - 1e-9:
-        # Only where it cannot be told from a model that is too slow.
+        # This is only allowed where the load looks the same as a model that is too slow.
         assert row_ms * per_s / 1000 < 0.31 or asked - model.ready * per_s < 0.02 * asked + 1

@@ -1,4 +1,4 @@
-"""The ads template served by real processes: shards that stop, one after another."""
+"""Serve the ads template with real processes whose shards stop one after another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rdv.config import init_decision
 
 pytestmark = pytest.mark.xdist_group("case-histories")
 TIMES = 40
-"""Times of the schedule are multiplied by it: what is tested is who answers, not how quickly."""
+"""The factor for the schedule's times: the test is about which models answer, not about speed."""
 ALL = "shard-0+shard-1+shard-2+shard-3+shard-4"
 
 
@@ -95,7 +95,7 @@ def test_pages_of_five_of_four_and_what_is_left(served):
     four = served.ask()
     assert (four["kind"], four["step"]) == ("fallback", 2)
     assert four["model"] == ALL.replace("shard-2+", "")
-    # The same page without the shard's own ads, filled up from the others.
+    # The page is the same without the shard's own ads, filled up with ads of the others.
     rest = [ad for ad in ids(page) if ad % 5 != 2]
     assert ids(four)[: len(rest)] == rest
     assert (len(ids(four)), 2 in {ad % 5 for ad in ids(four)}) == (10, False)

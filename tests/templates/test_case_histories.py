@@ -1,4 +1,4 @@
-"""The templates ads, recommend and retail: complete, sane, and as good as their READMEs say."""
+"""Check that the templates ads, recommend and retail are complete and as good as documented."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def sample(place, count=32):
 
 
 def enriched(place, rows):
-    """As the proxy does it, but like a model: this process has several, with modules alike."""
+    """Enrich rows as the proxy does, but load the file as a model's.
+
+    This process has several enrichers, whose modules have the same names.
+    """
     path, _, function = load_decision(place, {}).http.enrich.partition(":")
     module = load_module("enricher", os.path.join(place, path))
     try:
@@ -83,7 +86,7 @@ def test_it_is_complete(made):
 
 
 def test_its_schedules_can_be_used(made):
-    """A schedule for single requests may do without a fallback; the live one may not."""
+    """A schedule for single requests needs no fallback; the live schedule does."""
     _, place, _ = made
     decision = load_decision(place, {})
     for name in schedule_names(place):
@@ -98,7 +101,7 @@ def test_the_better_cost_more_and_are_as_good_as_promised(made):
     template, _, report = made
     values = [model.value for model in report.models]
     if template == "retail":
-        assert values.pop() < values[1]  # the canary is not there to be right
+        assert values.pop() < values[1]  # the canary need not be accurate
     assert values == sorted(values, reverse=True)
     assert report.models[0].row_ms > report.models[2].row_ms
     least = {"ads": (0.06, 0.055, 0.025), "recommend": (0.3, 0.24, 0.04)}

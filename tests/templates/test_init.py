@@ -1,4 +1,4 @@
-"""`init_decision`: a complete decision, or nothing at all."""
+"""Check that `init_decision` creates a complete decision, or nothing at all."""
 
 import json
 import os
@@ -123,7 +123,7 @@ def test_the_schedules_speak_of_its_models(made):
 
 
 def assert_valid(schedule, models):
-    """By DESIGN 7; the engine's own linter looks at them again."""
+    """Check a schedule against DESIGN 7; the engine's own linter checks it again."""
     assert set(schedule) == {"sla_ms", "default", "step"}
     ends = [step.get("until_ms", schedule["sla_ms"]) for step in schedule["step"]]
     assert ends == sorted(set(ends))
@@ -143,7 +143,7 @@ def test_the_example_schedules_are_valid_as_they_lie():
 
 
 def test_the_champion_fits_into_its_window(made):
-    """Also while the other tests keep the machine busy."""
+    """This holds even while the other tests keep the machine busy."""
     _, place, report = made
     with open(load_decision(place).schedule_path(), "rb") as file:
         window_ms = tomllib.load(file)["step"][0]["until_ms"]
@@ -185,7 +185,7 @@ def test_training_and_generating_again_gives_the_same(made):
 
 
 def fake_training(monkeypatch, code):
-    """Init without the training, which the fixture above has tried."""
+    """Replace the training, which the fixture above has run, by a shell script."""
     monkeypatch.setattr(init_module.sys, "executable", "/bin/sh")
     real = subprocess.run
 
