@@ -80,7 +80,7 @@ SHARE = 20
 
 @pytest.mark.parametrize("source", [GREEDY, OTHER])
 def test_idle_connections_keep_nobody_out(make_noted, kind, crowd, source):
-    """They may be silent or kept alive, and may all come from one address."""
+    """Idle connections may be silent or kept alive, and may all come from one address."""
     door = make_noted(kind=kind, limits=LIMITS)
     crowd(door, 15, source)
     kept = crowd(door, 15, source, post(b"kept"))
