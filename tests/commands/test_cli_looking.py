@@ -3,13 +3,11 @@ may not write."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
+from forking import Forker, User
 
 from rdv.stream import open_stream
 
@@ -17,6 +15,9 @@ pytestmark = [pytest.mark.timeout(300)]
 
 ANSWERED = (0, 1, 3, 99)
 """Exit codes of commands that have looked: 1 and 3 say that there is nothing yet to be seen."""
+
+
+REBOOTED = "another boot id!"
 
 
 def commands(id_):
@@ -72,43 +73,30 @@ def may_write(root):
             os.chmod(os.path.join(folder, name), 0o644)
 
 
-def forget_to_be_root():
-    """For root no mode counts, unless it gives up that privilege (CAP_DAC_OVERRIDE)."""
-    if os.getuid() == 0:
-        drop_from_bounding_set, dac_override = 24, 1
-        ctypes.CDLL(None).prctl(drop_from_bounding_set, dac_override, 0, 0, 0)
+@pytest.fixture(scope="module")
+def forker():
+    with Forker() as forker:
+        yield forker
 
 
-REBOOTED = """
-import sys
-from rdv.stream.file.disk import Disk
-Disk.boot_id = lambda self: b"another boot id!"
-from rdv.__main__ import main
-sys.exit(main(sys.argv[1:]))
-"""
+@pytest.fixture
+def look(forker):
+    """Run a command as a process that may read everything and write nothing."""
+
+    def run(*arguments, boot=""):
+        return forker.run(*arguments, user=User(drops=True), boot=boot)
+
+    return run
 
 
-def as_somebody_else(*arguments, run=("-m", "rdv")):
-    """The command as a process that may read everything and write nothing."""
-    done = subprocess.run(
-        [sys.executable, *run, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        preexec_fn=forget_to_be_root,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-def look_everywhere(id_, expected=ANSWERED, run=("-m", "rdv"), only=None):
-    assert "no permission" in as_somebody_else("stream", "create", "fraud/made")[2]
+def look_everywhere(look, id_, boot="", only=None):
+    assert "no permission" in look("stream", "create", "fraud/made")[2]
     before = tree("fraud")
     for command in commands(id_):
         if only is not None and command[0] not in only:
             continue
-        code, out, err = as_somebody_else(*command, run=run)
-        assert code in expected, f"{command}: {code}\n{out}\n{err}"
+        code, out, err = look(*command, boot=boot)
+        assert code in ANSWERED, f"{command}: {code}\n{out}\n{err}"
         assert "Traceback" not in err, err
         assert "no permission" not in err, f"{command}: {err}"
         after = tree("fraud")
@@ -116,35 +104,35 @@ def look_everywhere(id_, expected=ANSWERED, run=("-m", "rdv"), only=None):
         assert not changed, f"{command} has touched {changed}"
 
 
-def test_a_new_decision_that_was_never_served(decision):
+def test_a_new_decision_that_was_never_served(decision, look):
     may_read("fraud")
     try:
-        look_everywhere("nothing-yet")
+        look_everywhere(look, "nothing-yet")
     finally:
         may_write("fraud")
 
 
-def test_a_decision_of_which_only_the_streams_are_there(decision):
+def test_a_decision_of_which_only_the_streams_are_there(decision, look):
     for name in ("input", "scores", "results", "control", "outcomes"):
         open_stream(f"fraud/{name}").close()
     may_read("fraud")
     try:
-        look_everywhere("nothing-yet")
-        assert as_somebody_else("status", "fraud")[0] == 0
+        look_everywhere(look, "nothing-yet")
+        assert look("status", "fraud")[0] == 0
     finally:
         may_write("fraud")
 
 
-def test_a_decision_that_was_served(rdv, serve, decision):
+def test_a_decision_that_was_served(rdv, serve, decision, look):
     served = serve()
     ids = [rdv("ask", "fraud", '{"amount": 1}', "--key", f"{n}").row()["id"] for n in range(5)]
     assert served.end() == 0
     may_read("fraud")
     try:
-        look_everywhere(ids[0])
-        code, out, err = as_somebody_else("explain", "fraud", ids[0])
+        look_everywhere(look, ids[0])
+        code, out, err = look("explain", "fraud", ids[0])
         assert (code, ids[0] in out) == (0, True), err
-        assert as_somebody_else("verify", "fraud")[0] == 0
+        assert look("verify", "fraud")[0] == 0
     finally:
         may_write("fraud")
 
@@ -179,7 +167,7 @@ def test_what_was_opened_for_looking_cannot_be_changed(tmp_path):
     assert tree(path) == before
 
 
-def test_a_decision_that_has_lost_power(rdv, serve, decision):
+def test_a_decision_that_has_lost_power(rdv, serve, decision, look):
     """The files are of another boot, and were in use: looking recovers nothing."""
     served = serve()
     ids = [rdv("ask", "fraud", '{"amount": 1}', "--key", f"{n}").row()["id"] for n in range(5)]
@@ -187,8 +175,8 @@ def test_a_decision_that_has_lost_power(rdv, serve, decision):
     may_read("fraud")
     try:
         only = ("status", "tail", "explain", "verify", "export")
-        look_everywhere(ids[0], run=("-c", REBOOTED), only=only)
-        code, out, err = as_somebody_else("explain", "fraud", ids[0], run=("-c", REBOOTED))
+        look_everywhere(look, ids[0], boot=REBOOTED, only=only)
+        code, out, err = look("explain", "fraud", ids[0], boot=REBOOTED)
         assert (code, ids[0] in out) == (0, True), err
     finally:
         may_write("fraud")
