@@ -1,4 +1,4 @@
-"""The command line under test: in this process for its logic, as a process where that matters."""
+"""Run the command line: in this process to test its logic, as a process where that matters."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def rdv(capfd, monkeypatch, tmp_path) -> Callable[..., Outcome]:
 
 @pytest.fixture
 def command_line() -> Callable[..., list[str]]:
-    """The arguments that run `rdv` as a process."""
+    """Return the arguments that run `rdv` as a process."""
 
     def make(*arguments: object) -> list[str]:
         return [sys.executable, "-m", "rdv", *map(str, arguments)]
@@ -74,8 +74,8 @@ def command_line() -> Callable[..., list[str]]:
 
 @pytest.fixture
 def start(command_line) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start a command with pipes; whatever still runs at the end of the test is killed."""
-    # A background job ignores SIGINT and so would the command; a handler is not inherited.
+    """Start a command with pipes; commands that still run at the end of the test are killed."""
+    # A background job ignores SIGINT, and the command would inherit that; it inherits no handler.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     started: list[subprocess.Popen[bytes]] = []
 
@@ -98,7 +98,7 @@ def start(command_line) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
 @pytest.fixture
 def stream(tmp_path, monkeypatch) -> Path:
-    """A stream with the topic `t` (2 partitions), at the relative path `s`."""
+    """Create a stream with the topic `t` (2 partitions) at the relative path `s`."""
     monkeypatch.chdir(tmp_path)
     with open_stream("s") as opened:
         opened.make_topic("t", 2)
@@ -107,7 +107,7 @@ def stream(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def ten(stream) -> Path:
-    """The same with the records 0 to 9, in the order of their times, in turn on both partitions."""
+    """Append the records 0 to 9 to `stream`, in the order of time, on both partitions in turn."""
     with open_stream("s") as opened, opened.producer() as producer:
         for number in range(10):
             producer.send("t", b"%d\n" % number, partition=number % 2)
@@ -116,7 +116,7 @@ def ten(stream) -> Path:
 
 @pytest.fixture
 def damaged(ten) -> Path:
-    """The same, and the second record of partition 1 (the value 3) is not what was written."""
+    """Flip bits of the second record of partition 1 (the value 3) of `ten`."""
     values = ten / "t/1/00000000000000000000.jsonl"
     data = bytearray(values.read_bytes())
     assert data[2:4] == b"3\n"
@@ -127,7 +127,7 @@ def damaged(ten) -> Path:
 
 @pytest.fixture(scope="session")
 def fraud_template(tmp_path_factory) -> Path:
-    """A decision as `rdv init` makes it; tests work on copies."""
+    """Create a decision as `rdv init` does; tests work on copies."""
     place = tmp_path_factory.mktemp("template") / "fraud"
     init_decision(str(place))
     return place
@@ -135,14 +135,14 @@ def fraud_template(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def decision(fraud_template, tmp_path, monkeypatch) -> Path:
-    """The decision `fraud` in the current directory, with a port that is free."""
+    """Create the decision `fraud` in the current directory, with a free port."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(fraud_template, "fraud")
     settings = Path("fraud/rdv.toml")
     text = settings.read_text()
     assert "#port = 8100" in text
     settings.write_text(text.replace("#port = 8100", f"port = {free_port()}"))
-    # A hundred times the patience: what a loaded machine does to latency is not tested here.
+    # A hundred times the SLA: the effect of a loaded machine on latency is not tested here.
     for schedule in Path("fraud/schedules").glob("*.toml"):
         slow = re.sub(r"(?m)^(sla_ms|until_ms) = (\d+)", r"\1 = \g<2>00", schedule.read_text())
         schedule.write_text(slow)
@@ -151,7 +151,7 @@ def decision(fraud_template, tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def serve(decision, start) -> Callable[..., Served]:
-    """Start `rdv serve fraud`; it is up when this returns."""
+    """Start `rdv serve fraud`; by default return when it is up."""
 
     def run(*options: object, wait: bool = True) -> Served:
         served = Served(start("serve", "fraud", *options))

@@ -1,4 +1,4 @@
-"""`rdv ab` of a served decision: the proxy deals the keys, outcomes are told later."""
+"""Check `rdv ab` of a served decision: the proxy assigns the keys, outcomes are sent later."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_experiment(rdv, serve, decision):
         *("load", "fraud", "--rate", 150, "--duration", "4s", "--data", "rows.jsonl"),
         *("--key-field", "user", "--json"),
     )
-    # A machine that starves us for ten seconds is not what is tested.
+    # A machine that gives this test no CPU time for ten seconds is not what is tested.
     assert loaded.row()["statuses"]["200"] > 550, loaded.err
     with open_stream("fraud/input") as asked, asked.consumer() as consumer:
         ids = []

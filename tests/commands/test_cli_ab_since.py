@@ -1,4 +1,4 @@
-"""`rdv ab` counts only the time in which the cohorts have been what they are."""
+"""Check that `rdv ab` counts only the time since the cohorts last changed."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def test_the_time_before_the_cohorts_does_not_count(rdv, serve, decision):
     assert "since then the cohorts are as they are now" in " ".join(found["caveats"])
     ask_all(rdv, 8)
     assert counted(rdv)[0] == before + 8
-    # A restart begins nothing anew.
+    # A restart does not begin a new experiment.
     assert served.end() == 0
     served = serve()
     ask_all(rdv, 3)
     assert counted(rdv)[0] == before + 11
-    # Another share does, and so does an edit of the cohort's schedule.
+    # Another share begins a new one, and so does an edit of the cohort's schedule.
     settings.write_text(plain + '\n[cohorts.b]\nshare = 0.7\nschedule = "ab"\n')
     served.until("in force now: .*cohorts.b.share")
     schedule = Path("fraud/schedules/ab.toml")
@@ -58,11 +58,11 @@ TRIES = 200
 
 
 def ask_until_dealt(rdv):
-    """Until the proxy, which hears of the edit a moment later, deals keys to the cohort."""
+    """Ask until the proxy, which applies the edit a moment later, assigns keys to the cohort."""
     for number in range(TRIES):
         row = rdv("ask", "fraud", '{"amount": 1}', "--key", f"key-{number}").row()
         if row["schedule"].startswith("ab@"):
-            # The server may hear of the edit after the proxy, and says since when it holds.
+            # The server may apply the edit after the proxy; it records since when it is in force.
             ask_all(rdv, 3)
             return
     raise AssertionError("no key was dealt to the cohort")

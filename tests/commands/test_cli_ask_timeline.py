@@ -21,7 +21,7 @@ def test_the_timeline():
     lines = draw_arrivals(answer, 50.0, 79, ASCII)
     assert all(len(line) <= 79 for line in lines)
     assert lines[0].rstrip().endswith("50 SLA")
-    # Where the marks are is to scale.
+    # The positions of the marks are to scale.
     start = lines[1].index("-")
     first, second = lines[1].index("o", start) - start, lines[2].index("x") - start
     assert second == pytest.approx(2 * first, abs=1)
@@ -43,7 +43,7 @@ def test_what_is_quick_is_shown_large():
 @pytest.mark.parametrize("sla_ms", [7.0, 50.0, 400.0, 12_345.0, None])
 @pytest.mark.parametrize("width", range(40, 100))
 def test_labels_never_run_into_each_other(sla_ms, width):
-    """Once 9.375 and the end of 12.5 were read as 912.5."""
+    """Labels once overlapped: 9.375 and the end of 12.5 were read as 912.5."""
     answer = {"waited_ms": 1.436, "kind": "preferred", "model": "mlp", "trace": []}
     axis = draw_arrivals(answer, sla_ms, width)[0].replace("ms", "").partition("(")[0]
     shown = [float(word) for word in axis.replace("SLA", "").split()]

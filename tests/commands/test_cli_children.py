@@ -1,4 +1,7 @@
-"""What models start ends with them, however `rdv serve` ends; and it knows no secrets."""
+"""Check that models' child processes end with them and that models get no secrets.
+
+The children end however `rdv serve` ends.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from rdv.supervisor.orphans import processes, words_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="macOS has process groups alone")
 
-# Each kind of child writes its number into a file of its own and then waits for the test's end.
+# Each kind of child writes its process id into its own file and waits for the test's end.
 MODEL = """
 import os, signal, subprocess, sys, time
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -83,8 +86,9 @@ STAGES = [(), ("--in-process",), ("--direct", "m")]
 
 @pytest.fixture
 def parent(decision: Path) -> Iterator[Path]:
-    """A decision with one model that has children; none of them outlives the test, whatever
-    happens: what they have started says in its command line where it is.
+    """Create a decision with one model that has children; kill all that the test leaves.
+
+    The children are found by the path of the decision in their command lines.
     """
     text = re.sub(r"(?ms)^\[models\..*", "", (decision / "rdv.toml").read_text())
     (decision / "rdv.toml").write_text(text + '\n[models.m]\npath = "models/m.py"\n')
@@ -100,7 +104,7 @@ def parent(decision: Path) -> Iterator[Path]:
 
 
 def children(decision: Path) -> dict[str, int]:
-    """A pidfd for each child, once all have come up; the notes are taken away."""
+    """Wait until all children run, return a pidfd for each, and delete their pid files."""
     found = {}
     for kind in KINDS:
         path = decision / "models" / f"{kind}.pid"
@@ -138,7 +142,7 @@ def test_they_end_with_a_swap_with_their_worker_and_with_a_killed_serve(parent, 
     assert_ended(second)
     served.until(r"m-0 is ready")
     while rdv("ask", parent, "{}", "--json").row()["model"] != "m":
-        pass  # the server has not heard yet that it is up again
+        pass  # the server does not know yet that it is up again
     served.process.kill()
     assert_ended(third)
 
@@ -154,7 +158,7 @@ def test_the_next_serve_ends_what_a_killed_worker_and_serve_have_left(parent, se
     ends = select.select([found["daemon"]], [], [], 0.2)[0]
     again = serve()
     again.until(r"an earlier run had left behind") if not ends else None
-    # A program that was started with an empty environment cannot be told from a stranger.
+    # A program that was started with an empty environment cannot be recognised as rdv's.
     left = found.pop("daemon-exec")
     assert_ended(found)
     with contextlib.suppress(ProcessLookupError):

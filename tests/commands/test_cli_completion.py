@@ -1,4 +1,4 @@
-"""Completion in bash, by bash itself; for zsh and fish by what their scripts ask of rdv."""
+"""Check completion: in bash by running it, in zsh and fish by the calls of their scripts."""
 
 import os
 import subprocess

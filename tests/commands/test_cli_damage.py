@@ -57,7 +57,7 @@ def test_repair_in_words(rdv, damaged):
 def test_tail_shows_what_can_be_read_then_names_the_damage(rdv, damaged):
     shown = rdv("tail", "s", "--format", "raw")
     assert shown.code == 1
-    # All of the sound partition, and what comes before the damage in the other.
+    # All records of the intact partition, and those before the damage in the other.
     assert shown.out.split() == list("012468")
     assert f"damage in {VALUES}: offset 1 of t/1" in shown.err
     assert rdv("tail", "s:t", "-p", 1, "--offset", 2, "--format", "raw").code == 0

@@ -1,4 +1,4 @@
-"""init, schedule and model on a decision that nobody serves."""
+"""Check init, schedule and model on a decision that is not served."""
 
 from __future__ import annotations
 

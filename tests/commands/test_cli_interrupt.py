@@ -1,4 +1,4 @@
-# ruff: noqa: PT012  the point is what happens within the block
+# ruff: noqa: PT012  the test is about what happens within the block
 from __future__ import annotations
 
 import signal

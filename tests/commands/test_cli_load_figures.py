@@ -1,4 +1,4 @@
-"""What `rdv load` sends, counts and judges; no server is needed for that."""
+"""Check what `rdv load` sends, counts and judges, without a server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_rows_are_data_or_hold_data():
     assert bodies(b'{"amount": 1}', b"\n", b"[1]") == [{"data": {"amount": 1}}, {"data": [1]}]
     (row,) = make_rows([b'{"data": {"a": 1}, "key": "k", "truth": 3}'], None, {})
     assert (orjson.loads(row.body), row.truth) == ({"data": {"a": 1}, "key": "k"}, 3)
-    # A row with other fields is data, whatever one of them is called.
+    # A row with other fields is data as a whole, even if one of its fields is called "data".
     assert bodies(b'{"data": 1, "amount": 2}') == [{"data": {"data": 1, "amount": 2}}]
 
 

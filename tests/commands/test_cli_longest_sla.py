@@ -1,4 +1,4 @@
-"""An SLA beyond the longest is refused by every command that reads a schedule."""
+"""Check that every command that reads a schedule refuses an SLA above the maximum."""
 
 from __future__ import annotations
 

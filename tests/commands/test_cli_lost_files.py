@@ -1,4 +1,4 @@
-"""Every command that reads a decision goes on past what is missing or damaged, and names it."""
+"""Check that commands that read a decision skip missing or damaged files and name them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ READ_BY = {
     "replay": {"input"},
     "compare": {"input", "scores", "results", "outcomes"},
 }
-"""What each command reads wholly, so that it must name what is lost there."""
+"""The streams that each command reads completely, so that it must name what is lost there."""
 
 
 @pytest.mark.parametrize("stream", STREAMS)
@@ -101,7 +101,7 @@ def test_each_command_goes_on_and_names_it(rdv, tmp_path, monkeypatch, stream, d
     ):
         outcome = rdv(*command)
         told = outcome.out + outcome.err
-        # Exit code 3: the request that is asked for may have been in what is lost.
+        # Exit code 3: the requested request may have been among the lost records.
         is_lost = command[0] == "explain" and stream == "input" and outcome.code == 3
         assert is_lost or outcome.code in (0, 1), (command, outcome)
         assert not is_lost or str(partition) in told

@@ -1,4 +1,4 @@
-"""`rdv outcome`: one from the command line, many from a file."""
+"""Check `rdv outcome`: one outcome from the command line, many from a file."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""One `rdv serve`, and every way that data has into it and out of it: the same bytes come out, or
-the same refusal comes back, and no command ends with a traceback.
+"""Check every way of data into and out of one `rdv serve`.
+
+The same bytes come out, or the same refusal comes back, and no command ends with a traceback.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ texts = st.tuples(generated, st.sampled_from([None, 1]), st.booleans()).map(
 
 
 class Told:
-    """What was asked of the decision: the text of each request that it took, by id."""
+    """Send requests and outcomes; keep the text of each accepted request, by id."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory = str(directory)
@@ -102,7 +103,7 @@ class Told:
         return response.status, response.read()
 
     def ask(self, text: str, more: bytes = b"") -> tuple[str, bytes]:
-        """The id and the result of a request; or its code, and nothing."""
+        """Send a request; return its id and result, or the code of its refusal and no bytes."""
         status, answer = self.post("/v1/decide", b'{"data":' + text.encode() + more + b"}")
         if status != 200:
             return orjson.loads(answer)["error"]["code"], b""
@@ -110,14 +111,14 @@ class Told:
         return msgspec.json.decode(got["id"]), bytes(got["result"])
 
     def tell(self, id_: str, text: str) -> str:
-        """An outcome: the code of its refusal, or nothing."""
+        """Send an outcome; return the code of its refusal, or an empty string."""
         told = b'{"id":"' + id_.encode() + b'","outcome":' + text.encode() + b"}"
         status, answer = self.post("/v1/outcomes", told)
         return "" if status == 202 else orjson.loads(answer)["error"]["code"]
 
 
 def recorded(text: str) -> bytes:
-    """How a text stands in the log: on one line, without the space around it."""
+    """Return the text as the log has it: on one line, without the space around it."""
     return one_line(text.encode().strip(b" \t\r\n"))
 
 
@@ -202,7 +203,7 @@ def test_what_is_refused_is_refused_everywhere_with_one_code(served, rdv, tmp_pa
         (("outcome", served.directory, "--from", told), b""),
     ]:
         if not text and command[0] in ("load", "outcome"):
-            continue  # a blank line is no line
+            continue  # blank lines are ignored
         done = rdv(*command, "--json", stdin=stdin)
         assert done.code == 3, (command, done)
         (line,) = done.err.splitlines()

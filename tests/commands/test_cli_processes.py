@@ -1,4 +1,4 @@
-"""What only a real process can show: pipes, signals, terminals, and what is imported."""
+"""Check what only a real process can show: pipes, signals, terminals, and imports."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_follow_shows_what_other_processes_append_until_interrupted(stream, star
     appender = start("stream", "append", "s:t")
     appender.stdin.write(b'"new"\n"half')
     appender.stdin.flush()
-    # The complete line comes through although its writer goes on.
+    # The complete line arrives although its writer is still running.
     assert json.loads(follower.stdout.readline())["value"] == "new"
     out, err = appender.communicate(b'"')
     assert (appender.returncode, out, b"appended 2 records" in err) == (0, b"", True)
@@ -45,7 +45,7 @@ def test_follow_only_what_is_new(stream, start):
     send("t", b"old\n")
     follower = start("tail", "-f", "-n", 0, "s:t", "--format", "table")
     assert follower.stdout.readline().split()[0] == b"TIME"
-    # The header is written once the place to go on from is known.
+    # The header is written once the offset to continue from is known.
     send("u", b"another topic\n")
     send("t", b"new\n")
     assert follower.stdout.readline().rstrip().endswith(b"new")
@@ -113,7 +113,7 @@ def test_interrupted_append_keeps_and_tells_what_it_has(stream, start):
 def run_on_terminal(
     arguments: list[str], typed: bytes = b"", **environment: str
 ) -> tuple[int, str]:
-    """Run with a terminal as stdin, stdout and stderr; returns (exit code, all that it showed)."""
+    """Run with a terminal as stdin, stdout and stderr; return the exit code and all output."""
     leader, terminal = pty.openpty()
     process = subprocess.Popen(
         arguments,
@@ -128,7 +128,7 @@ def run_on_terminal(
     while True:
         try:
             piece = os.read(leader, 65536)
-        except OSError:  # Linux: all have closed the terminal
+        except OSError:  # Linux: all processes have closed the terminal
             break
         if not piece:
             break

@@ -1,4 +1,4 @@
-"""`rdv compare` and `rdv promote` of a served decision: live at once, watched, taken back."""
+"""Check `rdv compare` and `rdv promote` of a served decision: live, watched, rolled back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.stream import open_stream
 
 pytestmark = [pytest.mark.timeout(300)]
 
-# The same answers, but for one in fifty. {"hurt": "mlp"} makes mlp raise.
+# The models give the same answers, except one in fifty. {"hurt": "mlp"} makes mlp raise.
 MODEL = """
 version = "1"
 
@@ -32,7 +32,7 @@ def fraud(decision):
         Path(f"fraud/models/{name}.py").write_text(MODEL.format(name=name))
     text = Path("fraud/rdv.toml").read_text()
     assert "#late_max = 0.01" in text
-    # What a loaded machine does to latency is not tested here.
+    # The effect of a loaded machine on latency is not tested here.
     Path("fraud/rdv.toml").write_text(text.replace("#late_max = 0.01", "late_max = 0.5"))
     rows = "".join(json.dumps({"data": {"n": n}}) + "\n" for n in range(1, 201))
     Path("rows.jsonl").write_text(rows)
@@ -48,7 +48,7 @@ def load(rdv, rows, seconds=2):
     done = rdv(
         "load", "fraud", "--rate", 100, "--duration", f"{seconds}s", "--data", rows, "--json"
     )
-    # A machine that starves us for ten seconds is not what is tested.
+    # A machine that gives this test no CPU time for ten seconds is not what is tested.
     assert done.row()["statuses"]["200"] > 90 * seconds, done.err
 
 
@@ -75,7 +75,7 @@ def test_live_watched_and_taken_back(rdv, serve, start, fraud):
     before = schedule()
     options = ("--min-requests", 200, "--yes", "--watch", "10m", *MARGINAL, "--json")
     promotion = start("promote", "fraud", "logit", *options)
-    # It is live when answers come by the new schedule.
+    # The promotion is live when answers use the new schedule.
     while before == schedule():
         assert promotion.poll() is None, promotion.stderr.read()
         load(rdv, "rows.jsonl", 1)
@@ -97,7 +97,7 @@ def test_live_watched_and_taken_back(rdv, serve, start, fraud):
     assert {result.schedule for result in results} == {found["was"], found["schedule"]}
     assert results[-1].schedule == found["was"]
     assert [r.model for r in results if r.kind == "preferred"][-1] == "mlp"
-    # Nobody was left without an answer.
+    # No client was left without an answer.
     assert rdv("verify", "fraud").code == 0
 
 

@@ -1,4 +1,4 @@
-"""`rdv serve` scales its models: over real processes, slow ones on purpose."""
+"""Check that `rdv serve` scales its models, with real processes that are deliberately slow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ accept = ["*"]
 
 
 class Clients:
-    """Ask without a pause, until the block ends."""
+    """Clients send requests without a pause until the `with` block ends."""
 
     def __init__(self, port, count):
         self._port, self._over = port, threading.Event()
@@ -67,7 +67,7 @@ def ask(port, key="k"):
 
 @pytest.fixture
 def serve_slow(tmp_path, monkeypatch, start):
-    """Serve `slow` (with settings) and `fast`; returns it and its port."""
+    """Serve `slow` (with settings) and `fast`; return the command and its port."""
     monkeypatch.chdir(tmp_path)
 
     def run(settings, *, row_ms=20, window_ms=60):
@@ -116,7 +116,7 @@ def test_a_model_that_sleeps_is_started_by_a_request_and_sleeps_again(rdv, serve
     served, port = serve_slow("instances_min = 0\nidle_ms = 1500", row_ms=0, window_ms=1500)
     assert (scaling(rdv)["state"], scaling(rdv)["instances"]) == ("asleep", 0)
     first = ask(port)
-    # The fallback, and at once: the server knows that there is nobody to wait for.
+    # The fallback answers at once: the server knows that no instance can answer.
     assert (first["result"], first["kind"]) == ("fast", "fallback")
     assert first["waited_ms"] < 1500
     served.until("slow: 0 → 1 instances: it is asked for")

@@ -1,4 +1,4 @@
-"""A decision by its real processes: started, asked, hurt, edited, stopped."""
+"""Check a decision with its real processes: started, asked, killed, edited, stopped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ask(rdv, *options):
 
 
 def ask_until(rdv, kind, model):
-    """Ask until this one answers: the server hears a moment later that a model is back."""
+    """Ask until this model answers: the server learns a moment later that a model is back."""
     return any(
         (answer["kind"], answer["model"]) == (kind, model)
         for answer in (ask(rdv) for _ in range(500))
@@ -34,7 +34,7 @@ def ask_until(rdv, kind, model):
 
 
 def wait_gone(pids):
-    """Until all these processes are gone: their pidfds tell, nothing is polled by sleeping."""
+    """Wait for the end of all these processes, by their pidfds, without polling."""
     for pid in pids:
         try:
             fd = os.pidfd_open(pid)
@@ -174,7 +174,7 @@ def test_no_child_survives_the_supervisor(rdv, serve):
     assert len(children) == 5
     served.process.kill()
     wait_gone(children)
-    # And the next one may begin at once.
+    # The next supervisor can start at once.
     assert serve().end() == 0
 
 
@@ -281,7 +281,7 @@ def test_an_edited_model_replaces_the_old_one_and_a_broken_one_does_not(rdv, ser
     served.until("rules-0: the new version does not start; the old one stays")
     answer = ask(rdv, *only_rules)
     assert (answer["model"], answer["version"]) == ("rules", "rules-new")
-    # Nobody else was disturbed.
+    # No other model was restarted.
     assert not [line for line in served.lines if "mlp-0 has changed" in line]
 
 
@@ -361,5 +361,5 @@ def test_environment_and_options_reach_the_children(rdv, decision, start, monkey
     port = free_port()
     served = Served(start("serve", "fraud", "--port", port)).up()
     assert f":{port}/v1/decide" in "\n".join(served.lines)
-    # The client finds the door although rdv.toml says something else.
+    # The client finds the port although rdv.toml has a different one.
     assert ask(rdv)["schedule"].startswith("qa-challenger@")

@@ -1,4 +1,4 @@
-"""How `rdv serve` is heard."""
+"""Check the output of `rdv serve`."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Every key of rdv.toml is edited while the decision is served: it takes effect, or is said to do
-so at the next start; what cannot be used changes nothing, also for processes that restart."""
+"""Check edits of every key of rdv.toml while the decision is served.
+
+An edit takes effect, or is reported to do so at the next start. An edit that cannot be used changes
+nothing, also for processes that restart.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ version = "1"
 def predict(rows):
     return [{"score": 0.5, "saw": row} for row in rows]
 """
-# What another value is for the keys whose type does not tell.
+# Other valid values of the keys whose type does not determine one.
 OTHERS: dict[str, object] = {
     "name": "another",
     "schedule": "fast-first",
@@ -65,7 +68,7 @@ OTHERS: dict[str, object] = {
 
 
 def another(key: str, kind: Any, default: object, meta: Any) -> object:
-    """A valid value that is not the default."""
+    """Return a valid value that is not the default."""
     if key in OTHERS:
         return OTHERS[key]
     if get_origin(kind) is Literal:
@@ -92,7 +95,7 @@ def every_key():
 
 
 class Settings:
-    """The decision's file, with some keys written anew."""
+    """Write the rdv.toml of the decision, with some keys changed."""
 
     def __init__(self):
         self.path = Path("fraud/rdv.toml")
@@ -110,7 +113,7 @@ class Settings:
         }
 
     def text(self, edits):
-        """With each (section, key, value) of `edits`."""
+        """Return the TOML text with each (section, key, value) of `edits` applied."""
         table = json.loads(json.dumps(self.base))
         for section, key, value in edits:
             place = table
@@ -182,7 +185,7 @@ def test_after_a_restart_every_key_is_in_force(settings, serve):
 
 
 def once(data, **more):
-    """Over a connection of its own."""
+    """Send one request over a new connection."""
     with contextlib.closing(client()) as connection:
         return decide(connection, data, **more)
 
@@ -228,7 +231,7 @@ def change_and_look(settings, served, connection):
 
 
 def _until(holds):
-    """Within so many requests: processes hear of an edit one after the other."""
+    """Check that it holds within 2,000 tries: processes apply an edit one after the other."""
     assert any(holds() for _ in range(2_000))
 
 
@@ -305,7 +308,7 @@ def test_a_folder_replaced_by_rename_is_still_watched_and_promoted_in(rdv, setti
 
 
 def test_a_schedule_that_does_not_go_live_is_a_failure(rdv, settings, serve, monkeypatch):
-    """The supervisor is stopped, so that nobody takes the edit over."""
+    """The supervisor is stopped, so that no process applies the edit."""
     from rdv.commands.schedule import switching
 
     monkeypatch.setattr(switching, "PATIENCE_S", 0.5)
@@ -321,7 +324,7 @@ def test_a_schedule_that_does_not_go_live_is_a_failure(rdv, settings, serve, mon
 
 
 def test_json_of_settings_survives():
-    """What is published is what is read, for every section."""
+    """Encoding and decoding the published settings changes nothing, in any section."""
     decision = Decision(models={"a": ModelConfig(path="a.py", instances_min=0)})
     assert msgspec.json.decode(msgspec.json.encode(decision), type=Decision) == decision
 
@@ -329,7 +332,7 @@ def test_json_of_settings_survives():
 def test_the_environment_of_the_enricher_changes_at_the_next_start_and_that_is_said(
     settings, serve
 ):
-    """Models are replaced, and have it at once."""
+    """The models are replaced, so for them it changes at once."""
     settings.write(("http", "enrich", "models/enricher.py:enrich"))
     served = serve()
     settings.write(("http", "enrich", "models/enricher.py:enrich"), ("", "env", ["SHARED_KEY"]))

@@ -1,4 +1,4 @@
-"""Odd models give the same answers in every stage, and a broken one is only missing."""
+"""Check that unusual models answer the same in every stage; a broken one is only missing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli_kit import Served
 
 from rdv.stream import open_stream
 
-# What a model may do. Each has `load` (perhaps) and `answer(row)`; LATE ones fail at the import.
+# Models that do unusual things, with `answer(row)` and perhaps `load`. MISSING ones do not start.
 ODD = {
     "sqlite": """
 import sqlite3
@@ -149,7 +149,7 @@ MISSING = {"import", "load", "syntax"}
 
 @pytest.fixture
 def odd(decision: Path) -> Path:
-    """A decision of all of them; each has a schedule of its name, the live one wants all."""
+    """Create a decision with all models; each has its own schedule, the live one accepts all."""
     text = re.sub(r"(?ms)^\[models\..*", "", (decision / "rdv.toml").read_text())
     for path in (decision / "schedules").glob("*.toml"):
         path.unlink()
@@ -186,11 +186,11 @@ def connect(decision: Path) -> http.client.HTTPConnection:
 def answers(
     connection: http.client.HTTPConnection, name: str, *, is_dying: bool = False
 ) -> list[object]:
-    """Kind and result of three requests."""
+    """Return kind and result of three requests."""
     found = []
     for n in range(3):
         if is_dying:
-            await_all(connection)  # a worker that has ended is up again
+            await_all(connection)  # wait until a worker that has ended is up again
         body = orjson.dumps({"data": {"n": n}, "schedule": name, "models": [name]})
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/v1/decide", body, headers)
@@ -206,7 +206,7 @@ def ready(connection: http.client.HTTPConnection) -> tuple[int, dict]:
 
 
 def await_all(connection: http.client.HTTPConnection) -> None:
-    """Until all are up that can be; the live schedule wants all of them."""
+    """Wait until all models that can start are up; the live schedule accepts all of them."""
     while not set(ready(connection)[1]["missing"]) <= MISSING:
         select.select([], [], [], 0.05)
 
@@ -271,7 +271,7 @@ def test_one_alone(odd, start, name):
 
 
 def test_ready_when(odd, start):
-    """With no model that the live schedule wants there is a choice."""
+    """The setting `ready_when` decides whether readiness requires a model of the live schedule."""
     settings = odd / "rdv.toml"
     text = settings.read_text().replace('schedule = "all"', 'schedule = "load"')
     settings.write_text(text)

@@ -1,4 +1,4 @@
-"""A model that hangs in a smaller stage: it is down, nobody waits for it, and it may come back."""
+"""Check a model that hangs in a smaller stage: no request waits for it; it may come back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands under odd circumstances: closed descriptors, a poor encoding, a moved directory."""
+"""Check commands with closed descriptors, a limited encoding, or a changed directory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ STAGES = [(), ("--in-process",), ("--direct", "odd")]
 
 @pytest.fixture
 def odd(decision: Path) -> Path:
-    """The decision with one model that changes the directory and reads stdin."""
+    """Create the decision with one model that changes the directory and reads stdin."""
     text = re.sub(r"(?ms)^\[models\..*", "", (decision / "rdv.toml").read_text())
     (decision / "rdv.toml").write_text(text + '\n[models.odd]\npath = "models/odd.py"\n')
     (decision / "models/odd.py").write_text(ODD_MODEL)
@@ -56,7 +56,7 @@ def test_a_model_may_change_the_directory_and_read_stdin(odd, start, rdv, stage)
     for _ in range(2):
         answer = rdv("ask", odd, "{}", "--json").row()
         assert answer["result"] == {"score": 0.25, "said": "nothing"}
-    # An edit is noticed, though the model has left the directory.
+    # An edit is noticed although the model has changed the directory.
     (odd / "schedules/production.toml").write_text(SCHEDULE.replace("20000", "21000"))
     if not stage:
         served.until(r"live: production@")

@@ -1,4 +1,4 @@
-"""`rdv init` without a template: an empty decision, or one around the owner's models."""
+"""Check `rdv init` without a template: an empty decision, or one with the user's models."""
 
 from pathlib import Path
 

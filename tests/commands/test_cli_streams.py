@@ -1,4 +1,4 @@
-"""create, info, topics, purge, cursors, groups, bench, and what all commands have in common."""
+"""Check create, info, topics, purge, cursors, groups, bench, and what they have in common."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_cursors_need_a_group_that_is_there(rdv, ten):
     assert "--group" in rdv("stream", "cursors", "s", "--set", "latest").err
     assert "no group 'typo'" in rdv("stream", "cursors", "s", "-g", "typo").err
     assert rdv("stream", "cursors", "s", "-g", "typo", "--delete").code == 3
-    # A cursor may be set for a group that will come; then the topic has to be named.
+    # A cursor may be set for a group that does not exist yet; then the topic must be named.
     assert "name the topic" in rdv("stream", "cursors", "s", "-g", "new", "--set", "latest").err
     assert rdv("stream", "cursors", "s:t", "-g", "new", "--set", "latest").code == 0
 
@@ -147,7 +147,7 @@ def test_groups_mark_what_is_being_revoked(rdv, ten):
         stream.consumer(["t"], group="g") as first,
         stream.consumer(["t"], group="g"),
     ):
-        # The first has not polled since the second came: it still holds what it is to let go.
+        # The first has not polled since the second joined: it still holds what it must release.
         out = rdv("stream", "groups", "s").out
         assert out.count("(revoking)") == 1
         assert len(first.assignment()) == 2
@@ -236,7 +236,7 @@ def test_an_address_has_one_colon(rdv, stream):
     assert done.code == 3
     assert "no stream at a:b" in done.err
     assert "a:b:c is read as topic 'c' of the stream 'a:b'" in done.err
-    # One that is there is found as ever.
+    # A stream of that name that exists is found.
     open_stream("a:b").close()
     assert rdv("stream", "append", "a:b:c", stdin=b"x\n").code == 0
 

@@ -1,5 +1,4 @@
-"""rdv.toml owns the decision's streams: each `rdv serve` brings them in line with it, or says why
-it cannot."""
+"""Check that each `rdv serve` applies rdv.toml to the decision's streams, or says why not."""
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ STREAMS = ("input", "scores", "results", "control", "outcomes")
 
 
 def set_key(text: str, line: str) -> str:
-    """The text with `key = value` in the place of the commented default of that key."""
+    """Return the text with `key = value` in place of the commented default of that key."""
     key = line.partition(" ")[0]
     changed, count = re.subn(rf"(?m)^#?{key} = .*$", line, text)
     assert count == 1, f"{key} is there {count} times"
@@ -83,7 +82,7 @@ def test_fewer_partitions_are_refused_and_nothing_has_changed(rdv, serve, decisi
 
 @pytest.mark.parametrize("name", STREAMS)
 def test_what_only_a_stream_toml_can_say_is_kept(decision, name):
-    """An operator's limit by size is no setting of rdv.toml: it stays."""
+    """A limit by size, which an operator has set, is not in rdv.toml: it stays."""
     config = StreamConfig(retention_bytes=10**9, open_partitions_max=7, retention_ms=5)
     open_stream(f"fraud/{name}", config=config).close()
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""An error says what leads on, and a missing file is the same mistake everywhere: exit code 3."""
+"""Check that errors suggest what to do; a missing file has exit code 3 in all commands."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A model that is replaced, scaled, or leaves: no request is lost, none is scored twice."""
+"""Check that replacing, scaling or removing a model loses no request and scores none twice."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ accept = ["*"]
 
 
 class Clients:
-    """Ask one after the other, each on a connection of its own, at a steady rate."""
+    """Clients send requests at a steady rate, each client on its own connection."""
 
     def __init__(self, port: int, count: int = 4) -> None:
         self._port = port
@@ -65,7 +65,7 @@ class Clients:
         connection.close()
 
     def until(self, wanted) -> None:
-        """Until a new answer is `wanted`."""
+        """Wait until a new answer is `wanted`."""
         with self._news:
             seen, end_s = len(self.answers), time.monotonic() + 90
             while not any(map(wanted, self.answers[seen:])):
@@ -95,7 +95,7 @@ def scores_of(decision: Path, model: str) -> list[dict]:
 
 
 def assert_scored_once(decision: Path, answers: list[dict], rdv) -> None:
-    """Each request was answered by the model, and has one score without an error."""
+    """Check that the model answered each request, with one score and no error."""
     assert Counter(answer["kind"] for answer in answers) == {"preferred": len(answers)}
     scores = scores_of(decision, "m")
     assert [score for score in scores if "error" in score or "refusal" in score] == []
@@ -106,7 +106,7 @@ def assert_scored_once(decision: Path, answers: list[dict], rdv) -> None:
 
 
 def set_lines(decision: Path, **settings: object) -> None:
-    """Replace what the table of the model says besides its path."""
+    """Replace the settings of the model other than its path."""
     path = decision / "rdv.toml"
     text = path.read_text().partition("\n[models.m]")[0]
     lines = "".join(f"{key} = {value}\n" for key, value in settings.items())
@@ -154,7 +154,7 @@ def test_a_model_that_fails_and_an_edit_that_does_not_start_are_named(one_model,
     (one_model / "models/m.py").write_text("def predict(rows):\n    raise ValueError('no luck')\n")
     served.until(r"m-0 is ready")
     while rdv("ask", one_model, "{}", "--json").row()["kind"] != "default":
-        pass  # the old one is still leaving
+        pass  # the old one is still ending
     served.until(r"m failed on a row: ValueError: no luck")
     row = await_row(one_model, rdv, lambda row: row["state"] == "failing")
     assert re.match(r"failing: 100% of the last \d+: ValueError: no luck", row["trouble"])
@@ -171,7 +171,7 @@ def test_a_model_that_fails_and_an_edit_that_does_not_start_are_named(one_model,
 
 
 def await_row(decision: Path, rdv, wanted) -> dict:
-    """The row of the model in `rdv status`, once it is as `wanted`."""
+    """Return the row of the model in `rdv status` once it is as `wanted`."""
     while True:
         (row,) = rdv("status", decision, "--json").row()["models"]
         if wanted(row):

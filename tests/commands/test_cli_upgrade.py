@@ -1,4 +1,4 @@
-"""Decisions that earlier versions have recorded (tests/data/VERSION) are served and read today."""
+"""Check that decisions of earlier versions (tests/data/VERSION) can be served and read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize("version", VERSIONS)
 
 @pytest.fixture
 def recorded(version, tmp_path, monkeypatch) -> list[dict]:
-    """A copy at the relative path `old`; the answers that its clients got."""
+    """Copy the decision to the relative path `old`; return the answers that its clients got."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(DATA / version / "decision", "old")
     settings = Path("old/rdv.toml")

@@ -1,4 +1,4 @@
-"""What of a result counts for a new champion. No process, no file."""
+"""Check which results count for a new champion, without processes or files."""
 
 from __future__ import annotations
 
@@ -62,5 +62,5 @@ def test_a_refusal_is_no_report():
 
 @pytest.mark.parametrize("changes", [{"schedule": BEFORE.label}, {"waited_ms": 61.0}])
 def test_what_counts_for_nothing(changes):
-    """Of another schedule; too late, when the proxy has answered by itself."""
+    """A result of another schedule, and one that came after the proxy's own answer, are ignored."""
     assert read_answer(result(**changes), PROPOSAL) is None
