@@ -75,9 +75,7 @@ def test_an_idle_server_sleeps() -> None:
 
 
 def test_an_old_score_is_no_sign_of_life() -> None:
-    """No request was open when the score came, so it lay unread; seen in about one world in a
-    hundred.
-    """
+    """No request was open when the score came, so it lay unread, in about 1 % of worlds."""
     for seed in range(100, 160):
         assert not play(make_plan(seed)).broken
 
@@ -242,9 +240,7 @@ def test_the_backlog_is_bounded() -> None:
 
 
 def test_what_was_there_at_the_start_replays() -> None:
-    """Scores may come before their request (with a broker; at a restart after the wall clock has
-    jumped).
-    """
+    """Scores may come before their request: with a broker, or after a jump of the wall clock."""
     schedule = schedule_from_object(
         {"sla_ms": 50, "default": 0, "step": [{"accept": ["*"], "need": 2, "combine": "mean"}]}, "s"
     )

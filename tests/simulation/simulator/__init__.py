@@ -1,4 +1,4 @@
-"""A whole decision in one thread: its real processes; clock, disk and network are simulated.
+"""Simulate a decision in one thread: real processes; simulated clock, disk and network.
 
     plan = make_plan(seed)            what happens: topology, requests, faults; data, and printable
     outcome = play(plan)              runs it; `outcome.broken` are the promises that did not hold

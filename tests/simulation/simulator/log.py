@@ -1,6 +1,4 @@
-"""Simulate the log: the product's in-memory log, with writers that fail and readers that see
-records late.
-"""
+"""Simulate the log: the product's in memory, with writers that fail and readers that see late."""
 
 from __future__ import annotations
 
@@ -86,9 +84,7 @@ class SimBackend(MemoryBackend):
         return LogStream(self, self.world.clock)
 
     def _ring(self, place: TopicPartition | None) -> None:
-        """Notify readers after a commit. A process killed before that leaves records without a
-        wake-up.
-        """
+        """Notify readers after a commit. A process that is killed before has notified none."""
         if self.committing is not None:
             (committed, offset, values), self.committing = self.committing, None
             records = self.world.ledger.appended(self.name, committed, offset, values)

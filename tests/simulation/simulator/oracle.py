@@ -18,9 +18,7 @@ from simulator.restarts import Restarts
 from simulator.scheduler import DEAD, MS, START_NS, Process
 
 TIMER_NS = 1_300_000
-"""The tolerance for a timer: poll(2) and event loops round up to whole milliseconds, and a turn
-takes time.
-"""
+"""The tolerance for a turn, and for poll(2) and loops that count whole milliseconds."""
 LOOK_NS = 12 * MS
 """A server with an open request checks everything at least this often (`server.LOOK_S`)."""
 BACKSTOP_NS = 305 * MS
@@ -114,9 +112,7 @@ class Oracle:
         self._delivered.setdefault((score.id, score.model), self._now_ns)
 
     def taken_for_alive(self, model: str, process: Process) -> None:
-        """Check that an engine takes no model for alive because of records from before a death that
-        the server has read.
-        """
+        """Check that an engine takes no model for alive by records before its known death."""
         self._world.note("takes %s for alive", model)
         news = [n for n in self._world.ledger.news.values() if n.message["model"] == model]
         if any(self._is_damaged("control", one) for one in news):
@@ -139,9 +135,7 @@ class Oracle:
         self._deaths_heard[process.pid, model] += 1
 
     def seen(self, case: Case, live: set[str]) -> None:
-        """Check that a request comes to an engine soon enough, and that the models it waits for
-        live.
-        """
+        """Check that an engine gets a request soon enough, and waits for live models only."""
         if case.is_rebuilt:
             return
         process = case.process
@@ -282,9 +276,7 @@ class Oracle:
     # The client
 
     def may_have_place(self, asked: Asked) -> bool:
-        """Return whether the client's share of the proxy's places leaves it one, by an own copy of
-        the rule.
-        """
+        """Return whether the client's share of places leaves it one, by an own copy of the rule."""
         plan, ledger = self._world.plan, self._world.ledger
         open_ = [a for a in ledger.asked.values() if a.proxy is asked.proxy and not a.answers]
         open_ = [a for a in open_ if not a.has_left]
@@ -448,9 +440,7 @@ class Oracle:
             self.expect(told == wanted, "replay", "%s: %s, not %s", id_, told, wanted)
 
     def _replay(self, case: Case, result: Result) -> Decision:
-        """Decide again from the recorded arrivals and scores. Liveness is not recorded there: take
-        it from the case.
-        """
+        """Decide again from the log: its arrivals and scores. Liveness comes from the case."""
         events: list[Report | LivenessChange] = [
             event for event in case.history if isinstance(event, LivenessChange)
         ]

@@ -91,9 +91,7 @@ class Plan:
     shares: dict[str, float] = field(default_factory=dict)
     """The share of each cohort, whose name is that of its schedule."""
     is_broker: bool = False
-    """Whether records can be seen only a while after they were acknowledged, each partition for
-    itself.
-    """
+    """Whether a record is seen some time after its acknowledgement, each partition by itself."""
     in_flight_max: int = 1_000
     client_share: float = 1.0
     default_when_full: bool = False
@@ -275,9 +273,7 @@ def _faults(chance: random.Random, plan: Plan, length_ns: int) -> Iterator[Fault
 
 
 def _hostile(plan: Plan, length_ns: int) -> Plan:
-    """Add the faults that were written later, from their own generator: other seeds keep their
-    plans.
-    """
+    """Add later kinds of faults from their own generator: other seeds keep their plans."""
     chance = random.Random(plan.seed ^ HOSTILE)
     if chance.random() >= HOSTILE_SHARE:
         return plan

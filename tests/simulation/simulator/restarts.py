@@ -1,6 +1,4 @@
-"""Check the supervisor's promise: a process that ends is started again, at once at first, then with
-growing delays.
-"""
+"""Check that the supervisor restarts what ends: at once at first, then with growing delays."""
 
 from __future__ import annotations
 

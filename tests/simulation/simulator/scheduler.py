@@ -138,9 +138,7 @@ class Process:
     # Called by the process itself
 
     def step(self) -> None:
-        """Announce an operation that other processes can see: here the process may be killed or
-        held up.
-        """
+        """Prepare for an operation that others can see: kill or hold up the process as planned."""
         if self.state is DEAD:
             raise Killed
         self.at_step(self)

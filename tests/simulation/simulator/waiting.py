@@ -1,6 +1,4 @@
-"""Simulate waiting: descriptors that exist only here, with a `select` and an asyncio loop over
-them.
-"""
+"""Simulate waiting: descriptor numbers, with a `select` and an asyncio loop over them."""
 
 from __future__ import annotations
 

@@ -275,9 +275,7 @@ class World:
         process.loop.tell(lambda: self._deliver(process, asked, text), self.wake_ns())
 
     def be_greedy(self, process: Process) -> list[SimHttp]:
-        """Send more requests of one client than there are places, under a schedule that never
-        answers early.
-        """
+        """Send more requests of one client than there are places, which are not answered soon."""
         found: list[SimHttp] = []
         for number in islice(self._greedy_numbers, self.plan.in_flight_max + 2):
             self.sent[number] = data = b'{"n": %d}' % number

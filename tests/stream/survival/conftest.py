@@ -1,4 +1,4 @@
-"""The survival tests: a log of real files, and everything that can happen to it."""
+"""Put the helpers on the path. The survival tests keep real files through all kinds of faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writers that are killed all the time: runs in a process of its own and says what happened.
+"""Kill writers again and again, in a process of its own, and report what happened.
 
 The parent is warm and single-threaded, so that a writer costs one fork. Every writer appends until
 it is killed and reports each acknowledgement through its pipe after the send has returned.
@@ -19,11 +19,11 @@ from survival_children import say
 from survival_logs import TOPIC, open_log
 
 ACK = Struct("<QIII")
-"""offset, writer, number of the first value, how many."""
+"""(offset, writer, number of the first value, number of values)"""
 
 
 def value_of(writer: int, number: int) -> bytes:
-    """The value with which a writer's `number`-th record must be found: of any size."""
+    """Return the value of a writer's `number`-th record; the sizes vary widely."""
     size = (writer * 31 + number * 17) % 101
     return b"%d:%d:" % (writer, number) + b"x" * (size if number % 41 else size * 40)
 
@@ -47,7 +47,7 @@ def write_until_killed(path: str, writer: int, seed: int, pipe: int) -> None:
 
 
 class Victim:
-    """One forked writer and the acknowledgements that it has reported."""
+    """Fork one writer, and collect the acknowledgements that it reports."""
 
     def __init__(self, path: str, writer: int, seed: int) -> None:
         self.writer = writer
@@ -71,7 +71,7 @@ class Victim:
         return bool(data)
 
     def kill(self) -> bool:
-        """Whether it was still alive: a writer never ends by itself."""
+        """Kill the writer; return whether it was still alive (a writer never ends by itself)."""
         os.kill(self.pid, signal.SIGKILL)
         _, status = os.waitpid(self.pid, 0)
         while self.read():
@@ -85,7 +85,7 @@ class Victim:
 
 
 def storm(path: str, kills: int, writers: int, seed: int) -> None:
-    """Kill `kills` writers, `writers` of which live at a time."""
+    """Kill `kills` writers, of which `writers` live at a time."""
     turn = random.Random(seed)
     serial = 0
     acknowledged: list[tuple[int, int, int, int]] = []
@@ -96,7 +96,8 @@ def storm(path: str, kills: int, writers: int, seed: int) -> None:
             victims.append(Victim(path, serial, seed * 1_000_003 + serial))
             serial += 1
         victim = turn.choice(victims)
-        # A few acknowledgements of anybody, or none, then some hundred instructions more.
+        # Wait for a few acknowledgements of any writers, or none, then for some hundred
+        # instructions.
         for _ in range(turn.choice((0, 0, 0, 1, 1, 2, 4))):
             ready, _, _ = select.select([v.pipe for v in victims], [], [], 20)
             if not ready:

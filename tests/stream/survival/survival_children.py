@@ -1,6 +1,6 @@
-"""Real processes for the survival tests: a function of a test module, run by a fresh Python.
+"""Run a function of a test module in a real process, with a fresh Python.
 
-pytest itself is never forked: it has threads. A child that wants to fork does so by itself.
+pytest itself is never forked: it has threads. A child that needs to fork does so by itself.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ DEADLINE_S = 60.0
 
 
 class Child:
-    """`function(*arguments)` of a module here, in a process of its own.
+    """Run `function(*arguments)` of a module here in a process of its own.
 
-    It talks by `say` (a line of JSON to us) and `hear` (a line from us).
+    The child uses `say` (send a line of JSON to the parent) and `hear` (wait for a line from it).
     """
 
     def __init__(self, module: str, function: str, *arguments: object) -> None:
@@ -40,7 +40,7 @@ class Child:
         self._heard = b""
 
     def expect(self, deadline_s: float = DEADLINE_S) -> object:
-        """What the child says next."""
+        """Return what the child says next."""
         assert self.process.stdout is not None
         while b"\n" not in self._heard:
             ready, _, _ = select.select([self.process.stdout], [], [], deadline_s)
@@ -63,7 +63,7 @@ class Child:
         self.process.wait()
 
     def wait_stopped(self) -> None:
-        """Until a SIGSTOP has taken effect."""
+        """Wait until a SIGSTOP has taken effect."""
         os.waitpid(self.pid, os.WUNTRACED)
 
     def end(self, deadline_s: float = DEADLINE_S) -> int:
@@ -85,7 +85,7 @@ class Child:
 
 
 def call(module: str, function: str, *arguments: object, deadline_s: float = DEADLINE_S) -> object:
-    """The one thing that a child says; it must end well."""
+    """Run a child and return the one thing that it says; check that it ends with 0."""
     with Child(module, function, *arguments) as child:
         answer = child.expect(deadline_s)
         assert child.end(deadline_s) == 0
@@ -93,12 +93,12 @@ def call(module: str, function: str, *arguments: object, deadline_s: float = DEA
 
 
 def say(what: object) -> None:
-    """In the child: a line to the parent."""
+    """In the child: send a line to the parent."""
     os.write(1, (json.dumps(what) + "\n").encode())
 
 
 def hear() -> object:
-    """In the child: a line from the parent; ends the process when the parent has gone."""
+    """In the child: wait for a line from the parent; end the process when the parent has gone."""
     line = sys.stdin.readline()
     if not line:
         os._exit(3)

@@ -1,4 +1,4 @@
-"""A small log whose files can be cut and flipped at every byte, and what must hold afterwards."""
+"""Make a small log whose files can be cut and flipped at every byte, and check the outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NEW = [b"appended after the damage", b"and another"]
 
 
 class BoundedDisk(QuietDisk):
-    """Fails what would loop for ever."""
+    """Fail a loop that would list a directory for ever."""
 
     def __init__(self) -> None:
         self.listed = 0
@@ -44,7 +44,7 @@ class BoundedDisk(QuietDisk):
 
 @dataclass
 class SmallLog:
-    """A log at `path`: its values, the bases of its segments, and the files of its partition."""
+    """Describe a log at `path`: its values, its segments' bases, and its partition's files."""
 
     path: Path
     values: list[bytes]
@@ -58,20 +58,20 @@ class SmallLog:
         return f"{self.bases[segment]:020d}.jsonl"
 
     def in_segment(self, segment: int) -> range:
-        """The offsets of the records in a segment."""
+        """Return the offsets of the records in a segment."""
         stop = [*self.bases[1:], len(self.values)][segment]
         return range(self.bases[segment], stop)
 
     def ends(self, segment: int) -> list[int]:
-        """The ends of the values in a segment's file."""
+        """Return the ends of the values in a segment's file."""
         return list(accumulate(len(self.values[offset]) for offset in self.in_segment(segment)))
 
     def offset_of_byte(self, segment: int, position: int) -> int:
-        """Whose value the byte at `position` belongs to."""
+        """Return the offset of the value that the byte at `position` belongs to."""
         return self.bases[segment] + bisect_right(self.ends(segment), position)
 
     def damaged(self, name: str, data: bytes) -> None:
-        """Put all files back, and `data` in the place of one."""
+        """Put all files back, and write `data` in place of one of them."""
         restore(partition_directory(self.path), {**self.files, name: data})
 
     def open(self):
@@ -112,7 +112,7 @@ def collect(states: Iterable[tuple[str, Callable[[], None]]]) -> None:
 
 
 def check_data(log: SmallLog, reading: Reading, lost: set[int], path: str | None) -> None:
-    """Exactly `lost` could not be read, and each of them was named, with the path."""
+    """Check that exactly `lost` could not be read, and that errors with the path named them."""
     for offset, value in reading.records.items():
         assert value == log.values[offset], f"a wrong value at {offset}: {value!r}"
     assert reading.lost == [], f"retention is blamed: {reading.lost}"
@@ -124,7 +124,7 @@ def check_data(log: SmallLog, reading: Reading, lost: set[int], path: str | None
 
 
 def append_and_check(log: SmallLog, first_new: int, lost: set[int]) -> None:
-    """Append, reopen, read: the new offsets begin at `first_new` or beyond."""
+    """Append, reopen, read: check that the new offsets begin at `first_new` or beyond."""
     with log.open() as stream, stream.producer() as producer:
         _, offset = producer.send(TOPIC, NEW[0])
         _, after = producer.send(TOPIC, NEW[1])
@@ -142,7 +142,7 @@ def append_and_check(log: SmallLog, first_new: int, lost: set[int]) -> None:
 
 
 def check_arrow(log: SmallLog, lost: set[int], *, is_cut: bool = False) -> None:
-    """An Arrow range either raises RecordsDamaged or has exactly the right values."""
+    """Check that an Arrow range either raises RecordsDamaged or has exactly the right values."""
     with log.open() as stream:
         end = stream.end(TOPIC, 0)
         for start, stop in [(0, end), *((offset, offset + 1) for offset in range(end))]:
@@ -157,7 +157,7 @@ def check_arrow(log: SmallLog, lost: set[int], *, is_cut: bool = False) -> None:
 
 
 def check_repair(log: SmallLog, lost: set[int], regained: set[int], broken: set[str]) -> None:
-    """Repair, twice: clean, nothing shifted, the damaged files kept, `regained` are back."""
+    """Check two repairs: clean, nothing shifted, damaged files kept, `regained` restored."""
     directory = partition_directory(log.path)
     before = snapshot(directory)
     with log.open() as stream:
@@ -196,7 +196,7 @@ def _original_names(copies: tuple[str, ...]) -> Iterator[str]:
 
 
 def expect_damage_or_nothing(call: Callable[[], object]) -> object:
-    """The call's answer; only errors of rdv may come out of it."""
+    """Return the call's answer or error. Only errors of rdv may come out of it."""
     try:
         return call()
     except RdvError as error:

@@ -1,4 +1,4 @@
-"""Disks with faults, put in the place of the log's one door to the operating system."""
+"""Replace the log's only access to the operating system by disks with faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rdv.stream.file.disk import Disk
 
 
 class QuietDisk(Disk):
-    """Like the real one, but does not wait for the medium."""
+    """Act like the real disk, but do not wait for the medium."""
 
     def fdatasync(self, fd: int) -> None:
         os.fstat(fd)
@@ -23,10 +23,9 @@ class QuietDisk(Disk):
 
 
 class DoorDisk(QuietDisk):
-    """Shows every call that changes something to `step` before it is made.
+    """Call `step(name, path)` before each call that changes something, and `after` behind it.
 
-    `step(name, size_bytes)` may raise; for `pwrite` it may return how many bytes to write before
-    it raises at the next call of `finish`.
+    `step` may raise; for `pwrite`, `torn` may return the part of the data that is to be written.
     """
 
     def __init__(self) -> None:
@@ -34,13 +33,13 @@ class DoorDisk(QuietDisk):
         self.paths: dict[int, str] = {}
 
     def step(self, name: str, what: str) -> None:
-        """Called before each change."""
+        """Override this: it is called before each change."""
 
     def after(self, name: str, what: str) -> None:
-        """Called after each change."""
+        """Override this: it is called after each change."""
 
     def torn(self, name: str, what: str, data: bytes) -> bytes | None:
-        """A part of `data` to be written alone; the whole when None."""
+        """Return the part of `data` that is to be written, or None for all of it."""
         return None
 
     def _do(self, name: str, what: str, call: Callable[[], object]) -> object:
@@ -91,10 +90,10 @@ class DoorDisk(QuietDisk):
 
 
 class FaultyDisk(DoorDisk):
-    """Fails the changes number `first` to `first + length - 1` (1 is the next), with `code`.
+    """Fail the changes number `first` to `first + length - 1` (1 is the next), with `code`.
 
-    `kinds` are the calls that count. `leading` of a failing pwrite's bytes (a fraction) are
-    written all the same: as a short write, and the call for the rest fails.
+    `kinds` are the calls that count. `leading` of a failing pwrite's bytes (a fraction) are written
+    all the same: as a short write, and the call for the rest fails.
     """
 
     def __init__(
@@ -134,7 +133,7 @@ class FaultyDisk(DoorDisk):
     def torn(self, name: str, what: str, data: bytes) -> bytes | None:
         if self._leading and self._is_due():
             part = data[: int(len(data) * self._leading)]
-            if not part or Path(what).name == "board":  # a tick is not tried again
+            if not part or Path(what).name == "board":  # the log does not retry a tick
                 self._fail(name, what)
             self._owes = True
             return part
@@ -142,7 +141,7 @@ class FaultyDisk(DoorDisk):
 
 
 class ShortDisk(DoorDisk):
-    """The kernel writes at most `bytes_max` at a time."""
+    """Write at most `bytes_max` at a time, as a kernel may."""
 
     def __init__(self, bytes_max: int) -> None:
         super().__init__()
@@ -153,7 +152,7 @@ class ShortDisk(DoorDisk):
 
 
 class KillingDisk(DoorDisk):
-    """SIGKILLs its own process at change number `at`: before it, after it, or within a write."""
+    """SIGKILL its own process at change number `at`: before it, after it, or within a write."""
 
     def __init__(self, at: int, when: str) -> None:
         super().__init__()

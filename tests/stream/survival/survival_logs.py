@@ -1,4 +1,4 @@
-"""Helpers of the survival tests: open a log with any disk, read all of it, put its files back."""
+"""Open a log with any disk, read all of it, put its files back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEVER_MS = 3_600_000
 
 
 def open_log(path: Path | str, disk: Disk | None = None, **settings: object) -> FileStream:
-    """The file stream at `path` over `disk`; made with `settings` when it is not there."""
+    """Open the file stream at `path` over `disk`; make it with `settings` if it does not exist."""
     disk, place = disk or Disk(), str(path)
     if not disk.exists(f"{place}/stream.toml"):
         with contextlib.suppress(StreamExists):
@@ -33,13 +33,13 @@ def open_log(path: Path | str, disk: Disk | None = None, **settings: object) -> 
 
 
 def writer_of(producer: LogProducer, topic: str = TOPIC, partition: int = 0) -> PartitionWriter:
-    """The partition writer inside a producer that has sent."""
+    """Return the partition writer inside a producer that has sent."""
     found = list(_writers_in(producer._writers[topic]))
     return found[partition]
 
 
 def _writers_in(known: object) -> Iterator[PartitionWriter]:
-    """Wherever the producer keeps them."""
+    """Yield the writers in whatever the producer keeps them in."""
     if isinstance(known, PartitionWriter):
         yield known
     elif isinstance(known, list | tuple):
@@ -53,7 +53,7 @@ def partition_directory(path: Path | str) -> Path:
 
 @dataclass
 class Reading:
-    """What one pass from the first to the last offset has brought."""
+    """Collect what one pass from the first to the last offset has read."""
 
     records: dict[int, bytes] = field(default_factory=dict)
     damage: list[RecordsDamaged] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Reading:
 
     @property
     def offsets_named(self) -> set[int]:
-        """Offsets that an error has named."""
+        """Return the offsets that an error has named."""
         return {
             offset
             for error in (*self.damage, *self.lost)
@@ -76,7 +76,7 @@ class Reading:
 
 
 def read_all(stream: FileStream, *, max_records: int = 500, start: int = 0) -> Reading:
-    """Read everything, seeking past whatever is damaged; fails when the reader gets stuck."""
+    """Read everything, seeking past whatever is damaged; fail when the reader gets stuck."""
     reading = Reading()
     with stream.consumer([TOPIC], start=start or "earliest") as consumer:
         place = consumer.assignment()[0]
@@ -110,17 +110,17 @@ def read_all(stream: FileStream, *, max_records: int = 500, start: int = 0) -> R
 
 
 def _given_up(stream: FileStream, offsets: set[int]) -> bool:
-    """Whether all of `offsets` have been given up by `repair`: as many are counted as lost."""
+    """Return whether `repair` has given up all of `offsets`: as many are counted as lost."""
     return sum(report.lost for report in stream.verify(TOPIC, 0)) >= len(offsets)
 
 
 def damage_of(stream: FileStream) -> list[RecordsDamaged]:
-    """All that `verify` finds."""
+    """Return all damage that `verify` finds."""
     return [error for report in stream.verify(TOPIC, 0) for error in report.damage]
 
 
 def assert_sound(stream: FileStream, expected: dict[int, bytes]) -> None:
-    """Exactly `expected` is there, and `verify` finds nothing."""
+    """Check that the log has exactly `expected`, and that `verify` finds nothing."""
     reading = read_all(stream)
     assert reading.records == expected
     assert not reading.damage
@@ -129,7 +129,7 @@ def assert_sound(stream: FileStream, expected: dict[int, bytes]) -> None:
 
 
 def snapshot(directory: Path | str) -> dict[str, bytes]:
-    """The regular files of one directory."""
+    """Return the contents of the regular files of one directory, by name."""
     return {p.name: p.read_bytes() for p in sorted(Path(directory).iterdir()) if p.is_file()}
 
 

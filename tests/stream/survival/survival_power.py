@@ -1,9 +1,9 @@
-"""A model of what a loss of power leaves: every write goes through `RecordingDisk`, and `Crashes`
-makes the states that a file system may be found in afterwards.
+"""Model what a loss of power leaves: every write goes through `RecordingDisk`, and `Crashes` makes
+the states that a file system may be found in afterwards.
 
-What is promised: pages and the size of a file after `fdatasync`, names in a directory after
-`sync_directory`. Everything else may have been written out, or not, each page and each name by
-itself; a file may have its new size without the data in it (zeros).
+Durable are the pages and the size of a file after `fdatasync`, and the names in a directory after
+`sync_directory`. Everything else may have been written out, or not, each page and each name
+independently; a file may have its new size without the data in it (zeros).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAGE = 64
 
 
 class BootedDisk(Disk):
-    """The real files under a boot of one's own; waits for no medium, lists nothing for ever."""
+    """Use the real files under another boot id. Wait for no medium, and list nothing endlessly."""
 
     def __init__(self, boot: int) -> None:
         self._boot = boot.to_bytes(16, "little")
@@ -44,7 +44,7 @@ class BootedDisk(Disk):
 
 
 class RecordingDisk(BootedDisk):
-    """Writes down every change to the files below `root`: (what, path or file id, ...)."""
+    """Record every change to the files below `root`: (what, path or file id, ...)."""
 
     def __init__(self, root: Path, boot: int = 1) -> None:
         super().__init__(boot)
@@ -56,7 +56,7 @@ class RecordingDisk(BootedDisk):
         self.is_killed = False
 
     def adopt(self) -> None:
-        """Take what is there already as the durable beginning."""
+        """Take the existing files as the durable beginning."""
         for path in sorted(Path(self._root).rglob("*")):
             name = str(path.relative_to(self._root))
             if path.is_dir():
@@ -69,7 +69,7 @@ class RecordingDisk(BootedDisk):
         self.ops.append(("settle",))
 
     def note(self, *op: object) -> None:
-        """A remark in the log of changes: what has been acknowledged, or synced."""
+        """Add a remark to the log of changes: what has been acknowledged, or synced."""
         self.ops.append(op)
 
     def _name(self, path: str) -> str:
@@ -161,7 +161,7 @@ class _File:
         return not self.dirty and len(self.durable) == len(self.current)
 
     def content(self, kept: set[int], *, has_new_size: bool) -> bytes:
-        """The file with only the dirty pages in `kept` written out."""
+        """Return the file's content with only the dirty pages in `kept` written out."""
         size = len(self.current) if has_new_size else len(self.durable)
         parts = []
         for page in range((size + PAGE - 1) // PAGE):
@@ -177,7 +177,7 @@ State = dict[str, bytes | None]
 
 
 class Crashes:
-    """Replays the changes one by one; `states` are what a crash may leave at this point."""
+    """Replay the changes one by one; `states` yields what a crash may leave at this point."""
 
     def __init__(self, ops: list[tuple]) -> None:
         self._ops = ops
@@ -187,7 +187,7 @@ class Crashes:
         self.notes: list[tuple] = []
 
     def steps(self) -> Iterator[int]:
-        """Go on to the next change; yields how many there were. Begins after "settle"."""
+        """Go on to the next change and yield its number, beginning after "settle"."""
         begun = not any(op[0] == "settle" for op in self._ops)
         for number, op in enumerate(self._ops):
             self._apply(op)
@@ -213,7 +213,8 @@ class Crashes:
         elif kind == "rename":
             durable = {n: i for n, i in self._durable_names.items() if n.startswith(f"{what}/")}
             _move(self._names, what, op[2])
-            _move(durable, what, op[2])  # a directory's own names do not hang on what it is called
+            # what is durable in a directory stays so when it is renamed
+            _move(durable, what, op[2])
             self._durable_names |= durable
         elif kind == "link":
             self._names[op[2]] = self._names[what]
@@ -236,7 +237,7 @@ class Crashes:
                     self._durable_names.pop(name, None)
 
     def states(self, turn: random.Random, randoms: int, singles: int) -> Iterator[State]:
-        """All kept; all lost; new sizes or names without data; single pages; random subsets."""
+        """Yield all kept; all lost; sizes or names without data; single pages; random subsets."""
         dirty = [(i, p) for i, f in self._files.items() for p in f.dirty]
         grown = {i for i, f in self._files.items() if not f.is_durable}
         loose = [
@@ -279,7 +280,7 @@ class Crashes:
         for name in sorted(table):
             place = dirname(name)
             if place and found.get(place, b"") is not None:
-                continue  # Its directory is not there.
+                continue  # The name's directory does not exist.
             number = table[name]
             if number is None:
                 found[name] = None

@@ -1,4 +1,4 @@
-"""The board is cut short, deleted or written over while processes wait by it."""
+"""Check that records arrive though the board is cut, deleted or overwritten meanwhile."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_deleted_doorbell_is_made_anew_and_two_readers_never_share_one(tmp_pat
         (path / ".doorbells" / "0").unlink()
         with stream.consumer([TOPIC]) as second:
             assert second.poll(timeout=0.01) == []
-            for _ in range(10):  # some 100 ms: then the first looks after its own
+            for _ in range(10):  # some 100 ms: then the first consumer checks its own doorbell
                 first.poll(timeout=0.05)
             names = {p.name for p in (path / ".doorbells").iterdir() if p.name.isdigit()}
             assert len(names) == 2

@@ -1,4 +1,4 @@
-"""Writers with wrong clocks, in processes of their own, and retention by time."""
+"""Check retention by time with writers whose clocks are wrong, in processes of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETTINGS = {"segment_bytes": 300, "retention_ms": RETENTION_MS}
 
 
 def write_with_a_clock_that_is_off(path, seconds):
-    """Append ten records whenever we are told to, which seals segments and purges."""
+    """Append ten records at each line from the parent, which seals segments, and purge."""
     from rdv.clock import SystemClock
 
     SystemClock.wall_ns = staticmethod(lambda: time.time_ns() + seconds * 10**9)
@@ -28,7 +28,7 @@ def write_with_a_clock_that_is_off(path, seconds):
 
 @pytest.mark.parametrize("steps", [(YEAR_S, 0), (0, -YEAR_S), (YEAR_S, -YEAR_S)])
 def test_no_clock_deletes_a_record_early_or_keeps_it_for_long(tmp_path, steps):
-    """Of two writers that take turns, by this process's own clock."""
+    """Two writers take turns; this process's own clock measures the age of their records."""
     path, written_s = tmp_path / "log", {}
     with open_log(path, **SETTINGS) as stream:
         stream.make_topic(TOPIC)
@@ -38,7 +38,7 @@ def test_no_clock_deletes_a_record_early_or_keeps_it_for_long(tmp_path, steps):
                 assert child.expect() == "ready"
             begun_s = time.monotonic()
             begin = 0
-            # Until what came in the first second is gone, which is when it has been old for long.
+            # Go on until the records of the first second are gone, long after their retention.
             while begin <= max((o for o, s in written_s.items() if s < begun_s + 1), default=0):
                 for child in (one, other):
                     now_s = time.monotonic()

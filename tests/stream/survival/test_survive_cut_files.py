@@ -1,4 +1,4 @@
-"""A file of a log ends too early: cut at every byte."""
+"""Check a log with a file that ends too early: cut at every byte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from survival_logs import TOPIC, assert_sound, damage_of, partition_directory, r
 from rdv.stream.file.checkpoint import MARK_AT
 
 LAST = [(1, 0), (2, 1)]
-"""(segments of the log, the last one)"""
+"""(segments of the log, number of the last one)"""
 
 
 def cuts(log, name):
@@ -28,7 +28,7 @@ def cuts(log, name):
 
 
 def lost_by_short_values(log, segment, size):
-    """Whoever ends beyond `size`, but for the empty ones: they have no bytes to lose."""
+    """Return the offsets whose values end beyond `size`; empty ones have no bytes to lose."""
     pairs = zip(log.in_segment(segment), log.ends(segment), strict=True)
     return {offset for offset, end in pairs if end > size and log.values[offset]}
 
@@ -44,7 +44,7 @@ def check_all_cuts(log, name, check):
 def test_a_cut_of_the_last_index_is_named_and_its_offsets_are_not_used_again(
     tmp_path, segments, last
 ):
-    """The lock file knows how far the log had come when its writer closed it."""
+    """The lock file records the log's end at the time when its writer closed it."""
     log = make_small_log(tmp_path / "log", segments)
     name = log.index_name(last)
 
@@ -77,7 +77,7 @@ def test_repair_of_a_cut_last_index(tmp_path, segments, last):
 
 @pytest.mark.parametrize(("segments", "last"), LAST)
 def test_a_torn_tail_of_the_index_vanishes_and_appends_go_on(tmp_path, segments, last):
-    """When nothing knows of it: its writers were killed, and no other process has read it."""
+    """Nothing else records the end: the writers were killed, and no other process has read it."""
     log = make_small_log(tmp_path / "log", segments)
     log.files["lock"] = log.files["lock"][:MARK_AT]
     name = log.index_name(last)

@@ -1,4 +1,4 @@
-"""Readers that are killed, never look, or were never there: no writer fails or waits for them."""
+"""Check that no writer fails or waits for readers that are killed, never look, or never existed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rdv.stream.file import board as boards
 
 
 def wait_for_records(path, times):
-    """A reader: arms its bell `times` times, then says so and blocks in its last poll."""
+    """Run a reader: poll `times` times, then arm the bell, say so and wait."""
     with open_log(path) as stream, stream.consumer([TOPIC]) as consumer:
         consumer.fileno()
         seen = 0
@@ -54,7 +54,7 @@ def test_a_killed_readers_bell_is_unlinked_by_the_next_ring(tmp_path):
 
 
 def test_readers_killed_while_others_write_cost_no_slots(tmp_path):
-    """Twelve readers, killed one after another while they wait or are being rung."""
+    """Twelve readers are killed one after another while they wait or are being notified."""
     path, turn = tmp_path / "log", random.Random(4)
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"0")
@@ -77,7 +77,7 @@ def test_readers_killed_while_others_write_cost_no_slots(tmp_path):
                 for child in children:
                     child.kill()
                     child.__exit__(None, None, None)
-            # Whoever comes now takes the lowest free slot: the dead have not used them up.
+            # A new reader takes the lowest free slot: the dead readers have not used them up.
             with stream.consumer([TOPIC], start="latest") as consumer:
                 assert consumer._bell.fileno() >= 0
                 assert consumer._bell._slot < 4
@@ -85,14 +85,14 @@ def test_readers_killed_while_others_write_cost_no_slots(tmp_path):
 
 
 def test_an_armed_reader_that_never_reads_blocks_nobody(tmp_path):
-    """It says that it waits, again and again, and takes no ring out of its FIFO."""
+    """The reader says that it waits, again and again, and reads no wake-up from its FIFO."""
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")
         with stream.consumer([TOPIC]) as consumer:
             bell = consumer._bell
             fd = bell.fileno()
-            # A FIFO holds 64 KiB: ring more often than it has room.
+            # A FIFO holds 64 KiB: send more wake-ups than it has room for.
             for number in range(70_000):
                 bell.arm(1)
                 if number % 10:
@@ -129,7 +129,7 @@ def test_a_stale_doorbell_is_cleared_away_and_its_slot_used_again(tmp_path, has_
 
 
 def test_a_ring_to_a_reader_that_has_died_since_reaches_its_successor(tmp_path):
-    """The writer has the dead reader's FIFO open; the slot has a new FIFO since."""
+    """The writer has the dead reader's FIFO open, while the slot has a new FIFO."""
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")
@@ -142,7 +142,7 @@ def test_a_ring_to_a_reader_that_has_died_since_reaches_its_successor(tmp_path):
             ready, _, _ = select.select([consumer.fileno()], [], [], 10)
             assert ready, "the writer rings the dead one"
             assert [r.value for r in consumer.poll()] == [b"%d" % number]
-            # As if killed: nothing is unlinked, only the descriptors go.
+            # As when killed: nothing is unlinked, only the descriptor is closed.
             os.close(consumer._bell._fd)
             consumer._bell._fd = -1
             consumer.close()
@@ -185,7 +185,7 @@ def test_files_that_are_no_fifos_among_the_doorbells_hurt_nobody(tmp_path):
 
 
 def test_a_ring_never_fails_a_send_that_is_committed(tmp_path, monkeypatch):
-    """A dead reader is to be buried, but somebody stopped holds the board's lock."""
+    """A dead reader's slot should be cleared, but another process holds the board's lock."""
     monkeypatch.setattr(boards, "_LOCK_TIMEOUT_MS", 50)
     path, disk = tmp_path / "log", QuietDisk()
     with open_log(path) as stream, stream.producer() as producer:

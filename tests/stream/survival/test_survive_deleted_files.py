@@ -1,4 +1,4 @@
-"""Files are deleted, moved or replaced under processes that have them open."""
+"""Check files that are deleted, moved or replaced under processes that have them open."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rdv.stream.errors import LockTimeout, RecordsDamaged
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.lock import locked
 
-DISKS = [Disk, QuietDisk]  # in C, and in Python
+DISKS = [Disk, QuietDisk]  # with the C extension, and without
 
 
 def send_for_ever(path, name):
-    """Send, and say at the end how many were acknowledged, and where."""
+    """Send records, and say at the end which offsets were acknowledged."""
     with open_log(path) as stream, stream.producer() as producer:
         say("ready")
         hear()
@@ -59,7 +59,7 @@ def test_no_acknowledged_record_is_lost_while_the_lock_file_is_deleted_again_and
         ]
         for child in children:
             assert child.expect() == "ready"
-        # Between two sends of one process: who is in the middle of one cannot be helped.
+        # Delete it between two sends of one process: a send that is under way cannot be protected.
         for child in children:
             lock.unlink()
             child.tell()
@@ -105,7 +105,7 @@ def test_a_topic_that_is_deleted_under_a_writer_is_made_anew(tmp_path, disk):
 
 
 def delete_files(*patterns):
-    """Of the last segment, which is all that a writer has open."""
+    """Delete files of the last segment, which is all that a writer has open."""
 
     def delete(directory):
         for pattern in patterns:
@@ -136,7 +136,7 @@ DELETIONS = {
 @pytest.mark.parametrize("what", DELETIONS)
 @pytest.mark.parametrize("after", [0, 1, 200])
 def test_what_was_deleted_under_a_living_writer_is_put_back(tmp_path, disk, what, partition, after):
-    """At the next appends, or when it closes; offsets stay, and nothing is missing."""
+    """The writer does so at its next appends or when it closes; no offset or record is lost."""
     path = tmp_path / "log"
     with open_log(path, disk(), partitions=2) as stream:
         with stream.producer() as producer:
@@ -157,7 +157,7 @@ def test_what_was_deleted_under_a_living_writer_is_put_back(tmp_path, disk, what
 @pytest.mark.parametrize("disk", DISKS)
 @pytest.mark.parametrize("what", DELETIONS)
 def test_two_writers_put_back_one_segment(tmp_path, disk, what):
-    """One of them notices first; what the other writes meanwhile comes behind."""
+    """One of the writers notices first; what the other writes meanwhile is appended behind it."""
     path = tmp_path / "log"
     with (
         open_log(path, disk()) as one,
@@ -181,7 +181,7 @@ def test_two_writers_put_back_one_segment(tmp_path, disk, what):
 @pytest.mark.parametrize("disk", DISKS)
 @pytest.mark.parametrize("what", ["lock and segment", "directory", "moved directory", "segment"])
 def test_another_writer_begins_anew_before_the_first_one_notices(tmp_path, disk, what):
-    """Then the offsets are used twice, but each record is there."""
+    """Offsets are used twice then, but each record is there."""
     path = tmp_path / "log"
     with (
         open_log(path, disk()) as one,
@@ -213,7 +213,7 @@ def test_a_topic_that_is_made_anew_does_not_get_what_was_in_the_old_one(tmp_path
 
 
 def write_until_told(path, name):
-    """Send one after the other; say which were acknowledged."""
+    """Send batches until the parent says something; then say how many values were acknowledged."""
     with open_log(path) as stream:
         count = 0
         with stream.producer() as producer:
@@ -246,7 +246,7 @@ def test_no_acknowledged_record_is_lost_while_files_are_deleted_at_random(tmp_pa
             while stream.end(TOPIC, 0) <= before and time.monotonic() < deadline:
                 time.sleep(turn.random() / 50)
             bases = stream.segments(TOPIC, 0)
-            # Only what writers have open: what nobody has open cannot be put back.
+            # Only what writers have open: other files cannot be put back.
             last = f"{bases[-1] if bases else 0:020d}"
             suffixes = turn.choice([["index"], ["jsonl"], ["index", "jsonl"], [], []])
             for suffix in suffixes:
@@ -259,7 +259,7 @@ def test_no_acknowledged_record_is_lost_while_files_are_deleted_at_random(tmp_pa
         counts = [child.expect() for child in children]
         assert min(counts) > 0
         found = set(values_until(stream, named := set()))
-        # Nobody has a segment open any more that is sealed between our look and our deletion.
+        # A segment that is sealed between our look and our deletion may not be open in any writer.
         missing = {
             value
             for writer, count in enumerate(counts)
@@ -275,7 +275,7 @@ def test_no_acknowledged_record_is_lost_while_files_are_deleted_at_random(tmp_pa
 
 
 def values_until(stream, named):
-    """All values; the offsets of whatever is damaged are put into `named`."""
+    """Yield all values; add the damaged offsets to `named`."""
     with stream.consumer([TOPIC]) as consumer:
         while True:
             try:
@@ -311,7 +311,7 @@ def replace_by_copy(directory, aside):
 @pytest.mark.parametrize("disk", DISKS)
 @pytest.mark.parametrize("what", ["topic", "partition"])
 def test_a_reader_goes_on_in_the_directory_that_is_in_the_place_of_its_own(tmp_path, disk, what):
-    """Its writer has ended, and another one writes to what is at the path now."""
+    """The writer has ended, and another one writes to the directory that is at the path now."""
     path = tmp_path / "log"
     directory = path / TOPIC if what == "topic" else path / TOPIC / "0"
     with open_log(path, disk()) as stream, stream.consumer([TOPIC], group="g") as consumer:
@@ -327,7 +327,7 @@ def test_a_reader_goes_on_in_the_directory_that_is_in_the_place_of_its_own(tmp_p
 
 @pytest.mark.parametrize("disk", DISKS)
 def test_a_group_goes_on_in_the_directory_that_is_in_the_place_of_its_own(tmp_path, disk):
-    """Commits are seen by others, and no member is taken for dead."""
+    """Others see the commits, and no member is taken for dead."""
     path = tmp_path / "log"
     with open_log(path, disk()) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"1")
@@ -362,7 +362,7 @@ def test_nothing_is_written_into_a_deleted_segment_for_long(tmp_path, disk, suff
             _, last = producer.send(TOPIC, b"after")
             deadline -= 1
             assert deadline, "the writer does not notice"
-        # No offset is given twice, and what comes from now on can be read.
+        # No offset is given twice, and what is appended from now on can be read.
         _, offset = producer.send(TOPIC, b"sound")
         assert offset == last + 1
         with stream.consumer([TOPIC], start="latest") as consumer:
@@ -375,7 +375,8 @@ def test_a_lock_that_was_replaced_while_we_waited_for_it_is_not_ours(tmp_path):
     disk = Disk()
     with locked(disk, path, 1_000):
         os.unlink(path)
-        # This one excludes those that come now, the other excludes nobody.
+        # The new lock excludes later callers; the one that is held on the deleted file excludes
+        # none.
         with locked(disk, path, 1_000), pytest.raises(LockTimeout), locked(disk, path, 20):
             pass
 

@@ -1,4 +1,4 @@
-"""A failed fsync: said once, the segment is sealed and never synced again, writing goes on."""
+"""Check a failed fsync: reported once, segment sealed and never synced again, writing goes on."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def segment_of(name):
 
 
 class SyncDisk(FaultyDisk):
-    """Fails fdatasyncs as planned; knows which segments have been synced and sealed since."""
+    """Fail fdatasyncs as planned, and record which files have been synced."""
 
     def __init__(self):
         super().__init__(errno.EIO, kinds=("fdatasync",))
 
     def synced(self):
-        """The names of the files synced so far, in order."""
+        """Return the names of the files synced so far, in order."""
         return [name for call, name in self.log if call == "fdatasync"]
 
     def synced_after_failure(self):
-        """Files of the failed segment that were synced again after the failure."""
+        """Return the files of the failed segment that were synced again after the failure."""
         bad = self.failed[0]
         names = self.synced()
         place = names.index(bad[1], 0) if names.count(bad[1]) == 1 else self._place_of_failure()
@@ -41,7 +41,7 @@ class SyncDisk(FaultyDisk):
 
 
 def is_sealed(stream, base):
-    """Whether the segment is closed: the next one is there, or the seal for it."""
+    """Return whether the segment is closed: the next one exists, or the seal for it."""
     from rdv.stream.file.segment import Segment
 
     directory = stream._files.directory(stream._place(TOPIC, 0))
@@ -74,7 +74,7 @@ def test_always_a_failed_sync_seals_the_segment_for_good(tmp_path, at):
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_always_nobody_else_writes_to_the_segment_whose_sync_failed(tmp_path, at):
-    """Another process that opens it then is not told of the failure by the kernel any more."""
+    """The kernel reports the failure only once, so it would not report it to another process."""
     disk, other_disk = SyncDisk(), SyncDisk()
     path = tmp_path / "log"
     with open_log(path, disk, fsync="always") as stream, stream.producer() as producer:
@@ -151,7 +151,7 @@ def test_interval_close_tells_of_a_failed_sync(tmp_path):
 
 
 def test_interval_a_sync_without_descriptors_is_not_taken_for_done(tmp_path):
-    """It is made up for by the next one, or it is told."""
+    """The next sync makes up for it, or the next send raises."""
     disk = SyncDisk()
     settings = {"fsync": "interval", "fsync_interval_ms": NEVER_MS}
     with open_log(tmp_path / "log", disk, **settings) as stream, stream.producer() as producer:

@@ -1,4 +1,4 @@
-"""One byte of a log is not what was written: every byte of every file, in two ways."""
+"""Check a log in which one byte is wrong: every byte of every file, in two ways."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from survival_logs import damage_of, read_all
 
 PATTERNS = [0x01, 0xFF]
 PLACES = [(1, 0), (2, 0), (2, 1)]
-"""(segments of the log, the one whose files are hurt)"""
+"""(segments of the log, number of the one whose files are damaged)"""
 
 
 def flips(data, patterns):
-    """Each byte by all patterns, or (for the longer checks) by one of them in turn."""
+    """Flip each byte by several patterns, or (for the longer checks) by one of them in turn."""
     for position in range(len(data)):
         for pattern in PATTERNS[:patterns] if patterns > 1 else [PATTERNS[position % 2]]:
             hurt = bytearray(data)
@@ -29,7 +29,7 @@ def flips(data, patterns):
 
 
 def index_states(log, segment, patterns):
-    """(name of the state, what is lost, its file, hurt, whether the seal is hurt)."""
+    """Yield (name of the state, lost offsets, file name, its data, whether the seal is damaged)."""
     name = log.index_name(segment)
     records = log.in_segment(segment)
     for position, pattern, data in flips(log.files[name], patterns):
@@ -75,7 +75,7 @@ def check_arrow_of(log, lost, name, data):
 
 
 def regained_of(log, segment, file, lost):
-    """An entry between two sound ones costs nothing in the end."""
+    """Return what a repair restores: an entry between two sound ones costs nothing in the end."""
     last = log.in_segment(segment)[-1]
     return lost - {last} if file == "index" else set()
 
@@ -140,7 +140,7 @@ def test_repair_after_appends_behind_a_flipped_byte(tmp_path, file):
 
 @pytest.mark.parametrize("from_record", [0, 3, 5])
 def test_damage_up_to_the_seal_names_no_record_of_the_next_segment(tmp_path, from_record):
-    """Whoever seeks behind what is named must not pass over a sound record."""
+    """A reader that seeks behind the named damage must not pass over a sound record."""
     log = make_small_log(tmp_path / "log", 2)
     name, stop = log.index_name(0), log.bases[1]
     data = log.files[name][: from_record * ENTRY] + bytes((stop + 1 - from_record) * ENTRY)
@@ -154,7 +154,7 @@ def test_damage_up_to_the_seal_names_no_record_of_the_next_segment(tmp_path, fro
 
 @pytest.mark.parametrize("hurt", [0, 2, 3])
 def test_repair_under_an_open_producer_lets_it_go_on(tmp_path, hurt):
-    """It has the files open, and remembers where the last of them ended."""
+    """The producer has the files open, and remembers where the last of them ended."""
     log = make_small_log(tmp_path / "log", 1)
     values = [b"first", b"second", b"third", b"fourth"]
     with log.open() as stream, stream.producer() as producer:

@@ -1,4 +1,4 @@
-"""A producer opened before a fork works in the parent and in the child, and hurts neither."""
+"""Check that a producer opened before a fork works in the parent and in the child."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUNDS = 300
 
 
 def parent_and_children_send(path, fsync):
-    """One producer, opened and used before three forks; all four processes send at once."""
+    """Open and use one producer before three forks; then send from all four processes at once."""
     stream = open_log(path, fsync=fsync, segment_bytes=4000, fsync_interval_ms=5)
     producer = stream.producer()
     producer.send(TOPIC, b"before:0")
@@ -69,7 +69,7 @@ def test_parent_and_children_send_with_the_same_producer(tmp_path, fsync):
 
 
 class HeldDisk(QuietDisk):
-    """The thread named "held" stops in its first write of values, with all locks in its hands."""
+    """Stop the thread named "held" in its first write of values, while it holds all locks."""
 
     def __init__(self):
         self.is_in, self.may_go = threading.Event(), threading.Event()
@@ -112,7 +112,7 @@ def test_a_fork_in_the_midst_of_another_threads_send_does_not_hang_the_child(tmp
 
 
 def die_in_a_send_with_an_idle_child(path):
-    """Fork a child that does nothing, then be killed while holding the partition's lock."""
+    """Fork a child that does nothing; the parent is killed while it holds the partition's lock."""
     disk = HeldDisk()
     producer = open_log(path, disk).producer()
     producer.send(TOPIC, b"before")

@@ -1,4 +1,4 @@
-"""The disk is full in the middle of a batch: at every call, for one call or for several."""
+"""Check a disk that gets full in the middle of a batch: at every call, for one call or several."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETTINGS = {"segment_bytes": 120, "lock_timeout_ms": 2000}
 
 
 def send_all(producer, attempt):
-    """Send every batch once more when the disk was full; (offset or None, batch) of each try."""
+    """Send every batch, again if the disk was full; return (offset or None, batch) of each try."""
     tries = []
     for batch in BATCHES:
         for _ in range(attempt):
@@ -51,7 +51,7 @@ def check_error(error):
 
 
 def check_log(path, tries):
-    """All acknowledged in its place; between them at most leading parts of what failed."""
+    """Check that acknowledged batches are in place, and of failed ones at most leading parts."""
     with open_log(path, QuietDisk()) as stream:
         assert damage_of(stream) == []
         reading = read_all(stream)
@@ -69,7 +69,7 @@ def check_log(path, tries):
 
 
 def _leading(values, batch, tries, position):
-    """How many values of a failed batch are there: up to the next acknowledged offset."""
+    """Return how many values of a failed batch are there: up to the next acknowledged offset."""
     stop = min((o for o, _ in tries if o is not None and o >= position), default=None)
     room = len(values) if stop is None else stop - position
     pairs = zip(values[:room], batch, strict=False)
@@ -107,7 +107,7 @@ def test_no_room_at_any_call_loses_nothing_and_writing_goes_on(tmp_path, fsync, 
 
 
 def _calls(path, empty):
-    """All writes of a run without a fault."""
+    """Return all writes of a run without a fault."""
     restore(partition_directory(path), empty)
     disk = FaultyDisk()
     with open_log(path, disk) as stream, stream.producer() as producer:
@@ -134,7 +134,7 @@ def test_what_a_full_disk_leaves_is_readable_at_once_by_others(tmp_path):
 
 
 def write_under_a_size_limit(path, limit_bytes):
-    """Files may not grow beyond `limit_bytes` for a while (EFBIG, and SIGXFSZ ignored)."""
+    """Let files grow to `limit_bytes` at most for a while (EFBIG, and SIGXFSZ ignored)."""
     stream = open_log(path)
     producer = stream.producer()
     acknowledged = [producer.send(TOPIC, b"first")[1]]
@@ -171,7 +171,7 @@ def test_a_file_size_limit_is_a_full_disk(tmp_path, limit_bytes):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 256 KiB, where the kernel lets us have one; else a limited one."""
+    """Return a file system of 256 KiB, or a plain directory where mounting is not allowed."""
     place = tmp_path / "small"
     place.mkdir()
     mounted = subprocess.run(
@@ -204,7 +204,7 @@ def test_a_really_full_disk_is_an_error_and_purging_makes_room(small_disk, size)
         with pytest.raises(DiskFull):
             send_for_ever(producer, [value] * size, counts)
         count = counts[-1]
-        for _ in range(3):  # Full remains full, and says so each time.
+        for _ in range(3):  # A full disk stays full, and each send raises.
             try:
                 producer.send_many(TOPIC, [value] * size)
             except DiskFull:

@@ -1,4 +1,4 @@
-"""A segment that is missing: a gap is named as one, and settled once."""
+"""Check that a missing segment is named as a gap, and that one repair settles it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEGMENT = 12
 
 
 def make_log(path, per_segment=2, segments=4):
-    """Four sealed segments and an open one; returns the bases of all."""
+    """Make four sealed segments and an open one; return the bases of all."""
     value = b"x" * (SEGMENT // per_segment)
     with (
         open_log(path, QuietDisk(), segment_bytes=SEGMENT) as stream,
@@ -103,7 +103,7 @@ def test_a_missing_first_segment_is_taken_for_retention(tmp_path):
 
 @pytest.mark.parametrize("what", WHAT)
 def test_a_missing_last_segment_is_named_and_its_offsets_are_not_used_again(tmp_path, what):
-    """As the mark tells: its writer has closed it."""
+    """The mark tells where the end was, as the writer closed the log."""
     path = tmp_path / "log"
     bases = make_log(path)
     delete(path, bases[-1], *WHAT[what])
@@ -138,7 +138,7 @@ def test_a_repair_of_a_missing_end_before_anybody_writes(tmp_path):
 
 
 def test_retention_never_makes_a_gap(tmp_path):
-    """Not even around a segment whose values are missing."""
+    """Nor does it make one around a segment whose values are missing."""
     path = tmp_path / "log"
     bases = make_log(path)
     delete(path, bases[1], "jsonl")
@@ -149,7 +149,7 @@ def test_retention_never_makes_a_gap(tmp_path):
 
 
 def test_retention_while_the_names_are_listed_is_no_gap(tmp_path):
-    """The listing may have seen an old name, and not a later one that went meanwhile."""
+    """The listing may contain an old name, and miss a later one that was deleted meanwhile."""
 
     class LateDisk(Disk):
         doomed = ()
@@ -172,7 +172,7 @@ def test_retention_while_the_names_are_listed_is_no_gap(tmp_path):
 
 
 def test_a_cut_while_the_writer_lives_is_named_at_its_next_append(tmp_path):
-    """It remembers where the end was, with and without the extension."""
+    """The writer remembers where the end was, with and without the extension."""
     for disk in (Disk(), QuietDisk()):
         path = tmp_path / type(disk).__name__
         with open_log(path, disk) as stream, stream.producer() as producer:
@@ -190,7 +190,7 @@ def test_a_cut_while_the_writer_lives_is_named_at_its_next_append(tmp_path):
 @pytest.mark.parametrize("disk", [Disk, QuietDisk])
 @pytest.mark.parametrize("what", WHAT)
 def test_a_file_that_is_deleted_under_a_living_writer_takes_little_with_it(tmp_path, disk, what):
-    """What it holds is gone, and is named; the writer notices within some appends."""
+    """What the file holds is gone, and is named; the writer notices within some appends."""
     path = tmp_path / "log"
     with open_log(path, disk()) as stream, stream.producer() as producer:
         for number in range(5):
@@ -208,7 +208,7 @@ def test_a_file_that_is_deleted_under_a_living_writer_takes_little_with_it(tmp_p
 
 
 def test_values_that_no_entry_names_are_counted(tmp_path):
-    """All that is left of a cut that nothing else knows of."""
+    """These bytes are all that is left of a cut that nothing else has recorded."""
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         for number in range(20):
@@ -222,7 +222,7 @@ def test_values_that_no_entry_names_are_counted(tmp_path):
 
 
 class LockedReads(QuietDisk):
-    """Counts what is read and written while the partition's lock is held."""
+    """Count the bytes that are read and written while the partition's lock is held."""
 
     def __init__(self):
         self.lock_fds = set()
@@ -255,7 +255,7 @@ class LockedReads(QuietDisk):
 
 @pytest.mark.parametrize("hurt", [0, -1])
 def test_repair_holds_the_lock_for_a_few_entries_at_most(tmp_path, hurt):
-    """However large the partition is; while a living writer goes on."""
+    """This holds however large the partition is, and while a living writer goes on."""
     path = tmp_path / "log"
     values = [b"y" * 100] * 1000
     with open_log(path, segment_bytes=1_000_000) as stream, stream.producer() as producer:
@@ -279,7 +279,7 @@ def test_repair_holds_the_lock_for_a_few_entries_at_most(tmp_path, hurt):
 
 
 def test_a_writer_appends_all_through_a_repair(tmp_path):
-    """At each step of the repair the partition's lock is free."""
+    """The partition's lock is free at each step of the repair."""
     path = tmp_path / "log"
     bases = make_log(path, per_segment=2)
 

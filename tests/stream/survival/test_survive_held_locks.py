@@ -1,4 +1,4 @@
-"""Locks that another process holds, met by the sync thread and by the first reader of a boot."""
+"""Check locks of another process, met by the sync thread and by the first reader of a boot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OTHER_BOOT = b"of another boot."
 
 @contextmanager
 def held(path):
-    """The flock of this file; another open file is as good as another process."""
+    """Hold the flock of this file through another open file, which acts like another process."""
     fd = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
@@ -34,7 +34,7 @@ def held(path):
 
 
 class WatchedDisk(Disk):
-    """Says which files have been synced."""
+    """Record which files have been synced."""
 
     def __init__(self):
         self.news = threading.Condition()
@@ -88,7 +88,7 @@ def test_a_failed_sync_waits_for_no_lock_and_the_segment_is_sealed_later(tmp_pat
             assert not syncing.is_alive(), "the sync waits for the lock"
             with pytest.raises(WouldWait):
                 writer.append([b"not now"], wait_ms=0)
-        writer.sync()  # seals it
+        writer.sync()  # seals the segment
         with open_log(path) as other, other.producer() as another:
             _, offset = another.send(TOPIC, b"of another process")
             assert other.segments(TOPIC, 0) == [0, offset]

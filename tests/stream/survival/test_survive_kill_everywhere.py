@@ -1,4 +1,4 @@
-"""SIGKILL of a writer at every single change that it makes to a file, and in the midst of each."""
+"""Check SIGKILL of a writer at every change that it makes to a file, and within each write."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def send_batches(path, disk, acknowledge):
 
 
 def killed_run(path, at, when):
-    """Offsets acknowledged by number of their batch, of a writer killed at change `at`."""
+    """Kill a writer at change `at`; return the acknowledged offsets by number of their batch."""
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -52,7 +52,7 @@ def killed_run(path, at, when):
 
 
 def check_state(path, acknowledged):
-    """Acknowledged batches, then at most the one under way, then what is sent now."""
+    """Check for acknowledged batches, then at most the one in flight, then new records."""
     everything = [value for batch in BATCHES for value in batch]
     expected = [value for batch in BATCHES[: len(acknowledged)] for value in batch]
     in_flight = len(BATCHES[len(acknowledged)]) if len(acknowledged) < len(BATCHES) else 0
@@ -97,7 +97,7 @@ def test_a_writer_killed_at_any_change_leaves_a_sound_log(tmp_path, when, fsync)
 
 
 def make_killed_everywhere(path):
-    """SIGKILL at every change that making a stream and its topic takes."""
+    """SIGKILL a process at every change that making a stream and its topic takes."""
     counting = DoorDisk()
     make_all(f"{path}-whole", counting)
     for at in range(1, counting.count + 1):
@@ -117,13 +117,13 @@ def make_killed_everywhere(path):
 
 
 def make_all(path, disk):
-    """As the public entry does it, but with a disk of ours."""
+    """Make everything as the public `open_stream` does, but with this disk."""
     disks.Disk = lambda: disk
     with open_stream(path, config=StreamConfig(**SETTINGS)) as stream:
         assert stream.config.segment_bytes == SETTINGS["segment_bytes"]
         stream.make_topic(TOPIC, 2)
         with stream.producer() as producer:
-            # Offset 1 when the killed one had committed its record, and was not told.
+            # Offset 1 when the killed process had committed its record without an acknowledgement.
             assert producer.send(TOPIC, b"first", partition=1)[0] == 1
 
 

@@ -1,4 +1,4 @@
-"""SIGKILL of any of several writers, at any moment, very often."""
+"""Check SIGKILL of any of several writers, at any moment, very often."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_storm(path, kills, seed):
     assert told.get("problem") is None, told
     assert told["ended"] == 0, "a writer ended by itself instead of being killed"
     with open_log(path) as stream, stream.producer() as producer:
-        # Nobody alive holds the lock: this append must not wait for a dead one.
+        # No live process holds the lock: this append must not wait for a dead one.
         _, last = producer.send(TOPIC, b"after the storm")
         assert stream.end(TOPIC, 0) == last + 1
         reading = read_all(stream)
@@ -30,7 +30,7 @@ def check_storm(path, kills, seed):
 
 
 def check_records(records, acknowledged, writers, seed):
-    """Everything acknowledged is there once, in order; nothing is there that nobody sent."""
+    """Check that everything acknowledged is there once, in order, and nothing that was not sent."""
     sent = [0] * writers
     for offset, writer, number, size in acknowledged:
         assert number == sent[writer], "the pipe itself is out of order"
@@ -53,7 +53,7 @@ def check_records(records, acknowledged, writers, seed):
 
 
 def _next_batch(turn, acknowledged):
-    """The size of the batch that was under way after `acknowledged` values."""
+    """Return the size of the batch that was in flight after `acknowledged` values."""
     while True:
         size = batch_size(turn)
         if not acknowledged:

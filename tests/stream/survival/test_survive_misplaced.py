@@ -1,4 +1,4 @@
-"""What was written is there, but at another place: swapped, repeated, removed, of another file."""
+"""Check records that lie at another place: swapped, repeated, removed, or from another file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ few = settings(derandomize=True, deadline=None, database=None, max_examples=15)
 
 
 class SteppedClock:
-    """Each look is a microsecond later."""
+    """A clock that advances by a microsecond at each reading."""
 
     def __init__(self):
         self.now_ns = 1_700_000_000_000_000_000
@@ -39,12 +39,12 @@ class SteppedClock:
 
 
 def value(topic, partition, offset):
-    """All of one length: only their places tell them apart."""
+    """Return a value of fixed length: only their places tell values apart."""
     return b"%s%d%05d\n" % (topic.encode(), partition, offset)
 
 
 def make_log(path):
-    """Three partitions of three segments each."""
+    """Make three partitions of three segments each; return their files."""
     size = len(value("t", 0, 0))
     stream = open_log(path, QuietDisk(), partitions=2, segment_bytes=PER_SEGMENT * size)
     stream._backend._clock = SteppedClock()
@@ -68,7 +68,7 @@ def log():
 
 
 def check(path, disk, most, start):
-    """Nothing wrong is handed out, from `start` on; what is not handed out is named."""
+    """Check that nothing wrong is read from `start` on, and that what is not read is named."""
     with open_log(path, disk) as stream:
         for topic, partition in PLACES:
             seen = set()
@@ -108,7 +108,7 @@ def put_back(path, files):
 
 
 def one_entry(draw, index):
-    """Entries swapped, repeated or removed, in one index."""
+    """Return the index with entries swapped, repeated or removed."""
     count = len(index) // ENTRY
     entries = [index[n * ENTRY : (n + 1) * ENTRY] for n in range(count)]
     a, b = draw(st.lists(st.integers(0, count - 1), min_size=2, max_size=2, unique=True))
@@ -144,7 +144,7 @@ def test_entries_at_other_places_are_noticed(log, data):
         found = stream.read_arrow(*place).to_pylist()
     expected = [value(*place, offset) for offset in range(RECORDS)]
     assert all(got in (None, wanted) for got, wanted in zip(found, expected, strict=True))
-    # Each entry says where it belongs: at most what was written over is lost.
+    # Each entry holds its offset: at most what was overwritten is lost.
     assert found.count(None) <= 1
 
 
@@ -205,7 +205,8 @@ def test_no_misplaced_time_is_handed_out(log):
             file.write_bytes(data)
             for offset in turn.sample(range(PER_SEGMENT), 10):
                 found = stream.offset_at("t", 0, times[offset])
-                # What borrows the time of the next, and what is in front of it.
+                # The found record may be the one that borrows the time of the next, or the one in
+                # front of it.
                 assert found in (offset, a, a + 1 if offset == a else offset)
 
 

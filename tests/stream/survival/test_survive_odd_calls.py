@@ -1,4 +1,4 @@
-"""The kernel writes little at a time, signals come all the time, descriptors and rights lack."""
+"""Check short writes, frequent signals, and missing descriptors and permissions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_short_writes_make_whole_records(tmp_path, bytes_max):
 
 
 def send_in_a_signal_storm(path, name, count):
-    """Timer signals with a Python handler arrive all the time, also during a blocked flock."""
+    """Send while timer signals with a Python handler keep arriving, also in a blocked flock."""
     rung = []
     signal.signal(signal.SIGALRM, lambda *_: rung.append(1))
     signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
@@ -74,7 +74,7 @@ def test_signals_interrupt_nothing(tmp_path):
 
 
 class GivenUp(Exception):
-    """Raised by a signal handler, as Ctrl-C raises KeyboardInterrupt."""
+    """A signal handler raises this, as Ctrl-C raises KeyboardInterrupt."""
 
 
 def give_up_waiting_for_the_lock(path):
@@ -136,7 +136,7 @@ def test_no_descriptor_to_wait_with_is_an_error_once_not_a_lock_for_ever(tmp_pat
 
 
 def send_without_descriptors(path):
-    """Take all descriptors at every point of a run with rolls, one less each time; then go on."""
+    """Take all descriptors (a few less each time) during a run with rolls; then go on."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (60, hard))
     acknowledged, refused = [], 0
@@ -192,7 +192,7 @@ def test_too_few_descriptors_are_an_error_and_lose_nothing(tmp_path):
 
 def use_without_permission(path):
     with open_log(path) as stream:
-        read_all(stream)  # All modules and codecs are loaded while we may.
+        read_all(stream)  # load all modules and codecs while the process still may
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
@@ -233,7 +233,7 @@ def test_without_permission_to_write_one_can_read_and_is_told(tmp_path):
 
 
 def test_two_threads_and_another_process_wait_for_the_same_lock_in_turn(tmp_path):
-    """Waiting with a helper thread gives the lock to whoever asks, and back to others."""
+    """A helper thread that waits passes the lock to its caller, and others get it back."""
     path = tmp_path / "log"
     open_log(path, lock_timeout_ms=5_000).close()
     counts = []

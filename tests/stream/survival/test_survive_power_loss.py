@@ -1,4 +1,4 @@
-"""Power loss at every point, with whatever had not been synced lost in many combinations."""
+"""Check a loss of power at every point, with what was not synced lost in many combinations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GROUP = "g"
 
 
 class Script:
-    """Two producers take turns; every acknowledgement is noted among the changes to the files."""
+    """Let two producers take turns; record every acknowledgement among the changes to the files."""
 
     def __init__(self, path, disk, fsync, seed):
         self.disk, self.fsync = disk, fsync
@@ -42,7 +42,7 @@ class Script:
             self.streams[number].set_committed(GROUP, TOPIC, 0, first + size)
 
     def sync(self):
-        """Both sync, as their threads would."""
+        """Sync both producers, as their threads would."""
         for producer in self.producers:
             if TOPIC in producer._writers:
                 writer_of(producer).sync()
@@ -62,7 +62,7 @@ class Script:
 
 
 def promised(notes, fsync):
-    """How many records must be there, whatever happens."""
+    """Return how many records must be there, whatever happens."""
     kind = {"always": "acknowledged", "interval": "synced", "none": None}[fsync]
     return max((note[1] for note in notes if note[0] == kind), default=0)
 
@@ -100,7 +100,7 @@ def run_script(root, fsync, seed, *, from_nothing=False, steps=14):
             stream.set_committed(GROUP, TOPIC, 0, 0)
     disk = RecordingDisk(root)
     if from_nothing:
-        # The directory that the stream was made in is the caller's business.
+        # Making the parent directory durable is the caller's business.
         disk.ops += [("mkdir", "log"), ("settle",)]
         (root / "log").mkdir()
     else:
@@ -133,7 +133,7 @@ def check_all_crashes(tmp_path, fsync, seed, *, randoms, singles, **how):
                 assert not missing, f"of {count} promised records these are gone: {missing}"
             except Exception as error:
                 if isinstance(error, InvalidConfig) and fsync == "none":
-                    continue  # The stream itself was not durable yet, and it is said.
+                    continue  # The stream itself was not durable yet, and the error says so.
                 what = f"{type(error).__name__}: {error}"[:300]
                 failures.setdefault(what[:40], []).append(f"step {step}, state {number}: {what}")
     shown = "\n".join(f"{len(names)} x {names[0]}" for names in failures.values())
@@ -170,7 +170,7 @@ def test_power_loss_in_many_more_ways(tmp_path, fsync, seed):
 
 
 class KilledDisk(RecordingDisk):
-    """Ends a writer at its `at`-th write of an index, with a part of the entry written."""
+    """End a writer at its `at`-th write of an index, with a part of the entry written."""
 
     def __init__(self, root, at):
         super().__init__(root)
@@ -193,7 +193,7 @@ class KilledDisk(RecordingDisk):
 
 
 class Killed(BaseException):
-    """In the place of SIGKILL: the writer is not used any more."""
+    """Replace SIGKILL: the writer is not used after it."""
 
 
 @pytest.mark.parametrize("fsync", ["interval", "always"])
@@ -273,7 +273,7 @@ def test_power_loss_during_the_recovery_from_a_power_loss(tmp_path, fsync):
 
 
 def test_a_board_or_a_state_that_power_loss_has_emptied_hinders_nobody(tmp_path):
-    """Only hints are in them: they are made anew."""
+    """These files hold only hints, and are made anew."""
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"value")
@@ -291,7 +291,7 @@ def test_a_board_or_a_state_that_power_loss_has_emptied_hinders_nobody(tmp_path)
 
 
 def cut_log(path, fsync):
-    """Ten records, of which the index has six after a loss of power."""
+    """Write ten records, and cut the index to six, as a loss of power may."""
     with open_log(path, QuietDisk(), fsync=fsync) as stream, stream.producer() as producer:
         for number in range(10):
             producer.send(TOPIC, b"%d" % number)
@@ -301,7 +301,7 @@ def cut_log(path, fsync):
 
 
 def test_commits_beyond_a_cleanly_shorter_log_are_clamped(tmp_path):
-    """The tail may be gone without a trace; what comes instead must not be passed over."""
+    """The tail may be gone without a trace; readers must not pass over what replaces it."""
     path = tmp_path / "log"
     cut_log(path, "none")
     with open_log(path, BootedDisk(2)) as stream, stream.producer() as producer:

@@ -1,4 +1,4 @@
-"""Files and directories that were renamed, swapped, copied or deleted: named, and settled once."""
+"""Check that renamed, swapped, copied or deleted files are named, and settled by one repair."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ few = settings(derandomize=True, deadline=None, database=None, max_examples=25)
 
 
 def value(partition, offset):
-    """No two are alike; all are of one length."""
+    """Return a value: all are different, and all are of one length."""
     return b"%d-%05d\n" % (partition, offset)
 
 
@@ -43,7 +43,7 @@ def path(tmp_path):
 
 
 def damage(path, topic="t"):
-    """All that verify names, as rdv stream verify does."""
+    """Return all that verify names, as rdv stream verify does."""
     with open_log(path) as stream:
         return [
             one
@@ -63,7 +63,7 @@ def repair(path, topic="t"):
 
 
 def contents(path, topic="t"):
-    """What is read of each partition, with None for what was given up."""
+    """Return what is read of each partition, with None for what was given up."""
     with open_log(path) as stream:
         return [stream.read_arrow(topic, n).to_pylist() for n in range(stream.partitions(topic))]
 
@@ -161,7 +161,7 @@ def names(path, partition=0):
 @given(st.data())
 @few
 def test_files_of_segments_that_were_permuted_are_put_back(tmp_path_factory, data):
-    """Indexes, values or both, among any of the segments: nothing is lost."""
+    """Indexes, values or both are permuted among any of the segments: nothing is lost."""
     path = tmp_path_factory.mktemp("permuted") / "log"
     make_log(path)
     directory = path / "t" / "0"
@@ -257,7 +257,7 @@ def test_what_lies_behind_a_seal_hides_nothing(path, number, entries):
 
 @pytest.mark.parametrize("number", range(SEGMENTS - 1))
 def test_a_sector_over_the_seal_makes_no_segment_longer(path, number):
-    """Entries of others may follow the place of the seal."""
+    """Entries of another partition may follow the place of the seal."""
     directory = path / "t" / "0"
     index = directory / f"{names(path)[number]}.index"
     with index.open("r+b") as file:

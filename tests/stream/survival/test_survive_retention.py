@@ -1,4 +1,4 @@
-"""Segments deleted under slow readers: what is gone is said once and exactly, no more goes."""
+"""Check segments deleted under slow readers: each loss is reported once and exactly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def value_of(number):
 
 
 def fill(path, count, **settings):
-    """Segments of four records each."""
+    """Write `count` records in segments of four records each."""
     stream = open_log(path, QuietDisk(), segment_bytes=PER_SEGMENT * 11, **settings)
     producer = stream.producer()
     for number in range(count):
@@ -49,7 +49,7 @@ def test_a_slow_reader_is_told_exactly_what_it_has_missed_once(tmp_path, taken):
                 got += [r.offset for r in consumer.poll(3)]
             except RecordsLost as error:
                 losses.append((error.first_offset, error.last_offset))
-        # The segment that it has open is read to its end first.
+        # The reader first reads the segment that it has open to its end.
         has_open = bool(taken)
         first_lost = -(-taken // PER_SEGMENT) * PER_SEGMENT if has_open else 0
         assert losses == [(first_lost, 15)]
@@ -107,7 +107,7 @@ def test_a_segment_cut_short_is_not_old_either(tmp_path):
 
 
 def purge_killed_everywhere(path):
-    """SIGKILL at every change that a purge makes."""
+    """SIGKILL a process at every change that a purge makes."""
     stream, producer = fill(path, 22)
     producer.close()
     files = snapshot(partition_directory(path))

@@ -1,4 +1,4 @@
-"""What a review has found; each was a bug."""
+"""Check bugs that a review has found."""
 
 import os
 
@@ -111,7 +111,7 @@ def test_recovery_does_not_begin_anew_where_synced_values_are_missing(tmp_path):
 
 
 def test_values_without_an_index_are_kept_and_their_offsets_not_used_again(tmp_path):
-    """Also when nothing else knows how far it had come: they are lines."""
+    """Nothing else records the end; without an index the values are counted as lines."""
     with open_log(tmp_path / "log", Disk()) as stream, stream.producer() as producer:
         producer.send_many(TOPIC, [DIGITS] * 5)
     (index,) = (tmp_path / "log" / TOPIC / "0").glob("*.index")
@@ -142,7 +142,7 @@ def test_a_released_writer_with_unsynced_records_is_still_synced_at_the_end(tmp_
 
 def test_a_segment_that_is_made_while_the_reader_looks_for_it_is_not_lost(tmp_path):
     class LateDisk(Disk):
-        """The second segment is not there yet when it is opened for the first time."""
+        """Fail the first opening of the second segment, as if it did not exist yet."""
 
         late = "00000000000000000005.index"
 

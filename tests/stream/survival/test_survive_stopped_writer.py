@@ -1,4 +1,4 @@
-"""A process that is stopped, not dead, holds a partition's lock: others are told, and go on."""
+"""Check that other writers get an error and go on when a stopped process holds a lock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rdv.stream.errors import LockTimeout
 
 
 class StoppedDisk(QuietDisk):
-    """Says so, and waits to be stopped, in the middle of an append: the lock is held."""
+    """Say so in the middle of an append, while the lock is held, and wait to be stopped."""
 
     def pwrite(self, fd, data, position):
         if data == b"stopped":
@@ -79,7 +79,7 @@ def test_readers_do_not_mind_a_stopped_writer(stopped):
 
 
 def test_a_lock_held_for_a_while_costs_no_record_and_no_later_send(tmp_path):
-    """The helper that waited in vain must not keep, nor lose, the lock when it gets it at last."""
+    """The helper that waited in vain must neither keep nor lose the lock when it gets it."""
     path, disk = tmp_path / "log", QuietDisk()
     with open_log(path, lock_timeout_ms=60) as stream, stream.producer() as producer:
         other_stream = open_log(path)
@@ -111,7 +111,7 @@ def assert_refused(*producers):
 
 
 def _send_at_last(producer, value):
-    """The lock passes through the hands of helpers that nobody waits for any more."""
+    """Send while the lock passes through helper threads whose callers have given up."""
     return producer.send(TOPIC, value)[1]
 
 

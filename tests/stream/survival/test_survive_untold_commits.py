@@ -1,4 +1,4 @@
-"""A commit whose tick is lost (its process was killed just then) is found all the same."""
+"""Check that a commit without its tick (its process was killed just then) is found all the same."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rdv.stream.file import board as boards
 
 
 class SilentDisk(DoorDisk):
-    """Tells nobody: what is written to the board goes nowhere."""
+    """Drop what is written to the board, so that no reader is notified."""
 
     def pwrite(self, fd, data, position):
         if Path(self.paths.get(fd, "?")).name == "board":
@@ -22,13 +22,13 @@ class SilentDisk(DoorDisk):
 
 
 class CountingDisk(QuietDisk):
-    """Counts reads of files."""
+    """Count reads of files other than the board."""
 
     def __init__(self):
         self.reads = 0
 
     def pread(self, fd, size, position):
-        # Without C the board is read by pread, too; that is no look at the log.
+        # Without C the board is read by pread, too; that is no read of the log.
         self.reads += not os.readlink(f"/proc/self/fd/{fd}").endswith("/board")
         return super().pread(fd, size, position)
 
@@ -83,7 +83,7 @@ def test_who_reads_several_partitions_looks_only_at_those_that_have_news(tmp_pat
 
 
 def test_two_processes_leave_different_ticks(tmp_path):
-    """Of the same partition, each its first: a reader between them must see both."""
+    """Each tick is its process's first for the partition: a reader between them must see both."""
     path = tmp_path / "log"
     with open_log(path) as one, one.producer() as first:
         first.send(TOPIC, b"1\n")
