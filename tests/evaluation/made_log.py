@@ -1,4 +1,4 @@
-"""Made-up decisions: real streams, a clock of our own, decided by the real engine."""
+"""Make decisions in real streams with a simulated clock, decided by the real engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOST = "here/boot"
 PREFIX = b"0123456789"
 BEGIN_NS = 1_700_000_000 * 10**9
 LAG_NS = 300_000
-"""From the append of a score to the server's look at it."""
+"""The time from the append of a score until the server reads it, in nanoseconds."""
 MODELS = ("gbm", "logit", "rules")
 
 DEFAULT_ANSWER = {"score": 0.0, "action": "review"}
@@ -46,7 +46,7 @@ PRODUCTION = schedule_from_object(
 
 
 class MadeClock:
-    """Says what it is told."""
+    """The clock returns the time that the test has set."""
 
     def __init__(self) -> None:
         self.now_ns = BEGIN_NS
@@ -60,7 +60,7 @@ class MadeClock:
 
 @dataclass
 class MadeRequest:
-    """One request: when, and what each model says when (ms after it)."""
+    """A request has a time, and each model's report with its time (ms after the request)."""
 
     number: int
     at_ms: float
@@ -96,7 +96,7 @@ class MadeRequest:
 
 @dataclass
 class MadeLog:
-    """Requests, and what becomes of them when `write` is called."""
+    """A log has requests, and their results once `decide` or `write` was called."""
 
     requests: list[MadeRequest]
     schedules: dict[str, Schedule] = field(default_factory=lambda: {"production": PRODUCTION})
@@ -105,7 +105,7 @@ class MadeLog:
     results: dict[str, Result] = field(default_factory=dict)
 
     def decide(self) -> list[tuple[int, str, str, int, bytes]]:
-        """All records: (wall ns, stream, topic, partition, line)."""
+        """Return all records as (wall ns, stream, topic, partition, line), sorted by time."""
         records = []
         for made in self.requests:
             engine = Engine(HOST, self.schedules, self.live, MODELS)
@@ -166,7 +166,7 @@ def make_score(id_: str, model: str, **said) -> Score:
 
 
 def make_requests(count: int, seed: int = 1, gap_ms: float = 2.0) -> list[MadeRequest]:
-    """Mostly ordinary: a champion that is sometimes too late, refuses, or says nothing."""
+    """Make requests whose champion is usually in time, but sometimes late, refusing or silent."""
     chance = random.Random(seed)
     return [_request(number, number * gap_ms, chance) for number in range(count)]
 
@@ -211,7 +211,7 @@ QUORUM = schedule_from_object(
 
 
 def varied(count=400):
-    """A log with all kinds of wishes."""
+    """Return a log with all kinds of requested schedules, SLAs and cohorts."""
     requests = make_requests(count)
     wishes = [None, None, "fast", "quorum", "unknown", INLINE, {"step": 1}]
     for made in requests:

@@ -1,4 +1,4 @@
-"""verify, explain, whatif and optimise from the command line."""
+"""Check verify, explain, whatif and optimise from the command line."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fraud(tmp_path):
 
 
 def spoil(directory):
-    """Change one letter of one answer, and its checksum does not tell: write the log anew."""
+    """Change one letter of one answer; write the log again, so that its checksums are valid."""
     log = MadeLog(make_requests(400))
     records = log.decide()
     at = next(n for n, r in enumerate(records) if r[1] == "results" and b'"block"' in r[4])
@@ -126,7 +126,7 @@ def test_optimise(run, fraud, tmp_path):
 
 
 def test_help_is_quick(fraud):
-    """No numpy and no pyarrow for the list of commands, nor for a command's help."""
+    """The list of commands and a command's help import neither numpy nor pyarrow."""
     code = (
         "import sys; from rdv.__main__ import main; main(['optimise', '--help']); "
         "main(['--help']); sys.exit(bool({'numpy', 'pyarrow'} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""One request's story."""
+"""Check `explain`: the story of one request."""
 
 from __future__ import annotations
 

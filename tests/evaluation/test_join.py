@@ -1,4 +1,4 @@
-"""The join: every request once, with what every model said of it and when."""
+"""Check that the join yields each request once, with the report of each model and its time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def append(directory, stream, topic, *lines, at_ns=None, partition=0):
 
 
 def check_against(joined, log):
-    """Row by row: what was made is what is found."""
+    """Check row by row that the join equals what was made."""
     by_id = {made.id: made for made in log.requests}
     assert {joined.id(row) for row in range(len(joined))} == set(by_id)
     for row in range(len(joined)):
@@ -62,7 +62,7 @@ def check_against(joined, log):
             assert joined.is_exact[number, row] == (model in recorded)
             if model in recorded:
                 assert arrival_us == round(recorded[model] * 1000)
-            else:  # its append time is as far off as that of all others in a made-up log
+            else:  # in a made-up log all append times have the same error
                 assert abs(arrival_us / 1000 - at_ms) < 0.002
                 assert arrival_us >= round(result.waited_ms * 1000)
 
@@ -169,7 +169,7 @@ def test_a_score_beyond_the_horizon_counts_as_none(tmp_path):
 
 
 def test_a_score_within_a_long_sla_counts(tmp_path):
-    """Read in small windows: as far as the requests of a window may wait, and not only HORIZON."""
+    """The join reads scores as long as the requests of a window may wait, not only for HORIZON."""
     late_ms = HORIZON_NS / 1e6 + 20_000
     score = make_score(MadeRequest(0, 0, []).id, "gbm")
     first = MadeRequest(0, 0.0, [(late_ms, score)], deadline_ms=45_000.0)
@@ -206,7 +206,7 @@ def test_retention_is_said(tmp_path):
     assert len(joined) == 400
     assert any("retention" in gap for gap in notes.gaps)
     assert notes.missing_scores > 0
-    # The result still knows that it had arrived, and as what.
+    # The result still says that the report had arrived, and of what kind it was.
     gbm = joined.models.index("gbm")
     bare = joined.is_exact[gbm] & (joined.score_at[gbm] < 0)
     assert bare.sum() == notes.missing_scores

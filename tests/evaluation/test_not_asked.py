@@ -1,4 +1,4 @@
-"""Requests that do not ask every model: a model that is not asked counts as having refused."""
+"""Check requests that do not ask every model: a model that is not asked counts as refusing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rdv.evaluation.whatif.whatif import what_if
 
 @pytest.fixture
 def log(tmp_path):
-    """Every third request does not ask gbm; once it answers all the same."""
+    """Write a log in which every third request does not ask gbm; once gbm still answers."""
     requests = make_requests(300)
     for made in requests[::3]:
         made.not_asked = ("gbm",)

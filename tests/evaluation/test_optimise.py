@@ -1,4 +1,4 @@
-"""The search for schedules: exact where it says so, and honest about the rest."""
+"""Check the search for schedules: which figures are exact, and the intervals of the others."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_cells_decide_as_every_request_does(models):
         known = ~np.isnan(right)
         assert tried.score == pytest.approx(right[known].mean(), abs=1e-12)
         assert tried.default_share == pytest.approx((decided.model == NOBODY).mean(), abs=1e-12)
-        # Waits are averages of a cell: off by at most the widest interval.
+        # Waits are averages of a cell: their error is at most the widest interval.
         assert abs(tried.p99_ms - np.quantile(decided.at_us, 0.99) / 1000) < 30
 
 
@@ -70,7 +70,7 @@ def test_a_share_lies_in_its_interval(hits, more) -> None:
 
 
 def test_intervals_cover_what_they_should():
-    """By simulation: 95 % intervals hold the truth in about 95 % of 600 tries."""
+    """In a simulation, 95 % intervals contain the true value in about 95 % of 600 tries."""
     chance = np.random.default_rng(7)
     share = quantile = difference = 0
     truth = -np.log(0.01)
@@ -87,7 +87,7 @@ def test_intervals_cover_what_they_should():
     assert share >= 554
     assert quantile >= 554
     assert difference >= 554
-    # No interval is so wide that it says nothing.
+    # The intervals are not so wide that they always contain the true value.
     assert share < 600
     assert difference < 600
 
@@ -148,7 +148,7 @@ def test_waiting_buys_agreement(tmp_path):
     assert len(found.frontier) > 2
     assert any("buys" in sentence for sentence in found.sentences())
     assert found.chosen.learned_p99_ms <= found.live.learned_p99_ms
-    # The made-up rules disagree: a better schedule than the live one is not worse in any way.
+    # The made-up rules disagree: a schedule that beats the live one is not worse in any figure.
     assert found.chosen.learned_score >= found.live.learned_score - 1e-9
     for point in [found.live, *found.frontier]:
         assert point.score_low <= point.score <= point.score_high
@@ -168,7 +168,7 @@ def test_accuracy_by_outcomes(tmp_path):
         found = optimise(recorded, PRODUCTION, need_outcomes=True, tries=300)
     assert found.measure == "accuracy"
     assert found.judged == 500
-    # gbm and logit always know, the rules are wrong in a third, the default always.
+    # gbm and logit are always right, the rules are wrong in a third, the default always.
     assert found.frontier[-1].score > 0.95
 
 

@@ -1,4 +1,4 @@
-"""`verify` believes sound logs, and finds what has been doctored."""
+"""Check that `verify` accepts correct logs and finds records that were changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def verified(directory):
 
 
 def written(directory, log, change=lambda record: [record]):
-    """The log with every record changed: (wall ns, stream, topic, partition, line)."""
+    """Write the log with `change` of each record (wall ns, stream, topic, partition, line)."""
     records = log.decide()
     log.decide = lambda: [new for record in records for new in change(record)]
     return log.write(directory)
@@ -38,7 +38,7 @@ def test_a_sound_log_is_believed(tmp_path, log):
 
 
 def changed(log, wanted, **changes):
-    """Change the result of the first request that is `wanted`; its id and the change."""
+    """Return the id of the first request that is `wanted`, and a change of its result."""
     log.decide()
     id_ = next(made.id for made in log.requests if wanted(log.results[made.id]))
 
@@ -99,7 +99,7 @@ def test_a_missing_result_is_found(tmp_path, log):
     found = verified(
         written(tmp_path, log, lambda r: [] if r[1] == "results" and gone in r[4] else [r])
     )
-    # The run of the proxy went on for half a second only: it could have died. Not so here:
+    # The proxy ran for only half a second more, so it could have died. Not in the next test.
     assert found.unanswered + found.lost_with_proxy == 1
 
 
@@ -160,9 +160,7 @@ def test_a_schedule_that_is_not_on_record_is_said(tmp_path, log):
 
 @pytest.mark.parametrize("told_ms", [(-50, 90), (1, 150), (-9, -5, 1, 150)])
 def test_a_model_that_is_known_to_be_dead(tmp_path, told_ms):
-    """A decision that was taken early, because nobody waited for the dead champion; also when that
-    was back soon after.
-    """
+    """Accept a decision that did not wait for the dead champion, also if it was soon up again."""
     log = MadeLog(make_requests(40, gap_ms=100))
     log.decide()
     made = next(
@@ -200,7 +198,7 @@ def test_a_model_that_is_known_to_be_dead(tmp_path, told_ms):
 
 
 def status_words(directory, words):
-    """Of the proxy p-1: (seconds, pid, how far the wall clock is off in seconds)."""
+    """Write status lines of the proxy p-1: (seconds, pid, error of the wall clock in seconds)."""
     clock = MadeClock()
     with (
         open_stream(str(directory / "control"), clock=clock) as control,
@@ -214,7 +212,7 @@ def status_words(directory, words):
 
 
 def without_an_answer(directory, log, number, kept, off_s):
-    """The log without the result of that request; wall time is off after it."""
+    """Write the log without the result of that request; wall time is wrong after it."""
     ids = {request.id.encode(): request.number for request in log.requests}
 
     def change(record):

@@ -1,4 +1,4 @@
-"""Real decisions, whose parts are killed and stopped under load, are decided as recorded."""
+"""Verify real decisions whose processes are killed and stopped under load."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def check(decision, load):
         found = verify(recorded)
         assert not found.differences
         assert not found.notes.strays
-        # Those of the last two seconds may not be due yet; none is a fault.
+        # Requests of the last two seconds may not be due yet; no missing answer is a fault.
         assert not found.unanswered_ids
         assert not found.unchecked
         assert found.is_sound
@@ -105,7 +105,7 @@ def check(decision, load):
 
 
 def test_mailboxes_that_were_rebuilt(tmp_path):
-    """A server that comes back in time decides by what it then sees."""
+    """A server that restarts in time decides by the reports that it then reads."""
     directory = tmp_path / "slow"
     text = SCHEDULE.replace("sla_ms = 60", "sla_ms = 30000").replace("30\n", "10000\n")
     decision = Decision(directory, write_decision_with(directory, text.replace("50\n", "20000\n")))

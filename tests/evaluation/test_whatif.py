@@ -1,4 +1,4 @@
-"""What another schedule would have answered, against a log that it has decided itself."""
+"""Check what another schedule would have answered against a log that it decided."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def told(log):
 
 
 def nearly(found, expected):
-    """The same decisions; times may differ by the rounding of an estimated arrival."""
+    """Check for the same decisions; times may differ by the rounding of an estimated arrival."""
     assert found.keys() == expected.keys()
     for id_, (*what, at_us) in expected.items():
         assert list(found[id_][:3]) == what
@@ -64,14 +64,14 @@ def test_it_is_what_the_engine_decides(tmp_path, schedule):
     again.schedules[schedule.name] = schedule
     again.live = schedule.name
     for made in again.requests:
-        # An SLA that a proxy has put into a request is none of the client's.
+        # An SLA that the proxy has written into a request is not the client's.
         if made.deadline_ms == 50.0:
             made.deadline_ms = None
     again.decide()
     expected = told(again)
     for id_, result in log.results.items():
         if result.code in ("expired", "unknown_schedule", "invalid_schedule"):
-            # The made-up server sees a request 0.2 ms after its start; here it is there at once.
+            # The made-up server reads a request 0.2 ms after its start; here it arrives at once.
             expected[id_] = (*expected[id_][:3], decided[id_][3])
     nearly(decided, expected)
     assert found.new.kinds["default"] == sum(r.kind == "default" for r in again.results.values())
@@ -120,7 +120,7 @@ def test_accuracy_where_outcomes_are_known(tmp_path):
         producer.send("outcomes", b"rubbish\n", partition=0)
     found, decided = study(tmp_path, EAGER)
     assert found.recorded.judged == found.new.judged == 200
-    # The made-up rules never say "block", the others always know better.
+    # The made-up rules never say "block"; the other models are always right.
     right = [
         decided[made.id][1] in ("gbm", "logit") or (decided[made.id][1] and made.number % 3)
         for made in log.requests[:200]

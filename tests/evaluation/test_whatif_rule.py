@@ -1,4 +1,4 @@
-"""The vectorised rule equals the engine, decision for decision."""
+"""Check that the vectorised rule makes the same decisions as the engine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ rows = st.tuples(
 
 
 def play(schedule, live, dead, row):
-    """What the engine says of one request: (kind, models, step, µs)."""
+    """Return the engine's result for one request."""
     said, order, deadline_ms = row
     engine = Engine(HOST, {"s": schedule}, "s", live)
     for model in sorted(dead):
@@ -94,7 +94,7 @@ def test_it_equals_the_engine(schedule, drawn, live, dead, block_rows) -> None:
         rule.BLOCK_ROWS = 32_768
     for row, drawn_row in enumerate(drawn):
         result = play(schedule, sorted(live), dead, drawn_row)
-        # Marks and numbers can always be combined: nothing here fails to be.
+        # Marks and numbers can always be combined, so no combination fails here.
         assert KINDS[decided.kind[row]] == result.kind
         assert decided.step[row] == result.step
         assert decided.at_us[row] == round(result.waited_ms * 1000)

@@ -1,4 +1,4 @@
-"""Experiments whose truth is known: gbm is right in 95 of 100 requests, logit in 85."""
+"""Make experiments whose truth is known: gbm is right in 95 % of requests, logit in 85 %."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KeyedRequest(MadeRequest):
 def experiment(
     directory, count, *, keys=None, shares=None, right=(0.95, 0.85), truths=True, drop=0.0
 ):
-    """Write a log; `drop`: so many of the cohort's requests never come."""
+    """Write a log; `drop` is the share of the cohort's requests that never arrive."""
     chance = random.Random(3)
     shares = {"fast": 0.5} if shares is None else shares
     requests, outcomes = [], []

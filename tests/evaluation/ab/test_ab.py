@@ -1,4 +1,4 @@
-"""ab: experiments whose truth is known, by cohorts and by pairs."""
+"""Check `ab` with experiments whose truth is known, by cohorts and by pairs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_keys_are_the_units(tmp_path):
 
 
 def test_outcomes_that_depend_on_the_answer(tmp_path):
-    """The cohort's customers turn out otherwise: no pairs then."""
+    """The outcomes of the cohort's keys depend on the answers, so pairs would mislead."""
 
     def truths(made, truth):
         return "a" if made.cohort and made.number % 3 else truth

@@ -1,4 +1,4 @@
-"""`rdv ab` from the command line."""
+"""Check `rdv ab` from the command line."""
 
 from __future__ import annotations
 

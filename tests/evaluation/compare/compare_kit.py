@@ -1,4 +1,4 @@
-"""Logs of two models that differ in a known way."""
+"""Make logs of models that differ in a known way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rdv.stream import open_stream
 
 
 def scored(count, answers, gap_ms=10.0, arrive_ms=(5.0, 2.0, 1.0), cohort=None, **said):
-    """`answers(n, chance)` gives what gbm, logit and rules answer to request n; None: an error."""
+    """Make a log; `answers(n, chance)` answers for gbm, logit and rules (None: an error)."""
     chance = random.Random(7)
     requests = []
     for number in range(count):

@@ -1,4 +1,4 @@
-"""`rdv compare` from the command line."""
+"""Check `rdv compare` from the command line."""
 
 from __future__ import annotations
 

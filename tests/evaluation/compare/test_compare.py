@@ -1,4 +1,4 @@
-"""compare: figures of made-up logs whose truth is known."""
+"""Check the figures of `compare` with made-up logs whose truth is known."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def study(log, tmp_path, first="gbm", second="logit", outcomes=(), **options):
 
 
 def labels(number, chance):
-    """logit contradicts gbm on every tenth request; rules says nothing but "pass"."""
+    """Return answers: logit contradicts gbm on every tenth request; rules always says "pass"."""
     gbm = "block" if number % 3 == 0 else "pass"
     logit = ("pass" if gbm == "block" else "block") if number % 10 == 0 else gbm
     return {"action": gbm}, {"action": logit}, {"action": "pass"}
@@ -61,7 +61,7 @@ def test_accuracy_is_paired(tmp_path):
 
 
 def test_a_bare_truth_is_held_against_the_number(tmp_path):
-    """Answers name actions; that it was fraud is told as 1."""
+    """Answers name actions; the outcome of a fraud is 1."""
 
     def answers(number, chance):
         good = 0.9 if number % 2 else 0.1
@@ -85,7 +85,7 @@ def test_outcomes_that_fit_nothing(tmp_path):
 
 
 def steps(number, chance):
-    """The same order on other scales; five requests apart."""
+    """Return scores in the same order on different scales, except for five requests."""
     score = (number * 37 % 500) / 500
     other = 1 - score if number in (3, 50, 123, 321, 444) else score
     return {"score": score}, {"score": 100 * other**3}, {"score": 0.5}
@@ -294,7 +294,7 @@ def test_only_the_time_that_is_asked_for(tmp_path):
 
 
 def test_batches_add_up(tmp_path, monkeypatch):
-    """Many small windows of the join say what one says."""
+    """Many small windows of the join give the same figures as one."""
     compare_module = importlib.import_module("rdv.evaluation.compare.compare")
     log = scored(400, labels)
     truths = [(n, {"action": "block" if n % 3 == 0 else "pass"}) for n in range(400)]

@@ -1,4 +1,4 @@
-"""The verdict about drift: seldom wrong, and sure when there is something."""
+"""Check the drift verdict: it is rarely wrong, and it reliably finds real drift."""
 
 from __future__ import annotations
 

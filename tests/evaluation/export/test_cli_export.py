@@ -1,4 +1,4 @@
-"""`rdv export` from the command line."""
+"""Check `rdv export` from the command line."""
 
 from __future__ import annotations
 

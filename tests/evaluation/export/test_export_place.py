@@ -1,4 +1,4 @@
-"""All of an export or none; nobody else's files; damage is passed over and told."""
+"""Check that exports are complete or absent, keep other files, and skip and report damage."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_else_is_there_is_not_touched(write, tmp_path, foreign):
 
 @pytest.mark.parametrize("force", [False, True])
 def test_a_decision_is_never_written_into(tmp_path, force):
-    """Its streams have the names of the tables."""
+    """The streams of a decision have the same names as the tables."""
     directory = tmp_path / "fraud"
     MadeLog(make_requests(20)).write(directory)
     before = files(directory)

@@ -1,4 +1,4 @@
-"""What is in an export is what is in the log, row by row; and who can read it."""
+"""Check that an export equals the log row by row, and that other programs can read it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tell(directory, truths):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Three days of requests, an hour apart at most; (directory, out, requests)."""
+    """Export three days of requests, at most an hour apart; return directory, out, log, found."""
     directory = tmp_path_factory.mktemp("export") / "fraud"
     requests = make_requests(COUNT, gap_ms=0.12 * HOURS_MS)
     log = MadeLog(requests, partitions=2)
@@ -130,7 +130,7 @@ def test_pandas_and_duckdb_read_it(exported):
         ).fetchone()
     assert (rows, days, models) == (found.tables["scores"].rows, 4, 3)
     assert reports == rows
-    # Everything at once: pyarrow passes over what is no data.
+    # All tables at once: pyarrow skips files that are not data.
     assert ds.dataset(out, partitioning="hive", format="parquet").count_rows() == sum(
         written.rows for written in found.tables.values()
     )

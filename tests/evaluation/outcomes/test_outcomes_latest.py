@@ -1,4 +1,4 @@
-"""Of several outcomes for one request the latest counts, wherever and in whatever order."""
+"""Check that the latest of several outcomes for a request counts, in any topic and order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ told = st.tuples(
 
 
 def write(directory, items):
-    """(topic, id, minutes) appended a minute after one another; the value is their number."""
+    """Append an outcome for each (topic, id, time), 1 ns apart; the value is its number."""
     clock = MadeClock()
     open_stream(str(directory / "input")).close()
     with (
@@ -44,7 +44,7 @@ def test_the_latest_counts(tmp_path_factory, items):
         found = read_outcomes(recorded, Notes())._truths
     expected = {}
     for number, (_, id_, at) in enumerate(items):
-        # A time after its arrival, which 0.1.0 has taken, counts as the arrival.
+        # An outcome's time after its arrival, which 0.1.0 accepted, counts as the arrival.
         rank = (number if at is None else min(at, number), number)
         name = f"r{id_}".encode()
         expected[name] = max(expected.get(name, (rank, number)), (rank, number))

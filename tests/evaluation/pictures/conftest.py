@@ -18,7 +18,7 @@ from rdv.evaluation.statistics import quantile_pairs, wilson
 
 
 def every_kind(name="gbm"):
-    """One picture of each kind, with `name` wherever a name goes."""
+    """Return one picture of each kind, with `name` as every name in it."""
     chance = np.random.default_rng(1)
     values = chance.gamma(2, 3, 2000)
     x = np.arange(300.0)

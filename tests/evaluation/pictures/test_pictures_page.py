@@ -1,4 +1,4 @@
-"""SVG and the report: well-formed, closed in themselves, and drawn where they should be."""
+"""Check that SVG and report are well-formed, self-contained and drawn at the right places."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw(picture, number=1):
 
 
 class Page(HTMLParser):
-    """Collects tags, and sees that they are closed in order."""
+    """Collect tags and check that they are closed in order."""
 
     def __init__(self):
         super().__init__()
@@ -145,7 +145,7 @@ def test_a_line_is_where_its_values_are():
         pytest.approx((points[0][1] + points[2][1]) / 2, abs=0.1),
     )
     assert points[0][0] < points[2][0]
-    assert points[0][1] > points[2][1]  # up is more
+    assert points[0][1] > points[2][1]  # higher values are drawn further up
     width, height = map(float, root.get("viewBox").split()[2:])
     assert all(0 <= x <= width and 0 <= y <= height for x, y in points)
     texts = [e.text for e in root.iter(f"{SVG}text")]

@@ -1,4 +1,4 @@
-"""Charts as values: axes, ticks, thinning, cells, and the kinds of chart."""
+"""Check charts as values: axes, ticks, thinning, cells, and the kinds of chart."""
 
 from __future__ import annotations
 

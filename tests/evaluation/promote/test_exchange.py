@@ -1,4 +1,4 @@
-"""Exchanging two models in a schedule's text."""
+"""Check the exchange of two models in a schedule's text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gate: figures in, verdicts out."""
+"""Check the gate: which verdicts it gives for which figures."""
 
 from __future__ import annotations
 

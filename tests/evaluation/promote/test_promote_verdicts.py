@@ -1,4 +1,4 @@
-"""`rdv promote` over made-up logs: verdicts, exit codes, what is written."""
+"""Check `rdv promote` over made-up logs: verdicts, exit codes, what is written."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made(tmp_path, answers=good, count=1200):
     (directory / "schedules" / "production.toml").write_text(LIVE)
     log = scored(count, answers)
     log.write(directory)
-    # The truth is what rules says.
+    # The true outcome is the answer of `rules`.
     tell(
         directory,
         [

@@ -1,4 +1,4 @@
-"""Watching a new champion."""
+"""Check the watch period of a new champion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BAD = {
 
 
 def feed(vigil, answers):
-    """How many answers it took until something broke; None if nothing did."""
+    """Return the number of answers until the first breach; None without one."""
     for number, answer in enumerate(answers):
         vigil.add(answer)
         if vigil.breaches():
@@ -32,7 +32,7 @@ def feed(vigil, answers):
 @pytest.mark.parametrize("kind", list(BAD))
 def test_a_real_fault_is_seen_soon(kind):
     vigil = Vigil(BOUNDS)
-    # Of errors only reports count: BAD["errors"] and FINE are reports.
+    # Only reports count for the error share: BAD["errors"] and FINE are reports.
     assert feed(vigil, [BAD[kind]] * 100) == ANSWERS_MIN
     (breach,) = vigil.breaches()
     assert breach.kind == kind

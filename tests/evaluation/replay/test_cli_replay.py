@@ -1,4 +1,4 @@
-"""`rdv replay` from the command line: what it says, what it writes, what it leaves alone."""
+"""Check `rdv replay` from the command line: its output, what it writes, what stays the same."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fraud(tmp_path):
 
 
 def tree(directory):
-    """Every file, with its size."""
+    """Return every file with its size."""
     return {
         os.path.join(at, name): os.path.getsize(os.path.join(at, name))
         for at, _, names in os.walk(directory)

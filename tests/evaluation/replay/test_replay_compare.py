@@ -1,4 +1,4 @@
-"""What a replay says against the record is what counting request by request gives."""
+"""Check the comparison of a replay with the log against counts request by request."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COUNT = 400
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A log, and the truth of every third request: the champion's own answer, or the other."""
+    """Write a log, and "block" and "pass" in turn as the outcome of every third request."""
     directory = tmp_path_factory.mktemp("compare") / "fraud"
     log = MadeLog(make_requests(COUNT), partitions=2)
     log.write(directory)
@@ -45,7 +45,7 @@ def made(tmp_path_factory):
 
 
 def answers_of(log, model):
-    """What the model has said on record, by request number."""
+    """Return the recorded answers of the model, by request number."""
     found = {}
     for request in log.requests:
         for _, score in request.reports:
@@ -82,7 +82,7 @@ def test_the_champion_again(made, monkeypatch, block):
     assert gbm.pairs.count == gbm.pairs.equal == len(champion)
     agreement = gbm.agreement(is_number=found.is_number)
     assert (agreement.rate.estimate, agreement.kappa.estimate) == (1, 1)
-    # Where it has failed it has not answered: it is neither right nor wrong.
+    # Where the model failed it gave no answer, which is neither right nor wrong.
     truths = {n: "block" if n % 2 else "pass" for n in range(0, COUNT, 3) if n in champion}
     right = sum(champion[n]["action"] == truth for n, truth in truths.items())
     assert (found.known, found.right) == (len(truths), right)
@@ -111,7 +111,7 @@ def test_only_what_was_replayed_is_compared(made):
 
 
 def test_an_archive_may_reach_further_back(made):
-    """What is on record no more is left out, and the rest is found all the same."""
+    """Requests that the log no longer has are left out, and the others are still found."""
     directory, log = made
     extract, spill = Extract(), Spill()
     extract.of_answer({"action": "pass"})

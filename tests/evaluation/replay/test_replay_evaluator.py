@@ -1,4 +1,4 @@
-"""A model's process: what the model does stays in its batch; nothing waits for ever."""
+"""Check a model's process: a fault affects only its batch, and no wait is endless."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def rows(found):
 
 
 def test_order_and_state(load):
-    """More than is sent ahead, and more than the pipes hold."""
+    """The batches are more than are sent ahead, and more than the pipes hold."""
     batches = [[f"{n}-{k}" * 20 for k in range(40)] for n in range(1_500)]
     with Evaluator(load()) as evaluator:
         assert (evaluator.version, evaluator.takes) == ("3", "values")
@@ -146,7 +146,7 @@ def test_one_that_always_ends_is_given_up(load):
     ],
 )
 def test_what_cannot_be_loaded(load, text, said):
-    # Only the one that hangs is not given time.
+    # Only the model that hangs gets a short timeout.
     timeout_ms = 500 if "sleep" in text else 60_000
     with pytest.raises(ModelNotLoaded) as caught:
         Evaluator(load(text, start_timeout_ms=timeout_ms))

@@ -1,4 +1,4 @@
-"""Batches there and outcomes back: whatever bytes they are, they come as they were sent."""
+"""Check that batches and outcomes of any bytes arrive as they were sent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_outcomes_come_as_they_were_sent(batches, took_ns):
     ]
     data, at = b"".join(frames), 0
     for batch, frame in zip(batches, frames, strict=True):
-        # Until it is whole there is nothing.
+        # Nothing is returned until the frame is complete.
         assert outcomes_size(data[: at + len(frame) - 1], at) == 0
         size = outcomes_size(data, at)
         found = unpack_outcomes(data[at : at + size])

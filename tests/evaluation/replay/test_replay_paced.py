@@ -1,4 +1,4 @@
-"""A worker on a clock of its own: what it would have been in time for."""
+"""Check how many requests a worker on its own clock would have answered in time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BEGIN_NS = 1_700_000_000 * 10**9
 
 
 class Made:
-    """Requests at these milliseconds."""
+    """Yield requests at these times in milliseconds."""
 
     def __init__(self, times_ms, deadline_ms=50.0, windows_ms=None):
         self.notes, self.total = Notes(), len(times_ms)
@@ -47,7 +47,7 @@ class Made:
 
 
 class Takes:
-    """A model that takes so long for a batch, and for each row of it."""
+    """The model takes a fixed time for a batch, and a time for each row of it."""
 
     version, ends = "1", 0
 
@@ -84,7 +84,7 @@ def test_one_that_is_quick_enough_is_in_time_for_all():
 
 
 def test_ten_times_as_fast_they_come_in_batches():
-    """2 ms a batch, one request each 1 ms: two of them in each batch, from the second on."""
+    """With 2 ms a batch and a request each 1 ms, every batch but the first has two requests."""
     model = Takes(2)
     pace = paced(Made(range(0, 1_000, 10)), model, speed=10)
     assert pace.in_time == 100
@@ -94,7 +94,7 @@ def test_ten_times_as_fast_they_come_in_batches():
 
 
 def test_a_slow_one_refuses_what_it_is_too_late_for():
-    """20 ms a row, one request each 10 ms, 55 ms to answer: half of them at best."""
+    """With 20 ms a row, a request each 10 ms and 55 ms to answer, it can answer half at best."""
     pace = paced(Made(range(0, 10_000, 10), deadline_ms=55.0), Takes(0, 20))
     assert pace.behind + pace.expired > 400
     assert 490 < pace.in_time < 510
@@ -145,7 +145,7 @@ def test_a_day_of_silence_takes_no_time():
     st.sampled_from([0.0, 5.0]),
 )
 def test_every_request_ends_in_one_way(gaps, batch_ms, row_ms, speed, when_behind, wait_ms):
-    """Also when a wall clock was set back. No batch is too large, none overlaps another."""
+    """This holds also when a wall clock was set back. No batch is too large or overlaps another."""
     model = Takes(batch_ms, row_ms)
     settings = {"when_behind": when_behind, "batch_wait_ms": wait_ms, "batch_max": 8}
     pace = paced(Made(gaps), model, speed, **settings)

@@ -1,4 +1,4 @@
-"""Over a real decision: the champion, replayed, says again what it has said; with its outcomes."""
+"""Check that a champion of a real decision gives the same answers when it is replayed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.xdist_group("replay")
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """Two proxies, two partitions; some truths told to one of them; all stopped."""
+    """Run two proxies and two partitions, send outcomes to one proxy, then kill all processes."""
     directory = tmp_path_factory.mktemp("replay") / "fraud"
     port = write_decision(directory, proxies=2)
     settings = directory / "rdv.toml"
@@ -68,7 +68,7 @@ def test_the_champion_says_it_again(recorded, run):
     scored = [line for line in decision.reports("gbm").values() if "result" in line]
     assert against["gbm"]["requests"] == len(scored)
     assert comparison["outcomes_known"] == 100
-    assert comparison["accuracy"]["estimate"] == 1  # 0.5 and 1 are on one side
+    assert comparison["accuracy"]["estimate"] == 1  # 0.5 and 1 are on the same side
 
 
 def test_would_it_have_kept_up(recorded, run):

@@ -1,4 +1,4 @@
-"""Requests come in their order, each once, as the model would have been given them."""
+"""Check that requests come in order, each once, as the model would have got them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def request(number):
 
 
 def write(directory, places, partitions=3):
-    """Request n to (topic, partition) n, a millisecond after one another."""
+    """Append each (number, topic, partition) of `places` as a request, a millisecond apart."""
     clock = MadeClock()
     config = StreamConfig(partitions=partitions, segment_bytes=4096)
     with (
@@ -127,7 +127,7 @@ def test_batches_are_full_whatever_the_stretches(sizes, batch_max):
 
 @pytest.fixture
 def archive(tmp_path):
-    """As a decoy has written it, in files of a few lines."""
+    """Write an archive with a decoy, in files of a few lines."""
     decoy = open_model(str(tmp_path), "archive", builtin="decoy", archive_bytes_max=16 * 4096)
     lines = [encode_request(request(n)) for n in range(300)]
     for at in range(0, 300, 7):

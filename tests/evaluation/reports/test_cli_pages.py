@@ -1,4 +1,4 @@
-"""`--html` of whatif and optimise."""
+"""Check `--html` of whatif and optimise."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def test_whatif_and_optimise(run, fraud, tmp_path):  # noqa: F811
     assert code == 0, err
     check(page.read_text(), "The frontier")
     assert out.startswith("{")
-    # Off a terminal there are no pictures in letters.
+    # Without a terminal the output has no text charts.
     assert "│" not in run("optimise", fraud, "--tries", 50)[1]
     assert run("whatif", fraud, "--schedule", "production", "--html", tmp_path)[0] == 3

@@ -1,4 +1,4 @@
-"""Pages: each is one file that opens by itself and shows what was found."""
+"""Check that each page is one self-contained file that shows the findings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from rdv.evaluation.whatif.whatif import what_if
 
 
 class Balanced(HTMLParser):
-    """Every tag is closed, in order."""
+    """Check that every tag is closed, in order."""
 
     VOID = frozenset({"meta", "line", "rect", "circle", "path", "polyline", "polygon"})
 

@@ -1,4 +1,4 @@
-"""A/B, above all that peeking is allowed: simulated many times over, looked at all the time."""
+"""Check A/B statistics, above all that repeated looks are allowed, by simulations."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LENGTH = 6000
 
 
 def test_the_formula_as_it_is_published():
-    """Waudby-Smith et al. (2024), theorem 2.2 and appendix B.2."""
+    """The formula is from Waudby-Smith et al. (2024), theorem 2.2 and appendix B.2."""
     n, alpha, m = 500, 0.05, 10_000
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / m
     half = math.sqrt(
@@ -54,7 +54,7 @@ def test_p_value_and_interval_say_the_same(mean, variance, count, confidence):
 
 
 def running(values):
-    """Count, mean and variance (of n - 1) after each value, along the last axis."""
+    """Return count, mean and variance (over n - 1) after each value, along the last axis."""
     n = np.arange(1, values.shape[-1] + 1)
     mean = np.cumsum(values, axis=-1) / n
     squares = np.cumsum(values**2, axis=-1) - n * mean**2
@@ -62,7 +62,7 @@ def running(values):
 
 
 def widths(n, confidence=0.95):
-    """mean_sequence for a variance of 1, at each count: it is linear in the deviation."""
+    """Return `mean_sequence` for variance 1 at each count: it is linear in the deviation."""
     at = [mean_sequence(0.0, 1.0, int(k), confidence).high for k in n]
     return np.array(at)
 
@@ -82,12 +82,12 @@ def test_one_who_peeks_at_every_request_is_misled_no_more_often_than_promised():
         naive = np.any(
             np.abs(means - mean)[:, late] > 1.96 * np.sqrt(variances / n)[:, late], axis=1
         )
-        assert naive.mean() > 0.25  # what it saves one from
+        assert naive.mean() > 0.25  # the error of a fixed-sample interval under repeated looks
 
 
 @pytest.mark.parametrize(("share", "rate"), [(0.5, 0.1), (0.2, 0.5), (0.5, 0.02)])
 def test_two_cohorts_that_are_alike_and_peeked_at(share, rate):
-    """As `effect` computes it, for every prefix at once, with its waiting rule."""
+    """The test computes `effect` for every prefix at once, with its waiting rule."""
     chance = np.random.default_rng(2)
     treated = chance.random((RUNS, LENGTH)) < share
     ones = chance.random((RUNS, LENGTH)) < rate
@@ -104,7 +104,7 @@ def test_two_cohorts_that_are_alike_and_peeked_at(share, rate):
     half = np.sqrt(error * n) * widths(n)
     wrong = np.any((np.abs(p[1] - p[0]) > half) & ~waiting, axis=1)
     assert wrong.mean() <= 0.05
-    row = 7  # and the same from the public function, at one moment
+    row = 7  # the public function gives the same, at one moment
     arms = [Arm.of(name, ones[row][treated[row] == side]) for side, name in enumerate("ab")]
     found = effect(*arms)
     assert found.difference.estimate == pytest.approx(p[1][row, -1] - p[0][row, -1])
@@ -221,7 +221,7 @@ def test_a_covariate_takes_out_what_it_explains_and_no_more():
 
 def test_pairs_answer_with_far_fewer_and_may_be_peeked_at():
     chance = np.random.default_rng(8)
-    hard = chance.random((500, 4000)) < 0.1  # both err on these
+    hard = chance.random((500, 4000)) < 0.1  # both are wrong on these
     fail_a, fail_b = (hard | (chance.random((500, 4000)) < 0.01) for _ in range(2))
     away = fail_a.astype(float) - fail_b
     n, means, variances = running(away)

@@ -1,4 +1,4 @@
-"""Plain Python against SciPy."""
+"""Check the distribution functions in plain Python against SciPy."""
 
 from __future__ import annotations
 

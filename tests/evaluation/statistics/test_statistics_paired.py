@@ -22,7 +22,7 @@ quick = settings(derandomize=True, deadline=None, max_examples=80)
 
 
 def test_published_figures():
-    """Fagerland, Lydersen & Laake (2013), airway hyper-responsiveness: 1, 1, 7, 12."""
+    """The data are from Fagerland, Lydersen & Laake (2013), airway hyper-responsiveness."""
     found = shares_of_counts(1, 1, 7, 12)
     assert found.exact_p == pytest.approx(0.0703, abs=5e-5)
     assert found.mid_p == pytest.approx(0.0391, abs=5e-5)
@@ -102,7 +102,7 @@ def test_sample_size_is_that_of_statsmodels():
 
 
 def test_pairs_need_far_fewer():
-    """Two models at 95 and 94 % that mostly err on the same requests."""
+    """Two models with 95 and 94 % accuracy are mostly wrong on the same requests."""
     found = shares_of_counts(9350, 150, 50, 450)
     assert found.pairs_needed == sample_size(0.02 - 0.0001, 0.01)
     assert found.unpaired_needed == sample_size(0.95 * 0.05 + 0.94 * 0.06, 0.01)

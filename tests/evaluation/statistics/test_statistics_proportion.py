@@ -27,7 +27,7 @@ def test_as_statsmodels_has_them(k, n, confidence):
 
 
 def test_newcombe_against_his_own_table():
-    """Newcombe (1998), table II, method 10: 56/70 - 48/80, 9/10 - 3/10, 10/10 - 0/10."""
+    """The results equal Newcombe (1998), table II, method 10."""
     for counts, low, high in (
         ((56, 70, 48, 80), 0.0524, 0.3339),
         ((9, 10, 3, 10), 0.1705, 0.8090),
@@ -41,7 +41,7 @@ def test_newcombe_against_his_own_table():
 
 @pytest.mark.parametrize("n", [15, 60])
 def test_coverage_is_computed_not_hoped_for(n):
-    """Summed over all outcomes: exact never covers less, Wilson is right on average."""
+    """Over all outcomes, the exact interval never covers less, and Wilson's does on average."""
     k = np.arange(n + 1)
     for p in (0.02, 0.1, 0.37, 0.5, 0.9):
         weights = stats.binom.pmf(k, n, p)

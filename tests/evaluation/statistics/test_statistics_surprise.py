@@ -34,7 +34,7 @@ def test_g_is_that_of_scipy(table):
 
 
 def test_published_bigrams():
-    """Dunning (1993), table 1: 'the swiss' has counts 110, 2442, 111, 29114 and G² 270.72."""
+    """G² equals Dunning (1993), table 1: 'the swiss' has 110, 2442, 111, 29114 and G² 270.72."""
     assert g_test([[110, 2442], [111, 29114]]).statistic == pytest.approx(270.72, abs=0.01)
     assert g_test([[0, 5], [0, 9]]).p_value == 1
 
@@ -62,7 +62,7 @@ def test_steady_rates_raise_no_alarm_and_bursts_do():
     for _ in range(300):
         reference = rate_reference(chance.poisson(20, 60))
         alarms += bool(rate_anomalies(chance.poisson(20, 100), reference))
-    assert alarms / 300 <= 0.03  # promised: 0.01; the normal tail is a little light
+    assert alarms / 300 <= 0.03  # promised: 0.01; the tail of the normal is slightly too light
     counts = chance.poisson(20, 100)
     counts[[30, 70]] = 55, 1
     found = rate_anomalies(counts, rate_reference(chance.poisson(20, 60)))
@@ -90,7 +90,7 @@ def test_what_is_expected_may_differ_by_window():
     reference = rate_reference(counts, hours)
     assert (reference.rate, reference.dispersion) == (pytest.approx(50), 1)
     assert np.abs(rate_scores(counts, reference, hours)).max() < 1e-6
-    assert rate_anomalies(counts, reference)  # as equal windows they are far from even
+    assert rate_anomalies(counts, reference)  # taken as equal windows, the counts are uneven
 
 
 def test_a_reference_of_nothing():
