@@ -1,6 +1,6 @@
-"""Many commands as processes of their own, without a start of Python for each.
+"""Run many commands as separate processes without starting Python for each.
 
-One process imports all of rdv's commands, and forks a child for each command that is to be run.
+One process imports all of rdv's commands and forks a child for each command.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STRANGER = 65534
-"""A user who owns nothing (nobody)."""
+"""The id of a user that owns no files (the user `nobody`)."""
 
 
 @dataclass(frozen=True)
 class User:
-    """Who runs a command. `drops`: root without its right to pass over permissions."""
+    """The user that runs a command. `drops`: root without the right to bypass permissions."""
 
     uid: int | None = None
     groups: tuple[int, ...] = ()
@@ -28,7 +28,7 @@ class User:
 
 
 class Forker:
-    """Starts `rdv` commands one after another. A context manager."""
+    """Runs `rdv` commands one after another. A context manager."""
 
     def __init__(self, *before: str) -> None:
         """`before` is the beginning of the command line: a program that starts this one."""
@@ -43,7 +43,7 @@ class Forker:
 
     @property
     def pid(self) -> int:
-        """The process that forks."""
+        """The id of the process that forks."""
         return self._process.pid
 
     def __enter__(self) -> Forker:
@@ -61,9 +61,9 @@ class Forker:
         user: User | None = None,
         boot: str = "",
     ) -> tuple[int, str, str]:
-        """Exit code, stdout and stderr of a command that is run in the directory `place`.
+        """Run a command in the directory `place`; return its exit code, stdout and stderr.
 
-        `boot`: the boot id that the command believes in.
+        `boot` is the boot id that the command sees.
         """
         who = user or User()
         asked = {
@@ -90,7 +90,7 @@ def _serve(fd: int) -> None:
 
     import rdv
 
-    # All of it: another user may have no permission to read the files of Python.
+    # Import everything: another user may have no permission to read Python's files.
     for package in (rdv, encodings):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             with contextlib.suppress(ImportError):  # encodings of other systems
@@ -113,7 +113,7 @@ def _serve(fd: int) -> None:
 
 
 def _become(asked: dict, out: int, err: int) -> None:
-    """The child. Does not return."""
+    """Run the command in the child. Does not return."""
     code = 70
     try:
         os.environ.clear()
@@ -146,7 +146,7 @@ def _change_user(asked: dict) -> None:
     if asked["drops"] and os.getuid() == 0:
         import ctypes
 
-        # Out of the bounding set, and out of the sets that are in force now.
+        # Drop them from the bounding set and from the sets that are in force now.
         libc = ctypes.CDLL(None, use_errno=True)
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         sets = (ctypes.c_uint32 * 6)()
