@@ -1,4 +1,4 @@
-"""What rdv 0.1.0 wrote, in sentences only, has the codes that it would have today."""
+"""Check that records of rdv 0.1.0, which have sentences only, get the codes of today."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_refusals(refusal):
 
 
 def test_what_says_its_code_is_not_read_twice():
-    """A sentence has no say where there is a code, whatever it says."""
+    """The sentence is ignored where there is a code."""
     line = {"v": 1, "id": "i", "reply_to": "p", "kind": "default", "result": 0, "schedule": "s"}
     said = {"waited_ms": 1.0, "reason": "overloaded", "code": "a_later_one"}
     assert result_code(decode_result(orjson.dumps(line | said))) == "a_later_one"

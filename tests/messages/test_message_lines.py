@@ -1,4 +1,4 @@
-"""Every message is one line of JSON, comes back as it was, and refuses garbage by name."""
+"""Check that a message is one line of JSON, survives a round trip, and names garbage."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_round_trip(message) -> None:
 
 
 def plain_form(message) -> dict:
-    """Raw has no equality; and blanks between tokens may differ."""
+    """Return a comparable form: Raw has no equality, and white space between tokens may differ."""
     fields = msgspec.structs.asdict(message)
     return {
         key: ("json", json.loads(bytes(value)))
@@ -120,7 +120,7 @@ def plain_form(message) -> dict:
 
 
 def test_data_is_never_rewritten() -> None:
-    """All models see the bytes that came in: order of keys, digits, escapes."""
+    """All models see the bytes of the request: order of keys, digits, escapes."""
     body = b'{"b": 1.50, "a": "\\u00e9", "big": 12345678901234567890123}'
     line = encode_request(Request("i", 0, "h", 0, "p", msgspec.Raw(body)))
     assert body in line
@@ -187,7 +187,7 @@ def test_an_impossible_score_is_not_written() -> None:
 
 
 def test_unknown_fields_are_ignored() -> None:
-    """A newer writer of the same schema version may say more."""
+    """A newer writer of the same schema version may add fields."""
     assert decode_score(SCORE + b',"error":"x","mood":"fine"}').error == "x"
 
 
@@ -198,7 +198,7 @@ def test_outcomes() -> None:
 
 
 def test_golden_lines() -> None:
-    """What lies in the logs of today must be read for ever: change these only with `v`."""
+    """Lines in existing logs must stay readable: change these only together with `v`."""
     request = Request("0a" * 16, 17, "box/boot", 5, "p-1", msgspec.Raw(b"[1]"), key="u", trace=True)
     assert encode_request(request) == (
         b'{"v":1,"id":"0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a","time_ns":17,"host":"box/boot",'

@@ -1,4 +1,4 @@
-"""What a model returns becomes JSON, or a reason why not; never a silent null."""
+"""Check that a model's return value becomes JSON or a reason why not, never a silent null."""
 
 from __future__ import annotations
 

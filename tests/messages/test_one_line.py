@@ -1,4 +1,4 @@
-"""A message is one line for every reader, whatever line breaks its JSON came with."""
+"""Check that a message is one line for every reader, whatever line breaks its JSON came with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ VALUES = st.recursive(
 
 @st.composite
 def spaced_json(draw) -> bytes:
-    """JSON with white space of every kind between its tokens, none within its strings."""
+    """Draw JSON with white space of every kind between its tokens, and none within its strings."""
 
     def text(value) -> str:
         space = draw(SPACES)

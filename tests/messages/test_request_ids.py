@@ -1,4 +1,4 @@
-"""Ids of requests."""
+"""Check the ids of requests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_128_bits_in_hex() -> None:
 
 
 def test_every_bit_is_drawn_and_none_of_them_twice() -> None:
-    """Nothing of an id follows from another one: all of its bits come from the source."""
+    """All bits of an id come from the source: no part follows from another id."""
     drawn = b""
 
     def draw(size):

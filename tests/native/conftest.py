@@ -1,4 +1,4 @@
-"""The C extension, and that it does what the Python beside it does."""
+"""Check the C extension, which must do what the Python code beside it does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.register_assert_rewrite("native_kit")
 
 @pytest.fixture(scope="session")
 def native():
-    """The extension. `RDV_NATIVE=require` makes its absence a failure."""
+    """Return the extension. `RDV_NATIVE=require` makes its absence a failure."""
     if NATIVE is None:
         reason = "the C extension is not built, or turned off by RDV_NATIVE=0"
         if os.environ.get("RDV_NATIVE") == "require":

@@ -1,4 +1,4 @@
-"""What the tests run in processes of their own."""
+"""Run parts of tests in processes of their own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _spied(directory, **settings):
 
 
 def append_many(directory, name, batches):
-    """`batches` batches of one to five values, after a word from the parent."""
+    """Append `batches` batches of one to five values, after a line from the parent."""
     writer, spy = _spied(directory, segment_bytes=3000)
     say(NATIVE is not None)
     sys.stdin.readline()
@@ -40,7 +40,7 @@ def append_many(directory, name, batches):
 
 
 def append_for_ever(directory):
-    """Say each acknowledged offset, until we are killed."""
+    """Report each acknowledged offset, until the process is killed."""
     writer = make_writer(directory, segment_bytes=2000)
     number = 0
     while True:
@@ -55,7 +55,9 @@ def _limit(size_bytes):
 
 
 def fill_up(directory, size, count, limit_bytes):
-    """Batches of `count` values of `size` bytes until a file may not grow, then room again."""
+    """Append batches of `count` values of `size` bytes until a file may not grow; then lift the
+    limit.
+    """
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     writer, spy = _spied(directory)
     sent = 0
@@ -87,7 +89,7 @@ def fill_up(directory, size, count, limit_bytes):
 
 
 def die_writing(directory, limit_bytes):
-    """Killed by the kernel in the very write that goes beyond a limit."""
+    """Append until the kernel kills the process in the write that goes beyond the limit."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     writer, spy = _spied(directory)
     _limit(limit_bytes)

@@ -1,4 +1,4 @@
-"""Partitions without a stream around them, written and read with and without the extension."""
+"""Write and read partitions without a stream, with and without the extension."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ quick = settings(derandomize=True, deadline=None, max_examples=40, database=None
 
 
 class PureDisk(Disk):
-    """The same system calls, from Python."""
+    """Make the same system calls, from Python."""
 
 
 class FixedClock:
-    """Stands still until it is set."""
+    """Stand still until it is set."""
 
     def __init__(self, now_ns: int = 1_000) -> None:
         self.now_ns = now_ns
@@ -42,7 +42,7 @@ class FixedClock:
 
 
 class Spy:
-    """Counts what the extension has done, and what it has left alone."""
+    """Count the calls that the extension has done, and those that it has left to Python."""
 
     def __init__(self) -> None:
         self.done = self.left = 0
@@ -91,7 +91,7 @@ def files_of(directory: Path | str) -> dict[str, bytes]:
 
 
 def values_of(directory: Path | str, disk: Disk | None = None, most: int = 500) -> list[bytes]:
-    """All values of a sound partition; offsets follow one another."""
+    """Return all values of a sound partition; check that offsets follow one another."""
     found: list[bytes] = []
     reader = make_reader(directory, disk)
     while block := reader.read(len(found), most, 1 << 20):
@@ -107,7 +107,7 @@ def damage_of(directory: Path | str) -> list[RecordsDamaged]:
 
 
 class Child:
-    """A function of native_children in a process of its own."""
+    """Run a function of native_children in a process of its own."""
 
     def __init__(self, function: str, *arguments: object, native: str = "") -> None:
         path = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
@@ -134,7 +134,7 @@ class Child:
         self.process.stdin.flush()
 
     def rest(self) -> list[object]:
-        """What it says until it ends."""
+        """Return what the child says until it ends."""
         output, _ = self.process.communicate(timeout=60)
         return [json.loads(line) for line in output.splitlines() if line.endswith(b"]")]
 
@@ -148,7 +148,7 @@ class Child:
 
 
 def python(code: str, *arguments: str, **environment: str) -> str:
-    """What a fresh Python says."""
+    """Return what a fresh Python prints."""
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Wrong arguments raise, and nothing leaks: neither what is passed nor what comes back."""
+"""Check that wrong arguments raise, and that neither arguments nor results leak."""
 
 from __future__ import annotations
 
@@ -81,11 +81,11 @@ def null():
 def test_wrong_arguments_raise(native, null, name, arguments):
     if name == "announce" and arguments[0] is BOARD:
         waiting = bytearray(BOARD)
-        waiting[528] = 1  # so that the bells are looked at
+        waiting[528] = 1  # a reader waits, so that the bells are looked at
         waiting[1552] = 1
         arguments = (bytes(waiting), *arguments[1:])
     if name not in {"lines", "score_lines"}:
-        # No descriptor of ours shall be written to, should it not raise.
+        # If it does not raise, it must not write to one of our descriptors.
         arguments = tuple(
             null if type(a) is int and a in {0, 1, 2} and at < 3 else a
             for at, a in enumerate(arguments)
@@ -116,12 +116,12 @@ def test_bells_that_are_none_raise(native):
     for bells in ({0: "1"}, {0: None}, {0: 2**70}, []):
         with pytest.raises(RAISED):
             native.announce(board, -1, 528, 1552, 1, bells, 16, 1)
-    board.append(0)  # it is not held on to
+    board.append(0)  # the extension holds no reference to it
 
 
 @pytest.fixture
 def partition(tmp_path):
-    """Lock, values, index as descriptors, and the tag of the first of its 3,000 entries."""
+    """Yield lock, values, index as descriptors, and the tag of the first of its 3,000 entries."""
     writer = make_writer(tmp_path, clock=FixedClock(10**18))
     for _ in range(6):
         writer.append([b"some value\n", b""] * 250)
@@ -140,7 +140,7 @@ def partition(tmp_path):
 
 
 def calls(native, partition, value, values, ids):
-    """Each function, successful and not."""
+    """Return calls of each function, successful ones and failing ones."""
     lock, data, index, word = partition
     size = os.lseek(index, 0, os.SEEK_END)
     end = os.lseek(data, 0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Who waits is rung, in order, and only for what it waits for."""
+"""Check that waiting readers are notified, in order, and only of what they wait for."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _part(board, start, size):
 
 
 def rung(fds):
-    """Which of them have been rung, and how often; takes the rings out."""
+    """Return how often each reader was notified, by number; empty the FIFOs."""
     found = {}
     for number, fd in enumerate(fds):
         with suppress(BlockingIOError):
@@ -74,7 +74,7 @@ waiters = st.lists(
 @given(waiters, waiters)
 @example([(1, MASK), (0, MASK), (4, OTHERS)], [(2, EVERYTHING)])
 def test_who_waits_for_it_is_rung_and_nobody_else(native, first, second):
-    """Twice: at first no bell is known; and as Python rings."""
+    """It runs twice: at first the extension knows no bell. It must notify as Python does."""
     ends = []
     for disk in (Disk(), PureDisk()):
         with tempfile.TemporaryDirectory() as place, board_at(place, disk) as board:
@@ -117,7 +117,7 @@ def test_a_dead_readers_slot_is_cleared_and_buried(native, tmp_path):
             if not is_known:
                 assert rung([dead_fd])
                 os.close(dead_fd)
-                # As of a process that was killed: the FIFO is there, nobody reads it.
+                # As left by a killed process: the FIFO is there without a reader.
                 assert (tmp_path / ".doorbells" / str(dead)).exists()
         assert not (tmp_path / ".doorbells" / str(dead)).exists()
         board.free_slot(slot, fd)
@@ -156,10 +156,10 @@ def test_however_many_wait_everybody_is_rung(native, tmp_path, count):
 
 
 class Bare:
-    """A board's bytes and bells of our own, for the extension alone."""
+    """Hold a board's bytes and bells of our own, for the extension alone."""
 
     def __init__(self, path, waiting):
-        """`waiting`: (slot, order, mask)."""
+        """Make the board; `waiting` has (slot, order, mask)."""
         data = bytearray(SIZE)
         for slot, order, mask in waiting:
             data[STATES_AT + slot] = order
@@ -193,7 +193,7 @@ class Bare:
     st.sampled_from([MASK, EVERYTHING]),
 )
 def test_who_cannot_be_rung_is_named_in_order(native, tmp_path_factory, waiting, mask):
-    """No bell is known: all of them are left to Python, whose order is that of the list."""
+    """No bell is known: all of them are left to Python, in the order of the list."""
     bare = Bare(tmp_path_factory.mktemp("board") / "board", waiting)
     wanted = [s for _, s in sorted((o, s) for s, o, m in waiting if m & mask or mask == EVERYTHING)]
     assert bare.announce(native, {}, mask) == (wanted if len(wanted) <= 64 else None)
@@ -202,7 +202,7 @@ def test_who_cannot_be_rung_is_named_in_order(native, tmp_path_factory, waiting,
 
 
 def test_they_are_rung_one_after_another_in_their_order(native, tmp_path):
-    """The bell in the middle blocks: who is before it has been rung then, who is after not yet."""
+    """The second bell blocks: by then only the reader in front of it has been notified."""
     bare = Bare(tmp_path / "board", [(5, 3, MASK), (7, 1, MASK), (6, 2, MASK), (8, 2, MASK)])
     pipes = {slot: os.pipe() for slot in (5, 6, 7, 8)}
     os.set_blocking(pipes[6][1], False)
@@ -234,7 +234,7 @@ def test_they_are_rung_one_after_another_in_their_order(native, tmp_path):
 
 
 def test_nobody_overtakes_whose_bell_is_not_known_yet(native, tmp_path):
-    """Python opens it, and rings those behind it, too."""
+    """Python opens the bell, and notifies the readers behind it, too."""
     bare = Bare(tmp_path / "board", [(1, 1, MASK), (2, 2, MASK), (3, 3, MASK), (4, 4, MASK)])
     read, write = os.pipe()
     assert bare.announce(native, {1: write, 2: write, 4: write}) == [3, 4]
@@ -274,7 +274,7 @@ def test_a_board_that_cannot_be_written_leaves_everybody_to_python(native, tmp_p
 
 
 def test_announcing_from_many_threads_rings_everybody(native, tmp_path):
-    """The bells are one dictionary for all: opened by one thread, used by the others."""
+    """All threads share one dictionary of bells: one thread opens a bell, the others use it."""
     with board_at(tmp_path) as board:
         slots = [board.take_slot() for _ in range(5)]
         fds = [fd for _, fd in slots]
@@ -283,7 +283,7 @@ def test_announcing_from_many_threads_rings_everybody(native, tmp_path):
             for slot, _ in slots:
                 board.set_mask(slot, MASK)
                 board.set_waiting(slot, 1)
-            if turn % 5 == 4:  # a dead bell in between
+            if turn % 5 == 4:  # a reader dies in between
                 slot, fd = slots[2]
                 os.close(fd)
                 (tmp_path / ".doorbells" / str(slot)).unlink()
@@ -301,7 +301,7 @@ def test_announcing_from_many_threads_rings_everybody(native, tmp_path):
 
 
 def test_a_board_is_closed_though_an_announcement_is_under_way(native, tmp_path):
-    """In another thread, or, for a forked child, in a thread that it does not have."""
+    """The thread may be another one, or one that a forked child does not have."""
     board = Board(Disk(), str(tmp_path))
     with memoryview(board._map):  # as the extension holds it
         board.close()
@@ -309,7 +309,7 @@ def test_a_board_is_closed_though_an_announcement_is_under_way(native, tmp_path)
 
 
 def test_a_child_that_was_forked_while_others_announce_can_close(native, tmp_path):
-    """It rings with bells of its own, and is not in anybody's way."""
+    """The child notifies with bells of its own, and does not disturb others."""
     code = f"""
 import os, sys, threading
 from rdv.stream.file.board import Board

@@ -1,4 +1,4 @@
-"""Which extension is loaded, and what a wheel has of it."""
+"""Check which extension is loaded, and what a wheel contains of it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_version_is_that_of_the_sources(native):
 
 
 def build(scratch, wanted):
-    """A wheel of a copy of the sources, in which an old extension lies about."""
+    """Build a wheel from a copy of the sources with leftovers of older builds; return its path."""
     root = scratch / (wanted or "any")
     root.mkdir()
     for name in ("pyproject.toml", "hatch_build.py", "README.md", ".gitignore"):
@@ -100,7 +100,7 @@ def test_a_wheel_has_it_or_is_for_everybody(native, tmp_path):
 
 
 def test_what_cannot_be_compiled_is_done_without_or_is_an_error():
-    """Without a compiler, say."""
+    """There may be no compiler, for example."""
     code = f"""
 import os, sys
 sys.path.insert(0, {str(ROOT)!r})

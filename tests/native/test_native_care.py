@@ -1,4 +1,4 @@
-"""What is not usual is left alone: to Python, which takes care. Straight to the extension."""
+"""Check that the extension, called directly, leaves unusual cases to Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CHAIN = [(6, crc32(b"first\n")), (6, crc32(b"first\n")), (12, crc32(DATA))]
 
 @pytest.fixture
 def files(tmp_path):
-    """Opens a lock, values and an index with these bytes."""
+    """Return a function that opens a lock, values and an index with these bytes."""
     opened = []
 
     def open_with(data, index):
@@ -40,7 +40,7 @@ def content(fd):
 
 
 def append(native, fds, known, **limits):
-    """From an end as somebody knows it: how many entries, at the time 40."""
+    """Append behind an end that the caller knows: `known` entries, the last one at the time 40."""
     end, crc = CHAIN[known - 1] if known else (0, 0)
     most = {"end_max": 100, "index_max": 10**6, "roll_at": 10**6, "now": 60, **limits}
     return native.append(
@@ -126,7 +126,7 @@ def test_no_time_is_before_that_of_the_last_entry(native, files, now, known, sta
     ],
 )
 def test_a_full_segment_is_left_to_be_sealed(native, files, known, limit, most, is_full):
-    """At the end as it is, not as it was known."""
+    """The actual end counts, not the known one."""
     fds = files(DATA, INDEX)
     assert (append(native, fds, known, **{limit: most}) is None) == is_full
     assert (content(fds[2]) == INDEX) == is_full

@@ -1,4 +1,4 @@
-"""Lines: whether a block is made of them, and the score lines of a batch."""
+"""Check whether a block consists of lines, and the score lines of a batch."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_byte_that_is_not_ascii_is_seen_wherever_it_is(native, at):
 @given(st.binary(max_size=12), st.lists(st.integers(-3, 15), max_size=5))
 @quick
 def test_stops_that_are_none_are_no_lines(native, data, stops):
-    """Not ascending, beyond the end, short of it."""
+    """The stops may not ascend, lie beyond the end, or fall short of it."""
     values = [data[first:stop] for first, stop in zip([0, *stops], stops, strict=False)]
     is_sound = stops == sorted(stops) and (stops[-1] if stops else 0) == len(data)
     is_sound = is_sound and all(map(is_line, values)) and all(stop > 0 for stop in stops)

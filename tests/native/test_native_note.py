@@ -1,5 +1,5 @@
-"""The worker's note, which is laid down late: whatever ends a worker, it blames no batch that was
-reported.
+"""Check the worker's note, which is written late: it never blames a batch that was reported,
+whatever ends the worker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rdv.stream.record import Block
 
 
 class Anything:
-    """Has every method, and does nothing."""
+    """Accept every method call, and do nothing."""
 
     def __init__(self, **own):
         self.__dict__.update(own)
@@ -66,7 +66,7 @@ def test_who_ends_while_closing_has_nothing_in_hand(tmp_path, part):
 
 @pytest.mark.parametrize("is_done", [True, False])
 def test_who_ends_in_a_turn_leaves_only_what_was_not_reported(tmp_path, is_done):
-    """An intake that fails comes after the report; a model that fails comes before it."""
+    """An intake that fails does so after the report; a model that fails does so before it."""
     path = str(tmp_path / "note")
     note = InHand(path)
     note.take([waiting(1)])

@@ -1,4 +1,4 @@
-"""Many processes and one partition; some are killed, some have no extension, some have no room."""
+"""Check many writers of one partition: some killed, some without the extension or room."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from native_kit import Child, damage_of, make_writer, values_of
 
 
 def test_four_processes_lose_nothing_and_say_nothing_twice(native, tmp_path):
-    """One of them without the extension; segments are small, so that everybody rolls."""
+    """One process runs without the extension. Segments are small, so that every process rolls."""
     names = ["a", "b", "c", "pure"]
     children = [
         Child("append_many", str(tmp_path), name, 120, native="0" if name == "pure" else "")
@@ -48,7 +48,7 @@ def test_a_killed_writer_takes_nothing_along(native, tmp_path):
 
 
 def _goes_on_soundly(directory, acknowledged):
-    """As [b"0\\n", b"1\\n", ...] was sent; then two writers more."""
+    """Check that the values are 0, 1, ... and that two more writers go on behind them."""
     writers = [make_writer(directory) for _ in range(2)]
     first = writers[0].append([b"later"])
     assert first >= acknowledged
@@ -80,7 +80,7 @@ def test_a_writer_that_is_killed_in_its_write_leaves_whole_records(native, tmp_p
 def test_no_room_half_way_is_a_full_disk_and_room_is_room(
     native, tmp_path, size, count, limit_bytes
 ):
-    """The values fail where they are the bigger file, the entries where those are."""
+    """The values fail where their file is bigger, otherwise the entries."""
     with Child("fill_up", str(tmp_path), size, count, limit_bytes) as child:
         ((sent, seen, again, failed, errors, done),) = child.rest()
     assert "cannot write to" in failed
@@ -89,7 +89,8 @@ def test_no_room_half_way_is_a_full_disk_and_room_is_room(
     assert again == seen
     is_first = sent == 0
     assert errors == ([] if size >= 50 or is_first else [errno.EFBIG])
-    # The first of all opens the files, the first behind a failed write of entries finds their end.
+    # The first append opens the files; the first one after a failed write of entries finds their
+    # end.
     assert done == max(0, sent // count - 1) + (not errors)
     values = values_of(tmp_path)
     assert values == [b"%0*d" % (size, n) if size else b"" for n in range(seen)] + [b"room again"]

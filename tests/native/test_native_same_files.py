@@ -1,4 +1,4 @@
-"""With the extension the files are those that Python writes, byte by byte."""
+"""Check that the extension writes the same files as Python, byte by byte."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ event = st.one_of(
 
 
 def play(directory, disk, events, settings):
-    """Two writers of one partition, and what killed ones or an editor may do to its tail."""
+    """Run two writers of one partition, and damage its tail as killed writers or an editor may."""
     clock, spies = FixedClock(10**18), [Spy(), Spy()]
     writers = [make_writer(directory, disk, clock, **settings) for _ in range(2)]
     for writer, spy in zip(writers, spies, strict=True):
@@ -72,7 +72,7 @@ def play(directory, disk, events, settings):
 def test_the_same_events_leave_the_same_files(native, events, segment_bytes, retention_ms):
     settings = {"segment_bytes": segment_bytes, "retention_ms": retention_ms}
     with tempfile.TemporaryDirectory() as place:
-        # The names of topic and partition are part of what the index is checked against.
+        # The index is checked against the names of topic and partition.
         ours, theirs = Path(place, "native", "t", "0"), Path(place, "pure", "t", "0")
         offsets, _ = play(ours, Disk(), events, settings)
         assert (offsets, files_of(ours)) == (
@@ -85,7 +85,7 @@ def test_the_usual_append_is_done_natively(native, tmp_path):
     events = [("send", 0, 1, [b"a", b"", b"c"])] * 5 + [("send", 1, 1, [b"d"] * 1024)] * 3
     events += [("send", 0, 1, [b"behind the other's"])]
     _, spies = play(tmp_path / "p", Disk(), events, {})
-    # The first append of each opens the files.
+    # The first append of each writer opens the files.
     assert [(spy.done, spy.left) for spy in spies] == [(5, 0), (2, 0)]
 
 
@@ -134,7 +134,7 @@ def test_a_partition_whose_clock_went_back_never_runs_backwards(native, tmp_path
 
 @pytest.mark.parametrize("damaged", [False, True])
 def test_no_age_is_too_old(native, tmp_path, damaged):
-    """Neither a retention of 30,000 years nor a first entry of a nonsensical time stops writing."""
+    """Neither a retention of 30,000 years nor a nonsensical first time stops writing."""
     settings = {"retention_ms": 10**15}
     writer = make_writer(tmp_path, **settings)
     writer.append([b"one"])
@@ -163,7 +163,7 @@ def test_who_holds_the_lock_is_waited_for_in_python(native, tmp_path):
     with pytest.raises(Exception, match="lock"):
         writer.append([b"two"])
     assert (spy.done, spy.left) == (0, 1)
-    # A helper may wait for the lock now, on the same open file: only Python can tell.
+    # A helper may wait for the lock now, on the same open file, which only Python knows.
     disk.close(held)
     assert writer.append([b"three"]) == 1
     assert writer.append([b"four"]) == 2
@@ -174,7 +174,7 @@ def test_who_holds_the_lock_is_waited_for_in_python(native, tmp_path):
 
 
 def test_the_lock_is_given_back_whatever_happens(native, tmp_path):
-    """Written, left alone, failed: the flock is free afterwards."""
+    """The flock is free after a write, an append left to Python, and a failure."""
     disk = Disk()
     values, index = (disk.open(str(tmp_path / n), write=True, create=True) for n in "vi")
     readonly = disk.open(str(tmp_path / "i"))

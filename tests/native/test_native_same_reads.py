@@ -1,4 +1,4 @@
-"""With the extension a reader sees what Python sees, of sound files and of others."""
+"""Check that a reader with the extension sees what Python sees, in sound and in damaged files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def told(error):
 
 
 def drive(reader, start, steps, midway=lambda: None):
-    """What a reader meets from `start` on, with these limits in turn; past what is damaged."""
+    """Return what a reader finds from `start` on, with these limits in turn, past any damage."""
     offset, met, idle, turn = start, [], 0, 0
     while idle < 3 and turn < 400:
         if turn == 2:
@@ -101,7 +101,7 @@ def hurt(directory, file, kind, at, how):
         return
     if kind == "flip":
         data[at % len(data)] ^= how
-        # In place: whoever has the file open sees it.
+        # Write in place: a reader that has the file open sees the change.
         with path.open("r+b") as opened:
             opened.write(data)
     else:
@@ -130,7 +130,7 @@ def hurt(directory, file, kind, at, how):
 @example([[b"abc"]] * 6, 10**6, [(0, "cut", 32 * 4 + 3, 1)], [(1, 10**6)], True)
 @example([[b"abc"]] * 6, 10**6, [(1, "flip", 13, 1)], [(1, 10**6)], True)
 def test_damage_anywhere_is_told_alike(native, some, segment_bytes, wounds, steps, is_late):
-    """Before the reader comes, or behind its back after two reads."""
+    """The damage happens before the reader opens, or after its second read."""
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place, "partition")
         directory.mkdir()
@@ -152,13 +152,13 @@ def test_damage_anywhere_is_told_alike(native, some, segment_bytes, wounds, step
 
 
 def id_():
-    """Nothing happens."""
+    """Do nothing."""
 
 
 @pytest.mark.parametrize("disk", [Disk(), PureDisk()])
 @pytest.mark.parametrize("most", [3, 500, 2048, 5000, 9000, 10**30])
 def test_who_says_that_it_is_drained_has_read_everything(disk, most, tmp_path):
-    """`Reader.is_drained` is never wrong in a yes: a consumer does not look again then."""
+    """A true `Reader.is_drained` must be right: a consumer does not look again then."""
     total = write(tmp_path, [[b"v"] * 10_001, [b"w"]], 10**8)
     for start in (0, 1, 777, total - 1):
         reader = make_reader(tmp_path, disk)
@@ -196,7 +196,7 @@ def test_the_usual_read_is_done_natively(native, tmp_path):
 
 def test_a_torn_entry_is_not_there_yet(native, tmp_path):
     write(tmp_path, [[b"a", b"b"], [b"c"]], 10**6)
-    (tmp_path / "lock").unlink()  # it knows how far the index had come
+    (tmp_path / "lock").unlink()  # it records where the index had ended
     (index,) = tmp_path.glob("*.index")
     data = index.read_bytes()
     index.write_bytes(data[:64])

@@ -1,4 +1,4 @@
-"""Made-up histories of one engine: requests, reports, models that come and go, ticks."""
+"""Generate histories of one engine: requests, reports, models that come and go, ticks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BASE_NS = 10**12
 MODELS = ("a", "b", "c", "d")
 IDS = ("r0", "r1", "r2")
 
-# Half milliseconds up to 80: small enough that events meet each other and the ends of steps.
+# Half milliseconds up to 80: small enough that events coincide with each other and with step ends.
 times_ns = st.integers(0, 160).map(lambda halves: halves * 500_000)
 
 
@@ -35,7 +35,7 @@ def steps(draw, *, is_last: bool) -> dict:
 
 @st.composite
 def schedules(draw) -> Schedule:
-    """Any that can be run, the unwise ones too: steps that end before the one before them."""
+    """Draw any valid schedule, also unwise ones: steps that end before their predecessors."""
     count = draw(st.integers(1, 3))
     return schedule_from_object(
         {
@@ -79,7 +79,7 @@ class Change:
 
 
 class Tick:
-    """Time passes."""
+    """Let time pass."""
 
     def __repr__(self) -> str:
         return "Tick()"
@@ -90,7 +90,7 @@ Event = Request | Score | Change | Tick
 
 @dataclass
 class Story:
-    """Events by time; every request comes once."""
+    """Hold events by time; every request comes once."""
 
     schedule: Schedule
     live: list[str]
@@ -99,7 +99,7 @@ class Story:
     answered_at_ns: dict[str, int] = field(default_factory=dict)
 
     def play(self, *, prompt: bool, limits: Limits | None = None) -> Engine:
-        """Feed an engine; `prompt`: tick at every next_deadline, as a good server does."""
+        """Feed an engine. With `prompt`, tick it at every next_deadline, as a good server does."""
         engine = Engine(HOST, {"s": self.schedule}, "s", self.live, limits)
         for now_ns, event in [*self.events, (BASE_NS + 10**9, Tick())]:
             while prompt and (due := engine.next_deadline()) is not None and due <= now_ns:
@@ -133,7 +133,7 @@ class Story:
         return min(request.monotonic_ns, seen_ns) if request.host == HOST else seen_ns
 
     def requests(self) -> list[tuple[int, int, Request]]:
-        """(position, time seen, request)."""
+        """Return (position, time seen, request) of each request."""
         return [
             (position, now_ns, event)
             for position, (now_ns, event) in enumerate(self.events)
@@ -141,10 +141,10 @@ class Story:
         ]
 
     def expected(self, position: int, seen_ns: int, request: Request) -> Decision:
-        """What the reference says about one request."""
+        """Return the reference's decision on one request."""
         start_ns = self.start_ns(request, seen_ns)
         live, dead, history = set(self.live), set(), []
-        for name in request.not_asked:  # as good as refused, before anything else
+        for name in request.not_asked:  # as if they had refused before anything else
             refusal = Score(request.id, name, "", 0, refusal="not sampled")
             history.append(Report(-(2**62), refusal))
         for place, (now_ns, event) in enumerate(self.events):
@@ -179,7 +179,8 @@ def stories(draw) -> Story:
     other = scores() | st.builds(Change, st.sampled_from(MODELS), st.booleans()) | st.builds(Tick)
     several = st.lists(st.tuples(times_ns, scores() | other), max_size=12)
     mixed = [(BASE_NS + at_ns, event) for at_ns, event in draw(several)]
-    timed = mixed + timed if draw(st.booleans()) else timed + mixed  # who is first at equal times
+    # which comes first at equal times
+    timed = mixed + timed if draw(st.booleans()) else timed + mixed
     events = sorted(timed, key=lambda item: item[0])
     live = draw(st.lists(st.sampled_from(MODELS), unique=True))
     return Story(draw(schedules()), live, events)

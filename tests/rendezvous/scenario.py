@@ -1,8 +1,8 @@
-"""Reads and runs the scenario transcripts in `transcripts/`: events in, expected results out.
+"""Read and run the scenario transcripts in `transcripts/`: events in, expected results out.
 
     # comment
-    live production                       the live schedule (the first one unless said)
-    models gbm logit                      who lives at the start
+    live production                       the live schedule (default: the first one)
+    models gbm logit                      models that live at the start
     schedule production {"sla_ms": …}     one schedule, inline; several lines for several
     limit early_scores_max 2              another limit
 
@@ -45,7 +45,7 @@ def options(words: list[str]) -> dict[str, str]:
 
 
 class Scenario:
-    """One transcript while it runs."""
+    """Run one transcript."""
 
     def __init__(self) -> None:
         self.schedules: dict[str, Schedule] = {}

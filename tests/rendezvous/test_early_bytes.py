@@ -1,4 +1,4 @@
-"""Scores that come before their request are bounded in bytes, too."""
+"""Check that scores which come before their request are bounded in bytes, too."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promises of the engine, each by itself; the reference is not asked."""
+"""Check the promises of the engine one by one, without the reference."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def ms(value: float) -> int:
 @given(schedules(), st.lists(scores(ids=tuple("abcdefgh")), max_size=20), st.data())
 @quick
 def test_exactly_one_result_per_request(schedule, reports, data) -> None:
-    """However often a request comes, and whatever is reported about it, before and after."""
+    """A request may come several times, and be reported on before and after."""
     engine = Engine(HOST, {"s": schedule}, "s", ["a", "b"])
     ids = data.draw(st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=12))
     events = [make_request(id_, BASE_NS) for id_ in ids] + reports
@@ -83,7 +83,7 @@ def test_a_preferred_answer_in_its_window_is_never_passed_over(at_us, others, ti
 @given(st.permutations(MODELS), st.lists(st.integers(0, 200), min_size=3, max_size=3), st.data())
 @quick
 def test_refusal_by_all_ends_the_wait(models, gaps, data) -> None:
-    """Whoever is the last to refuse, fail or die: it is answered at that very instant."""
+    """The answer comes at the very instant at which the last model refuses, fails or dies."""
     engine = make_engine()
     engine.request(make_request("r", BASE_NS), BASE_NS)
     now_ns = BASE_NS
@@ -122,7 +122,7 @@ junk_schedules = st.fixed_dictionaries(
 @given(st.data())
 @quick
 def test_nothing_raises_whatever_the_messages_say(data) -> None:
-    """Unknown and malformed things are counted and answered, never fatal."""
+    """Unknown and malformed messages are counted and answered, never fatal."""
     engine = make_engine(open_mailboxes_max=2, early_scores_max=2, reports_max=2)
     asked = data.draw(
         st.none() | junk_text | junk_schedules | st.dictionaries(junk_text, junk_json)
@@ -181,7 +181,7 @@ def test_nothing_grows_beyond_its_limit(events) -> None:
 
 
 def test_the_agenda_does_not_keep_the_answered() -> None:
-    """A long SLA and a fast champion: answered mailboxes must not pile up until the SLA."""
+    """With a long SLA and a fast champion, answered mailboxes must not pile up until the SLA."""
     engine = make_engine()
     for number in range(10_000):
         engine.request(make_request(f"r{number}", BASE_NS), BASE_NS)

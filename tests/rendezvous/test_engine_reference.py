@@ -1,4 +1,4 @@
-"""The engine decides as the plain reference does, whatever happens and whenever it is ticked."""
+"""Check that the engine decides as the plain reference does, whatever happens and when."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def told(story: Story, id_: str) -> tuple:
 @given(stories())
 @settings(derandomize=True, deadline=None, max_examples=250)
 def test_engine_equals_reference(story: Story) -> None:
-    """DESIGN 2 (5) and (1).
+    """Decisions do not depend on ticks: those of the story (late, seldom, never) or one at each
+    deadline. With the latter, each result comes at its instant, and never after the deadline.
 
-    Ticked as the story has it (late, seldom, not at all), and at every deadline: the decisions are
-    the same. In the second case each is told at its instant, and never after the deadline.
+    See DESIGN 2 (5) and (1).
     """
     lazy = Story(story.schedule, story.live, story.events)
     lazy.play(prompt=False)
@@ -45,7 +45,7 @@ def test_engine_equals_reference(story: Story) -> None:
 @given(stories())
 @settings(derandomize=True, deadline=None, max_examples=150)
 def test_every_answer_says_its_code(story: Story) -> None:
-    """Only the preferred one has none; the sentence, as 0.1.0 wrote it, says the same."""
+    """Only a preferred answer has no code; the sentence, as in 0.1.0, leads to the same code."""
     story.play(prompt=True)
     for result in story.results.values():
         assert (result.code == "") == (result.kind == "preferred")

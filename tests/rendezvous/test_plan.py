@@ -1,4 +1,4 @@
-"""Schedules made ready."""
+"""Check plans, which prepare schedules for the engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def make_plan(sla_ms=50, **step) -> Plan:
      (0.5, 0, 1)],
 )  # fmt: skip
 def test_needed(need, of, expected) -> None:
-    """0.55 of 100 is 55, whatever binary fractions say; and never nobody."""
+    """0.55 of 100 is 55, whatever binary fractions give; and at least one is needed."""
     assert make_plan(need=need).steps[0].needed(of) == expected
 
 

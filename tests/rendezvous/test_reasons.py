@@ -1,4 +1,4 @@
-"""What a default says about those whom it would have taken."""
+"""Check what the reason of a default says about the models that the schedule accepts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MS = 1_000_000
 
 
 def default_reason(accept, live=(), dead=(), errors=()):
-    """The reason of the default for one request, at its SLA."""
+    """Return the reason of the default for one request, at its SLA."""
     steps = [{"accept": names} for names in accept[:-1]]
     for number, step in enumerate(steps, 1):
         step["until_ms"] = 10 * number

@@ -1,4 +1,4 @@
-"""The pure floors stay pure: no clock, no files, no threads, no randomness, no heavy imports."""
+"""Check that the pure packages use no clock, files, threads, randomness or heavy imports."""
 
 from __future__ import annotations
 

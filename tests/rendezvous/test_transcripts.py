@@ -1,4 +1,4 @@
-"""Every transcript, by its name."""
+"""Run every transcript as a test of its name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_there_are_transcripts() -> None:
 
 
 def test_a_wrong_expectation_fails(tmp_path: Path) -> None:
-    """The runner itself must not be blind."""
+    """The runner must notice wrong expectations."""
     script = (
         'schedule production {"sla_ms":50,"default":0,"step":[{"accept":["gbm"]}]}\n'
         "0 request r1\n"

@@ -1,4 +1,4 @@
-"""Cohorts: stable per key, in proportion, and different under another salt."""
+"""Check that cohorts are stable per key, in proportion, and different under another salt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_same_key_gets_the_same_cohort(key, salt, shares) -> None:
 @given(st.text(max_size=10), shares)
 @settings(derandomize=True, deadline=None, max_examples=15)
 def test_shares_are_kept(salt, shares) -> None:
-    """5,000 keys: within five standard deviations of the share."""
+    """With 5,000 keys a cohort is within five standard deviations of its share."""
     count = 5_000
     dealt = [assign_cohort(f"user-{number}", salt, shares) for number in range(count)]
     for cohort, share in [*shares.items(), (None, 1 - sum(shares.values()))]:
@@ -47,7 +47,7 @@ def test_another_salt_deals_anew() -> None:
 
 
 def test_pinned_for_ever() -> None:
-    """Another hash would move everybody's customers into other experiments."""
+    """Another hash would move customers into other experiments."""
     dealt = [assign_cohort(key, "s", {"a": 0.3, "b": 0.3}) for key in ("u1", "u2", "u3", "u4", "")]
     assert dealt == ["a", None, "b", "b", "a"]
 

@@ -1,4 +1,4 @@
-"""The timeline."""
+"""Check the timeline that is drawn of a schedule."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_quorums_and_blocks() -> None:
 )
 @settings(derandomize=True, deadline=None, max_examples=100)
 def test_it_fits_whatever_the_schedule(ends_ms, sla_ms, width) -> None:
-    """Unwise schedules are drawn too: that is when one wants to see them."""
+    """Unwise schedules are drawn too, as users need to see them most."""
     steps = [{"until_ms": end, "accept": ["m" * (n * 9 + 1), "*"]} for n, end in enumerate(ends_ms)]
     drawn = draw_schedule(schedule_from_object({"sla_ms": sla_ms, "step": steps}), width)
     assert max(map(len, drawn)) <= max(width, 40)

@@ -1,4 +1,4 @@
-"""How long an SLA may be, and how large an inline schedule; what is beyond is named."""
+"""Check the limits of SLAs and of inline schedules; an error names what is beyond."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ names = st.lists(st.sampled_from(["a", "b", "c", OTHERS]), min_size=1, max_size=
 @settings(max_examples=200)
 @given(st.lists(names, min_size=1, max_size=6))
 def test_a_turn_ends_with_the_first_step_that_somebody_else_follows(accepts) -> None:
-    """Against the definition, step by step."""
+    """The result is compared with the definition, step by step."""
     ends = [10.0 * n for n in range(1, len(accepts) + 1)]
     steps = [{"accept": a, "until_ms": e} for a, e in zip(accepts, ends, strict=True)]
     schedule = schedule_from_object(plain(ends[-1], step=steps))

@@ -1,4 +1,4 @@
-"""The linter: each finding, and silence where all is well."""
+"""Check the linter: each finding, and silence where all is well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules from text and objects; errors name file, key and reason."""
+"""Check schedules from text and objects; errors name file, key and reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Until when a model's answer is the one that is wanted."""
+"""Check until when a model's answer is the preferred one."""
 
 from __future__ import annotations
 

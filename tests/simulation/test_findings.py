@@ -41,7 +41,7 @@ SLOW_FIRST = schedule_from_object(
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """Show the time that is set by hand."""
 
     def __init__(self) -> None:
         self.now_ns = 10**12

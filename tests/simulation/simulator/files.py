@@ -85,7 +85,7 @@ OwnedDisk.native = NATIVE  # only open, dup and close differ
 
 
 class SimFileBackend(SimBackend):
-    """One stream of the world is kept in files."""
+    """Simulate one stream of the world, in files."""
 
     def __init__(self, world, name: str, partitions: int) -> None:
         super().__init__(world, name, partitions)

@@ -1,4 +1,4 @@
-"""After close: everything says so, closing twice is fine, others are not disturbed."""
+"""Check closing: later calls raise Closed, closing twice is fine, other handles go on."""
 
 import pytest
 from contract_kit import TOPIC, read_all, values

@@ -1,4 +1,4 @@
-"""Groups, as far as one process shows them: sharing, committing, fencing, leaving."""
+"""Check groups, as far as one process shows them: sharing, committing, fencing, leaving."""
 
 import pytest
 from contract_kit import TOPIC, read_all, values
@@ -16,7 +16,7 @@ def member(world, **options):
 
 
 def settle(*consumers):
-    """Poll until nothing moves any more; returns what was read."""
+    """Poll until no partition moves any more; return what was read."""
     found = []
     for _ in range(6):
         for consumer in consumers:

@@ -1,4 +1,4 @@
-"""What the contract's parts share: a world that closes what it opens, and a clock to turn."""
+"""Provide a world that closes what it opens, and a clock that tests can set."""
 
 import time
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ TOPIC = "events"
 
 
 class FakeClock:
-    """Wall time stands still until it is set; monotonic time runs until it is frozen."""
+    """Keep wall time still until it is set; let monotonic time run until it is frozen."""
 
     def __init__(self):
         self.wall = START_NS
@@ -24,7 +24,7 @@ class FakeClock:
 
 
 class World:
-    """One stream, and as many handles, producers and consumers as a test asks for."""
+    """Hold one stream, and as many handles, producers and consumers as a test asks for."""
 
     def __init__(self, address, exits: ExitStack):
         self.address = address
@@ -39,7 +39,7 @@ class World:
         return self._stream
 
     def open(self, **config):
-        """One more handle; the first of them is `stream`, which `config` makes."""
+        """Open one more handle. The first one is `stream`, which is made with `config`."""
         if self._stream is None and not config:
             self.open(partitions=1)
         settings = StreamConfig(**config) if config else None
@@ -60,7 +60,7 @@ def values(records: list[Record]) -> list[bytes]:
 
 
 def read_all(consumer, max_records=500) -> list[Record]:
-    """Poll until nothing comes."""
+    """Poll until nothing comes; return all records."""
     found = []
     while records := consumer.poll(max_records):
         found += records
@@ -68,7 +68,7 @@ def read_all(consumer, max_records=500) -> list[Record]:
 
 
 def read_count(consumer, count: int, deadline_s: float = 60.0) -> list[Record]:
-    """Poll, waiting, until `count` records have come; what came by the deadline if they do not."""
+    """Poll, waiting, until `count` records have come; return what came by the deadline."""
     found, deadline = [], time.monotonic() + deadline_s
     while len(found) < count and time.monotonic() < deadline:
         found += consumer.poll(timeout=5.0)

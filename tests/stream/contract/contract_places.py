@@ -1,4 +1,4 @@
-"""Begin, end and time: where a partition's records are. What retention takes is told."""
+"""Check where a partition's records are: begin, end and time. Losses by retention are reported."""
 
 import pytest
 from contract_kit import START_NS, TOPIC, read_all, values

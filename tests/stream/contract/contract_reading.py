@@ -1,4 +1,4 @@
-"""Consumers: what a poll hands out, in which order, and from where on."""
+"""Check what a poll of a consumer returns, in which order, and from where on."""
 
 from datetime import UTC, datetime, timedelta
 

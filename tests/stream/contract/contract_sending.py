@@ -1,4 +1,4 @@
-"""Producers: what send, send_many and send_nowait promise."""
+"""Check what send, send_many and send_nowait of a producer promise."""
 
 import threading
 from zlib import crc32

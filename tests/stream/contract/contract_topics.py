@@ -1,4 +1,4 @@
-"""Topics: their names, how they come, grow and go."""
+"""Check how topics are named, made, grown and deleted."""
 
 import pytest
 from contract_kit import TOPIC, read_all, values

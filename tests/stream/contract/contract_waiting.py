@@ -1,4 +1,4 @@
-"""Waiting: a poll that blocks and a descriptor for select are woken, and go quiet again."""
+"""Check that a blocked poll and a descriptor for select wake up, and go quiet again."""
 
 import asyncio
 import select
@@ -15,7 +15,7 @@ def is_readable(fd, timeout_s=0.0):
 
 
 def watch(consumer):
-    """The consumer's descriptor, armed: everything has been read."""
+    """Read everything, which arms the consumer's descriptor; return the descriptor."""
     fd = consumer.fileno()
     read_all(consumer)
     return fd
@@ -76,7 +76,7 @@ class Waiting:
         assert not is_readable(fd), "an event loop would spin"
 
     def test_a_ring_for_nothing_between_arming_and_looking_costs_no_wake_up(self, world):
-        # As when the writer of a record that has been read already is late with its ring.
+        # As when a writer sends its wake-up only after its record has been read.
         producer, consumer = world.producer(), world.consumer()
         fd, arm = watch(consumer), consumer._bell.arm
 
@@ -144,7 +144,8 @@ class Waiting:
                     if not is_readable(fd, 30):
                         raise TimeoutError(consumer.positions())
                 return records
-            # Far beyond the backstop: it may hide a lost ring, the number of rounds does not.
+            # The timeout is far beyond the backstop, which may hide a lost wake-up; the many rounds
+            # show it.
             return read_count(consumer, 1)
 
         def answer():
@@ -201,6 +202,6 @@ class Waiting:
             watched.register(fd, select.EPOLLIN | select.EPOLLET)
         assert watched.poll(0) == []
         producer.send(TOPIC, b"x")
-        # An edge-triggered epoll names who became readable in the order in which they did.
+        # An edge-triggered epoll returns descriptors in the order in which they became readable.
         told = [fd for fd, _ in watched.poll(60)]
         assert told == [waiting[order][0] for order in (1, 2, 3, 4)]

@@ -1,4 +1,4 @@
-"""The contract that every backend keeps. A backend inherits it and says what its address is."""
+"""Collect the contract that every backend keeps. A backend inherits it and adds its address."""
 
 from contextlib import ExitStack
 

@@ -1,4 +1,4 @@
-"""A stream driven at random beside plain lists that say what it must hold."""
+"""Drive a stream at random beside plain lists that say what it must hold."""
 
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -114,7 +114,7 @@ class LogModel(RuleBasedStateMachine):
         for record in records:
             log, offset = self.logs[record.partition], self.positions[record.partition]
             if offset < self.begins[record.partition] <= record.offset:
-                offset = record.offset  # the loss is told by the next poll
+                offset = record.offset  # the next poll reports the loss
                 assert record.partition in behind
             assert (record.topic, record.offset) == (TOPIC, offset)
             assert (record.value, record.timestamp_ns) == log[offset]

@@ -1,4 +1,4 @@
-"""Walking a segment: damage costs its own record, and is named by where it is."""
+"""Check that damage costs its own record only when a segment is read, and is named by its place."""
 
 from zlib import crc32
 
@@ -17,7 +17,7 @@ ci = settings(derandomize=True, deadline=None, database=None)
 
 @pytest.fixture(params=CODECS)
 def codec(request):
-    """Of an old segment, and of one of today."""
+    """Return the codec of an old segment, or of a current one."""
     return CODECS[request.param]
 
 
@@ -119,7 +119,7 @@ def test_time_that_runs_backwards_is_damage(codec):
 @given(st.permutations(range(5)), st.booleans())
 @ci
 def test_an_entry_at_another_place_is_damage(order, is_foreign):
-    """Of equal values, too: the offset is part of what is checked, and so is the segment."""
+    """This holds for equal values, too: the check covers the offset and the segment."""
     codec, values = CODECS["2"], [b"", b"", b"x", b"", b"x"]
     writer = codec_of("t/1", 40) if is_foreign else codec
     entries = writer.pack_batch(0, values, 0, 7, 0)[0]

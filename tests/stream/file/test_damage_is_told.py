@@ -1,4 +1,4 @@
-"""What a reader is told of a damaged record, and what it still gets."""
+"""Check what a reader is told of a damaged record, and what it can still read."""
 
 import pytest
 

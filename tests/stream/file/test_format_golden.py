@@ -1,4 +1,4 @@
-"""The bytes on disk, pinned: a change here is a new format."""
+"""Pin the bytes on disk: a change here is a new format."""
 
 import tomllib
 from struct import pack
@@ -27,7 +27,7 @@ OLD_FIRST_INDEX = (
     "0a0000000000000000002a36fe9c971702000000b481013b00000000636cf1ee "
     "0a0000000000000000002a36fe9c971700000000b481013b01000000999576ba"
 )
-"""Of rdv 0.1, whose format was 1."""
+"""The same in format 1, that of rdv 0.1."""
 OLD_SECOND_INDEX = "040000000000000001002a36fe9c9717040000003c102f040000000095bc0ebb"
 
 
@@ -43,7 +43,7 @@ class SetClock:
 
 
 def index_entry(base, number, end, time_ns, length, crc, flags):
-    """The format as its document has it, written down once more."""
+    """Return an entry as the document of the format describes it, independently of the code."""
     tag = (crc32(b"t/0/%d" % base) >> 4) + number
     head = pack("<QqIII", end, time_ns, length, crc, (tag << 4 | flags) % 2**32)
     return head + pack("<I", crc32(head, START) ^ MASK)
@@ -119,7 +119,7 @@ def test_the_tags_count_up_and_begin_again(first):
 
 
 def test_no_entry_is_one_of_the_other_format():
-    """How the format of a segment is told, and why rdv 0.1 takes an entry of today for damage."""
+    """This tells the format of a segment, and is why rdv 0.1 takes a current entry for damage."""
     for number in range(300):
         fields = (number, number * 7, NS, number, number * 12345)
         assert not FORMAT_1.intact(codec_of("t/0", 0).pack(*fields))
@@ -132,7 +132,7 @@ NEW = (FIRST_INDEX, SECOND_INDEX)
 
 
 def put(tmp_path, first, second):
-    """A stream `tmp_path/s` with these two segments, the second of which is open."""
+    """Make a stream `tmp_path/s` with these two segments, the second of which is open."""
     with open_stream(str(tmp_path / "s")) as stream:
         stream.make_topic("t")
     directory = tmp_path / "s" / "t" / "0"
@@ -184,8 +184,8 @@ def test_an_old_empty_segment_becomes_one_of_today(tmp_path):
 
 
 def test_what_a_running_process_of_rdv_0_1_adds_is_read(tmp_path):
-    """It has the stream open from before, takes an entry of today for damage, and does then what
-    it does with damage: seal the segment, in its format, and begin another.
+    """A process of rdv 0.1 that already has the stream open takes a current entry for damage, so it
+    seals the segment in its own format and begins another.
     """
     directory = put(tmp_path, *NEW)
     crc = crc32(b"next")
@@ -210,7 +210,7 @@ KEYS_OF_0_1 = {
     "partitions", "segment_bytes", "retention_ms", "retention_bytes", "fsync", "fsync_interval_ms",
     "record_bytes_max", "lock_timeout_ms", "open_partitions_max",
 }  # fmt: skip
-"""It refuses to open a stream whose stream.toml has another."""
+"""The keys that rdv 0.1 knows: it refuses a stream whose stream.toml has another."""
 
 
 def test_rdv_0_1_is_kept_away_once_something_is_written(tmp_path):

@@ -1,4 +1,4 @@
-"""The log against plain lists: files with a segment for every few bytes, and memory."""
+"""Check the log against plain lists: in files with very small segments, and in memory."""
 
 import tempfile
 import uuid

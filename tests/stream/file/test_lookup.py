@@ -1,4 +1,4 @@
-"""Time → offset while others write."""
+"""Check the look-up of an offset by time while others write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rdv.stream.file import lookup
 
 @pytest.mark.parametrize("before", [0, 1])
 def test_what_is_appended_while_it_looks_is_not_passed_over(tmp_path, monkeypatch, before):
-    """A reader that starts there would lose it."""
+    """A reader that starts at the offset found would lose it."""
     with open_stream(str(tmp_path / "s")) as stream, stream.producer() as producer:
         stream.make_topic("t", 1)
         for _ in range(before):

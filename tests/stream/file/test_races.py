@@ -1,4 +1,4 @@
-"""Two things at the same time, played one after the other by a disk that lets the other in."""
+"""Check races of two operations: a disk runs the second one in the middle of the first."""
 
 import pytest
 
@@ -13,7 +13,7 @@ TINY = StreamConfig(segment_bytes=1, retention_ms=None)
 
 
 class Intruder(Disk):
-    """Calls `then` once, after the first listing of a directory whose path ends in `ending`."""
+    """Call `then` once, after the first listing of a directory whose path ends in `ending`."""
 
     def __init__(self):
         self.ending = None
@@ -59,7 +59,7 @@ def fill(stream, count):
 
 def test_a_member_may_leave_while_another_joins(stream, disk, other):
     leaving = other.consumer(["t"], group="g")
-    # Leaving gives the lease up when it holds the lock no more.
+    # A leaving member gives its lease up after it has released the lock.
     disk.ending, disk.then = ".groups/g/leases", leaving._member._lease.close
     with stream.consumer(["t"], group="g") as joining:
         fill(stream, 1)
@@ -142,7 +142,7 @@ def test_those_who_wait_are_rung_in_their_order(stream, other, monkeypatch):
 
 
 class Watched(Disk):
-    """Calls `look` after every directory that is made and every rename."""
+    """Call `look` after every directory that is made and every rename."""
 
     look = staticmethod(lambda: None)
 
@@ -156,7 +156,7 @@ class Watched(Disk):
 
 
 def test_a_topic_is_there_with_all_its_partitions_or_not_at_all(path, other):
-    # Who saw it half made would find no partition 3, or put a key where nobody looks for it.
+    # A process that saw the topic half made would miss partition 3, or send a key to a wrong one.
     disk, seen = Watched(), set()
     with FileStream(FileBackend(disk, path, TINY, SYSTEM_CLOCK), SYSTEM_CLOCK) as stream:
         disk.look = lambda: seen.add((tuple(other.topics()), other._backend.partitions("new")))

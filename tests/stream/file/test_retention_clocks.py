@@ -1,4 +1,4 @@
-"""No clock deletes a record early: not a writer's that is wrong, nor the one that would delete."""
+"""Check that no wrong clock deletes a record early: neither its writer's nor the deleting one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ YEAR_NS = 365 * 24 * HOUR_NS
 BEGIN_NS = 1_700_000_000 * 10**9
 CONFIG = StreamConfig(
     partitions=1, segment_bytes=1, retention_ms=24 * 3_600_000, fsync="none"
-)  # a segment for each record, kept for a day
+)  # one segment for each record, kept for a day
 
 
 class Clock:
-    """Monotonic time passes; the wall clock may be set."""
+    """Let monotonic time pass; the wall clock may be set."""
 
     def __init__(self):
         self.passed_ns, self.step_ns = 0, 0
@@ -42,7 +42,7 @@ def append(path, clock, count=1):
 
 
 def age_files(path, clock):
-    """As a file system has it whose clock is right."""
+    """Set the files' times, as a file system with a right clock does."""
     for file in (path / "t" / "0").glob("*"):
         if file.name != "clock" and file.stat().st_mtime_ns > BEGIN_NS + 2 * YEAR_NS:
             wall_ns = BEGIN_NS + clock.passed_ns
@@ -75,7 +75,7 @@ def test_what_a_clock_ahead_has_written_is_deleted_in_time(tmp_path):
 
 
 def test_a_clock_that_stays_ahead_is_believed_after_a_while(tmp_path):
-    """A machine that begins in 1970 and hears of the time later: it must not keep all for ever."""
+    """A machine that starts in 1970 and then learns the time must not keep all records for ever."""
     clock = Clock()
     append(tmp_path, clock, 5)
     clock.step_ns = YEAR_NS
@@ -100,7 +100,7 @@ def test_a_clock_that_was_set_back_deletes_nothing_early_and_goes_on(tmp_path):
 
 
 def test_without_a_note_the_newest_record_says_what_time_it_was(tmp_path):
-    """A partition of rdv 0.1.0."""
+    """A partition of rdv 0.1.0 has no note."""
     clock = Clock()
     append(tmp_path, clock, 5)
     (tmp_path / "t" / "0" / "clock").unlink()
@@ -142,7 +142,7 @@ steps = st.lists(
 @given(steps)
 @settings(derandomize=True, deadline=None)
 def test_time_to_delete_by_never_runs_ahead_of_what_has_passed(story):
-    """Whatever the wall clock does, but for one that keeps to its step for the time to confirm."""
+    """Whatever the wall clock does, unless it keeps a step for the whole time of confirmation."""
     confirm_ns = 12 * HOUR_NS
     note = Note(b"b" * 16, BEGIN_NS, 0, 0, 0)
     passed_ns = step_ns = held_ns = 0

@@ -1,4 +1,4 @@
-"""A writer's wrong clock dates its own records wrongly, and no others."""
+"""Check that a writer's wrong clock gives wrong times to its own records only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BEGIN_NS = 1_700_000_000 * SECOND_NS
 
 
 class Clock:
-    """Monotonic time passes; the wall clock is off by `step_ns`."""
+    """Let monotonic time pass; the wall clock is off by `step_ns`."""
 
     def __init__(self, step_ns=0):
         self.passed_ns, self.step_ns = 0, step_ns

@@ -1,4 +1,4 @@
-"""The parent's side: members to start, tell, stop and kill, and what they have reported."""
+"""Start, command, stop and kill members from the parent, and collect what they report."""
 
 import json
 import os
@@ -36,7 +36,7 @@ class Member:
         return self._process.stdout
 
     def read(self):
-        """Take in what is there now."""
+        """Read the reports that are there now."""
         data = os.read(self.out.fileno(), 1 << 16)
         self.is_over = self.is_over or not data
         *lines, self._buffer = (self._buffer + data).split(b"\n")
@@ -49,7 +49,7 @@ class Member:
         self._process.send_signal(number)
 
     def kill(self):
-        """SIGKILL; what it had reported before is still read."""
+        """Send SIGKILL; what the member had reported before is still read."""
         self.is_killed = True
         self._process.kill()
         self._process.wait()
@@ -69,17 +69,17 @@ class Member:
 
     @property
     def offsets(self):
-        """(topic, partition, offset) of everything handed out, in its order."""
+        """Return (topic, partition, offset) of every record that it has read, in order."""
         return [tuple(place) for event in self.of("records") for place in event["places"]]
 
     @property
     def owns(self):
-        """(topic, partition) of what it has now, as it sees it."""
+        """Return (topic, partition) of what it owns now, as it sees it."""
         return {tuple(p[:2]) for event in self.of("owns")[-1:] for p in event["places"]}
 
 
 class Parent:
-    """A stream and its members; every state that is seen is checked."""
+    """Hold a stream and its members; check every state that is seen."""
 
     def __init__(self, path, partitions=1, topics=("t",)):
         self.stream = open_stream(str(path))
@@ -94,12 +94,12 @@ class Parent:
         return self.members[-1]
 
     def send(self, count, partition=0, topic="t"):
-        """`count` records; returns the places they have got."""
+        """Send `count` records; return their places."""
         _, first = self.producer.send_many(topic, [b"x"] * count, partition=partition)
         return {(topic, partition, first + n) for n in range(count)}
 
     def until(self, condition):
-        """Take in reports until `condition()` holds."""
+        """Read reports until `condition()` holds."""
         deadline = time.monotonic() + DEADLINE_S
         while not condition():
             self.check_state()
@@ -123,7 +123,7 @@ class Parent:
         self._generation = state.generation
 
     def check_owners(self):
-        """From all reports: nobody has ever had a partition in a generation that was another's."""
+        """Check in all reports that a partition has only one owner in each generation."""
         owners = {}
         for member in self.members:
             for event in member.of("owns"):

@@ -1,8 +1,8 @@
-"""A group member as a process: told what to do on stdin, tells what happens on stdout (JSON lines).
+"""Run a group member as a process that gets commands on stdin and reports JSON lines on stdout.
 
-It polls all the time, unless it has had its `budget` of records: then it waits for a word on stdin
-without any sign of life. Words: "commit", "poll N" (N more records), "freeze" (an empty budget: it
-may be stopped without holding any lock), "close".
+It polls all the time, until it has had its `budget` of records: then it waits for a command on
+stdin without any sign of life. Commands: "commit", "poll N" (N more records), "freeze" (an empty
+budget: it may be stopped without holding any lock), "close".
 """
 
 import json
@@ -22,13 +22,15 @@ def tell(event, **fields):
 
 
 class Words:
-    """Lines of stdin, read without a buffer that `select` does not know of."""
+    """Read lines of stdin without a buffer that `select` cannot see."""
 
     def __init__(self):
         self._buffer = b""
 
     def next(self, *, wait):
-        """The next word with its arguments; None when there is none yet and we do not `wait`."""
+        """Return the next command with its arguments; None when there is none yet and `wait` is
+        false.
+        """
         while b"\n" not in self._buffer:
             if not wait and not select.select([0], [], [], 0)[0]:
                 return None

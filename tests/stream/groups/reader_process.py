@@ -1,4 +1,4 @@
-"""A reader as a process: `reader_process.py ADDRESS JOB`; reports JSON lines on stdout."""
+"""Run a reader as a process: `reader_process.py ADDRESS JOB`. It reports JSON lines on stdout."""
 
 import json
 import os
@@ -15,7 +15,7 @@ def tell(*words):
 
 
 def wait_once(stream):
-    """Poll once, for long; say so at the very moment at which it blocks."""
+    """Poll once with a long timeout; report at the moment when the poll blocks."""
     with stream.consumer(["t"]) as consumer:
         wait = consumer._bell.wait
 
@@ -38,7 +38,7 @@ def answer(stream):
 
 
 def tail(stream):
-    """All records up to one that says "end", each once, in order."""
+    """Read all records up to one that says "end"; check that each comes once, in order."""
     with stream.consumer(["t"]) as consumer:
         tell("ready")
         seen = {}
@@ -52,7 +52,7 @@ def tail(stream):
 
 
 def inherit(stream):
-    """What a forked child can do with its parent's consumer and producer."""
+    """Report what a forked child can do with its parent's consumer and producer."""
     producer = stream.producer()
     producer.send("t", b"parent")
     consumer = stream.consumer(["t"], group="g")
@@ -81,7 +81,7 @@ def inherit(stream):
 
 
 def follow(stream):
-    """A doorbell's slot is taken anew while a forked child still has the old one open."""
+    """Take a doorbell's slot anew while a forked child still has the old FIFO open."""
     first = stream.consumer(["t"])
     first.fileno()
     while first.poll():
@@ -95,7 +95,8 @@ def follow(stream):
         os.write(is_born, b"1")
         os.read(read_end, 1)
         os._exit(0)
-    # Until it has run, it has our bell open, and a ring may go there (the backstop's case).
+    # Until the child has run, it has our FIFO open and may get a wake-up (the backstop covers
+    # that).
     os.read(born, 1)
     first.close()
     second = stream.consumer(["t"], start="latest")

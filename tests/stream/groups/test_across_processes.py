@@ -1,4 +1,4 @@
-"""Wake-ups, tails and forks between processes; many topics and readers in one."""
+"""Check wake-ups, tails and forks between processes, and many topics and readers in one process."""
 
 import json
 import os

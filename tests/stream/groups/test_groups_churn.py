@@ -1,4 +1,4 @@
-"""Members come, leave, are killed and stopped in random order while records keep coming."""
+"""Check members that come, leave, are killed or stopped at random while records keep coming."""
 
 import random
 import signal
@@ -8,7 +8,7 @@ from group_kit import Parent
 
 
 def freeze(parent, member):
-    """Stop a member, but not while it holds the group's lock: then all would have to wait."""
+    """Stop a member while it does not hold the group's lock: otherwise all others would wait."""
     count = len(member.of("frozen"))
     member.tell("freeze")
     parent.until(lambda: len(member.of("frozen")) > count)

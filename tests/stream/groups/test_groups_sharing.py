@@ -1,4 +1,4 @@
-"""Members that come while others work: who has what, in which order, and nothing twice."""
+"""Check members that join others at work: their partitions, the order, and no repetition."""
 
 import pytest
 from group_kit import Parent

@@ -1,4 +1,4 @@
-"""Who is killed, stopped, or leaves: the others go on from what was committed."""
+"""Check that others go on from the commits when a member is killed, is stopped, or leaves."""
 
 import signal
 

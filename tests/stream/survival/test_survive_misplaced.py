@@ -25,7 +25,7 @@ few = settings(derandomize=True, deadline=None, database=None, max_examples=15)
 
 
 class SteppedClock:
-    """A clock that advances by a microsecond at each reading."""
+    """Advance by a microsecond at each reading."""
 
     def __init__(self):
         self.now_ns = 1_700_000_000_000_000_000

@@ -1,4 +1,4 @@
-"""Assignment: complete, balanced, sticky, and the same everywhere."""
+"""Check that an assignment is complete, balanced, sticky, and the same everywhere."""
 
 from collections import Counter
 
@@ -33,7 +33,7 @@ def wants(topics, topic):
 
 
 def fewest_moves(members, partitions, current):
-    """For equal subscriptions: what is above a fair share has to move, nothing else."""
+    """Return how many partitions must move for equal subscriptions: those above the fair shares."""
     held = Counter(o for p, o in current.items() if p in places(partitions) and o in members)
     fair, extra = divmod(len(places(partitions)), len(members))
     loads = sorted((held[m] for m in members), reverse=True)

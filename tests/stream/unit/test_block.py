@@ -1,4 +1,4 @@
-"""Records as they were read, in one piece; and the columns of the index they come from."""
+"""Check blocks of records, and the columns of the index entries that they come from."""
 
 from __future__ import annotations
 

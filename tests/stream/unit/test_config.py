@@ -1,4 +1,4 @@
-"""Settings: what is written is read back, and every bad value names its key."""
+"""Check settings: what is written is read back, and every bad value names its key."""
 
 from dataclasses import asdict, fields
 

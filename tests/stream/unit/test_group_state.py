@@ -1,4 +1,4 @@
-"""The transitions of a group, in any order: one owner, growing generations, nothing taken away."""
+"""Check group transitions in any order: one owner, growing generations, nothing taken away."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,7 +19,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.freed = set()
 
     def step(self, after, may_change=frozenset()):
-        """`may_change`: places that their owner has let go of, or whose owner is gone."""
+        """Apply a change. Places in `may_change` are released, or their owner is gone."""
         before, self.state = self.state, after
         assert after.generation > before.generation or after == before
         owners = {o.place: o for o in before.ownerships}

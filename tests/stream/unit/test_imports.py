@@ -1,4 +1,4 @@
-"""Importing the log is light: heavy libraries are loaded by who needs them."""
+"""Check that importing the log is light: heavy libraries are loaded where they are needed."""
 
 import subprocess
 import sys

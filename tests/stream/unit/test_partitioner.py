@@ -1,4 +1,4 @@
-"""Golden values: a key must never move to another partition."""
+"""Pin the partitions of keys: a key must never move to another partition."""
 
 import pytest
 

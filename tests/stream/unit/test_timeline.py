@@ -1,4 +1,4 @@
-"""Times that fall between stretches: what is looked up is what the right clocks have written."""
+"""Check look-ups of times between stretches: they find what the right clocks have written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ times = st.lists(st.integers(0, 60) | st.integers(NOW_NS - 9, NOW_NS + YEAR_NS),
 
 
 def longest(values):
-    """How long the longest subsequence is that never decreases: by trying."""
+    """Return the length of the longest non-decreasing subsequence, by trying."""
     best = []
     for n, value in enumerate(values):
         best.append(1 + max((best[m] for m in range(n) if values[m] <= value), default=0))
