@@ -146,7 +146,7 @@ def _change_user(asked: dict) -> None:
     if asked["drops"] and os.getuid() == 0:
         import ctypes
 
-        # Drop them from the bounding set and from the sets that are in force now.
+        # Remove both capabilities from the effective, permitted and inheritable sets.
         libc = ctypes.CDLL(None, use_errno=True)
         header = (ctypes.c_uint32 * 2)(0x20080522, 0)
         sets = (ctypes.c_uint32 * 6)()
