@@ -55,9 +55,7 @@ def _limit(size_bytes):
 
 
 def fill_up(directory, size, count, limit_bytes):
-    """Append batches of `count` values of `size` bytes until a file may not grow; then lift the
-    limit.
-    """
+    """Append `count` values of `size` bytes a time up to a file size limit; then lift it."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     writer, spy = _spied(directory)
     sent = 0

@@ -93,9 +93,7 @@ def test_a_merge_has_each_item_once_and_no_other(lists, top) -> None:
 @given(st.lists(st.integers(-50, 50), max_size=30), st.integers(1, 5), st.integers(1, 9))
 @quick
 def test_a_merge_of_shards_is_the_best_of_all(scores, shards, top) -> None:
-    """Items that are split over shards, cut to `top` by each and merged are as good as unsplit
-    ones.
-    """
+    """Split over shards, cut to `top` by each and merged, the items are as good as unsplit."""
     items = [[number, score] for number, score in enumerate(scores)]
     lists = [
         sorted(items[shard::shards], key=lambda item: -item[1])[:top] for shard in range(shards)

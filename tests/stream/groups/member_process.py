@@ -28,9 +28,7 @@ class Words:
         self._buffer = b""
 
     def next(self, *, wait):
-        """Return the next command with its arguments; None when there is none yet and `wait` is
-        false.
-        """
+        """Return the next command and its arguments; None if there is none and `wait` is false."""
         while b"\n" not in self._buffer:
             if not wait and not select.select([0], [], [], 0)[0]:
                 return None
