@@ -140,7 +140,9 @@ class LogConsumer:
         news = self._backend.news()
         if news == self._news and not is_time:
             return []
-        self._news, self._look_ns = None, now_ns + LOOK_NS
+        self._news = None
+        if is_time:  # not at each look: news that never end must not put it off
+            self._look_ns = now_ns + LOOK_NS
         if self._member is not None or self._backend.version() != self._version:
             self._refresh()
         if self._locked and is_time:

@@ -49,8 +49,9 @@ class FileLease:
     of its last heartbeat.
     """
 
-    def __init__(self, disk: Disk, path: str) -> None:
+    def __init__(self, disk: Disk, stream: str, path: str) -> None:
         self._disk = disk
+        self._stream = stream
         self._path = path
         self._fd = -1
         self._take()
@@ -81,7 +82,7 @@ class FileLease:
                 # take this one for dead.
                 self._disk.close(self._fd)
                 self._fd = -1
-                self._disk.mkdir(posixpath.dirname(self._path))
+                self._disk.mkdir(posixpath.dirname(self._path), inside=self._stream)
                 self._take()
             self._disk.pwrite(self._fd, _BEAT.pack(now_ns), 0)
 
@@ -231,7 +232,7 @@ class FileGroup:
         with faults(self._directory, "join the group in"):
             self._disk.mkdir(f"{self._directory}/leases", inside=self._stream)
             self._clear_dead_leases()
-            return FileLease(self._disk, self._lease_path(member))
+            return FileLease(self._disk, self._stream, self._lease_path(member))
 
     def _clear_dead_leases(self) -> None:
         for name in self._disk.list_directory(f"{self._directory}/leases"):
