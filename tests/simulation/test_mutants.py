@@ -7,7 +7,7 @@ from simulator import make_plan, play, shrink
 from simulator.mutants import MUTANTS
 
 SEEDS_MAX = 600
-ALSO = 256
+ALSO = 245
 """A seed in which a member commits after it was taken for dead."""
 
 
