@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mmap import mmap
 from typing import Literal, Protocol, cast
 
-VERSION = 3
+VERSION = 4
 """The version of the calls, increased whenever one changes, as in module.c: an extension that was
 built of other sources is not used."""
 
@@ -73,7 +73,7 @@ class Native(Protocol):
         The values begin at `start` with the running `crc`, and no time is before `time_ns`;
         `first_word` as in `append`. Returns how many records there are, their times, their stops in
         the values, the values, end and CRC after them, and whether there are no more; None when
-        there are none, False when they must be read with care.
+        the index ends at entry `number`, False when they must be read with care.
         """
 
     def announce(

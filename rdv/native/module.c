@@ -51,7 +51,7 @@ static PyMethodDef methods[] = {
 };
 
 /* The same as in __init__.py. */
-#define VERSION 3
+#define VERSION 4
 
 static int
 prepare(PyObject *module)

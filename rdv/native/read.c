@@ -22,7 +22,8 @@ struct run {
     int count;
 };
 
-/* Returns how many entries follow; -1 when they are not plain ones. */
+/* Returns how many entries follow; -1 when they are not plain ones, or the index has been cut before
+ * the position. */
 static int
 read_entries(struct run *run)
 {
@@ -32,7 +33,7 @@ read_entries(struct run *run)
         return -1;
     int count = (int)(got / ENTRY_BYTES);
     if (count == 0)
-        return 0;
+        return lseek(run->index_fd, 0, SEEK_END) < run->number * ENTRY_BYTES ? -1 : 0;
     if (!entries_intact(run->entries, count))
         return -1;
     /* Each must be the entry that belongs there, and follow from the one before it. */

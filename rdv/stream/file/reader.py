@@ -117,7 +117,7 @@ class PartitionReader:
             self._time_ns,
             segment.today.first_word,
         )
-        if found is None and self._is_at_end():
+        if found is None and self._is_end():
             self.is_drained = True
             return NOTHING
         if not found:
@@ -344,6 +344,7 @@ class PartitionReader:
                     raise cut_index(disk, directory, self._place, offset, known_end)
                 if offset != known_end:
                     raise OffsetOutOfRange(self._topic, self._partition, offset, 0, known_end)
+                self.is_drained = True  # the first commit will be announced
                 return
             if offset < bases[0]:
                 raise self._lost(offset, bases[0])
