@@ -327,6 +327,26 @@ class Disk(Pipes):
                         return f"process {words[4]}"
         return "another process"
 
+    def open_deleted(self, path: str) -> list[int]:
+        """Open the files that were deleted from `path` and that a process has locked by flock.
+
+        Linux only (elsewhere, and for processes of other users, there are none). Each descriptor
+        has a lock of its own; the caller closes them.
+        """
+        found: dict[int, int] = {}
+        name = f"{os.path.realpath(path)} (deleted)"
+        for pid in _pids_with_flocks():
+            with contextlib.suppress(OSError):
+                for number in os.listdir(f"/proc/{pid}/fd"):
+                    link = f"/proc/{pid}/fd/{number}"
+                    with contextlib.suppress(OSError):
+                        if (
+                            os.readlink(link) == name
+                            and (inode := os.stat(link).st_ino) not in found
+                        ):
+                            found[inode] = os.open(link, os.O_RDWR | os.O_CLOEXEC)
+        return list(found.values())
+
     def free_path(self, path: str) -> str:
         """Return `path`, with .1, .2 … appended when that exists."""
         candidate, number = path, 1
@@ -344,6 +364,13 @@ class Disk(Pipes):
     def new_name(self) -> str:
         """Return a name that no other process makes."""
         return f"{os.getpid()}-{uuid4().hex[:8]}"
+
+
+def _pids_with_flocks() -> set[str]:
+    """Return the ids of the processes that hold an flock now, as Linux lists them."""
+    with contextlib.suppress(OSError, IndexError), open("/proc/locks", encoding="ascii") as locks:
+        return {words[4] for line in locks if (words := line.split())[1] == "FLOCK"}
+    return set()
 
 
 def _darwin_boot_id() -> bytes:

@@ -95,6 +95,22 @@ class FileLock:
             self._disk.close_private(fd)
 
 
+def wait_for_deleted(disk: Disk, path: str, timeout_ms: int) -> None:
+    """Wait for processes that hold the lock of a file that has been deleted from `path`.
+
+    Called under the lock of the file that is at `path` now: a process that takes the lock of a
+    deleted file from now on sees that it has no name, and changes nothing. Waits at most
+    `timeout_ms` for each process, as one of them may be stopped. Raises OSError.
+    """
+    for fd in disk.open_deleted(path):
+        try:
+            lock = FileLock(disk, fd)
+            if lock.acquire(timeout_ms / 1000):
+                lock.release()
+        finally:
+            disk.close(fd)
+
+
 @contextlib.contextmanager
 def locked(disk: Disk, path: str, timeout_ms: int) -> Iterator[int]:
     """Hold the flock of the file at `path` (made when missing) for a block; yields its descriptor.

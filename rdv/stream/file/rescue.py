@@ -41,17 +41,23 @@ class OpenSegment:
         for fd in (self._index_fd, self._values_fd):
             self._disk.close_private(fd)
 
-    def put_back(self, directory: str) -> list[bytes]:
+    def put_back(self, directory: str, *, is_just_sealed: bool = False) -> list[bytes]:
         """Make the segment's missing files anew in `directory`, sealed, so that the next follows.
 
-        Returns the values that must be appended again because another process has begun a segment
-        at the same offset meanwhile; call `leave` after that.
+        `is_just_sealed` says that the caller has sealed it under the same lock. Returns the values
+        that must be appended again because another process has begun a segment at the same offset
+        meanwhile; call `leave` after that.
         """
         disk, count = self._disk, self._count()
         index_path = layout.index_path(directory, self.base)
-        if self._is_sealed(count):
-            return []  # another writer has put it back, or retention has deleted it
         is_there = disk.is_at(self._index_fd, index_path)
+        is_sealed = self._is_sealed(count)
+        if is_sealed and not is_just_sealed:
+            # Another writer has put it back, or retention has deleted it; or a writer that did not
+            # have the deleted values open has taken their absence for damage.
+            if is_there and self._has_more_values(directory, count):
+                self._put_values_back(directory)
+            return []
         if not count:
             if is_there:
                 disk.unlink(index_path)  # a writer that has both files open notices that
@@ -64,17 +70,40 @@ class OpenSegment:
                 len(again),
             )
             return again
-        values_path = layout.values_path(directory, self.base)
-        if not disk.is_at(self._values_fd, values_path):
-            if disk.exists(values_path):
-                disk.rename(values_path, disk.free_path(values_path + layout.BROKEN_SUFFIX))
-            self._copy(self._values_fd, values_path, b"")
+        self._put_values_back(directory)
         if not is_there:
-            self._copy(self._index_fd, index_path, self._seal(count))
+            self._copy(self._index_fd, index_path, b"" if is_sealed else self._seal(count))
             disk.sync_directory(directory)
         self.leave()
         log.warning("%s: files of its last segment were deleted: they are put back", directory)
         return []
+
+    def _has_more_values(self, directory: str, count: int) -> bool:
+        """Return whether values are missing at the path that the open file has."""
+        values_path = layout.values_path(directory, self.base)
+        with contextlib.suppress(FileNotFoundError):
+            if self._disk.is_at(self._values_fd, values_path):
+                return False
+            at_path = self._disk.path_size(values_path)
+            return at_path < min(self._end_of_values(count), self._disk.size(self._values_fd))
+        return True
+
+    def _end_of_values(self, count: int) -> int:
+        """Return where the last record ends, by the last intact entry that is not a seal."""
+        for number in range(count - 1, -1, -1):
+            raw = self._disk.pread(self._index_fd, ENTRY_BYTES, number * ENTRY_BYTES)
+            entry = unpack_entry(raw)
+            if self._codec.holds(raw, number) and not entry.flags & SEALED:
+                return entry.end
+        return 0
+
+    def _put_values_back(self, directory: str) -> None:
+        disk, values_path = self._disk, layout.values_path(directory, self.base)
+        if disk.is_at(self._values_fd, values_path):
+            return
+        if disk.exists(values_path):
+            disk.rename(values_path, disk.free_path(values_path + layout.BROKEN_SUFFIX))
+        self._copy(self._values_fd, values_path, b"")
 
     def leave(self) -> None:
         """Seal the open files, so that no other process that has them open appends to them."""

@@ -386,9 +386,21 @@ class Tail:
             # A writer was killed between its values and its entries: remove those values.
             self._disk.ftruncate(self.values_fd, self._end)
         self._close_segment_with(self._codec, self._end)
+        again = self._put_back_sealed()
         self.catch_up()
+        self.append_again(again)
         self._poisoned = False
         purge(self._disk, self._directory, self._config, self._clock)
+
+    def _put_back_sealed(self) -> list[bytes]:
+        """Put back files of the segment that were deleted before it was sealed here.
+
+        Later this process will not have them open. Returns the values to be appended again.
+        """
+        if not self.has_lost_a_file():
+            return []
+        with contextlib.closing(self.open_segment()) as lost:
+            return lost.put_back(self._directory, is_just_sealed=True)
 
     def _close_segment_with(self, codec: Codec, end: int) -> None:
         number = self._index_size // ENTRY_BYTES

@@ -21,7 +21,7 @@ from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
 from rdv.stream.file.disk import Disk, faults, os_fault
 from rdv.stream.file.forks import watch_forks
-from rdv.stream.file.lock import FileLock
+from rdv.stream.file.lock import FileLock, wait_for_deleted
 from rdv.stream.file.recovery import recover
 from rdv.stream.file.rescue import OpenSegment
 from rdv.stream.file.tail import LockDeleted, Tail
@@ -359,6 +359,8 @@ class PartitionWriter:
         try:
             if not self._disk.is_at(lock.fd, self._lock_path):
                 return None
+            if not self._disk.size(lock.fd):  # a new lock file, and perhaps not the first one
+                wait_for_deleted(self._disk, self._lock_path, min(timeout_ms, OLD_LOCK_MS))
             self._open_locked(lock, timeout_ms)
         finally:
             lock.release()

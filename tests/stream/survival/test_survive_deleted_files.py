@@ -8,7 +8,9 @@ import select
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from threading import Event
 
 import pytest
 from survival_children import Child, hear, say
@@ -210,6 +212,108 @@ def test_a_topic_that_is_made_anew_does_not_get_what_was_in_the_old_one(tmp_path
         other.make_topic(TOPIC)
         producer.send(TOPIC, b"after")
     assert values_of(path) == {0: b"after"}
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("what", ["index", "values", "segment", "lock and segment"])
+@pytest.mark.parametrize("appends", [0, 1, 40])
+def test_a_segment_that_is_deleted_shortly_before_it_is_sealed_is_put_back(
+    tmp_path, disk, what, appends
+):
+    """The writer seals it before the next time that it checks whether its files exist."""
+    path = tmp_path / "log"
+    with open_log(path, disk(), segment_bytes=1_000) as stream:
+        with stream.producer() as producer:
+            for number in range(150):
+                if number == 100 - appends:
+                    DELETIONS[what](partition_directory(path))
+                producer.send(TOPIC, b"%09d\n" % number)
+        assert values_of(path) == {number: b"%09d\n" % number for number in range(150)}
+        assert [d for report in stream.verify(TOPIC, 0) for d in report.damage] == []
+
+
+@pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("what", DELETIONS)
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_writer_that_comes_from_an_earlier_segment_costs_no_record(tmp_path, disk, what, after):
+    """It has not had the deleted files open, and meets a part of a segment, or none."""
+    path, sent = tmp_path / "log", []
+    with (
+        open_log(path, disk(), segment_bytes=1_000) as one,
+        open_log(path, disk()) as two,
+        one.producer() as first,
+        two.producer() as second,
+    ):
+        for number in range(120):
+            sent.append(b"%09d\n" % number)
+            (second if number < 40 else first).send(TOPIC, sent[-1])
+        DELETIONS[what](partition_directory(path))
+        if "directory" in what:
+            partition_directory(path).mkdir()
+        for producer, count in ((second, 1), (first, after)):
+            for _ in range(count):
+                sent.append(b"%09d\n" % len(sent))
+                producer.send(TOPIC, sent[-1])
+    # Segments that were sealed when the directory went are lost.
+    kept = sent[100:] if "directory" in what else sent
+    with open_log(path) as stream:
+        assert set(kept) <= set(values_until(stream, set()))
+
+
+class Slow(QuietDisk):
+    """Stop in the middle of an append, between the values and the index entries, when told."""
+
+    def __init__(self):
+        self.must_stop, self.has_stopped, self.may_go_on = False, Event(), Event()
+
+    def pwrite(self, fd, data, position):
+        if self.must_stop and len(data) % 32 == 0:
+            self.has_stopped.set()
+            assert self.may_go_on.wait(60)
+        return os.pwrite(fd, data, position)
+
+
+class Waits(QuietDisk):
+    """Say so when a lock has to be waited for."""
+
+    def __init__(self):
+        self.waits = Event()
+
+    def wait_for_lock(self, fd):
+        self.waits.set()
+        super().wait_for_lock(fd)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc, see FORMAT.md")
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_writer_waits_for_an_append_under_a_lock_file_that_it_never_had_open(tmp_path, is_new):
+    """Two lock files are deleted in turn, or the writer is opened after the deletion."""
+    path, slow, other = tmp_path / "log", Slow(), Waits()
+    lock = partition_directory(path) / "lock"
+    with (
+        open_log(path, slow) as one,
+        open_log(path, other) as two,
+        one.producer() as first,
+        two.producer() as second,
+    ):
+        first.send(TOPIC, b"0\n")
+        if not is_new:
+            second.send(TOPIC, b"1\n")
+            lock.unlink()
+            first.send(TOPIC, b"2\n")
+        slow.must_stop = True
+        with ThreadPoolExecutor(2) as pool:
+            stopped = pool.submit(first.send, TOPIC, b"3\n")
+            assert slow.has_stopped.wait(60)
+            lock.unlink()
+            waiting = pool.submit(second.send, TOPIC, b"4\n")
+            waiting.add_done_callback(lambda _: other.waits.set())
+            assert other.waits.wait(60)
+            slow.may_go_on.set()
+            offsets = {stopped.result(60)[1]: b"3\n", waiting.result(60)[1]: b"4\n"}
+    assert len(offsets) == 2
+    found = values_of(path)
+    assert {offset: found[offset] for offset in offsets} == offsets
 
 
 def write_until_told(path, name):
