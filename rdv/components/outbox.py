@@ -115,7 +115,7 @@ class Outbox:
         `done` is then called from a thread with the lines that were not recorded. Without `done`
         they are only counted (`lost`).
         """
-        if self._is_slow or (topic, partition) in self._queues:
+        if self._is_slow or (self._queues and (topic, partition) in self._queues):
             self._put((topic, partition), dict(enumerate(lines)), {}, done)
             return None
         failed = send_fitting(self._producer, topic, lines, partition, wait_ms=0)

@@ -113,7 +113,7 @@ def test_the_bytes_of_open_requests_stay_within_their_limit(steps):
     for what, size in steps:
         if what == "take" and desk.admits("c", size):
             number += 1
-            desk.take(entry(number, 1)._replace(holder="c", size=size))
+            desk.take(msgspec.structs.replace(entry(number, 1), holder="c", size=size))
             placed[str(number)] = size
         elif what == "aside" and placed:
             key, taken = placed.popitem()
@@ -134,9 +134,9 @@ def test_the_bytes_of_open_requests_stay_within_their_limit(steps):
 def test_a_large_request_is_admitted_alone():
     desk = Desk(10, 0.9, 100)
     assert desk.admits("a", 1_000)
-    desk.take(entry(1, 1)._replace(holder="a", size=1_000))
+    desk.take(msgspec.structs.replace(entry(1, 1), holder="a", size=1_000))
     assert not desk.admits("b", 1)
     desk.answered("1")
-    desk.take(entry(2, 1)._replace(holder="a", size=90))
+    desk.take(msgspec.structs.replace(entry(2, 1), holder="a", size=90))
     assert desk.admits("b", 5)
     assert not desk.admits("a", 5)

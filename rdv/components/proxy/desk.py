@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from rdv.http.shares import Shares
 from rdv.messages import Request
@@ -23,7 +25,7 @@ def counted_bytes(body: bytes) -> int:
     return size if size > SMALL_BYTES else 0
 
 
-class Open(NamedTuple):
+class Open(msgspec.Struct, frozen=True, eq=False):
     """Holds one open request with its client (the HTTP server's own object) and its schedule.
 
     `holder`: the client that has the place, as `Shares` knows it. `size`: see `counted_bytes`.
@@ -69,7 +71,9 @@ class Desk:
 
         A body that is larger than the limit for all is admitted while there is no other.
         """
-        if not self._shares.admits(holder):
+        shares = self._shares
+        # While plenty is left, no share has to be computed: hot.
+        if shares.taken + 1 >= shares.plenty and not shares.admits(holder):
             return False
         return not size or not self._bytes.taken or self._bytes.admits(holder, size)
 
@@ -77,10 +81,11 @@ class Desk:
         self._shares.take(entry.holder)
         if entry.size:
             self._bytes.take(entry.holder, entry.size)
-        self._open[entry.request.id] = entry
-        heapq.heappush(self._due, (entry.backstop_ns, entry.request.id))
-        if len(self._due) > 4 * len(self._open) + 1_000:
-            self._due = [due for due in self._due if due[1] in self._open]
+        id_, open_ = entry.request.id, self._open
+        open_[id_] = entry
+        heapq.heappush(self._due, (entry.backstop_ns, id_))
+        if len(self._due) > 4 * len(open_) + 1_000:
+            self._due = [due for due in self._due if due[1] in open_]
             heapq.heapify(self._due)
 
     def answered(self, id_: str) -> Open | None:
@@ -91,7 +96,9 @@ class Desk:
                 del self._aside[id_]
                 self._aside_bytes -= entry.size
             else:
-                self._give(entry)
+                self._shares.give(entry.holder)
+                if entry.size:
+                    self._bytes.give(entry.holder, entry.size)
         return entry
 
     def find(self, id_: str) -> Open | None:

@@ -111,6 +111,18 @@ class Chosen(NamedTuple):
     """Its name; or the JSON of an inline one."""
 
 
+class Wanted(NamedTuple):
+    """Holds what a request asks for.
+
+    `asked` is its schedule's name or JSON, or None: the live one.
+    """
+
+    chosen: Chosen
+    asked: Any = None
+    cohort: str | None = None
+    models: list[str] | None = None
+
+
 def _chosen(schedule: Schedule, asked: str | Raw) -> Chosen:
     return Chosen(schedule, windows_ms(schedule), asked)
 
@@ -133,6 +145,8 @@ class ScheduleChoice:
     ) -> None:
         self._by_name = {name: _chosen(schedule, name) for name, schedule in by_name.items()}
         self._live = self._by_name[live]
+        self.usual = Wanted(self._live)
+        """What a request asks for that names nothing and is in no cohort."""
         self._rules = inline or InlineRules()
         self._inline = BoundedCache[Chosen](INLINE_MAX, INLINE_CACHE_BYTES_MAX)
 

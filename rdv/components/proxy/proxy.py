@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -36,6 +36,7 @@ from rdv.components.proxy.intake import (
     Body,
     Chosen,
     ScheduleChoice,
+    Wanted,
     read_body,
     read_models,
 )
@@ -65,18 +66,6 @@ class Settings:
     default_when_full: bool
     client_share: float = 1.0
     in_flight_bytes_max: int = BYTES_MAX
-
-
-class Wanted(NamedTuple):
-    """Holds what a request asks for.
-
-    `asked` is its schedule's name or JSON, or None: the live one.
-    """
-
-    chosen: Chosen
-    asked: Any
-    cohort: str | None
-    models: list[str] | None
 
 
 class Proxy:
@@ -175,6 +164,8 @@ class Proxy:
 
     def _wanted(self, body: Body) -> Wanted | Failure:
         """Return the schedule and the models of a request."""
+        if body.schedule is NOTHING and body.models is NOTHING and not self.cohorts.shares:
+            return self.choice.usual
         cohort: str | None = None
         asked: Any = None
         chosen = None if body.schedule is NOTHING else self.choice.read(body.schedule)
@@ -237,7 +228,7 @@ class Proxy:
         request = msgspec.structs.replace(request, host=self._host, monotonic_ns=start_ns)
         size = counted_bytes(bytes(request.data))
         entry = self._open(client, request, chosen.schedule, size)  # type: ignore[arg-type]
-        self.desk.take(entry._replace(partition=partition))
+        self.desk.take(msgspec.structs.replace(entry, partition=partition))
         self._set_aside(request.id)  # its client has gone with the proxy before
         self._set_timer()
 

@@ -240,7 +240,8 @@ class Board:
 
     def _announce(self, native: Native, board: Map, bit: int, tick_at: int) -> None:
         """Do the same as `announcer`'s function, with one native call for the usual case."""
-        self.look_after()
+        if self._disk.monotonic_ns() >= self._look_ns:
+            self.look_after()
         try:
             with self._mutex:
                 fd = self._fd if self._fd >= 0 else self._write_fd()
