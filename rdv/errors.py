@@ -8,6 +8,7 @@ status.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -68,6 +69,14 @@ HTTP_STATUSES: dict[type[RdvError], int] = {
 def code_of(error: type[RdvError]) -> str:
     """Return the code of a class of errors."""
     return _WORD_BEGINS.sub("_", error.__name__).lower()
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `Did you mean …?` with the known name that is most like `name`; empty without one."""
+    import difflib
+
+    near = difflib.get_close_matches(name.lower(), known, 1)
+    return f"Did you mean {near[0]}?" if near else ""
 
 
 def http_status(error: RdvError) -> int:

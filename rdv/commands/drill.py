@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rdv.commands.errors import InvalidOption
+from rdv.commands.files import need_folder
 from rdv.commands.options import Decision, Quiet
 from rdv.commands.output import Output
 from rdv.commands.terminal import is_terminal
@@ -60,7 +61,11 @@ def drill(
     out: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Write the report as JSON into this file, too."
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write the report as JSON into this file, too.",
+            callback=need_folder,
         ),
     ] = None,
     progress: Annotated[

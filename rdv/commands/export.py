@@ -8,6 +8,7 @@ import typer
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.evaluating.options import Since, Until, span_ns
+from rdv.commands.files import need_no_file
 from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.progress import Progress
@@ -36,7 +37,12 @@ _COLUMNS = (
 def export(
     directory: Decision,
     *,
-    out: Annotated[str, typer.Option("-o", "--output", metavar="OUT", help="A new directory.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "-o", "--output", metavar="OUT", help="A new directory.", callback=need_no_file
+        ),
+    ],
     since: Since = None,
     until: Until = None,
     tables: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.errors import InvalidOption, NotJson, NotUsable
+from rdv.commands.files import need_no_file
 from rdv.commands.options import Json, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import paint
@@ -32,7 +33,12 @@ _COLUMNS = (
 
 def init(
     directory: Annotated[
-        str, typer.Argument(metavar="DIR", help="The directory to make; it may exist if empty.")
+        str,
+        typer.Argument(
+            metavar="DIR",
+            help="The directory to make; it may exist if empty.",
+            callback=need_no_file,
+        ),
     ],
     *,
     template: Annotated[

@@ -30,6 +30,7 @@ EXAMPLES = (
     "rdv serve fraud --in-process      # all of it in one process, streams in memory",
 )
 _EXAMPLE_BYTES_MAX = 400
+_PORT_MAX = 65_535
 
 PROXIES_ENV = "env (for http.enrich)"
 """The key in the list of what takes effect at the next start: a running process keeps its
@@ -71,6 +72,8 @@ def serve(
     """
     if direct is not None and in_process:
         raise InvalidOption("--direct", "does not go with --in-process")
+    if port is not None and not 1 <= port <= _PORT_MAX:
+        raise InvalidOption("--port", f"is 1 to {_PORT_MAX}")
     with _in_environment({"RDV_HTTP_PORT": port, "RDV_HTTP_HOST": host}):
         if direct is not None or in_process:
             _serve_stage(directory, direct)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from rdv.errors import ConflictFault, InputFault, SystemFault
+from rdv.errors import ConflictFault, InputFault, SystemFault, did_you_mean
 
 
 @dataclass(eq=False)
@@ -143,7 +143,8 @@ class ScheduleNotFound(InputFault):
 
     def hint(self) -> str:
         path = os.path.join(self.directory, "schedules", f"{self.name}.toml")
-        return f"A schedule is a file: {path}" if not self.known else ""
+        near = did_you_mean(self.name, self.known)
+        return f"A schedule is a file: {path}" if not self.known else near
 
 
 @dataclass(eq=False)
@@ -157,6 +158,9 @@ class ModelNotFound(InputFault):
     def text(self) -> str:
         there = ", ".join(self.known) if self.known else "none"
         return f"{self.directory} has no model {self.name!r}; there are: {there}"
+
+    def hint(self) -> str:
+        return did_you_mean(self.name, self.known)
 
 
 @dataclass(eq=False)

@@ -47,6 +47,8 @@ def read_text(directory: str) -> str:
     """Return the text of rdv.toml. Raises DecisionNotFound, InvalidDecision, SystemFaults."""
     path = os.path.join(directory, FILE_NAME)
     if not os.path.isdir(directory):
+        if os.path.exists(directory):
+            raise DecisionNotFound(directory, "it is not a directory", is_used=True)
         raise DecisionNotFound(directory, "no such directory")
     if not os.path.isfile(path):
         with faults(directory, "list"):

@@ -14,6 +14,9 @@ from rdv.models.estimator import ENDINGS, EstimatorModel
 from rdv.models.model import Model
 from rdv.models.python_file import PythonModel
 
+FILE_ENDINGS = (".py", *ENDINGS)
+"""How the name of a model's file ends."""
+
 
 def open_model(
     directory: str,
@@ -57,4 +60,4 @@ def open_model(
         return EstimatorModel(name, place, version, result_bytes_max)
     if path.endswith(".py"):
         return PythonModel(name, place, version, result_bytes_max)
-    raise ModelNotLoaded(name, path, f"a model's file ends in .py, {', '.join(ENDINGS)}")
+    raise ModelNotLoaded(name, path, f"a model's file ends in {', '.join(FILE_ENDINGS)}")

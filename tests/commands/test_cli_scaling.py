@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -59,10 +60,9 @@ class Clients:
 
 def ask(port, key="k"):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request("POST", "/v1/decide", json.dumps({"data": {}, "key": key}))
-    answer = json.loads(connection.getresponse().read())
-    connection.close()
-    return answer
+    with contextlib.closing(connection):
+        connection.request("POST", "/v1/decide", json.dumps({"data": {}, "key": key}))
+        return json.loads(connection.getresponse().read())
 
 
 @pytest.fixture

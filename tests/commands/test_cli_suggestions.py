@@ -81,3 +81,22 @@ def test_a_pipe_is_a_file(rdv, decision):
         assert "there is no file" not in rdv("outcome", "fraud", "--from", f"/dev/fd/{ours}").err
     finally:
         os.close(ours)
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("promote fraud none", "fraud has no model 'none'; there are: logit, mlp, rules"),
+        ("promote fraud Logitt", "Did you mean logit?"),
+        ("promote fraud mlp --over logt", "Did you mean logit?"),
+        ("model rm fraud rule", "Did you mean rules?"),
+        ("schedule use fraud fast-frist", "Did you mean fast-first?"),
+        ("schedule show fraud fast-frist", "Did you mean fast-first?"),
+        ("whatif fraud --schedule fast-frist", "Did you mean fast-first?"),
+    ],
+)
+def test_an_unknown_name_is_blamed_itself_and_the_nearest_is_named(rdv, decision, command, advice):
+    refused = rdv(*command.split(), "--yes") if "promote" in command else rdv(*command.split())
+    assert refused.code == 3
+    assert advice in refused.err
+    assert ".toml" not in refused.err

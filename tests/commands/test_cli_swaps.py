@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import threading
@@ -55,6 +56,10 @@ class Clients:
 
     def _ask(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        with contextlib.closing(connection):
+            self._ask_until_the_end(connection, number)
+
+    def _ask_until_the_end(self, connection: http.client.HTTPConnection, number: int) -> None:
         while not self._end.wait(0.05):
             body = orjson.dumps({"data": {}, "key": f"k{number}-{len(self.answers)}"})
             connection.request("POST", "/v1/decide", body, {"Content-Type": "application/json"})
@@ -62,7 +67,6 @@ class Clients:
             with self._news:
                 self.answers.append(answer)
                 self._news.notify_all()
-        connection.close()
 
     def until(self, wanted) -> None:
         """Wait until a new answer is `wanted`."""

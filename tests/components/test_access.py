@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -165,8 +166,8 @@ def test_an_ipv6_address_is_shown_in_brackets_and_answers(tmp_path):
     with serving(directory, port) as process:
         assert any(f"http://[::1]:{port}" in line for line in process.said)
         connection = http.client.HTTPConnection("::1", port, timeout=60)
-        connection.request("GET", "/readyz")
-        assert connection.getresponse().status == 200
-        connection.close()
+        with contextlib.closing(connection):
+            connection.request("GET", "/readyz")
+            assert connection.getresponse().status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.client
 import signal
@@ -124,9 +125,9 @@ def test_other_media_types_and_methods(proxy):
     assert tell(proxy, body, "text/xml")[0] == 415
     assert tell(proxy, body, "application/x-www-form-urlencoded")[0] == 202
     connection = http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)
-    connection.request("GET", "/v1/outcomes")
-    assert connection.getresponse().status == 405
-    connection.close()
+    with contextlib.closing(connection):
+        connection.request("GET", "/v1/outcomes")
+        assert connection.getresponse().status == 405
 
 
 @pytest.mark.parametrize("around", [b"%b", b"[%b]", b" \r\n\t[%b]"])

@@ -92,6 +92,7 @@ class Asker:
 
     def __init__(self, port: int) -> None:
         self._link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self.close = self._link.close
         self.taken: dict[str, bytes] = {}
 
     def post(self, path: str, body: bytes) -> tuple[int, bytes]:
@@ -140,8 +141,9 @@ def _depth(value) -> int:
     return 1 + max(map(_depth, items), default=0)
 
 
-def test_what_is_taken_comes_back_byte_for_byte(decision, tmp_path):
+def test_what_is_taken_comes_back_byte_for_byte(decision, tmp_path, request):
     asker = Asker(decision.port)
+    request.addfinalizer(asker.close)
 
     @given(texts)
     @example('{"a":1,"a":2,"":{"":[]}}')

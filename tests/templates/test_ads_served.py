@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -64,10 +65,9 @@ class Served:
         body = {"data": {"user": "u-0017", "page": "sports", "mobile": True}, **more}
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         headers = {"Content-Type": "application/json"}
-        connection.request("POST", "/v1/decide", json.dumps(body), headers)
-        answer = json.loads(connection.getresponse().read())
-        connection.close()
-        return answer
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/decide", json.dumps(body), headers)
+            return json.loads(connection.getresponse().read())
 
     def stop(self, model: str) -> None:
         os.kill(self.pids[model], signal.SIGSTOP)

@@ -42,6 +42,11 @@ def with_code(
         found = _place(decision, path)
         if found is None:
             raise NotUsable(option, f"there is no file {_looked_at(decision, path)}")
+        from rdv.models.open import FILE_ENDINGS
+
+        if not path.endswith(FILE_ENDINGS):
+            reason = f"{path} does not end in {', '.join(FILE_ENDINGS)}"
+            raise NotUsable(option, reason, "A program of any other kind: -- COMMAND…")
         return msgspec.structs.replace(model, path=found, command=[])
     if command:
         words = [_place(decision, word) or word for word in command]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rdv.commands.errors import NotUsable
 from rdv.commands.schedule.reading import known_models, lint
-from rdv.commands.serving.check import read_schedule
-from rdv.config import Decision
+from rdv.commands.serving.check import read_schedule, retired_models
+from rdv.config import Decision, ModelNotFound
 from rdv.evaluation.promote.exchange import champion_of, exchange
-from rdv.schedule import Schedule, schedule_from_toml
+from rdv.schedule import OTHERS, Schedule, schedule_from_toml
 from rdv.schedule.windows import windows_ms
 from rdv.stream.file.disk import faults
 
@@ -43,9 +43,15 @@ class Proposal:
 
 def propose(decision: Decision, challenger: str, champion: str | None, *, force: bool) -> Proposal:
     """Make a proposal. Raises NotUsable, CannotExchange, ScheduleNotFound, InvalidSchedule,
-    SystemFaults.
+    ModelNotFound, SystemFaults.
+
+    `force` allows a model that is not declared (yet), and what the linter calls an error.
     """
     before = read_schedule(decision)
+    known = known_models(decision)
+    if not force:
+        names = {model for step in before.steps for model in step.accept}
+        _check_names(decision, {*known, *retired_models(decision), *names}, challenger, champion)
     path = decision.schedule_path()
     with faults(path, "read"), open(path, encoding="utf-8", newline="") as file:
         old = file.read()
@@ -58,12 +64,18 @@ def propose(decision: Decision, challenger: str, champion: str | None, *, force:
     new = exchange(old, before.name, champion, challenger, path)
     after = schedule_from_toml(new, before.name, path)
     if not force:
-        _refuse_errors(decision, after, path)
+        _refuse_errors(decision, after, known, path)
     return Proposal(champion, challenger, before, after, path, old, new)
 
 
-def _refuse_errors(decision: Decision, after: Schedule, path: str) -> None:
-    found = lint(decision, after, known_models(decision))
+def _check_names(decision: Decision, known: set[str], *names: str | None) -> None:
+    for name in names:
+        if name is not None and name not in known:
+            raise ModelNotFound(decision.directory, name, tuple(sorted(known - {OTHERS})))
+
+
+def _refuse_errors(decision: Decision, after: Schedule, known: list[str], path: str) -> None:
+    found = lint(decision, after, known)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:
         advice = "Mend it first, or promote all the same with --force."

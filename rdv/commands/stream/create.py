@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rdv.commands.files import check_no_file
 from rdv.commands.opening import as_files, read_target
 from rdv.commands.options import Json, Quiet
 from rdv.commands.output import Output
@@ -99,6 +100,7 @@ def create(
     from rdv.stream.address import check_name
 
     target = read_target(address)
+    check_no_file(address, target.path)
     topics = [check_name(name, "topic") for name in topic or ()]
     if target.topic is not None:
         topics.append(target.topic)

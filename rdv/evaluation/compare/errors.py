@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rdv.errors import InputFault
+from rdv.errors import InputFault, did_you_mean
 
 
 @dataclass(eq=False)
@@ -19,7 +19,8 @@ class ModelNotRecorded(InputFault):
         return f"no score of a model {self.model!r} is on record in {self.directory}"
 
     def hint(self) -> str:
-        return f"There are scores of {', '.join(self.known) or 'nobody'}."
+        there = f"There are scores of {', '.join(self.known) or 'no model'}."
+        return f"{there} {did_you_mean(self.model, self.known)}".rstrip()
 
 
 @dataclass(eq=False)

@@ -87,7 +87,9 @@ def read_config(disk: Disk, path: str) -> StreamConfig:
     with faults(path, "open"):
         try:
             text = disk.read_file(config_path).decode("utf-8", "replace")
-        except (FileNotFoundError, NotADirectoryError):
+        except NotADirectoryError:
+            raise StreamNotFound(path, "not a directory") from None
+        except FileNotFoundError:
             reason = "no such directory"
             if disk.is_directory(path):
                 reason = f"the directory has no {layout.CONFIG_FILE}"

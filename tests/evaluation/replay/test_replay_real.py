@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 
@@ -33,9 +34,9 @@ def recorded(tmp_path_factory):
             assert client.post({"data": {"gbm": "raise"}})[1]["kind"] != "preferred"
         told = [{"id": answer["id"], "outcome": {"score": 1}} for answer in load.answers[:100]]
         connection = http.client.HTTPConnection("127.0.0.1", port + 1, timeout=60)
-        connection.request("POST", "/v1/outcomes", orjson.dumps(told))
-        assert connection.getresponse().status == 202
-        connection.close()
+        with contextlib.closing(connection):
+            connection.request("POST", "/v1/outcomes", orjson.dumps(told))
+            assert connection.getresponse().status == 202
         decision.kill(*decision.processes)
         yield decision, load.answers
     finally:
