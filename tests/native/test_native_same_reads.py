@@ -194,6 +194,31 @@ def test_the_usual_read_is_done_natively(native, tmp_path):
     assert (spy.done, spy.left) == (2, 1)
 
 
+def test_an_index_that_was_cut_before_the_position_is_left_to_python(native, tmp_path):
+    """At the end of the index there is nothing; before the position something is missing."""
+    writer = make_writer(tmp_path)
+    writer.append([b"one", b"two"])
+    reader, spy = make_reader(tmp_path), Spy()
+    assert reader.read(0, 9, 100).values() == [b"one", b"two"]
+    reader._native = spy
+    assert reader.read(2, 9, 100) is NOTHING
+    assert reader.is_drained
+    with next(tmp_path.glob("*.index")).open("r+b") as index:
+        index.truncate(32)
+    assert not reader.read(2, 9, 100)
+    assert not reader.is_drained, "a consumer has to look again, as the index is shorter"
+    assert (spy.done, spy.left) == (0, 2)
+
+
+def test_a_partition_without_a_segment_is_drained_until_one_is_made(native, tmp_path):
+    """An idle proxy's topic must not be searched for at every look of its readers."""
+    reader = make_reader(tmp_path)
+    assert not reader.read(0, 9, 100)
+    assert reader.is_drained
+    make_writer(tmp_path).append([b"one"])
+    assert reader.read(0, 9, 100).values() == [b"one"]
+
+
 def test_a_torn_entry_is_not_there_yet(native, tmp_path):
     write(tmp_path, [[b"a", b"b"], [b"c"]], 10**6)
     (tmp_path / "lock").unlink()  # it records where the index had ended
