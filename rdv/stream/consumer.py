@@ -74,7 +74,9 @@ class LogConsumer:
 
         An empty list means that nothing came. Order is kept within a partition; partitions take
         turns. Raises RecordsLost (once; the next poll continues after the loss), RecordsDamaged
-        (until a caller seeks past it or the log is repaired), Closed and SystemFaults. Records that
+        (until a caller seeks past it or the log is repaired), OffsetOutOfRange (once, when the log
+        was cut or replaced by a shorter one; the next poll continues at its end), Closed and
+        SystemFaults. Records that
         were read before the fault are returned first.
         """
         if max_records < 1:
@@ -275,13 +277,19 @@ class LogConsumer:
         self._require_member("heartbeat").tick(changed=False)
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        """Continue at `offset` in a partition that this consumer reads. Raises OffsetOutOfRange."""
+        """Continue at `offset` in a partition that this consumer reads. Raises OffsetOutOfRange.
+
+        The offset after reported damage is always accepted: if the files have been replaced since,
+        it is the nearest offset that exists now.
+        """
         self._check_open()
         place = TopicPartition(topic, partition)
         position = self._positions.get(place)
         if position is None:
             raise InvalidArgument("partition", str(place), "this consumer does not read it")
         begin, end = self._backend.begin(place), self._backend.end(place)
+        if offset == position.behind_damage:
+            offset = min(max(offset, begin), end)
         if not begin <= offset <= end:
             raise OffsetOutOfRange(topic, partition, offset, begin, end)
         position.offset, position.seen, self._news = offset, None, None

@@ -15,12 +15,10 @@ def pass_over(consumer: Consumer, error: RdvError) -> bool:
     deleted) becomes the end: everything before it has been read. Returns False when there is
     nothing to continue with yet: try again later. Raises nothing.
     """
-    if isinstance(error, RecordsLost):
+    if isinstance(error, RecordsLost | OffsetOutOfRange):
         return True  # the consumer has moved on by itself
     if isinstance(error, RecordsDamaged):
         return _go_on(consumer, error.topic, error.partition, error.last_offset + 1)
-    if isinstance(error, OffsetOutOfRange):
-        return _go_on(consumer, error.topic, error.partition, error.end)
     return False
 
 

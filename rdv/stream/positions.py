@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rdv.errors import RdvError
 from rdv.stream.backend import EMPTY, NOTHING, Backend, News, Reader
-from rdv.stream.errors import RecordsLost
+from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.record import Block, TopicPartition
 
 READ_BYTES_MAX = 64 * 1024 * 1024
@@ -28,6 +28,8 @@ class Position:
     """The slice of the backend's news that is about this partition."""
     seen: object = None
     """The partition's news when all its records had been read; None when they have not."""
+    behind_damage: int | None = None
+    """The offset after the damage that was reported last."""
 
 
 class Positions:
@@ -143,6 +145,11 @@ class Positions:
         except RdvError as error:
             if isinstance(error, RecordsLost):
                 position.offset = error.last_offset + 1
+            elif isinstance(error, RecordsDamaged):
+                position.behind_damage = error.last_offset + 1
+            elif isinstance(error, OffsetOutOfRange):
+                # The log was cut, or replaced by a shorter one: all that it has now was read.
+                position.offset = min(max(position.offset, error.begin), error.end)
             if not before:
                 raise
             self._fault = error

@@ -344,6 +344,7 @@ class PartitionReader:
                     raise cut_index(disk, directory, self._place, offset, known_end)
                 if offset != known_end:
                     raise OffsetOutOfRange(self._topic, self._partition, offset, 0, known_end)
+                self._wait_for(offset)  # a segment that is open still belongs to deleted files
                 self.is_drained = True  # the first commit will be announced
                 return
             if offset < bases[0]:
