@@ -137,6 +137,25 @@ def test_a_decision_that_was_served(rdv, serve, decision, look):
         may_write("fraud")
 
 
+SERVE_WRITES = ("/.doorbells", "/.rdv", "/control/", "/.groups")
+"""What a served decision writes by itself, without a request."""
+
+
+def test_a_decision_while_it_is_served(rdv, serve, decision, look):
+    """Looking makes and removes no file, and changes none that only requests change."""
+    served = serve()
+    ids = [rdv("ask", "fraud", '{"amount": 1}', "--key", f"{n}").row()["id"] for n in range(5)]
+    before = tree("fraud")
+    for command in commands(ids[0]):
+        code, out, err = look(*command)
+        assert code in ANSWERED, f"{command}: {code}\n{out}\n{err}"
+        after = tree("fraud")
+        changed = {path for path in {*before, *after} if before.get(path) != after.get(path)}
+        kept = [path for path in changed if not any(part in path for part in SERVE_WRITES)]
+        assert not sorted(kept), f"{command} has touched {sorted(kept)}"
+    assert served.end() == 0
+
+
 def test_a_reader_follows_what_others_write_without_leaving_a_trace(tmp_path):
     path = str(tmp_path / "s")
     with open_stream(path) as stream, stream.producer() as producer:
