@@ -112,7 +112,7 @@ def _set_aside_values(disk: Disk, directory: str) -> list[Repair]:
 
 def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait_ms: int) -> None:
     """Seal the segment at its end if it is the last, so that writers go on in another one."""
-    if max(open_segments(disk, directory)) > segment.base:
+    if max(open_segments(disk, directory), default=-1) > segment.base:
         return
     with locked(disk, f"{directory}/{layout.LOCK_FILE}", wait_ms):
         size = whole(disk.size(index_fd))

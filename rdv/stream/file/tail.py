@@ -324,7 +324,7 @@ class Tail:
         if is_sound and entry.flags & SEALED:
             self._time_ns = entry.time_ns
             # Other writers may have gone on for many segments, and retention may have deleted some.
-            self._go_to(max(base_behind(self._base, number, entry), *self._bases()))
+            self._go_to(max([base_behind(self._base, number, entry), *self._bases()]))
             return False
         if not is_sound or disk.size(self.values_fd) < entry.end:
             self._leave_damaged_segment(codec, size)

@@ -156,7 +156,7 @@ class _Check:
         """Report the offsets after this segment that are in no other."""
         if next_base is None:
             is_cut = end < known_end
-            if is_cut and max(open_segments(self._disk, self._directory)) > self._segment.base:
+            if is_cut and open_segments(self._disk, self._directory)[-1:] > [self._segment.base]:
                 return []  # another segment has been begun since
             return (
                 [cut_index(self._disk, self._directory, self._place, end, known_end)]

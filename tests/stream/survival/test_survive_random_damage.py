@@ -183,7 +183,7 @@ def look(stream, turn):
 
 
 @pytest.mark.parametrize("disk", [Disk, QuietDisk])
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RDV_DAMAGE_SEEDS", "4"))))
+@pytest.mark.parametrize("seed", [*range(int(os.environ.get("RDV_DAMAGE_SEEDS", "4"))), 16])
 def test_a_live_stream_goes_on_whatever_happens_to_its_files(tmp_path, disk, seed):
     path, turn = tmp_path / "log", random.Random(seed)
     damage, counts = Damage(path, turn), dict.fromkeys(PLACES, 0)
