@@ -20,7 +20,7 @@ from typing import Any
 
 import uvloop
 
-from rdv.loadgen.pacer import make_pacer
+from rdv.load.generator.arrivals import make_pacer
 
 
 @dataclass(frozen=True)

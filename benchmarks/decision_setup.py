@@ -18,8 +18,8 @@ from typing import Self
 import numpy as np
 import orjson
 
+from rdv.serve.supervisor.starter import Started, Starter
 from rdv.stream import open_stream
-from rdv.supervisor.starter import Started, Starter
 
 MODELS = ("gbm", "mlp", "logit")
 INPUTS, HIDDEN = 20, 64

@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from rdv.messages import (
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.messages import (
     Request,
     Score,
     decode_request,
@@ -27,8 +28,7 @@ from rdv.messages import (
     encode_score,
     make_request_id,
 )
-from rdv.rendezvous import Engine
-from rdv.schedule import Schedule, schedule_from_object
+from rdv.rendezvous.schedule import Schedule, schedule_from_object
 
 DECISIONS = 1_000
 GAP_NS = 50_000

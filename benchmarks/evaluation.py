@@ -19,17 +19,17 @@ import pyarrow.json as pj
 
 from benchmarks.evaluation_log import MODELS, make_arrivals, make_schedule, write_log
 from benchmarks.report import Figure, best_ns, show
-from rdv.evaluation.join import Join
-from rdv.evaluation.joined import Joined, concat_joined
-from rdv.evaluation.notes import Notes
-from rdv.evaluation.optimise.columns import Columns, Study
-from rdv.evaluation.optimise.optimise import search
-from rdv.evaluation.places import Recorded
-from rdv.evaluation.verify import verify
-from rdv.evaluation.whatif.arrivals import arrivals_of
-from rdv.evaluation.whatif.decide import decide_all
-from rdv.messages import Request, Score
-from rdv.rendezvous import Engine
+from rdv.analysis.dataset.join import Join
+from rdv.analysis.dataset.joined import Joined, concat_joined
+from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.optimise.cells import Columns, Study
+from rdv.analysis.optimise.study import search
+from rdv.analysis.verify import verify
+from rdv.analysis.whatif.arrivals import arrivals_of
+from rdv.analysis.whatif.decide import decide_all
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.messages import Request, Score
 
 ENGINE_REQUESTS = 20_000
 VERIFY_REQUESTS = 50_000

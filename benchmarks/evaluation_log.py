@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from rdv.evaluation.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals
-from rdv.evaluation.whatif.decide import decide_all
-from rdv.messages import make_request_id
-from rdv.schedule import Schedule, schedule_from_object
+from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals
+from rdv.analysis.whatif.decide import decide_all
+from rdv.rendezvous.messages import make_request_id
+from rdv.rendezvous.schedule import Schedule, schedule_from_object
 from rdv.stream import open_stream
 
 MODELS = ("gbm", "logit", "rules")

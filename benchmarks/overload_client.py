@@ -16,11 +16,11 @@ from typing import Any
 import orjson
 import uvloop
 
-from rdv.loadgen.arrivals import poisson
-from rdv.loadgen.generator import Generator
-from rdv.loadgen.histogram import Histogram
-from rdv.loadgen.limits import LoadLimits
-from rdv.loadgen.wire import render_request
+from rdv.load.generator.arrivals import poisson
+from rdv.load.generator.generator import Generator
+from rdv.load.generator.limits import LoadLimits
+from rdv.load.generator.tally import Histogram
+from rdv.load.generator.wire import render_request
 
 MISS_GRACE_MS = 10.0
 WARM_UP_S = 1.0

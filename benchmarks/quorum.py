@@ -26,9 +26,9 @@ import numpy as np
 
 from benchmarks.overload_setup import Load, Staged
 from benchmarks.report import Figure, show
-from rdv.messages import Request, Score, make_request_id
-from rdv.rendezvous import Engine
-from rdv.schedule import schedule_from_object
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.messages import Request, Score, make_request_id
+from rdv.rendezvous.schedule import schedule_from_object
 
 SHARDS = 20
 NEEDS = (1.0, 0.95, 0.8)

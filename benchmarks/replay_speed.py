@@ -26,16 +26,15 @@ import numpy as np
 import orjson
 
 from benchmarks.report import Figure, show
-from rdv.config import init_decision
-from rdv.evaluation.places import Recorded
-from rdv.evaluation.replay.compare import compare
-from rdv.evaluation.replay.evaluator import Evaluator, Loading
-from rdv.evaluation.replay.fields import extract_for
-from rdv.evaluation.replay.replay import Recorder, Replayed, replay
-from rdv.evaluation.replay.rows import Spill
-from rdv.evaluation.replay.source import InputSource
-from rdv.messages import Request, encode_request, make_request_id
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.replay.compare import compare, extract_for
+from rdv.analysis.replay.evaluator import Evaluator, Loading
+from rdv.analysis.replay.rows import Spill
+from rdv.analysis.replay.source import InputSource
+from rdv.analysis.replay.study import Recorder, Replayed, replay
+from rdv.decision import init_decision
 from rdv.models import open_model
+from rdv.rendezvous.messages import Request, encode_request, make_request_id
 from rdv.stream import open_stream
 
 BATCH = 64

@@ -29,7 +29,7 @@ import uvloop
 
 from benchmarks.decision_setup import SCHEDULE, Running, bodies
 from benchmarks.report import Figure, show
-from rdv.loadgen import Generator, LoadLimits, Tally, constant, render_request
+from rdv.load.generator import Generator, LoadLimits, Tally, constant, render_request
 from rdv.stream import open_stream
 
 SLA_MS = 50.0

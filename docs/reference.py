@@ -16,16 +16,16 @@ from command_tree import CommandPage, command_pages
 import rdv.stream
 from rdv.codes import HTTP_CODES
 from rdv.commands import exits
-from rdv.components.proxy.answer import TracedAnswer
-from rdv.components.proxy.intake import Body
-from rdv.config.decision import Cohort, Cohorts, Decision
-from rdv.config.fields import setting_fields
-from rdv.config.gate import Gate
-from rdv.config.model import ModelConfig
-from rdv.config.sections import Http, Log, Server
-from rdv.drill import plan as drill_plan
-from rdv.messages import Request, Result, Score, Truth
-from rdv.messages.outcome import ToldOutcome
+from rdv.serve.proxy.answers import TracedAnswer
+from rdv.serve.proxy.intake import Body
+from rdv.decision.decision import Cohort, Cohorts, Decision
+from rdv.decision.sections import setting_fields
+from rdv.decision.decision import Gate
+from rdv.decision.model import ModelConfig
+from rdv.decision.sections import Http, Log, Server
+from rdv.load.drill import plan as drill_plan
+from rdv.rendezvous.messages import Request, Result, Score, Truth
+from rdv.rendezvous.messages.outcome import ToldOutcome
 
 _EFFECTS = {
     "live": "at once",

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rdv.standard_streams import open_standard_streams
+from rdv.system.standard_streams import open_standard_streams
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -74,8 +74,7 @@ def test_every_command_and_option_is_in_the_reference():
 
 
 def test_every_setting_has_its_row():
-    from rdv.config.fields import setting_fields
-    from rdv.config.sections import Http
+    from rdv.decision.sections import Http, setting_fields
 
     text = PAGES["reference/settings.md"]
     for field in setting_fields(Http):

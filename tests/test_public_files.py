@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rdv.drill.plan import FAULTS
+from rdv.load.drill.plan import FAULTS
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -92,6 +92,6 @@ def test_the_changelog_is_in_keep_a_changelog_form():
 
 
 def test_every_fault_is_explained_where_the_drill_names_it():
-    plan = (ROOT / "rdv" / "drill" / "plan.py").read_text()
+    plan = (ROOT / "rdv" / "load" / "drill" / "plan.py").read_text()
     for fault in FAULTS:
         assert re.search(rf"\b{fault}:", plan), fault

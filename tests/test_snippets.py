@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from rdv.config import init_decision
+from rdv.decision import init_decision
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

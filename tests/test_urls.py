@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rdv.address import host_port, reachable_host
-from rdv.commands.asking.door import Door
-from rdv.components.proxy.errors import AddressTaken
-from rdv.supervisor.errors import PortTaken
+from rdv.commands.ask_proxy import Door
+from rdv.http.authority import host_port, reachable_host
+from rdv.serve.proxy.enricher import AddressTaken
+from rdv.serve.supervisor.errors import PortTaken
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdv.commands.evaluating.options import On, Since, Until, span_ns
-from rdv.commands.evaluating.pages import Html, draw, write_page
-from rdv.commands.options import Decision, Json, Quiet
-from rdv.commands.output import Column, Output, number
-from rdv.commands.progress import Progress
+from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, span_ns
+from rdv.commands.output import Column, Output, Progress, number
+from rdv.commands.pages import Html, draw, write_page
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
-    from rdv.evaluation.ab import Experiment, Plan
+    from rdv.analysis.ab import Experiment, Plan
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv ab fraud",
@@ -54,9 +52,9 @@ def ab(
     that needs far fewer requests, and is valid where the outcome does not depend on the answer
     given.
     """
-    from rdv.config import load_decision
-    from rdv.evaluation.ab import run_experiment
-    from rdv.evaluation.places import Recorded
+    from rdv.analysis.ab import run_experiment
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.decision import load_decision
 
     level = _share(confidence)
     decision = load_decision(directory)
@@ -80,7 +78,7 @@ def ab(
             progress=progress.advance,
         )
     if html is not None:
-        from rdv.evaluation.reports.ab import ab_page
+        from rdv.analysis.ab.view import ab_page
 
         write_page(html, ab_page(found, decision.name), output)
     _render(found, output)
@@ -92,9 +90,9 @@ def _plan(decision: DecisionConfig) -> Plan:
 
     `rdv schedule check` reports the faults of those.
     """
+    from rdv.analysis.ab import REST, Plan
     from rdv.commands.serving.check import read_schedule
     from rdv.errors import InputFault
-    from rdv.evaluation.ab import REST, Plan
 
     groups = decision.cohorts.groups
     wanted = {REST: decision.schedule, **{name: group.schedule for name, group in groups.items()}}
@@ -124,8 +122,8 @@ def _render(found: Experiment, output: Output) -> None:
     if output.as_json:
         output.json(found.as_json())
         return
-    from rdv.evaluation.ab.charts import charts_of
-    from rdv.evaluation.ab.report import arm_rows, show
+    from rdv.analysis.ab.result import arm_rows, show
+    from rdv.analysis.ab.view import charts_of
 
     names, rows = arm_rows(found)
     columns = [Column(names[0]), *(number(name, name, show) for name in names[1:])]

@@ -11,7 +11,7 @@ from rdv.commands.options import Decision
 from rdv.commands.terminal import Style, fit, is_terminal, paint, printable, width
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     """rdv ask fraud '{"amount": 12.5}'""",
@@ -58,10 +58,9 @@ def ask(
     The answer says which model gave it, of what kind it is (preferred, fallback or default), and
     why.
     """
-    from rdv.commands.asking.body import make_body, read_data
-    from rdv.commands.asking.door import ask_any, find_doors
-    from rdv.components.schedules import longest_wait_ms
-    from rdv.config import load_decision
+    from rdv.commands.ask_proxy import ask_any, find_doors, make_body, read_data
+    from rdv.decision import load_decision
+    from rdv.serve.schedules import longest_wait_ms
 
     decision = load_decision(directory)
     body = make_body(read_data(data), key=key, schedule=schedule, deadline=deadline, trace=trace)
@@ -77,7 +76,7 @@ def _render(decision: DecisionConfig, raw: bytes) -> None:
     import msgspec
     import orjson
 
-    from rdv.commands.asking.timeline import draw_arrivals
+    from rdv.analysis.explain.timeline import draw_arrivals
     from rdv.commands.serving.check import SlaBook
 
     answer = orjson.loads(raw)

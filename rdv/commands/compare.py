@@ -1,22 +1,22 @@
-"""Implement `rdv compare`."""
+"""Implement `rdv compare`.
+
+Render a comparison for people.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdv.commands.evaluating.options import On, Since, Until, span_ns
-from rdv.commands.evaluating.pages import Html, write_page
-from rdv.commands.files import need_folder
-from rdv.commands.options import Decision, Json, Quiet
-from rdv.commands.output import Output
-from rdv.commands.progress import Progress
+from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
+from rdv.commands.output import Column, Output, Progress, number
+from rdv.commands.pages import Html, draw, write_page
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
-    from rdv.evaluation.compare import Comparison
-    from rdv.evaluation.places import Recorded
+    from rdv.analysis.compare import Comparison
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv compare fraud mlp logit",
@@ -58,11 +58,10 @@ def compare(
     outcomes are known, where they disagree most, and whether the input or a model has changed over
     time.
     """
-    from rdv.commands.comparing.render import render
+    from rdv.analysis.compare import compare as study
+    from rdv.analysis.dataset.places import Recorded
     from rdv.commands.errors import InvalidOption
-    from rdv.config import load_decision
-    from rdv.evaluation.compare import compare as study
-    from rdv.evaluation.places import Recorded
+    from rdv.decision import load_decision
 
     if not 1 <= count <= _COUNT_MAX:
         raise InvalidOption(f"--count {count}", f"must be between 1 and {_COUNT_MAX:,}")
@@ -89,7 +88,7 @@ def compare(
         if disagreements is not None:
             _export(disagreements, recorded, found, output)
     if html is not None:
-        from rdv.evaluation.reports.compare import compare_page
+        from rdv.analysis.compare.view import compare_page
 
         write_page(html, compare_page(found, decision.name), output)
     render(found, output)
@@ -97,7 +96,7 @@ def compare(
 
 def known_canary(decision: DecisionConfig, recorded: Recorded) -> str | None:
     """Return the name of the decision's canary, if it has scored anything."""
-    from rdv.evaluation.places import SCORES
+    from rdv.rendezvous.topology import SCORES
 
     scores = recorded.stream(SCORES)
     there = scores.topics() if scores is not None else ()
@@ -108,7 +107,7 @@ def known_canary(decision: DecisionConfig, recorded: Recorded) -> str | None:
 def _export(path: str, recorded: Recorded, found: Comparison, output: Output) -> None:
     import msgspec
 
-    from rdv.evaluation.compare.disagreements import read_disagreements
+    from rdv.analysis.compare.disagreements import read_disagreements
     from rdv.stream.file.disk import faults
 
     lines = 0
@@ -119,3 +118,34 @@ def _export(path: str, recorded: Recorded, found: Comparison, output: Output) ->
                 file.write(msgspec.json.encode(one) + b"\n")
                 lines += 1
     output.note(f"written: {path}, {lines:,} requests")
+
+
+def render(found: Comparison, output: Output) -> None:
+    """Print JSON, or a table with sentences; on a terminal also charts."""
+    if output.as_json:
+        output.json(found.as_json())
+        return
+    from rdv.analysis.compare.view import brief_charts_of, models_table
+
+    names = (found.first.name, found.second.name)
+    _, rows = models_table((found.first, found.second))
+    columns = (Column("what"), *(number(str(n), name, _shown) for n, name in enumerate(names)))
+    title = f"{names[0]} and {names[1]}, {found.requests:,} requests"
+    output.table(columns, [_row(row) for row in rows], title)
+    output.text()
+    for sentence in found.sentences():
+        output.text(sentence)
+    draw(brief_charts_of(found), output)
+    if output.is_human:
+        for line in found.caveats():
+            output.note(line)
+
+
+def _row(values: list[Any]) -> dict[str, Any]:
+    return {"what": values[0] or "what", "0": values[1], "1": values[2]}
+
+
+def _shown(value: Any) -> str:
+    from rdv.analysis.charts import cell
+
+    return cell(value)

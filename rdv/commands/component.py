@@ -13,17 +13,16 @@ import sys
 from collections.abc import Sequence
 
 from rdv.commands.exits import INTERRUPTED, exit_code, show_error
-from rdv.components.parent import keep_parent_pipe
 from rdv.errors import RdvError
-from rdv.standard_streams import write_utf8
-from rdv.supervisor.orphans import adopt_orphans, end_descendants, reap_abandoned
+from rdv.system.orphans import adopt_orphans, end_descendants, keep_parent_pipe, reap_abandoned
+from rdv.system.standard_streams import write_utf8
 
 LOADED_BEFORE_FORKS = (
     "encodings.idna",
     "locale",
-    "rdv.components.proxy.main",
-    "rdv.components.server.main",
-    "rdv.components.worker.main",
+    "rdv.serve.proxy.main",
+    "rdv.serve.server.main",
+    "rdv.serve.worker.main",
     "rdv.stream.file.stream",
     "watchfiles",
 )
@@ -73,7 +72,7 @@ def _serve_forks() -> list[str] | None:
     import socket
     from importlib import import_module
 
-    from rdv.supervisor.forking import serve_forks
+    from rdv.serve.supervisor.forking import serve_forks
 
     for name in LOADED_BEFORE_FORKS:
         import_module(name)
@@ -82,18 +81,18 @@ def _serve_forks() -> list[str] | None:
 
 def _run(given: argparse.Namespace) -> None:
     if given.role == "server":
-        from rdv.components.server.main import run_server
+        from rdv.serve.server.main import run_server
 
         run_server(given.directory, given.number, is_published=given.accepted)
     elif given.role == "proxy":
-        from rdv.components.proxy.main import run_proxy
+        from rdv.serve.proxy.main import run_proxy
 
         run_proxy(given.directory, given.number, is_published=given.accepted)
     else:
         import msgspec
 
-        from rdv.components.worker.main import run_worker
-        from rdv.config import ModelConfig
+        from rdv.decision import ModelConfig
+        from rdv.serve.worker.main import run_worker
 
         config = msgspec.json.decode(given.config, type=ModelConfig) if given.config else None
         run_worker(

@@ -12,8 +12,8 @@ from rdv.commands.terminal import fit, printable, width
 from rdv.commands.units import local_time
 
 if TYPE_CHECKING:
-    from rdv.evaluation.explain import Explanation
-    from rdv.evaluation.outcomes import KnownTruth
+    from rdv.analysis.dataset.outcomes import KnownTruth
+    from rdv.analysis.explain import Explanation
 
 EXAMPLES = (
     "rdv explain fraud 5ae4f27309242db1ca88000000000000",
@@ -54,10 +54,10 @@ def explain(
     Also scores that came too late. Times are from the start of the request. The arrival of a late
     score is not recorded: it is estimated from when the score was appended.
     """
-    from rdv.config import load_decision
-    from rdv.evaluation.explain import explain as tell
-    from rdv.evaluation.explain import find_request
-    from rdv.evaluation.places import Recorded
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.explain import explain as tell
+    from rdv.analysis.explain import find_request
+    from rdv.decision import load_decision
 
     load_decision(directory)
     with Recorded(directory) as recorded:
@@ -70,7 +70,7 @@ def explain(
 
 
 def _render(story: Explanation, output: Output) -> None:
-    from rdv.commands.asking.timeline import draw_arrivals
+    from rdv.analysis.explain.timeline import draw_arrivals
 
     for name, text in _facts(story):
         output.text(f"{name:<8}  {fit(printable(text), max(20, width() - 10))}")
@@ -109,7 +109,7 @@ def _render(story: Explanation, output: Output) -> None:
 def _facts(story: Explanation) -> list[tuple[str, str]]:
     import orjson
 
-    from rdv.messages import result_code
+    from rdv.rendezvous.messages import result_code
 
     request, told = story.request, story.told
     data = bytes(request.data).decode(errors="replace")

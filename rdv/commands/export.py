@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rdv.analysis.export.columns import describe_columns
 from rdv.commands.errors import InvalidOption
-from rdv.commands.evaluating.options import Since, Until, span_ns
-from rdv.commands.files import need_no_file
-from rdv.commands.options import Decision, Json, Quiet
-from rdv.commands.output import Column, Output, number
-from rdv.commands.progress import Progress
+from rdv.commands.options import Decision, Json, Quiet, Since, Until, need_no_file, span_ns
+from rdv.commands.output import Column, Output, Progress, number
 from rdv.commands.units import about_size
-from rdv.evaluation.export.columns import describe_columns
 
 if TYPE_CHECKING:
-    from rdv.evaluation.export.export import Exported
+    from rdv.analysis.export.study import Exported
 
 EXAMPLES = (
     "rdv export fraud -o out/",
@@ -59,10 +56,10 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write the record as Parquet, partitioned by day: OUT/TABLE/day=2026-11-22/….parquet."""
-    from rdv.config import load_decision
-    from rdv.evaluation.export.export import export as write
-    from rdv.evaluation.export.export import read_tables
-    from rdv.evaluation.places import Recorded
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.export.study import export as write
+    from rdv.analysis.export.study import read_tables
+    from rdv.decision import load_decision
 
     load_decision(directory)
     names = [] if tables is None else [name.strip() for name in tables.split(",")]

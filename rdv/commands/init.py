@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.errors import InvalidOption, NotJson, NotUsable
-from rdv.commands.files import need_no_file
-from rdv.commands.options import Json, Quiet
+from rdv.commands.options import Json, Quiet, need_no_file
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import paint
 
 if TYPE_CHECKING:
-    from rdv.config import BlankReport, InitReport
+    from rdv.decision import BlankReport, InitReport
 
 EXAMPLES = (
     "rdv init fraud",
@@ -78,7 +77,7 @@ def init(
     """
     import msgspec
 
-    from rdv.config import BLANK, init_blank, init_decision
+    from rdv.decision import BLANK, init_blank, init_decision
 
     output = Output(as_json=as_json, quiet=quiet)
     chosen = template or (BLANK if model else "fraud")
@@ -107,7 +106,7 @@ def init(
 
 def _models(given: list[str]) -> dict[str, str]:
     """Return files by the models' names. Raises InvalidOption, NotUsable."""
-    from rdv.commands.files import need_file
+    from rdv.commands.options import need_file
 
     files: dict[str, str] = {}
     for one in given:

@@ -68,7 +68,7 @@ def open_files(target: Target, *, create: bool = False, look: bool = False) -> F
 
 def is_decision(path: str) -> bool:
     """Return whether this is the directory of a decision."""
-    from rdv.config import FILE_NAME
+    from rdv.decision import FILE_NAME
 
     return os.path.isfile(os.path.join(path, FILE_NAME))
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdv.commands.evaluating.options import On, Since, Until, span_ns
-from rdv.commands.evaluating.pages import Html, draw, write_page
-from rdv.commands.files import need_folder
-from rdv.commands.options import Decision, Json, Quiet
-from rdv.commands.output import Column, Output, number
-from rdv.commands.progress import Progress
+from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
+from rdv.commands.output import Column, Output, Progress, number
+from rdv.commands.pages import Html, draw, write_page
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
-    from rdv.evaluation.optimise.report import Optimum, Point
+    from rdv.analysis.optimise.result import Optimum, Point
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv optimise fraud --p99 40ms",
@@ -76,11 +73,11 @@ def optimise(
     earlier half of the requests, and reports on the later half, with 95 % intervals. SLA and
     default stay those of the live schedule.
     """
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.optimise.study import optimise as search
     from rdv.commands.serving.check import read_schedule, retired_models
     from rdv.commands.units import parse_duration_ns
-    from rdv.config import load_decision
-    from rdv.evaluation.optimise.optimise import optimise as search
-    from rdv.evaluation.places import Recorded
+    from rdv.decision import load_decision
 
     decision = load_decision(directory)
     live = read_schedule(decision)
@@ -106,7 +103,7 @@ def optimise(
         )
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
-        from rdv.evaluation.reports.optimise import optimise_page
+        from rdv.analysis.optimise.view import optimise_page
 
         write_page(html, optimise_page(found, decision.name), output)
     _render(found, output)
@@ -130,7 +127,7 @@ def _render(found: Optimum, output: Output) -> None:
     for sentence in found.sentences():
         output.text(sentence)
     if output.is_human:
-        from rdv.evaluation.reports.optimise import frontier
+        from rdv.analysis.optimise.view import frontier
 
         draw([frontier(found)], output)
         for remark in found.remarks:
@@ -138,7 +135,7 @@ def _render(found: Optimum, output: Output) -> None:
 
 
 def _row(name: str | None, point: Point) -> dict[str, Any]:
-    from rdv.evaluation.optimise.report import describe
+    from rdv.analysis.optimise.result import describe
 
     text = "live" if name == "live" else f"{name or ''}{describe(point.schedule)}"
     return {
@@ -156,7 +153,7 @@ def _check_name(path: str) -> None:
     import re
 
     from rdv.commands.errors import InvalidOption
-    from rdv.schedule.model import NAME_PATTERN
+    from rdv.rendezvous.schedule.model import NAME_PATTERN
 
     stem, suffix = os.path.splitext(os.path.basename(path))
     if os.path.exists(path):
@@ -168,11 +165,11 @@ def _check_name(path: str) -> None:
 
 def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) -> None:
     """Write the chosen schedule to a file, after the linter has passed it."""
+    from rdv.analysis.errors import NoScheduleFits
+    from rdv.analysis.optimise.study import to_toml
     from rdv.commands.errors import InvalidOption
     from rdv.commands.serving.check import retired_models
-    from rdv.evaluation.errors import NoScheduleFits
-    from rdv.evaluation.optimise.family import to_toml
-    from rdv.schedule import lint_schedule, schedule_from_toml
+    from rdv.rendezvous.schedule import lint_schedule, schedule_from_toml
     from rdv.stream.file.disk import faults
 
     if found.chosen is None:

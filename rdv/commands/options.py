@@ -1,10 +1,22 @@
-"""Arguments and options that several commands share, each described once."""
+"""Arguments and options that several commands share, each described once.
+
+Options of the commands that evaluate the log, each described once.
+
+Files named on the command line: a missing one is a usage error, and is found before any work.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
+import time
 from typing import Annotated
 
 import typer
+
+from rdv.commands.errors import NotUsable
+from rdv.commands.units import assumed_utc, bound_of
 
 Decision = Annotated[str, typer.Argument(metavar="DIR", help="Directory of the decision.")]
 PathOnly = Annotated[str, typer.Argument(metavar="PATH", help="Directory of the stream.")]
@@ -22,3 +34,89 @@ Partition = Annotated[
     int | None,
     typer.Option("--partition", "-p", metavar="N", help="Only this partition.", show_default=False),
 ]
+
+
+Since = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="Only what was asked from then on: 10m (ago), 2026-05-01 (UTC)."
+    ),
+]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only what was asked before.")]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD",
+        help="The field of the answers that counts; else action, label, bin, class, score.",
+    ),
+]
+ScheduleFile = Annotated[
+    str,
+    typer.Option("--schedule", metavar="FILE", help="A schedule file, or the name of one in DIR."),
+]
+
+
+def span_ns(since: str | None, until: str | None) -> tuple[int | None, int | None]:
+    """Return the bounds in ns since 1970; print a note on stderr if one is read as UTC. Raises
+    InvalidQuantity.
+    """
+    now_ns = time.time_ns()
+    return _bound("--since", since, now_ns), _bound("--until", until, now_ns)
+
+
+def _bound(option: str, text: str | None, now_ns: int) -> int | None:
+    if text is None:
+        return None
+    time_ns, is_assumed_utc = bound_of(text, now_ns)
+    if is_assumed_utc:
+        sys.stderr.write(assumed_utc(option, text) + "\n")
+    return time_ns
+
+
+def need_file(option: str, path: str) -> None:
+    """Check that there is a file (or pipe) at `path`. Raises NotUsable, NotPermitted."""
+    mode = _mode(path)
+    if mode is None:
+        raise NotUsable(option, f"there is no file {path}")
+    if stat.S_ISDIR(mode):
+        raise NotUsable(option, f"{path} is a directory, not a file")
+
+
+def need_no_file(param: typer.CallbackParam, value: str) -> str:
+    """Check a directory that is to be made, as a typer callback. Raises NotUsable."""
+    check_no_file(value if param.param_type_name == "argument" else param.opts[-1], value)
+    return value
+
+
+def check_no_file(what: str, directory: str) -> None:
+    """Check that neither the directory nor one above it is a file. Raises NotUsable."""
+    place = os.path.abspath(directory)
+    while not os.path.lexists(place):
+        place = os.path.dirname(place)
+    if os.path.exists(place) and not os.path.isdir(place):
+        raise NotUsable(what, f"{place} is a file, not a directory")
+
+
+def need_folder(param: typer.CallbackParam, value: str | None) -> str | None:
+    """Check options that name a file to be written, as a typer callback.
+
+    Raises NotUsable, NotPermitted.
+    """
+    if value is not None:
+        folder = os.path.dirname(value) or "."
+        if not stat.S_ISDIR(_mode(folder) or 0):
+            raise NotUsable(param.opts[-1], f"there is no directory {folder}", f"mkdir -p {folder}")
+        if stat.S_ISDIR(_mode(value) or 0):
+            raise NotUsable(param.opts[-1], f"{value} is a directory, not a file")
+    return value
+
+
+def _mode(path: str) -> int | None:
+    """Return the mode of what is at `path`; None if nothing is. Raises NotPermitted."""
+    from rdv.stream.file.disk import faults
+
+    with faults(path, "read"):
+        try:
+            return os.stat(path).st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            return None

@@ -1,25 +1,31 @@
-"""Implement `rdv promote`."""
+"""Implement `rdv promote`.
+
+Show a promotion to people and to programs.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rdv.commands.evaluating.options import On, Since, Until, span_ns
-from rdv.commands.evaluating.pages import Html, write_page
-from rdv.commands.options import Decision, Json, Quiet, Yes
-from rdv.commands.output import Output
-from rdv.commands.progress import Progress
-from rdv.commands.terminal import confirm, is_terminal
+from rdv.analysis.promote.gate import Gate
+from rdv.analysis.promote.watch import Breach, Vigil
+from rdv.analysis.statistics import plain
+from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, Yes, span_ns
+from rdv.commands.output import Column, Output, Progress
+from rdv.commands.pages import Html, write_page
+from rdv.commands.promoting.live import Switched
+from rdv.commands.promoting.proposal import Proposal
+from rdv.commands.terminal import Style, confirm, is_terminal, paint, printable
 
 if TYPE_CHECKING:
+    from rdv.analysis.compare import Comparison
+    from rdv.analysis.promote.gate import Gate, Limits
+    from rdv.analysis.promote.watch import Breach
     from rdv.commands.promoting.proposal import Proposal
-    from rdv.config import Decision as DecisionConfig
-    from rdv.evaluation.compare import Comparison
-    from rdv.evaluation.promote.gate import Gate, Limits
-    from rdv.evaluation.promote.vigil import Breach
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv promote fraud logit",
@@ -72,14 +78,12 @@ def promote(
     Exit codes: 0 promoted, or the gate is passed; 99 the gate is not passed, or the promotion was
     rolled back; 1 failed.
     """
+    from rdv.analysis.promote.gate import judge
+    from rdv.analysis.promote.study import bounds_of, figures_of
     from rdv.commands.promoting.carry_out import carry_out
     from rdv.commands.promoting.proposal import propose
-    from rdv.commands.promoting.render import as_json as everything
-    from rdv.commands.promoting.render import show_gate
     from rdv.commands.units import parse_duration_ns
-    from rdv.config import load_decision
-    from rdv.evaluation.promote.gate import judge
-    from rdv.evaluation.promote.study import bounds_of, figures_of
+    from rdv.decision import load_decision
 
     seconds = None if watch is None else parse_duration_ns(watch) / 1e9
     decision = load_decision(directory, {})
@@ -91,29 +95,29 @@ def promote(
     gate = judge(figures_of(found), limits)
     show_gate(gate, proposal, output)
     if html is not None:
-        from rdv.evaluation.reports.promote import promote_page
+        from rdv.analysis.promote.view import promote_page
 
         page = promote_page(gate, found, proposal.diff, decision.name)
         write_page(html, page, output)
     _refuse(gate, proposal, output, accept=accept, force=force)
     if not _is_wanted(proposal, output, yes=yes):
         if as_json:
-            output.json(everything(gate, proposal))
+            output.json(promotion_json(gate, proposal))
         return
     switched, vigil, breaches = carry_out(
         decision, proposal, bounds_of(found, limits) if seconds else None, seconds, output
     )
     if as_json:
-        output.json(everything(gate, proposal, switched, vigil, breaches))
+        output.json(promotion_json(gate, proposal, switched, vigil, breaches))
     _raise_if_broken(breaches)
 
 
 def _limits(decision: DecisionConfig, min_requests: int | None) -> Limits:
     import msgspec
 
+    from rdv.analysis.promote.gate import Limits
+    from rdv.analysis.promote.study import with_requests
     from rdv.commands.errors import InvalidOption
-    from rdv.evaluation.promote.gate import Limits
-    from rdv.evaluation.promote.study import with_requests
 
     if min_requests is not None and min_requests < 1:
         raise InvalidOption(f"--min-requests {min_requests}", "must be at least 1")
@@ -122,7 +126,7 @@ def _limits(decision: DecisionConfig, min_requests: int | None) -> Limits:
 
 def _check_watch(decision: DecisionConfig, seconds: float | None) -> None:
     from rdv.commands.errors import InvalidOption, NotUsable
-    from rdv.supervisor.lock import holder_of
+    from rdv.serve.supervisor.lock import holder_of
 
     if seconds is None:
         return
@@ -140,9 +144,9 @@ def _compare(
     on: str | None,
     canary: str | None,
 ) -> Comparison:
+    from rdv.analysis.compare import compare
+    from rdv.analysis.dataset.places import Recorded
     from rdv.commands.compare import known_canary
-    from rdv.evaluation.compare import compare
-    from rdv.evaluation.places import Recorded
 
     def describe(done: int, _: int) -> str:
         return f"compared {done:,} requests"
@@ -163,13 +167,12 @@ def _compare(
 def _refuse(gate: Gate, proposal: Proposal, output: Output, *, accept: str, force: bool) -> None:
     """Raise ThresholdBroken unless the verdict is good enough."""
     from rdv.commands.errors import ThresholdBroken
-    from rdv.commands.promoting.render import as_json
 
     will_do = {"pass": True, "marginal": accept == "marginal"}.get(gate.verdict, False)
     if will_do or force:
         return
     if output.as_json:
-        output.json(as_json(gate, proposal))
+        output.json(promotion_json(gate, proposal))
     raise ThresholdBroken(gate.broken())
 
 
@@ -191,3 +194,74 @@ def _raise_if_broken(breaches: list[Breach]) -> None:
     if breaches:
         said = tuple(breach.text() for breach in breaches)
         raise ThresholdBroken((f"rolled back: {said[0]}", *said[1:]))
+
+
+_COLUMNS = (Column("check"), Column("verdict"), Column("text", "what is on record"))
+_STYLES: dict[str, Style] = {"pass": "green", "marginal": "yellow", "fail": "red"}
+
+
+def show_gate(gate: Gate, proposal: Proposal, output: Output) -> None:
+    """Print the checks and the diff; nothing with JSON."""
+    if not output.is_human:
+        return
+    rows = [
+        {"check": check.name, "verdict": check.verdict, "text": check.text} for check in gate.checks
+    ]
+    output.table(_COLUMNS, rows, f"{proposal.challenger} in the place of {proposal.champion}")
+    output.text()
+    verdict = f"verdict: {gate.verdict}"
+    output.text(paint(verdict, _STYLES.get(gate.verdict, "bold"), sys.stdout))
+    output.text()
+    for line in proposal.diff:
+        style: Style | None = {"+": "green", "-": "red"}.get(line[:1])  # type: ignore[assignment]
+        output.text(paint(printable(line), style, sys.stdout) if style else printable(line))
+
+
+def show_switch(schedule: str, switched: Switched, output: Output) -> None:
+    """Print that a schedule is live, or when it will be."""
+    if switched.took_ms is None:
+        output.text(f"live at the next start: {schedule}; nobody serves the decision now")
+    else:
+        output.text(f"live after {switched.took_ms:.0f} ms: {schedule}")
+
+
+def show_watch(vigil: Vigil, seconds: float, breaches: list[Breach], output: Output) -> None:
+    """Print how a watch without breaches has ended."""
+    if breaches:
+        return
+    counts = ", ".join(f"{vigil.totals[kind]:,} {kind}" for kind in vigil.bounds.shares)
+    if vigil.answers:
+        output.text(f"watched for {seconds:g} s: {vigil.answers:,} answers, {counts}; it stays")
+    else:
+        output.note(f"watched for {seconds:g} s, and no request came: nothing is proven")
+
+
+def promotion_json(
+    gate: Gate,
+    proposal: Proposal,
+    switched: Switched | None = None,
+    vigil: Vigil | None = None,
+    breaches: list[Breach] | None = None,
+) -> dict[str, Any]:
+    """Return everything in one object."""
+    watched = None
+    if vigil is not None:
+        watched = {
+            "answers": vigil.answers,
+            **{kind: vigil.totals[kind] for kind in vigil.bounds.shares},
+            "bounds": vigil.bounds.shares,
+            "breaches": plain(breaches or []),
+        }
+    return {
+        "verdict": gate.verdict,
+        "champion": proposal.champion,
+        "challenger": proposal.challenger,
+        "checks": plain(gate.checks),
+        "schedule": proposal.after.label,
+        "was": proposal.before.label,
+        "diff": proposal.diff,
+        "promoted": switched is not None,
+        "live_after_ms": None if switched is None else switched.took_ms,
+        "watch": watched,
+        "rolled_back": bool(breaches),
+    }

@@ -9,22 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rdv.analysis.replay.rows import describe_results
 from rdv.commands.errors import InvalidOption
-from rdv.commands.evaluating.options import On, Since, Until, span_ns
-from rdv.commands.files import need_folder
 from rdv.commands.model.settings import Command
-from rdv.commands.options import Decision, Json, Quiet
-from rdv.commands.output import Output
-from rdv.commands.progress import Progress
-from rdv.evaluation.replay.columns import describe_results
+from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
+from rdv.commands.output import Output, Progress
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
-    from rdv.config import ModelConfig
-    from rdv.evaluation.replay.compare import Comparison
-    from rdv.evaluation.replay.evaluator import Loading
-    from rdv.evaluation.replay.paced import Pace
-    from rdv.evaluation.replay.replay import Replayed, Requests
+    from rdv.analysis.replay.compare import Comparison
+    from rdv.analysis.replay.evaluator import Loading
+    from rdv.analysis.replay.paced import Pace
+    from rdv.analysis.replay.study import Replayed, Requests
+    from rdv.decision import Decision as DecisionConfig
+    from rdv.decision import ModelConfig
 
 EXAMPLES = (
     "rdv replay fraud --model models/new.py",
@@ -83,8 +80,8 @@ def replay(
     come at their pace on a clock that skips pauses, so that it takes no longer than the evaluations
     do.
     """
-    from rdv.config import load_decision
-    from rdv.evaluation.places import Recorded
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.decision import load_decision
 
     decision = load_decision(directory)
     if speed is not None and not 0 < speed < float("inf"):
@@ -155,12 +152,11 @@ class _Job:
     def run(
         self, decoy: str | None, speed: float | None, out: str | None
     ) -> tuple[Replayed, Comparison | None, Pace | None]:
-        from rdv.evaluation.errors import NothingRecorded
-        from rdv.evaluation.replay.compare import compare
-        from rdv.evaluation.replay.evaluator import Evaluator
-        from rdv.evaluation.replay.fields import extract_for, recorded_answers
-        from rdv.evaluation.replay.replay import Recorder, Replayed
-        from rdv.evaluation.replay.rows import ResultFile, Spill
+        from rdv.analysis.errors import NothingRecorded
+        from rdv.analysis.replay.compare import compare, extract_for, recorded_answers
+        from rdv.analysis.replay.evaluator import Evaluator
+        from rdv.analysis.replay.rows import ResultFile, Spill
+        from rdv.analysis.replay.study import Recorder, Replayed
 
         answers = recorded_answers(self._recorded)
         with contextlib.ExitStack() as stack:
@@ -194,9 +190,9 @@ class _Job:
     def _replay(
         self, source: Requests, evaluator: Any, recorder: Any, found: Replayed, speed: float | None
     ) -> Pace | None:
+        from rdv.analysis.replay.paced import replay_paced
+        from rdv.analysis.replay.study import replay as run
         from rdv.commands.replaying.rules import WorkerRules
-        from rdv.evaluation.replay.paced import replay_paced
-        from rdv.evaluation.replay.replay import replay as run
 
         with Progress(_Told(), source.total) as progress:
             if speed is not None:
@@ -222,7 +218,7 @@ class _Job:
         return None
 
     def _loading(self) -> Loading:
-        from rdv.evaluation.replay.evaluator import Loading
+        from rdv.analysis.replay.evaluator import Loading
 
         config = self._config
         return Loading(
@@ -235,7 +231,7 @@ class _Job:
         )
 
     def _source(self, decoy: str | None, takes: Any) -> Requests:
-        from rdv.evaluation.replay.source import ArchiveSource, InputSource
+        from rdv.analysis.replay.source import ArchiveSource, InputSource
 
         if decoy is not None:
             return ArchiveSource(self._decision.directory, decoy, takes, *self._span)

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdv.address import host_port, reachable_host
 from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision
 from rdv.commands.terminal import paint
+from rdv.http.authority import host_port, reachable_host
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
-    from rdv.config.accepted import Accepted
-    from rdv.supervisor.plan import Part
+    from rdv.decision import Decision as DecisionConfig
+    from rdv.decision.accepted import Accepted
+    from rdv.serve.supervisor.plan import Part
 
 EXAMPLES = (
     "rdv serve fraud",
@@ -84,8 +84,8 @@ def serve(
 def _serve_stage(directory: str, direct: str | None) -> None:
     from rdv.commands.serving.check import check_access, claim_ports
     from rdv.commands.serving.stage import check_direct, leave_environment, serve_stage
-    from rdv.config import load_decision
-    from rdv.supervisor.lock import ServeLock
+    from rdv.decision import load_decision
+    from rdv.serve.supervisor.lock import ServeLock
 
     decision = load_decision(directory)
     check_access(decision)
@@ -102,11 +102,11 @@ def _serve_all(directory: str) -> None:
     from rdv.commands.serving.check import check, check_access, claim_ports
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
-    from rdv.config import load_decision
-    from rdv.config.accepted import accept_first
-    from rdv.supervisor.lock import ServeLock
-    from rdv.supervisor.plan import idle_instances, parts
-    from rdv.supervisor.streams import prepare_streams
+    from rdv.decision import load_decision
+    from rdv.decision.accepted import accept_first
+    from rdv.decision.streams import prepare_streams
+    from rdv.serve.supervisor.lock import ServeLock
+    from rdv.serve.supervisor.plan import idle_instances, parts
 
     decision = load_decision(directory)
     check_access(decision)
@@ -152,8 +152,8 @@ class Plan:
 
     def __init__(self, accepted: Accepted, tell: Callable[[str], None]) -> None:
         from rdv.clock import SYSTEM_CLOCK
-        from rdv.config.footprint import Stamps
-        from rdv.supervisor.scaler import Scaler
+        from rdv.decision.watching import Stamps
+        from rdv.serve.supervisor.scaler import Scaler
 
         self.accepted = accepted
         self.elsewhere: Callable[[], Collection[str]] = tuple
@@ -182,8 +182,8 @@ class Plan:
 
         Raises SystemFaults if the settings cannot be published: they are not in force then.
         """
-        from rdv.config.accepted import undeclared_models
-        from rdv.supervisor.plan import parts
+        from rdv.decision.accepted import undeclared_models
+        from rdv.serve.supervisor.plan import parts
 
         if self._published is None:
             self._publish(self.accepted)
@@ -202,7 +202,7 @@ class Plan:
 
     def _take_over(self) -> bool:
         """False when another directory, or none, is where ours was: nothing changes by that."""
-        from rdv.config.accepted import accept_edit, identity_of
+        from rdv.decision.accepted import accept_edit, identity_of
 
         before, now = self.accepted, accept_edit(self.accepted, self.elsewhere())
         now = self._with_environment(now)
@@ -236,14 +236,14 @@ class Plan:
         return replace(accepted, pending=(*accepted.pending, PROXIES_ENV))
 
     def _publish(self, accepted: Accepted) -> None:
-        from rdv.config.accepted import publish
+        from rdv.decision.accepted import publish
 
         publish(accepted)
         self.accepted = self._published = accepted
 
     def _warn_of_undeclared(self, before: Accepted, now: Accepted) -> None:
         """Warn of a model that was removed, or retired, though a schedule names it."""
-        from rdv.config.accepted import undeclared_models
+        from rdv.decision.accepted import undeclared_models
 
         elsewhere = set(self.elsewhere())
         for model in sorted(undeclared_models(now) - undeclared_models(before) - elsewhere):
@@ -253,7 +253,7 @@ class Plan:
 
 def _changes(before: Accepted, now: Accepted) -> list[str]:
     """Return the keys and schedules that have changed."""
-    from rdv.config.effects import changed_keys
+    from rdv.decision.accepted import changed_keys
 
     changed = changed_keys(before.decision, now.decision)
     for name in sorted({**before.schedules, **now.schedules}):

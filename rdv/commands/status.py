@@ -1,18 +1,25 @@
-"""Implement `rdv status`."""
+"""Implement `rdv status`.
+
+Show `rdv status`: the same blocks once, or repeatedly on a live screen.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from rdv.commands.options import Decision
-from rdv.commands.output import Output
-from rdv.commands.terminal import is_terminal
+from rdv.commands.output import Column, Output, number
+from rdv.commands.terminal import Style, has_color, is_terminal, paint
+from rdv.status.models import AFTER_DECISION, unlogged_text
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from rdv.commands.looking.reading import Observer
 
 EXAMPLES = (
@@ -41,7 +48,6 @@ def status(
     not evaluated yet.
     """
     from rdv.commands.looking.reading import Observer, decision_in_force
-    from rdv.commands.looking.render import render
 
     output = Output(as_json=as_json)
     with Observer(decision_in_force(directory)) as observer:
@@ -60,8 +66,6 @@ def _watch(observer: Observer, output: Output) -> None:
             _until(observer, time.monotonic() + _REFRESH_S)
     from rich.live import Live
 
-    from rdv.commands.looking.render import renderable
-
     with Live(renderable(observer.look()), screen=True, auto_refresh=False) as live:
         while True:
             _until(observer, time.monotonic() + _REFRESH_S)
@@ -69,7 +73,6 @@ def _watch(observer: Observer, output: Output) -> None:
 
 
 def _show_once(observer: Observer, output: Output) -> None:
-    from rdv.commands.looking.render import render
 
     if output.as_json:
         output.json(observer.look())
@@ -83,3 +86,196 @@ def _until(observer: Observer, end_s: float) -> None:
     """Read the processes' reports until `end_s`."""
     while (left_s := end_s - time.monotonic()) > 0:
         observer.wait(left_s)
+
+
+_STATE_STYLES: dict[str, Style] = {
+    "ready": "green",
+    "starting": "yellow",
+    "failing": "red",
+    "restarting": "red",
+    "silent": "red",
+    "dead": "red",
+    "not running": "red",
+    "asleep": "dim",
+    "stopped": "dim",
+}
+_MODELS = (
+    Column("model"),
+    Column("state"),
+    number("live", show=str),
+    Column("version"),
+    number("answers"),
+    number("share", show="{:.1%}".format),
+    number("lag"),
+    number("scored"),
+    number("refused"),
+    number("failed"),
+    number("row_ms", "ms/row", "{:.3g}".format),
+)
+_PROCESSES = (
+    Column("name", "process"),
+    Column("state"),
+    number("pid", show=str),
+    number("age_s", "heard of", lambda s: f"{s:.1f} s ago"),
+    Column("does"),
+)
+
+
+class Block(NamedTuple):
+    """A titled block has a table, lines of text, or both."""
+
+    title: str
+    columns: Sequence[Column] = ()
+    rows: Sequence[dict[str, Any]] = ()
+    lines: Sequence[str] = ()
+
+
+def blocks(report: dict[str, Any]) -> Iterator[Block]:
+    """Yield all blocks, in order."""
+    yield Block(_headline(report), lines=_answers(report))
+    answers = max(1, report["results"]["answers"])
+    models = [
+        row | {"share": row["answers"] / answers, "live": _live(row)} for row in report["models"]
+    ]
+    yield Block("models", _MODELS, models, _scaled(report["models"]))
+    processes = [row | {"does": _does(row)} for row in report["processes"]]
+    yield Block("processes", _PROCESSES, processes)
+
+
+def _live(row: dict[str, Any]) -> str:
+    """Return the number of running instances; also the range, if it depends on the load."""
+    scaling = row["scaling"]
+    if scaling is None:
+        return f"{row['instances']}"
+    return f"{row['instances']} of {scaling['min']}..{scaling['max']}"
+
+
+def _scaled(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the reasons for the numbers of instances."""
+    return [
+        f"{row['model']} has {scaling['wanted']} since "
+        f"{time.strftime('%H:%M:%S', time.localtime(scaling['since_ns'] / 1e9))}: "
+        f"{scaling['reason']}"
+        for row in rows
+        if (scaling := row["scaling"]) is not None
+    ]
+
+
+def _headline(report: dict[str, Any]) -> str:
+    name = report["decision"]
+    if report["served_by_unknown"]:
+        return f"{name}: whether it is served cannot be seen: {report['served_by_unknown']}"
+    if report["served_by"] is None:
+        return f"{name} is not served: rdv serve {report['directory']}"
+    where = ", ".join(f"http://{address}" for address in report["addresses"])
+    return f"{name} at {where}, process {report['served_by']}, for {_span(report['running_s'])}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f"{hours} h {minutes} min"
+        if hours
+        else f"{minutes} min {rest} s"
+        if minutes
+        else f"{rest} s"
+    )
+
+
+def _answers(report: dict[str, Any]) -> list[str]:
+    results, proxies = report["results"], report["proxies"]
+    window = f"last {results['window_s']:.3g} s"
+    kinds = "  ".join(f"{kind} {share:.1%}" for kind, share in results["kinds"].items())
+    waited = "  ".join(
+        f"{name} {value:.2f} ms"
+        for name, value in results["waited_ms"].items()
+        if value is not None
+    )
+    lines = [f"schedule  {', '.join(results['schedules']) or report['schedule']}"]
+    if results["answers"]:
+        misses = f"{results['misses']} misses (SLA + 10 ms)"
+        lines += [
+            f"answers   {results['rate']:,.1f}/s in the {window}  {kinds}",
+            f"decided   {waited or '?'}  after the request, {misses}",
+        ]
+    else:
+        lines.append(f"answers   none in the {window}")
+    if results["off_record"]:
+        lines.append(f"          {results['off_record']:,} of them are not in the log, or not yet")
+    lines += [f"not in force  {fault}" for fault in report["not_in_force"]]
+    if report["at_next_start"]:
+        keys = ", ".join(report["at_next_start"])
+        lines.append(f"at the next start  {keys}: edited while it is served")
+    lines += [f"cohort    {name}: {n:,} answers" for name, n in results["cohorts"].items()]
+    if report["served_by"] is not None:
+        lines.append(
+            f"proxies   {proxies['requests']:,} requests since their start, "
+            f"{proxies['refused']:,} refused, {proxies['backstop']:,} answered by the proxy, "
+            f"{proxies['misses']:,} misses, {proxies['in_flight']:,} in flight"
+        )
+    if text := unlogged_text(report["unlogged"]):
+        lines.append(f"not logged  {text}")
+    for one in report["unread"]:
+        lines.append(f"unreadable  {one['records']:,} records for {one['name']}:")
+        lines += [f"            {what}" for what in one["what"]]
+    return lines
+
+
+def _does(row: dict[str, Any]) -> str:
+    """Return the most informative counters of a process."""
+    figures, role = row.get("figures", {}), row.get("role")
+    keys = {
+        "server": ("requests", "scores", "open", AFTER_DECISION, "malformed", "lost_results"),
+        "proxy": ("requests", "in_flight", "refused", "backstop", "misses"),
+        "worker": ("scored", "refused", "failed", "waiting"),
+    }.get(str(role), ())
+    shown = [
+        f"{key.replace('_', ' ')} {figures[key]:,}"
+        for position, key in enumerate(keys)
+        if isinstance(figures.get(key), int) and (figures[key] or position == 0)
+    ]
+    shown += [str(figures[key]) for key in ("trouble", "enricher_fault") if figures.get(key)]
+    return ", ".join(shown)
+
+
+def render(report: dict[str, Any], output: Output) -> None:
+    """Print the blocks once."""
+    for position, block in enumerate(blocks(report)):
+        if position:
+            output.text()
+        output.text(paint(block.title, "bold", sys.stdout))
+        for line in block.lines:
+            output.text(line)
+        output.table(block.columns, block.rows)
+
+
+def renderable(report: dict[str, Any]) -> RenderableType:
+    """Return the blocks for a live screen."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    color = has_color(sys.stdout)
+    parts: list[RenderableType] = []
+    for block in blocks(report):
+        parts.append(Text(block.title, style="bold" if color else "", no_wrap=True))
+        parts += [Text(line, no_wrap=True, overflow="ellipsis") for line in block.lines]
+        if block.columns:
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+            for column in block.columns:
+                justify = "right" if column.right else "left"
+                table.add_column(column.head, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+            for row in block.rows:
+                table.add_row(*(_cell(column, row, color=color) for column in block.columns))
+            parts.append(table)
+        parts.append(Text())
+    return Group(*parts[:-1])
+
+
+def _cell(column: Column, row: dict[str, Any], *, color: bool) -> Any:
+    from rich.text import Text
+
+    style = _STATE_STYLES.get(str(row.get("state")), "") if column.key == "state" and color else ""
+    return Text(column.cell(row), style=style)

@@ -1,15 +1,25 @@
-"""Implement `rdv tail`."""
+"""Implement `rdv tail`.
+
+Render the records of `rdv tail`: as a table, as JSON lines, or unchanged.
+"""
 
 from __future__ import annotations
 
+import base64
+import select
 import sys
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Literal, TextIO
 
+import orjson
 import typer
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Partition, PathOrTopic
-from rdv.commands.terminal import is_terminal
+from rdv.commands.terminal import fit, is_terminal, paint, printable, width
+from rdv.commands.units import iso_time, local_time
+from rdv.rendezvous.messages import one_line
+from rdv.stream.record import Record
 
 EXAMPLES = (
     "rdv tail fraud/results",
@@ -68,7 +78,6 @@ def tail(
     reported on stderr; damaged ones end it.
     """
     from rdv.commands.opening import open_files, read_target
-    from rdv.commands.tailing.render import make_renderer
     from rdv.commands.tailing.select import Window, follow_on, read_window, window_of
 
     if count is not None and count < 0:
@@ -86,3 +95,96 @@ def tail(
         renderer.show(read_window(stream, ranges, window))
         if follow:
             follow_on(stream, target, partition, ranges, renderer)
+
+
+_TIME_COLUMNS = 29
+_OFFSET_COLUMNS = 8
+_TOPIC_COLUMNS_MAX = 32
+
+
+class Renderer:
+    """Write batches of records to stdout, each batch at once."""
+
+    def __init__(self, dump: Callable[[Record], bytes], head: bytes = b"") -> None:
+        self._dump = dump
+        self._head = head
+
+    def show(self, batches: Iterable[Sequence[Record]]) -> None:
+        """Write the records and flush, even if the batches end with an error."""
+        out = sys.stdout.buffer
+        try:
+            if self._head:
+                out.write(self._head)
+                self._head = b""
+            for records in batches:
+                out.write(b"".join(map(self._dump, records)))
+        finally:
+            out.flush()
+
+
+def make_renderer(kind: str, topics: Sequence[str]) -> Renderer:
+    """Return a renderer for `table`, `json` or `raw`; the known `topics` set the width of their
+    column.
+    """
+    if kind == "raw":
+        return Renderer(lambda record: record.value)
+    if kind == "json":
+        return Renderer(json_line)
+    return _table(topics)
+
+
+def json_line(record: Record) -> bytes:
+    """Return one line of JSON. A value that is JSON is embedded unchanged, not parsed and dumped
+    again.
+    """
+    return orjson.dumps(
+        {
+            "topic": record.topic,
+            "partition": record.partition,
+            "offset": record.offset,
+            "timestamp_ns": record.timestamp_ns,
+            "time": iso_time(record.timestamp_ns),
+            "value": json_value(record.value),
+        },
+        option=orjson.OPT_APPEND_NEWLINE,
+    )
+
+
+def json_value(value: bytes) -> Any:
+    """Return JSON unchanged, other text as a string, and other bytes as {"base64": …}."""
+    try:
+        orjson.loads(value)
+    except orjson.JSONDecodeError:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode()}
+    return orjson.Fragment(one_line(value.strip()))  # it may span several lines
+
+
+def _table(topics: Sequence[str]) -> Renderer:
+    topic_columns = min(max((len(name) for name in topics), default=5), _TOPIC_COLUMNS_MAX)
+    topic_columns = max(topic_columns, len("TOPIC"))
+    is_wide = not is_terminal(sys.stdout)
+
+    def dump(record: Record) -> bytes:
+        topic = fit(record.topic, topic_columns).ljust(topic_columns)
+        place = f"{topic}  {record.partition:>4}  {record.offset:>{_OFFSET_COLUMNS}}  "
+        text = printable(record.value.decode("utf-8", "backslashreplace").rstrip("\r\n"))
+        if not is_wide:
+            text = fit(text, max(1, width() - _TIME_COLUMNS - 2 - len(place)))
+        time_text = paint(local_time(record.timestamp_ns).ljust(_TIME_COLUMNS), "dim", sys.stdout)
+        return f"{time_text}  {place}{text}\n".encode()
+
+    head = (
+        f"{'TIME'.ljust(_TIME_COLUMNS)}  {'TOPIC'.ljust(topic_columns)}  PART  "
+        f"{'OFFSET':>{_OFFSET_COLUMNS}}  VALUE"
+    )
+    return Renderer(dump, (paint(head, "bold", sys.stdout) + "\n").encode())
+
+
+def is_reader_gone(stream: TextIO) -> bool:
+    """Return whether the reader of our output pipe has closed it."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))

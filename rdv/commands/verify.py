@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rdv.commands.evaluating.options import Since, Until, span_ns
-from rdv.commands.options import Decision, Json, Quiet
-from rdv.commands.output import Column, Output, number
-from rdv.commands.progress import Progress
+from rdv.commands.options import Decision, Json, Quiet, Since, Until, span_ns
+from rdv.commands.output import Column, Output, Progress, number
 
 if TYPE_CHECKING:
-    from rdv.evaluation.verify import Verification
+    from rdv.analysis.verify import Verification
 
 EXAMPLES = (
     "rdv verify fraud",
@@ -34,9 +32,9 @@ def verify(
     A decision must follow from the request, its schedule and the recorded arrivals. Also reported:
     requests without a result, and results without a request. Exits 1 when there is any.
     """
-    from rdv.config import load_decision
-    from rdv.evaluation.places import Recorded
-    from rdv.evaluation.verify import verify as check
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.verify import verify as check
+    from rdv.decision import load_decision
 
     load_decision(directory)
     since_ns, until_ns = span_ns(since, until)

@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdv.commands.evaluating.options import On, ScheduleFile, Since, Until, span_ns
-from rdv.commands.evaluating.pages import Html, draw, write_page
-from rdv.commands.files import need_folder
-from rdv.commands.options import Decision, Json, Quiet
-from rdv.commands.output import Column, Output, number
-from rdv.commands.progress import Progress
+from rdv.commands.options import (
+    Decision,
+    Json,
+    On,
+    Quiet,
+    ScheduleFile,
+    Since,
+    Until,
+    need_folder,
+    span_ns,
+)
+from rdv.commands.output import Column, Output, Progress, number
+from rdv.commands.pages import Html, draw, write_page
 
 if TYPE_CHECKING:
-    from rdv.evaluation.whatif.report import WhatIf
+    from rdv.analysis.whatif.result import WhatIf
 
 EXAMPLES = (
     "rdv whatif fraud --schedule schedules/new.toml",
@@ -83,11 +90,11 @@ def whatif(
 
     Exact where arrivals are recorded; where they are not, it says so and gives bounds.
     """
-    from rdv.commands.evaluating.schedule import given_schedule
-    from rdv.config import load_decision
-    from rdv.evaluation.places import Recorded
-    from rdv.evaluation.whatif.table import DecisionFile
-    from rdv.evaluation.whatif.whatif import what_if
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.whatif.study import what_if
+    from rdv.analysis.whatif.view import DecisionFile
+    from rdv.commands.schedule.reading import given_schedule
+    from rdv.decision import load_decision
 
     decision = load_decision(directory)
     wanted = given_schedule(decision, schedule)
@@ -106,7 +113,7 @@ def whatif(
         found = what_if(recorded, wanted, since_ns, until_ns, on=on, **options)
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
-        from rdv.evaluation.reports.whatif import whatif_page
+        from rdv.analysis.whatif.view import whatif_page
 
         write_page(html, whatif_page(found, decision.name), output)
     _render(found, output)
@@ -141,7 +148,7 @@ def _render(found: WhatIf, output: Output) -> None:
     output.text(_changes(figures))
     output.table(_CHANGES, figures["changes"][:10])
     if output.is_human:
-        from rdv.evaluation.reports.whatif import whatif_charts
+        from rdv.analysis.whatif.view import whatif_charts
 
         draw(whatif_charts(found), output)
     if output.is_human:

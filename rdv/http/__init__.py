@@ -14,12 +14,17 @@ application may answer at once, or later from any callback of the same loop.
 from __future__ import annotations
 
 from rdv.http.access import Access, make_access
-from rdv.http.errors import AnsweredTwice, InvalidHeader, InvalidLimit, ServerStarted
-from rdv.http.failure import Failure, error_body
+from rdv.http.failure import (
+    AnsweredTwice,
+    Failure,
+    InvalidHeader,
+    InvalidLimit,
+    ServerStarted,
+    error_body,
+)
 from rdv.http.limits import Limits
 from rdv.http.request import Request
-from rdv.http.router import Router
-from rdv.http.server import Application, Counters, HttpServer
+from rdv.http.server import Application, Counters, HttpServer, Router
 
 __all__ = [
     "Access",

@@ -1,20 +1,25 @@
-"""A client connection reads requests, answers in order, and limits the memory it may use."""
+"""A client connection reads requests, answers in order, and limits the memory it may use.
+
+Checks for bytes that the kernel holds and the loop has not read yet.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections import deque
 from typing import cast
 
 from rdv.http import failure as fail
 from rdv.http.failure import Failure
 from rdv.http.forwarded import client_key
+from rdv.http.head import request_id_lines
 from rdv.http.hub import Hub
 from rdv.http.limits import Limits
-from rdv.http.patience import Patience
 from rdv.http.reader import RequestReader
 from rdv.http.request import Request, refused
-from rdv.http.request_id import request_id_lines
 from rdv.http.response import (
     CLOSE,
     CONTINUE,
@@ -25,7 +30,19 @@ from rdv.http.response import (
     has_body,
     head_parts,
 )
-from rdv.http.unread import has_unread
+from rdv.http.timeouts import Patience
+
+
+def has_unread(transport: asyncio.Transport) -> bool:
+    """Return whether the client has sent unread bytes; False where that cannot be determined."""
+    if transport.is_closing() or (socket := transport.get_extra_info("socket")) is None:
+        return False
+    try:
+        count = fcntl.ioctl(socket.fileno(), termios.FIONREAD, b"\0\0\0\0")
+    except OSError:
+        return False
+    return int.from_bytes(count, sys.byteorder) > 0
+
 
 _LARGE_BITS = 14
 """Each 16 KiB of a body count as another request of a turn, to keep turns short."""

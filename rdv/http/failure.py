@@ -1,4 +1,7 @@
-"""A refusal of the HTTP server is a status and a JSON body with an error code."""
+"""A refusal of the HTTP server is a status and a JSON body with an error code.
+
+These errors of the HTTP server are caused by the program; errors of a client are answers.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, Self
 import orjson
 
 from rdv.codes import HttpCode
+from rdv.errors import InputFault, UsageFault
 
 
 def error_body(code: HttpCode, message: str, **fields: Any) -> bytes:
@@ -156,3 +160,44 @@ def not_answered(limit_ms: int) -> Failure:
 def version_not_supported(version: str) -> Failure:
     message = "only HTTP/1.1 and HTTP/1.0 are spoken here"
     return Failure(505, "version_not_supported", message, {"version": version})
+
+
+@dataclass(eq=False)
+class InvalidLimit(InputFault):
+    """A limit is not a number in its range."""
+
+    key: str
+    reason: str
+
+    def text(self) -> str:
+        return f"limit {self.key}: {self.reason}"
+
+
+@dataclass(eq=False)
+class AnsweredTwice(UsageFault):
+    """The application answered one request twice; one of the answers belongs to another client."""
+
+    method: str
+    target: bytes
+
+    def text(self) -> str:
+        return f"{self.method} {self.target!r} was answered twice"
+
+
+@dataclass(eq=False)
+class InvalidHeader(UsageFault):
+    """A response header would break the response apart (a line break, a NUL, no name)."""
+
+    name: bytes
+    value: bytes
+
+    def text(self) -> str:
+        return f"{self.name!r}: {self.value!r} cannot be sent as a response header"
+
+
+@dataclass(eq=False)
+class ServerStarted(UsageFault):
+    """A server was started twice."""
+
+    def text(self) -> str:
+        return "this HttpServer has been started already; make another one"

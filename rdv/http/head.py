@@ -1,10 +1,13 @@
-"""The head of a request is parsed by httptools, checked here, and cached. Sans-I/O."""
+"""The head of a request is parsed by httptools, checked here, and cached. Sans-I/O.
+
+`X-Request-Id` is the client's own id of a request, which is returned with the answer. Pure.
+"""
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -16,8 +19,29 @@ from rdv.http.authority import Authority, parse_authority
 from rdv.http.failure import Failure
 from rdv.http.limits import Limits
 from rdv.http.media import coding_fault, json_fault
-from rdv.http.request_id import request_id_lines
 from rdv.http.response import CLOSE, KEEP_ALIVE
+
+HEADER = b"x-request-id"
+CHARACTERS_MAX = 128
+
+_ID = re.compile(rb"[!-~]{1,%d}" % CHARACTERS_MAX)
+
+
+def is_request_id(raw: bytes) -> bool:
+    """Return whether a value is valid: 1 to CHARACTERS_MAX visible ASCII characters."""
+    return _ID.fullmatch(raw) is not None
+
+
+def request_id_lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header line of a refusal; none when the request has no valid id, or two.
+
+    `headers` has names in lower case.
+    """
+    found = [value for name, value in headers if name == HEADER]
+    if len(found) != 1 or not is_request_id(found[0]):
+        return ()
+    return ((b"X-Request-Id", found[0]),)
+
 
 METHODS = {
     name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from rdv.http.errors import InvalidLimit
+from rdv.http.failure import InvalidLimit
 
 _LIMIT_MAX = 2**40
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from rdv.http.errors import AnsweredTwice
-from rdv.http.failure import Failure
+from rdv.http.failure import AnsweredTwice, Failure
 from rdv.http.head import Head
 from rdv.http.response import CLOSE, JSON, Headers, head_parts
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
 
-from rdv.http.errors import InvalidHeader
+from rdv.http.failure import InvalidHeader
 
 JSON = b"application/json"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"

@@ -1,18 +1,23 @@
-"""The server manages a listening socket, its connections, and an orderly shutdown."""
+"""The server manages a listening socket, its connections, and an orderly shutdown.
+
+Routes exact paths to handlers; other requests are answered 404 or 405.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.http import failure as fail
 from rdv.http.access import EVERYBODY, Access
 from rdv.http.connection import Connection
-from rdv.http.errors import ServerStarted
+from rdv.http.failure import ServerStarted
 from rdv.http.hub import Application, Counters, Departures, Hub, NobodyAsks
 from rdv.http.limits import Limits
+from rdv.http.request import Request
 
 __all__ = ["Application", "Counters", "HttpServer"]
 
@@ -156,3 +161,48 @@ async def _accept_more(
             other.close()
         raise
     return found
+
+
+Handler = Callable[[Request], None]
+
+
+class Router:
+    """Makes an application of handlers: {path: {method: handler}}. Immutable, thread-safe.
+
+    HEAD is served by GET's handler unless it has its own (the server sends no body); OPTIONS lists
+    the allowed methods. Unknown paths are 404, unknown methods of known paths 405 with Allow.
+    """
+
+    def __init__(self, routes: Mapping[str, Mapping[str, Handler]]) -> None:
+        self._routes: dict[str, dict[str, Handler]] = {}
+        everything = {"OPTIONS"}
+        for path, handlers in routes.items():
+            table = dict(handlers)
+            if "GET" in table:
+                table.setdefault("HEAD", table["GET"])
+            table.setdefault("OPTIONS", _options(", ".join(sorted({*table, "OPTIONS"}))))
+            everything |= table.keys()
+            self._routes[path] = table
+        self._routes.setdefault("*", {"OPTIONS": _options(", ".join(sorted(everything)))})
+
+    def __call__(self, request: Request) -> None:
+        head = request.head
+        table = self._routes.get(head.path)
+        if table is None:
+            request.fail(fail.not_found(head.path))
+            return
+        handler = table.get(head.method)
+        if handler is None:
+            allow = ", ".join(sorted(table))
+            request.fail(fail.method_not_allowed(head.method, head.path, allow))
+            return
+        handler(request)
+
+
+def _options(allow: str) -> Handler:
+    headers = ((b"Allow", allow.encode()),)
+
+    def answer(request: Request) -> None:
+        request.respond(204, headers=headers)
+
+    return answer

@@ -11,10 +11,8 @@ library that a model may need.
 
 from __future__ import annotations
 
-from rdv.models.encoding import check_result, encode_result
-from rdv.models.errors import Cause, ModelError, ModelNotLoaded
-from rdv.models.evaluate import evaluate
-from rdv.models.model import Model, Outcome, Takes, trouble_of
+from rdv.models.batch import check_result, encode_result, evaluate
+from rdv.models.model import Cause, Model, ModelError, ModelNotLoaded, Outcome, Takes, trouble_of
 from rdv.models.open import open_model
 
 __all__ = [

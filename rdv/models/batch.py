@@ -1,14 +1,97 @@
-"""Calls a model's `predict` so that its failures affect no other rows."""
+"""Calls a model's `predict` so that its failures affect no other rows.
+
+Encodes what a model returned for a row as JSON, or an error. Thread-safe.
+
+Evaluates the JSON of requests with a model, in the same way in every stage.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from rdv.models.encoding import encode_results
-from rdv.models.errors import ModelError, describe
-from rdv.models.model import Again, Outcome
+import msgspec
+import orjson
+
+from rdv.models.model import Again, Model, ModelError, Outcome, describe, shortened
+from rdv.payload import DEPTH_MAX, LARGE_FLOAT, PLAIN, look
+from rdv.rendezvous.messages import (
+    RESULT_BYTES_MAX,
+    InvalidModelResult,
+    check_result_json,
+    encode_model_result,
+    one_line,
+)
+
+__all__ = ["RESULT_BYTES_MAX", "check_result", "encode_result", "encode_results"]
+
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_LF, _CR = b"\n\r"
+
+
+def encode_results(values: Sequence[object], bytes_max: int) -> list[Outcome]:
+    """Encode each value as `encode_result`; usual batches are checked in one pass."""
+    if len(values) == 1:
+        return [encode_result(values[0], bytes_max)]
+    try:
+        texts = [orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY) for value in values]
+        together = b"[%b]" % b",".join(texts)
+        if (
+            b"null" not in together
+            and len(together) <= bytes_max
+            and not (_LF in together or _CR in together)
+            and together.isascii()
+            and look(together, DEPTH_MAX) == PLAIN
+            and list(map(bytes, _split(together))) == texts
+        ):
+            return list(texts)
+    except (TypeError, msgspec.DecodeError):
+        pass
+    return [encode_result(value, bytes_max) for value in values]
+
+
+def encode_result(value: object, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
+    """Return a result as JSON: plain values, numpy values, sets, objects with `tolist`."""
+    try:
+        text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError:
+        return _encode_carefully(value, bytes_max)
+    # NaN is written as null, and an orjson.Fragment is copied as it is, whatever it contains.
+    if b"null" in text or len(text) > bytes_max or not _is_json(text):
+        return _encode_carefully(value, bytes_max)
+    return one_line(text)
+
+
+def _is_json(text: bytes) -> bool:
+    """Check as `read_json` what orjson has written; build the value only where necessary."""
+    found = look(text, DEPTH_MAX)
+    try:
+        if found == PLAIN:
+            _skip(text)
+            return text.isascii() or bool(text.decode())
+        return found == LARGE_FLOAT and orjson.loads(text) is not None
+    except (msgspec.DecodeError, ValueError):
+        return False
+
+
+def _encode_carefully(value: object, bytes_max: int) -> bytes | ModelError:
+    try:
+        return one_line(bytes(encode_model_result(value, bytes_max)))
+    except InvalidModelResult as error:
+        return ModelError(shortened(error.text()), "result")
+    except Exception as error:  # noqa: BLE001 - a model's own objects may raise anything
+        return ModelError(shortened(f"the model's result is not JSON: {describe(error)}"), "result")
+
+
+def check_result(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> bytes | ModelError:
+    """Check the JSON that a model wrote itself, and keep it; line breaks in it become spaces."""
+    try:
+        return one_line(bytes(check_result_json(text, bytes_max)))
+    except InvalidModelResult as error:
+        return ModelError(shortened(error.text()), "result")
+
 
 Predict = Callable[[list[Any]], Any]
 
@@ -72,3 +155,29 @@ def _as_list(results: Any) -> list[Any] | None:
     if isinstance(results, (str, bytes, dict)) or not hasattr(results, "tolist"):
         return None
     return list(results) if getattr(results, "shape", ()) else None
+
+
+def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]:
+    """Return one outcome for each row: a request's `data`, or for `takes = "lines"` its whole line.
+
+    What cannot be parsed is an error of its row alone. For the model's thread; raises nothing.
+    """
+    if model.takes != "values":
+        return model.predict([bytes(row) for row in rows])
+    try:
+        values = orjson.loads(b"[%b]" % b",".join(rows))
+    except orjson.JSONDecodeError:
+        values = []
+    if len(values) != len(rows):
+        # Not JSON, or more than one value, as in `1,2`: that must not shift the other rows.
+        return [_evaluate_one(model, row) for row in rows]
+    # A model may change the rows that it gets: for another attempt they are parsed again.
+    return model.predict(values, lambda number: orjson.loads(rows[number]))
+
+
+def _evaluate_one(model: Model, row: bytes | msgspec.Raw) -> Outcome:
+    try:
+        value = orjson.loads(bytes(row))
+    except orjson.JSONDecodeError as error:
+        return ModelError(f"the data is not JSON: {error}", "data")
+    return model.predict([value])[0]

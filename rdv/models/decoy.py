@@ -15,8 +15,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rdv.messages import one_line
 from rdv.models.model import Again, Outcome, Takes
+from rdv.rendezvous.messages import one_line
 
 FILES = 16
 """The archive's limit is divided among at least this many files: whole files are deleted."""

@@ -9,9 +9,7 @@ import warnings
 from typing import Any
 
 from rdv.models.batch import predict_batch
-from rdv.models.errors import ModelNotLoaded
-from rdv.models.fingerprint import file_version
-from rdv.models.model import Again, Outcome, Takes
+from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, file_version
 from rdv.models.python_file import not_loaded
 
 ENDINGS = (".joblib", ".pkl", ".pickle")

@@ -1,11 +1,86 @@
-"""Defines the interface of every kind of model to a worker."""
+"""Defines the interface of every kind of model to a worker.
+
+Errors of models concern a model that cannot be loaded, or a single row.
+
+The default version of a model is a short hash of its files or its command.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from rdv.models.errors import ModelError
+from rdv.codes import ReportCode
+from rdv.errors import InputFault
+
+Cause = Literal["exception", "result", "exit", "timeout", "garbage", "data"]
+"""exception: the model raised, or reported a failure; result: it returned something invalid; exit:
+its process ended; timeout: it took too long; garbage: it broke the protocol; data: the row is not
+JSON.
+"""
+
+_CODES: dict[Cause, ReportCode] = {
+    "exception": "predict_raised",
+    "result": "invalid_result",
+    "exit": "process_ended",
+    "timeout": "timeout",
+    "garbage": "invalid_answer",
+    "data": "invalid_data",
+}
+
+REASON_LENGTH_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ModelError:
+    """Describes why a row has no result. A value, not an exception: it is sent in a score."""
+
+    reason: str
+    cause: Cause = "exception"
+
+    @property
+    def code(self) -> ReportCode:
+        """Return the code of the score that contains it."""
+        return _CODES[self.cause]
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class ModelNotLoaded(InputFault):
+    """A model cannot be started; `trace` is the model's own traceback, if it has one."""
+
+    name: str
+    where: str
+    reason: str
+    trace: str = ""
+
+    def text(self) -> str:
+        return f"model {self.name!r} ({self.where}) cannot be loaded: {self.reason}"
+
+    def hint(self) -> str:
+        return self.trace.rstrip()
+
+
+def shortened(text: str) -> str:
+    """Return a reason that fits into a score: one line of bounded length."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return line if len(line) <= REASON_LENGTH_MAX else line[: REASON_LENGTH_MAX - 1] + "…"
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception of model code as one line. Its `str()` may raise as well."""
+    try:
+        text = str(error)
+    except BaseException as worse:  # noqa: BLE001 - model code, anything goes
+        text = f"(its text cannot be made: {type(worse).__name__})"
+    name = type(error).__name__
+    return shortened(f"{name}: {text}" if text else name)
+
 
 Takes = Literal["values", "data", "lines"]
 """What `predict` takes for each row: the parsed value of the request's `data`; its JSON as bytes;
@@ -48,3 +123,35 @@ def trouble_of(model: Model) -> str:
     For the thread that calls `predict`. Only models outside of this process have any trouble.
     """
     return str(getattr(model, "trouble", ""))
+
+
+_DIGITS = 12
+_CHUNK_BYTES = 1024 * 1024
+
+
+def file_version(path: str) -> str:
+    """Return a hash of a file's bytes. Raises OSError."""
+    digest = hashlib.sha256()
+    _add_file(digest, path)
+    return digest.hexdigest()[:_DIGITS]
+
+
+def command_version(command: Sequence[str], directory: str) -> str:
+    """Return a hash of a command's words and of the files in `directory` that they name.
+
+    For `Rscript models/gbm.R` the script counts; Rscript itself, somewhere on the machine, does
+    not. Raises OSError.
+    """
+    digest = hashlib.sha256()
+    for word in command:
+        digest.update(word.encode("utf-8", "surrogateescape") + b"\0")
+        path = os.path.join(directory, word)
+        if not os.path.isabs(word) and os.path.isfile(path):
+            _add_file(digest, path)
+    return digest.hexdigest()[:_DIGITS]
+
+
+def _add_file(digest: hashlib._Hash, path: str) -> None:
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from rdv.models.batch import RESULT_BYTES_MAX
+from rdv.models.child import Log
 from rdv.models.command import CommandModel
-from rdv.models.command.process import Log
 from rdv.models.decoy import Decoy
-from rdv.models.encoding import RESULT_BYTES_MAX
-from rdv.models.errors import ModelNotLoaded
 from rdv.models.estimator import ENDINGS, EstimatorModel
-from rdv.models.model import Model
+from rdv.models.model import Model, ModelNotLoaded
 from rdv.models.python_file import PythonModel
 
 FILE_ENDINGS = (".py", *ENDINGS)

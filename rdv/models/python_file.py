@@ -1,17 +1,96 @@
-"""A model may be a Python file with `predict(rows) -> results`."""
+"""A model may be a Python file with `predict(rows) -> results`.
+
+Runs a model's Python file as a separate module.
+
+Loading a file again makes a new module beside the old one, which goes on unchanged: replacing a
+model without a gap needs that.
+"""
 
 from __future__ import annotations
 
+import importlib
+import itertools
 import os
+import sys
+import threading
 import traceback
 from types import ModuleType
 from typing import Any
 
 from rdv.models.batch import end_if_forked, predict_batch
-from rdv.models.errors import ModelNotLoaded, describe
-from rdv.models.fingerprint import file_version
-from rdv.models.model import Again, Outcome, Takes
-from rdv.models.modules import forget_module, load_module
+from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, describe, file_version
+
+_numbers = itertools.count(1)
+_loading = threading.Lock()
+_directories: set[str] = set()
+PREFIX = "rdv_model_"
+_OWN = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
+
+
+def load_module(name: str, path: str) -> ModuleType:
+    """Run the file at `path` under a new module name, its directory on `sys.path`.
+
+    Its siblings (`import features`) are loaded anew as well, else an edited one would not take
+    effect, and models in different directories would share them. (Only an import inside of a
+    function, of a name that two such directories have, can still find the wrong one.) No bytecode
+    is read or written for the file itself: Python checks its age in seconds, and edits come faster.
+    Thread-safe. Raises what the file raises.
+    """
+    path = os.path.realpath(path)
+    directory = os.path.dirname(path)
+    with _loading:
+        _directories.add(directory)
+        _forget_siblings()
+        module = ModuleType(f"{PREFIX}{next(_numbers)}_{name}")
+        module.__file__ = path
+        sys.modules[module.__name__] = module
+        unwritten, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        sys.path.insert(0, directory)
+        try:
+            with open(path, "rb") as file:
+                code = compile(file.read(), path, "exec", dont_inherit=True)
+            exec(code, module.__dict__)  # noqa: S102 - running model code is what this is for
+        except BaseException:
+            del sys.modules[module.__name__]
+            raise
+        finally:
+            sys.dont_write_bytecode = unwritten
+            _move_back(directory)
+    return module
+
+
+def forget_module(module: ModuleType) -> None:
+    """Drop a module of `load_module`. May be called again."""
+    sys.modules.pop(module.__name__, None)
+
+
+def _forget_siblings() -> None:
+    """Drop what earlier loads have imported from beside a model; those models keep theirs."""
+    importlib.invalidate_caches()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name.startswith(PREFIX) or name == "__main__" or not isinstance(file, str):
+            continue
+        if _is_sibling(os.path.realpath(file)):
+            del sys.modules[name]
+
+
+def _is_sibling(path: str) -> bool:
+    """Return whether it lies beside a model.
+
+    Libraries do not count, even in a virtual environment in a model's directory.
+    """
+    if "site-packages" in path or path.startswith(_OWN):
+        return False
+    return any(path.startswith(directory + os.sep) for directory in _directories)
+
+
+def _move_back(directory: str) -> None:
+    """Move the directory to the end of `sys.path`, behind the libraries, for late imports."""
+    if directory in sys.path:
+        sys.path.remove(directory)
+    if directory not in sys.path:
+        sys.path.append(directory)
 
 
 class PythonModel:

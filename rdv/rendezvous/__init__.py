@@ -5,26 +5,8 @@
     results = engine.score(score, now_ns)
     results = engine.tick(now_ns)                 # call it at engine.next_deadline()
 
-Pure: no clock, no files, no threads, no randomness. The server around it is a thin loop.
+The engine is in `engine`, its specification in `reference`; `messages` are the records and
+`schedule` the schedules that it works with. `backlog` decides which waiting requests a worker
+evaluates, `topology` names the streams and topics. Pure: no clock, no files, no threads, no
+randomness; the processes around it are thin loops. Import from the modules.
 """
-
-from __future__ import annotations
-
-from rdv.rendezvous.counters import Counters
-from rdv.rendezvous.engine import Engine
-from rdv.rendezvous.errors import UnknownSchedule
-from rdv.rendezvous.limits import Limits
-from rdv.rendezvous.reasons import Why
-from rdv.rendezvous.reference import Decision, LivenessChange, Report, decide
-
-__all__ = [
-    "Counters",
-    "Decision",
-    "Engine",
-    "Limits",
-    "LivenessChange",
-    "Report",
-    "UnknownSchedule",
-    "Why",
-    "decide",
-]

@@ -7,12 +7,11 @@ from itertools import chain
 from typing import Any
 
 from rdv.cache import BoundedCache
-from rdv.messages import Request
-from rdv.rendezvous.errors import UnknownSchedule
-from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.limits import Limits, UnknownSchedule
+from rdv.rendezvous.messages import Request
 from rdv.rendezvous.plan import Plan
 from rdv.rendezvous.reasons import Why
-from rdv.schedule import InvalidSchedule, Schedule, inline_text, read_inline
+from rdv.rendezvous.schedule import InvalidSchedule, Schedule, inline_text, read_inline
 
 
 class ScheduleBook:

@@ -11,14 +11,10 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import UNSET, Raw
 
-from rdv.messages import Kind, Request, Result, Score
-from rdv.rendezvous.agenda import Agenda
 from rdv.rendezvous.book import ScheduleBook
-from rdv.rendezvous.combine import combine_results
-from rdv.rendezvous.counters import Counters
-from rdv.rendezvous.early import EarlyScores
-from rdv.rendezvous.limits import Limits
-from rdv.rendezvous.mailbox import Mailbox
+from rdv.rendezvous.limits import Counters, Limits
+from rdv.rendezvous.mailbox import Agenda, EarlyScores, Mailbox, RecentIds
+from rdv.rendezvous.messages import Kind, Request, Result, Score
 from rdv.rendezvous.plan import to_ns
 from rdv.rendezvous.reasons import (
     EXPIRED,
@@ -29,9 +25,8 @@ from rdv.rendezvous.reasons import (
     why_default,
     why_fallback,
 )
-from rdv.rendezvous.recent import RecentIds
-from rdv.rendezvous.rules import find_winners, is_hopeless
-from rdv.schedule import Schedule
+from rdv.rendezvous.rules import combine_results, find_winners, is_hopeless
+from rdv.rendezvous.schedule import Schedule
 
 
 class Engine:

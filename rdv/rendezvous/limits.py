@@ -1,10 +1,18 @@
-"""The engine is bounded: every limit has its name, its default and its reason here."""
+"""The engine is bounded: every limit has its name, its default and its reason here.
+
+The counters say what the engine has seen. They only grow.
+
+These are the errors of the engine.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from rdv.schedule import INLINE_BYTES_MAX, SLA_MS_MAX
+import msgspec
+
+from rdv.errors import InputFault
+from rdv.rendezvous.schedule import INLINE_BYTES_MAX, SLA_MS_MAX
 
 
 @dataclass(frozen=True)
@@ -61,3 +69,57 @@ class Limits:
         for field in fields(self):
             if (value := getattr(self, field.name)) < 1:
                 raise ValueError(f"{field.name} = {value!r} is below 1")
+
+
+class Counters(msgspec.Struct):
+    """A `Counters` has counts since the engine was made.
+
+    The engine's thread writes them; metrics use a copy.
+    """
+
+    requests: int = 0
+    scores: int = 0
+    preferred: int = 0
+    fallback: int = 0
+    default: int = 0
+
+    expired_on_arrival: int = 0
+    """Requests whose deadline had passed when they arrived."""
+
+    overloaded: int = 0
+    """Requests that arrived when `open_mailboxes_max` others were open."""
+
+    invalid_schedule: int = 0
+    """Requests that named an unknown schedule, or carried an invalid one."""
+
+    duplicate_requests: int = 0
+    duplicate_scores: int = 0
+    """Second reports of the same model on an open request: the first one counts."""
+
+    late: int = 0
+    """Scores that came after the decision: this is normal, most models are slower than the
+    fastest.
+    """
+
+    early: int = 0
+    """Scores that came before their request."""
+
+    unknown: int = 0
+    """Early scores whose request never came."""
+
+    evicted: int = 0
+    """Scores that were dropped for lack of space: early ones, or more than `reports_max`."""
+
+    malformed: int = 0
+    """Records that the server could not read, as it has reported."""
+
+
+@dataclass(eq=False)
+class UnknownSchedule(InputFault):
+    """The live schedule is not among the schedules."""
+
+    name: str
+    known: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"there is no schedule {self.name!r}; there are: {', '.join(self.known) or 'none'}"

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import msgspec
 import orjson
 
-from rdv.schedule import OTHERS, Combine, Schedule, Step
+from rdv.rendezvous.schedule import OTHERS, Combine, Schedule, Step
 
 NOT_ACCEPTED = 1_000_000
 """The rank of models that are not accepted, below every other."""

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from rdv.codes import ResultCode
-from rdv.messages import Outcome, Score, score_outcome
 from rdv.rendezvous.mailbox import Mailbox
+from rdv.rendezvous.messages import Outcome, Score, score_outcome
 
 DETAIL_CHARACTERS_MAX = 120
 """The maximum length of a model's own text, as an exception's text may be a page. The whole text is

@@ -12,9 +12,9 @@ import msgspec
 import orjson
 from msgspec import UNSET
 
-from rdv.messages import Kind, Score
-from rdv.rendezvous.combine import combine_results
-from rdv.schedule import OTHERS, Schedule, Step
+from rdv.rendezvous.messages import Kind, Score
+from rdv.rendezvous.rules import combine_results
+from rdv.rendezvous.schedule import OTHERS, Schedule, Step
 
 
 @dataclass(frozen=True)

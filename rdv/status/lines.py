@@ -9,20 +9,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-STATUS_TOPIC = "status"
-"""In `control`: every process writes a line about once a second."""
-
-MODELS_TOPIC = "models"
-"""In `control`: the supervisor records which models have come up or gone down."""
-
 SILENT_NS = 3_000_000_000
 """A process that has not written for this long is stopped, hangs, or is gone."""
-
-SCALING_TOPIC = "scaling"
-"""In `control`: the supervisor records how many instances of a model there are to be, and why. It
-is a separate topic, which only the supervisor writes, so that a process that is stopped while it
-holds the lock of `status` cannot delay the supervisor.
-"""
 
 State = Literal["starting", "ready", "failing", "stopped", "silent", "restarting", "dead"]
 """failing: it runs, but keeps ending, or its model's command does; restarting: the same, and at

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rdv.messages import Result
+from rdv.rendezvous.messages import Result
 from rdv.status.lines import StatusLine
 
 MISS_GRACE_MS = 10.0

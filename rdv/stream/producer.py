@@ -17,8 +17,7 @@ from rdv.stream.errors import (
     TopicNotFound,
     WouldWait,
 )
-from rdv.stream.partitioner import partition_of_key
-from rdv.stream.record import TopicPartition
+from rdv.stream.record import TopicPartition, partition_of_key
 
 Acknowledge = Callable[[int, int, RdvError | None], None]
 """The callback of an acknowledgement, (partition, offset, error): the offset is -1 with an

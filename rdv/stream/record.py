@@ -1,10 +1,14 @@
-"""These types hold a record, a block of records, and the partition that records are in."""
+"""These types hold a record, a block of records, and the partition that records are in.
+
+The partitioner chooses a record's partition when the sender does not name one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, repeat
 from typing import NamedTuple, Self
+from zlib import crc32
 
 import msgspec
 
@@ -92,3 +96,13 @@ class TopicPartition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}"
+
+
+def partition_of_key(key: bytes, partitions: int) -> int:
+    """Return the partition of `key` among `partitions`: CRC-32 modulo the count.
+
+    It is stable across processes, machines and versions of rdv, and the same as librdkafka's
+    `consistent` partitioner, so that a key keeps its partition when a log moves to Kafka. It
+    changes when partitions are added.
+    """
+    return crc32(key) % partitions

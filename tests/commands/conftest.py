@@ -18,7 +18,7 @@ import pytest
 from cli_kit import Served, free_port
 
 from rdv.__main__ import main
-from rdv.config import init_decision
+from rdv.decision import init_decision
 from rdv.stream import open_stream
 
 

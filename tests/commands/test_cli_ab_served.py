@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rdv.messages import decode_request
+from rdv.rendezvous.messages import decode_request
 from rdv.stream import open_stream
 
 pytestmark = [pytest.mark.timeout(300)]

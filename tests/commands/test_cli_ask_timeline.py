@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from rdv.commands.asking.body import make_body, read_schedule
-from rdv.commands.asking.door import refusal
-from rdv.commands.asking.timeline import ASCII, draw_arrivals
+from rdv.analysis.explain.timeline import ASCII, draw_arrivals
+from rdv.commands.ask_proxy import make_body, read_schedule, refusal
 from rdv.commands.errors import InvalidOption, NotJson
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Served
 
-from rdv.supervisor.orphans import processes, words_of
+from rdv.system.orphans import processes, words_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="macOS has process groups alone")
 

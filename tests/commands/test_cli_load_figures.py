@@ -6,8 +6,8 @@ import orjson
 import pytest
 
 from rdv.commands.errors import LineUnusable
+from rdv.commands.load import progress_line, summary
 from rdv.commands.loading.figures import Figures
-from rdv.commands.loading.report import progress_line, summary
 from rdv.commands.loading.rows import Row, is_right, make_rows
 
 MS = 1_000_000

@@ -20,8 +20,8 @@ from cli_kit import Served, free_port
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from rdv.messages import one_line
 from rdv.payload import DEPTH_MAX, UnusableJson, read_json
+from rdv.rendezvous.messages import one_line
 
 pytestmark = [pytest.mark.timeout(600)]
 

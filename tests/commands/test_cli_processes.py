@@ -192,8 +192,8 @@ def test_nothing_heavy_is_imported_before_it_is_needed(ten):
         (["stream", "append", "--help"], never | {"rdv.stream", "msgspec", "orjson"}),
         (["stream", "info", "s"], never | {"orjson"}),
         (["tail", "s"], never),
-        (["load", "--help"], never | {"rdv.loadgen", "rdv.config", "uvloop", "asyncio"}),
-        (["serve", "--help"], never | {"rdv.supervisor", "rdv.config", "asyncio"}),
+        (["load", "--help"], never | {"rdv.load.generator", "rdv.decision", "uvloop", "asyncio"}),
+        (["serve", "--help"], never | {"rdv.serve.supervisor", "rdv.decision", "asyncio"}),
     ):
         script = LIGHT.format(arguments=arguments, heavy=heavy)
         done = subprocess.run(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rdv.messages import decode_result
+from rdv.rendezvous.messages import decode_result
 from rdv.stream import open_stream
 
 pytestmark = [pytest.mark.timeout(300)]

@@ -201,7 +201,7 @@ with socket.socket() as door:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 def test_a_proxy_that_a_killed_serve_has_left_behind_is_waited_for(tmp_path):
     from rdv.commands.serving.check import claim_ports
-    from rdv.supervisor.errors import PortTaken
+    from rdv.serve.supervisor.errors import PortTaken
 
     command = [sys.executable, "-c", LISTENER, "component", "proxy", str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as left:

@@ -6,7 +6,7 @@ import pytest
 from test_cli_processes import run_on_terminal
 
 from rdv.commands.serving.voice import StderrVoice
-from rdv.supervisor.plan import Part
+from rdv.serve.supervisor.plan import Part
 
 
 def test_lines_have_a_time_and_a_prefix_as_wide_as_the_longest(capfd):
@@ -20,7 +20,7 @@ def test_lines_have_a_time_and_a_prefix_as_wide_as_the_longest(capfd):
 
 SCRIPT = """
 from rdv.commands.serving.voice import StderrVoice
-from rdv.supervisor.plan import Part
+from rdv.serve.supervisor.plan import Part
 voice = StderrVoice(["a-0", "b-0"])
 for name in ("a-0", "b-0", "a-0"):
     voice.child_line(Part(name, "worker", ()), "text")

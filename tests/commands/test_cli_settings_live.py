@@ -18,11 +18,11 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 import pytest
 
-from rdv.config import Decision, Gate, Http, Log, ModelConfig, Server, load_decision
-from rdv.config.accepted import read_published
-from rdv.config.decision import Cohort, Cohorts
-from rdv.config.fields import setting_fields
-from rdv.config.text import toml_value
+from rdv.decision import Decision, Gate, Http, Log, ModelConfig, Server, load_decision
+from rdv.decision.accepted import read_published
+from rdv.decision.decision import Cohort, Cohorts
+from rdv.decision.sections import setting_fields
+from rdv.decision.text import toml_value
 
 pytestmark = [pytest.mark.timeout(300)]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rdv.config.blank import schedule_text
-from rdv.schedule import schedule_from_toml
+from rdv.decision.init import schedule_text
+from rdv.rendezvous.schedule import schedule_from_toml
 
 MODEL = "def predict(rows):\n    return [{'churns': False} for row in rows]\n"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rdv.config import load_decision
+from rdv.decision import load_decision
+from rdv.decision.streams import prepare_streams
 from rdv.stream import open_stream
 from rdv.stream.config import StreamConfig
-from rdv.supervisor.streams import prepare_streams
 
 STREAMS = ("input", "scores", "results", "control", "outcomes")
 

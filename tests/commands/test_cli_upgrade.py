@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from cli_kit import Served, free_port
 
-from rdv.config import load_decision
+from rdv.decision import load_decision
 
 DATA = Path(__file__).parents[1] / "data"
 VERSIONS = sorted(path.name for path in DATA.iterdir() if path.is_dir())

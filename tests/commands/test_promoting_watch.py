@@ -7,9 +7,9 @@ import pytest
 
 from rdv.commands.promoting.proposal import Proposal
 from rdv.commands.promoting.watch import read_answer
-from rdv.messages import Result
-from rdv.messages.result import Arrival
-from rdv.schedule import schedule_from_object
+from rdv.rendezvous.messages import Result
+from rdv.rendezvous.messages.result import Arrival
+from rdv.rendezvous.schedule import schedule_from_object
 
 BEFORE, AFTER = (
     schedule_from_object({"sla_ms": 50, "default": 0, "step": [{"accept": [model]}]}, "live")

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.models import ModelError, ModelNotLoaded, trouble_of
+from rdv.models.child import Backoff, Garbage, question, read_answer
 from rdv.models.command import CommandModel
-from rdv.models.command.backoff import Backoff
-from rdv.models.command.lines import Garbage, question, read_answer
 
 SHELL = """while IFS= read -r line; do
   id=${line#'{"id":'}; id=${id%%,*}; echo "{\\"id\\":$id,\\"result\\":{\\"score\\":0.5}}"

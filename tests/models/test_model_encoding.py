@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.models import ModelError, check_result, encode_result
-from rdv.models.encoding import encode_results
+from rdv.models.batch import encode_results
 
 NAN, INF = float("nan"), float("inf")
 

@@ -10,12 +10,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from native_kit import quick
 
-from rdv.components import batches
-from rdv.components.batches import SCORES, is_by_line
-from rdv.messages import Score, decode_score
-from rdv.messages import score as scores
-from rdv.messages.score import ResultLines
 from rdv.native import ASCII_LINES, NO_LINES, OTHER_LINES
+from rdv.rendezvous.messages import Score, decode_score
+from rdv.rendezvous.messages import score as scores
+from rdv.rendezvous.messages.score import ResultLines
+from rdv.serve import batches
+from rdv.serve.batches import SCORES, is_by_line
 from rdv.stream.backend import EMPTY
 from rdv.stream.record import Block
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rdv.components.worker.backlog import Waiting
-from rdv.components.worker.in_hand import InHand, Left
-from rdv.components.worker.main import WorkerProcess
-from rdv.components.worker.worker import Worker
-from rdv.messages import Request
+from rdv.rendezvous.backlog import Waiting
+from rdv.rendezvous.messages import Request
+from rdv.serve.worker.in_hand import InHand, Left
+from rdv.serve.worker.main import WorkerProcess
+from rdv.serve.worker.worker import Worker
 from rdv.stream import Record
 from rdv.stream.record import Block
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import msgspec
 from hypothesis import strategies as st
 
-from rdv.messages import Request, Result, Score
-from rdv.rendezvous import Decision, Engine, Limits, LivenessChange, Report, decide
-from rdv.schedule import Schedule, schedule_from_object
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.messages import Request, Result, Score
+from rdv.rendezvous.reference import Decision, LivenessChange, Report, decide
+from rdv.rendezvous.schedule import Schedule, schedule_from_object
 
 HOST = "here"
 BASE_NS = 10**12

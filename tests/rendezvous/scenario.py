@@ -29,9 +29,10 @@ from pathlib import Path
 import msgspec
 import orjson
 
-from rdv.messages import Request, Result, Score
-from rdv.rendezvous import Engine, Limits
-from rdv.schedule import Schedule, schedule_from_object
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.messages import Request, Result, Score
+from rdv.rendezvous.schedule import Schedule, schedule_from_object
 
 HOST = "here/boot-1"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdv.rendezvous.combine import combine_results
+from rdv.rendezvous.rules import combine_results
 
 quick = settings(derandomize=True, deadline=None, max_examples=100)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec import Raw
 
-from rdv.messages import Score
-from rdv.rendezvous.counters import Counters
-from rdv.rendezvous.early import EarlyScores
+from rdv.rendezvous.limits import Counters
+from rdv.rendezvous.mailbox import EarlyScores
+from rdv.rendezvous.messages import Score
 
 
 def test_large_scores_make_room_for_newer_ones() -> None:

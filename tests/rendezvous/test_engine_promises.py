@@ -7,9 +7,10 @@ from histories import BASE_NS, HOST, make_request, schedules, scores, times_ns
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdv.messages import Request, Result, Score
-from rdv.rendezvous import Engine, Limits
-from rdv.schedule import schedule_from_object
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.messages import Request, Result, Score
+from rdv.rendezvous.schedule import schedule_from_object
 
 quick = settings(derandomize=True, deadline=None, max_examples=100)
 
@@ -208,7 +209,7 @@ def test_many_open_mailboxes_are_ordinary() -> None:
 def test_live_schedules_must_be_known() -> None:
     import pytest
 
-    from rdv.rendezvous import UnknownSchedule
+    from rdv.rendezvous.limits import UnknownSchedule
 
     engine = make_engine()
     with pytest.raises(UnknownSchedule, match="no schedule 'x'; there are: production"):

@@ -7,7 +7,7 @@ from histories import Story, stories
 from hypothesis import given, settings
 
 from rdv.codes import RESULT_CODES
-from rdv.messages import result_code
+from rdv.rendezvous.messages import result_code
 
 
 def told(story: Story, id_: str) -> tuple:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rdv.rendezvous.plan import Plan, to_ns
-from rdv.schedule import SLA_MS_MAX, schedule_from_object
+from rdv.rendezvous.schedule import SLA_MS_MAX, schedule_from_object
 
 
 def make_plan(sla_ms=50, **step) -> Plan:

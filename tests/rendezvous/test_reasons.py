@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.messages import Request, Score
-from rdv.rendezvous import Engine
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.messages import Request, Score
 from rdv.rendezvous.reasons import DETAIL_CHARACTERS_MAX, shortened
-from rdv.schedule import schedule_from_object
+from rdv.rendezvous.schedule import schedule_from_object
 
 MS = 1_000_000
 

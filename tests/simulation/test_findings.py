@@ -13,19 +13,19 @@ import pytest
 from simulator import make_plan, play
 from simulator.plan import Arrival, Fault, ModelSpec, Plan
 
-from rdv.components.places import open_streams
-from rdv.components.server.server import Server
-from rdv.components.stopping import Waker
-from rdv.components.worker.backlog import Backlog
-from rdv.components.worker.in_hand import InHand
-from rdv.components.worker.watchdog import Watchdog
-from rdv.components.worker.worker import Worker
-from rdv.messages import Request, Score, encode_request, encode_score
-from rdv.rendezvous import Engine, Report, decide
-from rdv.schedule import schedule_from_object
+from rdv.decision.streams import open_streams
+from rdv.rendezvous.backlog import Backlog
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.messages import Request, Score, encode_request, encode_score
+from rdv.rendezvous.reference import Report, decide
+from rdv.rendezvous.schedule import schedule_from_object
+from rdv.serve.process import Waker
+from rdv.serve.server.server import Server
+from rdv.serve.supervisor.control import Control
+from rdv.serve.worker.in_hand import InHand
+from rdv.serve.worker.worker import Watchdog, Worker
 from rdv.stream import StreamConfig
 from rdv.stream.errors import DiskFull
-from rdv.supervisor.control import Control
 
 HOST = "here"
 names = count()
@@ -277,7 +277,7 @@ def test_the_news_of_a_death_is_told_once_the_disk_has_room(monkeypatch) -> None
     async def run() -> int:
         with memory_streams(clock) as streams:
             monkeypatch.setattr(
-                "rdv.supervisor.control.open_stream", lambda *_, **__: streams.control
+                "rdv.serve.supervisor.control.open_stream", lambda *_, **__: streams.control
             )
             decision = SimpleNamespace(
                 log=SimpleNamespace(stream_config=lambda partitions: None),

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.commands.looking.reading import Observer
-from rdv.components import places
-from rdv.config import init_decision, load_decision
-from rdv.messages import Result, encode_result
-from rdv.status import lines
+from rdv.decision import init_decision, load_decision
+from rdv.rendezvous.messages import Result, encode_result
+from rdv.serve.supervisor.lock import Holder
 from rdv.status.lines import (
     Roll,
     ScaleLine,
@@ -24,7 +23,6 @@ from rdv.status.lines import (
 from rdv.status.models import model_rows, process_rows, unlogged, unlogged_text, unread
 from rdv.status.window import OffRecord, ResultWindow, percentile
 from rdv.stream import create_stream, open_stream
-from rdv.supervisor.lock import Holder
 
 SECOND_NS = 1_000_000_000
 
@@ -41,10 +39,6 @@ def everybody(pid):
 
 def nobody(pid):
     return False
-
-
-def test_topics_are_those_of_the_components():
-    assert (lines.STATUS_TOPIC, lines.MODELS_TOPIC) == (places.STATUS_TOPIC, places.MODELS_TOPIC)
 
 
 def test_what_is_no_line_is_nothing():

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from rdv.config import init_decision
+from rdv.decision import init_decision
 
 pytestmark = pytest.mark.xdist_group("case-histories")
 TIMES = 40

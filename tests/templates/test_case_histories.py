@@ -10,11 +10,11 @@ import msgspec
 import orjson
 import pytest
 
-from rdv.config import init_decision, load_decision, missing_files, schedule_names
+from rdv.decision import init_decision, load_decision, missing_files, schedule_names
 from rdv.models import open_model
-from rdv.models.modules import forget_module, load_module
-from rdv.rendezvous.combine import combine_results
-from rdv.schedule import lint_schedule, schedule_from_toml
+from rdv.models.python_file import forget_module, load_module
+from rdv.rendezvous.rules import combine_results
+from rdv.rendezvous.schedule import lint_schedule, schedule_from_toml
 
 pytestmark = pytest.mark.xdist_group("case-histories")
 

@@ -10,7 +10,7 @@ import tomllib
 import orjson
 import pytest
 
-from rdv.config import (
+from rdv.decision import (
     DirectoryNotEmpty,
     TemplateNeeds,
     TrainingFailed,
@@ -21,9 +21,9 @@ from rdv.config import (
     schedule_names,
     template_names,
 )
-from rdv.config import init as init_module
-from rdv.config import template as template_module
-from rdv.config.assets import asset_directory
+from rdv.decision import init as init_module
+from rdv.decision import template as template_module
+from rdv.decision.template import asset_directory
 from rdv.models import open_model
 
 pytestmark = pytest.mark.xdist_group("init")

@@ -10,8 +10,8 @@ import msgspec
 import orjson
 
 from rdv.commands.loading.rows import Row, is_right, pick
-from rdv.loadgen import Tally
-from rdv.loadgen.sink import Failed
+from rdv.load.generator import Tally
+from rdv.load.generator.tally import Failed
 
 MISS_GRACE_MS = 10.0
 """How many ms later than its SLA an answer may be before it counts as a miss."""

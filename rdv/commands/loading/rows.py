@@ -11,7 +11,7 @@ import msgspec
 import orjson
 
 from rdv.commands.errors import LineUnusable
-from rdv.commands.files import need_file
+from rdv.commands.options import need_file
 from rdv.payload import UnusableJson, read_json
 from rdv.stream.file.disk import faults
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import uvloop
 
-from rdv.commands.asking.door import Door
+from rdv.commands.ask_proxy import Door
 from rdv.commands.loading.figures import Figures
 from rdv.commands.loading.rows import Row
-from rdv.loadgen import Generator, LoadLimits, constant, poisson, render_request
-from rdv.loadgen.sink import Failed
+from rdv.load.generator import Generator, LoadLimits, constant, poisson, render_request
+from rdv.load.generator.tally import Failed
 
 _CONNECT_S = 2.0
 

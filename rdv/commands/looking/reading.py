@@ -7,23 +7,17 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
-from rdv.address import host_port
 from rdv.commands.errors import NeverServed
 from rdv.commands.serving.check import SlaBook
-from rdv.config import Decision, load_decision
-from rdv.config.accepted import read_published
+from rdv.decision import Decision, load_decision
+from rdv.decision.accepted import read_published
 from rdv.errors import RdvError
-from rdv.messages import MalformedMessage, decode_result
-from rdv.status.lines import (
-    SCALING_TOPIC,
-    STATUS_TOPIC,
-    Roll,
-    ScaleLine,
-    Seen,
-    heard,
-    read_scaling,
-    read_status,
-)
+from rdv.http.authority import host_port
+from rdv.rendezvous.messages import MalformedMessage, decode_result
+from rdv.rendezvous.topology import SCALING_TOPIC, STATUS_TOPIC
+from rdv.serve.supervisor.lock import Holder, holder_of
+from rdv.serve.supervisor.plan import parts, proxy_name
+from rdv.status.lines import Roll, ScaleLine, Seen, heard, read_scaling, read_status
 from rdv.status.models import model_rows, process_rows, unlogged, unread
 from rdv.status.window import OffRecord, ResultWindow
 from rdv.stream import Consumer, Record, open_stream
@@ -35,13 +29,11 @@ from rdv.stream.errors import (
     StreamNotFound,
 )
 from rdv.stream.file.disk import Disk
+from rdv.stream.file.lookup import AHEAD_MAX_NS
 from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
 from rdv.stream.stream import LogStream
-from rdv.stream.timeline import AHEAD_MAX_NS
-from rdv.supervisor.lock import Holder, holder_of
-from rdv.supervisor.pids import is_process
-from rdv.supervisor.plan import parts, proxy_name
+from rdv.system.orphans import is_process
 
 _BACK = Recent(5 * 60_000)
 """How far back to look for the latest status of processes."""

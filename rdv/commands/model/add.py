@@ -12,7 +12,7 @@ from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Output
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv model add fraud gbm --path models/gbm.py",
@@ -53,7 +53,7 @@ def add(
     import msgspec
 
     from rdv.commands.model.settings import check_program, with_code
-    from rdv.config import ModelConfig, add_model, check_model_name, load_decision
+    from rdv.decision import ModelConfig, add_model, check_model_name, load_decision
 
     check_model_name(name)
     if not (path or command or builtin == "decoy"):
@@ -73,7 +73,7 @@ def add(
 def _report(decision: DecisionConfig, name: str, output: Output) -> None:
     from rdv.commands.serving.check import read_schedule
     from rdv.errors import RdvError
-    from rdv.supervisor.lock import holder_of
+    from rdv.serve.supervisor.lock import holder_of
 
     running = holder_of(decision.directory) is not None
     when = "the running decision starts it" if running else "it starts with the next rdv serve"

@@ -8,7 +8,7 @@ from rdv.commands.options import Decision, Json
 from rdv.commands.output import Column, Output, number
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = ("rdv model ls fraud", "rdv model ls fraud --json | jq .version")
 _COLUMNS = (
@@ -30,7 +30,7 @@ def ls(directory: Decision, *, as_json: Json = False) -> None:
     Also models that run without being declared (rdv model run). Counts are since the start of the
     processes that run now.
     """
-    from rdv.config import load_decision
+    from rdv.decision import load_decision
 
     decision = load_decision(directory)
     Output(as_json=as_json).table(_COLUMNS, rows(decision))

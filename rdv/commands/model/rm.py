@@ -16,7 +16,7 @@ def rm(directory: Decision, name: Name, *, as_json: Json = False, quiet: Quiet =
     it, write retired = true instead.
     """
     from rdv.commands.serving.check import read_schedule
-    from rdv.config import remove_model
+    from rdv.decision import remove_model
     from rdv.errors import RdvError
 
     decision = remove_model(directory, name)

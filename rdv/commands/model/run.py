@@ -11,9 +11,9 @@ from rdv.commands.model.settings import Command, Name
 from rdv.commands.options import Decision
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
-    from rdv.config import ModelConfig
-    from rdv.supervisor.plan import Part
+    from rdv.decision import Decision as DecisionConfig
+    from rdv.decision import ModelConfig
+    from rdv.serve.supervisor.plan import Part
 
 EXAMPLES = (
     "rdv model run fraud gbm --path models/gbm.py",
@@ -44,8 +44,8 @@ def run(
     """
     from rdv.commands.serving.loop import supervise
     from rdv.commands.serving.voice import StderrVoice
-    from rdv.config import load_decision
-    from rdv.supervisor.lock import holder_of
+    from rdv.decision import load_decision
+    from rdv.serve.supervisor.lock import holder_of
 
     if not 1 <= instances <= _INSTANCES_MAX:
         raise InvalidOption("--instances", f"is between 1 and {_INSTANCES_MAX}")
@@ -75,7 +75,7 @@ def settings(
     Raises ModelNotFound, ProgramNotFound.
     """
     from rdv.commands.model.settings import check_program, with_code
-    from rdv.config import ModelConfig, ModelNotFound, check_model_name
+    from rdv.decision import ModelConfig, ModelNotFound, check_model_name
 
     declared = decision.models.get(check_model_name(name))
     if declared is None and not (path or command):
@@ -91,7 +91,7 @@ class Workers:
     def __init__(
         self, decision: DecisionConfig, name: str, model: ModelConfig, numbers: list[int]
     ) -> None:
-        from rdv.config.footprint import Stamps
+        from rdv.decision.watching import Stamps
 
         # The decision has only this model, so that only its files are watched.
         self.decision = decision.replace(models={name: model})
@@ -105,7 +105,7 @@ class Workers:
 
         import msgspec
 
-        from rdv.supervisor.plan import Part
+        from rdv.serve.supervisor.plan import Part
 
         config = msgspec.json.encode(self._model).decode()
         model = self._name if self._model.scores else ""

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from rdv.commands.errors import InvalidOption, NotUsable, ProgramNotFound
-from rdv.config import Decision, ModelConfig
+from rdv.decision import Decision, ModelConfig
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Command = Annotated[

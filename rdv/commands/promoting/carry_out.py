@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
-from rdv.commands.output import Output
-from rdv.commands.progress import Progress
+from rdv.analysis.promote.watch import Bounds, Breach, Vigil
+from rdv.commands.output import Output, Progress
+from rdv.commands.promote import show_switch, show_watch
 from rdv.commands.promoting.live import Switched, make_live, take_back
 from rdv.commands.promoting.proposal import Proposal
-from rdv.commands.promoting.render import show_switch, show_watch
 from rdv.commands.promoting.watch import Watch
-from rdv.config import Decision
-from rdv.evaluation.promote.vigil import Bounds, Breach, Vigil
+from rdv.decision import Decision
 
 
 def carry_out(

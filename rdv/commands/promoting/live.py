@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from rdv.commands.promoting.proposal import Proposal
 from rdv.commands.schedule.switching import switch
-from rdv.config import Decision, replace_schedule
-from rdv.supervisor.lock import holder_of
+from rdv.decision import Decision, replace_schedule
+from rdv.serve.supervisor.lock import holder_of
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+from rdv.analysis.promote.exchange import champion_of, exchange
 from rdv.commands.errors import NotUsable
 from rdv.commands.schedule.reading import known_models, lint
 from rdv.commands.serving.check import read_schedule, retired_models
-from rdv.config import Decision, ModelNotFound
-from rdv.evaluation.promote.exchange import champion_of, exchange
-from rdv.schedule import OTHERS, Schedule, schedule_from_toml
-from rdv.schedule.windows import windows_ms
+from rdv.decision import Decision, ModelNotFound
+from rdv.rendezvous.schedule import OTHERS, Schedule, schedule_from_toml
+from rdv.rendezvous.schedule.model import windows_ms
 from rdv.stream.file.disk import faults
 
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from rdv.analysis.promote.watch import Answer, Bounds, Breach, Vigil
 from rdv.commands.promoting.proposal import Proposal
-from rdv.config import Decision
-from rdv.evaluation.promote.vigil import Answer, Bounds, Breach, Vigil
-from rdv.messages import MalformedMessage, Result, decode_result
+from rdv.decision import Decision
+from rdv.rendezvous.messages import MalformedMessage, Result, decode_result
 from rdv.status.window import MISS_GRACE_MS
 from rdv.stream import Consumer, Record, open_stream
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from rdv.commands.output import Column, Output, number
 
 if TYPE_CHECKING:
-    from rdv.evaluation.replay.compare import Against, Comparison
-    from rdv.evaluation.replay.paced import Pace
-    from rdv.evaluation.replay.replay import Replayed
+    from rdv.analysis.replay.compare import Against, Comparison
+    from rdv.analysis.replay.paced import Pace
+    from rdv.analysis.replay.study import Replayed
 
 REASONS_SHOWN = 5
 _QUANTILES = (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
@@ -27,7 +27,7 @@ _AGAINST = (
 
 def as_json(found: Replayed, comparison: Comparison | None, pace: Pace | None) -> dict[str, Any]:
     """Return all findings as one object."""
-    from rdv.evaluation.statistics import plain
+    from rdv.analysis.statistics import plain
 
     figures: dict[str, Any] = {
         "model": found.name,
@@ -60,7 +60,7 @@ def as_json(found: Replayed, comparison: Comparison | None, pace: Pace | None) -
 
 
 def _against_json(one: Against, comparison: Comparison) -> dict[str, Any]:
-    from rdv.evaluation.statistics import plain
+    from rdv.analysis.statistics import plain
 
     return {
         "against": one.name or "answers given",

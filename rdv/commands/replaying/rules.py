@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rdv.components.worker.backlog import Backlog, Waiting
-from rdv.config import ModelConfig
-from rdv.evaluation.replay.paced import Asked
+from rdv.analysis.replay.paced import Asked
+from rdv.decision import ModelConfig
+from rdv.rendezvous.backlog import Backlog, Waiting
 
 
 class WorkerRules:
-    """The rules of `rdv.components.worker` for waiting requests. For one thread only."""
+    """The rules of `rdv.serve.worker` for waiting requests. For one thread only."""
 
     def __init__(self, config: ModelConfig) -> None:
         self._backlog = Backlog(

@@ -14,7 +14,7 @@ from rdv.commands.output import Output
 from rdv.commands.terminal import Style, paint
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv schedule check fraud",
@@ -40,7 +40,7 @@ def check(
     Exit codes: 0 when there are no errors (warnings do not count), 1 when there are, 3 when a file
     cannot be read as a schedule at all, or when there is no schedule or not the live one.
     """
-    from rdv.config import ScheduleNotFound, load_decision, schedule_names
+    from rdv.decision import ScheduleNotFound, load_decision, schedule_names
 
     decision = load_decision(directory)
     known = schedule_names(directory)
@@ -65,7 +65,7 @@ def check(
 def _findings(decision: DecisionConfig, names: list[str]) -> Iterator[dict[str, Any]]:
     from rdv.commands.schedule.reading import known_models, lint
     from rdv.commands.serving.check import read_schedule
-    from rdv.schedule import InvalidSchedule
+    from rdv.rendezvous.schedule import InvalidSchedule
 
     known = known_models(decision)
     for name in names:

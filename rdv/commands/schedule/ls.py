@@ -8,7 +8,7 @@ from rdv.commands.options import Decision, Json
 from rdv.commands.output import Column, Output, number
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
+    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = ("rdv schedule ls fraud",)
 _COLUMNS = (
@@ -23,7 +23,7 @@ _COLUMNS = (
 
 def ls(directory: Decision, *, as_json: Json = False) -> None:
     """List the schedules, and who uses them."""
-    from rdv.config import load_decision, schedule_names
+    from rdv.decision import load_decision, schedule_names
 
     decision = load_decision(directory)
     rows = [_row(decision, name) for name in schedule_names(directory)]

@@ -33,9 +33,9 @@ def show(
     """
     from rdv.commands.schedule.reading import known_models, lint, users
     from rdv.commands.serving.check import read_schedule
-    from rdv.config import load_decision
-    from rdv.schedule import draw_schedule
-    from rdv.schedule.model import content
+    from rdv.decision import load_decision
+    from rdv.rendezvous.schedule import draw_schedule
+    from rdv.rendezvous.schedule.model import content
 
     decision = load_decision(directory)
     schedule = read_schedule(decision, name or "")

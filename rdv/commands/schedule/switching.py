@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 
 from rdv.commands.errors import NotLive
-from rdv.config import Decision
-from rdv.config.accepted import allow_schedule, errors_of, read_published
+from rdv.decision import Decision
+from rdv.decision.accepted import allow_schedule, errors_of, read_published
 from rdv.errors import RdvError
-from rdv.schedule import Schedule
+from rdv.rendezvous.schedule import Schedule
 from rdv.stream import Consumer, open_stream
 from rdv.stream.passing import pass_over
 

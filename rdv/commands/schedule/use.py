@@ -10,8 +10,8 @@ from rdv.commands.options import Decision, Json, Quiet
 from rdv.commands.output import Output
 
 if TYPE_CHECKING:
-    from rdv.config import Decision as DecisionConfig
-    from rdv.schedule import Schedule
+    from rdv.decision import Decision as DecisionConfig
+    from rdv.rendezvous.schedule import Schedule
 
 EXAMPLES = ("rdv schedule use fraud fast-first", "rdv schedule use fraud production")
 
@@ -33,8 +33,8 @@ def use(
     """
     from rdv.commands.schedule.switching import switch
     from rdv.commands.serving.check import read_schedule
-    from rdv.config import load_decision, set_live_schedule
-    from rdv.supervisor.lock import holder_of
+    from rdv.decision import load_decision, set_live_schedule
+    from rdv.serve.supervisor.lock import holder_of
 
     decision = load_decision(directory, {})
     schedule = read_schedule(decision, name)

@@ -9,12 +9,12 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 
-from rdv.config import Decision, ScheduleNotFound, missing_files, schedule_names
+from rdv.decision import Decision, ScheduleNotFound, missing_files, schedule_names
 from rdv.errors import RdvError
-from rdv.schedule import SLA_MS_MAX, Schedule, lint_schedule, schedule_from_toml
+from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule, lint_schedule, schedule_from_toml
+from rdv.serve.supervisor.errors import PortTaken
 from rdv.stream.file.disk import faults
-from rdv.supervisor.errors import PortTaken
-from rdv.supervisor.ports import await_end, holder_of_port, is_left_behind
+from rdv.system.ports import await_end, holder_of_port, is_left_behind
 
 PORT_PATIENCE_S = SLA_MS_MAX / 1000 + 10.0
 """How many seconds to wait for a port. A proxy whose supervisor was killed answers its requests in
@@ -67,7 +67,7 @@ def check_access(decision: Decision) -> None:
     """Raise InvalidDecision if other machines can reach the decision and http.hosts does not say
     how.
     """
-    from rdv.components.proxy.access import access_of
+    from rdv.serve.proxy.main import access_of
 
     access_of(decision)
 

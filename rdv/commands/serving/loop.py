@@ -10,20 +10,19 @@ from typing import Protocol
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.commands.serving.voice import StderrVoice
-from rdv.config import Decision
-from rdv.config.watching import Watch
+from rdv.decision import Decision
+from rdv.decision.source import watched_files
+from rdv.decision.watching import Watch
+from rdv.serve.supervisor.child import Child
+from rdv.serve.supervisor.control import Control
+from rdv.serve.supervisor.demand import Demand
+from rdv.serve.supervisor.leftovers import clear_in_background, run_marker
+from rdv.serve.supervisor.plan import Part, Role
+from rdv.serve.supervisor.scaler import Scaler, Ties
+from rdv.serve.supervisor.starter import Starter
+from rdv.serve.supervisor.supervisor import ESSENTIAL, Launch, Supervisor
 from rdv.status.lines import StatusLine
-from rdv.supervisor.child import Child
-from rdv.supervisor.control import Control
-from rdv.supervisor.demand import Demand
-from rdv.supervisor.leftovers import clear_in_background, run_marker
-from rdv.supervisor.orphans import Strangers, reap_orphans
-from rdv.supervisor.plan import Part, Role
-from rdv.supervisor.running import Launch
-from rdv.supervisor.scaler import Scaler, Ties
-from rdv.supervisor.starter import Starter
-from rdv.supervisor.supervisor import ESSENTIAL, Supervisor
-from rdv.supervisor.watch import watched_files
+from rdv.system.orphans import Strangers, reap_orphans
 
 
 class Judged(Protocol):

@@ -7,10 +7,10 @@ import sys
 import threading
 from collections.abc import Callable
 
-from rdv.clean_environment import clean_environment
-from rdv.config import Decision, ModelConfig, ModelNotFound
-from rdv.supervisor.leftovers import VARIABLE, clear, run_marker
-from rdv.supervisor.orphans import adopt_orphans, end_descendants, reap_abandoned
+from rdv.decision import Decision, ModelConfig, ModelNotFound
+from rdv.serve.supervisor.leftovers import VARIABLE, clear, run_marker
+from rdv.system.environment import clean_environment
+from rdv.system.orphans import adopt_orphans, end_descendants, reap_abandoned
 
 
 def leave_environment(decision: Decision, direct: str | None) -> None:
@@ -69,7 +69,7 @@ def ignored_keys(decision: Decision) -> list[str]:
 def serve_stage(decision: Decision, direct: str | None, say: Callable[[str], None]) -> None:
     """Serve one model, or everything over streams in memory, until SIGTERM or SIGINT."""
     from rdv.commands.component import log_to_stderr
-    from rdv.components.stages import run_direct, run_in_process
+    from rdv.serve.stages import run_direct, run_in_process
 
     log_to_stderr()
     if is_parent := adopt_orphans():

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from rdv.commands.terminal import Style, paint, printable
-from rdv.supervisor.control import Control
-from rdv.supervisor.plan import Part
+from rdv.serve.supervisor.control import Control
+from rdv.serve.supervisor.plan import Part
 
 OWN = "rdv"
 _STYLES: tuple[Style, ...] = ("cyan", "green", "yellow", "magenta", "blue")

@@ -13,8 +13,7 @@ import typer
 
 from rdv.commands.errors import InvalidOption, NotUsable
 from rdv.commands.options import Json
-from rdv.commands.output import Column, Output, number
-from rdv.commands.progress import Progress
+from rdv.commands.output import Column, Output, Progress, number
 from rdv.commands.units import parse_size
 
 if TYPE_CHECKING:

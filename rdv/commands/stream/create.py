@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rdv.commands.files import check_no_file
 from rdv.commands.opening import as_files, read_target
-from rdv.commands.options import Json, Quiet
+from rdv.commands.options import Json, Quiet, check_no_file
 from rdv.commands.output import Output
 from rdv.commands.stream.settings import describe_settings, settings_row
 from rdv.commands.units import parse_duration_ms, parse_size

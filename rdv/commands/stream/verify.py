@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rdv.commands.errors import DamageFound
 from rdv.commands.opening import open_files, places_of, read_target
 from rdv.commands.options import Json, Partition, PathOrTopic, Quiet
-from rdv.commands.output import Column, Output, number
-from rdv.commands.progress import Progress
+from rdv.commands.output import Column, Output, Progress, number
 from rdv.commands.stream.damage import Findings, check_place, describe_damage
 from rdv.commands.units import about_size
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from rdv.commands.evaluating.options import span_ns
 from rdv.commands.exits import PipeClosedError
 from rdv.commands.opening import Target, places_of
-from rdv.commands.tailing.render import Renderer, is_reader_gone
+from rdv.commands.options import span_ns
+from rdv.commands.tail import Renderer, is_reader_gone
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.stream import FileStream

@@ -27,9 +27,8 @@ from rdv.stream.errors import (
 from rdv.stream.file import layout, lookup
 from rdv.stream.file.board import Board, tick_in_news
 from rdv.stream.file.damage import missing_partition
-from rdv.stream.file.disk import Disk, faults
+from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.doorbell import Doorbell
-from rdv.stream.file.forks import watch_forks
 from rdv.stream.file.groups import FileGroup
 from rdv.stream.file.lock import locked, wait_for_deleted
 from rdv.stream.file.misplaced import Moved

@@ -35,8 +35,7 @@ from rdv.native import Native
 from rdv.stream.backend import RING_ORDERS
 from rdv.stream.errors import LockTimeout, TooManyReaders
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk, Map, faults, os_fault
-from rdv.stream.file.forks import watch_forks
+from rdv.stream.file.disk import Disk, Map, faults, os_fault, watch_forks
 from rdv.stream.file.lock import locked
 
 log = logging.getLogger("rdv.stream")

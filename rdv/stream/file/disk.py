@@ -4,6 +4,8 @@ Everything that the file log does to files, locks, FIFOs and the kernel goes thr
 that tests can replace it by one that is faulty or full or that loses unsynced data. The methods of
 the hot path are the system calls themselves, without a Python frame in between. No other module of
 `rdv.stream` may import os, fcntl, mmap or select (import-linter checks that).
+
+These functions remove what a forked child must not keep: descriptors, mutexes and locks.
 """
 
 from __future__ import annotations
@@ -20,12 +22,48 @@ import time
 from collections.abc import Iterator
 from typing import ClassVar
 from uuid import UUID, uuid4
+from weakref import WeakSet
 
 from rdv.errors import RdvError
 from rdv.native import NATIVE, Native
+from rdv.stream.backend import Forkable
 from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
-from rdv.stream.file.forks import forget, keep_from_children
 from rdv.stream.file.pipes import PRIVATE, Pipes
+
+_forkables: WeakSet[Forkable] = WeakSet()
+
+
+def watch_forks(thing: Forkable) -> None:
+    """Have `thing.after_fork` called in every child of this process, as long as `thing` lives."""
+    _forkables.add(thing)
+
+
+_private_fds: set[int] = set()
+"""Descriptors that threads are using: a child must not keep their locks."""
+
+
+def keep_from_children(fd: int) -> None:
+    """Have `fd` closed in every child process."""
+    _private_fds.add(fd)
+
+
+def forget(fd: int) -> None:
+    """Stop tracking `fd`, which is about to be closed."""
+    _private_fds.discard(fd)
+
+
+def _forked() -> None:
+    for fd in _private_fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _private_fds.clear()
+    for thing in list(_forkables):
+        with contextlib.suppress(OSError):
+            thing.after_fork()
+
+
+os.register_at_fork(after_in_child=_forked)
+
 
 Map = mmap.mmap
 SEEK_END = os.SEEK_END

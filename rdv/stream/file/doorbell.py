@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from rdv.stream.errors import Closed
 from rdv.stream.file.board import EVERYTHING, Board, mask_of
-from rdv.stream.file.disk import Disk
-from rdv.stream.file.forks import watch_forks
+from rdv.stream.file.disk import Disk, watch_forks
 from rdv.stream.record import TopicPartition
 
 LOOK_NS = 100_000_000

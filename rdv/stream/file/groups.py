@@ -20,8 +20,7 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import DiskFault, Fenced
 from rdv.stream.file import layout
 from rdv.stream.file.board import Board
-from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.forks import watch_forks
+from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.group.state import GroupState
 from rdv.stream.record import TopicPartition
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from weakref import WeakSet
 
-from rdv.stream.file.forks import watch_forks
+from rdv.stream.file.disk import watch_forks
 from rdv.stream.file.writer import PartitionWriter
 
 MUTEX_WAIT_S = 0.05

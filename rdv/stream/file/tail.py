@@ -28,11 +28,10 @@ from rdv.stream.file.entry import (
     unpack_entry,
     whole,
 )
+from rdv.stream.file.lookup import AHEAD_MAX_NS
 from rdv.stream.file.rescue import OpenSegment
-from rdv.stream.file.retention import purge
+from rdv.stream.file.retention import keep_note, purge
 from rdv.stream.file.segment import Segment
-from rdv.stream.file.trusted_time import keep_note
-from rdv.stream.timeline import AHEAD_MAX_NS
 
 log = logging.getLogger("rdv.stream")
 

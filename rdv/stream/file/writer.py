@@ -19,8 +19,7 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
-from rdv.stream.file.disk import Disk, faults, os_fault
-from rdv.stream.file.forks import watch_forks
+from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
 from rdv.stream.file.lock import FileLock, wait_for_deleted
 from rdv.stream.file.recovery import recover
 from rdv.stream.file.rescue import OpenSegment

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from rdv.messages import Request, Result, Score
-from rdv.rendezvous import Engine, Limits, LivenessChange, Report
-from rdv.schedule import InvalidSchedule, Schedule, schedule_from_object
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.messages import Request, Result, Score
+from rdv.rendezvous.reference import LivenessChange, Report
+from rdv.rendezvous.schedule import InvalidSchedule, Schedule, schedule_from_object
 
 BEFORE_NS = -1
 """The time of the start: models that are not asked have refused by then."""

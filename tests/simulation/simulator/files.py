@@ -18,8 +18,7 @@ from rdv.native import NATIVE
 from rdv.stream.backend import Writer
 from rdv.stream.errors import RecordsDamaged, RecordsLost
 from rdv.stream.file import layout, lookup
-from rdv.stream.file.disk import Disk
-from rdv.stream.file.forks import forget
+from rdv.stream.file.disk import Disk, forget
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.topic import TopicFacts, write_facts
 from rdv.stream.file.writer import PartitionWriter

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 import orjson
 
-from rdv.messages import Request, Result, Score
+from rdv.rendezvous.messages import Request, Result, Score
 from rdv.stream.record import TopicPartition
 from simulator.scheduler import Process, Scheduler
 

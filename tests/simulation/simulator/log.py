@@ -10,8 +10,7 @@ from rdv.stream.backend import NOTHING, Writer
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import DiskFull, LockTimeout, RecordsDamaged, SyncFailed, WouldWait
 from rdv.stream.group.state import GroupState
-from rdv.stream.memory.backend import MemoryBackend
-from rdv.stream.memory.group import MemoryGroup
+from rdv.stream.memory.backend import MemoryBackend, MemoryGroup
 from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader
 from rdv.stream.record import Block, TopicPartition
 from rdv.stream.stream import LogStream

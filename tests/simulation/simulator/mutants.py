@@ -9,22 +9,22 @@ from unittest import mock
 
 import msgspec
 
-from rdv.components import feeds, outbox
-from rdv.components.batches import ScoreBatches
-from rdv.components.proxy.desk import Desk
-from rdv.components.proxy.proxy import Proxy
-from rdv.components.server.server import Server
-from rdv.components.worker.reports import Reports
-from rdv.http.shares import Shares
-from rdv.rendezvous import Engine
+from rdv.http.places import Shares
 from rdv.rendezvous.book import ScheduleBook
-from rdv.rendezvous.early import EarlyScores
+from rdv.rendezvous.engine import Engine
+from rdv.rendezvous.mailbox import EarlyScores
+from rdv.serve import feeds, outbox
+from rdv.serve.batches import ScoreBatches
+from rdv.serve.proxy.desk import Desk
+from rdv.serve.proxy.proxy import Proxy
+from rdv.serve.server.server import Server
+from rdv.serve.supervisor import supervisor
+from rdv.serve.worker.reports import Reports
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.reader import PartitionReader
-from rdv.stream.memory.group import MemoryGroup
+from rdv.stream.memory.backend import MemoryGroup
 from rdv.stream.record import Block, records_of
-from rdv.supervisor import supervisor
 
 
 @dataclass(frozen=True)

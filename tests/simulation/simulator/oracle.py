@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
-from rdv.components.deadlines import GRACE_NS
-from rdv.messages import Result, Score
-from rdv.rendezvous import Decision, LivenessChange, Report, decide
+from rdv.rendezvous.deadlines import GRACE_NS
+from rdv.rendezvous.messages import Result, Score
+from rdv.rendezvous.reference import Decision, LivenessChange, Report, decide
 from rdv.stream.record import records_of
 from simulator.engine import Case
 from simulator.ledger import Asked, Logged

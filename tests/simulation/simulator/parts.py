@@ -9,22 +9,22 @@ from typing import Any
 
 import orjson
 
-from rdv.components.places import STATUS_TOPIC, Streams
-from rdv.components.proxy.asking import Asking
-from rdv.components.proxy.cohorts import Cohorts
-from rdv.components.proxy.intake import ScheduleChoice
-from rdv.components.proxy.proxy import Proxy, Settings
-from rdv.components.server.server import Server
-from rdv.components.worker.backlog import Backlog
-from rdv.components.worker.in_hand import InHand
-from rdv.components.worker.watchdog import Watchdog
-from rdv.components.worker.worker import Worker
+from rdv.decision.streams import Streams
 from rdv.errors import RdvError
-from rdv.messages import RequestIds
-from rdv.rendezvous import Limits
-from rdv.supervisor.control import Control
-from rdv.supervisor.plan import Part
-from rdv.supervisor.supervisor import Supervisor
+from rdv.rendezvous.asking import Asking
+from rdv.rendezvous.backlog import Backlog
+from rdv.rendezvous.limits import Limits
+from rdv.rendezvous.messages import RequestIds
+from rdv.rendezvous.schedule.cohort import Cohorts
+from rdv.rendezvous.topology import STATUS_TOPIC
+from rdv.serve.proxy.intake import ScheduleChoice
+from rdv.serve.proxy.proxy import Proxy, Settings
+from rdv.serve.server.server import Server
+from rdv.serve.supervisor.control import Control
+from rdv.serve.supervisor.plan import Part
+from rdv.serve.supervisor.supervisor import Supervisor
+from rdv.serve.worker.in_hand import InHand
+from rdv.serve.worker.worker import Watchdog, Worker
 from simulator.models import SimModel
 from simulator.plan import Plan
 from simulator.scheduler import MS, Exited, Process
@@ -36,7 +36,7 @@ STATUS_NS = 1_000 * MS
 
 
 class Status:
-    """Replace `rdv.components.status.StatusWriter`, without its thread."""
+    """Replace `rdv.serve.status.StatusWriter`, without its thread."""
 
     def __init__(self, world, process: Process, streams: Streams, model: str = "") -> None:
         self._world = world
@@ -184,7 +184,7 @@ def run_proxy(world, process: Process) -> None:
 
 
 class SimChild:
-    """Replace `rdv.supervisor.child.Child` for a simulated process."""
+    """Replace `rdv.serve.supervisor.child.Child` for a simulated process."""
 
     def __init__(self, world, process: Process, ended: Callable[[int], None]) -> None:
         self._world = world

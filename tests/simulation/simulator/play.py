@@ -122,13 +122,13 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
     notes = _notes(world)
     logging.disable(logging.CRITICAL)
     with (
-        mock.patch("rdv.components.outbox.threading", SimThreading(world)),
-        mock.patch("rdv.components.feeds.select", SimSelect(world.descriptors)),
-        mock.patch("rdv.components.worker.in_hand.os", notes),
-        mock.patch("rdv.components.worker.in_hand._lock", notes.lock),
-        mock.patch("rdv.components.worker.intake.TIMING", timing),
-        mock.patch("rdv.supervisor.control.open_stream", open_control),
-        mock.patch("rdv.supervisor.control.is_process", world.is_process),
+        mock.patch("rdv.serve.outbox.threading", SimThreading(world)),
+        mock.patch("rdv.serve.feeds.select", SimSelect(world.descriptors)),
+        mock.patch("rdv.serve.worker.in_hand.os", notes),
+        mock.patch("rdv.serve.worker.in_hand._lock", notes.lock),
+        mock.patch("rdv.serve.worker.intake.TIMING", timing),
+        mock.patch("rdv.serve.supervisor.control.open_stream", open_control),
+        mock.patch("rdv.serve.supervisor.control.is_process", world.is_process),
     ):
         try:
             yield

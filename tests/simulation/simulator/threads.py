@@ -9,7 +9,7 @@ from simulator.scheduler import Process
 
 
 class SimThreading:
-    """Provide what `rdv.components.outbox` needs of the module `threading`."""
+    """Provide what `rdv.serve.outbox` needs of the module `threading`."""
 
     def __init__(self, world) -> None:
         self._world = world

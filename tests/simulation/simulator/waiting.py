@@ -92,7 +92,7 @@ class SimPoll:
 
 
 class SimWaker:
-    """Replace `rdv.components.stopping.Waker`, without a pipe."""
+    """Replace `rdv.serve.process.Waker`, without a pipe."""
 
     def __init__(self, descriptors: Descriptors) -> None:
         self._descriptors = descriptors

@@ -11,11 +11,12 @@ from typing import Any
 
 import orjson
 
-from rdv.components.places import INPUT, RESULTS, SCORES, Streams
+from rdv.decision.streams import Streams
 from rdv.errors import RdvError
 from rdv.http import Failure
-from rdv.schedule import Schedule, schedule_from_object
-from rdv.supervisor.plan import Part, proxy_name
+from rdv.rendezvous.schedule import Schedule, schedule_from_object
+from rdv.rendezvous.topology import INPUT, RESULTS, SCORES
+from rdv.serve.supervisor.plan import Part, proxy_name
 from simulator.clock import Host, SimClock
 from simulator.engine import WatchedEngine
 from simulator.faults import Faults, SimDisk

@@ -9,8 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdv.stream import StreamConfig, open_stream
-from rdv.stream.file.retention import NEVER_OLD_NS, SegmentFacts, believable_times, expired
-from rdv.stream.file.trusted_time import Note, judge
+from rdv.stream.file.retention import (
+    NEVER_OLD_NS,
+    Note,
+    SegmentFacts,
+    believable_times,
+    expired,
+    judge,
+)
 
 HOUR_NS = 3_600 * 10**9
 YEAR_NS = 365 * 24 * HOUR_NS

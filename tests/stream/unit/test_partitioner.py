@@ -2,7 +2,7 @@
 
 import pytest
 
-from rdv.stream.partitioner import partition_of_key
+from rdv.stream.record import partition_of_key
 
 GOLDEN = {
     b"": (0, 0, 0),

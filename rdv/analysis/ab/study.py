@@ -1,0 +1,332 @@
+"""Evaluate an experiment in one pass over the join.
+
+The plan says how the keys were to be split, and which schedule each cohort gets.
+
+`control:cohorts` records since when the cohorts of an experiment have been in force.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from rdv.analysis.ab.metric import RIGHT, Floats, Keys, Metric, Sums, arm_of, hashed, number_field
+from rdv.analysis.ab.result import ArmFigures, Comparison, Experiment
+from rdv.analysis.dataset.join import Join
+from rdv.analysis.dataset.joined import KINDS, NO_RESULT, NONE, NOT_SAMPLED, Joined
+from rdv.analysis.dataset.outcomes import read_outcomes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.values import Extract
+from rdv.analysis.errors import NoExperiment, NoMetric
+from rdv.analysis.statistics import Arm, Digest, Effect, effect, effect_of_pairs, sample_ratio
+from rdv.analysis.whatif.arrivals import arrivals_of
+from rdv.analysis.whatif.decide import decide_all
+from rdv.errors import RdvError
+from rdv.rendezvous.schedule import OTHERS, Schedule
+from rdv.rendezvous.topology import COHORTS_TOPIC, CONTROL
+from rdv.stream.passing import pass_over
+
+REST = "rest"
+"""The name of the arm for requests in no cohort, which get the live schedule."""
+
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`shares` of the cohorts, and the schedules of all arms, with the live one under `REST`.
+
+    A schedule may be missing if its file is; then its requests are not paired.
+    """
+
+    shares: Mapping[str, float]
+    schedules: Mapping[str, Schedule]
+    salt: str = ""
+
+    @property
+    def arms(self) -> dict[str, float]:
+        """Every arm and its share, the control first: the rest, or else the first cohort."""
+        rest = 1 - sum(self.shares.values())
+        arms = {REST: rest} if rest > _ROUNDING else {}
+        return arms | {name: share for name, share in self.shares.items() if share > 0}
+
+
+def in_force_since_ns(recorded: Recorded, plan: Plan) -> int | None:
+    """Return when the cohorts became what they are in `plan`: shares, salt and schedules.
+
+    Returns None if that is not recorded: they were never served like this, or by an older rdv.
+    Raises the log's SystemFaults.
+    """
+    control = recorded.stream(CONTROL)
+    if control is None or COHORTS_TOPIC not in control.topics():
+        return None
+    since_ns: int | None = None
+    with control.consumer([COHORTS_TOPIC]) as consumer:
+        while True:
+            try:
+                records = consumer.poll(1_000)
+            except RdvError as error:
+                if not pass_over(consumer, error):
+                    raise
+                continue
+            if not records:
+                return since_ns or None
+            for record in records:
+                try:
+                    line = orjson.loads(record.value)
+                except orjson.JSONDecodeError:
+                    continue
+                if isinstance(line, dict) and isinstance(line.get("since_ns"), int):
+                    since_ns = line["since_ns"] if _is_so(line, plan) else None
+
+
+def _is_so(line: dict[str, Any], plan: Plan) -> bool:
+    cohorts = line.get("cohorts")
+    if not isinstance(cohorts, dict) or line.get("salt") != plan.salt:
+        return False
+    if {name: c.get("share") for name, c in cohorts.items()} != dict(plan.shares):
+        return False
+    return all(
+        cohorts[name].get("schedule") == plan.schedules[name].label
+        for name in plan.shares
+        if name in plan.schedules
+    )
+
+
+ARMS_MIN = 2
+REQUESTS, MEASURED, METRIC, KNOWN, TRUTH = range(5)
+"""Columns of a cohort's sums: requests, those with a value, their sum, known outcomes, their
+sum.
+"""
+PAIRED, BY_CONTROL, TREATMENT, DIFFERING = range(4)
+
+
+def run_experiment(
+    recorded: Recorded,
+    plan: Plan,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    metric: str = RIGHT,
+    on: str | None = None,
+    confidence: float = 0.95,
+    depends: bool = False,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Experiment:
+    """Evaluate the cohorts of `plan`.
+
+    Only the time in which these cohorts were in force counts, as far as that is recorded.
+    `depends`: outcomes depend on the answer given (a click on what was shown), so nothing is
+    paired. Raises NoExperiment, NoMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
+    log's SystemFaults.
+    """
+    if len(plan.arms) < ARMS_MIN:
+        raise NoExperiment(recorded.directory)
+    extract = Extract(on if on is not None else number_field(recorded))
+    begun_ns = in_force_since_ns(recorded, plan)
+    since_ns = max(filter(None, (since_ns, begun_ns)), default=None)
+    join = Join(recorded, since_ns, until_ns, extract=extract)
+    measure = Metric(metric, extract, read_outcomes(recorded, join.notes))
+    study = _Study(plan, measure, depends=depends or not measure.is_of_answers)
+    for joined in join:
+        study.add(joined)
+        progress(len(joined))
+    return replace(study.finish(join, confidence), since_ns=since_ns, in_force_ns=begun_ns)
+
+
+@dataclass
+class _Cohort:
+    """The sums of one arm, added batch by batch."""
+
+    sums: Sums = field(default_factory=lambda: Sums(5))
+    kinds: Counter[str] = field(default_factory=Counter)
+    waited_ms: Digest = field(default_factory=Digest)
+
+
+class _Study:
+    def __init__(self, plan: Plan, metric: Metric, *, depends: bool) -> None:
+        self._plan, self._metric, self._depends = plan, metric, depends
+        self._arms = {name: _Cohort() for name in plan.arms}
+        self._control = next(iter(plan.arms))
+        known = plan.schedules
+        self._paired = {
+            name: Sums(4)
+            for name in self._arms
+            if not depends and name != self._control and {name, self._control} <= set(known)
+        }
+        self._common: float | None = None
+        self._left_out = 0
+        self._unpaired = 0
+
+    def add(self, joined: Joined) -> None:
+        truths = self._metric.truths(joined)
+        told = self._metric.told(joined, truths)
+        keys = hashed(joined.key, joined.ids)
+        has_key = joined.key.is_valid().to_numpy(zero_copy_only=False)
+        rows_of = self._rows_of(joined, has_key)
+        self._left_out += len(joined) - sum(len(rows) for rows in rows_of.values())
+        columns = np.stack(
+            [
+                np.ones(len(joined)),
+                ~np.isnan(told),
+                np.nan_to_num(told),
+                ~np.isnan(truths),
+                self._indicator(truths),
+            ]
+        ).astype(np.float64)
+        for name, rows in rows_of.items():
+            arm = self._arms[name]
+            arm.sums.add(keys[rows], columns[:, rows])
+            waited = joined.waited_ms[rows]
+            arm.waited_ms.add(waited[np.isfinite(waited)])
+            for code, count in enumerate(np.bincount(joined.kind[rows]).tolist()):
+                if count and code != NO_RESULT:
+                    arm.kinds[str(KINDS[code])] += count
+        if self._paired:
+            self._pair(joined, truths, keys)
+
+    def _rows_of(
+        self, joined: Joined, has_key: npt.NDArray[np.bool_]
+    ) -> dict[str, npt.NDArray[np.int64]]:
+        """Return the rows of each arm. Requests without a key, or with a schedule of their own, are
+        in none.
+        """
+        found = {}
+        names = {name: code for code, name in enumerate(joined.cohort.names)}
+        for name in self._arms:
+            if name == REST and REST not in self._plan.shares:
+                here = (joined.cohort.codes == NONE) & (joined.asked.codes == NONE) & has_key
+            else:
+                here = joined.cohort.codes == names.get(name, NONE - 1)
+            found[name] = np.flatnonzero(here)
+        return found
+
+    def _indicator(self, truths: Floats) -> Floats:
+        """Return 1 for a yes; of classes, 1 for the one that was the most common at first."""
+        known = truths[~np.isnan(truths)]
+        if self._common is None and len(known):
+            values, counts = np.unique(known, return_counts=True)
+            is_yes_no = set(values.tolist()) <= {0.0, 1.0} and bool(self._metric.extract.is_number)
+            self._common = 1.0 if is_yes_no else float(values[np.argmax(counts)])
+        return np.asarray(truths == self._common, np.float64)
+
+    def _pair(self, joined: Joined, truths: Floats, keys: Keys) -> None:
+        """Decide every request by both schedules, whatever cohort it was in."""
+        usual = (joined.asked.codes == NONE) | (joined.cohort.codes != NONE)
+        arrivals = arrivals_of(joined)
+        schedules = self._plan.schedules
+        was: dict[str, Floats] = {}
+        for name in (self._control, *self._paired):
+            decided = decide_all(schedules[name], arrivals)
+            was[name] = self._metric.decided(joined, decided, schedules[name], truths)
+        for name, sums in self._paired.items():
+            asked = self._all_asked(joined, (schedules[self._control], schedules[name]))
+            known = usual & ~np.isnan(was[self._control]) & ~np.isnan(was[name])
+            self._unpaired += int((known & ~asked).sum())
+            rows = np.flatnonzero(known & asked)
+            a, b = was[self._control][rows], was[name][rows]
+            sums.add(keys[rows], np.stack([np.ones(len(rows)), a, b, a != b]))
+
+    @staticmethod
+    def _all_asked(joined: Joined, schedules: tuple[Schedule, ...]) -> npt.NDArray[np.bool_]:
+        """Return which requests were to be scored by every model that the schedules accept."""
+        accepted = {name for s in schedules for step in s.steps for name in step.accept}
+        rows = [n for n, m in enumerate(joined.models) if m in accepted or OTHERS in accepted]
+        return np.asarray((joined.outcome[rows] != NOT_SAMPLED).all(axis=0))
+
+    def finish(self, join: Join, confidence: float) -> Experiment:
+        plan = self._plan.arms
+        figures = [self._figures(name, share) for name, share in plan.items()]
+        if all(one.mean is None for one in figures):
+            raise NoMetric(self._metric.name)
+        counts = [one.keys for one in figures]
+        return Experiment(
+            metric=self._metric.name,
+            is_share=self._metric.is_share,
+            arms=figures,
+            ratio=sample_ratio(counts, list(plan.values())),
+            comparisons=[
+                self._comparison(name, confidence) for name in plan if name != self._control
+            ],
+            moved_keys=self._moved_keys(),
+            left_out=self._left_out,
+            unpaired=self._unpaired,
+            depends=self._depends,
+            notes=join.notes,
+        )
+
+    def _figures(self, name: str, share: float) -> ArmFigures:
+        arm = self._arms[name]
+        totals = arm.sums.values.sum(axis=1)
+        measured = totals[MEASURED]
+        return ArmFigures(
+            name,
+            share,
+            len(arm.sums),
+            int(totals[REQUESTS]),
+            int(measured),
+            float(totals[METRIC] / measured) if measured else None,
+            int(totals[KNOWN]),
+            dict(arm.kinds),
+            *(
+                (float(value) for value in arm.waited_ms.quantiles([0.5, 0.99]))
+                if arm.waited_ms.count
+                else (None, None)
+            ),
+        )
+
+    def _moved_keys(self) -> int:
+        """Return the number of keys that were in more than one arm because the split has
+        changed.
+        """
+        every = np.concatenate([arm.sums.keys for arm in self._arms.values()])
+        return len(every) - len(np.unique(every))
+
+    def _arm(self, name: str, totals: int, requests: int, *, is_binary: bool) -> Arm | None:
+        values = self._arms[name].sums.values
+        return arm_of(name, values[totals], values[requests], is_binary=is_binary)
+
+    def _effect(
+        self, name: str, totals: int, requests: int, confidence: float, *, is_binary: bool
+    ) -> Effect | None:
+        control = self._arm(self._control, totals, requests, is_binary=is_binary)
+        treatment = self._arm(name, totals, requests, is_binary=is_binary)
+        if control is None or treatment is None:
+            return None
+        return effect(control, treatment, confidence)
+
+    def _comparison(self, name: str, confidence: float) -> Comparison:
+        share = self._metric.is_share
+        needs = self._metric.needs_truth
+        return Comparison(
+            self._control,
+            name,
+            self._effect(name, METRIC, MEASURED, confidence, is_binary=share),
+            self._paired_effect(name, confidence),
+            self._effect(name, TRUTH, KNOWN, 0.999, is_binary=True) if needs else None,
+            self._effect(name, KNOWN, REQUESTS, 0.999, is_binary=False) if needs else None,
+        )
+
+    def _paired_effect(self, name: str, confidence: float) -> Effect | None:
+        sums = self._paired.get(name)
+        if sums is None or not len(sums):
+            return None
+        requests, a, b, differing = sums.values
+        share = self._metric.is_share
+        pairs = arm_of("difference", b - a, requests, is_binary=False)
+        control = arm_of(self._control, a, requests, is_binary=share)
+        treatment = arm_of(name, b, requests, is_binary=share)
+        if pairs is None or control is None or treatment is None:
+            return None
+        return effect_of_pairs(
+            pairs,
+            (control, treatment),
+            differing=int((differing > 0).sum()),
+            confidence=confidence,
+        )

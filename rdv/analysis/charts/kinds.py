@@ -1,0 +1,189 @@
+"""Build the charts that several reports need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.charts.chart import (
+    Axis,
+    Band,
+    Bars,
+    Chart,
+    FloatArray,
+    InvalidChart,
+    Line,
+    Mark,
+    Points,
+    Rule,
+    column,
+)
+from rdv.analysis.statistics.digest import Digest
+from rdv.analysis.statistics.interval import Interval
+from rdv.analysis.statistics.latency import curve
+from rdv.analysis.statistics.normalisation import QuantilePairs
+
+BINS_MAX = 60
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    """A choice: its cost (`x`, less is better) and its benefit (`y`, more is better)."""
+
+    name: str
+    x: float
+    y: float | Interval
+    is_chosen: bool = False
+
+
+def line_chart(
+    title: str,
+    x: Axis,
+    y: Axis,
+    lines: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    bands: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
+    rules: Sequence[Rule] = (),
+    stepped: bool = False,
+    note: str = "",
+) -> Chart:
+    """Return a chart of lines by name, each (x, y); `bands` have the same names, each (low, high)
+    at the line's x.
+    """
+    marks: list[Mark] = []
+    for name, (low, high) in (bands or {}).items():
+        if name not in lines:
+            raise InvalidChart(name, "is a band around no line")
+        marks.append(Band(name, column(lines[name][0]), column(low), column(high)))
+    marks += [Line(name, column(at), column(to), stepped) for name, (at, to) in lines.items()]
+    return Chart(title, x, y, (*marks, *rules), note)
+
+
+def cumulative_chart(
+    title: str,
+    x: Axis,
+    samples: Mapping[str, npt.ArrayLike | Digest],
+    *,
+    rules: Sequence[Rule] = (),
+    note: str = "",
+) -> Chart:
+    """Return a chart of the share of values at or below each x, such as latencies of several
+    models.
+    """
+    marks = [Line(name, *curve(values)) for name, values in samples.items()]
+    share = Axis("share at or below", measure="share", low=0.0, high=1.0)
+    return Chart(title, x, share, (*marks, *rules), note)
+
+
+def histogram_chart(
+    title: str,
+    x: Axis,
+    samples: Mapping[str, npt.ArrayLike],
+    *,
+    bins: int | None = None,
+    rules: Sequence[Rule] = (),
+    note: str = "",
+) -> Chart:
+    """Return a chart of the share of values in each bin; bars for one sample, outlines for several.
+
+    Unless given, bins are by Freedman & Diaconis (1981) over all samples; evenly spaced on a log
+    axis.
+    """
+    arrays = {name: column(values) for name, values in samples.items()}
+    edges = _edges(title, x, list(arrays.values()), bins)
+    marks: list[Mark] = []
+    for name, values in arrays.items():
+        shares = np.histogram(values, edges)[0] / max(1, len(values))
+        if len(arrays) == 1:
+            marks.append(Bars(name, edges, shares))
+        else:
+            outline = np.r_[0.0, shares, 0.0]
+            marks.append(Line(name, np.r_[edges[0], edges], outline, stepped=True))
+    y = Axis("share of all", measure="share", low=0.0)
+    return Chart(title, x, y, (*marks, *rules), note)
+
+
+def qq_chart(title: str, first: Axis, second: Axis, pairs: QuantilePairs, note: str = "") -> Chart:
+    """Return quantiles of one sample against those of the other; on the diagonal both are equal."""
+    ends = np.array(
+        [min(pairs.first.min(), pairs.second.min()), max(pairs.first.max(), pairs.second.max())]
+    )
+    marks = (Line("equal", ends, ends, guide=True), Points("quantiles", pairs.first, pairs.second))
+    return Chart(title, first, second, marks, note)
+
+
+def frontier_chart(
+    title: str,
+    x: Axis,
+    y: Axis,
+    points: Sequence[FrontierPoint],
+    *,
+    rules: Sequence[Rule] = (),
+    note: str = "",
+) -> Chart:
+    """Return a chart of all points with their intervals, and a line through the undominated
+    ones.
+    """
+    if not points:
+        raise InvalidChart(title, "there are no points")
+    marks: list[Mark] = []
+    best = _undominated(points)
+    if len(best) > 1:
+        xs, ys = (column([get(point) for point in best]) for get in (_x, _y))
+        marks.append(Line("frontier", xs, ys, stepped=True, guide=True))
+    for name, group in (
+        ("tried", [point for point in points if not point.is_chosen]),
+        ("chosen", [point for point in points if point.is_chosen]),
+    ):
+        if group:
+            ends = [_ends(point) for point in group]
+            marks.append(
+                Points(
+                    name,
+                    column([_x(point) for point in group]),
+                    column([_y(point) for point in group]),
+                    column([low for low, _ in ends]),
+                    column([high for _, high in ends]),
+                    tuple(point.name for point in group),
+                )
+            )
+    return Chart(title, x, y, (*marks, *rules), note)
+
+
+def _edges(title: str, axis: Axis, arrays: list[FloatArray], bins: int | None) -> FloatArray:
+    values = np.concatenate([np.empty(0), *arrays])
+    if not len(values) or not np.isfinite(values).all():
+        raise InvalidChart(title, "a histogram needs values, all of them finite")
+    if axis.log and values.min() <= 0:
+        raise InvalidChart(title, "a log axis needs values above 0")
+    shown = np.log10(values) if axis.log else values
+    if bins is None:
+        q25, q75 = np.quantile(shown, [0.25, 0.75])
+        width = 2 * (q75 - q25) / len(values) ** (1 / 3)
+        spread = float(shown.max() - shown.min())
+        bins = round(spread / width) if width > 0 else BINS_MAX // 2
+    edges = np.histogram_bin_edges(shown, min(max(bins, 5), BINS_MAX))
+    return 10**edges if axis.log else edges
+
+
+def _undominated(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
+    best: list[FrontierPoint] = []
+    for point in sorted(points, key=lambda point: (_x(point), -_y(point))):
+        if not best or _y(point) > _y(best[-1]):
+            best.append(point)
+    return best
+
+
+def _x(point: FrontierPoint) -> float:
+    return point.x
+
+
+def _y(point: FrontierPoint) -> float:
+    return point.y.estimate if isinstance(point.y, Interval) else point.y
+
+
+def _ends(point: FrontierPoint) -> tuple[float, float]:
+    return (point.y.low, point.y.high) if isinstance(point.y, Interval) else (point.y, point.y)

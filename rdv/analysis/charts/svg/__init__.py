@@ -1,0 +1,8 @@
+"""Draw charts as SVG: no scripts, no external files, usable alone and inside a page."""
+
+from __future__ import annotations
+
+from rdv.analysis.charts.svg.mix import draw_mix
+from rdv.analysis.charts.svg.plot import draw_chart
+
+__all__ = ["draw_chart", "draw_mix"]

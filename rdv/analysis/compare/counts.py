@@ -1,0 +1,103 @@
+"""Count one model's outcomes and latencies, batch by batch.
+
+Count the classes of one model against those of the other, batch by batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rdv.analysis.compare.pairs import Said
+from rdv.analysis.dataset.joined import ABSENT, NONE, NOT_SAMPLED, OUTCOMES, Names
+from rdv.analysis.errors import TooManyValues
+from rdv.analysis.statistics import ClassAgreement, Digest, agreement_of_table
+from rdv.analysis.statistics.agreement import CLASSES_MAX
+
+
+@dataclass
+class Tally:
+    """Sums over all requests since the model's first report.
+
+    `window_ms` is until when its answer is wanted.
+    """
+
+    window_ms: float | None = None
+    before: int = 0
+    """The number of requests before its first report, when it did not run yet."""
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Counts by outcome; "silent" for no report at all."""
+    in_window: int = 0
+    versions: Counter[str] = field(default_factory=Counter)
+    """Results by version."""
+    version: str | None = None
+    """The newest version: that of the last result."""
+    arrival_ms: Digest = field(default_factory=Digest)
+    evaluation_ms: Digest = field(default_factory=Digest)
+    numbers: Digest = field(default_factory=Digest)
+
+    def add(self, said: Said, versions: Names) -> None:
+        """Add one batch, its requests in order of time."""
+        outcome = said.outcome
+        if not self.outcomes:
+            has_begun = np.flatnonzero((outcome != ABSENT) & (outcome != NOT_SAMPLED))
+            first = int(has_begun[0]) if len(has_begun) else len(outcome)
+            self.before += first
+            outcome = outcome[first:]
+        for code, count in enumerate(np.bincount(outcome, minlength=len(OUTCOMES)).tolist()):
+            if count:
+                self.outcomes[OUTCOMES[code] or "silent"] += count
+        for digest, values in (
+            (self.arrival_ms, said.arrival_ms),
+            (self.evaluation_ms, said.evaluation_ms),
+            (self.numbers, said.number),
+        ):
+            digest.add(values[np.isfinite(values)])
+        if self.window_ms is not None:
+            self.in_window += int((said.arrival_ms <= self.window_ms).sum())
+        self._add_versions(said, versions)
+
+    def _add_versions(self, said: Said, versions: Names) -> None:
+        codes = said.version[said.version != NONE]
+        if not len(codes):
+            return
+        names = versions.names()
+        for code, count in enumerate(np.bincount(codes).tolist()):
+            if count:
+                self.versions[names[code]] += count
+        self.version = names[int(codes[-1])]
+
+
+CELLS_MAX = 100_000
+
+
+@dataclass
+class ClassCounts:
+    """Requests by (first's class, second's class). Raises TooManyValues beyond `CELLS_MAX`."""
+
+    on: str | None = None
+    cells: Counter[tuple[float, float]] = field(default_factory=Counter)
+
+    def add(self, first: Said, second: Said) -> None:
+        known = ~np.isnan(first.label) & ~np.isnan(second.label)
+        pairs = np.stack([first.label[known], second.label[known]], axis=1)
+        kinds, counts = np.unique(pairs, axis=0, return_counts=True)
+        for (a, b), count in zip(kinds.tolist(), counts.tolist(), strict=True):
+            self.cells[a, b] += count
+        if len(self.cells) > CELLS_MAX:
+            raise TooManyValues(self.on or "", CELLS_MAX)
+
+    def agreement(self, confidence: float) -> ClassAgreement | None:
+        """Return the agreement, with `classes` as codes; None if answers have no class, or more
+        than 1,000.
+        """
+        codes = sorted({code for cell in self.cells for code in cell})
+        if not codes or len(codes) > CLASSES_MAX:
+            return None
+        table = np.zeros((len(codes), len(codes)), np.int64)
+        at = {code: n for n, code in enumerate(codes)}
+        for (a, b), count in self.cells.items():
+            table[at[a], at[b]] = count
+        return agreement_of_table(tuple(codes), table, confidence)

@@ -1,0 +1,233 @@
+"""Find whether the models' answers have moved over time, by the input or by the model.
+
+Count requests in windows of time, and find windows with unusual counts.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.compare.pairs import Pairs
+from rdv.analysis.statistics import (
+    DriftWindow,
+    InvalidSample,
+    RateAnomaly,
+    drift_over_time,
+    rate_anomalies,
+    rate_reference,
+)
+from rdv.analysis.statistics.drift import Cause
+
+ROWS_PER_WINDOW = 250
+WINDOWS_MIN, WINDOWS_MAX = 4, 24
+HITS_MIN = 2
+"""The minimum number of windows with a cause; fewer may be chance, since each is one of many
+tests.
+"""
+NUMBERS_MIN = 0.9
+"""The minimum share of requests with a number for numbers to be used; else classes are."""
+
+Floats = npt.NDArray[np.float64]
+_MOVED: tuple[Cause, ...] = ("model changed", "input changed", "canary changed")
+
+
+@dataclass(frozen=True)
+class ModelDrift:
+    """The drift of `model` window by window, against the first quarter of the requests, next to
+    `peer`.
+
+    `peer` is the canary; without one (`is_canary` is false), it is the other model. `cause` sums up
+    the windows.
+    """
+
+    model: str
+    peer: str
+    is_canary: bool
+    windows: tuple[DriftWindow, ...]
+    cause: Cause
+    sentence: str
+
+
+def drift_of(
+    model: str, peer: str, times_ns: npt.NDArray[np.int64], values: Floats, peers: Floats,
+    *, is_canary: bool,
+) -> ModelDrift:  # fmt: skip
+    """Return the drift from columns of the same requests, in order of time; NaN for no value."""
+    count = len(times_ns)
+    asked = min(WINDOWS_MAX, count // ROWS_PER_WINDOW)
+    if asked < WINDOWS_MIN:
+        least = WINDOWS_MIN * ROWS_PER_WINDOW
+        sentence = f"{count:,} requests are too few to tell drift: {least:,} are needed."
+        return ModelDrift(model, peer, is_canary, (), "too few", sentence)
+    first_ns, last_ns = int(times_ns[0]), int(times_ns[-1])
+    width_ns = max(1, -(-(last_ns - first_ns + 1) // asked))
+    until_ns = int(times_ns[count // 4])
+    try:
+        found = drift_over_time(
+            times_ns, values, peers, reference_ns=(first_ns, until_ns), width_ns=width_ns
+        )
+    except InvalidSample as error:
+        return ModelDrift(model, peer, is_canary, (), "too few", f"Drift is unknown: {error}.")
+    later = [window for window in found if window.start_ns >= until_ns]
+    cause = _cause(later)
+    sentence = _sentence(model, peer, later, cause, is_canary=is_canary)
+    return ModelDrift(model, peer, is_canary, tuple(found), cause, sentence)
+
+
+def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> list[ModelDrift]:
+    """Return the drift of both models, or of the one that is not the canary."""
+    order = np.argsort(pairs.time_ns, kind="stable")
+    times_ns = pairs.time_ns[order]
+    columns = {
+        names[0]: (pairs.first[order], pairs.first_label[order]),
+        names[1]: (pairs.second[order], pairs.second_label[order]),
+    }
+    if canary is not None and canary not in columns:
+        columns[canary] = (pairs.canary[order], pairs.canary_label[order])
+    values = {name: _values(*both) for name, both in columns.items()}
+    found = []
+    for model, other in ((names[0], names[1]), (names[1], names[0])):
+        if model != canary:
+            peer = canary or other
+            found.append(
+                drift_of(
+                    model,
+                    peer,
+                    times_ns,
+                    values[model],
+                    values[peer],
+                    is_canary=canary is not None,
+                )
+            )
+    return found
+
+
+def _values(numbers: Floats, labels: Floats) -> Floats:
+    return numbers if np.isfinite(numbers).mean() >= NUMBERS_MIN else labels
+
+
+def _cause(windows: list[DriftWindow]) -> Cause:
+    causes = [window.verdict.cause for window in windows]
+    moved = Counter(cause for cause in causes if cause in _MOVED)
+    most = max(moved.values(), default=0)
+    if most >= HITS_MIN:
+        return next(cause for cause in reversed(causes) if moved[cause] == most)
+    return "steady" if "steady" in causes else "too few"
+
+
+def _sentence(
+    model: str, peer: str, windows: list[DriftWindow], cause: Cause, *, is_canary: bool
+) -> str:
+    if cause == "too few":
+        return f"{model}: too few scores in each window to tell drift."
+    if cause == "steady":
+        return f"{model}: steady; neither it nor {peer} has moved."
+    hit = [window for window in windows if window.verdict.cause == cause]
+    since = datetime.fromtimestamp(hit[0].start_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = f"since {since}, in {len(hit)} of {len(windows)} windows"
+    if is_canary:
+        said = {
+            "input changed": f"the input changed: it and the canary {peer} have moved together",
+            "model changed": f"the model changed: it has moved and the canary {peer} has not",
+            "canary changed": f"only the canary {peer} has moved",
+        }[cause]
+    else:
+        said = {
+            "input changed": f"it and {peer} have moved together: the input changed, most likely",
+            "model changed": (
+                f"it has moved and {peer} has not: it, or something that only it looks at; "
+                "a canary would tell"
+            ),
+            "canary changed": f"only {peer} has moved",
+        }[cause]
+    return f"{model}: {said}, {when}."
+
+
+SLOTS_MAX = 100_000
+WINDOWS = 60
+REFERENCE_WINDOWS_MIN = 5
+FIRST_NS = 10**8
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Requests in windows of `width_ns`; the first `reference` windows define what is usual.
+
+    The first and the last interval, which are not whole, are left out. `anomalies` count windows
+    from 0; None if the time is too short.
+    """
+
+    width_ns: int
+    start_ns: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    reference: int
+    expected: float | None
+    anomalies: list[RateAnomaly] | None
+
+    @property
+    def per_second(self) -> npt.NDArray[np.float64]:
+        rate: npt.NDArray[np.float64] = self.counts / (self.width_ns / 1e9)
+        return rate
+
+    def sentence(self) -> str:
+        """Return a sentence about the rate."""
+        if self.anomalies is None:
+            return "Too short a time to say whether requests came at an even rate."
+        if not self.anomalies:
+            return "Requests came as often as at the beginning."
+        many = sum(one.score > 0 for one in self.anomalies)
+        worst = max(self.anomalies, key=lambda one: abs(one.score))
+        return (
+            f"{len(self.anomalies)} of {len(self.counts)} windows of {self.width_ns / 1e9:g} s are "
+            f"out of line with the beginning: {many} with too many requests, "
+            f"{len(self.anomalies) - many} with too few; one has {worst.count:,} where "
+            f"{worst.expected:,.0f} were expected."
+        )
+
+
+class RateCounter:
+    """Counts requests in slots that widen as time goes on, so that their number is bounded."""
+
+    def __init__(self) -> None:
+        self._width_ns = FIRST_NS
+        self._slots: Counter[int] = Counter()
+
+    def add(self, times_ns: npt.NDArray[np.int64]) -> None:
+        slots, counts = np.unique(times_ns // self._width_ns, return_counts=True)
+        self._slots.update(dict(zip(slots.tolist(), counts.tolist(), strict=True)))
+        while len(self._slots) > SLOTS_MAX:
+            self._width_ns *= 2
+            wider: Counter[int] = Counter()
+            for slot, count in self._slots.items():
+                wider[slot // 2] += count
+            self._slots = wider
+
+    def rates(self) -> Rates:
+        """Return about `WINDOWS` windows, each of the same whole number of slots."""
+        if not self._slots:
+            return _nothing(self._width_ns)
+        first, last = min(self._slots), max(self._slots)
+        wide = max(1, (last - first + 1) // WINDOWS)
+        count = (last - first - 1) // wide
+        if count < 4 * REFERENCE_WINDOWS_MIN:
+            return _nothing(self._width_ns)
+        counts = np.zeros(count, np.int64)
+        for slot, requests in self._slots.items():
+            at = (slot - first - 1) // wide
+            if slot > first and at < count:
+                counts[at] += requests
+        reference = max(REFERENCE_WINDOWS_MIN, count // 4)
+        usual = rate_reference(counts[:reference])
+        start_ns = (first + 1 + wide * np.arange(count, dtype=np.int64)) * self._width_ns
+        found = rate_anomalies(counts, usual) if usual.events else None
+        return Rates(self._width_ns * wide, start_ns, counts, reference, usual.rate, found)
+
+
+def _nothing(width_ns: int) -> Rates:
+    empty = np.empty(0, np.int64)
+    return Rates(width_ns, empty, empty, 0, None, None)

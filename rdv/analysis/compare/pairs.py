@@ -1,0 +1,299 @@
+"""The pairs are the requests that both models have scored, with what is kept of them.
+
+An answer has two sides: the class that it names, and its number.
+
+`{"score": 0.93, "action": "block"}` is the class "block" and the number 0.93. Which fields count is
+the rule of `rdv.analysis.dataset.values`; with `on`, only that field counts.
+
+Read what one model answered to each request, from the lines of its scores.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET, UnsetType
+
+from rdv.analysis.dataset.chunk import Chunk, decode_chunk
+from rdv.analysis.dataset.joined import (
+    NONE,
+    NOWHERE,
+    RESULT,
+    ROW_BITS,
+    Coded,
+    Joined,
+    Names,
+    concat,
+)
+from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.source import Source
+from rdv.analysis.dataset.values import CACHE_MAX, CACHED_BYTES_MAX, NUMBER_FIELDS, Extract
+from rdv.payload import UnusableJson, read_recorded
+from rdv.rendezvous.topology import INPUT, SCORES
+
+Both = tuple[float, float]
+"""(the code of the class, the number); NaN where there is none."""
+
+_NEITHER: Both = (math.nan, math.nan)
+
+
+class Answers:
+    """Reads answers and outcomes. For one thread at a time. Raises TooManyValues."""
+
+    def __init__(self, on: str | None = None) -> None:
+        self.on = on
+        self.classes = Extract(on)
+        """Extracts classes; if `is_number`, there are no classes, and it extracts numbers."""
+        self.has_numbers = False
+        self.named: set[float] = set()
+        """Codes of the classes that answers have named; outcomes may name others."""
+        self._cache: dict[bytes, Both] = {}
+
+    def of_json(self, text: bytes) -> Both:
+        """Return the class and number of an answer as it is in the log."""
+        found = self._cache.get(text)
+        if found is None:
+            found = self._of_text(text)
+            if len(text) <= CACHED_BYTES_MAX:
+                if len(self._cache) >= CACHE_MAX:
+                    self._cache.clear()
+                self._cache[text] = found
+        return found
+
+    def of_truth(self, truth: Any) -> Both:
+        """Return the class and number of an outcome; a bare number counts as a number too."""
+        value = self.classes.of_truth(truth)
+        if self.classes.is_number:
+            return math.nan, value
+        number = _number_of(truth) if self.on is None else math.nan
+        return value, number if self.has_numbers else math.nan
+
+    def name(self, code: float) -> str:
+        """Return the name of a class as JSON."""
+        return self.classes.name(code)
+
+    def _of_text(self, text: bytes) -> Both:
+        try:
+            answer = read_recorded(text)
+        except UnusableJson:
+            self.classes.unreadable += 1
+            return _NEITHER
+        value = self.classes.of_answer(answer)
+        if self.classes.is_number:
+            self.has_numbers |= not math.isnan(value)
+            return math.nan, _finite(value)
+        number = _number_of(answer) if self.on is None and isinstance(answer, dict) else math.nan
+        self.has_numbers |= not math.isnan(number)
+        if not math.isnan(value):
+            self.named.add(value)
+        return value, number
+
+
+def _number_of(answer: Any) -> float:
+    if isinstance(answer, dict):
+        answer = next((answer[name] for name in NUMBER_FIELDS if name in answer), None)
+    return _finite(float(answer)) if isinstance(answer, int | float) else math.nan
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.nan
+
+
+_ROW_MASK = 2**ROW_BITS - 1
+
+
+class _Line(msgspec.Struct, gc=False):
+    """The fields of a score that are needed here."""
+
+    version: str = ""
+    evaluation_ms: float = 0.0
+    result: msgspec.Raw | UnsetType = UNSET
+
+
+@dataclass(frozen=True)
+class Said:
+    """Columns (n,) that match the joined ones. NaN where the model has given no result."""
+
+    outcome: npt.NDArray[np.uint8]
+    label: npt.NDArray[np.float64]
+    """The class, as a code."""
+    number: npt.NDArray[np.float64]
+    arrival_ms: npt.NDArray[np.float64]
+    evaluation_ms: npt.NDArray[np.float64]
+    version: npt.NDArray[np.int32]
+    """The version, as a code of the reader's `versions`."""
+
+    @property
+    def is_result(self) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.outcome == RESULT)
+
+
+class Reader:
+    """Reads the scores of one batch after another. For one thread at a time."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.versions = Names()
+        self._answers = answers
+        decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
+        self._decode_lines, self._decode = decoder.decode_lines, decoder.decode
+
+    def read(self, joined: Joined, model: str) -> Said:
+        """Return a model's answers; a model that is not in this batch is silent. Raises
+        TooManyValues.
+        """
+        count = len(joined)
+        label, number, evaluation_ms = (np.full(count, np.nan) for _ in range(3))
+        version = np.full(count, NONE, np.int32)
+        if model not in joined.models:
+            silent = np.zeros(count, np.uint8)
+            return Said(silent, label, number, np.full(count, np.nan), evaluation_ms, version)
+        row = joined.models.index(model)
+        outcome = joined.outcome[row]
+        at = np.where(outcome == RESULT, joined.score_at[row], NOWHERE)
+        for rows, places, chunk in _by_chunk(joined, at):
+            lines = decode_chunk(chunk, self._decode_lines, self._decode)
+            for n, place in zip(rows.tolist(), places.tolist(), strict=True):
+                line = lines[place]
+                if line is None or line.result is UNSET:
+                    continue
+                label[n], number[n] = self._answers.of_json(bytes(line.result))
+                evaluation_ms[n] = line.evaluation_ms
+                version[n] = self.versions[line.version]
+        arrival_ms = np.where(outcome == RESULT, joined.arrival_ms[row], np.nan)
+        return Said(outcome, label, number, arrival_ms, evaluation_ms, version)
+
+
+def _by_chunk(
+    joined: Joined, at: npt.NDArray[np.int64]
+) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any], Chunk]]:
+    """Yield (rows of the join, rows of the chunk, chunk) for every chunk that is named."""
+    rows = np.flatnonzero(at != NOWHERE)
+    numbers = at[rows] >> ROW_BITS
+    for number in np.unique(numbers).tolist():
+        here = rows[numbers == number]
+        yield here, at[here] & _ROW_MASK, joined.chunks[number]
+
+
+PAIRS_MAX = 500_000
+"""The maximum number of pairs, at about 120 bytes each; more are thinned out evenly."""
+_SEPARATOR = "\0"
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Where one line of each row is recorded: partition and offset."""
+
+    partition: Coded
+    offset: npt.NDArray[np.int64]
+
+    def read(self, recorded: Recorded, stream: str, row: int) -> bytes | None:
+        """Return the line of a row; None if it is gone."""
+        name = self.partition.at(row)
+        opened = recorded.stream(stream)
+        if name is None or opened is None:
+            return None
+        topic, _, number = name.rpartition(_SEPARATOR)
+        offset = int(self.offset[row])
+        chunks = Source(opened, topic, int(number)).chunks(offset, offset + 1, Notes())
+        return next((chunk.line(0) for chunk in chunks if len(chunk)), None)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs in order of time. `canary` columns are NaN without a canary, or where it has no
+    result.
+    """
+
+    time_ns: npt.NDArray[np.int64]
+    first_label: Floats
+    second_label: Floats
+    first: Floats
+    second: Floats
+    """`first` and `second` are numbers."""
+    canary_label: Floats
+    canary: Floats
+    request: Lines
+    first_score: Lines
+    second_score: Lines
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    def request_line(self, recorded: Recorded, row: int) -> bytes | None:
+        return self.request.read(recorded, INPUT, row)
+
+    def score_lines(self, recorded: Recorded, row: int) -> tuple[bytes | None, bytes | None]:
+        """Return the score lines of the first and the second model."""
+        return (
+            self.first_score.read(recorded, SCORES, row),
+            self.second_score.read(recorded, SCORES, row),
+        )
+
+
+class Collector:
+    """Keeps every `thinned`-th pair of each batch. For one thread at a time."""
+
+    def __init__(self, first: str, second: str, thinned: int) -> None:
+        self._models = first, second
+        self._thinned = thinned
+        self._parts: list[dict[str, Any]] = []
+
+    def add(self, joined: Joined, said: tuple[Said, Said], canary: Said | None) -> None:
+        first, second = said
+        rows = np.flatnonzero(first.is_result & second.is_result)[:: self._thinned]
+        if not len(rows):
+            return
+        nothing = np.full(len(rows), np.nan)
+        self._parts.append(
+            {
+                "time_ns": joined.append_ns[rows],
+                "first_label": first.label[rows],
+                "second_label": second.label[rows],
+                "first": first.number[rows],
+                "second": second.number[rows],
+                "canary_label": nothing if canary is None else canary.label[rows],
+                "canary": nothing if canary is None else canary.number[rows],
+                "request": _lines(joined, joined.request_at[rows]),
+                "first_score": _lines(joined, self._places(joined, self._models[0], rows)),
+                "second_score": _lines(joined, self._places(joined, self._models[1], rows)),
+            }
+        )
+
+    @staticmethod
+    def _places(joined: Joined, model: str, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        return np.asarray(joined.score_at[joined.models.index(model), rows])
+
+    def pairs(self) -> Pairs | None:
+        """Return all pairs; None if there are none."""
+        if not self._parts:
+            return None
+        columns = {name: [part[name] for part in self._parts] for name in self._parts[0]}
+        return Pairs(**{name: _joined(parts) for name, parts in columns.items()})
+
+
+def _joined(parts: list[Any]) -> Any:
+    if isinstance(parts[0], Lines):
+        offset = np.concatenate([part.offset for part in parts])
+        return Lines(concat([part.partition for part in parts]), offset)
+    return np.concatenate(parts)
+
+
+def _lines(joined: Joined, at: npt.NDArray[np.int64]) -> Lines:
+    names = Names()
+    partition = np.full(len(at), -1, np.int32)
+    offset = np.zeros(len(at), np.int64)
+    numbers = np.where(at == NOWHERE, NOWHERE, at >> ROW_BITS)
+    for number in np.unique(numbers[numbers != NOWHERE]).tolist():
+        chunk, here = joined.chunks[number], numbers == number
+        partition[here] = names[f"{chunk.topic}{_SEPARATOR}{chunk.partition}"]
+        offset[here] = chunk.offsets[at[here] & _ROW_MASK]
+    return Lines(Coded(partition, names.names()), offset)

@@ -1,0 +1,238 @@
+"""The findings of a comparison are figures, sentences and values for JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from rdv.analysis.charts import cell, share
+from rdv.analysis.compare.counts import Tally
+from rdv.analysis.compare.disagreements import Found
+from rdv.analysis.compare.drift import ModelDrift, Rates
+from rdv.analysis.compare.pairs import Pairs
+from rdv.analysis.compare.truths import Basis
+from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.statistics import (
+    ClassAgreement,
+    Digest,
+    Interval,
+    Latency,
+    PairedShares,
+    QuantilePairs,
+    ScoreAgreement,
+    latency,
+    plain,
+)
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+_REFUSALS = ("behind", "expired")
+_ALIKE = ((0.95, "nearly alike"), (0.7, "much alike"), (0.3, "a little alike"))
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """The figures of one model, from its first report on. Shares are of requests it was to score
+    (`asked`).
+    """
+
+    name: str
+    asked: int
+    before: int
+    """The number of requests before its first report, which do not count."""
+    outcomes: dict[str, int]
+    """Counts of result, behind, expired, not sampled, error and silent."""
+    answered: float
+    errors: float
+    refusals: float
+    """The share of behind or expired: the model was too late."""
+    silent: float
+    versions: dict[str, int]
+    version: str | None
+    """The version of its last result."""
+    arrival: Latency | None
+    """From the start of the request to the arrival of its answer."""
+    evaluation: Latency | None
+    """The time of the batch that the request was in."""
+    quantiles: dict[float, float]
+    """Quantiles of its numbers, by level."""
+    in_window: float | None
+    """The share of answers within `window_ms`; None if no window was given."""
+    tally: Tally
+    """Digests, for charts."""
+
+    @classmethod
+    def of(cls, name: str, tally: Tally) -> ModelFigures:
+        counts = tally.outcomes
+        asked = counts.total() - counts["not sampled"]
+        whole = max(1, asked)
+        return cls(
+            name,
+            asked,
+            tally.before,
+            dict(counts),
+            counts["result"] / whole,
+            counts["error"] / whole,
+            sum(counts[one] for one in _REFUSALS) / whole,
+            counts["silent"] / whole,
+            dict(tally.versions.most_common()),
+            tally.version,
+            _latency(tally.arrival_ms),
+            _latency(tally.evaluation_ms),
+            _quantiles(tally.numbers),
+            None if tally.window_ms is None else tally.in_window / whole,
+            tally,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        figures = {name: plain(value) for name, value in vars(self).items() if name != "tally"}
+        figures["quantiles"] = {f"{level:g}": value for level, value in self.quantiles.items()}
+        return figures
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The whole comparison. `first` and `second` are the models in the order in which they were
+    named.
+    """
+
+    first: ModelFigures
+    second: ModelFigures
+    canary: str | None
+    requests: int
+    both: int
+    """The number of requests that both have scored."""
+    thinned: int
+    """Rank agreement, drift and disagreements use every n-th of these requests."""
+    classes: ClassAgreement | None
+    class_names: tuple[str, ...]
+    scores: ScoreAgreement | None
+    qq: QuantilePairs | None
+    accuracy: PairedShares | None
+    judged_by: Basis | None
+    outcomes: int
+    drift: list[ModelDrift]
+    rates: Rates
+    kinds: dict[str, int]
+    """The kinds of the answers that clients received."""
+    late: int
+    """How many of those were later than their SLA + 10 ms."""
+    pairs: Pairs | None
+    disagreements: Found | None
+    notes: Notes = field(default_factory=Notes)
+
+    def sentences(self) -> list[str]:
+        """Return the findings as sentences, the most important first."""
+        a, b = self.first.name, self.second.name
+        said = [f"{a} and {b} have both scored {self.both:,} of {self.requests:,} requests."]
+        if self.accuracy is not None:
+            said.append(_accuracy(a, b, self.accuracy))
+        elif self.outcomes:
+            said.append("Outcomes are known, but cannot be held against the answers: name a field.")
+        if self.classes is not None:
+            said.append(_classes(self.classes))
+        if self.both and self.classes is None and self.scores is None:
+            said.append("What they say cannot be compared: name the field that counts (--on).")
+        if self.scores is not None:
+            said.append(_ranks(a, b, self.scores))
+        said += [one.sentence for one in self.drift]
+        said.append(self.rates.sentence())
+        return said
+
+    def caveats(self) -> list[str]:
+        """Return what limits the exactness of the figures."""
+        said = []
+        if self.thinned > 1:
+            said.append(
+                f"ranks, drift and disagreements are of every {self.thinned}th request that both "
+                "have scored; all other figures are of all requests"
+            )
+        said += [
+            f"{model.name} had {len(model.versions)} versions: see --since"
+            for model in (self.first, self.second)
+            if len(model.versions) > 1
+        ]
+        said += [
+            f"{model.name} was not there for the first {model.before:,} requests: its shares are "
+            "of those since then"
+            for model in (self.first, self.second)
+            if model.before
+        ]
+        if self.canary is None:
+            said.append("no canary: a changed input cannot be told from a changed model for sure")
+        return said + self.notes.lines()
+
+    def as_json(self) -> dict[str, Any]:
+        classes = None
+        if self.classes is not None:
+            classes = {**plain(self.classes), "classes": list(self.class_names)}
+        rates = plain(self.rates)
+        return {
+            "first": self.first.as_json(),
+            "second": self.second.as_json(),
+            "canary": self.canary,
+            "requests": self.requests,
+            "both": self.both,
+            "thinned": self.thinned,
+            "classes": classes,
+            "scores": plain(self.scores),
+            "quantile_pairs": plain(self.qq),
+            "accuracy": plain(self.accuracy),
+            "judged_by": self.judged_by,
+            "outcomes": self.outcomes,
+            "drift": plain(self.drift),
+            "rates": rates,
+            "kinds": self.kinds,
+            "late": self.late,
+            "sentences": self.sentences(),
+            "caveats": self.caveats(),
+            "notes": plain(self.notes.as_json()),
+        }
+
+
+def _accuracy(a: str, b: str, found: PairedShares) -> str:
+    right_a = (found.both + found.only_first) / found.requests
+    right_b = (found.both + found.only_second) / found.requests
+    gap = found.difference
+    points = Interval(gap.estimate * 100, gap.low * 100, gap.high * 100, gap.confidence, gap.method)
+    if gap.low > 0:
+        verdict = f"{a} is better"
+    elif gap.high < 0:
+        verdict = f"{b} is better"
+    else:
+        verdict = "which is better is undecided"
+    return (
+        f"Of {found.requests:,} requests whose outcome is known, {a} is right in {right_a:.2%} and "
+        f"{b} in {right_b:.2%}: {verdict} (difference {cell(points)} points, "
+        f"McNemar p = {found.mid_p:.2g})."
+    )
+
+
+def _classes(found: ClassAgreement) -> str:
+    said = f"They say the same in {share(found.rate)} of these"
+    if math.isnan(found.kappa.estimate):
+        return f"{said}: always the same one thing."
+    return f"{said} (kappa {_hundredths(found.kappa)}; 1 is always, 0 is by chance)."
+
+
+def _ranks(a: str, b: str, found: ScoreAgreement) -> str:
+    rho = found.correlation.estimate
+    alike = next((word for least, word in _ALIKE if rho >= least), "not alike")
+    return (
+        f"They rank requests {alike}: correlation {_hundredths(found.correlation)}; of the "
+        f"{found.top:.0%} that {a} ranks highest, {share(found.overlap)} are among {b}'s highest."
+    )
+
+
+def _hundredths(value: Interval) -> str:
+    return f"{value.estimate:.2f} ({value.low:.2f} to {value.high:.2f})"
+
+
+def _latency(digest: Digest) -> Latency | None:
+    return latency(digest) if digest.count else None
+
+
+def _quantiles(digest: Digest) -> dict[float, float]:
+    if not digest.count:
+        return {}
+    return dict(zip(QUANTILES, digest.quantiles(QUANTILES).tolist(), strict=True))

@@ -1,0 +1,164 @@
+"""Compare two models on the same requests in one pass over the join."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rdv.analysis.compare.counts import ClassCounts, Tally
+from rdv.analysis.compare.disagreements import find_disagreements
+from rdv.analysis.compare.drift import RateCounter, drift_of_pairs
+from rdv.analysis.compare.pairs import PAIRS_MAX, Answers, Collector, Pairs, Reader
+from rdv.analysis.compare.result import Comparison, ModelFigures
+from rdv.analysis.compare.truths import TruthReader, Truths
+from rdv.analysis.dataset.join import Join
+from rdv.analysis.dataset.joined import KINDS, NO_RESULT, Joined
+from rdv.analysis.dataset.outcomes import read_outcomes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.errors import ModelNotRecorded, SameModel
+from rdv.analysis.statistics import Normaliser, ScoreAgreement, agreement_of_scores, quantile_pairs
+from rdv.rendezvous.topology import SCORES
+
+CONFIDENCE = 0.95
+DISAGREEMENTS = 100
+NUMBERS_MIN = 4
+GRACE_MS = 10.0
+
+
+def compare(
+    recorded: Recorded,
+    first: str,
+    second: str,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    on: str | None = None,
+    canary: str | None = None,
+    window_ms: float | None = None,
+    disagreements: int = DISAGREEMENTS,
+    confidence: float = CONFIDENCE,
+    pairs_max: int = PAIRS_MAX,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Comparison:
+    """Compare the answers of both models to the requests appended in [since_ns, until_ns).
+
+    `on` names the field of the answers that counts (see `compare.answers`), `canary` the model that
+    never changes, `window_ms` until when answers count as in time. `progress` gets the number of
+    requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues, and the log's
+    SystemFaults.
+    """
+    _check(recorded, first, second, canary)
+    join = Join(recorded, since_ns, until_ns)
+    answers = Answers(on)
+    study = _Study(
+        (first, second),
+        canary,
+        answers,
+        TruthReader(read_outcomes(recorded, join.notes), answers),
+        Collector(first, second, max(1, -(-join.request_count // pairs_max))),
+        max(1, -(-join.request_count // pairs_max)),
+        (Tally(window_ms), Tally(window_ms)),
+        ClassCounts(on),
+    )
+    for joined in join:
+        study.add(joined)
+        progress(len(joined))
+    return study.finish(join, disagreements, confidence)
+
+
+def _check(recorded: Recorded, first: str, second: str, canary: str | None) -> None:
+    if first == second:
+        raise SameModel(first)
+    scores = recorded.stream(SCORES)
+    known = tuple(scores.topics()) if scores is not None else ()
+    for model in (first, second, canary):
+        if model is not None and model not in known:
+            raise ModelNotRecorded(recorded.directory, model, known)
+
+
+@dataclass
+class _Study:
+    """Adds one batch after another."""
+
+    names: tuple[str, str]
+    canary: str | None
+    answers: Answers
+    truths_of: TruthReader
+    collector: Collector
+    thinned: int
+    tallies: tuple[Tally, Tally]
+    classes: ClassCounts
+    truths: Truths = field(default_factory=Truths)
+    rates: RateCounter = field(default_factory=RateCounter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    late: int = 0
+    requests: int = 0
+    both: int = 0
+
+    def __post_init__(self) -> None:
+        self.reader = Reader(self.answers)
+
+    def add(self, joined: Joined) -> None:
+        first, second = (self.reader.read(joined, name) for name in self.names)
+        canary = None
+        if self.canary is not None and self.canary not in self.names:
+            canary = self.reader.read(joined, self.canary)
+        for tally, said in zip(self.tallies, (first, second), strict=True):
+            tally.add(said, self.reader.versions)
+        self.classes.add(first, second)
+        self.collector.add(joined, (first, second), canary)
+        if len(self.truths_of):
+            self.truths.add(first, second, self.truths_of.read(joined))
+        self.rates.add(joined.append_ns)
+        self.requests += len(joined)
+        self.both += int((first.is_result & second.is_result).sum())
+        for code, count in enumerate(np.bincount(joined.kind, minlength=len(KINDS)).tolist()):
+            if code != NO_RESULT and count:
+                self.kinds[str(KINDS[code])] += count
+        with np.errstate(invalid="ignore"):
+            self.late += int((joined.waited_ms > joined.deadline_ms + GRACE_MS).sum())
+
+    def finish(self, join: Join, disagreements: int, confidence: float) -> Comparison:
+        pairs = self.collector.pairs()
+        classes = self.classes.agreement(confidence)
+        if unreadable := self.answers.classes.unreadable:
+            join.notes.unreadable["answers"] = unreadable
+        digests = [tally.numbers for tally in self.tallies]
+        numbers = all(digest.count >= NUMBERS_MIN for digest in digests)
+        normalisers = (Normaliser.of(digests[0]), Normaliser.of(digests[1])) if numbers else None
+        return Comparison(
+            first=ModelFigures.of(self.names[0], self.tallies[0]),
+            second=ModelFigures.of(self.names[1], self.tallies[1]),
+            canary=self.canary,
+            requests=self.requests,
+            both=self.both,
+            thinned=self.thinned,
+            classes=classes,
+            class_names=() if classes is None else tuple(map(self.answers.name, classes.classes)),
+            scores=_scores(pairs, confidence),
+            qq=quantile_pairs(digests[0], digests[1]) if numbers else None,
+            accuracy=(accuracy := self.truths.paired(confidence)),
+            judged_by=None if accuracy is None else self.truths.basis,
+            outcomes=len(self.truths_of),
+            drift=[] if pairs is None else drift_of_pairs(pairs, self.names, self.canary),
+            rates=self.rates.rates(),
+            kinds=dict(self.kinds),
+            late=self.late,
+            pairs=pairs,
+            disagreements=(
+                None if pairs is None else find_disagreements(pairs, disagreements, normalisers)
+            ),
+            notes=join.notes,
+        )
+
+
+def _scores(pairs: Pairs | None, confidence: float) -> ScoreAgreement | None:
+    if pairs is None:
+        return None
+    known = np.isfinite(pairs.first) & np.isfinite(pairs.second)
+    if int(known.sum()) < NUMBERS_MIN:
+        return None
+    return agreement_of_scores(pairs.first[known], pairs.second[known], confidence)

@@ -1,0 +1,111 @@
+"""Judge which model was right, where outcomes are known: paired, by the class or by the number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.compare.pairs import Answers, Said
+from rdv.analysis.dataset.joined import Joined
+from rdv.analysis.dataset.outcomes import Outcomes
+from rdv.analysis.dataset.values import Extract, judge
+from rdv.analysis.statistics import PairedShares, shares_of_counts
+
+Basis = Literal["class", "number"]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class Truths:
+    """Fourfold counts for both ways of judging; which way is used is decided at the end.
+
+    Answers name actions, and outcomes are often only 0 or 1 ("it was fraud"): those are compared
+    with the number, since no action equals them.
+    """
+
+    counts: dict[Basis, npt.NDArray[np.int64]] = field(
+        default_factory=lambda: {"class": np.zeros(4, np.int64), "number": np.zeros(4, np.int64)}
+    )
+    """Both right, only the first, only the second, neither."""
+    _named: int = 0
+    """The number of outcomes that are a class which answers also name."""
+    _seen: int = 0
+
+    def add(self, first: Said, second: Said, truths: TruthColumns) -> None:
+        """Add one batch, for the requests that both have scored."""
+        both = first.is_result & second.is_result
+        self._seen += int((both & ~np.isnan(truths.label)).sum())
+        self._named += int((both & truths.is_named).sum())
+        for basis, a, b, truth in (
+            ("class", first.label, second.label, truths.label),
+            ("number", first.number, second.number, truths.number),
+        ):
+            is_number = basis == "number"
+            known = both & ~np.isnan(a) & ~np.isnan(b)
+            right_a = judge(a, truth, is_number=is_number)
+            right_b = judge(b, truth, is_number=is_number)
+            known &= ~np.isnan(right_a) & ~np.isnan(right_b)
+            cells = 2 * (right_a[known] == 0) + (right_b[known] == 0)
+            self.counts[basis] += np.bincount(cells, minlength=4)  # type: ignore[index]
+
+    @property
+    def basis(self) -> Basis:
+        """Judge by the number if there are numbers and most outcomes are no answer's class."""
+        is_foreign = 2 * self._named < self._seen or not self.counts["class"].sum()
+        return "number" if is_foreign and self.counts["number"].sum() else "class"
+
+    def paired(self, confidence: float) -> PairedShares | None:
+        """Return the paired shares; None without an outcome that can be compared with the
+        answers.
+        """
+        counts = self.counts[self.basis]
+        if not counts.sum() or (self.basis == "class" and not self._named):
+            return None
+        both, only_first, only_second, neither = counts.tolist()
+        return shares_of_counts(both, only_first, only_second, neither, confidence)
+
+
+@dataclass(frozen=True)
+class TruthColumns:
+    """Columns (n,) of the outcomes, NaN where they are not known."""
+
+    label: Floats
+    number: Floats
+    is_named: npt.NDArray[np.bool_]
+    """Whether the outcome is a class that at least one answer has named."""
+
+
+class TruthReader:
+    """Reads outcomes as columns that match the joined ones. For one thread at a time."""
+
+    def __init__(self, outcomes: Outcomes, answers: Answers) -> None:
+        self._outcomes, self._answers = outcomes, answers
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def read(self, joined: Joined) -> TruthColumns:
+        """Return the outcomes of a batch whose answers have been read."""
+        table = _Table(self._answers)
+        codes = self._outcomes.of(joined, table)
+        pairs = np.array([*table.pairs, (np.nan, np.nan)])
+        rows = np.where(np.isnan(codes), len(table.pairs), np.nan_to_num(codes)).astype(np.int64)
+        label, number = pairs[rows, 0], pairs[rows, 1]
+        named = np.array(sorted(self._answers.named))
+        return TruthColumns(label, number, np.isin(label, named))
+
+
+class _Table(Extract):
+    """Lets `Outcomes.of` look up pairs: the value of a truth is its row in `pairs`."""
+
+    def __init__(self, answers: Answers) -> None:
+        super().__init__(answers.on)
+        self._answers = answers
+        self.pairs: list[tuple[float, float]] = []
+
+    def of_truth(self, truth: Any) -> float:
+        self.pairs.append(self._answers.of_truth(truth))
+        return float(len(self.pairs) - 1)

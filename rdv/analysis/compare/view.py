@@ -1,0 +1,211 @@
+"""Draw charts of a comparison, for the terminal and for pages.
+
+Show a comparison as a page.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from rdv.analysis.charts import (
+    Axis,
+    Band,
+    Chart,
+    Line,
+    Report,
+    Rule,
+    cumulative_chart,
+    line_chart,
+    qq_chart,
+    share,
+)
+from rdv.analysis.charts.page import Tone, add_remarks
+from rdv.analysis.compare.drift import ModelDrift
+from rdv.analysis.compare.result import Comparison, ModelFigures
+from rdv.analysis.statistics import Movement, Normaliser
+from rdv.analysis.statistics.drift.timeline import PSI_MOVED
+
+RANK_BINS = 20
+RANK_ROWS_MIN = 200
+_TIME = Axis("time", measure="time")
+
+
+def charts_of(found: Comparison) -> list[Chart]:
+    """Return all charts of the comparison."""
+    drawn = [quantiles_chart(found), ranks_chart(found), arrivals_chart(found)]
+    drawn += [drift_chart(one) for one in found.drift]
+    drawn.append(rate_chart(found))
+    return [chart for chart in drawn if chart is not None]
+
+
+def brief_charts_of(found: Comparison) -> list[Chart]:
+    """Return the charts for a terminal: drift and rate only if there is something to see."""
+    drawn = [quantiles_chart(found), arrivals_chart(found)]
+    drawn += [drift_chart(one) for one in found.drift if one.cause not in ("steady", "too few")]
+    if found.rates.anomalies:
+        drawn.append(rate_chart(found))
+    return [chart for chart in drawn if chart is not None]
+
+
+def quantiles_chart(found: Comparison) -> Chart | None:
+    """Return a Q-Q chart: one model's scale against the other's."""
+    if found.qq is None:
+        return None
+    return qq_chart(
+        "Scores against scores, quantile by quantile",
+        Axis(f"score of {found.first.name}"),
+        Axis(f"score of {found.second.name}"),
+        found.qq,
+        "Off the diagonal the scales differ; the same rank is then another score.",
+    )
+
+
+def ranks_chart(found: Comparison) -> Chart | None:
+    """Return what remains of the difference with equal scales, by paired requests."""
+    pairs = found.pairs
+    if pairs is None:
+        return None
+    known = np.isfinite(pairs.first) & np.isfinite(pairs.second)
+    if int(known.sum()) < RANK_ROWS_MIN:
+        return None
+    a, b = pairs.first[known], pairs.second[known]
+    ranks = Normaliser.of(a).ranks(a), Normaliser.of(b).ranks(b)
+    edges = np.linspace(0, 1, RANK_BINS + 1)
+    groups = [
+        ranks[1][(ranks[0] >= low) & (ranks[0] < high)] for low, high in pairwise(edges.tolist())
+    ]
+    middles = (edges[:-1] + edges[1:]) / 2
+    low, middle, high = (
+        np.array([np.quantile(group, level) if len(group) else np.nan for group in groups])
+        for level in (0.1, 0.5, 0.9)
+    )
+    ends = np.array([0.0, 1.0])
+    return Chart(
+        "The same requests after quantile normalisation",
+        Axis(f"rank by {found.first.name}", measure="share", low=0.0, high=1.0),
+        Axis(f"rank by {found.second.name}", measure="share", low=0.0, high=1.0),
+        (
+            Line("equal", ends, ends, guide=True),
+            Band("middle", middles, low, high),
+            Line("middle", middles, middle),
+        ),
+        "Where the band (8 of 10 requests) is wide, the two see different things.",
+    )
+
+
+def arrivals_chart(found: Comparison) -> Chart | None:
+    """Return the chart of when answers arrived."""
+    digests = {
+        figures.name: figures.tally.arrival_ms
+        for figures in (found.first, found.second)
+        if figures.tally.arrival_ms.count
+    }
+    if not digests:
+        return None
+    window_ms = found.first.tally.window_ms
+    rules = () if window_ms is None else (Rule("window", window_ms),)
+    high = max(float(digest.quantiles([0.999])[0]) for digest in digests.values())
+    return cumulative_chart(
+        "When answers had arrived", Axis("arrival", "ms", low=0.0, high=high), digests, rules=rules
+    )
+
+
+def drift_chart(drift: ModelDrift) -> Chart | None:
+    """Return the chart of the population stability index, window by window."""
+    if not drift.windows:
+        return None
+    times = np.array([window.start_ns / 1e9 for window in drift.windows])
+    lines = {}
+    for name, moves in (
+        (drift.model, [window.model for window in drift.windows]),
+        (drift.peer, [window.canary for window in drift.windows]),
+    ):
+        lines[name] = times, np.array([_psi(move) for move in moves])
+    return line_chart(
+        f"Drift of {drift.model} since the beginning",
+        _TIME,
+        Axis("population stability index", low=0.0),
+        lines,
+        rules=(Rule("moved", PSI_MOVED, "y"),),
+        note=drift.sentence,
+    )
+
+
+def _psi(move: Movement | None) -> float:
+    """Return the index; NaN for a window with few scores, which would only show chance."""
+    return math.nan if move is None or move.state == "too few" else move.psi.value
+
+
+def rate_chart(found: Comparison) -> Chart | None:
+    """Return the chart of the request rate over time."""
+    rates = found.rates
+    if not len(rates.counts):
+        return None
+    return line_chart(
+        "Requests",
+        _TIME,
+        Axis("rate", "requests/s", low=0.0),
+        {"requests": (rates.start_ns / 1e9, rates.per_second)},
+        stepped=True,
+        note=rates.sentence(),
+    )
+
+
+def compare_page(found: Comparison, decision: str) -> str:
+    """Return HTML as one file."""
+    a, b = found.first, found.second
+    report = Report(f"{a.name} and {b.name}", f"{decision}: {found.requests:,} requests on record")
+    sentences = found.sentences()
+    report.verdict(sentences[1] if len(sentences) > 1 else sentences[0], _tone(found))
+    for sentence in sentences:
+        report.paragraph(sentence)
+    report.table(*models_table((a, b)), caption="Both models")
+    if found.classes is not None:
+        rows = [
+            [name, *counts.tolist()]
+            for name, counts in zip(found.class_names, found.classes.table, strict=True)
+        ]
+        report.table([f"{a.name} says", *found.class_names], rows, f"What {b.name} says then")
+    report.heading("Pictures")
+    for chart in charts_of(found):
+        report.chart(chart)
+    add_remarks(report, found.caveats())
+    return report.html()
+
+
+def models_table(models: tuple[ModelFigures, ...]) -> tuple[list[str], list[list[Any]]]:
+    """Return (columns, rows): one row for each figure, one column for each model."""
+    return ["", *(model.name for model in models)], [
+        ["requests", *(model.asked for model in models)],
+        ["answered", *(share(model.answered) for model in models)],
+        ["too late to try (behind, expired)", *(share(model.refusals) for model in models)],
+        ["errors", *(share(model.errors) for model in models)],
+        ["silent", *(share(model.silent) for model in models)],
+        *(
+            [f"{what}, {name} (ms)", *(_percentile(model, what, name) for model in models)]
+            for what in ("arrival", "evaluation")
+            for name in ("p50", "p99")
+        ),
+        *(
+            [f"score, {level:.0%} quantile", *(model.quantiles.get(level) for model in models)]
+            for level in (0.05, 0.5, 0.95)
+            if any(model.quantiles for model in models)
+        ),
+    ]
+
+
+def _percentile(model: ModelFigures, what: str, name: str) -> float | None:
+    found = model.arrival if what == "arrival" else model.evaluation
+    if found is None:
+        return None
+    return next(one.latency_ms.estimate for one in found.percentiles if one.name == name)
+
+
+def _tone(found: Comparison) -> Tone:
+    if found.accuracy is None or found.accuracy.difference.covers(0):
+        return "neutral"
+    return "good"

@@ -1,0 +1,235 @@
+"""Read from `control` which models were known to be up or dead, and which proxies kept running.
+
+The calibration estimates when a late score arrived, from when it was appended.
+
+A result records the arrivals known to it; for a later score there is only the wall time of its
+append. For scores that have both, the arrival minus (the append of the score minus the request's
+wall time) is nearly constant: the time between the readings of both clocks in the proxy, and from
+the append to the server's read. Its median is added for the other scores; its spread is their
+error. Other hosts' clocks get constants of their own.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.dataset.joined import NEVER_US
+from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.source import sources
+from rdv.rendezvous.topology import CONTROL, MODELS_TOPIC, STATUS_TOPIC
+
+STATUS_RUNS_MAX = 100_000
+BOOT_DIGITS = 8
+"""How many digits a request's host has of a boot's id (`rdv.serve.process`)."""
+NEVER_NS = 2**63 - 1
+
+
+class _News(msgspec.Struct):
+    model: str
+    state: str
+    boot: str = ""
+    monotonic_ns: int = 0
+
+
+class _Status(msgspec.Struct):
+    role: str
+    name: str
+    pid: int
+    state: str
+    boot: str = ""
+    monotonic_ns: int = 0
+
+
+@dataclass
+class ModelNews:
+    """The supervisor's reports on models, by append time and by monotonic time.
+
+    The reports are in the order of the log; monotonic times are those of the boot in which they
+    were written, and no step of a wall clock changes them.
+    """
+
+    times_ns: list[int] = field(default_factory=list)
+    _dead: list[frozenset[str]] = field(default_factory=list)
+    models: set[str] = field(default_factory=set)
+    _by_boot: dict[str, tuple[list[int], list[int]]] = field(default_factory=dict)
+    """For each boot: monotonic times, and the numbers of the reports that they belong to."""
+
+    def add(
+        self, time_ns: int, model: str, *, is_up: bool, boot: str = "", monotonic_ns: int = 0
+    ) -> None:
+        if boot:
+            times_ns, numbers = self._by_boot.setdefault(boot[:BOOT_DIGITS], ([], []))
+            times_ns.append(max(monotonic_ns, times_ns[-1] if times_ns else 0))
+            numbers.append(len(self.times_ns))
+        self.models.add(model)
+        dead = self._dead[-1] if self._dead else frozenset[str]()
+        self.times_ns.append(time_ns)
+        self._dead.append(dead - {model} if is_up else dead | {model})
+
+    def dead_at(self, time_ns: int) -> frozenset[str]:
+        """Return the models whose last report by `time_ns` was that they are down."""
+        at = bisect_right(self.times_ns, time_ns)
+        return self._dead[at - 1] if at else frozenset()
+
+    def dead_while(
+        self, host: str, monotonic_ns: int, append_ns: int, span_ns: int
+    ) -> list[frozenset[str]]:
+        """Return what `dead_between` does for `span_ns` from the start of a request of this host.
+
+        Goes by append time if nothing is known of its boot.
+        """
+        times_ns, numbers = self._by_boot.get(host.rpartition("/")[2], ([], []))
+        if not times_ns:
+            return self.dead_between(append_ns, append_ns + span_ns)
+        first, last = (bisect_right(times_ns, monotonic_ns + after) for after in (0, span_ns))
+        before = numbers[first - 1] if first else numbers[0] - 1
+        known = [before, *numbers[first:last]]
+        return list(dict.fromkeys(self._dead[n] if n >= 0 else frozenset[str]() for n in known))
+
+    def dead_between(self, start_ns: int, end_ns: int) -> list[frozenset[str]]:
+        """Return the dead models at `start_ns` and after each report up to `end_ns`; every set
+        once.
+        """
+        first, last = (bisect_right(self.times_ns, at) for at in (start_ns, end_ns))
+        return list(dict.fromkeys([self.dead_at(start_ns), *self._dead[first:last]]))
+
+
+@dataclass
+class ProxyRuns:
+    """Every run of a proxy, from its first to its last status line.
+
+    Times are on the monotonic clock of its boot (the first digits of its id), or append times (boot
+    "") if none is recorded.
+    """
+
+    _seen: dict[tuple[str, str, int], tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, time_ns: int, name: str, pid: int, boot: str = "") -> None:
+        run = boot, name, pid
+        if len(self._seen) < STATUS_RUNS_MAX or run in self._seen:
+            first, _ = self._seen.get(run, (time_ns, 0))
+            self._seen[run] = first, time_ns
+
+    def knows(self, boot: str) -> bool:
+        """Return whether anything was reported in that boot."""
+        return any(known == boot for known, _, _ in self._seen)
+
+    def _of(self, name: str, boot: str) -> list[tuple[int, int]]:
+        return [run for (when, who, _), run in self._seen.items() if (when, who) == (boot, name)]
+
+    def lived_on(self, name: str, asked_ns: int, due_ns: int, boot: str = "") -> bool:
+        """Return whether the run of the proxy that took a request still reported when that was
+        due.
+        """
+        began = [run for run in self._of(name, boot) if run[0] <= asked_ns]
+        return bool(began) and max(began)[1] >= due_ns
+
+    def next_began_ns(self, name: str, asked_ns: int, boot: str = "") -> int:
+        """Return the first report of the proxy's next run after `asked_ns`; NEVER_NS if there is
+        none.
+        """
+        begins = [first for first, _ in self._of(name, boot)]
+        return min((first for first in begins if first > asked_ns), default=NEVER_NS)
+
+
+def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:
+    """Read the reports on models. Raises the log's SystemFaults."""
+    news = ModelNews()
+    decoder = msgspec.json.Decoder(_News)
+    for time_ns, line in _lines(recorded, MODELS_TOPIC, notes):
+        try:
+            said = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if said.state in ("up", "down"):
+            news.add(
+                time_ns,
+                said.model,
+                is_up=said.state == "up",
+                boot=said.boot,
+                monotonic_ns=said.monotonic_ns,
+            )
+    return news
+
+
+def read_proxy_runs(recorded: Recorded, notes: Notes) -> ProxyRuns:
+    """Read the runs of proxies. Raises the log's SystemFaults."""
+    runs = ProxyRuns()
+    decoder = msgspec.json.Decoder(_Status)
+    for time_ns, line in _lines(recorded, STATUS_TOPIC, notes):
+        try:
+            said = decoder.decode(line)
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if said.role == "proxy" and said.boot:
+            runs.add(said.monotonic_ns, said.name, said.pid, said.boot[:BOOT_DIGITS])
+        elif said.role == "proxy":
+            runs.add(time_ns, said.name, said.pid)
+    return runs
+
+
+def _lines(recorded: Recorded, topic: str, notes: Notes) -> Iterator[tuple[int, bytes]]:
+    for source in sources(recorded.stream(CONTROL), [topic]):
+        for chunk in source.chunks(source.begin, source.end, notes):
+            for row, time_ns in enumerate(chunk.times_ns.tolist()):
+                yield time_ns, chunk.line(row)
+
+
+PAIRS_MIN = 20
+"""The minimum number of pairs of a host; with fewer, those of all hosts are used."""
+
+
+class Calibration:
+    """Learns from one batch after another. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._offset_us: dict[str, float] = {}
+        self._common_us = 0.0
+        self.error_ms: float | None = None
+        """An error in ms that 95 % of the arrivals that can be checked do not exceed."""
+
+    def learn(
+        self,
+        hosts: npt.NDArray[np.int32],
+        names: tuple[str, ...],
+        exact_us: npt.NDArray[np.int64],
+        since_us: npt.NDArray[np.int64],
+    ) -> None:
+        """Learn from exact arrivals, and from how long after the request each score was
+        appended.
+        """
+        if not len(exact_us):
+            return
+        off = (exact_us - since_us).astype(np.float64)
+        self._common_us = float(np.median(off))
+        for code, name in enumerate(names):
+            of_host = off[hosts == code]
+            if len(of_host) >= PAIRS_MIN:
+                self._offset_us[name] = float(np.median(of_host))
+        offsets = self._offsets(names)[hosts]
+        self.error_ms = float(np.quantile(np.abs(off - offsets), 0.95)) / 1000
+
+    def arrivals_us(
+        self,
+        hosts: npt.NDArray[np.int32],
+        names: tuple[str, ...],
+        since_us: npt.NDArray[np.int64],
+        least_us: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        """Return arrivals of scores appended `since_us` after their request, not before
+        `least_us`.
+        """
+        estimate: npt.NDArray[Any] = since_us + self._offsets(names)[hosts]
+        bounded = np.clip(np.maximum(estimate, least_us), 0, NEVER_US - 1)
+        return np.asarray(bounded, np.int64)
+
+    def _offsets(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        return np.array([self._offset_us.get(name, self._common_us) for name in names])

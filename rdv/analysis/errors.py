@@ -1,0 +1,310 @@
+"""Define the errors of the evaluation. They are built from fields; the text is made in one
+place.
+
+Define the errors of experiments.
+
+Define the errors of comparisons.
+
+Define the errors of an export. They are built from fields; the text is made in one place.
+
+Define the errors of promotions.
+
+Define the errors of a replay. They are built from fields; the text is made in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdv.errors import ConflictFault, DataFault, InputFault, did_you_mean
+
+
+@dataclass(eq=False)
+class NothingRecorded(InputFault):
+    """There is no log to learn from."""
+
+    directory: str
+    what: str = "requests"
+
+    def text(self) -> str:
+        return f"{self.directory} has no {self.what} on record"
+
+    def hint(self) -> str:
+        return f"Serve it first: rdv serve {self.directory}; or give another --since and --until."
+
+
+@dataclass(eq=False)
+class RequestNotFound(InputFault):
+    """No request in the log has this id."""
+
+    directory: str
+    id: str
+    begins: str
+    """When the oldest record that is still there was appended; empty if there is none."""
+    gaps: tuple[str, ...] = ()
+    """What cannot be read of the input; the request may have been there."""
+
+    def text(self) -> str:
+        if self.gaps:
+            lost = "; ".join(self.gaps)
+            return f"no request {self.id!r} in what can be read of {self.directory}: {lost}"
+        reach = f"the log goes back to {self.begins}" if self.begins else "the log is empty"
+        return f"no request {self.id!r} in {self.directory}: {reach}"
+
+    def hint(self) -> str:
+        return "Ids are in the answers and in DIR/input; the last six digits are mostly enough."
+
+
+@dataclass(eq=False)
+class AmbiguousId(InputFault):
+    """Several requests begin with these digits."""
+
+    id: str
+    found: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"several requests begin with {self.id!r}: {', '.join(self.found)}, …"
+
+    def hint(self) -> str:
+        return "Give more digits."
+
+
+@dataclass(eq=False)
+class IdTooShort(InputFault):
+    """The id has too few digits to search for."""
+
+    id: str
+    least: int
+
+    def text(self) -> str:
+        return f"{self.id!r} is too short for a request's id: give at least {self.least} characters"
+
+
+@dataclass(eq=False)
+class TooManyValues(InputFault):
+    """Answers have more different values than a comparison can handle."""
+
+    on: str
+    limit: int
+
+    def text(self) -> str:
+        where = f"the field {self.on!r}" if self.on else "the answers"
+        return f"{where} has more than {self.limit:,} different values"
+
+    def hint(self) -> str:
+        return "Name the field that decides, or a number: --on FIELD."
+
+
+@dataclass(eq=False)
+class DecisionsDiffer(DataFault):
+    """`verify` has found decisions that the engine would not have made."""
+
+    directory: str
+    differing: int
+    unanswered: int
+    orphans: int
+
+    def text(self) -> str:
+        parts = [
+            _counted(self.differing, "decision differs", "decisions differ"),
+            _counted(self.unanswered, "request has no result", "requests have no result"),
+            _counted(self.orphans, "result has no request", "results have no request"),
+        ]
+        return f"{self.directory}: {', '.join(part for part in parts if part)}"
+
+    def hint(self) -> str:
+        return f"Look at one: rdv explain {self.directory} ID"
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}" if count else ""
+
+
+@dataclass(eq=False)
+class NothingToSearch(InputFault):
+    """Too little is recorded to search for a schedule."""
+
+    directory: str
+    reason: str
+
+    def text(self) -> str:
+        return f"no schedule can be learned from {self.directory}: {self.reason}"
+
+
+@dataclass(eq=False)
+class NoScheduleFits(DataFault):
+    """The search has found no schedule that is quick enough, so there is nothing to write."""
+
+    p99_ms_max: float
+
+    def text(self) -> str:
+        return f"no schedule answers 99 % by {self.p99_ms_max:g} ms: nothing is written"
+
+    def hint(self) -> str:
+        return "Give a larger --p99."
+
+
+@dataclass(eq=False)
+class NoExperiment(InputFault):
+    """There are fewer than two cohorts, so there is nothing to compare."""
+
+    directory: str
+
+    def text(self) -> str:
+        return f"{self.directory} has no cohorts: there is no experiment"
+
+    def hint(self) -> str:
+        return "Name them in rdv.toml: [cohorts.NAME] with share and schedule."
+
+
+@dataclass(eq=False)
+class TooManyKeys(InputFault):
+    """There are more keys than are kept in memory."""
+
+    limit: int
+
+    def text(self) -> str:
+        return f"there are more than {self.limit:,} different keys"
+
+    def hint(self) -> str:
+        return "Look at less at a time: --since and --until."
+
+
+@dataclass(eq=False)
+class NoMetric(InputFault):
+    """No request has a value of the metric."""
+
+    metric: str
+
+    def text(self) -> str:
+        return f"no request in a cohort has a value of {self.metric!r}"
+
+    def hint(self) -> str:
+        return (
+            "There are right (needs outcomes), default, waited_ms, and the fields of outcomes; "
+            "--on names the field of the answers that is held against them."
+        )
+
+
+@dataclass(eq=False)
+class ModelNotRecorded(InputFault):
+    """No score of this model is recorded."""
+
+    directory: str
+    model: str
+    known: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"no score of a model {self.model!r} is on record in {self.directory}"
+
+    def hint(self) -> str:
+        there = f"There are scores of {', '.join(self.known) or 'no model'}."
+        return f"{there} {did_you_mean(self.model, self.known)}".rstrip()
+
+
+@dataclass(eq=False)
+class SameModel(InputFault):
+    """A model cannot be compared with itself."""
+
+    model: str
+
+    def text(self) -> str:
+        return f"{self.model!r} cannot be compared with itself"
+
+
+@dataclass(eq=False)
+class OutputInUse(InputFault):
+    """The output directory contains something that is not an export."""
+
+    directory: str
+    example: str
+    in_the_way: bool
+    """Whether it is where a table would go; then --force does not help."""
+
+    def text(self) -> str:
+        return f"{self.directory} has something else in it: {self.example}"
+
+    def hint(self) -> str:
+        if self.in_the_way:
+            return "Give a new directory: that would be replaced."
+        return "Give a new directory; or --force, which leaves it where it is."
+
+
+@dataclass(eq=False)
+class ExportUnderWay(ConflictFault):
+    """Another export writes into the same directory."""
+
+    directory: str
+
+    def text(self) -> str:
+        return f"another export is writing into {self.directory}"
+
+
+@dataclass(eq=False)
+class UnknownTable(InputFault):
+    """There is no such table."""
+
+    name: str
+    known: tuple[str, ...]
+
+    def text(self) -> str:
+        return f"there is no table {self.name!r}; there are {', '.join(self.known)}"
+
+
+@dataclass(eq=False)
+class RecordsMissing(DataFault):
+    """The export is complete except for records that are damaged."""
+
+    directory: str
+    damaged: int
+    gaps: tuple[str, ...]
+
+    def text(self) -> str:
+        records = "one damaged record" if self.damaged == 1 else f"{self.damaged:,} damaged records"
+        return f"{self.directory} is without {records}: {'; '.join(self.gaps)}"
+
+    def hint(self) -> str:
+        return "All the rest is exported. See what is damaged: rdv stream verify"
+
+
+@dataclass(eq=False)
+class CannotExchange(InputFault):
+    """The schedule has no place at which one model could be replaced by another."""
+
+    where: str
+    reason: str
+
+    def text(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+    def hint(self) -> str:
+        return "Edit the schedule by hand; a running decision takes it over at once."
+
+
+@dataclass(eq=False)
+class ModelKeepsEnding(DataFault):
+    """The model's process has ended, or had to be ended, too often to continue."""
+
+    name: str
+    times: int
+    how: str
+
+    def text(self) -> str:
+        return f"{self.name} was given up after it had ended {self.times} times: {self.how}"
+
+    def hint(self) -> str:
+        return "Its errors so far are in the output file (-o); its own words are above."
+
+
+@dataclass(eq=False)
+class NoArchive(InputFault):
+    """The decoy has no archive."""
+
+    directory: str
+    name: str
+
+    def text(self) -> str:
+        return f"{self.directory} has no archive of a decoy called {self.name!r}"
+
+    def hint(self) -> str:
+        return "A decoy keeps one in DIR/decoy/NAME: rdv model add DIR archive --builtin decoy"

@@ -1,0 +1,80 @@
+"""Tell what happened in each step of a schedule. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from rdv.rendezvous.reference import Report, decide
+from rdv.rendezvous.schedule import OTHERS, Schedule
+
+
+@dataclass(frozen=True)
+class StepStory:
+    """One step: its times, the models that it accepts, those that had answered, and how it
+    ended.
+    """
+
+    number: int
+    begin_ms: float
+    end_ms: float
+    accepts: tuple[str, ...]
+    need: str
+    eligible: tuple[str, ...]
+    """The models that the step accepts and that had answered by its end; best rank first."""
+    ended: str
+
+
+def tell_steps(
+    schedule: Schedule,
+    reports: Sequence[Report],
+    *,
+    live: Collection[str],
+    dead: Collection[str],
+    deadline_ms: float | None,
+) -> list[StepStory]:
+    """Return the steps up to the one that decided, by the plain rule (`rdv.rendezvous.reference`).
+
+    A schedule that ends after step k gives the default exactly when that step ends.
+    """
+    stories: list[StepStory] = []
+    begin_ns = 0
+    for number, step in enumerate(schedule.steps, start=1):
+        until = msgspec.structs.replace(schedule, steps=schedule.steps[:number])
+        decision = decide(until, reports, live=live, dead=dead, deadline_ms=deadline_ms)
+        end_ns = max(begin_ns, decision.at_ns)
+        eligible = [
+            report.score.model
+            for report in reports
+            if report.at_ns <= end_ns
+            and not isinstance(report.score.result, msgspec.UnsetType)
+            and (report.score.model in step.accept or OTHERS in step.accept)
+        ]
+        ends_ms = min(schedule.ends_ms()[number - 1], deadline_ms or schedule.sla_ms)
+        if decision.kind != "default":
+            ended = f"{' + '.join(decision.models)} has answered"
+        elif end_ns < round(ends_ms * 1000) * 1000:
+            ended = "nobody is left to wait for"
+        else:
+            ended = "its time was over"
+        stories.append(
+            StepStory(
+                number,
+                begin_ns / 1e6,
+                end_ns / 1e6,
+                tuple(step.accept),
+                str(step.need),
+                tuple(sorted(dict.fromkeys(eligible), key=lambda m: _rank(step.accept, m))),
+                ended,
+            )
+        )
+        if decision.kind != "default":
+            return stories
+        begin_ns = end_ns
+    return stories
+
+
+def _rank(accept: Sequence[str], model: str) -> int:
+    return accept.index(model if model in accept else OTHERS)

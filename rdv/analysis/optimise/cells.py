@@ -1,0 +1,274 @@
+"""Cells combine requests that no schedule of a search can distinguish into one weighted request.
+
+All candidates have the ends of their steps on one grid of times. What a schedule decides depends
+only on the interval of the grid in which each model reported, with an answer or without, and on the
+order of the reports within an interval. A million requests make some thousands of such cells: the
+decisions and their sums are exact, only the waits are those of the cell's average request.
+
+A search needs the arrivals of each request, and whether each model's answer is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.dataset.join import Join
+from rdv.analysis.dataset.joined import NEVER_US, NONE
+from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.schedules import read_schedules
+from rdv.analysis.dataset.values import HALF, Extract, judge
+from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals, arrivals_of
+from rdv.analysis.whatif.decide import NOBODY, decide_all
+from rdv.analysis.whatif.plans import own_limits_us, sla_of
+from rdv.rendezvous.schedule import Schedule
+
+JUDGED_MIN = 100
+"""The minimum number of requests with a known outcome; fewer are not enough to learn from."""
+REQUESTS_MAX = 4_000_000
+"""The maximum number of requests, at about 50 bytes each; more are thinned out evenly."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """n requests in order of time, m models.
+
+    `right` has a row for each model, and one for the default: 1, 0, or NaN where that is unknown.
+    """
+
+    arrivals: Arrivals
+    right: Floats
+
+    def __len__(self) -> int:
+        return len(self.arrivals)
+
+    def take(self, rows: Any) -> Columns:
+        return Columns(self.arrivals.take(rows), self.right[:, rows])
+
+
+@dataclass(frozen=True)
+class Study:
+    """The columns, and what they are."""
+
+    columns: Columns
+    measure: str
+    """"accuracy", or "agreement" (with the champion)."""
+    champion: str | None
+    left_out: int
+    """The number of requests that had asked for another schedule, or had a limit of their own."""
+    thinned: int
+    """1 if every request is used; k if every k-th is."""
+    notes: Notes
+
+
+def read_columns(
+    recorded: Recorded,
+    live: Schedule,
+    since_ns: int | None,
+    until_ns: int | None,
+    *,
+    on: str | None,
+    need_outcomes: bool,
+    progress: Callable[[int], None],
+) -> Study:
+    """Read what is recorded. Raises NothingRecorded, TooManyValues, SystemFaults."""
+    extract = Extract(on)
+    join = Join(recorded, since_ns, until_ns, extract=extract)
+    sla = sla_of(read_schedules(recorded, join.notes))
+    outcomes = read_outcomes(recorded, join.notes)
+    thinned = max(1, -(-join.request_count // REQUESTS_MAX))
+    left_out = 0
+    kept: list[tuple[tuple[str, ...], Any, Any, Any, Any]] = []
+    for joined in join:
+        usual = (joined.asked.codes == NONE) & (own_limits_us(joined, sla) == FOREVER_US)
+        left_out += int((~usual).sum())
+        rows = np.flatnonzero(usual)[::thinned]
+        truths = outcomes.of(joined, extract)[rows] if len(outcomes) else np.empty(0)
+        arrivals = arrivals_of(joined)
+        assert joined.value is not None
+        kept.append(
+            (
+                joined.models,
+                arrivals.key[:, rows],
+                arrivals.is_answer[:, rows],
+                joined.value[:, rows],
+                truths,
+            )
+        )
+        progress(len(joined))
+    return _study(kept, extract, outcomes, live, need_outcomes, left_out, thinned, join.notes)
+
+
+def _study(
+    kept: Sequence[tuple[tuple[str, ...], Any, Any, Any, Any]],
+    extract: Extract,
+    outcomes: Outcomes,
+    live: Schedule,
+    need_outcomes: bool,
+    left_out: int,
+    thinned: int,
+    notes: Notes,
+) -> Study:
+    models = tuple(dict.fromkeys(model for part in kept for model in part[0]))
+    key = _stacked([(part[0], part[1]) for part in kept], models, NEVER_KEY)
+    is_answer = _stacked([(part[0], part[2]) for part in kept], models, fill=False)
+    value = _stacked([(part[0], part[3]) for part in kept], models, np.nan)
+    count = key.shape[1]
+    arrivals = Arrivals(
+        models,
+        key,
+        is_answer,
+        np.full(count, FOREVER_US, np.int64),
+        np.ones(len(models), bool),
+        np.zeros(len(models), bool),
+    )
+    default = extract.of_answer(live.default)
+    is_number = bool(extract.is_number)
+    first = live.steps[0].accept[0]
+    champion = first if first in models else None
+    if len(outcomes):
+        truths = np.concatenate([part[4] for part in kept])
+        right = _judged(value, truths, default, is_number=is_number)
+        if need_outcomes or int((~np.isnan(right[0])).sum()) >= JUDGED_MIN:
+            return Study(Columns(arrivals, right), "accuracy", champion, left_out, thinned, notes)
+    agreed = np.full(count, np.nan) if champion is None else value[models.index(champion)].copy()
+    if is_number:
+        agreed = np.where(np.isnan(agreed), np.nan, (agreed >= HALF).astype(np.float64))
+    right = _judged(value, agreed, default, is_number=is_number)
+    return Study(Columns(arrivals, right), "agreement", champion, left_out, thinned, notes)
+
+
+def _judged(value: Any, truths: Any, default: float, *, is_number: bool) -> Floats:
+    rows = [judge(own, truths, is_number=is_number) for own in value]
+    rows.append(judge(np.full(len(truths), default), truths, is_number=is_number))
+    return np.stack(rows).astype(np.float32)
+
+
+def _stacked(parts: list[tuple[tuple[str, ...], Any]], models: tuple[str, ...], fill: Any) -> Any:
+    """Concatenate batches, with their models in one order."""
+    aligned = []
+    for own, column in parts:
+        whole = np.full((len(models), column.shape[1]), fill, column.dtype)
+        for row, model in enumerate(own):
+            whole[models.index(model)] = column[row]
+        aligned.append(whole)
+    return np.concatenate(aligned, axis=1)
+
+
+def arrivals_us(arrivals: Arrivals) -> npt.NDArray[np.int64]:
+    """Return the arrivals in µs, (m, n); NEVER_US for never."""
+    return arrivals.key >> KEY_BITS
+
+
+MODELS_MAX = 5
+"""The maximum number of models; more would make more cells than there are requests."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate and its figures, on the part that is learned from."""
+
+    schedule: Schedule
+    score: float
+    p99_ms: float
+    default_share: float
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Each cell stands for `weight` requests.
+
+    `right` (m + 1, cells) is how many would be right, `judged` the number of requests for which
+    that is known.
+    """
+
+    arrivals: Arrivals
+    weight: npt.NDArray[np.int64]
+    right: npt.NDArray[np.float64]
+    judged: int
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def try_out(self, schedule: Schedule) -> Tried:
+        """Return the figures of one candidate."""
+        decided = decide_all(schedule, self.arrivals)
+        model = decided.model.astype(np.int64)  # NOBODY (-1) is the last row: the default
+        score = self.right[model, np.arange(len(self))].sum() / max(1, self.judged)
+        default = self.weight[decided.model == NOBODY].sum() / self.weight.sum()
+        p99_ms = weighted_quantile(decided.at_us, self.weight, 0.99) / 1000
+        return Tried(schedule, float(score), p99_ms, float(default))
+
+
+def weighted_quantile(
+    values: npt.NDArray[np.int64], weight: npt.NDArray[np.int64], share: float
+) -> float:
+    """Return the value that the given share of the weight does not exceed."""
+    order = np.argsort(values)
+    upto = np.cumsum(weight[order])
+    return float(values[order[np.searchsorted(upto, share * upto[-1] - 1e-9)]])
+
+
+def make_cells(columns: Columns, edges_us: npt.NDArray[np.int64]) -> Cells:
+    """Combine requests over a grid of times. At most MODELS_MAX models."""
+    arrivals = columns.arrivals
+    key = arrivals.key
+    count = len(arrivals.models)
+    base = (len(edges_us) + 2) * 2 * max(1, count)
+    code = np.zeros(len(columns), np.int64)
+    ranks = []
+    bins = [np.searchsorted(edges_us, own >> KEY_BITS, "right") for own in key]
+    for number in range(count):
+        rank = np.zeros(len(columns), np.int64)
+        for other in range(count):
+            if other != number:
+                rank += (bins[other] == bins[number]) & (key[other] < key[number])
+        is_there = key[number] < NEVER_KEY
+        rank[~is_there] = 0
+        place = np.where(is_there, bins[number], len(edges_us) + 1)
+        own = (place * 2 + arrivals.is_answer[number]) * max(1, count) + rank
+        code = code * base + own
+        ranks.append(rank)
+    _, first, cell = np.unique(code, return_index=True, return_inverse=True)
+    weight = np.bincount(cell, minlength=len(first))
+    right, judged = _right(columns, cell, len(first))
+    return Cells(
+        Arrivals(
+            arrivals.models,
+            np.stack([_mean(key[n], ranks[n], cell, first, weight) for n in range(count)]),
+            arrivals.is_answer[:, first],
+            np.full(len(first), FOREVER_US, np.int64),
+            arrivals.is_live,
+            arrivals.is_dead,
+        ),
+        weight,
+        right,
+        judged,
+    )
+
+
+def _mean(key: Any, rank: Any, cell: Any, first: Any, weight: Any) -> npt.NDArray[np.int64]:
+    """Return the average arrival of each cell; it is in the cell's interval, and keeps the
+    order.
+    """
+    at_us = np.minimum(key >> KEY_BITS, NEVER_US).astype(np.float64)
+    mean_us = (np.bincount(cell, weights=at_us, minlength=len(first)) / weight).astype(np.int64)
+    means = (mean_us << KEY_BITS) | rank[first]
+    return np.where(key[first] < NEVER_KEY, means, NEVER_KEY)
+
+
+def _right(columns: Columns, cell: Any, count: int) -> tuple[npt.NDArray[np.float64], int]:
+    known = ~np.isnan(columns.right[-1])
+    sums = [
+        np.bincount(cell[known], weights=row[known].astype(np.float64), minlength=count)
+        for row in columns.right
+    ]
+    return np.stack(sums), int(known.sum())

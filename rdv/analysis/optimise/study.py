@@ -1,0 +1,366 @@
+"""The search learns on the earlier half of the requests, and reports on the later half.
+
+The candidates differ in the first model, how long it is alone, and the order of the others.
+Pure.
+
+Either all models from the start, by rank; or the first alone until t1, then all; or the first alone
+until t1, the first two until t2, then all. If 99 % have to be answered before the SLA, each of them
+also exists with an earlier end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import combinations, permutations
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.errors import NothingToSearch
+from rdv.analysis.optimise.cells import (
+    MODELS_MAX,
+    Columns,
+    Study,
+    Tried,
+    arrivals_us,
+    make_cells,
+    read_columns,
+    weighted_quantile,
+)
+from rdv.analysis.optimise.result import (
+    Optimum,
+    Point,
+    difference_interval,
+    quantile_interval,
+    share_interval,
+)
+from rdv.analysis.whatif.decide import NOBODY, Decided, decide_all
+from rdv.rendezvous.schedule import OTHERS, Schedule, Step, schedule_from_object
+from rdv.rendezvous.schedule.model import content
+
+GRID_MAX, GRID_MIN = 32, 4
+
+
+def grid_ms(
+    answers_us: npt.NDArray[np.int64], sla_ms: float, models: int, tries: int
+) -> list[float]:
+    """Return times at which steps may end, to 0.1 ms, as many as make about `tries` candidates.
+
+    Half of them are quantiles of the answers' arrivals, half are spread evenly in time.
+    """
+    orders = 1
+    for number in range(2, models + 1):
+        orders *= number
+    count = GRID_MIN
+    while count < GRID_MAX and orders * (1 + (count + 1) + (count + 1) * count // 2) <= tries:
+        count += 1
+    within = answers_us[answers_us < sla_ms * 1000]
+    if not len(within):
+        return []
+    # Half of them are evenly spaced in time, half are evenly spaced in answers.
+    shares = np.linspace(0.02, 0.98, count - count // 2)
+    low, high = np.quantile(within, [0.02, 0.99])
+    times = [*np.quantile(within, shares), *np.linspace(low, high, count // 2)]
+    ends = sorted({round(float(time) / 1000, 1) for time in times})
+    return [end for end in ends if 0 < end < sla_ms]
+
+
+def candidates(
+    models: Sequence[str],
+    ends_ms: Sequence[float],
+    live: Schedule,
+    *,
+    everybody: bool,
+    give_up_ms: float | None = None,
+) -> Iterator[Schedule]:
+    """Yield all schedules of the family. `everybody`: the last step accepts any model ("*").
+
+    `give_up_ms`: each schedule also with a last step that ends then, when the default is given.
+    """
+    for last_ms in (None, give_up_ms) if give_up_ms is not None else (None,):
+        ends = [end for end in ends_ms if last_ms is None or end < last_ms]
+        for order in permutations(models):
+            rest = Step([*order, OTHERS] if everybody else list(order), last_ms)
+            for steps in _beginnings(order, ends):
+                yield _schedule(live, [*steps, rest])
+
+
+def _beginnings(order: Sequence[str], ends_ms: Sequence[float]) -> Iterator[list[Step]]:
+    """Yield the steps before the last one."""
+    yield []
+    for first in ends_ms:
+        yield [Step([order[0]], first)]
+    if len(order) > 2:  # noqa: PLR2004  with two, the middle step is the last one
+        for first, second in combinations(ends_ms, 2):
+            yield [Step([order[0]], first), Step(list(order[:2]), second)]
+
+
+def _schedule(live: Schedule, steps: list[Step]) -> Schedule:
+    return msgspec.structs.replace(live, steps=steps, name="candidate", content_hash="")
+
+
+def to_toml(schedule: Schedule, remark: str) -> str:
+    """Return the text of a schedule file; `remark` may have several lines."""
+    lines = [f"# {line}".rstrip() for line in remark.splitlines()]
+    lines.append(f"sla_ms = {schedule.sla_ms:g}")
+    if schedule.default is not None:
+        lines.append(f"default = {_toml(schedule.default)}")
+    for step in content(schedule)["step"]:
+        lines += ["", "[[step]]", *(f"{key} = {_toml(value)}" for key, value in step.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_string(str(key))} = {_toml(item)}" for key, item in value.items())
+        return "{ " + inner + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        return _string(value)
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _string(text: str) -> str:
+    """Return a basic string of TOML, which is a JSON string except for DEL."""
+    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
+
+
+def named(schedule: Schedule, name: str) -> Schedule:
+    """Return the same schedule under this name, checked, with its hash."""
+    return schedule_from_object(content(schedule), name)
+
+
+REQUESTS_MIN = 200
+TRIES = 2_000
+EXACT_MAX = 40
+"""The maximum number of the best candidates that are decided request by request."""
+POINTS_MAX = 8
+"""The maximum number of points of the frontier that are shown."""
+P99 = 0.99
+
+
+def optimise(
+    recorded: Recorded,
+    live: Schedule,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    p99_ms_max: float | None = None,
+    need_outcomes: bool = False,
+    on: str | None = None,
+    tries: int = TRIES,
+    without: Collection[str] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Optimum:
+    """Search for schedules with the SLA and the default of `live`.
+
+    `without` are models that must not be used any more, such as retired ones. Without `p99_ms_max`
+    the choice is the best schedule that is no slower than `live`. Raises NothingToSearch,
+    NothingRecorded, TooManyValues, and the log's SystemFaults.
+    """
+    study = read_columns(
+        recorded,
+        live,
+        since_ns,
+        until_ns,
+        on=on,
+        need_outcomes=need_outcomes,
+        progress=progress,
+    )
+    if len(study.columns) < REQUESTS_MIN:
+        reason = f"{len(study.columns)} usual requests are fewer than {REQUESTS_MIN}"
+        raise NothingToSearch(recorded.directory, reason)
+    is_unmeasured = bool(np.isnan(study.columns.right[-1]).all())
+    if is_unmeasured or (need_outcomes and study.measure != "accuracy"):
+        reason = "there are no outcomes" if need_outcomes else "answers cannot be compared"
+        raise NothingToSearch(recorded.directory, f"{reason}; name the field that counts with --on")
+    return search(
+        study, live, p99_ms_max=p99_ms_max, tries=tries, without=without, progress=progress
+    )
+
+
+def search(
+    study: Study,
+    live: Schedule,
+    *,
+    p99_ms_max: float | None,
+    tries: int,
+    without: Collection[str] = (),
+    progress: Callable[[int], None] = lambda _: None,
+) -> Optimum:
+    """Search as `optimise` does, over columns that have been read."""
+    models = _best_models(study.columns, without)
+    columns = _only(study.columns, models)
+    half = len(columns) // 2
+    early, late = columns.take(slice(0, half)), columns.take(slice(half, None))
+    answers_us = arrivals_us(early.arrivals)[early.arrivals.is_answer]
+    give_up_ms = p99_ms_max if p99_ms_max is not None and p99_ms_max < live.sla_ms else None
+    variants = 1 if give_up_ms is None else 2
+    ends_ms = grid_ms(answers_us, live.sla_ms, len(models), tries // variants)
+    every_ms = {*ends_ms, live.sla_ms, give_up_ms or live.sla_ms}
+    edges_us = np.array(sorted(round(end * 1000) for end in every_ms), np.int64)
+    cells = make_cells(early, edges_us)
+    everybody = len(models) == len(study.columns.arrivals.models)
+    tried = []
+    for schedule in candidates(models, ends_ms, live, everybody=everybody, give_up_ms=give_up_ms):
+        tried.append(cells.try_out(schedule))
+        progress(1)
+    live_early = _exact(live, study.columns.take(slice(0, half)))
+    exact = [_exact(one.schedule, early) for one in _promising(tried, p99_ms_max)]
+    limit_ms = live_early.p99_ms if p99_ms_max is None else p99_ms_max
+    front = _thinned(_frontier(exact))
+    chosen = max(
+        (one for one in exact if one.p99_ms <= limit_ms), key=lambda one: one.score, default=None
+    )
+    base = study.columns.take(slice(half, None))
+    live_decided = decide_all(live, base.arrivals)
+    live_right = right_of(live_decided, base)
+    reporter = _Reporter(late, live_right)
+    return Optimum(
+        study.measure,
+        study.champion,
+        half,
+        len(late),
+        int((~np.isnan(late.right[-1])).sum()),
+        len(tried),
+        len(cells),
+        _Reporter(base, live_right).point(live_early),
+        [reporter.point(one) for one in front],
+        None if chosen is None else reporter.point(chosen),
+        p99_ms_max,
+        _remarks(study, models),
+    )
+
+
+def right_of(decided: Decided, columns: Columns) -> npt.NDArray[np.float64]:
+    """Return whether each answer is right, (n,); NaN where that is unknown."""
+    model = decided.model.astype(np.int64)
+    return columns.right[model, np.arange(len(model))].astype(np.float64)
+
+
+def _exact(schedule: Schedule, columns: Columns) -> Tried:
+    decided = decide_all(schedule, columns.arrivals)
+    right = right_of(decided, columns)
+    known = ~np.isnan(right)
+    p99_us = weighted_quantile(decided.at_us, np.ones(len(columns), np.int64), P99)
+    score = float(right[known].mean()) if known.any() else 0.0
+    default = float((decided.model == NOBODY).mean())
+    return Tried(schedule, score, p99_us / 1000, default)
+
+
+class _Reporter:
+    """Computes points on the later half, compared with the live schedule's answers."""
+
+    def __init__(self, columns: Columns, live_right: npt.NDArray[np.float64]) -> None:
+        self._columns, self._live_right = columns, live_right
+
+    def point(self, tried: Tried) -> Point:
+        columns = self._columns
+        decided = decide_all(tried.schedule, columns.arrivals)
+        right = right_of(decided, columns)
+        known = ~np.isnan(right)
+        hits, count = float(right[known].sum()), int(known.sum())
+        both = known & ~np.isnan(self._live_right)
+        low, gain, high = difference_interval(right[both], self._live_right[both])
+        p99_low, p99, p99_high = quantile_interval(decided.at_us, P99)
+        names = [*columns.arrivals.models, "default"]
+        shares = np.bincount(decided.model.astype(np.int64) % len(names), minlength=len(names))
+        return Point(
+            tried.schedule,
+            hits / max(1, count),
+            *share_interval(hits, count),
+            p99 / 1000,
+            p99_low / 1000,
+            p99_high / 1000,
+            float((decided.model == NOBODY).mean()),
+            gain,
+            low,
+            high,
+            tried.score,
+            tried.p99_ms,
+            {n: float(s) / len(decided) for n, s in zip(names, shares, strict=True) if s},
+        )
+
+
+def _best_models(columns: Columns, without: Collection[str]) -> list[str]:
+    """Return the models that answer at all, at most MODELS_MAX: those that are right most often."""
+    models = columns.arrivals.models
+    known = ~np.isnan(columns.right[-1])
+    worth = {}
+    for number, model in enumerate(models):
+        answered = columns.arrivals.is_answer[number]
+        if answered.any() and model not in without:
+            worth[model] = float(columns.right[number][known & answered].sum())
+    return sorted(worth, key=lambda model: -worth[model])[:MODELS_MAX]
+
+
+def _only(columns: Columns, models: Sequence[str]) -> Columns:
+    """Return the columns of these models, in this order."""
+    arrivals = columns.arrivals
+    rows = [arrivals.models.index(model) for model in models]
+    chosen = replace(
+        arrivals,
+        models=tuple(models),
+        key=arrivals.key[rows],
+        is_answer=arrivals.is_answer[rows],
+        is_live=arrivals.is_live[rows],
+        is_dead=arrivals.is_dead[rows],
+    )
+    return Columns(chosen, columns.right[[*rows, -1]])
+
+
+def _promising(tried: list[Tried], p99_ms_max: float | None) -> list[Tried]:
+    """Return the frontier over cells, and the best below the limit, for exact evaluation."""
+    front = _frontier(tried)
+    step = max(1, len(front) // (EXACT_MAX // 2))
+    some = [*front[::step], front[-1]]
+    # Waits in cells are averages: one slightly above the limit may really be below it.
+    near = [one for one in tried if p99_ms_max is None or one.p99_ms <= p99_ms_max * 1.02]
+    near.sort(key=lambda one: -one.score)
+    return list({id(one): one for one in [*some, *near[: EXACT_MAX // 2]]}.values())
+
+
+def _frontier(tried: Sequence[Tried]) -> list[Tried]:
+    """Return the frontier by p99: each point is better than all that are quicker."""
+    front: list[Tried] = []
+    for one in sorted(tried, key=lambda one: (one.p99_ms, -one.score)):
+        if not front or one.score > front[-1].score:
+            front.append(one)
+    return front
+
+
+def _thinned(front: list[Tried]) -> list[Tried]:
+    """Return at most POINTS_MAX points that differ in score: the quickest, the best, and some
+    between.
+    """
+    if len(front) <= POINTS_MAX:
+        return front
+    step = (front[-1].score - front[0].score) / (POINTS_MAX - 1)
+    kept = [front[0]]
+    for one in front[1:-1]:
+        if one.score >= kept[-1].score + step:
+            kept.append(one)
+    return [*kept[: POINTS_MAX - 1], front[-1]]
+
+
+def _remarks(study: Study, models: list[str]) -> list[str]:
+    said = []
+    if study.measure == "agreement":
+        whom = study.champion or "nobody"
+        said.append(f"no outcomes are known: counted is agreement with {whom}")
+    if study.left_out:
+        said.append(
+            f"{study.left_out:,} requests are left out: they had asked for another schedule, or "
+            "had a limit of their own"
+        )
+    if study.thinned > 1:
+        said.append(f"every {study.thinned}th request is used")
+    more = set(study.columns.arrivals.models) - set(models)
+    if more:
+        said.append(f"not among the candidates: {', '.join(sorted(more))}")
+    return said + study.notes.lines()

@@ -1,0 +1,296 @@
+"""Compare a replayed model with what is recorded: the answers given, every model, and the truth.
+
+Choose the field of the answers to compare if none was named. Pure except for the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.dataset.chunk import read_scores
+from rdv.analysis.dataset.join import Join
+from rdv.analysis.dataset.joined import Joined
+from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.dataset.outcomes import read_outcomes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.source import sources
+from rdv.analysis.dataset.values import EQUAL_FIELDS, NUMBER_FIELDS, Extract, judge
+from rdv.analysis.errors import NothingRecorded
+from rdv.analysis.replay.rows import Spill
+from rdv.analysis.statistics import (
+    ClassAgreement,
+    Interval,
+    InvalidSample,
+    PairedShares,
+    ScoreAgreement,
+    agreement_of_classes,
+    agreement_of_scores,
+    shares_of_counts,
+    wilson,
+)
+from rdv.payload import is_readable, read_recorded
+from rdv.rendezvous.topology import SCORES
+
+ANSWERS = ""
+"""The name under which the answers given are compared; other names are models."""
+
+SAMPLE_MAX = 1_000_000
+SLACK_NS = 60 * 10**9
+"""How many ns replay and join may differ in the order of requests."""
+
+NOT_REPLAYED = 255
+
+Floats = npt.NDArray[np.float64]
+
+
+class Pairs:
+    """Pairs of values by request: all are counted, a bounded sample is kept.
+
+    When the sample is full, every second pair is dropped, and from then on only every second is
+    kept.
+    """
+
+    def __init__(self, limit: int = SAMPLE_MAX) -> None:
+        self.count = 0
+        self.equal = 0
+        self.stride = 1
+        self._limit = limit
+        self._kept: list[tuple[Floats, Floats]] = []
+        self._size = 0
+
+    def add(self, first: Floats, second: Floats) -> None:
+        """Add rows, without those that lack one of the values."""
+        there = ~(np.isnan(first) | np.isnan(second))
+        a, b = first[there], second[there]
+        start = -self.count % self.stride
+        self.count += len(a)
+        self.equal += int((a == b).sum())
+        a, b = a[start :: self.stride], b[start :: self.stride]
+        self._kept.append((a, b))
+        self._size += len(a)
+        while self._size > self._limit:
+            first, second = self.sample()
+            # The pairs kept are multiples of twice the stride, counted from the first pair.
+            self._kept = [(first[::2], second[::2])]
+            self._size = len(self._kept[0][0])
+            self.stride *= 2
+
+    def sample(self) -> tuple[Floats, Floats]:
+        """Return every `stride`-th pair."""
+        if not self._kept:
+            return np.empty(0), np.empty(0)
+        return (
+            np.concatenate([a for a, _ in self._kept]),
+            np.concatenate([b for _, b in self._kept]),
+        )
+
+
+@dataclass
+class Against:
+    """The comparison of the replayed model with another one, or with the answers given."""
+
+    name: str
+    pairs: Pairs = field(default_factory=Pairs)
+    both: int = 0
+    only_new: int = 0
+    only_old: int = 0
+    neither: int = 0
+    """Counts of which of the two was right, on requests with a known truth that both have
+    answered.
+    """
+
+    known: int = 0
+    right: int = 0
+    """Counts of the other's own answers: those with a known truth, and those that are right."""
+
+    def agreement(self, *, is_number: bool) -> ScoreAgreement | ClassAgreement | None:
+        """Return the agreement on the sample; None with too few pairs, or too many classes."""
+        of = agreement_of_scores if is_number else agreement_of_classes
+        try:
+            return of(*self.pairs.sample())
+        except InvalidSample:
+            return None
+
+    def accuracy(self) -> Interval | None:
+        return wilson(self.right, self.known) if self.known else None
+
+    def advantage(self) -> PairedShares | None:
+        """Return the new model's share of right answers minus the other's, request by request."""
+        counts = self.both, self.only_new, self.only_old, self.neither
+        return shares_of_counts(*counts) if sum(counts) else None
+
+
+@dataclass
+class Comparison:
+    """The whole comparison: `against[0]` are the answers given, all others are models."""
+
+    is_number: bool
+    requests: int = 0
+    """The number of replayed requests that are recorded."""
+    known: int = 0
+    right: int = 0
+    """Counts of the replayed model's answers: those with a known truth, and those that are right.
+    Failures do not count as answers, as with the other models: a fallback would have replaced them.
+    """
+    against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
+    notes: Notes = field(default_factory=Notes)
+
+    def accuracy(self) -> Interval | None:
+        return wilson(self.right, self.known) if self.known else None
+
+    def of(self, name: str) -> Against:
+        """Return the comparison with one model, made on first use."""
+        for one in self.against:
+            if one.name == name:
+                return one
+        self.against.append(Against(name))
+        return self.against[-1]
+
+
+def compare(
+    recorded: Recorded,
+    spill: Spill,
+    extract: Extract,
+    since_ns: int | None,
+    until_ns: int | None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Comparison:
+    """Join what was replayed with what is recorded. Uses as much memory as `Join`.
+
+    `extract` is the one with which the replay has read its values. `progress` gets numbers of
+    requests. Raises TooManyValues and the log's SystemFaults.
+    """
+    join = Join(recorded, since_ns, until_ns, extract=extract)
+    outcomes = read_outcomes(recorded, join.notes)
+    found = Comparison(bool(extract.is_number), notes=join.notes)
+    replayed = _Replayed(spill)
+    try:
+        for joined in join:
+            values, codes = replayed.of(joined)
+            _add(found, joined, values, codes, outcomes.of(joined, extract))
+            progress(len(joined))
+    except NothingRecorded:
+        pass  # an archive may reach further back than the log
+    return found
+
+
+def _add(
+    found: Comparison,
+    joined: Joined,
+    values: Floats,
+    codes: npt.NDArray[np.uint8],
+    truths: Floats,
+) -> None:
+    there = codes != NOT_REPLAYED
+    found.requests += int(there.sum())
+    right = judge(values, truths, is_number=found.is_number)
+    right[np.isnan(values)] = np.nan
+    found.known += int((~np.isnan(right)).sum())
+    found.right += int(np.nansum(right))
+    assert joined.told is not None
+    assert joined.value is not None
+    columns = [(ANSWERS, joined.told), *zip(joined.models, joined.value, strict=True)]
+    for name, theirs in columns:
+        if np.isnan(theirs).all():
+            continue
+        one = found.of(name)
+        one.pairs.add(values, theirs)
+        their_right = judge(theirs, truths, is_number=found.is_number)
+        their_right[np.isnan(theirs) | ~there] = np.nan
+        one.known += int((~np.isnan(their_right)).sum())
+        one.right += int(np.nansum(their_right))
+        _count(one, right, their_right)
+
+
+def _count(one: Against, right: Floats, their_right: Floats) -> None:
+    both = ~(np.isnan(right) | np.isnan(their_right))
+    ours, theirs = right[both] > 0, their_right[both] > 0
+    one.both += int((ours & theirs).sum())
+    one.only_new += int((ours & ~theirs).sum())
+    one.only_old += int((~ours & theirs).sum())
+    one.neither += int((~ours & ~theirs).sum())
+
+
+class _Replayed:
+    """Reads the spill along with the join: both are nearly in the order of time."""
+
+    def __init__(self, spill: Spill) -> None:
+        self._blocks: Iterator[npt.NDArray[Any]] = spill.blocks()
+        self._waiting: dict[bytes, tuple[float, int, int]] = {}
+        self._latest_ns = -(2**63)
+        self._is_over = False
+
+    def of(self, joined: Joined) -> tuple[Floats, npt.NDArray[np.uint8]]:
+        """Return (n,) values and codes of the batch's requests; NOT_REPLAYED where there is
+        none.
+        """
+        values = np.full(len(joined), np.nan)
+        codes = np.full(len(joined), NOT_REPLAYED, np.uint8)
+        first_ns, last_ns = int(joined.append_ns[0]), int(joined.append_ns[-1])
+        while not self._is_over and self._latest_ns <= last_ns + SLACK_NS:
+            self._read(first_ns - SLACK_NS)
+        waiting = self._waiting
+        for row, id_ in enumerate(joined.ids.tolist()):
+            if (known := waiting.pop(id_, None)) is not None:
+                values[row], codes[row], _ = known
+        return values, codes
+
+    def _read(self, since_ns: int) -> None:
+        """Read one more block; drop rows from before `since_ns`."""
+        block = next(self._blocks, None)
+        if block is None:
+            self._is_over = True
+            return
+        self._latest_ns = int(block["time_ns"].max())
+        self._waiting = {k: v for k, v in self._waiting.items() if v[2] >= since_ns}
+        for id_, time_ns, value, code in block.tolist():
+            if time_ns >= since_ns:
+                self._waiting[id_] = (value, code, time_ns)
+
+
+LOOKED_AT = 50
+"""How many recorded answers of each model are read."""
+
+
+def common_field(new: Any, recorded: Iterable[Any]) -> str | None:
+    """Return the first of the usual fields that both the new model's answer and a recorded one
+    have.
+
+    Returns None if they share none, or answers are not objects; then the usual rule applies.
+    """
+    if not isinstance(new, dict):
+        return None
+    theirs = {name for answer in recorded if isinstance(answer, dict) for name in answer}
+    usual = (*EQUAL_FIELDS, *NUMBER_FIELDS)
+    return next((name for name in usual if name in new and name in theirs), None)
+
+
+def recorded_answers(recorded: Recorded) -> list[Any]:
+    """Return some of the newest recorded answers of each model. Raises the log's SystemFaults."""
+    found: list[Any] = []
+    for source in sources(recorded.stream(SCORES)):
+        for chunk in source.chunks(source.end - LOOKED_AT, source.end, Notes()):
+            found += _answers([score.result for score in read_scores(chunk) if score is not None])
+    return found
+
+
+def _answers(results: Sequence[Any]) -> list[Any]:
+    texts = [bytes(raw) for raw in results if raw is not msgspec.UNSET]
+    return [read_recorded(text) for text in texts if is_readable(text)]
+
+
+def extract_for(on: str | None, first: bytes, recorded: Sequence[Any]) -> Extract:
+    """Return the extract for a model by its first answer; `on` is the field that was asked for."""
+    if on is not None:
+        return Extract(on)
+    common = common_field(read_recorded(first), recorded)
+    extract = Extract(common)
+    if common is not None:
+        extract.is_number = common in NUMBER_FIELDS
+    return extract

@@ -1,0 +1,304 @@
+"""A model runs in a process of its own, which gets batches in order; its faults stay in that
+process.
+
+Batches are sent ahead, so that the process never waits for us: the model's own speed decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import IO, Any, Generic, NamedTuple, Self, TypeVar
+
+import msgspec
+
+from rdv.analysis.errors import ModelKeepsEnding
+from rdv.analysis.replay.child import (
+    ERROR,
+    Evaluated,
+    Hello,
+    Settings,
+    outcomes_size,
+    pack_rows,
+    unpack_outcomes,
+)
+from rdv.models import ModelNotLoaded
+from rdv.system.environment import clean_environment
+
+AHEAD_BATCHES, AHEAD_BYTES = 512, 8 * 1024 * 1024
+"""How many batches and bytes are sent before their outcomes have come back."""
+
+PIPE_BYTES = 1024 * 1024
+READ_BYTES = 1024 * 1024
+HELLO_BYTES_MAX = 256 * 1024
+ENDS_IN_A_ROW_MAX, ENDS_MAX = 10, 100
+GRACE_S = 2.0
+COMMAND_GRACE_MS = 5_000
+"""How many ms to wait beyond a command's own timeouts, which come first."""
+
+HUNG = "the model hung and was ended"
+DIED = "the model's process ended in this batch: {how}"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Loading:
+    """The model to load: `opening` has the arguments of `rdv.models.open_model`. Timeouts are in
+    milliseconds.
+    """
+
+    directory: str
+    name: str
+    opening: dict[str, Any]
+    start_timeout_ms: int = 30_000
+    predict_timeout_ms: int = 10_000
+    env: tuple[str, ...] = ()
+    """Environment variables that it gets besides the usual ones, as rdv.toml names them."""
+
+
+class Job(NamedTuple, Generic[_T]):
+    """A batch: its rows as the model takes them, and data of the caller."""
+
+    rows: Sequence[bytes]
+    about: _T
+
+
+class _Ended(Exception):
+    """The process has ended; the text says how."""
+
+
+@dataclass
+class Process:
+    """One run of the model's process."""
+
+    hello: Hello
+    child: subprocess.Popen[bytes]
+    stdin: IO[bytes]
+    stdout: IO[bytes]
+    lifeline: int
+    unsent: deque[memoryview] = field(default_factory=deque)
+    unread: bytearray = field(default_factory=bytearray)
+
+    def send(self, frame: bytes) -> None:
+        self.unsent.append(memoryview(frame))
+
+    def exchange(self, timeout_s: float) -> list[Evaluated]:
+        """Write and read what is possible, waiting for `timeout_s` at most. Raises _Ended."""
+        poller = select.poll()
+        poller.register(self.stdout, select.POLLIN)
+        if self.unsent:
+            poller.register(self.stdin, select.POLLOUT)
+        for fd, _ in poller.poll(timeout_s * 1000):
+            if fd == self.stdout.fileno():
+                if not (data := os.read(fd, READ_BYTES)):
+                    raise _Ended(self.end(gently=True))
+                self.unread += data
+            else:
+                self._write()
+        return self._whole()
+
+    def _write(self) -> None:
+        try:
+            while self.unsent:
+                wrote = os.writev(self.stdin.fileno(), list(self.unsent)[:64])
+                while wrote and wrote >= len(self.unsent[0]):
+                    wrote -= len(self.unsent.popleft())
+                if wrote:
+                    self.unsent[0] = self.unsent[0][wrote:]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self.unsent.clear()  # its output can still be read, then the end of file
+
+    def _whole(self) -> list[Evaluated]:
+        found, at = [], 0
+        while size := outcomes_size(self.unread, at):
+            found.append(unpack_outcomes(bytes(self.unread[at : at + size])))
+            at += size
+        del self.unread[:at]
+        return found
+
+    def end(self, *, gently: bool) -> str:
+        """End the process, and return how it ended."""
+        with contextlib.suppress(OSError):
+            self.stdin.close()
+        if gently:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(GRACE_S)
+        code = self.child.poll()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.wait()
+        self.stdout.close()
+        os.close(self.lifeline)
+        return _how(code)
+
+
+def start(loading: Loading) -> Process:
+    """Start the process and wait until the model is loaded. Raises ModelNotLoaded."""
+    theirs, ours = os.pipe()
+    settings = Settings(loading.directory, loading.name, loading.opening, theirs)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "rdv.analysis.replay.child", msgspec.json.encode(settings)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=clean_environment(os.environ, loading.env),
+        pass_fds=(theirs,),
+        start_new_session=True,
+    )
+    os.close(theirs)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    for pipe in (child.stdin, child.stdout):
+        os.set_blocking(pipe.fileno(), False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            with contextlib.suppress(OSError):  # the system allows less
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    process = Process(Hello(), child, child.stdin, child.stdout, ours)
+    try:
+        process.hello = _greeted(process, loading)
+    except BaseException:
+        process.end(gently=False)
+        raise
+    return process
+
+
+def _greeted(process: Process, loading: Loading) -> Hello:
+    where = str(loading.opening.get("path") or " ".join(loading.opening.get("command", ())))
+    until_s = time.monotonic() + loading.start_timeout_ms / 1000
+    poller = select.poll()
+    poller.register(process.stdout, select.POLLIN)
+    while b"\n" not in process.unread:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0 or len(process.unread) > HELLO_BYTES_MAX:
+            reason = f"it was not ready within {loading.start_timeout_ms} ms"
+            raise ModelNotLoaded(loading.name, where, reason)
+        if not poller.poll(left_s * 1000):
+            continue
+        if not (data := os.read(process.stdout.fileno(), READ_BYTES)):
+            how = _how(process.child.wait())
+            raise ModelNotLoaded(loading.name, where, f"while it was loaded, {how}")
+        process.unread += data
+    line, _, rest = bytes(process.unread).partition(b"\n")
+    process.unread = bytearray(rest)
+    hello = msgspec.json.decode(line, type=Hello)
+    if hello.reason:
+        raise ModelNotLoaded(loading.name, hello.where, hello.reason, hello.trace)
+    return hello
+
+
+class Evaluator:
+    """A loaded model. For one thread only. Raises ModelNotLoaded.
+
+    `ends` counts how often its process ended; it is restarted then.
+    """
+
+    def __init__(self, loading: Loading) -> None:
+        self.ends = 0
+        self._in_a_row = 0
+        self._loading = loading
+        self._process = start(loading)
+        self.version, self.takes = self._process.hello.version, self._process.hello.takes
+        self._timeout_s = loading.predict_timeout_ms / 1000
+        if loading.opening.get("command"):
+            more_ms = loading.start_timeout_ms + COMMAND_GRACE_MS
+            self._timeout_s += more_ms / 1000
+
+    def run(self, jobs: Iterable[Job[_T]]) -> Generator[tuple[Job[_T], Evaluated]]:
+        """Yield the outcomes of all jobs, in order. A batch that ends the process has only errors.
+
+        Raises ModelKeepsEnding, and ModelNotLoaded if the process cannot be restarted.
+        """
+        source, flying = iter(jobs), deque[Job[_T]]()
+        ahead_bytes, is_over = 0, False
+        began_s = time.monotonic()
+        while True:
+            while not is_over and len(flying) < AHEAD_BATCHES and ahead_bytes < AHEAD_BYTES:
+                job = next(source, None)
+                if job is None:
+                    is_over = True
+                    break
+                frame = pack_rows(job.rows)
+                ahead_bytes += len(frame)
+                flying.append(job)
+                self._process.send(frame)
+                began_s = time.monotonic()  # our own time does not count as the model's
+            if not flying:
+                return
+            for evaluated in self._outcomes(flying, began_s):
+                job = flying.popleft()
+                ahead_bytes -= sum(map(len, job.rows)) + 5 * len(job.rows)
+                yield job, evaluated
+                began_s = time.monotonic()
+            ahead_bytes = max(0, ahead_bytes) if flying else 0
+
+    def evaluate(self, rows: Sequence[bytes]) -> Evaluated:
+        """Evaluate one batch, and wait for it. Raises what `run` raises."""
+        return next(self.run([Job(rows, None)]))[1]
+
+    def _outcomes(self, flying: deque[Job[_T]], began_s: float) -> list[Evaluated]:
+        """Return what has come; after the process's end, or the timeout, an error for the first
+        batch.
+        """
+        left_s = began_s + self._timeout_s - time.monotonic()
+        try:
+            found = self._process.exchange(max(0.0, left_s))
+        except _Ended as error:
+            return [self._lost(flying, DIED.format(how=error))]
+        if found:
+            self._in_a_row = 0
+        elif began_s + self._timeout_s <= time.monotonic():
+            self._process.end(gently=False)
+            return [self._lost(flying, HUNG)]
+        return found
+
+    def _lost(self, flying: deque[Job[_T]], reason: str) -> Evaluated:
+        """Restart the process after the batch that was in flight; return errors for that batch."""
+        self.ends += 1
+        self._in_a_row += 1
+        if self._in_a_row >= ENDS_IN_A_ROW_MAX or self.ends >= ENDS_MAX:
+            raise ModelKeepsEnding(self._loading.name, self.ends, reason)
+        self._process = start(self._loading)
+        count = len(flying[0].rows)
+        for number, job in enumerate(flying):
+            if number:
+                self._process.send(pack_rows(job.rows))
+        return Evaluated(bytes([ERROR]) * count, [reason.encode()] * count, 0)
+
+    def close(self) -> None:
+        """End the process. May be called twice."""
+        if not self._process.stdout.closed:
+            self._process.end(gently=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._process.stdout.closed:
+            self._process.end(gently=error is None)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "it closed its stdout"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it was ended by signal {-code}"

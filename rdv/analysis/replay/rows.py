@@ -1,0 +1,159 @@
+"""Write a replay's outcome of each request to a file and for the comparison.
+
+Define the columns of a replay's results (`-o`). Columns are only added. Pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from rdv.analysis.export.columns import Answers, Column, describe, make_batch, schema_of
+from rdv.stream.file.disk import faults
+
+COLUMNS = (
+    Column("id", "string", "of the request"),
+    Column("time", "time", "when it had come in, by the proxy's clock"),
+    Column("version", "string", "of the model"),
+    Column("result", "string", "JSON"),
+    Column("label", "string", "of the result: its action, label, bin or class"),
+    Column("score", "float", "of the result: its score or probability"),
+    Column("evaluation_ms", "float", "of the whole batch"),
+    Column("batch_size", "int", "requests evaluated together"),
+    Column("error", "string", "what went wrong"),
+    Column("refusal", "string", "with --speed: behind or expired"),
+    Column("waited_ms", "float", "with --speed: from the start of the request to its score"),
+)
+
+
+def describe_results() -> list[str]:
+    """Return one line for each column."""
+    return describe(COLUMNS)
+
+
+SCHEMA = schema_of(COLUMNS)
+GROUP_ROWS = 65_536
+SPILL_ROWS = 65_536
+SPILL = np.dtype([("id", "S64"), ("time_ns", "i8"), ("value", "f8"), ("code", "u1")])
+"""One request as it is kept for the comparison."""
+
+
+class Row(NamedTuple):
+    """One request's outcome. It has one of result, error and refusal, or none if nothing was
+    returned.
+    """
+
+    id: str
+    time_ns: int
+    result: bytes | None = None
+    error: str | None = None
+    refusal: str | None = None
+    evaluation_ms: float | None = None
+    batch_size: int | None = None
+    waited_ms: float | None = None
+
+
+class ResultFile:
+    """The rows as a Parquet file, which appears only when it is complete. Raises SystemFaults."""
+
+    def __init__(self, path: str, version: str) -> None:
+        self._path, self._version = path, version
+        self._answers = Answers()
+        self._rows: list[Row] = []
+        with faults(path, "write"):
+            fd, self._draft = tempfile.mkstemp(
+                prefix=".rdv-replay-", suffix=".parquet", dir=os.path.dirname(path) or "."
+            )
+            os.close(fd)
+            self._writer = pq.ParquetWriter(self._draft, SCHEMA, compression="zstd")
+
+    def add(self, rows: Sequence[Row]) -> None:
+        self._rows += rows
+        if len(self._rows) >= GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows, self._rows = self._rows, []
+        values: dict[str, Any] = {
+            name: [getattr(row, name) for row in rows]
+            for name in ("id", "error", "refusal", "evaluation_ms", "batch_size", "waited_ms")
+        }
+        values |= self._answers.columns(row.result for row in rows)
+        values["time"] = [row.time_ns for row in rows]
+        values["version"] = [self._version] * len(rows)
+        with faults(self._path, "write"):
+            self._writer.write_batch(make_batch(SCHEMA, values))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            with faults(self._path, "write"):
+                if error is None:
+                    self._flush()
+                self._writer.close()
+                if error is None:
+                    umask = os.umask(0)
+                    os.umask(umask)
+                    os.chmod(self._draft, 0o666 & ~umask)
+                    os.replace(self._draft, self._path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._draft)
+
+
+class Spill:
+    """What the comparison needs of each request, in an unnamed temporary file: 81 bytes each."""
+
+    def __init__(self) -> None:
+        with faults("the temporary directory", "write"):
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        self._ids: list[str] = []
+        self._rest: list[tuple[Sequence[int], Sequence[float], bytes]] = []
+        self.rows = 0
+
+    def add(
+        self, ids: list[str], time_ns: Sequence[int], values: Sequence[float], codes: bytes
+    ) -> None:
+        """Append times, values and codes of these requests, in the order of the replay."""
+        self._ids += ids
+        self._rest.append((time_ns, values, codes))
+        self.rows += len(ids)
+        if len(self._ids) >= SPILL_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        ids, rest = self._ids, self._rest
+        self._ids, self._rest = [], []
+        block = np.zeros(len(ids), SPILL)
+        block["id"] = [id_.encode() for id_ in ids]
+        block["time_ns"] = list(chain.from_iterable(times for times, _, _ in rest))
+        block["value"] = list(chain.from_iterable(values for _, values, _ in rest))
+        block["code"] = np.frombuffer(b"".join(codes for _, _, codes in rest), np.uint8)
+        with faults("the temporary directory", "write"):
+            block.tofile(self._file)
+
+    def blocks(self) -> Iterator[npt.NDArray[Any]]:
+        """Yield everything, in order. Nothing can be added after that."""
+        self._flush()
+        self._file.seek(0)
+        while len(block := np.fromfile(self._file, SPILL, SPILL_ROWS)):
+            yield block
+
+    def close(self) -> None:
+        self._file.close()

@@ -1,0 +1,127 @@
+"""The statistics of compare, ab, optimise and promote work on arrays, are pure, and need no SciPy.
+
+Every interval is an `Interval`; `plain` turns any result into values for JSON. Nothing reads a
+clock or draws random numbers without a given seed. Importing this imports numpy.
+"""
+
+from __future__ import annotations
+
+from rdv.analysis.statistics.ab import (
+    Adjusted,
+    Arm,
+    Effect,
+    SampleRatio,
+    adjust,
+    effect,
+    effect_of_pairs,
+    paired_effect,
+    proportion_sequence,
+    sample_ratio,
+)
+from rdv.analysis.statistics.agreement import (
+    ClassAgreement,
+    Disagreement,
+    ScoreAgreement,
+    agreement_of_classes,
+    agreement_of_scores,
+    agreement_of_table,
+    most_disagreeing,
+)
+from rdv.analysis.statistics.bootstrap import bootstrap_interval
+from rdv.analysis.statistics.digest import Digest
+from rdv.analysis.statistics.drift import DriftWindow, Movement, Reference, drift_over_time, judge
+from rdv.analysis.statistics.event_rate import (
+    RateAnomaly,
+    RateReference,
+    Window,
+    rate_anomalies,
+    rate_reference,
+    rate_scores,
+    windows,
+)
+from rdv.analysis.statistics.interval import Interval, plain
+from rdv.analysis.statistics.latency import Latency, Percentile, latency
+from rdv.analysis.statistics.normalisation import (
+    Normaliser,
+    QuantilePairs,
+    quantile_pairs,
+    translate,
+)
+from rdv.analysis.statistics.paired import (
+    PairedMeans,
+    PairedShares,
+    benjamini_hochberg,
+    compare_means,
+    compare_shares,
+    holm,
+    shares_of_counts,
+)
+from rdv.analysis.statistics.proportion import (
+    clopper_pearson,
+    difference_of_proportions,
+    sample_size,
+    wilson,
+)
+from rdv.analysis.statistics.quantile import quantile_interval, quantile_intervals
+from rdv.analysis.statistics.sample import InvalidSample
+from rdv.analysis.statistics.surprise import GTest, g_test, root_llr
+
+__all__ = [
+    "Adjusted",
+    "Arm",
+    "ClassAgreement",
+    "Digest",
+    "Disagreement",
+    "DriftWindow",
+    "Effect",
+    "GTest",
+    "Interval",
+    "InvalidSample",
+    "Latency",
+    "Movement",
+    "Normaliser",
+    "PairedMeans",
+    "PairedShares",
+    "Percentile",
+    "QuantilePairs",
+    "RateAnomaly",
+    "RateReference",
+    "Reference",
+    "SampleRatio",
+    "ScoreAgreement",
+    "Window",
+    "adjust",
+    "agreement_of_classes",
+    "agreement_of_scores",
+    "agreement_of_table",
+    "benjamini_hochberg",
+    "bootstrap_interval",
+    "clopper_pearson",
+    "compare_means",
+    "compare_shares",
+    "difference_of_proportions",
+    "drift_over_time",
+    "effect",
+    "effect_of_pairs",
+    "g_test",
+    "holm",
+    "judge",
+    "latency",
+    "most_disagreeing",
+    "paired_effect",
+    "plain",
+    "proportion_sequence",
+    "quantile_interval",
+    "quantile_intervals",
+    "quantile_pairs",
+    "rate_anomalies",
+    "rate_reference",
+    "rate_scores",
+    "root_llr",
+    "sample_ratio",
+    "sample_size",
+    "shares_of_counts",
+    "translate",
+    "wilson",
+    "windows",
+]

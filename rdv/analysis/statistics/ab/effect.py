@@ -1,0 +1,304 @@
+"""Compute the effect of a treatment.
+
+An arm holds one cohort's outcomes, as the few numbers that are needed of them.
+
+Narrow intervals by removing what a covariate predicts.
+
+CUPED: Deng, Xu, Kohavi & Walker, *Improving the Sensitivity of Online Controlled Experiments by
+Utilizing Pre-Experiment Data*, WSDM 2013. Here every model scores every request, whatever cohort it
+is in, so any model's score is a covariate that the cohort cannot have changed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.statistics.ab.sequence import TIGHTEST_AT, always_valid_p, mean_sequence
+from rdv.analysis.statistics.distributions import normal_sf, two_sided_z
+from rdv.analysis.statistics.interval import Interval
+from rdv.analysis.statistics.proportion import sample_size
+from rdv.analysis.statistics.sample import (
+    FloatArray,
+    InvalidSample,
+    as_pair,
+    as_sample,
+    check_share,
+    same_length,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """`count` independent units, their mean outcome, and the variance of one unit's outcome.
+
+    A unit is what the split is made of. Cohorts are of *keys*, and requests of one key are alike:
+    give the keys if they come back, or the intervals are too narrow. `rare` is, if all outcomes are
+    0 or 1, how many units have had the rarer one.
+    """
+
+    name: str
+    count: int
+    mean: float
+    variance: float
+    rare: int | None = None
+
+    @classmethod
+    def of(cls, name: str, outcomes: npt.ArrayLike, keys: npt.ArrayLike | None = None) -> Arm:
+        """Return an arm of each request's outcome (0 or 1, or any number) and key.
+
+        Without keys every request is a unit of its own. Raises InvalidSample.
+        """
+        return Units.of(name, outcomes, keys).arm()
+
+    @property
+    def standard_error(self) -> float:
+        return math.sqrt(self.variance / self.count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """The mean over requests, and how much each unit pulls it (0 on average).
+
+    The mean over requests of clustered outcomes is a ratio of sums over keys; linearised, its error
+    is the mean of `pulls`. That is the delta method: Deng, Knoblich & Lu, *Applying the Delta
+    Method in Metric Analytics*, KDD 2018.
+    """
+
+    name: str
+    mean: float
+    pulls: FloatArray
+    rare: int | None
+
+    @classmethod
+    def of(cls, name: str, outcomes: npt.ArrayLike, keys: npt.ArrayLike | None = None) -> Units:
+        """Return units of each request's outcome and key. Raises InvalidSample for fewer than two
+        units.
+        """
+        sample = as_sample(name, _numbers(outcomes), at_least=2)
+        mean = float(sample.mean())
+        if keys is None:
+            return cls(name, mean, sample - mean, _rare(sample, sample, np.ones(len(sample))))
+        labels: npt.NDArray[Any] = np.asarray(keys)
+        same_length(sample, labels)
+        _, place = np.unique(labels, return_inverse=True)
+        totals: FloatArray = np.bincount(place, weights=sample).astype(np.float64)
+        requests = np.bincount(place).astype(np.float64)
+        if len(totals) < 2:  # noqa: PLR2004 - a variance needs two
+            raise InvalidSample(name, "has outcomes of one key only, needs at least 2")
+        pulls: FloatArray = (totals - mean * requests) / requests.mean()
+        return cls(name, mean, pulls, _rare(sample, totals, requests))
+
+    def arm(self) -> Arm:
+        return Arm(self.name, len(self.pulls), self.mean, float(self.pulls.var(ddof=1)), self.rare)
+
+
+def _rare(sample: FloatArray, totals: FloatArray, requests: FloatArray) -> int | None:
+    if not bool(np.all((sample == 0) | (sample == 1))):
+        return None
+    return min(int(np.sum(totals > 0)), int(np.sum(totals < requests)))
+
+
+def _numbers(outcomes: npt.ArrayLike) -> npt.NDArray[Any]:
+    array = np.asarray(outcomes)
+    return array.astype(np.float64) if array.dtype == np.bool_ else array
+
+
+UNITS_MIN = 100
+"""The minimum number of units in each arm for a finding: the sequence is valid for large counts
+only.
+"""
+RARE_MIN = 20
+"""The minimum number of the rarer outcome in each arm, if outcomes are 0 or 1; for the same
+reason.
+"""
+
+Finding = Literal["too early", "undecided", "better", "worse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """`difference` (treatment minus control) is valid at any time; `once` for one look only.
+
+    `once` is the ordinary interval, for an experiment whose end was fixed before it began.
+    `finding` goes by `difference`: "better" means a higher mean outcome, whether or not that is
+    good. `unpaired_needed` is for each arm, `pairs_needed` in total, for an effect of this size
+    with power 0.8, counted in units; the latter only if there are pairs.
+    """
+
+    control: str
+    treatment: str
+    units: tuple[int, int]
+    difference: Interval
+    once: Interval
+    p_value: float
+    p_value_once: float
+    finding: Finding
+    unpaired_needed: float
+    pairs_needed: float | None = None
+
+
+def effect(
+    control: Arm, treatment: Arm, confidence: float = 0.95, *, tightest_at: int = TIGHTEST_AT
+) -> Effect:
+    """Return the difference of two cohorts' means. Raises InvalidSample.
+
+    Units must come to both arms mixed, in about constant shares. Before 100 units in an arm (20 of
+    the rarer outcome, of 0/1 outcomes) `difference` is unbounded, as it would not be valid. Fix
+    `tightest_at` (units in both arms) before looking.
+    """
+    units = control.count + treatment.count
+    difference = treatment.mean - control.mean
+    squared_error = control.variance / control.count + treatment.variance / treatment.count
+    is_early = any(
+        arm.count < UNITS_MIN or (arm.rare is not None and arm.rare < RARE_MIN)
+        for arm in (control, treatment)
+    )
+    return _effect(
+        (control.name, treatment.name),
+        (control.count, treatment.count),
+        (difference, squared_error * units, units),
+        confidence,
+        tightest_at,
+        is_early=is_early,
+        unpaired_needed=sample_size(control.variance + treatment.variance, difference),
+    )
+
+
+def paired_effect(
+    control: npt.ArrayLike,
+    treatment: npt.ArrayLike,
+    confidence: float = 0.95,
+    *,
+    keys: npt.ArrayLike | None = None,
+    names: tuple[str, str] = ("control", "treatment"),
+    tightest_at: int = TIGHTEST_AT,
+) -> Effect:
+    """Answer the same question by all requests: each model's score, compared with the truth.
+
+    Takes one value of each model for each request (right or not, a loss, a gain), and the requests'
+    keys if they come back. Valid if the truth does not depend on the answer given: fraud, digits,
+    demand; *not* clicks on what was shown. Raises InvalidSample.
+    """
+    a, b = as_pair(
+        np.asarray(control, dtype=np.float64), np.asarray(treatment, dtype=np.float64), at_least=2
+    )
+    return effect_of_pairs(
+        Units.of("difference", b - a, keys).arm(),
+        (Units.of(names[0], a, keys).arm(), Units.of(names[1], b, keys).arm()),
+        differing=_units_that(b != a, keys),
+        confidence=confidence,
+        tightest_at=tightest_at,
+    )
+
+
+def effect_of_pairs(
+    pairs: Arm,
+    arms: tuple[Arm, Arm],
+    *,
+    differing: int,
+    confidence: float = 0.95,
+    tightest_at: int = TIGHTEST_AT,
+) -> Effect:
+    """Return what `paired_effect` does, from sums.
+
+    They are the arm of differences (treatment minus control), both arms alone, and the number of
+    units in which they differ at all.
+    """
+    found = _effect(
+        (arms[0].name, arms[1].name),
+        (pairs.count, pairs.count),
+        (pairs.mean, pairs.variance, pairs.count),
+        confidence,
+        tightest_at,
+        is_early=pairs.count < UNITS_MIN or differing < RARE_MIN,
+        unpaired_needed=sample_size(arms[0].variance + arms[1].variance, pairs.mean),
+    )
+    return replace(found, pairs_needed=sample_size(pairs.variance, pairs.mean))
+
+
+def _effect(
+    names: tuple[str, str],
+    units: tuple[int, int],
+    moments: tuple[float, float, int],
+    confidence: float,
+    tightest_at: int,
+    *,
+    is_early: bool,
+    unpaired_needed: float,
+) -> Effect:
+    check_share("confidence", confidence)
+    mean, variance, count = moments
+    sequence = mean_sequence(mean, variance, count, confidence, tightest_at=tightest_at)
+    p_value = always_valid_p(mean, variance, count, confidence=confidence, tightest_at=tightest_at)
+    if is_early:
+        sequence, p_value = replace(sequence, low=-math.inf, high=math.inf), 1.0
+    error = math.sqrt(variance / count)
+    half = two_sided_z(confidence) * error
+    once = Interval(mean, mean - half, mean + half, confidence, "normal, for one look")
+    p_once = 2 * normal_sf(abs(mean) / error) if error > 0 else float(mean == 0)
+    finding = _finding(sequence, is_early=is_early)
+    return Effect(*names, units, sequence, once, p_value, p_once, finding, unpaired_needed)
+
+
+def _units_that(holds: npt.NDArray[np.bool_], keys: npt.ArrayLike | None) -> int:
+    """Return in how many units it holds at least once."""
+    return int(holds.sum()) if keys is None else len(np.unique(np.asarray(keys)[holds]))
+
+
+def _finding(interval: Interval, *, is_early: bool) -> Finding:
+    if is_early:
+        return "too early"
+    if interval.low > 0:
+        return "better"
+    return "worse" if interval.high < 0 else "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Adjusted:
+    """Both arms with the covariate removed; `reduction` is the share of variance that was removed.
+
+    The arms' means are adjusted alike: only their difference is meaningful.
+    """
+
+    control: Arm
+    treatment: Arm
+    slope: float
+    reduction: float
+
+
+def adjust(
+    control: tuple[npt.ArrayLike, npt.ArrayLike],
+    treatment: tuple[npt.ArrayLike, npt.ArrayLike],
+    names: tuple[str, str] = ("control", "treatment"),
+    *,
+    keys: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+) -> Adjusted:
+    """Adjust each arm, given as (outcomes, covariates) of its requests; `keys` as in `Arm.of`, for
+    each arm.
+
+    There is one slope for both arms, from deviations within them. With a covariate without
+    information the result is that of plain arms. Raises InvalidSample.
+    """
+    y, x = [], []
+    for n, (name, arm) in enumerate(zip(names, (control, treatment), strict=True)):
+        of = None if keys is None else keys[n]
+        y.append(Units.of(name, arm[0], of))
+        x.append(Units.of(f"covariate of {name}", arm[1], of))
+        same_length(y[n].pulls, x[n].pulls)
+    dx, dy = (np.concatenate([units.pulls for units in side]) for side in (x, y))
+    square, total = float(dx @ dx), float(dy @ dy)
+    slope = float(dx @ dy) / square if square > 0 else 0.0
+    centre = (x[0].mean + x[1].mean) / 2
+    arms = [_arm(y[n], x[n], slope, centre) for n in (0, 1)]
+    rest = dy - slope * dx
+    return Adjusted(arms[0], arms[1], slope, 1 - float(rest @ rest) / total if total > 0 else 0.0)
+
+
+def _arm(y: Units, x: Units, slope: float, centre: float) -> Arm:
+    mean = y.mean - slope * (x.mean - centre)
+    return Units(y.name, mean, y.pulls - slope * x.pulls, y.rare).arm()

@@ -1,0 +1,186 @@
+"""Compare two models on the same requests with known truth: every request is its own control.
+
+Adjust p-values for many tests at once.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.statistics.distributions import (
+    binomial_cdf,
+    binomial_pmf,
+    student_quantile,
+    student_sf,
+    two_sided_z,
+)
+from rdv.analysis.statistics.interval import Interval
+from rdv.analysis.statistics.proportion import sample_size
+from rdv.analysis.statistics.sample import (
+    FloatArray,
+    InvalidSample,
+    as_pair,
+    as_sample,
+    as_truths,
+    check_share,
+    same_length,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedShares:
+    """Requests by which model was right, and what follows from it.
+
+    Only those on which the models differ count: `only_first` and `only_second`. `difference` is the
+    share that the first gets right minus the second's. `pairs_needed` and `unpaired_needed` (for
+    each of two arms) are how many requests would show such a difference with power 0.8, as it is
+    done here and by an A/B test.
+    """
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    difference: Interval
+    exact_p: float
+    mid_p: float
+    pairs_needed: float
+    unpaired_needed: float
+
+    @property
+    def requests(self) -> int:
+        return self.both + self.only_first + self.only_second + self.neither
+
+
+@dataclass(frozen=True, slots=True)
+class PairedMeans:
+    """`difference` is the first's mean minus the second's; `p_value` is of Student's paired test.
+
+    `pairs_needed` and `unpaired_needed` as in PairedShares.
+    """
+
+    requests: int
+    first_mean: float
+    second_mean: float
+    difference: Interval
+    p_value: float
+    pairs_needed: float
+    unpaired_needed: float
+
+
+def compare_shares(
+    first_right: npt.ArrayLike, second_right: npt.ArrayLike, confidence: float = 0.95
+) -> PairedShares:
+    """Compare shares, from whether each model was right on each request. Raises InvalidSample."""
+    a, b = as_truths("first", first_right), as_truths("second", second_right)
+    same_length(a, b)
+    both, neither = int(np.sum(a & b)), int(np.sum(~a & ~b))
+    return shares_of_counts(both, int(np.sum(a & ~b)), int(np.sum(~a & b)), neither, confidence)
+
+
+def shares_of_counts(
+    both: int, only_first: int, only_second: int, neither: int, confidence: float = 0.95
+) -> PairedShares:
+    """Make McNemar's test, exact and mid-p, and the interval of the difference.
+
+    Use mid-p (Fagerland, Lydersen & Laake 2013): the exact test is conservative. Interval: Bonett &
+    Price (2012), Wald with one added to both discordant counts. Counts can be summed over chunks.
+    Raises InvalidSample.
+    """
+    check_share("confidence", confidence)
+    requests = both + only_first + only_second + neither
+    if min(both, only_first, only_second, neither) < 0 or not requests:
+        raise InvalidSample("counts", "must not be negative, and not all 0")
+    differing, fewer = only_first + only_second, min(only_first, only_second)
+    tail = binomial_cdf(fewer, differing, 0.5) if differing else 1.0
+    at = binomial_pmf(fewer, differing, 0.5) if differing else 1.0
+    difference = (only_first - only_second) / requests
+    share_first, share_second = (both + only_first) / requests, (both + only_second) / requests
+    return PairedShares(
+        both,
+        only_first,
+        only_second,
+        neither,
+        _bonett_price(only_first, only_second, requests, difference, confidence),
+        min(1.0, 2 * tail),
+        min(1.0, 2 * tail - at),
+        sample_size(differing / requests - difference**2, difference),
+        sample_size(_of_share(share_first) + _of_share(share_second), difference),
+    )
+
+
+def compare_means(
+    first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95
+) -> PairedMeans:
+    """Compare means of a loss, a gain or an error of each model on each request. Raises
+    InvalidSample.
+    """
+    check_share("confidence", confidence)
+    a, b = as_pair(first, second, at_least=2)
+    away = a - b
+    count, mean, variance = len(away), float(away.mean()), float(away.var(ddof=1))
+    error = math.sqrt(variance / count)
+    half = student_quantile(0.5 + confidence / 2, count - 1) * error
+    interval = Interval(mean, mean - half, mean + half, confidence, "paired Student")
+    if error > 0:
+        p_value = min(1.0, 2 * student_sf(abs(mean) / error, count - 1))
+    else:
+        p_value = 1.0 if mean == 0 else 0.0
+    return PairedMeans(
+        count,
+        float(a.mean()),
+        float(b.mean()),
+        interval,
+        p_value,
+        sample_size(variance, mean),
+        sample_size(float(a.var(ddof=1) + b.var(ddof=1)), mean),
+    )
+
+
+def _bonett_price(
+    only_first: int, only_second: int, requests: int, difference: float, confidence: float
+) -> Interval:
+    p, q = (only_first + 1) / (requests + 2), (only_second + 1) / (requests + 2)
+    half = two_sided_z(confidence) * math.sqrt((p + q - (p - q) ** 2) / (requests + 2))
+    low, high = max(-1.0, p - q - half), min(1.0, p - q + half)
+    return Interval(difference, low, high, confidence, "Bonett-Price")
+
+
+def _of_share(share: float) -> float:
+    return share * (1 - share)
+
+
+def holm(p_values: npt.ArrayLike) -> FloatArray:
+    """Adjust p-values so that the chance of *any* false alarm is bounded: Holm (1979)."""
+    p, order = _sorted(p_values)
+    count = len(p)
+    steps = np.minimum(1, np.maximum.accumulate(p * (count - np.arange(count))))
+    return _back(steps, order)
+
+
+def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
+    """Adjust p-values so that the *share* of false alarms is bounded: Benjamini & Hochberg
+    (1995).
+    """
+    p, order = _sorted(p_values)
+    count = len(p)
+    steps = np.minimum(1, np.minimum.accumulate((p * count / np.arange(1, count + 1))[::-1])[::-1])
+    return _back(steps, order)
+
+
+def _sorted(p_values: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+    p = as_sample("p_values", p_values, at_least=0)
+    if not bool(np.all((p >= 0) & (p <= 1))):
+        raise InvalidSample("p_values", "must be between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    return p[order], order
+
+
+def _back(values: FloatArray, order: npt.NDArray[np.intp]) -> FloatArray:
+    adjusted = np.empty_like(values)
+    adjusted[order] = values
+    return adjusted

@@ -1,0 +1,82 @@
+"""Compute intervals of shares: k of n.
+
+Compute how many requests an answer needs.
+"""
+
+from __future__ import annotations
+
+import math
+
+from rdv.analysis.statistics.distributions import beta_quantile, normal_quantile, two_sided_z
+from rdv.analysis.statistics.interval import Interval
+from rdv.analysis.statistics.sample import InvalidSample, check_count, check_share
+
+
+def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
+    """Return the score interval of Wilson (1927): right on average, good from small counts on.
+
+    For a guarantee at every true share use `clopper_pearson`. Raises InvalidSample.
+    """
+    _check(successes, count, confidence)
+    z = two_sided_z(confidence)
+    share = successes / count
+    scale = 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    low = 0.0 if successes == 0 else middle - half
+    high = 1.0 if successes == count else middle + half
+    return Interval(share, low, high, confidence, "Wilson")
+
+
+def clopper_pearson(successes: int, count: int, confidence: float = 0.95) -> Interval:
+    """Return the exact interval of Clopper & Pearson (1934), which never covers less than its
+    confidence.
+    """
+    _check(successes, count, confidence)
+    tail = (1 - confidence) / 2
+    failures = count - successes
+    low = 0.0 if successes == 0 else beta_quantile(tail, successes, failures + 1)
+    high = 1.0 if failures == 0 else beta_quantile(1 - tail, successes + 1, failures)
+    return Interval(successes / count, low, high, confidence, "Clopper-Pearson")
+
+
+def difference_of_proportions(
+    successes_a: int, count_a: int, successes_b: int, count_b: int, confidence: float = 0.95
+) -> Interval:
+    """Return share a minus share b of two *independent* samples: Newcombe (1998), method 10."""
+    a, b = wilson(successes_a, count_a, confidence), wilson(successes_b, count_b, confidence)
+    difference = a.estimate - b.estimate
+    low = difference - math.hypot(a.estimate - a.low, b.high - b.estimate)
+    high = difference + math.hypot(a.high - a.estimate, b.estimate - b.low)
+    return Interval(difference, low, high, confidence, "Newcombe")
+
+
+def _check(successes: int, count: int, confidence: float) -> None:
+    check_share("confidence", confidence)
+    if count < 1 or not 0 <= successes <= count:
+        raise InvalidSample("proportion", f"{successes} of {count} is not a share")
+
+
+POWER = 0.8
+ERROR_RATE = 0.05
+
+
+def sample_size(
+    variance: float, difference: float, *, error_rate: float = ERROR_RATE, power: float = POWER
+) -> float:
+    """Return how many values of this variance show a mean that is `difference` from 0; inf for 0.
+
+    Two-sided, normal approximation: (z(1 - error_rate/2) + z(power))² · variance / difference²
+    (Lachin 1981). For pairs, `variance` is that of the differences and the answer is pairs. For two
+    independent arms of equal size it is the sum of both variances and the answer is for *each* arm.
+    Raises InvalidSample.
+    """
+    check_count("variance", variance)
+    check_share("error_rate", error_rate)
+    check_share("power", power)
+    if not math.isfinite(difference):
+        raise InvalidSample("difference", "is not finite")
+    if difference == 0:
+        return math.inf
+    z = normal_quantile(1 - error_rate / 2) + normal_quantile(power)
+    return math.ceil(z * z * variance / difference**2)

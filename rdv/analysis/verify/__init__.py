@@ -1,0 +1,7 @@
+"""Verify that recorded decisions are those that the engine makes from what is recorded."""
+
+from __future__ import annotations
+
+from rdv.analysis.verify.study import Difference, Verification, verify
+
+__all__ = ["Difference", "Verification", "verify"]

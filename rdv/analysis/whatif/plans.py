@@ -1,0 +1,155 @@
+"""Choose the schedule of each request: the new one, or another one that it has asked for.
+
+Decide requests that follow several schedules: each group by its own, then combined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.dataset.joined import NONE, Joined
+from rdv.analysis.dataset.schedules import ScheduleShelf, inline
+from rdv.analysis.dataset.values import Extract
+from rdv.analysis.whatif.arrivals import FOREVER_US, Arrivals
+from rdv.analysis.whatif.decide import NOBODY, Decided, decide_all
+from rdv.analysis.whatif.result import names_of, values_of
+from rdv.rendezvous.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Plans:
+    """The live schedule, and those that requests and cohorts ask for by name."""
+
+    live: Schedule
+    named: Mapping[str, Schedule]
+
+    def groups(self, joined: Joined) -> Iterator[tuple[Schedule, npt.NDArray[np.int64], bool]]:
+        """Yield (schedule, rows, whether it exists), together every row once.
+
+        A request for a schedule that does not exist gets the live one's default at once.
+        """
+        codes = joined.asked.codes
+        yield self.live, np.flatnonzero(codes == NONE), True
+        for code, asked in enumerate(joined.asked.names):
+            rows = np.flatnonzero(codes == code)
+            if not len(rows):
+                continue
+            schedule = inline(asked) if asked.startswith("{") else self.named.get(asked)
+            yield (self.live, rows, False) if schedule is None else (schedule, rows, True)
+
+
+def own_limits_us(
+    joined: Joined, sla_ms: Callable[[str, str | None], float | None]
+) -> npt.NDArray[np.int64]:
+    """Return the client's own limit, (n,); FOREVER_US without one.
+
+    The proxy has written the smaller of SLA and client's limit into the request: it is the client's
+    if it is below the SLA of the schedule that decided. For an unknown schedule it counts as the
+    client's.
+    """
+    limit_us = np.full(len(joined), FOREVER_US, np.int64)
+    given = ~np.isnan(joined.deadline_ms)
+    sla_us = np.full(len(joined), float(FOREVER_US))
+    for code, label in enumerate(joined.label.names):
+        rows = np.flatnonzero(joined.label.codes == code)
+        known = sla_ms(label, joined.asked.at(int(rows[0]))) if len(rows) else None
+        if known is not None:
+            sla_us[rows] = known * 1000
+    asked_us = np.rint(np.where(given, joined.deadline_ms, 0) * 1000)
+    own = given & (asked_us < sla_us)
+    limit_us[own] = np.maximum(0, asked_us[own]).astype(np.int64)
+    return limit_us
+
+
+def sla_of(shelf: ScheduleShelf) -> Callable[[str, str | None], float | None]:
+    """Return a function that finds SLAs in ms by label."""
+
+    def find(label: str, asked: str | None) -> float | None:
+        schedule = shelf.find(label, asked)
+        return None if schedule is None else schedule.sla_ms
+
+    return find
+
+
+def decide_plans(plans: Plans, joined: Joined, arrivals: Arrivals) -> Decided:
+    """Decide every request by the schedule that it gets."""
+    whole: Decided | None = None
+    for schedule, rows, exists in plans.groups(joined):
+        if len(rows) == len(joined) and exists:
+            return decide_all(schedule, arrivals)
+        if not len(rows):
+            continue
+        part_arrivals = arrivals.take(rows)
+        if not exists:
+            part_arrivals = replace(part_arrivals, wait_us=np.zeros(len(rows), np.int64))
+        part = decide_all(schedule, part_arrivals)
+        if whole is None:
+            whole = _empty(len(arrivals.models), len(joined))
+        _put(whole, part, rows)
+    assert whole is not None
+    return whole
+
+
+def _empty(models: int, count: int) -> Decided:
+    return Decided(
+        np.zeros(count, np.uint8),
+        np.full(count, -1, np.int16),
+        np.zeros(count, np.uint8),
+        np.zeros(count, np.int64),
+        np.zeros(count, bool),
+        np.zeros((models, count), bool),
+    )
+
+
+def _put(whole: Decided, part: Decided, rows: npt.NDArray[np.int64]) -> None:
+    whole.kind[rows], whole.model[rows] = part.kind, part.model
+    whole.step[rows], whole.at_us[rows] = part.step, part.at_us
+    whole.is_combined[rows] = part.is_combined
+    if part.winners is not None and whole.winners is not None:
+        whole.winners[:, rows] = part.winners
+
+
+def part_of(whole: Decided, rows: npt.NDArray[np.int64]) -> Decided:
+    return Decided(
+        whole.kind[rows],
+        whole.model[rows],
+        whole.step[rows],
+        whole.at_us[rows],
+        whole.is_combined[rows],
+        None if whole.winners is None else whole.winners[:, rows],
+    )
+
+
+def all_names(joined: Joined, decided: Decided, plans: Plans) -> list[str | None]:
+    """Return the model that answers each request."""
+    names: list[str | None] = [None] * len(joined)
+    for schedule, rows, _ in plans.groups(joined):
+        if len(rows) == len(joined):
+            return names_of(joined, decided, schedule)
+        if len(rows):
+            found = names_of(joined.take(rows), part_of(decided, rows), schedule)
+            for row, name in zip(rows.tolist(), found, strict=True):
+                names[row] = name
+    return names
+
+
+def all_values(
+    joined: Joined, decided: Decided, plans: Plans, extract: Extract
+) -> npt.NDArray[np.float64]:
+    """Return the value of each answer; `decided` is changed where answers cannot be combined."""
+    values = np.full(len(joined), np.nan)
+    for schedule, rows, exists in plans.groups(joined):
+        if len(rows) == len(joined):
+            return values_of(joined, decided, schedule, extract)
+        if not len(rows):
+            continue
+        part = part_of(decided, rows)
+        if not exists:
+            part.model[:] = NOBODY
+        values[rows] = values_of(joined.take(rows), part, schedule, extract)
+        decided.kind[rows], decided.is_combined[rows] = part.kind, part.is_combined
+    return values

@@ -1,0 +1,182 @@
+"""Compute what a schedule would have answered to the recorded requests.
+
+The result is exact, since answers and their times are recorded, with these limits, which are
+counted and reported: a refusal hides when the answer would have come (bounded by counting every
+refusal as an answer at that moment, and as silence); scores that came after their decision have
+estimated arrivals; the server is assumed to run all the time, and to answer at the moment of the
+decision.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.dataset.join import Join
+from rdv.analysis.dataset.joined import ABSENT, DEFAULT, NO_RESULT, PROXY, Joined, Names
+from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
+from rdv.analysis.dataset.values import Extract, judge
+from rdv.analysis.whatif.arrivals import Arrivals, arrivals_of, as_answers, as_silence, refusals_of
+from rdv.analysis.whatif.decide import Decided
+from rdv.analysis.whatif.plans import (
+    Plans,
+    all_names,
+    all_values,
+    decide_plans,
+    own_limits_us,
+    sla_of,
+)
+from rdv.analysis.whatif.result import Side, WhatIf
+from rdv.rendezvous.schedule import OTHERS, Schedule
+
+
+@dataclass(frozen=True)
+class Row:
+    """One batch's decisions, for callers that keep them (`-o`)."""
+
+    joined: Joined
+    decided: Decided
+    models: list[str | None]
+    values: npt.NDArray[np.float64]
+
+
+def what_if(
+    recorded: Recorded,
+    schedule: Schedule,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    on: str | None = None,
+    keep: Callable[[Row], None] = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> WhatIf:
+    """Decide the requests with this schedule in the place of the live one.
+
+    Requests and cohorts that ask for another keep it (or get this one, if it has that name). `keep`
+    gets every batch, `progress` the number of done requests. Raises NothingRecorded, TooManyValues,
+    and the log's SystemFaults.
+    """
+    extract = Extract(on)
+    join = Join(recorded, since_ns, until_ns, extract=extract)
+    shelf = read_schedules(recorded, join.notes)
+    plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
+    found = WhatIf(schedule, notes=join.notes)
+    study = _Study(found, plans, shelf, extract, read_outcomes(recorded, join.notes))
+    for joined in join:
+        keep(study.batch(joined))
+        progress(len(joined))
+    study.finish()
+    return found
+
+
+class _Study:
+    """Adds one batch after another."""
+
+    def __init__(
+        self,
+        found: WhatIf,
+        plans: Plans,
+        shelf: ScheduleShelf,
+        extract: Extract,
+        outcomes: Outcomes,
+    ) -> None:
+        self._found, self._plans, self._extract, self._outcomes = found, plans, extract, outcomes
+        self._sla_of = sla_of(shelf)
+        self._ran: set[str] = set()
+        found.outcomes = len(outcomes)
+        accepted = [name for step in plans.live.steps for name in step.accept]
+        self._accepts_all = OTHERS in accepted
+        self._accepted = set(accepted)
+
+    def batch(self, joined: Joined) -> Row:
+        found = self._found
+        limits_us = own_limits_us(joined, self._sla_of)
+        arrivals = arrivals_of(joined, limits_us)
+        decided = decide_plans(self._plans, joined, arrivals)
+        values = all_values(joined, decided, self._plans, self._extract)
+        names = all_names(joined, decided, self._plans)
+        found.other_schedules += int((joined.asked.codes >= 0).sum())
+        found.own_answers += int((joined.answered_by == PROXY).sum())
+        self._ran.update(
+            model
+            for model, row in zip(joined.models, joined.outcome, strict=True)
+            if (row != ABSENT).any()
+        )
+        self._add_recorded(joined, limits_us)
+        _add(found.new, decided)
+        found.new.models.update(name for name in names if name is not None)
+        self._compare(joined, names, values)
+        self._judge(joined, values)
+        self._bound(joined, arrivals)
+        return Row(joined, decided, names, values)
+
+    def finish(self) -> None:
+        named = self._accepted - {OTHERS}
+        self._found.never_ran = tuple(sorted(named - self._ran))
+        self._found.is_number = self._extract.is_number
+
+    def _add_recorded(self, joined: Joined, limits_us: npt.NDArray[np.int64]) -> None:
+        side = self._found.recorded
+        waited_us = np.rint(np.nan_to_num(joined.waited_ms) * 1000).astype(np.int64)
+        within = np.zeros(len(joined), bool)
+        for code, label in enumerate(joined.label.names):
+            rows = np.flatnonzero(joined.label.codes == code)
+            sla_ms = self._sla_of(label, joined.asked.at(int(rows[0]))) if len(rows) else None
+            if sla_ms is None:
+                within[rows] = True
+                continue
+            self._found.sla_was_ms.add(sla_ms)
+            within[rows] = waited_us[rows] <= np.minimum(sla_ms * 1000, limits_us[rows])
+        answered = (joined.kind != NO_RESULT) & (joined.kind != DEFAULT)
+        side.add(joined.kind, joined.step, waited_us, within & answered)
+        side.models.update(joined.model.counts())
+
+    def _compare(
+        self, joined: Joined, names: list[str | None], values: npt.NDArray[np.float64]
+    ) -> None:
+        found, told = self._found, joined.told
+        assert told is not None
+        codes = Names()
+        new = codes.coded(names)
+        was = joined.model.recoded(codes)
+        every = [*codes.names(), "default"]
+        differs = (was != new.codes) & (joined.kind != NO_RESULT)
+        found.changed_model += int(differs.sum())
+        pairs = zip(was[differs].tolist(), new.codes[differs].tolist(), strict=True)
+        for (a, b), number in Counter(pairs).items():
+            found.changes[every[a], every[b]] += number
+        both = ~np.isnan(told) & ~np.isnan(values)
+        found.compared += int(both.sum())
+        off = np.abs(told[both] - values[both])
+        found.changed_answer += int((off > 0).sum())
+        if self._extract.is_number and len(off):
+            found.change_sum += float(off.sum())
+            found.change_max = max(found.change_max, float(off.max()))
+
+    def _judge(self, joined: Joined, values: npt.NDArray[np.float64]) -> None:
+        if not len(self._outcomes):
+            return
+        truths = self._outcomes.of(joined, self._extract)
+        is_number = bool(self._extract.is_number)
+        assert joined.told is not None
+        self._found.recorded.judge(judge(joined.told, truths, is_number=is_number))
+        self._found.new.judge(judge(values, truths, is_number=is_number))
+
+    def _bound(self, joined: Joined, arrivals: Arrivals) -> None:
+        found = self._found
+        refused = refusals_of(joined)
+        if not self._accepts_all:
+            refused &= np.array([m in self._accepted for m in joined.models])[:, None]
+        found.refused += int(refused.any(axis=0).sum())
+        for side, bound in ((found.best, as_answers), (found.worst, as_silence)):
+            _add(side, decide_plans(self._plans, joined, bound(arrivals, refused)))
+
+
+def _add(side: Side, decided: Decided) -> None:
+    side.add(decided.kind, decided.step, decided.at_us, decided.kind != DEFAULT)

@@ -1,1 +1,0 @@
-"""The parts of `rdv compare` are in this package."""

@@ -1,1 +1,0 @@
-"""The package renders the report of `rdv drill`."""

@@ -1,1 +1,0 @@
-"""The commands that evaluate the log share these modules."""

@@ -1,1 +1,0 @@
-"""`rdv outcome` reads outcomes from the command line and from files."""

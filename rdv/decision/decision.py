@@ -1,0 +1,224 @@
+"""A decision consists of the typed contents of its `rdv.toml` and the paths of its files.
+
+Everything here is immutable and may be shared between threads.
+
+The section [gate] of an `rdv.toml` sets the conditions for the promotion of a model.
+
+Reads the schedules of a decision's directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+
+from rdv.decision.model import ModelConfig
+from rdv.decision.sections import COUNT_MAX, PARTITIONS_MAX, Http, Log, Server, setting
+from rdv.errors import RdvError
+from rdv.rendezvous.schedule import InvalidSchedule, Schedule, schedule_from_toml
+
+
+def _share(comment: str) -> msgspec.Meta:
+    return setting(comment, 0, 1, effect="command")
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits `rdv promote`; its library has the same names and defaults (`promote.gate`)."""
+
+    requests_min: Annotated[
+        int,
+        setting(
+            "both models have scored so many requests at least", 1, COUNT_MAX, effect="command"
+        ),
+    ] = 1000
+    judged_min: Annotated[
+        int,
+        setting(
+            "so many known outcomes count for more than agreement", 1, COUNT_MAX, effect="command"
+        ),
+    ] = 100
+    loss_max: Annotated[
+        float, _share("right answers may be fewer than the champion's by this share")
+    ] = 0.005
+    agreement_min: Annotated[
+        float, _share("without outcomes: agreement with the champion (of scores: of their ranks)")
+    ] = 0.9
+    kappa_min: Annotated[
+        float, _share("and, of answers, their agreement beyond chance (Cohen's kappa)")
+    ] = 0.6
+    late_max: Annotated[
+        float, _share("answers that are not there within the champion's window, or as its own")
+    ] = 0.01
+    errors_max: Annotated[float, _share("errors, of the requests that it was to score")] = 0.001
+    refusals_max: Annotated[float, _share("refusals, of the same")] = 0.01
+    defaults_max: Annotated[
+        float, _share("--watch: defaults among the answers, beyond what there were before")
+    ] = 0.02
+    marginal_factor: Annotated[
+        float,
+        setting(
+            "what breaks a limit, but not so many times over, is marginal",
+            ge=1,
+            le=1000,
+            effect="command",
+        ),
+    ] = 5.0
+
+
+FILE_NAME = "rdv.toml"
+RUN_DIRECTORY = ".rdv"
+
+
+class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Describes a group of keys that gets another schedule."""
+
+    share: Annotated[float, setting("share of the keys", ge=0, le=1, effect="live")]
+    schedule: Annotated[str, setting("the name of its schedule", effect="live")]
+    models: Annotated[
+        list[str],
+        setting("only these score its requests (and decoys, canaries); empty: all", effect="live"),
+    ] = []
+
+
+class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Describes the [cohorts] section: groups of keys with another than the live schedule."""
+
+    salt: Annotated[
+        str,
+        setting(
+            "another salt deals the keys anew; keep it while an experiment runs", effect="live"
+        ),
+    ] = ""
+    groups: dict[str, Cohort] = {}
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Holds the settings of one decision.
+
+    `directory` is where it was loaded from, `warnings` are retired keys in its rdv.toml; neither is
+    a setting.
+    """
+
+    directory: str = ""
+    warnings: tuple[str, ...] = ()
+    name: Annotated[
+        str, setting("what this decision is called; empty: as its directory", effect="live")
+    ] = ""
+    schedule: Annotated[str, setting("the live schedule: schedules/NAME.toml", effect="live")] = (
+        "production"
+    )
+    partitions: Annotated[
+        int,
+        setting(
+            "of input and scores; servers and instances share them",
+            1,
+            PARTITIONS_MAX,
+            effect="serve",
+        ),
+    ] = 1
+    env: Annotated[
+        list[str],
+        setting(
+            'variables that all models and the enricher get besides the usual: ["AWS_PROFILE"]',
+            effect="replace",
+        ),
+    ] = []
+    http: Http = Http()
+    server: Server = Server()
+    log: Log = Log()
+    gate: Gate = Gate()
+    models: dict[str, ModelConfig] = {}
+    cohorts: Cohorts = Cohorts()
+
+    @property
+    def file(self) -> str:
+        """Return the path of the decision's rdv.toml."""
+        return os.path.join(self.directory, FILE_NAME)
+
+    def path(self, *parts: str) -> str:
+        """Return the path for one that is relative to the decision's directory."""
+        return os.path.join(self.directory, *parts)
+
+    def stream_path(self, stream: str) -> str:
+        """Return the directory of one of `STREAMS`."""
+        return self.path(stream)
+
+    def schedule_path(self, name: str = "") -> str:
+        """Return the file of a schedule; of the live one when no name is given."""
+        return self.path("schedules", f"{name or self.schedule}.toml")
+
+    def scoring_models(self) -> list[str]:
+        """Return the models that report scores, in the file's order: no decoys, none retired."""
+        return [name for name, model in self.models.items() if model.scores]
+
+    @property
+    def shareable(self) -> int:
+        """Return the maximum number of a model's instances that can have work.
+
+        Every proxy's topic has as many partitions as configured, and each belongs to one instance.
+        """
+        return self.partitions * self.http.proxies
+
+    def replace(self, **changes: Any) -> Decision:
+        """Return a copy with other settings."""
+        return msgspec.structs.replace(self, **changes)
+
+
+SUFFIX = ".toml"
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """Holds the valid schedules, and their files' texts; `faults` are the other files' errors."""
+
+    by_name: Mapping[str, Schedule] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[RdvError, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    """The names of the files that are invalid."""
+
+
+def schedules_directory(directory: str) -> str:
+    return os.path.join(directory, "schedules")
+
+
+def schedule_files(directory: str) -> list[str]:
+    """Return the files of `DIR/schedules`, sorted. Raises OSError."""
+    folder = schedules_directory(directory)
+    return [
+        os.path.join(folder, name)
+        for name in sorted(os.listdir(folder))
+        if name.endswith(SUFFIX) and name != SUFFIX and not name.startswith(".")
+    ]
+
+
+def read_schedules(directory: str) -> Schedules:
+    """Read `DIR/schedules/*.toml`. Raises nothing: faults are in the result."""
+    found: dict[str, Schedule] = {}
+    texts: dict[str, str] = {}
+    faults: list[RdvError] = []
+    unreadable: set[str] = set()
+    try:
+        paths = schedule_files(directory)
+    except OSError as error:
+        folder = schedules_directory(directory)
+        return Schedules(faults=(InvalidSchedule(folder, "", error.strerror or str(error)),))
+    for path in paths:
+        name = os.path.basename(path).removesuffix(SUFFIX)
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            found[name], texts[name] = schedule_from_toml(text, name, path), text
+        except FileNotFoundError:  # deleted meanwhile
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            faults.append(InvalidSchedule(path, "", str(error)))
+            unreadable.add(name)
+        except InvalidSchedule as error:
+            faults.append(error)
+            unreadable.add(name)
+    return Schedules(found, texts, tuple(faults), frozenset(unreadable))

@@ -1,0 +1,189 @@
+"""A [models.NAME] table of an `rdv.toml` describes one model of the decision."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from rdv.decision.sections import milliseconds, setting
+
+Builtin = Literal["", "decoy", "canary"]
+WhenBehind = Literal["skip", "all"]
+INSTANCES_MAX = 64
+AsInstances = Literal["instances"]
+
+
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Describes one model: where its code is, and how many instances of it run.
+
+    Exactly one of `path`, `command` and `builtin = "decoy"` is given; a canary is a model with a
+    path or a command that evaluates every request.
+    """
+
+    path: Annotated[
+        str,
+        setting(
+            "a .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model",
+            effect="replace",
+        ),
+    ] = ""
+    command: Annotated[
+        list[str],
+        setting(
+            'or a command that speaks JSON lines on stdin/stdout, as ["Rscript", "gbm.R"]',
+            effect="replace",
+        ),
+    ] = []
+    builtin: Annotated[
+        Builtin,
+        setting(
+            'or "decoy" (archives the input); "canary" goes with a path: it never skips',
+            effect="replace",
+        ),
+    ] = ""
+    version: Annotated[
+        str,
+        setting(
+            "recorded with every score; empty: the model's own, else a hash of its file",
+            effect="replace",
+        ),
+    ] = ""
+    instances: Annotated[
+        int,
+        setting("processes that share the requests of this model", 1, INSTANCES_MAX, effect="live"),
+    ] = 1
+    instances_min: Annotated[
+        Annotated[int, msgspec.Meta(ge=0, le=INSTANCES_MAX)] | AsInstances,
+        setting(
+            'scaled down to so many; 0: started by a request; "instances": as many as that',
+            effect="live",
+        ),
+    ] = "instances"
+    instances_max: Annotated[
+        Annotated[int, msgspec.Meta(ge=1, le=INSTANCES_MAX)] | AsInstances,
+        setting(
+            'scaled up to so many when it falls behind; "instances": as many as that', effect="live"
+        ),
+    ] = "instances"
+    idle_ms: Annotated[
+        int,
+        milliseconds(
+            "scaling: not asked for so long, it goes down to instances_min at once", effect="live"
+        ),
+    ] = 60_000
+    scale_down_ms: Annotated[
+        int,
+        milliseconds(
+            "scaling: one is stopped when fewer would have done for so long", effect="live"
+        ),
+    ] = 30_000
+    batch_max: Annotated[
+        int, setting("requests given to predict at once", 1, 65_536, effect="replace")
+    ] = 64
+    batch_wait_ms: Annotated[
+        float,
+        setting(
+            "it may wait so long for a larger batch, where that pays; 0: never",
+            ge=0,
+            le=60_000,
+            effect="replace",
+        ),
+    ] = 0.0
+    when_behind: Annotated[
+        WhenBehind,
+        setting(
+            '"skip": requests past their deadline are refused; "all": evaluated all the same',
+            effect="replace",
+        ),
+    ] = "skip"
+    sample: Annotated[
+        float,
+        setting(
+            "share of the requests that it scores; nobody waits for it on the others",
+            ge=0,
+            le=1,
+            effect="live",
+        ),
+    ] = 1.0
+    start_timeout_ms: Annotated[
+        int, milliseconds("loading may take this long", effect="replace")
+    ] = 30_000
+    predict_timeout_ms: Annotated[
+        int,
+        milliseconds(
+            "a model that hangs in one batch for this long is restarted", effect="replace"
+        ),
+    ] = 10_000
+    result_bytes_max: Annotated[
+        int, setting("a larger result is an error", 1, 16 * 1024 * 1024, effect="replace")
+    ] = 1_048_576
+    archive_bytes_max: Annotated[
+        int,
+        setting(
+            "decoy only: its oldest files beyond this size are deleted",
+            4096,
+            2**50,
+            effect="replace",
+        ),
+    ] = 1_073_741_824
+    retired: Annotated[
+        bool,
+        setting(
+            "kept for the record, but not started; schedules should not name it", effect="live"
+        ),
+    ] = False
+
+    env: Annotated[
+        list[str],
+        setting(
+            'variables of rdv serve\'s environment that it gets besides the usual, as ["API_KEY"]',
+            effect="replace",
+        ),
+    ] = []
+
+    @property
+    def scores(self) -> bool:
+        """Return whether it reports scores: a decoy and a retired model do not."""
+        return self.builtin != "decoy" and not self.retired
+
+    @property
+    def skips(self) -> bool:
+        """Return whether it refuses late requests; a canary has to see everything."""
+        return self.when_behind == "skip" and self.builtin == ""
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Return the range in which its instances scale; without scaling both are `instances`."""
+        low, high, count = self.instances_min, self.instances_max, self.instances
+        least = low if low != "instances" else count if high == "instances" else min(count, high)
+        return least, max(count, least) if high == "instances" else high
+
+    @property
+    def scales(self) -> bool:
+        """Return whether its number of instances depends on the load."""
+        least, most = self.range
+        return least != most
+
+    def unscaled(self) -> ModelConfig:
+        """Return the model with default numbers of instances: the settings of a single instance."""
+        fields = ModelConfig()
+        kept = {name: getattr(fields, name) for name in _NUMBERS}
+        return msgspec.structs.replace(self, **kept)
+
+    def opening(self) -> dict[str, Any]:
+        """Return the arguments of `rdv.models.open_model` besides the directory and the name."""
+        return {
+            "path": self.path,
+            "command": tuple(self.command),
+            "builtin": self.builtin,
+            "version": self.version,
+            "start_timeout_ms": self.start_timeout_ms,
+            "predict_timeout_ms": self.predict_timeout_ms,
+            "result_bytes_max": self.result_bytes_max,
+            "archive_bytes_max": self.archive_bytes_max,
+        }
+
+
+_NUMBERS = ("instances", "instances_min", "instances_max", "idle_ms", "scale_down_ms")
+"""Settings that only the supervisor reads."""

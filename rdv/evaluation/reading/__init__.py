@@ -1,1 +1,0 @@
-"""Read the log's files as chunks of lines with their times."""

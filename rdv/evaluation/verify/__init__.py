@@ -1,7 +1,0 @@
-"""Verify that recorded decisions are those that the engine makes from what is recorded."""
-
-from __future__ import annotations
-
-from rdv.evaluation.verify.check import Difference, Verification, verify
-
-__all__ = ["Difference", "Verification", "verify"]

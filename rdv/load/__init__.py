@@ -1,0 +1,1 @@
+"""Load on a decision: the open-loop generator, and the drill that rehearses faults."""

@@ -1,0 +1,248 @@
+"""A child process exchanges lines: it is started, asked and ended; every wait is bounded.
+
+Decides when a command that keeps failing may be restarted. Pure: the time is an argument.
+
+Writes and reads the lines that are exchanged with a command. Pure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from rdv.models.batch import check_result
+from rdv.models.model import ModelError, shortened
+from rdv.rendezvous.messages import one_line
+
+FIRST_MS = 100
+LONGEST_MS = 10_000
+
+
+class Backoff:
+    """Restarts at once the first time; every further failure doubles the wait, up to a limit.
+
+    An answer ends the series: a command that fails now and then is always restarted at once.
+    """
+
+    def __init__(self, first_ms: int = FIRST_MS, longest_ms: int = LONGEST_MS) -> None:
+        self._first_ms = first_ms
+        self._longest_ms = longest_ms
+        self._failures = 0
+        self._ready_ns = 0
+
+    def failed(self, now_ns: int) -> None:
+        """Note that the command has failed."""
+        if self._failures:
+            doublings = min(self._failures - 1, 30)
+            wait_ms = min(self._first_ms << doublings, self._longest_ms)
+            self._ready_ns = now_ns + wait_ms * 1_000_000
+        self._failures += 1
+
+    @property
+    def failures(self) -> int:
+        """Return the number of failures in a row."""
+        return self._failures
+
+    def answered(self) -> None:
+        """Note that the command works."""
+        self._failures, self._ready_ns = 0, 0
+
+    def wait_ms(self, now_ns: int) -> int:
+        """Return the milliseconds until the command may be started; 0: now."""
+        return max(0, -((now_ns - self._ready_ns) // 1_000_000))
+
+
+ENVELOPE_BYTES = 4096
+"""The maximum bytes of an answer's line beyond its result: an id, an error text."""
+
+
+class Garbage(Exception):
+    """The command has written something that is not an answer to an open question."""
+
+
+class Answer(msgspec.Struct, gc=False):
+    """Describes one line of a command. Unknown fields are ignored."""
+
+    id: int
+    result: msgspec.Raw | UnsetType = UNSET
+    error: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(Answer)
+
+
+def question(number: int, data: bytes) -> bytes:
+    """Return the line that asks for a row; line breaks in pretty-printed data become spaces."""
+    return b'{"id":%d,"data":%b}\n' % (number, one_line(data))
+
+
+def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
+    """Return the number of the row and its outcome. Raises Garbage."""
+    try:
+        answer = _DECODER.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        shown = line[:80].decode("utf-8", "backslashreplace")
+        raise Garbage(shortened(f"it wrote {shown!r}: {error}")) from None
+    if answer.error is not None:
+        return answer.id, ModelError(shortened(answer.error) or "an error without a text")
+    if isinstance(answer.result, UnsetType):
+        raise Garbage(f"its answer to {answer.id} has neither a result nor an error")
+    return answer.id, check_result(bytes(answer.result), bytes_max)
+
+
+READ_BYTES = 256 * 1024
+STDERR_LINE_BYTES = 4096
+END_GRACE_MS = 1_000
+LOOK_MS = 250
+"""How often to check whether a silent process still runs, in ms."""
+
+Log = Callable[[str], None]
+
+
+class Exited(Exception):
+    """The process has ended, or has closed its stdout."""
+
+
+class TimedOut(Exception):
+    """There was no answer in time."""
+
+
+class Process:
+    """Manages one run of the command, in its own process group. For one thread."""
+
+    def __init__(self, command: Sequence[str], directory: str, log: Log) -> None:
+        """Start it. Raises OSError."""
+        self._child = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        child = self._child
+        assert child.stdin is not None
+        assert child.stdout is not None
+        assert child.stderr is not None
+        self._stdin, self._stdout = child.stdin, child.stdout
+        os.set_blocking(self._stdin.fileno(), False)
+        os.set_blocking(self._stdout.fileno(), False)
+        self._unread = b""
+        self._reporter = threading.Thread(
+            target=_pass_on, args=(child.stderr, log), name="rdv-stderr", daemon=True
+        )
+        self._reporter.start()
+
+    def has_exited(self) -> bool:
+        """Return whether it has ended by now."""
+        return self._child.poll() is not None
+
+    def closes_within(self, ms: float) -> bool:
+        """Wait until its stdout ends, as it does at its end; return False after `ms`."""
+        poller = select.poll()
+        poller.register(self._stdout, 0)
+        return bool(poller.poll(ms))
+
+    def talk(self, asked: bytes, deadline_ns: int, line_bytes_max: int) -> Iterator[bytes]:
+        """Write `asked`, and yield each line that comes, until the caller stops.
+
+        Writes and reads alternate, so that neither side waits for the other with a full pipe.
+        Raises Exited, TimedOut, Garbage.
+        """
+        rest = memoryview(asked)
+        poller = select.poll()
+        poller.register(self._stdout, select.POLLIN)
+        poller.register(self._stdin, select.POLLOUT)
+        while True:
+            left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
+            if left_ms <= 0:
+                raise TimedOut
+            ready = poller.poll(min(left_ms, LOOK_MS))
+            if not ready and self.has_exited():
+                raise Exited  # its stdout may be kept open by a child of its own
+            for fd, _ in ready:
+                if fd == self._stdout.fileno():
+                    yield from self._read_lines(line_bytes_max)
+                elif not (rest := self._write(rest)):
+                    poller.unregister(self._stdin)
+
+    def _write(self, rest: memoryview) -> memoryview:
+        try:
+            return rest[os.write(self._stdin.fileno(), rest) :]
+        except BlockingIOError:
+            return rest
+        except BrokenPipeError:
+            # It reads no more, but what it has written can still be read; then comes the end.
+            return rest[:0]
+
+    def _read_lines(self, line_bytes_max: int) -> Iterator[bytes]:
+        try:
+            data = os.read(self._stdout.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return
+        if not data:
+            raise Exited
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        yield from (line for line in lines if line.strip())
+        if len(self._unread) > line_bytes_max:
+            raise Garbage(f"it wrote a line of more than {line_bytes_max} bytes")
+
+    def end(self, *, gently: bool) -> str:
+        """End it with all of its children, and return how it ended.
+
+        Gently: by the end of its stdin, then SIGTERM, with END_GRACE_MS for each; then, as always,
+        SIGKILL.
+        """
+        with contextlib.suppress(OSError):
+            self._stdin.close()
+        if gently and not self._ended_within(END_GRACE_MS):
+            self._signal(signal.SIGTERM)
+            self._ended_within(END_GRACE_MS)
+        how = _how(self._child.poll())
+        self._signal(signal.SIGKILL)
+        self._ended_within(END_GRACE_MS)
+        self._stdout.close()
+        self._reporter.join(END_GRACE_MS / 1000)
+        return how
+
+    def how_it_ended(self) -> str:
+        """Return how it ended. For a process whose stdout has ended: usually it ends by itself."""
+        self._ended_within(END_GRACE_MS)
+        return self.end(gently=False)
+
+    def _ended_within(self, ms: int) -> bool:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(ms / 1000)
+        return self._child.poll() is not None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal the whole group: a shell's children would otherwise survive it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._child.pid, number)
+
+
+def _how(code: int | None) -> str:
+    if code is None:
+        return "it closed its stdout"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"it was ended by {signal.Signals(-code).name}"
+    return f"it was ended by signal {-code}"
+
+
+def _pass_on(stderr: IO[bytes], log: Log) -> None:
+    """Pass every line of stderr on, in pieces of bounded length."""
+    with stderr, contextlib.suppress(OSError, ValueError):
+        while line := stderr.readline(STDERR_LINE_BYTES):
+            log(line.decode("utf-8", "backslashreplace").rstrip("\n"))

@@ -1,0 +1,330 @@
+"""The enricher adds outside state to `data` once, before the models see it.
+
+Errors of the proxy's configuration.
+
+Manages the enricher: its file is loaded in a thread, and is used once it is loaded.
+
+A file that cannot be loaded changes nothing: the one before stays, and a proxy that starts with it
+passes its requests on unchanged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+
+from rdv.decision import Decision
+from rdv.errors import InputFault, SystemFault
+from rdv.http.authority import host_port
+from rdv.http.places import Shares
+from rdv.rendezvous.messages import InvalidModelResult, Request, encode_model_result
+from rdv.serve.process import guest_thread, start_thread
+
+
+@dataclass(eq=False)
+class EnricherNotLoaded(InputFault):
+    """The function that `http.enrich` names cannot be loaded."""
+
+    spec: str
+    reason: str
+
+    def text(self) -> str:
+        return f"http.enrich = {self.spec!r}: {self.reason}"
+
+
+@dataclass(eq=False)
+class AddressTaken(SystemFault):
+    """The proxy cannot listen on its address."""
+
+    host: str
+    port: int
+    reason: str
+
+    def text(self) -> str:
+        return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}"
+
+    def hint(self) -> str:
+        return "Set another http.port in rdv.toml, or end what listens there."
+
+
+log = logging.getLogger("rdv.proxy")
+
+WAITING_MAX = 64
+"""The maximum number of requests that wait for the enricher; further ones go on unchanged."""
+
+THREADS_MAX = 4
+
+Enrich = Callable[[Any], Any]
+
+
+def load_enricher(directory: str, spec: str) -> Enrich:
+    """Load `models/profile.py:enrich`, data → data. Thread-safe. Raises EnricherNotLoaded."""
+    path, _, name = spec.partition(":")
+    place = Path(directory, path)
+    module_spec = importlib.util.spec_from_file_location("rdv_enricher", place)
+    if module_spec is None or module_spec.loader is None:
+        raise EnricherNotLoaded(spec, "give it as models/FILE.py:FUNCTION")
+    module = importlib.util.module_from_spec(module_spec)
+    # Without a lock: a file whose import never ends would block all others.
+    sys.path.insert(0, str(place.parent))
+    try:
+        module_spec.loader.exec_module(module)
+        function: Enrich = getattr(module, name or "enrich")
+    except BaseException as error:  # its code may raise anything
+        raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
+    finally:
+        with suppress(ValueError):  # its code may have changed the list
+            sys.path.remove(str(place.parent))
+    if not callable(function):
+        raise EnricherNotLoaded(spec, f"{name or 'enrich'} is not a function")
+    return function
+
+
+def forget_modules(folder: str) -> None:
+    """Drop the modules in `folder`, so that edited helpers of the enricher are imported anew."""
+    inside = str(Path(folder).resolve()) + "/"
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and str(Path(file).resolve()).startswith(inside):
+            del sys.modules[name]
+
+
+@dataclass
+class EnricherCounts:
+    """Counts the requests by what became of them."""
+
+    enriched: int = 0
+    failed: int = 0
+    late: int = 0
+
+
+class Enricher:
+    """Runs the function in a thread, for at most `timeout_ms`; then the request goes on unchanged.
+
+    For the loop's thread. A call that hangs keeps its thread: once as many hang as there are
+    threads, all requests go on unchanged. Each thread loads the file for itself, the first one with
+    `load`, a further one once the others are busy: what is made at the import is used in one thread
+    only. Threads that hang do not keep a process from ending.
+    """
+
+    def __init__(
+        self, load: Callable[[], Enrich], timeout_ms: float, client_share: float = 1.0
+    ) -> None:
+        self.counts = EnricherCounts()
+        self._load = load
+        self._own = threading.local()
+        self._timeout_s = timeout_ms / 1000
+        self._loop = asyncio.get_running_loop()
+        self._threads = GuestThreads("rdv-enrich", THREADS_MAX)
+        self._shares = Shares(WAITING_MAX, client_share)
+
+    def load(self, done: Callable[[EnricherNotLoaded | None], None]) -> None:
+        """Start loading; return at once. `done` is called on the loop after success or failure."""
+
+        def work() -> None:
+            failed = None
+            try:
+                self._function()
+            except EnricherNotLoaded as error:
+                failed = error
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(partial(done, failed))
+
+        self._threads.submit(work)
+
+    def _function(self) -> Enrich:
+        """Return the function of this thread."""
+        found: Enrich | None = getattr(self._own, "enrich", None)
+        if found is None:
+            found = self._own.enrich = self._load()
+        return found
+
+    def enrich(self, request: Request, holder: str, done: Callable[[Request], None]) -> None:
+        """Call `done` within the limit, with the enriched request or the unchanged one.
+
+        `holder`: the client of the request; one client cannot have all places.
+        """
+        if not self._shares.admits(holder):
+            self.counts.late += 1
+            done(request)
+            return
+        self._shares.take(holder)
+        is_over = False
+
+        def late() -> None:
+            nonlocal is_over
+            is_over = True
+            self.counts.late += 1
+            done(request)
+
+        timer = self._loop.call_later(self._timeout_s, late)
+
+        def finished(data: msgspec.Raw | None) -> None:
+            self._shares.give(holder)
+            if is_over:
+                return
+            timer.cancel()
+            if data is None:
+                self.counts.failed += 1
+                done(request)
+            else:
+                self.counts.enriched += 1
+                done(msgspec.structs.replace(request, data=data))
+
+        def work() -> None:
+            data = self._call(request)
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(finished, data)
+
+        self._threads.submit(work)
+
+    def _call(self, request: Request) -> msgspec.Raw | None:
+        try:
+            return encode_model_result(self._function()(orjson.loads(bytes(request.data))))
+        except InvalidModelResult as error:
+            log.warning("the enricher's answer is of no use: %s", error.text())
+        except BaseException as error:  # noqa: BLE001  a user's code
+            log.warning("the enricher failed: %s: %s", type(error).__name__, error)
+        return None
+
+    def retire(self) -> None:
+        """Accept no more requests; those that wait are still enriched."""
+        self._threads.end()
+
+    def close(self) -> None:
+        """Accept no more requests, and drop those that wait."""
+        self._threads.drop()
+        self._threads.end()
+
+
+class GuestThreads:
+    """Runs up to `count` threads for user code, each started once the others are busy.
+
+    Its methods are for one thread.
+    """
+
+    def __init__(self, name: str, count: int) -> None:
+        self._name = name
+        self._count = count
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._started = 0
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have a free thread call `work`, or the next one that is free."""
+        self._work.put(work)
+        if not self._idle.acquire(blocking=False) and self._started < self._count:
+            self._started += 1
+            start_thread(guest_thread(f"{self._name}-{self._started}", self._run))
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+            self._idle.release()
+
+    def drop(self) -> None:
+        """Drop the work that waits."""
+        with suppress(queue.Empty):
+            while True:
+                self._work.get_nowait()
+
+    def end(self) -> None:
+        """End the threads, once they have done the work that waits."""
+        for _ in range(self._started):
+            self._work.put(None)
+
+
+PATIENCE_S = 5.0
+"""How long a starting proxy waits for its enricher, in seconds; then it serves without it until it
+is loaded.
+"""
+
+
+class Enriching:
+    """Loads enrichers, and passes each one to `take` when it is loaded; None removes it.
+
+    For the loop's thread.
+    """
+
+    def __init__(self, take: Callable[[Enricher | None], None]) -> None:
+        self.fault = ""
+        """Why the configured enricher is not in use."""
+        self._take = take
+        self._wanted: Enricher | None = None
+        self._is_there = False
+        self._settled = asyncio.Event()
+
+    def want(self, decision: Decision) -> None:
+        """Load the enricher of these settings. A later call wins."""
+        http = decision.http
+        self._wanted, self.fault = None, ""
+        if not http.enrich:
+            self._put(None)
+            return
+        load = partial(load_enricher, decision.directory, http.enrich)
+        enricher = Enricher(_anew(decision, load), http.enrich_timeout_ms, http.client_share)
+        self._wanted = enricher
+        self.fault = f"http.enrich = {http.enrich!r}: still being loaded"
+        enricher.load(partial(self._loaded, enricher, http.enrich))
+
+    def _loaded(self, enricher: Enricher, name: str, error: EnricherNotLoaded | None) -> None:
+        if enricher is not self._wanted:  # edited meanwhile
+            enricher.close()
+            return
+        self._settled.set()
+        if error is None:
+            self.fault = ""
+            self._put(enricher)
+            log.info("the enricher is %s", name)
+            return
+        enricher.close()
+        self.fault = error.text()
+        rest = "the one before stays" if self._is_there else "requests go on as they are"
+        log.warning("%s; %s", self.fault, rest)
+
+    def _put(self, enricher: Enricher | None) -> None:
+        if enricher is None and self._is_there:
+            log.info("the enricher is gone")
+        self._is_there = enricher is not None
+        self._settled.set()
+        self._take(enricher)
+
+    async def settled(self) -> None:
+        """Wait for the first one, for PATIENCE_S at most."""
+        try:
+            await asyncio.wait_for(self._settled.wait(), PATIENCE_S)
+        except TimeoutError:
+            log.warning("%s; requests go on as they are until it is there", self.fault)
+
+    def close(self) -> None:
+        if self._wanted is not None:
+            self._wanted.close()
+
+
+def _anew(decision: Decision, load: Callable[[], Enrich]) -> Callable[[], Enrich]:
+    """Return `load`, whose first call imports the modules beside the file anew."""
+    folder = os.path.dirname(decision.path(decision.http.enrich.partition(":")[0]))
+    is_first = True
+
+    def loaded() -> Enrich:
+        nonlocal is_first
+        if is_first:
+            is_first = False
+            forget_modules(folder)
+        return load()
+
+    return loaded

@@ -1,0 +1,45 @@
+"""A decision can run in smaller stages than all of its processes.
+
+They are for a beginning, and for latencies of microseconds.
+
+They use the same rdv.toml, model files and HTTP, and give the same answers:
+
+    run_direct(DIR, MODEL)    the proxy calls one model, in its own process, without streams
+    run_in_process(DIR)       proxy, server and models in one process, over streams in memory
+
+Neither is durable, and a model that crashes in C, or kills its process, ends everything. A model
+that cannot be loaded is only missing. Each model has one thread, from its import to its end.
+"""
+
+from __future__ import annotations
+
+from rdv.serve.process import guard_process
+from rdv.system.standard_streams import empty_stdin, stdout_to_stderr
+
+
+def run_direct(directory: str, model: str) -> None:
+    """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as ModelNotFound and AddressTaken."""
+    from rdv.serve.stages.direct import serve_direct
+
+    _shield()
+
+    serve_direct(directory, model)
+
+
+def run_in_process(directory: str) -> None:
+    """Serve until SIGTERM or SIGINT. Raises RdvErrors, such as AddressTaken."""
+    from rdv.serve.stages.in_process import serve_in_process
+
+    _shield()
+
+    serve_in_process(directory)
+
+
+def _shield() -> None:
+    """Protect the process from its models: they get no stdin, and stderr for stdout."""
+    guard_process()
+    empty_stdin()
+    stdout_to_stderr()
+
+
+__all__ = ["run_direct", "run_in_process"]

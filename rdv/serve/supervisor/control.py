@@ -1,0 +1,159 @@
+"""Connects the supervisor with the `control` stream.
+
+It reads from `control:status` which processes are ready, and writes which models are up to
+`control:models`, and how many instances they are to have to `control:scaling`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from rdv.clock import Clock
+from rdv.decision import Decision
+from rdv.errors import RdvError
+from rdv.rendezvous.topology import MODELS_TOPIC, SCALING_TOPIC, STATUS_TOPIC
+from rdv.status.lines import (
+    SILENT_NS,
+    Roll,
+    ScaleLine,
+    StatusLine,
+    heard,
+    lives_elsewhere,
+    read_status,
+)
+from rdv.stream import open_stream
+from rdv.stream.file.disk import Disk
+from rdv.stream.passing import pass_over
+from rdv.stream.start import Recent
+from rdv.system.orphans import is_process
+
+LOCK_WAIT_MS = 5
+"""How long the supervisor's loop waits for a lock of another process, in ms; then it retries."""
+
+LOOK_EVERY_S = 0.2
+"""How often to poll without a wake-up, which is lost if its sender is killed at that instant."""
+
+
+class Control:
+    """Reads and writes `control`; made on the loop, before any child is started.
+
+    `problem` is called with each failure's text.
+    """
+
+    def __init__(
+        self,
+        decision: Decision,
+        clock: Clock,
+        heard: Callable[[StatusLine], None],
+        problem: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._boot = Disk().boot_id().hex()
+        self._heard = heard
+        self._problem = problem
+        config = decision.log.stream_config(1)
+        self._stream = open_stream(decision.stream_path("control"), may_wait=False, config=config)
+        # Includes lines of processes that run already: `rdv model run` beside `rdv serve`.
+        since = Recent(SILENT_NS // 1_000_000)
+        self._status = self._stream.consumer([STATUS_TOPIC], start=since)
+        self._producer = self._stream.producer()
+        for topic in (MODELS_TOPIC, SCALING_TOPIC):
+            self._stream.make_topic(topic)  # now: later the loop must not wait for it
+        self._said: dict[str, bool] = {}
+        self._unsaid: dict[str, bool] = {}
+        self._failed: set[str] = set()
+        self._unread = ""
+        """The last read error, so that it is reported once and not at every poll."""
+        self.roll = Roll()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._status.fileno(), self._read)
+        self._look()
+
+    def _look(self) -> None:
+        # The descriptor changes when the file of its doorbell was deleted and made again.
+        self._loop.remove_reader(self._status.fileno())
+        self._loop.add_reader(self._status.fileno(), self._read)
+        self._read()
+        self._say()
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def _read(self) -> None:
+        try:
+            while records := self._status.poll(500):
+                for record in records:
+                    line = read_status(record.value)
+                    if line is not None:
+                        clock = self._clock
+                        line = heard(line, clock.wall_ns(), clock.monotonic_ns(), self._boot)
+                        self.roll.add(line)
+                        self._heard(line)
+        except RdvError as error:
+            if (text := error.text()) != self._unread:
+                self._unread = text
+                self._problem(text)
+            pass_over(self._status, error)  # read on at the next poll
+
+    def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
+        """Record each change of a model's state once; it is up while `rdv model run` runs it."""
+        now_ns = self._clock.monotonic_ns()
+        if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
+            return
+        if self._said.get(model) is is_up:
+            return
+        self._said[model] = is_up
+        self._unsaid[model] = is_up
+        self._say()
+
+    def _say(self) -> None:
+        """Write the changes; what cannot be written is retried at the next poll."""
+        for model, is_up in list(self._unsaid.items()):
+            state = "up" if is_up else "down"
+            line = {
+                "model": model,
+                "state": state,
+                "time_ns": self._clock.wall_ns(),
+                "boot": self._boot,
+                "monotonic_ns": self._clock.monotonic_ns(),
+            }
+            try:
+                self._producer.send_many(
+                    MODELS_TOPIC, [msgspec.json.encode(line) + b"\n"], wait_ms=LOCK_WAIT_MS
+                )
+            except RdvError as error:
+                if model not in self._failed:
+                    self._problem(f"not on record that {model} is {state}: {error.text()}")
+                self._failed.add(model)
+            else:
+                del self._unsaid[model]
+                self._failed.discard(model)
+
+    def models_elsewhere(self) -> set[str]:
+        """Return the models with a live worker now, declared or not (`rdv model run`)."""
+        now_ns = self._clock.wall_ns()
+        names = {line.model for line in self.roll.lines() if line.model}
+        lines = list(self.roll.lines())
+        return {name for name in names if lives_elsewhere(lines, name, (), now_ns, is_process)}
+
+    def scaled(self, line: ScaleLine) -> bool:
+        """Record how many instances there are to be; return whether that was written."""
+        try:
+            self._producer.send_many(
+                SCALING_TOPIC, [msgspec.json.encode(line) + b"\n"], wait_ms=LOCK_WAIT_MS
+            )
+        except RdvError as error:
+            if SCALING_TOPIC not in self._failed:
+                self._problem(f"not on record that {line.model} is scaled: {error.text()}")
+            self._failed.add(SCALING_TOPIC)
+            return False
+        self._failed.discard(SCALING_TOPIC)
+        return True
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._loop.remove_reader(self._status.fileno())
+        self._status.close()
+        self._producer.close()
+        self._stream.close()

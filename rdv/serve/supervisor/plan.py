@@ -1,0 +1,189 @@
+"""Derives the processes that a decision needs, and what an edit of it changes. Pure.
+
+Decides when to restart a process that ended, and when to give up. Pure: time is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+from rdv.decision import Decision, ModelConfig
+
+Role = Literal["server", "worker", "proxy"]
+STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
+"""Proxies come first: they stop accepting and answer what is in flight, which needs the others."""
+
+
+class Part(NamedTuple):
+    """Describes a process: its name in logs and status, its command line behind `rdv component`."""
+
+    name: str
+    role: Role
+    arguments: tuple[str, ...]
+    model: str = ""
+    """The model whose state is published to servers; empty for a decoy, which has no scores."""
+    stamp: str = ""
+    """For a worker, a value that changes when the process has to be replaced: its model's file or
+    settings have changed. For the others it changes with the settings in force.
+    """
+    env: tuple[str, ...] = ()
+    """Variables that it gets besides the usual ones (`rdv.system.environment`)."""
+
+
+def proxy_name(port: int) -> str:
+    """Return a proxy's name, which is also its return address: its topic in `results`."""
+    return f"p-{port}"
+
+
+def first_count(decision: Decision, model: ModelConfig) -> int:
+    """Return the instances of a model before anything is known of its load."""
+    least, most = model.range
+    wanted = 0 if least == 0 else min(max(model.instances, least), most)
+    return min(wanted, decision.shareable)
+
+
+def parts(
+    decision: Decision,
+    stamps: Mapping[str, str],
+    counts: Mapping[str, int] | None = None,
+    revision: str = "",
+) -> list[Part]:
+    """Return all processes of a decision, in the order of their start; `stamps` are by model.
+
+    `counts` has the instances of the models that scale; others have as many as configured, but no
+    more than can share the partitions. `revision` identifies the settings in force; a server or a
+    proxy applies them by itself, and one that keeps ending is retried.
+    """
+    directory = decision.directory
+    servers = [
+        Part(
+            f"server-{n}",
+            "server",
+            ("server", directory, "--accepted", "--number", str(n)),
+            "",
+            revision,
+        )
+        for n in range(min(decision.server.instances, decision.partitions))
+    ]
+    workers = [
+        Part(
+            f"{name}-{n}",
+            "worker",
+            ("worker", directory, name, "--accepted", "--number", str(n)),
+            name if model.scores else "",
+            stamps.get(name, ""),
+            (*decision.env, *model.env),
+        )
+        for name, model in decision.models.items()
+        if not model.retired
+        for n in range(_count(decision, name, model, counts or {}))
+    ]
+    proxies = [
+        Part(
+            proxy_name(decision.http.port + n),
+            "proxy",
+            ("proxy", directory, "--accepted", "--number", str(n)),
+            "",
+            revision,
+            tuple(decision.env),
+        )
+        for n in range(decision.http.proxies)
+    ]
+    return [*servers, *workers, *proxies]
+
+
+def _count(decision: Decision, name: str, model: ModelConfig, counts: Mapping[str, int]) -> int:
+    if not model.scales:
+        return first_count(decision, model)
+    return counts.get(name, first_count(decision, model))
+
+
+def idle_instances(decision: Decision) -> list[str]:
+    """Return a line for each model with more instances than can have work."""
+    room = decision.shareable
+    lines = []
+    for name, model in decision.models.items():
+        key = "instances" if model.instances_max == "instances" else "instances_max"
+        most = model.range[1]
+        if most > room and not model.retired:
+            lines.append(
+                f"models.{name}.{key}: {most} instances share {room} partition"
+                f"{'s' if room > 1 else ''} (partitions × http.proxies): "
+                f"only {room} will be started"
+            )
+    return lines
+
+
+class Changes(NamedTuple):
+    """Lists the differences between the running and the wanted processes."""
+
+    start: list[Part]
+    stop: list[Part]
+    replace: list[Part]
+
+
+def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
+    """Return the changes. An edit affects workers only; other processes reload themselves."""
+    names = {part.name for part in wanted}
+    workers = [part for part in wanted if part.role == "worker"]
+    return Changes(
+        [part for part in workers if part.name not in running],
+        [part for name, part in running.items() if part.role == "worker" and name not in names],
+        [part for part in workers if part.name in running and part != running[part.name]],
+    )
+
+
+FIRST_DELAY_MS = 100
+DELAY_MS_MAX = 10_000
+STEADY_MS = 10_000
+"""A process that has run this long had started well: its next failure counts as the first."""
+
+ATTEMPTS_MAX = 7
+"""A server or a proxy that never came up is given up after this many attempts (about five
+seconds).
+"""
+
+
+@dataclass(frozen=True)
+class RestartState:
+    """Counts how often in a row a process has ended soon after its start."""
+
+    failures: int = 0
+    started_ms: float = 0.0
+    was_ready: bool = False
+    """Whether it has ever been ready."""
+
+
+def started(state: RestartState, now_ms: float) -> RestartState:
+    """Record that a process has been made."""
+    return replace(state, started_ms=now_ms)
+
+
+def became_ready(state: RestartState) -> RestartState:
+    """Record that it has become ready."""
+    return replace(state, was_ready=True)
+
+
+def forgiven(state: RestartState) -> RestartState:
+    """Reset the failures after an edit of what the process is made of."""
+    return replace(state, failures=0)
+
+
+def ended(state: RestartState, now_ms: float) -> tuple[RestartState, float]:
+    """Return the new state of a process that ended, and the delay until it is restarted, in ms.
+
+    The first restart is at once (a killed process should cost no more than its start), then after
+    100, 200, 400 … ms, at most 10 s.
+    """
+    failures = 0 if now_ms - state.started_ms >= STEADY_MS else state.failures
+    # 2**20 is far beyond the limit already; a float cannot hold 2**1024.
+    exponent = min(max(failures - 1, 0), 20)
+    delay_ms = 0.0 if failures == 0 else min(DELAY_MS_MAX, FIRST_DELAY_MS * 2.0**exponent)
+    return replace(state, failures=failures + 1), delay_ms
+
+
+def is_hopeless(state: RestartState, *, is_refusal: bool = False) -> bool:
+    """Return whether it has failed too often without ever coming up; a refusal is enough."""
+    return not state.was_ready and (is_refusal or state.failures >= ATTEMPTS_MAX)

@@ -1,0 +1,353 @@
+"""Keeps the processes of a decision running until it is stopped.
+
+Defines a part of a decision with its present process, and the supervisor's interfaces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rdv.clock import Clock
+from rdv.errors import RdvError
+from rdv.rendezvous.schedule import SLA_MS_MAX
+from rdv.serve.supervisor.errors import DoesNotStart
+from rdv.serve.supervisor.plan import (
+    STOP_ORDER,
+    Part,
+    RestartState,
+    Role,
+    became_ready,
+    changes,
+    ended,
+    forgiven,
+    is_hopeless,
+    started,
+)
+
+
+class Process(Protocol):
+    """The interface of a child to the supervisor."""
+
+    @property
+    def pid(self) -> int: ...
+    def reap(self) -> None: ...
+    def kill(self) -> None: ...
+    async def stop(self, grace_s: float) -> None: ...
+
+
+Launch = Callable[[Part, Callable[[str], None], Callable[[int], None]], Process]
+"""Makes the process of a part; calls the first function with each line, the second with its exit
+code.
+"""
+
+
+class Voice(Protocol):
+    """The interface for the supervisor's outputs."""
+
+    def child_line(self, part: Part, line: str) -> None: ...
+    def own_line(self, line: str) -> None: ...
+    def model_state(self, model: str, *, is_up: bool) -> None: ...
+    def all_settled(self, missing: list[str]) -> None:
+        """Report once that everything runs, except what is `missing`."""
+
+
+@dataclass(eq=False)
+class Running:
+    """Holds a part, its process if it has one now, and its history."""
+
+    part: Part
+    child: Process | None = None
+    restarts: RestartState = field(default_factory=RestartState)
+    is_ready: bool = False
+    is_leaving: bool = False
+    is_trial: bool = False
+    """It is a successor that has not come up yet: it has one attempt."""
+    retry: asyncio.TimerHandle | None = None
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once it has become ready, or has failed to."""
+
+
+async def settled(group: list[Running]) -> None:
+    """Wait until each of them has become ready, or has failed to."""
+    for running in group:
+        await running.settled.wait()
+
+
+HANGS = 75
+"""The exit code of a worker whose model hangs (EX_TEMPFAIL)."""
+
+
+REFUSES = 3
+"""The exit code of a process that cannot use its configuration, its model's file or its command."""
+
+
+def describe(code: int) -> str:
+    """Return a description of an exit code."""
+    if code == HANGS:
+        return "its model hung"
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+STOP_GRACE_S = 15.0
+PROXY_GRACE_S = SLA_MS_MAX / 1000 + 5.0
+"""A proxy answers what is in flight before it ends, which takes up to the longest SLA."""
+LAST_ANSWERS_S = 1.0
+"""A model that leaves without a successor answers what it has read; this is the maximum time that
+servers wait for it.
+"""
+START_PATIENCE_S = 5.0
+"""Proxies start after this time at the latest, whichever processes are not ready by then."""
+READY_TIMEOUT_S = 60.0
+ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
+
+
+class Supervisor:
+    """Runs on one asyncio loop. Gives up if an `essential` process never comes up."""
+
+    def __init__(
+        self,
+        wanted: Callable[[], list[Part]],
+        voice: Voice,
+        launch: Launch,
+        clock: Clock,
+        essential: frozenset[Role] = ESSENTIAL,
+    ) -> None:
+        self._wanted = wanted
+        self._essential = essential
+        self._voice = voice
+        self._launch = launch
+        self._clock = clock
+        self._running: dict[str, Running] = {}
+        self._everyone: set[Running] = set()
+        self._replacing: set[str] = set()
+        self._stopping = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
+
+    async def run(self) -> None:
+        """Start everything, keep it running, stop it on `stop`.
+
+        Raises DoesNotStart, after the rest has been stopped, and what the first `wanted` raises.
+        """
+        self._changed.clear()  # earlier changes are part of what is wanted now
+        parts = self._wanted()
+        for model in {part.model for part in parts if part.model}:
+            self._voice.model_state(model, is_up=False)
+        self._spawn(self._open(parts))
+        while not self._stopping.is_set():
+            await self._changed.wait()
+            self._changed.clear()
+            if not self._stopping.is_set():
+                self._reconcile()
+        await self._stop_all()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _open(self, parts: list[Part]) -> None:
+        """Start servers and workers; start proxies when these are ready, or have failed."""
+        inner = [self._add(part) for part in parts if part.role != "proxy"]
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(settled(inner), START_PATIENCE_S)
+        if self._stopping.is_set():
+            return
+        doors = [self._add(part) for part in parts if part.role == "proxy"]
+        await settled(doors)
+        if not self._stopping.is_set() and any(door.is_ready for door in doors or inner):
+            missing = [r.part.name for r in self._running.values() if not r.is_ready]
+            self._voice.all_settled(missing)
+
+    def _add(self, part: Part, *, is_trial: bool = False) -> Running:
+        running = self._running[part.name] = Running(part, is_trial=is_trial)
+        self._everyone.add(running)
+        self._start(running)
+        return running
+
+    def stop(self) -> None:
+        """Stop in order; on the second call, kill."""
+        if self._stopping.is_set():
+            self._voice.own_line("killing what is left")
+            for running in self._everyone:
+                if running.child is not None:
+                    running.child.kill()
+        self._stopping.set()
+        self._changed.set()
+
+    def edited(self) -> None:
+        """Handle an edit: what is wanted may have changed."""
+        self._changed.set()
+
+    def reap(self) -> None:
+        """Handle the end of some child."""
+        for running in list(self._everyone):
+            if running.child is not None:
+                running.child.reap()
+
+    def heard(self, name: str, pid: int, state: str) -> None:
+        """Handle a status line of a process; `state` may be that it is ready."""
+        for running in self._everyone:
+            if running.child is None or running.child.pid != pid or running.part.name != name:
+                continue
+            if state == "ready" and not running.is_ready:
+                running.is_ready = True
+                running.restarts = became_ready(running.restarts)
+                running.settled.set()
+                self._voice.own_line(f"{name} is ready (process {pid})")
+                self._tell_model(running.part)
+
+    def pids(self) -> dict[int, str]:
+        """Return the processes that run now, and their names."""
+        return {r.child.pid: r.part.name for r in self._everyone if r.child is not None}
+
+    def _start(self, running: Running) -> None:
+        running.retry = None
+        running.is_ready = False
+        part = running.part
+        running.restarts = started(running.restarts, self._now_ms())
+        try:
+            running.child = self._launch(
+                part,
+                lambda line: self._voice.child_line(part, line),
+                lambda code: self._ended(running, describe(code), is_refusal=code == REFUSES),
+            )
+        except OSError as error:
+            self._ended(running, error.strerror or str(error))
+
+    def _ended(self, running: Running, how: str, *, is_refusal: bool = False) -> None:
+        running.child = None
+        running.is_ready = False
+        running.settled.set()
+        self._tell_model(running.part)
+        if running.is_leaving or running.is_trial or self._stopping.is_set():
+            return
+        running.restarts, delay_ms = ended(running.restarts, self._now_ms())
+        name = running.part.name
+        is_lost = is_hopeless(running.restarts, is_refusal=is_refusal)
+        if running.part.role in self._essential and is_lost:
+            self._failure = DoesNotStart(name, running.restarts.failures)
+            self.stop()
+            return
+        after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
+        self._voice.own_line(f"{name} ended ({how}); started again {after}")
+        if not delay_ms:
+            self._start(running)
+            return
+        loop = asyncio.get_running_loop()
+        running.retry = loop.call_later(delay_ms / 1000, self._start, running)
+
+    def _tell_model(self, part: Part) -> None:
+        """Publish a model's state: it is up while one of its processes is ready and not leaving."""
+        if part.model:
+            same = [r for r in self._everyone if r.part.model == part.model]
+            is_up = any(r.is_ready and not r.is_leaving for r in same)
+            self._voice.model_state(part.model, is_up=is_up)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        """End everything after a bug in a task: a partly working supervisor is worse than none."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            if not self._stopping.is_set():
+                self.stop()
+
+    def _reconcile(self) -> None:
+        try:
+            wanted = self._wanted()
+        except RdvError as error:
+            self._voice.own_line(f"{error.text()}; nothing is changed")
+            return
+        self._retry_edited({part.name: part for part in wanted})
+        now = {n: r.part for n, r in self._running.items() if n not in self._replacing}
+        todo = changes(now, [part for part in wanted if part.name not in self._replacing])
+        for part in todo.start:
+            self._voice.own_line(f"{part.name} is new")
+            self._add(part)
+        for part in todo.stop:
+            self._voice.own_line(f"{part.name} is not wanted any more")
+            self._spawn(self._leave(self._running.pop(part.name)))
+        for part in todo.replace:
+            self._voice.own_line(f"{part.name} has changed: its successor is being started")
+            self._replacing.add(part.name)
+            self._spawn(self._replace(part))
+
+    def _retry_edited(self, wanted: Mapping[str, Part]) -> None:
+        """Restart processes that wait for a restart at once, as the edit may have fixed them.
+
+        An edit of the settings does so for all of them, one of a model's files for its workers.
+        """
+        running = self._running.values()
+        is_new = any(
+            r.part.role != "worker" and wanted.get(r.part.name, r.part) != r.part for r in running
+        )
+        for one in list(running):
+            part = wanted.get(one.part.name)
+            if part is None or one.is_leaving:
+                continue
+            if part.role != "worker":
+                is_edited, one.part = is_new, part
+            else:
+                is_edited = is_new or part != one.part
+            if is_edited and one.retry is not None and one.part.name not in self._replacing:
+                one.part = part
+                one.retry.cancel()
+                one.restarts = forgiven(one.restarts)
+                self._start(one)
+
+    async def _replace(self, part: Part) -> None:
+        """Start the successor; when it is ready the old process leaves, otherwise it goes on."""
+        old = self._running[part.name]
+        new = self._add(part, is_trial=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(new.settled.wait(), READY_TIMEOUT_S)
+        if new.is_ready:
+            new.is_trial = False
+            await self._leave(old)
+        elif not self._stopping.is_set():
+            self._voice.own_line(f"{part.name}: the new version does not start; the old one stays")
+            self._running[part.name] = old
+            # As it is now: only a further edit is another attempt.
+            old.part = part
+            await self._leave(new)
+        self._replacing.discard(part.name)
+        self._changed.set()
+
+    async def _leave(self, running: Running) -> None:
+        running.is_leaving = True
+        if running.retry is not None:
+            running.retry.cancel()
+        # Requests that it has read are waited for, but not for long; after that, servers are
+        # notified that the model is down.
+        loop = asyncio.get_running_loop()
+        later = loop.call_later(LAST_ANSWERS_S, self._tell_model, running.part)
+        try:
+            if running.child is not None:
+                is_proxy = running.part.role == "proxy"
+                await running.child.stop(PROXY_GRACE_S if is_proxy else STOP_GRACE_S)
+        finally:
+            later.cancel()
+        self._everyone.discard(running)
+        self._tell_model(running.part)
+
+    async def _stop_all(self) -> None:
+        for role in STOP_ORDER:
+            leaving = [running for running in self._everyone if running.part.role == role]
+            await asyncio.gather(*(self._leave(running) for running in leaving))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _now_ms(self) -> float:
+        return self._clock.monotonic_ns() / 1e6

@@ -1,0 +1,196 @@
+"""Runs a model worker as a process."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable
+
+from rdv.clock import SYSTEM_CLOCK
+from rdv.decision import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
+from rdv.decision.accepted import read_published
+from rdv.decision.streams import Streams, open_streams
+from rdv.models import Model, ModelNotLoaded, open_model, trouble_of
+from rdv.rendezvous.backlog import Backlog, Waiting
+from rdv.serve.process import Waker, give_way, host_name, keep_signals, tune_collector
+from rdv.serve.schedules import longest_wait_ms
+from rdv.serve.status import StatusWriter
+from rdv.serve.worker.in_hand import InHand
+from rdv.serve.worker.intake import START_S
+from rdv.serve.worker.worker import Watchdog, Worker
+from rdv.status.lines import NOT_LOADED
+from rdv.system.orphans import stop_without_parent
+from rdv.system.standard_streams import stdout_to_stderr
+
+log = logging.getLogger("rdv.worker")
+
+HANGS = 75
+"""Exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
+
+
+def run_worker(
+    directory: str,
+    name: str,
+    *,
+    config: ModelConfig | None = None,
+    instance: int = 0,
+    is_published: bool = False,
+) -> None:
+    """Evaluate one model until SIGTERM or SIGINT; `config` for one that rdv.toml does not name.
+
+    Raises RdvErrors of the configuration, and ModelNotLoaded.
+    """
+    decision = read_published(directory).decision if is_published else load_decision(directory)
+    config = config or decision.models.get(name)
+    if config is None:
+        raise ModelNotFound(directory, name, tuple(sorted(decision.models)))
+    waker = Waker()
+    waker.stop_on_signals()
+    keep_signals()
+    stop_without_parent(waker.stop)
+    give_way()  # before the model is loaded, and any process of it is started
+    WorkerProcess(decision, name, config, instance, waker).run()
+
+
+class WorkerProcess:
+    """Runs a worker with a watchdog and a status. One thread; `run` returns when stopped.
+
+    In its own process, a model that hangs ends it. With given `streams` (they stay open) it shares
+    its process with others: then a hang only costs the batch and the model.
+    """
+
+    def __init__(
+        self,
+        decision: Decision,
+        name: str,
+        config: ModelConfig,
+        instance: int,
+        waker: Waker,
+        streams: Streams | None = None,
+        hanging: Callable[[bool], None] = lambda _: None,
+    ) -> None:
+        """`hanging` is called, from any thread, when the model hangs, and when it goes on."""
+        self._hanging = hanging
+        self._is_alone = streams is None
+        if self._is_alone:
+            stdout_to_stderr()
+        self._waker = waker
+        self._streams = streams or open_streams(
+            decision.directory, decision.log.stream_config(decision.partitions)
+        )
+        self._status = StatusWriter(
+            self._streams.control, "worker", f"{name}-{instance}", SYSTEM_CLOCK
+        )
+        self._started_ns = SYSTEM_CLOCK.monotonic_ns()
+        self._status.write("starting", {"model": name})
+        self._model = self._open(decision, name, config)
+        note = ""
+        if self._is_alone:
+            note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
+        backlog = Backlog(
+            config.batch_max,
+            "skip" if config.skips else "all",
+            batch_wait_ms=config.batch_wait_ms,
+        )
+        self._watchdog = Watchdog(config.predict_timeout_ms, SYSTEM_CLOCK, self._hangs)
+        self._name = name
+        self.worker = Worker(
+            self._streams,
+            name,
+            self._model,
+            backlog,
+            host=host_name(),
+            clock=SYSTEM_CLOCK,
+            waker=waker,
+            watchdog=self._watchdog,
+            in_hand=InHand(note),
+            came_back=lambda: hanging(False),
+            start_s=max(START_S, math.ceil(longest_wait_ms(decision) / 1000)),
+        )
+
+    def _open(self, decision: Decision, name: str, config: ModelConfig) -> Model:
+        """Load the model.
+
+        Raises ModelNotLoaded, which the status shows as well: another version may be running.
+        """
+        late = threading.Timer(config.start_timeout_ms / 1000, self._late, (name, config))
+        late.daemon = True
+        if self._is_alone:
+            late.start()
+        try:
+            return open_model(decision.directory, name, **config.opening())
+        except ModelNotLoaded as error:
+            self._say_not_loaded(name, error.reason)
+            raise
+        finally:
+            late.cancel()
+
+    def _late(self, name: str, config: ModelConfig) -> None:
+        """End the process, from the timer's thread: the model hangs while it is loaded."""
+        reason = f"it was not loaded within {config.start_timeout_ms} ms"
+        log.error("%s: %s", name, reason)
+        self._say_not_loaded(name, reason)
+        os._exit(HANGS)
+
+    def _say_not_loaded(self, name: str, reason: str) -> None:
+        self._status.write(NOT_LOADED, {"model": name, "trouble": f"did not start: {reason}"})
+        self._status.close()
+
+    def _hangs(self, batch: list[Waiting]) -> None:
+        """Report the hanging batch and exit; the supervisor restarts the worker.
+
+        Called from the watchdog's thread.
+        """
+        log.error("%s hangs in a batch of %d", self._name, len(batch))
+        if not self._is_alone:
+            self._hanging(True)
+            self.worker.report_hang(batch)
+            return
+        killer = threading.Timer(1.0, os._exit, (HANGS,))
+        killer.daemon = True
+        killer.start()
+        self.worker.report_hang(batch)
+        os._exit(HANGS)
+
+    def run(self) -> None:
+        worker = self.worker
+        self._watchdog.start()
+        if self._is_alone:
+            tune_collector()
+        self._status.write("ready", self._figures())
+        try:
+            while not self._waker.stopping:
+                worker.turn()
+                if self._status.is_due():
+                    worker.speak_for_the_dead()
+                    self._status.write("ready", self._figures())
+                worker.wait()
+        finally:
+            worker.rest()
+        worker.finish()
+        self._watchdog.stop()
+        self._status.write("stopped", self._figures())
+        self._status.close()
+        if self._is_alone:
+            self._streams.close()
+
+    def _figures(self) -> dict[str, object]:
+        worker, reports = self.worker, self.worker.reports
+        return {
+            "model": self._name,
+            "version": self._model.version,
+            "ran_ns": SYSTEM_CLOCK.monotonic_ns() - self._started_ns,
+            "scored": reports.scored,
+            "refused": reports.refused,
+            "failed": reports.failed,
+            "malformed": worker.intake.malformed,
+            "not_asked": worker.intake.not_asked,
+            "lost_scores": reports.lost,
+            "waiting": worker.waiting_count,
+            "row_ms": round(worker.cost.row_ms, 3),
+            "fixed_ms": round(worker.cost.fixed_ms, 3),
+            "trouble": trouble_of(self._model) or reports.failures.trouble,
+            **worker.intake.feed.losses.figures(),
+        }

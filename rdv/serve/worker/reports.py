@@ -1,0 +1,241 @@
+"""The worker's writing side writes its reports on requests to its model's own topic.
+
+Tracks the recent errors of a model, for the status and the log.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from rdv.clock import Clock
+from rdv.codes import ReportCode
+from rdv.errors import RdvError
+from rdv.models import Model, ModelError
+from rdv.rendezvous.backlog import Refused, Waiting
+from rdv.rendezvous.messages import (
+    REFUSAL_CODES,
+    Request,
+    ResultLines,
+    Score,
+    decode_score,
+    encode_score,
+)
+from rdv.serve.batches import SCORES
+from rdv.serve.outbox import Outbox
+from rdv.stream.errors import RecordTooLarge
+
+log = logging.getLogger("rdv.worker")
+
+RECENT_ROWS = 100
+"""Older rows count for less and less: beyond twice this number, all count half."""
+
+SHARE, ROWS_MIN = 0.5, 10
+"""A model is failing if at least this share of at least this many rows fails; a model whose rows
+all fail is failing from the first.
+"""
+
+LOG_EVERY_NS = 10_000_000_000
+"""The first error is logged at once, the next one after this time, with the number of errors."""
+
+
+class Failures:
+    """Counts the rows of one model that fail. One thread."""
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self._name = name
+        self._clock = clock
+        self._rows = self._failed = 0
+        self._error = ""
+        self._unlogged = 0
+        self._log_ns = 0
+
+    def note(self, rows: int, failed: int, error: str) -> None:
+        """Count `rows` evaluated rows, `failed` of which failed; `error` is the first one's."""
+        self._rows += rows
+        self._failed += failed
+        if self._rows > 2 * RECENT_ROWS:
+            self._rows, self._failed = self._rows // 2, self._failed // 2
+        if failed:
+            self._error = error
+            self._unlogged += failed
+            self._log()
+
+    def _log(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._log_ns:
+            return
+        self._log_ns = now_ns + LOG_EVERY_NS
+        rows = "a row" if self._unlogged == 1 else f"{self._unlogged} rows"
+        log.warning("%s failed on %s: %s", self._name, rows, self._error)
+        self._unlogged = 0
+
+    @property
+    def trouble(self) -> str:
+        """Describe the failure of the model; empty while it does not fail."""
+        rows, failed = self._rows, self._failed
+        is_failing = failed == rows or (rows >= ROWS_MIN and failed >= SHARE * rows)
+        if not failed or not is_failing:
+            return ""
+        return f"failing: {failed / rows:.0%} of the last {rows}: {self._error}"
+
+
+class _Results(NamedTuple):
+    """Holds the parts of the lines of one partition's results."""
+
+    ids: list[str]
+    middles: list[bytes]
+    texts: list[bytes]
+
+
+class Reports:
+    """Sends scores, each to the partition number of its request. Thread-safe for the watchdog."""
+
+    def __init__(self, outbox: Outbox, name: str, model: Model, clock: Clock, host: str) -> None:
+        self._outbox = outbox
+        self._name = name
+        self._model = model
+        self._clock = clock
+        self._host = host
+        self.failures = Failures(name, clock)
+        self.scored = self.refused = self.failed = self.lost = 0
+
+    def evaluated(
+        self,
+        batch: Sequence[Waiting],
+        outcomes: Sequence[object],
+        began_ns: int,
+        took_ms: float,
+    ) -> None:
+        """Report a batch; `outcomes` has for each row JSON, an error's text or value, or None.
+
+        None is not reported. `began_ns` is when the evaluation began, on this host's monotonic
+        clock.
+        """
+        version, size = self._model.version, len(batch)
+        done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
+        same = ResultLines(self._name, version, done_ns, took_ms, size)
+        queue_ms, middle, appended_ns, error = 0.0, b"", -1, ""
+        found: dict[int, _Results] = {}
+        failed: dict[int, list[bytes]] = {}
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            if outcome is None:
+                continue
+            block = waiting.block
+            timestamp_ns = block.timestamps_ns[waiting.number]
+            if timestamp_ns != appended_ns:  # records of one append share their timestamp
+                appended_ns = timestamp_ns
+                queue_ms = self._queued_ms(waiting.request, appended_ns, began_ns)
+                middle = same.after(queue_ms)
+            if type(outcome) is not bytes:
+                error = error or str(outcome)
+                line = self._failure(waiting, outcome, done_ns, queue_ms, took_ms, size)
+                failed.setdefault(block.partition, []).append(line)
+                continue
+            results = found.get(block.partition)
+            if results is None:
+                results = found[block.partition] = _Results([], [], [])
+            results.ids.append(waiting.request.id)
+            results.middles.append(middle)
+            results.texts.append(outcome)
+        self.scored += size
+        self.failures.note(size, sum(map(len, failed.values())), error)
+        self._send({partition: same.lines(*results) for partition, results in found.items()})
+        if failed:
+            self.failed += sum(map(len, failed.values()))
+            self._send(failed)
+
+    def _queued_ms(self, request: Request, appended_ns: int, began_ns: int) -> float:
+        """Return the time from the append of a request to `began_ns`, in ms; never negative.
+
+        The append's wall time counts from the moment at which the request had come in, which is
+        known on both clocks: a step of the wall clock in the queue changes nothing. For a request
+        of another host only the wall times are known.
+        """
+        if request.host != self._host:
+            wall_ns = self._clock.wall_ns() - (self._clock.monotonic_ns() - began_ns)
+            return round(max(0, wall_ns - appended_ns) / 1e6, 3)
+        since_ns = began_ns - request.monotonic_ns
+        queued_ns = since_ns - (appended_ns - request.time_ns)
+        return round(max(0, min(since_ns, queued_ns)) / 1e6, 3)
+
+    def _failure(
+        self,
+        waiting: Waiting,
+        error: object,
+        done_ns: int,
+        queue_ms: float,
+        took_ms: float,
+        size: int,
+    ) -> bytes:
+        id_, name, version = waiting.request.id, self._name, self._model.version
+        code = error.code if isinstance(error, ModelError) else "predict_raised"
+        score = Score(
+            id_, name, version, done_ns, queue_ms, took_ms, size, error=str(error), code=code
+        )
+        return encode_score(score)
+
+    def refuse(self, refused: Sequence[Refused]) -> None:
+        """Report refusals, so that servers do not wait for these."""
+        now_ns, version = self._clock.wall_ns(), self._model.version
+        scores: dict[int, list[Score]] = {}
+        for waiting, refusal, late_ms in refused:
+            score = Score(
+                waiting.request.id,
+                self._name,
+                version,
+                now_ns,
+                refusal=refusal,
+                code=REFUSAL_CODES[refusal],
+                detail=f"{late_ms:.1f} ms late",
+            )
+            scores.setdefault(waiting.block.partition, []).append(score)
+        self.refused += len(refused)
+        self._send({partition: SCORES.write(some) for partition, some in scores.items()})
+
+    def spoil(self, requests: Sequence[tuple[int, str]], error: str, code: ReportCode) -> None:
+        """Report the same error for all of these requests, given as (partition, id)."""
+        now_ns, version = self._clock.wall_ns(), self._model.version
+        scores: dict[int, list[Score]] = {}
+        for partition, id_ in requests:
+            score = Score(id_, self._name, version, now_ns, error=error, code=code)
+            scores.setdefault(partition, []).append(score)
+        self.failed += len(requests)
+        self._send({partition: SCORES.write(some) for partition, some in scores.items()})
+
+    def _send(self, by_partition: dict[int, list[bytes]]) -> None:
+        for partition, lines in by_partition.items():
+            done = partial(self._sent, partition, lines)
+            if failed := self._outbox.send(self._name, lines, partition, done):
+                self._sent(partition, lines, failed)
+
+    def _sent(self, partition: int, lines: list[bytes], failed: dict[int, RdvError]) -> None:
+        """Handle lines that could not be recorded; called at once, or later from a thread."""
+        large = [n for n, error in failed.items() if isinstance(error, RecordTooLarge)]
+        if large:
+            self._report_too_large(partition, {lines[n]: failed[n] for n in large})
+        if lost := len(failed) - len(large):
+            # The server does not get these scores; the schedule goes on without them.
+            self.lost += lost
+            log.warning("%d scores lost: %s", lost, next(iter(failed.values())).text())
+
+    def _report_too_large(self, partition: int, lines: dict[bytes, RdvError]) -> None:
+        """Report errors in place of scores that are larger than a record may be."""
+        for line, error in lines.items():
+            reason = f"the score cannot be logged: {error.text()}"
+            self.spoil([(partition, decode_score(line).id)], reason, "invalid_result")
+
+    def so_far(self, partition: int) -> Callable[[], bool]:
+        """Return a function that checks whether all reports until now on requests of this partition
+        are in the log, or given up.
+        """
+        return self._outbox.sent_so_far(self._name, partition)
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until the reports that another process delays are written."""
+        self._outbox.flush(timeout_s)
+
+    def close(self) -> None:
+        self._outbox.close()

@@ -1,0 +1,1 @@
+"""Processes and the operating system: environments, descriptors, titles, orphans, ports."""

@@ -1,0 +1,110 @@
+"""Check the gate: which verdicts it gives for which figures."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rdv.analysis.promote.gate import Figures, Limits, judge
+from rdv.analysis.statistics import Interval
+from rdv.decision import Gate as Section
+
+
+def interval(estimate, half):
+    return Interval(estimate, estimate - half, estimate + half, 0.95, "made")
+
+
+GOOD = Figures(
+    both=5000,
+    judged=2000,
+    loss=interval(-0.01, 0.005),
+    agreement=interval(0.95, 0.01),
+    agreement_of="answers",
+    kappa=0.9,
+    late=0.001,
+    champion_late=0.0,
+    errors=0.0,
+    refusals=0.0,
+    drift="steady",
+    drift_sentence="steady",
+)
+
+
+def verdict(name, **changes):
+    gate = judge(replace(GOOD, **changes), Limits())
+    return {check.name: check.verdict for check in gate.checks}[name]
+
+
+def test_all_is_well():
+    gate = judge(GOOD, Limits())
+    assert gate.verdict == "pass"
+    assert gate.broken() == ()
+    assert [check.name for check in gate.checks] == [
+        "requests", "quality", "latency", "errors", "refusals", "drift",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "expected"),
+    [
+        ("requests", {"both": 999}, "fail"),
+        ("requests", {"both": 1000}, "pass"),
+        ("quality", {"loss": interval(0.0, 0.004)}, "pass"),
+        ("quality", {"loss": interval(0.0, 0.006)}, "marginal"),
+        ("quality", {"loss": interval(0.02, 0.01)}, "fail"),
+        ("quality", {"judged": 99, "agreement": interval(0.95, 0.02)}, "pass"),
+        ("quality", {"loss": None, "agreement": interval(0.85, 0.02)}, "marginal"),
+        ("quality", {"loss": None, "agreement": interval(0.4, 0.02)}, "fail"),
+        ("quality", {"loss": None, "agreement": None}, "fail"),
+        ("quality", {"loss": None, "kappa": 0.2}, "marginal"),
+        ("quality", {"loss": None, "kappa": None}, "pass"),
+        ("quality", {"loss": None, "kappa": 0.2, "agreement": interval(0.4, 0.02)}, "fail"),
+        ("latency", {"late": 0.02}, "marginal"),
+        ("latency", {"late": 0.06}, "fail"),
+        ("latency", {"late": 0.06, "champion_late": 0.07}, "pass"),
+        ("errors", {"errors": 0.002}, "marginal"),
+        ("errors", {"errors": 0.01}, "fail"),
+        ("refusals", {"refusals": 0.04}, "marginal"),
+        ("refusals", {"refusals": 0.06}, "fail"),
+        ("drift", {"drift": "too few"}, "unknown"),
+        ("drift", {"drift": "input changed"}, "marginal"),
+        ("drift", {"drift": "model changed"}, "fail"),
+    ],
+)
+def test_each_check(name, changes, expected):
+    assert verdict(name, **changes) == expected
+    gate = judge(replace(GOOD, **changes), Limits())
+    assert gate.verdict == ("pass" if expected == "unknown" else expected)
+    assert bool(gate.broken()) == (expected in ("marginal", "fail"))
+
+
+shares = st.floats(0, 1)
+
+
+@given(shares, shares, shares, shares, st.integers(0, 3000), shares)
+def test_worse_figures_never_make_a_better_verdict(late, errors, refusals, more, both, loss):
+    order = ["pass", "marginal", "fail"]
+    figures = replace(
+        GOOD, late=late, errors=errors, refusals=refusals, both=both, loss=interval(loss, 0.01)
+    )
+    worse = replace(
+        figures,
+        late=min(1.0, late + more),
+        errors=min(1.0, errors + more),
+        refusals=min(1.0, refusals + more),
+        both=both // 2,
+        loss=interval(loss + more, 0.01),
+    )
+    before, after = judge(figures, Limits()), judge(worse, Limits())
+    for one, other in zip(before.checks, after.checks, strict=True):
+        assert order.index(one.verdict) <= order.index(other.verdict)
+    assert order.index(before.verdict) <= order.index(after.verdict)
+
+
+def test_the_settings_are_the_limits():
+    section = msgspec.structs.asdict(Section())
+    assert section == {field.name: field.default for field in fields(Limits)}

@@ -1,0 +1,179 @@
+"""Check the comparison of a replay with the log against counts request by request."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_log import BEGIN_NS, MadeClock, MadeLog, make_requests
+
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.values import Extract
+from rdv.analysis.replay import rows as rows_module
+from rdv.analysis.replay.child import ERROR, RESULT
+from rdv.analysis.replay.compare import (
+    ANSWERS,
+    Pairs,
+    common_field,
+    compare,
+    extract_for,
+    recorded_answers,
+)
+from rdv.analysis.replay.rows import Spill
+from rdv.rendezvous.messages import Truth, encode_truth
+from rdv.stream import open_stream
+
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Write a log, and "block" and "pass" in turn as the outcome of every third request."""
+    directory = tmp_path_factory.mktemp("compare") / "fraud"
+    log = MadeLog(make_requests(COUNT), partitions=2)
+    log.write(directory)
+    clock = MadeClock()
+    with (
+        open_stream(str(directory / "outcomes"), clock=clock) as stream,
+        stream.producer() as producer,
+    ):
+        for number, request in enumerate(log.requests):
+            if number % 3 == 0:
+                value = "block" if number % 2 else "pass"
+                truth = Truth(request.id, msgspec.Raw(orjson.dumps(value)))
+                producer.send("cli", encode_truth(truth), partition=0)
+    return directory, log
+
+
+def answers_of(log, model):
+    """Return the recorded answers of the model, by request number."""
+    found = {}
+    for request in log.requests:
+        for _, score in request.reports:
+            if score.model == model and score.error is None and score.refusal is None:
+                found[request.number] = orjson.loads(bytes(score.result))
+    return found
+
+
+def compared(directory, log, said, skip=()):
+    """Spill `said(number)` (None: an error) in the order of the requests, and compare."""
+    extract = Extract()
+    spill = Spill()
+    for request in log.requests:
+        if request.number in skip:
+            continue
+        answer = said(request.number)
+        value = math.nan if answer is None else extract.of_json(orjson.dumps(answer))
+        code = ERROR if answer is None else RESULT
+        spill.add([request.id], [request.wall_ns], [value], bytes([code]))
+    with Recorded(str(directory)) as recorded:
+        found = compare(recorded, spill, extract, None, None)
+    spill.close()
+    return found
+
+
+@pytest.mark.parametrize("block", [7, 65_536])
+def test_the_champion_again(made, monkeypatch, block):
+    monkeypatch.setattr(rows_module, "SPILL_ROWS", block)
+    directory, log = made
+    champion = answers_of(log, "gbm")
+    found = compared(directory, log, champion.get)
+    assert found.requests == COUNT
+    gbm = found.of("gbm")
+    assert gbm.pairs.count == gbm.pairs.equal == len(champion)
+    agreement = gbm.agreement(is_number=found.is_number)
+    assert (agreement.rate.estimate, agreement.kappa.estimate) == (1, 1)
+    # Where the model failed it gave no answer, which is neither right nor wrong.
+    truths = {n: "block" if n % 2 else "pass" for n in range(0, COUNT, 3) if n in champion}
+    right = sum(champion[n]["action"] == truth for n, truth in truths.items())
+    assert (found.known, found.right) == (len(truths), right)
+    assert (gbm.known, gbm.right) == (len(truths), right)
+    assert (gbm.only_new, gbm.only_old) == (0, 0)
+    told = found.of(ANSWERS)
+    answered = {
+        n: orjson.loads(bytes(log.results[log.requests[n].id].result))["action"] for n in truths
+    }
+    theirs = sum(answered[n] == truth for n, truth in truths.items())
+    assert told.pairs.count == len(champion)
+    assert told.known == len(range(0, COUNT, 3))
+    assert (told.both + told.only_new, told.both + told.only_old) == (right, theirs)
+    assert told.advantage().difference.estimate == pytest.approx((right - theirs) / len(truths))
+
+
+def test_only_what_was_replayed_is_compared(made):
+    directory, log = made
+    skipped = set(range(50, 150))
+    found = compared(directory, log, lambda _: {"action": "pass"}, skipped)
+    assert found.requests == COUNT - 100
+    assert found.known == len([n for n in range(0, COUNT, 3) if n not in skipped])
+    rules = answers_of(log, "rules")
+    assert found.of("rules").pairs.count == len(set(rules) - skipped)
+    assert found.of("rules").known == len({n for n in rules if n % 3 == 0} - skipped)
+
+
+def test_an_archive_may_reach_further_back(made):
+    """Requests that the log no longer has are left out, and the others are still found."""
+    directory, log = made
+    extract, spill = Extract(), Spill()
+    extract.of_answer({"action": "pass"})
+    old = [f"old{n}" for n in range(200_000)]
+    spill.add(old, [BEGIN_NS - 10**12] * len(old), [0.0] * len(old), bytes(len(old)))
+    ids = [request.id for request in log.requests]
+    spill.add(ids, [r.wall_ns for r in log.requests], [0.0] * COUNT, bytes(COUNT))
+    with Recorded(str(directory)) as recorded:
+        found = compare(recorded, spill, extract, None, None)
+    spill.close()
+    assert found.requests == COUNT
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=30), st.integers(2, 50))
+def test_a_sample_is_every_nth_pair(sizes, limit):
+    pairs, number = Pairs(limit), 0
+    for size in sizes:
+        values = np.arange(number, number + size, dtype=float)
+        pairs.add(values, values + (values % 2))
+        number += size
+    first, second = pairs.sample()
+    assert pairs.count == number
+    assert pairs.equal == (number + 1) // 2
+    assert first.tolist() == list(range(0, number, pairs.stride))
+    assert (second == first + first % 2).all()
+    assert len(first) <= limit
+    assert pairs.stride == 1 or number > limit
+
+
+def test_pairs_without_a_value_are_left_out():
+    pairs = Pairs()
+    pairs.add(np.array([1, np.nan, 3, 4]), np.array([1, 2, np.nan, 5]))
+    assert (pairs.count, pairs.equal) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("new", "recorded", "field"),
+    [
+        ({"score": 1}, [{"action": "x", "score": 2}], "score"),
+        ({"score": 1, "action": "x"}, [{"score": 2}], "score"),
+        ({"score": 1, "action": "x"}, [{"action": "y", "score": 2}], "action"),
+        ({"score": 1}, [{"value": 2}], None),
+        ({"score": 1}, [7], None),
+        (7, [{"score": 1}], None),
+    ],
+)
+def test_the_field_that_both_have(new, recorded, field):
+    assert common_field(new, recorded) == field
+    extract = extract_for(None, orjson.dumps(new), recorded)
+    assert extract.on == field
+    assert extract_for("mine", orjson.dumps(new), recorded).on == "mine"
+
+
+def test_answers_on_record_are_looked_at(made):
+    with Recorded(str(made[0])) as recorded:
+        found = recorded_answers(recorded)
+    assert found
+    assert all(set(answer) == {"score", "action"} for answer in found)

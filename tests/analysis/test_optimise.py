@@ -1,0 +1,190 @@
+"""Check the search for schedules: which figures are exact, and the intervals of the others."""
+
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_log import DEFAULT_ANSWER, PRODUCTION, MadeClock, MadeLog, make_requests
+
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.errors import NothingToSearch
+from rdv.analysis.optimise.cells import Columns, make_cells
+from rdv.analysis.optimise.result import difference_interval, quantile_interval, share_interval
+from rdv.analysis.optimise.study import candidates, grid_ms, named, optimise, right_of, to_toml
+from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals
+from rdv.analysis.whatif.decide import NOBODY, decide_all
+from rdv.rendezvous.schedule import lint_schedule, schedule_from_object, schedule_from_toml
+from rdv.stream import open_stream
+
+
+def made_columns(count, models=3, seed=0):
+    chance = np.random.default_rng(seed)
+    at_us = (chance.exponential(12, (models, count)) * 10).astype(np.int64) * 100  # many ties
+    key = (at_us << KEY_BITS) | np.argsort(chance.random((models, count)), axis=0)
+    key[chance.random((models, count)) < 0.1] = NEVER_KEY
+    is_answer = (chance.random((models, count)) < 0.9) & (key < NEVER_KEY)
+    right = (chance.random((models + 1, count)) < 0.7).astype(np.float32)
+    right[:, chance.random(count) < 0.2] = np.nan
+    arrivals = Arrivals(
+        tuple("abcde"[:models]),
+        key,
+        is_answer,
+        np.full(count, FOREVER_US),
+        np.ones(models, bool),
+        np.zeros(models, bool),
+    )
+    return Columns(arrivals, right)
+
+
+@pytest.mark.parametrize("models", [1, 2, 3, 4])
+def test_cells_decide_as_every_request_does(models):
+    columns = made_columns(3_000, models)
+    ends_ms = [3.0, 7.5, 12.0, 20.0]
+    edges_us = np.array([*(int(end * 1000) for end in ends_ms), 50_000], np.int64)
+    cells = make_cells(columns, edges_us)
+    assert cells.weight.sum() == 3_000
+    if models < 3:
+        assert len(cells) < 500
+    live = PRODUCTION
+    for schedule in candidates(columns.arrivals.models, ends_ms, live, everybody=True):
+        tried = cells.try_out(schedule)
+        decided = decide_all(schedule, columns.arrivals)
+        right = right_of(decided, columns)
+        known = ~np.isnan(right)
+        assert tried.score == pytest.approx(right[known].mean(), abs=1e-12)
+        assert tried.default_share == pytest.approx((decided.model == NOBODY).mean(), abs=1e-12)
+        # Waits are averages of a cell: their error is at most the widest interval.
+        assert abs(tried.p99_ms - np.quantile(decided.at_us, 0.99) / 1000) < 30
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+@settings(derandomize=True, max_examples=100)
+def test_a_share_lies_in_its_interval(hits, more) -> None:
+    low, high = share_interval(hits, hits + more)
+    assert 0 <= low <= hits / (hits + more) <= high <= 1
+
+
+def test_intervals_cover_what_they_should():
+    """In a simulation, 95 % intervals contain the true value in about 95 % of 600 tries."""
+    chance = np.random.default_rng(7)
+    share = quantile = difference = 0
+    truth = -np.log(0.01)
+    for _ in range(600):
+        hits = chance.binomial(200, 0.9)
+        low, high = share_interval(hits, 200)
+        share += low <= 0.9 <= high
+        low, _, high = quantile_interval(chance.exponential(1e6, 1_000).astype(np.int64), 0.99)
+        quantile += low <= truth * 1e6 <= high
+        a, b = chance.random((2, 300)) < np.array([[0.8], [0.75]])
+        low, _, high = difference_interval(a.astype(float), b.astype(float))
+        difference += low <= 0.05 <= high
+    # Three standard deviations below 95 % of 600 are 554.
+    assert share >= 554
+    assert quantile >= 554
+    assert difference >= 554
+    # The intervals are not so wide that they always contain the true value.
+    assert share < 600
+    assert difference < 600
+
+
+json_values = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(
+        st.characters(exclude_categories=["Cs"]), max_size=5), inner, max_size=3),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@given(json_values)
+@settings(derandomize=True, deadline=None, max_examples=200)
+def test_a_written_schedule_is_the_same_when_read(default) -> None:
+    steps = [{"accept": ["a"], "until_ms": 12.5}, {"accept": ["b", "*"], "need": 2}]
+    schedule = schedule_from_object({"sla_ms": 40, "default": default, "step": steps}, "s")
+    text = to_toml(schedule, "Chosen.\nBy hand.")
+    assert schedule_from_toml(text, "s").content_hash == schedule.content_hash
+
+
+def test_candidates_are_sound_and_as_many_as_wanted():
+    answers_us = np.arange(0, 60_000, 7)
+    for tries in (50, 500, 2000):
+        ends_ms = grid_ms(answers_us, 50, 3, tries)
+        found = list(candidates("abc", ends_ms, PRODUCTION, everybody=True))
+        assert tries / 3 < len(found) <= max(tries, 200)
+        for schedule in found:
+            findings = lint_schedule(named(schedule, "s"), ["a", "b", "c"])
+            assert not [f for f in findings if f.severity == "error"]
+
+
+def written(directory, count=2_000, *, outcomes=0):
+    log = MadeLog(make_requests(count))
+    log.write(directory)
+    if outcomes:
+        with (
+            open_stream(str(directory / "outcomes"), clock=MadeClock()) as stream,
+            stream.producer() as producer,
+        ):
+            for made in log.requests[:outcomes]:
+                truth = "pass" if made.number % 3 else "block"
+                line = {"id": made.id, "outcome": {"action": truth}}
+                producer.send("outcomes", orjson.dumps(line) + b"\n", partition=0)
+    return directory
+
+
+def test_waiting_buys_agreement(tmp_path):
+    with Recorded(str(written(tmp_path))) as recorded:
+        found = optimise(recorded, PRODUCTION, tries=300)
+    assert (found.measure, found.champion) == ("agreement", "gbm")
+    assert found.learned_on == found.reported_on == 1_000
+    scores = [point.learned_score for point in found.frontier]
+    waits = [point.learned_p99_ms for point in found.frontier]
+    assert scores == sorted(scores)
+    assert waits == sorted(waits)
+    assert len(found.frontier) > 2
+    assert any("buys" in sentence for sentence in found.sentences())
+    assert found.chosen.learned_p99_ms <= found.live.learned_p99_ms
+    # The made-up rules disagree: a schedule that beats the live one is not worse in any figure.
+    assert found.chosen.learned_score >= found.live.learned_score - 1e-9
+    for point in [found.live, *found.frontier]:
+        assert point.score_low <= point.score <= point.score_high
+        assert sum(point.models.values()) == pytest.approx(1)
+
+
+def test_a_limit_on_p99_is_kept(tmp_path):
+    with Recorded(str(written(tmp_path))) as recorded:
+        quick = optimise(recorded, PRODUCTION, p99_ms_max=15, tries=300)
+        patient = optimise(recorded, PRODUCTION, p99_ms_max=45, tries=300)
+    assert quick.chosen.learned_p99_ms <= 15
+    assert patient.chosen.learned_score > quick.chosen.learned_score
+
+
+def test_accuracy_by_outcomes(tmp_path):
+    with Recorded(str(written(tmp_path, outcomes=1_500))) as recorded:
+        found = optimise(recorded, PRODUCTION, need_outcomes=True, tries=300)
+    assert found.measure == "accuracy"
+    assert found.judged == 500
+    # gbm and logit are always right, the rules are wrong in a third, the default always.
+    assert found.frontier[-1].score > 0.95
+
+
+def test_retired_models_are_not_used(tmp_path):
+    with Recorded(str(written(tmp_path))) as recorded:
+        found = optimise(recorded, PRODUCTION, without=["gbm"], tries=100)
+    named_models = {m for p in found.frontier for s in p.schedule.steps for m in s.accept}
+    assert named_models == {"logit", "rules"}
+
+
+def test_too_little_is_said(tmp_path):
+    written(tmp_path, 50)
+    with Recorded(str(tmp_path)) as few, pytest.raises(NothingToSearch, match="fewer than"):
+        optimise(few, PRODUCTION)
+    other = tmp_path / "other"
+    with (
+        Recorded(str(written(other, 300))) as blind,
+        pytest.raises(NothingToSearch, match="no out"),
+    ):
+        optimise(blind, PRODUCTION, need_outcomes=True)
+    assert PRODUCTION.default == DEFAULT_ANSWER
