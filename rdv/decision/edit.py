@@ -1,13 +1,8 @@
-"""Makes small edits of an `rdv.toml` that preserve its comments and its formatting.
+"""Edit an rdv.toml in place: its comments, order, formatting and line endings stay.
 
-An edit is checked twice before it replaces the file by rename: the new text must be a valid
-decision, and must differ from the old one in the intended key and nowhere else. Otherwise nothing
-is changed. Edits of several processes are serialized (flock on the directory).
-
-Edits TOML text by whole lines, so that all other lines stay as they were written. Pure.
-
-These functions work on lines, not on grammar; a text that misleads them (a header inside a
-multi-line string) is caught by `rdv.decision.edit`, which parses the result.
+An edit is checked before it replaces the file by rename: the new text must be a valid decision, and
+must differ from the old one in the intended key and nowhere else. Otherwise the file is left as it
+is. Edits of several processes are serialized (flock on the directory).
 """
 
 from __future__ import annotations
@@ -37,6 +32,10 @@ from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.lock import FileLock
 
 BUSY_TIMEOUT_MS = 5_000
+_SHOWN_DEFAULT = re.compile(r"^#[ \t]?schedule[ \t]*=[^\r\n]*", re.MULTILINE)
+_HEADER = re.compile(r"^[ \t]*\[", re.MULTILINE)
+_MARK = "\0"
+"""Does not occur in TOML."""
 
 Table = dict[str, Any]
 
@@ -50,11 +49,10 @@ def set_live_schedule(directory: str, name: str) -> Decision:
     known = schedule_names(directory)
     if name not in known:
         raise ScheduleNotFound(directory, name, known)
-    with _alone(directory):
+    with _locked(directory):
         text = read_text(directory)
         meant = _table(text, directory) | {"schedule": name}
-        new = with_schedule(text, toml_value(name))
-        return _replace(directory, "schedule", new, meant)
+        return _replace(directory, "schedule", with_schedule(text, name), meant)
 
 
 def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
@@ -67,7 +65,7 @@ def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
     if name not in known:
         raise ScheduleNotFound(directory, name, known)
     path = os.path.join(directory, "schedules", f"{name}.toml")
-    with _alone(directory):
+    with _locked(directory):
         with faults(path, "read"), open(path, encoding="utf-8", newline="") as file:
             found = file.read()
         if found != old:
@@ -81,7 +79,7 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
     Raises InvalidModelName, ModelExists and as above.
     """
     check_model_name(name)
-    with _alone(directory):
+    with _locked(directory):
         text = read_text(directory)
         if name in parse_decision(text, os.path.join(directory, FILE_NAME)).models:
             raise ModelExists(directory, name)
@@ -94,15 +92,14 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
 
 def remove_model(directory: str, name: str) -> Decision:
     """Remove a model's table; its code stays. Raises ModelNotFound and as above."""
-    with _alone(directory):
+    with _locked(directory):
         text = read_text(directory)
         known = tuple(parse_decision(text, os.path.join(directory, FILE_NAME)).models)
         if name not in known:
             raise ModelNotFound(directory, name, known)
         old = _table(text, directory)
         meant = old | {"models": {key: old["models"][key] for key in known if key != name}}
-        new = without_table(text, ("models", name))
-        return _replace(directory, f"models.{name}", new, meant)
+        return _replace(directory, f"models.{name}", without_model(text, name), meant)
 
 
 def _table(text: str, directory: str) -> Table:
@@ -111,15 +108,15 @@ def _table(text: str, directory: str) -> Table:
     return tomllib.loads(text)
 
 
-def _replace(directory: str, key: str, new: str, meant: Table) -> Decision:
-    """Replace the file if the new text has the intended values."""
+def _replace(directory: str, key: str, new: str | None, meant: Table) -> Decision:
+    """Replace the file if the new text has the intended values, and no others."""
     path = os.path.join(directory, FILE_NAME)
     try:
-        got: Table | None = tomllib.loads(new)
+        is_meant = new is not None and _full(tomllib.loads(new)) == _full(meant)
     except tomllib.TOMLDecodeError:
-        got = None
-    if got is None or not _same(got, meant):
-        raise EditRefused(path, key, "it is written in a way that only a person should edit")
+        is_meant = False
+    if new is None or not is_meant:
+        raise EditRefused(path, key, "it is written in a way that rdv does not edit")
     try:
         parse_decision(new, path)
     except InvalidDecision as error:
@@ -128,12 +125,8 @@ def _replace(directory: str, key: str, new: str, meant: Table) -> Decision:
     return load_decision(directory, {})
 
 
-def _same(got: Table, meant: Table) -> bool:
-    """Compare, where no [models] equals an empty one."""
-    return _full(got) == _full(meant)
-
-
 def _full(table: Table) -> Table:
+    """Return the values without an empty [models], which equals none."""
     return {key: value for key, value in table.items() if not (key == "models" and value == {})}
 
 
@@ -156,7 +149,7 @@ def write_text(path: str, text: str) -> None:
 
 
 @contextlib.contextmanager
-def _alone(directory: str) -> Iterator[None]:
+def _locked(directory: str) -> Iterator[None]:
     """Hold the directory's lock, which ends with its holder. Raises DecisionBusy."""
     read_text(directory)  # reports a missing decision, before the lock would
     disk = Disk()
@@ -174,73 +167,72 @@ def _alone(directory: str) -> Iterator[None]:
         disk.close(fd)
 
 
-_SCHEDULE = re.compile(
-    r"""^(?P<key>\s*(?:schedule|"schedule"|'schedule')\s*=\s*)
-    (?:"[^"]*"|'[^']*')(?P<rest>\s*(?:\#.*)?)$""",
-    re.VERBOSE,
-)
-_SHOWN_DEFAULT = re.compile(r"^#\s?schedule\s*=")
-
-
-def with_schedule(text: str, value: str) -> str:
-    """Return `text` with the root key `schedule` set to `value`, which is TOML already.
+def with_schedule(text: str, name: str) -> str | None:
+    """Return `text` with the root key `schedule` set to `name`; None if that cannot be done. Pure.
 
     The value is replaced where it stands; else the line that shows the default is activated; else a
     line is added at the top.
     """
-    lines = text.split("\n")
-    root = next((index for index, line in enumerate(lines) if _header(line)), len(lines))
-    for index, line in enumerate(lines[:root]):
-        ending = "\r" if line.endswith("\r") else ""
-        if match := _SCHEDULE.match(line.removesuffix("\r")):
-            lines[index] = f"{match['key']}{value}{match['rest']}{ending}"
-            return "\n".join(lines)
-    for index, line in enumerate(lines[:root]):
-        if _SHOWN_DEFAULT.match(line):
-            lines[index] = f"schedule = {value}" + ("\r" if line.endswith("\r") else "")
-            return "\n".join(lines)
-    return "\n".join([f"schedule = {value}", *lines])
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        document = tomlkit.parse(text)
+        if "schedule" in document:
+            if "\n" in document["schedule"].as_string():
+                return None
+            document["schedule"] = name
+            return document.as_string()
+    except (TOMLKitError, RecursionError):
+        return None
+    line = f"schedule = {toml_value(name)}"
+    header = _HEADER.search(text)
+    shown = _SHOWN_DEFAULT.search(text, 0, header.start() if header else len(text))
+    if shown:
+        return f"{text[: shown.start()]}{line}{text[shown.end() :]}"
+    return f"{line}\n{text}"
 
 
 def with_table(text: str, table: list[str]) -> str:
-    """Return `text` with one more table at its end."""
-    return "\n".join([*text.rstrip().split("\n"), "", *table]).lstrip("\n") + "\n"
+    """Return `text` with one more table at its end. Pure."""
+    ending = "\r\n" if "\r\n" in text else "\n"
+    text = _without_blank_end(text)
+    if text and not text.endswith("\n"):
+        text += ending
+    return text + ending.join(["", *table, ""] if text else [*table, ""])
 
 
-def without_table(text: str, path: tuple[str, ...]) -> str:
-    """Return `text` without the table [path]; comments before the next table stay with that one."""
-    lines = text.split("\n")
-    start = next((index for index, line in enumerate(lines) if _header(line) == path), None)
-    if start is None:
-        return text
-    after = range(start + 1, len(lines))
-    end = next((index for index in after if _header(lines[index])), len(lines))
-    while end > start + 1 and _is_blank(lines[end - 1]):
-        end -= 1
-    kept_before = lines[:start]
-    while (
-        kept_before
-        and not kept_before[-1].strip()
-        and (end == len(lines) or not lines[end].strip())
-    ):
-        kept_before.pop()
-    return "\n".join(kept_before + lines[end:]).rstrip("\n") + "\n"
+def without_model(text: str, name: str) -> str | None:
+    """Return `text` without the table [models.NAME]; None if that cannot be done. Pure.
 
+    Comments behind its last key belong to the next table, and stay.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+    from tomlkit.items import Item, Whitespace
 
-def _is_blank(line: str) -> bool:
-    return not line.strip() or line.lstrip().startswith("#")
-
-
-def _header(line: str) -> tuple[str, ...]:
-    """Return the path of a `[a.b]` line; empty for any other line."""
-    if not line.lstrip().startswith("["):
-        return ()
     try:
-        table: object = tomllib.loads(line)
-    except tomllib.TOMLDecodeError:
-        return ()
-    path = []
-    while isinstance(table, dict) and len(table) == 1:
-        key, table = next(iter(table.items()))
-        path.append(key)
-    return tuple(path)
+        document = tomlkit.parse(text)
+        table: Any = document["models"][name]
+        body = table.value.body
+        last = max(index for index, (key, _) in enumerate(body) if key is not None)
+        # tomlkit marks where the table begins and ends; all other text stays as it is.
+        assert isinstance(table, Item)
+        table.trivia.indent = _MARK + table.trivia.indent
+        body.insert(last + 1, (None, Whitespace(_MARK)))
+        parts = document.as_string().split(_MARK)
+    except (TOMLKitError, RecursionError, AttributeError):
+        return None
+    if len(parts) != 3 or "".join(parts) != text:  # noqa: PLR2004
+        return None
+    before, _, after = parts
+    if not after.split("\n", 1)[0].strip():
+        before = _without_blank_end(before)
+    return _without_blank_end(before + after)
+
+
+def _without_blank_end(text: str) -> str:
+    """Return `text` without the blank lines at its end."""
+    content = text.rstrip()
+    end = text.find("\n", len(content)) + 1
+    return text[:end] if content and end else content

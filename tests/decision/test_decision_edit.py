@@ -3,6 +3,8 @@
 import fcntl
 import os
 import stat
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -178,6 +180,47 @@ def test_edits_follow_one_another(place, monkeypatch):
     set_live_schedule(str(place), "ab")
 
 
+ODD = [
+    ("schedule = 'production'", 'schedule = "ab"'),
+    ('"schedule"   =   "production"  #  x', '"schedule"   =   "ab"  #  x'),
+    ("\t'schedule'\t=\t'production'\t# x\r", "\t'schedule'\t=\t\"ab\"\t# x\r"),
+    ('# schedule = "fast"', 'schedule = "ab"'),
+]
+
+
+@pytest.mark.parametrize(("line", "edited"), ODD)
+def test_a_schedule_keeps_its_key_its_spaces_and_its_comment(place, line, edited):
+    rest = "\n\n# [models.x]\n[http]\r\n  port = 0x2000 # hex\nhosts = [\n  'a', # one\n]\n"
+    (place / "rdv.toml").write_bytes((line + rest).encode())
+    set_live_schedule(str(place), "ab")
+    assert (place / "rdv.toml").read_bytes().decode() == edited + rest
+
+
+def test_tables_that_are_apart_are_edited(place):
+    apart = "[models.a]\npath = 'a.py'\n\n[http]\nport = 1\n\n[models.b]\npath = 'b.py'\n"
+    (place / "rdv.toml").write_text(apart)
+    remove_model(str(place), "b")
+    assert text(place) == apart[: apart.index("\n[models.b]")]
+    remove_model(str(place), "a")
+    assert text(place) == apart[apart.index("\n[http]") : apart.index("\n[models.b]")]
+
+
+def test_edits_alone_import_the_toml_editor():
+    script = (
+        "import sys, rdv.decision, rdv.serve.supervisor.supervisor; print('tomlkit' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stdout == b"False\n"
+
+
+def is_written_without_one_piece(found, written):
+    """Return whether `found` is `written` without one run of characters (and blank last lines)."""
+    found = found.rstrip()
+    start = next((n for n, (a, b) in enumerate(zip(found, written, strict=False)) if a != b), None)
+    start = len(found) if start is None else start
+    return written.rstrip().endswith(found[start:])
+
+
 blocks = st.lists(
     st.sampled_from(
         [
@@ -198,27 +241,35 @@ blocks = st.lists(
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
 )
-@given(blocks, st.sampled_from(["", "schedule = 'production'\n", "#schedule = 'production'\n"]))
-def test_every_edit_changes_what_was_meant_or_nothing(place, parts, head):
-    written = head + "".join(parts)
+@given(
+    blocks,
+    st.sampled_from(["", "schedule = 'production'\n", "#schedule = 'production'\n"]),
+    st.sampled_from(["\n", "\r\n"]),
+)
+def test_every_edit_changes_what_was_meant_or_nothing(place, parts, head, ending):
+    written = (head + "".join(parts)).replace("\n", ending)
     path = place / "rdv.toml"
     for name in tomllib.loads(written).get("models", {}):
-        path.write_text(written)
+        path.write_bytes(written.encode())
         try:
             remove_model(str(place), name)
         except EditRefused:
-            assert path.read_text() == written
+            assert path.read_bytes().decode() == written
             continue
-        old, new = tomllib.loads(written), tomllib.loads(path.read_text())
+        found = path.read_bytes().decode()
+        assert is_written_without_one_piece(found, written)
+        old, new = tomllib.loads(written), tomllib.loads(found)
         old["models"].pop(name)
         assert {**new, "models": new.get("models", {})} == old
-    path.write_text(written)
+    path.write_bytes(written.encode())
     add_model(str(place), "new", ModelConfig(path="n.py"))
+    assert path.read_bytes().decode().startswith(written.rstrip())
+    assert (ending in path.read_bytes().decode()) or not written
     set_live_schedule(str(place), "ab")
     remove_model(str(place), "new")
     old, new = tomllib.loads(written), tomllib.loads(path.read_text())
     assert {"models": {}, **new} == {"models": {}, **old, "schedule": "ab"}
-    comments = [line for line in written.split("\n") if line.startswith("# ")]
+    comments = [line for line in written.splitlines() if line.startswith("# ")]
     assert all(line in path.read_text() for line in comments)
 
 
