@@ -20,9 +20,9 @@ from rdv.clock import Clock
 from rdv.http.access import Access
 from rdv.http.head import HeadParser
 from rdv.http.limits import Limits
-from rdv.http.places import Placed, Places, Shares
 from rdv.http.request import Request
 from rdv.http.response import DateLine
+from rdv.http.shares import Placed, Places, Shares
 
 
 class Watched(Protocol):

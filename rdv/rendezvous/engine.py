@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 import msgspec
 from msgspec import UNSET, Raw
 
-from rdv.rendezvous.book import ScheduleBook
 from rdv.rendezvous.limits import Counters, Limits
-from rdv.rendezvous.mailbox import Agenda, EarlyScores, Mailbox, RecentIds
+from rdv.rendezvous.mailbox import DueQueue, EarlyScores, Mailbox, RecentIds
 from rdv.rendezvous.messages import Kind, Request, Result, Score
 from rdv.rendezvous.plan import to_ns
+from rdv.rendezvous.plan_store import PlanStore
 from rdv.rendezvous.reasons import (
     EXPIRED,
     OVERLOADED,
@@ -25,7 +25,7 @@ from rdv.rendezvous.reasons import (
     why_default,
     why_fallback,
 )
-from rdv.rendezvous.rules import combine_results, find_winners, is_hopeless
+from rdv.rendezvous.rules import cannot_be_met, combine_results, find_winners
 from rdv.rendezvous.schedule import Schedule
 
 
@@ -51,7 +51,7 @@ class Engine:
         self.limits = limits = limits or Limits()
         self.counters = counters = Counters()
         self._host = host
-        self._book = ScheduleBook(schedules, live, limits)
+        self._plans = PlanStore(schedules, live, limits)
         self._live = set(models)
         self._dead: set[str] = set()
         self._open: dict[str, Mailbox] = {}
@@ -62,7 +62,7 @@ class Engine:
             counters,
             limits.early_bytes_max,
         )
-        self._agenda = Agenda()
+        self._due_queue = DueQueue()
 
     # Input
 
@@ -87,7 +87,7 @@ class Engine:
             result = self._catch_up(box, now_ns) if box.due_ns <= now_ns else None
         if result is not None:
             return [result]
-        self._agenda.add(box)
+        self._due_queue.add(box)
         return []
 
     def score(self, score: Score, now_ns: int) -> list[Result]:
@@ -105,22 +105,22 @@ class Engine:
             counters.late += 1
         elif (result := self._put(box, score, now_ns, now_ns)) is None:
             return []
-        self._agenda.leave_behind()
+        self._due_queue.note_closed()
         return [result]
 
     def tick(self, now_ns: int) -> list[Result]:
         """Let time pass: end steps and waits that are over. O(expired · log open)."""
         self._early.expire(now_ns)
         results = []
-        while (box := self._agenda.due(now_ns)) is not None:
+        while (box := self._due_queue.due(now_ns)) is not None:
             if (result := self._catch_up(box, now_ns)) is not None:
-                self._agenda.leave_behind()
+                self._due_queue.note_closed()
                 results.append(result)
         return results
 
     def next_deadline(self) -> int | None:
         """Return when `tick` is due, on the engine's clock; None while no mailbox is open."""
-        return self._agenda.next_due_ns()
+        return self._due_queue.next_due_ns()
 
     # Changes of schedules and models
 
@@ -129,7 +129,7 @@ class Engine:
 
         Raises UnknownSchedule when `live` is not among them; nothing has changed then.
         """
-        self._book.change(schedules, live)
+        self._plans.change(schedules, live)
 
     def model_up(self, name: str, now_ns: int) -> list[Result]:
         """Record that a model is up: steps wait for it. Steps that have ended stay ended."""
@@ -146,7 +146,7 @@ class Engine:
         self._dead.add(name)
         for box in list(self._open.values()):
             if (result := self._settle(box, now_ns, now_ns)) is not None:
-                self._agenda.leave_behind()
+                self._due_queue.note_closed()
                 results.append(result)
         return results
 
@@ -159,7 +159,7 @@ class Engine:
         box = self._open.pop(id_, None)
         if box is not None:
             box.is_open = False
-            self._agenda.leave_behind()
+            self._due_queue.note_closed()
         self._early.take(id_)
         self._answered.add(id_, now_ns)
 
@@ -169,7 +169,7 @@ class Engine:
         Returns None when its schedule is not known any more: the proxy's own default answers it
         then.
         """
-        plan = self._book.find(result.schedule)
+        plan = self._plans.find(result.schedule)
         if plan is None:
             return None
         counters = self.counters
@@ -210,7 +210,7 @@ class Engine:
         start_ns = now_ns
         if request.host == self._host and request.monotonic_ns < now_ns:
             start_ns = request.monotonic_ns
-        plan, why = self._book.plan_for(request)
+        plan, why = self._plans.plan_for(request)
         wait_ns = plan.wait_ns
         if request.deadline_ms is not None and request.deadline_ms < plan.sla_ms:
             wait_ns = min(wait_ns, to_ns(max(0.0, request.deadline_ms)))
@@ -292,7 +292,7 @@ class Engine:
                 if box.step.combine != "best":
                     return self._combined(box, winners, now_ns)
                 return self._answer(box, winners[0], now_ns)
-            if at_ns < box.due_ns and not is_hopeless(box, self._live, self._dead):
+            if at_ns < box.due_ns and not cannot_be_met(box, self._live, self._dead):
                 return None
             if not box.next_step():
                 why = why_default(box, at_ns, self._dead, self._live)

@@ -1,6 +1,6 @@
 """A `Mailbox` is what the engine holds for one open request.
 
-An `Agenda` says which mailbox is due next: a heap with lazy deletion.
+An `DueQueue` says which mailbox is due next: a heap with lazy deletion.
 
 An `EarlyScores` is a bounded buffer of scores that came before their request.
 
@@ -76,8 +76,8 @@ class Mailbox:
 _STALE_MIN = 1_000
 
 
-class Agenda:
-    """An `Agenda` orders open mailboxes by `due_ns`.
+class DueQueue:
+    """An `DueQueue` orders open mailboxes by `due_ns`.
 
     One thread at a time; each operation is O(log n), amortised. Each mailbox has one entry, whose
     time may be too early (the mailbox has gone on to a later step since) but never too late. An
@@ -110,7 +110,7 @@ class Agenda:
         box = self._head()
         return box if box is not None and box.due_ns <= now_ns else None
 
-    def leave_behind(self) -> None:
+    def note_closed(self) -> None:
         """Count a closed mailbox that had been added, and drop such entries when there are many."""
         self._stale += 1
         if self._stale > _STALE_MIN and self._stale * 2 > len(self._entries):

@@ -42,7 +42,7 @@ def find_winners(box: Mailbox, live: AbstractSet[str]) -> list[Score]:
     return [score for _, _, score in sorted(ranked, key=lambda item: item[:2])]
 
 
-def is_hopeless(box: Mailbox, live: AbstractSet[str], dead: AbstractSet[str]) -> bool:
+def cannot_be_met(box: Mailbox, live: AbstractSet[str], dead: AbstractSet[str]) -> bool:
     """Return whether the step cannot get the answers that it needs any more, however long it waits.
 
     It can while enough of the models that it accepts have answered, or may yet: they have not

@@ -48,11 +48,11 @@ def guard_process() -> None:
     """Protect a process whose user code runs in threads (`enter`). For the main thread."""
     for signum in _HARMLESS:
         signal.signal(signum, lambda *_: None)
-    _replace_signal(lambda _: is_guest())
+    _replace_signal(lambda _: runs_user_code())
     leave = os._exit
 
     def end(status: int = 0) -> NoReturn:
-        if is_guest():
+        if runs_user_code():
             raise SystemExit(f"os._exit({status})")
         leave(status)
 
@@ -61,15 +61,15 @@ def guard_process() -> None:
 
 def enter() -> None:
     """Mark this thread as one that runs user code."""
-    _here.is_guest = True
+    _here.runs_user_code = True
 
 
-def is_guest() -> bool:
+def runs_user_code() -> bool:
     """Return whether user code has called; a process that it has forked does not count."""
-    return getattr(_here, "is_guest", False) and os.getpid() == _process
+    return getattr(_here, "runs_user_code", False) and os.getpid() == _process
 
 
-def guest_thread(name: str, target: Callable[[], None]) -> threading.Thread:
+def user_code_thread(name: str, target: Callable[[], None]) -> threading.Thread:
     """Make a thread for user code, without starting it."""
 
     def run() -> None:
@@ -127,7 +127,7 @@ def tune_collector() -> None:
     gc.set_threshold(YOUNG_OBJECTS, MIDDLE, OLD)
 
 
-def give_way() -> None:
+def yield_processor() -> None:
     """Do not preempt a running process on wake-up (SCHED_BATCH, sched(7)). For workers; Linux.
 
     The champion's score is of no use before the server has it. A worker that is notified while the

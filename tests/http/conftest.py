@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from http_door import Door
+from http_kit import Door
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from http_door import Door
+from http_kit import Door
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import contextlib
 import time
 
 import pytest
-from http_door import Client, Door, post
+from http_kit import Client, Door, post
 
 from rdv.http import HttpServer, Limits, make_access
 

@@ -11,7 +11,7 @@ import random
 import sys
 
 import pytest
-from http_door import Client, Door, post
+from http_kit import Client, Door, post
 
 from rdv.http import Limits
 from rdv.http.connection import Connection

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from http_door import post
+from http_kit import post
 
 from rdv.http import HttpServer, InvalidLimit, Limits, Router, ServerStarted
 

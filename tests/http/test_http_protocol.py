@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import pytest
-from http_door import post
+from http_kit import post
 
 from rdv.http import AnsweredTwice, InvalidHeader, Limits
 

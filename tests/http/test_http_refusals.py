@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from http_door import post
+from http_kit import post
 
 from rdv.http import Limits
 
@@ -174,7 +174,7 @@ def test_refused_and_closed_however_it_is_sliced(refusing_door, name, slices):
 
 @pytest.fixture(scope="module")
 def refusing_door():
-    from http_door import Door
+    from http_kit import Door
 
     door = Door(limits=LIMITS)
     yield door

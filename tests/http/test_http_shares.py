@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from rdv.http.places import Shares
+from rdv.http.shares import Shares
 
 CLIENTS = ["a", "b", "c", "d"]
 

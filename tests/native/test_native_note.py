@@ -9,7 +9,7 @@ import pytest
 
 from rdv.rendezvous.backlog import Waiting
 from rdv.rendezvous.messages import Request
-from rdv.serve.worker.in_hand import InHand, Left
+from rdv.serve.worker.crash_record import CrashRecord, Unfinished
 from rdv.serve.worker.main import WorkerProcess
 from rdv.serve.worker.worker import Worker
 from rdv.stream import Record
@@ -46,29 +46,29 @@ class NoBacklog(Anything):
 
 def worker_with(note, **parts):
     worker = object.__new__(Worker)
-    worker._in_hand = note
+    worker._crash_record = note
     worker._backlog = NoBacklog()
-    for name in ("intake", "reports", "_model"):
+    for name in ("requests", "reports", "_model"):
         setattr(worker, name, parts.get(name, Anything()))
     return worker
 
 
-@pytest.mark.parametrize("part", ["_model", "reports", "intake"])
+@pytest.mark.parametrize("part", ["_model", "reports", "requests"])
 def test_who_ends_while_closing_has_nothing_in_hand(tmp_path, part):
     path = str(tmp_path / "note")
-    note = InHand(path)
+    note = CrashRecord(path)
     note.take([waiting(1)])
     note.done()
     with pytest.raises(Crash):
         worker_with(note, **{part: Anything(close=crash)}).finish()
-    assert InHand(path).left() == Left(is_reported=False)
+    assert CrashRecord(path).unfinished() == Unfinished(is_reported=False)
 
 
 @pytest.mark.parametrize("is_done", [True, False])
 def test_who_ends_in_a_turn_leaves_only_what_was_not_reported(tmp_path, is_done):
     """An intake that fails does so after the report; a model that fails does so before it."""
     path = str(tmp_path / "note")
-    note = InHand(path)
+    note = CrashRecord(path)
     note.take([waiting(1)])
     if is_done:
         note.done()
@@ -81,5 +81,5 @@ def test_who_ends_in_a_turn_leaves_only_what_was_not_reported(tmp_path, is_done)
     process.worker.turn = crash
     with pytest.raises(Crash):
         process.run()
-    left = InHand(path).left()
-    assert left == Left(() if is_done else ((0, "1"),), (), False)
+    left = CrashRecord(path).unfinished()
+    assert left == Unfinished(() if is_done else ((0, "1"),), (), False)

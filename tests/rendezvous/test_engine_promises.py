@@ -177,7 +177,7 @@ def test_nothing_grows_beyond_its_limit(events) -> None:
         assert engine.open_count <= 5
         assert engine.early_count <= 6
         assert len(engine._answered) <= 8
-        assert len(engine._book._inline) <= 3
+        assert len(engine._plans._inline) <= 3
         assert all(len(box.arrived) <= 2 for box in engine._open.values())
 
 
@@ -187,10 +187,10 @@ def test_the_agenda_does_not_keep_the_answered() -> None:
     for number in range(10_000):
         engine.request(make_request(f"r{number}", BASE_NS), BASE_NS)
         engine.score(make_score(f"r{number}", "gbm"), BASE_NS)
-    assert len(engine._agenda) <= 2_001
+    assert len(engine._due_queue) <= 2_001
     assert engine.open_count == 0
     assert engine.next_deadline() is None
-    assert len(engine._agenda) == engine._agenda._stale == 0
+    assert len(engine._due_queue) == engine._due_queue._stale == 0
 
 
 def test_many_open_mailboxes_are_ordinary() -> None:

@@ -16,22 +16,22 @@ from rdv.cache import BoundedCache
 from rdv.decision import Decision
 from rdv.decision.sections import Http
 from rdv.http import Failure
-from rdv.rendezvous.book import ScheduleBook
 from rdv.rendezvous.deadlines import GRACE_NS
 from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.messages import Request, decode_request, encode_request
+from rdv.rendezvous.plan_store import PlanStore
 from rdv.rendezvous.schedule import SLA_MS_MAX, schedule_from_object
 from rdv.serve.proxy.answers import backstop_result
 from rdv.serve.proxy.intake import (
     INLINE_CACHE_BYTES_MAX,
     INLINE_MAX,
-    Chosen,
+    ChosenSchedule,
     InlineRules,
     ScheduleChoice,
     read_body,
     read_models,
 )
-from rdv.serve.proxy.main import door_limits
+from rdv.serve.proxy.main import http_limits
 from rdv.serve.schedules import longest_wait_ms
 
 pytestmark = pytest.mark.xdist_group("inline")
@@ -75,7 +75,7 @@ def asked(wanted, **more):
 def test_what_is_wrong_with_a_schedule_is_said_by_the_proxy(wanted, status, code):
     found = asked(wanted)
     if status is None:
-        assert isinstance(found, Chosen)
+        assert isinstance(found, ChosenSchedule)
     else:
         assert (found.status, found.code) == (status, code)
         assert len(found.message) < 500
@@ -129,7 +129,7 @@ def test_a_server_accepts_whatever_a_proxy_has_accepted(default, sla_ms, name):
     if isinstance(found, Failure):
         return
     line = encode_request(Request("i", 1, "h", 1, "p", msgspec.Raw(b"1"), schedule=found.asked))
-    book = ScheduleBook({"live": LIVE}, "live", Limits())
+    book = PlanStore({"live": LIVE}, "live", Limits())
     plan, reason = book.plan_for(decode_request(line))
     assert reason is None
     assert plan.label == found.schedule.label
@@ -140,10 +140,10 @@ def test_a_server_accepts_whatever_a_proxy_has_accepted(default, sla_ms, name):
 def test_compiled_schedules_are_bounded_in_bytes_in_proxy_and_server():
     proxy = choice(replace(RULES, bytes_max=65_536))
     limits = Limits(inline_cache_bytes_max=200_000)
-    book = ScheduleBook({"live": LIVE}, "live", limits)
+    book = PlanStore({"live": LIVE}, "live", limits)
     for number in range(600):
         wanted = inline(default=[number, "x" * 10_000])
-        assert isinstance(proxy.choose(wanted), Chosen)
+        assert isinstance(proxy.choose(wanted), ChosenSchedule)
         request = Request("i", 1, "h", 1, "p", msgspec.Raw(b"1"), schedule=wanted)
         assert book.plan_for(request)[1] is None
     assert proxy._inline.size_bytes <= INLINE_CACHE_BYTES_MAX
@@ -162,7 +162,7 @@ def test_a_cache_keeps_its_bounds_and_the_newest(puts):
 
 
 def test_the_http_server_is_more_patient_than_any_sla():
-    limits = door_limits(Decision())
+    limits = http_limits(Decision())
     assert limits.answer_timeout_ms * 1_000_000 > SLA_MS_MAX * 1_000_000 + GRACE_NS
 
 

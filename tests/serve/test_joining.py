@@ -9,7 +9,7 @@ import pytest
 
 from rdv.rendezvous.messages import Request
 from rdv.serve.batches import REQUESTS
-from rdv.serve.worker.intake import START_S, Intake
+from rdv.serve.worker.requests import START_S, RequestReader
 from rdv.stream import StreamConfig, open_stream
 
 SECOND_NS = 1_000_000_000
@@ -53,7 +53,7 @@ class Place:
         return ids
 
     def join(self, *, skips=True, **more):
-        return Intake(self.stream, "gbm", skips=skips, host="h", clock=self.clock, **more)
+        return RequestReader(self.stream, "gbm", skips=skips, host="h", clock=self.clock, **more)
 
     def read(self, intake):
         found = []

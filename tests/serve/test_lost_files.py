@@ -36,7 +36,7 @@ from rdv.serve.process import Waker, host_name
 from rdv.serve.server.server import Server
 from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
-from rdv.serve.worker.intake import Intake
+from rdv.serve.worker.requests import RequestReader
 from rdv.stream import StreamConfig
 
 CONFIG = StreamConfig(partitions=1, segment_bytes=4096)
@@ -221,7 +221,7 @@ def test_a_model_goes_on(tmp_path, damage, moment):
         fill(streams, range(RECORDS))
         if moment == "starting":
             harm(tmp_path, "input", damage)
-        intake = Intake(streams.input, "gbm", skips=True, host=HOST, clock=SYSTEM_CLOCK)
+        intake = RequestReader(streams.input, "gbm", skips=True, host=HOST, clock=SYSTEM_CLOCK)
 
         def read() -> list[str]:
             intake.feed.is_ready = True

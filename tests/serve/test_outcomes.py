@@ -17,7 +17,7 @@ from rdv.analysis.dataset.places import Recorded
 from rdv.clock import SYSTEM_CLOCK
 from rdv.http import Failure
 from rdv.serve.outbox import Outbox
-from rdv.serve.proxy.outcomes import OUTCOMES_MAX, OutcomeDesk, read_outcomes
+from rdv.serve.proxy.outcomes import OUTCOMES_MAX, OutcomeHandler, read_outcomes
 from rdv.stream import open_stream
 from rdv.stream.errors import DiskFull
 
@@ -173,9 +173,9 @@ class Full:
 def test_a_full_disk_is_said_and_nothing_is_acknowledged():
     door = Door(b'{"id": "i", "outcome": 1}')
     outbox = Outbox(Full(), SYSTEM_CLOCK, "outcomes", keep_ms=0)
-    OutcomeDesk(outbox, "p-1", lambda: False, print, 1_000).accept(door)
+    OutcomeHandler(outbox, "p-1", lambda: False, print, 1_000).accept(door)
     assert (door.status, door.answer) == (503, "not_logged")
-    OutcomeDesk(outbox, "p-1", lambda: True, print, 1_000).accept(door)
+    OutcomeHandler(outbox, "p-1", lambda: True, print, 1_000).accept(door)
     assert (door.status, door.answer) == (503, "draining")
 
 

@@ -25,7 +25,7 @@ from rdv.serve.batches import REQUESTS, SCORES
 from rdv.serve.outbox import FOREVER_MS, LINES_MAX, Outbox
 from rdv.serve.proxy.answers import OwnAnswers
 from rdv.serve.proxy.intake import Body, ScheduleChoice, read_body
-from rdv.serve.worker.in_hand import SPOILED_MAX, InHand, Left
+from rdv.serve.worker.crash_record import POISON_MAX, CrashRecord, Unfinished
 from rdv.serve.worker.worker import Watchdog
 from rdv.stream import Record
 from rdv.stream.errors import DiskFull
@@ -77,49 +77,53 @@ def waiting(number):
 
 def test_a_note_outlives_who_wrote_it(tmp_path):
     path = str(tmp_path / ".rdv" / "m-0")
-    note = InHand(path)
-    assert note.left() == Left(is_reported=False)
+    note = CrashRecord(path)
+    assert note.unfinished() == Unfinished(is_reported=False)
     note.take([waiting(1), waiting(2)])
-    assert InHand(path).left() == Left(((1, "1"), (0, "2")), (), False)
+    assert CrashRecord(path).unfinished() == Unfinished(((1, "1"), (0, "2")), (), False)
     note.reported()
-    assert InHand(path).left() == Left(((1, "1"), (0, "2")), (), True)
+    assert CrashRecord(path).unfinished() == Unfinished(((1, "1"), (0, "2")), (), True)
     note.take([waiting(3)])
-    assert InHand(path).left() == Left(((1, "3"),), (), False)
-    note.rest()
-    assert InHand(path).left() == Left(((1, "3"),), (), False), "it is not done yet"
+    assert CrashRecord(path).unfinished() == Unfinished(((1, "3"),), (), False)
+    note.clear_if_done()
+    assert CrashRecord(path).unfinished() == Unfinished(((1, "3"),), (), False), (
+        "it is not done yet"
+    )
     note.done()
-    assert InHand(path).left() == Left(((1, "3"),), (), False)
+    assert CrashRecord(path).unfinished() == Unfinished(((1, "3"),), (), False)
     note.take([waiting(4)])
-    note.rest()
-    assert InHand(path).left() == Left(((0, "4"),), (), False), "that was another one"
+    note.clear_if_done()
+    assert CrashRecord(path).unfinished() == Unfinished(((0, "4"),), (), False), (
+        "that was another one"
+    )
     note.done()
-    note.rest()
-    assert InHand(path).left() == Left(is_reported=False)
+    note.clear_if_done()
+    assert CrashRecord(path).unfinished() == Unfinished(is_reported=False)
 
 
 def test_what_ended_a_model_is_remembered_beyond_the_next_end(tmp_path):
     path = str(tmp_path / "m-0")
-    note = InHand(path)
-    note.spoil([f"r{n}" for n in range(SPOILED_MAX + 5)])
+    note = CrashRecord(path)
+    note.exclude([f"r{n}" for n in range(POISON_MAX + 5)])
     note.take([waiting(1)])
-    left = InHand(path).left()
+    left = CrashRecord(path).unfinished()
     assert left.batch == ((1, "1"),)
-    assert left.spoiled == tuple(f"r{n}" for n in range(5, SPOILED_MAX + 5))
-    note.lay_down()
-    assert InHand(path).left() == Left((), left.spoiled, False)
+    assert left.poison == tuple(f"r{n}" for n in range(5, POISON_MAX + 5))
+    note.clear()
+    assert CrashRecord(path).unfinished() == Unfinished((), left.poison, False)
 
 
 @pytest.mark.parametrize("text", [b"garbage!!", b"0000000a ", b"00000003 abc", b"\xff" * 20])
 def test_a_damaged_note_is_none(tmp_path, text):
     (tmp_path / "m-0").write_bytes(text)
-    assert InHand(str(tmp_path / "m-0")).left().batch == ()
+    assert CrashRecord(str(tmp_path / "m-0")).unfinished().batch == ()
 
 
 def test_no_note_where_none_can_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    note = InHand(str(tmp_path / "file" / "m-0"))
+    note = CrashRecord(str(tmp_path / "file" / "m-0"))
     note.take([waiting(1)])
-    assert note.left() == Left()
+    assert note.unfinished() == Unfinished()
 
 
 class FullProducer:

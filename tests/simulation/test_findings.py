@@ -22,7 +22,7 @@ from rdv.rendezvous.schedule import schedule_from_object
 from rdv.serve.process import Waker
 from rdv.serve.server.server import Server
 from rdv.serve.supervisor.control import Control
-from rdv.serve.worker.in_hand import InHand
+from rdv.serve.worker.crash_record import CrashRecord
 from rdv.serve.worker.worker import Watchdog, Worker
 from rdv.stream import StreamConfig
 from rdv.stream.errors import DiskFull
@@ -144,7 +144,7 @@ def worker_of_all(streams, clock, waker, batch_max: int) -> Worker:
         clock=clock,
         waker=waker,
         watchdog=Watchdog(1_000, clock, lambda batch: None),
-        in_hand=InHand(),
+        crash_record=CrashRecord(),
     )
 
 
@@ -168,26 +168,26 @@ def test_what_waits_in_a_partition_that_is_given_up_is_not_committed(is_full) ->
         first = worker_of_all(streams, clock, waker, 1)
         workers = [first]
         for _ in range(100):
-            if len(first.intake.feed.consumer.assignment()) == 4 and first.waiting_count:
+            if len(first.requests.feed.consumer.assignment()) == 4 and first.waiting_count:
                 break
             first.turn()
         assert first.waiting_count > 3
         workers.append(worker_of_all(streams, clock, other_waker, 1))
         if is_full:
-            refuse_once(first.intake.feed.consumer._member)
+            refuse_once(first.requests.feed.consumer._member)
         for _ in range(60):
             clock.now_ns += 100_000_000
             for worker in workers:
-                worker.intake.feed.is_ready = True
+                worker.requests.feed.is_ready = True
                 worker.turn()
         reported = {
             (record.partition, msgspec.json.decode(record.value)["id"])
             for record in streams.scores.consumer(["canary"], start="earliest").poll(1_000)
         }
         wanted = {(p, f"{p}-{n}") for p in range(4) for n in range(3)}
-        assert all(worker.intake.feed.consumer.assignment() for worker in workers)
+        assert all(worker.requests.feed.consumer.assignment() for worker in workers)
         for worker in workers:
-            worker.intake.close()
+            worker.requests.close()
             worker.reports.close()
     assert reported == wanted
 
@@ -235,7 +235,7 @@ def test_the_backlog_is_bounded() -> None:
         for _ in range(records // 1_000):
             worker.turn()
         assert worker.waiting_count <= records // 2
-        worker.intake.close()
+        worker.requests.close()
         worker.reports.close()
 
 

@@ -30,9 +30,9 @@ import orjson
 from rdv.decision import Decision
 from rdv.errors import InputFault, SystemFault
 from rdv.http.authority import host_port
-from rdv.http.places import Shares
+from rdv.http.shares import Shares
 from rdv.rendezvous.messages import InvalidModelResult, Request, encode_model_result
-from rdv.serve.process import guest_thread, start_thread
+from rdv.serve.process import start_thread, user_code_thread
 
 
 @dataclass(eq=False)
@@ -129,7 +129,7 @@ class Enricher:
         self._own = threading.local()
         self._timeout_s = timeout_ms / 1000
         self._loop = asyncio.get_running_loop()
-        self._threads = GuestThreads("rdv-enrich", THREADS_MAX)
+        self._threads = UserCodeThreads("rdv-enrich", THREADS_MAX)
         self._shares = Shares(WAITING_MAX, client_share)
 
     def load(self, done: Callable[[EnricherNotLoaded | None], None]) -> None:
@@ -211,7 +211,7 @@ class Enricher:
         self._threads.end()
 
 
-class GuestThreads:
+class UserCodeThreads:
     """Runs up to `count` threads for user code, each started once the others are busy.
 
     Its methods are for one thread.
@@ -229,7 +229,7 @@ class GuestThreads:
         self._work.put(work)
         if not self._idle.acquire(blocking=False) and self._started < self._count:
             self._started += 1
-            start_thread(guest_thread(f"{self._name}-{self._started}", self._run))
+            start_thread(user_code_thread(f"{self._name}-{self._started}", self._run))
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
@@ -248,13 +248,13 @@ class GuestThreads:
             self._work.put(None)
 
 
-PATIENCE_S = 5.0
+LOAD_WAIT_S = 5.0
 """How long a starting proxy waits for its enricher, in seconds; then it serves without it until it
 is loaded.
 """
 
 
-class Enriching:
+class EnricherLoader:
     """Loads enrichers, and passes each one to `take` when it is loaded; None removes it.
 
     For the loop's thread.
@@ -304,9 +304,9 @@ class Enriching:
         self._take(enricher)
 
     async def settled(self) -> None:
-        """Wait for the first one, for PATIENCE_S at most."""
+        """Wait for the first one, for LOAD_WAIT_S at most."""
         try:
-            await asyncio.wait_for(self._settled.wait(), PATIENCE_S)
+            await asyncio.wait_for(self._settled.wait(), LOAD_WAIT_S)
         except TimeoutError:
             log.warning("%s; requests go on as they are until it is there", self.fault)
 

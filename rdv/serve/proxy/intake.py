@@ -29,7 +29,7 @@ KEY_CHARACTERS_MAX = 1_024
 MODELS_MAX = 256
 MODELS_BYTES_MAX = 32_768
 NAME_CHARACTERS_MAX = 128
-NOTHING = Raw(b"")
+ABSENT = Raw(b"")
 INLINE_MAX = 256
 """The maximum number of inline schedules kept compiled, and of the bytes of their JSON."""
 INLINE_CACHE_BYTES_MAX = 1_048_576
@@ -42,11 +42,11 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
     data: Raw
     key: Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)] | None = None
-    schedule: Raw = NOTHING
+    schedule: Raw = ABSENT
     """Not parsed before its length is checked: see `ScheduleChoice.read`."""
     deadline_ms: Annotated[float, Meta(gt=0)] | None = None
     trace: bool = False
-    models: Raw = NOTHING
+    models: Raw = ABSENT
     """As `schedule`: see `read_models`."""
 
 
@@ -65,9 +65,9 @@ def read_body(raw: bytes) -> Body | Failure:
         check_numbers_and_depth(raw, DEPTH_MAX + 1)
         body = _decode(raw)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        return unfit(raw, error)
+        return undecodable_body(raw, error)
     except UnusableJson as error:
-        return unusable(error)
+        return unusable_json(error)
     return body
 
 
@@ -85,14 +85,14 @@ def read_models(raw: Raw) -> list[str] | Failure | None:
     return models
 
 
-def unfit(raw: bytes, error: Exception) -> Failure:
+def undecodable_body(raw: bytes, error: Exception) -> Failure:
     """Return the refusal of a body that a decoder rejects."""
     if isinstance(error, msgspec.ValidationError):
         return Failure(400, "invalid_request", f"the body does not fit: {error}")
-    return unusable(unreadable(raw, error))
+    return unusable_json(unreadable(raw, error))
 
 
-def unusable(error: UnusableJson) -> Failure:
+def unusable_json(error: UnusableJson) -> Failure:
     """Return the refusal of a body that is not JSON (400), or has unsupported JSON (422)."""
     message = error.said_of("the body")
     if error.kind == "number_out_of_range":
@@ -102,7 +102,7 @@ def unusable(error: UnusableJson) -> Failure:
     return Failure(400, "malformed_json", message)
 
 
-class Chosen(NamedTuple):
+class ChosenSchedule(NamedTuple):
     """Holds a schedule, and the parts of it that its requests carry."""
 
     schedule: Schedule
@@ -111,20 +111,20 @@ class Chosen(NamedTuple):
     """Its name; or the JSON of an inline one."""
 
 
-class Wanted(NamedTuple):
+class RequestOptions(NamedTuple):
     """Holds what a request asks for.
 
     `asked` is its schedule's name or JSON, or None: the live one.
     """
 
-    chosen: Chosen
+    chosen: ChosenSchedule
     asked: Any = None
     cohort: str | None = None
     models: list[str] | None = None
 
 
-def _chosen(schedule: Schedule, asked: str | Raw) -> Chosen:
-    return Chosen(schedule, windows_ms(schedule), asked)
+def _chosen(schedule: Schedule, asked: str | Raw) -> ChosenSchedule:
+    return ChosenSchedule(schedule, windows_ms(schedule), asked)
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,12 @@ class ScheduleChoice:
     ) -> None:
         self._by_name = {name: _chosen(schedule, name) for name, schedule in by_name.items()}
         self._live = self._by_name[live]
-        self.usual = Wanted(self._live)
+        self.usual = RequestOptions(self._live)
         """What a request asks for that names nothing and is in no cohort."""
         self._rules = inline or InlineRules()
-        self._inline = BoundedCache[Chosen](INLINE_MAX, INLINE_CACHE_BYTES_MAX)
+        self._inline = BoundedCache[ChosenSchedule](INLINE_MAX, INLINE_CACHE_BYTES_MAX)
 
-    def read(self, raw: Raw) -> Chosen | Failure | None:
+    def read(self, raw: Raw) -> ChosenSchedule | Failure | None:
         """Return what the `schedule` of a body asks for; None when it is null.
 
         The length is checked first: a text that is too long is not even parsed.
@@ -173,7 +173,7 @@ class ScheduleChoice:
             return _INLINE_OFF
         return self._too_long(len(text)) if len(text) > self._rules.bytes_max else None
 
-    def choose(self, wanted: str | dict[str, Any] | None) -> Chosen | Failure:
+    def choose(self, wanted: str | dict[str, Any] | None) -> ChosenSchedule | Failure:
         """Return the schedule of a name, an inline one, or the live one."""
         if wanted is None:
             return self._live
@@ -186,7 +186,7 @@ class ScheduleChoice:
             return Failure(422, "unknown_schedule", message, {"schedule": wanted[:100]})
         return found
 
-    def _inlined(self, wanted: dict[str, Any]) -> Chosen | Failure:
+    def _inlined(self, wanted: dict[str, Any]) -> ChosenSchedule | Failure:
         try:
             text = inline_text(wanted)
             if len(text) > self._rules.bytes_max:
@@ -230,7 +230,7 @@ def _parsed(text: bytes) -> Any:
         return Failure(422, "invalid_schedule", "the schedule is nested too deeply")
 
 
-def _compact(schedule: Schedule, text: bytes) -> Chosen:
+def _compact(schedule: Schedule, text: bytes) -> ChosenSchedule:
     """Keep the default as JSON: objects take up to a hundred times as much memory."""
     default = orjson.Fragment(trimmed(orjson.dumps(schedule.default)))
     return _chosen(msgspec.structs.replace(schedule, default=default), Raw(text))

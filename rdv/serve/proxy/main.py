@@ -26,20 +26,19 @@ from rdv.http import Access, HttpServer, Limits, Router, make_access
 from rdv.http import Request as HttpRequest
 from rdv.http.access import LOOPBACK_HOSTS, is_loopback
 from rdv.http.authority import host_port
-from rdv.rendezvous.asking import Asking
 from rdv.rendezvous.messages import RequestIds
+from rdv.rendezvous.model_selection import ModelSelection
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
 from rdv.rendezvous.schedule.cohort import Cohorts
 from rdv.serve.outbox import Outbox
 from rdv.serve.process import allow_files, guard_process, host_name, tune_collector
-from rdv.serve.proxy.enricher import AddressTaken, Enriching
+from rdv.serve.proxy.enricher import AddressTaken, EnricherLoader
+from rdv.serve.proxy.idempotency import IdempotencyKeys, IdempotencyLimits, IdempotencyMiddleware
+from rdv.serve.proxy.idempotency_restore import restore
 from rdv.serve.proxy.intake import InlineRules, ScheduleChoice
-from rdv.serve.proxy.marks import Marking
-from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeDesk
+from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeHandler
 from rdv.serve.proxy.proxy import Proxy, Settings
 from rdv.serve.proxy.readiness import ModelNews, Readiness, draining, readiness, wanted_models
-from rdv.serve.proxy.repeats import RepeatLimits, Repeats
-from rdv.serve.proxy.restoring import restore
 from rdv.serve.schedules import longest_wait_ms
 from rdv.serve.status import StatusWriter
 from rdv.system.orphans import stop_without_parent
@@ -98,7 +97,7 @@ def proxy_name(port: int) -> str:
     return f"p-{port}"
 
 
-def door_limits(decision: Decision) -> Limits:
+def http_limits(decision: Decision) -> Limits:
     http = decision.http
     return Limits(
         header_bytes_max=http.header_bytes_max,
@@ -154,17 +153,17 @@ class ProxyProcess:
             self._streams,
             choice_of(self._accepted.schedules, decision),
             cohorts_of(decision),
-            asking_of(decision),
+            model_selection_of(decision),
             ids,
             host=host_name(),
             clock=SYSTEM_CLOCK,
         )
-        self._enriching = Enriching(self.proxy.change_enricher)
-        self._want_enricher()
-        self._repeats = Repeats(repeat_limits(decision))
+        self._enriching = EnricherLoader(self.proxy.change_enricher)
+        self._load_enricher()
+        self._repeats = IdempotencyKeys(idempotency_limits(decision))
         restore(self.proxy, self._streams, self._repeats, SYSTEM_CLOCK)
         outcomes = self._streams.outcomes
-        self._outcomes = OutcomeDesk(
+        self._outcomes = OutcomeHandler(
             Outbox(
                 outcomes.producer(),
                 SYSTEM_CLOCK,
@@ -182,8 +181,8 @@ class ProxyProcess:
         self._models = ModelNews(self._streams.control)
         self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
         self._server = HttpServer(
-            Marking(self._router(), self._repeats, SYSTEM_CLOCK),
-            door_limits(decision),
+            IdempotencyMiddleware(self._router(), self._repeats, SYSTEM_CLOCK),
+            http_limits(decision),
             access_of(decision),
             self.proxy,
         )
@@ -198,7 +197,7 @@ class ProxyProcess:
             }
         )
 
-    def _want_enricher(self) -> None:
+    def _load_enricher(self) -> None:
         """Load the enricher of the settings; it is used once it is loaded."""
         self._enriching.want(self.decision)
         timeout_ms, live = self.decision.http.enrich_timeout_ms, self._accepted.live
@@ -255,7 +254,7 @@ class ProxyProcess:
     def _figures(self) -> dict[str, object]:
         return {
             "port": self.port,
-            "in_flight": len(self.proxy.desk),
+            "in_flight": len(self.proxy.in_flight),
             "connections": self._server.connections_open,
             "unrecorded": len(self.proxy.own_answers),
             "lost_answers": self.proxy.own_answers.lost,
@@ -300,14 +299,14 @@ class ProxyProcess:
         proxy = self.proxy
         proxy.choice = choice_of(now.schedules, decision)
         proxy.cohorts = cohorts_of(decision)
-        proxy.asking = asking_of(decision)
-        self._repeats.limits = repeat_limits(decision)
+        proxy.model_selection = model_selection_of(decision)
+        self._repeats.limits = idempotency_limits(decision)
         proxy.change_settings(settings_of(decision, proxy.settings.name))
-        self._server.change_limits(door_limits(decision))
+        self._server.change_limits(http_limits(decision))
         self._take_access(decision)
-        self._reload_enricher(before)
+        self._reload_enricher_if_changed(before)
 
-    def _reload_enricher(self, before: Accepted) -> None:
+    def _reload_enricher_if_changed(self, before: Accepted) -> None:
         """Load the enricher again if its file, its name or its time limit has been edited."""
         http = self.decision.http
         was = before.decision.http
@@ -317,7 +316,7 @@ class ProxyProcess:
             before.enricher,
         ):
             return
-        self._want_enricher()
+        self._load_enricher()
 
     def _take_access(self, decision: Decision) -> None:
         """Apply http.hosts, http.origins and http.trusted_proxies, also to open connections."""
@@ -347,16 +346,18 @@ def settings_of(decision: Decision, name: str) -> Settings:
     )
 
 
-def repeat_limits(decision: Decision) -> RepeatLimits:
+def idempotency_limits(decision: Decision) -> IdempotencyLimits:
     """Return how many Idempotency-Keys are remembered, and for how long."""
     http = decision.http
-    return RepeatLimits(http.idempotency_ms, http.idempotency_keys_max, http.idempotency_bytes_max)
+    return IdempotencyLimits(
+        http.idempotency_ms, http.idempotency_keys_max, http.idempotency_bytes_max
+    )
 
 
-def asking_of(decision: Decision) -> Asking:
+def model_selection_of(decision: Decision) -> ModelSelection:
     """Return which models are asked; decoys and canaries always are."""
     models = {name: m for name, m in decision.models.items() if m.scores and m.builtin == ""}
-    return Asking(
+    return ModelSelection(
         tuple(models),
         {name: model.sample for name, model in models.items() if model.sample < 1},
         {name: tuple(c.models) for name, c in decision.cohorts.groups.items() if c.models},

@@ -29,8 +29,7 @@ from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth
 from rdv.rendezvous.messages import ToldOutcome, Truth, encode_truth, told_by
 from rdv.serve.outbox import Outbox
-from rdv.serve.proxy.intake import unfit, unusable
-from rdv.serve.proxy.marks import client_of
+from rdv.serve.proxy.intake import undecodable_body, unusable_json
 from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.proxy")
@@ -53,9 +52,9 @@ def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
         check_numbers_and_depth(raw, DEPTH_MAX + 1 + is_list)
         told = _decode(raw)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        return unfit(raw, error)
+        return undecodable_body(raw, error)
     except UnusableJson as error:
-        return unusable(error)
+        return unusable_json(error)
     items = told if isinstance(told, list) else [told]
     if len(items) > OUTCOMES_MAX:
         message = f"{len(items)} outcomes are more than {OUTCOMES_MAX}: send them in parts"
@@ -70,7 +69,7 @@ def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
     return truths
 
 
-class OutcomeDesk:
+class OutcomeHandler:
     """Writes outcomes to the proxy's own topic. For the loop's thread."""
 
     def __init__(
@@ -102,7 +101,7 @@ class OutcomeDesk:
         if isinstance(truths, Failure):
             http.fail(truths)
             return
-        truths = list(told_by(client_of(http), truths))
+        truths = list(told_by(http.client, truths))
         lines = [encode_truth(truth) for truth in truths]
         if (failure := _too_large(lines, self._record_bytes_max)) is not None:
             http.fail(failure)

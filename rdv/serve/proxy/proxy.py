@@ -24,27 +24,27 @@ from rdv.decision.streams import Streams
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
-from rdv.rendezvous.asking import Asking
 from rdv.rendezvous.deadlines import GRACE_NS
 from rdv.rendezvous.messages import Request, Result
+from rdv.rendezvous.model_selection import ModelSelection
 from rdv.rendezvous.schedule import Schedule
 from rdv.rendezvous.schedule.cohort import Cohorts
 from rdv.serve.batches import REQUESTS, RESULTS
 from rdv.serve.feeds import BACKSTOP_S, Feed
 from rdv.serve.outbox import FOREVER_MS, LOCK_WAIT_MS, Outbox
 from rdv.serve.proxy.answers import Counts, OwnAnswers, answer_body, backstop_result
-from rdv.serve.proxy.desk import BYTES_MAX, Desk, Open, counted_bytes
 from rdv.serve.proxy.enricher import Enricher
+from rdv.serve.proxy.idempotency import KeyedRequest
+from rdv.serve.proxy.in_flight import BYTES_MAX, InFlight, OpenRequest, counted_bytes
 from rdv.serve.proxy.intake import (
-    NOTHING,
+    ABSENT,
     Body,
-    Chosen,
+    ChosenSchedule,
+    RequestOptions,
     ScheduleChoice,
-    Wanted,
     read_body,
     read_models,
 )
-from rdv.serve.proxy.marks import Marked
 from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.proxy")
@@ -75,7 +75,7 @@ class Proxy:
         streams: Streams,
         choice: ScheduleChoice,
         cohorts: Cohorts,
-        asking: Asking,
+        model_selection: ModelSelection,
         ids: Iterator[str],
         *,
         host: str,
@@ -85,9 +85,9 @@ class Proxy:
         self.settings = settings
         self.choice = choice
         self.cohorts = cohorts
-        self.asking = asking
+        self.model_selection = model_selection
         self.counts = Counts()
-        self.desk = Desk(
+        self.in_flight = InFlight(
             settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max
         )
         self.is_draining = False
@@ -119,7 +119,7 @@ class Proxy:
         )
         self._results = Feed(streams.results.consumer([settings.name], start="latest"))
         self.losses = self._results.losses
-        self._batch: list[Open] = []
+        self._batch: list[OpenRequest] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
         self._loop.add_reader(self._results.fd, self._rung)
@@ -128,7 +128,9 @@ class Proxy:
     def change_settings(self, settings: Settings) -> None:
         """Apply to requests that come from now on; the name and the partitions stay."""
         self.settings = settings
-        self.desk.limit(settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max)
+        self.in_flight.limit(
+            settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max
+        )
 
     def change_enricher(self, enricher: Enricher | None) -> None:
         """Use it from now on; requests that wait for the old enricher still get it."""
@@ -149,50 +151,52 @@ class Proxy:
         if isinstance(body, Failure):
             self._refuse(http, body)
             return
-        wanted = self._wanted(body)
+        wanted = self._options(body)
         if isinstance(wanted, Failure):
             self._refuse(http, wanted)
             return
         request = self._request(http, body, wanted)
         schedule = wanted.chosen.schedule
-        if self._enricher is None or not self.desk.admits(http.client, counted_bytes(http.body)):
+        if self._enricher is None or not self.in_flight.admits(
+            http.client, counted_bytes(http.body)
+        ):
             self._accept(http, request, schedule)
         else:
             self._enricher.enrich(request, http.client, partial(self._enriched, http, schedule))
 
-    def _wanted(self, body: Body) -> Wanted | Failure:
+    def _options(self, body: Body) -> RequestOptions | Failure:
         """Return the schedule and the models of a request."""
-        if body.schedule is NOTHING and body.models is NOTHING and not self.cohorts.shares:
+        if body.schedule is ABSENT and body.models is ABSENT and not self.cohorts.shares:
             return self.choice.usual
         cohort: str | None = None
         asked: Any = None
-        chosen = None if body.schedule is NOTHING else self.choice.read(body.schedule)
-        if isinstance(chosen, Chosen):
+        chosen = None if body.schedule is ABSENT else self.choice.read(body.schedule)
+        if isinstance(chosen, ChosenSchedule):
             asked = chosen.asked
         elif chosen is None:
             cohort, asked = self.cohorts.of(body.key)
             chosen = self.choice.choose(asked)
         if isinstance(chosen, Failure):
             return chosen
-        models = None if body.models is NOTHING else read_models(body.models)
+        models = None if body.models is ABSENT else read_models(body.models)
         if isinstance(models, Failure):
             return models
-        if models is not None and (failure := self.asking.check(models)) is not None:
+        if models is not None and (failure := self.model_selection.check(models)) is not None:
             return failure
-        return Wanted(chosen, asked, cohort, models)
+        return RequestOptions(chosen, asked, cohort, models)
 
-    def _request(self, http: HttpRequest, body: Body, wanted: Wanted) -> Request:
+    def _request(self, http: HttpRequest, body: Body, wanted: RequestOptions) -> Request:
         chosen, asked, cohort, models = wanted
         deadline_ms = chosen.schedule.sla_ms
         if body.deadline_ms is not None and body.deadline_ms < deadline_ms:
             deadline_ms = body.deadline_ms
         id_ = next(self._ids)
         not_asked: list[str] = []
-        if models is not None or not self.asking.is_everybody:
-            not_asked = self.asking.not_asked(id_, cohort, models)
+        if models is not None or not self.model_selection.asks_all:
+            not_asked = self.model_selection.not_asked(id_, cohort, models)
         x_request_id, idempotency = "", None
         asker: Any = http
-        if type(asker) is Marked:
+        if type(asker) is KeyedRequest:
             x_request_id, idempotency = asker.x_request_id, asker.idempotency
         return Request(
             id_,
@@ -212,7 +216,7 @@ class Proxy:
             idempotency,
         )
 
-    def reopen(self, client: Marked, request: Request, partition: int, since_ns: int) -> None:
+    def reopen(self, client: KeyedRequest, request: Request, partition: int, since_ns: int) -> None:
         """Open again a request from before the proxy's start that is not answered.
 
         It was asked at `since_ns` on this process's clock. When its time is over, it gets the
@@ -221,22 +225,24 @@ class Proxy:
         chosen = self.choice.choose(request.schedule)
         if isinstance(chosen, Failure):
             chosen = self.choice.choose(None)
-        assert isinstance(chosen, Chosen)
+        assert isinstance(chosen, ChosenSchedule)
         start_ns = request.monotonic_ns if request.host == self._host else since_ns
         request = msgspec.structs.replace(request, host=self._host, monotonic_ns=start_ns)
         size = counted_bytes(bytes(request.data))
         entry = self._open(client, request, chosen.schedule, size)  # type: ignore[arg-type]
-        self.desk.take(msgspec.structs.replace(entry, partition=partition))
+        self.in_flight.take(msgspec.structs.replace(entry, partition=partition))
         self._set_aside(request.id)  # its client has gone with the proxy before
         self._set_timer()
 
-    def _open(self, http: HttpRequest, request: Request, schedule: Schedule, size: int) -> Open:
+    def _open(
+        self, http: HttpRequest, request: Request, schedule: Schedule, size: int
+    ) -> OpenRequest:
         deadline_ms = request.deadline_ms or schedule.sla_ms
         backstop_ns = request.monotonic_ns + int(deadline_ms * 1e6) + GRACE_NS
         partition = 0
         if self.settings.partitions > 1:
             partition = crc32((request.key or request.id).encode()) % self.settings.partitions
-        return Open(http, request, schedule, partition, backstop_ns, http.client, size)
+        return OpenRequest(http, request, schedule, partition, backstop_ns, http.client, size)
 
     def _enriched(self, http: HttpRequest, schedule: Schedule, request: Request) -> None:
         if http.connected:
@@ -246,10 +252,10 @@ class Proxy:
 
     def _accept(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
         entry = self._open(http, request, schedule, counted_bytes(http.body))
-        if not self.desk.admits(entry.holder, entry.size):
+        if not self.in_flight.admits(entry.holder, entry.size):
             self._overflow(entry)
             return
-        self.desk.take(entry)
+        self.in_flight.take(entry)
         http.token = request.id
         if not self._batch:
             self._loop.call_soon(self._flush)
@@ -261,28 +267,28 @@ class Proxy:
         if self.settings.partitions == 1:
             self.ask_models(0, batch)
         else:
-            by_partition: dict[int, list[Open]] = {}
+            by_partition: dict[int, list[OpenRequest]] = {}
             for entry in batch:
                 by_partition.setdefault(entry.partition, []).append(entry)
             for partition, entries in by_partition.items():
                 self.ask_models(partition, entries)
         self._set_timer()
 
-    def ask_models(self, partition: int, entries: list[Open]) -> None:
+    def ask_models(self, partition: int, entries: list[OpenRequest]) -> None:
         """Write the requests to the log, where the models read them."""
         lines = REQUESTS.write([entry.request for entry in entries])
         done = partial(self._sent, entries)
         if failed := self._requests.send(self.settings.name, lines, partition, done):
             self._not_logged([(entries[number], error) for number, error in failed.items()])
 
-    def _sent(self, entries: list[Open], failed: dict[int, RdvError]) -> None:
+    def _sent(self, entries: list[OpenRequest], failed: dict[int, RdvError]) -> None:
         """Pass on, from a thread, which waiting requests could not be logged."""
         if failed:
             news = [(entries[number], error) for number, error in failed.items()]
             with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
                 self._loop.call_soon_threadsafe(self._not_logged, news)
 
-    def _not_logged(self, failed: list[tuple[Open, RdvError]]) -> None:
+    def _not_logged(self, failed: list[tuple[OpenRequest, RdvError]]) -> None:
         """Answer the default, as no model will see these in time.
 
         (A leading part may be in the log; its results come too late.)
@@ -291,7 +297,7 @@ class Proxy:
             log.warning("requests cannot be logged: %s", failed[0][1].text())
         self.counts.unlogged += len(failed)
         for entry, error in failed:
-            if self.desk.answered(entry.request.id) is not None:
+            if self.in_flight.answered(entry.request.id) is not None:
                 is_large = isinstance(error, RecordTooLarge)
                 code: ResultCode = "record_too_large" if is_large else "not_logged"
                 self.answer_default(entry, code, f"not logged: {error.text()}")
@@ -302,16 +308,16 @@ class Proxy:
         self._read_results()
 
     def _read_results(self) -> None:
-        feed, desk = self._results, self.desk
+        feed, in_flight = self._results, self.in_flight
         feed.is_ready = True
         while feed.is_ready:
             for result in chain.from_iterable(map(RESULTS.read, feed.poll(POLL_RECORDS_MAX))):
                 if result is None:
                     self.counts.malformed += 1
-                elif (entry := desk.answered(result.id)) is not None:
+                elif (entry := in_flight.answered(result.id)) is not None:
                     self.answer(entry, result)
 
-    def answer(self, entry: Open, result: Result) -> None:
+    def answer(self, entry: OpenRequest, result: Result) -> None:
         request = entry.request
         waited_ns = self.now_ns() - request.monotonic_ns
         counts = self.counts
@@ -329,7 +335,7 @@ class Proxy:
             counts.count_model(result.model)
         entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=request.trace))
 
-    def answer_default(self, entry: Open, code: ResultCode, reason: str) -> None:
+    def answer_default(self, entry: OpenRequest, code: ResultCode, reason: str) -> None:
         """Answer the default; it is recorded with the next flush of `own_answers`."""
         waited_ns = self.now_ns() - entry.request.monotonic_ns
         result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, code, reason)
@@ -337,7 +343,7 @@ class Proxy:
         self.answer(entry, result)
 
     def _set_timer(self) -> None:
-        due_ns = self.desk.next_due_ns()
+        due_ns = self.in_flight.next_due_ns()
         if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
             return
         if self._timer is not None:
@@ -349,7 +355,7 @@ class Proxy:
         """Answer and record the marked default where no result has come by the SLA."""
         self._timer = None
         self._read_results()
-        for entry in self.desk.overdue(self.now_ns()):
+        for entry in self.in_flight.overdue(self.now_ns()):
             self.counts.backstop += 1
             self.answer_default(entry, "no_result_in_time", "no result came by the SLA")
         self.own_answers.flush()
@@ -372,13 +378,13 @@ class Proxy:
         The models and the server still process and record it, but it holds nothing here. A request
         with an Idempotency-Key is answered all the same, for its repeats.
         """
-        entry = self.desk.find(http.token)
+        entry = self.in_flight.find(http.token)
         if entry is None:
             return
         if entry.client.connected:
             self._set_aside(http.token)
         else:
-            self.desk.answered(http.token)
+            self.in_flight.answered(http.token)
             self.counts.gone += 1
 
     def ending(self, http: HttpRequest) -> None:
@@ -386,19 +392,19 @@ class Proxy:
         self._set_aside(http.token)
 
     def _set_aside(self, id_: str) -> None:
-        for left in self.desk.set_aside(id_):
+        for left in self.in_flight.set_aside(id_):
             self.answer_default(left, "overloaded", "overloaded: too many clients may have left")
 
-    def _overflow(self, entry: Open) -> None:
+    def _overflow(self, entry: OpenRequest) -> None:
         """Refuse, or answer the marked default, as configured, because too many are in flight."""
         if not self.settings.default_when_full:
             self._refuse(entry.client, self._full(entry))
             return
         self.answer_default(entry, "overloaded", "overloaded: too many requests in flight")
 
-    def _full(self, entry: Open) -> Failure:
+    def _full(self, entry: OpenRequest) -> Failure:
         """Return the refusal: the number of requests, or their bytes, are used up."""
-        if self.desk.admits(entry.holder):
+        if self.in_flight.admits(entry.holder):
             limit = self.settings.in_flight_bytes_max
             what, fields = f"{limit:,} bytes", {"in_flight_bytes_max": limit}
             left = f"too few are left for this client's {entry.size:,}"
@@ -419,7 +425,7 @@ class Proxy:
         self._looking.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        for entry in self.desk.drop_all():
+        for entry in self.in_flight.drop_all():
             self.answer_default(entry, "stopping", "the proxy is stopping")
         if self._enricher is not None:
             self._enricher.close()

@@ -19,15 +19,15 @@ from rdv.decision import Decision, ModelNotFound, load_decision
 from rdv.decision.streams import Streams
 from rdv.models import Model, ModelNotLoaded, evaluate, open_model
 from rdv.rendezvous.messages import Kind, Result, encode_request
-from rdv.serve.process import guest_thread, start_thread
-from rdv.serve.proxy.desk import Open
+from rdv.serve.process import start_thread, user_code_thread
+from rdv.serve.proxy.in_flight import OpenRequest
 from rdv.serve.proxy.main import ProxyProcess
 from rdv.serve.proxy.proxy import Proxy
 from rdv.serve.stages.memory import memory_streams, show_not_loaded
 
 log = logging.getLogger("rdv.stages")
 
-START_PATIENCE_S = 5.0
+START_WAIT_S = 5.0
 """The HTTP server starts after this time at the latest, as that of `rdv serve`."""
 STOP_S = 5.0
 
@@ -50,7 +50,7 @@ async def _serve(decision: Decision, name: str, streams: Streams) -> None:
     caller.start()
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(caller.settled.wait(), START_PATIENCE_S)
+            await asyncio.wait_for(caller.settled.wait(), START_WAIT_S)
         await process.run()
     finally:
         caller.stop()
@@ -73,13 +73,13 @@ class Caller:
         self._name = name
         self._load = load
         self._batch_max = batch_max
-        # Bounded by the proxy's desk: each entry is or was lately on it.
-        self._waiting: queue.SimpleQueue[Open | None] = queue.SimpleQueue()
-        self._thread = guest_thread("rdv-model", self._run)
+        # Bounded by the proxy's in_flight: each entry is or was lately on it.
+        self._waiting: queue.SimpleQueue[OpenRequest | None] = queue.SimpleQueue()
+        self._thread = user_code_thread("rdv-model", self._run)
         self._loop = asyncio.get_running_loop()
         self._proxy: DirectProxy | None = None
         self._timeout_s = timeout_ms / 1000
-        self._busy: tuple[float, list[Open]] | None = None
+        self._busy: tuple[float, list[OpenRequest]] | None = None
         """Since when the thread has been in a call, in seconds, and with which batch."""
         self._timer: asyncio.TimerHandle | None = None
 
@@ -94,7 +94,7 @@ class Caller:
         """Return whether the model of this name can be asked."""
         return not self.fault and name == self._name
 
-    def submit(self, entries: list[Open]) -> None:
+    def submit(self, entries: list[OpenRequest]) -> None:
         for entry in entries:
             self._waiting.put(entry)
 
@@ -105,7 +105,7 @@ class Caller:
             self._hangs(busy[1])
         self._timer = self._loop.call_later(self._timeout_s / 4, self._look)
 
-    def _hangs(self, batch: list[Open]) -> None:
+    def _hangs(self, batch: list[OpenRequest]) -> None:
         """Answer its batch, the waiting and the later requests without it, until its call ends."""
         self.fault = "hangs"
         log.error("%s hangs in a batch of %d", self._name, len(batch))
@@ -113,24 +113,24 @@ class Caller:
             waiting = [*batch, *self._drained()]
             self._proxy.evaluated(waiting, [None] * len(waiting))
 
-    def _drained(self) -> list[Open]:
-        found: list[Open] = []
+    def _drained(self) -> list[OpenRequest]:
+        found: list[OpenRequest] = []
         with contextlib.suppress(queue.Empty):
             while (entry := self._waiting.get_nowait()) is not None:
                 found.append(entry)
             self._waiting.put(None)
         return found
 
-    def _end(self, batch: list[Open], outcomes: list[Any]) -> None:
+    def _end(self, batch: list[OpenRequest], outcomes: list[Any]) -> None:
         """Handle the end of an evaluation, on the loop."""
         if self.model is not None:
             self.fault = ""
         if self._proxy is not None:
             self._proxy.evaluated(batch, outcomes)
 
-    def _take(self) -> list[Open] | None:
+    def _take(self) -> list[OpenRequest] | None:
         """Return the waiting requests, at least one, without answered ones; None at the end."""
-        batch: list[Open] = []
+        batch: list[OpenRequest] = []
         entry = self._waiting.get()
         while entry is not None:
             if entry.client.connected:
@@ -162,7 +162,7 @@ class Caller:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(function, *arguments)
 
-    def _predict(self, model: Model | None, batch: list[Open]) -> list[Any]:
+    def _predict(self, model: Model | None, batch: list[OpenRequest]) -> list[Any]:
         if model is None:
             return [None] * len(batch)
         if model.takes == "lines":
@@ -186,24 +186,24 @@ class DirectProxy(Proxy):
         self._model = model
         caller.attach(self)
 
-    def ask_models(self, partition: int, entries: list[Open]) -> None:
+    def ask_models(self, partition: int, entries: list[OpenRequest]) -> None:
         del partition
         if self._caller.model is not None and self._caller.fault:
             self.evaluated(entries, [None] * len(entries))
         else:
             self._caller.submit(entries)
 
-    def evaluated(self, batch: list[Open], outcomes: list[Any]) -> None:
+    def evaluated(self, batch: list[OpenRequest], outcomes: list[Any]) -> None:
         """Answer the requests of a batch; called by the `Caller`, on the loop."""
         for entry, outcome in zip(batch, outcomes, strict=True):
-            if self.desk.answered(entry.request.id) is None:
+            if self.in_flight.answered(entry.request.id) is None:
                 continue  # the backstop was faster
             if isinstance(outcome, bytes):
                 self.answer(entry, self._result(entry, outcome))
             else:
                 self._answer_without(entry, outcome)
 
-    def _answer_without(self, entry: Open, outcome: object) -> None:
+    def _answer_without(self, entry: OpenRequest, outcome: object) -> None:
         if self._caller.fault:
             self.answer_default(entry, "champion_down", f"{self._model} {self._caller.fault}")
         elif outcome is None:
@@ -211,7 +211,7 @@ class DirectProxy(Proxy):
         else:
             self.answer_default(entry, "champion_failed", f"{self._model} failed: {outcome}")
 
-    def _result(self, entry: Open, text: bytes) -> Result:
+    def _result(self, entry: OpenRequest, text: bytes) -> Result:
         assert self._caller.model is not None
         first = entry.schedule.steps[0].accept[0]
         kind: Kind = "preferred" if first in (self._model, "*") else "fallback"

@@ -17,7 +17,7 @@ from rdv.decision.streams import Streams
 from rdv.errors import RdvError
 from rdv.rendezvous.topology import MODELS_TOPIC
 from rdv.serve.feeds import Feed
-from rdv.serve.process import Waker, guest_thread, start_thread
+from rdv.serve.process import Waker, start_thread, user_code_thread
 from rdv.serve.proxy.main import ProxyProcess
 from rdv.serve.server.main import ServerProcess
 from rdv.serve.stages.memory import memory_streams, show_not_loaded
@@ -25,7 +25,7 @@ from rdv.serve.worker.main import WorkerProcess
 
 log = logging.getLogger("rdv.stages")
 
-START_PATIENCE_S = 5.0
+START_WAIT_S = 5.0
 """The HTTP server starts after this time at the latest, as that of `rdv serve`."""
 
 STOP_S = 5.0
@@ -53,7 +53,7 @@ async def _serve(decision: Decision, streams: Streams) -> None:
         model.start()
     try:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_settled(models), START_PATIENCE_S)
+            await asyncio.wait_for(_settled(models), START_WAIT_S)
         await proxy.run()
     finally:
         for model in models:
@@ -84,7 +84,7 @@ class ModelThread:
             WorkerProcess, decision, name, config, 0, self._waker, streams, self._hanging
         )
         self._control = streams.control.producer()
-        self._thread = guest_thread(f"rdv-model-{name}", self._run)
+        self._thread = user_code_thread(f"rdv-model-{name}", self._run)
 
     def start(self) -> None:
         start_thread(self._thread)

@@ -103,7 +103,7 @@ LAST_ANSWERS_S = 1.0
 """A model that leaves without a successor answers what it has read; this is the maximum time that
 servers wait for it.
 """
-START_PATIENCE_S = 5.0
+START_WAIT_S = 5.0
 """Proxies start after this time at the latest, whichever processes are not ready by then."""
 READY_TIMEOUT_S = 60.0
 ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
@@ -156,7 +156,7 @@ class Supervisor:
         """Start servers and workers; start proxies when these are ready, or have failed."""
         inner = [self._add(part) for part in parts if part.role != "proxy"]
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(settled(inner), START_PATIENCE_S)
+            await asyncio.wait_for(settled(inner), START_WAIT_S)
         if self._stopping.is_set():
             return
         doors = [self._add(part) for part in parts if part.role == "proxy"]

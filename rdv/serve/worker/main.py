@@ -14,11 +14,11 @@ from rdv.decision.accepted import read_published
 from rdv.decision.streams import Streams, open_streams
 from rdv.models import Model, ModelNotLoaded, open_model, trouble_of
 from rdv.rendezvous.backlog import Backlog, Waiting
-from rdv.serve.process import Waker, give_way, host_name, keep_signals, tune_collector
+from rdv.serve.process import Waker, host_name, keep_signals, tune_collector, yield_processor
 from rdv.serve.schedules import longest_wait_ms
 from rdv.serve.status import StatusWriter
-from rdv.serve.worker.in_hand import InHand
-from rdv.serve.worker.intake import START_S
+from rdv.serve.worker.crash_record import CrashRecord
+from rdv.serve.worker.requests import START_S
 from rdv.serve.worker.worker import Watchdog, Worker
 from rdv.status.lines import NOT_LOADED
 from rdv.system.orphans import stop_without_parent
@@ -50,7 +50,7 @@ def run_worker(
     waker.stop_on_signals()
     keep_signals()
     stop_without_parent(waker.stop)
-    give_way()  # before the model is loaded, and any process of it is started
+    yield_processor()  # before the model is loaded, and any process of it is started
     WorkerProcess(decision, name, config, instance, waker).run()
 
 
@@ -105,7 +105,7 @@ class WorkerProcess:
             clock=SYSTEM_CLOCK,
             waker=waker,
             watchdog=self._watchdog,
-            in_hand=InHand(note),
+            crash_record=CrashRecord(note),
             came_back=lambda: hanging(False),
             start_s=max(START_S, math.ceil(longest_wait_ms(decision) / 1000)),
         )
@@ -164,7 +164,7 @@ class WorkerProcess:
             while not self._waker.stopping:
                 worker.turn()
                 if self._status.is_due():
-                    worker.speak_for_the_dead()
+                    worker.report_ended_workers()
                     self._status.write("ready", self._figures())
                 worker.wait()
         finally:
@@ -185,12 +185,12 @@ class WorkerProcess:
             "scored": reports.scored,
             "refused": reports.refused,
             "failed": reports.failed,
-            "malformed": worker.intake.malformed,
-            "not_asked": worker.intake.not_asked,
+            "malformed": worker.requests.malformed,
+            "not_asked": worker.requests.not_asked,
             "lost_scores": reports.lost,
             "waiting": worker.waiting_count,
             "row_ms": round(worker.cost.row_ms, 3),
             "fixed_ms": round(worker.cost.fixed_ms, 3),
             "trouble": trouble_of(self._model) or reports.failures.trouble,
-            **worker.intake.feed.losses.figures(),
+            **worker.requests.feed.losses.figures(),
         }

@@ -195,7 +195,9 @@ class Reports:
         self.refused += len(refused)
         self._send({partition: SCORES.write(some) for partition, some in scores.items()})
 
-    def spoil(self, requests: Sequence[tuple[int, str]], error: str, code: ReportCode) -> None:
+    def report_error(
+        self, requests: Sequence[tuple[int, str]], error: str, code: ReportCode
+    ) -> None:
         """Report the same error for all of these requests, given as (partition, id)."""
         now_ns, version = self._clock.wall_ns(), self._model.version
         scores: dict[int, list[Score]] = {}
@@ -225,7 +227,7 @@ class Reports:
         """Report errors in place of scores that are larger than a record may be."""
         for line, error in lines.items():
             reason = f"the score cannot be logged: {error.text()}"
-            self.spoil([(partition, decode_score(line).id)], reason, "invalid_result")
+            self.report_error([(partition, decode_score(line).id)], reason, "invalid_result")
 
     def so_far(self, partition: int) -> Callable[[], bool]:
         """Return a function that checks whether all reports until now on requests of this partition

@@ -16,9 +16,9 @@ from rdv.rendezvous.backlog import Backlog, Cost, Waiting
 from rdv.serve.feeds import Feeds
 from rdv.serve.outbox import CLOSE_S, Outbox
 from rdv.serve.process import Waker
-from rdv.serve.worker.in_hand import InHand, Left
-from rdv.serve.worker.intake import START_S, Intake
+from rdv.serve.worker.crash_record import CrashRecord, Unfinished
 from rdv.serve.worker.reports import Reports
+from rdv.serve.worker.requests import START_S, RequestReader
 from rdv.stream import TopicPartition
 
 
@@ -78,7 +78,7 @@ KEEP_MS = 60_000
 of an ordinary SLA, they still belong to the log. The outbox is bounded in lines and bytes.
 """
 
-LAST_WORD_S = 0.5
+LAST_REPORT_WAIT_S = 0.5
 """How long a worker that ends because its model hangs waits for the last report to be written."""
 
 HUNG = "the model hung and was ended"
@@ -99,7 +99,7 @@ class Worker:
         clock: Clock,
         waker: Waker,
         watchdog: Watchdog,
-        in_hand: InHand,
+        crash_record: CrashRecord,
         start_s: int = START_S,
         came_back: Callable[[], None] = lambda: None,
     ) -> None:
@@ -109,7 +109,7 @@ class Worker:
         self._backlog = backlog
         self._clock = clock
         self._watchdog = watchdog
-        self._in_hand = in_hand
+        self._crash_record = crash_record
         outbox = Outbox(
             streams.scores.producer(),
             clock,
@@ -119,28 +119,28 @@ class Worker:
         )
         self.reports = Reports(outbox, name, model, clock, host)
         skips = backlog.when_behind == "skip"
-        self.intake = Intake(
+        self.requests = RequestReader(
             streams.input,
             name,
             skips=skips,
             host=host,
             clock=clock,
             start_s=start_s,
-            taking=self.speak_for_the_dead,
-            letting_go=self._let_go,
+            on_assign=self.report_ended_workers,
+            on_revoke=self._release,
             reports=self.reports.so_far,
         )
-        self._feeds = Feeds([self.intake.feed], waker, clock)
-        self._spoiled: dict[str, None] = {}
-        self._inherit(in_hand.left())
+        self._feeds = Feeds([self.requests.feed], waker, clock)
+        self._poison: dict[str, None] = {}
+        self._take_over(crash_record.unfinished())
 
     def turn(self, *, read: bool = True) -> None:
         """Read, refuse, evaluate one batch."""
         backlog = self._backlog
         if read and backlog.has_room:
-            found = self.intake.read()
-            if self._spoiled:
-                found = [one for one in found if one.request.id not in self._spoiled]
+            found = self.requests.read()
+            if self._poison:
+                found = [one for one in found if one.request.id not in self._poison]
             backlog.add(found, self._clock.monotonic_ns())
         if len(backlog):
             plan = backlog.plan(self._clock.monotonic_ns())
@@ -148,23 +148,23 @@ class Worker:
                 self.reports.refuse(plan.refused)
             if plan.batch:
                 self._evaluate(plan.batch)
-        self.intake.commit(backlog, self._clock.monotonic_ns())
+        self.requests.commit(backlog, self._clock.monotonic_ns())
 
-    def speak_for_the_dead(self) -> None:
+    def report_ended_workers(self) -> None:
         """Report the batches of workers that this one was to replace, and that died meanwhile."""
-        if not self._in_hand.is_alone:
-            left = self._in_hand.ended()
-            if left.batch or left.spoiled:
-                self._inherit(left)
+        if not self._crash_record.is_alone:
+            left = self._crash_record.newly_ended()
+            if left.batch or left.poison:
+                self._take_over(left)
 
-    def _inherit(self, left: Left) -> None:
-        for id_ in (*left.spoiled, *(id_ for _, id_ in left.batch)):
-            self._spoiled[id_] = None
+    def _take_over(self, left: Unfinished) -> None:
+        for id_ in (*left.poison, *(id_ for _, id_ in left.batch)):
+            self._poison[id_] = None
         if not left.is_reported:
-            self.reports.spoil(left.batch, DIED, "worker_ended")
-        self._in_hand.spoil(list(self._spoiled))
+            self.reports.report_error(left.batch, DIED, "worker_ended")
+        self._crash_record.exclude(list(self._poison))
 
-    def _let_go(self, places: list[TopicPartition]) -> None:
+    def _release(self, places: list[TopicPartition]) -> None:
         """Finish what has been read of these partitions, because another worker is to have them.
 
         A model that must see everything takes its requests in order, so that the other worker can
@@ -173,19 +173,19 @@ class Worker:
         """
         backlog, leaving = self._backlog, frozenset(places)
         if backlog.when_behind == "all":
-            self.intake.hand_back(backlog, leaving)
+            self.requests.rewind(backlog, leaving)
             backlog.drop(leaving)
         else:
             wait_ms, backlog.batch_wait_ms = backlog.batch_wait_ms, 0.0
             while backlog.has_any(leaving):
                 self.turn(read=False)
             backlog.batch_wait_ms = wait_ms
-        self.intake.commit(backlog, self._clock.monotonic_ns(), at_once=True)
+        self.requests.commit(backlog, self._clock.monotonic_ns(), at_once=True)
 
     def wait(self) -> None:
         """Block until requests may have come; not at all while requests wait to be evaluated."""
-        if not self.intake.feed.is_ready:
-            self._in_hand.rest()
+        if not self.requests.feed.is_ready:
+            self._crash_record.clear_if_done()
         timeout_s = 1.0
         if len(self._backlog):
             held_ns = self._backlog.held_until_ns() - self._clock.monotonic_ns()
@@ -199,18 +199,18 @@ class Worker:
             self.turn(read=False)
         self.rest()
         self.reports.flush(CLOSE_S)
-        self.intake.commit((), 2**62)
-        self.intake.close()
+        self.requests.commit((), 2**62)
+        self.requests.close()
         self.reports.close()
         self._model.close()
-        self._in_hand.close()
+        self._crash_record.close()
 
     def rest(self) -> None:
         """Clear the note of a reported batch, so that a later end is not blamed on it."""
-        self._in_hand.rest()
+        self._crash_record.clear_if_done()
 
     def _evaluate(self, batch: list[Waiting]) -> None:
-        self._in_hand.take(batch)
+        self._crash_record.take(batch)
         began_ns = self._clock.monotonic_ns()
         self._watchdog.begin(batch)
         outcomes = self._predict(batch)
@@ -219,7 +219,7 @@ class Worker:
             return  # the watchdog has reported this batch already
         took_ms = (self._clock.monotonic_ns() - began_ns) / 1e6
         self.reports.evaluated(batch, outcomes, began_ns, took_ms)
-        self._in_hand.done()
+        self._crash_record.done()
         self._backlog.cost.learn(len(batch), took_ms)  # afterwards: delays no report
 
     def _predict(self, batch: list[Waiting]) -> list[Any]:
@@ -230,9 +230,9 @@ class Worker:
     def report_hang(self, batch: list[Waiting]) -> None:
         """Report errors for a batch that will not end; the watchdog's thread calls it last."""
         hung = [(waiting.block.partition, waiting.request.id) for waiting in batch]
-        self.reports.spoil(hung, HUNG, "timeout")
-        self.reports.flush(LAST_WORD_S)
-        self._in_hand.reported()
+        self.reports.report_error(hung, HUNG, "timeout")
+        self.reports.flush(LAST_REPORT_WAIT_S)
+        self._crash_record.reported()
 
     @property
     def waiting_count(self) -> int:

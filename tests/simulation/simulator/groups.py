@@ -78,7 +78,7 @@ class Groups:
             held = {
                 place
                 for p in workers
-                for place in p.parts["worker"].intake.feed.consumer.assignment()
+                for place in p.parts["worker"].requests.feed.consumer.assignment()
             }
             for topic in backend.topics():
                 for number in range(backend.partitions(topic)):

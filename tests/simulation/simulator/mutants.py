@@ -9,13 +9,13 @@ from unittest import mock
 
 import msgspec
 
-from rdv.http.places import Shares
-from rdv.rendezvous.book import ScheduleBook
+from rdv.http.shares import Shares
 from rdv.rendezvous.engine import Engine
 from rdv.rendezvous.mailbox import EarlyScores
+from rdv.rendezvous.plan_store import PlanStore
 from rdv.serve import feeds, outbox
 from rdv.serve.batches import ScoreBatches
-from rdv.serve.proxy.desk import Desk
+from rdv.serve.proxy.in_flight import InFlight
 from rdv.serve.proxy.proxy import Proxy
 from rdv.serve.server.server import Server
 from rdv.serve.supervisor import supervisor
@@ -64,7 +64,7 @@ def _no_early_buffer(right):
 
 
 def _answers_twice(right):
-    return lambda desk, id_: desk._open.get(id_)
+    return lambda in_flight, id_: in_flight._open.get(id_)
 
 
 def _publishes_twice(right):
@@ -128,14 +128,14 @@ def _no_backoff(right):
 
 
 def _late_backstop(right):
-    def take(desk, entry):
-        right(desk, entry._replace(backstop_ns=entry.backstop_ns + 30_000_000))
+    def take(in_flight, entry):
+        right(in_flight, entry._replace(backstop_ns=entry.backstop_ns + 30_000_000))
 
     return take
 
 
 def _not_bounded(right):
-    return lambda desk, holder, size=0: True
+    return lambda in_flight, holder, size=0: True
 
 
 def _share_ignored(right):
@@ -192,20 +192,20 @@ def _mutants() -> list[Mutant]:
     return [
         Mutant("engine forgets ticks", f"runaway|{prompt}", Engine, "tick", _forgets_ticks),
         Mutant("server sleeps over deadlines", prompt, Engine, "next_deadline", _no_deadline),
-        Mutant("engine waits for who has refused", prompt, engine_module, "is_hopeless",
+        Mutant("engine waits for who has refused", prompt, engine_module, "cannot_be_met",
                _waits_for_all),
         Mutant("default not marked", "pure decision|marked|its own answer", Engine, "_default",
                _wrong_kind),
-        Mutant("named schedules ignored", "pure decision", ScheduleBook, "plan_for",
+        Mutant("named schedules ignored", "pure decision", PlanStore, "plan_for",
                _wrong_schedule),
         Mutant("server loses scores", "passed over", ScoreBatches, "read", _reads_one_score),
         Mutant("scores before their request are lost", "pure decision", EarlyScores, "keep",
                _no_early_buffer),
         Mutant("server publishes twice", "one result", Server, "_publish", _publishes_twice),
         Mutant("server drops a result", "one result", Server, "_publish", _drops_a_result),
-        Mutant("proxy answers twice", "answered once|crash", Desk, "answered", _answers_twice),
-        Mutant("proxy's backstop is late", "answered by the SLA", Desk, "take", _late_backstop),
-        Mutant("proxy takes any number", "bounds", Desk, "admits", _not_bounded),
+        Mutant("proxy answers twice", "answered once|crash", InFlight, "answered", _answers_twice),
+        Mutant("proxy's backstop is late", "answered by the SLA", InFlight, "take", _late_backstop),
+        Mutant("proxy takes any number", "bounds", InFlight, "admits", _not_bounded),
         Mutant("one client may have every place", "shares", Shares, "admits", _share_ignored),
         Mutant("a client that has left keeps its places", "shares", Proxy, "gone", _place_kept),
         Mutant("a loop waits for a lock", "waits for no lock", outbox, "send_fitting",

@@ -79,7 +79,7 @@ class Oracle:
 
     def watch_reading(self, process: Process, worker: Any) -> None:
         """Check that every instance reads a partition in order, and leaves nothing out."""
-        feed = worker.intake.feed
+        feed = worker.requests.feed
         poll, consumer = feed.poll, feed.consumer
 
         def watched(max_records: int) -> list:

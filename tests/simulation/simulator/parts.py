@@ -11,10 +11,10 @@ import orjson
 
 from rdv.decision.streams import Streams
 from rdv.errors import RdvError
-from rdv.rendezvous.asking import Asking
 from rdv.rendezvous.backlog import Backlog
 from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.messages import RequestIds
+from rdv.rendezvous.model_selection import ModelSelection
 from rdv.rendezvous.schedule.cohort import Cohorts
 from rdv.rendezvous.topology import STATUS_TOPIC
 from rdv.serve.proxy.intake import ScheduleChoice
@@ -23,7 +23,7 @@ from rdv.serve.server.server import Server
 from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.plan import Part
 from rdv.serve.supervisor.supervisor import Supervisor
-from rdv.serve.worker.in_hand import InHand
+from rdv.serve.worker.crash_record import CrashRecord
 from rdv.serve.worker.worker import Watchdog, Worker
 from simulator.models import SimModel
 from simulator.plan import Plan
@@ -126,7 +126,7 @@ def run_worker(world, process: Process, part: Part) -> None:
         clock=world.clock,
         waker=waker,
         watchdog=watchdog,
-        in_hand=InHand(f"notes/{part.name}"),
+        crash_record=CrashRecord(f"notes/{part.name}"),
     )
     process.parts["worker"] = worker
     world.oracle.watch_reading(process, worker)
@@ -140,11 +140,11 @@ def run_worker(world, process: Process, part: Part) -> None:
     worker.finish()
 
 
-def asking_of(plan: Plan) -> Asking:
+def model_selection_of(plan: Plan) -> ModelSelection:
     """Return the models that may be left out: never one that has to see every request."""
     models = [spec for spec in plan.models if spec.when_behind == "skip"]
     samples = {spec.name: spec.sample for spec in models if spec.sample < 1}
-    return Asking([spec.name for spec in models], samples)
+    return ModelSelection([spec.name for spec in models], samples)
 
 
 def run_proxy(world, process: Process) -> None:
@@ -162,7 +162,7 @@ def run_proxy(world, process: Process) -> None:
         streams,
         ScheduleChoice(files.by_name, files.live),
         Cohorts("salt", plan.shares, {name: name for name in plan.shares}),
-        asking_of(plan),
+        model_selection_of(plan),
         RequestIds(random.Random(process.pid).randbytes),
         host=process.host.name,
         clock=world.clock,

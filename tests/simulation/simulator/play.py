@@ -124,9 +124,9 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
     with (
         mock.patch("rdv.serve.outbox.threading", SimThreading(world)),
         mock.patch("rdv.serve.feeds.select", SimSelect(world.descriptors)),
-        mock.patch("rdv.serve.worker.in_hand.os", notes),
-        mock.patch("rdv.serve.worker.in_hand._lock", notes.lock),
-        mock.patch("rdv.serve.worker.intake.TIMING", timing),
+        mock.patch("rdv.serve.worker.crash_record.os", notes),
+        mock.patch("rdv.serve.worker.crash_record._lock", notes.lock),
+        mock.patch("rdv.serve.worker.requests.TIMING", timing),
         mock.patch("rdv.serve.supervisor.control.open_stream", open_control),
         mock.patch("rdv.serve.supervisor.control.is_process", world.is_process),
     ):
@@ -139,7 +139,7 @@ def _in_place_of_the_machine(world: World) -> Iterator[None]:
 
 
 def _notes(world: World) -> SimpleNamespace:
-    """Return what `in_hand` needs of `os`: files that outlive a process, locks that do not."""
+    """Return what `crash_record` needs of `os`: files that outlive a process, locks that do not."""
     files = world.notes
     names: list[str] = []
     holders: dict[str, object] = {}

@@ -314,5 +314,8 @@ class World:
         proxy.decide(http)
         self.oracle.took_place(asked, may_have_place=may_have_place)
         self.oracle.expect(
-            len(proxy.desk) <= self.plan.in_flight_max, "bounds", "%d in flight", len(proxy.desk)
+            len(proxy.in_flight) <= self.plan.in_flight_max,
+            "bounds",
+            "%d in flight",
+            len(proxy.in_flight),
         )

@@ -7,18 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.http import Failure
-from rdv.serve.proxy.marks import KEY_CHARACTERS_MAX, read_id, read_key
-from rdv.serve.proxy.repeats import WAITING_MAX, Place, Repeat, RepeatLimits, Repeats
+from rdv.serve.proxy.idempotency import (
+    KEY_CHARACTERS_MAX,
+    WAITING_MAX,
+    IdempotencyKeys,
+    IdempotencyLimits,
+    KeyState,
+    ScopedKey,
+    read_id,
+    read_key,
+)
 
 MS = 1_000_000
 
 
 def place(key="k", client="a"):
-    return Place(client, "/v1/decide", key)
+    return ScopedKey(client, "/v1/decide", key)
 
 
 def repeats(keep_ms=1_000, keys_max=10, bytes_max=1_000_000):
-    return Repeats(RepeatLimits(keep_ms, keys_max, bytes_max))
+    return IdempotencyKeys(IdempotencyLimits(keep_ms, keys_max, bytes_max))
 
 
 def test_an_answer_is_kept_for_its_time():
@@ -50,7 +58,7 @@ def test_one_client_leaves_room_for_others():
     assert len(refused) == 5
     assert {(one.status, one.code) for one in refused} == {(429, "too_many_idempotency_keys")}
     assert refused[0].headers == ((b"Retry-After", b"1"),)
-    assert isinstance(found.begin(place(client="b"), "f", 0), Repeat)
+    assert isinstance(found.begin(place(client="b"), "f", 0), KeyState)
     # No key was evicted.
     assert all(found.find(place(f"{n}"), "f", 1) is taken[n] for n in range(5))
 
@@ -94,7 +102,7 @@ def test_bounds_hold_and_what_is_known_is_what_was_answered(calls):
         assert (known is None) == (where not in model)
         if known is None:
             begun = found.begin(where, "f", now_ns)
-            if isinstance(begun, Repeat):
+            if isinstance(begun, KeyState):
                 model[where] = (now_ns, begun, None)
         elif what != "begin" and not isinstance(known, Failure) and not known.status:
             status = 200 if what == "answer" else 422

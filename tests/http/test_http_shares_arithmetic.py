@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rdv.http import Limits
-from rdv.http.places import Places
+from rdv.http.shares import Places
 
 PLACES = 40
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rdv.http.places import Shares
+from rdv.http.shares import Shares
 from rdv.rendezvous.messages import Request
 from rdv.rendezvous.schedule import Schedule
 
@@ -25,7 +25,7 @@ def counted_bytes(body: bytes) -> int:
     return size if size > SMALL_BYTES else 0
 
 
-class Open(msgspec.Struct, frozen=True, eq=False):
+class OpenRequest(msgspec.Struct, frozen=True, eq=False):
     """Holds one open request with its client (the HTTP server's own object) and its schedule.
 
     `holder`: the client that has the place, as `Shares` knows it. `size`: see `counted_bytes`.
@@ -40,13 +40,13 @@ class Open(msgspec.Struct, frozen=True, eq=False):
     size: int = 0
 
 
-class Desk:
+class InFlight:
     """Holds open requests by id, and the time of each one's backstop. For one thread."""
 
     def __init__(
         self, in_flight_max: int, client_share: float = 1.0, bytes_max: int = BYTES_MAX
     ) -> None:
-        """Make an empty desk.
+        """Make an empty in_flight.
 
         `client_share` is the share of `in_flight_max` and of `bytes_max` (the bodies of all open
         requests) that one client may have while it is alone.
@@ -55,7 +55,7 @@ class Desk:
         self._bytes = Shares(bytes_max, client_share)
         self._aside: dict[str, None] = {}
         self._aside_bytes = 0
-        self._open: dict[str, Open] = {}
+        self._open: dict[str, OpenRequest] = {}
         self._due: list[tuple[int, str]] = []
 
     def __len__(self) -> int:
@@ -77,7 +77,7 @@ class Desk:
             return False
         return not size or not self._bytes.taken or self._bytes.admits(holder, size)
 
-    def take(self, entry: Open) -> None:
+    def take(self, entry: OpenRequest) -> None:
         self._shares.take(entry.holder)
         if entry.size:
             self._bytes.take(entry.holder, entry.size)
@@ -88,7 +88,7 @@ class Desk:
             self._due = [due for due in self._due if due[1] in open_]
             heapq.heapify(self._due)
 
-    def answered(self, id_: str) -> Open | None:
+    def answered(self, id_: str) -> OpenRequest | None:
         """Mark the request as answered; return None when it was already, or is unknown."""
         entry = self._open.pop(id_, None)
         if entry is not None:
@@ -101,16 +101,16 @@ class Desk:
                     self._bytes.give(entry.holder, entry.size)
         return entry
 
-    def find(self, id_: str) -> Open | None:
+    def find(self, id_: str) -> OpenRequest | None:
         """Return the open request; it stays open."""
         return self._open.get(id_)
 
-    def _give(self, entry: Open) -> None:
+    def _give(self, entry: OpenRequest) -> None:
         self._shares.give(entry.holder)
         if entry.size:
             self._bytes.give(entry.holder, entry.size)
 
-    def set_aside(self, id_: str) -> list[Open]:
+    def set_aside(self, id_: str) -> list[OpenRequest]:
         """Free the place of a request whose client may have gone; it is still answered.
 
         As many requests can be set aside as there are places, with as many bytes; beyond that, the
@@ -129,7 +129,7 @@ class Desk:
             left.append(oldest)
         return left
 
-    def overdue(self, now_ns: int) -> Iterator[Open]:
+    def overdue(self, now_ns: int) -> Iterator[OpenRequest]:
         """Yield the requests whose backstop time has come; they count as answered."""
         while self._due and self._due[0][0] <= now_ns:
             entry = self.answered(heapq.heappop(self._due)[1])
@@ -142,7 +142,7 @@ class Desk:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
-    def drop_all(self) -> list[Open]:
+    def drop_all(self) -> list[OpenRequest]:
         """Remove and return all open requests, at the end."""
         left = list(self._open.values())
         self._open, self._due = {}, []

@@ -19,9 +19,8 @@ from rdv.rendezvous.messages import MalformedMessage, Request, Result, decode_re
 from rdv.rendezvous.topology import backstop_topic
 from rdv.serve.feeds import Losses, read_all
 from rdv.serve.proxy.answers import answer_body
-from rdv.serve.proxy.marks import Marked
+from rdv.serve.proxy.idempotency import IdempotencyKeys, KeyedRequest, ScopedKey
 from rdv.serve.proxy.proxy import Proxy
-from rdv.serve.proxy.repeats import Place, Repeats
 from rdv.stream import Record
 from rdv.stream.stream import LogStream
 
@@ -50,7 +49,7 @@ class _Named(msgspec.Struct):
 _read_id = msgspec.json.Decoder(_Named).decode
 
 
-def restore(proxy: Proxy, streams: Streams, repeats: Repeats, clock: Clock) -> None:
+def restore(proxy: Proxy, streams: Streams, repeats: IdempotencyKeys, clock: Clock) -> None:
     """Fill `repeats`, and open unanswered requests again. To be called before the proxy listens.
 
     Raises SystemFaults.
@@ -81,16 +80,16 @@ def restore(proxy: Proxy, streams: Streams, repeats: Repeats, clock: Clock) -> N
 
 
 def _restore_one(
-    proxy: Proxy, repeats: Repeats, found: _Found, result: Result | None, since_ns: int
+    proxy: Proxy, repeats: IdempotencyKeys, found: _Found, result: Result | None, since_ns: int
 ) -> None:
     request = found.request
     mark = request.idempotency
     assert mark is not None
-    repeat = repeats.restore(Place(mark.client, DECIDE, mark.key), mark.body, since_ns)
+    repeat = repeats.restore(ScopedKey(mark.client, DECIDE, mark.key), mark.body, since_ns)
     if result is not None:
         repeats.answered(repeat, 200, answer_body(result, result.waited_ms, trace=request.trace))
         return
-    client = Marked(None)
+    client = KeyedRequest(None)
     client.answers_for(repeats, repeat)
     proxy.reopen(client, request, found.partition, since_ns)
 

@@ -1,4 +1,4 @@
-"""A `ScheduleBook` keeps the compiled schedules, and chooses the one for a request."""
+"""A `PlanStore` keeps the compiled schedules, and chooses the one for a request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rdv.rendezvous.reasons import Why
 from rdv.rendezvous.schedule import InvalidSchedule, Schedule, inline_text, read_inline
 
 
-class ScheduleBook:
-    """A `ScheduleBook` keeps plans by name, the live one, and a bounded cache of inline ones.
+class PlanStore:
+    """A `PlanStore` keeps plans by name, the live one, and a bounded cache of inline ones.
 
     One thread at a time.
     """

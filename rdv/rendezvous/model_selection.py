@@ -16,7 +16,7 @@ _ASKED = "asked"
 
 
 @dataclass(frozen=True)
-class Asking:
+class ModelSelection:
     """Holds the settings in rdv.toml about which models are asked.
 
     `models`: those that may be left out (no decoy, no canary: they see everything). `samples`:
@@ -42,7 +42,7 @@ class Asking:
         return [name for name, share in self.samples.items() if not _is_in(name, id_, share)]
 
     @property
-    def is_everybody(self) -> bool:
+    def asks_all(self) -> bool:
         """Return whether all models are asked unless a client says otherwise."""
         return not self.samples and not self.cohorts
 

@@ -26,26 +26,26 @@ _HEAD = 9
 """8 hex digits: the length of the rest; one for whether it has been reported."""
 
 _OPEN, _REPORTED = b" ", b"r"
-_SPOILED = "-"
+_POISON = "-"
 
-SPOILED_MAX = 1_000
+POISON_MAX = 1_000
 """The maximum number of remembered requests that ended a model, so that two of them cannot end it
 in turns.
 """
 
 
-class Left(NamedTuple):
+class Unfinished(NamedTuple):
     """Holds what a worker finds of its predecessors."""
 
     batch: tuple[tuple[int, str], ...] = ()
     """(partition, request id) of the batch that was being evaluated."""
-    spoiled: tuple[str, ...] = ()
+    poison: tuple[str, ...] = ()
     """Requests that ended a worker earlier; they have been reported."""
     is_reported: bool = True
     """Whether the batch has been reported all the same (a hang)."""
 
 
-class InHand:
+class CrashRecord:
     """Keeps the note of one instance. For one thread, except `reported`.
 
     Without a path nothing is kept. A failed write is ignored: then a crash goes unexplained.
@@ -54,7 +54,7 @@ class InHand:
     def __init__(self, path: str = "") -> None:
         self._fd = -1
         self._path = self._first = path
-        self._spoiled = ""
+        self._poison = ""
         self._is_done = False
         self._running: dict[str, int] = {}
         """Notes of workers that still run, and their descriptors."""
@@ -73,9 +73,9 @@ class InHand:
         self._fd = _open_note(self._path)
         _lock(self._fd)
 
-    def left(self) -> Left:
+    def unfinished(self) -> Unfinished:
         """Return what the predecessors did not finish. To be called once, before any write."""
-        found = _read(self._fd) if self._fd >= 0 else Left()
+        found = _read(self._fd) if self._fd >= 0 else Unfinished()
         for path in self._beside():
             with contextlib.suppress(OSError):
                 fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -84,11 +84,11 @@ class InHand:
                     continue
                 # Another worker may have taken it over between the open and the lock.
                 if os.fstat(fd).st_nlink:
-                    found = _together(found, _read(fd))
+                    found = _merged(found, _read(fd))
                     os.unlink(path)
                 os.close(fd)
         for fd in self._running.values():
-            found = found._replace(spoiled=(*found.spoiled, *_read(fd).spoiled))
+            found = found._replace(poison=(*found.poison, *_read(fd).poison))
         return found
 
     def _beside(self) -> list[str]:
@@ -106,25 +106,25 @@ class InHand:
         """Return whether no other worker runs as this instance, as far as is known."""
         return not self._running
 
-    def ended(self) -> Left:
+    def newly_ended(self) -> Unfinished:
         """Return what workers have left that ran at the start and have ended since."""
-        found = Left()
+        found = Unfinished()
         for path, fd in list(self._running.items()):
             if not _lock(fd):
                 continue
             del self._running[path]
             with contextlib.suppress(OSError):
-                found = _together(found, _read(fd))
+                found = _merged(found, _read(fd))
                 os.pwrite(fd, b"%08x%b" % (0, _OPEN), 0)
                 if path in self._beside():
                     os.unlink(path)
             os.close(fd)
         return found
 
-    def spoil(self, ids: Sequence[str]) -> None:
-        """Record the newest SPOILED_MAX requests, so that no worker ever evaluates them again."""
-        self._spoiled = f"\n{_SPOILED} {' '.join(ids[-SPOILED_MAX:])}" if ids else ""
-        self.lay_down()
+    def exclude(self, ids: Sequence[str]) -> None:
+        """Record the newest POISON_MAX requests, so that no worker ever evaluates them again."""
+        self._poison = f"\n{_POISON} {' '.join(ids[-POISON_MAX:])}" if ids else ""
+        self.clear()
 
     def take(self, batch: Sequence[Waiting]) -> None:
         """Record the batch that is being evaluated from now on."""
@@ -143,18 +143,18 @@ class InHand:
         """
         self._is_done = True
 
-    def rest(self) -> None:
+    def clear_if_done(self) -> None:
         """Clear the record of a reported batch, because no other follows at once."""
         if self._is_done:
-            self.lay_down()
+            self.clear()
 
-    def lay_down(self) -> None:
+    def clear(self) -> None:
         """Record that no batch is being evaluated."""
         self._is_done = False
         self._note("")
 
     def _note(self, lines: str) -> None:
-        text = (lines + self._spoiled).encode()
+        text = (lines + self._poison).encode()
         self._write(b"%08x%b%b" % (len(text), _OPEN, text))
 
     def reported(self) -> None:
@@ -190,28 +190,28 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _read(fd: int) -> Left:
+def _read(fd: int) -> Unfinished:
     with contextlib.suppress(OSError, ValueError, UnicodeDecodeError):
         head = os.pread(fd, _HEAD, 0) or b"0" * _HEAD
         text = os.pread(fd, min(int(head[:-1], 16), NOTE_BYTES_MAX), _HEAD).decode()
-        batch, spoiled = [], []
+        batch, poison = [], []
         for line in text.split("\n"):
             place, *ids = line.split(" ")
-            if place == _SPOILED:
-                spoiled += ids
+            if place == _POISON:
+                poison += ids
             else:
                 batch += [(int(place), id_) for id_ in ids]
-        return Left(tuple(batch), tuple(spoiled), head[-1:] == _REPORTED)
-    return Left()
+        return Unfinished(tuple(batch), tuple(poison), head[-1:] == _REPORTED)
+    return Unfinished()
 
 
-def _together(one: Left, other: Left) -> Left:
+def _merged(one: Unfinished, other: Unfinished) -> Unfinished:
     """Merge two records; a reported batch is only kept from being evaluated again."""
     batch: list[tuple[int, str]] = []
-    spoiled = [*one.spoiled, *other.spoiled]
+    poison = [*one.poison, *other.poison]
     for left in (one, other):
         if left.is_reported:
-            spoiled += [id_ for _, id_ in left.batch]
+            poison += [id_ for _, id_ in left.batch]
         else:
             batch += left.batch
-    return Left(tuple(batch), tuple(spoiled), not batch)
+    return Unfinished(tuple(batch), tuple(poison), not batch)

@@ -38,7 +38,7 @@ def _always() -> bool:
     return True
 
 
-class Intake:
+class RequestReader:
     """Reads requests, skips invalid ones, commits. One thread."""
 
     def __init__(
@@ -50,20 +50,20 @@ class Intake:
         host: str,
         clock: Clock,
         start_s: int = START_S,
-        taking: Callable[[], None] = lambda: None,
-        letting_go: Callable[[list[TopicPartition]], None] = lambda _: None,
+        on_assign: Callable[[], None] = lambda: None,
+        on_revoke: Callable[[list[TopicPartition]], None] = lambda _: None,
         reports: Callable[[int], Written] = lambda _: _always,
     ) -> None:
         """Join the group of the model `name`.
 
-        `start_s`: how far back requests may still be open; see START_S. `taking` is called before
-        requests of partitions are read that another worker may have had, `letting_go` before
+        `start_s`: how far back requests may still be open; see START_S. `on_assign` is called
+        before requests of partitions are read that another worker may have had, `on_revoke` before
         another worker gets some of this one's. `reports` gives, for a partition, a function that
         says whether all reports until now on its requests are in the log: until then what was read
         is not committed, so that the next worker reads it again if this one is killed.
         """
         self._stream = stream
-        self._taking = taking
+        self._on_assign = on_assign
         self._reports = reports
         self._unwritten: dict[TopicPartition, tuple[int, Written]] = {}
         """What may be committed as soon as the reports on it are written."""
@@ -85,7 +85,7 @@ class Intake:
             start=Recent(start_s * 1_000),
             timing=TIMING,
             on_assign=self._new.extend,
-            on_revoke=letting_go,
+            on_revoke=on_revoke,
         )
         consumer.ring_order = RING_MODEL
         self.feed = Feed(consumer)
@@ -95,7 +95,7 @@ class Intake:
         if not self.feed.is_ready:
             return []
         if self._new:
-            self._taking()
+            self._on_assign()
             try:
                 self._skip_old()
             except RdvError as error:  # the log is damaged there: late requests are refused
@@ -104,7 +104,7 @@ class Intake:
         for block in self.feed.poll(POLL_RECORDS_MAX):
             self._take(block, found)
         if found and found[-1].request.windows_ms != self._windows_ms:
-            self._queue_up(found[-1].request.windows_ms)
+            self._set_wake_up_priority(found[-1].request.windows_ms)
         return found
 
     def _take(self, block: Block, found: list[Waiting]) -> None:
@@ -121,7 +121,7 @@ class Intake:
                 continue
             found.append(Waiting(request, block, number, due_ns, wanted_ns))
 
-    def _queue_up(self, windows_ms: dict[str, float]) -> None:
+    def _set_wake_up_priority(self, windows_ms: dict[str, float]) -> None:
         """Set the wake-up priority: the model whose turn ends first is notified first.
 
         The last schedule seen counts.
@@ -159,7 +159,7 @@ class Intake:
                     self._unseen.remove(place)
                     self._overdue_ns[place] = self._overdue_max_ns = self._clock.monotonic_ns()
 
-    def hand_back(self, waiting: Iterable[Waiting], places: Collection[TopicPartition]) -> None:
+    def rewind(self, waiting: Iterable[Waiting], places: Collection[TopicPartition]) -> None:
         """Go back to the first request of these partitions that still waits, so that the next
         commit leaves all of them to the next reader, which may be this worker again.
         """

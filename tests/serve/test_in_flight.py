@@ -10,68 +10,68 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from rdv.rendezvous.deadlines import GRACE_NS, deadline_ns, is_given_up
 from rdv.rendezvous.messages import Request
 from rdv.rendezvous.schedule.cohort import Cohorts
-from rdv.serve.proxy.desk import Desk, Open
+from rdv.serve.proxy.in_flight import InFlight, OpenRequest
 
 
 def entry(number, due_ns):
     request = Request(f"{number}", 1, "h", 1, "p", msgspec.Raw(b"1"))
-    return Open(None, request, None, 0, due_ns)
+    return OpenRequest(None, request, None, 0, due_ns)
 
 
 class DeskMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.desk, self.model, self.now, self.count = Desk(100), {}, 0, 0
+        self.in_flight, self.model, self.now, self.count = InFlight(100), {}, 0, 0
 
     @rule(wait=st.integers(0, 50), many=st.sampled_from([1, 1, 1, 40]))
     def take(self, wait, many):
         for _ in range(many):
             self.count += 1
             self.model[str(self.count)] = self.now + wait
-            self.desk.take(entry(self.count, self.now + wait))
+            self.in_flight.take(entry(self.count, self.now + wait))
 
     @rule(data=st.data())
     def answered(self, data):
         if self.model:
             key = data.draw(st.sampled_from(sorted(self.model)))
             del self.model[key]
-            assert self.desk.answered(key).request.id == key
-            assert self.desk.answered(key) is None
+            assert self.in_flight.answered(key).request.id == key
+            assert self.in_flight.answered(key) is None
 
     @rule(passed=st.integers(0, 30))
     def overdue(self, passed):
         self.now += passed
         due = {key for key, at in self.model.items() if at <= self.now}
-        assert {e.request.id for e in self.desk.overdue(self.now)} == due
+        assert {e.request.id for e in self.in_flight.overdue(self.now)} == due
         for key in due:
             del self.model[key]
 
     @invariant()
     def agrees(self):
-        assert len(self.desk) == len(self.model)
-        assert self.desk.admits("x") == (len(self.model) < 100)
-        assert self.desk.next_due_ns() == min(self.model.values(), default=None)
-        assert len(self.desk._due) <= 4 * len(self.model) + 1_001
+        assert len(self.in_flight) == len(self.model)
+        assert self.in_flight.admits("x") == (len(self.model) < 100)
+        assert self.in_flight.next_due_ns() == min(self.model.values(), default=None)
+        assert len(self.in_flight._due) <= 4 * len(self.model) + 1_001
 
 
 TestDesk = DeskMachine.TestCase
 
 
 def test_the_agenda_does_not_grow_with_what_is_answered():
-    desk = Desk(10)
-    desk.take(entry("oldest", 1))
+    in_flight = InFlight(10)
+    in_flight.take(entry("oldest", 1))
     for number in range(20_000):
-        desk.take(entry(number, 2))
-        desk.answered(str(number))
-    assert len(desk._due) < 2_000
-    assert [e.request.id for e in desk.overdue(1)] == ["oldest"]
+        in_flight.take(entry(number, 2))
+        in_flight.answered(str(number))
+    assert len(in_flight._due) < 2_000
+    assert [e.request.id for e in in_flight.overdue(1)] == ["oldest"]
 
 
 def test_everything_is_dropped_at_the_end():
-    desk = Desk(10)
-    desk.take(entry(1, 5))
-    assert [e.request.id for e in desk.drop_all()] == ["1"]
-    assert desk.next_due_ns() is None
+    in_flight = InFlight(10)
+    in_flight.take(entry(1, 5))
+    assert [e.request.id for e in in_flight.drop_all()] == ["1"]
+    assert in_flight.next_due_ns() is None
 
 
 def request(host="h", start=10**9, deadline_ms=50.0):
@@ -109,34 +109,34 @@ def test_a_share_is_about_what_it_says():
 @given(st.lists(st.tuples(st.sampled_from(["take", "aside", "answer"]), st.integers(0, 60))))
 def test_the_bytes_of_open_requests_stay_within_their_limit(steps):
     """Requests with places and requests set aside each have this limit."""
-    desk, placed, aside, number = Desk(100, 1.0, 100), {}, {}, 0
+    in_flight, placed, aside, number = InFlight(100, 1.0, 100), {}, {}, 0
     for what, size in steps:
-        if what == "take" and desk.admits("c", size):
+        if what == "take" and in_flight.admits("c", size):
             number += 1
-            desk.take(msgspec.structs.replace(entry(number, 1), holder="c", size=size))
+            in_flight.take(msgspec.structs.replace(entry(number, 1), holder="c", size=size))
             placed[str(number)] = size
         elif what == "aside" and placed:
             key, taken = placed.popitem()
             aside[key] = taken
-            for left in desk.set_aside(key):
+            for left in in_flight.set_aside(key):
                 del aside[left.request.id]
         elif what == "answer" and (placed or aside):
             key = next(iter({**aside, **placed}))
-            assert desk.answered(key).request.id == key
+            assert in_flight.answered(key).request.id == key
             placed.pop(key, None)
             aside.pop(key, None)
         assert sum(placed.values()) <= 100
         assert sum(aside.values()) <= 100
-        assert len(desk) == len(placed) + len(aside)
-        assert desk._bytes.taken == sum(placed.values())
+        assert len(in_flight) == len(placed) + len(aside)
+        assert in_flight._bytes.taken == sum(placed.values())
 
 
 def test_a_large_request_is_admitted_alone():
-    desk = Desk(10, 0.9, 100)
-    assert desk.admits("a", 1_000)
-    desk.take(msgspec.structs.replace(entry(1, 1), holder="a", size=1_000))
-    assert not desk.admits("b", 1)
-    desk.answered("1")
-    desk.take(msgspec.structs.replace(entry(2, 1), holder="a", size=90))
-    assert desk.admits("b", 5)
-    assert not desk.admits("a", 5)
+    in_flight = InFlight(10, 0.9, 100)
+    assert in_flight.admits("a", 1_000)
+    in_flight.take(msgspec.structs.replace(entry(1, 1), holder="a", size=1_000))
+    assert not in_flight.admits("b", 1)
+    in_flight.answered("1")
+    in_flight.take(msgspec.structs.replace(entry(2, 1), holder="a", size=90))
+    assert in_flight.admits("b", 5)
+    assert not in_flight.admits("a", 5)
