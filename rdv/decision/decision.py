@@ -32,36 +32,47 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     requests_min: Annotated[
         int,
         setting(
-            "both models have scored so many requests at least", 1, COUNT_MAX, effect="command"
+            "Minimum number of requests that both models have scored",
+            1,
+            COUNT_MAX,
+            effect="command",
         ),
     ] = 1000
     judged_min: Annotated[
         int,
         setting(
-            "so many known outcomes count for more than agreement", 1, COUNT_MAX, effect="command"
+            "Minimum number of known outcomes with which they count instead of agreement",
+            1,
+            COUNT_MAX,
+            effect="command",
         ),
     ] = 100
     loss_max: Annotated[
-        float, _share("right answers may be fewer than the champion's by this share")
+        float, _share("Largest share by which its right answers may be below the champion's")
     ] = 0.005
     agreement_min: Annotated[
-        float, _share("without outcomes: agreement with the champion (of scores: of their ranks)")
+        float,
+        _share("Without outcomes: minimum agreement with the champion (of scores: of their ranks)"),
     ] = 0.9
     kappa_min: Annotated[
-        float, _share("and, of answers, their agreement beyond chance (Cohen's kappa)")
+        float,
+        _share("Without outcomes: minimum agreement of answers beyond chance (Cohen's kappa)"),
     ] = 0.6
     late_max: Annotated[
-        float, _share("answers that are not there within the champion's window, or as its own")
+        float,
+        _share(
+            "Maximum share of answers that are later than the champion's window, or its own answer"
+        ),
     ] = 0.01
-    errors_max: Annotated[float, _share("errors, of the requests that it was to score")] = 0.001
-    refusals_max: Annotated[float, _share("refusals, of the same")] = 0.01
+    errors_max: Annotated[float, _share("Maximum share of errors among its requests")] = 0.001
+    refusals_max: Annotated[float, _share("Maximum share of refusals among its requests")] = 0.01
     defaults_max: Annotated[
-        float, _share("--watch: defaults among the answers, beyond what there were before")
+        float, _share("--watch: largest increase of the share of defaults among the answers")
     ] = 0.02
     marginal_factor: Annotated[
         float,
         setting(
-            "what breaks a limit, but not so many times over, is marginal",
+            "A limit that is exceeded by less than this factor is marginal",
             ge=1,
             le=1000,
             effect="command",
@@ -76,11 +87,14 @@ RUN_DIRECTORY = ".rdv"
 class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Describes a group of keys that gets another schedule."""
 
-    share: Annotated[float, setting("share of the keys", ge=0, le=1, effect="live")]
-    schedule: Annotated[str, setting("the name of its schedule", effect="live")]
+    share: Annotated[float, setting("Share of the keys", ge=0, le=1, effect="live")]
+    schedule: Annotated[str, setting("Name of its schedule", effect="live")]
     models: Annotated[
         list[str],
-        setting("only these score its requests (and decoys, canaries); empty: all", effect="live"),
+        setting(
+            "Only these models score its requests (and decoys and canaries); empty: all",
+            effect="live",
+        ),
     ] = []
 
 
@@ -90,7 +104,8 @@ class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     salt: Annotated[
         str,
         setting(
-            "another salt deals the keys anew; keep it while an experiment runs", effect="live"
+            "Another value assigns the keys anew; do not change it during an experiment",
+            effect="live",
         ),
     ] = ""
     groups: dict[str, Cohort] = {}
@@ -106,15 +121,15 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     directory: str = ""
     warnings: tuple[str, ...] = ()
     name: Annotated[
-        str, setting("what this decision is called; empty: as its directory", effect="live")
+        str, setting("Name of this decision; empty: the name of its directory", effect="live")
     ] = ""
-    schedule: Annotated[str, setting("the live schedule: schedules/NAME.toml", effect="live")] = (
-        "production"
-    )
+    schedule: Annotated[
+        str, setting("Name of the live schedule: schedules/NAME.toml", effect="live")
+    ] = "production"
     partitions: Annotated[
         int,
         setting(
-            "of input and scores; servers and instances share them",
+            "Partitions of input and scores, which servers and instances share",
             1,
             PARTITIONS_MAX,
             effect="serve",
@@ -123,7 +138,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     env: Annotated[
         list[str],
         setting(
-            'variables that all models and the enricher get besides the usual: ["AWS_PROFILE"]',
+            'Environment variables for models and enricher besides the usual ones: ["AWS_PROFILE"]',
             effect="replace",
         ),
     ] = []

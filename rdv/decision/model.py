@@ -24,67 +24,72 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     path: Annotated[
         str,
         setting(
-            "a .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model",
+            "A .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model",
             effect="replace",
         ),
     ] = ""
     command: Annotated[
         list[str],
         setting(
-            'or a command that speaks JSON lines on stdin/stdout, as ["Rscript", "gbm.R"]',
+            'Or a command that reads and writes JSON lines, as ["Rscript", "gbm.R"]',
             effect="replace",
         ),
     ] = []
     builtin: Annotated[
         Builtin,
         setting(
-            'or "decoy" (archives the input); "canary" goes with a path: it never skips',
+            'Or "decoy": archives the input; with a path or command, "canary": skips no request',
             effect="replace",
         ),
     ] = ""
     version: Annotated[
         str,
         setting(
-            "recorded with every score; empty: the model's own, else a hash of its file",
+            "Version recorded with each score; empty: the model's own, else a hash of its file",
             effect="replace",
         ),
     ] = ""
     instances: Annotated[
         int,
-        setting("processes that share the requests of this model", 1, INSTANCES_MAX, effect="live"),
+        setting(
+            "Number of processes that share the requests of this model",
+            1,
+            INSTANCES_MAX,
+            effect="live",
+        ),
     ] = 1
     instances_min: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=INSTANCES_MAX)] | AsInstances,
         setting(
-            'scaled down to so many; 0: started by a request; "instances": as many as that',
+            'Smallest number when scaling; 0: started by a request; "instances": that number',
             effect="live",
         ),
     ] = "instances"
     instances_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=INSTANCES_MAX)] | AsInstances,
-        setting(
-            'scaled up to so many when it falls behind; "instances": as many as that', effect="live"
-        ),
+        setting('Largest number when scaling; "instances": that number', effect="live"),
     ] = "instances"
     idle_ms: Annotated[
         int,
         milliseconds(
-            "scaling: not asked for so long, it goes down to instances_min at once", effect="live"
+            "Scaling: after this time without requests, only instances_min remain", effect="live"
         ),
     ] = 60_000
     scale_down_ms: Annotated[
         int,
         milliseconds(
-            "scaling: one is stopped when fewer would have done for so long", effect="live"
+            "Scaling: an instance is stopped when fewer would have been enough for this time",
+            effect="live",
         ),
     ] = 30_000
     batch_max: Annotated[
-        int, setting("requests given to predict at once", 1, 65_536, effect="replace")
+        int,
+        setting("Maximum number of requests in one call of predict", 1, 65_536, effect="replace"),
     ] = 64
     batch_wait_ms: Annotated[
         float,
         setting(
-            "it may wait so long for a larger batch, where that pays; 0: never",
+            "Maximum wait for a larger batch, where a larger batch is cheaper; 0: never wait",
             ge=0,
             le=60_000,
             effect="replace",
@@ -93,35 +98,39 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     when_behind: Annotated[
         WhenBehind,
         setting(
-            '"skip": requests past their deadline are refused; "all": evaluated all the same',
+            'Requests past their deadline: "skip" refuses them, "all" evaluates them all the same',
             effect="replace",
         ),
     ] = "skip"
     sample: Annotated[
         float,
         setting(
-            "share of the requests that it scores; nobody waits for it on the others",
+            "Share of the requests that it scores; the others do not wait for it",
             ge=0,
             le=1,
             effect="live",
         ),
     ] = 1.0
     start_timeout_ms: Annotated[
-        int, milliseconds("loading may take this long", effect="replace")
+        int, milliseconds("Time limit for loading the model", effect="replace")
     ] = 30_000
     predict_timeout_ms: Annotated[
         int,
-        milliseconds(
-            "a model that hangs in one batch for this long is restarted", effect="replace"
-        ),
+        milliseconds("Time limit for one batch; beyond, the model is restarted", effect="replace"),
     ] = 10_000
     result_bytes_max: Annotated[
-        int, setting("a larger result is an error", 1, 16 * 1024 * 1024, effect="replace")
+        int,
+        setting(
+            "Maximum size of a result; a larger one is an error",
+            1,
+            16 * 1024 * 1024,
+            effect="replace",
+        ),
     ] = 1_048_576
     archive_bytes_max: Annotated[
         int,
         setting(
-            "decoy only: its oldest files beyond this size are deleted",
+            "Decoy: maximum size of its archive; beyond, the oldest files are deleted",
             4096,
             2**50,
             effect="replace",
@@ -129,15 +138,13 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 1_073_741_824
     retired: Annotated[
         bool,
-        setting(
-            "kept for the record, but not started; schedules should not name it", effect="live"
-        ),
+        setting("Declared, but not started; schedules should not name it", effect="live"),
     ] = False
 
     env: Annotated[
         list[str],
         setting(
-            'variables of rdv serve\'s environment that it gets besides the usual, as ["API_KEY"]',
+            'Environment variables for this model, besides the usual ones: ["API_KEY"]',
             effect="replace",
         ),
     ] = []

@@ -89,44 +89,47 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Configures the HTTP server: what the proxies accept, and its limits."""
 
     host: Annotated[
-        str, setting("the address to listen on; 0.0.0.0 opens it to the network", effect="serve")
+        str,
+        setting(
+            "Address to listen on; 0.0.0.0 makes it reachable from the network", effect="serve"
+        ),
     ] = "127.0.0.1"
     port: Annotated[
         int,
         setting(
-            "the first proxy's port; every further proxy takes the next one",
+            "Port of the first proxy; further ones take the next ports",
             1,
             PORT_MAX,
             effect="serve",
         ),
     ] = 8100
     proxies: Annotated[
-        int, setting("proxies, each a process of its own", 1, 64, effect="serve")
+        int, setting("Number of proxies; each one is a separate process", 1, 64, effect="serve")
     ] = 1
     hosts: Annotated[
         list[str],
         setting(
-            'names that it is called by, beside loopback and host: "shop.example"; "*": any',
+            'Accepted Host headers besides loopback and host: "shop.example"; "*": all',
             effect="live",
         ),
     ] = []
     origins: Annotated[
         list[str],
         setting(
-            'web pages that may call it, by their origins: "https://shop.example"', effect="live"
+            'Origins of the web pages that may send requests: "https://shop.example"', effect="live"
         ),
     ] = []
     trusted_proxies: Annotated[
         list[str],
         setting(
-            "whose X-Forwarded-For or Forwarded is believed: addresses, networks (10.0.0.0/8)",
+            "Addresses, networks (10.0.0.0/8) whose X-Forwarded-For or Forwarded is trusted",
             effect="live",
         ),
     ] = []
     client_share: Annotated[
         float,
         setting(
-            "one client has at most this share, and leaves 20 places or half of them; 1: all",
+            "Largest share of the limits for one client, leaving 20 places or half; 1: all",
             0.1,
             1,
             effect="live",
@@ -134,12 +137,12 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 0.9
     body_bytes_max: Annotated[
         int,
-        setting("a larger request body is refused with 413", 1, 64 * 1024 * 1024, effect="live"),
+        setting("Maximum size of a request body; larger: 413", 1, 64 * 1024 * 1024, effect="live"),
     ] = 1_048_576
     partial_bytes_max: Annotated[
         int,
         setting(
-            "all requests that have come in part, together; beyond: 503",
+            "Maximum size of all incomplete requests together; beyond: 503",
             65_536,
             2**40,
             effect="live",
@@ -147,14 +150,12 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 268_435_456
     header_bytes_max: Annotated[
         int,
-        setting(
-            "more request headers than this are refused with 431", 256, 1_048_576, effect="live"
-        ),
+        setting("Maximum size of a request's headers; larger: 431", 256, 1_048_576, effect="live"),
     ] = 16_384
     in_flight_max: Annotated[
         int,
         setting(
-            "requests that one proxy holds open at once; beyond: when_full",
+            "Maximum number of requests in flight in one proxy; beyond: see when_full",
             1,
             COUNT_MAX,
             effect="live",
@@ -162,48 +163,59 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 2_250
     in_flight_bytes_max: Annotated[
         int,
-        setting("the bodies of all those together; beyond: when_full", 1, 2**40, effect="live"),
+        setting(
+            "Maximum size of their bodies together; beyond: see when_full", 1, 2**40, effect="live"
+        ),
     ] = 268_435_456
     when_full: Annotated[
         WhenFull,
-        setting('a proxy that is full says "429", or answers the marked "default"', effect="live"),
+        setting(
+            'Answer of a full proxy: status "429", or the marked "default" of the schedule',
+            effect="live",
+        ),
     ] = "429"
     client_timeout_ms: Annotated[
         int,
         milliseconds(
-            "a client may take this long to send a request, and to read its answer", effect="live"
+            "Time that a client may take to send a request, and to read its answer", effect="live"
         ),
     ] = 10_000
     ready_when: Annotated[
         ReadyWhen,
         setting(
-            '/readyz says so: "model": when one is up that the schedule wants; "serving": always',
+            'What /readyz waits for: "model": one that the schedule accepts; "serving": no model',
             effect="live",
         ),
     ] = "model"
     keep_alive_ms: Annotated[
-        int, milliseconds("an idle connection is closed after this long", effect="live")
+        int, milliseconds("An idle connection is closed after this time", effect="live")
     ] = 75_000
     connections_max: Annotated[
         int,
         setting(
-            "connections to one proxy; beyond, idle ones give way", 1, COUNT_MAX, effect="live"
+            "Maximum number of connections to one proxy; beyond, idle ones are closed",
+            1,
+            COUNT_MAX,
+            effect="live",
         ),
     ] = 1_120
     inline_schedules: Annotated[
         bool,
-        setting("whether a request may bring a schedule of its own; false: 422", effect="live"),
+        setting("Whether a request may contain its own schedule; false: 422", effect="live"),
     ] = True
     inline_bytes_max: Annotated[
         int,
         setting(
-            "a larger schedule in a request is refused with 422", 1, INLINE_BYTES_MAX, effect="live"
+            "Maximum size of a schedule in a request; larger: 422",
+            1,
+            INLINE_BYTES_MAX,
+            effect="live",
         ),
     ] = 16_384
     inline_sla_multiple: Annotated[
         float,
         setting(
-            "a schedule in a request may have at most so many times the live SLA; beyond: 422",
+            "Longest SLA of a schedule in a request, as a multiple of the live one; beyond: 422",
             1,
             1_000_000,
             effect="live",
@@ -212,7 +224,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     idempotency_ms: Annotated[
         int,
         setting(
-            "a repeat with the same Idempotency-Key gets the first answer for this long; 0: off",
+            "Time for which a repeat with the same Idempotency-Key gets the first answer; 0: off",
             0,
             24 * 3_600_000,
             effect="live",
@@ -221,7 +233,7 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     idempotency_keys_max: Annotated[
         int,
         setting(
-            "keys that one proxy remembers; one client may hold half of what others leave",
+            "Maximum number of remembered keys per proxy; one client may use half of what is free",
             2,
             COUNT_MAX,
             effect="live",
@@ -229,17 +241,20 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 20_000
     idempotency_bytes_max: Annotated[
         int,
-        setting("the same in bytes, with their answers", 65_536, 2**40, effect="live"),
+        setting("Maximum size of these keys with their answers", 65_536, 2**40, effect="live"),
     ] = 33_554_432
     enrich: Annotated[
         str,
         setting(
-            'adds outside state to "data" once, before the models see it: "models/x.py:function"',
+            'Function that adds outside state to "data" before the models: "models/x.py:function"',
             effect="live",
         ),
     ] = ""
     enrich_timeout_ms: Annotated[
-        int, milliseconds("an enricher that takes longer is passed over", effect="live")
+        int,
+        milliseconds(
+            "Time limit of that function; beyond, requests go on without it", effect="live"
+        ),
     ] = 5
 
     def inline_sla_max_ms(self, live_ms: float) -> float:
@@ -252,12 +267,17 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     instances: Annotated[
         int,
-        setting("rendezvous servers; more than there are partitions idle", 1, 64, effect="serve"),
+        setting(
+            "Number of rendezvous servers; those beyond partitions are idle", 1, 64, effect="serve"
+        ),
     ] = 1
     mailboxes_max: Annotated[
         int,
         setting(
-            "requests that one server holds open; beyond: the default", 1, COUNT_MAX, effect="live"
+            "Maximum number of open requests in one server; beyond: the default",
+            1,
+            COUNT_MAX,
+            effect="live",
         ),
     ] = 100_000
 
@@ -268,26 +288,30 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     fsync: Annotated[
         Fsync,
         setting(
-            'what a power loss may take: "none" (not a kill), "interval", "always" (slow)',
+            'Syncs, only needed for power losses: "none", "interval", "always" (slow)',
             effect="serve",
         ),
     ] = "none"
     fsync_interval_ms: Annotated[
-        int, milliseconds('how often fsync = "interval" syncs', effect="serve")
+        int, milliseconds('Time between two syncs with fsync = "interval"', effect="serve")
     ] = 100
     retention_ms: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=10**15)] | Literal["forever"],
         setting(
-            'older records are deleted: replay reaches back that far; or "forever"', effect="serve"
+            'Age at which records are deleted; a replay needs them; or "forever"',
+            effect="serve",
         ),
     ] = 7 * DAY_MS
     segment_bytes: Annotated[
         int,
-        setting("size of a log file; retention deletes whole files", 4096, 2**40, effect="serve"),
+        setting("Size of a log file; retention deletes whole files", 4096, 2**40, effect="serve"),
     ] = 64 * 1024 * 1024
     mode: Annotated[
         str,
-        setting("permissions of the log's files; 0640: a group may read, and wait", effect="serve"),
+        setting(
+            "Permissions of the log's files; 0640: the group may read them, and wait",
+            effect="serve",
+        ),
         msgspec.Meta(pattern="^0?6[046][046]$"),
     ] = "0600"
 

@@ -24,12 +24,12 @@ _SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("log", Log),
     ("gate", Gate),
 )
-_EFFECTS: dict[Effect | None, str] = {"serve": " (takes effect at the next rdv serve)"}
+_EFFECTS: dict[Effect | None, str] = {"serve": " (at the next rdv serve)"}
 _HEADER = """\
-# One decision. A line that begins with "#" and a key shows a default: take the "#" away to
-# change it. Times are in milliseconds (…_ms), sizes in bytes (…_bytes).
+# Settings of one decision. A commented key shows its default: remove the "#" to change it.
+# Times are in milliseconds (…_ms), sizes in bytes (…_bytes).
 # An edit takes effect at once, while the decision is served, unless the comment says otherwise.
-# Precedence: command line, RDV_* in the environment (RDV_HTTP_PORT=8200), this file, default.
+# Precedence: command line, environment (RDV_HTTP_PORT=8200), this file, default.
 """
 
 
@@ -92,7 +92,7 @@ def _settings(values: Any, fields: Iterable[Field]) -> list[str]:
 
 def _models(models: dict[str, ModelConfig]) -> list[str]:
     """Return one table per model, after a list of all keys of such a table."""
-    lines = ["# The models. All of them see every request. A table [models.NAME] may say:"]
+    lines = ["# The models. All of them see every request. Keys of a table [models.NAME]:"]
     for field in setting_fields(ModelConfig):
         lines += [f"#   {field.name} = {toml_value(field.default)}", f"#       {field.comment}"]
     for name, model in models.items():
@@ -103,7 +103,9 @@ def _models(models: dict[str, ModelConfig]) -> list[str]:
 def _cohorts(decision: Decision) -> list[str]:
     """Return [cohorts] and its tables, after a commented example of a table."""
     cohorts = decision.cohorts
-    lines = ["# Groups of keys that get another schedule (A/B); the same key, always the same one."]
+    lines = [
+        "# Groups of keys with another schedule (A/B tests). A key is always in the same group."
+    ]
     lines += ["[cohorts]", *_settings(cohorts, setting_fields(type(cohorts)))]
     lines += ["", "# [cohorts.treatment]"]
     for field in setting_fields(Cohort):
