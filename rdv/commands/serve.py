@@ -152,7 +152,7 @@ class Plan:
 
     def __init__(self, accepted: Accepted, tell: Callable[[str], None]) -> None:
         from rdv.clock import SYSTEM_CLOCK
-        from rdv.decision.watching import Stamps
+        from rdv.decision.files import Stamps
         from rdv.serve.supervisor.scaler import Scaler
 
         self.accepted = accepted

@@ -1,12 +1,10 @@
-"""The settings in force are the files' contents, as far as they are valid.
+"""Decide which settings are in force: the contents of the files, as far as they are valid.
 
 One process decides that: the supervisor (or a stage, which is a single process anyway). It reads
 rdv.toml and the schedules after each edit, keeps the last good version of what is invalid, and
 publishes the outcome as one file, `.rdv/accepted/settings.json`. The other processes start from
 that file and follow it, so that a process that is restarted after a bad edit has the same settings
 as the rest.
-
-Finds what an edit of rdv.toml changes, and what has to wait for the next `rdv serve`. Pure.
 """
 
 from __future__ import annotations
@@ -14,85 +12,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from rdv.decision.decision import RUN_DIRECTORY, Decision, Schedules, read_schedules
+from rdv.decision.edit import replace_file
 from rdv.decision.errors import InvalidDecision, ScheduleNotFound
+from rdv.decision.files import enricher_files, files_of, settings_files
 from rdv.decision.load import load_decision
 from rdv.decision.model import ModelConfig
 from rdv.decision.sections import Effect, setting_fields
-from rdv.decision.watching import files_of
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import Schedule, lint_schedule, schedule_from_toml
 from rdv.stream.file.disk import directory_mode, faults
 
 SECTIONS = ("http", "server", "log", "gate")
-
-
-def changed_keys(before: Decision, after: Decision, *effects: Effect) -> list[str]:
-    """Return the dotted keys that differ, in the file's order, with the given effects or all."""
-    return [key for key, effect in _changed(before, after) if not effects or effect in effects]
-
-
-def held_back(before: Decision, after: Decision) -> Decision:
-    """Return `after`, but with the old values of keys that take effect at the next `rdv serve`."""
-    kept: dict[str, object] = {}
-    for section in ("", *SECTIONS):
-        old, new = (decision_part(decision, section) for decision in (before, after))
-        values = {f.name: getattr(old, f.name) for f in setting_fields(type(old)) if _waits(f)}
-        if not section:
-            kept.update(values)
-        elif values:
-            kept[section] = msgspec.structs.replace(new, **values)
-    return after.replace(**kept)
-
-
-def decision_part(decision: Decision, section: str) -> msgspec.Struct:
-    """Return a section by its name; the decision itself for the keys above all sections."""
-    part: msgspec.Struct = getattr(decision, section) if section else decision
-    return part
-
-
-def _waits(field: object) -> bool:
-    return getattr(field, "effect", None) == "serve"
-
-
-def _changed(before: Decision, after: Decision) -> Iterator[tuple[str, Effect | None]]:
-    for section in ("", *SECTIONS):
-        yield from _differing(
-            decision_part(before, section), decision_part(after, section), section
-        )
-    for name in {**before.models, **after.models}:
-        yield from _of_table(before.models.get(name), after.models.get(name), f"models.{name}")
-    yield from _differing(before.cohorts, after.cohorts, "cohorts")
-    groups, now = before.cohorts.groups, after.cohorts.groups
-    for name in {**groups, **now}:
-        yield from _of_table(groups.get(name), now.get(name), f"cohorts.{name}")
-
-
-def _of_table(
-    old: msgspec.Struct | None, new: msgspec.Struct | None, key: str
-) -> Iterator[tuple[str, Effect | None]]:
-    """Yield the changes of a table; a new or removed table is one change."""
-    if old is not None and new is not None:
-        yield from _differing(old, new, key)
-    elif old is not new:
-        yield key, "live"
-
-
-def _differing(
-    old: msgspec.Struct, new: msgspec.Struct, place: str
-) -> Iterator[tuple[str, Effect | None]]:
-    for field in setting_fields(type(old)):
-        if getattr(old, field.name) != getattr(new, field.name):
-            yield f"{place}.{field.name}" if place else field.name, field.effect
-
+ALLOWED_FILE = "allowed-schedules"
+ALLOWED_MAX = 100
 
 Identity = tuple[int, int]
+"""Device and inode of a directory."""
 MISSING: Identity = (0, 0)
 """The identity of a directory that does not exist."""
 
@@ -158,27 +99,27 @@ def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
             "taken over; start rdv serve again"
         )
         return replace(before, faults=(reason,), pending=())
-    said: list[str] = []
+    found: list[str] = []
     try:
         decision = load_decision(was.directory)
     except RdvError as error:
-        said.append(error.text())
+        found.append(error.text())
         decision, pending = was, before.pending
     else:
         pending = tuple(changed_keys(was, decision, "serve"))
     now = held_back(was, decision)
     read = read_schedules(was.directory)
-    said += [fault.text() for fault in read.faults]
-    schedules, texts = _usable(before, now, read, elsewhere, said)
+    found += [fault.text() for fault in read.faults]
+    schedules, texts = _usable(before, now, read, elsewhere, found)
     if missing := _missing(now, schedules, was, before.schedules):
-        said.append(f"{now.file}: {missing}")
+        found.append(f"{now.file}: {missing}")
         now, pending = was, before.pending
         schedules, texts = _usable(before, now, read, elsewhere, [])
     return Accepted(
         now,
         schedules,
         texts,
-        tuple(said),
+        tuple(found),
         pending,
         enricher_stamp(now),
         before.identity,
@@ -190,7 +131,7 @@ def _usable(
     decision: Decision,
     read: Schedules,
     elsewhere: Collection[str],
-    said: list[str],
+    found: list[str],
 ) -> tuple[dict[str, Schedule], dict[str, str]]:
     """Return the schedules of the files, or those of `before` where the files have errors."""
     schedules: dict[str, Schedule] = {}
@@ -213,7 +154,7 @@ def _usable(
             continue
         kept = "its last version stays in force" if old else "it cannot be used"
         if reason:
-            said.append(f"{decision.schedule_path(name)}: {reason}; {kept}")
+            found.append(f"{decision.schedule_path(name)}: {reason}; {kept}")
         if old is not None:
             schedules[name], texts[name] = old, before.texts[name]
     return schedules, texts
@@ -277,16 +218,13 @@ def enricher_stamp(decision: Decision) -> str:
     return digest.hexdigest()
 
 
-ALLOWED_FILE = "allowed-schedules"
-ALLOWED_MAX = 100
-
-
 def allow_schedule(directory: str, schedule: Schedule) -> None:
     """Let a version of a schedule go live despite the linter (--force)."""
     path = os.path.join(directory, RUN_DIRECTORY, ALLOWED_FILE)
     known = [label for label in allowed_schedules(directory) if label != schedule.label]
     with faults(path, "write"):
-        _write(path, "\n".join([*known[-ALLOWED_MAX:], schedule.label]).encode())
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        replace_file(path, "\n".join([*known[-ALLOWED_MAX:], schedule.label]).encode())
 
 
 def allowed_schedules(directory: str) -> list[str]:
@@ -324,25 +262,10 @@ def publish(accepted: Accepted) -> None:
     )
     with faults(path, "write"):
         mode = accepted.decision.log.file_mode & 0o644
-        _write(path, msgspec.json.encode(known), mode)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        replace_file(path, msgspec.json.encode(known), mode)
         with contextlib.suppress(PermissionError):  # not its owner
             os.chmod(os.path.dirname(path), directory_mode(mode))
-
-
-def _write(path: str, data: bytes, mode: int = 0o600) -> None:
-    """Put a whole file in place. Only its owner reads it, unless `mode` says otherwise."""
-    folder = os.path.dirname(path)
-    os.makedirs(folder, 0o700, exist_ok=True)
-    fd, scratch = tempfile.mkstemp(prefix=".rdv-", dir=folder)
-    try:
-        with open(fd, "wb") as file:
-            os.fchmod(fd, mode)
-            file.write(data)
-        os.rename(scratch, path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # the first error is reported, not this one
-            os.unlink(scratch)
-        raise
 
 
 def read_published(directory: str) -> Accepted:
@@ -366,3 +289,95 @@ def read_published(directory: str) -> Accepted:
         known.enricher,
         known.identity,
     )
+
+
+class Source:
+    """Provides the settings of one process; one thread at a time.
+
+    With `is_published` they are those that the supervisor has accepted; without a supervisor this
+    process reads and checks the files itself.
+    """
+
+    def __init__(self, directory: str, *, is_published: bool = False) -> None:
+        self.directory = directory
+        self.is_published = is_published
+
+    def first(self) -> Accepted:
+        """Return the settings at the start. Raises RdvErrors of the configuration."""
+        if self.is_published:
+            return read_published(self.directory)
+        return accept_first(load_decision(self.directory))
+
+    def again(self, before: Accepted) -> Accepted:
+        """Return the settings after an edit. Raises nothing: what is invalid stays as it was."""
+        if not self.is_published:
+            return accept_edit(before)
+        try:
+            return read_published(self.directory)
+        except RdvError:
+            return before
+
+    def files(self, decision: Decision) -> list[str]:
+        """Return the files to be watched."""
+        if self.is_published:
+            return [published_path(self.directory)]
+        return [*settings_files(decision), *enricher_files(decision)]
+
+
+def changed_keys(before: Decision, after: Decision, *effects: Effect) -> list[str]:
+    """Return the dotted keys that differ, in the file's order, with the given effects or all."""
+    return [key for key, effect in _changed(before, after) if not effects or effect in effects]
+
+
+def held_back(before: Decision, after: Decision) -> Decision:
+    """Return `after`, but with the old values of keys that take effect at the next `rdv serve`."""
+    kept: dict[str, object] = {}
+    for section in ("", *SECTIONS):
+        old, new = (decision_part(decision, section) for decision in (before, after))
+        values = {f.name: getattr(old, f.name) for f in setting_fields(type(old)) if _waits(f)}
+        if not section:
+            kept.update(values)
+        elif values:
+            kept[section] = msgspec.structs.replace(new, **values)
+    return after.replace(**kept)
+
+
+def decision_part(decision: Decision, section: str) -> msgspec.Struct:
+    """Return a section by its name; the decision itself for the keys above all sections."""
+    part: msgspec.Struct = getattr(decision, section) if section else decision
+    return part
+
+
+def _waits(field: object) -> bool:
+    return getattr(field, "effect", None) == "serve"
+
+
+def _changed(before: Decision, after: Decision) -> Iterator[tuple[str, Effect | None]]:
+    for section in ("", *SECTIONS):
+        yield from _differing(
+            decision_part(before, section), decision_part(after, section), section
+        )
+    for name in {**before.models, **after.models}:
+        yield from _of_table(before.models.get(name), after.models.get(name), f"models.{name}")
+    yield from _differing(before.cohorts, after.cohorts, "cohorts")
+    groups, now = before.cohorts.groups, after.cohorts.groups
+    for name in {**groups, **now}:
+        yield from _of_table(groups.get(name), now.get(name), f"cohorts.{name}")
+
+
+def _of_table(
+    old: msgspec.Struct | None, new: msgspec.Struct | None, key: str
+) -> Iterator[tuple[str, Effect | None]]:
+    """Yield the changes of a table; a new or removed table is one change."""
+    if old is not None and new is not None:
+        yield from _differing(old, new, key)
+    elif old is not new:
+        yield key, "live"
+
+
+def _differing(
+    old: msgspec.Struct, new: msgspec.Struct, place: str
+) -> Iterator[tuple[str, Effect | None]]:
+    for field in setting_fields(type(old)):
+        if getattr(old, field.name) != getattr(new, field.name):
+            yield f"{place}.{field.name}" if place else field.name, field.effect

@@ -1,9 +1,7 @@
-"""Converts plain TOML values to a Decision; every error names its key. Pure.
+"""Convert plain TOML values to a Decision; every error names its key. Pure.
 
-Keys that newer versions have removed get a warning, not a refusal. Pure.
-
-They are in one table. A commit that removes a key from a section adds it here, so that an rdv.toml
-of the version before still works.
+Keys that newer versions have removed get a warning, not a refusal: a commit that removes a key from
+a section adds it to `RETIRED`, so that an rdv.toml of the version before still works.
 """
 
 from __future__ import annotations
@@ -23,6 +21,19 @@ from rdv.decision.model import ModelConfig
 from rdv.decision.sections import PORT_MAX, Http, Log, Server
 from rdv.stream.address import check_name
 from rdv.stream.errors import InvalidName
+
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "http": Http,
+    "server": Server,
+    "log": Log,
+    "gate": Gate,
+}
+_SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings"}
+_PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_SHARES_MAX = 1 + 1e-9
+NAME_LENGTH_MAX = 128
+"""The maximum number of characters of a name, as in the messages."""
 
 
 class Retired(NamedTuple):
@@ -56,28 +67,14 @@ def _take_out(table: dict[str, Any], place: str, warnings: list[str]) -> None:
         key = f"{place}.{name}" if place else name
         if (retired := find_retired(key)) is not None:
             del table[name]
-            warnings.append(describe(key, retired))
+            warnings.append(retired_warning(key, retired))
         elif isinstance(table[name], dict):
             _take_out(table[name], key, warnings)
 
 
-def describe(key: str, retired: Retired) -> str:
+def retired_warning(key: str, retired: Retired) -> str:
     """Return the warning."""
     return f"{key} has no effect since rdv {retired.since}: {retired.advice}"
-
-
-_SECTIONS: dict[str, type[msgspec.Struct]] = {
-    "http": Http,
-    "server": Server,
-    "log": Log,
-    "gate": Gate,
-}
-_SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings"}
-_PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_SHARES_MAX = 1 + 1e-9
-NAME_LENGTH_MAX = 128
-"""The maximum number of characters of a name, as in the messages."""
 
 
 def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Decision:
@@ -213,7 +210,7 @@ def _check_variables(names: list[str], key: str, where: str) -> None:
     for name in names:
         if not _VARIABLE.fullmatch(name):
             shown = name.partition("=")[0]
-            reason = f"{shown!r} is no name of a variable; its value stays in the environment"
+            reason = f"{shown!r} is not the name of a variable; values belong into the environment"
             raise InvalidDecision(where, key, reason)
 
 

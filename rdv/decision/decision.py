@@ -1,10 +1,6 @@
-"""A decision consists of the typed contents of its `rdv.toml` and the paths of its files.
+"""A decision: the typed contents of its rdv.toml, the paths of its files, and its schedules.
 
 Everything here is immutable and may be shared between threads.
-
-The section [gate] of an `rdv.toml` sets the conditions for the promotion of a model.
-
-Reads the schedules of a decision's directory.
 """
 
 from __future__ import annotations
@@ -20,6 +16,10 @@ from rdv.decision.model import ModelConfig
 from rdv.decision.sections import COUNT_MAX, PARTITIONS_MAX, Http, Log, Server, setting
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import InvalidSchedule, Schedule, schedule_from_toml
+
+FILE_NAME = "rdv.toml"
+RUN_DIRECTORY = ".rdv"
+SUFFIX = ".toml"
 
 
 def _share(comment: str) -> msgspec.Meta:
@@ -78,10 +78,6 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             effect="command",
         ),
     ] = 5.0
-
-
-FILE_NAME = "rdv.toml"
-RUN_DIRECTORY = ".rdv"
 
 
 class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,9 +179,6 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return msgspec.structs.replace(self, **changes)
 
 
-SUFFIX = ".toml"
-
-
 @dataclass(frozen=True)
 class Schedules:
     """Holds the valid schedules, and their files' texts; `faults` are the other files' errors."""
@@ -197,13 +190,9 @@ class Schedules:
     """The names of the files that are invalid."""
 
 
-def schedules_directory(directory: str) -> str:
-    return os.path.join(directory, "schedules")
-
-
 def schedule_files(directory: str) -> list[str]:
     """Return the files of `DIR/schedules`, sorted. Raises OSError."""
-    folder = schedules_directory(directory)
+    folder = os.path.join(directory, "schedules")
     return [
         os.path.join(folder, name)
         for name in sorted(os.listdir(folder))
@@ -220,7 +209,7 @@ def read_schedules(directory: str) -> Schedules:
     try:
         paths = schedule_files(directory)
     except OSError as error:
-        folder = schedules_directory(directory)
+        folder = os.path.join(directory, "schedules")
         return Schedules(faults=(InvalidSchedule(folder, "", error.strerror or str(error)),))
     for path in paths:
         name = os.path.basename(path).removesuffix(SUFFIX)

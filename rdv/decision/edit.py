@@ -131,21 +131,27 @@ def _full(table: Table) -> Table:
 
 
 def write_text(path: str, text: str) -> None:
-    """Replace a file by rename, so that a reader sees the old or the new one. Keeps its mode."""
+    """Replace a file by rename; its mode and a link to it stay. Raises SystemFaults."""
     path = os.path.realpath(path)
     with faults(path, "write"):
-        fd, temporary = tempfile.mkstemp(prefix=".rdv-", dir=os.path.dirname(path))
-        try:
-            with open(fd, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(fd, os.stat(path).st_mode & 0o777)
+        replace_file(path, text.encode(), os.stat(path).st_mode & 0o777, durable=True)
+
+
+def replace_file(path: str, data: bytes, mode: int = 0o600, *, durable: bool = False) -> None:
+    """Put a whole file in place by rename: a reader sees the old or the new one. Raises OSError."""
+    fd, scratch = tempfile.mkstemp(prefix=".rdv-", dir=os.path.dirname(path))
+    try:
+        with open(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(data)
+            file.flush()
+            if durable:
                 os.fsync(fd)
-            os.rename(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        os.rename(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is reported, not this one
+            os.unlink(scratch)
+        raise
 
 
 @contextlib.contextmanager

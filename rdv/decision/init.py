@@ -1,7 +1,4 @@
-"""`rdv init` makes a new decision from a template, completely or not at all.
-
-`rdv init` without a template makes an empty decision, or one with its owner's models.
-"""
+"""Make a new decision, completely or not at all: from a template, or around its owner's models."""
 
 from __future__ import annotations
 
@@ -30,6 +27,28 @@ from rdv.system.environment import clean_environment
 
 TRAINING_TIMEOUT_MS = 300_000
 _RESULTS_MARK = "@RESULTS@"
+BLANK = "blank"
+_SCHEDULE = """\
+# The live schedule: which models are accepted, and until when. Times count from the request.
+# `rdv schedule check` finds mistakes in it, `rdv schedule show` draws it.
+
+sla_ms = 50
+default = {default}    # the answer when no model has answered by then
+"""
+_CHAMPION = """
+[[step]]            # only the champion
+until_ms = 30
+accept = [{champion}]
+"""
+_IN_ORDER = """
+[[step]]            # the first of these models that has answered
+until_ms = 45
+accept = [{models}]
+"""
+_ANY = """
+[[step]]            # any model that has answered
+accept = ["*"]
+"""
 
 
 class TrainedModel(msgspec.Struct, frozen=True):
@@ -47,7 +66,7 @@ class TrainedModel(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """Describes the last line that a template's train.py prints."""
+    """The last line that a template's train.py prints."""
 
     metric: str
     held_out: int
@@ -83,9 +102,9 @@ def init_decision(directory: str, template: str = "fraud") -> InitReport:
     started = time.monotonic()
     known, source = load_template(template)
     refuse_non_empty(directory)
-    with workshop(directory) as place:
+    with _built_in(directory) as place:
         with faults(place, "write to"):
-            _write_files(place, source, known)
+            _copy_template(place, source, known)
         judged = _train(place, template)
         models = [
             msgspec.structs.replace(m, role=m.role or known.role(m.name)) for m in judged.models
@@ -116,9 +135,9 @@ def next_commands(directory: str, ask: str) -> list[tuple[str, str]]:
     return [
         *commands,
         (f"rdv load {here} --rate 100 --duration 10s --data {data}", "many requests"),
-        (f"rdv status {here} --watch", "who answers, how fast, who is behind"),
+        (f"rdv status {here} --watch", "which models answer, how fast, and which are behind"),
         (f"rdv schedule show {here}", "the schedule as a timeline; edit it while requests flow"),
-        (f"rdv drill {here} --quick", "kill, stop, overload and more, rehearsed on a copy"),
+        (f"rdv drill {here} --quick", "faults on a copy under load: are the promises kept?"),
     ]
 
 
@@ -134,7 +153,7 @@ def refuse_non_empty(directory: str) -> None:
 
 
 @contextlib.contextmanager
-def workshop(directory: str) -> Iterator[str]:
+def _built_in(directory: str) -> Iterator[str]:
     """Make a hidden directory to build in; its contents move to `directory` after success.
 
     A new directory appears by one rename; an existing one is filled file by file.
@@ -157,7 +176,7 @@ def workshop(directory: str) -> Iterator[str]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-def _write_files(place: str, source: str, template: Template) -> None:
+def _copy_template(place: str, source: str, template: Template) -> None:
     os.mkdir(os.path.join(place, "models"))
     os.mkdir(os.path.join(place, "schedules"))
     for file_name in sorted(os.listdir(os.path.join(source, "models"))):
@@ -202,7 +221,9 @@ def _train(place: str, template: str) -> Judged:
     try:
         return msgspec.json.decode(done.stdout.strip().split(b"\n")[-1], type=Judged)
     except msgspec.DecodeError as error:
-        raise TrainingFailed(template, f"train.py said nothing useful: {error}") from error
+        raise TrainingFailed(
+            template, f"the last line of train.py is not its report: {error}"
+        ) from error
 
 
 def _fill_readme(place: str, metric: str, models: list[TrainedModel]) -> None:
@@ -212,30 +233,6 @@ def _fill_readme(place: str, metric: str, models: list[TrainedModel]) -> None:
     lines = [f"| model | part | {metric} | one request |", "|---|---|---|---|"]
     lines += [f"| {m.name} | {m.role} | {m.value:.4f} | {m.row_ms:.3g} ms |" for m in models]
     _write(path, text.replace(_RESULTS_MARK, "\n".join(lines)))
-
-
-BLANK = "blank"
-_SCHEDULE = """\
-# The live schedule: whose answer is accepted, and until when. Times count from the request.
-# `rdv schedule check` finds mistakes in it, `rdv schedule show` draws it.
-
-sla_ms = 50
-default = {default}    # the answer when no model has answered by then
-"""
-_CHAMPION = """
-[[step]]            # only the champion will do
-until_ms = 30
-accept = [{champion}]
-"""
-_IN_ORDER = """
-[[step]]            # the first of these that has answered
-until_ms = 45
-accept = [{models}]
-"""
-_ANY = """
-[[step]]            # any model that has answered
-accept = ["*"]
-"""
 
 
 class BlankReport(msgspec.Struct, frozen=True):
@@ -265,7 +262,7 @@ def init_blank(
         for name, path in (models or {}).items()
     }
     refuse_non_empty(directory)
-    with workshop(directory) as place:
+    with _built_in(directory) as place:
         with faults(place, "write to"):
             for folder in ("models", "schedules"):
                 os.mkdir(os.path.join(place, folder))
@@ -283,7 +280,7 @@ def init_blank(
             with faults(path, "read"):
                 shutil.copyfile(path, os.path.join(place, files[name]))
         load_decision(place, {})
-    return BlankReport(directory, BLANK, files, _next_commands(directory, list(files)))
+    return BlankReport(directory, BLANK, files, _blank_commands(directory, list(files)))
 
 
 def schedule_text(models: Sequence[str], default: Any) -> str:
@@ -297,7 +294,7 @@ def schedule_text(models: Sequence[str], default: Any) -> str:
     return "".join([*parts, _ANY])
 
 
-def _next_commands(directory: str, models: Sequence[str]) -> list[tuple[str, str]]:
+def _blank_commands(directory: str, models: Sequence[str]) -> list[tuple[str, str]]:
     here = shlex.quote(directory)
     commands = [
         (f"rdv schedule show {here}", "the schedule as a timeline; edit schedules/production.toml"),

@@ -1,8 +1,7 @@
-"""Loads the Decision of a directory.
+"""Load the Decision of a directory, and its settings from the environment.
 
-Reads settings from the environment: `RDV_HTTP_PORT=8200` is `http.port`. Pure.
-
-The order of precedence is: the command line, `RDV_*`, `rdv.toml`, the default.
+`RDV_HTTP_PORT=8200` sets `http.port`. The order of precedence is: the command line, `RDV_*`,
+`rdv.toml`, the default.
 """
 
 from __future__ import annotations
@@ -16,81 +15,18 @@ from typing import Any
 
 import msgspec
 
-from rdv.decision.convert import check_decision, describe, find_retired, make_decision
-from rdv.decision.decision import FILE_NAME, Decision
+from rdv.decision.convert import check_decision, find_retired, make_decision, retired_warning
+from rdv.decision.decision import FILE_NAME, SUFFIX, Decision, schedule_files
 from rdv.decision.errors import DecisionNotFound, InvalidDecision
 from rdv.decision.sections import Http, Log, Server, setting_fields
 from rdv.stream.file.disk import faults
 
 WHERE = "environment"
-_SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "log": Log}
-
-
-def environment_names() -> dict[str, tuple[str, str]]:
-    """Return every variable that is read, with the section ("" for none) and key that it sets."""
-    names = {"RDV_SCHEDULE": ("", "schedule"), "RDV_PARTITIONS": ("", "partitions")}
-    for section, kind in _SECTIONS.items():
-        for field in setting_fields(kind):
-            names[f"RDV_{section}_{field.name}".upper()] = (section, field.name)
-    return names
-
-
-def with_environment(decision: Decision, environ: Mapping[str, str]) -> Decision:
-    """Return `decision` with its settings overridden by those of `environ`.
-
-    An unknown variable with the prefix of a section (RDV_HTTP_, RDV_SERVER_, RDV_LOG_) is an error:
-    a misspelt setting must not be ignored. Other variables are ignored. Raises InvalidDecision with
-    the variable as its key.
-    """
-    known = environment_names()
-    prefixes = tuple(f"RDV_{section}_".upper() for section in _SECTIONS)
-    for variable, text in environ.items():
-        if variable in known:
-            decision = _override(decision, variable, *known[variable], text)
-        elif variable.startswith(prefixes):
-            if (gone := _retired(variable)) is not None:
-                decision = decision.replace(warnings=(*decision.warnings, gone))
-                continue
-            near = difflib.get_close_matches(variable, known, 1)
-            raise InvalidDecision(WHERE, variable, "no such setting", near[0] if near else "")
-    check_decision(decision, WHERE)
-    return decision
-
-
-def _retired(variable: str) -> str | None:
-    """Return a warning when the variable sets a retired key."""
-    _, section, name = variable.split("_", 2)
-    retired = find_retired(f"{section}.{name}".lower())
-    return None if retired is None else describe(variable, retired)
-
-
-def _override(decision: Decision, variable: str, section: str, key: str, text: str) -> Decision:
-    """Apply one variable. The value is checked by the same rules as one in the file."""
-    kind: type[msgspec.Struct] = _SECTIONS[section] if section else Decision
-    field = {field.name: field for field in setting_fields(kind)}[key]
-    value: Any = text
-    if isinstance(field.default, int):
-        digits = text.replace("_", "")
-        value = int(digits) if digits.isdecimal() and digits.isascii() else text
-    elif isinstance(field.default, float):
-        with contextlib.suppress(ValueError):
-            value = float(text)
-    elif isinstance(field.default, list):
-        value = [part.strip() for part in text.split(",") if part.strip()]
-    table = {section: {key: value}} if section else {key: value}
-    try:
-        changed = make_decision(table, WHERE)
-    except InvalidDecision as error:
-        raise InvalidDecision(WHERE, variable, f"{text!r}: {error.reason}") from None
-    if not section:
-        return decision.replace(**{key: getattr(changed, key)})
-    value = getattr(getattr(changed, section), key)
-    now = msgspec.structs.replace(getattr(decision, section), **{key: value})
-    return decision.replace(**{section: now})
-
-
 FILE_BYTES_MAX = 1024 * 1024
 """The maximum bytes of an rdv.toml; a larger one is a mistake."""
+_NEAR_MAX = 3
+"""The maximum number of decisions that an error suggests."""
+_SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "log": Log}
 
 
 def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> Decision:
@@ -143,9 +79,6 @@ def read_text(directory: str) -> str:
         raise InvalidDecision(path, "text", f"not UTF-8 at byte {error.start}") from None
 
 
-_NEAR_MAX = 3
-
-
 def _decisions_near(directory: str, names: list[str]) -> tuple[str, ...]:
     """Return decisions below this directory, or else the one that it is a folder of."""
     below = (os.path.join(directory, name) for name in names)
@@ -158,13 +91,12 @@ def _decisions_near(directory: str, names: list[str]) -> tuple[str, ...]:
 
 def schedule_names(directory: str) -> tuple[str, ...]:
     """Return the schedules that the decision has, sorted. Raises SystemFaults."""
-    path = os.path.join(directory, "schedules")
-    if not os.path.isdir(path):
+    folder = os.path.join(directory, "schedules")
+    if not os.path.isdir(folder):
         return ()
-    with faults(path, "list"):
-        names = os.listdir(path)
-    ends = (name.removesuffix(".toml") for name in names if name.endswith(".toml"))
-    return tuple(sorted(name for name in ends if name and not name.startswith(".")))
+    with faults(folder, "list"):
+        files = schedule_files(directory)
+    return tuple(sorted(os.path.basename(path).removesuffix(SUFFIX) for path in files))
 
 
 def missing_files(decision: Decision) -> list[InvalidDecision]:
@@ -186,3 +118,66 @@ def missing_files(decision: Decision) -> list[InvalidDecision]:
         for key, path in wanted
         if not os.path.isfile(path)
     ]
+
+
+def environment_names() -> dict[str, tuple[str, str]]:
+    """Return every variable that is read, with the section ("" for none) and key that it sets."""
+    names = {"RDV_SCHEDULE": ("", "schedule"), "RDV_PARTITIONS": ("", "partitions")}
+    for section, kind in _SECTIONS.items():
+        for field in setting_fields(kind):
+            names[f"RDV_{section}_{field.name}".upper()] = (section, field.name)
+    return names
+
+
+def with_environment(decision: Decision, environ: Mapping[str, str]) -> Decision:
+    """Return `decision` with its settings overridden by those of `environ`.
+
+    An unknown variable with the prefix of a section (RDV_HTTP_, RDV_SERVER_, RDV_LOG_) is an error:
+    a misspelt setting must not be ignored. Other variables are ignored. Raises InvalidDecision with
+    the variable as its key.
+    """
+    known = environment_names()
+    prefixes = tuple(f"RDV_{section}_".upper() for section in _SECTIONS)
+    for variable, text in environ.items():
+        if variable in known:
+            decision = _override(decision, variable, *known[variable], text)
+        elif variable.startswith(prefixes):
+            if (gone := _retired(variable)) is not None:
+                decision = decision.replace(warnings=(*decision.warnings, gone))
+                continue
+            near = difflib.get_close_matches(variable, known, 1)
+            raise InvalidDecision(WHERE, variable, "no such setting", near[0] if near else "")
+    check_decision(decision, WHERE)
+    return decision
+
+
+def _retired(variable: str) -> str | None:
+    """Return a warning when the variable sets a retired key."""
+    _, section, name = variable.split("_", 2)
+    retired = find_retired(f"{section}.{name}".lower())
+    return None if retired is None else retired_warning(variable, retired)
+
+
+def _override(decision: Decision, variable: str, section: str, key: str, text: str) -> Decision:
+    """Apply one variable. The value is checked by the same rules as one in the file."""
+    kind: type[msgspec.Struct] = _SECTIONS[section] if section else Decision
+    field = {field.name: field for field in setting_fields(kind)}[key]
+    value: Any = text
+    if isinstance(field.default, int):
+        digits = text.replace("_", "")
+        value = int(digits) if digits.isdecimal() and digits.isascii() else text
+    elif isinstance(field.default, float):
+        with contextlib.suppress(ValueError):
+            value = float(text)
+    elif isinstance(field.default, list):
+        value = [part.strip() for part in text.split(",") if part.strip()]
+    table = {section: {key: value}} if section else {key: value}
+    try:
+        changed = make_decision(table, WHERE)
+    except InvalidDecision as error:
+        raise InvalidDecision(WHERE, variable, f"{text!r}: {error.reason}") from None
+    if not section:
+        return decision.replace(**{key: getattr(changed, key)})
+    value = getattr(getattr(changed, section), key)
+    now = msgspec.structs.replace(getattr(decision, section), **{key: value})
+    return decision.replace(**{section: now})

@@ -1,9 +1,7 @@
-"""Declares the sections [http], [server] and [log] of an `rdv.toml`.
-
-Declares settings: type, range, comment and effect of each, in one place.
+"""Declare the settings of an rdv.toml: type, range, comment and effect of each, in one place.
 
 The comment becomes the line above the key in a new `rdv.toml`; it names what the setting is, its
-unit and when not to touch it. The effect says when an edit of it is applied to a decision that is
+unit and when not to change it. The effect says when an edit of it is applied to a decision that is
 being served; `rdv serve`, the tests and the comments in `rdv.toml` all read it from here.
 """
 
@@ -20,6 +18,10 @@ from rdv.stream.config import DAY_MS, PARTITIONS_MAX, Fsync, StreamConfig
 
 COUNT_MAX = 1_000_000_000
 MS_MAX = 3_600_000
+PORT_MAX = 65_535
+
+WhenFull = Literal["429", "default"]
+ReadyWhen = Literal["model", "serving"]
 
 Effect = Literal["live", "replace", "serve", "command"]
 """When an edit takes effect.
@@ -64,25 +66,20 @@ def setting_fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
     """Yield the settings of a section, in order. Fields without a comment are not settings."""
     hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
-        metas = [item for item in getattr(hints[field.name], "__metadata__", ()) if _is_meta(item)]
+        metas = [
+            item
+            for item in getattr(hints[field.name], "__metadata__", ())
+            if isinstance(item, Meta)
+        ]
         if metas:
             effect = (metas[0].extra or {}).get("effect")
             yield Field(field.name, metas[0].description or "", _default(field), effect)
-
-
-def _is_meta(item: object) -> bool:
-    return isinstance(item, Meta)
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
     if field.default_factory is not msgspec.NODEFAULT:
         return field.default_factory()
     return field.default
-
-
-WhenFull = Literal["429", "default"]
-ReadyWhen = Literal["model", "serving"]
-PORT_MAX = 65_535
 
 
 class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

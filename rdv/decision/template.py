@@ -1,9 +1,7 @@
-"""Reads the description of a template: `sample-models/NAME/template.toml`.
+"""Read the templates of `rdv init`: `sample-models/NAME/template.toml`, and the example schedules.
 
-Finds the files that come with rdv: `sample-models` and `schedules`.
-
-In a checkout they lie at the top of the repository, where people look for them; a wheel has them as
-`rdv/assets/…`.
+In a checkout `sample-models` and `schedules` lie at the top of the repository, where people look
+for them; a wheel has them as `rdv/assets/…`.
 """
 
 from __future__ import annotations
@@ -22,6 +20,12 @@ from rdv.decision.model import ModelConfig
 from rdv.decision.sections import Http
 from rdv.stream.file.disk import faults
 
+LIVE_EXAMPLE = "exclusive-then-broaden"
+"""The example schedule that becomes production.toml."""
+
+_TIME = re.compile(r"^(sla_ms|until_ms) = (\d+)", re.MULTILINE)
+_DEFAULT = re.compile(r"^default = .*$", re.MULTILINE)
+
 
 def asset_directory(name: Literal["sample-models", "schedules"]) -> str:
     """Return the directory of files that come with rdv. Raises AssetsMissing."""
@@ -33,13 +37,6 @@ def asset_directory(name: Literal["sample-models", "schedules"]) -> str:
     if os.path.isdir(checkout):
         return checkout
     raise AssetsMissing(installed)
-
-
-LIVE_EXAMPLE = "exclusive-then-broaden"
-"""The example schedule that becomes production.toml."""
-
-_TIME = re.compile(r"^(sla_ms|until_ms) = (\d+)", re.MULTILINE)
-_DEFAULT = re.compile(r"^default = .*$", re.MULTILINE)
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,7 +56,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     http: Http = Http()
     """HTTP settings that the template needs: an enricher, for example."""
 
-    anybody: tuple[str, ...] = ()
+    wildcard: tuple[str, ...] = ()
     """The models that `accept = ["*"]` of the examples means; empty: all, with a canary."""
 
     examples: bool = True
@@ -125,7 +122,7 @@ def template_schedules(template: Template, source: str) -> dict[str, str]:
 def example_schedules(template: Template) -> Iterator[tuple[str, str]]:
     """Yield the example schedules as (name, text), with the template's values."""
     for name, text in _schedule_files(asset_directory("schedules")):
-        yield ("production" if name == LIVE_EXAMPLE else name), retell(text, template)
+        yield ("production" if name == LIVE_EXAMPLE else name), fill_in(text, template)
 
 
 def _schedule_files(place: str) -> Iterator[tuple[str, str]]:
@@ -138,13 +135,13 @@ def _schedule_files(place: str) -> Iterator[tuple[str, str]]:
                 yield name, text
 
 
-def retell(text: str, template: Template) -> str:
+def fill_in(text: str, template: Template) -> str:
     """Return an example schedule with the names, times and default of a template."""
     names = {"champion": template.champion, "challenger": template.challenger}
     for part, model in (names | {"fast": template.fast}).items():
         text = text.replace(f'"{part}"', f'"{model}"')
-    if template.anybody:
-        names_text = ", ".join(f'"{model}"' for model in template.anybody)
+    if template.wildcard:
+        names_text = ", ".join(f'"{model}"' for model in template.wildcard)
         text = text.replace('accept = ["*"]', f"accept = [{names_text}]")
     text = _TIME.sub(lambda match: f"{match[1]} = {int(match[2]) * template.time_scale}", text)
     return _DEFAULT.sub(lambda _: f"default = {template.default}", text)

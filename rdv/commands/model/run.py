@@ -91,7 +91,7 @@ class Workers:
     def __init__(
         self, decision: DecisionConfig, name: str, model: ModelConfig, numbers: list[int]
     ) -> None:
-        from rdv.decision.watching import Stamps
+        from rdv.decision.files import Stamps
 
         # The decision has only this model, so that only its files are watched.
         self.decision = decision.replace(models={name: model})

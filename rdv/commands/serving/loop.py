@@ -11,7 +11,7 @@ from typing import Protocol
 from rdv.clock import SYSTEM_CLOCK
 from rdv.commands.serving.voice import StderrVoice
 from rdv.decision import Decision
-from rdv.decision.source import watched_files
+from rdv.decision.files import watched_files
 from rdv.decision.watching import Watch
 from rdv.serve.supervisor.child import Child
 from rdv.serve.supervisor.control import Control

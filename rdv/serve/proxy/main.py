@@ -18,8 +18,7 @@ import uvloop
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.decision import Decision, InvalidDecision
-from rdv.decision.accepted import Accepted, accept_first
-from rdv.decision.source import Source
+from rdv.decision.accepted import Accepted, Source, accept_first
 from rdv.decision.streams import Streams, open_streams
 from rdv.decision.watching import Watch
 from rdv.http import Access, HttpServer, Limits, Router, make_access

@@ -10,8 +10,7 @@ import orjson
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.decision import Decision
-from rdv.decision.accepted import Accepted, accept_first
-from rdv.decision.source import Source
+from rdv.decision.accepted import Accepted, Source, accept_first
 from rdv.decision.streams import Streams, open_streams
 from rdv.decision.watching import Watch
 from rdv.errors import RdvError

@@ -3,8 +3,8 @@
     python models/catalogue.py --n 1000 --seed 3 > requests.jsonl
 
 An ad has a mix of topics, an appeal of its own, a format (video or not) and a history: how often
-it was shown and clicked. A person has interests. Somebody clicks when the topics meet the
-interests, more so on ads that appeal to everybody; video works on a phone and is in the way
+it was shown and clicked. A person has interests. A person clicks when the topics meet the
+interests, more so on ads that appeal to all people; video works on a phone and is in the way
 elsewhere; and who is very interested in one topic is bored by the rest. That last part is why a
 network does better than the history of clicks alone.
 

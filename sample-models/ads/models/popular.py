@@ -1,4 +1,4 @@
-"""The fast fallback: the ads that were clicked most, whoever asks. Computed once, at the start."""
+"""The fast fallback: the ads that were clicked most, for all users. Computed once, at the start."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ _ANSWER = {
 
 
 def predict(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same for everybody."""
+    """Return the same ads for each row."""
     return [_ANSWER] * len(rows)

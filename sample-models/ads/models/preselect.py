@@ -17,14 +17,14 @@ from weights import read_weights
 _ADS, _ = read_weights("ads")
 _USERS, _ = read_weights("users")
 _ROWS = {user: row for row, user in enumerate(_USERS["names"].tolist())}
-_ANYBODY = _USERS["interests"].mean(0)
+_AVERAGE = _USERS["interests"].mean(0)
 _PAGE_COUNTS = 0.2
 
 
 def enrich(data: dict[str, Any]) -> dict[str, Any]:
-    """`data` with the user's "interests" and the "candidates". A user not known is anybody."""
+    """Return `data` with "interests" and "candidates"; unknown users have average interests."""
     row = _ROWS.get(data.get("user", ""))
-    interests = _ANYBODY if row is None else _USERS["interests"][row]
+    interests = _AVERAGE if row is None else _USERS["interests"][row]
     wish = interests.copy()
     if data.get("page") in TOPICS:
         wish[TOPICS.index(data["page"])] += _PAGE_COUNTS

@@ -61,7 +61,7 @@ def _write(name: str, model: object) -> None:
 
 
 def judge(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the models are worth, through the same door as in production: `predict`."""
+    """Measure the models as production calls them: by `predict`."""
     data = [row["data"] for row in rows]
     models = []
     for name in ("committee", "logit", "centroid"):

@@ -5,7 +5,7 @@
 Honest customers pay in categories that they like, amounts around a mean of their own, mostly at
 day, mostly near home. On top of that there are four kinds of fraud, which leave traces in several
 fields at once (that is why a network finds more of them than a sum of single signs does), and a
-small share of fraud without any trace (nobody finds that). About 2 % of the payments are fraud.
+small share of fraud without any trace (no model finds that). About 2 % of the payments are fraud.
 
 A row is {"data": PAYMENT, "key": USER, "truth": {"fraud": BOOL}}. Models see `data` only.
 """

@@ -95,7 +95,7 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def judge() -> dict[str, Any]:
-    """What the models are worth, through the same door as in production: `predict`."""
+    """Measure the models as production calls them: by `predict`."""
     rows = generate(*JUDGE)
     data = [row["data"] for row in rows]
     truth = np.array([row["truth"]["fraud"] for row in rows])

@@ -17,7 +17,7 @@ _W, version = read_weights("factors")
 
 
 def load() -> None:
-    """The first linear system of a process takes long: let it be nobody's request."""
+    """The first linear system of a process takes long: solve it before the first request."""
     predict([{"history": [0]}])
 
 

@@ -2,12 +2,12 @@
 
     python models/listeners.py --n 1000 --seed 3 > requests.jsonl
 
-There are 600 songs in 12 styles. Everybody has a taste: two or three styles, and a leaning within
+There are 600 songs in 12 styles. Each user has a taste: two or three styles, and a leaning within
 each of them that songs have as well. A song is chosen when it is liked, and more often when it is
 a hit. That taste is a mixture is what factors find and single neighbours do not; that hits are
 hits is all that the fallback knows.
 
-A row is {"data": {"history": [SONG, …]}, "key": USER, "truth": {"likes": [SONG, …]}}: what somebody
+A row is {"data": {"history": [SONG, …]}, "key": USER, "truth": {"likes": [SONG, …]}}: what a user
 has listened to so far, and what came next. Models see `data` only.
 """
 

@@ -11,7 +11,7 @@ COUNT_MAX = 100
 
 
 def history(row: dict[str, Any]) -> np.ndarray:
-    """The songs that somebody has listened to; those that nobody knows are left out."""
+    """Return the songs that a user has listened to; unknown ones are left out."""
     songs = np.asarray(row.get("history", []), dtype=int).reshape(-1)
     return np.unique(songs[(songs >= 0) & (songs < ITEMS)])
 

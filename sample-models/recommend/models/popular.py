@@ -1,4 +1,4 @@
-"""The fast fallback: what everybody listens to. The order is computed once, at the start."""
+"""The fast fallback: what most users listen to. The order is computed once, at the start."""
 
 from __future__ import annotations
 

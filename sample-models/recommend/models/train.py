@@ -65,7 +65,7 @@ def _xlogx(counts: np.ndarray) -> np.ndarray:
 
 
 def judge() -> dict[str, Any]:
-    """What the models are worth, through the same door as in production: `predict`."""
+    """Measure the models as production calls them: by `predict`."""
     rows = make_requests(*JUDGE)
     data = [row["data"] for row in rows]
     models = []

@@ -100,7 +100,7 @@ def auc(scores: np.ndarray, truth: np.ndarray) -> float:
 
 
 def judge() -> dict[str, Any]:
-    """What the models are worth, through the same door as in production: `predict`."""
+    """Measure the models as production calls them: by `predict`."""
     rows = make_rows(*JUDGE)
     data = [row["data"] for row in rows]
     truth = np.array([row["truth"]["runs_out"] for row in rows])

@@ -10,7 +10,7 @@ import pytest
 
 from rdv.decision import Decision, InvalidDecision, ModelConfig
 from rdv.decision.convert import make_decision
-from rdv.decision.watching import Stamps
+from rdv.decision.files import Stamps
 from rdv.serve.supervisor.demand import Demand, asked_for
 from rdv.serve.supervisor.scaler import LOOK_EVERY_S, Scaler, Ties, limits_of
 from rdv.serve.supervisor.scaling import Meters
