@@ -138,7 +138,7 @@ def test_an_aborted_export_leaves_nothing(write, tmp_path, monkeypatch, error):
 
 KILLED = """
 import os, sys
-from rdv.analysis.export import export as module
+from rdv.analysis.export import study as module
 from rdv.analysis.dataset.places import Recorded
 
 def die(*_):

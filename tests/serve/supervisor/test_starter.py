@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for L
 
 BEGIN = """
 import asyncio, os, select, signal, sys
-from rdv.serve.supervisor import fork_server, starter
+from rdv.serve.supervisor import starter
 from rdv.system.orphans import adopt_orphans, reap_orphans
 from rdv.system.title import ROOM, set_title
 
@@ -104,7 +104,7 @@ def test_without_its_fork_server_it_starts_processes_all_the_same(tmp_path):
 
 
 STOPPED = """
-fork_server.FORK_TIMEOUT_S = 0.05
+starter.FORK_TIMEOUT_S = 0.05
 with starter.Starter() as starts:
     asyncio.run(starts.ready())
     (pid,) = starts.own_pids()
