@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -54,6 +55,56 @@ class ConflictFault(RdvError):
 
 class UsageFault(RdvError):
     """The program misuses an object: a closed producer, a consumer without a group."""
+
+
+@dataclass(eq=False)
+class NotUsable(InputFault):
+    """The command line is right, but a file or another thing that it names cannot be used."""
+
+    what: str
+    reason: str
+    advice: str = ""
+
+    def text(self) -> str:
+        return f"{self.what}: {self.reason}"
+
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class LineUnusable(InputFault):
+    """A line of the input cannot become a record."""
+
+    line: int
+    reason: str
+    advice: str = ""
+    json_kind: str = ""
+    """The error's code: `UnusableJson.kind` for JSON that is not accepted, else empty."""
+
+    def code(self) -> str:
+        return self.json_kind or super().code()
+
+    def text(self) -> str:
+        return f"line {self.line} of the input {self.reason}"
+
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass(eq=False)
+class Unreachable(SystemFault):
+    """No proxy answers at the decision's address."""
+
+    directory: str
+    address: str
+    reason: str
+
+    def text(self) -> str:
+        return f"no answer from {self.directory} at {self.address}: {self.reason}"
+
+    def hint(self) -> str:
+        return f"Start it: rdv serve {self.directory}"
 
 
 HTTP_STATUSES: dict[type[RdvError], int] = {

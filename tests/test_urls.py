@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rdv.commands.ask_proxy import Door
+from rdv.decision.proxies import ProxyAddress
 from rdv.http.authority import host_port, reachable_host
 from rdv.serve.proxy.enricher import AddressTaken
 from rdv.serve.supervisor.errors import PortTaken
@@ -16,7 +16,7 @@ from rdv.serve.supervisor.errors import PortTaken
 )
 def test_an_ipv6_address_is_in_brackets_wherever_it_is_shown(host, shown):
     assert host_port(host, 81) == shown
-    assert str(Door("fraud", host, 81)) == shown
+    assert str(ProxyAddress("fraud", host, 81)) == shown
     assert shown in AddressTaken(host, 81, "taken").text()
     assert shown in PortTaken(host, 81, "taken").text()
 

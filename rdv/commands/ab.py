@@ -91,7 +91,7 @@ def _plan(decision: DecisionConfig) -> Plan:
     `rdv schedule check` reports the faults of those.
     """
     from rdv.analysis.ab import REST, Plan
-    from rdv.commands.serving.check import read_schedule
+    from rdv.decision.schedules import read_schedule
     from rdv.errors import InputFault
 
     groups = decision.cohorts.groups

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
+import orjson
 import typer
 
-from rdv.commands.options import Decision
-from rdv.commands.terminal import Style, fit, is_terminal, paint, printable, width
+from rdv.commands.errors import InvalidOption
+from rdv.commands.options import Decision, parsed_json, schedule_of_request
+from rdv.commands.terminal import Style, as_text, fit, is_terminal, paint, printable, width
+from rdv.commands.units import parse_duration_ns
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
@@ -20,7 +25,8 @@ EXAMPLES = (
     "jq .data row.json | rdv ask fraud - | jq .result",
 )
 _KIND_STYLES: dict[str, Style] = {"preferred": "green", "fallback": "yellow", "default": "red"}
-_PATIENCE_S = 10.0
+INPUT_BYTES_MAX = 64 * 1024 * 1024
+_TIMEOUT_S = 10.0
 """How many seconds beyond the longest SLA to wait for an answer. A proxy answers by then; what does
 not answer is not a proxy of this decision.
 """
@@ -58,30 +64,60 @@ def ask(
     The answer says which model gave it, of what kind it is (preferred, fallback or default), and
     why.
     """
-    from rdv.commands.ask_proxy import ask_any, find_doors, make_body, read_data
     from rdv.decision import load_decision
+    from rdv.decision.proxies import ask_any, find_proxies
     from rdv.serve.schedules import longest_wait_ms
 
     decision = load_decision(directory)
     body = make_body(read_data(data), key=key, schedule=schedule, deadline=deadline, trace=trace)
-    patience_s = _PATIENCE_S + longest_wait_ms(decision) / 1000
-    answer = ask_any(find_doors(decision), body, patience_s)
+    timeout_s = _TIMEOUT_S + longest_wait_ms(decision) / 1000
+    answer = ask_any(find_proxies(decision), body, timeout_s)
     if as_json or not is_terminal(sys.stdout):
         sys.stdout.buffer.write(answer.rstrip(b"\n") + b"\n")
     else:
         _render(decision, answer)
 
 
-def _render(decision: DecisionConfig, raw: bytes) -> None:
-    import msgspec
-    import orjson
+def read_data(text: str) -> msgspec.Raw:
+    """Return JSON from the command line, or from stdin for "-", unchanged. Raises NotJson."""
+    given = sys.stdin.buffer.read(INPUT_BYTES_MAX) if text == "-" else os.fsencode(text)
+    parsed_json(given, "stdin" if text == "-" else "the data")
+    return msgspec.Raw(given.strip())
 
+
+def make_body(
+    data: Any,
+    *,
+    key: str | None = None,
+    schedule: str | None = None,
+    deadline: str | None = None,
+    trace: bool = False,
+) -> bytes:
+    """Return the body of `POST /v1/decide`. Raises InvalidOption, InvalidQuantity and what
+    `schedule_of_request` raises.
+    """
+    body: dict[str, Any] = {"data": data}
+    if key is not None:
+        body["key"] = as_text(key, "--key")
+    if schedule is not None:
+        body["schedule"] = schedule_of_request(schedule)
+    if deadline is not None:
+        deadline_ns = parse_duration_ns(deadline)
+        if deadline_ns <= 0:
+            raise InvalidOption("--deadline", "must be longer than 0")
+        body["deadline_ms"] = deadline_ns / 1e6
+    if trace:
+        body["trace"] = True
+    return msgspec.json.encode(body)
+
+
+def _render(decision: DecisionConfig, raw: bytes) -> None:
     from rdv.analysis.explain.timeline import draw_arrivals
-    from rdv.commands.serving.check import SlaBook
+    from rdv.decision.schedules import ScheduleSlas
 
     answer = orjson.loads(raw)
     answer["result"] = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])["result"]
-    sla_ms = SlaBook(decision).find_ms(str(answer["schedule"]))
+    sla_ms = ScheduleSlas(decision).find_ms(str(answer["schedule"]))
     for name, text, style in _facts(answer, sla_ms):
         shown = fit(printable(text), max(20, width() - 10))
         sys.stdout.write(f"{name:<8}  {paint(shown, style, sys.stdout) if style else shown}\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.options import Decision, Quiet, need_folder
+from rdv.commands.options import Decision, Quiet, need_file, need_folder
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import is_terminal, paint
 from rdv.commands.units import parse_duration_ns
@@ -135,10 +135,12 @@ def _silent(line: str) -> None:
 
 def _bodies(decision: DecisionConfig, data: str | None) -> tuple[list[bytes], str]:
     """Return the bodies to send, and a description of them. Raises LineUnusable, SystemFaults."""
-    from rdv.commands.loading.rows import make_rows, read_rows
     from rdv.load.drill.recorded import recorded_bodies
+    from rdv.load.rows import make_rows, read_rows
 
-    if data is None:
+    if data is not None:
+        need_file("--data", data)
+    else:
         recorded = recorded_bodies(decision.stream_path("input"))
         if recorded:
             return recorded, f"the latest {len(recorded):,} requests on record"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rdv.errors import ConflictFault, DataFault, InputFault, SystemFault
+from rdv.errors import ConflictFault, DataFault, InputFault
 
 
 @dataclass(eq=False)
@@ -39,57 +39,6 @@ class InvalidOption(InputFault):
 
 
 @dataclass(eq=False)
-class NotUsable(InputFault):
-    """The command line is right, but a file or another thing that it names cannot be used."""
-
-    what: str
-    reason: str
-    advice: str = ""
-
-    def text(self) -> str:
-        return f"{self.what}: {self.reason}"
-
-    def hint(self) -> str:
-        return self.advice
-
-
-@dataclass(eq=False)
-class NotLive(ConflictFault):
-    """A schedule was written, but no server has reported it as live; `faults` may say why."""
-
-    schedule: str
-    waited_s: float
-    faults: tuple[str, ...] = ()
-
-    def text(self) -> str:
-        why = f": {'; '.join(self.faults)}" if self.faults else ""
-        return (
-            f"{self.schedule} is written, but no server has said within {self.waited_s:g} s that "
-            f"it is live{why}"
-        )
-
-    def hint(self) -> str:
-        return "Requests go on by the schedule before it, as far as is known: see rdv status."
-
-
-@dataclass(eq=False)
-class ProgramNotFound(InputFault):
-    """The command of a model names a program that does not exist; `looked` says where it was
-    searched.
-    """
-
-    program: str
-    looked: str
-    advice: str = ""
-
-    def text(self) -> str:
-        return f"there is no program {self.program!r}: looked {self.looked}"
-
-    def hint(self) -> str:
-        return self.advice
-
-
-@dataclass(eq=False)
 class ConfirmationNeeded(InputFault):
     """Something is about to be deleted, and there is no terminal on which to ask for
     confirmation.
@@ -102,26 +51,6 @@ class ConfirmationNeeded(InputFault):
 
     def hint(self) -> str:
         return "Add --yes."
-
-
-@dataclass(eq=False)
-class LineUnusable(InputFault):
-    """A line of the input cannot become a record."""
-
-    line: int
-    reason: str
-    advice: str = ""
-    json_kind: str = ""
-    """The error's code: `UnusableJson.kind` for JSON that is not accepted, else empty."""
-
-    def code(self) -> str:
-        return self.json_kind or super().code()
-
-    def text(self) -> str:
-        return f"line {self.line} of the input {self.reason}"
-
-    def hint(self) -> str:
-        return self.advice
 
 
 @dataclass(eq=False)
@@ -171,38 +100,6 @@ class DamageFound(DataFault):
 
 
 @dataclass(eq=False)
-class Unreachable(SystemFault):
-    """No proxy answers at the decision's address."""
-
-    directory: str
-    address: str
-    reason: str
-
-    def text(self) -> str:
-        return f"no answer from {self.directory} at {self.address}: {self.reason}"
-
-    def hint(self) -> str:
-        return f"Start it: rdv serve {self.directory}"
-
-
-@dataclass(eq=False)
-class Refused(InputFault):
-    """The decision's proxy has refused the request; `said_code` and `message` are those of its
-    response.
-    """
-
-    status: int
-    said_code: str
-    message: str
-
-    def code(self) -> str:
-        return self.said_code or super().code()
-
-    def text(self) -> str:
-        return f"refused with {self.status} {self.said_code}: {self.message}"
-
-
-@dataclass(eq=False)
 class NotJson(InputFault):
     """The data to send is not JSON, or not the JSON that is accepted: `verdict` says which."""
 
@@ -220,19 +117,6 @@ class NotJson(InputFault):
 
     def hint(self) -> str:
         return self.advice
-
-
-@dataclass(eq=False)
-class NeverServed(InputFault):
-    """The decision has no streams yet."""
-
-    directory: str
-
-    def text(self) -> str:
-        return f"{self.directory} has never been served: there is nothing to show"
-
-    def hint(self) -> str:
-        return f"Start it: rdv serve {self.directory}"
 
 
 @dataclass(eq=False)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from rdv.commands.errors import InvalidOption, InvalidQuantity, ThresholdBroken, Unreachable
+from rdv.commands.errors import InvalidOption, InvalidQuantity, ThresholdBroken
 from rdv.commands.terminal import paint, utf8
-from rdv.errors import ConflictFault, DataFault, InputFault, RdvError, SystemFault, UsageFault
+from rdv.errors import (
+    ConflictFault,
+    DataFault,
+    InputFault,
+    RdvError,
+    SystemFault,
+    Unreachable,
+    UsageFault,
+)
 
 FINE = 0
 FAILED = 1

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdv.commands.errors import InvalidOption, NotJson, NotUsable
+from rdv.commands.errors import InvalidOption, NotJson
 from rdv.commands.options import Json, Quiet, need_no_file
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import paint
+from rdv.errors import NotUsable
 
 if TYPE_CHECKING:
     from rdv.decision import BlankReport, InitReport

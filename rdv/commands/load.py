@@ -14,17 +14,16 @@ import typer
 
 from rdv.commands.errors import InvalidOption, ThresholdBroken, Unanswered
 from rdv.commands.exits import INTERRUPTED
-from rdv.commands.loading.figures import Figures
-from rdv.commands.options import Decision, Quiet
+from rdv.commands.options import Decision, Quiet, need_file, schedule_of_request
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import is_terminal, paint
 from rdv.commands.units import parse_duration_ns
 
 if TYPE_CHECKING:
-    from rdv.commands.loading.figures import Figures
-    from rdv.commands.loading.rows import Row
     from rdv.decision import Decision as DecisionConfig
+    from rdv.load.figures import Figures
     from rdv.load.generator import Threshold
+    from rdv.load.rows import Row
 
 EXAMPLES = (
     "rdv load fraud --rate 500 --duration 10s",
@@ -111,9 +110,9 @@ def load(
     time, a 5xx, a 4xx other than 429); 4 when no proxy answers at all; 99 when a --fail-if
     condition came true.
     """
-    from rdv.commands.ask_proxy import find_doors
-    from rdv.commands.loading.run import LoadRun, Plan, open_doors
     from rdv.decision import load_decision
+    from rdv.decision.proxies import find_proxies, listening
+    from rdv.load.run import LoadRun, Plan
     from rdv.serve.schedules import longest_wait_ms
 
     thresholds = [_threshold(text) for text in fail_if or ()]
@@ -130,7 +129,7 @@ def load(
         output.note(paint(PROGRESS_HEAD, "bold", sys.stderr))
     run = LoadRun(
         plan,
-        doors := open_doors(find_doors(decision)),
+        proxies := listening(find_proxies(decision)),
         rows,
         _figures_maker(decision, rows),
         _show if shows else None,
@@ -138,7 +137,7 @@ def load(
     )
     figures = run.run()
     if not figures.tally.statuses and figures.tally.failures:
-        raise doors[0].unreachable(f"no request of {figures.tally.requests:,} was answered")
+        raise proxies[0].unreachable(f"no request of {figures.tally.requests:,} was answered")
     result = summary(figures, run.seconds, plan.mode)
     broken = _broken(thresholds, figures)
     if as_json:
@@ -166,22 +165,22 @@ def _broken(thresholds: list[Threshold], figures: Figures) -> list[str]:
 
 
 def _figures_maker(decision: DecisionConfig, rows: list[Row]) -> Callable[[], Figures]:
-    from rdv.commands.loading.figures import Figures
-    from rdv.commands.serving.check import SlaBook
+    from rdv.decision.schedules import ScheduleSlas
+    from rdv.load.figures import Figures
 
-    book = SlaBook(decision)
-    return lambda: Figures(rows, book.sla_ms)
+    slas = ScheduleSlas(decision)
+    return lambda: Figures(rows, slas.sla_ms)
 
 
 def _rows(
     decision: DecisionConfig, data: str | None, key_field: str | None, schedule: str | None
 ) -> list[Row]:
-    from rdv.commands.ask_proxy import read_schedule
-    from rdv.commands.loading.rows import make_rows, read_rows
+    from rdv.load.rows import make_rows, read_rows
 
-    extra: dict[str, Any] = {} if schedule is None else {"schedule": read_schedule(schedule)}
+    extra: dict[str, Any] = {} if schedule is None else {"schedule": schedule_of_request(schedule)}
     sample = decision.path("requests.jsonl")
     if data is not None:
+        need_file("--data", data)
         return read_rows(data, key_field, extra)
     if os.path.isfile(sample):
         return read_rows(sample, key_field, extra)

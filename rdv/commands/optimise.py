@@ -75,9 +75,9 @@ def optimise(
     """
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.optimise.study import optimise as search
-    from rdv.commands.serving.check import read_schedule, retired_models
     from rdv.commands.units import parse_duration_ns
     from rdv.decision import load_decision
+    from rdv.decision.schedules import read_schedule, retired_models
 
     decision = load_decision(directory)
     live = read_schedule(decision)
@@ -168,7 +168,7 @@ def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) 
     from rdv.analysis.errors import NoScheduleFits
     from rdv.analysis.optimise.study import to_toml
     from rdv.commands.errors import InvalidOption
-    from rdv.commands.serving.check import retired_models
+    from rdv.decision.schedules import retired_models
     from rdv.rendezvous.schedule import lint_schedule, schedule_from_toml
     from rdv.stream.file.disk import faults
 

@@ -1,8 +1,6 @@
 """Arguments and options that several commands share, each described once.
 
-Options of the commands that evaluate the log, each described once.
-
-Files named on the command line: a missing one is a usage error, and is found before any work.
+The functions read what an option names (times, files, schedules), before any work is done.
 """
 
 from __future__ import annotations
@@ -11,12 +9,18 @@ import os
 import stat
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdv.commands.errors import NotUsable
+from rdv.commands.errors import NotJson
+from rdv.commands.terminal import as_text
 from rdv.commands.units import assumed_utc, bound_of
+from rdv.errors import NotUsable
+
+if TYPE_CHECKING:
+    from rdv.decision import Decision as DecisionConfig
+    from rdv.rendezvous.schedule import Schedule
 
 Decision = Annotated[str, typer.Argument(metavar="DIR", help="Directory of the decision.")]
 PathOnly = Annotated[str, typer.Argument(metavar="PATH", help="Directory of the stream.")]
@@ -34,8 +38,6 @@ Partition = Annotated[
     int | None,
     typer.Option("--partition", "-p", metavar="N", help="Only this partition.", show_default=False),
 ]
-
-
 Since = Annotated[
     str | None,
     typer.Option(
@@ -120,3 +122,57 @@ def _mode(path: str) -> int | None:
             return os.stat(path).st_mode
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+
+def given_schedule(decision: DecisionConfig, text: str) -> Schedule:
+    """Return the schedule in a file, or the decision's of that name.
+
+    Raises InvalidSchedule, NotUsable, ScheduleNotFound, SystemFaults.
+    """
+    from rdv.decision.schedules import read_schedule, read_schedule_file
+
+    if text.endswith(".toml") or os.path.dirname(text):
+        need_file("--schedule", text)
+    if not os.path.isfile(text):
+        return read_schedule(decision, text)
+    return read_schedule_file(text, os.path.splitext(os.path.basename(text))[0])
+
+
+def schedule_of_request(text: str) -> str | dict[str, Any]:
+    """Read a schedule's name, an object as JSON, or @FILE with one (TOML or JSON).
+
+    Raises NotUsable, NotJson, InvalidSchedule, SystemFaults.
+    """
+    if not text.startswith("@"):
+        is_object = text.lstrip().startswith("{")
+        return (
+            _object(os.fsencode(text), "--schedule") if is_object else as_text(text, "--schedule")
+        )
+    from rdv.rendezvous.schedule import schedule_from_toml
+    from rdv.rendezvous.schedule.model import content as plain
+    from rdv.stream.file.disk import faults
+
+    path = text[1:]
+    need_file("--schedule", path)
+    with faults(path, "read"), open(path, encoding="utf-8") as file:
+        content = file.read(1024 * 1024)
+    if path.endswith(".json"):
+        return _object(content, path)
+    return plain(schedule_from_toml(content, "inline", path))
+
+
+def _object(text: bytes | str, what: str) -> dict[str, Any]:
+    found = parsed_json(text, what)
+    if not isinstance(found, dict):
+        raise NotJson(what, "is not JSON: an object is needed")
+    return found
+
+
+def parsed_json(text: bytes | str, what: str) -> Any:
+    """Return JSON from the command line. Raises NotJson, which names it as `what`."""
+    from rdv.payload import UnusableJson, read_json
+
+    try:
+        return read_json(text)
+    except UnusableJson as error:
+        raise NotJson(what, error.verdict(), error.hint(), error.kind) from None

@@ -16,10 +16,11 @@ import msgspec
 import orjson
 import typer
 
-from rdv.commands.errors import InvalidOption, LineUnusable, NotJson
+from rdv.commands.errors import InvalidOption, NotJson
 from rdv.commands.options import Decision, Json, Quiet, need_file
 from rdv.commands.output import Output, Progress
-from rdv.commands.terminal import said
+from rdv.commands.terminal import as_text
+from rdv.errors import LineUnusable
 from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json, unreadable
 from rdv.rendezvous.messages import ToldOutcome, Truth
@@ -92,7 +93,7 @@ def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth
     if value is None:
         raise InvalidOption("VALUE", "is missing: what turned out to be true")
     try:
-        truth = truth_of_words(said(id_, "ID"), said(value, "VALUE"), time)
+        truth = truth_of_words(as_text(id_, "ID"), as_text(value, "VALUE"), time)
     except InvalidMoment as error:
         raise InvalidOption("--time", error.text(), error.hint()) from None
     except ValueError as error:

@@ -1,30 +1,24 @@
-"""Implement `rdv promote`.
-
-Show a promotion to people and to programs.
-"""
+"""Implement `rdv promote`."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rdv.analysis.promote.gate import Gate
-from rdv.analysis.promote.watch import Breach, Vigil
-from rdv.analysis.statistics import plain
 from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, Yes, span_ns
 from rdv.commands.output import Column, Output, Progress
 from rdv.commands.pages import Html, write_page
-from rdv.commands.promoting.live import Switched
-from rdv.commands.promoting.proposal import Proposal
 from rdv.commands.terminal import Style, confirm, is_terminal, paint, printable
 
 if TYPE_CHECKING:
     from rdv.analysis.compare import Comparison
+    from rdv.analysis.promote.carry_out import Switched, Watch
     from rdv.analysis.promote.gate import Gate, Limits
-    from rdv.analysis.promote.watch import Breach
-    from rdv.commands.promoting.proposal import Proposal
+    from rdv.analysis.promote.proposal import Proposal
+    from rdv.analysis.promote.watch import Bounds, Breach, Vigil
     from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
@@ -79,17 +73,17 @@ def promote(
     rolled back; 1 failed.
     """
     from rdv.analysis.promote.gate import judge
+    from rdv.analysis.promote.proposal import propose
     from rdv.analysis.promote.study import bounds_of, figures_of
-    from rdv.commands.promoting.carry_out import carry_out
-    from rdv.commands.promoting.proposal import propose
     from rdv.commands.units import parse_duration_ns
     from rdv.decision import load_decision
+    from rdv.serve.observer import known_models
 
     seconds = None if watch is None else parse_duration_ns(watch) / 1e9
     decision = load_decision(directory, {})
     limits = _limits(decision, min_requests)
     _check_watch(decision, seconds)
-    proposal = propose(decision, model, over, force=force)
+    proposal = propose(decision, model, over, known_models(decision), force=force)
     output = Output(as_json=as_json, quiet=quiet)
     found = _compare(decision, proposal, span_ns(since, until), on, canary)
     gate = judge(figures_of(found), limits)
@@ -104,7 +98,7 @@ def promote(
         if as_json:
             output.json(promotion_json(gate, proposal))
         return
-    switched, vigil, breaches = carry_out(
+    switched, vigil, breaches = _carry_out(
         decision, proposal, bounds_of(found, limits) if seconds else None, seconds, output
     )
     if as_json:
@@ -125,8 +119,9 @@ def _limits(decision: DecisionConfig, min_requests: int | None) -> Limits:
 
 
 def _check_watch(decision: DecisionConfig, seconds: float | None) -> None:
-    from rdv.commands.errors import InvalidOption, NotUsable
-    from rdv.serve.supervisor.lock import holder_of
+    from rdv.commands.errors import InvalidOption
+    from rdv.decision.holder import holder_of
+    from rdv.errors import NotUsable
 
     if seconds is None:
         return
@@ -187,6 +182,66 @@ def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
     return confirm(question, doing="promoting", yes=False)
 
 
+def _carry_out(
+    decision: DecisionConfig,
+    proposal: Proposal,
+    bounds: Bounds | None,
+    seconds: float | None,
+    output: Output,
+) -> tuple[Switched, Vigil | None, list[Breach]]:
+    """Make the proposal live; with `bounds`, watch it for `seconds`, and roll it back if it breaks
+    them.
+
+    Returns what was switched, the state of the watch, and the breaches. Raises EditRefused if the
+    file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
+    """
+    from rdv.analysis.promote.carry_out import Watch, make_live, take_back
+
+    with contextlib.ExitStack() as stack:
+        watch: Watch | None = None
+        if bounds is not None:
+            watch = stack.enter_context(Watch(decision, proposal, bounds))
+        switched = make_live(decision, proposal)
+        show_switch(proposal.after.label, switched, output)
+        if watch is None or seconds is None:
+            return switched, None, []
+        try:
+            breaches = _follow(watch, seconds)
+        except KeyboardInterrupt:
+            output.note(f"not watched any more: {proposal.challenger} stays the champion")
+            raise
+        show_watch(watch.vigil, seconds, breaches, output)
+        if breaches:
+            for breach in breaches:
+                output.note(f"after {watch.vigil.answers:,} answers: {breach.text()}")
+            back = take_back(decision, proposal)
+            output.note(f"rolled back to {proposal.before.label}")
+            show_switch(proposal.before.label, back, output)
+        return switched, watch.vigil, breaches
+
+
+def _follow(watch: Watch, seconds: float) -> list[Breach]:
+    left = [seconds]
+
+    def describe(done: int, _: int) -> str:
+        counts = watch.vigil.totals
+        return (
+            f"watching, {left[0]:.0f} s left: {done:,} answers, {counts['defaults']:,} defaults, "
+            f"{counts['misses']:,} misses, {counts['errors']:,} errors"
+        )
+
+    with Progress(describe) as progress:
+        shown = 0
+
+        def advance(left_s: float) -> None:
+            nonlocal shown
+            left[0] = left_s
+            progress.advance(watch.vigil.answers - shown)
+            shown = watch.vigil.answers
+
+        return watch.follow(seconds, advance)
+
+
 def _raise_if_broken(breaches: list[Breach]) -> None:
     """Raise ThresholdBroken if the promotion was rolled back."""
     from rdv.commands.errors import ThresholdBroken
@@ -244,6 +299,8 @@ def promotion_json(
     breaches: list[Breach] | None = None,
 ) -> dict[str, Any]:
     """Return everything in one object."""
+    from rdv.analysis.statistics import plain
+
     watched = None
     if vigil is not None:
         watched = {

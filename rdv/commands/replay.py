@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,13 +15,13 @@ from rdv.analysis.replay.rows import describe_results
 from rdv.commands.errors import InvalidOption
 from rdv.commands.model.settings import Command
 from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
-from rdv.commands.output import Output, Progress
+from rdv.commands.output import Column, Output, Progress, number
 
 if TYPE_CHECKING:
-    from rdv.analysis.replay.compare import Comparison
-    from rdv.analysis.replay.evaluator import Loading
+    from rdv.analysis.replay.compare import Against, Comparison
+    from rdv.analysis.replay.job import Findings
     from rdv.analysis.replay.paced import Pace
-    from rdv.analysis.replay.study import Replayed, Requests
+    from rdv.analysis.replay.study import Replayed
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision import ModelConfig
 
@@ -30,6 +32,16 @@ EXAMPLES = (
     "rdv replay fraud --name new -- docker run --rm -i registry.example/new:7",
     "rdv replay fraud --model models/new.py --decoy archive --json | jq .comparison",
 )
+_FIGURES = (Column("what"), Column("value", right=True))
+_AGAINST = (
+    Column("against"),
+    number("requests"),
+    Column("same", right=True),
+    Column("agreement", right=True),
+    Column("right", right=True),
+    Column("advantage", right=True),
+)
+_REASONS_SHOWN = 5
 
 
 def replay(
@@ -81,6 +93,7 @@ def replay(
     do.
     """
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.replay.job import ReplayJob
     from rdv.decision import load_decision
 
     decision = load_decision(directory)
@@ -89,16 +102,16 @@ def replay(
     name, config = _model(decision, name, model, command)
     span = span_ns(since, until)
     span = (span[0], time.time_ns() if span[1] is None else span[1])
+    job = ReplayJob(decision, name, config, span, on, decoy, speed, out)
     with Recorded(directory) as recorded:
-        job = _Job(recorded, decision, name, config, span, on)
-        found, comparison, pace = job.run(decoy, speed, out)
+        found = job.run(recorded, _replaying, _comparing)
     output = Output(as_json=as_json, quiet=quiet)
-    from rdv.commands.replaying import report
-
     if as_json:
-        output.json(report.as_json(found, comparison, pace))
+        from rdv.analysis.replay.figures import as_json as figures
+
+        output.json(figures(found))
     else:
-        report.render(found, comparison, pace, output)
+        render(found, output)
 
 
 replay.__doc__ = f"""{replay.__doc__}
@@ -130,138 +143,154 @@ def _model(
     return name, config
 
 
-_APART_NS = 60 * 10**9
+@contextlib.contextmanager
+def _replaying(total: int) -> Iterator[Callable[[int], None]]:
+    """Show the progress of a replay: how far, how fast, and the time left."""
+    began_s = time.monotonic()
 
-
-class _Job:
-    """One replay, put together from its parts."""
-
-    def __init__(
-        self,
-        recorded: Any,
-        decision: DecisionConfig,
-        name: str,
-        config: ModelConfig,
-        span: tuple[int | None, int | None],
-        on: str | None,
-    ) -> None:
-        self._recorded, self._decision = recorded, decision
-        self._name, self._config = name, config
-        self._span, self._on = span, on
-
-    def run(
-        self, decoy: str | None, speed: float | None, out: str | None
-    ) -> tuple[Replayed, Comparison | None, Pace | None]:
-        from rdv.analysis.errors import NothingRecorded
-        from rdv.analysis.replay.compare import compare, extract_for, recorded_answers
-        from rdv.analysis.replay.evaluator import Evaluator
-        from rdv.analysis.replay.rows import ResultFile, Spill
-        from rdv.analysis.replay.study import Recorder, Replayed
-
-        answers = recorded_answers(self._recorded)
-        with contextlib.ExitStack() as stack:
-            spill = stack.enter_context(contextlib.closing(Spill()))
-            evaluator = stack.enter_context(Evaluator(self._loading()))
-            found = Replayed(self._name, evaluator.version)
-            keep = None
-            if out is not None:
-                keep = stack.enter_context(ResultFile(out, evaluator.version)).add
-            recorder = Recorder(
-                found, spill, lambda first: extract_for(self._on, first, answers), keep
-            )
-            source = self._source(decoy, evaluator.takes)
-            pace = self._replay(source, evaluator, recorder, found, speed)
-            evaluator.close()
-            if not found.requests:
-                raise NothingRecorded(self._decision.directory)
-            if recorder.extract is None:
-                return found, None, pace
-
-            def describe(done: int, _: int) -> str:
-                return f"compared {done:,} requests"
-
-            span = self._span if decoy is None else _widened(*self._span)
-            with Progress(describe) as progress:
-                comparison = compare(
-                    self._recorded, spill, recorder.extract, *span, progress.advance
-                )
-        return found, comparison, pace
-
-    def _replay(
-        self, source: Requests, evaluator: Any, recorder: Any, found: Replayed, speed: float | None
-    ) -> Pace | None:
-        from rdv.analysis.replay.paced import replay_paced
-        from rdv.analysis.replay.study import replay as run
-        from rdv.commands.replaying.rules import WorkerRules
-
-        with Progress(_Told(), source.total) as progress:
-            if speed is not None:
-                rules = WorkerRules(self._config)
-                return replay_paced(
-                    source,
-                    evaluator,
-                    recorder,
-                    found,
-                    rules,
-                    speed=speed,
-                    progress=progress.advance,
-                )
-            batch_max = self._config.batch_max
-            run(
-                source,
-                evaluator,
-                recorder,
-                found,
-                batch_max=batch_max,
-                progress=progress.advance,
-            )
-        return None
-
-    def _loading(self) -> Loading:
-        from rdv.analysis.replay.evaluator import Loading
-
-        config = self._config
-        return Loading(
-            self._decision.directory,
-            self._name,
-            config.opening(),
-            config.start_timeout_ms,
-            config.predict_timeout_ms,
-            (*self._decision.env, *config.env),
-        )
-
-    def _source(self, decoy: str | None, takes: Any) -> Requests:
-        from rdv.analysis.replay.source import ArchiveSource, InputSource
-
-        if decoy is not None:
-            return ArchiveSource(self._decision.directory, decoy, takes, *self._span)
-        return InputSource(self._recorded, takes, *self._span)
-
-
-def _widened(since_ns: int | None, until_ns: int | None) -> tuple[int | None, int | None]:
-    """Widen a span, since archives have the proxies' times and the log has append times."""
-    return (
-        None if since_ns is None else max(0, since_ns - _APART_NS),
-        None if until_ns is None else until_ns + _APART_NS,
-    )
-
-
-class _Told:
-    """Describe the progress of a replay: how far, how fast, and the time left."""
-
-    def __init__(self) -> None:
-        self._began_s = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> str:
-        rate = done / max(1e-6, time.monotonic() - self._began_s)
+    def describe(done: int, total: int) -> str:
+        rate = done / max(1e-6, time.monotonic() - began_s)
         if not total:
             return f"replayed {done:,} requests, {rate:,.0f}/s"
         left_s = max(0, total - done) / max(rate, 1e-6)
         bar = "█" * round(20 * min(1, done / total))
         return f"{bar:<20} {done:,} of {total:,} requests, {rate:,.0f}/s, {_time(left_s)} left"
 
+    with Progress(describe, total) as progress:
+        yield progress.advance
+
+
+@contextlib.contextmanager
+def _comparing() -> Iterator[Callable[[int], None]]:
+    with Progress(lambda done, _: f"compared {done:,} requests") as progress:
+        yield progress.advance
+
 
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def render(findings: Findings, output: Output) -> None:
+    """Print the findings for people."""
+    found, comparison, pace = findings
+    title = f"{found.name}, version {found.version}: {found.requests:,} requests"
+    rows = [{"what": what, "value": value} for what, value in _figures(found)]
+    output.table(_FIGURES, rows, title)
+    if pace is not None:
+        output.text()
+        rows = [{"what": what, "value": value} for what, value in _pace_figures(pace)]
+        output.table(_FIGURES, rows, f"at {pace.speed:g} × the recorded pace")
+    if comparison is not None and comparison.requests:
+        output.text()
+        _render_comparison(comparison, output)
+    for reason, count in found.reasons.most_common(_REASONS_SHOWN):
+        output.note(f"{count:,} × {reason}")
+    if len(found.reasons) > _REASONS_SHOWN:
+        output.note(f"… and {len(found.reasons) - _REASONS_SHOWN} other errors")
+    for line in dict.fromkeys(found.notes.lines() + _compared_notes(found, comparison)):
+        output.note(line)
+
+
+def _figures(found: Replayed) -> list[tuple[str, str]]:
+    from rdv.analysis.replay.figures import per_row_ms, quantiles
+
+    rate = found.requests / found.seconds if found.seconds else 0
+    figures = [("results", f"{found.results:,}"), ("errors", f"{found.errors:,}")]
+    if found.silent:
+        figures.append(("nothing said", f"{found.silent:,}"))
+    if found.refused:
+        figures.append(("refused", f"{found.refused:,}"))
+    if found.ends:
+        figures.append(("its process ended", f"{found.ends:,} times"))
+    row_ms, batches = per_row_ms(found), quantiles(found.batch_ms)
+    if row_ms is not None and batches is not None:
+        figures += [
+            ("evaluation, each request", _ms(row_ms)),
+            ("evaluation, a batch, p50", _ms(batches["p50"])),
+            ("evaluation, a batch, p99", _ms(batches["p99"])),
+        ]
+    return [*figures, ("replayed at", f"{rate:,.0f}/s")]
+
+
+def _pace_figures(pace: Pace) -> list[tuple[str, str]]:
+    from rdv.analysis.replay.figures import busy_share, quantiles
+
+    total = max(1, pace.requests)
+    figures = [
+        ("in time for the deadline", f"{pace.in_time / total:.2%}"),
+        ("in its turn of the schedule", f"{pace.in_turn / total:.2%}"),
+        ("refused as behind", f"{pace.behind:,}"),
+        ("refused as expired", f"{pace.expired:,}"),
+        ("late", f"{pace.late:,}"),
+        ("requests of a batch, mean", f"{_evaluated(pace) / max(1, pace.batches):.1f}"),
+        ("most that waited at once", f"{pace.waiting_max:,}"),
+    ]
+    if (busy := busy_share(pace)) is not None:
+        figures.append(("busy", f"{busy:.1%} of {pace.recorded_s:,.1f} s"))
+    if (waited := quantiles(pace.waited_ms)) is not None:
+        figures += [(f"score after, {name}", _ms(value)) for name, value in waited.items()]
+    return figures
+
+
+def _evaluated(pace: Pace) -> int:
+    return pace.in_time + pace.late + pace.failed
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2f} ms" if value >= 1 else f"{value * 1000:.1f} µs"
+
+
+def _render_comparison(comparison: Comparison, output: Output) -> None:
+    rows = []
+    for one in comparison.against:
+        count = one.pairs.count
+        accuracy, advantage = one.accuracy(), one.advantage()
+        rows.append(
+            {
+                "against": one.name or "(answers given)",
+                "requests": count,
+                "same": f"{one.pairs.equal / count:.2%}" if count else "-",
+                "agreement": _agreement(one, is_number=comparison.is_number),
+                "right": "-" if accuracy is None else f"{accuracy.estimate:.2%}",
+                "advantage": "-" if advantage is None else _points(advantage.difference),
+            }
+        )
+    output.table(_AGAINST, rows, "against what is on record")
+    if (accuracy := comparison.accuracy()) is not None:
+        output.text(
+            f"right: {accuracy.estimate:.2%} ({accuracy.low:.2%} – {accuracy.high:.2%}) of "
+            f"{comparison.known:,} whose outcome is known"
+        )
+    what = "rank correlation" if comparison.is_number else "Cohen's kappa"
+    said = f"agreement: {what}"
+    if comparison.known:
+        said += "; advantage: share of right answers beyond the other's, on the same requests"
+    output.note(said)
+
+
+def _agreement(one: Against, *, is_number: bool) -> str:
+    found: Any = one.agreement(is_number=is_number)
+    if found is None:
+        return "-"
+    value = found.correlation if is_number else found.kappa
+    if math.isnan(value.estimate):
+        return "-"
+    return f"{value.estimate:.3f} ({value.low:.3f} – {value.high:.3f})"
+
+
+def _points(difference: Any) -> str:
+    low, high = difference.low * 100, difference.high * 100
+    return f"{difference.estimate * 100:+.2f} points ({low:+.2f} – {high:+.2f})"
+
+
+def _compared_notes(found: Replayed, comparison: Comparison | None) -> list[str]:
+    if comparison is None:
+        return ["nothing is compared: the model gave no result"]
+    said = []
+    if missing := found.requests - comparison.requests:
+        said.append(f"{missing:,} replayed requests are not on record any more: not compared")
+    if comparison.requests and not any(one.pairs.count for one in comparison.against):
+        said.append("no answer can be compared with one on record: name a field, --on FIELD")
+    return said + comparison.notes.lines()

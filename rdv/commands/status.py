@@ -20,7 +20,7 @@ from rdv.status.models import AFTER_DECISION, unlogged_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rdv.commands.looking.reading import Observer
+    from rdv.serve.observer import Observer
 
 EXAMPLES = (
     "rdv status fraud",
@@ -47,7 +47,7 @@ def status(
     failures are counted since each process started; lag is the number of requests that a model has
     not evaluated yet.
     """
-    from rdv.commands.looking.reading import Observer, decision_in_force
+    from rdv.serve.observer import Observer, decision_in_force
 
     output = Output(as_json=as_json)
     with Observer(decision_in_force(directory)) as observer:

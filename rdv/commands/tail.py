@@ -1,7 +1,4 @@
-"""Implement `rdv tail`.
-
-Render the records of `rdv tail`: as a table, as JSON lines, or unchanged.
-"""
+"""Implement `rdv tail`, which shows records as a table, as JSON lines, or unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +12,8 @@ import orjson
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.options import Partition, PathOrTopic
+from rdv.commands.exits import PipeClosedError
+from rdv.commands.options import Partition, PathOrTopic, span_ns
 from rdv.commands.terminal import fit, is_terminal, paint, printable, width
 from rdv.commands.units import iso_time, local_time
 from rdv.rendezvous.messages import one_line
@@ -77,8 +75,8 @@ def tail(
     zone is UTC. With -f it ends on Ctrl-C; records that retention deletes before they were read are
     reported on stderr; damaged ones end it.
     """
-    from rdv.commands.opening import open_files, read_target
-    from rdv.commands.tailing.select import Window, follow_on, read_window, window_of
+    from rdv.commands.opening import open_files, places_of, read_target
+    from rdv.stream.tail import Window, follow_on, read_window, window_of
 
     if count is not None and count < 0:
         raise InvalidOption("-n", "is 0 or more")
@@ -87,14 +85,23 @@ def tail(
     if since is not None and offset is not None:
         raise InvalidOption("--offset", "does not go with --since")
     target = read_target(address)
-    window = Window(count, since, until, offset)
     chosen = "json" if as_json else format_ or ("table" if is_terminal(sys.stdout) else "json")
     with open_files(target, look=True) as stream:
-        ranges = window_of(stream, target, partition, window)
+        window = Window(count, *span_ns(since, until), offset)
+        ranges = window_of(stream, places_of(stream, target, partition), window)
         renderer = make_renderer(chosen, [place.topic for place in ranges])
-        renderer.show(read_window(stream, ranges, window))
+        renderer.show(read_window(stream, ranges, window, _note))
         if follow:
-            follow_on(stream, target, partition, ranges, renderer)
+            for records in follow_on(stream, target.topic, partition, ranges, _note):
+                if records:
+                    renderer.show([records])
+                elif is_reader_gone(sys.stdout):
+                    raise PipeClosedError
+
+
+def _note(text: str) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(f"{text}\n")
 
 
 _TIME_COLUMNS = 29

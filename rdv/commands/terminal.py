@@ -61,7 +61,7 @@ def utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def said(argument: str, what: str) -> str:
+def as_text(argument: str, what: str) -> str:
     """Return an argument of the command line as UTF-8, whatever the locale.
 
     Not for paths: those are passed to the system unchanged. Raises InvalidOption, which names the

@@ -93,7 +93,7 @@ def whatif(
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.whatif.study import what_if
     from rdv.analysis.whatif.view import DecisionFile
-    from rdv.commands.schedule.reading import given_schedule
+    from rdv.commands.options import given_schedule
     from rdv.decision import load_decision
 
     decision = load_decision(directory)

@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from rdv.commands.errors import LineUnusable
 from rdv.commands.stream.lines import line_batches
+from rdv.errors import LineUnusable
 from rdv.stream import StreamConfig, open_stream
 
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from rdv.analysis.explain.timeline import ASCII, draw_arrivals
-from rdv.commands.ask_proxy import make_body, read_schedule, refusal
+from rdv.commands.ask import make_body
 from rdv.commands.errors import InvalidOption, NotJson
+from rdv.commands.options import schedule_of_request
+from rdv.decision.proxies import refusal
 
 
 def test_the_timeline():
@@ -60,16 +62,16 @@ def test_bodies():
 
 
 def test_schedules_by_name_object_and_file(tmp_path):
-    assert read_schedule("fast") == "fast"
-    assert read_schedule('{"sla_ms": 5}') == {"sla_ms": 5}
+    assert schedule_of_request("fast") == "fast"
+    assert schedule_of_request('{"sla_ms": 5}') == {"sla_ms": 5}
     with pytest.raises(NotJson):
-        read_schedule("{")
+        schedule_of_request("{")
     file = tmp_path / "s.toml"
     file.write_text("sla_ms = 5\n[[step]]\naccept = ['*']\n")
-    assert read_schedule(f"@{file}") == {"sla_ms": 5.0, "step": [{"accept": ["*"]}]}
+    assert schedule_of_request(f"@{file}") == {"sla_ms": 5.0, "step": [{"accept": ["*"]}]}
     (tmp_path / "s.json").write_text("[]")
     with pytest.raises(NotJson):
-        read_schedule(f"@{tmp_path}/s.json")
+        schedule_of_request(f"@{tmp_path}/s.json")
 
 
 def test_refusals_in_the_words_of_the_proxy():

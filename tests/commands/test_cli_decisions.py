@@ -104,8 +104,8 @@ def test_a_program_that_is_not_there_is_named_at_once(rdv, decision):
 
 
 def test_serve_warns_of_a_declared_program_that_is_not_there(decision):
-    from rdv.commands.serving.check import check
     from rdv.decision import load_decision
+    from rdv.serve.supervisor.check import check
 
     settings = Path("fraud/rdv.toml")
     settings.write_text(settings.read_text() + '\n[models.x]\ncommand = ["nosuchprogram"]\n')

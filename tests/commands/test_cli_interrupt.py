@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from rdv.commands.interrupt import DeferredInterrupt
+from rdv.system.interrupt import DeferredInterrupt
 
 
 @pytest.fixture(autouse=True)

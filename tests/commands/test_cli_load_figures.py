@@ -5,10 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from rdv.commands.errors import LineUnusable
 from rdv.commands.load import progress_line, summary
-from rdv.commands.loading.figures import Figures
-from rdv.commands.loading.rows import Row, is_right, make_rows
+from rdv.errors import LineUnusable
+from rdv.load.figures import Figures
+from rdv.load.rows import Row, is_right, make_rows
 
 MS = 1_000_000
 

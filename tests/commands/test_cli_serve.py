@@ -200,7 +200,7 @@ with socket.socket() as door:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 def test_a_proxy_that_a_killed_serve_has_left_behind_is_waited_for(tmp_path):
-    from rdv.commands.serving.check import claim_ports
+    from rdv.serve.supervisor.check import claim_ports
     from rdv.serve.supervisor.errors import PortTaken
 
     command = [sys.executable, "-c", LISTENER, "component", "proxy", str(tmp_path)]

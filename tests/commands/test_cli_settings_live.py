@@ -309,9 +309,9 @@ def test_a_folder_replaced_by_rename_is_still_watched_and_promoted_in(rdv, setti
 
 def test_a_schedule_that_does_not_go_live_is_a_failure(rdv, settings, serve, monkeypatch):
     """The supervisor is stopped, so that no process applies the edit."""
-    from rdv.commands.schedule import switching
+    from rdv.decision import switch
 
-    monkeypatch.setattr(switching, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(switch, "TIMEOUT_S", 0.5)
     served = serve()
     served.process.send_signal(signal.SIGSTOP)
     try:
@@ -319,7 +319,7 @@ def test_a_schedule_that_does_not_go_live_is_a_failure(rdv, settings, serve, mon
     finally:
         served.process.send_signal(signal.SIGCONT)
     assert outcome.code == 1
-    assert "no server has said" in outcome.err
+    assert "no server has reported" in outcome.err
     assert served.end() == 0
 
 

@@ -99,21 +99,22 @@ def test_a_table_off_a_terminal_is_plain_and_whole(rdv, stream, monkeypatch):
 
 
 def test_many_partitions_are_read_a_few_at_a_time(rdv, stream, monkeypatch):
-    monkeypatch.setattr("rdv.commands.tailing.select._OPEN_READERS_MAX", 1)
-    monkeypatch.setattr("rdv.commands.tailing.select._CHUNK_RECORDS", 2)
+    monkeypatch.setattr("rdv.stream.tail._OPEN_READERS_MAX", 1)
+    monkeypatch.setattr("rdv.stream.tail._CHUNK_RECORDS", 2)
     with open_stream("s") as opened, opened.producer() as producer:
         for number in range(10):
             producer.send("t", b"%d\n" % number)
     assert values(rdv("tail", "s", "--format", "raw")) == digits("0123456789")
 
 
-def test_what_retention_takes_while_tailing_is_told(rdv, ten, capfd):
-    from rdv.commands.tailing.select import poll_or_tell
+def test_records_lost_to_retention_are_noted():
     from rdv.stream.errors import RecordsLost
+    from rdv.stream.tail import poll_or_note
 
     class Losing:
         def poll(self, max_records, timeout):
             raise RecordsLost("t", 0, 3, 7)
 
-    assert poll_or_tell(Losing(), 10) == []
-    assert "offsets 3 to 7 of t/0 are gone" in capfd.readouterr().err
+    notes = []
+    assert poll_or_note(Losing(), 10, notes.append) == []
+    assert "offsets 3 to 7 of t/0 are gone" in notes[0]

@@ -281,7 +281,7 @@ def test_a_proxy_hears_of_results_again(tmp_path, damage):
 @every_damage
 def test_the_supervisor_and_the_status_go_on(tmp_path, damage):
     """Their loops survive, and `rdv status` still has something to show."""
-    from rdv.commands.looking.reading import Observer
+    from rdv.serve.observer import Observer
 
     (tmp_path / "rdv.toml").write_text('name = "d"\nschedule = "production"\n')
     (tmp_path / "schedules").mkdir()

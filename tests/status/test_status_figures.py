@@ -7,10 +7,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.commands.looking.reading import Observer
 from rdv.decision import init_decision, load_decision
+from rdv.decision.holder import Holder
 from rdv.rendezvous.messages import Result, encode_result
-from rdv.serve.supervisor.lock import Holder
+from rdv.serve.observer import Observer
 from rdv.status.lines import (
     Roll,
     ScaleLine,

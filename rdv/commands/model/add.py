@@ -52,8 +52,9 @@ def add(
     """
     import msgspec
 
-    from rdv.commands.model.settings import check_program, with_code
+    from rdv.commands.model.settings import with_code
     from rdv.decision import ModelConfig, add_model, check_model_name, load_decision
+    from rdv.decision.program import check_program
 
     check_model_name(name)
     if not (path or command or builtin == "decoy"):
@@ -71,9 +72,9 @@ def add(
 
 
 def _report(decision: DecisionConfig, name: str, output: Output) -> None:
-    from rdv.commands.serving.check import read_schedule
+    from rdv.decision.holder import holder_of
+    from rdv.decision.schedules import read_schedule
     from rdv.errors import RdvError
-    from rdv.serve.supervisor.lock import holder_of
 
     running = holder_of(decision.directory) is not None
     when = "the running decision starts it" if running else "it starts with the next rdv serve"

@@ -38,8 +38,7 @@ def ls(directory: Decision, *, as_json: Json = False) -> None:
 
 def rows(decision: DecisionConfig) -> list[dict[str, Any]]:
     """Return one row for each model."""
-    from rdv.commands.errors import NeverServed
-    from rdv.commands.looking.reading import Observer
+    from rdv.serve.observer import NeverServed, Observer
 
     try:
         with Observer(decision, window_s=0.001) as observer:

@@ -15,8 +15,8 @@ def rm(directory: Decision, name: Name, *, as_json: Json = False, quiet: Quiet =
     A running decision stops it; its code stays where it is. To keep it on record without running
     it, write retired = true instead.
     """
-    from rdv.commands.serving.check import read_schedule
     from rdv.decision import remove_model
+    from rdv.decision.schedules import read_schedule
     from rdv.errors import RdvError
 
     decision = remove_model(directory, name)

@@ -13,7 +13,6 @@ from rdv.commands.options import Decision
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision import ModelConfig
-    from rdv.serve.supervisor.plan import Part
 
 EXAMPLES = (
     "rdv model run fraud gbm --path models/gbm.py",
@@ -21,6 +20,7 @@ EXAMPLES = (
     "rdv model run fraud limit -- bash models/limit.sh",
     "rdv model run fraud gbm -- docker run --rm -i registry.example/gbm:7",
 )
+_INSTANCES_MAX = 64
 
 
 def run(
@@ -42,25 +42,25 @@ def run(
     Processes that end are restarted; a model whose file is edited is replaced. Ctrl-C: it leaves,
     and no request waits for it any more.
     """
-    from rdv.commands.serving.loop import supervise
-    from rdv.commands.serving.voice import StderrVoice
+    from rdv.commands.supervisor_log import SupervisorLog
     from rdv.decision import load_decision
-    from rdv.serve.supervisor.lock import holder_of
+    from rdv.decision.holder import holder_of
+    from rdv.serve.joining import Workers, free_numbers
+    from rdv.serve.supervisor.loop import supervise
 
     if not 1 <= instances <= _INSTANCES_MAX:
         raise InvalidOption("--instances", f"is between 1 and {_INSTANCES_MAX}")
     decision = load_decision(directory)
     model = settings(decision, name, path, command)
-    plan = Workers(decision, name, model, free_numbers(decision, name, instances))
-    voice = StderrVoice([part.name for part in plan.wanted()])
-    voice.settled = lambda missing: None if missing else voice.own_line(_joined(directory, name))
+    workers = Workers(decision, name, model, free_numbers(decision, name, instances))
+    log = SupervisorLog(
+        [part.name for part in workers.wanted()],
+        lambda missing: None if missing else log.own_line(_joined(directory, name)),
+    )
     if holder_of(directory) is None:
-        voice.own_line(f"{directory} is not served now: {name} waits until it is")
-    supervise(lambda: plan.decision, plan.wanted, voice, frozenset(("worker",)))
-    voice.own_line("stopped")
-
-
-_INSTANCES_MAX = 64
+        log.own_line(f"{directory} is not served now: {name} waits until it is")
+    supervise(lambda: workers.decision, workers.wanted, log, frozenset(("worker",)))
+    log.own_line("stopped")
 
 
 def settings(
@@ -74,8 +74,9 @@ def settings(
 
     Raises ModelNotFound, ProgramNotFound.
     """
-    from rdv.commands.model.settings import check_program, with_code
+    from rdv.commands.model.settings import with_code
     from rdv.decision import ModelConfig, ModelNotFound, check_model_name
+    from rdv.decision.program import check_program
 
     declared = decision.models.get(check_model_name(name))
     if declared is None and not (path or command):
@@ -83,56 +84,6 @@ def settings(
     model = with_code(declared or ModelConfig(), decision, path, command, option)
     check_program(decision, model)
     return model
-
-
-class Workers:
-    """The workers of one model, for the supervisor."""
-
-    def __init__(
-        self, decision: DecisionConfig, name: str, model: ModelConfig, numbers: list[int]
-    ) -> None:
-        from rdv.decision.files import Stamps
-
-        # The decision has only this model, so that only its files are watched.
-        self.decision = decision.replace(models={name: model})
-        self._name = name
-        self._model = model
-        self._numbers = numbers
-        self._stamps = Stamps()
-
-    def wanted(self) -> list[Part]:
-        import os
-
-        import msgspec
-
-        from rdv.serve.supervisor.plan import Part
-
-        config = msgspec.json.encode(self._model).decode()
-        model = self._name if self._model.scores else ""
-        stamp = self._stamps.of(self.decision)[self._name]
-        directory = os.path.abspath(self.decision.directory)
-        start = ("worker", directory, self._name, "--config", config, "--number")
-        env = (*self.decision.env, *self._model.env)
-        return [
-            Part(f"{self._name}-{n}", "worker", (*start, str(n)), model, stamp, env)
-            for n in self._numbers
-        ]
-
-
-def free_numbers(decision: DecisionConfig, name: str, count: int) -> list[int]:
-    """Return the lowest numbers that no running worker of the model has."""
-    from rdv.commands.errors import NeverServed
-    from rdv.commands.looking.reading import Observer
-
-    try:
-        with Observer(decision, window_s=0.001) as observer:
-            rows = observer.look()["processes"]
-    except NeverServed:
-        rows = []
-    gone = ("stopped", "dead", "not running")
-    taken = {row["name"] for row in rows if row["state"] not in gone}
-    free = (n for n in range(len(taken) + count) if f"{name}-{n}" not in taken)
-    return [number for number, _ in zip(free, range(count), strict=False)]
 
 
 def _joined(directory: str, name: str) -> str:

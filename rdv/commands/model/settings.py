@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import Annotated
 
 import msgspec
 import typer
 
-from rdv.commands.errors import InvalidOption, NotUsable, ProgramNotFound
+from rdv.commands.errors import InvalidOption
 from rdv.decision import Decision, ModelConfig
+from rdv.errors import NotUsable
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
 Command = Annotated[
@@ -58,22 +58,6 @@ def _looked_at(decision: Decision, path: str) -> str:
     """Return both places that were searched, as absolute paths."""
     places = (os.path.abspath(path), os.path.abspath(decision.path(path)))
     return ", nor ".join(dict.fromkeys(places))
-
-
-def check_program(decision: Decision, model: ModelConfig) -> None:
-    """Check that the command of a model can be started here. Raises ProgramNotFound."""
-    if not model.command:
-        return
-    program = model.command[0]
-    if os.path.dirname(program):
-        place = os.path.abspath(decision.path(program))
-        if not shutil.which(place):
-            found = "it is there, but not executable" if os.path.exists(place) else ""
-            raise ProgramNotFound(program, f"at {place}", found and f"chmod +x {place}")
-    elif not shutil.which(program):
-        there = os.path.isfile(decision.path(program))
-        advice = f"For the decision's file write ./{program}" if there else ""
-        raise ProgramNotFound(program, "in all of $PATH", advice)
 
 
 def _place(decision: Decision, path: str) -> str | None:

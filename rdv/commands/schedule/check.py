@@ -63,9 +63,9 @@ def check(
 
 
 def _findings(decision: DecisionConfig, names: list[str]) -> Iterator[dict[str, Any]]:
-    from rdv.commands.schedule.reading import known_models, lint
-    from rdv.commands.serving.check import read_schedule
+    from rdv.decision.schedules import lint, read_schedule
     from rdv.rendezvous.schedule import InvalidSchedule
+    from rdv.serve.observer import known_models
 
     known = known_models(decision)
     for name in names:

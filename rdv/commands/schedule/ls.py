@@ -33,11 +33,10 @@ def ls(directory: Decision, *, as_json: Json = False) -> None:
 
 
 def _row(decision: DecisionConfig, name: str) -> dict[str, Any]:
-    from rdv.commands.schedule.reading import users
-    from rdv.commands.serving.check import read_schedule
+    from rdv.decision.schedules import read_schedule, users_of
     from rdv.errors import RdvError
 
-    row: dict[str, Any] = {"schedule": name, "used": ", ".join(users(decision, name)) or None}
+    row: dict[str, Any] = {"schedule": name, "used": ", ".join(users_of(decision, name)) or None}
     try:
         schedule = read_schedule(decision, name)
     except RdvError as error:

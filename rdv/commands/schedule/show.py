@@ -31,11 +31,11 @@ def show(
     It shows which model's answer is accepted, and until when. A full block: the preferred one of
     that step. A light one: is accepted as well. A dot: not accepted yet, or not any more.
     """
-    from rdv.commands.schedule.reading import known_models, lint, users
-    from rdv.commands.serving.check import read_schedule
     from rdv.decision import load_decision
+    from rdv.decision.schedules import lint, read_schedule, users_of
     from rdv.rendezvous.schedule import draw_schedule
     from rdv.rendezvous.schedule.model import content
+    from rdv.serve.observer import known_models
 
     decision = load_decision(directory)
     schedule = read_schedule(decision, name or "")
@@ -43,7 +43,7 @@ def show(
     if as_json:
         output.json({"name": schedule.name, "hash": schedule.content_hash, **content(schedule)})
         return
-    used = ", ".join(users(decision, schedule.name)) or "used by requests that name it"
+    used = ", ".join(users_of(decision, schedule.name)) or "used by requests that name it"
     output.text(f"{paint(schedule.label, 'bold', sys.stdout)}  {used}")
     output.text()
     ascii_only = (sys.stdout.encoding or "").lower().replace("-", "") != "utf8"

@@ -31,10 +31,10 @@ def use(
     A running decision uses it at once: requests in flight keep the schedule that they came in with,
     none is lost. It is written into rdv.toml, whose comments and order stay.
     """
-    from rdv.commands.schedule.switching import switch
-    from rdv.commands.serving.check import read_schedule
     from rdv.decision import load_decision, set_live_schedule
-    from rdv.serve.supervisor.lock import holder_of
+    from rdv.decision.holder import holder_of
+    from rdv.decision.schedules import read_schedule
+    from rdv.decision.switch import switch
 
     decision = load_decision(directory, {})
     schedule = read_schedule(decision, name)
@@ -54,8 +54,9 @@ def use(
 
 
 def _refuse_errors(decision: DecisionConfig, schedule: Schedule, *, force: bool) -> None:
-    from rdv.commands.errors import NotUsable
-    from rdv.commands.schedule.reading import known_models, lint
+    from rdv.decision.schedules import lint
+    from rdv.errors import NotUsable
+    from rdv.serve.observer import known_models
 
     found = lint(decision, schedule, known_models(decision))
     errors = [finding for finding in found if finding.severity == "error"]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.interrupt import DeferredInterrupt
 from rdv.commands.opening import Target, is_stream, open_files, read_target
 from rdv.commands.options import Json, PathAndTopic, Quiet
 from rdv.commands.output import Output
 from rdv.commands.terminal import is_terminal
+from rdv.system.interrupt import DeferredInterrupt
 
 if TYPE_CHECKING:
     from rdv.stream.file.stream import FileStream

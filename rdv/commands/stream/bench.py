@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rdv.commands.errors import InvalidOption, NotUsable
+from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Json
 from rdv.commands.output import Column, Output, Progress, number
 from rdv.commands.units import parse_size
+from rdv.errors import NotUsable
 
 if TYPE_CHECKING:
     from rdv.stream.file.stream import FileStream

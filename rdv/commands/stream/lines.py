@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
-from rdv.commands.errors import LineUnusable
 from rdv.commands.output import Output
+from rdv.errors import LineUnusable
 from rdv.stream import Producer
 
 _CHUNK_BYTES = 1024 * 1024

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdv.commands.errors import InvalidOption, NotUsable
+from rdv.commands.errors import InvalidOption
 from rdv.commands.opening import Target, open_files, read_target, topics_of
 from rdv.commands.options import Json, PathOrTopic, Quiet, Yes
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import confirm
 from rdv.commands.units import about_size
+from rdv.errors import NotUsable
 
 if TYPE_CHECKING:
     from rdv.stream.file.stream import FileStream

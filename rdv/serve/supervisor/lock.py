@@ -14,44 +14,18 @@ from typing import Self
 
 import msgspec
 
-from rdv.decision import RUN_DIRECTORY
 from rdv.decision.accepted import MISSING, identity_of
+from rdv.decision.holder import Holder, holder_path, lock_path, read_holder
 from rdv.errors import RdvError, SystemFault
 from rdv.serve.supervisor.errors import AlreadyServed, DirectoryReplaced
-from rdv.stream.errors import DiskFault
 from rdv.stream.file.disk import Disk, directory_mode, faults
 from rdv.stream.file.lock import FileLock
-
-FILE_NAME = "serve.lock"
-HOLDER_NAME = "holder.json"
-"""Says the same to users who may read the decision but not open its lock."""
 
 LOOK_S = 1.0
 """How often the lock is compared with the files that are there, in seconds."""
 
 LOOKED_AT_S = 0.5
 """How long to wait for the lock, in seconds: a command that reads its holder locks it briefly."""
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """Describes the process that serves a decision, and its address."""
-
-    pid: int
-    started_ns: int
-    host: str
-    ports: list[int]
-    monotonic_ns: int = 0
-    """When it started, on the monotonic clock; 0 if the file does not say."""
-
-    def running_s(self, wall_ns: int, monotonic_ns: int) -> float:
-        """Return for how long it runs; a wall clock that was set meanwhile does not matter."""
-        if self.monotonic_ns:
-            return max(0, monotonic_ns - self.monotonic_ns) / 1e9
-        return max(0, wall_ns - self.started_ns) / 1e9
-
-
-def lock_path(directory: str) -> str:
-    return os.path.join(directory, RUN_DIRECTORY, FILE_NAME)
 
 
 class ServeLock:
@@ -124,7 +98,7 @@ class ServeLock:
         """Lock all of them. Raises AlreadyServed when another process has locked one of them."""
         for one in (fd, *others):
             if not FileLock(Disk(), one).acquire(LOOKED_AT_S):
-                raise _served(self._directory, _read(fd))
+                raise _served(self._directory, read_holder(fd))
         if not Disk.is_at(fd, self._path):  # deleted at this very moment
             raise _served(self._directory, None)
 
@@ -210,44 +184,6 @@ def _close(*fds: int) -> None:
     for fd in fds:
         if fd >= 0:
             os.close(fd)
-
-
-def holder_path(directory: str) -> str:
-    return os.path.join(directory, RUN_DIRECTORY, HOLDER_NAME)
-
-
-def holder_of(directory: str) -> Holder | None:
-    """Return the process that serves the decision now; None when there is none.
-
-    Raises NotPermitted when this user may read neither the lock nor holder.json.
-    """
-    path = lock_path(directory)
-    try:
-        fd = os.open(path, os.O_RDONLY)
-    except PermissionError:
-        try:
-            with faults(path, "read"):
-                fd = os.open(holder_path(directory), os.O_RDONLY)
-        except DiskFault:  # there is none
-            return None
-    except OSError:
-        return None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _read(fd)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
-    return None
-
-
-def _read(fd: int) -> Holder | None:
-    try:
-        return msgspec.json.decode(os.pread(fd, 4096, 0), type=Holder)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 def _served(directory: str, holder: Holder | None) -> AlreadyServed:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.replay.child import ERROR, NOTHING, RESULT, Evaluated
+from rdv.analysis.replay.job import WorkerRules
 from rdv.analysis.replay.paced import HOP_MS, replay_paced
 from rdv.analysis.replay.rows import Spill
 from rdv.analysis.replay.source import Stretch
 from rdv.analysis.replay.study import Recorder, Replayed
-from rdv.commands.replaying.rules import WorkerRules
 from rdv.decision import ModelConfig
 from rdv.rendezvous.messages import Request
 

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from rdv.commands.errors import NotLive
-from rdv.decision import Decision
+import orjson
+
 from rdv.decision.accepted import allow_schedule, errors_of, read_published
-from rdv.errors import RdvError
+from rdv.decision.decision import Decision
+from rdv.errors import ConflictFault, RdvError
 from rdv.rendezvous.schedule import Schedule
 from rdv.stream import Consumer, open_stream
 from rdv.stream.passing import pass_over
 
-PATIENCE_S = 15.0
+TIMEOUT_S = 15.0
+"""How long to wait for a server's report, in seconds."""
 SCHEDULE_TOPIC = "schedule"
+
+
+@dataclass(eq=False)
+class NotLive(ConflictFault):
+    """A schedule was written, but no server has reported it as live; `faults` may say why."""
+
+    schedule: str
+    waited_s: float
+    faults: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        why = f": {'; '.join(self.faults)}" if self.faults else ""
+        return (
+            f"{self.schedule} is written, but no server has reported within {self.waited_s:g} s "
+            f"that it is live{why}"
+        )
+
+    def hint(self) -> str:
+        return "As far as is known, the earlier schedule still applies: see rdv status."
 
 
 def switch(decision: Decision, schedule: Schedule, write: Callable[[], object]) -> float:
@@ -32,8 +54,8 @@ def switch(decision: Decision, schedule: Schedule, write: Callable[[], object]) 
     ):
         begin_s = time.monotonic()
         write()
-        if not _hear(consumer, schedule, begin_s + PATIENCE_S):
-            raise NotLive(schedule.label, PATIENCE_S, _faults(decision.directory))
+        if not _is_reported(consumer, schedule, begin_s + TIMEOUT_S):
+            raise NotLive(schedule.label, TIMEOUT_S, _faults(decision.directory))
         return (time.monotonic() - begin_s) * 1e3
 
 
@@ -45,9 +67,8 @@ def _faults(directory: str) -> tuple[str, ...]:
         return ()
 
 
-def _hear(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:
-    import orjson
-
+def _is_reported(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:
+    """Wait until a server reports the schedule as live; return False if none has by `end_s`."""
     while (left_s := end_s - time.monotonic()) > 0:
         try:
             records = consumer.poll(100, left_s)
@@ -58,8 +79,8 @@ def _hear(consumer: Consumer, schedule: Schedule, end_s: float) -> bool:
         for record in records:
             try:
                 line = orjson.loads(record.value)
-                said = line["name"], line["hash"], line.get("live", True)
-                if said == (schedule.name, schedule.content_hash, True):
+                reported = line["name"], line["hash"], line.get("live", True)
+                if reported == (schedule.name, schedule.content_hash, True):
                     return True
             except (orjson.JSONDecodeError, KeyError, TypeError):
                 continue

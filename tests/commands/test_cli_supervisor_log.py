@@ -5,25 +5,23 @@ from __future__ import annotations
 import pytest
 from test_cli_processes import run_on_terminal
 
-from rdv.commands.serving.voice import StderrVoice
-from rdv.serve.supervisor.plan import Part
+from rdv.commands.supervisor_log import SupervisorLog
 
 
 def test_lines_have_a_time_and_a_prefix_as_wide_as_the_longest(capfd):
-    voice = StderrVoice(["server-0", "committee-0"])
-    voice.child_line(Part("server-0", "server", ()), "hello \x1b[2J")
-    voice.own_line("stopped")
+    log = SupervisorLog(["server-0", "committee-0"])
+    log.child_line("server-0", "hello \x1b[2J")
+    log.own_line("stopped")
     first, second = capfd.readouterr().err.splitlines()
     assert first[8:] == " server-0    | hello \\x1b[2J"
     assert second[8:] == " rdv         | stopped"
 
 
 SCRIPT = """
-from rdv.commands.serving.voice import StderrVoice
-from rdv.serve.supervisor.plan import Part
-voice = StderrVoice(["a-0", "b-0"])
+from rdv.commands.supervisor_log import SupervisorLog
+log = SupervisorLog(["a-0", "b-0"])
 for name in ("a-0", "b-0", "a-0"):
-    voice.child_line(Part(name, "worker", ()), "text")
+    log.child_line(name, "text")
 """
 
 

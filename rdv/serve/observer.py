@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
-from rdv.commands.errors import NeverServed
-from rdv.commands.serving.check import SlaBook
 from rdv.decision import Decision, load_decision
 from rdv.decision.accepted import read_published
-from rdv.errors import RdvError
+from rdv.decision.holder import Holder, holder_of
+from rdv.decision.schedules import ScheduleSlas
+from rdv.errors import InputFault, RdvError
 from rdv.http.authority import host_port
 from rdv.rendezvous.messages import MalformedMessage, decode_result
 from rdv.rendezvous.topology import SCALING_TOPIC, STATUS_TOPIC
-from rdv.serve.supervisor.lock import Holder, holder_of
 from rdv.serve.supervisor.plan import parts, proxy_name
 from rdv.status.lines import Roll, ScaleLine, Seen, heard, read_scaling, read_status
 from rdv.status.models import model_rows, process_rows, unlogged, unread
@@ -40,13 +40,26 @@ _BACK = Recent(5 * 60_000)
 _POLL_RECORDS = 10_000
 
 
+@dataclass(eq=False)
+class NeverServed(InputFault):
+    """The decision has no streams yet."""
+
+    directory: str
+
+    def text(self) -> str:
+        return f"{self.directory} has never been served: there is nothing to show"
+
+    def hint(self) -> str:
+        return f"Start it: rdv serve {self.directory}"
+
+
 class Observer:
     """Reads what is new at each call. Raises NeverServed, and RdvErrors of the configuration."""
 
     def __init__(self, decision: Decision, window_s: float = 10.0) -> None:
         self._directory = decision.directory
         self._decision = decision
-        self._slas = SlaBook(decision)
+        self._slas = ScheduleSlas(decision)
         self._roll = Roll()
         self._boot = Disk().boot_id().hex()
         self._window = ResultWindow(window_s)
@@ -215,7 +228,14 @@ def _is_by(line: ScaleLine, holder: Holder) -> bool:
 def _totals(seen: Iterable[Seen]) -> dict[str, int]:
     """Return the sums of what the running proxies have counted since they started."""
     keys = ("requests", "refused", "backstop", "misses", "unlogged", "in_flight", "connections")
-    doors = [
-        s.line for s in seen if s.line.role == "proxy" and s.state in ("ready", "failing", "silent")
-    ]
-    return {key: sum(line.count(key) for line in doors) for key in keys}
+    states = ("ready", "failing", "silent")
+    proxies = [s.line for s in seen if s.line.role == "proxy" and s.state in states]
+    return {key: sum(line.count(key) for line in proxies) for key in keys}
+
+
+def known_models(decision: Decision) -> list[str]:
+    """Return the models that rdv.toml declares, and those that run undeclared (`rdv model run`)."""
+    known = decision.scoring_models()
+    with contextlib.suppress(NeverServed), Observer(decision, window_s=0.001) as observer:
+        known += [row["model"] for row in observer.look()["models"] if not row["declared"]]
+    return known

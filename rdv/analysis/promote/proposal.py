@@ -6,10 +6,9 @@ import difflib
 from dataclasses import dataclass
 
 from rdv.analysis.promote.exchange import champion_of, exchange
-from rdv.commands.errors import NotUsable
-from rdv.commands.schedule.reading import known_models, lint
-from rdv.commands.serving.check import read_schedule, retired_models
 from rdv.decision import Decision, ModelNotFound
+from rdv.decision.schedules import lint, read_schedule, retired_models
+from rdv.errors import NotUsable
 from rdv.rendezvous.schedule import OTHERS, Schedule, schedule_from_toml
 from rdv.rendezvous.schedule.model import windows_ms
 from rdv.stream.file.disk import faults
@@ -41,14 +40,21 @@ class Proposal:
         return windows_ms(self.before).get(self.champion, self.before.sla_ms)
 
 
-def propose(decision: Decision, challenger: str, champion: str | None, *, force: bool) -> Proposal:
+def propose(
+    decision: Decision,
+    challenger: str,
+    champion: str | None,
+    known: list[str],
+    *,
+    force: bool,
+) -> Proposal:
     """Make a proposal. Raises NotUsable, CannotExchange, ScheduleNotFound, InvalidSchedule,
     ModelNotFound, SystemFaults.
 
-    `force` allows a model that is not declared (yet), and what the linter calls an error.
+    `known` are the models that are declared or run. `force` allows a model that is
+    neither declared nor running, and what the linter calls an error.
     """
     before = read_schedule(decision)
-    known = known_models(decision)
     if not force:
         names = {model for step in before.steps for model in step.accept}
         _check_names(decision, {*known, *retired_models(decision), *names}, challenger, champion)
@@ -57,8 +63,8 @@ def propose(decision: Decision, challenger: str, champion: str | None, *, force:
         old = file.read()
     champion = champion or champion_of(before)
     if champion is None:
-        reason = "its first step accepts anybody: there is no champion"
-        raise NotUsable(path, reason, "Say whose place to take: --over MODEL.")
+        reason = "its first step accepts any model: there is no champion"
+        raise NotUsable(path, reason, "Name the model to replace: --over MODEL.")
     if challenger == champion:
         raise NotUsable(challenger, f"is the champion of {before.label} already")
     new = exchange(old, before.name, champion, challenger, path)
@@ -78,5 +84,5 @@ def _refuse_errors(decision: Decision, after: Schedule, known: list[str], path: 
     found = lint(decision, after, known)
     errors = [finding for finding in found if finding.severity == "error"]
     if errors:
-        advice = "Mend it first, or promote all the same with --force."
-        raise NotUsable(path, f"as it would be: {errors[0]}", advice)
+        advice = "Correct it first, or promote anyway with --force."
+        raise NotUsable(path, f"after the change: {errors[0]}", advice)

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
-from rdv.commands.loading.rows import Row, is_right, pick
 from rdv.load.generator import Tally
 from rdv.load.generator.tally import Failed
+from rdv.load.rows import Row, is_right, pick
+from rdv.status.window import MISS_GRACE_MS
 
-MISS_GRACE_MS = 10.0
-"""How many ms later than its SLA an answer may be before it counts as a miss."""
 _OK = 200
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from rdv.commands.promoting.proposal import Proposal
-from rdv.commands.promoting.watch import read_answer
+from rdv.analysis.promote.carry_out import read_answer
+from rdv.analysis.promote.proposal import Proposal
 from rdv.rendezvous.messages import Result
 from rdv.rendezvous.messages.result import Arrival
 from rdv.rendezvous.schedule import schedule_from_object

@@ -1,4 +1,4 @@
-"""`rdv serve --direct MODEL` and `--in-process` serve in this process, without other processes."""
+"""Serve a decision in this process alone: `rdv serve --direct MODEL` and `--in-process`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from rdv.decision import Decision, ModelConfig, ModelNotFound
+from rdv.serve.stages import run_direct, run_in_process
 from rdv.serve.supervisor.leftovers import VARIABLE, clear, run_marker
 from rdv.system.environment import clean_environment
 from rdv.system.orphans import adopt_orphans, end_descendants, reap_abandoned
@@ -68,14 +69,10 @@ def ignored_keys(decision: Decision) -> list[str]:
 
 def serve_stage(decision: Decision, direct: str | None, say: Callable[[str], None]) -> None:
     """Serve one model, or everything over streams in memory, until SIGTERM or SIGINT."""
-    from rdv.commands.component import log_to_stderr
-    from rdv.serve.stages import run_direct, run_in_process
-
-    log_to_stderr()
     if is_parent := adopt_orphans():
         reap_abandoned()
     if ignored := ignored_keys(decision):
-        say(f"{decision.file}: {', '.join(ignored)}: only a full rdv serve applies that")
+        say(f"{decision.file}: {', '.join(ignored)}: not used with --direct and --in-process")
     arguments = (decision.directory, say)
     threading.Thread(target=clear, args=arguments, name="rdv-clear", daemon=True).start()
     try:
@@ -83,7 +80,7 @@ def serve_stage(decision: Decision, direct: str | None, say: Callable[[str], Non
             say("one process, streams in memory: nothing is kept")
             run_in_process(decision.directory)
         else:
-            say(f"{direct} alone behind the door, without streams: nothing is kept")
+            say(f"the model {direct} alone, without streams: nothing is kept")
             run_direct(decision.directory, direct)
     finally:
         if is_parent:

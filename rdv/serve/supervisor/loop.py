@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from rdv.clock import SYSTEM_CLOCK
-from rdv.commands.serving.voice import StderrVoice
 from rdv.decision import Decision
 from rdv.decision.files import watched_files
 from rdv.decision.watching import Watch
@@ -25,11 +24,40 @@ from rdv.status.lines import StatusLine
 from rdv.system.orphans import Strangers, reap_orphans
 
 
-class Judged(Protocol):
-    """A judge of edits must know the models that run without being declared."""
+class Edits(Protocol):
+    """The interface of what reads edits: it must know the models that run undeclared."""
 
     elsewhere: Callable[[], Collection[str]]
     absent: Callable[[str], None]
+
+
+class Log(Protocol):
+    """Where the supervisor's own lines and those of its processes are shown."""
+
+    def child_line(self, name: str, line: str) -> None: ...
+    def own_line(self, line: str) -> None: ...
+    def all_settled(self, missing: list[str]) -> None: ...
+
+
+class _Outputs:
+    """The supervisor's outputs: lines go to the log, the states of models to `control`.
+
+    `control` and `own_pids` are set before the supervisor runs.
+    """
+
+    control: Control
+    own_pids: Callable[[], Iterable[int]]
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.own_line = log.own_line
+        self.all_settled = log.all_settled
+
+    def child_line(self, part: Part, line: str) -> None:
+        self._log.child_line(part.name, line)
+
+    def model_state(self, model: str, *, is_up: bool) -> None:
+        self.control.model_state(model, is_up=is_up, own_pids=list(self.own_pids()))
 
 
 _STOPPING = {
@@ -42,41 +70,41 @@ _STOPPING = {
 def supervise(
     decision: Callable[[], Decision],
     wanted: Callable[[], list[Part]],
-    voice: StderrVoice,
+    log: Log,
     essential: frozenset[Role] = ESSENTIAL,
     scaler: Scaler | None = None,
-    plan: Judged | None = None,
+    edits: Edits | None = None,
 ) -> None:
     """Run the parts until a signal stops them. `decision` returns the current one.
 
     Raises DoesNotStart, and what `wanted` raises the first time.
     """
-    asyncio.run(_supervise(decision, wanted, voice, essential, scaler, plan))
+    asyncio.run(_supervise(decision, wanted, log, essential, scaler, edits))
 
 
 async def _supervise(
     decision: Callable[[], Decision],
     wanted: Callable[[], list[Part]],
-    voice: StderrVoice,
+    log: Log,
     essential: frozenset[Role],
     scaler: Scaler | None,
-    plan: Judged | None,
+    edits: Edits | None,
 ) -> None:
     marker = run_marker(decision().directory)
     strangers = Strangers(marker)
     with Starter(marker) as starter:
-        supervisor = Supervisor(wanted, voice, launch_with(starter), SYSTEM_CLOCK, essential)
-        await _run(supervisor, starter, strangers, decision, voice, scaler, plan)
+        await _run(starter, strangers, decision, wanted, log, essential, scaler, edits)
 
 
 async def _run(
-    supervisor: Supervisor,
     starter: Starter,
     strangers: Strangers,
     decision: Callable[[], Decision],
-    voice: StderrVoice,
+    wanted: Callable[[], list[Part]],
+    log: Log,
+    essential: frozenset[Role],
     scaler: Scaler | None,
-    plan: Judged | None,
+    edits: Edits | None,
 ) -> None:
     known: set[str] = set()
 
@@ -94,31 +122,32 @@ async def _run(
         strangers.end(known)
         reap_orphans(known)
 
-    control = Control(decision(), SYSTEM_CLOCK, heard, voice.own_line)
-    voice.control = control
-    voice.own_pids = lambda: list(supervisor.pids())
+    outputs = _Outputs(log)
+    supervisor = Supervisor(wanted, outputs, launch_with(starter), SYSTEM_CLOCK, essential)
+    outputs.control = control = Control(decision(), SYSTEM_CLOCK, heard, log.own_line)
+    outputs.own_pids = supervisor.pids
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, reap)
     for signum, text in _STOPPING.items():
-        loop.add_signal_handler(signum, _stop, supervisor, voice, text)
-    if plan is not None:
-        plan.elsewhere = control.models_elsewhere
-        plan.absent = lambda model: voice.model_state(model, is_up=False)
-    edits = Watch(
+        loop.add_signal_handler(signum, _stop, supervisor, log, text)
+    if edits is not None:
+        edits.elsewhere = control.models_elsewhere
+        edits.absent = lambda model: outputs.model_state(model, is_up=False)
+    watch = Watch(
         lambda: watched_files(decision()),
         lambda: _on(loop, supervisor.edited),
-        lambda line: _on(loop, lambda: voice.own_line(line)),
+        lambda line: _on(loop, lambda: log.own_line(line)),
     )
-    edits.start()
-    clear_in_background(decision().directory, voice.own_line)
+    watch.start()
+    clear_in_background(decision().directory, log.own_line)
     demand: Demand | None = None
     try:
         await starter.ready()
         if scaler is not None:
-            demand = _scale(decision(), scaler, supervisor, control, voice)
+            demand = _scale(decision(), scaler, supervisor, control, outputs)
         await supervisor.run()
     finally:
-        edits.stop()
+        watch.stop()
         if scaler is not None and demand is not None:
             scaler.close()
             demand.close()
@@ -130,15 +159,15 @@ def _scale(
     scaler: Scaler,
     supervisor: Supervisor,
     control: Control,
-    voice: StderrVoice,
+    outputs: _Outputs,
 ) -> Demand:
     """Connect the scaler to the other parts, and start it."""
-    demand = Demand(decision, scaler.rung, voice.own_line)
+    demand = Demand(decision, scaler.rung, outputs.own_line)
     ties = Ties(
         own_pids=supervisor.pids,
         changed=supervisor.edited,
         on_record=control.scaled,
-        is_down=lambda model: voice.model_state(model, is_up=False),
+        is_down=lambda model: outputs.model_state(model, is_up=False),
         lag=demand.lag,
     )
     scaler.update(decision)
@@ -152,8 +181,8 @@ def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         loop.call_soon_threadsafe(call)
 
 
-def _stop(supervisor: Supervisor, voice: StderrVoice, text: str) -> None:
-    voice.own_line(text)
+def _stop(supervisor: Supervisor, log: Log, text: str) -> None:
+    log.own_line(text)
     supervisor.stop()
 
 

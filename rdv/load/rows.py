@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from rdv.commands.errors import LineUnusable
-from rdv.commands.options import need_file
+from rdv.errors import LineUnusable
 from rdv.payload import UnusableJson, read_json
 from rdv.stream.file.disk import faults
 
@@ -29,8 +28,7 @@ class Row:
 
 
 def read_rows(path: str, key_field: str | None, extra: dict[str, Any]) -> list[Row]:
-    """Read the rows of a JSON lines file. Raises NotUsable, LineUnusable, SystemFaults."""
-    need_file("--data", path)
+    """Read the rows of a JSON lines file. Raises LineUnusable, SystemFaults."""
     with faults(path, "read"), open(path, "rb") as file:
         return make_rows(itertools.islice(file, ROWS_MAX), key_field, extra)
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import uvloop
 
-from rdv.commands.ask_proxy import Door
-from rdv.commands.loading.figures import Figures
-from rdv.commands.loading.rows import Row
+from rdv.decision.proxies import ProxyAddress
+from rdv.load.figures import Figures
 from rdv.load.generator import Generator, LoadLimits, constant, poisson, render_request
 from rdv.load.generator.tally import Failed
-
-_CONNECT_S = 2.0
+from rdv.load.rows import Row
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,15 @@ class Plan:
 
 
 class Share:
-    """The sink of one proxy: its request n is request n·doors + index of the run."""
+    """The sink of one proxy: its request n is request n·proxies + index of the run."""
 
-    def __init__(self, index: int, doors: int, figures: Callable[[], Sequence[Figures]]) -> None:
+    def __init__(self, index: int, proxies: int, figures: Callable[[], Sequence[Figures]]) -> None:
         self._index = index
-        self._doors = doors
+        self._proxies = proxies
         self._figures = figures
 
     def number(self, number: int) -> int:
-        return number * self._doors + self._index
+        return number * self._proxies + self._index
 
     def answered(
         self, number: int, status: int, latency_ns: int, service_ns: int, body: bytes
@@ -69,21 +66,21 @@ class LoadRun:
     def __init__(
         self,
         plan: Plan,
-        doors: Sequence[Door],
+        proxies: Sequence[ProxyAddress],
         rows: Sequence[Row],
         make_figures: Callable[[], Figures],
         progress: Callable[[float, Figures, float], None] | None,
         every_s: float,
     ) -> None:
         self._plan = plan
-        self._doors = doors
+        self._proxies = proxies
         self._rows = rows
         self._make_figures = make_figures
         self._progress = progress
         self._every_s = every_s
         self.total = make_figures()
-        self._stretch = make_figures()
-        self._stretch_s = 0.0
+        self._interval = make_figures()
+        self._interval_began_s = 0.0
         self.seconds = 0.0
         self.is_interrupted = False
 
@@ -94,7 +91,7 @@ class LoadRun:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
-        generators = [self._generator(index, door) for index, door in enumerate(self._doors)]
+        generators = [self._generator(index, proxy) for index, proxy in enumerate(self._proxies)]
 
         def interrupt() -> None:
             self.is_interrupted = True
@@ -116,21 +113,23 @@ class LoadRun:
                 await ticking
             self._show(begin_s)
 
-    def _generator(self, index: int, door: Door) -> Generator:
-        count = len(self._doors)
-        share = Share(index, count, lambda: (self.total, self._stretch))
-        rendered = [render_request("POST", "/v1/decide", str(door), row.body) for row in self._rows]
+    def _generator(self, index: int, proxy: ProxyAddress) -> Generator:
+        count = len(self._proxies)
+        share = Share(index, count, lambda: (self.total, self._interval))
+        rendered = [
+            render_request("POST", "/v1/decide", str(proxy), row.body) for row in self._rows
+        ]
         size = len(rendered)
         limits = LoadLimits(
             connections_max=max(1, self._plan.connections // count),
             timeout_ms=LoadLimits.timeout_ms + int(self._plan.sla_ms),
         )
         return Generator(
-            door.host, door.port, lambda n: rendered[share.number(n) % size], share, limits
+            proxy.host, proxy.port, lambda n: rendered[share.number(n) % size], share, limits
         )
 
     async def _drive(self, index: int, generator: Generator) -> None:
-        plan, count = self._plan, len(self._doors)
+        plan, count = self._plan, len(self._proxies)
         if plan.rate is None:
             await generator.run_closed(max(1, plan.connections // count), plan.seconds)
             return
@@ -140,33 +139,19 @@ class LoadRun:
         await generator.run(_later(arrivals, int(index * 1e9 / plan.rate)), plan.seconds)
 
     async def _tick(self) -> None:
-        self._stretch_s = begin_s = time.monotonic()
+        self._interval_began_s = begin_s = time.monotonic()
         for count in range(1, 1_000_000_000):
             await asyncio.sleep(max(0.0, begin_s + count * self._every_s - time.monotonic()))
             self._show(begin_s)
 
     def _show(self, begin_s: float) -> None:
         """Report the interval that ends now, and begin the next one."""
-        stretch, self._stretch = self._stretch, self._make_figures()
+        interval, self._interval = self._interval, self._make_figures()
         now_s = time.monotonic()
-        if self._progress is not None and stretch.tally.requests:
-            self._progress(now_s - begin_s, stretch, now_s - self._stretch_s)
-        self._stretch_s = now_s
+        if self._progress is not None and interval.tally.requests:
+            self._progress(now_s - begin_s, interval, now_s - self._interval_began_s)
+        self._interval_began_s = now_s
 
 
 def _later(arrivals: Iterator[int], offset_ns: int) -> Iterator[int]:
     return (at_ns + offset_ns for at_ns in arrivals)
-
-
-def open_doors(doors: Sequence[Door]) -> list[Door]:
-    """Return the addresses that accept connections. Raises Unreachable if there are none."""
-    found, reason = [], ""
-    for door in doors:
-        try:
-            socket.create_connection((door.host, door.port), _CONNECT_S).close()
-            found.append(door)
-        except OSError as error:
-            reason = reason or (error.strerror or str(error)).lower()
-    if not found:
-        raise doors[0].unreachable(reason)
-    return found

@@ -1,4 +1,4 @@
-"""Select the records that `rdv tail` shows, and their order."""
+"""Read a window of a stream in the order of append times, and follow what comes after it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import contextlib
 import heapq
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from rdv.commands.exits import PipeClosedError
-from rdv.commands.opening import Target, places_of
-from rdv.commands.options import span_ns
-from rdv.commands.tail import Renderer, is_reader_gone
 from rdv.stream.consumer import LogConsumer
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.stream import FileStream
@@ -23,23 +19,23 @@ DEFAULT_COUNT = 10
 _CHUNK_RECORDS = 500
 _BATCH_RECORDS = 100
 _OPEN_READERS_MAX = 64
-_LOOK_UP_S = 1.0
-"""How often a follower without new records checks whether its output is still read, in seconds."""
+_IDLE_S = 1.0
+"""How often a follower yields an empty list while there are no new records, in seconds."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """The options that select records; a `count` of None means the default."""
+    """Selects records; a `count` of None means the default."""
 
     count: int | None = None
-    since: str | None = None
-    until: str | None = None
+    since_ns: int | None = None
+    until_ns: int | None = None
     offset: int | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether the options say where to begin, so that all records from there on are shown."""
-        return self.since is not None or self.offset is not None
+        return self.since_ns is not None or self.offset is not None
 
     @property
     def last(self) -> int | None:
@@ -54,27 +50,28 @@ class Window:
         return self.count if self.offset is not None else None
 
 
+Note = Callable[[str], None]
+
 Ranges = Mapping[TopicPartition, tuple[int, int, int]]
 """For each partition: the first offset to show, the one to stop before, and the current end."""
 
 
 def window_of(
-    stream: FileStream, target: Target, partition: int | None, window: Window
+    stream: FileStream, places: Iterable[TopicPartition], window: Window
 ) -> dict[TopicPartition, tuple[int, int, int]]:
-    """Return the offsets that the options select.
-
-    Raises TopicNotFound, PartitionNotFound, InvalidQuantity, and OffsetOutOfRange if no partition
-    has the offset.
+    """Return the offsets that the window selects. Raises OffsetOutOfRange if no partition has the
+    offset.
     """
-    since_ns, until_ns = span_ns(window.since, window.until)
     ranges = {}
     misses: list[OffsetOutOfRange] = []
-    for place in places_of(stream, target, partition):
+    for place in places:
         begin, end = stream.begin(*place), stream.end(*place)
-        stop = end if until_ns is None else min(end, stream.offset_at(*place, until_ns))
+        stop = (
+            end if window.until_ns is None else min(end, stream.offset_at(*place, window.until_ns))
+        )
         start = begin
-        if since_ns is not None:
-            start = stream.offset_at(*place, since_ns)
+        if window.since_ns is not None:
+            start = stream.offset_at(*place, window.since_ns)
         elif window.offset is not None:
             start = window.offset
             if not begin <= start <= end:
@@ -88,8 +85,13 @@ def window_of(
     return ranges
 
 
-def read_window(stream: FileStream, ranges: Ranges, window: Window) -> Iterator[list[Record]]:
+def read_window(
+    stream: FileStream, ranges: Ranges, window: Window, note: Note
+) -> Iterator[list[Record]]:
     """Yield the records of the ranges by append time, in small batches.
+
+    `note` is called with what is lost besides: records that retention has deleted before they were
+    read, and all damage but the first.
 
     Raises RecordsDamaged, but only after all readable records have been yielded: those of undamaged
     partitions, and those before the damage in the others.
@@ -98,7 +100,9 @@ def read_window(stream: FileStream, ranges: Ranges, window: Window) -> Iterator[
     keep_open = len(ranges) <= _OPEN_READERS_MAX
     merged: Iterable[Record] = heapq.merge(
         *(
-            _up_to_damage(_read_range(stream, place, start, stop, keep_open=keep_open), damage)
+            _up_to_damage(
+                _read_range(stream, place, start, stop, note, keep_open=keep_open), damage
+            )
             for place, (start, stop, _) in ranges.items()
             if start < stop
         ),
@@ -113,7 +117,7 @@ def read_window(stream: FileStream, ranges: Ranges, window: Window) -> Iterator[
         yield batch
     if damage:
         for other in damage[1:]:
-            _tell(other.text())
+            note(other.text())
         raise damage[0]
 
 
@@ -127,13 +131,14 @@ def _up_to_damage(records: Iterator[Record], damage: list[RecordsDamaged]) -> It
         damage.append(error)
 
 
-def _tell(text: str) -> None:
-    sys.stdout.flush()
-    sys.stderr.write(f"{text}\n")
-
-
 def _read_range(
-    stream: FileStream, place: TopicPartition, start: int, stop: int, *, keep_open: bool
+    stream: FileStream,
+    place: TopicPartition,
+    start: int,
+    stop: int,
+    note: Note,
+    *,
+    keep_open: bool,
 ) -> Iterator[Record]:
     """Yield the records from `start` up to `stop`.
 
@@ -143,7 +148,7 @@ def _read_range(
     while position < stop:
         with stream.consumer([place.topic], partitions=[place.partition], start=position) as reader:
             while position < stop:
-                batch = poll_or_tell(reader, min(_CHUNK_RECORDS, stop - position))
+                batch = poll_or_note(reader, min(_CHUNK_RECORDS, stop - position), note)
                 for record in batch:
                     if record.offset >= stop:
                         return
@@ -156,24 +161,24 @@ def _read_range(
                     break
 
 
-def poll_or_tell(reader: LogConsumer, max_records: int, timeout: float = 0.0) -> list[Record]:
-    """Poll; report on stderr what retention has deleted before it was read."""
+def poll_or_note(
+    reader: LogConsumer, max_records: int, note: Note, timeout_s: float = 0.0
+) -> list[Record]:
+    """Poll; call `note` with what retention has deleted before it was read."""
     try:
-        return reader.poll(max_records, timeout)
+        return reader.poll(max_records, timeout_s)
     except RecordsLost as error:
-        _tell(error.text())
+        note(error.text())
         return []
 
 
 def follow_on(
-    stream: FileStream,
-    target: Target,
-    partition: int | None,
-    ranges: Ranges,
-    renderer: Renderer,
-) -> None:
-    """Show what comes after the ranges, until interrupted. Raises RecordsDamaged."""
-    topics = None if target.topic is None else [target.topic]
+    stream: FileStream, topic: str | None, partition: int | None, ranges: Ranges, note: Note
+) -> Iterator[list[Record]]:
+    """Yield what comes after the ranges, by append time; an empty list after each second without
+    records. Raises RecordsDamaged.
+    """
+    topics = None if topic is None else [topic]
     only = None if partition is None else [partition]
     with stream.consumer(topics, partitions=only) as consumer:
         for place, (_, _, end) in ranges.items():
@@ -181,9 +186,5 @@ def follow_on(
             with contextlib.suppress(OffsetOutOfRange):
                 consumer.seek(*place, end)
         while True:
-            records = poll_or_tell(consumer, _CHUNK_RECORDS, _LOOK_UP_S)
-            if records:
-                records.sort(key=lambda record: record.timestamp_ns)
-                renderer.show([records])
-            elif is_reader_gone(sys.stdout):
-                raise PipeClosedError
+            records = poll_or_note(consumer, _CHUNK_RECORDS, note, _IDLE_S)
+            yield sorted(records, key=lambda record: record.timestamp_ns)

@@ -1,16 +1,20 @@
-"""Follow the answers of a new champion."""
+"""Make a proposal live, follow the answers of the new champion, and take the proposal back."""
 
 from __future__ import annotations
 
 import select
 import time
 from collections.abc import Callable
-from types import TracebackType
+from dataclasses import dataclass
+from typing import Self
 
+from rdv.analysis.promote.proposal import Proposal
 from rdv.analysis.promote.watch import Answer, Bounds, Breach, Vigil
-from rdv.commands.promoting.proposal import Proposal
-from rdv.decision import Decision
+from rdv.decision import Decision, replace_schedule
+from rdv.decision.holder import holder_of
+from rdv.decision.switch import switch
 from rdv.rendezvous.messages import MalformedMessage, Result, decode_result
+from rdv.rendezvous.schedule import Schedule
 from rdv.status.window import MISS_GRACE_MS
 from rdv.stream import Consumer, Record, open_stream
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
@@ -20,9 +24,44 @@ _POLL_RECORDS = 5_000
 _POLL_S = 0.5
 
 
+@dataclass(frozen=True)
+class Switched:
+    """After how many ms a server reported the schedule as live; None if the decision is not
+    served.
+    """
+
+    took_ms: float | None
+
+
+def make_live(decision: Decision, proposal: Proposal) -> Switched:
+    """Make the proposal live.
+
+    Raises EditRefused if the file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
+    """
+    return _replace(decision, proposal.after, proposal.old, proposal.new)
+
+
+def take_back(decision: Decision, proposal: Proposal) -> Switched:
+    """Restore the schedule as it was. Raises what `make_live` raises."""
+    return _replace(decision, proposal.before, proposal.new, proposal.old)
+
+
+def _replace(decision: Decision, schedule: Schedule, old: str, new: str) -> Switched:
+    """Replace the text of the schedule's file, if it is still `old`."""
+
+    def write() -> None:
+        replace_schedule(decision.directory, schedule.name, old, new)
+
+    if holder_of(decision.directory) is None:
+        write()
+        return Switched(None)
+    return Switched(switch(decision, schedule, write))
+
+
 class Watch:
-    """The watch must be opened before the change, so that no answer is missed. For one thread
-    only.
+    """Follows the answers of a new champion. For one thread only.
+
+    It must be opened before the change, so that no answer is missed.
     """
 
     def __init__(self, decision: Decision, proposal: Proposal, bounds: Bounds) -> None:
@@ -31,9 +70,10 @@ class Watch:
         self._stream = open_stream(decision.stream_path("results"), create=False)
         self._results: Consumer = self._stream.consumer(start="latest")
 
-    def follow(self, seconds: float, tell: Callable[[Vigil, float], None]) -> list[Breach]:
-        """Follow answers until a limit breaks, or for `seconds`; `tell` gets the state and the
-        seconds left.
+    def follow(self, seconds: float, progress: Callable[[float], None]) -> list[Breach]:
+        """Follow answers until a limit breaks, or for `seconds`; return the limits that are broken.
+
+        `progress` is called with the seconds left; `vigil` has the counts.
         """
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
@@ -41,7 +81,7 @@ class Watch:
                 self._add(record)
             if found := self.vigil.breaches():
                 return found
-            tell(self.vigil, left_s)
+            progress(left_s)
         return []
 
     def _poll(self, timeout_s: float) -> list[Record]:
@@ -65,15 +105,10 @@ class Watch:
         self._results.close()
         self._stream.close()
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -89,11 +124,10 @@ def read_answer(result: Result, proposal: Proposal) -> Answer | None:
     is_late = result.waited_ms > proposal.after.sla_ms + MISS_GRACE_MS
     if is_late and not by_proxy:
         return None
-    said = [one.outcome for one in result.arrived if one.model == proposal.challenger]
-    reported = bool(said) and said[0] in ("result", "error")
+    outcome = next((a.outcome for a in result.arrived if a.model == proposal.challenger), None)
     return Answer(
         is_miss=by_proxy,
         is_default=result.kind == "default",
-        is_error=said[0] == "error" if reported else None,
+        is_error=outcome == "error" if outcome in ("result", "error") else None,
         is_other=result.model is None or proposal.challenger not in result.model.split("+"),
     )

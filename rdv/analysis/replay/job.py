@@ -1,0 +1,179 @@
+"""Run a replay as a whole: the model's process, the requests, the comparison with the record.
+
+`WorkerRules` applies a production worker's rules in a paced replay: the same code, on another
+clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.errors import NothingRecorded
+from rdv.analysis.replay.compare import Comparison, compare, extract_for, recorded_answers
+from rdv.analysis.replay.evaluator import Evaluator, Loading
+from rdv.analysis.replay.paced import Asked, Pace, replay_paced
+from rdv.analysis.replay.rows import ResultFile, Spill
+from rdv.analysis.replay.source import ArchiveSource, InputSource
+from rdv.analysis.replay.study import Recorder, Replayed, Requests, replay
+from rdv.decision import Decision, ModelConfig
+from rdv.rendezvous.backlog import Backlog, Waiting
+
+_APART_NS = 60 * 10**9
+"""How far the proxies' times and the log's append times may be apart, in ns."""
+
+Span = tuple[int | None, int | None]
+"""From and until when, in ns since 1970; None: no bound."""
+
+Progress = Callable[[int], None]
+"""Called with the number of requests done since the last call."""
+
+
+class Findings(NamedTuple):
+    """What a replay has found. `comparison` is None if the model gave no result, `pace` without a
+    speed.
+    """
+
+    replayed: Replayed
+    comparison: Comparison | None
+    pace: Pace | None
+
+
+@dataclass(frozen=True)
+class ReplayJob:
+    """One replay of a decision's requests through a model."""
+
+    decision: Decision
+    name: str
+    config: ModelConfig
+    span: Span
+    on: str | None = None
+    """The field of the answers that is compared."""
+    decoy: str | None = None
+    """The decoy whose archive has the requests; None: the input stream."""
+    speed: float | None = None
+    """The pace, as a multiple of the recorded one; None: as quickly as the model can."""
+    out: str | None = None
+    """The Parquet file for all results."""
+
+    def run(
+        self,
+        recorded: Recorded,
+        replaying: Callable[[int], contextlib.AbstractContextManager[Progress]],
+        comparing: Callable[[], contextlib.AbstractContextManager[Progress]],
+    ) -> Findings:
+        """Replay, then compare; `replaying` is called with the number of requests, 0 if unknown.
+
+        Raises NothingRecorded, ModelKeepsEnding, TooManyValues, NoArchive, SystemFaults.
+        """
+        answers = recorded_answers(recorded)
+        with contextlib.ExitStack() as stack:
+            spill = stack.enter_context(contextlib.closing(Spill()))
+            evaluator = stack.enter_context(Evaluator(self._loading()))
+            found = Replayed(self.name, evaluator.version)
+            keep = None
+            if self.out is not None:
+                keep = stack.enter_context(ResultFile(self.out, evaluator.version)).add
+            recorder = Recorder(
+                found, spill, lambda first: extract_for(self.on, first, answers), keep
+            )
+            source = self._source(recorded, evaluator.takes)
+            with replaying(source.total) as progress:
+                pace = self._replay(source, evaluator, recorder, found, progress)
+            evaluator.close()
+            if not found.requests:
+                raise NothingRecorded(self.decision.directory)
+            if recorder.extract is None:
+                return Findings(found, None, pace)
+            span = self.span if self.decoy is None else _widened(*self.span)
+            with comparing() as progress:
+                comparison = compare(recorded, spill, recorder.extract, *span, progress)
+        return Findings(found, comparison, pace)
+
+    def _replay(
+        self,
+        source: Requests,
+        evaluator: Evaluator,
+        recorder: Recorder,
+        found: Replayed,
+        progress: Progress,
+    ) -> Pace | None:
+        if self.speed is None:
+            batch_max = self.config.batch_max
+            replay(source, evaluator, recorder, found, batch_max=batch_max, progress=progress)
+            return None
+        rules = WorkerRules(self.config)
+        return replay_paced(
+            source, evaluator, recorder, found, rules, speed=self.speed, progress=progress
+        )
+
+    def _loading(self) -> Loading:
+        config = self.config
+        return Loading(
+            self.decision.directory,
+            self.name,
+            config.opening(),
+            config.start_timeout_ms,
+            config.predict_timeout_ms,
+            (*self.decision.env, *config.env),
+        )
+
+    def _source(self, recorded: Recorded, takes: Any) -> Requests:
+        if self.decoy is not None:
+            return ArchiveSource(self.decision.directory, self.decoy, takes, *self.span)
+        return InputSource(recorded, takes, *self.span)
+
+
+def _widened(since_ns: int | None, until_ns: int | None) -> tuple[int | None, int | None]:
+    """Widen a span, since archives have the proxies' times and the log has append times."""
+    return (
+        None if since_ns is None else max(0, since_ns - _APART_NS),
+        None if until_ns is None else until_ns + _APART_NS,
+    )
+
+
+class WorkerRules:
+    """The rules of `rdv.serve.worker` for waiting requests. For one thread only."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self._backlog = Backlog(
+            config.batch_max,
+            "skip" if config.skips else "all",
+            batch_wait_ms=config.batch_wait_ms,
+        )
+
+    def __len__(self) -> int:
+        return len(self._backlog)
+
+    def add(self, found: Sequence[Asked], now_ns: int) -> None:
+        """Add requests; see `paced.Rules`."""
+        waiting = [_waiting(asked) for asked in found]
+        self._backlog.add(waiting, now_ns)
+
+    def plan(self, now_ns: int) -> tuple[list[tuple[Asked, str]], list[Asked]]:
+        """Plan the next batch; see `paced.Rules`."""
+        plan = self._backlog.plan(now_ns)
+        refused = [(_asked(one.waiting), str(one.refusal)) for one in plan.refused]
+        return refused, [_asked(waiting) for waiting in plan.batch]
+
+    def held_until_ns(self) -> int:
+        """Return until when a batch is held; see `paced.Rules`."""
+        return self._backlog.held_until_ns()
+
+    def learn(self, rows: int, took_ms: float) -> None:
+        """Learn from the duration of a batch; see `paced.Rules`."""
+        self._backlog.cost.learn(rows, took_ms)
+
+
+def _waiting(asked: Asked) -> Waiting:
+    block: Any = asked  # the rules do not read the block; it carries our request
+    return Waiting(asked.request, block, 0, asked.deadline_ns, asked.target_ns)
+
+
+def _asked(waiting: Waiting) -> Asked:
+    asked: Any = waiting.block
+    assert isinstance(asked, Asked)
+    return asked

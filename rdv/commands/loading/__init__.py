@@ -1,1 +1,0 @@
-"""`rdv load` is made of rows to send, figures of the answers, and reports."""

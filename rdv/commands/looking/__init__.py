@@ -1,1 +1,0 @@
-"""`rdv status` reads the streams, and shows what they say."""

@@ -1,1 +1,0 @@
-"""The parts of `rdv promote` are in this package."""

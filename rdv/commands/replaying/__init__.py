@@ -1,1 +1,0 @@
-"""`rdv replay` needs a worker's rules and a report, besides the library."""

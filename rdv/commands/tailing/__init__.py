@@ -1,1 +1,0 @@
-"""`rdv tail` selects records, and renders them."""

@@ -1,0 +1,81 @@
+"""Read one schedule of a decision, and look up the SLA of a schedule by its label."""
+
+from __future__ import annotations
+
+from rdv.decision.decision import Decision
+from rdv.decision.errors import ScheduleNotFound
+from rdv.decision.load import schedule_names
+from rdv.errors import RdvError
+from rdv.rendezvous.schedule import Finding, Schedule, lint_schedule, schedule_from_toml
+from rdv.stream.file.disk import faults
+
+_LABELS_MAX = 10_000
+
+
+def read_schedule(decision: Decision, name: str = "") -> Schedule:
+    """Return a schedule of the decision; without a name, the live one.
+
+    Raises ScheduleNotFound, InvalidSchedule, SystemFaults.
+    """
+    name = name or decision.schedule
+    known = schedule_names(decision.directory)
+    if name not in known:
+        raise ScheduleNotFound(decision.directory, name, known)
+    return read_schedule_file(decision.schedule_path(name), name)
+
+
+def read_schedule_file(path: str, name: str) -> Schedule:
+    """Return the schedule in a file. Raises InvalidSchedule, SystemFaults."""
+    with faults(path, "read"), open(path, encoding="utf-8", errors="replace") as file:
+        return schedule_from_toml(file.read(), name, path)
+
+
+def retired_models(decision: Decision) -> list[str]:
+    """Return the models that rdv.toml keeps without running them."""
+    return [name for name, model in decision.models.items() if model.retired]
+
+
+def lint(decision: Decision, schedule: Schedule, known: list[str]) -> list[Finding]:
+    """Return the linter's findings, errors first; `known` are the models that can answer."""
+    return lint_schedule(schedule, known, retired_models(decision))
+
+
+def users_of(decision: Decision, name: str) -> list[str]:
+    """Return what uses a schedule by default: the decision ("live") and cohorts."""
+    cohorts = decision.cohorts.groups.items()
+    used = [f"cohort {cohort}" for cohort, group in cohorts if group.schedule == name]
+    return ["live", *used] if name == decision.schedule else used
+
+
+class ScheduleSlas:
+    """The SLAs of a decision's schedules, by the labels that results name."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+        self._known: dict[str, float | None] = {}
+        self._live_ms: float | None = None
+
+    def find_ms(self, label: str) -> float | None:
+        """Return the SLA in ms; None if the file has changed since, or is gone."""
+        if label not in self._known:
+            if len(self._known) >= _LABELS_MAX:
+                self._known.clear()
+            # A label appears after its file, so one that is not found now never will be.
+            self._known[label] = None
+            try:
+                schedule = read_schedule(self._decision, label.partition("@")[0])
+            except RdvError:
+                return None
+            self._known[schedule.label] = schedule.sla_ms
+        return self._known[label]
+
+    def sla_ms(self, label: str) -> float:
+        """Return the SLA in ms; that of the live schedule for an unknown label (of an inline
+        schedule).
+        """
+        found = self.find_ms(label)
+        if found is None:
+            if self._live_ms is None:
+                self._live_ms = read_schedule(self._decision).sla_ms
+            found = self._live_ms
+        return found

@@ -1,0 +1,75 @@
+"""Check a decision before anything is started, so that mistakes are reported at once and by
+name.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable, Iterable
+
+from rdv.decision import Decision, missing_files
+from rdv.decision.program import ProgramNotFound, check_program
+from rdv.decision.schedules import lint, read_schedule
+from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
+from rdv.serve.supervisor.errors import PortTaken
+from rdv.system.ports import await_end, holder_of_port, is_left_behind
+
+PORT_TIMEOUT_S = SLA_MS_MAX / 1000 + 10.0
+"""How many seconds to wait for a port. A proxy whose supervisor was killed answers its requests in
+flight before it releases its port.
+"""
+_IN_USE = "it is in use"
+
+
+def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
+    """Return the live schedule. Raises for what would keep everything from running; warns of the
+    rest.
+    """
+    schedule = read_schedule(decision)
+    for line in decision.warnings:
+        warn(f"{decision.file}: {line}")
+    for finding in lint(decision, schedule, decision.scoring_models()):
+        warn(f"{decision.schedule_path()}: {finding}")
+    for fault in missing_files(decision):
+        warn(fault.text())
+    for name, model in decision.models.items():
+        try:
+            check_program(decision, model)
+        except ProgramNotFound as error:
+            warn(f"{decision.file}: models.{name}.command: {error.text()}")
+    return schedule
+
+
+def claim_ports(
+    directory: str, host: str, ports: Iterable[int], waiting: Callable[[str], None]
+) -> None:
+    """Check that all ports can be listened on. For the holder of the decision's lock only.
+
+    Waits only for the end of a proxy that a killed `rdv serve` of the same decision has left
+    behind, which still answers its requests in flight. Raises PortTaken.
+    """
+    give_up_s = time.monotonic() + PORT_TIMEOUT_S
+    for port in ports:
+        while reason := _why_not(host, port):
+            holder = holder_of_port(port) if reason == _IN_USE else None
+            if holder is None or not is_left_behind(holder, directory):
+                raise PortTaken(host, port, reason, str(holder or ""))
+            waiting(f"port {port}: waiting for {holder}, which a killed rdv serve has left behind")
+            if not await_end(holder.pid, max(0.0, give_up_s - time.monotonic())):
+                raise PortTaken(host, port, reason, str(holder))
+
+
+def _why_not(host: str, port: int) -> str:
+    """Return why the port cannot be listened on; empty if it can."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+                probe.listen(1)
+    except OSError as error:
+        return _IN_USE if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    return ""
