@@ -14,7 +14,6 @@ import typer
 from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision
 from rdv.commands.terminal import paint
-from rdv.http.authority import host_port, reachable_host
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
@@ -150,6 +149,8 @@ def _warn(line: str) -> None:
 
 def _show_started(decision: DecisionConfig, missing: list[str]) -> None:
     """Print the address and the next commands, once everything runs."""
+    from rdv.http.authority import host_port, reachable_host
+
     http = decision.http
     host = reachable_host(http.host)
     here = shlex.quote(decision.directory)

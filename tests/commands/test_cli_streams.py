@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rdv import __version__
-from rdv.commands.app import LazyGroup, RootGroup
+from rdv.commands.app import RootGroup
+from rdv.commands.lazy import LazyGroup
 from rdv.commands.stream import StreamGroup
 from rdv.native import NATIVE
 from rdv.stream import StreamConfig, open_stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rdv.commands.app import Lazy, LazyGroup
+from rdv.commands.lazy import Lazy, LazyGroup
 
 
 class ModelGroup(LazyGroup):
