@@ -7,7 +7,7 @@ import os
 import msgspec
 
 from rdv.decision import Decision, ModelConfig
-from rdv.decision.watching import Stamps
+from rdv.decision.files import Stamps
 from rdv.serve.observer import NeverServed, Observer
 from rdv.serve.supervisor.plan import Part
 

@@ -16,7 +16,7 @@ from rdv.decision.accepted import (
     publish,
     undeclared_models,
 )
-from rdv.decision.watching import Stamps
+from rdv.decision.files import Stamps
 from rdv.serve.supervisor.plan import Part, parts
 from rdv.serve.supervisor.scaler import Scaler
 

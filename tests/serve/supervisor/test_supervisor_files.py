@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.decision import Decision, ModelConfig
-from rdv.decision.holder import holder_of
 from rdv.decision.files import Stamps, files_of, footprint, names_in
+from rdv.decision.holder import holder_of
 from rdv.serve.supervisor.child import LineSplitter
 from rdv.serve.supervisor.errors import AlreadyServed, DirectoryReplaced
 from rdv.serve.supervisor.lock import ServeLock
