@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, span_ns
-from rdv.commands.output import Column, Output, Progress, number
-from rdv.commands.pages import Html, draw, write_page
+from rdv.commands.output import Output, Progress
+from rdv.commands.pages import Html, draw, print_table, write_page
 
 if TYPE_CHECKING:
     from rdv.analysis.ab import Experiment, Plan
@@ -122,12 +122,10 @@ def _render(found: Experiment, output: Output) -> None:
     if output.as_json:
         output.json(found.as_json())
         return
-    from rdv.analysis.ab.result import arm_rows, show
+    from rdv.analysis.ab.result import arm_rows
     from rdv.analysis.ab.view import charts_of
 
-    names, rows = arm_rows(found)
-    columns = [Column(names[0]), *(number(name, name, show) for name in names[1:])]
-    output.table(columns, [dict(zip(names, row, strict=True)) for row in rows])
+    print_table(*arm_rows(found), output)
     output.text()
     for sentence in found.sentences():
         output.text(sentence)

@@ -5,13 +5,13 @@ Render a comparison for people.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
-from rdv.commands.output import Column, Output, Progress, number
-from rdv.commands.pages import Html, draw, write_page
+from rdv.commands.output import Output, Progress
+from rdv.commands.pages import Html, draw, print_table, write_page
 
 if TYPE_CHECKING:
     from rdv.analysis.compare import Comparison
@@ -127,11 +127,8 @@ def render(found: Comparison, output: Output) -> None:
         return
     from rdv.analysis.compare.view import brief_charts_of, models_table
 
-    names = (found.first.name, found.second.name)
-    _, rows = models_table((found.first, found.second))
-    columns = (Column("what"), *(number(str(n), name, _shown) for n, name in enumerate(names)))
-    title = f"{names[0]} and {names[1]}, {found.requests:,} requests"
-    output.table(columns, [_row(row) for row in rows], title)
+    title = f"{found.first.name} and {found.second.name}, {found.requests:,} requests"
+    print_table(*models_table((found.first, found.second)), output, title)
     output.text()
     for sentence in found.sentences():
         output.text(sentence)
@@ -139,13 +136,3 @@ def render(found: Comparison, output: Output) -> None:
     if output.is_human:
         for line in found.caveats():
             output.note(line)
-
-
-def _row(values: list[Any]) -> dict[str, Any]:
-    return {"what": values[0] or "what", "0": values[1], "1": values[2]}
-
-
-def _shown(value: Any) -> str:
-    from rdv.analysis.charts import cell
-
-    return cell(value)

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
-from rdv.commands.output import Column, Output, Progress, number
-from rdv.commands.pages import Html, draw, write_page
+from rdv.commands.output import Output, Progress
+from rdv.commands.pages import Html, draw, print_table, write_page
 
 if TYPE_CHECKING:
-    from rdv.analysis.optimise.result import Optimum, Point
+    from rdv.analysis.optimise.result import Optimum
     from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv optimise fraud --p99 40ms",
     "rdv optimise fraud --outcomes --on score -o fraud/schedules/new.toml",
     "rdv optimise fraud --since 7d --json | jq '.frontier[]'",
-)
-
-
-def _ms(value: float) -> str:
-    return f"{value:.1f} ms"
-
-
-_COLUMNS = (
-    Column("schedule"),
-    number("score", show="{:.2%}".format),
-    Column("interval", "95 %"),
-    number("gain", "against live", "{:+.2%}".format),
-    number("p99_ms", "p99", _ms),
-    Column("p99_interval", "95 %"),
-    number("default_share", "default", "{:.2%}".format),
 )
 
 
@@ -115,35 +100,20 @@ def _render(found: Optimum, output: Output) -> None:
     if output.as_json:
         output.json(found.as_json())
         return
-    rows = [_row("live", found.live), *(_row(None, point) for point in found.frontier)]
-    if found.chosen is not None:
-        rows.append(_row("chosen: ", found.chosen))
+    from rdv.analysis.optimise.view import frontier, schedules_table
+
     title = (
         f"{found.measure} against waiting: {found.tried:,} schedules, learned on "
-        f"{found.learned_on:,} requests, reported on {found.reported_on:,}"
+        f"{found.learned_on:,} requests, reported on {found.reported_on:,}; 95 % intervals"
     )
-    output.table(_COLUMNS, rows, title)
+    print_table(*schedules_table(found), output, title)
     output.text()
     for sentence in found.sentences():
         output.text(sentence)
+    draw([frontier(found)], output)
     if output.is_human:
-        from rdv.analysis.optimise.view import frontier
-
-        draw([frontier(found)], output)
         for remark in found.remarks:
             output.note(remark)
-
-
-def _row(name: str | None, point: Point) -> dict[str, Any]:
-    from rdv.analysis.optimise.result import describe
-
-    text = "live" if name == "live" else f"{name or ''}{describe(point.schedule)}"
-    return {
-        **vars(point),
-        "schedule": text,
-        "interval": f"{point.score_low:.2%} – {point.score_high:.2%}",
-        "p99_interval": f"{point.p99_low_ms:.1f} – {point.p99_high_ms:.1f}",
-    }
 
 
 def _check_name(path: str) -> None:
@@ -165,6 +135,7 @@ def _check_name(path: str) -> None:
 
 def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) -> None:
     """Write the chosen schedule to a file, after the linter has passed it."""
+    from rdv.analysis.charts import cell, share
     from rdv.analysis.errors import NoScheduleFits
     from rdv.analysis.optimise.study import to_toml
     from rdv.commands.errors import InvalidOption
@@ -177,8 +148,8 @@ def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) 
     chosen = found.chosen
     remark = (
         f"Chosen by rdv optimise among {found.tried} schedules: {found.measure} "
-        f"{chosen.score:.2%} (95 %: {chosen.score_low:.2%} to {chosen.score_high:.2%}), p99 "
-        f"{chosen.p99_ms:.1f} ms\non {found.reported_on} requests that it was not learned from."
+        f"{share(chosen.score)}, p99 {cell(chosen.p99_ms)} ms (95 % intervals)\n"
+        f"on {found.reported_on} requests that it was not learned from."
     )
     text = to_toml(chosen.schedule, remark)
     name = os.path.splitext(os.path.basename(path))[0]

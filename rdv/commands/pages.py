@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rdv.commands.options import need_folder
-from rdv.commands.output import Output
+from rdv.commands.output import Column, Output
 from rdv.commands.terminal import has_color, is_terminal, width
 
 if TYPE_CHECKING:
@@ -35,14 +35,25 @@ def write_page(path: str, html: str, output: Output) -> None:
     output.note(f"written: {path}")
 
 
-def draw(pictures: Iterable[Chart | Mix], output: Output) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], output: Output, title: str = ""
+) -> None:
+    """Print a table of a study for people, with the numbers as on its page."""
+    from rdv.analysis.charts.format import cell, is_numeric
+
+    keys = [str(n) for n in range(len(columns))]
+    right = [all(row[n] is None or is_numeric(row[n]) for row in rows) for n in range(len(columns))]
+    titles = [column or "what" for column in columns]
+    made = [Column(*one, show=cell) for one in zip(keys, titles, right, strict=True)]
+    output.table(made, [dict(zip(keys, row, strict=True)) for row in rows], title)
+
+
+def draw(charts: Iterable[Chart | Mix], output: Output) -> None:
     """Draw charts on a terminal only: text charts are of no use to a program."""
     if not (output.is_human and is_terminal(sys.stdout)):
         return
     from rdv.analysis.charts import render
 
-    for picture in pictures:
+    for chart in charts:
         output.text()
-        output.text(
-            render(picture, width=min(width(), 90), height=16, colour=has_color(sys.stdout))
-        )
+        output.text(render(chart, width=min(width(), 90), height=16, colour=has_color(sys.stdout)))

@@ -9,8 +9,8 @@ from made_log import BEGIN_NS, PRODUCTION, QUORUM, MadeClock, MadeLog, make_requ
 
 from rdv.analysis.dataset.joined import KINDS
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.whatif.decisions import DecisionFile
 from rdv.analysis.whatif.study import what_if
-from rdv.analysis.whatif.view import DecisionFile
 from rdv.rendezvous.schedule import schedule_from_object
 from rdv.stream import open_stream
 

@@ -1,4 +1,4 @@
-"""The report of an experiment has figures, sentences and values for JSON."""
+"""What an experiment has shown: figures, sentences, and values for JSON."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from rdv.analysis.charts import cell, share
+from rdv.analysis.charts import share, signed
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.statistics import Effect, Interval, SampleRatio, plain
 from rdv.analysis.statistics.ab.effect import UNITS_MIN
 
 _DEPENDS = (
-    "Outcomes differ between the cohorts by themselves, or are known more often in one: "
-    "they depend on the answers that were given. Pairs would mislead; believe the cohorts."
+    "The outcomes themselves differ between the cohorts, or are known more often in one: they "
+    "depend on the answers that were given. So no pairs are formed; use the effect by cohorts."
 )
 
 
@@ -87,33 +87,38 @@ class Experiment:
 
     def sentences(self) -> list[str]:
         """Return the findings as sentences, in the order of their reliability."""
-        said = [_split(self)]
+        found = [_split(self)]
         for one in self.comparisons:
-            said += [_by_cohorts(self, one), *_by_pairs(self, one)]
-        return said
+            found += [_by_cohorts(self, one), *_by_pairs(self, one)]
+        if self.metric == "right" and any(_is_paired(self, one) for one in self.comparisons):
+            found.append(
+                "Pairs hold only where the truth does not depend on the answer given (fraud, "
+                "digits, demand), not for clicks on what was shown."
+            )
+        return found
 
     def caveats(self) -> list[str]:
         """Return what limits the exactness of the figures."""
-        said = []
+        found = []
         if self.in_force_ns is not None and self.in_force_ns == self.since_ns:
             begun = datetime.fromtimestamp(self.in_force_ns / 1e9, UTC)
-            said.append(
-                f"counted since {begun:%Y-%m-%d %H:%M:%S} UTC: since then the cohorts are as "
-                "they are now"
+            found.append(
+                f"counted since {begun:%Y-%m-%d %H:%M:%S} UTC, when the cohorts became what they "
+                "are now"
             )
         if self.moved_keys:
-            said.append(
+            found.append(
                 f"{self.moved_keys:,} keys were in more than one cohort: shares or salt have "
-                "changed meanwhile; look at the time since then (--since)"
+                "changed; use the time since then (--since)"
             )
         if self.left_out:
-            said.append(
+            found.append(
                 f"{self.left_out:,} requests are in no cohort: without a key, or with a schedule "
                 "of their own"
             )
         if self.unpaired:
-            said.append(f"{self.unpaired:,} requests were not scored by every model: not paired")
-        return said + self.notes.lines()
+            found.append(f"{self.unpaired:,} requests were not scored by every model: not paired")
+        return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -136,25 +141,30 @@ class Experiment:
 
 
 def _split(found: Experiment) -> str:
-    arms = ", ".join(f"{arm.name} {arm.keys:,} ({arm.share:.3g} planned)" for arm in found.arms)
+    arms = ", ".join(f"{arm.name} {arm.keys:,} ({share(arm.share)} planned)" for arm in found.arms)
     if found.ratio.mismatch:
         return (
-            f"The split is not as planned: keys by cohort are {arms}. Believe no effect before it "
-            "is known what drops or redirects one of them."
+            f"The split is not as planned: keys by cohort are {arms}. Do not trust any effect "
+            "until it is known what drops or redirects the keys of a cohort."
         )
     return f"The split is as planned: keys by cohort are {arms}."
 
 
 def _by_cohorts(found: Experiment, one: Comparison) -> str:
-    if one.effect is None:
-        return f"{one.treatment}: too few keys with a value of {found.metric!r} to say anything."
+    against = f"{one.treatment} compared with {one.control}"
     effect = one.effect
+    if effect is None:
+        return f"{against}: too few keys with a value of {found.metric!r}."
     if effect.finding == "too early":
-        return f"{one.treatment} against {one.control}: too early to say."
-    text = f"{one.treatment} against {one.control}: {_difference(found, effect.difference)}"
+        return f"{against}: too early for a finding."
+    text = f"{against}: {difference(found, effect.difference)}"
     if effect.finding == "undecided":
-        return f"{text}: undecided as yet. {_needed(effect)}"
-    return f"{text}: that holds whenever one looks."
+        return f"{text}: not decided yet.{_needed(effect)}"
+    return f"{text}. This interval may be looked at any time."
+
+
+def _is_paired(found: Experiment, one: Comparison) -> bool:
+    return not (found.depends or one.depends or one.paired is None)
 
 
 def _by_pairs(found: Experiment, one: Comparison) -> list[str]:
@@ -165,45 +175,39 @@ def _by_pairs(found: Experiment, one: Comparison) -> list[str]:
     if one.paired is None:
         return []
     effect = one.paired
-    text = f"By pairs, {effect.units[0]:,} keys, every request decided by both schedules: "
+    text = f"By pairs ({effect.units[0]:,} keys, every request decided by both schedules): "
     if effect.finding == "too early":
-        return [f"{text}too early to say."]
-    text += _difference(found, effect.difference)
-    text += ": undecided as yet." if effect.finding == "undecided" else "."
-    said = [text]
+        return [f"{text}too early for a finding."]
+    text += difference(found, effect.difference)
+    text += ": not decided yet." if effect.finding == "undecided" else "."
     pairs, apart = effect.pairs_needed, 2 * effect.unpaired_needed
     if pairs and math.isfinite(pairs) and math.isfinite(apart):
         pairs, apart = max(pairs, UNITS_MIN), max(apart, 2 * UNITS_MIN)
-        said.append(
-            f"An effect of this size shows by about {pairs:,.0f} keys in pairs, or {apart:,.0f} "
-            "in two cohorts."
+        text += (
+            f" An effect of this size needs about {pairs:,.0f} keys in pairs, or {apart:,.0f} in "
+            "two cohorts."
         )
-    if found.metric == "right":
-        said.append(
-            "Pairs hold only where the truth does not depend on the answer given (fraud, digits, "
-            "demand), not for clicks on what was shown."
-        )
-    return said
+    return [text]
 
 
-def _difference(found: Experiment, value: Interval) -> str:
-    """Return a difference with its interval, such as "right +1.90 points (+0.50 to +3.30)"."""
-    if not found.is_share:
-        return f"{found.metric} {value.estimate:+.4g} ({value.low:+.4g} to {value.high:+.4g})"
-    points = [100 * end for end in (value.estimate, value.low, value.high)]
-    return f"{found.metric} {points[0]:+.2f} points ({points[1]:+.2f} to {points[2]:+.2f})"
+def difference(found: Experiment, value: Interval) -> str:
+    """Return a difference with its interval, such as "right +1.9 points (+0.5 to +3.3)"."""
+    if found.is_share:
+        return f"{found.metric} {signed(value, scale=100, unit='points')}"
+    return f"{found.metric} {signed(value)}"
 
 
 def _needed(effect: Effect) -> str:
     needed = effect.unpaired_needed
     if not math.isfinite(needed):
         return ""
-    return f"About {max(needed, UNITS_MIN):,.0f} keys in each would show an effect of this size."
+    return f" An effect of this size needs about {max(needed, UNITS_MIN):,.0f} keys in each."
 
 
 def arm_rows(found: Experiment) -> tuple[list[str], list[list[Any]]]:
     """Return (columns, rows) of a table of the arms."""
-    columns = ["cohort", "planned", "keys", "requests", "measured", found.metric, "default"]
+    metric = "waited (ms)" if found.metric == "waited_ms" else found.metric
+    columns = ["cohort", "planned", "keys", "requests", "measured", metric, "default"]
     rows: list[list[Any]] = []
     for arm in found.arms:
         mean = None if arm.mean is None else share(arm.mean) if found.is_share else arm.mean
@@ -213,8 +217,3 @@ def arm_rows(found: Experiment) -> tuple[list[str], list[list[Any]]]:
         )
         rows[-1] += [arm.p50_ms, arm.p99_ms]
     return [*columns, "p50 (ms)", "p99 (ms)"], rows
-
-
-def show(value: Any) -> str:
-    """Return a value of `arm_rows` as text."""
-    return cell(value)

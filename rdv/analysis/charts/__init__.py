@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from rdv.analysis.charts.cell import Figure, cell, share
 from rdv.analysis.charts.chart import Axis, Band, Bars, Chart, InvalidChart, Line, Mix, Points, Rule
+from rdv.analysis.charts.format import Figure, cell, number, p_value, share, signed
 from rdv.analysis.charts.kinds import (
     FrontierPoint,
     cumulative_chart,
@@ -41,7 +41,10 @@ __all__ = [
     "frontier_chart",
     "histogram_chart",
     "line_chart",
+    "number",
+    "p_value",
     "qq_chart",
     "render",
     "share",
+    "signed",
 ]

@@ -1,7 +1,4 @@
-"""Choose round numbers along an axis, and format them.
-
-Compute the range of an axis.
-"""
+"""Find the range of an axis and the round values along it, and format them as ticks."""
 
 from __future__ import annotations
 
@@ -12,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from rdv.analysis.charts.chart import Axis, Band, Bars, Chart, FloatArray, Mark, Measure, Rule
+from rdv.analysis.charts.chart import Axis, Band, Bars, Chart, FloatArray, Mark, Rule
+from rdv.analysis.charts.format import number, share
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY_S = 86_400
@@ -25,12 +23,18 @@ _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _LARGE = 1e4
 _TICKS_MAX = 40
 _DECIMALS_MAX = 7
+_ROOM = 0.04  # left free at each end, as a share
 
 
 def ticks(axis: Axis, low: float, high: float, about: int = 6) -> list[tuple[float, str]]:
-    """Return positions and texts of about `about` round values between low and high."""
+    """Return positions and texts of about `about` round values between low and high.
+
+    An axis of categories has a tick for each of them.
+    """
+    if axis.categories:
+        return [(float(n), name) for n, name in enumerate(axis.categories) if low <= n <= high]
     if axis.log:
-        return [(value, number(value)) for value in _log(low, high, about)]
+        return [(value, _short(value)) for value in _log(low, high, about)]
     if axis.measure == "time":
         step = _time_step((high - low) / about)
         return [(value, _time(value, step)) for value in _multiples(low, high, step)]
@@ -41,25 +45,47 @@ def ticks(axis: Axis, low: float, high: float, about: int = 6) -> list[tuple[flo
     return [(value / scale, text) for value, text in zip(values, texts, strict=True)]
 
 
-def number(value: float, digits: int = 4) -> str:
-    """Return a number with at most `digits` digits, without trailing zeros: 0.0123, 1.5, 12k,
-    3.2M.
-    """
-    if not math.isfinite(value):
-        return "–" if math.isnan(value) else ("∞" if value > 0 else "-∞")
+def quantity(axis: Axis, value: float) -> str:
+    """Return a value of an axis with its unit: 12.5 ms, 25.0 %, 2026-01-02 14:05:00 UTC."""
+    if axis.categories:
+        return axis.categories[min(max(round(value), 0), len(axis.categories) - 1)]
+    if axis.measure == "time":
+        return f"{_EPOCH + timedelta(seconds=value):%Y-%m-%d %H:%M:%S} UTC"
+    if axis.measure == "share":
+        return share(value)
+    return f"{number(value)} {axis.unit}".rstrip()
+
+
+def extent(chart: Chart, which: Literal["x", "y"]) -> tuple[float, float]:
+    """Return the ends of an axis: as fixed, or around all data with a small margin; low < high."""
+    axis = chart.x if which == "x" else chart.y
+    if axis.categories:
+        return -0.5, len(axis.categories) - 0.5
+    values = np.concatenate([np.empty(0), *(_values(mark, which) for mark in chart.marks)])
+    values = values[np.isfinite(values)]
+    if axis.log:
+        return _log_extent(axis, values[values > 0])
+    low = float(values.min()) if len(values) else 0.0
+    high = float(values.max()) if len(values) else 1.0
+    has_bars = which == "y" and any(isinstance(mark, Bars) for mark in chart.marks)
+    room = (high - low) * _ROOM or abs(high) * _ROOM or 1.0
+    bottom = 0.0 if has_bars and low >= 0 else low - room
+    top = high + room
+    if low >= 0:  # no margin below 0
+        bottom = max(bottom, 0.0)
+    if axis.measure == "share" and high <= 1:  # and none above 100 %
+        top = min(top, 1.0)
+    bottom = axis.low if axis.low is not None else bottom
+    top = axis.high if axis.high is not None else top
+    return (bottom, top) if bottom < top else (bottom, bottom + (abs(bottom) or 1.0))
+
+
+def _short(value: float) -> str:
+    """Return at most four digits, with a prefix for thousands, millions, ...: 0.01, 12k, 3.2M."""
     for size, prefix in _PREFIXES:
         if abs(value) >= max(size, _LARGE):
-            return f"{value / size:.{digits}g}{prefix}"
-    return f"{value:.{digits}g}" if value else "0"
-
-
-def quantity(value: float, measure: Measure, unit: str = "") -> str:
-    """Return a value with its unit: 12.5 ms, 25 %, 14:05 UTC."""
-    if measure == "time":
-        return f"{_EPOCH + timedelta(seconds=value):%Y-%m-%d %H:%M:%S} UTC"
-    if measure == "share":
-        return f"{number(value * 100)} %"
-    return f"{number(value)} {unit}".rstrip()
+            return f"{value / size:.4g}{prefix}"
+    return f"{value:.4g}"
 
 
 def _nice(rough: float) -> float:
@@ -114,31 +140,6 @@ def _time(value: float, step: float) -> str:
     if step >= 60:  # noqa: PLR2004 - a minute
         return f"{moment:%H:%M}"
     return f"{moment:%H:%M:%S}"
-
-
-_ROOM = 0.04  # left free at each end, as a share
-
-
-def extent(chart: Chart, which: Literal["x", "y"]) -> tuple[float, float]:
-    """Return the ends of an axis: as fixed, or around all data with a small margin; low < high."""
-    axis = chart.x if which == "x" else chart.y
-    values = np.concatenate([np.empty(0), *(_values(mark, which) for mark in chart.marks)])
-    values = values[np.isfinite(values)]
-    if axis.log:
-        return _log_extent(axis, values[values > 0])
-    low = float(values.min()) if len(values) else 0.0
-    high = float(values.max()) if len(values) else 1.0
-    has_bars = which == "y" and any(isinstance(mark, Bars) for mark in chart.marks)
-    room = (high - low) * _ROOM or abs(high) * _ROOM or 1.0
-    bottom = 0.0 if has_bars and low >= 0 else low - room
-    top = high + room
-    if low >= 0:  # no margin below 0
-        bottom = max(bottom, 0.0)
-    if axis.measure == "share" and high <= 1:  # and none above 100 %
-        top = min(top, 1.0)
-    bottom = axis.low if axis.low is not None else bottom
-    top = axis.high if axis.high is not None else top
-    return (bottom, top) if bottom < top else (bottom, bottom + (abs(bottom) or 1.0))
 
 
 def _log_extent(axis: Axis, values: FloatArray) -> tuple[float, float]:

@@ -1,18 +1,21 @@
-"""Define what a chart shows, without how it is drawn: the same for the terminal and for a page.
-
-Define the errors of charts.
-"""
+"""Charts as values: what a chart shows, not how it is drawn on a page or in a terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from rdv.errors import InputFault
+
+FloatArray = npt.NDArray[np.float64]
+Measure = Literal["number", "share", "time"]
+
+MARKS_MAX = 50
 
 
 @dataclass(eq=False)
@@ -26,18 +29,13 @@ class InvalidChart(InputFault):
         return f"{self.name}: {self.reason}"
 
 
-FloatArray = npt.NDArray[np.float64]
-
-MARKS_MAX = 50
-Measure = Literal["number", "share", "time"]
-
-
 @dataclass(frozen=True, slots=True)
 class Axis:
     """An axis of a chart.
 
     `measure` is a number of `unit`, a share (0.25, shown as 25 %), or a time (seconds since 1970,
-    shown in UTC). `low` and `high` fix the ends; otherwise they follow the data.
+    shown in UTC). `low` and `high` fix the ends; otherwise they follow the data. With `categories`
+    the value n stands for the n-th of these names.
     """
 
     label: str
@@ -46,6 +44,7 @@ class Axis:
     log: bool = False
     low: float | None = None
     high: float | None = None
+    categories: tuple[str, ...] = ()
 
     @property
     def caption(self) -> str:
@@ -113,13 +112,18 @@ Mark = Line | Points | Band | Bars | Rule
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chart:
-    """Marks over two axes. `note` is printed below. Raises InvalidChart for invalid marks."""
+    """Marks over two axes. `note` is printed below. Raises InvalidChart for invalid marks.
+
+    `palette` names series that have the same colours in several charts, such as all models of a
+    report; other series get the colours after theirs.
+    """
 
     title: str
     x: Axis
     y: Axis
     marks: tuple[Mark, ...]
     note: str = ""
+    palette: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.marks) > MARKS_MAX:
@@ -128,26 +132,36 @@ class Chart:
             _check(mark)
 
     def series(self) -> list[Mark]:
-        """Return the marks that get a colour of their own, in order; bands share their line's
-        colour.
-        """
+        """Return the marks that get their own colour, in order; a band has its line's colour."""
         return [
             mark
             for mark in self.marks
             if isinstance(mark, Points | Bars) or (isinstance(mark, Line) and not mark.guide)
         ]
 
+    def colours(self) -> dict[str, int]:
+        """Return the number of each series' colour, dash and shape, by its name."""
+        fixed = {name: number for number, name in enumerate(self.palette)}
+        free = count(len(fixed))
+        found: dict[str, int] = {}
+        for mark in self.series():
+            if mark.name not in found:
+                found[mark.name] = fixed[mark.name] if mark.name in fixed else next(free)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Stacked bars of shares: `rows` are (label, a value for each part); each row is scaled to 100
-    %.
+    """Stacked bars of shares: `rows` are (label, a value for each part), each scaled to 100 %.
+
+    `colours` are numbers of the parts' colours; by default 0, 1, 2, ...
     """
 
     title: str
     parts: tuple[str, ...]
     rows: tuple[tuple[str, tuple[float, ...]], ...]
     note: str = ""
+    colours: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for label, values in self.rows:
@@ -155,6 +169,10 @@ class Mix:
                 raise InvalidChart(label, f"{len(values)} values for {len(self.parts)} parts")
             if not all(np.isfinite(value) and value >= 0 for value in values):
                 raise InvalidChart(label, "values must be finite and not negative")
+
+    def colour(self, part: int) -> int:
+        """Return the number of a part's colour."""
+        return self.colours[part] if part < len(self.colours) else part
 
     def shares(self) -> list[tuple[str, list[float]]]:
         """Return each row with its values as shares of their sum; zeros for an empty row."""
@@ -169,6 +187,30 @@ def column(values: npt.ArrayLike) -> FloatArray:
     """Return values in the form that marks need."""
     array: FloatArray = np.asarray(values, dtype=np.float64)
     return array
+
+
+def thin_line(x: FloatArray, y: FloatArray, limit: int) -> tuple[FloatArray, FloatArray]:
+    """Return at most about `limit` points of a line: the lowest and the highest of each part.
+
+    So a single spike among a million values is still visible; both ends stay.
+    """
+    count = len(x)
+    if count <= limit:
+        return x, y
+    stretches = np.array_split(np.arange(count), max(1, (limit - 2) // 2))
+    shown = np.where(np.isfinite(y), y, 0.0)
+    kept = [0, count - 1]
+    for rows in stretches:
+        kept += [int(rows[np.argmin(shown[rows])]), int(rows[np.argmax(shown[rows])])]
+    rows = np.unique(kept)
+    return x[rows], y[rows]
+
+
+def thin_rows(count: int, limit: int) -> npt.NDArray[np.intp]:
+    """Return at most `limit` rows, evenly spread, including both ends."""
+    if count <= limit:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, limit).round().astype(np.intp))
 
 
 def _check(mark: Mark) -> None:

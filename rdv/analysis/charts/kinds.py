@@ -1,4 +1,4 @@
-"""Build the charts that several reports need."""
+"""The kinds of chart that several reports need, built from samples, lines or points."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rdv.analysis.charts.chart import (
     InvalidChart,
     Line,
     Mark,
+    Mix,
     Points,
     Rule,
     column,
@@ -27,6 +28,8 @@ from rdv.analysis.statistics.latency import curve
 from rdv.analysis.statistics.normalisation import QuantilePairs
 
 BINS_MAX = 60
+ANSWER_KINDS = ("preferred", "fallback", "default")
+KIND_COLOURS = (2, 4, 6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ def line_chart(
     rules: Sequence[Rule] = (),
     stepped: bool = False,
     note: str = "",
+    palette: tuple[str, ...] = (),
 ) -> Chart:
     """Return a chart of lines by name, each (x, y); `bands` have the same names, each (low, high)
     at the line's x.
@@ -59,7 +63,7 @@ def line_chart(
             raise InvalidChart(name, "is a band around no line")
         marks.append(Band(name, column(lines[name][0]), column(low), column(high)))
     marks += [Line(name, column(at), column(to), stepped) for name, (at, to) in lines.items()]
-    return Chart(title, x, y, (*marks, *rules), note)
+    return Chart(title, x, y, (*marks, *rules), note, palette)
 
 
 def cumulative_chart(
@@ -69,13 +73,14 @@ def cumulative_chart(
     *,
     rules: Sequence[Rule] = (),
     note: str = "",
+    palette: tuple[str, ...] = (),
 ) -> Chart:
     """Return a chart of the share of values at or below each x, such as latencies of several
     models.
     """
     marks = [Line(name, *curve(values)) for name, values in samples.items()]
     share = Axis("share at or below", measure="share", low=0.0, high=1.0)
-    return Chart(title, x, share, (*marks, *rules), note)
+    return Chart(title, x, share, (*marks, *rules), note, palette)
 
 
 def histogram_chart(
@@ -106,13 +111,16 @@ def histogram_chart(
     return Chart(title, x, y, (*marks, *rules), note)
 
 
-def qq_chart(title: str, first: Axis, second: Axis, pairs: QuantilePairs, note: str = "") -> Chart:
+def qq_chart(
+    title: str, first: Axis, second: Axis, pairs: QuantilePairs, note: str = "",
+    palette: tuple[str, ...] = (),
+) -> Chart:  # fmt: skip
     """Return quantiles of one sample against those of the other; on the diagonal both are equal."""
     ends = np.array(
         [min(pairs.first.min(), pairs.second.min()), max(pairs.first.max(), pairs.second.max())]
     )
     marks = (Line("equal", ends, ends, guide=True), Points("quantiles", pairs.first, pairs.second))
-    return Chart(title, first, second, marks, note)
+    return Chart(title, first, second, marks, note, palette)
 
 
 def frontier_chart(
@@ -151,6 +159,15 @@ def frontier_chart(
                 )
             )
     return Chart(title, x, y, (*marks, *rules), note)
+
+
+def kinds_mix(rows: Mapping[str, Mapping[str, float]]) -> Mix:
+    """Return the mix of answers by kind (preferred, fallback, default); rows are counts by name."""
+    shares = tuple(
+        (name, tuple(float(counts.get(kind, 0)) for kind in ANSWER_KINDS))
+        for name, counts in rows.items()
+    )
+    return Mix("Answers by kind", ANSWER_KINDS, shares, colours=KIND_COLOURS)
 
 
 def _edges(title: str, axis: Axis, arrays: list[FloatArray], bins: int | None) -> FloatArray:

@@ -1,42 +1,26 @@
-"""Draw charts in the terminal, by plotext.
-
-Reduce the number of points without a visible change.
-"""
+"""Draw charts in a terminal, with plotext."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from rdv.analysis.charts.axis import extent, number, ticks
-from rdv.analysis.charts.chart import Band, Bars, Chart, FloatArray, Line, Mark, Mix, Points, Rule
-
-
-def thin_line(x: FloatArray, y: FloatArray, limit: int) -> tuple[FloatArray, FloatArray]:
-    """Return at most about `limit` points of a line: the lowest and the highest of each part.
-
-    So a single spike among a million values is still visible; both ends stay.
-    """
-    count = len(x)
-    if count <= limit:
-        return x, y
-    stretches = np.array_split(np.arange(count), max(1, (limit - 2) // 2))
-    shown = np.where(np.isfinite(y), y, 0.0)
-    kept = [0, count - 1]
-    for rows in stretches:
-        kept += [int(rows[np.argmin(shown[rows])]), int(rows[np.argmax(shown[rows])])]
-    rows = np.unique(kept)
-    return x[rows], y[rows]
-
-
-def thin_rows(count: int, limit: int) -> npt.NDArray[np.intp]:
-    """Return at most `limit` rows, evenly spread, including both ends."""
-    if count <= limit:
-        return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, limit).round().astype(np.intp))
-
+from rdv.analysis.charts.axis import extent, ticks
+from rdv.analysis.charts.chart import (
+    Band,
+    Bars,
+    Chart,
+    FloatArray,
+    Line,
+    Mark,
+    Mix,
+    Points,
+    Rule,
+    thin_line,
+    thin_rows,
+)
+from rdv.analysis.charts.format import share
 
 WIDTH = 78
 HEIGHT = 20
@@ -50,26 +34,25 @@ _GREY = 245
 
 
 def render(
-    picture: Chart | Mix, *, width: int = WIDTH, height: int = HEIGHT, colour: bool = False
+    chart: Chart | Mix, *, width: int = WIDTH, height: int = HEIGHT, colour: bool = False
 ) -> str:
-    """Return lines of text no wider than `width` columns; without `colour`, without any escape
-    sequence.
+    """Return lines of text no wider than `width` columns; escape sequences only with `colour`.
 
     Without colour, series differ by their sign. Not thread-safe: plotext has one drawing for the
     whole process. Names are made printable, so that data cannot control the terminal.
     """
     width = min(max(width, WIDTH_MIN), WIDTH_MAX)
     height = min(max(height, HEIGHT_MIN), HEIGHT_MAX)
-    if isinstance(picture, Mix):
-        return _mix(picture, width, colour=colour)
-    return _chart(picture, width, height, colour=colour)
+    if isinstance(chart, Mix):
+        return _mix(chart, width, colour=colour)
+    return _chart(chart, width, height, colour=colour)
 
 
 def _chart(chart: Chart, width: int, height: int, *, colour: bool) -> str:
     import plotext
 
     series = chart.series()
-    numbers = {mark.name: n for n, mark in reversed(list(enumerate(series)))}
+    numbers = chart.colours()
     plotext.clear_figure()
     plotext.limit_size(False, False)
     plotext.plotsize(width, height)
@@ -97,6 +80,9 @@ def _axes(plotext: Any, chart: Chart, width: int) -> None:
             low, high = np.log10(low), np.log10(high)
             marks = [(float(np.log10(value)), text) for value, text in marks]
         set_ticks = plotext.xticks if which == "x" else plotext.yticks
+        if axis.categories:
+            most = max(3, (width - 10) // max(1, len(marks)) - 1)
+            marks = [(value, _fit(text, most)) for value, text in marks]
         set_ticks([value for value, _ in marks], [text for _, text in marks])
         (plotext.xlim if which == "x" else plotext.ylim)(low, high)
     plotext.xlabel(_printable(chart.x.caption))
@@ -178,8 +164,9 @@ def _logged(values: FloatArray) -> FloatArray:
 
 
 def _legend(chart: Chart, series: list[Mark], width: int, *, colour: bool) -> list[str]:
+    colours = chart.colours()
     entries = (
-        [(_SIGNS[n % len(_SIGNS)], mark.name, n) for n, mark in enumerate(series)]
+        [(_SIGNS[(n := colours[mark.name]) % len(_SIGNS)], mark.name, n) for mark in series]
         if len(series) > 1
         else []
     )
@@ -207,21 +194,21 @@ def _mix(mix: Mix, width: int, *, colour: bool) -> str:
     names = [_fit(_printable(label), width // 3) for label, _ in mix.rows]
     indent = max((len(name) for name in names), default=0)
     room = width - indent - 3
-    entries = [(_FILLS[n % len(_FILLS)], part, n) for n, part in enumerate(mix.parts)]
+    entries = [(_FILLS[n % len(_FILLS)], part, mix.colour(n)) for n, part in enumerate(mix.parts)]
     lines = [_fit(mix.title, width), *_flow(entries, width, colour=colour)]
     for name, (_, shares) in zip(names, mix.shares(), strict=True):
         edges = np.round(np.cumsum([0.0, *shares]) * room).astype(int).tolist()
         bar = "".join(
-            _paint(_FILLS[n % len(_FILLS)] * (edges[n + 1] - edges[n]), n, colour=colour)
+            _paint(
+                _FILLS[n % len(_FILLS)] * (edges[n + 1] - edges[n]), mix.colour(n), colour=colour
+            )
             for n in range(len(shares))
         )
         lines.append(f"{name:>{indent}} │{bar}")
-        said = "  ".join(
-            f"{_FILLS[n % len(_FILLS)]} {number(share * 100, 3)} %"
-            for n, share in enumerate(shares)
-            if share
-        )
-        lines.append(_fit(f"{'':>{indent}}  {said or 'nothing'}", width))
+        texts = [
+            f"{_FILLS[n % len(_FILLS)]} {share(part)}" for n, part in enumerate(shares) if part
+        ]
+        lines.append(_fit(f"{'':>{indent}}  {'  '.join(texts) or 'nothing'}", width))
     return "\n".join([*lines, *([_fit(mix.note, width)] if mix.note else [])])
 
 

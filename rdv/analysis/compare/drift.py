@@ -1,6 +1,8 @@
-"""Find whether the models' answers have moved over time, by the input or by the model.
+"""Changes over time: of the models' answers, by the input or by the model, and of the request rate.
 
-Count requests in windows of time, and find windows with unusual counts.
+Answers are compared window by window with the first quarter of the requests
+(`statistics.drift`); requests are counted in windows whose rates are compared with the beginning
+(`statistics.event_rate`).
 """
 
 from __future__ import annotations
@@ -31,6 +33,10 @@ tests.
 """
 NUMBERS_MIN = 0.9
 """The minimum share of requests with a number for numbers to be used; else classes are."""
+SLOTS_MAX = 100_000
+WINDOWS = 60
+REFERENCE_WINDOWS_MIN = 5
+FIRST_NS = 10**8
 
 Floats = npt.NDArray[np.float64]
 _MOVED: tuple[Cause, ...] = ("model changed", "input changed", "canary changed")
@@ -62,7 +68,7 @@ def drift_of(
     asked = min(WINDOWS_MAX, count // ROWS_PER_WINDOW)
     if asked < WINDOWS_MIN:
         least = WINDOWS_MIN * ROWS_PER_WINDOW
-        sentence = f"{count:,} requests are too few to tell drift: {least:,} are needed."
+        sentence = f"{count:,} requests are too few to detect drift: {least:,} are needed."
         return ModelDrift(model, peer, is_canary, (), "too few", sentence)
     first_ns, last_ns = int(times_ns[0]), int(times_ns[-1])
     width_ns = max(1, -(-(last_ns - first_ns + 1) // asked))
@@ -124,34 +130,34 @@ def _sentence(
     model: str, peer: str, windows: list[DriftWindow], cause: Cause, *, is_canary: bool
 ) -> str:
     if cause == "too few":
-        return f"{model}: too few scores in each window to tell drift."
+        return f"{model}: too few scores in each window to detect drift."
     if cause == "steady":
-        return f"{model}: steady; neither it nor {peer} has moved."
+        return f"{model}: no drift; neither its answers nor those of {peer} have changed."
     hit = [window for window in windows if window.verdict.cause == cause]
     since = datetime.fromtimestamp(hit[0].start_ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     when = f"since {since}, in {len(hit)} of {len(windows)} windows"
     if is_canary:
-        said = {
-            "input changed": f"the input changed: it and the canary {peer} have moved together",
-            "model changed": f"the model changed: it has moved and the canary {peer} has not",
-            "canary changed": f"only the canary {peer} has moved",
+        finding = {
+            "input changed": (
+                f"the input changed: its answers and those of the canary {peer} have changed"
+            ),
+            "model changed": (
+                f"the model changed: its answers have, those of the canary {peer} have not"
+            ),
+            "canary changed": f"only the answers of the canary {peer} have changed",
         }[cause]
     else:
-        said = {
-            "input changed": f"it and {peer} have moved together: the input changed, most likely",
-            "model changed": (
-                f"it has moved and {peer} has not: it, or something that only it looks at; "
-                "a canary would tell"
+        finding = {
+            "input changed": (
+                f"its answers and those of {peer} have changed: most likely the input has"
             ),
-            "canary changed": f"only {peer} has moved",
+            "model changed": (
+                f"its answers have changed, those of {peer} have not: the model, or an input that "
+                "only it uses (a canary would decide that)"
+            ),
+            "canary changed": f"only the answers of {peer} have changed",
         }[cause]
-    return f"{model}: {said}, {when}."
-
-
-SLOTS_MAX = 100_000
-WINDOWS = 60
-REFERENCE_WINDOWS_MIN = 5
-FIRST_NS = 10**8
+    return f"{model}: {finding}, {when}."
 
 
 @dataclass(frozen=True)
@@ -177,15 +183,15 @@ class Rates:
     def sentence(self) -> str:
         """Return a sentence about the rate."""
         if self.anomalies is None:
-            return "Too short a time to say whether requests came at an even rate."
+            return "Request rate: too short a time to compare it with the beginning."
         if not self.anomalies:
-            return "Requests came as often as at the beginning."
+            return "Request rate: as at the beginning."
         many = sum(one.score > 0 for one in self.anomalies)
         worst = max(self.anomalies, key=lambda one: abs(one.score))
         return (
-            f"{len(self.anomalies)} of {len(self.counts)} windows of {self.width_ns / 1e9:g} s are "
-            f"out of line with the beginning: {many} with too many requests, "
-            f"{len(self.anomalies) - many} with too few; one has {worst.count:,} where "
+            f"Request rate: {len(self.anomalies)} of {len(self.counts)} windows of "
+            f"{self.width_ns / 1e9:g} s differ from the beginning: {many} with more requests, "
+            f"{len(self.anomalies) - many} with fewer; one has {worst.count:,} where "
             f"{worst.expected:,.0f} were expected."
         )
 

@@ -1,4 +1,4 @@
-"""The findings of a comparison are figures, sentences and values for JSON."""
+"""What a comparison has found: figures, sentences, and values for JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from rdv.analysis.charts import cell, share
+from rdv.analysis.charts import cell, p_value, share, signed
 from rdv.analysis.compare.counts import Tally
 from rdv.analysis.compare.disagreements import Found
 from rdv.analysis.compare.drift import ModelDrift, Rates
@@ -16,7 +16,6 @@ from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.statistics import (
     ClassAgreement,
     Digest,
-    Interval,
     Latency,
     PairedShares,
     QuantilePairs,
@@ -27,7 +26,7 @@ from rdv.analysis.statistics import (
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 _REFUSALS = ("behind", "expired")
-_ALIKE = ((0.95, "nearly alike"), (0.7, "much alike"), (0.3, "a little alike"))
+_RANK_WORDS = ((0.95, "nearly the same"), (0.7, "similar"), (0.3, "weakly related"))
 
 
 @dataclass(frozen=True)
@@ -124,43 +123,45 @@ class Comparison:
     def sentences(self) -> list[str]:
         """Return the findings as sentences, the most important first."""
         a, b = self.first.name, self.second.name
-        said = [f"{a} and {b} have both scored {self.both:,} of {self.requests:,} requests."]
+        found = [f"{a} and {b} have both scored {self.both:,} of {self.requests:,} requests."]
         if self.accuracy is not None:
-            said.append(_accuracy(a, b, self.accuracy))
+            found.append(_accuracy(a, b, self.accuracy))
         elif self.outcomes:
-            said.append("Outcomes are known, but cannot be held against the answers: name a field.")
+            found.append(
+                "Outcomes are known, but cannot be compared with the answers: name a field (--on)."
+            )
         if self.classes is not None:
-            said.append(_classes(self.classes))
+            found.append(_classes(self.classes))
         if self.both and self.classes is None and self.scores is None:
-            said.append("What they say cannot be compared: name the field that counts (--on).")
+            found.append("The answers cannot be compared: name the field that counts (--on).")
         if self.scores is not None:
-            said.append(_ranks(a, b, self.scores))
-        said += [one.sentence for one in self.drift]
-        said.append(self.rates.sentence())
-        return said
+            found.append(_ranks(a, b, self.scores))
+        found += [one.sentence for one in self.drift]
+        found.append(self.rates.sentence())
+        return found
 
     def caveats(self) -> list[str]:
         """Return what limits the exactness of the figures."""
-        said = []
+        found = []
         if self.thinned > 1:
-            said.append(
-                f"ranks, drift and disagreements are of every {self.thinned}th request that both "
-                "have scored; all other figures are of all requests"
+            found.append(
+                f"ranks, drift and disagreements are computed on every {self.thinned}th request "
+                "that both have scored; all other figures on all requests"
             )
-        said += [
+        found += [
             f"{model.name} had {len(model.versions)} versions: see --since"
             for model in (self.first, self.second)
             if len(model.versions) > 1
         ]
-        said += [
-            f"{model.name} was not there for the first {model.before:,} requests: its shares are "
-            "of those since then"
+        found += [
+            f"{model.name} did not run for the first {model.before:,} requests: its shares are of "
+            "the requests since then"
             for model in (self.first, self.second)
             if model.before
         ]
         if self.canary is None:
-            said.append("no canary: a changed input cannot be told from a changed model for sure")
-        return said + self.notes.lines()
+            found.append("no canary: a changed input looks like a changed model")
+        return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
         classes = None
@@ -191,41 +192,33 @@ class Comparison:
 
 
 def _accuracy(a: str, b: str, found: PairedShares) -> str:
-    right_a = (found.both + found.only_first) / found.requests
-    right_b = (found.both + found.only_second) / found.requests
-    gap = found.difference
-    points = Interval(gap.estimate * 100, gap.low * 100, gap.high * 100, gap.confidence, gap.method)
-    if gap.low > 0:
+    if found.difference.low > 0:
         verdict = f"{a} is better"
-    elif gap.high < 0:
+    elif found.difference.high < 0:
         verdict = f"{b} is better"
     else:
-        verdict = "which is better is undecided"
+        verdict = "the difference may be chance"
     return (
-        f"Of {found.requests:,} requests whose outcome is known, {a} is right in {right_a:.2%} and "
-        f"{b} in {right_b:.2%}: {verdict} (difference {cell(points)} points, "
-        f"McNemar p = {found.mid_p:.2g})."
+        f"Right answers on {found.requests:,} requests with a known outcome: {a} "
+        f"{share(found.share_first)}, {b} {share(found.share_second)}: {verdict} (difference "
+        f"{signed(found.difference, scale=100, unit='points')}, McNemar {p_value(found.mid_p)})."
     )
 
 
 def _classes(found: ClassAgreement) -> str:
-    said = f"They say the same in {share(found.rate)} of these"
+    agreement = f"Agreement: {share(found.rate)}"
     if math.isnan(found.kappa.estimate):
-        return f"{said}: always the same one thing."
-    return f"{said} (kappa {_hundredths(found.kappa)}; 1 is always, 0 is by chance)."
+        return f"{agreement}; both always give the same one answer."
+    return f"{agreement}, kappa {cell(found.kappa)} (1: always, 0: as often as by chance)."
 
 
 def _ranks(a: str, b: str, found: ScoreAgreement) -> str:
     rho = found.correlation.estimate
-    alike = next((word for least, word in _ALIKE if rho >= least), "not alike")
+    words = next((words for least, words in _RANK_WORDS if rho >= least), "different")
     return (
-        f"They rank requests {alike}: correlation {_hundredths(found.correlation)}; of the "
-        f"{found.top:.0%} that {a} ranks highest, {share(found.overlap)} are among {b}'s highest."
+        f"Ranks: {words}, correlation {cell(found.correlation)}; of the {100 * found.top:.0f} % "
+        f"that {a} ranks highest, {share(found.overlap)} are among the highest of {b}."
     )
-
-
-def _hundredths(value: Interval) -> str:
-    return f"{value.estimate:.2f} ({value.low:.2f} to {value.high:.2f})"
 
 
 def _latency(digest: Digest) -> Latency | None:

@@ -1,7 +1,4 @@
-"""Draw charts of a comparison, for the terminal and for pages.
-
-Show a comparison as a page.
-"""
+"""Show a comparison: charts for the terminal and a page, the table of both models, the page."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from rdv.analysis.charts import (
     qq_chart,
     share,
 )
-from rdv.analysis.charts.page import Tone, add_remarks
+from rdv.analysis.charts.page import Tone, add_limits
 from rdv.analysis.compare.drift import ModelDrift
 from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.statistics import Movement, Normaliser
@@ -37,7 +34,7 @@ _TIME = Axis("time", measure="time")
 def charts_of(found: Comparison) -> list[Chart]:
     """Return all charts of the comparison."""
     drawn = [quantiles_chart(found), ranks_chart(found), arrivals_chart(found)]
-    drawn += [drift_chart(one) for one in found.drift]
+    drawn += [drift_chart(found, one) for one in found.drift]
     drawn.append(rate_chart(found))
     return [chart for chart in drawn if chart is not None]
 
@@ -45,7 +42,9 @@ def charts_of(found: Comparison) -> list[Chart]:
 def brief_charts_of(found: Comparison) -> list[Chart]:
     """Return the charts for a terminal: drift and rate only if there is something to see."""
     drawn = [quantiles_chart(found), arrivals_chart(found)]
-    drawn += [drift_chart(one) for one in found.drift if one.cause not in ("steady", "too few")]
+    drawn += [
+        drift_chart(found, one) for one in found.drift if one.cause not in ("steady", "too few")
+    ]
     if found.rates.anomalies:
         drawn.append(rate_chart(found))
     return [chart for chart in drawn if chart is not None]
@@ -56,11 +55,12 @@ def quantiles_chart(found: Comparison) -> Chart | None:
     if found.qq is None:
         return None
     return qq_chart(
-        "Scores against scores, quantile by quantile",
+        "Quantiles of the scores",
         Axis(f"score of {found.first.name}"),
         Axis(f"score of {found.second.name}"),
         found.qq,
-        "Off the diagonal the scales differ; the same rank is then another score.",
+        "Off the diagonal the scales differ: the same rank has another score.",
+        palette_of(found),
     )
 
 
@@ -85,15 +85,16 @@ def ranks_chart(found: Comparison) -> Chart | None:
     )
     ends = np.array([0.0, 1.0])
     return Chart(
-        "The same requests after quantile normalisation",
+        "Ranks of the same requests",
         Axis(f"rank by {found.first.name}", measure="share", low=0.0, high=1.0),
         Axis(f"rank by {found.second.name}", measure="share", low=0.0, high=1.0),
         (
             Line("equal", ends, ends, guide=True),
-            Band("middle", middles, low, high),
-            Line("middle", middles, middle),
+            Band("median", middles, low, high),
+            Line("median", middles, middle),
         ),
-        "Where the band (8 of 10 requests) is wide, the two see different things.",
+        "The band holds 8 of 10 requests; where it is wide, the models rank differently.",
+        palette_of(found),
     )
 
 
@@ -110,12 +111,16 @@ def arrivals_chart(found: Comparison) -> Chart | None:
     rules = () if window_ms is None else (Rule("window", window_ms),)
     high = max(float(digest.quantiles([0.999])[0]) for digest in digests.values())
     return cumulative_chart(
-        "When answers had arrived", Axis("arrival", "ms", low=0.0, high=high), digests, rules=rules
+        "Arrival of the answers",
+        Axis("after the request's start", "ms", low=0.0, high=high),
+        digests,
+        rules=rules,
+        palette=palette_of(found),
     )
 
 
-def drift_chart(drift: ModelDrift) -> Chart | None:
-    """Return the chart of the population stability index, window by window."""
+def drift_chart(found: Comparison, drift: ModelDrift) -> Chart | None:
+    """Return the chart of the population stability index of a model and its peer, by window."""
     if not drift.windows:
         return None
     times = np.array([window.start_ns / 1e9 for window in drift.windows])
@@ -126,12 +131,13 @@ def drift_chart(drift: ModelDrift) -> Chart | None:
     ):
         lines[name] = times, np.array([_psi(move) for move in moves])
     return line_chart(
-        f"Drift of {drift.model} since the beginning",
+        f"Drift of {drift.model}",
         _TIME,
         Axis("population stability index", low=0.0),
         lines,
-        rules=(Rule("moved", PSI_MOVED, "y"),),
+        rules=(Rule("drift", PSI_MOVED, "y"),),
         note=drift.sentence,
+        palette=palette_of(found),
     )
 
 
@@ -146,35 +152,65 @@ def rate_chart(found: Comparison) -> Chart | None:
     if not len(rates.counts):
         return None
     return line_chart(
-        "Requests",
+        "Request rate",
         _TIME,
-        Axis("rate", "requests/s", low=0.0),
+        Axis("requests", "1/s", low=0.0),
         {"requests": (rates.start_ns / 1e9, rates.per_second)},
         stepped=True,
         note=rates.sentence(),
+        palette=palette_of(found),
     )
+
+
+def palette_of(found: Comparison) -> tuple[str, ...]:
+    """Return the names that have the same colour in all charts: both models, the canary."""
+    models = (found.first.name, found.second.name)
+    return models if found.canary is None or found.canary in models else (*models, found.canary)
 
 
 def compare_page(found: Comparison, decision: str) -> str:
     """Return HTML as one file."""
-    a, b = found.first, found.second
-    report = Report(f"{a.name} and {b.name}", f"{decision}: {found.requests:,} requests on record")
+    a, b = found.first.name, found.second.name
+    report = Report(f"{a} and {b}", f"{decision}: {found.requests:,} recorded requests")
     sentences = found.sentences()
-    report.verdict(sentences[1] if len(sentences) > 1 else sentences[0], _tone(found))
-    for sentence in sentences:
-        report.paragraph(sentence)
-    report.table(*models_table((a, b)), caption="Both models")
+    verdict = sentences[1] if len(sentences) > 1 else sentences[0]
+    report.verdict(verdict, _tone(found))
+    report.figures(summary_figures(found))
+    report.heading("Findings")
+    report.paragraphs([sentence for sentence in sentences if sentence != verdict])
+    report.heading("Models")
+    add_models(report, found)
+    report.heading("Charts")
+    for chart in charts_of(found):
+        report.chart(chart)
+    add_limits(report, found.caveats())
+    return report.html()
+
+
+def summary_figures(found: Comparison) -> dict[str, Any]:
+    """Return the figures that matter most; None for those that are not known."""
+    a, b = found.first, found.second
+    paired = found.accuracy
+    right = [] if paired is None else [paired.share_first, paired.share_second]
+    return {
+        "agreement": None if found.classes is None else share(found.classes.rate),
+        "rank correlation": None if found.scores is None else found.scores.correlation,
+        **{f"right: {model.name}": share(one) for model, one in zip((a, b), right, strict=False)},
+        **{f"p99 of {model.name} (ms)": _percentile(model, "arrival", "p99") for model in (a, b)},
+    }
+
+
+def add_models(report: Report, found: Comparison) -> None:
+    """Add the table of both models, and the one of their answers if these are classes."""
+    report.table(*models_table((found.first, found.second)), caption="Figures by model")
     if found.classes is not None:
         rows = [
             [name, *counts.tolist()]
             for name, counts in zip(found.class_names, found.classes.table, strict=True)
         ]
-        report.table([f"{a.name} says", *found.class_names], rows, f"What {b.name} says then")
-    report.heading("Pictures")
-    for chart in charts_of(found):
-        report.chart(chart)
-    add_remarks(report, found.caveats())
-    return report.html()
+        a, b = found.first.name, found.second.name
+        columns = [f"{a} \\ {b}", *found.class_names]
+        report.table(columns, rows, f"Requests by the answers of {a} (rows) and {b} (columns)")
 
 
 def models_table(models: tuple[ModelFigures, ...]) -> tuple[list[str], list[list[Any]]]:
@@ -182,9 +218,9 @@ def models_table(models: tuple[ModelFigures, ...]) -> tuple[list[str], list[list
     return ["", *(model.name for model in models)], [
         ["requests", *(model.asked for model in models)],
         ["answered", *(share(model.answered) for model in models)],
-        ["too late to try (behind, expired)", *(share(model.refusals) for model in models)],
+        ["refused (behind, expired)", *(share(model.refusals) for model in models)],
         ["errors", *(share(model.errors) for model in models)],
-        ["silent", *(share(model.silent) for model in models)],
+        ["no report", *(share(model.silent) for model in models)],
         *(
             [f"{what}, {name} (ms)", *(_percentile(model, what, name) for model in models)]
             for what in ("arrival", "evaluation")

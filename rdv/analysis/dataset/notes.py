@@ -119,7 +119,7 @@ class Notes:
         if self.estimated_arrivals and self.arrival_error_ms is not None:
             said.append(
                 f"{self.estimated_arrivals:,} scores came after their decision: their arrival is "
-                f"known to about {self.arrival_error_ms:.2f} ms"
+                f"known to about {max(self.arrival_error_ms, 0.01):.2g} ms"
             )
         return said + self.gaps
 

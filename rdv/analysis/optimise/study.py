@@ -1,7 +1,6 @@
-"""The search learns on the earlier half of the requests, and reports on the later half.
+"""Search for a schedule: learn on the earlier half of the requests, report on the later half.
 
 The candidates differ in the first model, how long it is alone, and the order of the others.
-Pure.
 
 Either all models from the start, by rank; or the first alone until t1, then all; or the first alone
 until t1, the first two until t2, then all. If 99 % have to be answered before the SLA, each of them
@@ -10,6 +9,7 @@ also exists with an earlier end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
@@ -31,18 +31,21 @@ from rdv.analysis.optimise.cells import (
     read_columns,
     weighted_quantile,
 )
-from rdv.analysis.optimise.result import (
-    Optimum,
-    Point,
-    difference_interval,
-    quantile_interval,
-    share_interval,
-)
+from rdv.analysis.optimise.result import Optimum, Point
+from rdv.analysis.statistics import Interval, quantile_interval, shares_of_counts, wilson
 from rdv.analysis.whatif.decide import NOBODY, Decided, decide_all
 from rdv.rendezvous.schedule import OTHERS, Schedule, Step, schedule_from_object
 from rdv.rendezvous.schedule.model import content
 
 GRID_MAX, GRID_MIN = 32, 4
+REQUESTS_MIN = 200
+TRIES = 2_000
+EXACT_MAX = 40
+"""The maximum number of the best candidates that are decided request by request."""
+POINTS_MAX = 8
+"""The maximum number of points of the frontier that are shown."""
+P99 = 0.99
+_UNKNOWN = Interval(0.0, 0.0, 1.0, 0.95, "no requests")
 
 
 def grid_ms(
@@ -74,17 +77,17 @@ def candidates(
     ends_ms: Sequence[float],
     live: Schedule,
     *,
-    everybody: bool,
+    any_model: bool,
     give_up_ms: float | None = None,
 ) -> Iterator[Schedule]:
-    """Yield all schedules of the family. `everybody`: the last step accepts any model ("*").
+    """Yield all schedules of the family. `any_model`: the last step accepts any model ("*").
 
     `give_up_ms`: each schedule also with a last step that ends then, when the default is given.
     """
     for last_ms in (None, give_up_ms) if give_up_ms is not None else (None,):
         ends = [end for end in ends_ms if last_ms is None or end < last_ms]
         for order in permutations(models):
-            rest = Step([*order, OTHERS] if everybody else list(order), last_ms)
+            rest = Step([*order, OTHERS] if any_model else list(order), last_ms)
             for steps in _beginnings(order, ends):
                 yield _schedule(live, [*steps, rest])
 
@@ -133,15 +136,6 @@ def _string(text: str) -> str:
 def named(schedule: Schedule, name: str) -> Schedule:
     """Return the same schedule under this name, checked, with its hash."""
     return schedule_from_object(content(schedule), name)
-
-
-REQUESTS_MIN = 200
-TRIES = 2_000
-EXACT_MAX = 40
-"""The maximum number of the best candidates that are decided request by request."""
-POINTS_MAX = 8
-"""The maximum number of points of the frontier that are shown."""
-P99 = 0.99
 
 
 def optimise(
@@ -205,9 +199,9 @@ def search(
     every_ms = {*ends_ms, live.sla_ms, give_up_ms or live.sla_ms}
     edges_us = np.array(sorted(round(end * 1000) for end in every_ms), np.int64)
     cells = make_cells(early, edges_us)
-    everybody = len(models) == len(study.columns.arrivals.models)
+    any_model = len(models) == len(study.columns.arrivals.models)
     tried = []
-    for schedule in candidates(models, ends_ms, live, everybody=everybody, give_up_ms=give_up_ms):
+    for schedule in candidates(models, ends_ms, live, any_model=any_model, give_up_ms=give_up_ms):
         tried.append(cells.try_out(schedule))
         progress(1)
     live_early = _exact(live, study.columns.take(slice(0, half)))
@@ -264,27 +258,29 @@ class _Reporter:
         decided = decide_all(tried.schedule, columns.arrivals)
         right = right_of(decided, columns)
         known = ~np.isnan(right)
-        hits, count = float(right[known].sum()), int(known.sum())
+        hits, count = int(right[known].sum()), int(known.sum())
         both = known & ~np.isnan(self._live_right)
-        low, gain, high = difference_interval(right[both], self._live_right[both])
-        p99_low, p99, p99_high = quantile_interval(decided.at_us, P99)
         names = [*columns.arrivals.models, "default"]
         shares = np.bincount(decided.model.astype(np.int64) % len(names), minlength=len(names))
         return Point(
             tried.schedule,
-            hits / max(1, count),
-            *share_interval(hits, count),
-            p99 / 1000,
-            p99_low / 1000,
-            p99_high / 1000,
+            wilson(hits, count) if count else _UNKNOWN,
+            quantile_interval(decided.at_us / 1000, P99),
+            _gain(right[both] == 1, self._live_right[both] == 1),
             float((decided.model == NOBODY).mean()),
-            gain,
-            low,
-            high,
             tried.score,
             tried.p99_ms,
             {n: float(s) / len(decided) for n, s in zip(names, shares, strict=True) if s},
         )
+
+
+def _gain(new: npt.NDArray[np.bool_], live: npt.NDArray[np.bool_]) -> Interval:
+    """Return how much more often the new answers are right, paired by request."""
+    if not len(new):
+        return Interval(0.0, -math.inf, math.inf, 0.95, "no requests")
+    both, neither = int((new & live).sum()), int((~new & ~live).sum())
+    only_new, only_live = int((new & ~live).sum()), int((~new & live).sum())
+    return shares_of_counts(both, only_new, only_live, neither).difference
 
 
 def _best_models(columns: Columns, without: Collection[str]) -> list[str]:
@@ -349,18 +345,18 @@ def _thinned(front: list[Tried]) -> list[Tried]:
 
 
 def _remarks(study: Study, models: list[str]) -> list[str]:
-    said = []
+    found = []
     if study.measure == "agreement":
-        whom = study.champion or "nobody"
-        said.append(f"no outcomes are known: counted is agreement with {whom}")
+        champion = study.champion or "no model"
+        found.append(f"no outcomes are known: the score is the agreement with {champion}")
     if study.left_out:
-        said.append(
+        found.append(
             f"{study.left_out:,} requests are left out: they had asked for another schedule, or "
             "had a limit of their own"
         )
     if study.thinned > 1:
-        said.append(f"every {study.thinned}th request is used")
+        found.append(f"only every {study.thinned}th request is used")
     more = set(study.columns.arrivals.models) - set(models)
     if more:
-        said.append(f"not among the candidates: {', '.join(sorted(more))}")
-    return said + study.notes.lines()
+        found.append(f"not among the candidates: {', '.join(sorted(more))}")
+    return found + study.notes.lines()

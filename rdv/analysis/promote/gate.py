@@ -1,4 +1,4 @@
-"""The gate is a pure function of figures and limits."""
+"""The gate judges a promotion: a pure function of figures and limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from rdv.analysis.charts.format import cell, number, share, signed
 from rdv.analysis.statistics.interval import Interval
 
 Verdict = Literal["pass", "marginal", "fail", "unknown"]
@@ -107,21 +108,18 @@ def _quality(figures: Figures, limits: Limits) -> Check:
     loss = figures.loss
     if loss is None or figures.judged < limits.judged_min:
         return _agreement(figures, limits)
+    gain = Interval(-loss.estimate, -loss.high, -loss.low, loss.confidence, loss.method)
     verdict: Verdict = "marginal"
     if loss.high <= limits.loss_max:
         verdict = "pass"
     elif loss.low > limits.loss_max:
         verdict = "fail"
     text = (
-        f"right answers {_points(loss.estimate)} points against the champion "
-        f"({_points(loss.high)} to {_points(loss.low)}) on {figures.judged:,} known "
-        f"outcomes; at least {_points(limits.loss_max)} for sure"
+        f"right answers compared with the champion: {signed(gain, scale=100, unit='points')} on "
+        f"{figures.judged:,} known outcomes; the whole interval must be above "
+        f"{signed(-limits.loss_max, scale=100)}"
     )
     return Check("quality", verdict, -loss.estimate, -limits.loss_max, text)
-
-
-def _points(loss: float) -> str:
-    return f"{0.0 - 100 * loss:+.2f}"
 
 
 def _agreement(figures: Figures, limits: Limits) -> Check:
@@ -136,37 +134,37 @@ def _agreement(figures: Figures, limits: Limits) -> Check:
     elif found.high >= beyond:
         verdict = "marginal"
     text = (
-        f"agreement with the champion by {figures.agreement_of}: {found.estimate:.3f} "
-        f"({found.low:.3f} to {found.high:.3f}); at least {limits.agreement_min:g} for sure"
+        f"agreement with the champion by {figures.agreement_of}: {cell(found)}; the whole "
+        f"interval must be above {limits.agreement_min:g}"
     )
     if figures.kappa is not None and figures.kappa < limits.kappa_min and verdict == "pass":
         verdict = "marginal"
         text += (
-            f", but little of it is beyond chance (kappa {figures.kappa:.2f}, at least "
-            f"{limits.kappa_min:g}): most requests get the same answer from anybody"
+            f", but little of it is beyond chance (kappa {number(figures.kappa)}, at least "
+            f"{limits.kappa_min:g}): most requests get the same answer from any model"
         )
-    text += f". {figures.judged:,} outcomes are known: too few to say which is right"
+    text += f". {figures.judged:,} outcomes are known: too few to decide which is right"
     return Check("quality", verdict, found.estimate, limits.agreement_min, text)
 
 
 def _latency(figures: Figures, limits: Limits) -> Check:
     limit = max(limits.late_max, figures.champion_late)
     text = (
-        f"{figures.late:.2%} not there within the champion's window; at most {limit:.2%} "
-        f"(the champion: {figures.champion_late:.2%})"
+        f"{share(figures.late)} not there within the champion's window; at most {share(limit)} "
+        f"(the champion: {share(figures.champion_late)})"
     )
     verdict = _at_most(figures.late, limit, limits.marginal_factor)
     return Check("latency", verdict, figures.late, limit, text)
 
 
 def _errors(figures: Figures, limits: Limits) -> Check:
-    text = f"{figures.errors:.3%} errors; at most {limits.errors_max:.3%}"
+    text = f"{share(figures.errors)} errors; at most {share(limits.errors_max)}"
     verdict = _at_most(figures.errors, limits.errors_max, limits.marginal_factor)
     return Check("errors", verdict, figures.errors, limits.errors_max, text)
 
 
 def _refusals(figures: Figures, limits: Limits) -> Check:
-    text = f"{figures.refusals:.2%} refused as too late; at most {limits.refusals_max:.2%}"
+    text = f"{share(figures.refusals)} refused as too late; at most {share(limits.refusals_max)}"
     verdict = _at_most(figures.refusals, limits.refusals_max, limits.marginal_factor)
     return Check("refusals", verdict, figures.refusals, limits.refusals_max, text)
 

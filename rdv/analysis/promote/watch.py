@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from rdv.analysis.charts.format import share
 from rdv.analysis.statistics.ab.sequence import proportion_sequence
 
 ANSWERS_MIN = 20
@@ -60,11 +61,11 @@ class Breach:
             "misses": "later than the SLA, or answered by a proxy itself",
             "defaults": "defaults",
             "errors": "errors of the new champion",
-            "others": "answered by somebody else",
+            "others": "answered by another model",
         }
         return (
-            f"{words[self.kind]}: {self.count:,} of {self.of:,} ({self.count / self.of:.1%}), "
-            f"at most {self.limit:.1%}"
+            f"{words[self.kind]}: {self.count:,} of {self.of:,} ({share(self.count / self.of)}), "
+            f"at most {share(self.limit)}"
         )
 
 

@@ -55,6 +55,14 @@ class PairedShares:
     def requests(self) -> int:
         return self.both + self.only_first + self.only_second + self.neither
 
+    @property
+    def share_first(self) -> float:
+        return (self.both + self.only_first) / self.requests
+
+    @property
+    def share_second(self) -> float:
+        return (self.both + self.only_second) / self.requests
+
 
 @dataclass(frozen=True, slots=True)
 class PairedMeans:

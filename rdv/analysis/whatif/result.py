@@ -1,8 +1,7 @@
-"""The findings of a what-if: both sides, what changes, and how exact it is.
+"""What a what-if has found: the figures of both sides, what changes, and how exact it is.
 
-A side has the figures of the recorded decisions, or of those of another schedule.
-
-Compute the answers of the new decisions: values for comparison, and combined answers.
+A side has the figures of the recorded decisions, or of those of another schedule. The new answers
+are computed here too (`values_of`, `names_of`).
 """
 
 from __future__ import annotations
@@ -19,9 +18,12 @@ from msgspec import UNSET
 from rdv.analysis.dataset.joined import DEFAULT, FALLBACK, KINDS, NO_RESULT, PREFERRED, Joined
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
+from rdv.analysis.statistics import Interval, plain, shares_of_counts
 from rdv.analysis.whatif.decide import NOBODY, Decided
 from rdv.rendezvous.rules import combine_results
 from rdv.rendezvous.schedule import OTHERS, Schedule
+
+Floats = npt.NDArray[np.float64]
 
 _FINE_US, _FINE_BINS = 10, 100_000
 _COARSE_US, _COARSE_BINS = 1_000, 3_600_000
@@ -133,6 +135,41 @@ class Side:
 
 
 @dataclass
+class PairedCounts:
+    """On which of the same requests a property holds: on both sides, or on one of them."""
+
+    both: int = 0
+    only_old: int = 0
+    only_new: int = 0
+    neither: int = 0
+
+    def add(self, old: npt.NDArray[np.bool_], new: npt.NDArray[np.bool_]) -> None:
+        """Add a batch."""
+        self.both += int((old & new).sum())
+        self.only_old += int((old & ~new).sum())
+        self.only_new += int((~old & new).sum())
+        self.neither += int((~old & ~new).sum())
+
+    @property
+    def requests(self) -> int:
+        return self.both + self.only_old + self.only_new + self.neither
+
+    @property
+    def old_share(self) -> float:
+        return (self.both + self.only_old) / max(1, self.requests)
+
+    @property
+    def new_share(self) -> float:
+        return (self.both + self.only_new) / max(1, self.requests)
+
+    def gain(self) -> Interval | None:
+        """Return the new share minus the old one with its interval; None without any request."""
+        if not self.requests:
+            return None
+        return shares_of_counts(self.both, self.only_new, self.only_old, self.neither).difference
+
+
+@dataclass
 class WhatIf:
     """Both sides, what changes, and how exact it is."""
 
@@ -161,6 +198,10 @@ class WhatIf:
     never_ran: tuple[str, ...] = ()
     """Models that the schedule names, and that have no score at all."""
     outcomes: int = 0
+    attained: PairedCounts = field(default_factory=PairedCounts)
+    """Requests by whether a model answers within the SLA."""
+    judged: PairedCounts = field(default_factory=PairedCounts)
+    """Requests by whether the answer is right, where both sides' answers can be judged."""
     notes: Notes = field(default_factory=Notes)
     sla_was_ms: set[float] = field(default_factory=set)
 
@@ -171,32 +212,32 @@ class WhatIf:
 
     def caveats(self) -> list[str]:
         """Return what limits the exactness of the figures, one sentence each."""
-        said = []
+        found = []
         if self.refused:
-            said.append(
+            found.append(
                 f"{self.refused:,} requests were refused by a model that the schedule accepts: "
                 "when it would have answered is not known; see the bounds"
             )
         if self.never_ran:
-            said.append(
-                f"{', '.join(self.never_ran)} did not run: counted as silent; with it, answers "
-                "could be as good and as quick as it is"
+            found.append(
+                f"{', '.join(self.never_ran)} did not run, so counts as silent here; with it, "
+                "answers may be better or quicker"
             )
         slas = self.sla_was_ms - {self.schedule.sla_ms}
         if slas:
             were = ", ".join(f"{ms:g}" for ms in sorted(slas))
-            said.append(
+            found.append(
                 f"the SLA was {were} ms and would be {self.schedule.sla_ms:g} ms: models refuse "
-                "by it, and would have refused others"
+                "by it, and would have refused other requests"
             )
         if self.own_answers:
-            said.append(
+            found.append(
                 f"{self.own_answers:,} requests were answered by a proxy itself, since no result "
-                "had come: here the server is there all the time"
+                "had come; here the server runs all the time"
             )
         if self.outcomes and not self.new.judged:
-            said.append("outcomes and answers cannot be compared: name the field with --on")
-        return said + self.notes.lines()
+            found.append("outcomes and answers cannot be compared: name the field with --on")
+        return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
         """Return all figures."""
@@ -207,6 +248,8 @@ class WhatIf:
             "what_if": self.new.as_json(),
             "best": self.best.as_json() if self.refused else None,
             "worst": self.worst.as_json() if self.refused else None,
+            "sla_attainment_gain": plain(self.attained.gain()),
+            "accuracy_gain": plain(self.judged.gain()),
             "changed_model": self.changed_model / count,
             "changed_answer": self.changed_answer / max(1, self.compared),
             "compared": self.compared,
@@ -223,9 +266,6 @@ class WhatIf:
             "caveats": self.caveats(),
             "notes": self.notes.as_json(),
         }
-
-
-Floats = npt.NDArray[np.float64]
 
 
 def values_of(joined: Joined, decided: Decided, schedule: Schedule, extract: Extract) -> Floats:

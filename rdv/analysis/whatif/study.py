@@ -108,7 +108,8 @@ class _Study:
             for model, row in zip(joined.models, joined.outcome, strict=True)
             if (row != ABSENT).any()
         )
-        self._add_recorded(joined, limits_us)
+        attained = self._add_recorded(joined, limits_us)
+        found.attained.add(attained, decided.kind != DEFAULT)
         _add(found.new, decided)
         found.new.models.update(name for name in names if name is not None)
         self._compare(joined, names, values)
@@ -121,7 +122,10 @@ class _Study:
         self._found.never_ran = tuple(sorted(named - self._ran))
         self._found.is_number = self._extract.is_number
 
-    def _add_recorded(self, joined: Joined, limits_us: npt.NDArray[np.int64]) -> None:
+    def _add_recorded(
+        self, joined: Joined, limits_us: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Add the recorded decisions; return which models answered within the SLA."""
         side = self._found.recorded
         waited_us = np.rint(np.nan_to_num(joined.waited_ms) * 1000).astype(np.int64)
         within = np.zeros(len(joined), bool)
@@ -134,8 +138,10 @@ class _Study:
             self._found.sla_was_ms.add(sla_ms)
             within[rows] = waited_us[rows] <= np.minimum(sla_ms * 1000, limits_us[rows])
         answered = (joined.kind != NO_RESULT) & (joined.kind != DEFAULT)
-        side.add(joined.kind, joined.step, waited_us, within & answered)
+        attained: npt.NDArray[np.bool_] = within & answered
+        side.add(joined.kind, joined.step, waited_us, attained)
         side.models.update(joined.model.counts())
+        return attained
 
     def _compare(
         self, joined: Joined, names: list[str | None], values: npt.NDArray[np.float64]
@@ -165,8 +171,12 @@ class _Study:
         truths = self._outcomes.of(joined, self._extract)
         is_number = bool(self._extract.is_number)
         assert joined.told is not None
-        self._found.recorded.judge(judge(joined.told, truths, is_number=is_number))
-        self._found.new.judge(judge(values, truths, is_number=is_number))
+        old = judge(joined.told, truths, is_number=is_number)
+        new = judge(values, truths, is_number=is_number)
+        self._found.recorded.judge(old)
+        self._found.new.judge(new)
+        known = ~np.isnan(old) & ~np.isnan(new)
+        self._found.judged.add(old[known] == 1, new[known] == 1)
 
     def _bound(self, joined: Joined, arrivals: Arrivals) -> None:
         found = self._found

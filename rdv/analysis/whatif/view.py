@@ -1,33 +1,47 @@
-"""Show what another schedule would have answered, as charts and as a page.
-
-Write the decisions of a what-if as a Parquet file, one row for each request.
-"""
+"""Show what another schedule would have answered: its charts, tables and page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rdv.analysis.charts import Axis, Chart, Mix, Report, Rule, line_chart, share
-from rdv.analysis.charts.page import Tone, add_remarks
-from rdv.analysis.dataset.joined import KINDS, NO_RESULT
+from rdv.analysis.charts import (
+    Axis,
+    Chart,
+    Figure,
+    Mix,
+    Report,
+    Rule,
+    cell,
+    line_chart,
+    number,
+    share,
+    signed,
+)
+from rdv.analysis.charts.kinds import KIND_COLOURS, kinds_mix
+from rdv.analysis.charts.page import Tone, add_limits
 from rdv.analysis.whatif.result import Side, WhatIf
-from rdv.analysis.whatif.study import Row
-from rdv.stream.file.disk import faults
 
-_KINDS = ("preferred", "fallback", "default")
-_MODELS_MAX = 7
+_MODELS_MAX = 5
 _SHARES = (
     ("answered by a model within the SLA", "sla_attainment"),
-    *((kind, kind) for kind in _KINDS),
+    ("preferred", "preferred"),
+    ("fallback", "fallback"),
+    ("default", "default"),
     ("right, where outcomes are known", "accuracy"),
 )
-_WAITS = (("mean", "mean_ms"), ("p50", "p50_ms"), ("p99", "p99_ms"), ("p99.9", "p999_ms"))
+_WAITS = tuple(
+    (f"wait, {name} (ms)", key)
+    for name, key in (
+        ("mean", "mean_ms"),
+        ("p50", "p50_ms"),
+        ("p90", "p90_ms"),
+        ("p99", "p99_ms"),
+        ("p99.9", "p999_ms"),
+    )
+)
+_CHANGES_MAX = 20
 
 
 def whatif_charts(found: WhatIf) -> list[Chart | Mix]:
@@ -36,132 +50,145 @@ def whatif_charts(found: WhatIf) -> list[Chart | Mix]:
     charts: list[Chart | Mix] = []
     if (waits := _waits_chart(found, sides)) is not None:
         charts.append(waits)
-    kinds = tuple(
-        (name, tuple(float(side.kinds[kind]) for kind in _KINDS)) for name, side in sides.items()
-    )
-    return [*charts, Mix("What clients are told", _KINDS, kinds), _models_mix(sides)]
+    kinds = kinds_mix({name: side.kinds for name, side in sides.items()})
+    return [*charts, kinds, _models_mix(sides)]
+
+
+def figures_table(found: WhatIf) -> tuple[list[str], list[list[Any]]]:
+    """Return (columns, rows) of both sides, with bounds where the log leaves figures open."""
+    was, now = found.recorded.as_json(), found.new.as_json()
+    columns = ["", "recorded", "what if"]
+    sides = [now, found.best.as_json(), found.worst.as_json()] if found.refused else []
+    if sides:
+        columns.append("bounds")
+    rows: list[list[Any]] = []
+    for name, key in (*_SHARES, *_WAITS):
+        if was[key] is None and now[key] is None:
+            continue
+        show: Any = _ms if key.endswith("_ms") else _share
+        row: list[Any] = [name, show(was[key]), show(now[key])]
+        if sides:
+            row.append(_range([side[key] for side in sides], show))
+        rows.append(row)
+    return columns, rows
+
+
+def models_table(found: WhatIf) -> tuple[list[str], list[list[Any]]]:
+    """Return (columns, rows) of the share of all answers that each model gives."""
+    was, now = (side.as_json()["models"] for side in (found.recorded, found.new))
+    names = sorted({**was, **now})
+    rows = [[name, share(was.get(name, 0)), share(now.get(name, 0))] for name in names]
+    return ["model", "recorded", "what if"], rows
+
+
+def changes_table(found: WhatIf, most: int = _CHANGES_MAX) -> tuple[list[str], list[list[Any]]]:
+    """Return (columns, rows) of the most frequent changes of the answering model."""
+    rows: list[list[Any]] = [[was, now, n] for (was, now), n in found.changes.most_common(most)]
+    return ["recorded", "what if", "requests"], rows
+
+
+def changes_sentence(found: WhatIf) -> str:
+    """Return how many answers change, and by how much."""
+    figures = found.as_json()
+    text = f"Another model answers {share(figures['changed_model'])} of the requests"
+    if found.compared:
+        text += f"; {share(figures['changed_answer'])} of the answers change"
+    if found.mean_change is not None:
+        text += f", by {cell(found.mean_change)} on average and {cell(found.change_max)} at most"
+    return f"{text}."
 
 
 def whatif_page(found: WhatIf, decision: str) -> str:
     """Return HTML as one file."""
+    requests = f"{found.recorded.requests:,} requests"
+    report = Report(f"What if: {found.schedule.label}", f"{decision}, {requests}")
+    report.verdict(*_verdict(found))
     was, now = found.recorded.as_json(), found.new.as_json()
-    report = Report(f"What if: {found.schedule.label}", f"{decision}, {was['requests']:,} requests")
-    report.verdict(*_verdict(was, now))
-    shares = [[name, *map(_share, (was[key], now[key]))] for name, key in _SHARES]
-    waits = [[f"wait, {name} (ms)", was[key], now[key]] for name, key in _WAITS]
-    report.table(["", "recorded", "what if"], [*shares, *waits], "Both sides")
-    if found.refused:
-        bounds = [found.best.as_json(), found.worst.as_json()]
-        rows = [[name, *(_share(side[key]) for side in bounds)] for name, key in _SHARES[:4]]
-        report.table(["", "at best", "at worst"], rows, "What the record leaves open")
+    report.figures(
+        {
+            "within the SLA": _change(was, now, "sla_attainment", _share),
+            "right": _change(was, now, "accuracy", _share),
+            "default": _change(was, now, "default", _share),
+            "p50 (ms)": _change(was, now, "p50_ms", _ms),
+            "p99 (ms)": _change(was, now, "p99_ms", _ms),
+            "another model answers": share(found.as_json()["changed_model"]),
+        }
+    )
+    report.heading("Figures")
+    report.table(*figures_table(found), "Recorded and what if")
+    if found.changes:
+        report.table(*changes_table(found), "Model changes")
+        report.paragraphs([changes_sentence(found)])
+    report.heading("Charts")
     for chart in whatif_charts(found):
         report.chart(chart)
-    changes = [[a, b, count] for (a, b), count in found.changes.most_common(20)]
-    if changes:
-        report.table(["instead of", "now", "requests"], changes, "Who answers instead of whom")
-    add_remarks(report, found.caveats())
+    add_limits(report, found.caveats())
     return report.html()
 
 
-def _verdict(was: dict[str, Any], now: dict[str, Any]) -> tuple[str, Tone]:
-    key, what = "sla_attainment", "answered by a model within the SLA"
-    if was["accuracy"] is not None and now["accuracy"] is not None:
-        key, what = "accuracy", "right, of those whose outcome is known"
-    gain = 100 * (now[key] - was[key])
-    tone: Tone = "neutral" if abs(gain) < 0.005 else "good" if gain > 0 else "bad"  # noqa: PLR2004
-    return f"{_share(now[key])} {what}, instead of {_share(was[key])}", tone
+def _verdict(found: WhatIf) -> tuple[str, Tone]:
+    """Return the main difference; its tone is neutral unless its interval excludes zero."""
+    pairs, what = found.attained, "answered by a model within the SLA"
+    if found.judged.requests:
+        pairs, what = found.judged, "right, where the outcome is known"
+    gain = pairs.gain()
+    if gain is None:
+        return f"{what[:1].upper()}{what[1:]}: no requests to compare.", "neutral"
+    tone: Tone = "good" if gain.low > 0 else "bad" if gain.high < 0 else "neutral"
+    points = signed(gain, scale=100, unit="points")
+    return f"{share(pairs.new_share)} {what}, recorded {share(pairs.old_share)}: {points}", tone
 
 
-def _share(value: float | None) -> Any:
+def _change(was: dict[str, Any], now: dict[str, Any], key: str, show: Any) -> str | None:
+    if was[key] is None or now[key] is None:
+        return None
+    return f"{show(was[key])} → {show(now[key])}"
+
+
+def _share(value: float | None) -> Figure | None:
     return None if value is None else share(value)
+
+
+def _ms(value: float | None) -> Figure | None:
+    return None if value is None else Figure(number(value))
+
+
+def _range(values: list[float | None], show: Any) -> Figure:
+    """Return "97.4 to 98.7 %", or nothing if all values are shown alike."""
+    there = [value for value in values if value is not None]
+    if not there or show(min(there)) == show(max(there)):
+        return Figure("")
+    return Figure(f"{show(min(there)).removesuffix(' %')} to {show(max(there))}")
 
 
 def _waits_chart(found: WhatIf, sides: dict[str, Side]) -> Chart | None:
     levels = np.r_[np.linspace(0.01, 0.99, 99), 0.995, 0.999]
     lines = {
-        name: (_quantiles(side.waits.quantile_ms, levels), levels)
+        name: (np.array([side.waits.quantile_ms(float(level)) for level in levels]), levels)
         for name, side in sides.items()
         if side.waits.count
     }
     if not lines:
         return None
     return line_chart(
-        "How long clients wait",
+        "Wait of the clients",
         Axis("wait", "ms", low=0.0),
         Axis("share of requests", measure="share", low=0.0, high=1.0),
         lines,
         rules=(Rule("SLA", found.schedule.sla_ms),),
+        palette=tuple(sides),
     )
-
-
-def _quantiles(quantile_ms: Callable[[float], float | None], levels: Any) -> Any:
-    return np.array([quantile_ms(float(level)) for level in levels], dtype=np.float64)
 
 
 def _models_mix(sides: dict[str, Side]) -> Mix:
     """Return a mix of the models that answer most, with all other models together."""
     counts = sides["recorded"].models + sides["what if"].models
     names = [name for name, _ in counts.most_common(_MODELS_MAX)]
+    parts = [*names, "default"] if len(counts) <= _MODELS_MAX else [*names, "others", "default"]
     rows = []
     for label, side in sides.items():
         values = [float(side.models[name]) for name in names]
-        others = float(side.models.total()) - sum(values)
-        rows.append((label, (*values, others, float(side.kinds["default"]))))
-    return Mix("Who answers", (*names, "others", "default"), tuple(rows))
-
-
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("time", pa.timestamp("us", "UTC")),
-        ("recorded_kind", pa.string()),
-        ("recorded_model", pa.string()),
-        ("recorded_ms", pa.float64()),
-        ("kind", pa.string()),
-        ("model", pa.string()),
-        ("step", pa.int32()),
-        ("waited_ms", pa.float64()),
-    ]
-)
-
-
-class DecisionFile:
-    """Writes batches to `path`. Raises the log's SystemFaults."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        with faults(path, "write"):
-            self._writer = pq.ParquetWriter(path, SCHEMA)
-
-    def add(self, row: Row) -> None:
-        joined, decided = row.joined, row.decided
-        kinds = [str(kind) if kind else None for kind in KINDS]
-        columns: list[Any] = [
-            [id_.decode() for id_ in joined.ids.tolist()],
-            joined.time_ns // 1000,
-            [kinds[code] for code in joined.kind.tolist()],
-            [joined.model.at(n) for n in range(len(joined))],
-            pa.array(joined.waited_ms, mask=joined.kind == NO_RESULT),
-            [kinds[code] for code in decided.kind.tolist()],
-            row.models,
-            decided.step.astype(np.int32),
-            decided.at_us / 1000,
-        ]
-        arrays = [
-            column if isinstance(column, pa.Array) else pa.array(column, field.type)
-            for column, field in zip(columns, SCHEMA, strict=True)
-        ]
-        with faults(self._path, "write"):
-            self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
-
-    def __enter__(self) -> DecisionFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with faults(self._path, "write"):
-            self._writer.close()
+        others = [float(side.models.total()) - sum(values)] if "others" in parts else []
+        rows.append((label, (*values, *others, float(side.kinds["default"]))))
+    colours = (*range(len(parts) - 1), KIND_COLOURS[-1])
+    return Mix("Answers by model", tuple(parts), tuple(rows), colours=colours)

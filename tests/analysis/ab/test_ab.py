@@ -51,7 +51,7 @@ def test_both_ways_find_the_difference(tmp_path):
 def test_a_split_that_is_not_as_planned(tmp_path):
     found = look(experiment(tmp_path, 2000, drop=0.4))
     assert found.ratio.mismatch
-    assert "Believe no effect" in found.sentences()[0]
+    assert "Do not trust any effect" in found.sentences()[0]
 
 
 def test_keys_are_the_units(tmp_path):
@@ -69,7 +69,7 @@ def test_outcomes_that_depend_on_the_answer(tmp_path):
 
     found = look(experiment(tmp_path, 3000, truths=truths))
     assert found.comparisons[0].depends
-    assert "Pairs would mislead" in " ".join(found.sentences())
+    assert "no pairs are formed" in " ".join(found.sentences())
 
 
 def test_outcomes_known_more_often_in_one(tmp_path):
@@ -82,7 +82,7 @@ def test_outcomes_known_more_often_in_one(tmp_path):
 def test_an_experiment_that_shows_nothing(tmp_path):
     found = look(experiment(tmp_path, 1500, right=(0.9, 0.9)))
     assert found.comparisons[0].effect.finding == "undecided"
-    assert "undecided as yet" in " ".join(found.sentences())
+    assert "not decided yet" in " ".join(found.sentences())
     early = look(tmp_path, until_ns=1_700_000_000 * 10**9 + 300 * 10**6)
     assert early.comparisons[0].effect.finding == "too early"
 

@@ -19,12 +19,14 @@ from rdv.analysis.charts import (
     Mix,
     Points,
     Report,
+    Rule,
     draw_chart,
     draw_mix,
 )
 from rdv.analysis.charts.markup import tag, text
 from rdv.analysis.charts.page import ROWS_MAX, STYLE
 from rdv.analysis.charts.svg.palette import DARK, LIGHT
+from rdv.analysis.charts.svg.text import width
 from rdv.analysis.statistics import wilson
 
 quick = settings(derandomize=True, deadline=None, max_examples=80)
@@ -67,13 +69,16 @@ def parsed(html):
 
 def full_report(pictures, name):
     report = Report(name, name)
+    report.verdict("summary")
     report.heading(name)
-    report.paragraph(name)
+    report.paragraphs([name])
+    report.bullets([name])
     report.verdict(name, "bad")
     report.figures({name: name, "n": 5})
     report.table([name, "n"], [[name, 1], ["b", None]], name)
     for picture in pictures(name):
         report.chart(picture)
+    report.heading(name)
     return report.html()
 
 
@@ -100,12 +105,16 @@ def test_a_report_is_one_file_without_scripts(pictures, name):
     page = parsed(html)
     assert "script" not in page.tags
     assert not {"link", "img", "iframe", "object"} & set(page.tags)
-    assert not {"src", "href", "onclick"} & {key for key, _ in page.attributes}
+    assert not {"src", "onclick"} & {key for key, _ in page.attributes}
     assert "url(" not in html
     assert "@import" not in html
     assert set(re.findall(r"https?://[^\"' ]+", html)) <= {"http://www.w3.org/2000/svg"}
     ids = [value for key, value in page.attributes if key == "id"]
-    assert len(ids) == len(set(ids)) == 2 * len(pictures(name))
+    assert len(ids) == len(set(ids)) == 2 * len(pictures(name)) + 2
+    links = [value for key, value in page.attributes if key == "href"]
+    assert [link.removeprefix("#") for link in links] == [i for i in ids if i.startswith("part-")]
+    assert all(link.startswith("#part-") for link in links)
+    assert len(links) == 2
     assert html.encode()
     assert any(text_of(name) in data for data in page.text)
 
@@ -202,6 +211,45 @@ def test_tables_line_numbers_up_and_are_cut_when_too_long():
     assert html.count('<th scope="col" class="number">') == 2
     with pytest.raises(InvalidChart, match="2 values for 1 columns"):
         report.table(["a"], [[1, 2]])
+
+
+def boxes(root):
+    """Return (text, left, right) of each text, by the estimate of its width."""
+    for one in root.iter(f"{SVG}text"):
+        x, wide = float(one.get("x")), width(one.text)
+        left = x - {"start": 0, "middle": wide / 2, "end": wide}[one.get("text-anchor")]
+        yield one.text, left, left + wide
+
+
+@pytest.mark.parametrize("name", ["gbm", "treatment", "long-cohort-name", "W" * 40, "模型" * 20])
+def test_no_text_is_clipped(pictures, name):
+    for picture in pictures(name):
+        root = ET.fromstring(draw(picture))
+        right = float(root.get("viewBox").split()[2])
+        for text_, start, end in boxes(root):
+            assert start >= 0, text_
+            assert end <= right, text_
+
+
+def test_a_text_that_is_cut_has_the_whole_of_it_as_its_title():
+    mix = Mix("t", ("a", "b"), (("W" * 40, (1, 1)),))
+    root = ET.fromstring(draw_mix(mix))
+    cut = next(e for e in root.iter(f"{SVG}text") if (e.text or "").startswith("W"))
+    assert cut.text.endswith("…")
+    assert cut.find(f"{SVG}title").text == "W" * 40
+
+
+def test_no_line_is_drawn_over_a_label():
+    points = Points("a", np.array([1.0, 2.0]), np.zeros(2), labels=("one", "two"))
+    rule = Rule("zero", 0.0, "y")
+    root = ET.fromstring(draw_chart(Chart("t", Axis("x"), Axis("y"), (points, rule))))
+    parts = list(root)
+    line = max(n for n, e in enumerate(parts) if e.get("stroke-dasharray") == "3 3")
+    at = float(parts[line].get("y1"))
+    for n, part in enumerate(parts):
+        if part.text in ("one", "two", "zero"):
+            assert n > line
+            assert not float(part.get("y")) - 10 < at < float(part.get("y")) + 3
 
 
 def test_the_tone_shows_without_colour():

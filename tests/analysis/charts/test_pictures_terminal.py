@@ -35,7 +35,7 @@ def test_names_axes_and_units_are_there(pictures):
     for word in ("frontier", "accuracy (%)", "p99 (ms)", "tried", "chosen", "aim"):
         assert word in drawn
     assert "nothing" in render(pictures()[8])
-    assert "90 %" in render(pictures()[8])
+    assert "90.0 %" in render(pictures()[8])
 
 
 def test_one_drawing_leaves_nothing_to_the_next(pictures):

@@ -26,9 +26,9 @@ from rdv.analysis.charts import (
     qq_chart,
     share,
 )
-from rdv.analysis.charts.axis import extent, number, quantity, ticks
-from rdv.analysis.charts.cell import is_numeric
-from rdv.analysis.charts.terminal import thin_line, thin_rows
+from rdv.analysis.charts.axis import extent, quantity, ticks
+from rdv.analysis.charts.chart import thin_line, thin_rows
+from rdv.analysis.charts.format import is_numeric, number, p_value, signed
 from rdv.analysis.statistics import Digest, Interval, quantile_pairs
 
 quick = settings(derandomize=True, deadline=None, max_examples=80)
@@ -78,21 +78,52 @@ def test_ticks_are_round():
 
 
 def test_numbers_and_cells_as_people_write_them():
-    assert [number(v) for v in (0, 0.000123456, 12.5, 12_345, 3.2e6, -5e9)] == [
-        "0", "0.0001235", "12.5", "12.35k", "3.2M", "-5G",
+    assert [number(v) for v in (0, 0.090712, 12.54, 999.7, 12_345.6, -3.2e6)] == [
+        "0", "0.0907", "12.5", "1,000", "12,346", "-3,200,000",
     ]  # fmt: skip
     assert [number(v) for v in (math.nan, math.inf, -math.inf)] == ["–", "∞", "-∞"]
-    assert quantity(0.125, "share") == "12.5 %"
-    assert quantity(12.5, "number", "ms") == "12.5 ms"
-    assert quantity(0, "time") == "1970-01-01 00:00:00 UTC"
+    assert quantity(Axis("a", measure="share"), 0.125) == "12.5 %"
+    assert quantity(Axis("a", "ms"), 12.5) == "12.5 ms"
+    assert quantity(Axis("a", measure="time"), 0) == "1970-01-01 00:00:00 UTC"
     interval = Interval(0.95, 0.94691, 0.95288, 0.95, "Wilson")
-    assert cell(interval) == "0.9500 (0.9469 to 0.9529)"
-    assert share(interval) == "95.00 % (94.69 to 95.29)"
+    assert cell(interval) == "0.950 (0.947 to 0.953)"
+    assert share(interval) == "95.0 % (94.7 to 95.3)"
     assert cell(Interval(1.0, -math.inf, 2, 0.95, "x")) == "1 (too few for an interval)"
     assert [cell(v) for v in (None, True, 12_345, np.float64(0.5), "a")] == [
         "–", "yes", "12,345", "0.5", "a",
     ]  # fmt: skip
     assert [is_numeric(v) for v in (share(0.5), 1, True, "1")] == [True, True, False, False]
+
+
+def test_shares_differences_and_p_values_as_people_write_them():
+    values = (0, 0.0009997, 0.938, 0.00004, 0.99996, 1, 1e-9, 1 - 1e-9, math.nan)
+    assert [share(value) for value in values] == [
+        "0 %", "0.1 %", "93.8 %", "0.004 %", "99.996 %", "100 %", "< 0.0001 %", "> 99.9999 %",
+        "– %",
+    ]  # fmt: skip
+    assert share(Interval(0.52, 0.45, 0.59, 0.95, "x")) == "52.0 % (45.0 to 59.0)"
+    assert [signed(v) for v in (0.5, -0.5, 0.0)] == ["+0.5", "-0.5", "0"]
+    gain = Interval(0.019, 0.005, 0.033, 0.95, "x")
+    assert signed(gain, scale=100, unit="points") == "+1.9 points (+0.5 to +3.3)"
+    assert [p_value(p) for p in (0.5, 0.0234, 1e-13)] == ["p = 0.5", "p = 0.023", "p < 0.001"]
+
+
+def test_an_axis_of_categories_has_a_tick_for_each():
+    axis = Axis("cohort", categories=("fast", "slow"))
+    chart = Chart("t", axis, NUMBER, (Points("a", np.array([0.1, 0.9]), np.ones(2)),))
+    low, high = extent(chart, "x")
+    assert (low, high) == (-0.5, 1.5)
+    assert ticks(axis, low, high) == [(0.0, "fast"), (1.0, "slow")]
+    assert [quantity(axis, value) for value in (0.1, 0.9)] == ["fast", "slow"]
+
+
+def test_named_series_have_the_same_colours_in_all_charts():
+    a, b, other = (Line(name, np.ones(2), np.ones(2)) for name in ("a", "b", "other"))
+    palette = ("a", "b")
+    assert Chart("t", NUMBER, NUMBER, (b, other, a), palette=palette).colours() == {
+        "b": 1, "other": 2, "a": 0,
+    }  # fmt: skip
+    assert Chart("t", NUMBER, NUMBER, (b, a)).colours() == {"b": 0, "a": 1}
 
 
 @quick

@@ -81,7 +81,7 @@ def test_a_bare_truth_is_held_against_the_number(tmp_path):
 def test_outcomes_that_fit_nothing(tmp_path):
     found = study(scored(100, labels), tmp_path, outcomes=[(n, "other") for n in range(100)])
     assert found.accuracy is None
-    assert "cannot be held against the answers" in " ".join(found.sentences())
+    assert "cannot be compared with the answers" in " ".join(found.sentences())
 
 
 def steps(number, chance):
@@ -172,7 +172,7 @@ def test_drift_is_told_apart(tmp_path, model_moves, canary_moves, cause):
 def test_without_a_canary_the_other_model_stands_in(tmp_path):
     found = study(drifting(True, False), tmp_path)
     assert not found.drift[0].is_canary
-    assert "a canary would tell" in found.drift[0].sentence
+    assert "a canary would decide that" in found.drift[0].sentence
     assert any("no canary" in line for line in found.caveats())
 
 
@@ -332,4 +332,4 @@ def test_a_model_that_joined_later_is_judged_from_then_on(tmp_path):
     assert found.second.silent == pytest.approx(0.01)
     assert found.second.in_window == pytest.approx(0.99)
     assert found.first.before == 0
-    assert any("was not there for the first 200" in line for line in found.caveats())
+    assert any("did not run for the first 200" in line for line in found.caveats())

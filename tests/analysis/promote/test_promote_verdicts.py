@@ -52,7 +52,7 @@ def test_a_pass_changes_nothing_without_yes(run, tmp_path):  # noqa: F811
     assert '+accept = ["logit"]' in out
     assert "nothing is changed; to make it live: --yes" in err
     assert live(fraud) == LIVE
-    assert "The gate says: pass" in page.read_text()
+    assert "Verdict of the gate: pass" in page.read_text()
 
 
 def test_a_pass_with_yes_is_live_and_the_way_back_is_the_same(run, tmp_path):  # noqa: F811

@@ -11,10 +11,10 @@ def test_whatif_and_optimise(run, fraud, tmp_path):  # noqa: F811
     code, out, err = run("whatif", fraud, "--schedule", "production", "--html", page)
     assert code == 0, err
     assert f"written: {page}" in err
-    check(page.read_text(), "Both sides")
+    check(page.read_text(), "Recorded and what if")
     code, out, err = run("optimise", fraud, "--tries", 50, "--html", page, "--json")
     assert code == 0, err
-    check(page.read_text(), "The frontier")
+    check(page.read_text(), "Schedules")
     assert out.startswith("{")
     # Without a terminal the output has no text charts.
     assert "│" not in run("optimise", fraud, "--tries", 50)[1]

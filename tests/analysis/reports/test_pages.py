@@ -65,25 +65,27 @@ def recorded(tmp_path):
 
 def test_whatif(recorded):
     found = what_if(recorded, FAST)
-    check(whatif_page(found, "fraud"), FAST.label, "Who answers instead of whom", "at best")
+    check(whatif_page(found, "fraud"), FAST.label, "Answers by kind", "Model changes", "bounds")
     for chart in whatif_charts(found):
         assert "\x1b" not in render(chart)
 
 
 def test_optimise(recorded):
     found = optimise(recorded, PRODUCTION, tries=100)
-    check(optimise_page(found, "fraud"), "chosen", "against live")
-    assert "agreement against waiting" in render(frontier(found))
+    check(optimise_page(found, "fraud"), "chosen", "compared with live")
+    assert "Agreement against waiting" in render(frontier(found))
 
 
 def test_compare_and_promote(tmp_path):
     scored(500, steps).write(tmp_path)
     with Recorded(str(tmp_path)) as opened:
         found = compare(opened, "gbm", "logit", canary="rules", window_ms=30)
-    check(compare_page(found, "<b>fraud</b>"), "&lt;b&gt;fraud&lt;/b&gt;", "quantile by quantile")
+    check(
+        compare_page(found, "<b>fraud</b>"), "&lt;b&gt;fraud&lt;/b&gt;", "Quantiles of the scores"
+    )
     gate = judge(figures_of(found), Limits())
     page = promote_page(gate, found, ["--- a", "+++ b", "-x", "+y"], "fraud")
-    check(page, "The gate says: fail", "+y")
+    check(page, "Verdict of the gate: fail", "+y")
     assert "+++ b" not in page
 
 

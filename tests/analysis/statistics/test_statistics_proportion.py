@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
@@ -24,6 +26,13 @@ def test_as_statsmodels_has_them(k, n, confidence):
         assert (found.low, found.high) == pytest.approx(expected, rel=1e-7, abs=1e-12)
         assert found.estimate == k / n
         assert found.covers(k / n)
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+@settings(derandomize=True, max_examples=100)
+def test_a_share_is_inside_its_interval(hits, more):
+    found = wilson(hits, hits + more)
+    assert 0 <= found.low <= hits / (hits + more) <= found.high <= 1
 
 
 def test_newcombe_against_his_own_table():

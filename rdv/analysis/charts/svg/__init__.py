@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from rdv.analysis.charts.svg.mix import draw_mix
-from rdv.analysis.charts.svg.plot import draw_chart
+from rdv.analysis.charts.svg.plot import draw_chart, draw_mix
 
 __all__ = ["draw_chart", "draw_mix"]

@@ -1,7 +1,4 @@
-"""The frame of a chart has the grid, ticks, captions, and the scales of its axes.
-
-Convert values to positions in the drawing.
-"""
+"""The frame of a chart: scales from values to pixels, grid lines, ticks and captions."""
 
 from __future__ import annotations
 
@@ -12,8 +9,13 @@ import numpy as np
 from rdv.analysis.charts.axis import extent, ticks
 from rdv.analysis.charts.chart import Axis, Chart, FloatArray
 from rdv.analysis.charts.markup import Markup, tag
-from rdv.analysis.charts.svg.palette import GRID, INK, PAPER, SIZE, SOFT, cut, width
+from rdv.analysis.charts.svg.palette import GRID, SOFT
+from rdv.analysis.charts.svg.text import width, write
 
+WIDTH = 480.0
+PLOT_HEIGHT = 215.0
+_BELOW = 46.0  # tick texts and the caption
+_CAPTION = 20.0
 _FAR = 1e5  # beyond it, some viewers draw wrongly
 
 
@@ -42,12 +44,6 @@ class Scale:
 
     def place(self, value: float) -> float:
         return float(self.places(np.array([value]))[0])
-
-
-WIDTH = 480.0
-PLOT_HEIGHT = 215.0
-_BELOW = 46.0  # tick texts and the caption
-_CAPTION = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,54 +93,24 @@ def draw_frame(chart: Chart, frame: Frame) -> list[Markup]:
         y = frame.y.place(value)
         drawn.append(_grid(frame.left, y, frame.right, y))
         drawn.append(write(text, frame.left - 6, y + 4, anchor="end"))
+    most = None
+    if chart.x.categories:
+        most = (frame.right - frame.left) / len(chart.x.categories) - 6
     for value, text in frame.x_ticks:
         x = frame.x.place(value)
         drawn.append(_grid(x, frame.bottom, x, frame.bottom + 5))
-        drawn.append(write(text, x, frame.bottom + 19, anchor="middle"))
+        at = min(max(x, width(text) / 2), WIDTH - width(text) / 2) if most is None else x
+        drawn.append(write(text, at, frame.bottom + 19, anchor="middle", most=most))
     base = frame.bottom
     drawn.append(
         tag("line", x1=frame.left, y1=base, x2=frame.right, y2=base, stroke=SOFT, class_="frame")
     )
     middle = (frame.left + frame.right) / 2
-    x_text = cut(chart.x.caption, frame.right - frame.left)
-    drawn.append(write(x_text, middle, frame.bottom + 38, anchor="middle", ink=True))
-    y_text = cut(chart.y.caption, WIDTH - 8)
-    drawn.append(write(y_text, 4, frame.top - 10, ink=True))
+    room = 2 * min(middle, WIDTH - middle)
+    below, above = frame.bottom + 38, frame.top - 10
+    drawn.append(write(chart.x.caption, middle, below, anchor="middle", ink=True, most=room))
+    drawn.append(write(chart.y.caption, 4, above, ink=True, most=WIDTH - 8))
     return drawn
-
-
-def write(
-    text: str,
-    x: float,
-    y: float,
-    *,
-    anchor: str = "start",
-    ink: bool = False,
-    class_: str | None = None,
-    fill: str | None = None,
-    size: float = SIZE,
-    weight: str | None = None,
-    halo: bool = False,
-) -> Markup:
-    """Write text at a position, soft unless `ink`, or with a given class and colour.
-
-    `halo`: with an edge in the paper's colour, to be readable over lines.
-    """
-    look: dict[str, str | float | None] = {
-        "x": x,
-        "y": y,
-        "text_anchor": anchor,
-        "font_size": size,
-        "font_weight": weight,
-    }
-    colour = fill or (INK if ink else SOFT)
-    written = tag("text", text, **look, fill=colour, class_=class_ or ("ink" if ink else "soft"))
-    if not halo:
-        return written
-    # A separate text below, since some viewers do not support paint-order.
-    edge: dict[str, str | float] = {"stroke": PAPER, "stroke_width": 4, "stroke_linejoin": "round"}
-    below = tag("text", text, **look, **edge, fill=PAPER, class_="halo", aria_hidden="true")
-    return Markup(below + written)
 
 
 def _grid(x1: float, y1: float, x2: float, y2: float) -> Markup:
@@ -152,7 +118,7 @@ def _grid(x1: float, y1: float, x2: float, y2: float) -> Markup:
 
 
 def _without_crowding(axis: Axis, low: float, high: float, room: float) -> list[tuple[float, str]]:
-    """Return as many ticks as can be read."""
+    """Return as many ticks as can be read; an axis of categories has all of them."""
     found: list[tuple[float, str]] = []
     for about in (7, 5, 4, 3, 2):
         found = ticks(axis, low, high, about)

@@ -1,6 +1,7 @@
-"""Draw each kind of mark.
+"""Draw each kind of mark, and the legend that names the series.
 
-The legend above the chart names the series.
+Texts beside points and lines are collected by `Labels` and drawn last, so that no line strikes
+them through.
 """
 
 from __future__ import annotations
@@ -10,46 +11,89 @@ from collections.abc import Sequence
 import numpy as np
 
 from rdv.analysis.charts.axis import quantity
-from rdv.analysis.charts.chart import Axis, Band, Bars, FloatArray, Line, Mark, Points, Rule
+from rdv.analysis.charts.chart import (
+    Axis,
+    Band,
+    Bars,
+    FloatArray,
+    Line,
+    Mark,
+    Points,
+    Rule,
+    thin_line,
+    thin_rows,
+)
 from rdv.analysis.charts.markup import Markup, tag
 from rdv.analysis.charts.svg import palette
-from rdv.analysis.charts.svg.frame import WIDTH, Frame, write
-from rdv.analysis.charts.svg.palette import cut, width
-from rdv.analysis.charts.terminal import thin_line, thin_rows
+from rdv.analysis.charts.svg.frame import WIDTH, Frame
+from rdv.analysis.charts.svg.text import cut, width, write
 
 LINE_POINTS_MAX = 1200
 POINTS_MAX = 1500
 LABELS_MAX = 40
 _RADIUS = 4.0
+_ROW = 20.0
+_SAMPLE = 28.0
+_NAME_MAX = 220.0
+_ASCENT, _DESCENT = 10.0, 3.0
+
+Box = tuple[float, float, float, float]
+"""Left, right, top and bottom, in pixels."""
+
+
+class Labels:
+    """Places texts where they cover no other text, and if possible no line."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.drawn: list[Markup] = []
+        self._frame = frame
+        self._texts: list[Box] = []
+        self._lines: list[Box] = []
+
+    def avoid(self, *lines: Box) -> None:
+        """Keep texts away from these lines, if possible."""
+        self._lines += lines
+
+    def add(self, text: str, places: Sequence[tuple[float, float, str]]) -> None:
+        """Write a text at the first (x, y, anchor) that is free; nowhere if each is taken."""
+        boxes = [self._box(text, *place) for place in places]
+        inside = [(place, box) for place, box in zip(places, boxes, strict=True) if box is not None]
+        for taken in ([*self._texts, *self._lines], self._texts):
+            for (x, y, anchor), box in inside:
+                if not any(_cross(box, other) for other in taken):
+                    self._texts.append(box)
+                    most = box[1] - box[0] + 1
+                    self.drawn.append(
+                        write(text, x, y, anchor=anchor, most=most, ink=True, halo=True)
+                    )
+                    return
+
+    def _box(self, text: str, x: float, y: float, anchor: str) -> Box | None:
+        """Return where the text would be, cut if it is too long for the chart; None if outside."""
+        left, right = self._frame.left, WIDTH - 2
+        long = min(width(text), right - left)
+        start = x - long if anchor == "end" else x
+        if start < left or start + long > right or y - _ASCENT < 0 or y > self._frame.bottom:
+            return None
+        return start, start + long, y - _ASCENT, y + _DESCENT
+
+
+def _cross(a: Box, b: Box) -> bool:
+    return a[0] < b[1] and b[0] < a[1] and a[2] < b[3] and b[2] < a[3]
 
 
 def draw_line(line: Line, frame: Frame, series: int) -> Markup:
     """Draw a path with a gap wherever a value is missing."""
     x, y = thin_line(line.x, line.y, LINE_POINTS_MAX)
-    places_x, places_y = frame.x.places(x), frame.y.places(y)
-    path = _path(places_x, places_y, stepped=line.stepped)
-    if line.guide:
-        return tag(
-            "path",
-            tag("title", line.name),
-            d=path,
-            fill="none",
-            stroke=palette.SOFT,
-            stroke_width=1.2,
-            stroke_dasharray="4 4",
-            class_="guide",
-        )
-    return tag(
-        "path",
-        tag("title", line.name),
-        d=path,
-        fill="none",
-        stroke=palette.colour(series),
-        stroke_width=2,
-        stroke_dasharray=palette.dash(series),
-        stroke_linejoin="round",
-        class_=palette.stroke_class(series),
-    )
+    path = _path(frame.x.places(x), frame.y.places(y), stepped=line.stepped)
+    look: dict[str, str | float | None] = {
+        "stroke": palette.SOFT if line.guide else palette.colour(series),
+        "stroke_width": 1.2 if line.guide else 2,
+        "stroke_dasharray": "4 4" if line.guide else palette.dash(series),
+        "stroke_linejoin": None if line.guide else "round",
+        "class_": "guide" if line.guide else palette.stroke_class(series),
+    }
+    return tag("path", tag("title", line.name), d=path, fill="none", **look)
 
 
 def draw_band(band: Band, frame: Frame, series: int) -> Markup:
@@ -71,22 +115,18 @@ def draw_band(band: Band, frame: Frame, series: int) -> Markup:
 def draw_bars(bars: Bars, frame: Frame, series: int, axes: tuple[Axis, Axis]) -> list[Markup]:
     """Draw touching bars on the zero line; hovering shows what each one contains."""
     edges, tops = frame.x.places(bars.edges), frame.y.places(bars.heights)
-    base = (
-        min(max(frame.y.place(0.0), frame.top), frame.bottom) if not frame.y.log else frame.bottom
-    )
+    base = frame.bottom
+    if not frame.y.log:
+        base = min(max(frame.y.place(0.0), frame.top), frame.bottom)
     drawn = []
     for n, height in enumerate(bars.heights.tolist()):
-        said = (
-            f"{_said(axes[0], float(bars.edges[n]))} to {_said(axes[0], float(bars.edges[n + 1]))}"
-            f": {_said(axes[1], height)}"
-        )
-        top = float(min(tops[n], base))
+        ends = " to ".join(quantity(axes[0], float(bars.edges[n + side])) for side in (0, 1))
         drawn.append(
             tag(
                 "rect",
-                tag("title", said),
+                tag("title", f"{ends}: {quantity(axes[1], height)}"),
                 x=float(edges[n]),
-                y=top,
+                y=float(min(tops[n], base)),
                 width=float(edges[n + 1] - edges[n]),
                 height=abs(float(base - tops[n])),
                 fill=palette.colour(series),
@@ -99,42 +139,50 @@ def draw_bars(bars: Bars, frame: Frame, series: int, axes: tuple[Axis, Axis]) ->
     return drawn
 
 
-def draw_points(points: Points, frame: Frame, series: int, axes: tuple[Axis, Axis]) -> list[Markup]:
-    """Draw shapes with whiskers, and labels where they do not cover each other."""
+def draw_points(
+    points: Points, frame: Frame, series: int, axes: tuple[Axis, Axis], labels: Labels
+) -> list[Markup]:
+    """Draw shapes with whiskers; add their labels where there is room."""
     rows = thin_rows(len(points.x), POINTS_MAX)
     x, y = frame.x.places(points.x[rows]), frame.y.places(points.y[rows])
-    drawn = _whiskers(points, frame, series, rows)
-    taken: list[tuple[float, float, float]] = []
+    drawn = _whiskers(points, frame, series, rows, labels)
+    labelled = 0
     for n, row in enumerate(rows.tolist()):
         if not (np.isfinite(x[n]) and np.isfinite(y[n])):
             continue
+        at, to = float(x[n]), float(y[n])
         name = points.labels[row] if points.labels else points.name
-        said = f"{name}: {_said(axes[0], points.x[row])}, {_said(axes[1], points.y[row])}"
-        drawn.append(shape(series, float(x[n]), float(y[n]), said))
-        if points.labels and len(taken) < LABELS_MAX:
-            drawn += _label(points.labels[row], float(x[n]), float(y[n]), frame, taken)
+        values = f"{quantity(axes[0], points.x[row])}, {quantity(axes[1], points.y[row])}"
+        drawn.append(shape(series, at, to, f"{name}: {values}"))
+        if points.labels and points.labels[row] and labelled < LABELS_MAX:
+            sides = ((at + 8, "start"), (at - 8, "end"))
+            places = [(x_, to + up, side) for up in (-7.0, 17.0, -21.0) for x_, side in sides]
+            labels.add(name, places)
+            labelled += 1
     return drawn
 
 
-def draw_rule(rule: Rule, frame: Frame) -> list[Markup]:
-    """Draw a dashed line across the chart, with its name at its end."""
+def draw_rule(rule: Rule, frame: Frame, labels: Labels) -> Markup:
+    """Draw a dashed line across the chart, with its name at one of its ends."""
     if rule.axis == "x":
         x = frame.x.place(rule.at)
         ends = {"x1": x, "y1": frame.top, "x2": x, "y2": frame.bottom}
-        is_left = x > (frame.left + frame.right) / 2
-        at = (x - 5 if is_left else x + 5, frame.bottom - 7)
-        anchor = "end" if is_left else "start"
+        sides = [(x + 5, "start"), (x - 5, "end")]
+        if x > (frame.left + frame.right) / 2:
+            sides.reverse()
+        places = [(at, y, a) for y in (frame.bottom - 7, frame.top + 14) for at, a in sides]
     else:
         y = frame.y.place(rule.at)
         ends = {"x1": frame.left, "y1": y, "x2": frame.right, "y2": y}
-        at, anchor = (frame.right - 4, y - 5), "end"
-    line = tag("line", **ends, stroke=palette.INK, stroke_dasharray="3 3", class_="frame")
-    return [line, write(rule.name, *at, anchor=anchor, ink=True, halo=True)]
+        corners = ((frame.right - 4, "end"), (frame.left + 4, "start"))
+        places = [(at, y + up, a) for up in (-5.0, 14.0) for at, a in corners]
+    labels.add(rule.name, places)
+    labels.avoid((ends["x1"] - 1, ends["x2"] + 1, ends["y1"] - 1, ends["y2"] + 1))
+    return tag("line", **ends, stroke=palette.INK, stroke_dasharray="3 3", class_="frame")
 
 
-def shape(series: int, x: float, y: float, said: str) -> Markup:
+def shape(series: int, x: float, y: float, title: str) -> Markup:
     """Draw a circle, square, triangle or diamond, so that series differ without colour."""
-    title = tag("title", said)
     look: dict[str, str | float] = {
         "fill": palette.colour(series),
         "class_": f"{palette.fill_class(series)} gap",
@@ -148,12 +196,28 @@ def shape(series: int, x: float, y: float, said: str) -> Markup:
         3: [(0, -r * 1.4), (r * 1.4, 0), (0, r * 1.4), (-r * 1.4, 0)],
     }.get(series % 4)
     if corners is None:
-        return tag("circle", title, cx=x, cy=y, r=r, **look)
+        return tag("circle", tag("title", title), cx=x, cy=y, r=r, **look)
     places = " ".join(f"{x + a:.1f},{y + b:.1f}" for a, b in corners)
-    return tag("polygon", title, points=places, **look)
+    return tag("polygon", tag("title", title), points=places, **look)
 
 
-def _whiskers(points: Points, frame: Frame, series: int, rows: np.ndarray) -> list[Markup]:
+def square(series: int, x: float, y: float, wide: float, high: float, opacity: float = 1) -> Markup:
+    """Draw the sample of bars or of a part in a legend."""
+    return tag(
+        "rect",
+        x=x,
+        y=y,
+        width=wide,
+        height=high,
+        fill=palette.colour(series),
+        fill_opacity=opacity,
+        class_=palette.fill_class(series),
+    )
+
+
+def _whiskers(
+    points: Points, frame: Frame, series: int, rows: np.ndarray, labels: Labels
+) -> list[Markup]:
     if points.y_low is None or points.y_high is None:
         return []
     x = frame.x.places(points.x[rows])
@@ -161,38 +225,15 @@ def _whiskers(points: Points, frame: Frame, series: int, rows: np.ndarray) -> li
         np.clip(frame.y.places(end[rows]), frame.top, frame.bottom)
         for end in (points.y_low, points.y_high)
     ]
+    look = {"stroke": palette.colour(series), "class_": palette.stroke_class(series)}
     drawn = []
     for at, low, high in zip(x.tolist(), ends[0].tolist(), ends[1].tolist(), strict=True):
         if np.isfinite([at, low, high]).all() and low != high:
             path = f"M{at:.1f} {low:.1f}V{high:.1f}"
             path += "".join(f"M{at - 3:.1f} {end:.1f}h6" for end in (low, high))
-            drawn.append(
-                tag(
-                    "path",
-                    d=path,
-                    fill="none",
-                    stroke=palette.colour(series),
-                    stroke_width=1.2,
-                    class_=palette.stroke_class(series),
-                )
-            )
+            drawn.append(tag("path", d=path, fill="none", stroke_width=1.2, **look))
+            labels.avoid((at - 3, at + 3, high, low))
     return drawn
-
-
-def _label(
-    text: str, x: float, y: float, frame: Frame, taken: list[tuple[float, float, float]]
-) -> list[Markup]:
-    """Write a label to the right of the point, or to its left near the edge; not over another
-    label.
-    """
-    wide = width(text)
-    left = x + 8 if x + 8 + wide <= frame.right + 10 else x - 8 - wide
-    for up in (-7.0, 17.0, -21.0):
-        spot = (left, left + wide, y + up)
-        if all(spot[1] < a or spot[0] > b or abs(spot[2] - at) > 12 for a, b, at in taken):  # noqa: PLR2004
-            taken.append(spot)
-            return [write(text, left, y + up, ink=True, halo=True)]
-    return []
 
 
 def _path(x: FloatArray, y: FloatArray, *, stepped: bool) -> str:
@@ -211,59 +252,47 @@ def _path(x: FloatArray, y: FloatArray, *, stepped: bool) -> str:
     return "".join(parts)
 
 
-def _said(axis: Axis, value: float) -> str:
-    return quantity(float(value), axis.measure, axis.unit)
-
-
-_ROW = 20.0
-_SAMPLE = 28.0
-_NAME_MAX = 220.0
-
-
-def draw_legend(series: Sequence[Mark], guides: Sequence[Line]) -> tuple[list[Markup], float]:
+def draw_legend(
+    series: Sequence[Mark], guides: Sequence[Line], colours: dict[str, int]
+) -> tuple[list[Markup], float]:
     """Return the legend's elements and its height; nothing for a chart that needs none."""
     if len(series) + len(guides) < 2:  # noqa: PLR2004 - a single one needs no legend
         return [], 0.0
+    marks = [*series, *guides]
+    places, height = flow([_SAMPLE + width(cut(mark.name, _NAME_MAX)) for mark in marks])
     drawn: list[Markup] = []
+    for mark, (x, y) in zip(marks, places, strict=True):
+        drawn.append(_sample(mark, colours.get(mark.name, 0), x, y - 4))
+        drawn.append(write(mark.name, x + _SAMPLE, y, ink=True, most=_NAME_MAX))
+    return drawn, height
+
+
+def flow(widths: Sequence[float]) -> tuple[list[tuple[float, float]], float]:
+    """Arrange a legend's entries in rows; return their places (left, baseline) and the height."""
     x, y = 4.0, 14.0
-    for number, mark in enumerate([*series, *guides]):
-        name = cut(mark.name, _NAME_MAX)
-        wide = _SAMPLE + width(name) + 18
-        if x + wide > WIDTH and x > 4:  # noqa: PLR2004 - not the first of a row
+    places: list[tuple[float, float]] = []
+    for wide in widths:
+        if places and x > 4 and x + wide > WIDTH - 2:  # noqa: PLR2004 - not the first of a row
             x, y = 4.0, y + _ROW
-        drawn += _sample(mark, number, x, y - 4)
-        drawn.append(write(name, x + _SAMPLE, y, ink=True))
-        x += wide
-    return drawn, y + 8
+        places.append((x, y))
+        x += wide + 18
+    return places, y + 8
 
 
-def _sample(mark: Mark, series: int, x: float, y: float) -> list[Markup]:
+def _sample(mark: Mark, series: int, x: float, y: float) -> Markup:
     if isinstance(mark, Points):
-        return [shape(series, x + 12, y, mark.name)]
+        return shape(series, x + 12, y, mark.name)
     if isinstance(mark, Bars):
-        return [
-            tag(
-                "rect",
-                x=x,
-                y=y - 6,
-                width=22,
-                height=12,
-                fill=palette.colour(series),
-                fill_opacity=0.75,
-                class_=palette.fill_class(series),
-            )
-        ]
+        return square(series, x, y - 6, 22, 12, 0.75)
     is_guide = isinstance(mark, Line) and mark.guide
-    return [
-        tag(
-            "line",
-            x1=x,
-            y1=y,
-            x2=x + 22,
-            y2=y,
-            stroke=palette.SOFT if is_guide else palette.colour(series),
-            stroke_width=1.2 if is_guide else 2.4,
-            stroke_dasharray="4 4" if is_guide else palette.dash(series),
-            class_="guide" if is_guide else palette.stroke_class(series),
-        )
-    ]
+    return tag(
+        "line",
+        x1=x,
+        y1=y,
+        x2=x + 22,
+        y2=y,
+        stroke=palette.SOFT if is_guide else palette.colour(series),
+        stroke_width=1.2 if is_guide else 2.4,
+        stroke_dasharray="4 4" if is_guide else palette.dash(series),
+        class_="guide" if is_guide else palette.stroke_class(series),
+    )

@@ -1,9 +1,7 @@
-"""Define colours, dashes and shapes: every series differs by more than its colour.
+"""Colours and dashes of series: every series differs by more than its colour.
 
 Colours: Okabe & Ito, *Color Universal Design* (2008), which colour-blind readers can distinguish.
-On a dark page their order changes and blue is lighter; see `STYLE`.
-
-Estimate the width of text, to leave room for it.
+On a dark page their order changes and blue is lighter (`dark_style`).
 """
 
 from __future__ import annotations
@@ -20,9 +18,7 @@ DARK_INK, DARK_SOFT, DARK_GRID, DARK_PAPER = "#e6edf3", "#9aa5b1", "#30363d", "#
 
 
 def colour(series: int) -> str:
-    """Return the colour written into the drawing; a page's style may change it by the classes s0…,
-    f0…
-    """
+    """Return the colour written into the drawing; a dark page replaces it by class (s0, f0)."""
     return LIGHT[series % len(LIGHT)]
 
 
@@ -49,22 +45,9 @@ def dark_style() -> str:
     return "".join(rules)
 
 
-SIZE = 12.0
-_NARROW = frozenset("iljtfrI.,:;'|!()[] -")
-_WIDE = frozenset("mwMW%@")
-
-
-def width(text: str, size: float = SIZE) -> float:
-    """Return the pixels of a sans-serif text, a little more than it will need."""
-    units = sum(0.36 if c in _NARROW else 0.9 if c in _WIDE else 0.58 for c in text)
-    return units * size
-
-
-def cut(text: str, pixels: float, size: float = SIZE) -> str:
-    """Return `text`, or as much of it as fits with an ellipsis."""
-    if width(text, size) <= pixels:
-        return text
-    kept = text
-    while kept and width(kept + "…", size) > pixels:
-        kept = kept[:-1]
-    return kept + "…"
+def readable_on(series: int) -> str:
+    """Return black or white, whichever contrasts more with the colour (WCAG relative luminance)."""
+    shade = colour(series)
+    red, green, blue = (int(shade[n : n + 2], 16) / 255 for n in (1, 3, 5))
+    luminance = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
+    return "#ffffff" if luminance < 0.18 else "#0b0d10"  # noqa: PLR2004 - equal contrast to both
