@@ -5,13 +5,17 @@ from __future__ import annotations
 import faulthandler
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("quick", max_examples=20)
 
 TEARDOWN_S = 60
 
 SLOW = (
     "commands/",
     "serve/test_",
+    "decision/test_decision_edit.py",
     "decision/test_watching.py",
     "load/drill/",
     "analysis/ab/",
@@ -24,6 +28,7 @@ SLOW = (
     "http/test_http_fuzz.py",
     "http/test_http_limits.py",
     "http/test_http_reader.py",
+    "http/test_http_shares.py",
     "models/test_model_command.py",
     "models/test_model_python.py",
     "native/test_native_arguments.py",
@@ -32,10 +37,15 @@ SLOW = (
     "rendezvous/test_engine_promises.py",
     "rendezvous/test_engine_reference.py",
     "simulation/",
+    "stream/contract/test_contract_file.py",
+    "stream/file/test_chain.py",
     "stream/file/test_log_model.py",
+    "stream/file/test_writers_clocks.py",
     "stream/groups/",
     "stream/survival/",
+    "status/",
     "stream/unit/test_assignment.py",
+    "stream/unit/test_group_state.py",
     "serve/supervisor/test_starter.py",
     "templates/",
     "test_docs",
@@ -47,6 +57,15 @@ SLOW = (
 """Tests in these places start processes or take long: `pytest -m "not slow"` skips them."""
 
 TESTS = Path(__file__).parent
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Do not even import the slow tests for `-m "not slow"`, and draw fewer examples then."""
+    if "not slow" not in config.option.markexpr:
+        return None
+    hypothesis.settings.load_profile("quick")
+    place = collection_path.relative_to(TESTS).as_posix() if collection_path != TESTS else ""
+    return place.startswith(SLOW) or f"{place}/" in SLOW or None
 
 
 def pytest_collection_modifyitems(items):

@@ -29,7 +29,7 @@ def parse_authority(text: bytes) -> Authority | None:
     """Parse `host`, `host:port` or `[address]:port`; return None for anything else.
 
     A comma is refused although RFC 3986 allows it in a name, because two Host headers that were
-    joined on the way look like that.
+    joined on the way look like that; so is a name that ends in an empty label ("host..").
     """
     matched = _AUTHORITY.fullmatch(text)
     if matched is None:
@@ -40,7 +40,7 @@ def parse_authority(text: bytes) -> Authority | None:
         return None
     if literal is None:
         host = name.decode().lower().removesuffix(".")
-        return Authority(host, port) if host else None
+        return Authority(host, port) if host and not host.endswith(".") else None
     try:
         return Authority(f"[{ipaddress.IPv6Address(literal.decode())}]", port)
     except ValueError:

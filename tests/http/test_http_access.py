@@ -285,6 +285,7 @@ REG_NAME = re.compile(r"(?:[a-z0-9\-._~!$&'()*+;=]|%[0-9a-f]{2})+", re.IGNORECAS
 def test_authorities_are_as_the_rfc_says(text):
     name, colon, port = text.partition(":")
     is_name = REG_NAME.fullmatch(name) is not None and name != "."
+    is_name = is_name and not name.endswith("..")
     digits = port == "" or (port.isascii() and port.isdecimal() and len(port) <= 5)
     is_port = not colon or (digits and (port == "" or 0 < int(port) <= 65535))
     found = parse_authority(text.encode("latin-1"))
