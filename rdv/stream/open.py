@@ -72,9 +72,10 @@ def _open_files(
             raise
         # Another process may have made it in this very moment.
         with contextlib.suppress(StreamExists):
-            files.make_stream(disk, path, config or StreamConfig())
+            files.make_stream(disk, path, config)
         known = files.read_config(disk, path)
     if look:
+        disk.may_change = False
         from rdv.stream.file.looking import LookingBackend
 
         return FileStream(LookingBackend(disk, path, known, clock), clock)

@@ -54,17 +54,23 @@ log = logging.getLogger("rdv.stream")
 _MAKE_LOCK_TIMEOUT_MS = 10_000
 
 
-def make_stream(disk: Disk, path: str, config: StreamConfig) -> None:
+def make_stream(disk: Disk, path: str, config: StreamConfig | None = None) -> None:
     """Make a stream's directory. Raises StreamExists, InvalidAddress and SystemFaults.
 
-    `stream.toml` comes last and complete: a directory that has it is a stream.
+    `stream.toml` comes last and complete: a directory that has it is a stream. Where it has been
+    lost it is written anew; without `config` nothing is deleted by retention then.
     """
     config_path = f"{path}/{layout.CONFIG_FILE}"
+    is_there = disk.is_directory(f"{path}/{layout.DOORBELLS}")
+    if config is None:
+        config = StreamConfig(retention_ms=None) if is_there else StreamConfig()
     disk.file_mode = config.file_mode
     with faults(path, "make a stream in"):
-        if disk.exists(config_path):
+        if disk.is_file(config_path):
             raise StreamExists(path)
-        if disk.is_directory(path):
+        if is_there:
+            log.warning("%s: the stream's settings are missing: they are written anew", path)
+        elif disk.is_directory(path):
             strange = [n for n in sorted(disk.list_directory(path)) if not _is_ours(n)]
             if strange:
                 raise InvalidAddress(path, f"the directory is no stream and holds {strange[0]!r}")
@@ -86,10 +92,8 @@ def read_config(disk: Disk, path: str) -> StreamConfig:
     with faults(path, "open"):
         try:
             text = disk.read_file(config_path).decode("utf-8", "replace")
-        except NotADirectoryError:
-            raise StreamNotFound(path, "not a directory") from None
         except FileNotFoundError:
-            reason = "no such directory"
+            reason = "not a directory" if disk.exists(path) else "no such directory"
             if disk.is_directory(path):
                 reason = f"the directory has no {layout.CONFIG_FILE}"
             raise StreamNotFound(path, reason) from None
@@ -181,7 +185,7 @@ class FileBackend:
             count = self.partitions(topic)
             if count > partitions:
                 raise PartitionsShrink(topic, count, partitions)
-            if self._disk.exists(directory):
+            if self._disk.is_directory(directory):
                 self._fill(directory, count, facts)
             else:
                 self._make_whole(directory, facts)
@@ -197,9 +201,11 @@ class FileBackend:
         another one for a key than all other processes.
         """
         disk, unfinished = self._disk, f"{self.address}/{layout.UNFINISHED}"
-        if disk.exists(unfinished):  # its maker was killed
+        if disk.is_directory(unfinished):  # its maker was killed
             disk.remove_tree(unfinished)
         self._fill(unfinished, 0, facts)
+        if disk.exists(directory):
+            disk.set_aside(directory, for_directory=True)
         disk.rename(unfinished, directory)
 
     def _fill(self, directory: str, count: int, facts: TopicFacts) -> None:
@@ -207,7 +213,7 @@ class FileBackend:
         if not count:
             disk.mkdir(directory, inside=self.address)
             path = f"{directory}/{layout.IDENTITY_FILE}"
-            if not disk.exists(path):  # if it exists, all partitions of a topic were deleted
+            if not disk.is_file(path):  # if it exists, all partitions of a topic were deleted
                 disk.replace_file(path, f"{disk.new_name()}\n".encode())
         for number in range(count, facts.partitions):
             disk.mkdir(f"{directory}/{number}", inside=self.address)
@@ -238,9 +244,11 @@ class FileBackend:
 
     @contextlib.contextmanager
     def _making(self) -> Iterator[None]:
-        path = f"{self.address}/{layout.DOORBELLS}/making"
-        with faults(self.address, "change"), locked(self._disk, path, _MAKE_LOCK_TIMEOUT_MS):
-            yield
+        directory = f"{self.address}/{layout.DOORBELLS}"
+        with faults(self.address, "change"):
+            self._disk.mkdir(directory, inside=self.address)
+            with locked(self._disk, f"{directory}/making", _MAKE_LOCK_TIMEOUT_MS):
+                yield
 
     def writer(
         self, place: TopicPartition, opened: Callable[[PartitionWriter], None]
@@ -334,7 +342,11 @@ class FileBackend:
     def groups(self) -> list[str]:
         path = f"{self.address}/{layout.GROUPS}"
         with faults(path, "list"):
-            return sorted(self._disk.list_directory(path)) if self._disk.exists(path) else []
+            try:
+                names = sorted(self._disk.list_directory(path))
+            except FileNotFoundError:
+                return []
+            return [name for name in names if self._disk.is_directory(f"{path}/{name}")]
 
     def group(self, name: str) -> FileGroup:
         check_name(name, "group")

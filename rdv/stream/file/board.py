@@ -133,7 +133,9 @@ class Board:
     def _settle(self) -> None:
         """Make sure that there is a board at the path."""
         disk = self._disk
-        if not disk.exists(self._path):
+        if not disk.is_file(self._path):
+            if disk.exists(self._path):
+                disk.set_aside(self._path)
             self._make()
         elif not _is_board(disk.read_file(self._path)):
             # It is of another version, was overwritten, or is what a power loss left behind.
@@ -208,7 +210,11 @@ class Board:
     def _write_fd(self) -> int:
         if self._fd < 0:
             with faults(self._path, "write to"):
-                self._fd = self._disk.open(self._path, write=True)
+                try:
+                    self._fd = self._disk.open(self._path, write=True)
+                except FileNotFoundError:
+                    self._settle()
+                    self._fd = self._disk.open(self._path, write=True)
         return self._fd
 
     def announcer(self, topic: str, partition: int) -> Callable[[], None]:

@@ -48,9 +48,12 @@ def missing_segment(
     disk: Disk, directory: str, place: TopicPartition, first: int, next_base: int
 ) -> RecordsDamaged:
     """Return the error for a missing segment at `first`, where one exists at `next_base`."""
-    path, reason = layout.index_path(directory, first), "the segment is missing"
-    if disk.exists(layout.values_path(directory, first)):
-        reason = "the index is missing: nothing says where its values begin and end"
+    path = layout.index_path(directory, first)
+    reason = in_place_of_a_file(disk, path)
+    if not reason:
+        reason = "the segment is missing"
+        if disk.is_file(layout.values_path(directory, first)):
+            reason = "the index is missing: nothing says where its values begin and end"
     return RecordsDamaged(path, *place, first, next_base - 1, 0, 0, reason)
 
 
@@ -82,7 +85,7 @@ def is_gap(disk: Disk, directory: str, bases: list[int], base: int) -> bool:
     """
     earlier = [b for b in bases if b < base]
     # Checked again: the names may have been read before, and after, retention deleted both.
-    return bool(earlier) and disk.exists(layout.index_path(directory, earlier[-1]))
+    return bool(earlier) and disk.is_file(layout.index_path(directory, earlier[-1]))
 
 
 def missing_values(
@@ -94,13 +97,34 @@ def missing_values(
     """
     try:
         with Segment(disk, directory, base, index_only=True) as segment:
-            if disk.exists(segment.values_path):
+            if disk.is_file(segment.values_path):
                 return None
             later = [b for b in open_segments(disk, directory) if b > base]
             end = later[0] if later else base + segment.record_count()
             if not later:
                 end = max(end, known_end_of(disk, directory))
-            reason = "the file is missing"
+            reason = in_place_of_a_file(disk, segment.values_path) or "the file is missing"
             return RecordsDamaged(segment.values_path, *place, first, end - 1, 0, 0, reason)
     except FileNotFoundError:
         return None
+
+
+def in_place_of_a_file(disk: Disk, path: str) -> str:
+    """Return a sentence on what is at `path` in place of a regular file; empty for nothing."""
+    return "something that is no file is in its place" if disk.exists(path) else ""
+
+
+def misfits(disk: Disk, directory: str) -> dict[int, list[str]]:
+    """Return the paths at which a segment's file belongs and something else is, by base offset."""
+    try:
+        names = set(disk.list_directory(directory)) - set(disk.list_files(directory))
+    except FileNotFoundError:
+        return {}
+    found: dict[int, list[str]] = {}
+    for name in sorted(names):
+        stem, _, suffix = name.rpartition(".")
+        path = f"{directory}/{name}"
+        is_ours = f".{suffix}" in (layout.INDEX_SUFFIX, layout.VALUES_SUFFIX)
+        if is_ours and stem.isdigit() and not disk.is_file(path) and disk.exists(path):
+            found.setdefault(int(stem), []).append(path)
+    return found

@@ -14,9 +14,11 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import logging
 import mmap
 import os
 import shutil
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -28,7 +30,10 @@ from rdv.errors import RdvError
 from rdv.native import NATIVE, Native
 from rdv.stream.backend import Forkable
 from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
+from rdv.stream.file.layout import BROKEN_SUFFIX
 from rdv.stream.file.pipes import PRIVATE, Pipes
+
+log = logging.getLogger("rdv.stream")
 
 _forkables: WeakSet[Forkable] = WeakSet()
 
@@ -71,6 +76,17 @@ _TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
 _TRY_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
 
 
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
+"""The errors of a path without a file: nothing, or a directory, a socket, a link loop."""
+
+
+class NotAFile(FileNotFoundError):
+    """There is no file at the path, but there may be something else: it counts as missing."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ENOENT, "there is no regular file", path)
+
+
 def os_fault(error: OSError, path: str, doing: str) -> RdvError:
     """Return the log's own error for an OSError; this is the only place that translates them."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -103,13 +119,13 @@ def waiting_mode(file_mode: int) -> int:
 
 
 class Disk(Pipes):
-    """A `Disk` makes the system calls of the log. Thread-safe as far as the calls are.
-
-    Its only state is `file_mode`, the mode of the files that it makes; the umask does not change
-    it.
-    """
+    """A `Disk` makes the system calls of the log. Thread-safe as far as the calls are."""
 
     file_mode = PRIVATE
+    """The mode of the files that it makes; the umask does not change it."""
+
+    may_change = True
+    """Whether modes that keep the owner from reading are corrected."""
 
     native: ClassVar[Native | None] = NATIVE
     """The usual reads and appends in C, which make several system calls in one call."""
@@ -138,14 +154,14 @@ class Disk(Pipes):
 
     @staticmethod
     def path_size(path: str) -> int:
-        """Return the bytes in a file that need not be open."""
-        return os.stat(path).st_size
+        """Return the bytes in a file that need not be open. Raises NotAFile."""
+        return _stat_file(path).st_size
 
     @staticmethod
     def signature(path: str) -> tuple[int, int, int]:
         """Return a value that changes whenever a file is replaced by rename, its only change."""
-        stat = os.stat(path)
-        return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        facts = _stat_file(path)
+        return (facts.st_ino, facts.st_mtime_ns, facts.st_size)
 
     def dup_private(self, fd: int) -> int:
         """Return another descriptor of an open file, which no child process inherits."""
@@ -168,20 +184,98 @@ class Disk(Pipes):
         self.close(fd)
 
     def open(self, path: str, *, write: bool = False, create: bool = False) -> int:
-        """Open a file; a new one is empty and has the mode `file_mode`. Raises OSError."""
-        flags = os.O_CLOEXEC | (os.O_RDWR if write else os.O_RDONLY)
-        mode = self.file_mode
-        if not create:
-            return os.open(path, flags)
-        if mode == PRIVATE:
-            return os.open(path, flags | os.O_CREAT, PRIVATE)
+        """Open a regular file; a new one is empty and has the mode `file_mode`.
+
+        Anything else at the path (a directory, a FIFO, a link to nowhere) counts as a missing file;
+        with `create` it is set aside. Raises NotAFile, and OSError.
+        """
+        # Without O_NONBLOCK, opening a FIFO would wait for its other end.
+        flags = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_RDWR if write else os.O_RDONLY)
         while True:
-            with contextlib.suppress(FileNotFoundError):
-                return os.open(path, flags)
-            with contextlib.suppress(FileExistsError):
+            try:
+                return self._open_file(path, flags)
+            except FileNotFoundError:
+                if not create:
+                    raise
+            try:
                 fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
-                os.fchmod(fd, mode)
-                return fd
+            except FileExistsError:
+                if not self.is_file(path):
+                    self.set_aside(path)
+                continue
+            except NotADirectoryError:
+                raise NotAFile(path) from None
+            if self.file_mode != PRIVATE:
+                os.fchmod(fd, self.file_mode)
+            return fd
+
+    def _open_file(self, path: str, flags: int) -> int:
+        try:
+            fd = os.open(path, flags)
+        except PermissionError:
+            if not self._let_owner_read(path):
+                raise
+            fd = os.open(path, flags)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise NotAFile(path) from error
+            raise
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+        raise NotAFile(path)
+
+    def _let_owner_read(self, path: str) -> bool:
+        """Give a file of ours, and its directory, a mode that lets us read it; none was meant to.
+
+        Returns whether a mode has changed.
+        """
+        has_changed = False
+        for one in (os.path.dirname(path), path):
+            with contextlib.suppress(OSError):
+                facts = os.stat(one)
+                is_directory, mode = stat.S_ISDIR(facts.st_mode), self.file_mode
+                is_ours = self.may_change and facts.st_uid == os.geteuid()
+                if is_ours and not facts.st_mode & 0o400:
+                    os.chmod(one, directory_mode(mode) if is_directory else mode)
+                    log.warning("%s could not be read by its owner: its mode is set again", one)
+                    has_changed = True
+        return has_changed
+
+    def set_aside(self, path: str, *, for_directory: bool = False) -> str:
+        """Rename what lies at `path` in place of a file, or of a directory; returns its new path.
+
+        If another process was quicker, and its new file or directory is there, it stays.
+        """
+        aside = self.free_path(path + BROKEN_SUFFIX)
+        with contextlib.suppress(FileNotFoundError):
+            self.rename(path, aside)
+            if for_directory and self.is_directory(aside):
+                with contextlib.suppress(OSError):
+                    self.rename(aside, path)
+            elif not for_directory and self.is_file(aside):
+                with contextlib.suppress(FileExistsError):
+                    self.link(aside, path)
+                self.unlink(aside)
+            else:
+                log.warning("%s is not what belongs there: it was renamed to %s", path, aside)
+        return aside
+
+    def move_over(self, source: str, path: str) -> None:
+        """Rename the file `source` to `path`; a directory that is there is set aside."""
+        try:
+            self.rename(source, path)
+        except IsADirectoryError:
+            self.set_aside(path)
+            self.rename(source, path)
+
+    def remove_file(self, path: str) -> None:
+        """Delete a file. One that is missing, or is no file, is left."""
+        try:
+            self.unlink(path)
+        except OSError:
+            if self.is_file(path):
+                raise
 
     def apply_mode(self, path: str, waiting: str) -> bool:
         """Give `path` and all in it the modes of `file_mode`. Returns whether they differed.
@@ -190,14 +284,14 @@ class Disk(Pipes):
         modes; for all other users nothing happens.
         """
         wanted = directory_mode(self.file_mode)
-        stat = os.stat(path)
-        if stat.st_uid != os.geteuid() or stat.st_mode & 0o777 == wanted & 0o777:
+        facts = os.stat(path)
+        if facts.st_uid != os.geteuid() or facts.st_mode & 0o777 == wanted & 0o777:
             return False
         for directory, _, files in os.walk(path):
             is_waiting = directory == os.path.join(path, waiting)
             mode = waiting_mode(self.file_mode) if is_waiting else self.file_mode
             for name in files:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # deleted meanwhile, or a link to nowhere
                     os.chmod(os.path.join(directory, name), mode)
             if directory != path:
                 os.chmod(directory, directory_mode(mode))
@@ -242,7 +336,8 @@ class Disk(Pipes):
         """Make a directory with its parents. An existing one is no error.
 
         `inside` is a directory that has to exist: neither it nor its parents are made, so that an
-        open stream makes nothing where its directory was renamed or deleted. Raises OSError.
+        open stream makes nothing where its directory was renamed or deleted. What is inside it in
+        the place of a directory, and is none, is set aside. Raises OSError.
         """
         if os.path.isdir(path):
             return
@@ -254,8 +349,12 @@ class Disk(Pipes):
         try:
             os.mkdir(path, 0o700)
         except FileExistsError:
-            if not os.path.isdir(path):
+            if os.path.isdir(path):
+                return
+            if not inside:
                 raise
+            self.set_aside(path, for_directory=True)
+            self.mkdir(path, inside=inside)
         else:
             if self.file_mode != PRIVATE:
                 os.chmod(path, directory_mode(self.file_mode))
@@ -268,22 +367,52 @@ class Disk(Pipes):
 
     def list_directory(self, path: str) -> list[str]:
         """Return the names in a directory, in no order. Raises FileNotFoundError."""
-        return os.listdir(path)
+        try:
+            try:
+                return os.listdir(path)
+            except PermissionError:
+                if not self._let_owner_read(path):
+                    raise
+                return os.listdir(path)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise NotAFile(path) from error
+            raise
+
+    def list_files(self, path: str) -> list[str]:
+        """Return the names of the regular files in a directory, as `list_directory` does."""
+        try:
+            with os.scandir(path) as entries:
+                return [entry.name for entry in entries if _is_file(entry)]
+        except OSError:
+            return [name for name in self.list_directory(path) if self.is_file(f"{path}/{name}")]
 
     def remove_tree(self, path: str) -> None:
         """Delete a directory with all that is in it."""
-        shutil.rmtree(path)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            self.unlink(path)
 
     def is_directory(self, path: str) -> bool:
         return os.path.isdir(path)
 
     def exists(self, path: str) -> bool:
+        """Return whether there is anything at the path."""
         return os.path.lexists(path)
 
+    def is_file(self, path: str) -> bool:
+        """Return whether there is a regular file at the path."""
+        return os.path.isfile(path)
+
     def read_file(self, path: str) -> bytes:
-        """Return the contents of a small file."""
-        with open(path, "rb") as file:
-            return file.read()
+        """Return the contents of a small file. Raises NotAFile."""
+        fd = self.open(path)
+        try:
+            with open(fd, "rb", closefd=False) as file:
+                return file.read()
+        finally:
+            self.close(fd)
 
     def replace_file(self, path: str, data: bytes, *, durable: bool = False) -> None:
         """Put a complete new file in place of `path`: a reader sees the old one or the new one."""
@@ -296,7 +425,7 @@ class Disk(Pipes):
                     self.fdatasync(fd)
             finally:
                 self.close(fd)
-            self.rename(scratch, path)
+            self.move_over(scratch, path)
         except OSError:
             with contextlib.suppress(OSError):
                 self.unlink(scratch)
@@ -314,8 +443,10 @@ class Disk(Pipes):
         """Return whether `path` still names the open file `fd`: not deleted, moved or replaced."""
         try:
             return os.path.samestat(os.fstat(fd), os.stat(path))
-        except (FileNotFoundError, NotADirectoryError):
-            return False
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                return False
+            raise
 
     def copy_file(self, source: str, target: str) -> None:
         """Copy a file's bytes (for the .broken copies of a repair), durably."""
@@ -356,8 +487,8 @@ class Disk(Pipes):
     def lock_holder(self, fd: int) -> str:
         """Return the holder of a file's flock for an error message: "process 4711" on Linux."""
         with contextlib.suppress(OSError, ValueError, IndexError):
-            stat = os.fstat(fd)
-            wanted = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+            facts = os.fstat(fd)
+            wanted = f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}:{facts.st_ino}"
             with open("/proc/locks", encoding="ascii") as locks:
                 for line in locks:
                     words = line.split()
@@ -402,6 +533,27 @@ class Disk(Pipes):
     def new_name(self) -> str:
         """Return a name that no other process makes."""
         return f"{os.getpid()}-{uuid4().hex[:8]}"
+
+
+def _stat_file(path: str) -> os.stat_result:
+    """Return the facts of a regular file. Raises NotAFile."""
+    try:
+        facts = os.stat(path)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise NotAFile(path) from error
+        raise
+    if not stat.S_ISREG(facts.st_mode):
+        raise NotAFile(path)
+    return facts
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a regular file or a link to one; False for a link loop."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _pids_with_flocks() -> set[str]:

@@ -157,7 +157,7 @@ class FileGroup:
         try:
             return _decode(self._disk.read_file(path))
         except FileNotFoundError:
-            if number >= 0:
+            if number >= 0 and not self._disk.exists(path):
                 raise
         except msgspec.DecodeError:
             # A power loss may leave a damaged state. Its members died with the machine; the
@@ -224,8 +224,7 @@ class FileGroup:
         for name in disk.list_directory(self._states):
             stem = name.partition(".")[0]
             if stem.isdigit() and int(stem) < number - 1:
-                with contextlib.suppress(FileNotFoundError):
-                    disk.unlink(f"{self._states}/{name}")
+                disk.remove_file(f"{self._states}/{name}")
 
     def lease(self, member: str) -> FileLease:
         with faults(self._directory, "join the group in"):
@@ -324,14 +323,19 @@ class FileGroup:
     def committed(self) -> dict[TopicPartition, int]:
         root = f"{self._directory}/offsets"
         found = {}
-        with contextlib.suppress(FileNotFoundError), faults(root, "list"):
-            if self._disk.is_directory(root):
-                for topic in sorted(self._disk.list_directory(root)):
-                    for name in self._disk.list_directory(f"{root}/{topic}"):
-                        place = TopicPartition(topic, int(name))
-                        if (offset := self.committed_at(place)) is not None:
-                            found[place] = offset
+        with faults(root, "list"):
+            for topic in self._names_in(root):
+                for name in filter(str.isdigit, self._names_in(f"{root}/{topic}")):
+                    place = TopicPartition(topic, int(name))
+                    if (offset := self.committed_at(place)) is not None:
+                        found[place] = offset
         return dict(sorted(found.items()))
+
+    def _names_in(self, path: str) -> list[str]:
+        try:
+            return self._disk.list_directory(path)
+        except FileNotFoundError:
+            return []
 
     def set_committed(self, place: TopicPartition, offset: int | None) -> None:
         with self._mutex, faults(self._directory, "commit in"):

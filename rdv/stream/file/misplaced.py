@@ -146,7 +146,7 @@ def _fits(disk: Disk, directory: str, base: int, values_path: str) -> bool:
     """Return whether values match the index at `base`, by the first and last entries."""
     codec = codec_of(layout.identity(directory), base)
     raw = disk.read_file(layout.index_path(directory, base))
-    if not disk.exists(values_path):
+    if not disk.is_file(values_path):
         return False
     fd = disk.open(values_path)
     try:

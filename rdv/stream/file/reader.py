@@ -99,6 +99,12 @@ class PartitionReader:
                 self.is_drained = True
                 return NOTHING
             return self._read(max_records, max_bytes, raw)
+        except RecordsDamaged:
+            # A position beyond the damage may not exist in the files that are there now.
+            segment = self._segment
+            if segment is not None and not self._disk.is_at(segment.index_fd, segment.index_path):
+                self._wait_for(-1)
+            raise
         except OSError as error:
             raise os_fault(error, self._directory, "read") from error
 
@@ -253,9 +259,13 @@ class PartitionReader:
                 return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
             return Block.of(records) if records else EMPTY
         next_base = self._base_after(self._base)
-        if next_base == first:
-            # Only the sealing entry is damaged: no record is missing, and `verify` reports it.
-            self._next_segment(first)
+        if next_base is not None and next_base <= first:
+            # Only the sealing entry is damaged, or what follows it: no record is missing, and
+            # `verify` reports it.
+            if next_base == first:
+                self._next_segment(first)
+            else:
+                self._seek(first)
             return self._read(len(raw) // ENTRY_BYTES, ENTRIES_PER_READ_MAX)
         if next_base is not None:
             del damaged[next_base - first :]

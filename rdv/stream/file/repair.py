@@ -20,6 +20,7 @@ from rdv.stream.errors import LockTimeout
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, Verdict, walk
 from rdv.stream.file.checkpoint import known_end_of, write_mark
+from rdv.stream.file.damage import misfits
 from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
@@ -71,11 +72,18 @@ def repair_partition(
         damaged = find_damage()
         if not damaged:
             return []
+        aside = [
+            Moved(path, disk.set_aside(path))
+            for paths in misfits(disk, directory).values()
+            for path in paths
+        ]
+        if aside:
+            damaged = find_damage()
         moved = put_segments_back(disk, directory, damaged, lock_timeout_ms)
         _note_end(disk, directory, read_end, lock_timeout_ms)
         if moved:
             damaged = find_damage()
-        repairs = [moved_by_repair(one) for one in moved]
+        repairs = [moved_by_repair(one) for one in [*aside, *moved]]
         repairs += _set_aside_values(disk, directory)
         for base in open_segments(disk, directory):
             if base in damaged:
@@ -137,7 +145,7 @@ def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait
 def _open_to_repair(disk: Disk, directory: str, base: int) -> Iterator[tuple[Segment, int]]:
     """Yield the segment, and a descriptor for writing its index; missing values are made empty."""
     values_path = layout.values_path(directory, base)
-    if not disk.exists(values_path):
+    if not disk.is_file(values_path):
         disk.close(disk.open(values_path, write=True, create=True))
     with Segment(disk, directory, base) as segment:
         index_fd = disk.open(segment.index_path, write=True)

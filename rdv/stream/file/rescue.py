@@ -62,7 +62,7 @@ class OpenSegment:
             if is_there:
                 disk.unlink(index_path)  # a writer that has both files open notices that
             return []
-        if not is_there and disk.exists(index_path):
+        if not is_there and disk.is_file(index_path):
             again = self._records_not_in(index_path)
             log.warning(
                 "%s: its files were replaced under a writer: %d of its records are appended anew",
@@ -150,7 +150,7 @@ class OpenSegment:
                 disk.fdatasync(copy)
             finally:
                 disk.close(copy)
-            disk.rename(scratch, path)
+            disk.move_over(scratch, path)
         except BaseException:
             with contextlib.suppress(OSError):
                 disk.unlink(scratch)

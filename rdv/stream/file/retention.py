@@ -96,7 +96,7 @@ def keep_note(disk: Disk, directory: str, clock: Clock) -> None:
     """
     path = f"{directory}/{NOTE_FILE}"
     with contextlib.suppress(OSError):
-        if not disk.exists(path):
+        if not disk.is_file(path):
             now = Note(disk.boot_id(), clock.wall_ns(), clock.monotonic_ns(), 0, 0)
             disk.replace_file(path, _NOTE.pack(_MAGIC, *now))
 
@@ -190,8 +190,7 @@ def purge(
             layout.index_path(directory, segment.base),
             layout.values_path(directory, segment.base),
         ):
-            with contextlib.suppress(FileNotFoundError):
-                disk.unlink(path)
+            disk.remove_file(path)
     return doomed
 
 

@@ -161,7 +161,7 @@ class Segment:
 def open_segments(disk: Disk, directory: str) -> list[int]:
     """Return the base offsets of a partition's segments; empty when it has none yet."""
     try:
-        return layout.segment_bases(disk.list_directory(directory))
+        return layout.segment_bases(disk.list_files(directory))
     except FileNotFoundError:
         return []
 
@@ -180,7 +180,7 @@ def end_without_index(disk: Disk, directory: str) -> int:
 def values_without_index(disk: Disk, directory: str) -> list[int]:
     """Return base offsets of values without index: it was lost, or a deletion was interrupted."""
     try:
-        names = set(disk.list_directory(directory))
+        names = set(disk.list_files(directory))
     except FileNotFoundError:
         return []
     stems = (name.removesuffix(layout.VALUES_SUFFIX) for name in names

@@ -104,7 +104,7 @@ class Tail:
             self._time_ns = self._last_time_ns(bases[-2])
 
     def _bases(self) -> list[int]:
-        return layout.segment_bases(self._disk.list_directory(self._directory))
+        return layout.segment_bases(self._disk.list_files(self._directory))
 
     def _codec_at(self, base: int) -> Codec:
         return codec_of(layout.identity(self._directory), base)
@@ -413,7 +413,7 @@ class Tail:
             raise LockDeleted(errno.ENOENT, "the lock file has been deleted")
         values_path = layout.values_path(self._directory, base)
         index_path = layout.index_path(self._directory, base)
-        is_new = not disk.exists(index_path)
+        is_new = not disk.is_file(index_path)
         values_fd = disk.open(values_path, write=True, create=True)
         try:
             if is_new and disk.size(values_fd):

@@ -35,7 +35,7 @@ def read_facts(disk: Disk, directory: str) -> TopicFacts | None:
     """Read `.topic`; None for a topic of an earlier version, and when the file is damaged."""
     try:
         return _decode(disk.read_file(f"{directory}/{layout.TOPIC_FILE}"))
-    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
 
 
@@ -52,7 +52,7 @@ def partitions_of(disk: Disk, directory: str) -> int:
     """
     try:
         names = disk.list_directory(directory)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return 0
     facts = read_facts(disk, directory) if layout.TOPIC_FILE in names else None
     if facts is not None:

@@ -14,8 +14,10 @@ from rdv.stream.file.damage import (
     SEAL_HURT,
     cut_index,
     damaged_run,
+    in_place_of_a_file,
     index_gap,
     is_gap,
+    misfits,
     missing_segment,
     missing_values,
 )
@@ -63,6 +65,7 @@ def verify_partition(
         if not bases and known_end:
             damage = cut_index(disk, directory, place, 0, known_end)
             yield SegmentReport(damage.path, 0, 0, 0, 0, (damage,))
+        yield from _misfits(disk, directory, place, bases)
         for base, next_base in zip(bases, [*bases[1:], None], strict=False):
             try:
                 segment = Segment(disk, directory, base)
@@ -73,6 +76,21 @@ def verify_partition(
                 continue
             with segment:
                 yield _Check(disk, directory, place, segment, bases).run(next_base, known_end)
+
+
+def _misfits(
+    disk: Disk, directory: str, place: TopicPartition, bases: list[int]
+) -> Iterator[SegmentReport]:
+    """Report what lies in the place of an index or of values and is no file.
+
+    Where a segment is reported as a gap or without its values, that report says so.
+    """
+    for base, paths in misfits(disk, directory).items():
+        is_gap_or_without_values = base in bases or (bases and bases[0] < base < bases[-1])
+        if not is_gap_or_without_values:
+            reason = in_place_of_a_file(disk, paths[0]) or "it has just gone"
+            damage = RecordsDamaged(paths[0], *place, base, base, 0, 0, reason)
+            yield SegmentReport(paths[0], base, 0, 0, 0, (damage,))
 
 
 class _Check:

@@ -19,8 +19,8 @@ class Intruder(Disk):
         self.ending = None
         self.then = lambda: None
 
-    def list_directory(self, path):
-        names = super().list_directory(path)
+    def list_files(self, path):
+        names = super().list_files(path)
         if self.ending is not None and path.endswith(self.ending):
             self.ending = None
             self.then()

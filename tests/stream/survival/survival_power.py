@@ -37,10 +37,10 @@ class BootedDisk(Disk):
     def sync_directory(self, path: str) -> None:
         os.stat(path)
 
-    def list_directory(self, path: str) -> list[str]:
+    def list_files(self, path: str) -> list[str]:
         self._listed += 1
         assert self._listed < 3000, "a directory is listed again and again"
-        return super().list_directory(path)
+        return super().list_files(path)
 
 
 class RecordingDisk(BootedDisk):

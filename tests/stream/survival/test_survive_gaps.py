@@ -154,8 +154,8 @@ def test_retention_while_the_names_are_listed_is_no_gap(tmp_path):
     class LateDisk(Disk):
         doomed = ()
 
-        def list_directory(self, path):
-            names = super().list_directory(path)
+        def list_files(self, path):
+            names = super().list_files(path)
             for doomed in self.doomed:
                 doomed.unlink()
             gone = {doomed.name for doomed in self.doomed[1:]}

@@ -5,10 +5,12 @@ Every reader goes on past what is lost, and one repair settles all of it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
 import shutil
+import socket
 from contextlib import suppress
 
 import pytest
@@ -26,6 +28,36 @@ POLLS = 4_000
 
 def value(topic, partition, number):
     return b"%s-%d-%06d\n" % (topic.encode(), partition, number)
+
+
+MISFITS = ("directory", "full directory", "FIFO", "socket", "link to nowhere", "loop", "device")
+
+
+def place_misfit(path, kind):
+    """Delete what is at `path`, and put something there that is neither a file nor a directory of
+    the log.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+        if kind.endswith("directory"):
+            kind = "file"
+    else:
+        path.unlink(missing_ok=True)
+    if kind == "file":
+        path.write_bytes(b"no directory")
+    elif kind.endswith("directory"):
+        path.mkdir()
+        if kind.startswith("full"):
+            (path / "more").write_bytes(b"more")
+    elif kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as one, contextlib.chdir(path.parent):
+            one.bind(path.name)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.symlink_to(path.name if kind == "loop" else "nowhere/at/all")
 
 
 class Damage:
@@ -121,9 +153,23 @@ class Damage:
         if files:
             files[0].write_bytes(self.turn.randbytes(self.turn.choice([0, 3, 12])))
 
+    def misfit(self):
+        """Put something that is no file in the place of a file, or of a directory."""
+        chosen = [
+            self.file("*.index", "*.jsonl"),
+            self.file("lock", "clock"),
+            self.path / ".doorbells" / "board",
+            self.path / ".doorbells" / "making",
+            self.turn.choice(sorted(self.path.glob(".doorbells/[0-9]*")) or [self.path / "t"]),
+            self.turn.choice([self.path / "t" / ".topic", self.path / "u" / ".topic"]),
+            self.directory(),
+            *self.turn.sample(sorted((self.path / ".groups").rglob("*")), 1),
+        ]
+        place_misfit(self.turn.choice(chosen), self.turn.choice(MISFITS))
+
     FAULTS = (
         swap_partitions, swap_files, copy_file, replace_file, delete_file, delete_directory,
-        rename_directory, rename_topic, cut, flip, sector, grow, board, commits,
+        rename_directory, rename_topic, cut, flip, sector, grow, board, commits, misfit, misfit,
     )  # fmt: skip
 
     def do(self):
