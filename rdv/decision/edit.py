@@ -160,7 +160,7 @@ def _locked(directory: str) -> Iterator[None]:
     read_text(directory)  # reports a missing decision, before the lock would
     disk = Disk()
     with faults(directory, "open"):
-        fd = disk.open(directory)
+        fd = disk.open_directory(directory)
     try:
         lock = FileLock(disk, fd)
         if not lock.acquire(BUSY_TIMEOUT_MS / 1000):

@@ -242,6 +242,11 @@ class Disk(Pipes):
                     has_changed = True
         return has_changed
 
+    @staticmethod
+    def open_directory(path: str) -> int:
+        """Open a directory, to lock it or to make its names durable. Raises OSError."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+
     def set_aside(self, path: str, *, for_directory: bool = False) -> str:
         """Rename what lies at `path` in place of a file, or of a directory; returns its new path.
 
@@ -326,7 +331,7 @@ class Disk(Pipes):
 
     def sync_directory(self, path: str) -> None:
         """Make the names in a directory durable."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = self.open_directory(path)
         try:
             os.fsync(fd)
         finally:
