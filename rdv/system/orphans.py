@@ -151,9 +151,9 @@ def environment_of(pid: int) -> list[bytes]:
     return _read(pid, "environ").split(b"\0")
 
 
-def words_of(pid: int) -> list[bytes]:
-    """Return the command line of the process."""
-    return _read(pid, "cmdline").split(b"\0")
+def command_line_of(pid: int) -> bytes:
+    """Return the command line of the process, with a space between two arguments."""
+    return _read(pid, "cmdline").rstrip(b"\0").replace(b"\0", b" ")
 
 
 def _state(pid: int) -> bytes:

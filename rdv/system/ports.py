@@ -1,4 +1,4 @@
-"""Finds the process that listens on a port, by /proc: on Linux only, and only for own processes."""
+"""Finds the process that listens on a port, and waits for the end of a process."""
 
 from __future__ import annotations
 
@@ -7,79 +7,38 @@ import os
 import select
 from typing import NamedTuple
 
-_LISTEN = "0A"
-_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
-_COMMAND_BYTES_MAX = 4096
+_COMMAND_CHARACTERS_MAX = 80
 
 
 class PortHolder(NamedTuple):
-    """Names a process, and the words of its command line."""
+    """Names a process, and its command line."""
 
     pid: int
-    command: tuple[str, ...]
+    command: str
 
     def __str__(self) -> str:
-        words = " ".join(self.command)
-        return f"process {self.pid} ({words if len(words) <= 80 else words[:79] + '…'})"  # noqa: PLR2004
-
-
-def listening_inodes(table: str, port: int) -> set[str]:
-    """Return the sockets that listen on the port, from the text of a /proc/net/tcp. Pure."""
-    found = set()
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if len(fields) > 9 and fields[3] == _LISTEN:  # noqa: PLR2004  the inode is the tenth
-            with contextlib.suppress(ValueError):
-                if int(fields[1].rpartition(":")[2], 16) == port:
-                    found.add(fields[9])
-    return found
+        command = self.command
+        if len(command) > _COMMAND_CHARACTERS_MAX:
+            command = command[: _COMMAND_CHARACTERS_MAX - 1] + "…"
+        return f"process {self.pid} ({command})"
 
 
 def holder_of_port(port: int) -> PortHolder | None:
-    """Return the process that listens there; None when that is unknown."""
-    links = set()
-    for path in _TABLES:
-        with contextlib.suppress(OSError), open(path, encoding="ascii") as file:
-            links |= {f"socket:[{inode}]" for inode in listening_inodes(file.read(), port)}
-    if not links:
-        return None
-    for name in os.listdir("/proc"):
-        if name.isdecimal() and _has_open(name, links):
-            return PortHolder(int(name), _command(name))
-    return None
+    """Return the process that listens there; None when the system does not show it.
 
-
-def _has_open(pid: str, links: set[str]) -> bool:
-    folder = f"/proc/{pid}/fd"
-    with contextlib.suppress(OSError):  # another user's, or gone meanwhile
-        for fd in os.listdir(folder):
-            with contextlib.suppress(OSError):
-                if os.readlink(f"{folder}/{fd}") in links:
-                    return True
-    return False
-
-
-def _command(pid: str) -> tuple[str, ...]:
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-        words = file.read(_COMMAND_BYTES_MAX).split(b"\0")
-        return tuple(word.decode("utf-8", "replace") for word in words if word)
-    return ()
-
-
-def is_left_behind(holder: PortHolder, directory: str) -> bool:
-    """Return whether it is a proxy of this decision whose supervisor was killed.
-
-    For a caller that holds the decision's lock. Such a proxy answers what is in flight before it
-    ends.
+    Linux shows one's own processes only, macOS shows them to root only.
     """
-    words = holder.command
-    if "proxy" not in words or "component" not in words:
-        return False
-    place = words[words.index("proxy") + 1 :][:1]
-    with contextlib.suppress(OSError):
-        where = os.path.join(os.readlink(f"/proc/{holder.pid}/cwd"), *place)
-        return os.path.realpath(where) == os.path.realpath(directory)
-    return False
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            here = connection.laddr
+            if connection.status != psutil.CONN_LISTEN or not here or here.port != port:
+                continue
+            if connection.pid:
+                words = psutil.Process(connection.pid).cmdline()
+                return PortHolder(connection.pid, " ".join(words))
+    return None
 
 
 def await_end(pid: int, timeout_s: float) -> bool:

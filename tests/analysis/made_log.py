@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import orjson
+from fake_clock import FakeClock
 
 from rdv.rendezvous.engine import Engine
 from rdv.rendezvous.messages import (
@@ -43,19 +44,6 @@ PRODUCTION = schedule_from_object(
     },
     "production",
 )
-
-
-class MadeClock:
-    """The clock returns the time that the test has set."""
-
-    def __init__(self) -> None:
-        self.now_ns = BEGIN_NS
-
-    def wall_ns(self) -> int:
-        return self.now_ns
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns - BEGIN_NS + 10**12
 
 
 @dataclass
@@ -130,7 +118,7 @@ class MadeLog:
         return sorted(records, key=lambda record: record[0])
 
     def write(self, directory: Path, *, segment_bytes: int | None = None) -> Path:
-        clock = MadeClock()
+        clock = FakeClock(BEGIN_NS)
         records = self.decide()
         more = {} if segment_bytes is None else {"segment_bytes": segment_bytes}
         config = StreamConfig(partitions=self.partitions, **more)
@@ -144,9 +132,9 @@ class MadeLog:
                         producer.send("schedule", schedule_line(schedule), partition=0)
                 for wall_ns, where, topic, partition, line in records:
                     if where == name:
-                        clock.now_ns = wall_ns
+                        clock.move_to(wall_ns)
                         producer.send(topic, line, partition=partition)
-            clock.now_ns = BEGIN_NS
+            clock.move_to(BEGIN_NS)
         return directory
 
 

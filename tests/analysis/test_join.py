@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
-from made_log import BEGIN_NS, MODELS, MadeClock, MadeLog, MadeRequest, make_requests, make_score
+from fake_clock import FakeClock
+from made_log import BEGIN_NS, MODELS, MadeLog, MadeRequest, make_requests, make_score
 
 from rdv.analysis.dataset.join import HORIZON_NS, Join, read_joined
 from rdv.analysis.dataset.joined import (
@@ -31,9 +32,9 @@ def joined_of(directory, **options):
 
 
 def append(directory, stream, topic, *lines, at_ns=None, partition=0):
-    clock = MadeClock()
+    clock = FakeClock()
     with open_stream(str(directory / stream), clock=clock) as opened, opened.producer() as producer:
-        clock.now_ns = BEGIN_NS + 10**12 if at_ns is None else at_ns
+        clock.move_to(BEGIN_NS + 10**12 if at_ns is None else at_ns)
         producer.send_many(topic, list(lines), partition=partition)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import orjson
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_log import DEFAULT_ANSWER, PRODUCTION, MadeClock, MadeLog, make_requests
+from made_log import DEFAULT_ANSWER, PRODUCTION, MadeLog, make_requests
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NothingToSearch
@@ -114,7 +115,7 @@ def written(directory, count=2_000, *, outcomes=0):
     log.write(directory)
     if outcomes:
         with (
-            open_stream(str(directory / "outcomes"), clock=MadeClock()) as stream,
+            open_stream(str(directory / "outcomes"), clock=FakeClock()) as stream,
             stream.producer() as producer,
         ):
             for made in log.requests[:outcomes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from made_log import BEGIN_NS, FAST, MadeClock, MadeLog, make_requests, varied
+from fake_clock import FakeClock
+from made_log import BEGIN_NS, FAST, MadeLog, make_requests, varied
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import DecisionsDiffer
@@ -118,13 +119,13 @@ def test_the_last_request_is_a_fault_when_its_proxy_still_spoke(tmp_path):
     gone = log.requests[49].id.encode()
     written(tmp_path, log, lambda r: [] if r[1] == "results" and gone in r[4] else [r])
     assert verified(tmp_path).lost_with_proxy == 1
-    clock = MadeClock()
+    clock = FakeClock()
     with (
         open_stream(str(tmp_path / "control"), clock=clock) as control,
         control.producer() as producer,
     ):
         for after_s in (0, 3600):
-            clock.now_ns = BEGIN_NS + after_s * 10**9
+            clock.move_to(BEGIN_NS + after_s * 10**9)
             line = {"role": "proxy", "name": "p-1", "pid": 7, "state": "ready"}
             producer.send("status", orjson.dumps(line) + b"\n", partition=0)
     assert verified(tmp_path).unanswered_ids == [gone.decode()]
@@ -185,27 +186,27 @@ def test_a_model_that_is_known_to_be_dead(tmp_path, told_ms):
     )
     written(tmp_path, log, change)
     assert [one.id for one in verified(tmp_path).differences] == [id_]
-    clock = MadeClock()
+    clock = FakeClock()
     with (
         open_stream(str(tmp_path / "control"), clock=clock) as control,
         control.producer() as producer,
     ):
         for state, after_ms in zip(("down", "up") * 2, told_ms, strict=False):
-            clock.now_ns = made.wall_ns + after_ms * 10**6
-            line = {"model": "gbm", "state": state, "time_ns": clock.now_ns}
+            clock.move_to(made.wall_ns + after_ms * 10**6)
+            line = {"model": "gbm", "state": state, "time_ns": clock.wall_ns()}
             producer.send("models", orjson.dumps(line) + b"\n", partition=0)
     assert verified(tmp_path).is_sound
 
 
 def status_words(directory, words):
     """Write status lines of the proxy p-1: (seconds, pid, error of the wall clock in seconds)."""
-    clock = MadeClock()
+    clock = FakeClock()
     with (
         open_stream(str(directory / "control"), clock=clock) as control,
         control.producer() as producer,
     ):
         for at_s, pid, off_s in words:
-            clock.now_ns = BEGIN_NS + int((at_s + off_s) * 1e9)
+            clock.move_to(BEGIN_NS + int((at_s + off_s) * 1e9))
             line = {"role": "proxy", "name": "p-1", "pid": pid, "state": "ready"}
             line |= {"boot": "boot", "monotonic_ns": 10**12 + int(at_s * 1e9)}
             producer.send("status", orjson.dumps(line) + b"\n", partition=0)

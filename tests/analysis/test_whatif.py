@@ -5,7 +5,8 @@ from __future__ import annotations
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from made_log import BEGIN_NS, PRODUCTION, QUORUM, MadeClock, MadeLog, make_requests, varied
+from fake_clock import FakeClock
+from made_log import BEGIN_NS, PRODUCTION, QUORUM, MadeLog, make_requests, varied
 
 from rdv.analysis.dataset.joined import KINDS
 from rdv.analysis.dataset.places import Recorded
@@ -110,7 +111,7 @@ def test_accuracy_where_outcomes_are_known(tmp_path):
     log = MadeLog(make_requests(300))
     log.write(tmp_path)
     with (
-        open_stream(str(tmp_path / "outcomes"), clock=MadeClock()) as stream,
+        open_stream(str(tmp_path / "outcomes"), clock=FakeClock()) as stream,
         stream.producer() as producer,
     ):
         for made in log.requests[:200]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Served
 
-from rdv.system.orphans import processes, words_of
+from rdv.system.orphans import command_line_of, processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="macOS has process groups alone")
 
@@ -96,7 +96,7 @@ def parent(decision: Path) -> Iterator[Path]:
     (decision / "models/m.py").write_text(model())
     yield decision
     place = os.fsencode(decision.resolve())
-    while left := [pid for pid in processes() if place in b" ".join(words_of(pid))]:
+    while left := [pid for pid in processes() if place in command_line_of(pid)]:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

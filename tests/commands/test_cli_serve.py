@@ -202,9 +202,12 @@ with socket.socket() as door:
 def test_a_proxy_that_a_killed_serve_has_left_behind_is_waited_for(tmp_path):
     from rdv.serve.supervisor.check import claim_ports
     from rdv.serve.supervisor.errors import PortTaken
+    from rdv.serve.supervisor.leftovers import VARIABLE, run_marker
 
     command = [sys.executable, "-c", LISTENER, "component", "proxy", str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as left:
+    ended = run_marker(str(tmp_path)).rpartition(".")[0] + ".1"
+    env, pipe = {**os.environ, VARIABLE: ended}, subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env) as left:
         port = int(left.stdout.readline())
         with pytest.raises(PortTaken, match=f"process {left.pid}"):
             claim_ports(str(tmp_path / "other"), "127.0.0.1", [port], lambda _: None)

@@ -28,19 +28,6 @@ class PureDisk(Disk):
     """Make the same system calls, from Python."""
 
 
-class FixedClock:
-    """Stand still until it is set."""
-
-    def __init__(self, now_ns: int = 1_000) -> None:
-        self.now_ns = now_ns
-
-    def wall_ns(self) -> int:
-        return self.now_ns
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-
 class Spy:
     """Count the calls that the extension has done, and those that it has left to Python."""
 

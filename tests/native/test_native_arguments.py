@@ -9,7 +9,8 @@ import sys
 import tracemalloc
 
 import pytest
-from native_kit import FixedClock, make_writer
+from fake_clock import FakeClock
+from native_kit import make_writer
 
 from rdv.stream.file.entry import codec_of
 from rdv.stream.file.layout import identity
@@ -122,7 +123,7 @@ def test_bells_that_are_none_raise(native):
 @pytest.fixture
 def partition(tmp_path):
     """Yield lock, values, index as descriptors, and the tag of the first of its 3,000 entries."""
-    writer = make_writer(tmp_path, clock=FixedClock(10**18))
+    writer = make_writer(tmp_path, clock=FakeClock(10**18))
     for _ in range(6):
         writer.append([b"some value\n", b""] * 250)
     writer.close()

@@ -7,9 +7,10 @@ from pathlib import Path
 from zlib import crc32
 
 import pytest
+from fake_clock import FakeClock
 from hypothesis import example, given
 from hypothesis import strategies as st
-from native_kit import FixedClock, PureDisk, Spy, damage_of, files_of, make_writer, quick, values_of
+from native_kit import PureDisk, Spy, damage_of, files_of, make_writer, quick, values_of
 
 from rdv.stream.errors import DiskFault
 from rdv.stream.file.disk import Disk
@@ -36,7 +37,7 @@ event = st.one_of(
 
 def play(directory, disk, events, settings):
     """Run two writers of one partition, and damage its tail as killed writers or an editor may."""
-    clock, spies = FixedClock(10**18), [Spy(), Spy()]
+    clock, spies = FakeClock(10**18), [Spy(), Spy()]
     writers = [make_writer(directory, disk, clock, **settings) for _ in range(2)]
     for writer, spy in zip(writers, spies, strict=True):
         if writer._native is not None:
@@ -45,7 +46,7 @@ def play(directory, disk, events, settings):
     for kind, *what in events:
         if kind == "send":
             who, step, values = what
-            clock.now_ns += step
+            clock.advance(step)
             offsets.append(writers[who].append(values))
         elif kind == "reopen":
             writers[what[0]].release()
@@ -100,7 +101,7 @@ def test_more_values_than_the_extension_takes_are_appended_all_the_same(native, 
 @given(st.lists(st.lists(st.binary(max_size=300), min_size=1, max_size=20), min_size=1, max_size=4))
 def test_every_crc_is_zlibs(native, batches):
     with tempfile.TemporaryDirectory() as place:
-        writer, spy = make_writer(place, clock=FixedClock(17)), Spy()
+        writer, spy = make_writer(place, clock=FakeClock(17)), Spy()
         writer.append([b"opens the files"])
         writer._native = spy
         for values in batches:
@@ -118,14 +119,14 @@ def test_every_crc_is_zlibs(native, batches):
 
 
 def test_a_partition_whose_clock_went_back_never_runs_backwards(native, tmp_path):
-    clocks = [FixedClock(1000), FixedClock(5)]
+    clocks = [FakeClock(1000), FakeClock(5)]
     writers = [make_writer(tmp_path, clock=clock) for clock in clocks]
     spies = [Spy(), Spy()]
     for writer, spy in zip(writers, spies, strict=True):
         writer.append([b"opens"])
         writer._native = spy
     for number in range(6):
-        clocks[0].now_ns += number == 3
+        clocks[0].advance(number == 3)
         writers[number % 2].append([b"x"])
     assert [spy.done for spy in spies] == [3, 3]
     entries = unpack_entries(next(tmp_path.glob("*.index")).read_bytes())

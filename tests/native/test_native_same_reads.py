@@ -6,18 +6,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from fake_clock import FakeClock
 from hypothesis import example, given
 from hypothesis import strategies as st
-from native_kit import (
-    FixedClock,
-    PureDisk,
-    Spy,
-    files_of,
-    make_reader,
-    make_writer,
-    quick,
-    values_of,
-)
+from native_kit import PureDisk, Spy, files_of, make_reader, make_writer, quick, values_of
 
 from rdv.errors import RdvError
 from rdv.stream.backend import NOTHING
@@ -30,10 +22,10 @@ limits = st.tuples(st.integers(1, 9), st.sampled_from([1, 10, 200, 10**6]))
 
 
 def write(directory, some, segment_bytes):
-    clock = FixedClock(10**18)
+    clock = FakeClock(10**18)
     writer = make_writer(directory, PureDisk(), clock, segment_bytes=segment_bytes)
     for values in some:
-        clock.now_ns += 1
+        clock.advance(1)
         writer.append(values)
     writer.close()
     return sum(map(len, some))

@@ -6,6 +6,7 @@ import itertools
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 
 from rdv.rendezvous.messages import Request
 from rdv.serve.batches import REQUESTS
@@ -17,23 +18,11 @@ SLA_MS = 50.0
 names = itertools.count()
 
 
-class Clock:
-    """A test sets this clock, whose wall and monotonic times are the same."""
-
-    def __init__(self):
-        self.now_ns = 1_000 * SECOND_NS
-
-    def monotonic_ns(self):
-        return self.now_ns
-
-    wall_ns = monotonic_ns
-
-
 class Place:
     """Create an input stream in memory, and the workers' intakes that read it."""
 
     def __init__(self):
-        self.clock = Clock()
+        self.clock = FakeClock(1_000 * SECOND_NS, 1_000 * SECOND_NS)
         config = StreamConfig(partitions=1)
         self.stream = open_stream(f"memory:join-{next(names)}", config=config, clock=self.clock)
         self.producer = self.stream.producer()
@@ -43,8 +32,8 @@ class Place:
         """Append `count` requests, the last one at the present time; return their ids."""
         ids = []
         for number in range(count):
-            self.clock.now_ns += int(every_ms * 1e6) if number else 0
-            now_ns = self.clock.now_ns
+            self.clock.advance(int(every_ms * 1e6) if number else 0)
+            now_ns = self.clock.wall_ns()
             id_ = f"r{next(self.numbers)}"
             more.setdefault("deadline_ms", SLA_MS)
             request = Request(id_, now_ns, "h", now_ns, topic, msgspec.Raw(b"1"), **more)
@@ -81,9 +70,9 @@ def test_a_new_model_is_silent_about_what_was_due_before_it_came(place):
     assert place.read(intake) == asked[-1:], "what can still be answered"
     later = place.ask(3)
     assert place.read(intake) == later
-    place.clock.now_ns += SECOND_NS
+    place.clock.advance(SECOND_NS)
     overdue = place.ask(1)
-    place.clock.now_ns += SECOND_NS
+    place.clock.advance(SECOND_NS)
     assert place.read(intake) == overdue, "what is late because of us is reported"
     place.leave(intake)
 
@@ -133,7 +122,7 @@ def test_the_topic_of_a_new_proxy_is_read_from_its_beginning(place):
     place.ask(1)
     intake = place.join()
     place.read(intake)
-    place.clock.now_ns += SECOND_NS
+    place.clock.advance(SECOND_NS)
     first = place.ask(10, topic="p-2")
     assert place.read(intake) == first
     place.leave(intake)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,16 +164,8 @@ def test_own_answers_wait_for_room_in_their_order_and_are_bounded():
     assert len(ids) == LINES_MAX + 3 - lost
 
 
-class Clock:
-    def __init__(self):
-        self.now = 0
-
-    def monotonic_ns(self):
-        return self.now
-
-
 def test_either_the_worker_or_the_watchdog_gets_the_batch():
-    clock, hanging = Clock(), []
+    clock, hanging = FakeClock(monotonic=0), []
     dog = Watchdog(10.0, clock, hanging.append)
     dog.begin(["quick"])
     assert not dog.look(10_000_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,18 +17,6 @@ from rdv.stream import open_stream
 from rdv.stream.record import Block, Record
 
 HOUR_NS = 3_600 * 10**9
-BEGIN_NS = 1_700_000_000 * 10**9
-
-
-class Clock:
-    def __init__(self):
-        self.passed_ns, self.step_ns = 10**12, 0
-
-    def wall_ns(self):
-        return BEGIN_NS + self.passed_ns + self.step_ns
-
-    def monotonic_ns(self):
-        return self.passed_ns
 
 
 class Model:
@@ -38,12 +27,12 @@ def queued_ms(name, logged_ms, waited_ms, step_ns, host="here"):
     """Return the recorded `queue_ms` of a request that was in the log after `logged_ms`, and was
     evaluated `waited_ms` later; in between, the wall clock is stepped by `step_ns`.
     """
-    clock = Clock()
+    clock = FakeClock()
     came_wall_ns, came_ns = clock.wall_ns(), clock.monotonic_ns()
     request = Request("1", came_wall_ns, host, came_ns, "p", msgspec.Raw(b"1"))
-    clock.passed_ns += int(logged_ms * 1e6)
+    clock.advance(int(logged_ms * 1e6))
     block = Block.of([Record("p", 0, 0, clock.wall_ns(), b"{}")])
-    clock.passed_ns += int(waited_ms * 1e6)
+    clock.advance(int(waited_ms * 1e6))
     clock.step_ns += step_ns
     with open_stream(f"memory:{name}", clock=clock) as stream:
         stream.make_topic("gbm", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 
 from rdv.clock import SYSTEM_CLOCK
 from rdv.decision.streams import open_streams
@@ -86,16 +87,6 @@ def test_old_news_of_models_decide_nothing(tmp_path):
                 server.close()
 
 
-class SteppedClock:
-    """A test can step the wall clock of this clock; it is the system clock otherwise."""
-
-    step_ns = 0
-    monotonic_ns = staticmethod(SYSTEM_CLOCK.monotonic_ns)
-
-    def wall_ns(self) -> int:
-        return SYSTEM_CLOCK.wall_ns() + self.step_ns
-
-
 HOUR_NS = 3_600 * 10**9
 
 
@@ -106,7 +97,7 @@ def test_no_step_of_the_wall_clock_changes_a_rebuild(tmp_path, before, between, 
     """The clock is set between the processes' writes, and before the server starts again. It finds
     the open requests, answers none again, and counts the reports that had arrived.
     """
-    clock = SteppedClock()
+    clock = FakeClock(wall=None, monotonic=None)
     host = host_name()
     with open_streams(str(tmp_path), StreamConfig(partitions=1), clock=clock) as streams:
         start_ns = SYSTEM_CLOCK.monotonic_ns()

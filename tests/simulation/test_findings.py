@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 from simulator import make_plan, play
 from simulator.plan import Arrival, Fault, ModelSpec, Plan
 
@@ -40,26 +41,19 @@ SLOW_FIRST = schedule_from_object(
 )
 
 
-class Clock:
-    """Show the time that is set by hand."""
-
-    def __init__(self) -> None:
-        self.now_ns = 10**12
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def wall_ns(self) -> int:
-        return 1_700_000_000 * 10**9 + self.now_ns
-
-
 def memory_streams(clock):
     return open_streams(f"memory:findings-{next(names)}", StreamConfig(), clock)
 
 
-def request(id_: str, clock: Clock) -> Request:
+def request(id_: str, clock: FakeClock) -> Request:
     return Request(
-        id_, clock.wall_ns(), HOST, clock.now_ns, "p", msgspec.Raw(b'{"n": 1}'), deadline_ms=50.0
+        id_,
+        clock.wall_ns(),
+        HOST,
+        clock.monotonic_ns(),
+        "p",
+        msgspec.Raw(b'{"n": 1}'),
+        deadline_ms=50.0,
     )
 
 
@@ -85,7 +79,7 @@ def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
     one turn, the news first. Without the fix every later request waits for the dead model until it
     is back.
     """
-    clock = Clock()
+    clock = FakeClock()
     with memory_streams(clock) as streams, closing(Waker()) as waker:
         for topic in ("slow", "fast"):
             streams.scores.make_topic(topic)
@@ -93,7 +87,7 @@ def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
         server = Server(streams, engine, [0], host=HOST, clock=clock, waker=waker, window_ms=10_000)
         server.turn()
         streams.scores.producer().send("slow", encode_score(score("long ago", "slow")))
-        clock.now_ns += 1_000_000
+        clock.advance(1_000_000)
         news = b'{"model":"slow","state":"down"}\n'
         streams.control.producer().send("models", news)
         for feed in server.feeds:
@@ -101,7 +95,7 @@ def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
         server.turn()
         streams.input.producer().send("p", encode_request(request("r", clock)))
         streams.scores.producer().send("fast", encode_score(score("r", "fast")))
-        clock.now_ns += 1_000_000
+        clock.advance(1_000_000)
         for _ in range(3):
             server.turn()
         assert engine.counters.fallback == 1, "it waits for the slow one, which is dead"
@@ -153,7 +147,7 @@ def test_what_waits_in_a_partition_that_is_given_up_is_not_committed(is_full) ->
     """Requests that the first instance had read but not evaluated were never reported when the
     second one got their partition, nor when it could not be given up after all (seed 97).
     """
-    clock = Clock()
+    clock = FakeClock()
     with (
         memory_streams(clock) as streams,
         closing(Waker()) as waker,
@@ -176,7 +170,7 @@ def test_what_waits_in_a_partition_that_is_given_up_is_not_committed(is_full) ->
         if is_full:
             refuse_once(first.requests.feed.consumer._member)
         for _ in range(60):
-            clock.now_ns += 100_000_000
+            clock.advance(100_000_000)
             for worker in workers:
                 worker.requests.feed.is_ready = True
                 worker.turn()
@@ -226,7 +220,7 @@ def test_behind_damage_the_server_reads_on_at_once() -> None:
 
 def test_the_backlog_is_bounded() -> None:
     """Each turn evaluates `batch_max` rows and reads 2,000 more, however many wait."""
-    clock = Clock()
+    clock = FakeClock()
     records = 10_000
     with memory_streams(clock) as streams, closing(Waker()) as waker:
         line = encode_request(request("r", clock))
@@ -258,7 +252,7 @@ def test_what_was_there_at_the_start_replays() -> None:
 
 def test_the_news_of_a_death_is_told_once_the_disk_has_room(monkeypatch) -> None:
     """Until then servers wait for the dead model, in every request."""
-    clock = Clock()
+    clock = FakeClock()
 
     class FullAtFirst:
         is_full = True

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import json
-import time
 
 import msgspec
+from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -305,17 +305,6 @@ def test_a_supervisor_has_served_for_as_long_as_it_has():
     assert Holder(1, 10**18, "h", [1]).running_s(10**18 - 3_600 * SECOND_NS, 8) == 0.0
 
 
-class Ahead:
-    def __init__(self, ahead_ns):
-        self.ahead_ns = ahead_ns
-
-    def wall_ns(self):
-        return time.time_ns() + self.ahead_ns
-
-    def monotonic_ns(self):
-        return time.monotonic_ns()
-
-
 def test_the_rate_counts_what_right_clocks_have_written(tmp_path):
     """Answers from a clock that was an hour ahead are not in the window once it is set back."""
     directory = str(tmp_path / "d")
@@ -324,7 +313,8 @@ def test_the_rate_counts_what_right_clocks_have_written(tmp_path):
     for name in ("control", "results", "input"):
         create_stream(decision.stream_path(name)).close()
     for ahead_s, count in ((3600, 5), (0, 3)):
-        address, clock = decision.stream_path("results"), Ahead(ahead_s * SECOND_NS)
+        address = decision.stream_path("results")
+        clock = FakeClock(wall=None, monotonic=None, step_ns=ahead_s * SECOND_NS)
         with open_stream(address, clock=clock) as stream, stream.producer() as producer:
             for number in range(count):
                 line = encode_result(result(number + ahead_s))

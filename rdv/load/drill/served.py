@@ -165,6 +165,6 @@ def _is_part_of(pid: int, directory: str) -> bool:
     """Return whether the process's command line names the copy; True where there is no /proc."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return os.fsencode(directory) in file.read().split(b"\0")
+            return os.fsencode(directory) in file.read()
     except OSError:
         return not os.path.isdir("/proc/self")

@@ -14,7 +14,8 @@ from rdv.decision.program import ProgramNotFound, check_program
 from rdv.decision.schedules import lint, read_schedule
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
 from rdv.serve.supervisor.errors import PortTaken
-from rdv.system.ports import await_end, holder_of_port, is_left_behind
+from rdv.serve.supervisor.leftovers import left_behind
+from rdv.system.ports import PortHolder, await_end, holder_of_port
 
 PORT_TIMEOUT_S = SLA_MS_MAX / 1000 + 10.0
 """How many seconds to wait for a port. A proxy whose supervisor was killed answers its requests in
@@ -54,11 +55,16 @@ def claim_ports(
     for port in ports:
         while reason := _why_not(host, port):
             holder = holder_of_port(port) if reason == _IN_USE else None
-            if holder is None or not is_left_behind(holder, directory):
+            if holder is None or not _is_left_behind(holder, directory):
                 raise PortTaken(host, port, reason, str(holder or ""))
             waiting(f"port {port}: waiting for {holder}, which a killed rdv serve has left behind")
             if not await_end(holder.pid, max(0.0, give_up_s - time.monotonic())):
                 raise PortTaken(host, port, reason, str(holder))
+
+
+def _is_left_behind(holder: PortHolder, directory: str) -> bool:
+    """Return whether it is a proxy of this decision whose supervisor was killed."""
+    return " component proxy " in holder.command and holder.pid in left_behind(directory)
 
 
 def _why_not(host: str, port: int) -> str:

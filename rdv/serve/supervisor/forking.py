@@ -13,12 +13,15 @@ import os
 import socket
 import sys
 import threading
-
-from rdv.system.title import set_title
+from collections.abc import Callable
 
 READY = b"ready"
 ARGUMENT_BYTES_MAX = 128 * 1024
 COMMAND = (sys.executable, "-m", "rdv", "component")
+TITLE_ROOM = "-" * 4096
+"""The fork server's last argument: room for the longer command lines of forked processes, which
+`ps` reads from the memory that the fork server's own arguments were in.
+"""
 _STREAMS = 2
 
 
@@ -33,7 +36,8 @@ def serve_forks(link: socket.socket) -> list[str] | None:
     """
     if threading.active_count() > 1:
         raise RuntimeError("a process with threads cannot be forked")
-    set_title((*COMMAND, "forkserver"))
+    set_title = _title_setter()
+    set_title("forkserver")
     gc.collect()
     gc.freeze()
     link.send(READY)
@@ -53,7 +57,7 @@ def serve_forks(link: socket.socket) -> list[str] | None:
                 _leave(teller)
                 _take_over(*fds)
                 arguments = _read(message)
-                set_title((*COMMAND, *arguments))
+                set_title(*arguments)
                 return arguments
             os.waitpid(middle, 0)
         os.close(teller)
@@ -61,6 +65,17 @@ def serve_forks(link: socket.socket) -> list[str] | None:
             os.close(fd)
         link.send(os.read(told, 64) or b"-1")
         os.close(told)
+
+
+def _title_setter() -> Callable[..., None]:
+    """Return a function that sets the arguments that `ps` shows behind `rdv component`."""
+    # Only the arguments' memory: `leftovers` reads the environment in /proc.
+    os.environ["SPT_NOENV"] = "1"
+    from setproctitle import getproctitle, setproctitle
+
+    getproctitle()  # finds the memory, now
+    del os.environ["SPT_NOENV"]
+    return lambda *words: setproctitle(" ".join((*COMMAND, *words)))
 
 
 def _read(message: bytes) -> list[str]:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rdv.system.orphans import environment_of, processes, start_of, words_of
+from rdv.system.orphans import command_line_of, environment_of, processes, start_of
 from rdv.system.ports import await_end
 
 VARIABLE = "RDV_RUN"
@@ -60,7 +60,7 @@ def clear(directory: str, say: Callable[[str], None], grace_s: float = GRACE_S) 
         if not (pids := left_behind(directory)):
             break
         for pid in pids:
-            if b"component" in words_of(pid) and waited_s > 0:
+            if b" component " in command_line_of(pid) and waited_s > 0:
                 began_s = time.monotonic()
                 await_end(pid, waited_s)
                 waited_s -= time.monotonic() - began_s

@@ -1,7 +1,4 @@
-"""Starts the processes of a decision, with the fork server where there is one.
-
-Implements the supervisor's side of the fork server (`forking` is the other side).
-"""
+"""Starts the processes of a decision: by the fork server (`forking`), or as new interpreters."""
 
 from __future__ import annotations
 
@@ -13,11 +10,10 @@ import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Self
 
-from rdv.serve.supervisor.forking import COMMAND, READY
+from rdv.serve.supervisor.forking import COMMAND, READY, TITLE_ROOM
 from rdv.serve.supervisor.leftovers import VARIABLE
 from rdv.system.environment import clean_environment
 from rdv.system.orphans import adopt_orphans
-from rdv.system.title import ROOM
 
 FORK_TIMEOUT_S = 2.0
 """A fork takes milliseconds. A server that does not answer within this time is given up."""
@@ -43,7 +39,7 @@ class ForkServer:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [*COMMAND, "forkserver", ROOM],
+                    [*COMMAND, "forkserver", TITLE_ROOM],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     env=environment,

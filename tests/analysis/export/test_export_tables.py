@@ -11,9 +11,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_log import BEGIN_NS, MadeClock, MadeLog, make_requests
+from made_log import BEGIN_NS, MadeLog, make_requests
 
 from rdv.analysis.dataset.join import read_joined
 from rdv.analysis.dataset.joined import KINDS
@@ -36,7 +37,7 @@ HOURS_MS = 3_600_000.0
 
 
 def tell(directory, truths):
-    clock = MadeClock()
+    clock = FakeClock()
     with (
         open_stream(str(directory / "outcomes"), clock=clock) as stream,
         stream.producer() as producer,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_log import BEGIN_NS, MadeClock
+from made_log import BEGIN_NS
 
 from rdv.analysis.dataset import outcomes as module
 from rdv.analysis.dataset.notes import Notes
@@ -22,14 +23,14 @@ told = st.tuples(
 
 def write(directory, items):
     """Append an outcome for each (topic, id, time), 1 ns apart; the value is its number."""
-    clock = MadeClock()
+    clock = FakeClock()
     open_stream(str(directory / "input")).close()
     with (
         open_stream(str(directory / "outcomes"), clock=clock) as stream,
         stream.producer() as producer,
     ):
         for number, (topic, id_, at) in enumerate(items):
-            clock.now_ns = BEGIN_NS + number
+            clock.move_to(BEGIN_NS + number)
             time_ns = None if at is None else BEGIN_NS + at
             truth = Truth(f"r{id_}", msgspec.Raw(b"%d" % number), time_ns)
             producer.send(topic, encode_truth(truth), partition=0)
@@ -53,7 +54,7 @@ def test_the_latest_counts(tmp_path_factory, items):
 
 def test_what_is_no_outcome_is_counted(tmp_path):
     write(tmp_path, [("cli", 1, None)])
-    clock = MadeClock()
+    clock = FakeClock()
     with (
         open_stream(str(tmp_path / "outcomes"), clock=clock) as stream,
         stream.producer() as producer,

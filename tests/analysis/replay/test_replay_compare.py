@@ -8,9 +8,10 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_log import BEGIN_NS, MadeClock, MadeLog, make_requests
+from made_log import BEGIN_NS, MadeLog, make_requests
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.values import Extract
@@ -37,7 +38,7 @@ def made(tmp_path_factory):
     directory = tmp_path_factory.mktemp("compare") / "fraud"
     log = MadeLog(make_requests(COUNT), partitions=2)
     log.write(directory)
-    clock = MadeClock()
+    clock = FakeClock()
     with (
         open_stream(str(directory / "outcomes"), clock=clock) as stream,
         stream.producer() as producer,

@@ -6,9 +6,10 @@ import json
 
 import msgspec
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_log import BEGIN_NS, MadeClock
+from made_log import BEGIN_NS
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NoArchive
@@ -30,14 +31,14 @@ def request(number):
 
 def write(directory, places, partitions=3):
     """Append each (number, topic, partition) of `places` as a request, a millisecond apart."""
-    clock = MadeClock()
+    clock = FakeClock()
     config = StreamConfig(partitions=partitions, segment_bytes=4096)
     with (
         open_stream(str(directory / "input"), config=config, clock=clock) as stream,
         stream.producer() as producer,
     ):
         for at, (number, topic, partition) in enumerate(places):
-            clock.now_ns = BEGIN_NS + at * 1_000_000
+            clock.move_to(BEGIN_NS + at * 1_000_000)
             producer.send(topic, encode_request(request(number)), partition=partition)
 
 
@@ -82,8 +83,8 @@ def test_bounds_and_whole_lines(tmp_path):
 
 def test_the_first_of_an_id_counts_and_what_is_no_request_is_told(tmp_path):
     write(tmp_path, [(n, "p-1", 0) for n in (0, 1, 0, 2)])
-    clock = MadeClock()
-    clock.now_ns = BEGIN_NS + 10**9
+    clock = FakeClock()
+    clock.move_to(BEGIN_NS + 10**9)
     with (
         open_stream(str(tmp_path / "input"), clock=clock) as stream,
         stream.producer() as producer,

@@ -13,10 +13,9 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux only")
 
 BEGIN = """
-import asyncio, os, select, signal, sys
+import asyncio, os, select, signal, subprocess, sys
 from rdv.serve.supervisor import starter
 from rdv.system.orphans import adopt_orphans, reap_orphans
-from rdv.system.title import ROOM, set_title
 
 def said(started):
     with open(started.stdout, "rb") as pipe:
@@ -25,9 +24,11 @@ def said(started):
 def code(started):
     return os.waitstatus_to_exitcode(os.waitpid(started.pid, 0)[1])
 
-def words(pid):
-    text = open(f"/proc/{pid}/cmdline").read()
-    return text.rstrip("\\0").split("\\0")
+def command_line(pid):
+    return subprocess.check_output(["ps", "-o", "args=", "-ww", "-p", str(pid)]).decode().strip()
+
+def environment(pid):
+    return open(f"/proc/{pid}/environ").read().rstrip("\\0").split("\\0")
 
 def field(pid, number):
     return int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[number])
@@ -56,14 +57,18 @@ def run(code, tmp_path):
 
 
 FORKED = """
-with starter.Starter() as starts:
+MARKER = "0123.45.67"
+with starter.Starter(MARKER) as starts:
     asyncio.run(starts.ready())
     server = starts.start(DECISION)
     assert field(server.pid, PARENT) == os.getpid()
     assert field(server.pid, SESSION) == server.pid
-    assert words(server.pid)[1:] == ["-m", "rdv", "component", *DECISION]
+    component = f"{sys.executable} -m rdv component "
+    assert command_line(server.pid) == component + " ".join(DECISION)
+    assert f"RDV_RUN={MARKER}" in environment(server.pid)
+    assert not [entry for entry in environment(server.pid) if entry.startswith("SPT_")]
     (pid,) = starts.own_pids()
-    assert words(pid)[1:] == ["-m", "rdv", "component", "forkserver"]
+    assert command_line(pid) == component + "forkserver"
     # Its pipe from us is not its stdin for long: a model may read that.
     fds = f"/proc/{server.pid}/fd"
     pipe = os.readlink(f"/proc/self/fd/{server.stdin}")
@@ -176,20 +181,18 @@ def test_orphans_are_reaped_and_children_are_left_to_who_knows_them(tmp_path):
     run(ORPHANS, tmp_path)
 
 
-TITLE = """
-import subprocess
-script = '''
-import sys
-from rdv.system.title import set_title
-set_title(["rdv", "", "a b", "ü" * 5000])
-print(end="", flush=True)
-sys.stdout.buffer.write(open("/proc/self/cmdline", "rb").read())
-'''
-shown = subprocess.run([sys.executable, "-c", script, ROOM], capture_output=True).stdout
-assert shown.startswith(b"rdv\\0\\0a b\\0" + "ü".encode() * 2000), shown[:100]
-assert shown.endswith(b"\\0")
+LONG = """
+with starter.Starter() as starts:
+    asyncio.run(starts.ready())
+    long = starts.start(["server", os.path.join(sys.argv[1], "ü" * 100, "a b/" * 3_000)])
+    os.kill(long.pid, signal.SIGSTOP)
+    shown = command_line(long.pid)
+    assert shown.startswith(f"{sys.executable} -m rdv component server "), shown[:100]
+    assert 4_000 < len(shown.encode()) < 5_000
+    os.kill(long.pid, signal.SIGKILL)
+    os.waitpid(long.pid, 0)
 """
 
 
-def test_a_title_that_is_too_long_is_cut(tmp_path):
-    run(TITLE, tmp_path)
+def test_a_command_line_that_is_too_long_is_cut(tmp_path):
+    run(LONG, tmp_path)

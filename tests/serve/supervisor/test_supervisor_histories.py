@@ -6,6 +6,7 @@ import asyncio
 from itertools import count
 
 import pytest
+from fake_clock import FakeClock
 
 from rdv.decision import InvalidDecision
 from rdv.serve.supervisor.errors import DoesNotStart
@@ -52,8 +53,7 @@ class World:
         self.pids = count(1)
         self.settled = asyncio.Event()
         self.missing = None
-        self.now_ns = 0
-        self.supervisor = Supervisor(self.parts, self, self.launch, self)
+        self.supervisor = Supervisor(self.parts, self, self.launch, FakeClock())
 
     def parts(self):
         if isinstance(self.wanted, Exception):
@@ -85,11 +85,6 @@ class World:
     def all_settled(self, missing):
         self.missing = missing
         self.settled.set()
-
-    def monotonic_ns(self):
-        return self.now_ns
-
-    wall_ns = monotonic_ns
 
 
 def play(world_of, history):

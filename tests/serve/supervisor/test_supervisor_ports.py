@@ -1,4 +1,4 @@
-"""Check how /proc shows which process listens on a port."""
+"""Check who listens on a port, and whether an earlier run of the decision has left it behind."""
 
 from __future__ import annotations
 
@@ -9,24 +9,10 @@ import sys
 
 import pytest
 
-from rdv.system.ports import PortHolder, await_end, holder_of_port, is_left_behind, listening_inodes
+from rdv.serve.supervisor.leftovers import VARIABLE, left_behind, run_marker
+from rdv.system.ports import PortHolder, await_end, holder_of_port
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/net")
-
-TABLE = """\
-  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1FA4 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4711 1 0 100
-   1: 0100007F:1FA4 0100007F:9C40 01 00000000:00000000 00:00000000 00000000  0 0 4712 1 0 20
-   2: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4713 1 0 100
-   3: nonsense
-"""
-
-
-def test_only_who_listens_on_the_port():
-    assert listening_inodes(TABLE, 8100) == {"4711"}
-    assert listening_inodes(TABLE, 80) == {"4713"}
-    assert listening_inodes(TABLE, 81) == set()
-    assert listening_inodes("", 80) == set()
+linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems show it to root only")
 
 
 @linux
@@ -42,26 +28,19 @@ def test_the_holder_is_found():
 
 
 def test_a_long_command_line_is_cut():
-    assert len(str(PortHolder(1, ("x" * 500,)))) < 120
+    assert len(str(PortHolder(1, "x" * 500))) < 120
 
 
 @linux
-def test_only_a_proxy_of_the_same_decision_is_left_behind(tmp_path):
-    (tmp_path / "fraud").mkdir()
-    (tmp_path / "other").mkdir()
-    here = os.getpid()
-
-    def holder(*words):
-        return PortHolder(here, ("python", "-m", "rdv", *words))
-
-    fraud = str(tmp_path / "fraud")
-    relative = os.path.relpath(fraud, os.readlink(f"/proc/{here}/cwd"))
-    assert is_left_behind(holder("component", "proxy", fraud, "--number", "0"), fraud)
-    assert is_left_behind(holder("component", "proxy", relative), fraud)
-    assert not is_left_behind(holder("component", "proxy", fraud), str(tmp_path / "other"))
-    assert not is_left_behind(holder("component", "server", fraud), fraud)
-    assert not is_left_behind(PortHolder(here, ("nginx", "proxy", fraud)), fraud)
-    assert not is_left_behind(PortHolder(here, ()), fraud)
+def test_a_process_of_a_decision_is_left_behind_once_its_supervisor_has_ended(tmp_path):
+    fraud, other = str(tmp_path / "fraud a b"), str(tmp_path / "other")
+    ended = run_marker(fraud).rpartition(".")[0] + ".1"  # this process, at another start
+    for marker, is_behind in ((ended, True), (run_marker(fraud), False), ("", False)):
+        with subprocess.Popen(
+            ["cat"], stdin=subprocess.PIPE, env={**os.environ, VARIABLE: marker}
+        ) as process:
+            assert (process.pid in left_behind(fraud)) == is_behind
+            assert process.pid not in left_behind(other)
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux has pidfds")

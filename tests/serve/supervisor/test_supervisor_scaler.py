@@ -7,6 +7,7 @@ import json
 import threading
 
 import pytest
+from fake_clock import FakeClock
 
 from rdv.decision import Decision, InvalidDecision, ModelConfig
 from rdv.decision.convert import make_decision
@@ -18,19 +19,11 @@ from rdv.status.lines import read_status
 from rdv.stream.errors import Closed
 
 SECOND_NS = 1_000_000_000
-
-
-class Clock:
-    now_ns = 1_000 * SECOND_NS
-
-    def monotonic_ns(self):
-        return self.now_ns
-
-    wall_ns = monotonic_ns
+BEGIN_NS = 1_000 * SECOND_NS
 
 
 def line(pid, second, *, model="gbm", state="ready", **counts):
-    time_ns = Clock.now_ns + int(second * SECOND_NS)
+    time_ns = BEGIN_NS + int(second * SECOND_NS)
     plain = {"role": "worker", "name": f"{model}-{pid}", "pid": pid, "state": state}
     return read_status(json.dumps({**plain, "time_ns": time_ns, "model": model, **counts}).encode())
 
@@ -39,8 +32,8 @@ def line(pid, second, *, model="gbm", state="ready", **counts):
 
 
 def looked(meters, second, batch_max=8):
-    clock = Clock()
-    clock.now_ns += int(second * SECOND_NS)
+    clock = FakeClock(BEGIN_NS, BEGIN_NS)
+    clock.advance(int(second * SECOND_NS))
     return meters.look("gbm", batch_max, clock)
 
 
@@ -87,7 +80,7 @@ class World:
     """Run a scaler that always has as many processes as it wants."""
 
     def __init__(self, decision):
-        self.decision, self.clock = decision, Clock()
+        self.decision, self.clock = decision, FakeClock(BEGIN_NS, BEGIN_NS)
         self.words, self.lines, self.down, self.asleep = [], [], [], []
         self.changes = self.lags = 0
         self.is_full = False
@@ -119,7 +112,7 @@ class World:
     def look(self, *lines):
         for one in lines:
             self.scaler.heard(one)
-        self.clock.now_ns += SECOND_NS
+        self.clock.advance(SECOND_NS)
         self.scaler._look(list(self.scaler.counts()))
 
 

@@ -3,24 +3,11 @@
 import time
 from contextlib import ExitStack
 
+from fake_clock import FakeClock
+
 from rdv.stream import Record, StreamConfig, open_stream
 
-START_NS = 1_700_000_000_000_000_000
 TOPIC = "events"
-
-
-class FakeClock:
-    """Keep wall time still until it is set; let monotonic time run until it is frozen."""
-
-    def __init__(self):
-        self.wall = START_NS
-        self.frozen_ns = None
-
-    def wall_ns(self):
-        return self.wall
-
-    def monotonic_ns(self):
-        return time.monotonic_ns() if self.frozen_ns is None else self.frozen_ns
 
 
 class World:
@@ -28,7 +15,7 @@ class World:
 
     def __init__(self, address, exits: ExitStack):
         self.address = address
-        self.clock = FakeClock()
+        self.clock = FakeClock(monotonic=None)
         self._exits = exits
         self._stream = None
 

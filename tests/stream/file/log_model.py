@@ -3,26 +3,15 @@
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
+from fake_clock import START_NS, FakeClock
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from rdv.stream import StreamConfig, open_stream
 from rdv.stream.errors import RecordsLost
 
-START_NS = 1_700_000_000_000_000_000
 TOPIC = "t"
 VALUES = st.binary(max_size=12)
-
-
-class SteppedClock:
-    def __init__(self):
-        self.wall = START_NS
-
-    def wall_ns(self):
-        return self.wall
-
-    def monotonic_ns(self):
-        return 0
 
 
 class LogModel(RuleBasedStateMachine):
@@ -37,7 +26,7 @@ class LogModel(RuleBasedStateMachine):
         super().__init__()
         self.exits = ExitStack()
         self.address = self.exits.enter_context(self.place())
-        self.clock = SteppedClock()
+        self.clock = FakeClock()
         self.logs = []
         self.begins = []
         self.handles = None

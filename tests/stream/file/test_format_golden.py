@@ -5,6 +5,7 @@ from struct import pack
 from zlib import crc32
 
 import pytest
+from fake_clock import FakeClock
 
 from rdv.stream import StreamConfig, open_stream
 from rdv.stream.errors import InvalidConfig
@@ -31,17 +32,6 @@ OLD_FIRST_INDEX = (
 OLD_SECOND_INDEX = "040000000000000001002a36fe9c9717040000003c102f040000000095bc0ebb"
 
 
-class SetClock:
-    def __init__(self):
-        self.wall = NS
-
-    def wall_ns(self):
-        return self.wall
-
-    def monotonic_ns(self):
-        return 0
-
-
 def index_entry(base, number, end, time_ns, length, crc, flags):
     """Return an entry as the document of the format describes it, independently of the code."""
     tag = (crc32(b"t/0/%d" % base) >> 4) + number
@@ -51,7 +41,7 @@ def index_entry(base, number, end, time_ns, length, crc, flags):
 
 @pytest.fixture
 def partition(tmp_path):
-    clock, path = SetClock(), tmp_path / "stream"
+    clock, path = FakeClock(NS), tmp_path / "stream"
     config = StreamConfig(segment_bytes=10, retention_ms=None)
     stream = open_stream(str(path), config=config, clock=clock)
     with stream, stream.producer() as producer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,19 +27,6 @@ CONFIG = StreamConfig(
 )  # one segment for each record, kept for a day
 
 
-class Clock:
-    """Let monotonic time pass; the wall clock may be set."""
-
-    def __init__(self):
-        self.passed_ns, self.step_ns = 0, 0
-
-    def wall_ns(self):
-        return BEGIN_NS + self.passed_ns + self.step_ns
-
-    def monotonic_ns(self):
-        return 10**12 + self.passed_ns
-
-
 def append(path, clock, count=1):
     with open_stream(str(path), config=CONFIG, clock=clock) as stream:
         with stream.producer() as producer:
@@ -51,22 +39,23 @@ def age_files(path, clock):
     """Set the files' times, as a file system with a right clock does."""
     for file in (path / "t" / "0").glob("*"):
         if file.name != "clock" and file.stat().st_mtime_ns > BEGIN_NS + 2 * YEAR_NS:
-            wall_ns = BEGIN_NS + clock.passed_ns
+            wall_ns = clock.wall
             os.utime(file, ns=(wall_ns, wall_ns))
 
 
 @pytest.mark.parametrize("ahead_ns", [2 * 24 * HOUR_NS, YEAR_NS])
 def test_a_clock_that_is_ahead_deletes_nothing(tmp_path, ahead_ns):
-    clock = Clock()
+    clock = FakeClock(BEGIN_NS)
     append(tmp_path, clock, 5)
     clock.step_ns = ahead_ns
     assert append(tmp_path, clock, 5) == (0, 10)
-    clock.step_ns, clock.passed_ns = 0, HOUR_NS
+    clock.step_ns = 0
+    clock.advance(HOUR_NS)
     assert append(tmp_path, clock, 5) == (0, 15)
 
 
 def test_what_a_clock_ahead_has_written_is_deleted_in_time(tmp_path):
-    clock = Clock()
+    clock = FakeClock(BEGIN_NS)
     append(tmp_path, clock, 5)
     clock.step_ns = YEAR_NS
     append(tmp_path, clock, 5)
@@ -74,7 +63,7 @@ def test_what_a_clock_ahead_has_written_is_deleted_in_time(tmp_path):
     clock.step_ns = 0
     begin = 0
     for _ in range(60):  # two and a half days
-        clock.passed_ns += HOUR_NS
+        clock.advance(HOUR_NS)
         begin, _ = append(tmp_path, clock)
         age_files(tmp_path, clock)
     assert begin > 10
@@ -82,24 +71,24 @@ def test_what_a_clock_ahead_has_written_is_deleted_in_time(tmp_path):
 
 def test_a_clock_that_stays_ahead_is_believed_after_a_while(tmp_path):
     """A machine that starts in 1970 and then learns the time must not keep all records for ever."""
-    clock = Clock()
+    clock = FakeClock(BEGIN_NS)
     append(tmp_path, clock, 5)
     clock.step_ns = YEAR_NS
     begins = []
     for _ in range(40):
-        clock.passed_ns += HOUR_NS
+        clock.advance(HOUR_NS)
         begins.append(append(tmp_path, clock)[0])
     assert begins[10] == 0
     assert begins[-1] >= 5
 
 
 def test_a_clock_that_was_set_back_deletes_nothing_early_and_goes_on(tmp_path):
-    clock = Clock()
+    clock = FakeClock(BEGIN_NS)
     append(tmp_path, clock, 5)
     clock.step_ns = -HOUR_NS
     assert append(tmp_path, clock, 5) == (0, 10)
     for _ in range(60):
-        clock.passed_ns += HOUR_NS
+        clock.advance(HOUR_NS)
         begin, end = append(tmp_path, clock)
         age_files(tmp_path, clock)
     assert 10 < begin < end
@@ -107,7 +96,7 @@ def test_a_clock_that_was_set_back_deletes_nothing_early_and_goes_on(tmp_path):
 
 def test_without_a_note_the_newest_record_says_what_time_it_was(tmp_path):
     """A partition of rdv 0.1.0 has no note."""
-    clock = Clock()
+    clock = FakeClock(BEGIN_NS)
     append(tmp_path, clock, 5)
     (tmp_path / "t" / "0" / "clock").unlink()
     clock.step_ns = YEAR_NS
@@ -115,9 +104,9 @@ def test_without_a_note_the_newest_record_says_what_time_it_was(tmp_path):
 
 
 def test_in_its_time_everything_goes(tmp_path):
-    clock = Clock()
+    clock = FakeClock(BEGIN_NS)
     append(tmp_path, clock, 5)
-    clock.passed_ns += 25 * HOUR_NS
+    clock.advance(25 * HOUR_NS)
     age_files(tmp_path, clock)
     append(tmp_path, clock, 2)
     begin, _ = append(tmp_path, clock)

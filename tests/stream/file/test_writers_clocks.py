@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,19 +17,6 @@ from rdv.stream.file.tail import ANEW_EVERY_NS
 SECOND_NS = 10**9
 YEAR_NS = 365 * 86_400 * SECOND_NS
 BEGIN_NS = 1_700_000_000 * SECOND_NS
-
-
-class Clock:
-    """Let monotonic time pass; the wall clock is off by `step_ns`."""
-
-    def __init__(self, step_ns=0):
-        self.passed_ns, self.step_ns = 0, step_ns
-
-    def wall_ns(self):
-        return BEGIN_NS + self.passed_ns + self.step_ns
-
-    def monotonic_ns(self):
-        return 10**12 + self.passed_ns
 
 
 def config(fsync="none", **more):
@@ -50,7 +38,7 @@ def is_sound(stream):
 @pytest.mark.parametrize("fsync", ["none", "always"])
 @pytest.mark.parametrize("is_restarted", [False, True])
 def test_after_a_writer_that_was_ahead_the_times_are_right(tmp_path, fsync, is_restarted):
-    ahead, right = Clock(YEAR_NS), Clock()
+    ahead, right = FakeClock(step_ns=YEAR_NS), FakeClock()
     with (
         open_stream(str(tmp_path), config=config(fsync), clock=right) as stream,
         open_stream(str(tmp_path), config=config(fsync), clock=ahead) as other,
@@ -60,13 +48,13 @@ def test_after_a_writer_that_was_ahead_the_times_are_right(tmp_path, fsync, is_r
             producer.send("t", b"1\n", partition=0)
             wrong.send("t", b"2\n", partition=0)
             if not is_restarted:
-                right.passed_ns = 5 * SECOND_NS
+                right.move_to(BEGIN_NS + 5 * SECOND_NS)
                 producer.send("t", b"3\n", partition=0)
         with stream.producer() as producer:
-            right.passed_ns = 5 * SECOND_NS
+            right.move_to(BEGIN_NS + 5 * SECOND_NS)
             for _ in range(3):
                 producer.send("t", b"4\n", partition=0)
-                right.passed_ns += SECOND_NS
+                right.advance(SECOND_NS)
         since_ns = BEGIN_NS + 6 * SECOND_NS
         first = stream.offset_at("t", 0, since_ns)
         times_ns = times_of(stream)
@@ -78,7 +66,7 @@ def test_after_a_writer_that_was_ahead_the_times_are_right(tmp_path, fsync, is_r
 
 def test_a_writer_killed_before_its_first_record_of_the_new_segment(tmp_path):
     """The new segment is empty: the next writer begins it with its own time."""
-    clock = Clock(YEAR_NS)
+    clock = FakeClock(step_ns=YEAR_NS)
     with open_stream(str(tmp_path), config=config(), clock=clock) as stream:
         with stream.producer() as producer:
             producer.send("t", b"1\n", partition=0)
@@ -95,7 +83,7 @@ def test_a_writer_killed_before_its_first_record_of_the_new_segment(tmp_path):
 
 @pytest.mark.parametrize("step_ns", [SECOND_NS, AHEAD_MAX_NS])
 def test_a_clock_that_is_a_little_ahead_makes_no_segments(tmp_path, step_ns):
-    clock = Clock(step_ns)
+    clock = FakeClock(step_ns=step_ns)
     with open_stream(str(tmp_path), config=config(), clock=clock) as stream:
         for step in (step_ns, 0, step_ns, 0):
             clock.step_ns = step
@@ -107,7 +95,7 @@ def test_a_clock_that_is_a_little_ahead_makes_no_segments(tmp_path, step_ns):
 
 @pytest.mark.parametrize("fsync", ["none", "always"])
 def test_writers_that_take_turns_with_different_clocks_make_few_segments(tmp_path, fsync):
-    ahead, right, turns = Clock(YEAR_NS), Clock(), 200
+    ahead, right, turns = FakeClock(step_ns=YEAR_NS), FakeClock(), 200
     with (
         open_stream(str(tmp_path), config=config(fsync), clock=right) as stream,
         open_stream(str(tmp_path), config=config(fsync), clock=ahead) as other,
@@ -115,8 +103,8 @@ def test_writers_that_take_turns_with_different_clocks_make_few_segments(tmp_pat
         other.producer() as wrong,
     ):
         for _ in range(turns):
-            right.passed_ns += SECOND_NS // 4
-            ahead.passed_ns += SECOND_NS // 4
+            right.advance(SECOND_NS // 4)
+            ahead.advance(SECOND_NS // 4)
             wrong.send("t", b"1\n", partition=0)
             producer.send("t", b"2\n", partition=0)
         count = len(list((tmp_path / "t" / "0").glob("*.index")))
@@ -133,7 +121,7 @@ appends = st.tuples(
 @given(st.lists(appends, max_size=25), st.sampled_from([1, 10, 10**6]), st.booleans())
 @settings(derandomize=True, deadline=None, max_examples=60)
 def test_whatever_clocks_do_nothing_is_lost_and_lookups_divide_the_log(story, size, is_synced):
-    clock, told = Clock(), []
+    clock, told = FakeClock(), []
     fsync = "always" if is_synced else "none"
     with (
         tempfile.TemporaryDirectory() as directory,
@@ -144,7 +132,7 @@ def test_whatever_clocks_do_nothing_is_lost_and_lookups_divide_the_log(story, si
         stream.make_topic("t", 1)
         producers = [stream.producer() for _ in range(2)]
         for who, passed_s, step_s in story:
-            clock.passed_ns += passed_s * SECOND_NS
+            clock.advance(passed_s * SECOND_NS)
             clock.step_ns = step_s * SECOND_NS
             _, offset = producers[who % 2].send("t", b"%d\n" % len(told), partition=0)
             assert offset == len(told)

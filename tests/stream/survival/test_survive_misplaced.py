@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from fake_clock import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from survival_disks import QuietDisk
@@ -24,20 +25,6 @@ NAMES = [f"{base:020d}" for base in (0, PER_SEGMENT, 2 * PER_SEGMENT)]
 few = settings(derandomize=True, deadline=None, database=None, max_examples=15)
 
 
-class SteppedClock:
-    """Advance by a microsecond at each reading."""
-
-    def __init__(self):
-        self.now_ns = 1_700_000_000_000_000_000
-
-    def wall_ns(self):
-        self.now_ns += 1000
-        return self.now_ns
-
-    def monotonic_ns(self):
-        return 0
-
-
 def value(topic, partition, offset):
     """Return a value of fixed length: only their places tell values apart."""
     return b"%s%d%05d\n" % (topic.encode(), partition, offset)
@@ -47,7 +34,7 @@ def make_log(path):
     """Make three partitions of three segments each; return their files."""
     size = len(value("t", 0, 0))
     stream = open_log(path, QuietDisk(), partitions=2, segment_bytes=PER_SEGMENT * size)
-    stream._backend._clock = SteppedClock()
+    stream._backend._clock = FakeClock(tick_ns=1_000)
     with stream, stream.producer() as producer:
         for topic, partition in PLACES:
             for offset in range(RECORDS):
