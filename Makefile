@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo demo-log test check check-workflows codes docs man pictures bench bench-log bench-decision bench-evaluation bench-overload \
+.PHONY: help demo demo-log test check check-workflows codes docs man pictures coverage bench bench-log bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make pictures  the pictures of the README, from a real run"
 	@echo "make check-workflows  the workflow files of .github, by actionlint (needs Go)"
 	@echo "make codes   CODES.md, from the code"
+	@echo "make coverage  how often the intervals cover the truth, into docs/explanation"
 	@echo "make bench   the benchmarks, as ratios to a baseline in the same run"
 	@echo "make bench-overload bench-wholesale bench-instances bench-quorum  those under pressure"
 	@echo "make soak    the long tests"
@@ -61,6 +62,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+coverage: $(READY)
+	$(BIN)/python -m benchmarks.coverage > coverage.new && mv coverage.new docs/explanation/coverage.md
 
 bench: bench-log bench-decision bench-evaluation
 

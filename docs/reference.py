@@ -8,11 +8,17 @@ import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any
 
 import msgspec
 from command_tree import CommandPage, command_pages
 
+import rdv.analysis.statistics
+import rdv.errors
+import rdv.load.generator
+import rdv.rendezvous.engine
+import rdv.rendezvous.schedule
 import rdv.stream
 from rdv.codes import HTTP_CODES
 from rdv.commands import exits
@@ -241,12 +247,15 @@ def records() -> str:
 # --- Python ----------------------------------------------------------------------------------
 
 
-def python_stream() -> str:
-    """The public names of rdv.stream."""
-    return "\n".join(_public(name, getattr(rdv.stream, name)) for name in rdv.stream.__all__)
+def python(module: ModuleType, names: Iterable[str] | None = None) -> Callable[[], str]:
+    """Return what writes the reference of `names`, or of all public names, of a module."""
+    chosen = module.__all__ if names is None else names
+    return lambda: "\n".join(_public(name, getattr(module, name)) for name in chosen)
 
 
 def _public(name: str, found: Any) -> str:
+    if not (inspect.isclass(found) or inspect.isfunction(found)):
+        return f"### {name}\n\n`{found!r}`\n"
     if not inspect.isclass(found):
         return f"### {name}\n\n{_signature(name, found)}{_doc(found)}"
     parts = [f"### {name}\n\n{_doc(found)}"]
@@ -286,7 +295,12 @@ INCLUDES: dict[str, Callable[[], str]] = {
     "http-outcome": http_outcome,
     "http-request": http_request,
     "http-statuses": http_statuses,
-    "python-stream": python_stream,
+    "python-engine": python(rdv.rendezvous.engine, ["Engine"]),
+    "python-errors": python(rdv.errors, ["RdvError"]),
+    "python-load": python(rdv.load.generator),
+    "python-schedule": python(rdv.rendezvous.schedule),
+    "python-statistics": python(rdv.analysis.statistics),
+    "python-stream": python(rdv.stream),
     "records": records,
     "settings": settings,
 }
