@@ -28,15 +28,18 @@ def ab(
         str,
         typer.Option(
             metavar="NAME",
-            help="right (by known outcomes), default, waited_ms, or a number in the outcomes.",
+            help="What is compared: right (by known outcomes), default, waited_ms, or a "
+            "number in the outcomes.",
         ),
     ] = "right",
     confidence: Annotated[
-        str, typer.Option(metavar="SHARE", help="Of the intervals: 0.95, or 95%.")
+        str, typer.Option(metavar="SHARE", help="Confidence of the intervals: 0.95, or 95%.")
     ] = "0.95",
     depends: Annotated[
         bool,
-        typer.Option("--depends", help="Outcomes depend on the answer given: pair nothing."),
+        typer.Option(
+            "--depends", help="Outcomes depend on the answer given: no paired comparison."
+        ),
     ] = False,
     since: Since = None,
     until: Until = None,
@@ -45,12 +48,12 @@ def ab(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell what the cohorts of an experiment have shown.
+    """Evaluate an A/B test: the effect of a cohort's schedule.
 
     Checks the split first, then reports the effect, with intervals that stay valid however often
-    one looks. Also answers the same question by pairs, since every model has scored every request:
-    that needs far fewer requests, and is valid where the outcome does not depend on the answer
-    given.
+    the results are looked at. Also answers the same question by pairs, since every model has scored
+    every request: that needs far fewer requests, and is valid where the outcome does not depend on
+    the answer given.
     """
     from rdv.analysis.ab import run_experiment
     from rdv.analysis.dataset.places import Recorded
@@ -63,7 +66,7 @@ def ab(
     output = Output(as_json=as_json, quiet=quiet)
 
     def describe(done: int, _: int) -> str:
-        return f"looked at {done:,} requests"
+        return f"evaluated {done:,} requests"
 
     with Recorded(directory) as recorded, Progress(describe) as progress:
         found = run_experiment(

@@ -33,53 +33,57 @@ class RootGroup(LazyGroup):
             "rdv.commands.init:init", "Make a decision: settings, schedules, models, requests."
         ),
         "serve": Lazy("rdv.commands.serve:serve", "Run a decision until it is stopped."),
-        "ask": Lazy("rdv.commands.ask:ask", "Ask a running decision one question."),
-        "load": Lazy(
-            "rdv.commands.load:load", "Ask many questions at a rate, and measure the answers."
-        ),
+        "ask": Lazy("rdv.commands.ask:ask", "Send one request to a running decision."),
+        "load": Lazy("rdv.commands.load:load", "Send requests at a rate, and measure the answers."),
         "drill": Lazy(
             "rdv.commands.drill:drill",
-            "Rehearse faults on a private copy of a decision, under load.",
+            "Inject faults into a private copy of a decision, under load.",
         ),
-        "status": Lazy("rdv.commands.status:status", "Show who runs, who answers, and how fast."),
+        "status": Lazy(
+            "rdv.commands.status:status",
+            "Show which processes run, which models answer, and how fast.",
+        ),
         "model": Lazy("rdv.commands.model:ModelGroup", "Run, add, list and remove models."),
         "schedule": Lazy(
             "rdv.commands.schedule:ScheduleGroup", "Show, check and choose schedules."
         ),
         "verify": Lazy(
             "rdv.commands.verify:verify",
-            "Take every recorded decision again, and tell those that differ.",
+            "Decide every recorded request again, and report the differences.",
         ),
         "explain": Lazy(
             "rdv.commands.explain:explain",
-            "Tell why a request got its answer: arrivals, steps, and what the others said.",
+            "Explain an answer: arrivals, steps, and the answers of the other models.",
         ),
         "whatif": Lazy(
             "rdv.commands.whatif:whatif",
-            "What another schedule would have answered to the requests on record.",
+            "Show what another schedule would have answered to the recorded requests.",
         ),
         "optimise": Lazy(
-            "rdv.commands.optimise:optimise", "Search for a better schedule in what is on record."
+            "rdv.commands.optimise:optimise",
+            "Search for a better schedule, judged by the recorded requests.",
         ),
         "outcome": Lazy(
-            "rdv.commands.outcome:outcome", "Tell what turned out to be true of requests."
+            "rdv.commands.outcome:outcome", "Record what turned out to be true of requests."
         ),
         "replay": Lazy(
             "rdv.commands.replay:replay",
-            "Try a model on recorded requests, and compare it with what is on record.",
+            "Run a model on recorded requests, and compare its answers with the recorded ones.",
         ),
         "export": Lazy(
             "rdv.commands.export:export",
-            "Write the record as Parquet, partitioned by day: OUT/TABLE/day=2026-11-22/….parquet.",
+            "Export the log as Parquet, partitioned by day: OUT/TABLE/day=2026-11-22/….parquet.",
         ),
         "compare": Lazy("rdv.commands.compare:compare", "Compare two models on the same requests."),
-        "ab": Lazy("rdv.commands.ab:ab", "Tell what the cohorts of an experiment have shown."),
+        "ab": Lazy(
+            "rdv.commands.ab:ab", "Evaluate an A/B test: the effect of a cohort's schedule."
+        ),
         "promote": Lazy(
             "rdv.commands.promote:promote",
-            "Put a model in the champion's place, if the record says that it may take it.",
+            "Make a model the champion, if the recorded requests show that it is good enough.",
         ),
         "tail": Lazy("rdv.commands.tail:tail", "Show the newest records of a stream, and follow."),
-        "stream": Lazy("rdv.commands.stream:StreamGroup", "Make, inspect and mend streams."),
+        "stream": Lazy("rdv.commands.stream:StreamGroup", "Create, inspect and repair streams."),
     }
 
 

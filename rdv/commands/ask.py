@@ -27,42 +27,50 @@ EXAMPLES = (
 _KIND_STYLES: dict[str, Style] = {"preferred": "green", "fallback": "yellow", "default": "red"}
 INPUT_BYTES_MAX = 64 * 1024 * 1024
 _TIMEOUT_S = 10.0
-"""How many seconds beyond the longest SLA to wait for an answer. A proxy answers by then; what does
-not answer is not a proxy of this decision.
+"""How many seconds beyond the longest SLA to wait for an answer. A proxy of this decision answers
+by then.
 """
 
 
 def ask(
     directory: Decision,
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="What the models score, as JSON; - reads stdin.")
+        str,
+        typer.Argument(
+            metavar="DATA", help="The data that the models score, as JSON; - reads stdin."
+        ),
     ],
     *,
     key: Annotated[
         str | None,
-        typer.Option(metavar="KEY", help="A user, an account: chooses partition and cohort."),
+        typer.Option(
+            metavar="KEY",
+            help="The key, such as a user or an account. It determines partition and cohort.",
+        ),
     ] = None,
     schedule: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|JSON|@FILE", help="Decide by this schedule instead of the live one."
+            metavar="NAME|JSON|@FILE", help="The schedule to decide by, instead of the live one."
         ),
     ] = None,
     deadline: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Answer by then, if that is before the SLA: 30ms."),
+        typer.Option(
+            metavar="DURATION", help="The time limit for the answer, if shorter than the SLA: 30ms."
+        ),
     ] = None,
     trace: Annotated[
-        bool, typer.Option("--trace", "-t", help="Show who had reported, and when.")
+        bool, typer.Option("--trace", "-t", help="Show which models had reported, and when.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the answer as JSON; so it is off a terminal.")
+        bool, typer.Option("--json", help="Print the answer as JSON; the default off a terminal.")
     ] = False,
 ) -> None:
-    """Ask a running decision one question.
+    """Send one request to a running decision.
 
-    The answer says which model gave it, of what kind it is (preferred, fallback or default), and
-    why.
+    The answer names the model that gave it, its kind (preferred, fallback or default), and the
+    reason.
     """
     from rdv.decision import load_decision
     from rdv.decision.proxies import ask_any, find_proxies

@@ -1,7 +1,4 @@
-"""Implement `rdv compare`.
-
-Render a comparison for people.
-"""
+"""Implement `rdv compare`."""
 
 from __future__ import annotations
 
@@ -30,24 +27,28 @@ _COUNT_MAX = 100_000
 def compare(
     directory: Decision,
     first: Annotated[str, typer.Argument(metavar="A", help="A model.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another one, or the canary.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another model, or the canary.")],
     *,
     since: Since = None,
     until: Until = None,
     on: On = None,
     canary: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The model that never changes; else as in rdv.toml."),
+        typer.Option(
+            metavar="NAME", help="The model that never changes. Default: the canary of rdv.toml."
+        ),
     ] = None,
     disagreements: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Write the requests most worth labelling, JSON lines.",
+            help="Write the requests most worth labelling into this file, as JSON lines.",
             callback=need_folder,
         ),
     ] = None,
-    count: Annotated[int, typer.Option(metavar="N", help="So many of them.")] = 100,
+    count: Annotated[
+        int, typer.Option(metavar="N", help="Number of requests to write with --disagreements.")
+    ] = 100,
     html: Html = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -39,7 +39,7 @@ def log_to_stderr() -> None:
 
 
 def launch(arguments: Sequence[str]) -> int:
-    """Run one process of a decision until it is told to stop; return the exit code.
+    """Run one process of a decision until it is asked to stop; return the exit code.
 
     As `forkserver` it returns once in the fork server, and once in every process forked from it.
     """

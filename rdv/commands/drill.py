@@ -1,7 +1,4 @@
-"""Implement `rdv drill`.
-
-Show a drill's report as a table, or as one JSON object.
-"""
+"""Implement `rdv drill`: its report as a table, or as one JSON object."""
 
 from __future__ import annotations
 
@@ -36,28 +33,30 @@ def drill(
     directory: Decision,
     *,
     rate: Annotated[
-        str, typer.Option(metavar="N", help="Requests a second, over both proxies.")
+        str, typer.Option(metavar="N", help="Requests per second, over both proxies.")
     ] = "200",
     data: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="JSON lines to ask, as for rdv load. Default: the latest requests on record in "
+            help="JSON lines to send, as for rdv load. Default: the latest recorded requests in "
             "DIR/input, else DIR/requests.jsonl.",
         ),
     ] = None,
     faults: Annotated[
-        str, typer.Option(metavar="LIST", help="Which faults, separated by commas.")
+        str, typer.Option(metavar="LIST", help="Faults to inject, separated by commas.")
     ] = _FAULTS,
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="One server, proxy and champion only, and shorter."),
+        typer.Option(
+            "--quick", help="Shorter: faults in one server, one proxy and the champion only."
+        ),
     ] = False,
     grace: Annotated[
         str,
         typer.Option(
             metavar="DURATION",
-            help="An answer may be later than its SLA by so much, on a busy machine.",
+            help="How much later than its SLA an answer may be, on a busy machine.",
         ),
     ] = "10ms",
     keep: Annotated[
@@ -69,7 +68,7 @@ def drill(
             "-o",
             "--output",
             metavar="FILE",
-            help="Write the report as JSON into this file, too.",
+            help="Also write the report into this file, as JSON.",
             callback=need_folder,
         ),
     ] = None,
@@ -77,7 +76,7 @@ def drill(
         bool | None,
         typer.Option(
             "--progress/--no-progress",
-            help="A line for each exercise on stderr. Default: on a terminal.",
+            help="Print a line for each exercise on stderr. Default: on a terminal.",
         ),
     ] = None,
     as_json: Annotated[
@@ -85,16 +84,17 @@ def drill(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rehearse faults on a private copy of a decision, under load.
+    """Inject faults into a private copy of a decision, under load.
 
     DIR itself is only read. A copy of its settings, schedules and models is served in a temporary
-    directory, with two proxies on free ports, and each of its parts is hurt in turn: it is killed,
-    stopped, slowed down; its streams get garbage, wrong times, misplaced sectors, missing files;
-    another process holds its locks. Then the decision as a whole: overload, a greedy client,
-    directories that are replaced, a full disk. Meanwhile clients send requests. At the end the
-    answers are checked against the promises, and against the log.
+    directory, with two proxies on free ports. Faults are injected into each of its parts in turn:
+    it is killed, stopped, slowed down; its streams get garbage, wrong times, misplaced sectors,
+    missing files; another process holds its locks. Then the decision as a whole: overload, a
+    greedy client, directories that are replaced, a full disk. Meanwhile clients send requests. At
+    the end the answers are checked against the promises, and against the log.
 
-    The requests in flight at a killed or stopped proxy are lost or late: they are counted apart.
+    The requests in flight at a killed or stopped proxy are lost or late: they are counted
+    separately.
 
     Exit codes: 0 every promise was kept, 1 one was broken, which is named.
     """
@@ -116,8 +116,8 @@ def drill(
         f"about {_span(plan.seconds)}, at most {_span(plan.seconds_max)}"
     )
     shows = is_terminal(sys.stderr) if progress is None else progress
-    tell = output.note if shows else _silent
-    report = run_drill(directory, plan, bodies, port, tell, grace_ms=grace_ms, keep=keep)
+    note = output.note if shows else _silent
+    report = run_drill(directory, plan, bodies, port, note, grace_ms=grace_ms, keep=keep)
     result = summary(report, directory, load, grace_ms)
     if out is not None:
         _write(out, result)
@@ -143,7 +143,7 @@ def _bodies(decision: DecisionConfig, data: str | None) -> tuple[list[bytes], st
     else:
         recorded = recorded_bodies(decision.stream_path("input"))
         if recorded:
-            return recorded, f"the latest {len(recorded):,} requests on record"
+            return recorded, f"the latest {len(recorded):,} recorded requests"
         sample = decision.path("requests.jsonl")
         if not os.path.isfile(sample):
             return [row.body for row in make_rows([b"{}"], None, {})], "empty requests"
@@ -244,7 +244,7 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
     )
     output.text(
         paint(
-            "apart: held by the proxy that was hurt, or sent to it before it was well. "
+            "apart: held by the faulty proxy, or sent to it before it had recovered. "
             "Mix: preferred/fallback/default.",
             "dim",
             sys.stdout,
@@ -258,10 +258,10 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
     text = f"this machine: the drill's own timers were {late['p99']:.1f} ms late at p99, "
     text += f"{late['max']:.1f} ms at worst"
     if calm := report.verdict.late_in_calm:
-        text += f"; late answers while nothing was hurt: {calm:,}"
+        text += f"; late answers without a fault: {calm:,}"
     output.text(text)
     if report.left_out:
-        output.text(f"never came up, and were left out: {', '.join(report.left_out)}")
+        output.text(f"never became ready, and left out: {', '.join(report.left_out)}")
     if report.kept:
         output.text(f"the copy is kept in {report.kept}")
     sentence = closing_sentence(report, grace_ms)
@@ -276,10 +276,10 @@ def closing_sentence(report: DrillReport, grace_ms: float) -> str:
     broken = len(report.verdict.broken)
     kept = f"promises broken: {broken}" if broken else "every promise was kept"
     return (
-        "Promised: every accepted request is answered once, marked, on record, within its SLA "
-        f"+ {grace_ms:g} ms, whatever is hurt. Seen in {len(rows)} exercises: of {requests:,} "
+        "Promised: every accepted request is answered once, marked and recorded, within its SLA "
+        f"+ {grace_ms:g} ms, under any fault. Observed in {len(rows)} exercises: of {requests:,} "
         f"requests {in_time:,} answered in time, {refused:,} refused, {apart:,} held by a proxy "
-        f"that was itself hurt; {kept}."
+        f"that had the fault; {kept}."
     )
 
 

@@ -47,7 +47,7 @@ class ConfirmationNeeded(InputFault):
     doing: str
 
     def text(self) -> str:
-        return f"not without being told so: {self.doing}"
+        return f"{self.doing} needs a confirmation"
 
     def hint(self) -> str:
         return "Add --yes."
@@ -79,7 +79,7 @@ class GroupHasMembers(ConflictFault):
         return f"group {self.group!r} has {self.members} {noun}, which would overwrite the change"
 
     def hint(self) -> str:
-        return "Stop them first. If they are dead, or you know better: --force."
+        return "Stop them first. To overrule this check: --force."
 
 
 @dataclass(eq=False)
@@ -96,12 +96,12 @@ class DamageFound(DataFault):
         return f"{places} in {self.address}: {records} cannot be read"
 
     def hint(self) -> str:
-        return f"Settle it: rdv stream repair {self.address}  (keeps .broken copies)"
+        return f"Repair it: rdv stream repair {self.address}  (keeps .broken copies)"
 
 
 @dataclass(eq=False)
 class NotJson(InputFault):
-    """The data to send is not JSON, or not the JSON that is accepted: `verdict` says which."""
+    """The data to send is not JSON, or not the JSON that is accepted: `verdict` is why."""
 
     what: str
     verdict: str
@@ -133,7 +133,7 @@ class ThresholdBroken(DataFault):
 
 @dataclass(eq=False)
 class Unanswered(DataFault):
-    """Requests of a load run got no decision; `why` says what came instead, with counts."""
+    """Requests of a load run got no decision; `why` has the reasons, with counts."""
 
     requests: int
     count: int
@@ -156,11 +156,11 @@ class TooManyColons(InputFault):
         return f"no stream at {self.path}"
 
     def hint(self) -> str:
-        said = self.path if self.topic is None else f"{self.path}:{self.topic}"
+        given = self.path if self.topic is None else f"{self.path}:{self.topic}"
         path, _, rest = self.path.partition(":")
-        read = f"{said} is read as topic {self.topic!r} of the stream {self.path!r}"
+        read = f"{given} is read as topic {self.topic!r} of the stream {self.path!r}"
         if self.topic is None:
-            read = f"{said} is read as the stream of that name"
+            read = f"{given} is read as the stream of that name"
         return f"{read}. An address is PATH:TOPIC, with one colon: {path}:{rest or 'TOPIC'}"
 
 

@@ -24,7 +24,7 @@ _STEPS = (
     number("begin_ms", "from ms", "{:.3f}".format),
     number("end_ms", "to ms", "{:.3f}".format),
     Column("accepts", show=", ".join),
-    Column("eligible", "had answered", show=lambda names: ", ".join(names) or "nobody"),
+    Column("eligible", "had answered", show=lambda names: ", ".join(names) or "none"),
     Column("ended"),
 )
 _REPORTS = (
@@ -32,7 +32,7 @@ _REPORTS = (
     Column("version"),
     number("arrived_ms", "arrived ms", "{:.3f}".format),
     Column("outcome"),
-    Column("said"),
+    Column("said", "answer, or reason"),
     Column("code", show=lambda code: code or "-"),
     number("queue_ms", "queue ms", "{:.2f}".format),
     number("evaluation_ms", "evaluation ms", "{:.2f}".format),
@@ -49,19 +49,19 @@ def explain(
     *,
     as_json: Json = False,
 ) -> None:
-    """Tell why a request got its answer: arrivals, steps, and what the others said.
+    """Explain an answer: arrivals, steps, and the answers of the other models.
 
     Also scores that came too late. Times are from the start of the request. The arrival of a late
     score is not recorded: it is estimated from when the score was appended.
     """
     from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.explain import explain as tell
+    from rdv.analysis.explain import explain as study
     from rdv.analysis.explain import find_request
     from rdv.decision import load_decision
 
     load_decision(directory)
     with Recorded(directory) as recorded:
-        story = tell(recorded, find_request(recorded, request_id, local_time))
+        story = study(recorded, find_request(recorded, request_id, local_time))
         output = Output(as_json=as_json)
         if as_json:
             output.json(story.as_json())
@@ -97,9 +97,9 @@ def _render(story: Explanation, output: Output) -> None:
     output.table(_STEPS, [vars(step) for step in story.steps])
     if story.steps:
         output.text()
-    output.table(_REPORTS, [_said(vars(report)) for report in story.reports])
+    output.table(_REPORTS, [_report_row(vars(report)) for report in story.reports])
     if story.schedule is None and story.told is not None:
-        output.note(f"schedule {story.told.schedule} is not on record any more: no steps")
+        output.note(f"schedule {story.told.schedule} is no longer in the log: no steps")
     if story.down:
         output.note(f"known to be down: {', '.join(story.down)}")
     for line in story.notes.gaps:
@@ -111,7 +111,7 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
 
     from rdv.rendezvous.messages import result_code
 
-    request, told = story.request, story.told
+    request, result = story.request, story.told
     data = bytes(request.data).decode(errors="replace")
     facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
     if request.key is not None:
@@ -121,16 +121,16 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
     if (mark := request.idempotency) is not None:
         facts.append(("once", f"Idempotency-Key {mark.key} of {mark.client}"))
     facts += [("outcome", _outcome(one)) for one in story.outcomes]
-    if told is None:
-        return [*facts, ("result", "none is on record")]
-    by = f", by {told.model} {told.version or ''}".rstrip() if told.model else ""
-    if told.answered_by == "proxy":
+    if result is None:
+        return [*facts, ("result", "none is recorded")]
+    by = f", by {result.model} {result.version or ''}".rstrip() if result.model else ""
+    if result.answered_by == "proxy":
         by = ", by the proxy itself"
     facts += [
-        ("result", bytes(told.result).decode(errors="replace")),
-        ("kind", f"{told.kind}{by}"),
-        ("waited", f"{told.waited_ms:.3f} ms"),
-        ("schedule", f"{told.schedule}, step {told.step or 'none'}"),
+        ("result", bytes(result.result).decode(errors="replace")),
+        ("kind", f"{result.kind}{by}"),
+        ("waited", f"{result.waited_ms:.3f} ms"),
+        ("schedule", f"{result.schedule}, step {result.step or 'none'}"),
     ]
     if request.schedule is not None:
         wanted = request.schedule
@@ -139,9 +139,9 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
     facts += [
         (name, text)
         for name, text in (
-            ("reason", told.reason),
-            ("code", result_code(told)),
-            ("cohort", told.cohort),
+            ("reason", result.reason),
+            ("code", result_code(result)),
+            ("cohort", result.cohort),
         )
         if text
     ]
@@ -156,16 +156,16 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
 def _outcome(known: KnownTruth) -> str:
     text = bytes(known.truth.outcome).decode(errors="replace")
     by = known.truth.source or "a client of rdv 0.1.0"
-    return f"{text}, told by {by}, {local_time(known.time_ns)}"
+    return f"{text}, recorded by {by}, {local_time(known.time_ns)}"
 
 
-def _said(report: dict[str, Any]) -> dict[str, Any]:
-    said = report["detail"]
+def _report_row(report: dict[str, Any]) -> dict[str, Any]:
+    text = report["detail"]
     if report["answer"] is not None:
-        said = bytes(report["answer"]).decode(errors="replace")
+        text = bytes(report["answer"]).decode(errors="replace")
     outcome = report["outcome"] or "nothing"
     marks = [word for word in ("is_chosen", "is_late") if report[word]]
     words = {"is_chosen": "chosen", "is_late": "too late"}
     if marks:
         outcome += f", {words[marks[0]]}"
-    return report | {"said": fit(said, 40), "outcome": outcome}
+    return report | {"said": fit(text, 40), "outcome": outcome}

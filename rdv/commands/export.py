@@ -37,25 +37,36 @@ def export(
     out: Annotated[
         str,
         typer.Option(
-            "-o", "--output", metavar="OUT", help="A new directory.", callback=need_no_file
+            "-o",
+            "--output",
+            metavar="OUT",
+            help="The directory to write to.",
+            callback=need_no_file,
         ),
     ],
     since: Since = None,
     until: Until = None,
     tables: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Only these: input,scores,results,outcomes,joined."),
+        typer.Option(
+            metavar="NAMES", help="Only these tables: input,scores,results,outcomes,joined."
+        ),
     ] = None,
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Also into a directory with other things in it; they are left alone."
+            "--force", help="Also write into a directory with other files in it; they are kept."
         ),
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write the record as Parquet, partitioned by day: OUT/TABLE/day=2026-11-22/….parquet."""
+    """Export the log as Parquet, partitioned by day: OUT/TABLE/day=2026-11-22/….parquet.
+
+    Days are UTC, by the time when a record was appended. Each table is put into place as a whole,
+    and replaces an earlier export of it. Damaged records are skipped and reported; the exit code is
+    then 1.
+    """
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.export.study import export as write
     from rdv.analysis.export.study import read_tables
@@ -64,7 +75,7 @@ def export(
     load_decision(directory)
     names = [] if tables is None else [name.strip() for name in tables.split(",")]
     if not out or "" in names:
-        raise InvalidOption("--tables" if out else "--output", "names nothing")
+        raise InvalidOption("--tables" if out else "--output", "is empty")
     wanted = read_tables(names)
     since_ns, until_ns = span_ns(since, until)
     output = Output(as_json=as_json, quiet=quiet)
@@ -86,15 +97,9 @@ def export(
     found.raise_if_damaged()
 
 
-export.__doc__ = f"""{export.__doc__}
-
-Days are UTC, of when a record was appended. Each table is put into place as a whole; an earlier
-export of it is replaced. Damaged records are passed over, and told: then the exit code is 1.
-
-\b
-Tables and their columns:
-{chr(10).join(describe_columns())}
-"""
+def more_help() -> str:
+    """Return the rest of the help: the tables and their columns."""
+    return "\n".join(["\b", "Tables and their columns:", *describe_columns()])
 
 
 def _render(found: Exported, output: Output) -> None:

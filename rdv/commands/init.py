@@ -25,7 +25,7 @@ EXAMPLES = (
 )
 _COLUMNS = (
     Column("model"),
-    Column("role", "part"),
+    Column("role"),
     number("value", show="{:.4f}".format),
     number("row_ms", "one request", lambda ms: f"{ms:.3g} ms"),
 )
@@ -134,7 +134,7 @@ def _default(text: str | None) -> Any:
     except UnusableJson as error:
         raise NotJson("--default", error.verdict(), error.hint()) from None
     if _has_null(value):
-        raise NotUsable("--default", "has a null, which TOML, and so a schedule, cannot say")
+        raise NotUsable("--default", "has a null, which TOML, and so a schedule, cannot contain")
     return value
 
 

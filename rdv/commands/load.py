@@ -1,7 +1,4 @@
-"""Implement `rdv load`.
-
-Show a load run: lines while it runs, tables or one JSON object at its end.
-"""
+"""Implement `rdv load`: lines while it runs, tables or one JSON object at its end."""
 
 from __future__ import annotations
 
@@ -40,14 +37,14 @@ def load(
     directory: Decision,
     *,
     rate: Annotated[
-        str, typer.Option(metavar="N", help="Requests a second, whatever the answers do.")
+        str, typer.Option(metavar="N", help="Requests per second, whatever the answers take.")
     ] = "100",
-    duration: Annotated[str, typer.Option(metavar="DURATION", help="For how long.")] = "10s",
+    duration: Annotated[str, typer.Option(metavar="DURATION", help="Duration of the run.")] = "10s",
     data: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help='JSON lines, asked in turn: the data alone, or {"data": …, "key": …, "truth": …}. '
+            help='JSON lines, sent in turn: the data alone, or {"data": …, "key": …, "truth": …}. '
             "Default: DIR/requests.jsonl, if there is one.",
         ),
     ] = None,
@@ -56,13 +53,15 @@ def load(
     ] = None,
     schedule: Annotated[
         str | None,
-        typer.Option(metavar="NAME|JSON|@FILE", help="Decide by this schedule, not the live one."),
+        typer.Option(
+            metavar="NAME|JSON|@FILE", help="The schedule to decide by, instead of the live one."
+        ),
     ] = None,
     connections: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            help="At most so many, over all proxies. Default: 256; in a closed loop 32.",
+            help="Maximum number of connections, over all proxies. Default: 256, with --closed 32.",
             show_default=False,
         ),
     ] = None,
@@ -70,8 +69,9 @@ def load(
         bool,
         typer.Option(
             "--closed",
-            help="Closed loop: every connection asks again when it has its answer. Measures "
-            "throughput; its latencies leave out what an overloaded server makes others wait.",
+            help="Closed loop: each connection sends its next request when it has its answer. "
+            "Measures throughput; the latencies leave out waits that an overloaded server "
+            "causes.",
         ),
     ] = False,
     arrivals: Annotated[
@@ -82,7 +82,7 @@ def load(
         list[str] | None,
         typer.Option(
             metavar="CONDITION",
-            help="Exit with 99 if it comes true: 'p99>50ms', 'misses>0', 'errors>0.1%', "
+            help="Exit with 99 if the condition is true: 'p99>50ms', 'misses>0', 'errors>0.1%', "
             "'default>5%'. May be given several times.",
         ),
     ] = None,
@@ -90,7 +90,7 @@ def load(
         bool | None,
         typer.Option(
             "--progress/--no-progress",
-            help="A line now and then on stderr. Default: on a terminal.",
+            help="Print a line for each interval on stderr. Default: on a terminal.",
         ),
     ] = None,
     as_json: Annotated[
@@ -98,11 +98,11 @@ def load(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask many questions at a rate, and measure the answers.
+    """Send requests at a rate, and measure the answers.
 
     Latency is counted from the moment when a request was due, not when it could be sent: a server
-    that stalls is charged for all requests that it delayed. A miss is an answer later than its SLA
-    plus 10 ms. If the rows include the truth, the share of right answers is reported.
+    that stalls is charged for all the requests that it delayed. A miss is an answer later than its
+    SLA plus 10 ms. If the rows include the truth, the share of right answers is reported.
 
     Proxies that do not listen at the start are left out. A request that fails is not sent again.
 
@@ -197,7 +197,7 @@ def _threshold(text: str) -> Threshold:
 
 
 def _rate(text: str) -> float:
-    advice = "Give requests a second, for example --rate 100; --closed asks as fast as it can."
+    advice = "Give requests per second, for example --rate 100; --closed sends as fast as it can."
     try:
         rate = float(text.removesuffix("/s"))
     except ValueError:
@@ -211,7 +211,7 @@ def _rate(text: str) -> float:
 def _seconds(text: str) -> float:
     seconds = parse_duration_ns(text) / 1e9
     if seconds <= 0:
-        raise InvalidOption("--duration", f"{text} is no time at all", "For example 10s.")
+        raise InvalidOption("--duration", f"{text} must be longer than 0", "For example 10s.")
     return seconds
 
 

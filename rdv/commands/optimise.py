@@ -27,16 +27,19 @@ def optimise(
     *,
     p99: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="The choice answers 99 % by then; else as now."),
+        typer.Option(
+            metavar="DURATION",
+            help="Limit of the p99 of the chosen schedule. Default: that of the live one.",
+        ),
     ] = None,
     outcomes: Annotated[
-        bool, typer.Option("--outcomes", help="Measure by known outcomes, or fail.")
+        bool, typer.Option("--outcomes", help="Measure accuracy by known outcomes, or fail.")
     ] = False,
     since: Since = None,
     until: Until = None,
     on: On = None,
     tries: Annotated[
-        int, typer.Option(metavar="N", help="About so many schedules are tried.")
+        int, typer.Option(metavar="N", help="Approximate number of schedules to try.")
     ] = 2000,
     out: Annotated[
         str | None,
@@ -44,7 +47,7 @@ def optimise(
             "-o",
             "--output",
             metavar="FILE",
-            help="Write the chosen schedule there.",
+            help="Write the chosen schedule into this file.",
             callback=need_folder,
         ),
     ] = None,
@@ -52,7 +55,7 @@ def optimise(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for a better schedule in what is on record.
+    """Search for a better schedule, judged by the recorded requests.
 
     Measures accuracy where outcomes are known, else agreement with the champion. Learns on the
     earlier half of the requests, and reports on the later half, with 95 % intervals. SLA and
@@ -127,7 +130,7 @@ def _check_name(path: str) -> None:
 
     stem, suffix = os.path.splitext(os.path.basename(path))
     if os.path.exists(path):
-        raise InvalidOption(f"-o {path}", "there is such a file already", "Give another name.")
+        raise InvalidOption(f"-o {path}", "the file exists already", "Give another name.")
     if suffix != ".toml" or not re.match(NAME_PATTERN, stem):
         reason = "a schedule's file is NAME.toml, of letters, digits, '.', '_' and '-'"
         raise InvalidOption(f"-o {path}", reason)

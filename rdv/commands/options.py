@@ -33,7 +33,7 @@ PathAndTopic = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Partition = Annotated[
     int | None,
     typer.Option("--partition", "-p", metavar="N", help="Only this partition.", show_default=False),
@@ -41,15 +41,15 @@ Partition = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="Only what was asked from then on: 10m (ago), 2026-05-01 (UTC)."
+        metavar="TIME", help="Only requests from this time on: 10m (ago), 2026-05-01 (UTC)."
     ),
 ]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only what was asked before.")]
+Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only requests before this time.")]
 On = Annotated[
     str | None,
     typer.Option(
         metavar="FIELD",
-        help="The field of the answers that counts; else action, label, bin, class, score.",
+        help="The field of the answers to use. Default: action, label, bin, class or score.",
     ),
 ]
 ScheduleFile = Annotated[

@@ -1,6 +1,6 @@
-"""Implement `rdv outcome`.
+"""Implement `rdv outcome`: outcomes from the command line, from JSON lines or from CSV.
 
-Read outcomes from words, JSON lines or CSV; each line is checked before anything is recorded.
+Each line of a file is checked before anything is recorded.
 """
 
 from __future__ import annotations
@@ -41,32 +41,37 @@ BATCH = 1_000
 def outcome(
     directory: Decision,
     request: Annotated[
-        str | None, typer.Argument(metavar="ID", help="The request's id, whole.")
+        str | None, typer.Argument(metavar="ID", help="The request's complete id.")
     ] = None,
     value: Annotated[
         str | None,
-        typer.Argument(metavar="VALUE", help="What was true: JSON, or a word. null takes it back."),
+        typer.Argument(metavar="VALUE", help="The outcome: JSON, or a word. null withdraws it."),
     ] = None,
     *,
     time: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="When it was known: ISO (UTC without a zone), or ns since 1970."
+            metavar="TIME",
+            help="When the outcome became known: ISO (UTC without a zone), or ns since 1970.",
         ),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option("--from", metavar="FILE", help="Many: JSON lines, or .csv; - reads stdin."),
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Record all outcomes of a file: JSON lines, or .csv; - reads stdin.",
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Tell what turned out to be true of requests.
+    """Record what turned out to be true of requests.
 
-    Written straight into the decision's log: nothing needs to be running. Of several outcomes for
-    one request the latest counts, by its time. An outcome for an unknown id is recorded too, but
-    never joined. A file is checked as a whole before any of it is recorded. `whatif`, `optimise`,
-    `replay` and `export` use the outcomes.
+    Outcomes are written into the decision's log directly: no process needs to run. Of several
+    outcomes for one request the latest counts, by its time. An outcome for an unknown id is
+    recorded too, but never joined. A file is checked as a whole before any of it is recorded.
+    `whatif`, `optimise`, `replay` and `export` use the outcomes.
     """
     from rdv.decision import load_decision
 
@@ -286,10 +291,10 @@ def _truth_of_row(number: int, row: list[str], places: dict[str, int]) -> Truth:
 
 def _checked(id_: str, outcome: bytes, time: str | None) -> Truth:
     """Return an outcome, checked against the limits of a message. Raises ValueError."""
-    told: dict[str, Any] = {"id": id_, "outcome": msgspec.Raw(outcome)}
+    fields: dict[str, Any] = {"id": id_, "outcome": msgspec.Raw(outcome)}
     if time is not None:
-        told["time"] = time
-    return _decode(msgspec.json.encode(told)).truth(time_ns())
+        fields["time"] = time
+    return _decode(msgspec.json.encode(fields)).truth(time_ns())
 
 
 def _time_unusable(number: int, error: InvalidMoment) -> LineUnusable:

@@ -20,7 +20,7 @@ Html = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help="Write a report there: a page by itself.",
+        help="Also write a report into this file: a self-contained HTML page.",
         callback=need_folder,
     ),
 ]

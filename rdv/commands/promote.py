@@ -30,30 +30,42 @@ EXAMPLES = (
 
 def promote(
     directory: Decision,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Who is to be preferred.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model to promote.")],
     *,
     over: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Whose place; else the first that is asked for."),
+        typer.Option(
+            metavar="MODEL",
+            help="The model to replace. Default: the one that the schedule prefers.",
+        ),
     ] = None,
     min_requests: Annotated[
-        int | None, typer.Option(metavar="N", help="Scored by both; else requests_min of [gate].")
+        int | None,
+        typer.Option(
+            metavar="N", help="Minimum of requests scored by both. Default: requests_min of [gate]."
+        ),
     ] = None,
     accept: Annotated[
         Literal["pass", "marginal"],
-        typer.Option(metavar="VERDICT", help="marginal: a marginal verdict will do."),
+        typer.Option(metavar="VERDICT", help="The least verdict that is enough: pass or marginal."),
     ] = "pass",
     force: Annotated[
-        bool, typer.Option("--force", help="Whatever the verdict, and whatever the linter says.")
+        bool,
+        typer.Option("--force", help="Promote whatever the verdict and the linter's findings."),
     ] = False,
     yes: Yes = False,
     watch: Annotated[
         str | None,
-        typer.Option(metavar="DURATION", help="Follow the answers; roll back when they get bad."),
+        typer.Option(
+            metavar="DURATION",
+            help="Watch the answers for this long; roll back if they break the limits.",
+        ),
     ] = None,
     canary: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="The model that never changes; else as in rdv.toml."),
+        typer.Option(
+            metavar="NAME", help="The model that never changes. Default: the canary of rdv.toml."
+        ),
     ] = None,
     since: Since = None,
     until: Until = None,
@@ -62,11 +74,11 @@ def promote(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Put a model in the champion's place, if the record says that it may take it.
+    """Make a model the champion, if the recorded requests show that it is good enough.
 
     Checks requests, quality, latency, errors, refusals and drift against the limits of [gate] in
     rdv.toml; shows the change of the live schedule; makes it live after asking, or with --yes.
-    Requests in flight keep the schedule that they came in with, none is lost. With --watch, a
+    Requests in flight keep the schedule that they came in with; none is lost. With --watch, a
     promotion that breaks its limits is rolled back.
 
     Exit codes: 0 promoted, or the gate is passed; 99 the gate is not passed, or the promotion was
@@ -126,10 +138,10 @@ def _check_watch(decision: DecisionConfig, seconds: float | None) -> None:
     if seconds is None:
         return
     if not seconds:
-        raise InvalidOption("--watch 0", "is no time to watch")
+        raise InvalidOption("--watch 0", "must be longer than 0")
     if holder_of(decision.directory) is None:
         advice = f"Start it: rdv serve {decision.directory}; or promote without --watch."
-        raise NotUsable(decision.directory, "nobody serves it: there is nothing to watch", advice)
+        raise NotUsable(decision.directory, "it is not served: there is nothing to watch", advice)
 
 
 def _compare(
@@ -247,11 +259,11 @@ def _raise_if_broken(breaches: list[Breach]) -> None:
     from rdv.commands.errors import ThresholdBroken
 
     if breaches:
-        said = tuple(breach.text() for breach in breaches)
-        raise ThresholdBroken((f"rolled back: {said[0]}", *said[1:]))
+        first, *others = (breach.text() for breach in breaches)
+        raise ThresholdBroken((f"rolled back: {first}", *others))
 
 
-_COLUMNS = (Column("check"), Column("verdict"), Column("text", "what is on record"))
+_COLUMNS = (Column("check"), Column("verdict"), Column("text", "finding"))
 _STYLES: dict[str, Style] = {"pass": "green", "marginal": "yellow", "fail": "red"}
 
 
@@ -262,7 +274,7 @@ def show_gate(gate: Gate, proposal: Proposal, output: Output) -> None:
     rows = [
         {"check": check.name, "verdict": check.verdict, "text": check.text} for check in gate.checks
     ]
-    output.table(_COLUMNS, rows, f"{proposal.challenger} in the place of {proposal.champion}")
+    output.table(_COLUMNS, rows, f"{proposal.challenger} in place of {proposal.champion}")
     output.text()
     verdict = f"verdict: {gate.verdict}"
     output.text(paint(verdict, _STYLES.get(gate.verdict, "bold"), sys.stdout))
@@ -275,7 +287,7 @@ def show_gate(gate: Gate, proposal: Proposal, output: Output) -> None:
 def show_switch(schedule: str, switched: Switched, output: Output) -> None:
     """Print that a schedule is live, or when it will be."""
     if switched.took_ms is None:
-        output.text(f"live at the next start: {schedule}; nobody serves the decision now")
+        output.text(f"live at the next start: {schedule}; the decision is not served now")
     else:
         output.text(f"live after {switched.took_ms:.0f} ms: {schedule}")
 
@@ -286,9 +298,13 @@ def show_watch(vigil: Vigil, seconds: float, breaches: list[Breach], output: Out
         return
     counts = ", ".join(f"{vigil.totals[kind]:,} {kind}" for kind in vigil.bounds.shares)
     if vigil.answers:
-        output.text(f"watched for {seconds:g} s: {vigil.answers:,} answers, {counts}; it stays")
+        output.text(
+            f"watched for {seconds:g} s: {vigil.answers:,} answers, {counts}; the promotion stays"
+        )
     else:
-        output.note(f"watched for {seconds:g} s, and no request came: nothing is proven")
+        output.note(
+            f"watched for {seconds:g} s, but no request came: the promotion is not confirmed"
+        )
 
 
 def promotion_json(

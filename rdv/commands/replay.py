@@ -56,7 +56,8 @@ def replay(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A declared model's name: its settings (batch_max, …) and code; else as the file.",
+            help="A declared model, whose settings (batch_max, …) and code are used. Default: a "
+            "name made from the file's.",
         ),
     ] = None,
     since: Since = None,
@@ -65,7 +66,8 @@ def replay(
         float | None,
         typer.Option(
             metavar="N",
-            help="Would it keep up? At N times the recorded pace, with a worker's own rules.",
+            help="Replay at N times the recorded pace, by a worker's rules: does the model keep "
+            "up?",
         ),
     ] = None,
     decoy: Annotated[
@@ -76,15 +78,19 @@ def replay(
     out: Annotated[
         str | None,
         typer.Option(
-            "-o", "--output", metavar="FILE", help="Every result, as Parquet.", callback=need_folder
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Write every result into this file, as Parquet.",
+            callback=need_folder,
         ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Try a model on recorded requests, and compare it with what is on record.
+    """Run a model on recorded requests, and compare its answers with the recorded ones.
 
-    It is called as in production: the same bytes, in batches, in a process of its own. The
+    The model is called as in production: the same bytes, in batches, in a process of its own. The
     decision's streams are only read. Errors, crashes and hangs of the model are counted and do not
     end the replay. A model with state sees each partition in its order.
 
@@ -114,12 +120,9 @@ def replay(
         render(found, output)
 
 
-replay.__doc__ = f"""{replay.__doc__}
-
-\b
-Columns of the output file:
-{chr(10).join(describe_results())}
-"""
+def more_help() -> str:
+    """Return the rest of the help: the columns of the output file."""
+    return "\n".join(["\b", "Columns of the output file:", *describe_results()])
 
 
 def _model(
@@ -133,13 +136,13 @@ def _model(
     from rdv.commands.model.run import settings
 
     if not (model or command or name):
-        raise InvalidOption("--model", "which model? Give a file, a command, or --name")
+        raise InvalidOption("--model", "a model is needed: a file, a command, or --name")
     if name is None:
         name = os.path.splitext(os.path.basename(model or (command or ["model"])[0]))[0]
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name).strip("-_") or "model"
     config = settings(decision, name, model, command, "--model")
     if config.builtin == "decoy":
-        raise InvalidOption("--name", f"{name} is a decoy: it says nothing")
+        raise InvalidOption("--name", f"{name} is a decoy, which gives no answers")
     return name, config
 
 
@@ -199,17 +202,17 @@ def _figures(found: Replayed) -> list[tuple[str, str]]:
     rate = found.requests / found.seconds if found.seconds else 0
     figures = [("results", f"{found.results:,}"), ("errors", f"{found.errors:,}")]
     if found.silent:
-        figures.append(("nothing said", f"{found.silent:,}"))
+        figures.append(("no answer", f"{found.silent:,}"))
     if found.refused:
         figures.append(("refused", f"{found.refused:,}"))
     if found.ends:
-        figures.append(("its process ended", f"{found.ends:,} times"))
+        figures.append(("process ended", f"{found.ends:,} times"))
     row_ms, batches = per_row_ms(found), quantiles(found.batch_ms)
     if row_ms is not None and batches is not None:
         figures += [
-            ("evaluation, each request", _ms(row_ms)),
-            ("evaluation, a batch, p50", _ms(batches["p50"])),
-            ("evaluation, a batch, p99", _ms(batches["p99"])),
+            ("evaluation per request", _ms(row_ms)),
+            ("evaluation per batch, p50", _ms(batches["p50"])),
+            ("evaluation per batch, p99", _ms(batches["p99"])),
         ]
     return [*figures, ("replayed at", f"{rate:,.0f}/s")]
 
@@ -220,12 +223,12 @@ def _pace_figures(pace: Pace) -> list[tuple[str, str]]:
     total = max(1, pace.requests)
     figures = [
         ("in time for the deadline", f"{pace.in_time / total:.2%}"),
-        ("in its turn of the schedule", f"{pace.in_turn / total:.2%}"),
+        ("within its step of the schedule", f"{pace.in_turn / total:.2%}"),
         ("refused as behind", f"{pace.behind:,}"),
         ("refused as expired", f"{pace.expired:,}"),
         ("late", f"{pace.late:,}"),
-        ("requests of a batch, mean", f"{_evaluated(pace) / max(1, pace.batches):.1f}"),
-        ("most that waited at once", f"{pace.waiting_max:,}"),
+        ("requests per batch, mean", f"{_evaluated(pace) / max(1, pace.batches):.1f}"),
+        ("waiting requests, maximum", f"{pace.waiting_max:,}"),
     ]
     if (busy := busy_share(pace)) is not None:
         figures.append(("busy", f"{busy:.1%} of {pace.recorded_s:,.1f} s"))
@@ -257,17 +260,17 @@ def _render_comparison(comparison: Comparison, output: Output) -> None:
                 "advantage": "-" if advantage is None else _points(advantage.difference),
             }
         )
-    output.table(_AGAINST, rows, "against what is on record")
+    output.table(_AGAINST, rows, "against the recorded answers")
     if (accuracy := comparison.accuracy()) is not None:
         output.text(
             f"right: {accuracy.estimate:.2%} ({accuracy.low:.2%} – {accuracy.high:.2%}) of "
             f"{comparison.known:,} whose outcome is known"
         )
     what = "rank correlation" if comparison.is_number else "Cohen's kappa"
-    said = f"agreement: {what}"
+    legend = f"agreement: {what}"
     if comparison.known:
-        said += "; advantage: share of right answers beyond the other's, on the same requests"
-    output.note(said)
+        legend += "; advantage: share of right answers beyond the other's, on the same requests"
+    output.note(legend)
 
 
 def _agreement(one: Against, *, is_number: bool) -> str:
@@ -288,9 +291,9 @@ def _points(difference: Any) -> str:
 def _compared_notes(found: Replayed, comparison: Comparison | None) -> list[str]:
     if comparison is None:
         return ["nothing is compared: the model gave no result"]
-    said = []
+    notes = []
     if missing := found.requests - comparison.requests:
-        said.append(f"{missing:,} replayed requests are not on record any more: not compared")
+        notes.append(f"{missing:,} replayed requests are no longer in the log: not compared")
     if comparison.requests and not any(one.pairs.count for one in comparison.against):
-        said.append("no answer can be compared with one on record: name a field, --on FIELD")
-    return said + comparison.notes.lines()
+        notes.append("no answer can be compared with a recorded one: name a field, --on FIELD")
+    return notes + comparison.notes.lines()

@@ -22,7 +22,7 @@ EXAMPLES = (
     "rdv serve fraud",
     "rdv serve fraud --port 8200",
     "RDV_HTTP_PROXIES=2 rdv serve fraud",
-    "rdv serve fraud --direct mlp      # one model behind the door, no streams",
+    "rdv serve fraud --direct mlp      # one model, without streams",
     "rdv serve fraud --in-process      # all of it in one process, streams in memory",
 )
 _EXAMPLE_BYTES_MAX = 400
@@ -35,12 +35,14 @@ def serve(
     port: Annotated[
         int | None,
         typer.Option(
-            metavar="N", help="Listen here; a second proxy takes the next one.", show_default=False
+            metavar="N",
+            help="Port of the first proxy; each further proxy takes the next one.",
+            show_default=False,
         ),
     ] = None,
     host: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Listen on this address.", show_default=False),
+        typer.Option(metavar="ADDRESS", help="Address to listen on.", show_default=False),
     ] = None,
     direct: Annotated[
         str | None,
@@ -49,7 +51,8 @@ def serve(
         ),
     ] = None,
     in_process: Annotated[
-        bool, typer.Option("--in-process", help="All in one process, over streams in memory.")
+        bool,
+        typer.Option("--in-process", help="Run everything in one process, with streams in memory."),
     ] = False,
 ) -> None:
     """Run a decision until it is stopped.
@@ -164,7 +167,7 @@ def _show_started(decision: DecisionConfig, missing: list[str]) -> None:
         "  stop   Ctrl-C",
     ]
     if missing:
-        lines.insert(1, f"  without {', '.join(missing)}, which did not come up yet: see above")
+        lines.insert(1, f"  without {', '.join(missing)}, which are not ready yet: see above")
     lines[0] = paint(lines[0], "bold", sys.stderr)
     sys.stderr.write("\n" + "\n".join(lines) + "\n\n")
     sys.stderr.flush()

@@ -1,7 +1,4 @@
-"""Implement `rdv status`.
-
-Show `rdv status`: the same blocks once, or repeatedly on a live screen.
-"""
+"""Implement `rdv status`: the same blocks once, or repeatedly on a live screen."""
 
 from __future__ import annotations
 
@@ -34,18 +31,18 @@ def status(
     directory: Decision,
     *,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")
+        bool, typer.Option("--watch", "-w", help="Refresh every second, until Ctrl-C.")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object; with --watch, one a second.")
     ] = False,
 ) -> None:
-    """Show who runs, who answers, and how fast.
+    """Show which processes run, which models answer, and how fast.
 
-    Answers, mix and latency are those of the last ten seconds, by the results stream. Latency is
-    the server's: from the request's arrival at the proxy to the decision. Scores, refusals and
-    failures are counted since each process started; lag is the number of requests that a model has
-    not evaluated yet.
+    Answers, their kinds and latency are those of the last ten seconds, from the results stream.
+    Latency is the server's: from the request's arrival at the proxy to the decision. Scores,
+    refusals and failures are counted since each process started; lag is the number of requests that
+    a model has not evaluated yet.
     """
     from rdv.serve.observer import Observer, decision_in_force
 

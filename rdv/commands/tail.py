@@ -33,7 +33,7 @@ def tail(
     follow: Annotated[
         bool,
         typer.Option(
-            "--follow", "-f", help="Go on with new records, and with new topics of a bare PATH."
+            "--follow", "-f", help="Continue with new records, and with new topics of a bare PATH."
         ),
     ] = False,
     count: Annotated[
@@ -48,14 +48,19 @@ def tail(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="From then on: 10m (ago) or an ISO time."),
+        typer.Option(
+            metavar="TIME", help="Only records from this time on: 10m (ago) or an ISO time."
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(metavar="TIME", help="What was appended before: as --since.")
+        str | None,
+        typer.Option(metavar="TIME", help="Only records appended before this time, as --since."),
     ] = None,
     offset: Annotated[
         int | None,
-        typer.Option(metavar="OFFSET", help="From this offset on, in every partition."),
+        typer.Option(
+            metavar="OFFSET", help="Only records from this offset on, in every partition."
+        ),
     ] = None,
     partition: Partition = None,
     format_: Annotated[

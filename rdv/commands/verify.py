@@ -27,10 +27,10 @@ def verify(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Take every recorded decision again, and tell those that differ.
+    """Decide every recorded request again, and report the differences.
 
     A decision must follow from the request, its schedule and the recorded arrivals. Also reported:
-    requests without a result, and results without a request. Exits 1 when there is any.
+    requests without a result, and results without a request. The exit code is 1 when there is any.
     """
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.verify import verify as check
@@ -76,16 +76,20 @@ def _render(found: Verification, output: Output) -> None:
 
 
 def _remarks(found: Verification) -> list[str]:
-    said = []
+    remarks = []
     if found.lost_with_proxy:
-        said.append(f"{found.lost_with_proxy:,} requests ended with their proxy: nobody waited")
+        remarks.append(
+            f"{found.lost_with_proxy:,} requests ended with their proxy: no client was waiting"
+        )
     if found.open:
-        said.append(f"{found.open:,} requests are not due yet")
+        remarks.append(f"{found.open:,} requests are not due yet")
     if found.by_liveness:
-        said.append(f"{found.by_liveness:,} decisions knew more, or less, of who was dead")
+        remarks.append(
+            f"{found.by_liveness:,} decisions differ by which models were known to be down"
+        )
     if found.overloaded:
-        said.append(f"{found.overloaded:,} defaults for want of room: not replayed")
-    return said + found.notes.lines()
+        remarks.append(f"{found.overloaded:,} defaults because the server was full: not checked")
+    return remarks + found.notes.lines()
 
 
 def _as_json(found: Verification) -> dict[str, Any]:

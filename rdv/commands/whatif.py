@@ -44,7 +44,7 @@ def whatif(
             "-o",
             "--output",
             metavar="FILE",
-            help="Every decision, as Parquet.",
+            help="Write every decision into this file, as Parquet.",
             callback=need_folder,
         ),
     ] = None,
@@ -52,9 +52,9 @@ def whatif(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """What another schedule would have answered to the requests on record.
+    """Show what another schedule would have answered to the recorded requests.
 
-    Exact where arrivals are recorded; where they are not, it says so and gives bounds.
+    Exact where arrivals are recorded; otherwise the result is marked and has bounds.
     """
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.whatif.decisions import DecisionFile

@@ -118,7 +118,7 @@ def test_optimise(run, fraud, tmp_path):
     assert not [f for f in lint_schedule(schedule) if f.severity == "error"]
     code, _, err = run("optimise", fraud, "-o", path)
     assert code == 2
-    assert "there is such a file already" in err
+    assert "the file exists already" in err
     code, out, _ = run("optimise", fraud, "--tries", 50, "--json")
     assert json.loads(out)["frontier"]
     assert run("optimise", fraud, "--outcomes")[0] == 3

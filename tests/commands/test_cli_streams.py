@@ -106,7 +106,7 @@ def test_cursors_are_shown_set_and_deleted(rdv, ten):
     assert (out_of_range.code, "no offset 6" in out_of_range.err) == (3, True)
     now = rdv("stream", "cursors", "s", "--json").rows()
     assert [row["committed"] for row in now] == [5, 5]
-    assert rdv("stream", "cursors", "s", "-g", "g", "--delete").err == "forgotten\n"
+    assert rdv("stream", "cursors", "s", "-g", "g", "--delete").err == "deleted\n"
     assert rdv("stream", "cursors", "s").err == "no committed offsets\n"
 
 

@@ -31,8 +31,8 @@ class Column(NamedTuple):
 
 
 _ID = Column("id", "string", "of the request: joins all tables")
-_APPENDED = Column("appended", "time", "when the log had it; `day` is its day")
-_KEY = Column("key", "string", "chose partition and cohort")
+_APPENDED = Column("appended", "time", "when it was appended to the log; `day` is the day of this")
+_KEY = Column("key", "string", "determines partition and cohort")
 _COHORT = Column("cohort", "string", "as the proxy assigned it")
 _DATA = Column("data", "string", "JSON: what the models were given")
 _PLACE = (
@@ -51,10 +51,12 @@ _TRUTH = (
 )
 
 REPORT = (
-    Column("model", "string", "who"),
+    Column("model", "string", "the model"),
     Column("outcome", "string", "result, behind, expired, not sampled or error"),
     Column("arrived_ms", "float", "from the start of the request"),
-    Column("is_exact", "bool", "whether that is on record, or taken from the append time"),
+    Column(
+        "is_exact", "bool", "whether this was recorded; else it is estimated from the append time"
+    ),
     Column("label", "string", "of its result"),
     Column("score", "float", "of its result"),
 )
@@ -62,23 +64,23 @@ REPORT = (
 TABLES: dict[Table, tuple[Column, ...]] = {
     "input": (
         _ID,
-        Column("time", "time", "when it had come in, by the proxy's clock"),
+        Column("time", "time", "when it arrived, by the proxy's clock"),
         _APPENDED,
         Column("proxy", "string", "the topic"),
         *_PLACE,
         _KEY,
         _COHORT,
-        Column("schedule", "string", "that it asked for: a name, or JSON; null: the live one"),
+        Column("schedule", "string", "that the request names: a name, or JSON; null: the live one"),
         Column("deadline_ms", "float", "how long the proxy waits"),
         Column("trace", "bool", "whether the client asked for a trace"),
         Column("x_request_id", "string", "the client's own name for it, of X-Request-Id"),
         Column("idempotency_key", "string", "of Idempotency-Key"),
-        Column("idempotency_client", "string", "whose key it is: the client's address"),
+        Column("idempotency_client", "string", "the client that sent the key: its address"),
         _DATA,
     ),
     "scores": (
         _ID,
-        Column("model", "string", "who reports"),
+        Column("model", "string", "the model that reports"),
         Column("version", "string", "of the model"),
         Column("time", "time", "when it was done, by the worker's clock"),
         _APPENDED,
@@ -99,7 +101,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         *_PLACE,
         Column("answered_by", "string", "server or proxy; for an id with both, proxy counts"),
         Column("kind", "string", "preferred, fallback or default"),
-        Column("model", "string", "who answered; a+b: combined; null: the default"),
+        Column("model", "string", "the model that answered; a+b: combined; null: the default"),
         Column("version", "string", "of the model"),
         *_ANSWER,
         Column("reason", "string", "why it is not the preferred answer"),
@@ -108,29 +110,29 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("waited_ms", "float", "from the start of the request"),
         Column("schedule", "string", "name and content hash"),
         _COHORT,
-        Column("arrived", "string", "JSON: [model, ms, outcome] of who had reported by then"),
+        Column("arrived", "string", "JSON: [model, ms, outcome] of the reports until then"),
     ),
     "outcomes": (
         _ID,
         Column("time", "time", "when it was known; the latest of an id counts"),
         _APPENDED,
-        Column("topic", "string", "where it was told: a proxy, or cli"),
-        Column("source", "string", "who told it: a client's address, or cli: and a user"),
+        Column("topic", "string", "where it was recorded: a proxy's topic, or cli"),
+        Column("source", "string", "where it came from: a client's address, or cli: and a user"),
         *_PLACE,
         *_TRUTH,
     ),
     "joined": (
         _ID,
-        Column("time", "time", "when the request had come in, by the proxy's clock"),
+        Column("time", "time", "when the request arrived, by the proxy's clock"),
         _APPENDED,
         Column("proxy", "string", "the return address"),
         _KEY,
         _COHORT,
-        Column("asked", "string", "schedule that it asked for; null: the live one"),
+        Column("asked", "string", "schedule that the request names; null: the live one"),
         Column("deadline_ms", "float", "how long the proxy waits"),
         _DATA,
-        Column("kind", "string", "preferred, fallback or default; null: no answer on record"),
-        Column("model", "string", "who answered"),
+        Column("kind", "string", "preferred, fallback or default; null: no recorded answer"),
+        Column("model", "string", "the model that answered"),
         Column("version", "string", "of the model"),
         *_ANSWER,
         Column("code", "string", "why it is not the preferred answer: see CODES.md"),
@@ -139,7 +141,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("schedule", "string", "name and content hash"),
         Column("answered_by", "string", "server or proxy"),
         *_TRUTH,
-        Column("reports", "reports", "everybody's report: see below"),
+        Column("reports", "reports", "the reports of all models: see below"),
     ),
 }
 
@@ -156,7 +158,7 @@ def describe_columns() -> list[str]:
 
 def describe(columns: tuple[Column, ...]) -> list[str]:
     """Return one line for each column."""
-    return [f"  {c.name:<14}{c.kind:<8}{c.meaning}" for c in columns]
+    return [f"  {c.name:<19} {c.kind:<8}{c.meaning}" for c in columns]
 
 
 CACHE_MAX = 20_000

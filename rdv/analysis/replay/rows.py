@@ -22,7 +22,7 @@ from rdv.stream.file.disk import faults
 
 COLUMNS = (
     Column("id", "string", "of the request"),
-    Column("time", "time", "when it had come in, by the proxy's clock"),
+    Column("time", "time", "when it arrived, by the proxy's clock"),
     Column("version", "string", "of the model"),
     Column("result", "string", "JSON"),
     Column("label", "string", "of the result: its action, label, bin or class"),

@@ -14,5 +14,5 @@ class ModelGroup(LazyGroup):
         "run": Lazy("rdv.commands.model.run:run", "Run a model: it joins a running decision."),
         "add": Lazy("rdv.commands.model.add:add", "Declare a model in rdv.toml."),
         "ls": Lazy("rdv.commands.model.ls:ls", "List the models, declared and running."),
-        "rm": Lazy("rdv.commands.model.rm:rm", "Take a model out of rdv.toml."),
+        "rm": Lazy("rdv.commands.model.rm:rm", "Remove a model from rdv.toml."),
     }

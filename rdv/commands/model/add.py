@@ -38,9 +38,14 @@ def add(
             show_default=False,
         ),
     ] = None,
-    instances: Annotated[int, typer.Option(metavar="N", help="Processes that share it.")] = 1,
+    instances: Annotated[
+        int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")
+    ] = 1,
     version: Annotated[
-        str, typer.Option(metavar="TEXT", help="Default: the model's own, else a hash of its file.")
+        str,
+        typer.Option(
+            metavar="TEXT", help="The model's version. Default: its own, else a hash of its file."
+        ),
     ] = "",
     as_json: Json = False,
     quiet: Quiet = False,

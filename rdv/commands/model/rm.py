@@ -10,7 +10,7 @@ EXAMPLES = ("rdv model rm fraud gbm",)
 
 
 def rm(directory: Decision, name: Name, *, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Take a model out of rdv.toml.
+    """Remove a model from rdv.toml.
 
     A running decision stops it; its code stays where it is. To keep it on record without running
     it, write retired = true instead.

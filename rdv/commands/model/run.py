@@ -33,14 +33,14 @@ def run(
         typer.Option(metavar="FILE", help="A .py, .joblib or .pkl file.", show_default=False),
     ] = None,
     instances: Annotated[
-        int, typer.Option(metavar="N", help="Processes that share the model's requests.")
+        int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")
     ] = 1,
 ) -> None:
     """Run a model: it joins a running decision.
 
-    At any time, in the foreground. A model that rdv.toml declares has its settings from there.
-    Processes that end are restarted; a model whose file is edited is replaced. Ctrl-C: it leaves,
-    and no request waits for it any more.
+    This works at any time, in the foreground. A model that rdv.toml declares has its settings from
+    there. Processes that end are restarted; a model whose file is edited is replaced. Ctrl-C: it
+    leaves, and no request waits for it any more.
     """
     from rdv.commands.supervisor_log import SupervisorLog
     from rdv.decision import load_decision

@@ -27,7 +27,8 @@ _STYLES: dict[str, Style] = {"error": "red", "invalid": "red", "warning": "yello
 def check(
     directory: Decision,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]…", help="Default: all of them.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]…", help="The schedules to check. Default: all."),
     ] = None,
     *,
     as_json: Json = False,
@@ -35,7 +36,7 @@ def check(
 ) -> None:
     """Find mistakes in schedules.
 
-    Such as unreachable steps, waits beyond the SLA, unknown models, no default.
+    For example unreachable steps, waits beyond the SLA, unknown models, no default.
 
     Exit codes: 0 when there are no errors (warnings do not count), 1 when there are, 3 when a file
     cannot be read as a schedule at all, or when there is no schedule or not the live one.

@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 def ls(directory: Decision, *, as_json: Json = False) -> None:
-    """List the schedules, and who uses them."""
+    """List the schedules, and what uses them."""
     from rdv.decision import load_decision, schedule_names
 
     decision = load_decision(directory)

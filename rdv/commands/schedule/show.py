@@ -21,15 +21,15 @@ EXAMPLES = (
 def show(
     directory: Decision,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Default: the live one.")
+        str | None, typer.Argument(metavar="NAME", help="The schedule. Default: the live one.")
     ] = None,
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print its content as JSON.")] = False,
 ) -> None:
     """Draw a schedule as a timeline.
 
-    It shows which model's answer is accepted, and until when. A full block: the preferred one of
-    that step. A light one: is accepted as well. A dot: not accepted yet, or not any more.
+    It shows which model's answer is accepted, and until when. A full block: the preferred model
+    of that step. A light block: also accepted. A dot: not accepted yet, or no longer.
     """
     from rdv.decision import load_decision
     from rdv.decision.schedules import lint, read_schedule, users_of

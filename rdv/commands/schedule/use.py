@@ -21,14 +21,14 @@ def use(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As in schedules/NAME.toml.")],
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Also one in which `check` finds errors.")
+        bool, typer.Option("--force", help="Use it even if `check` finds errors.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make another schedule the live one.
 
-    A running decision uses it at once: requests in flight keep the schedule that they came in with,
+    A running decision uses it at once: requests in flight keep the schedule that they came in with;
     none is lost. It is written into rdv.toml, whose comments and order stay.
     """
     from rdv.decision import load_decision, set_live_schedule
@@ -61,5 +61,5 @@ def _refuse_errors(decision: DecisionConfig, schedule: Schedule, *, force: bool)
     found = lint(decision, schedule, known_models(decision))
     errors = [finding for finding in found if finding.severity == "error"]
     if errors and not force:
-        advice = "Mend it, or use it all the same with --force."
+        advice = "Correct it, or use it anyway with --force."
         raise NotUsable(decision.schedule_path(schedule.name), str(errors[0]), advice)

@@ -23,7 +23,7 @@ class StreamGroup(LazyGroup):
         "topics": _lazy("topics", "List, make, grow or delete topics."),
         "append": _lazy("append", "Append the lines of stdin as records."),
         "verify": _lazy("verify", "Check every byte; exits 1 on damage."),
-        "repair": _lazy("repair", "Settle damage, keeping .broken copies."),
+        "repair": _lazy("repair", "Repair damage, keeping .broken copies."),
         "purge": _lazy("purge", "Delete old records now."),
         "cursors": _lazy("cursors", "Show, set or delete committed offsets."),
         "groups": _lazy("groups", "Show consumer groups, or delete one."),

@@ -48,7 +48,7 @@ def append(
     create: Annotated[
         bool,
         typer.Option(
-            "--create", help="Make the stream when it is not there. (A topic is always made.)"
+            "--create", help="Make the stream if there is none. (A topic is always made.)"
         ),
     ] = False,
     as_json: Json = False,

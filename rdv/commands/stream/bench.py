@@ -35,7 +35,7 @@ _COLUMNS = (
 )
 _SECONDS_MAX = 5.0
 """The maximum duration of a measurement in seconds: a slow one (fsync) measures fewer records and
-says how many.
+shows how many.
 """
 
 
@@ -52,7 +52,7 @@ def bench(
     records: Annotated[
         int, typer.Option(metavar="N", help="Records to send in batches; singly, a tenth of it.")
     ] = 200_000,
-    value_size: Annotated[str, typer.Option(metavar="SIZE", help="Bytes of each record.")] = "200B",
+    value_size: Annotated[str, typer.Option(metavar="SIZE", help="Size of each record.")] = "200B",
     fsync: Annotated[
         Literal["none", "interval", "always"], typer.Option(help="Sync policy to measure.")
     ] = "none",

@@ -27,7 +27,7 @@ def create(
     address: Annotated[
         str,
         typer.Argument(
-            metavar="PATH[:TOPIC]", help="Directory to make it in; with a topic, that one, too."
+            metavar="PATH[:TOPIC]", help="Directory to make; with a topic, also that one."
         ),
     ],
     *,
@@ -43,7 +43,7 @@ def create(
     segment_size: Annotated[
         str | None,
         typer.Option(
-            help="Start a new segment after so many bytes; retention deletes whole segments. "
+            help="Start a new segment at this size; retention deletes whole segments. "
             "Default: 64MiB.",
             envvar="RDV_STREAM_SEGMENT_SIZE",
             metavar="SIZE",
@@ -69,9 +69,9 @@ def create(
     fsync: Annotated[
         Literal["none", "interval", "always"] | None,
         typer.Option(
-            help="What a loss of power may take. none (default): what the kernel had not written "
-            "yet; interval: the last --fsync-interval; always: nothing acknowledged, but slow. "
-            "Killed processes never lose anything.",
+            help="What a loss of power may destroy. none (default): what the kernel had not "
+            "written yet; interval: the last --fsync-interval; always: nothing acknowledged, but "
+            "slow. Killed processes never lose anything.",
             envvar="RDV_STREAM_FSYNC",
         ),
     ] = None,
@@ -85,7 +85,12 @@ def create(
     ] = None,
     topic: Annotated[
         list[str] | None,
-        typer.Option("--topic", "-t", help="Make this topic, too. Repeatable.", metavar="NAME"),
+        typer.Option(
+            "--topic",
+            "-t",
+            help="Also make this topic. May be given several times.",
+            metavar="NAME",
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -47,14 +47,14 @@ def cursors(
             "--set",
             metavar="PLACE",
             help="Move the group's cursors to: earliest, latest, an offset, an ISO time, or a "
-            "duration (so long ago). Those of PATH:TOPIC, or all that it has.",
+            "duration (ago). Those of PATH:TOPIC, or all that it has.",
         ),
     ] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Forget the group's cursors instead.")
+        bool, typer.Option("--delete", help="Delete the group's cursors instead.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also when the group has members.")
+        bool, typer.Option("--force", help="Do so even if the group has members.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -69,7 +69,7 @@ def cursors(
         raise InvalidOption("--delete", "does not go with --set")
     is_change = to is not None or delete
     if is_change and group is None:
-        raise InvalidOption("--group", "is needed: whose cursors?", "Add --group NAME.")
+        raise InvalidOption("--group", "is needed to change cursors", "Add --group NAME.")
     with open_files(target, look=not is_change) as stream:
         wanted = set(places_of(stream, target, partition))
         if is_change:
@@ -79,7 +79,7 @@ def cursors(
         rows = [row for name in names for row in _rows(stream, name, wanted)]
         output.table(_COLUMNS, rows)
         if not rows and output.is_human:
-            output.note("forgotten" if delete else "no committed offsets")
+            output.note("deleted" if delete else "no committed offsets")
 
 
 def _rows(stream: FileStream, group: str, wanted: set[TopicPartition]) -> list[dict[str, Any]]:

@@ -39,10 +39,10 @@ def groups(
         str | None, typer.Option("--group", "-g", metavar="NAME", help="Only this group.")
     ] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Forget the group and its committed offsets.")
+        bool, typer.Option("--delete", help="Delete the group and its committed offsets.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Delete also when it has members.")
+        bool, typer.Option("--force", help="Delete it even if it has members.")
     ] = False,
     yes: Yes = False,
     as_json: Json = False,
@@ -61,7 +61,7 @@ def groups(
         names = groups_of(stream, group)
         if delete:
             if group is None:
-                raise InvalidOption("--delete", "needs the group that is to go", "Add --group.")
+                raise InvalidOption("--delete", "needs the group to delete", "Add --group.")
             _delete(stream, group, output, yes=yes, force=force)
             return
         rows = [_row(stream, name) for name in names]

@@ -36,7 +36,7 @@ def repair(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Settle damage, keeping .broken copies.
+    """Repair damage, keeping .broken copies.
 
     Verifies, shows the damage and asks. Records that cannot be recovered are marked as given up,
     and readers skip them; offsets never shift. The damaged files stay next to the repaired ones

@@ -67,7 +67,7 @@ def topics(
         elif create is not None:
             _make(stream, target, create, partitions, output)
         elif partitions is not None:
-            topic = target.require_topic("--partitions needs the topic that is to grow")
+            topic = target.require_topic("--partitions needs the topic to grow")
             stream.partitions(topic)
             stream.make_topic(topic, partitions)
             _report(stream, topic, "grown", f"topic {topic} has {partitions} partitions", output)
@@ -95,7 +95,7 @@ def _make(
 
 
 def _delete(stream: FileStream, target: Target, output: Output, *, yes: bool) -> None:
-    topic = target.require_topic("--delete needs the topic that is to go")
+    topic = target.require_topic("--delete needs the topic to delete")
     row = _row(stream, topic)
     doing = f"deleting topic {topic} with its {row['records']} records"
     if not confirm(f"Delete topic {topic} and its {row['records']} records?", doing=doing, yes=yes):

@@ -65,7 +65,7 @@ def test_replay(run, fraud, tmp_path):
     code, text, err = run("replay", fraud, "--model", "models/new.py", "-o", out)
     assert code == 0
     assert "new, version 7: 300 requests" in text
-    assert "against what is on record" in text
+    assert "against the recorded answers" in text
     assert "1 × ValueError: no such luck" in err
     assert tree(fraud) == before
     table = pq.read_table(out)
