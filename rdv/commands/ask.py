@@ -13,7 +13,7 @@ import typer
 from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision, parsed_json, schedule_of_request
 from rdv.commands.terminal import Style, as_text, fit, is_terminal, paint, printable, width
-from rdv.commands.units import parse_duration_ns
+from rdv.commands.units import digits, parse_duration_ns
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
@@ -143,7 +143,7 @@ def _facts(answer: dict[str, Any], sla_ms: float | None) -> list[tuple[str, str,
     facts: list[tuple[str, str, Style | None]] = [
         ("result", bytes(answer["result"]).decode(), "bold"),
         ("kind", f"{kind}{by}", _KIND_STYLES.get(kind)),
-        ("waited", f"{answer['waited_ms']:.2f}{of} ms", None),
+        ("waited", f"{digits(answer['waited_ms'])}{of} ms", None),
         ("schedule", f"{answer['schedule']}, step {answer['step'] or 'none'}", None),
     ]
     if answer["reason"]:

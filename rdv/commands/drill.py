@@ -12,7 +12,7 @@ from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision, Quiet, need_file, need_folder
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import is_terminal, paint
-from rdv.commands.units import parse_duration_ns
+from rdv.commands.units import milliseconds, parse_duration_ns
 from rdv.load.drill.mix import Mix
 from rdv.load.drill.run import DrillReport
 from rdv.load.drill.verdict import Row
@@ -252,11 +252,11 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
     )
     for exercise, note in notes.items():
         output.text(paint(f"{exercise}: {note}", "dim", sys.stdout))
-    times = "   ".join(f"{name} {value:.2f} ms" for name, value in report.client_ms.items())
+    times = "   ".join(f"{name} {milliseconds(value)}" for name, value in report.client_ms.items())
     output.text(f"{report.requests:,} requests in {report.seconds:.0f} s; clients waited {times}")
     late = report.timers_ms
-    text = f"this machine: the drill's own timers were {late['p99']:.1f} ms late at p99, "
-    text += f"{late['max']:.1f} ms at worst"
+    text = f"this machine: the drill's own timers were {milliseconds(late['p99'])} late at p99, "
+    text += f"{milliseconds(late['max'])} at most"
     if calm := report.verdict.late_in_calm:
         text += f"; late answers without a fault: {calm:,}"
     output.text(text)

@@ -11,6 +11,7 @@ from rdv.commands.errors import InvalidOption, NotJson
 from rdv.commands.options import Json, Quiet, need_no_file
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import paint
+from rdv.commands.units import digits
 from rdv.errors import NotUsable
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _COLUMNS = (
     Column("model"),
     Column("role"),
     number("value", show="{:.4f}".format),
-    number("row_ms", "one request", lambda ms: f"{ms:.3g} ms"),
+    number("row_ms", "ms per request", digits),
 )
 
 

@@ -14,7 +14,7 @@ from rdv.commands.exits import INTERRUPTED
 from rdv.commands.options import Decision, Quiet, need_file, schedule_of_request
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import is_terminal, paint
-from rdv.commands.units import parse_duration_ns
+from rdv.commands.units import digits, milliseconds, parse_duration_ns, percent
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
@@ -222,16 +222,25 @@ def _connections(count: int) -> int:
 
 
 _PERCENTS = (50.0, 90.0, 99.0, 99.9)
-_PROGRESS = "{:>6}  {:>7}  {:>9}  {:>9}  {:>9}  {:>8}  {:>7}  {:>6}  {:>6}  {:>6}"
+_PROGRESS = "{:>5} {:>7} {:>7} {:>7} {:>9} {:>8} {:>7} {:>7} {:>6} {:>6}"
 PROGRESS_HEAD = _PROGRESS.format(
-    "s", "req/s", "p50", "p99", "preferred", "fallback", "default", "right", "misses", "errors"
+    "s",
+    "req/s",
+    "p50 ms",
+    "p99 ms",
+    "preferred",
+    "fallback",
+    "default",
+    "right",
+    "misses",
+    "errors",
 )
 _MODELS = (
     Column("model"),
     Column("kind"),
     number("answers"),
-    number("share", show="{:.2%}".format),
-    number("right", show="{:.2%}".format),
+    number("share", show=percent),
+    number("right", show=percent),
 )
 
 
@@ -242,12 +251,12 @@ def progress_line(at_s: float, figures: Figures, seconds: float) -> str:
     return _PROGRESS.format(
         f"{at_s:.0f}",
         f"{figures.tally.requests / max(seconds, 1e-9):,.0f}",
-        f"{p50 / 1e6:.2f} ms",
-        f"{p99 / 1e6:.2f} ms",
-        *(f"{figures.kind_share(kind):.1%}" for kind in ("preferred", "fallback", "default")),
-        "-" if right is None else f"{right:.1%}",
-        figures.missed_by_client,
-        figures.tally.errors,
+        digits(p50 / 1e6),
+        digits(p99 / 1e6),
+        *(percent(figures.kind_share(kind)) for kind in ("preferred", "fallback", "default")),
+        "-" if right is None else percent(right),
+        f"{figures.missed_by_client:,}",
+        f"{figures.tally.errors:,}",
     )
 
 
@@ -284,7 +293,7 @@ def render(run: dict[str, Any], output: Output) -> None:
         f"{run['requests']:,} requests in {run['seconds']:.1f} s: "
         f"{run['rate']:,.0f}/s, {run['mode']}"
     )
-    times = "   ".join(f"{name} {value:.2f} ms" for name, value in run["latency_ms"].items())
+    times = "   ".join(f"{name} {milliseconds(value)}" for name, value in run["latency_ms"].items())
     output.text(f"latency  {times}")
     output.text()
     has_truth = any(row["right"] is not None for row in run["models"])
@@ -293,7 +302,7 @@ def render(run: dict[str, Any], output: Output) -> None:
     if run["models"]:
         output.text()
     if run["right"] is not None:
-        output.text(f"right    {run['right']:.2%} of what models answered")
+        output.text(f"right    {percent(run['right'])} of the models' answers")
     output.text(_misses(run))
     output.text(_errors(run))
 

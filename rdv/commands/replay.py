@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdv.analysis.replay.rows import describe_results
+from rdv.analysis.replay.columns import describe_results
 from rdv.commands.errors import InvalidOption
 from rdv.commands.model.settings import Command
 from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
 from rdv.commands.output import Column, Output, Progress, number
+from rdv.commands.units import milliseconds, percent
 
 if TYPE_CHECKING:
     from rdv.analysis.replay.compare import Against, Comparison
@@ -210,9 +211,9 @@ def _figures(found: Replayed) -> list[tuple[str, str]]:
     row_ms, batches = per_row_ms(found), quantiles(found.batch_ms)
     if row_ms is not None and batches is not None:
         figures += [
-            ("evaluation per request", _ms(row_ms)),
-            ("evaluation per batch, p50", _ms(batches["p50"])),
-            ("evaluation per batch, p99", _ms(batches["p99"])),
+            ("evaluation per request", milliseconds(row_ms)),
+            ("evaluation per batch, p50", milliseconds(batches["p50"])),
+            ("evaluation per batch, p99", milliseconds(batches["p99"])),
         ]
     return [*figures, ("replayed at", f"{rate:,.0f}/s")]
 
@@ -222,8 +223,8 @@ def _pace_figures(pace: Pace) -> list[tuple[str, str]]:
 
     total = max(1, pace.requests)
     figures = [
-        ("in time for the deadline", f"{pace.in_time / total:.2%}"),
-        ("within its step of the schedule", f"{pace.in_turn / total:.2%}"),
+        ("in time for the deadline", percent(pace.in_time / total)),
+        ("within its step of the schedule", percent(pace.in_turn / total)),
         ("refused as behind", f"{pace.behind:,}"),
         ("refused as expired", f"{pace.expired:,}"),
         ("late", f"{pace.late:,}"),
@@ -231,18 +232,14 @@ def _pace_figures(pace: Pace) -> list[tuple[str, str]]:
         ("waiting requests, maximum", f"{pace.waiting_max:,}"),
     ]
     if (busy := busy_share(pace)) is not None:
-        figures.append(("busy", f"{busy:.1%} of {pace.recorded_s:,.1f} s"))
+        figures.append(("busy", f"{percent(busy)} of {pace.recorded_s:,.1f} s"))
     if (waited := quantiles(pace.waited_ms)) is not None:
-        figures += [(f"score after, {name}", _ms(value)) for name, value in waited.items()]
+        figures += [(f"score after, {name}", milliseconds(value)) for name, value in waited.items()]
     return figures
 
 
 def _evaluated(pace: Pace) -> int:
     return pace.in_time + pace.late + pace.failed
-
-
-def _ms(value: float) -> str:
-    return f"{value:.2f} ms" if value >= 1 else f"{value * 1000:.1f} µs"
 
 
 def _render_comparison(comparison: Comparison, output: Output) -> None:
@@ -254,16 +251,17 @@ def _render_comparison(comparison: Comparison, output: Output) -> None:
             {
                 "against": one.name or "(answers given)",
                 "requests": count,
-                "same": f"{one.pairs.equal / count:.2%}" if count else "-",
+                "same": percent(one.pairs.equal / count) if count else "-",
                 "agreement": _agreement(one, is_number=comparison.is_number),
-                "right": "-" if accuracy is None else f"{accuracy.estimate:.2%}",
+                "right": "-" if accuracy is None else percent(accuracy.estimate),
                 "advantage": "-" if advantage is None else _points(advantage.difference),
             }
         )
     output.table(_AGAINST, rows, "against the recorded answers")
     if (accuracy := comparison.accuracy()) is not None:
         output.text(
-            f"right: {accuracy.estimate:.2%} ({accuracy.low:.2%} – {accuracy.high:.2%}) of "
+            f"right: {percent(accuracy.estimate)} "
+            f"({percent(accuracy.low)} – {percent(accuracy.high)}) of "
             f"{comparison.known:,} whose outcome is known"
         )
     what = "rank correlation" if comparison.is_number else "Cohen's kappa"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -11,7 +12,8 @@ import typer
 
 from rdv.commands.options import Decision
 from rdv.commands.output import Column, Output, number
-from rdv.commands.terminal import Style, has_color, is_terminal, paint
+from rdv.commands.terminal import Style, has_color, is_terminal, paint, width
+from rdv.commands.units import digits, milliseconds, percent
 from rdv.status.models import AFTER_DECISION, unlogged_text
 
 if TYPE_CHECKING:
@@ -25,6 +27,10 @@ EXAMPLES = (
     "rdv status fraud --json | jq .results.kinds",
 )
 _REFRESH_S = 1.0
+_WIDTH_MIN = 40
+_GAP_COLUMNS = 3
+_NAME_COLUMNS = 10
+"""The width of the name that a line begins with."""
 
 
 def status(
@@ -70,7 +76,6 @@ def _watch(observer: Observer, output: Output) -> None:
 
 
 def _show_once(observer: Observer, output: Output) -> None:
-
     if output.as_json:
         output.json(observer.look())
     else:
@@ -102,18 +107,20 @@ _MODELS = (
     number("live", show=str),
     Column("version"),
     number("answers"),
-    number("share", show="{:.1%}".format),
+    number("share", show=percent),
     number("lag"),
     number("scored"),
     number("refused"),
     number("failed"),
-    number("row_ms", "ms/row", "{:.3g}".format),
+    number("row_ms", "ms/row", digits),
 )
+_LEFT_OUT_FIRST = ("version", "scored", "live", "failed")
+"""The columns of models that are left out, in this order, where the terminal is too narrow."""
 _PROCESSES = (
     Column("name", "process"),
     Column("state"),
     number("pid", show=str),
-    number("age_s", "heard of", lambda s: f"{s:.1f} s ago"),
+    number("age_s", "status s ago", "{:,.1f}".format),
     Column("does"),
 )
 
@@ -183,23 +190,24 @@ def _span(seconds: float) -> str:
 def _answers(report: dict[str, Any]) -> list[str]:
     results, proxies = report["results"], report["proxies"]
     window = f"last {results['window_s']:.3g} s"
-    kinds = "  ".join(f"{kind} {share:.1%}" for kind, share in results["kinds"].items())
+    kinds = "  ".join(f"{kind} {percent(share)}" for kind, share in results["kinds"].items())
     waited = "  ".join(
-        f"{name} {value:.2f} ms"
+        f"{name} {milliseconds(value)}"
         for name, value in results["waited_ms"].items()
         if value is not None
     )
     lines = [f"schedule  {', '.join(results['schedules']) or report['schedule']}"]
     if results["answers"]:
-        misses = f"{results['misses']} misses (SLA + 10 ms)"
+        misses = f"{results['misses']:,} misses (SLA + 10 ms)"
         lines += [
-            f"answers   {results['rate']:,.1f}/s in the {window}  {kinds}",
-            f"decided   {waited or '?'}  after the request, {misses}",
+            f"answers   {results['rate']:,.1f}/s in the {window}, {misses}",
+            f"kinds     {kinds}",
+            f"decided   {waited or '?'}  after the request",
         ]
     else:
         lines.append(f"answers   none in the {window}")
     if results["off_record"]:
-        lines.append(f"          {results['off_record']:,} of them are not in the log, or not yet")
+        lines.append(f"          {results['off_record']:,} answers are not in the log, or not yet")
     lines += [f"not in force  {fault}" for fault in report["not_in_force"]]
     if report["at_next_start"]:
         keys = ", ".join(report["at_next_start"])
@@ -242,9 +250,10 @@ def render(report: dict[str, Any], output: Output) -> None:
         if position:
             output.text()
         output.text(paint(block.title, "bold", sys.stdout))
-        for line in block.lines:
+        for line in _folded(block.lines) if is_terminal(sys.stdout) else block.lines:
             output.text(line)
-        output.table(block.columns, block.rows)
+        columns = _fitting(block) if is_terminal(sys.stdout) else block.columns
+        output.table(columns, block.rows)
 
 
 def renderable(report: dict[str, Any]) -> RenderableType:
@@ -257,18 +266,50 @@ def renderable(report: dict[str, Any]) -> RenderableType:
     color = has_color(sys.stdout)
     parts: list[RenderableType] = []
     for block in blocks(report):
-        parts.append(Text(block.title, style="bold" if color else "", no_wrap=True))
-        parts += [Text(line, no_wrap=True, overflow="ellipsis") for line in block.lines]
+        parts.append(Text(block.title, style="bold" if color else ""))
+        parts += [Text(line) for line in _folded(block.lines)]
         if block.columns:
             table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-            for column in block.columns:
+            columns = _fitting(block)
+            for column in columns:
                 justify = "right" if column.right else "left"
-                table.add_column(column.head, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+                is_last = column is columns[-1]
+                table.add_column(column.head, justify=justify, no_wrap=not is_last)  # type: ignore[arg-type]
             for row in block.rows:
-                table.add_row(*(_cell(column, row, color=color) for column in block.columns))
+                table.add_row(*(_cell(column, row, color=color) for column in columns))
             parts.append(table)
         parts.append(Text())
     return Group(*parts[:-1])
+
+
+def _folded(lines: Sequence[str]) -> list[str]:
+    """Return the lines as long as the terminal is wide; what follows is indented."""
+    return [part for line in lines for part in _fold(line, max(_WIDTH_MIN, width()))]
+
+
+def _fold(line: str, columns: int) -> list[str]:
+    if len(line) <= columns:
+        return [line]
+    name = line[:_NAME_COLUMNS] if line[_NAME_COLUMNS - 1] == " " else ""
+    pieces = textwrap.wrap(line[len(name) :], columns - _NAME_COLUMNS) or [""]
+    return [(name if n == 0 else " " * _NAME_COLUMNS) + piece for n, piece in enumerate(pieces)]
+
+
+def _fitting(block: Block) -> list[Column]:
+    """Return the columns that fit; the last one of a table of processes is folded instead."""
+    columns = list(block.columns)
+    for key in _LEFT_OUT_FIRST:
+        widths = (
+            max(len(column.head), *(len(column.cell(row)) for row in block.rows), 0)
+            for column in columns
+        )
+        if (
+            columns[-1:] != list(_MODELS[-1:])
+            or sum(widths) + _GAP_COLUMNS * (len(columns) - 1) <= width()
+        ):
+            break
+        columns = [column for column in columns if column.key != key]
+    return columns
 
 
 def _cell(column: Column, row: dict[str, Any], *, color: bool) -> Any:

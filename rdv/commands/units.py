@@ -1,7 +1,8 @@
-"""Read and write durations, sizes and times. Pure: the current time is an argument."""
+"""Read and write durations, sizes, times and shares. Pure: the current time is an argument."""
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
@@ -30,6 +31,9 @@ _SIZE_BYTES = {
     **{prefix: 1024**power for power, prefix in enumerate("kmgt", 1)},
 }
 _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_PERCENT_DECIMALS_MAX = 4
+_MS_MIN = 0.1
+"""Shorter times than this many ms are shown in µs."""
 _NUMBER = r"(\d{1,30}(?:\.\d{1,30})?)"
 _DURATION_PART = re.compile(_NUMBER + r"\s*([a-zµ]+)\s*", re.ASCII | re.IGNORECASE)
 _SIZE = re.compile(_NUMBER + r"\s*([a-z]*)", re.ASCII | re.IGNORECASE)
@@ -120,6 +124,37 @@ def about_size(size_bytes: int) -> str:
         value /= 1024
         power += 1
     return f"{value:.1f} {_BINARY_UNITS[power]}" if power else f"{size_bytes} B"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent: `93.8 %`, `0.02 %`, `99.97 %`.
+
+    One decimal, and more only near 0 % and 100 %, so that few are not shown as none.
+    """
+    value = 100 * share
+    distance = min(abs(value), abs(100 - value))
+    if not distance or not math.isfinite(value):
+        return f"{value:g} %"
+    decimals = max(1, -math.floor(math.log10(float(f"{distance:.1g}"))))
+    if decimals > _PERCENT_DECIMALS_MAX:
+        return "<0.0001 %" if value < 50 else ">99.9999 %"  # noqa: PLR2004  the nearer end
+    return f"{value:,.{decimals}f} %"
+
+
+def digits(value: float) -> str:
+    """Return a number with three significant digits: `1,234`, `12.3`, `0.0907`."""
+    if not value or not math.isfinite(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.3g}")
+    decimals = min(max(0, 2 - math.floor(math.log10(abs(rounded)))), 9)
+    return f"{value:,.{decimals}f}"
+
+
+def milliseconds(value: float) -> str:
+    """Return a time in ms with its unit: `12.3 ms`, `45.0 µs`."""
+    return (
+        f"{digits(value)} ms" if abs(value) >= _MS_MIN or not value else f"{digits(value * 1e3)} µs"
+    )
 
 
 def parse_moment_ns(text: str, now_ns: int) -> int:

@@ -106,7 +106,7 @@ def test_what_is_counted(figures):
         "share": 0.5,
         "right": 0.5,
     }
-    assert "50.0%" in progress_line(1.0, figures, 1.0)
+    assert "50.0 %" in progress_line(1.0, figures, 1.0)
 
 
 def test_a_run_of_nothing(figures):

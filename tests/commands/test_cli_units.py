@@ -9,14 +9,17 @@ from hypothesis import strategies as st
 from rdv.commands.errors import InvalidQuantity
 from rdv.commands.units import (
     about_size,
+    digits,
     format_duration,
     format_size,
     iso_time,
     local_time,
+    milliseconds,
     parse_duration_ms,
     parse_duration_ns,
     parse_moment_ns,
     parse_size,
+    percent,
 )
 
 SECOND = 1_000_000_000
@@ -157,3 +160,28 @@ def test_what_people_see():
     assert format_duration(0) == "0s"
     assert parse_moment_ns(local_time(NOW), 0) == NOW
     assert local_time(10**30) == iso_time(10**30) == f"{10**30}ns"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0, "0 %"), (1, "100 %"), (0.938, "93.8 %"), (0.0009997, "0.1 %"), (0.0002, "0.02 %"),
+        (0.9997, "99.97 %"), (1e-9, "<0.0001 %"), (1 - 1e-9, ">99.9999 %"), (12.5, "1,250.0 %"),
+    ],
+)  # fmt: skip
+def test_percent_shows_one_decimal_but_never_hides_the_few(share, text):
+    assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1234.5, "1,234"), (12.345, "12.3"), (0.09071, "0.0907"), (9.999, "10.0"),
+     (-0.5, "-0.500")],
+)  # fmt: skip
+def test_digits_are_three(value, text):
+    assert digits(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(12.345, "12.3 ms"), (0.045, "45.0 µs"), (0, "0 ms")])
+def test_milliseconds_have_their_unit(value, text):
+    assert milliseconds(value) == text

@@ -1,7 +1,4 @@
-"""Write a replay's outcome of each request to a file and for the comparison.
-
-Define the columns of a replay's results (`-o`). Columns are only added. Pure.
-"""
+"""Write a replay's outcome of each request to a file and for the comparison."""
 
 from __future__ import annotations
 
@@ -17,28 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from rdv.analysis.export.columns import Answers, Column, describe, make_batch, schema_of
+from rdv.analysis.export.columns import Answers, make_batch, schema_of
+from rdv.analysis.replay.columns import COLUMNS
 from rdv.stream.file.disk import faults
-
-COLUMNS = (
-    Column("id", "string", "of the request"),
-    Column("time", "time", "when it arrived, by the proxy's clock"),
-    Column("version", "string", "of the model"),
-    Column("result", "string", "JSON"),
-    Column("label", "string", "of the result: its action, label, bin or class"),
-    Column("score", "float", "of the result: its score or probability"),
-    Column("evaluation_ms", "float", "of the whole batch"),
-    Column("batch_size", "int", "requests evaluated together"),
-    Column("error", "string", "what went wrong"),
-    Column("refusal", "string", "with --speed: behind or expired"),
-    Column("waited_ms", "float", "with --speed: from the start of the request to its score"),
-)
-
-
-def describe_results() -> list[str]:
-    """Return one line for each column."""
-    return describe(COLUMNS)
-
 
 SCHEMA = schema_of(COLUMNS)
 GROUP_ROWS = 65_536

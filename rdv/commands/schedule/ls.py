@@ -14,7 +14,7 @@ EXAMPLES = ("rdv schedule ls fraud",)
 _COLUMNS = (
     Column("schedule"),
     Column("used"),
-    number("sla_ms", "SLA", "{:g} ms".format),
+    number("sla_ms", "SLA ms", "{:,g}".format),
     Column("steps", show=lambda steps: " → ".join(", ".join(step) for step in steps)),
     Column("hash"),
     Column("fault"),

@@ -133,7 +133,7 @@ def test_a_command(run, fraud):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ((), 2, "which model?"),
+        ((), 2, "a model is needed"),
         (("--model", "nowhere.py"), 3, "there is no file"),
         (("--name", "nobody"), 3, "nobody"),
         (("--model", "models/new.py", "--speed", "0"), 2, "above 0"),
