@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from rdv.commands.status import renderable
+from rdv.status.models import unlogged
 
 
 def model(name):
@@ -37,7 +38,7 @@ REPORT = {
     },
     "models": [model("mlp-candidate"), model("logit")],
     "proxies": {"requests": 123_456_789, "refused": 12, "backstop": 3, "misses": 4, "in_flight": 1},
-    "unlogged": {},
+    "unlogged": unlogged([]),
     "unread": [],
     "processes": [
         process("proxy-8100", "proxy", {"requests": 123_456_789, "in_flight": 12, "refused": 3}),

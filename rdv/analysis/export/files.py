@@ -28,7 +28,8 @@ import orjson
 import pyarrow.parquet as pq
 
 from rdv.analysis.errors import ExportUnderWay, OutputInUse
-from rdv.analysis.export.columns import SCHEMAS, TABLES, Table, make_batch
+from rdv.analysis.export.arrow import SCHEMAS, make_batch
+from rdv.analysis.export.columns import TABLES, Table
 from rdv.stream.file.disk import faults
 
 DAY_NS = 86_400 * 10**9

@@ -23,7 +23,7 @@ from rdv.analysis.dataset.joined import (
 )
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import Outcomes, read_truths
-from rdv.analysis.export.columns import NOTHING, Answers
+from rdv.analysis.export.arrow import NOTHING, Answers
 from rdv.payload import sorted_json
 from rdv.rendezvous.messages import (
     Request,

@@ -12,7 +12,8 @@ from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.source import sources
 from rdv.analysis.errors import NothingRecorded, RecordsMissing, UnknownTable
-from rdv.analysis.export.columns import TABLES, Answers, Table
+from rdv.analysis.export.arrow import Answers
+from rdv.analysis.export.columns import TABLES, Table
 from rdv.analysis.export.files import DayFiles, Place, Written, write_empty
 from rdv.analysis.export.rows import (
     Rows,

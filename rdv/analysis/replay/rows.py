@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from rdv.analysis.export.columns import Answers, make_batch, schema_of
+from rdv.analysis.export.arrow import Answers, make_batch, schema_of
 from rdv.analysis.replay.columns import COLUMNS
 from rdv.stream.file.disk import faults
 

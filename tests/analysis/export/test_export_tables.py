@@ -19,15 +19,8 @@ from made_log import BEGIN_NS, MadeLog, make_requests
 from rdv.analysis.dataset.join import read_joined
 from rdv.analysis.dataset.joined import KINDS
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.export.columns import (
-    REPORT,
-    SCHEMAS,
-    TABLES,
-    Answer,
-    Answers,
-    answer_of,
-    describe_columns,
-)
+from rdv.analysis.export.arrow import SCHEMAS, Answer, Answers, answer_of
+from rdv.analysis.export.columns import REPORT, TABLES, describe_columns
 from rdv.analysis.export.study import export
 from rdv.rendezvous.messages import Truth, encode_truth
 from rdv.stream import open_stream
