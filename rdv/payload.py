@@ -39,6 +39,31 @@ UnusableKind = Literal["malformed_json", "number_out_of_range", "nested_too_deep
 """Also the code of the error, at the HTTP server and on the command line."""
 
 
+_TRUNCATED = "Input data was truncated"
+
+_MARKS = (
+    (b"\xef\xbb\xbf", "UTF-8"),
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+
+_DIGITS_AND_DEPTH = bytes(
+    ord("0") if chr(n).isdigit() else ord("[") if chr(n) in "[{" else n | 32 for n in range(128)
+) + bytes(range(128, 256))
+
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+
+_NUMBER = rb"(-?)([0-9]+)(\.[0-9]+)?([eE][-+0-9]*)?"
+
+_TOKEN = re.compile(_STRING + rb"|" + _NUMBER + rb"|[\[{]|[\]}]", re.DOTALL)
+
+_FINITE_DIGITS = 300
+
+_SUSPICIOUS_DIGITS = b"0" * 19
+
+
 @dataclass(eq=False)
 class UnusableJson(InputFault):
     """A text is not JSON, or is JSON that rdv does not accept."""
@@ -192,26 +217,6 @@ def text_fault(body: bytes) -> str:
     if b"\0" in body[:4]:
         return "it has NUL bytes, as UTF-16 and UTF-32 have: send UTF-8"
     return ""
-
-
-_TRUNCATED = "Input data was truncated"
-_MARKS = (
-    (b"\xef\xbb\xbf", "UTF-8"),
-    (b"\xff\xfe\0\0", "UTF-32"),
-    (b"\0\0\xfe\xff", "UTF-32"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
-)
-
-
-_DIGITS_AND_DEPTH = bytes(
-    ord("0") if chr(n).isdigit() else ord("[") if chr(n) in "[{" else n | 32 for n in range(128)
-) + bytes(range(128, 256))
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_NUMBER = rb"(-?)([0-9]+)(\.[0-9]+)?([eE][-+0-9]*)?"
-_TOKEN = re.compile(_STRING + rb"|" + _NUMBER + rb"|[\[{]|[\]}]", re.DOTALL)
-_FINITE_DIGITS = 300
-_SUSPICIOUS_DIGITS = b"0" * 19
 
 
 def look_in_python(text: bytes, depth_max: int) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 from rdv.decision.proxies import ProxyAddress
 from rdv.http.authority import host_port, reachable_host
-from rdv.serve.proxy.enricher import AddressTaken
+from rdv.serve.proxy.main import AddressTaken
 from rdv.serve.supervisor.errors import PortTaken
 
 

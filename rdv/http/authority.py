@@ -17,6 +17,9 @@ _AUTHORITY = re.compile(
 )
 
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  not bound
+
+
 class Authority(NamedTuple):
     """Holds a host in canonical form, and the port if one is given."""
 
@@ -45,9 +48,6 @@ def parse_authority(text: bytes) -> Authority | None:
         return Authority(f"[{ipaddress.IPv6Address(literal.decode())}]", port)
     except ValueError:
         return None
-
-
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  not bound
 
 
 def host_port(host: str, port: int) -> str:

@@ -1,7 +1,4 @@
-"""A client connection reads requests, answers in order, and limits the memory it may use.
-
-Checks for bytes that the kernel holds and the loop has not read yet.
-"""
+"""Serves one client connection: reads requests, answers in order, bounds the memory it may use."""
 
 from __future__ import annotations
 
@@ -32,6 +29,9 @@ from rdv.http.response import (
 )
 from rdv.http.timeouts import Patience
 
+_LARGE_BITS = 14
+"""Each 16 KiB of a body count as another request of a turn, to keep turns short."""
+
 
 def has_unread(transport: asyncio.Transport) -> bool:
     """Return whether the client has sent unread bytes; False where that cannot be determined."""
@@ -42,10 +42,6 @@ def has_unread(transport: asyncio.Transport) -> bool:
     except OSError:
         return False
     return int.from_bytes(count, sys.byteorder) > 0
-
-
-_LARGE_BITS = 14
-"""Each 16 KiB of a body count as another request of a turn, to keep turns short."""
 
 
 class Connection(asyncio.Protocol):

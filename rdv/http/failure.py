@@ -1,7 +1,4 @@
-"""A refusal of the HTTP server is a status and a JSON body with an error code.
-
-These errors of the HTTP server are caused by the program; errors of a client are answers.
-"""
+"""Refusals of the HTTP server (a status, and a JSON body with a code); errors of its program."""
 
 from __future__ import annotations
 
@@ -12,6 +9,10 @@ import orjson
 
 from rdv.codes import HttpCode
 from rdv.errors import InputFault, UsageFault
+
+_AGAIN = ((b"Retry-After", b"1"),)
+
+_IDENTITY = ((b"Accept-Encoding", b"identity"),)
 
 
 def error_body(code: HttpCode, message: str, **fields: Any) -> bytes:
@@ -43,10 +44,6 @@ class Failure:
     def with_headers(self, lines: tuple[tuple[bytes, bytes], ...]) -> Self:
         """Return a copy with further header lines."""
         return replace(self, headers=self.headers + lines) if lines else self
-
-
-_AGAIN = ((b"Retry-After", b"1"),)
-_IDENTITY = ((b"Accept-Encoding", b"identity"),)
 
 
 def malformed(reason: str) -> Failure:

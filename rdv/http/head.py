@@ -1,6 +1,6 @@
-"""The head of a request is parsed by httptools, checked here, and cached. Sans-I/O.
+"""Parses the head of a request by httptools, checks it, and caches it. Sans-I/O.
 
-`X-Request-Id` is the client's own id of a request, which is returned with the answer. Pure.
+`X-Request-Id` is the client's own id of a request, which is returned with the answer.
 """
 
 from __future__ import annotations
@@ -27,6 +27,34 @@ CHARACTERS_MAX = 128
 _ID = re.compile(rb"[!-~]{1,%d}" % CHARACTERS_MAX)
 
 
+METHODS = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
+"""The methods that are accepted; CONNECT, TRACE and those of WebDAV and RTSP are not."""
+
+CHUNKED = -1
+"""The value of `Head.length` for a chunked body."""
+
+REMEMBERED_MAX = 512
+
+REMEMBERED_BYTES_MAX = 2048
+
+_SEND_BODIES = frozenset({"POST", "PUT", "PATCH"})
+
+_ONCE = (b"host", b"content-length", b"content-type", b"expect")
+
+_REQUEST_LINE = re.compile(rb"[A-Z]+ [\x21\x22\x24-\x7e]+ HTTP/\d\.\d")
+"""One space each, a target without a fragment (RFC 9112, 3). llhttp accepts more than that."""
+
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+_Lines = list[tuple[bytes, bytes]]
+
+_ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
+
+_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
+
+
 def is_request_id(raw: bytes) -> bool:
     """Return whether a value is valid: 1 to CHARACTERS_MAX visible ASCII characters."""
     return _ID.fullmatch(raw) is not None
@@ -41,25 +69,6 @@ def request_id_lines(headers: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[byte
     if len(found) != 1 or not is_request_id(found[0]):
         return ()
     return ((b"X-Request-Id", found[0]),)
-
-
-METHODS = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-}
-"""The methods that are accepted; CONNECT, TRACE and those of WebDAV and RTSP are not."""
-
-CHUNKED = -1
-"""The value of `Head.length` for a chunked body."""
-
-REMEMBERED_MAX = 512
-REMEMBERED_BYTES_MAX = 2048
-
-_SEND_BODIES = frozenset({"POST", "PUT", "PATCH"})
-_ONCE = (b"host", b"content-length", b"content-type", b"expect")
-_REQUEST_LINE = re.compile(rb"[A-Z]+ [\x21\x22\x24-\x7e]+ HTTP/\d\.\d")
-"""One space each, a target without a fragment (RFC 9112, 3). llhttp accepts more than that."""
-_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
-_Lines = list[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,10 +328,6 @@ def _place(
     if "%" in path:
         path = _ESCAPED.sub(_plain, path)
     return path, query, authorities
-
-
-_ESCAPED = re.compile("%[0-9A-Fa-f]{2}")
-_UNRESERVED = frozenset(string.ascii_letters + string.digits + "-._~")
 
 
 def _plain(escaped: re.Match[str]) -> str:

@@ -1,10 +1,9 @@
-"""The connections of one server share limits, clocks, counters, and one flush per loop turn.
+"""What the connections of a server share: limits, clocks, counters, and one flush per loop turn.
 
-Detects clients that leave while reading from them is paused.
-
-A paused connection (its pipeline is full, or the client does not read its answers) shows neither
-the end of the client's side nor a reset. Linux's epoll reports both without reading. On other
-systems such a client is noticed at the next read or write.
+It also detects clients that leave while reading from them is paused. A paused connection (its
+pipeline is full, or the client does not read its answers) shows neither the end of the client's
+side nor a reset. Linux's epoll reports both without reading. On other systems such a client is
+noticed at the next read or write.
 """
 
 from __future__ import annotations
@@ -23,6 +22,9 @@ from rdv.http.limits import Limits
 from rdv.http.request import Request
 from rdv.http.response import DateLine
 from rdv.http.shares import Placed, Places, Shares
+
+Application = Callable[[Request], None]
+"""The application is called on the loop for each complete request; it must not block."""
 
 
 class Watched(Protocol):
@@ -75,10 +77,6 @@ class HangUps:
             self._loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
             self._epoll = None
-
-
-Application = Callable[[Request], None]
-"""The application is called on the loop for each complete request; it must not block."""
 
 
 @dataclass

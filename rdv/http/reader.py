@@ -2,9 +2,8 @@
 
 The reader finds the end of a head itself and passes the whole head to httptools. So it can stop
 after any request (httptools cannot be paused), heads can be cached, every limit is exact, and the
-way in which the network splits the bytes makes no difference.
-
-Decodes the body of a chunked request strictly (RFC 9112, 7.1). Sans-I/O.
+way in which the network splits the bytes makes no difference. A chunked body is decoded strictly
+(RFC 9112, 7.1).
 """
 
 from __future__ import annotations
@@ -25,6 +24,15 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})(;" + _TEXT + rb")?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:" + _TEXT)
 _START = re.compile(rb"[0-9A-Fa-f]{1,16}(;" + _TEXT + rb")?\r?")
 _TRAILER_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*(:" + _TEXT + rb")?\r?")
+
+
+_END = b"\r\n\r\n"
+
+_CR, _LF = 13, 10
+
+_EMPTY_LINES_MAX = 16
+
+_REQUEST_LINE_REST = 40  # the longest method, " HTTP/1.1" and room
 
 
 class _Expects(Enum):
@@ -122,12 +130,6 @@ class ChunkedBody:
             self.failure = fail.malformed("invalid chunk")
         elif len(start) > room:
             self.failure = fail.headers_too_large(self._limits.header_bytes_max)
-
-
-_END = b"\r\n\r\n"
-_CR, _LF = 13, 10
-_EMPTY_LINES_MAX = 16
-_REQUEST_LINE_REST = 40  # the longest method, " HTTP/1.1" and room
 
 
 class RequestReader:

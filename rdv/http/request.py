@@ -9,6 +9,23 @@ from rdv.http.failure import AnsweredTwice, Failure
 from rdv.http.head import Head
 from rdv.http.response import CLOSE, JSON, Headers, head_parts
 
+Answer = tuple[int, bytes, bytes, Headers]
+"""The status, body, content type and further headers."""
+
+_NO_HEAD = Head(
+    raw=b"",
+    size=0,
+    method="GET",
+    target=b"",
+    path="",
+    query="",
+    headers={},
+    length=0,
+    keep_alive=False,
+    connection_line=CLOSE,
+    expects=False,
+)
+
 
 class Carrier(Protocol):
     """The interface of a connection, which sends the answers. Called on the loop's thread."""
@@ -22,10 +39,6 @@ class Carrier(Protocol):
 
     def answered(self, request: Request) -> None:
         """Handle that `request.answer` has been set."""
-
-
-Answer = tuple[int, bytes, bytes, Headers]
-"""The status, body, content type and further headers."""
 
 
 class Request:
@@ -126,21 +139,6 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r}, {len(self.body)} bytes>"
-
-
-_NO_HEAD = Head(
-    raw=b"",
-    size=0,
-    method="GET",
-    target=b"",
-    path="",
-    query="",
-    headers={},
-    length=0,
-    keep_alive=False,
-    connection_line=CLOSE,
-    expects=False,
-)
 
 
 def refused(failure: Failure) -> Request:

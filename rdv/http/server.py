@@ -1,7 +1,4 @@
-"""The server manages a listening socket, its connections, and an orderly shutdown.
-
-Routes exact paths to handlers; other requests are answered 404 or 405.
-"""
+"""Manages a listening socket, its connections and an orderly shutdown, and routes exact paths."""
 
 from __future__ import annotations
 
@@ -23,6 +20,9 @@ __all__ = ["Application", "Counters", "HttpServer"]
 
 ACCEPTED_MAX = 32
 """The maximum number of connections that are accepted in one turn of the loop."""
+
+
+Handler = Callable[[Request], None]
 
 
 class HttpServer:
@@ -161,9 +161,6 @@ async def _accept_more(
             other.close()
         raise
     return found
-
-
-Handler = Callable[[Request], None]
 
 
 class Router:

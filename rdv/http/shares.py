@@ -1,9 +1,8 @@
-"""Limits the number of connections; a full server evicts connections that are idle.
+"""Shares a limited number of places among clients, so that one client cannot take all. Pure.
 
-While there are places, only a client that already has its share has to give one up, for its own
-next connection. When all are taken, one of the clients that hold more than the average does.
-
-Shares a number of places among clients, so that one client cannot take all. Pure.
+`Connections` applies this to open connections, and evicts idle ones. While there are places, only a
+client that already has its share has to give one up, for its own next connection. When all are
+taken, one of the clients that hold more than the average does.
 """
 
 from __future__ import annotations
@@ -18,6 +17,17 @@ _ROUNDING = 1e-9
 
 LEFT_MIN = 20
 """One client leaves at least this many places free for others, or half of all."""
+
+
+_EVERYBODY = ""
+
+_LOOK_NS, _MODEST_LOOK_NS = 20_000_000, 2_000_000
+"""How long to wait after a scan of the connections before the next one (the second value: for a
+client with few places), unless the last scan was worth its cost.
+"""
+
+_WORTH = 8
+"""A scan was worth its cost if one in this many connections that it saw was evicted."""
 
 
 class Shares:
@@ -93,15 +103,6 @@ class Shares:
         """Free all places."""
         self.taken = 0
         self._held.clear()
-
-
-_EVERYBODY = ""
-_LOOK_NS, _MODEST_LOOK_NS = 20_000_000, 2_000_000
-"""How long to wait after a scan of the connections before the next one (the second value: for a
-client with few places), unless the last scan was worth its cost.
-"""
-_WORTH = 8
-"""A scan was worth its cost if one in this many connections that it saw was evicted."""
 
 
 class Placed(Protocol):

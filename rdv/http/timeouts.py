@@ -1,6 +1,6 @@
-"""A connection has a timeout for each of its states.
+"""Gives a connection a timeout for each of its states.
 
-A lazy timer has a deadline that moves with every request; moving it away costs nothing.
+The deadline of a lazy timer moves with every request; moving it away costs nothing.
 """
 
 from __future__ import annotations

@@ -5,10 +5,9 @@ without this model; of the rest the newest come first, because they have the mos
 late means after the end of this model's turn in the schedule: under load, answers after it would
 cost the time of those that are still in time.
 
-Learns the cost of a batch, a fixed part and one per row, from the batches so far. Pure.
-
-Least squares of time over rows, in which older batches count for less and less (a recursive fit
-with a forgetting factor: Ljung, System Identification, 11.2).
+`Cost` estimates what a batch takes, a fixed part and one per row, by least squares of time over
+rows, in which older batches count for less and less (a recursive fit with a forgetting factor:
+Ljung, System Identification, 11.2).
 """
 
 from __future__ import annotations
@@ -42,6 +41,29 @@ TRUST = 0.2
 
 SPREAD_MIN = 0.25
 """Variance of the rows below which the two parts cannot be told from each other."""
+
+
+WhenBehind = Literal["skip", "all"]
+
+PROBE_NS = 1_000_000_000
+"""How often a model that refuses everything evaluates one request anyway: it may be quick again (a
+first call is often slow), which would otherwise go unnoticed.
+"""
+
+READ_BELOW = 2_000
+"""A model that must see everything reads on while fewer than these wait; the log keeps the rest."""
+
+WAITING_MAX = 100_000
+"""The maximum of waiting requests of a model that skips: it always reads on, and refuses the oldest
+beyond, which it would never evaluate.
+"""
+
+REPORT_NS = 1_000_000
+"""About how long a score takes from the end of its evaluation to the server: a batch that is
+planned to the very end of its window is late by that.
+"""
+
+_NEVER = 2**63
 
 
 @dataclass
@@ -88,27 +110,6 @@ class Cost:
         return self.fixed_ms + self.row_ms * rows
 
 
-WhenBehind = Literal["skip", "all"]
-
-PROBE_NS = 1_000_000_000
-"""How often a model that refuses everything evaluates one request anyway: it may be quick again (a
-first call is often slow), which would otherwise go unnoticed.
-"""
-
-READ_BELOW = 2_000
-"""A model that must see everything reads on while fewer than these wait; the log keeps the rest."""
-
-WAITING_MAX = 100_000
-"""The maximum of waiting requests of a model that skips: it always reads on, and refuses the oldest
-beyond, which it would never evaluate.
-"""
-
-REPORT_NS = 1_000_000
-"""About how long a score takes from the end of its evaluation to the server: a batch that is
-planned to the very end of its window is late by that.
-"""
-
-_NEVER = 2**63
 _deadline_ns: Callable[[Waiting], int] = attrgetter("deadline_ns")
 _target_ns: Callable[[Waiting], int] = attrgetter("target_ns")
 

@@ -1,7 +1,7 @@
 """The engine turns requests, scores and the passing of time into results. Pure.
 
 A mailbox is moved to `now` before a report is put into it, so that a decision does not depend on
-when, or how often, `tick` is called: only its result is returned later. DESIGN 2 (5).
+when, or how often, `tick` is called: only its result is returned later.
 """
 
 from __future__ import annotations
@@ -367,5 +367,5 @@ class Engine:
             box.cohort,
         )
         box.is_open = False
-        box.arrived = {}  # its entry in the agenda may outlive it
+        box.arrived = {}  # its entry in the due queue may outlive it
         return result

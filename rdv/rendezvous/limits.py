@@ -1,9 +1,4 @@
-"""The engine is bounded: every limit has its name, its default and its reason here.
-
-The counters say what the engine has seen. They only grow.
-
-These are the errors of the engine.
-"""
+"""The engine's limits (each with its name, default and reason), counters and error."""
 
 from __future__ import annotations
 

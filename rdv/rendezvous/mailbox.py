@@ -1,10 +1,9 @@
-"""A `Mailbox` is what the engine holds for one open request.
+"""What the engine remembers of a request, before, while and after it is open.
 
-An `DueQueue` says which mailbox is due next: a heap with lazy deletion.
-
-An `EarlyScores` is a bounded buffer of scores that came before their request.
-
-A `RecentIds` remembers recent ids, bounded in number and age.
+EarlyScores   before: scores that came before their request; bounded
+Mailbox       while it is open: its schedule, its step, and the reports so far
+DueQueue      which open mailbox is due next: a heap with lazy deletion
+RecentIds     after: ids of answered requests; bounded in number and age
 """
 
 from __future__ import annotations
@@ -16,6 +15,11 @@ from msgspec import UNSET
 from rdv.rendezvous.limits import Counters
 from rdv.rendezvous.messages import Arrival, Request, Score, score_outcome
 from rdv.rendezvous.plan import Plan, PlanStep
+
+_STALE_MIN = 1_000
+
+EarlyScore = tuple[int, Score]
+"""The arrival (ns on the engine's clock), and the score."""
 
 
 class Mailbox:
@@ -73,11 +77,8 @@ class Mailbox:
         ]
 
 
-_STALE_MIN = 1_000
-
-
 class DueQueue:
-    """An `DueQueue` orders open mailboxes by `due_ns`.
+    """A `DueQueue` orders open mailboxes by `due_ns`.
 
     One thread at a time; each operation is O(log n), amortised. Each mailbox has one entry, whose
     time may be too early (the mailbox has gone on to a later step since) but never too late. An
@@ -130,10 +131,6 @@ class DueQueue:
             else:
                 return box
         return None
-
-
-EarlyScore = tuple[int, Score]
-"""The arrival (ns on the engine's clock), and the score."""
 
 
 class EarlyScores:

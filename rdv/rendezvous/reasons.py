@@ -16,6 +16,15 @@ in the scores stream."""
 _NAMES_MAX = 8
 
 
+_CHAMPION_CODES: dict[Outcome, ResultCode] = {
+    "result": "step_1_missed",
+    "behind": "champion_behind",
+    "expired": "champion_expired",
+    "not sampled": "champion_not_asked",
+    "error": "champion_failed",
+}
+
+
 class Why(NamedTuple):
     """A `Why` says why an answer is not the preferred one."""
 
@@ -26,15 +35,7 @@ class Why(NamedTuple):
 PREFERRED = Why("", "")
 EXPIRED = Why("expired", "expired on arrival")
 OVERLOADED = Why("overloaded", "overloaded")
-STEP_1_MISSED = Why("step_1_missed", "step 1 did not get what it needs")
-
-_CHAMPION_CODES: dict[Outcome, ResultCode] = {
-    "result": "step_1_missed",
-    "behind": "champion_behind",
-    "expired": "champion_expired",
-    "not sampled": "champion_not_asked",
-    "error": "champion_failed",
-}
+STEP_1_MISSED = Why("step_1_missed", "step 1 did not get the answers that it needs")
 
 
 def why_fallback(box: Mailbox, dead: Collection[str]) -> Why:
@@ -52,9 +53,9 @@ def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collectio
     """Return why there is no answer: the models that would do, with each one's state."""
     states = [_state(name, box, dead) for name in _wanted(box, dead, live)]
     if at_ns < box.deadline_ns:
-        return Why("no_model_left", _joined("nobody is left to wait for", states))
+        return Why("no_model_left", _joined("no model is left to wait for", states))
     waited_ms = (box.deadline_ns - box.start_ns) / 1e6
-    text = _joined(f"no answer that would do by {waited_ms:g} ms", states)
+    text = _joined(f"no accepted answer within {waited_ms:g} ms", states)
     return Why("no_answer_in_time", text)
 
 

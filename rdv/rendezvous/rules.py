@@ -1,9 +1,6 @@
-"""These functions answer a step's two questions: which models have won, and can any still win?
+"""Answers a step's two questions (which models have won, can any still win?), and combines answers.
 
 Pure; off the fastest path, which is one accepted answer in a step that needs one (`Engine.score`).
-
-`combine_results` makes one answer out of several models' answers. Pure.
-
 Answers are ordered by rank, the best first. Parts that cannot be combined are taken from the
 best-ranked.
 """
@@ -24,6 +21,10 @@ from rdv.rendezvous.mailbox import Mailbox
 from rdv.rendezvous.messages import Score
 from rdv.rendezvous.plan import NOT_ACCEPTED, PlanStep
 from rdv.rendezvous.schedule import Combine
+
+_RANK_CONSTANT = 60
+"""The constant of reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009. It needs no
+scores that are comparable between models, only the order of each list."""
 
 
 def find_winners(box: Mailbox, live: AbstractSet[str]) -> list[Score]:
@@ -71,11 +72,6 @@ def _needed(step: PlanStep, live: AbstractSet[str], reported: AbstractSet[str]) 
 
 def _is_answer(score: Score) -> bool:
     return score.result is not UNSET
-
-
-_RANK_CONSTANT = 60
-"""The constant of reciprocal rank fusion: Cormack, Clarke, Buettcher, SIGIR 2009. It needs no
-scores that are comparable between models, only the order of each list."""
 
 
 def combine_results(

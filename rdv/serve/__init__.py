@@ -1,4 +1,4 @@
 """A decision runs as processes of three kinds: proxy, worker and server.
 
-They never import each other; they communicate by topics, whose names are in `places`.
+They never import each other; they communicate by topics (`rdv.rendezvous.topology`).
 """

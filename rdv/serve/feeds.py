@@ -2,9 +2,8 @@
 
 A consumer that was polled empty has registered for a wake-up; until then another read would waste
 system calls. A wake-up can be lost when its sender is killed at that instant, so everything is
-polled again at least every BACKSTOP_S.
-
-Logs, counts and reports what a process could not read.
+polled again at least every BACKSTOP_S. What cannot be read is logged, counted and skipped
+(`Losses`).
 """
 
 from __future__ import annotations
@@ -26,6 +25,15 @@ log = logging.getLogger("rdv.losses")
 
 RECENT_MAX = 8
 """The number of losses whose text is kept; the counters include all."""
+
+
+BACKSTOP_S = 0.2
+
+RING_CHAMPION, RING_MODEL, RING_SERVER = 1, 2, 3
+"""The wake-up priorities of the readers of a request (`LogConsumer.ring_order`): first the model
+that is to answer first, as the others would delay it; the server last, which has nothing to decide
+until one of them has scored it. All other readers come after them.
+"""
 
 
 class Losses:
@@ -58,15 +66,6 @@ class Losses:
         if not self.faults:
             return {}
         return {"unread_records": self.records, "unread": list(self.recent)}
-
-
-BACKSTOP_S = 0.2
-
-RING_CHAMPION, RING_MODEL, RING_SERVER = 1, 2, 3
-"""The wake-up priorities of the readers of a request (`LogConsumer.ring_order`): first the model
-that is to answer first, as the others would delay it; the server last, which has nothing to decide
-until one of them has scored it. All other readers come after them.
-"""
 
 
 class Feed:

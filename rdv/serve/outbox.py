@@ -3,9 +3,8 @@
 What can be written at once is written at once. Everything else (another process holds the
 partition's lock, a segment has to be sealed, a topic made) goes to a thread, one for each partition
 with waiting batches, so that it delays neither the loop nor the other partitions. The order within
-a partition is kept.
-
-Appends batches, so that a record that is too large does not keep others from the log.
+a partition is kept. A record that is too large does not keep others from the log
+(`send_fitting`).
 """
 
 from __future__ import annotations
@@ -23,6 +22,34 @@ from rdv.errors import InputFault, RdvError
 from rdv.stream import Producer
 from rdv.stream.errors import LockTimeout, RecordTooLarge, WouldWait
 from rdv.stream.producer import LogProducer
+
+log = logging.getLogger("rdv.outbox")
+
+LOCK_WAIT_MS = 5
+"""How long a request waits for a partition that another process has locked, in ms; then it is
+answered with the marked default, as on a full disk.
+"""
+
+LINES_MAX, BYTES_MAX = 20_000, 64 * 1024 * 1024
+"""The maximum that may wait for one partition; beyond it, the oldest batches are given up."""
+
+SEND_LINES_MAX, SEND_BYTES_MAX = 5_000, 16 * 1024 * 1024
+"""The maximum of one write, for batches that waited together."""
+
+STEP_MS = 1_000
+
+RETRY_S = 0.2
+
+CLOSE_S = 1.0
+
+FOREVER_MS = 10**9
+
+Keep = Literal["locked", "any"]
+
+Failed = dict[int, RdvError]
+"""Why lines could not be recorded, by their number."""
+
+Done = Callable[[Failed], None]
 
 
 def send_fitting(
@@ -75,31 +102,6 @@ def _send_in_parts(
         producer, topic, [lines[number] for number in numbers], partition, wait_ms
     )
     return too_large | {numbers[at]: why for at, why in failed.items()}
-
-
-log = logging.getLogger("rdv.outbox")
-
-LOCK_WAIT_MS = 5
-"""How long a request waits for a partition that another process has locked, in ms; then it is
-answered with the marked default, as on a full disk.
-"""
-
-LINES_MAX, BYTES_MAX = 20_000, 64 * 1024 * 1024
-"""The maximum that may wait for one partition; beyond it, the oldest batches are given up."""
-
-SEND_LINES_MAX, SEND_BYTES_MAX = 5_000, 16 * 1024 * 1024
-"""The maximum of one write, for batches that waited together."""
-
-STEP_MS = 1_000
-RETRY_S = 0.2
-CLOSE_S = 1.0
-FOREVER_MS = 10**9
-
-Keep = Literal["locked", "any"]
-Failed = dict[int, RdvError]
-"""Why lines could not be recorded, by their number."""
-
-Done = Callable[[Failed], None]
 
 
 @dataclass(eq=False)
@@ -283,7 +285,7 @@ class Outbox:
 
     def _warn(self, error: RdvError) -> None:
         if not self._is_failing:
-            log.error("%s are not on record yet: %s", self._what, error.text())
+            log.error("%s are not recorded yet: %s", self._what, error.text())
         self._is_failing = True
 
     def _finish(self, batch: Batch) -> None:
@@ -331,7 +333,7 @@ class Outbox:
             with contextlib.suppress(RdvError):
                 self._producer.close()
         elif left := self.waiting:
-            log.error("%d %s are not on record", left, self._what)
+            log.error("%d %s were not recorded", left, self._what)
 
 
 def _take(queue: _Queue) -> Batch:

@@ -1,15 +1,9 @@
-"""Protects a process of rdv from the user code that runs in it.
+"""What every process of a decision sets up: protection from user code, its collector, its stop.
 
 In a worker a model has the main thread, and everything but the signals that stop the worker. In the
 smaller stages it has a thread of a process that does more: there `os._exit` ends the call and not
 the process, and a handler for a signal, which Python allows in the main thread alone, is accepted
 and never called. (A crash in C, or a kill, still ends everything.)
-
-Tunes the interpreter and the scheduling of a process on the hot path.
-
-Stops a process that waits for descriptors: signals make a descriptor readable.
-
-Identifies the monotonic clock that a request was timed with.
 """
 
 from __future__ import annotations
@@ -37,6 +31,14 @@ _HARMLESS = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, s
 
 _here = threading.local()
 _process = 0
+
+
+YOUNG_OBJECTS = 50_000
+"""Messages hold no cycles and are freed by reference counting; the collector is only needed for
+what exceptions and libraries leave behind, so it need not run after every 700 objects.
+"""
+
+MIDDLE, OLD = 20, 100
 
 
 def keep_signals() -> None:
@@ -106,14 +108,6 @@ def _replace_signal(is_refused: Callable[[int], bool]) -> None:
 
     signal.signal = guarded  # type: ignore[assignment]
     os.register_at_fork(after_in_child=reset)
-
-
-YOUNG_OBJECTS = 50_000
-"""Messages hold no cycles and are freed by reference counting; the collector is only needed for
-what exceptions and libraries leave behind, so it need not run after every 700 objects.
-"""
-
-MIDDLE, OLD = 20, 100
 
 
 def tune_collector() -> None:

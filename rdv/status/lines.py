@@ -27,6 +27,10 @@ RESTART_NS = 15_000_000_000
 """A supervisor restarts a process within this time; one that is gone for longer stays gone."""
 
 
+PROCESSES_MAX = 1_000
+"""The maximum number of processes kept: a model that fails to start makes many of them."""
+
+
 class StatusLine(msgspec.Struct, frozen=True):
     """Holds one line. `fields` holds all fields, including those that differ by role."""
 
@@ -112,10 +116,6 @@ class Seen(NamedTuple):
     line: StatusLine
     state: State
     age_s: float
-
-
-PROCESSES_MAX = 1_000
-"""The maximum number of processes kept: a model that fails to start makes many of them."""
 
 
 class Roll:

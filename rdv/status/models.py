@@ -13,6 +13,16 @@ SLA.
 """
 
 
+_UNLOGGED = {
+    "unlogged": "requests that no model saw",
+    "unrecorded": "answers that wait for the log",
+    "lost_answers": "answers of proxies",
+    "lost_results": "results",
+    "lost_scores": "scores",
+}
+"""Counters of what processes could not write, and what they count."""
+
+
 def model_rows(
     declared: Iterable[str],
     seen: Iterable[Seen],
@@ -114,16 +124,6 @@ def _figures(line: StatusLine) -> dict[str, Any]:
     """Return the line's fields; a server's "late" is renamed, as it does not mean late answers."""
     names = {"late": AFTER_DECISION} if line.role == "server" else {}
     return {names.get(key, key): value for key, value in line.fields.items()}
-
-
-_UNLOGGED = {
-    "unlogged": "requests that no model saw",
-    "unrecorded": "answers that wait for the log",
-    "lost_answers": "answers of proxies",
-    "lost_results": "results",
-    "lost_scores": "scores",
-}
-"""Counters of what processes could not write, and what they count."""
 
 
 def unlogged(seen: Iterable[Seen]) -> dict[str, int]:

@@ -38,14 +38,14 @@ def test_those_whom_the_steps_name_come_first_in_the_order_of_rank():
         [["zebra"], ["zebra", "mlp"], ["*"]], live=["archive", "mlp", "zebra"], dead=["aged"]
     )
     assert reason == (
-        "no answer that would do by 50 ms: zebra has not answered, mlp has not answered, "
+        "no accepted answer within 50 ms: zebra has not answered, mlp has not answered, "
         "archive has not answered"
     )
 
 
 def test_nobody_hears_of_models_that_no_step_wants():
     reason = default_reason([["gbm"]], live=["archive", "gbm"], dead=["aged"])
-    assert reason == "no answer that would do by 50 ms: gbm has not answered"
+    assert reason == "no accepted answer within 50 ms: gbm has not answered"
 
 
 def test_of_the_others_those_that_have_reported_come_first():

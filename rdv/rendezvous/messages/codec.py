@@ -1,12 +1,8 @@
-"""The messages share their fields' limits, and the functions that write and read lines.
+"""What all messages share: their fields' limits, request ids, reading and writing lines, errors.
 
-These are the errors of messages. Each has fields, from which its text is made in one place.
-
-Request ids are 128 random bits, as 32 hex digits. Pure: the caller passes the randomness.
-
-An id cannot be guessed: a process that knows an id may report the request's outcome. Hex is used
-rather than base64 because it can be double-clicked and grepped, and never begins with a dash on a
-command line.
+Request ids are 128 random bits, as 32 hex digits; the caller passes the randomness. An id cannot be
+guessed: a process that knows an id may report the request's outcome. Hex is used rather than base64
+because it can be double-clicked and grepped, and never begins with a dash on a command line.
 """
 
 from __future__ import annotations
@@ -22,6 +18,32 @@ from rdv.errors import DataFault, InputFault
 Noun = Literal["request", "score", "result", "outcome"]
 
 _EXCERPT_BYTES = 120
+
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+TimeNs = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+
+SCHEMA_VERSION = 1
+"""The value of `v` in every message. msgspec writes and checks it as the struct's tag, which costs
+no field. A reader takes a message without `v` for this version, and refuses any other than this."""
+
+_encode = msgspec.json.Encoder().encode
+
+_LF, _CR = b"\n\r"
+
+_M_co = TypeVar("_M_co", covariant=True)
+
+ID_BYTES = 16
+
+BLOCK_IDS = 256
+"""How many ids are made of one draw: the system's generator costs a system call."""
+
+PREFIX_BYTES = 10
+
+_NUMBER_MAX = 2**48 - 1
 
 
 @dataclass(eq=False)
@@ -54,21 +76,6 @@ class InvalidModelResult(InputFault):
 
     def hint(self) -> str:
         return "A result is JSON: numbers (finite), strings, lists, objects, numpy arrays of them."
-
-
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-TimeNs = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-
-SCHEMA_VERSION = 1
-"""The value of `v` in every message. msgspec writes and checks it as the struct's tag, which costs
-no field. A reader takes a message without `v` for this version, and refuses any other than this."""
-
-_encode = msgspec.json.Encoder().encode
-
-_LF, _CR = b"\n\r"
-
-_M_co = TypeVar("_M_co", covariant=True)
 
 
 class Decoder(Protocol[_M_co]):
@@ -112,14 +119,6 @@ def decode_line(decoder: Decoder[_M_co], noun: Noun, line: bytes) -> _M_co:
         raise MalformedMessage(noun, reason, bytes(line)) from error
     except RecursionError as error:
         raise MalformedMessage(noun, "nested too deeply", bytes(line)) from error
-
-
-ID_BYTES = 16
-BLOCK_IDS = 256
-"""How many ids are made of one draw: the system's generator costs a system call."""
-
-PREFIX_BYTES = 10
-_NUMBER_MAX = 2**48 - 1
 
 
 class RequestIds:

@@ -25,6 +25,11 @@ model's share."""
 Outcome = Literal["result", "behind", "expired", "not sampled", "error"]
 
 
+_encode = msgspec.json.Encoder().encode
+
+_UNSET_COUNT = 2
+
+
 class Score(
     msgspec.Struct, frozen=True, omit_defaults=True, gc=False, tag_field="v", tag=SCHEMA_VERSION
 ):
@@ -68,8 +73,6 @@ class Score(
 
 
 _DECODER = msgspec.json.Decoder(Score)
-_encode = msgspec.json.Encoder().encode
-_UNSET_COUNT = 2
 
 
 def score_outcome(score: Score) -> Outcome:

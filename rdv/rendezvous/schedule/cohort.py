@@ -1,7 +1,4 @@
-"""Cohorts are shares of the keys that get another schedule, chosen by a stable hash. Pure.
-
-Cohorts are shares of the keys that get another schedule. Pure.
-"""
+"""Assigns keys to cohorts, shares of the keys that get another schedule, by a stable hash. Pure."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _notes(schedule: Schedule) -> list[str]:
         if step.need != 1 or step.combine != "best"
     ]
     given_ms = max(schedule.ends_ms())
-    return [*notes, f"nobody by {given_ms:g} ms: {_short(schedule.default)}"]
+    return [*notes, f"no answer by {given_ms:g} ms: {_short(schedule.default)}"]
 
 
 def _need_text(step: Step) -> str:

@@ -47,7 +47,7 @@ def _at(number: int, key: str) -> str:
 
 def _lint_default(schedule: Schedule) -> Iterator[Finding]:
     if schedule.default is None:
-        message = "there is none: a request that nobody answers gets null"
+        message = "there is none: a request that no model answers gets null"
         yield Finding("error", "default-missing", "default", message)
 
 
@@ -109,7 +109,7 @@ def _lint_overlaps(schedule: Schedule) -> Iterator[Finding]:
     for number in range(2, len(schedule.steps) + 1):
         before, step = schedule.steps[number - 2 : number]
         if _is_single(before) and _covers(before, step):
-            message = f"accepts nobody whom step[{number - 1}] does not: it only waits longer"
+            message = f"accepts no model that step[{number - 1}] does not: it only waits longer"
             yield Finding("warning", "step-redundant", _at(number, "accept"), message)
 
 

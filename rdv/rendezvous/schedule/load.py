@@ -1,6 +1,4 @@
-"""Loading turns TOML text or an inline object into a checked `Schedule`.
-
-Errors name file, key and reason.
+"""Turns TOML text or an inline object into a checked `Schedule`; errors name file, key and reason.
 
 An inline schedule is in a request; proxy, server and evaluation use the same rule.
 """
@@ -45,6 +43,13 @@ _SLA_HINT = "An answer that takes longer is not for a client that waits: use a q
 _SHOWN_MAX = 100
 _LISTS = ("topk", "topscore")
 """The ways to combine answers that are lists."""
+
+
+INLINE_BYTES_MAX: Final = 65_536
+"""The maximum size of an inline schedule in bytes, without its spaces; all components refuse a
+longer one. A proxy may allow less."""
+
+_WHERE = f"schedule {INLINE_NAME!r}"
 
 
 def schedule_from_toml(text: str, name: str, where: str = "") -> Schedule:
@@ -160,13 +165,6 @@ def _check_step(where: str, number: int, step: Step, *, is_last: bool) -> None:
     if step.top is not None and step.combine not in _LISTS:
         reason = 'is for combine = "topk" or "topscore" only'
         raise InvalidSchedule(where, f"{at}.top", reason)
-
-
-INLINE_BYTES_MAX: Final = 65_536
-"""The maximum size of an inline schedule in bytes, without its spaces; all components refuse a
-longer one. A proxy may allow less."""
-
-_WHERE = f"schedule {INLINE_NAME!r}"
 
 
 def trimmed(text: bytes) -> bytes:

@@ -1,8 +1,7 @@
-"""These types are a schedule. The file's keys are the fields; `step` is the table of steps.
+"""The types of a schedule, its errors, and the windows of its models. Pure.
 
-These are the errors of schedules. Each has fields, from which its text is made in one place.
-
-A model's window is the time until which its answer is the wanted one, by its schedule. Pure.
+The file's keys are the fields; `step` is the table of steps. A model's window is the time until
+which its answer is the wanted one.
 """
 
 from __future__ import annotations

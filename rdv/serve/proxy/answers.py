@@ -1,9 +1,4 @@
-"""Builds what the client receives: the body of a 200. Pure.
-
-Counts the requests and answers of a proxy.
-
-Records the answers that the proxy gave itself in its backstop topic, at once or later.
-"""
+"""Builds the body of a 200, counts answers, and records those that the proxy gave itself."""
 
 from __future__ import annotations
 
@@ -17,6 +12,13 @@ from rdv.rendezvous.messages import Request, Result, encode_result
 from rdv.rendezvous.schedule import Schedule
 from rdv.rendezvous.topology import backstop_topic
 from rdv.serve.outbox import Outbox
+
+_encode = msgspec.json.Encoder().encode
+
+MODELS_MAX = 1_000
+"""The maximum number of names counted one by one; each combination of models has a name."""
+
+OTHERS = "(others)"
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -40,9 +42,6 @@ class TracedAnswer(Answer, frozen=True, gc=False):
     """Adds the arrivals, for a client that has asked for a trace."""
 
     trace: list[dict[str, object]]
-
-
-_encode = msgspec.json.Encoder().encode
 
 
 def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
@@ -85,12 +84,6 @@ def backstop_result(
         cohort=request.cohort,
         answered_by="proxy",
     )
-
-
-MODELS_MAX = 1_000
-"""The maximum number of names counted one by one; each combination of models has a name."""
-
-OTHERS = "(others)"
 
 
 @dataclass

@@ -1,11 +1,7 @@
-"""The enricher adds outside state to `data` once, before the models see it.
+"""Runs the enricher, which adds outside state to `data` once, before the models see it.
 
-Errors of the proxy's configuration.
-
-Manages the enricher: its file is loaded in a thread, and is used once it is loaded.
-
-A file that cannot be loaded changes nothing: the one before stays, and a proxy that starts with it
-passes its requests on unchanged.
+Its file is loaded in a thread. A file that cannot be loaded changes nothing: the one before stays,
+and a proxy that starts with it passes its requests on unchanged.
 """
 
 from __future__ import annotations
@@ -28,11 +24,24 @@ import msgspec
 import orjson
 
 from rdv.decision import Decision
-from rdv.errors import InputFault, SystemFault
-from rdv.http.authority import host_port
+from rdv.errors import InputFault
 from rdv.http.shares import Shares
 from rdv.rendezvous.messages import InvalidModelResult, Request, encode_model_result
 from rdv.serve.process import start_thread, user_code_thread
+
+log = logging.getLogger("rdv.proxy")
+
+WAITING_MAX = 64
+"""The maximum number of requests that wait for the enricher; further ones go on unchanged."""
+
+THREADS_MAX = 4
+
+Enrich = Callable[[Any], Any]
+
+LOAD_WAIT_S = 5.0
+"""How long a starting proxy waits for its enricher, in seconds; then it serves without it until it
+is loaded.
+"""
 
 
 @dataclass(eq=False)
@@ -44,31 +53,6 @@ class EnricherNotLoaded(InputFault):
 
     def text(self) -> str:
         return f"http.enrich = {self.spec!r}: {self.reason}"
-
-
-@dataclass(eq=False)
-class AddressTaken(SystemFault):
-    """The proxy cannot listen on its address."""
-
-    host: str
-    port: int
-    reason: str
-
-    def text(self) -> str:
-        return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}"
-
-    def hint(self) -> str:
-        return "Set another http.port in rdv.toml, or end what listens there."
-
-
-log = logging.getLogger("rdv.proxy")
-
-WAITING_MAX = 64
-"""The maximum number of requests that wait for the enricher; further ones go on unchanged."""
-
-THREADS_MAX = 4
-
-Enrich = Callable[[Any], Any]
 
 
 def load_enricher(directory: str, spec: str) -> Enrich:
@@ -196,7 +180,7 @@ class Enricher:
         try:
             return encode_model_result(self._function()(orjson.loads(bytes(request.data))))
         except InvalidModelResult as error:
-            log.warning("the enricher's answer is of no use: %s", error.text())
+            log.warning("the enricher's answer cannot be used: %s", error.text())
         except BaseException as error:  # noqa: BLE001  a user's code
             log.warning("the enricher failed: %s: %s", type(error).__name__, error)
         return None
@@ -248,12 +232,6 @@ class UserCodeThreads:
             self._work.put(None)
 
 
-LOAD_WAIT_S = 5.0
-"""How long a starting proxy waits for its enricher, in seconds; then it serves without it until it
-is loaded.
-"""
-
-
 class EnricherLoader:
     """Loads enrichers, and passes each one to `take` when it is loaded; None removes it.
 
@@ -298,7 +276,7 @@ class EnricherLoader:
 
     def _put(self, enricher: Enricher | None) -> None:
         if enricher is None and self._is_there:
-            log.info("the enricher is gone")
+            log.info("the enricher has been removed")
         self._is_there = enricher is not None
         self._settled.set()
         self._take(enricher)

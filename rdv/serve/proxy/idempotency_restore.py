@@ -76,7 +76,7 @@ def restore(proxy: Proxy, streams: Streams, repeats: IdempotencyKeys, clock: Clo
     for one in newest:
         age_ns = min(max(0, wall_ns - one.wall_ns), limits.keep_ms * 1_000_000)
         _restore_one(proxy, repeats, one, results.get(one.request.id), now_ns - age_ns)
-    log.info("%d Idempotency-Keys of before are remembered", len(repeats))
+    log.info("%d Idempotency-Keys from before the start are remembered", len(repeats))
 
 
 def _restore_one(
@@ -117,6 +117,6 @@ def _newest(
         positions = consumer.positions()
         for place, behind in consumer.lag().items():
             if behind > READ_BACK_MAX and place in positions:
-                log.warning("%s: only the last %d records are looked through", place, READ_BACK_MAX)
+                log.warning("%s: only the newest %d records are read", place, READ_BACK_MAX)
                 consumer.seek(*place, positions[place] + behind - READ_BACK_MAX)
         yield from read_all(consumer, READ_RECORDS, losses)

@@ -37,6 +37,20 @@ INLINE_CACHE_BYTES_MAX = 1_048_576
 _ModelName = Annotated[str, Meta(max_length=NAME_CHARACTERS_MAX)]
 
 
+_decode_models = msgspec.json.Decoder(
+    Annotated[list[_ModelName], Meta(max_length=MODELS_MAX)] | None
+).decode
+
+_decode_any = msgspec.json.Decoder().decode
+
+_NAME_BYTES_MAX = 6 * NAME_CHARACTERS_MAX + 2
+"""The size of a name in quotes, with each character escaped."""
+
+_INLINE_OFF = Failure(
+    422, "inline_schedules_off", "this decision takes no inline schedules (http.inline_schedules)"
+)
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Describes the body of `POST /v1/decide`; only `data` is required."""
 
@@ -51,10 +65,6 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 _decode = msgspec.json.Decoder(Body).decode
-_decode_models = msgspec.json.Decoder(
-    Annotated[list[_ModelName], Meta(max_length=MODELS_MAX)] | None
-).decode
-_decode_any = msgspec.json.Decoder().decode
 
 
 def read_body(raw: bytes) -> Body | Failure:
@@ -234,11 +244,3 @@ def _compact(schedule: Schedule, text: bytes) -> ChosenSchedule:
     """Keep the default as JSON: objects take up to a hundred times as much memory."""
     default = orjson.Fragment(trimmed(orjson.dumps(schedule.default)))
     return _chosen(msgspec.structs.replace(schedule, default=default), Raw(text))
-
-
-_NAME_BYTES_MAX = 6 * NAME_CHARACTERS_MAX + 2
-"""The size of a name in quotes, with each character escaped."""
-
-_INLINE_OFF = Failure(
-    422, "inline_schedules_off", "this decision takes no inline schedules (http.inline_schedules)"
-)

@@ -1,7 +1,4 @@
-"""Runs the proxy as a process.
-
-Derives the access rules of a decision's proxies from its rdv.toml. Pure.
-"""
+"""Runs the proxy as a process, with the settings and access rules that rdv.toml gives it."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import uvloop
@@ -21,6 +18,7 @@ from rdv.decision import Decision, InvalidDecision
 from rdv.decision.accepted import Accepted, Source, accept_first
 from rdv.decision.streams import Streams, open_streams
 from rdv.decision.watching import Watch
+from rdv.errors import SystemFault
 from rdv.http import Access, HttpServer, Limits, Router, make_access
 from rdv.http import Request as HttpRequest
 from rdv.http.access import LOOPBACK_HOSTS, is_loopback
@@ -31,7 +29,7 @@ from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
 from rdv.rendezvous.schedule.cohort import Cohorts
 from rdv.serve.outbox import Outbox
 from rdv.serve.process import allow_files, guard_process, host_name, tune_collector
-from rdv.serve.proxy.enricher import AddressTaken, EnricherLoader
+from rdv.serve.proxy.enricher import EnricherLoader
 from rdv.serve.proxy.idempotency import IdempotencyKeys, IdempotencyLimits, IdempotencyMiddleware
 from rdv.serve.proxy.idempotency_restore import restore
 from rdv.serve.proxy.intake import InlineRules, ScheduleChoice
@@ -45,6 +43,35 @@ from rdv.system.orphans import stop_without_parent
 HEALTH_PATHS = ("/livez", "/readyz")
 """Load balancers and orchestrators request these by whatever name they know the machine."""
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  not bound
+
+
+log = logging.getLogger("rdv.proxy")
+
+FILES_BESIDE = 512
+"""Files that a proxy has open beside its connections: streams, doorbells, refused connections."""
+
+DRAIN_GRACE_S = 2.0
+"""Time beyond the longest SLA, for slow clients to read their answers."""
+
+ANSWER_GRACE_MS = 5_000
+"""Time beyond the longest possible SLA: by then the proxy has answered each request itself, so that
+the HTTP server's own 503 can only come where the proxy is broken.
+"""
+
+
+@dataclass(eq=False)
+class AddressTaken(SystemFault):
+    """The proxy cannot listen on its address."""
+
+    host: str
+    port: int
+    reason: str
+
+    def text(self) -> str:
+        return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}"
+
+    def hint(self) -> str:
+        return "Set another http.port in rdv.toml, or end what listens there."
 
 
 def access_of(decision: Decision) -> Access:
@@ -65,20 +92,6 @@ def access_of(decision: Decision) -> Access:
     return make_access(
         [*LOOPBACK_HOSTS, *own, *http.hosts], http.origins, HEALTH_PATHS, http.trusted_proxies
     )
-
-
-log = logging.getLogger("rdv.proxy")
-
-FILES_BESIDE = 512
-"""Files that a proxy has open beside its connections: streams, doorbells, refused connections."""
-
-DRAIN_GRACE_S = 2.0
-"""Time beyond the longest SLA, for slow clients to read their answers."""
-
-ANSWER_GRACE_MS = 5_000
-"""Time beyond the longest possible SLA: by then the proxy has answered each request itself, so that
-the HTTP server's own 503 can only come where the proxy is broken.
-"""
 
 
 def run_proxy(directory: str, index: int, *, is_published: bool = False) -> None:

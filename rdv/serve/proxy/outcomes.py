@@ -43,6 +43,14 @@ OUTCOMES_WAIT_MS = 1_000
 _decode = msgspec.json.Decoder(ToldOutcome | list[ToldOutcome]).decode
 
 
+_DRAINING = Failure(
+    503,
+    "draining",
+    "this proxy is stopping: send them to another one, or again in a moment",
+    headers=((b"Retry-After", b"1"),),
+)
+
+
 def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
     """Return the outcomes of a body, or what is wrong with it. Pure."""
     try:
@@ -133,7 +141,7 @@ def _too_large(lines: list[bytes], limit_bytes: int) -> Failure | None:
     for number, line in enumerate(lines):
         if len(line) > limit_bytes:
             error = RecordTooLarge(len(line), limit_bytes)
-            message = f"no outcome is on record: of outcome {number}, {error.text()}"
+            message = f"no outcome was recorded: of outcome {number}, {error.text()}"
             fields = {"number": number, "limit": limit_bytes}
             return Failure(413, "outcome_too_large", message, fields)
     return None
@@ -142,13 +150,5 @@ def _too_large(lines: list[bytes], limit_bytes: int) -> Failure | None:
 def _not_logged(failed: dict[int, RdvError]) -> Failure:
     error = next(iter(failed.values()))
     log.warning("%d outcomes cannot be logged: %s", len(failed), error.text())
-    message = f"the outcomes are not on record: {error.text()}"
+    message = f"the outcomes were not recorded: {error.text()}"
     return Failure(http_status(error), "not_logged", message, headers=((b"Retry-After", b"1"),))
-
-
-_DRAINING = Failure(
-    503,
-    "draining",
-    "this proxy is stopping: tell another one, or again in a moment",
-    headers=((b"Retry-After", b"1"),),
-)

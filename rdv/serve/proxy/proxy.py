@@ -54,6 +54,14 @@ MISS_NS = 10_000_000
 """An answer that is later than its deadline by more than this is counted as a miss."""
 
 
+_DRAINING = Failure(
+    503,
+    "draining",
+    "this proxy is stopping: ask another one, or again in a moment",
+    headers=((b"Retry-After", b"1"),),
+)
+
+
 @dataclass(frozen=True)
 class Settings:
     """Holds the settings of a proxy from the decision's rdv.toml."""
@@ -432,11 +440,3 @@ class Proxy:
         self._results.close()
         self._requests.close()
         self.own_answers.close()
-
-
-_DRAINING = Failure(
-    503,
-    "draining",
-    "this proxy is stopping: ask another one, or again in a moment",
-    headers=((b"Retry-After", b"1"),),
-)

@@ -182,7 +182,7 @@ class ServerProcess:
         except WouldWait:
             self._are_cohorts_recorded = False  # retried with the next status
         except RdvError as error:
-            log.warning("the cohorts are not on record: %s", error.text())
+            log.warning("the cohorts were not recorded: %s", error.text())
 
     def _record_schedules(self, known: set[str]) -> None:
         """Record the schedules that may be used now and are not `known`, for replays.

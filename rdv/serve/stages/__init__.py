@@ -1,20 +1,19 @@
-"""A decision can run in smaller stages than all of its processes.
-
-They are for a beginning, and for latencies of microseconds.
-
-They use the same rdv.toml, model files and HTTP, and give the same answers:
+"""Runs a decision in fewer processes than `rdv serve`: for a beginning, and for low latency.
 
     run_direct(DIR, MODEL)    the proxy calls one model, in its own process, without streams
     run_in_process(DIR)       proxy, server and models in one process, over streams in memory
 
-Neither is durable, and a model that crashes in C, or kills its process, ends everything. A model
-that cannot be loaded is only missing. Each model has one thread, from its import to its end.
+Both use the same rdv.toml, model files and HTTP, and give the same answers. Neither is durable, and
+a model that crashes in C, or kills its process, ends everything. A model that cannot be loaded is
+only missing. Each model has one thread, from its import to its end.
 """
 
 from __future__ import annotations
 
 from rdv.serve.process import guard_process
 from rdv.system.standard_streams import empty_stdin, stdout_to_stderr
+
+__all__ = ["run_direct", "run_in_process"]
 
 
 def run_direct(directory: str, model: str) -> None:
@@ -40,6 +39,3 @@ def _shield() -> None:
     guard_process()
     empty_stdin()
     stdout_to_stderr()
-
-
-__all__ = ["run_direct", "run_in_process"]

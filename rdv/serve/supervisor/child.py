@@ -1,7 +1,4 @@
-"""Reads the output of a child process and stops it. Runs on the supervisor's loop.
-
-Splits the bytes of a pipe into lines of bounded length. Pure.
-"""
+"""Reads the output of a child process as lines of bounded length, and stops it. For one loop."""
 
 from __future__ import annotations
 
@@ -15,6 +12,9 @@ from rdv.serve.supervisor.starter import Started
 
 LINE_BYTES_MAX = 16 * 1024
 _CUT = "… (the rest of this line was left out)"
+
+
+_READ_BYTES = 64 * 1024
 
 
 class LineSplitter:
@@ -48,9 +48,6 @@ class LineSplitter:
     def _shown(self, line: bytes) -> str:
         text = line[: self._max].decode("utf-8", "backslashreplace").rstrip("\r")
         return text + _CUT if len(line) > self._max else text
-
-
-_READ_BYTES = 64 * 1024
 
 
 class Child:

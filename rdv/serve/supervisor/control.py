@@ -124,7 +124,7 @@ class Control:
                 )
             except RdvError as error:
                 if model not in self._failed:
-                    self._problem(f"not on record that {model} is {state}: {error.text()}")
+                    self._problem(f"could not record that {model} is {state}: {error.text()}")
                 self._failed.add(model)
             else:
                 del self._unsaid[model]
@@ -145,7 +145,7 @@ class Control:
             )
         except RdvError as error:
             if SCALING_TOPIC not in self._failed:
-                self._problem(f"not on record that {line.model} is scaled: {error.text()}")
+                self._problem(f"could not record that {line.model} is scaled: {error.text()}")
             self._failed.add(SCALING_TOPIC)
             return False
         self._failed.discard(SCALING_TOPIC)

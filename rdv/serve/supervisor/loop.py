@@ -23,6 +23,12 @@ from rdv.serve.supervisor.supervisor import ESSENTIAL, Launch, Supervisor
 from rdv.status.lines import StatusLine
 from rdv.system.orphans import Strangers, reap_orphans
 
+_STOPPING = {
+    signal.SIGINT: "stopping (Ctrl-C again: at once)",
+    signal.SIGTERM: "stopping",
+    signal.SIGHUP: "stopping: the terminal is gone",
+}
+
 
 class Edits(Protocol):
     """The interface of what reads edits: it must know the models that run undeclared."""
@@ -58,13 +64,6 @@ class _Outputs:
 
     def model_state(self, model: str, *, is_up: bool) -> None:
         self.control.model_state(model, is_up=is_up, own_pids=list(self.own_pids()))
-
-
-_STOPPING = {
-    signal.SIGINT: "stopping (Ctrl-C again: at once)",
-    signal.SIGTERM: "stopping",
-    signal.SIGHUP: "stopping: the terminal is gone",
-}
 
 
 def supervise(

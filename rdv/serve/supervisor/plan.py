@@ -1,7 +1,4 @@
-"""Derives the processes that a decision needs, and what an edit of it changes. Pure.
-
-Decides when to restart a process that ended, and when to give up. Pure: time is given.
-"""
+"""Derives the processes that a decision needs, and when an ended one is started again. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +11,19 @@ from rdv.decision import Decision, ModelConfig
 Role = Literal["server", "worker", "proxy"]
 STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
 """Proxies come first: they stop accepting and answer what is in flight, which needs the others."""
+
+
+FIRST_DELAY_MS = 100
+
+DELAY_MS_MAX = 10_000
+
+STEADY_MS = 10_000
+"""A process that has run this long had started well: its next failure counts as the first."""
+
+ATTEMPTS_MAX = 7
+"""A server or a proxy that never came up is given up after this many attempts (about five
+seconds).
+"""
 
 
 class Part(NamedTuple):
@@ -133,17 +143,6 @@ def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
         [part for name, part in running.items() if part.role == "worker" and name not in names],
         [part for part in workers if part.name in running and part != running[part.name]],
     )
-
-
-FIRST_DELAY_MS = 100
-DELAY_MS_MAX = 10_000
-STEADY_MS = 10_000
-"""A process that has run this long had started well: its next failure counts as the first."""
-
-ATTEMPTS_MAX = 7
-"""A server or a proxy that never came up is given up after this many attempts (about five
-seconds).
-"""
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ It scales up quickly, and down slowly. Up when requests miss their window, or wa
 second's work, in two measurements in a row; down by one when one less would have been enough for a
 long time. Flapping is prevented by the gap between the two conditions, the long time, and the
 memory of the load at which fewer were too few. (The asymmetry and the stabilisation window are
-those of the Kubernetes horizontal autoscaler.)
-
-Aggregates the status lines of workers, written about once a second, by model. Pure.
+those of the Kubernetes horizontal autoscaler.) The measurements are the status lines of workers,
+written about once a second, added up by model.
 """
 
 from __future__ import annotations
@@ -51,6 +50,10 @@ next one.
 """
 
 _SHORTS_MAX = 8
+
+
+_SPAN_NS_MIN = 100_000_000
+"""Lines closer than this give no rates: the later one is ignored, unless its state differs."""
 
 
 @dataclass(frozen=True)
@@ -232,10 +235,6 @@ def _is_calm(history: History, look: Look, limits: Limits) -> bool:
 def _idle_ms(history: History, limits: Limits) -> float:
     has_come_up = history.last is not None and history.last.ready > 0
     return limits.idle_ms if has_come_up else max(limits.idle_ms, START_MS)
-
-
-_SPAN_NS_MIN = 100_000_000
-"""Lines closer than this give no rates: the later one is ignored, unless its state differs."""
 
 
 class _Meter(NamedTuple):

@@ -21,6 +21,12 @@ FORK_TIMEOUT_S = 2.0
 _ANSWER_BYTES = 64
 
 
+PARENT_PIPE = "RDV_PARENT_PIPE"
+"""The child's stdin is a pipe without data: its end shows that the parent is gone."""
+
+READY_TIMEOUT_S = 10.0
+
+
 class ForkServerLost(Exception):
     """The fork server has been killed, or does not answer."""
 
@@ -107,12 +113,6 @@ class ForkServer:
         self._link.close()
         self._process.kill()
         self._process.wait()
-
-
-PARENT_PIPE = "RDV_PARENT_PIPE"
-"""The child's stdin is a pipe without data: its end shows that the parent is gone."""
-
-READY_TIMEOUT_S = 10.0
 
 
 class Started(NamedTuple):

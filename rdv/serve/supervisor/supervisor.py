@@ -1,7 +1,4 @@
-"""Keeps the processes of a decision running until it is stopped.
-
-Defines a part of a decision with its present process, and the supervisor's interfaces.
-"""
+"""Keeps the processes of a decision running until it is stopped."""
 
 from __future__ import annotations
 
@@ -28,6 +25,29 @@ from rdv.serve.supervisor.plan import (
     is_hopeless,
     started,
 )
+
+HANGS = 75
+"""The exit code of a worker whose model hangs (EX_TEMPFAIL)."""
+
+REFUSES = 3
+"""The exit code of a process that cannot use its configuration, its model's file or its command."""
+
+STOP_GRACE_S = 15.0
+
+PROXY_GRACE_S = SLA_MS_MAX / 1000 + 5.0
+"""A proxy answers what is in flight before it ends, which takes up to the longest SLA."""
+
+LAST_ANSWERS_S = 1.0
+"""A model that leaves without a successor answers what it has read; this is the maximum time that
+servers wait for it.
+"""
+
+START_WAIT_S = 5.0
+"""Proxies start after this time at the latest, whichever processes are not ready by then."""
+
+READY_TIMEOUT_S = 60.0
+
+ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
 
 
 class Process(Protocol):
@@ -78,14 +98,6 @@ async def settled(group: list[Running]) -> None:
         await running.settled.wait()
 
 
-HANGS = 75
-"""The exit code of a worker whose model hangs (EX_TEMPFAIL)."""
-
-
-REFUSES = 3
-"""The exit code of a process that cannot use its configuration, its model's file or its command."""
-
-
 def describe(code: int) -> str:
     """Return a description of an exit code."""
     if code == HANGS:
@@ -94,19 +106,6 @@ def describe(code: int) -> str:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"
-
-
-STOP_GRACE_S = 15.0
-PROXY_GRACE_S = SLA_MS_MAX / 1000 + 5.0
-"""A proxy answers what is in flight before it ends, which takes up to the longest SLA."""
-LAST_ANSWERS_S = 1.0
-"""A model that leaves without a successor answers what it has read; this is the maximum time that
-servers wait for it.
-"""
-START_WAIT_S = 5.0
-"""Proxies start after this time at the latest, whichever processes are not ready by then."""
-READY_TIMEOUT_S = 60.0
-ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
 
 
 class Supervisor:

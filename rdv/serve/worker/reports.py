@@ -1,7 +1,4 @@
-"""The worker's writing side writes its reports on requests to its model's own topic.
-
-Tracks the recent errors of a model, for the status and the log.
-"""
+"""Writes a worker's reports on requests to its model's own topic, and tracks recent errors."""
 
 from __future__ import annotations
 

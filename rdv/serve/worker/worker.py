@@ -1,6 +1,6 @@
-"""The loop around a model reads all that waits, refuses, evaluates and reports.
+"""Runs the loop around a model: read all that waits, refuse, evaluate, report.
 
-Detects a model that hangs, so that its worker reports the batch and exits.
+A watchdog detects a model that hangs, so that its worker reports the batch and exits.
 """
 
 from __future__ import annotations
@@ -20,6 +20,18 @@ from rdv.serve.worker.crash_record import CrashRecord, Unfinished
 from rdv.serve.worker.reports import Reports
 from rdv.serve.worker.requests import START_S, RequestReader
 from rdv.stream import TopicPartition
+
+KEEP_MS = 60_000
+"""How long scores are kept whose partition another process has locked, in ms: late for any schedule
+of an ordinary SLA, they still belong to the log. The outbox is bounded in lines and bytes.
+"""
+
+LAST_REPORT_WAIT_S = 0.5
+"""How long a worker that ends because its model hangs waits for the last report to be written."""
+
+HUNG = "the model hung and was ended"
+
+DIED = "the worker ended in this batch: the model crashed, exited, or was killed"
 
 
 class Watchdog:
@@ -71,18 +83,6 @@ class Watchdog:
 
     def stop(self) -> None:
         self._stop.set()
-
-
-KEEP_MS = 60_000
-"""How long scores are kept whose partition another process has locked, in ms: late for any schedule
-of an ordinary SLA, they still belong to the log. The outbox is bounded in lines and bytes.
-"""
-
-LAST_REPORT_WAIT_S = 0.5
-"""How long a worker that ends because its model hangs waits for the last report to be written."""
-
-HUNG = "the model hung and was ended"
-DIED = "the worker ended in this batch: the model crashed, exited, or was killed"
 
 
 class Worker:

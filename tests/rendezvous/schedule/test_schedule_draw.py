@@ -26,7 +26,7 @@ def test_the_schedule_of_the_design() -> None:
         "logit          ..............................===============#####",
         "any other (*)  .............................................#####",
         "step           1                             2              3",
-        '               nobody by 50 ms: the default, {"p": 0}',
+        '               no answer by 50 ms: the default, {"p": 0}',
     ]
 
 
