@@ -6,7 +6,7 @@ import os.path
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rdv.commands.errors import GroupNotFound, InvalidOption
+from rdv.commands.errors import GroupHasMembers, GroupNotFound, InvalidOption
 
 if TYPE_CHECKING:
     from rdv.stream.file.stream import FileStream
@@ -140,3 +140,10 @@ def groups_of(stream: FileStream, group: str | None) -> list[str]:
     if check_name(group, "group") not in groups:
         raise GroupNotFound(stream.address, group)
     return [group]
+
+
+def refuse_if_alive(stream: FileStream, group: str) -> None:
+    """Raise GroupHasMembers if the group has members that are alive."""
+    alive = stream.group_state(group).members.keys() - stream.absent_members(group)
+    if alive:
+        raise GroupHasMembers(group, len(alive))

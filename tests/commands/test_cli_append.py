@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from rdv.commands.stream.lines import line_batches
+from rdv.commands.stream.append import line_batches
 from rdv.errors import LineUnusable
 from rdv.stream import StreamConfig, open_stream
 
@@ -24,7 +24,7 @@ def test_each_line_keeps_its_newline_and_blank_ones_are_passed_over(rdv, stream)
     done = rdv("stream", "append", "s:t", "-p", 1, stdin=b"a\n\n \t\r\n\xff\r\x00\nlast")
     assert (done.code, done.out) == (0, "")
     assert done.err == (
-        "appended 3 records to s:t\n  passed over 2 blank lines\n  partition 1: 3, offsets 0 to 2\n"
+        "appended 3 records to s:t\n  skipped 2 blank lines\n  partition 1: 3, offsets 0 to 2\n"
     )
     assert stored() == {1: [b"a\n", b"\xff\r\x00\n", b"last\n"]}
 

@@ -9,7 +9,7 @@ import typer
 from rdv.commands.opening import as_files, read_target
 from rdv.commands.options import Json, Quiet, check_no_file
 from rdv.commands.output import Output
-from rdv.commands.stream.settings import describe_settings, settings_row
+from rdv.commands.stream.info import describe_settings, settings_row
 from rdv.commands.units import parse_duration_ms, parse_size
 
 if TYPE_CHECKING:

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.opening import Target, groups_of, open_files, places_of, read_target
+from rdv.commands.opening import (
+    Target,
+    groups_of,
+    open_files,
+    places_of,
+    read_target,
+    refuse_if_alive,
+)
 from rdv.commands.options import Json, Partition, PathOrTopic, Quiet
 from rdv.commands.output import Column, Output, number
-from rdv.commands.stream.members import refuse_if_alive
 from rdv.commands.units import parse_moment_ns
 
 if TYPE_CHECKING:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.opening import groups_of, open_files, read_target
+from rdv.commands.opening import groups_of, open_files, read_target, refuse_if_alive
 from rdv.commands.options import Json, PathOnly, Quiet, Yes
 from rdv.commands.output import Column, Output, number
-from rdv.commands.stream.members import refuse_if_alive
 from rdv.commands.terminal import confirm
 
 if TYPE_CHECKING:

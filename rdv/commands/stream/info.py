@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rdv.commands.opening import open_files, places_of, read_target, topics_of
 from rdv.commands.options import Json, Partition, PathOrTopic
 from rdv.commands.output import Column, Output, number
-from rdv.commands.stream.settings import settings_lines, settings_row
-from rdv.commands.units import about_size, iso_time, local_time
+from rdv.commands.units import about_size, format_duration, format_size, iso_time, local_time
 from rdv.errors import RdvError
 
 if TYPE_CHECKING:
+    from rdv.stream.config import StreamConfig
     from rdv.stream.file.stream import FileStream
     from rdv.stream.record import TopicPartition
 
@@ -29,6 +30,8 @@ _COLUMNS = (
     number("segments"),
     Column("newest_ns", "newest record", show=local_time),
 )
+
+_MS_NS = 1_000_000
 
 
 def info(address: PathOrTopic, *, partition: Partition = None, as_json: Json = False) -> None:
@@ -91,3 +94,45 @@ def _newest_ns(stream: FileStream, place: TopicPartition, end: int) -> int | Non
     except RdvError:
         return None
     return records[0].timestamp_ns if records else None
+
+
+def settings_row(config: StreamConfig) -> dict[str, Any]:
+    """Return the settings under their names in stream.toml; null means no limit."""
+    return asdict(config)
+
+
+def settings_lines(config: StreamConfig) -> list[tuple[str, str]]:
+    """Return (name, value) of every setting, the values with units."""
+    return [(name.rsplit("_", 1)[0] if name.endswith("_ms") else name, _value(name, value))
+            for name, value in asdict(config).items()]  # fmt: skip
+
+
+def describe_settings(config: StreamConfig) -> str:
+    """Return the settings that matter most, on one line."""
+    fsync = config.fsync
+    if fsync == "interval":
+        fsync_text = f"every {format_duration(config.fsync_interval_ms * _MS_NS)}"
+    else:
+        fsync_text = fsync
+    return (
+        f"{config.partitions} partition{'s' * (config.partitions != 1)} per topic, "
+        f"segments of {format_size(config.segment_bytes)}, "
+        f"retention {_retention(config)}, fsync {fsync_text}"
+    )
+
+
+def _retention(config: StreamConfig) -> str:
+    time_text = _value("retention_ms", config.retention_ms)
+    if config.retention_bytes is None:
+        return time_text
+    return f"{time_text} and {format_size(config.retention_bytes)} per partition"
+
+
+def _value(name: str, value: Any) -> str:
+    if value is None:
+        return "forever" if name == "retention_ms" else "unlimited"
+    if name.endswith("_ms"):
+        return format_duration(value * _MS_NS)
+    if name.endswith(("_bytes", "_bytes_max")):
+        return format_size(value)
+    return str(value)

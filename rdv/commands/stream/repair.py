@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from rdv.commands.opening import open_files, places_of, read_target
 from rdv.commands.options import Json, Partition, PathOrTopic, Quiet, Yes
 from rdv.commands.output import Column, Output, number
-from rdv.commands.stream.damage import describe_damage
-from rdv.commands.stream.verify import find_all
+from rdv.commands.stream.verify import describe_damage, find_all
 from rdv.commands.terminal import confirm
 
 if TYPE_CHECKING:
