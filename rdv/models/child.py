@@ -1,8 +1,6 @@
-"""A child process exchanges lines: it is started, asked and ended; every wait is bounded.
+"""The child process of a command model: the lines that are exchanged with it, and its restarts.
 
-Decides when a command that keeps failing may be restarted. Pure: the time is an argument.
-
-Writes and reads the lines that are exchanged with a command. Pure.
+Every wait is bounded.
 """
 
 from __future__ import annotations
@@ -11,11 +9,9 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -23,51 +19,29 @@ from msgspec import UNSET, UnsetType
 from rdv.models.batch import check_result
 from rdv.models.model import ModelError, shortened
 from rdv.rendezvous.messages import one_line
-
-FIRST_MS = 100
-LONGEST_MS = 10_000
-
-
-class Backoff:
-    """Restarts at once the first time; every further failure doubles the wait, up to a limit.
-
-    An answer ends the series: a command that fails now and then is always restarted at once.
-    """
-
-    def __init__(self, first_ms: int = FIRST_MS, longest_ms: int = LONGEST_MS) -> None:
-        self._first_ms = first_ms
-        self._longest_ms = longest_ms
-        self._failures = 0
-        self._ready_ns = 0
-
-    def failed(self, now_ns: int) -> None:
-        """Note that the command has failed."""
-        if self._failures:
-            doublings = min(self._failures - 1, 30)
-            wait_ms = min(self._first_ms << doublings, self._longest_ms)
-            self._ready_ns = now_ns + wait_ms * 1_000_000
-        self._failures += 1
-
-    @property
-    def failures(self) -> int:
-        """Return the number of failures in a row."""
-        return self._failures
-
-    def answered(self) -> None:
-        """Note that the command works."""
-        self._failures, self._ready_ns = 0, 0
-
-    def wait_ms(self, now_ns: int) -> int:
-        """Return the milliseconds until the command may be started; 0: now."""
-        return max(0, -((now_ns - self._ready_ns) // 1_000_000))
-
+from rdv.system.child import DELAY_MS_MAX, FIRST_DELAY_MS, ChildProcess, restart_delay_ms
 
 ENVELOPE_BYTES = 4096
 """The maximum bytes of an answer's line beyond its result: an id, an error text."""
+READ_BYTES = 256 * 1024
+STDERR_LINE_BYTES = 4096
+END_GRACE_S = 1.0
+LOOK_MS = 250
+"""How often to check whether a silent process still runs, in ms."""
+
+Log = Callable[[str], None]
 
 
 class Garbage(Exception):
     """The command has written something that is not an answer to an open question."""
+
+
+class Exited(Exception):
+    """The process has ended, or has closed its stdout."""
+
+
+class TimedOut(Exception):
+    """There was no answer in time."""
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -100,57 +74,29 @@ def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
     return answer.id, check_result(bytes(answer.result), bytes_max)
 
 
-READ_BYTES = 256 * 1024
-STDERR_LINE_BYTES = 4096
-END_GRACE_MS = 1_000
-LOOK_MS = 250
-"""How often to check whether a silent process still runs, in ms."""
-
-Log = Callable[[str], None]
-
-
-class Exited(Exception):
-    """The process has ended, or has closed its stdout."""
-
-
-class TimedOut(Exception):
-    """There was no answer in time."""
-
-
-class Process:
-    """Manages one run of the command, in its own process group. For one thread."""
+class Process(ChildProcess):
+    """One run of the command, in its own process group. For one thread."""
 
     def __init__(self, command: Sequence[str], directory: str, log: Log) -> None:
-        """Start it. Raises OSError."""
-        self._child = subprocess.Popen(
-            command,
-            cwd=directory,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        child = self._child
-        assert child.stdin is not None
-        assert child.stdout is not None
-        assert child.stderr is not None
-        self._stdin, self._stdout = child.stdin, child.stdout
-        os.set_blocking(self._stdin.fileno(), False)
-        os.set_blocking(self._stdout.fileno(), False)
+        """Start it; `log` gets each line of its stderr. Raises OSError, ValueError."""
+        ours, theirs = os.pipe()
+        try:
+            super().__init__(command, directory=directory, stderr=theirs)
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
         self._unread = b""
         self._reporter = threading.Thread(
-            target=_pass_on, args=(child.stderr, log), name="rdv-stderr", daemon=True
+            target=_pass_on, args=(ours, log), name="rdv-stderr", daemon=True
         )
         self._reporter.start()
-
-    def has_exited(self) -> bool:
-        """Return whether it has ended by now."""
-        return self._child.poll() is not None
 
     def closes_within(self, ms: float) -> bool:
         """Wait until its stdout ends, as it does at its end; return False after `ms`."""
         poller = select.poll()
-        poller.register(self._stdout, 0)
+        poller.register(self.stdout, 0)
         return bool(poller.poll(ms))
 
     def talk(self, asked: bytes, deadline_ns: int, line_bytes_max: int) -> Iterator[bytes]:
@@ -161,8 +107,8 @@ class Process:
         """
         rest = memoryview(asked)
         poller = select.poll()
-        poller.register(self._stdout, select.POLLIN)
-        poller.register(self._stdin, select.POLLOUT)
+        poller.register(self.stdout, select.POLLIN)
+        poller.register(self.stdin, select.POLLOUT)
         while True:
             left_ms = (deadline_ns - time.monotonic_ns()) / 1e6
             if left_ms <= 0:
@@ -171,14 +117,14 @@ class Process:
             if not ready and self.has_exited():
                 raise Exited  # its stdout may be kept open by a child of its own
             for fd, _ in ready:
-                if fd == self._stdout.fileno():
+                if fd == self.stdout:
                     yield from self._read_lines(line_bytes_max)
                 elif not (rest := self._write(rest)):
-                    poller.unregister(self._stdin)
+                    poller.unregister(self.stdin)
 
     def _write(self, rest: memoryview) -> memoryview:
         try:
-            return rest[os.write(self._stdin.fileno(), rest) :]
+            return rest[os.write(self.stdin, rest) :]
         except BlockingIOError:
             return rest
         except BrokenPipeError:
@@ -187,7 +133,7 @@ class Process:
 
     def _read_lines(self, line_bytes_max: int) -> Iterator[bytes]:
         try:
-            data = os.read(self._stdout.fileno(), READ_BYTES)
+            data = os.read(self.stdout, READ_BYTES)
         except BlockingIOError:
             return
         if not data:
@@ -197,52 +143,56 @@ class Process:
         if len(self._unread) > line_bytes_max:
             raise Garbage(f"it wrote a line of more than {line_bytes_max} bytes")
 
-    def end(self, *, gently: bool) -> str:
+    def stop(self, *, gently: bool) -> str:
         """End it with all of its children, and return how it ended.
 
-        Gently: by the end of its stdin, then SIGTERM, with END_GRACE_MS for each; then, as always,
+        Gently: by the end of its stdin, then SIGTERM, with END_GRACE_S for each; then, as always,
         SIGKILL.
         """
-        with contextlib.suppress(OSError):
-            self._stdin.close()
-        if gently and not self._ended_within(END_GRACE_MS):
-            self._signal(signal.SIGTERM)
-            self._ended_within(END_GRACE_MS)
-        how = _how(self._child.poll())
-        self._signal(signal.SIGKILL)
-        self._ended_within(END_GRACE_MS)
-        self._stdout.close()
-        self._reporter.join(END_GRACE_MS / 1000)
+        how = self.end(*((None, signal.SIGTERM) if gently else ()), grace_s=END_GRACE_S)
+        self._reporter.join(END_GRACE_S)
         return how
 
     def how_it_ended(self) -> str:
         """Return how it ended. For a process whose stdout has ended: usually it ends by itself."""
-        self._ended_within(END_GRACE_MS)
-        return self.end(gently=False)
-
-    def _ended_within(self, ms: int) -> bool:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._child.wait(ms / 1000)
-        return self._child.poll() is not None
-
-    def _signal(self, number: signal.Signals) -> None:
-        """Signal the whole group: a shell's children would otherwise survive it."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._child.pid, number)
+        self.ends_within(END_GRACE_S)
+        return self.stop(gently=False)
 
 
-def _how(code: int | None) -> str:
-    if code is None:
-        return "it closed its stdout"
-    if code >= 0:
-        return f"it ended with exit code {code}"
-    with contextlib.suppress(ValueError):
-        return f"it was ended by {signal.Signals(-code).name}"
-    return f"it was ended by signal {-code}"
-
-
-def _pass_on(stderr: IO[bytes], log: Log) -> None:
+def _pass_on(stderr: int, log: Log) -> None:
     """Pass every line of stderr on, in pieces of bounded length."""
-    with stderr, contextlib.suppress(OSError, ValueError):
-        while line := stderr.readline(STDERR_LINE_BYTES):
+    with open(stderr, "rb") as lines, contextlib.suppress(OSError, ValueError):
+        while line := lines.readline(STDERR_LINE_BYTES):
             log(line.decode("utf-8", "backslashreplace").rstrip("\n"))
+
+
+class Backoff:
+    """When a command that keeps failing may be restarted (`restart_delay_ms`). Pure.
+
+    An answer ends the series: a command that fails now and then is always restarted at once.
+    """
+
+    def __init__(self, first_ms: int = FIRST_DELAY_MS, longest_ms: int = DELAY_MS_MAX) -> None:
+        self._first_ms = first_ms
+        self._longest_ms = longest_ms
+        self._failures = 0
+        self._ready_ns = 0
+
+    def failed(self, now_ns: int) -> None:
+        """Note that the command has failed."""
+        wait_ms = restart_delay_ms(self._failures, self._first_ms, self._longest_ms)
+        self._ready_ns = now_ns + int(wait_ms) * 1_000_000
+        self._failures += 1
+
+    @property
+    def failures(self) -> int:
+        """Return the number of failures in a row."""
+        return self._failures
+
+    def answered(self) -> None:
+        """Note that the command works."""
+        self._failures, self._ready_ns = 0, 0
+
+    def wait_ms(self, now_ns: int) -> int:
+        """Return the milliseconds until the command may be started; 0: now."""
+        return max(0, -((now_ns - self._ready_ns) // 1_000_000))

@@ -1,4 +1,4 @@
-r"""Runs a command as a model, and restarts it when it fails.
+r"""Run a command as a model, and restart it when it fails.
 
 A command is any program that answers lines on stdin with lines on stdout.
 
@@ -109,7 +109,7 @@ class CommandModel:
         """End the process: gently, within about two seconds."""
         process, self._process = self._process, None
         if process is not None:
-            process.end(gently=True)
+            process.stop(gently=True)
 
     @property
     def trouble(self) -> str:
@@ -128,7 +128,7 @@ class CommandModel:
         """Check whether it has ended between batches."""
         if self._process is not None and self._process.has_exited():
             process, self._process = self._process, None
-            self._note(process.end(gently=False))
+            self._note(process.stop(gently=False))
 
     def _running(self) -> Process | ModelError:
         """Return the process; one that has ended between batches is replaced without an error."""
@@ -179,7 +179,7 @@ class CommandModel:
     def _failed(self, process: Process, cause: Cause, why: str) -> ModelError:
         """End the process, start the next one if that is due, and return the error."""
         self._process = None
-        how = process.how_it_ended() if cause == "exit" else process.end(gently=False)
+        how = process.how_it_ended() if cause == "exit" else process.stop(gently=False)
         self._note(why or how)
         if not self._backoff.wait_ms(time.monotonic_ns()):
             self._running()
@@ -197,6 +197,3 @@ def _to_stderr(name: str) -> Log:
         sys.stderr.flush()
 
     return log
-
-
-__all__ = ["CommandModel"]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mmap import mmap
 from typing import Literal, Protocol, cast
 
-VERSION = 4
+VERSION = 5
 """The version of the calls, increased whenever one changes, as in module.c: an extension that was
 built of other sources is not used."""
 
@@ -122,6 +122,24 @@ class Native(Protocol):
         """Check how deep a JSON text nests and how large its numbers are.
 
         Returns `rdv.payload`'s PLAIN or LARGE_FLOAT, or WIDE_INTEGER or TOO_DEEP with its position.
+        """
+
+    def spawn(
+        self,
+        candidates: Sequence[bytes],
+        words: Sequence[bytes],
+        environment: Sequence[bytes] | None,
+        directory: bytes,
+        fds: Sequence[int],
+        end_signal: int,
+        /,
+    ) -> int:
+        """Start a program in a session of its own: the first of the `candidates` that exists.
+
+        `fds` become its stdin, stdout and stderr; the fourth is kept open by its number (-1:
+        none). `environment` (NAME=VALUE) is this process's own for None. The kernel sends it
+        `end_signal` (0: nothing) when the calling thread ends. All lists are lists. Returns its
+        pid, or the number of the error, negative. Linux only.
         """
 
 

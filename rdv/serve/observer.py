@@ -33,7 +33,7 @@ from rdv.stream.file.lookup import AHEAD_MAX_NS
 from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
 from rdv.stream.stream import LogStream
-from rdv.system.orphans import is_process
+from rdv.system.processes import is_process
 
 _BACK = Recent(5 * 60_000)
 """How far back to look for the latest status of processes."""

@@ -1,13 +1,11 @@
-"""Finds and ends orphaned processes.
+"""End processes whose parents have ended.
+
+A component ends with the supervisor that has started it: its stdin is a pipe that ends then.
 
 On Linux a process can ask to become the parent of its descendants whose own parents end (prctl(2),
 PR_SET_CHILD_SUBREAPER). Every worker and every proxy does: so what a model starts is found below
 its worker, even if it made its own session or was forked twice, and ends with it. When a worker is
 killed, the supervisor becomes the parent of what it had adopted, and ends it.
-
-Ends a component with its parent: it must not outlive the supervisor that started it.
-
-Checks whether a process is alive.
 """
 
 from __future__ import annotations
@@ -19,12 +17,16 @@ import sys
 import threading
 from collections.abc import Callable, Collection
 
+from rdv.system.processes import children_of, environment_of, state_of
 from rdv.system.standard_streams import empty_stdin
 
-_PR_SET_CHILD_SUBREAPER = 36
-_PARENT, _START = 1, 19
-"""Indexes in /proc/PID/stat, counted behind the name (proc(5), fields 4 and 22)."""
-
+PARENT_PIPE = "RDV_PARENT_PIPE"
+"""In the environment of a component: its stdin is a pipe without data, whose end shows that the
+parent is gone.
+"""
+_pipe = -1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+"""Options of prctl(2)."""
 ROUNDS_MAX = 100
 """The maximum number of rounds: a process may start others while it is being ended."""
 
@@ -78,7 +80,7 @@ class Strangers:
         for pid in children_of(os.getpid()):
             if pid in known or pid in self._before:
                 continue
-            if is_sure or self._marker in _read(pid, "environ").split(b"\0"):
+            if is_sure or self._marker in environment_of(pid):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
 
@@ -110,72 +112,13 @@ def reap_abandoned() -> None:
     def watch() -> None:
         before: set[int] = set()
         while not threading.Event().wait(ZOMBIES_LOOK_S):
-            zombies = {pid for pid in children_of(os.getpid()) if _state(pid) == b"Z"}
+            zombies = {pid for pid in children_of(os.getpid()) if state_of(pid) == b"Z"}
             for pid in sorted(zombies & before)[ZOMBIES_MAX:]:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
             before = zombies
 
     threading.Thread(target=watch, name="rdv-zombies", daemon=True).start()
-
-
-def children_of(parent: int) -> list[int]:
-    """Return the children of a process; none where there is no /proc."""
-    found = []
-    for pid in processes():
-        fields = _stat(pid)
-        if len(fields) > _START and int(fields[_PARENT]) == parent:
-            found.append(pid)
-    return found
-
-
-def processes() -> list[int]:
-    """Return all processes that /proc shows."""
-    try:
-        return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except OSError:
-        return []
-
-
-def start_of(pid: int) -> int:
-    """Return when the process was started, in ticks since the boot; 0 when there is none.
-
-    The start and the process's number identify it for good.
-    """
-    fields = _stat(pid)
-    return int(fields[_START]) if len(fields) > _START else 0
-
-
-def environment_of(pid: int) -> list[bytes]:
-    """Return the environment of the process at its start; empty when it may not be read."""
-    return _read(pid, "environ").split(b"\0")
-
-
-def command_line_of(pid: int) -> bytes:
-    """Return the command line of the process, with a space between two arguments."""
-    return _read(pid, "cmdline").rstrip(b"\0").replace(b"\0", b" ")
-
-
-def _state(pid: int) -> bytes:
-    return (_stat(pid) or [b""])[0]
-
-
-def _stat(pid: int) -> list[bytes]:
-    return _read(pid, "stat").rpartition(b")")[2].split()
-
-
-def _read(pid: int, name: str) -> bytes:
-    try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
-
-
-PARENT_PIPE = "RDV_PARENT_PIPE"
-_pipe = -1
-_PR_SET_PDEATHSIG = 1
-"""An option of prctl(2)."""
 
 
 def keep_parent_pipe() -> int:
@@ -218,16 +161,3 @@ def _continue_when_parent_ends() -> None:
 
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGCONT), 0, 0, 0)
-
-
-def is_process(pid: int) -> bool:
-    """Return whether there is such a process (a zombie does not count)."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        return file.read().rpartition(b")")[2].split()[:1] != [b"Z"]
-    return True

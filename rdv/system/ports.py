@@ -1,10 +1,8 @@
-"""Finds the process that listens on a port, and waits for the end of a process."""
+"""Find the process that listens on a port."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 from typing import NamedTuple
 
 _COMMAND_CHARACTERS_MAX = 80
@@ -39,19 +37,3 @@ def holder_of_port(port: int) -> PortHolder | None:
                 words = psutil.Process(connection.pid).cmdline()
                 return PortHolder(connection.pid, " ".join(words))
     return None
-
-
-def await_end(pid: int, timeout_s: float) -> bool:
-    """Wait until the process has ended, by its pidfd; return False after `timeout_s`."""
-    if not hasattr(os, "pidfd_open"):
-        return False
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    try:
-        return bool(select.select([fd], [], [], timeout_s)[0])
-    finally:
-        os.close(fd)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from cli_kit import Served
 
-from rdv.system.orphans import command_line_of, processes
+from rdv.system.processes import command_line_of, processes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="macOS has process groups alone")
 

@@ -167,8 +167,8 @@ def test_one_that_ends_at_once_is_not_started(start):
 def test_its_trouble_is_known_also_when_nobody_asks(start):
     model = start(["sh", "-c", "read line; exit 4"])
     assert trouble_of(model) == ""
-    os.killpg(model._process._child.pid, signal.SIGKILL)
-    model._process._child.wait()
+    os.killpg(model._process.pid, signal.SIGKILL)
+    assert model._process.ends_within(30)
     assert "it was ended by SIGKILL" in trouble_of(model)
 
 

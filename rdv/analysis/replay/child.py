@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from rdv.models import ModelNotLoaded, evaluate, open_model
+from rdv.system.orphans import adopt_orphans, end_descendants, reap_abandoned
 from rdv.system.standard_streams import empty_stdin, stdout_to_stderr, write_utf8
 
 HEAD = struct.Struct("<II")
@@ -116,8 +117,18 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 def main() -> int:
+    """Load the model and evaluate batches until stdin ends; end what the model has started."""
     settings = msgspec.json.decode(sys.argv[1], type=Settings)
-    _end_with(settings.lifeline)
+    adopts = adopt_orphans()
+    _end_with(settings.lifeline, adopts=adopts)
+    try:
+        return _run(settings)
+    finally:
+        if adopts:
+            end_descendants()
+
+
+def _run(settings: Settings) -> int:
     source, sink = _take_pipes()
     write_utf8()
     try:
@@ -170,13 +181,17 @@ def _take_pipes() -> tuple[int, int]:
     return source, sink
 
 
-def _end_with(lifeline: int) -> None:
-    """End at once when the replay has ended, whatever the model is doing."""
+def _end_with(lifeline: int, *, adopts: bool) -> None:
+    """End at once with all descendants when the replay has ended, whatever the model is doing."""
 
     def watch() -> None:
         os.read(lifeline, 1)
+        if adopts:
+            end_descendants()
         os._exit(1)
 
+    if adopts:
+        reap_abandoned()
     threading.Thread(target=watch, name="rdv-lifeline", daemon=True).start()
 
 

@@ -10,15 +10,13 @@ import contextlib
 import fcntl
 import os
 import select
-import signal
-import subprocess
 import sys
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO, Any, Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import msgspec
 
@@ -33,6 +31,7 @@ from rdv.analysis.replay.child import (
     unpack_outcomes,
 )
 from rdv.models import ModelNotLoaded
+from rdv.system.child import ChildProcess, how_it_ended
 from rdv.system.environment import clean_environment
 
 AHEAD_BATCHES, AHEAD_BYTES = 512, 8 * 1024 * 1024
@@ -83,9 +82,7 @@ class Process:
     """One run of the model's process."""
 
     hello: Hello
-    child: subprocess.Popen[bytes]
-    stdin: IO[bytes]
-    stdout: IO[bytes]
+    child: ChildProcess
     lifeline: int
     unsent: deque[memoryview] = field(default_factory=deque)
     unread: bytearray = field(default_factory=bytearray)
@@ -96,11 +93,11 @@ class Process:
     def exchange(self, timeout_s: float) -> list[Evaluated]:
         """Write and read what is possible, waiting for `timeout_s` at most. Raises _Ended."""
         poller = select.poll()
-        poller.register(self.stdout, select.POLLIN)
+        poller.register(self.child.stdout, select.POLLIN)
         if self.unsent:
-            poller.register(self.stdin, select.POLLOUT)
+            poller.register(self.child.stdin, select.POLLOUT)
         for fd, _ in poller.poll(timeout_s * 1000):
-            if fd == self.stdout.fileno():
+            if fd == self.child.stdout:
                 if not (data := os.read(fd, READ_BYTES)):
                     raise _Ended(self.end(gently=True))
                 self.unread += data
@@ -111,7 +108,7 @@ class Process:
     def _write(self) -> None:
         try:
             while self.unsent:
-                wrote = os.writev(self.stdin.fileno(), list(self.unsent)[:64])
+                wrote = os.writev(self.child.stdin, list(self.unsent)[:64])
                 while wrote and wrote >= len(self.unsent[0]):
                     wrote -= len(self.unsent.popleft())
                 if wrote:
@@ -130,42 +127,42 @@ class Process:
         return found
 
     def end(self, *, gently: bool) -> str:
-        """End the process, and return how it ended."""
-        with contextlib.suppress(OSError):
-            self.stdin.close()
+        """End the process and its descendants, and return how it ended. May be called twice."""
+        if self.lifeline < 0:
+            return ""
+        code = None
         if gently:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.child.wait(GRACE_S)
-        code = self.child.poll()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.child.pid, signal.SIGKILL)
-        self.child.wait()
-        self.stdout.close()
-        os.close(self.lifeline)
-        return _how(code)
+            self.child.close_stdin()
+            self.child.ends_within(GRACE_S)
+            code = self.child.exit_code()
+        os.close(self.lifeline)  # it ends its descendants, and itself
+        self.lifeline = -1
+        how = self.child.end(None, grace_s=GRACE_S)
+        return how if code is None and not gently else how_it_ended(code)
 
 
 def start(loading: Loading) -> Process:
     """Start the process and wait until the model is loaded. Raises ModelNotLoaded."""
     theirs, ours = os.pipe()
     settings = Settings(loading.directory, loading.name, loading.opening, theirs)
-    child = subprocess.Popen(
-        [sys.executable, "-m", "rdv.analysis.replay.child", msgspec.json.encode(settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=clean_environment(os.environ, loading.env),
-        pass_fds=(theirs,),
-        start_new_session=True,
-    )
-    os.close(theirs)
-    assert child.stdin is not None
-    assert child.stdout is not None
+    command = [sys.executable, "-m", "rdv.analysis.replay.child"]
+    try:
+        child = ChildProcess(
+            [*command, msgspec.json.encode(settings).decode()],
+            environment=clean_environment(os.environ, loading.env),
+            pass_fd=theirs,
+            ends_with_parent=False,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
     for pipe in (child.stdin, child.stdout):
-        os.set_blocking(pipe.fileno(), False)
         if hasattr(fcntl, "F_SETPIPE_SZ"):
             with contextlib.suppress(OSError):  # the system allows less
                 fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    process = Process(Hello(), child, child.stdin, child.stdout, ours)
+    process = Process(Hello(), child, ours)
     try:
         process.hello = _greeted(process, loading)
     except BaseException:
@@ -178,7 +175,7 @@ def _greeted(process: Process, loading: Loading) -> Hello:
     where = str(loading.opening.get("path") or " ".join(loading.opening.get("command", ())))
     until_s = time.monotonic() + loading.start_timeout_ms / 1000
     poller = select.poll()
-    poller.register(process.stdout, select.POLLIN)
+    poller.register(process.child.stdout, select.POLLIN)
     while b"\n" not in process.unread:
         left_s = until_s - time.monotonic()
         if left_s <= 0 or len(process.unread) > HELLO_BYTES_MAX:
@@ -186,8 +183,9 @@ def _greeted(process: Process, loading: Loading) -> Hello:
             raise ModelNotLoaded(loading.name, where, reason)
         if not poller.poll(left_s * 1000):
             continue
-        if not (data := os.read(process.stdout.fileno(), READ_BYTES)):
-            how = _how(process.child.wait())
+        if not (data := os.read(process.child.stdout, READ_BYTES)):
+            process.child.ends_within(GRACE_S)
+            how = how_it_ended(process.child.exit_code())
             raise ModelNotLoaded(loading.name, where, f"while it was loaded, {how}")
         process.unread += data
     line, _, rest = bytes(process.unread).partition(b"\n")
@@ -278,8 +276,7 @@ class Evaluator:
 
     def close(self) -> None:
         """End the process. May be called twice."""
-        if not self._process.stdout.closed:
-            self._process.end(gently=True)
+        self._process.end(gently=True)
 
     def __enter__(self) -> Self:
         return self
@@ -290,15 +287,4 @@ class Evaluator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._process.stdout.closed:
-            self._process.end(gently=error is None)
-
-
-def _how(code: int | None) -> str:
-    if code is None:
-        return "it closed its stdout"
-    if code >= 0:
-        return f"it ended with exit code {code}"
-    with contextlib.suppress(ValueError):
-        return f"it was ended by {signal.Signals(-code).name}"
-    return f"it was ended by signal {-code}"
+        self._process.end(gently=error is None)

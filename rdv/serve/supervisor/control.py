@@ -28,7 +28,7 @@ from rdv.stream import open_stream
 from rdv.stream.file.disk import Disk
 from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
-from rdv.system.orphans import is_process
+from rdv.system.processes import is_process
 
 LOCK_WAIT_MS = 5
 """How long the supervisor's loop waits for a lock of another process, in ms; then it retries."""

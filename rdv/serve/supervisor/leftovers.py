@@ -16,8 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from rdv.system.orphans import command_line_of, environment_of, processes, start_of
-from rdv.system.ports import await_end
+from rdv.system.processes import await_end, command_line_of, environment_of, processes, start_of
 
 VARIABLE = "RDV_RUN"
 

@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from rdv.decision import Decision, ModelConfig
+from rdv.system.child import DELAY_MS_MAX, FIRST_DELAY_MS, restart_delay_ms
 
 Role = Literal["server", "worker", "proxy"]
 STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
 """Proxies come first: they stop accepting and answer what is in flight, which needs the others."""
 
-
-FIRST_DELAY_MS = 100
-
-DELAY_MS_MAX = 10_000
 
 STEADY_MS = 10_000
 """A process that has run this long had started well: its next failure counts as the first."""
@@ -173,13 +170,10 @@ def forgiven(state: RestartState) -> RestartState:
 def ended(state: RestartState, now_ms: float) -> tuple[RestartState, float]:
     """Return the new state of a process that ended, and the delay until it is restarted, in ms.
 
-    The first restart is at once (a killed process should cost no more than its start), then after
-    100, 200, 400 … ms, at most 10 s.
+    See `restart_delay_ms`.
     """
     failures = 0 if now_ms - state.started_ms >= STEADY_MS else state.failures
-    # 2**20 is far beyond the limit already; a float cannot hold 2**1024.
-    exponent = min(max(failures - 1, 0), 20)
-    delay_ms = 0.0 if failures == 0 else min(DELAY_MS_MAX, FIRST_DELAY_MS * 2.0**exponent)
+    delay_ms = restart_delay_ms(failures, FIRST_DELAY_MS, DELAY_MS_MAX)
     return replace(state, failures=failures + 1), delay_ms
 
 

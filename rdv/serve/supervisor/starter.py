@@ -13,16 +13,12 @@ from typing import NamedTuple, Self
 from rdv.serve.supervisor.forking import COMMAND, READY, TITLE_ROOM
 from rdv.serve.supervisor.leftovers import VARIABLE
 from rdv.system.environment import clean_environment
-from rdv.system.orphans import adopt_orphans
+from rdv.system.orphans import PARENT_PIPE, adopt_orphans
 
 FORK_TIMEOUT_S = 2.0
 """A fork takes milliseconds. A server that does not answer within this time is given up."""
 
 _ANSWER_BYTES = 64
-
-
-PARENT_PIPE = "RDV_PARENT_PIPE"
-"""The child's stdin is a pipe without data: its end shows that the parent is gone."""
 
 READY_TIMEOUT_S = 10.0
 
