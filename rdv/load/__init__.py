@@ -1,1 +1,1 @@
-"""Load on a decision: the open-loop generator, and the drill that rehearses faults."""
+"""Load on a decision: the open-loop generator, and the drill, which injects faults."""

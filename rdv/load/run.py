@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import uvloop
 
 from rdv.decision.proxies import ProxyAddress
 from rdv.load.figures import Figures
-from rdv.load.generator import Generator, LoadLimits, constant, poisson, render_request
+from rdv.load.generator import Generator, LoadLimits, render_request, share_of
 from rdv.load.generator.tally import Failed
 from rdv.load.rows import Row
 
@@ -133,10 +133,8 @@ class LoadRun:
         if plan.rate is None:
             await generator.run_closed(max(1, plan.connections // count), plan.seconds)
             return
-        rate = plan.rate / count
-        arrivals = poisson(rate, seed=index) if plan.is_poisson else constant(rate)
-        # The proxies do not get their requests at the same instant.
-        await generator.run(_later(arrivals, int(index * 1e9 / plan.rate)), plan.seconds)
+        arrivals = share_of(plan.rate, index, count, is_poisson=plan.is_poisson)
+        await generator.run(arrivals, plan.seconds)
 
     async def _tick(self) -> None:
         self._interval_began_s = begin_s = time.monotonic()
@@ -151,7 +149,3 @@ class LoadRun:
         if self._progress is not None and interval.tally.requests:
             self._progress(now_s - begin_s, interval, now_s - self._interval_began_s)
         self._interval_began_s = now_s
-
-
-def _later(arrivals: Iterator[int], offset_ns: int) -> Iterator[int]:
-    return (at_ns + offset_ns for at_ns in arrivals)

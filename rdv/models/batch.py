@@ -1,8 +1,6 @@
-"""Calls a model's `predict` so that its failures affect no other rows.
+"""Evaluate batches of requests with a model, so that a row that fails affects no other row.
 
-Encodes what a model returned for a row as JSON, or an error. Thread-safe.
-
-Evaluates the JSON of requests with a model, in the same way in every stage.
+Results are encoded as JSON, or as an error. In every stage it is done in the same way.
 """
 
 from __future__ import annotations
@@ -24,11 +22,11 @@ from rdv.rendezvous.messages import (
     one_line,
 )
 
-__all__ = ["RESULT_BYTES_MAX", "check_result", "encode_result", "encode_results"]
-
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _LF, _CR = b"\n\r"
+
+Predict = Callable[[list[Any]], Any]
 
 
 def encode_results(values: Sequence[object], bytes_max: int) -> list[Outcome]:
@@ -91,9 +89,6 @@ def check_result(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> bytes | Mode
         return one_line(bytes(check_result_json(text, bytes_max)))
     except InvalidModelResult as error:
         return ModelError(shortened(error.text()), "result")
-
-
-Predict = Callable[[list[Any]], Any]
 
 
 def predict_batch(

@@ -1,9 +1,4 @@
-"""Defines the interface of every kind of model to a worker.
-
-Errors of models concern a model that cannot be loaded, or a single row.
-
-The default version of a model is a short hash of its files or its command.
-"""
+"""Define the interface of every kind of model to a worker, its errors and its default version."""
 
 from __future__ import annotations
 
@@ -32,6 +27,8 @@ _CODES: dict[Cause, ReportCode] = {
 }
 
 REASON_LENGTH_MAX = 500
+_DIGITS = 12
+_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +120,6 @@ def trouble_of(model: Model) -> str:
     For the thread that calls `predict`. Only models outside of this process have any trouble.
     """
     return str(getattr(model, "trouble", ""))
-
-
-_DIGITS = 12
-_CHUNK_BYTES = 1024 * 1024
 
 
 def file_version(path: str) -> str:

@@ -1,17 +1,17 @@
-"""Loads a model by its settings in a decision."""
+"""Load a model by its settings in a decision."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from rdv.models.batch import RESULT_BYTES_MAX
 from rdv.models.child import Log
 from rdv.models.command import CommandModel
 from rdv.models.decoy import Decoy
 from rdv.models.estimator import ENDINGS, EstimatorModel
 from rdv.models.model import Model, ModelNotLoaded
 from rdv.models.python_file import PythonModel
+from rdv.rendezvous.messages import RESULT_BYTES_MAX
 
 FILE_ENDINGS = (".py", *ENDINGS)
 """How the name of a model's file ends."""

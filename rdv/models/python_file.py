@@ -1,9 +1,7 @@
-"""A model may be a Python file with `predict(rows) -> results`.
+"""Load a Python file with `predict(rows) -> results` as a model.
 
-Runs a model's Python file as a separate module.
-
-Loading a file again makes a new module beside the old one, which goes on unchanged: replacing a
-model without a gap needs that.
+The file runs as a separate module. Loading it again makes a new module beside the old one, which
+goes on unchanged: replacing a model without a gap needs that.
 """
 
 from __future__ import annotations
@@ -24,6 +22,7 @@ _numbers = itertools.count(1)
 _loading = threading.Lock()
 _directories: set[str] = set()
 PREFIX = "rdv_model_"
+_HERE = os.path.dirname(os.path.abspath(__file__))
 _OWN = os.path.dirname(os.path.dirname(os.path.realpath(__file__))) + os.sep
 
 
@@ -156,6 +155,3 @@ def not_loaded(name: str, path: str, error: BaseException) -> ModelNotLoaded:
     own = [frame for frame in frames if not frame.filename.startswith(_HERE)]
     trace = "".join(traceback.format_list(own))
     return ModelNotLoaded(name, path, describe(error), trace)
-
-
-_HERE = os.path.dirname(os.path.abspath(__file__))

@@ -1,7 +1,4 @@
-"""The module makes a private copy of a decision: settings, schedules and models, not streams.
-
-The module reads what a drill must know from a decision's files: parts, first step, schedules.
-"""
+"""Copy a decision's settings, schedules and models, without its streams, and read what they say."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The module damages the copy's streams: garbage, wrong times, flipped bytes, misplaced and missing
-files.
+"""Damage the copy's streams: garbage, wrong times, flipped bytes, misplaced and missing files.
 
 Results are the drill's own evidence: they get garbage and wrong times, but their files stay intact.
+
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _HOUR_NS = 3_600 * 10**9
 CLOCK_STEPS_NS = (365 * 24 * _HOUR_NS, -_HOUR_NS)
 
 
-class Harm(NamedTuple):
+class DamagedFile(NamedTuple):
     """A file that the drill has damaged and that `verify` must report."""
 
     stream: str
@@ -56,11 +56,11 @@ class Damage:
     """The damage that was done: the number of garbage lines added, and the files damaged."""
 
     lines: int = 0
-    files: list[Harm] = field(default_factory=list)
+    files: list[DamagedFile] = field(default_factory=list)
 
     def __str__(self) -> str:
         parts = [f"{self.lines} lines of garbage"] if self.lines else []
-        parts += [os.path.join(*harm.path.rsplit("/", 4)[1:]) for harm in self.files]
+        parts += [os.path.join(*file.path.rsplit("/", 4)[1:]) for file in self.files]
         return ", ".join(parts)
 
 
@@ -132,7 +132,9 @@ def _append(decision: Decision, topics: Iterable[tuple[str, str]], clock: Clock)
     return lines
 
 
-def _damaged(decision: Decision, target: Target, damage: Callable[[str, int], str]) -> list[Harm]:
+def _damaged(
+    decision: Decision, target: Target, damage: Callable[[str, int], str]
+) -> list[DamagedFile]:
     """Damage one sealed segment of the requests or scores that the part has written, if there is
     one.
     """
@@ -140,7 +142,7 @@ def _damaged(decision: Decision, target: Target, damage: Callable[[str, int], st
         path = decision.stream_path(name)
         for partition, base in _sealed(path, topic):
             if file := damage(f"{path}/{topic}/{partition}", base):
-                return [Harm(path, topic, partition, file)]
+                return [DamagedFile(path, topic, partition, file)]
     return []
 
 
@@ -149,12 +151,12 @@ def _sealed(path: str, topic: str) -> Iterator[tuple[int, int]]:
     with contextlib.suppress(StreamNotFound, TopicNotFound), open_stream(path, create=False) as s:
         assert isinstance(s, FileStream)
         for partition in range(s.partitions(topic)):
-            hurt = {
+            damaged = {
                 os.path.splitext(one.path)[0] for one in s.verify(topic, partition) if one.damage
             }
             for base in s.segments(topic, partition)[:-1]:
                 values = values_path(f"{path}/{topic}/{partition}", base)
-                if os.path.splitext(values)[0] not in hurt:
+                if os.path.splitext(values)[0] not in damaged:
                     yield partition, base
 
 

@@ -1,15 +1,8 @@
-"""The module applies faults to the processes of the copy. Each fault is undone, whatever
-happens.
+"""Inject faults into the processes of the copy. Each fault is undone, whatever happens.
 
-The drill holds locks that a part of the copy needs, as another process would.
+A greedy client connects from an address of its own, so that the proxies can distinguish it from
+the drill's other clients.
 
-The module replaces directories by rename, as deployment tools do, and edits a file in the new
-one.
-
-A greedy client takes all the connections and requests in flight that it can get, and leaves.
-
-It connects from an address of its own, so that the proxies can tell it from the drill's other
-clients.
 """
 
 from __future__ import annotations

@@ -1,28 +1,27 @@
-"""The load of a drill is an open loop at each proxy; an overload adds to it.
+"""Send the load of a drill, and record what clients saw.
 
-The pulse measures how busy the machine is: when its timers are late, other processes are late
-too.
+The load is an open loop at each proxy; an overload adds to it. Timers measure how busy the machine
+is: when they are late, other processes are late too.
 
-The ledger records what clients saw: one entry for each request, in the order of the answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from rdv.load.drill.copying import HOST
 from rdv.load.drill.mix import OK, Asked
-from rdv.load.generator import Generator, Histogram, LoadLimits, constant, render_request
+from rdv.load.generator import Generator, Histogram, LoadLimits, render_request, share_of
 from rdv.load.generator.tally import Failed
 
 _EVERY_S = 0.02
 
 
-class Pulse:
+class TimerDelays:
     """A timer that records how late it fires, in ns, from `start` to `stop`. For use on the event
     loop only.
     """
@@ -62,7 +61,7 @@ class _Answer(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-class Ledger:
+class ClientLog:
     """The entries of all proxies. For one thread only; `listener` is called with every entry."""
 
     def __init__(self) -> None:
@@ -87,11 +86,11 @@ class Ledger:
         return found
 
 
-class DoorSink:
+class ProxySink:
     """The sink of the load generator of one proxy."""
 
-    def __init__(self, ledger: Ledger, port: int) -> None:
-        self._ledger = ledger
+    def __init__(self, client_log: ClientLog, port: int) -> None:
+        self._client_log = client_log
         self._port = port
 
     def answered(
@@ -100,16 +99,16 @@ class DoorSink:
         del number, service_ns
         now_ns = time.monotonic_ns()
         due_ns = now_ns - latency_ns
-        self._ledger.latency.record(latency_ns)
+        self._client_log.latency.record(latency_ns)
         if status != OK:
-            self._ledger.add(Asked(self._port, due_ns, now_ns, status))
+            self._client_log.add(Asked(self._port, due_ns, now_ns, status))
             return
         try:
             answer = _decode(body)
         except msgspec.DecodeError:
-            self._ledger.add(Asked(self._port, due_ns, now_ns, status, "garbled"))
+            self._client_log.add(Asked(self._port, due_ns, now_ns, status, "garbled"))
             return
-        self._ledger.add(
+        self._client_log.add(
             Asked(
                 self._port,
                 due_ns,
@@ -130,7 +129,7 @@ class DoorSink:
     def failed(self, number: int, reason: Failed, latency_ns: int) -> None:
         del number
         now_ns = time.monotonic_ns()
-        self._ledger.add(Asked(self._port, now_ns - latency_ns, now_ns, 0, reason))
+        self._client_log.add(Asked(self._port, now_ns - latency_ns, now_ns, 0, reason))
 
 
 TIMEOUT_MS = 10_000
@@ -145,7 +144,7 @@ class Load:
     """
 
     def __init__(
-        self, ports: Sequence[int], bodies: Sequence[bytes], ledger: Ledger, sla_ms: float
+        self, ports: Sequence[int], bodies: Sequence[bytes], client_log: ClientLog, sla_ms: float
     ) -> None:
         """`sla_ms` is the longest SLA that a request may have."""
         self.ports = ports
@@ -153,7 +152,7 @@ class Load:
             port: [render_request("POST", "/v1/decide", f"{HOST}:{port}", b) for b in bodies]
             for port in ports
         }
-        self._ledger = ledger
+        self._client_log = client_log
         self._timeout_ms = TIMEOUT_MS + int(sla_ms)
         self._generators: list[Generator] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -193,16 +192,9 @@ class Load:
             HOST,
             port,
             lambda n: requests[(n * count + index) % len(requests)],
-            DoorSink(self._ledger, port),
+            ProxySink(self._client_log, port),
             limits,
         )
 
     async def _drive(self, generator: Generator, rate: float, index: int, seconds: float) -> None:
-        # The proxies do not get their requests at the same instant.
-        offset_ns = int(index * 1e9 / rate)
-        arrivals = constant(rate / len(self.ports))
-        await generator.run(_later(arrivals, offset_ns), seconds)
-
-
-def _later(arrivals: Iterator[int], offset_ns: int) -> Iterator[int]:
-    return (at_ns + offset_ns for at_ns in arrivals)
+        await generator.run(share_of(rate, index, len(self.ports)), seconds)

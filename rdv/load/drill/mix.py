@@ -1,4 +1,4 @@
-"""The mix is the shares of kinds of answers in a period; a recovery is when it is back. Pure."""
+"""Compute the shares of kinds of answers in a period, and when they have recovered. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Asked(NamedTuple):
     clock.
     """
 
-    door: int
+    port: int
     """The port of the proxy that the request was sent to."""
     due_ns: int
     done_ns: int

@@ -1,8 +1,4 @@
-"""A plan says which faults hit which parts of a decision, in which order, and how long it takes.
-Pure.
-
-Define the errors of `rdv drill`.
-"""
+"""Plan which faults hit which parts of a decision, in which order, and how long it takes. Pure."""
 
 from __future__ import annotations
 
@@ -30,16 +26,18 @@ class InvalidDrill(InputFault):
 
 @dataclass(eq=False)
 class CopyNotServed(SystemFault):
-    """The copy does not come up, or has ended; `said` is the last line of its output."""
+    """The copy does not come up, or has ended; `output` is the last line of its output."""
 
     reason: str
-    said: str
+    output: str
 
     def text(self) -> str:
-        return f"the copy of the decision {self.reason}" + (f": {self.said}" if self.said else "")
+        return f"the copy of the decision {self.reason}" + (
+            f": {self.output}" if self.output else ""
+        )
 
     def hint(self) -> str:
-        return "See whether the decision itself starts: rdv serve DIR"
+        return "Check whether the decision itself starts: rdv serve DIR"
 
 
 @dataclass(eq=False)
@@ -52,7 +50,7 @@ class PromiseBroken(DataFault):
         return "; ".join(self.broken)
 
     def hint(self) -> str:
-        return "Look at what the copy has written: the same drill with --keep"
+        return "Run the same drill with --keep, and look at the streams of the copy."
 
 
 Fault = Literal[
@@ -85,7 +83,7 @@ evidence.
 MOMENTARY: frozenset[Fault] = frozenset(("kill", "replace"))
 """Faults that are over at once; all others last (or are watched) for `Pace.hold_s`."""
 
-HURTS_THE_PROCESS: frozenset[Fault] = frozenset(("kill", "stop", "slow", "clock"))
+HITS_THE_PROCESS: frozenset[Fault] = frozenset(("kill", "stop", "slow", "clock"))
 """Faults by which a proxy loses or delays its requests in flight."""
 
 EVERYTHING = "everything"
@@ -198,7 +196,7 @@ def plan_drill(
     ]
     plan = DrillPlan(tuple(exercises), QUICK if quick else Pace(), rate)
     if plan.requests_max > REQUESTS_MAX:
-        reason = f"up to {plan.requests_max:,} requests are too many to keep in mind"
+        reason = f"up to {plan.requests_max:,} requests are too many to keep in memory"
         advice = f"At most {REQUESTS_MAX:,}: a lower rate, or fewer faults."
         raise InvalidDrill("rate", reason, advice)
     return plan

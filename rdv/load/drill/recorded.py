@@ -1,9 +1,8 @@
-"""The module reads the latest requests of a decision's input stream, as bodies to send again.
+"""Read what is recorded: the requests of the decision, and the streams of the copy after the drill.
 
-It reads the files as text, without opening the stream, so nothing in the directory is created,
-locked or notified. Lines that are torn or damaged are left out.
+The requests are read from the files as text, without opening the stream, so nothing in the
+directory is created, locked or notified. Lines that are torn or damaged are left out.
 
-The module reads what the copy's streams contain after the drill.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from rdv.decision import Decision
-from rdv.load.drill.damaging import Harm
-from rdv.load.drill.verdict import Record, Told
+from rdv.load.drill.damaging import DamagedFile
+from rdv.load.drill.verdict import Record, RecordedAnswer
 from rdv.rendezvous.messages import MalformedMessage, Request, decode_request, decode_result
 from rdv.rendezvous.topology import BACKSTOP_SUFFIX, INPUT, RESULTS
 from rdv.stream import Record as StreamRecord
@@ -85,10 +84,10 @@ def _body(request: Request) -> bytes:
 _POLL_RECORDS = 10_000
 
 
-def read_record(decision: Decision, harmed: Iterable[Harm]) -> Record:
+def read_record(decision: Decision, damaged_files: Iterable[DamagedFile]) -> Record:
     """Read everything that is recorded. Raises RdvErrors for streams that cannot be opened."""
-    told: dict[str, Told] = {}
-    own: dict[str, Told] = {}
+    answers: dict[str, RecordedAnswer] = {}
+    own: dict[str, RecordedAnswer] = {}
     twice: list[str] = []
     results = Reading(decision.stream_path(RESULTS))
     for record in results:
@@ -96,10 +95,12 @@ def read_record(decision: Decision, harmed: Iterable[Harm]) -> Record:
             result = decode_result(record.value)
         except MalformedMessage:
             continue
-        known = own if record.topic.endswith(BACKSTOP_SUFFIX) else told
+        known = own if record.topic.endswith(BACKSTOP_SUFFIX) else answers
         if result.id in known:
             twice.append(result.id)
-        known[result.id] = Told(result.kind, result.model, result.schedule, result.answered_by)
+        known[result.id] = RecordedAnswer(
+            result.kind, result.model, result.schedule, result.answered_by
+        )
     logged = set()
     requests = Reading(decision.stream_path(INPUT))
     for record in requests:
@@ -108,11 +109,15 @@ def read_record(decision: Decision, harmed: Iterable[Harm]) -> Record:
         except MalformedMessage:
             continue
     return Record(
-        told | own,
+        answers | own,
         [id_ for id_ in dict.fromkeys(twice) if id_ != "x"],
         frozenset(logged),
         requests.damaged,
-        [os.path.relpath(harm.path, decision.directory) for harm in harmed if not _is_named(harm)],
+        [
+            os.path.relpath(file.path, decision.directory)
+            for file in damaged_files
+            if not _is_named(file)
+        ],
     )
 
 
@@ -139,14 +144,14 @@ class Reading:
                 yield from records
 
 
-def _is_named(harm: Harm) -> bool:
+def _is_named(file: DamagedFile) -> bool:
     """Return whether `verify` names the segment whose file was damaged, or retention has deleted
     it.
     """
-    with open_stream(harm.stream, create=False) as stream:
+    with open_stream(file.stream, create=False) as stream:
         assert isinstance(stream, FileStream)
-        first = stream.segments(harm.topic, harm.partition)[:1]
-        reports = list(stream.verify(harm.topic, harm.partition))
-    base = int(os.path.splitext(os.path.basename(harm.path))[0])
-    named = any(harm.is_of(one.path) for report in reports for one in report.damage)
+        first = stream.segments(file.topic, file.partition)[:1]
+        reports = list(stream.verify(file.topic, file.partition))
+    base = int(os.path.splitext(os.path.basename(file.path))[0])
+    named = any(file.is_of(one.path) for report in reports for one in report.damage)
     return named or not first or base < first[0]

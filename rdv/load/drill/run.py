@@ -1,4 +1,4 @@
-"""A drill makes a copy of a decision, rehearses faults on it and gives a verdict."""
+"""Run a drill: copy the decision, run the exercises on the copy, and judge what was seen."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import orjson
 import uvloop
 
 from rdv.load.drill.copying import copy_decision, known_schedules
+from rdv.load.drill.exercises import DrillRun, Progress
 from rdv.load.drill.plan import DrillPlan
 from rdv.load.drill.recorded import read_record
-from rdv.load.drill.rehearsal import Rehearsal, Tell
 from rdv.load.drill.verdict import Known, Record, Verdict, judge
 from rdv.load.generator import Histogram
 
@@ -48,7 +48,7 @@ def run_drill(
     plan: DrillPlan,
     bodies: Sequence[bytes],
     port: int,
-    tell: Tell,
+    progress: Progress,
     *,
     grace_ms: float = 10.0,
     keep: bool = False,
@@ -61,14 +61,14 @@ def run_drill(
     place = tempfile.mkdtemp(prefix="rdv-drill-")
     try:
         decision = copy_decision(directory, os.path.join(place, "decision"))
-        rehearsal = Rehearsal(decision, plan, bodies, port, tell)
+        run = DrillRun(decision, plan, bodies, port, progress)
         schedules = known_schedules(decision, bodies)
         begin_s = time.monotonic()
         with open(os.path.join(place, "serve.log"), "wb") as log:
-            uvloop.run(rehearsal.run(log))
+            uvloop.run(run.run(log))
         seconds = time.monotonic() - begin_s
         schedules |= known_schedules(decision, bodies)  # with the edits of the drill
-        verdict = _judge(rehearsal, schedules, grace_ms)
+        verdict = _judge(run, schedules, grace_ms)
     except asyncio.CancelledError:
         raise SystemExit(_TERMINATED) from None
     finally:
@@ -76,22 +76,22 @@ def run_drill(
             shutil.rmtree(place, ignore_errors=True)
     return DrillReport(
         verdict,
-        len(rehearsal.ledger.entries),
+        len(run.client_log.entries),
         round(seconds, 3),
-        _percentiles(rehearsal.ledger.latency),
-        _percentiles(rehearsal.pulse.late),
-        rehearsal.left_out,
+        _percentiles(run.client_log.latency),
+        _percentiles(run.timers.late),
+        run.left_out,
         place if keep else "",
     )
 
 
-def _judge(rehearsal: Rehearsal, schedules: Mapping[str, Known], grace_ms: float) -> Verdict:
+def _judge(run: DrillRun, schedules: Mapping[str, Known], grace_ms: float) -> Verdict:
     """Judge by all that the clients saw and all that is recorded."""
-    entries, decision = rehearsal.ledger.entries, rehearsal.decision
+    entries, decision = run.client_log.entries, run.decision
     answered = any(entry.is_answered for entry in entries)
-    record = read_record(decision, rehearsal.harmed) if answered else Record()
+    record = read_record(decision, run.damaged_files) if answered else Record()
     defaults = {entry.result: orjson.loads(entry.result) for entry in entries if entry.result}
-    spans, edits = rehearsal.spans, rehearsal.edits
+    spans, edits = run.spans, run.edits
     return judge(entries, spans, record, schedules, defaults, grace_ms, edits)
 
 

@@ -1,10 +1,10 @@
-"""The verdict says whether the promises were kept, from what clients saw and what is recorded.
-Pure.
+"""Judge whether the promises were kept, from what clients saw and what is recorded. Pure.
 
 A request belongs to the exercise during which it was due. Requests that a faulty proxy held, or
 that were sent to it before it had recovered, are counted apart: they suffer its death or stop,
 which rdv cannot repair (a balancer would try the other proxy). They need not be answered or be in
 time, but everything else is checked.
+
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from rdv.load.drill.plan import Exercise
 ANSWERED = "every accepted request is answered by its SLA"
 MARKED = "a default or fallback is always marked as such"
 ONCE = "every request has exactly one answer"
-RECORDED = "the log tells the same story as the clients"
+RECORDED = "the log agrees with what clients saw"
 KEPT = "no acknowledged record is lost, and damage is named"
-RECOVERED = "what was hurt comes back by itself"
+RECOVERED = "every part recovers by itself"
 FAIR = "one client cannot starve the others"
 LIVE = "an edit of the live schedule takes effect"
 _SHOWN = 3
@@ -33,13 +33,13 @@ class Span(NamedTuple):
 
     exercise: Exercise
     begin_ns: int
-    hurt_ns: int
-    healed_ns: int
+    fault_ns: int
+    fault_end_ns: int
     """When the fault was undone; for momentary faults, when it happened."""
     recovered_ns: int | None
     """Since when the mix has been what it was; None if it never was."""
     end_ns: int
-    door: int = 0
+    proxy_port: int = 0
     """The port of the proxy that was hit; 0 if none was."""
     note: str = ""
     skipped: bool = False
@@ -51,10 +51,14 @@ class Span(NamedTuple):
         faulty.
         """
         well_ns = self.end_ns if self.recovered_ns is None else self.recovered_ns
-        return asked.door == self.door and asked.due_ns < well_ns and asked.done_ns >= self.hurt_ns
+        return (
+            asked.port == self.proxy_port
+            and asked.due_ns < well_ns
+            and asked.done_ns >= self.fault_ns
+        )
 
 
-class Told(NamedTuple):
+class RecordedAnswer(NamedTuple):
     """The answer of a request as the log has recorded it."""
 
     kind: str
@@ -67,7 +71,7 @@ class Told(NamedTuple):
 class Record:
     """What the streams have recorded of the drill."""
 
-    told: Mapping[str, Told] = field(default_factory=dict)
+    answers: Mapping[str, RecordedAnswer] = field(default_factory=dict)
     twice: Sequence[str] = ()
     """Ids of requests that the servers, or a proxy, have answered twice."""
     logged: frozenset[str] = frozenset()
@@ -135,14 +139,14 @@ def judge(
     live schedule got by edits.
     """
     groups = _by_span(asked, spans)
-    late = _late(schedules, grace_ms)
+    late = _Late(schedules, grace_ms)
     rows = [_row(span, group, late) for span, group in zip(spans, groups, strict=True)]
     answered = [one for one in asked if one.is_answered]
     broken = [
         *_unanswered(asked, spans, groups, late, grace_ms),
         *_unmarked(answered, schedules, read),
         *_not_once(answered, record),
-        *_other_story(answered, record),
+        *_recorded_differently(answered, record),
         *_lost(answered, record),
         *_not_recovered(spans),
         *_starved(spans, groups),
@@ -152,13 +156,13 @@ def judge(
         late(one) > 0
         for span, group in zip(spans, groups, strict=True)
         for one in group
-        if one.due_ns < span.hurt_ns and one.done_ns < span.hurt_ns
+        if one.due_ns < span.fault_ns and one.done_ns < span.fault_ns
     )
     return Verdict(rows, broken, calm)
 
 
 class _Late:
-    """Return how many ms later than allowed an answer was; 0 or less if it was in time."""
+    """Returns how many ms later than allowed an answer was; 0 or less if it was in time."""
 
     def __init__(self, schedules: Mapping[str, Known], grace_ms: float) -> None:
         self._schedules = schedules
@@ -169,10 +173,6 @@ class _Late:
         if not asked.is_answered or known is None:
             return 0.0
         return asked.waited_ms - known.sla_ms - self._grace_ms
-
-
-def _late(schedules: Mapping[str, Known], grace_ms: float) -> _Late:
-    return _Late(schedules, grace_ms)
 
 
 def _by_span(asked: Sequence[Asked], spans: Sequence[Span]) -> list[list[Asked]]:
@@ -199,13 +199,13 @@ def _row(span: Span, group: Sequence[Asked], late: _Late) -> Row:
         in_time=sum(one.is_answered and late(one) <= 0 for one in own),
         refused=sum(one.is_refused for one in own),
         apart=len(group) - len(own),
-        before=mix_of(one for one in group if one.due_ns < span.hurt_ns),
-        during=mix_of(one for one in group if span.hurt_ns <= one.due_ns < recovered_ns),
+        before=mix_of(one for one in group if one.due_ns < span.fault_ns),
+        during=mix_of(one for one in group if span.fault_ns <= one.due_ns < recovered_ns),
         after=mix_of(one for one in group if one.due_ns >= recovered_ns),
-        recovery_ms=_ms_between(span.healed_ns, span.recovered_ns),
+        recovery_ms=_ms_between(span.fault_end_ns, span.recovered_ns),
         restart_ms=None
         if span.ready_ns is None
-        else round((span.ready_ns - span.hurt_ns) / 1e6, 1),
+        else round((span.ready_ns - span.fault_ns) / 1e6, 1),
         note=span.note,
         skipped=span.skipped,
     )
@@ -238,14 +238,14 @@ def _unanswered(
                 worst_ms = max(worst_ms, one.waited_ms)
     if missing:
         yield _sentence(
-            ANSWERED, f"without one: {missing.total():,} ({_counted(reasons)})", missing
+            ANSWERED, f"{missing.total():,} without an answer ({_counted(reasons)})", missing
         )
     if overdue:
-        text = f"later than the SLA + {grace_ms:g} ms by the proxy's clock: {overdue.total():,}"
+        text = f"{overdue.total():,} later than the SLA + {grace_ms:g} ms by the proxy's clock"
         yield _sentence(ANSWERED, f"{text}, the latest after {worst_ms:.0f} ms", overdue)
     if asked and not any(one.is_answered for one in asked):
         statuses = Counter(one.failure or f"status {one.status}" for one in asked)
-        yield f"{ANSWERED}: of {len(asked):,} requests none was answered ({_counted(statuses)})"
+        yield f"{ANSWERED}: none of {len(asked):,} requests was answered ({_counted(statuses)})"
 
 
 def _unmarked(
@@ -263,38 +263,38 @@ def _mismarked(one: Asked, known: Known | None, read: Mapping[bytes, object]) ->
     if one.kind not in ("preferred", "fallback", "default"):
         return f"of the kind {one.kind[:40]!r}"
     if (one.kind == "default") != (one.model is None):
-        return f"called {one.kind}, and by {one.model or 'nobody'}"
+        return f"marked {one.kind}, and given by {one.model or 'no model'}"
     if known is None:
         return ""
     if one.kind == "default" and read.get(one.result) != known.default:
-        return "called default, and not the schedule's"
+        return "marked default, and not the schedule's"
     if one.kind == "preferred" and known.first is not None:
         others = [m for m in (one.model or "").split("+") if m not in known.first]
         if others:
-            return f"called preferred, and by {others[0]}"
+            return f"marked preferred, and given by {others[0]}"
     return ""
 
 
 def _not_once(answered: Sequence[Asked], record: Record) -> Iterator[str]:
     ids = Counter(one.id for one in answered)
     if again := [id_ for id_, count in ids.items() if count > 1]:
-        yield f"{ONCE}: ids that clients were given twice: {_some(again)}"
+        yield f"{ONCE}: the same id in two answers: {_some(again)}"
     if record.twice:
-        yield f"{ONCE}: requests with two results on record: {_some(record.twice)}"
+        yield f"{ONCE}: two recorded results: {_some(record.twice)}"
 
 
-def _other_story(answered: Sequence[Asked], record: Record) -> Iterator[str]:
+def _recorded_differently(answered: Sequence[Asked], record: Record) -> Iterator[str]:
     unknown, differ = [], []
     for one in answered:
-        told = record.told.get(one.id)
-        if told is None:
+        recorded = record.answers.get(one.id)
+        if recorded is None:
             unknown.append(one.id)
-        elif told != (one.kind, one.model, one.schedule, one.answered_by):
+        elif recorded != (one.kind, one.model, one.schedule, one.answered_by):
             differ.append(one.id)
     if unknown:
-        yield f"{RECORDED}: answers that are not on record: {_some(unknown)}"
+        yield f"{RECORDED}: answers that are not recorded: {_some(unknown)}"
     if differ:
-        yield f"{RECORDED}: answers that are on record as others: {_some(differ)}"
+        yield f"{RECORDED}: answers that are recorded differently: {_some(differ)}"
 
 
 def _lost(answered: Sequence[Asked], record: Record) -> Iterator[str]:
@@ -312,7 +312,7 @@ def _lost(answered: Sequence[Asked], record: Record) -> Iterator[str]:
 def _not_recovered(spans: Sequence[Span]) -> Iterator[str]:
     left = [s for s in spans if s.recovered_ns is None and not s.skipped]
     if left:
-        waited_s = max((s.end_ns - s.healed_ns) / 1e9 for s in left)
+        waited_s = max((s.end_ns - s.fault_end_ns) / 1e9 for s in left)
         names = Counter(str(s.exercise) for s in left)
         yield _sentence(RECOVERED, f"the mix was not back within {waited_s:.0f} s", names)
 
@@ -325,7 +325,7 @@ def _starved(spans: Sequence[Span], groups: Sequence[Sequence[Asked]]) -> Iterat
             refused.update(
                 one.failure or f"status {one.status}"
                 for one in group
-                if one.is_refused and one.due_ns >= span.hurt_ns
+                if one.is_refused and one.due_ns >= span.fault_ns
             )
     if refused:
         yield f"{FAIR}: {refused.total():,} requests of others were refused ({_counted(refused)})"

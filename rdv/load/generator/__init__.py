@@ -6,7 +6,7 @@ that it kept from being sent on time (no coordinated omission).
 
 from __future__ import annotations
 
-from rdv.load.generator.arrivals import constant, poisson
+from rdv.load.generator.arrivals import constant, poisson, share_of
 from rdv.load.generator.generator import Generator
 from rdv.load.generator.limits import InvalidLoad, InvalidThreshold, LoadLimits
 from rdv.load.generator.tally import Histogram, Sink, Tally
@@ -26,4 +26,5 @@ __all__ = [
     "parse_threshold",
     "poisson",
     "render_request",
+    "share_of",
 ]

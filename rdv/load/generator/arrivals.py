@@ -1,12 +1,13 @@
-"""Generates send times: nanoseconds since the start, without end. Pure except for given chance.
+"""Generate send times, and wake up at a given nanosecond: event loops only know milliseconds.
 
-Wakes up at a given nanosecond: event loops only know milliseconds.
+Send times are nanoseconds since the start, without end; they are pure except for given chance.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import itertools
 import os
 import random
 import sys
@@ -17,12 +18,15 @@ from typing import Protocol
 from rdv.load.generator.limits import InvalidLoad
 
 RATE_MAX = 1_000_000.0
+_SECOND_NS = 1_000_000_000
+_ABSOLUTE, _NONBLOCK, _CLOEXEC = 1, 0o4000, 0o2000000
+"""Flags of timerfd_create(2) and timerfd_settime(2)."""
 
 
 def constant(rate: float) -> Iterator[int]:
     """Yield one time every 1/rate seconds, without drift. Raises InvalidLoad at once."""
     _check(rate)
-    return (int(number * 1e9 / rate) for number in _counting())
+    return (int(number * 1e9 / rate) for number in itertools.count())
 
 
 def poisson(rate: float, seed: int) -> Iterator[int]:
@@ -31,16 +35,20 @@ def poisson(rate: float, seed: int) -> Iterator[int]:
     return _exponential(rate, random.Random(seed))  # noqa: S311 - not for secrets
 
 
+def share_of(rate: float, index: int, count: int, *, is_poisson: bool = False) -> Iterator[int]:
+    """Yield the times of one of `count` generators that send `rate` a second together.
+
+    They do not send at the same instant. Raises InvalidLoad at once.
+    """
+    own = rate / count
+    arrivals = poisson(own, seed=index) if is_poisson else constant(own)
+    offset_ns = int(index * 1e9 / rate)
+    return (at_ns + offset_ns for at_ns in arrivals)
+
+
 def _check(rate: float) -> None:
     if not 0 < rate <= RATE_MAX:
         raise InvalidLoad("rate", f"{rate} is not between 0 and {RATE_MAX:.0f} a second")
-
-
-def _counting() -> Iterator[int]:
-    number = 0
-    while True:
-        yield number
-        number += 1
 
 
 def _exponential(rate: float, chance: random.Random) -> Iterator[int]:
@@ -48,12 +56,6 @@ def _exponential(rate: float, chance: random.Random) -> Iterator[int]:
     while True:
         yield int(at * 1e9)
         at += chance.expovariate(rate)
-
-
-_SECOND_NS = 1_000_000_000
-_ABSOLUTE = 1
-_NONBLOCK = 0o4000
-_CLOEXEC = 0o2000000
 
 
 class Pacer(Protocol):

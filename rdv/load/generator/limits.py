@@ -1,7 +1,4 @@
-"""A load run has limits on its resources.
-
-Errors of the load generator.
-"""
+"""Limit the resources of a load run; its errors."""
 
 from __future__ import annotations
 

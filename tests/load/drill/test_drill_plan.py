@@ -40,10 +40,10 @@ def test_the_order_of_the_faults_is_ours_not_the_caller_s():
     assert names(plan) == ["kill server-0", "disk everything"]
 
 
-@pytest.mark.parametrize(("champions", "hurt"), [(["fast"], "fast-0"), (["*"], "gbm-0")])
-def test_a_quick_one_hurts_one_of_each_kind(champions, hurt):
+@pytest.mark.parametrize(("champions", "part"), [(["fast"], "fast-0"), (["*"], "gbm-0")])
+def test_a_quick_drill_hits_one_part_of_each_kind(champions, part):
     plan = plan_drill(TARGETS, champions, ["kill"], 100, quick=True)
-    assert names(plan) == ["kill server-0", f"kill {hurt}", "kill p-1"]
+    assert names(plan) == ["kill server-0", f"kill {part}", "kill p-1"]
     assert plan.pace == QUICK
     assert plan.seconds < plan_drill(TARGETS, champions, ["kill"], 100).seconds < plan.seconds_max
 

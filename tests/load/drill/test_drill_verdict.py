@@ -6,7 +6,7 @@ import pytest
 
 from rdv.load.drill.mix import Asked
 from rdv.load.drill.plan import Exercise, Target
-from rdv.load.drill.verdict import Known, Record, Span, Told, judge
+from rdv.load.drill.verdict import Known, Record, RecordedAnswer, Span, judge
 
 MS = 1_000_000
 LABEL = "production@1"
@@ -16,10 +16,10 @@ SERVER = Exercise("stop", Target("server-0", "server"))
 PROXY = Exercise("kill", Target("p-1", "proxy"))
 
 
-def span(exercise=SERVER, recovered_ms=300, door=0, **more):
+def span(exercise=SERVER, recovered_ms=300, proxy_port=0, **more):
     recovered_ns = None if recovered_ms is None else recovered_ms * MS
     times = 0, 100 * MS, 200 * MS, recovered_ns, 500 * MS
-    return Span(exercise, *times, door, **more)
+    return Span(exercise, *times, proxy_port, **more)
 
 
 def asked(number, due_ms=50, **changes):
@@ -36,8 +36,10 @@ def default(number, **changes):
 
 
 def recorded(entries, **changes):
-    told = {e.id: Told(e.kind, e.model, e.schedule, e.answered_by) for e in entries if e.id}
-    plain = {"told": told, "logged": frozenset(told)}
+    answers = {
+        e.id: RecordedAnswer(e.kind, e.model, e.schedule, e.answered_by) for e in entries if e.id
+    }
+    plain = {"answers": answers, "logged": frozenset(answers)}
     return Record(**{**plain, **changes})
 
 
@@ -69,13 +71,13 @@ def test_all_kept():
 def test_an_answer_beyond_the_sla_and_the_grace():
     late = [asked(1, 150, waited_ms=60.1)]
     text = the_one(late)
-    assert "later than the SLA + 10 ms by the proxy's clock: 1, the latest" in text
+    assert "1 later than the SLA + 10 ms by the proxy's clock, the latest" in text
     assert "the latest after 60 ms, at stop server-0" in text
     assert verdict([asked(1, 150, waited_ms=60.0)]).broken == []
     assert verdict(late, grace_ms=20).broken == []
 
 
-def test_late_ones_in_calm_are_the_machine_s_and_broken_all_the_same():
+def test_late_answers_without_a_fault_are_counted_and_break_the_promise():
     found = verdict([asked(1, 20, waited_ms=70.0)])
     assert (found.late_in_calm, len(found.broken)) == (1, 1)
 
@@ -84,7 +86,9 @@ def test_late_ones_in_calm_are_the_machine_s_and_broken_all_the_same():
 def test_an_accepted_request_without_an_answer(failure):
     gone = asked(9, 150, status=200 if failure == "garbled" else 0, failure=failure, id="")
     text = the_one([*GOOD, gone])
-    assert f"every accepted request is answered by its SLA: without one: 1 (1 {failure})" in text
+    assert (
+        f"every accepted request is answered by its SLA: 1 without an answer (1 {failure})" in text
+    )
 
 
 def test_a_refusal_is_no_broken_promise():
@@ -97,15 +101,15 @@ def test_a_server_error_is_no_refusal():
     assert "1 status 500" in the_one([*GOOD, asked(9, 150, status=500, id="")])
 
 
-def test_nobody_answers_at_all():
+def test_no_request_is_answered():
     text = " ".join(verdict([asked(1, status=503, id="")], [span(recovered_ms=None)]).broken)
-    assert "of 1 requests none was answered" in text
+    assert "none of 1 requests was answered" in text
     assert "the mix was not back within 0 s, at stop server-0" in text
 
 
-def test_what_a_hurt_proxy_held_is_apart():
+def test_requests_in_flight_in_a_faulty_proxy_are_counted_apart():
     """It is what was in flight at the kill or sent before the proxy was back, and nothing else."""
-    spans = [span(PROXY, door=2)]
+    spans = [span(PROXY, proxy_port=2)]
     gone = {"status": 0, "failure": "lost", "id": ""}
     held = [
         asked(1, 95, done_ns=101 * MS, **gone),
@@ -115,23 +119,23 @@ def test_what_a_hurt_proxy_held_is_apart():
     ]
     found = verdict(held, spans)
     assert (found.broken, found.rows[0].apart, found.rows[0].in_time) == ([], 2, 2)
-    other = [one._replace(door=3) for one in held]
-    assert "without one: 2 (2 lost), at kill p-1" in the_one(other, spans=spans)
-    assert "without one: 1 (1 lost)" in the_one([asked(5, 350, **gone), *GOOD], spans=spans)
+    other = [one._replace(port=3) for one in held]
+    assert "2 without an answer (2 lost), at kill p-1" in the_one(other, spans=spans)
+    assert "1 without an answer (1 lost)" in the_one([asked(5, 350, **gone), *GOOD], spans=spans)
 
 
 @pytest.mark.parametrize(
     ("entry", "says"),
     [
         (asked(1, kind="guess"), "of the kind 'guess'"),
-        (asked(1, model=None), "called preferred, and by nobody"),
-        (default(1, model="gbm"), "called default, and by gbm"),
-        (asked(1, model="fast"), "called preferred, and by fast"),
-        (asked(1, model="gbm+fast"), "called preferred, and by fast"),
-        (default(1, result=b"7"), "called default, and not the schedule's"),
+        (asked(1, model=None), "marked preferred, and given by no model"),
+        (default(1, model="gbm"), "marked default, and given by gbm"),
+        (asked(1, model="fast"), "marked preferred, and given by fast"),
+        (asked(1, model="gbm+fast"), "marked preferred, and given by fast"),
+        (default(1, result=b"7"), "marked default, and not the schedule's"),
     ],
 )
-def test_a_silent_substitute(entry, says):
+def test_a_wrong_mark_breaks_the_promise(entry, says):
     text = the_one([entry])
     assert text.startswith("a default or fallback is always marked as such: 1 ")
     assert says in text
@@ -141,20 +145,22 @@ def test_of_an_unknown_schedule_only_the_marks_are_judged():
     assert verdict([asked(1, model="fast", schedule="inline@9", waited_ms=900.0)]).broken == []
 
 
-def test_one_answer_and_one_only():
-    assert "ids that clients were given twice: id-1" in the_one([asked(1), asked(1)])
+def test_a_second_answer_breaks_the_promise():
+    assert "the same id in two answers: id-1" in the_one([asked(1), asked(1)])
     record = recorded(GOOD, twice=["id-1"])
-    assert "requests with two results on record: id-1" in the_one(GOOD, record=record)
+    assert "two recorded results: id-1" in the_one(GOOD, record=record)
 
 
-def test_the_log_tells_another_story_or_none():
-    told = dict(recorded(GOOD).told)
-    told["id-1"] = Told("fallback", "fast", LABEL, "server")
-    assert "answers that are on record as others: id-1" in the_one(
-        GOOD, record=recorded(GOOD, told=told)
+def test_a_different_or_missing_record_breaks_the_promise():
+    answers = dict(recorded(GOOD).answers)
+    answers["id-1"] = RecordedAnswer("fallback", "fast", LABEL, "server")
+    assert "answers that are recorded differently: id-1" in the_one(
+        GOOD, record=recorded(GOOD, answers=answers)
     )
-    del told["id-1"]
-    assert "answers that are not on record: id-1" in the_one(GOOD, record=recorded(GOOD, told=told))
+    del answers["id-1"]
+    assert "answers that are not recorded: id-1" in the_one(
+        GOOD, record=recorded(GOOD, answers=answers)
+    )
 
 
 def test_a_lost_request():
@@ -172,10 +178,10 @@ def test_damage_that_is_not_named():
     assert "files were damaged, and verify finds nothing in input/p-1/0/0.jsonl" in text
 
 
-def test_what_does_not_come_back():
+def test_a_part_that_does_not_recover_breaks_the_promise():
     found = verdict(GOOD, [span(recovered_ms=None)])
     assert found.broken == [
-        "what was hurt comes back by itself: the mix was not back within 0 s, at stop server-0"
+        "every part recovers by itself: the mix was not back within 0 s, at stop server-0"
     ]
     assert found.rows[0].recovery_ms is None
     assert verdict(GOOD, [span(recovered_ms=None, skipped=True)]).broken == []

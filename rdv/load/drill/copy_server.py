@@ -1,7 +1,8 @@
-"""The copy is served by `rdv serve` in a process of its own; `Served` knows the pids of its parts.
+"""Serve the copy by `rdv serve` in a separate process, and know the pids of its parts.
 
 The process ends when the drill ends, however it ends: its shell reads from a pipe of the drill, and
 the end of that pipe stops it.
+
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ LOOK_S = 0.2
 """How often to read the status, in seconds. A wake-up may be lost when its sender is killed at that
 moment, so the status is also polled.
 """
-_SAID_BYTES = 4_096
-_END_WITH_US = 'exec 3<&0; (cat <&3 >/dev/null; kill -TERM $$) & exec 3<&-; exec "$@" </dev/null'
+_OUTPUT_BYTES = 4_096
+_END_WITH_DRILL = 'exec 3<&0; (cat <&3 >/dev/null; kill -TERM $$) & exec 3<&-; exec "$@" </dev/null'
 
 
-class Served:
+class CopyServer:
     """The served copy, started and stopped once, on the event loop. `pids` has the parts that are
     ready.
     """
@@ -64,16 +65,16 @@ class Served:
         self._loop.add_reader(self._status.fileno(), self._read)
         self._look()
         self._process = await asyncio.create_subprocess_exec(
-            "/bin/sh", "-c", _END_WITH_US, "sh", sys.executable, "-m", "rdv", "serve", directory,
+            "/bin/sh", "-c", _END_WITH_DRILL, "sh", sys.executable, "-m", "rdv", "serve", directory,
             stdin=asyncio.subprocess.PIPE,
             stdout=self._log,
             stderr=self._log,
             env={**os.environ, **self._environ},
             start_new_session=True,
         )  # fmt: skip
-        doors, rest = set(proxies), set(others)
-        if not await self._until(lambda: doors <= self.pids.keys(), START_S):
-            raise CopyNotServed(f"was not ready within {START_S:.0f} s", self._last_words())
+        wanted, rest = set(proxies), set(others)
+        if not await self._until(lambda: wanted <= self.pids.keys(), START_S):
+            raise CopyNotServed(f"was not ready within {START_S:.0f} s", self._last_output())
         await self._until(lambda: rest <= self.pids.keys(), OTHERS_S)
         return sorted(rest - self.pids.keys())
 
@@ -106,7 +107,7 @@ class Served:
                 )
                 news.cancel()
                 if ended.done():
-                    raise CopyNotServed("has ended", self._last_words())
+                    raise CopyNotServed("has ended", self._last_output())
                 if self._loop.time() >= end_s:
                     return is_so()
         finally:
@@ -132,11 +133,11 @@ class Served:
             self.pids[name] = pid
             self._news.set()
 
-    def _last_words(self) -> str:
+    def _last_output(self) -> str:
         self._log.flush()
         with contextlib.suppress(OSError, ValueError), open(self._log.name, "rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _SAID_BYTES))
+            file.seek(max(0, size - _OUTPUT_BYTES))
             lines = file.read().decode("utf-8", "replace").strip().splitlines()
             errors = [line for line in lines if "error" in line.lower()]
             return (errors or lines or [""])[-1].strip()

@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from rdv.load.drill.copy_server import _is_part_of
 from rdv.load.drill.faults import can_fill_disks, send_signal, stopped, without_room
-from rdv.load.drill.served import _is_part_of
 
 WRITER = """
 import errno, sys

@@ -1,4 +1,4 @@
-"""A rehearsal runs the exercises of a drill one by one: calm, the fault, the recovery."""
+"""Run the exercises of a drill one by one: time without a fault, the fault, the recovery."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from signal import SIGKILL, SIGTERM
 from typing import IO
 
 from rdv.decision import Decision
+from rdv.load.drill.copy_server import CopyServer
 from rdv.load.drill.copying import PROXIES, longest_sla_ms, settings, targets_of
-from rdv.load.drill.damaging import Harm, corrupt, misplace_sector, remove_values, step_clock
+from rdv.load.drill.damaging import DamagedFile, corrupt, misplace_sector, remove_values, step_clock
 from rdv.load.drill.faults import (
     can_be_greedy,
     can_fill_disks,
@@ -22,22 +23,21 @@ from rdv.load.drill.faults import (
     stopped,
     without_room,
 )
-from rdv.load.drill.load import Ledger, Load, Pulse
+from rdv.load.drill.load import ClientLog, Load, TimerDelays
 from rdv.load.drill.mix import Asked, Recovery, mix_of
 from rdv.load.drill.plan import (
-    HURTS_THE_PROCESS,
+    HITS_THE_PROCESS,
     OVERLOAD_FACTOR,
     CopyNotServed,
     DrillPlan,
     Exercise,
     holds,
 )
-from rdv.load.drill.served import Served
 from rdv.load.drill.verdict import Span
 from rdv.serve.schedules import longest_wait_ms
 from rdv.serve.supervisor.plan import proxy_name
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
 _WARM_S = 1.5
 _WINDOW_S = 0.4
 _WINDOW_MIN, _WINDOW_MAX = 20, 200
@@ -46,21 +46,26 @@ window is computed anew for each answer.
 """
 
 
-class Rehearsal:
+class DrillRun:
     """The state of a drill while it runs, on one event loop."""
 
     def __init__(
-        self, decision: Decision, plan: DrillPlan, bodies: Sequence[bytes], port: int, tell: Tell
+        self,
+        decision: Decision,
+        plan: DrillPlan,
+        bodies: Sequence[bytes],
+        port: int,
+        progress: Progress,
     ) -> None:
         self.decision = decision
         self._plan = plan
         self._bodies = bodies
         self._port = port
-        self._tell = tell
-        self.ledger = Ledger()
-        self.pulse = Pulse()
+        self._progress = progress
+        self.client_log = ClientLog()
+        self.timers = TimerDelays()
         self.spans: list[Span] = []
-        self.harmed: list[Harm] = []
+        self.damaged_files: list[DamagedFile] = []
         """Damaged files, for `record.read_record` to look for."""
         self.edits: list[str] = []
         """Labels of the live schedule after each edit."""
@@ -77,64 +82,64 @@ class Rehearsal:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
-        self._served = Served(self.decision, settings(self._port), log)
+        self._server = CopyServer(self.decision, settings(self._port), log)
         ports = [self._port + n for n in range(PROXIES)]
-        self._load = Load(ports, self._bodies, self.ledger, longest_wait_ms(self.decision))
+        self._load = Load(ports, self._bodies, self.client_log, longest_wait_ms(self.decision))
         try:
             others = [t.name for t in targets_of(self.decision, self._port) if t.role != "proxy"]
-            self.left_out = await self._served.start(self._proxies, others)
+            self.left_out = await self._server.start(self._proxies, others)
             if self.left_out:
-                self._tell(f"without {', '.join(self.left_out)}, which did not come up")
+                self._progress(f"without {', '.join(self.left_out)}, which never came up")
             self._load.start(self._plan.rate)
-            self.pulse.start()
+            self.timers.start()
             await asyncio.sleep(_WARM_S)
             for number, exercise in enumerate(self._plan.exercises, 1):
                 await self._exercise(number, exercise)
             await self._load.stop()
         finally:
-            self.pulse.stop()
+            self.timers.stop()
             self._load.cancel()
-            await self._served.stop()
+            await self._server.stop()
 
     async def _exercise(self, number: int, exercise: Exercise) -> None:
         total = len(self._plan.exercises)
-        self._tell(f"{number}/{total}  {exercise}")
+        self._progress(f"{number}/{total}  {exercise}")
         pace, begin_ns = self._plan.pace, time.monotonic_ns()
         if reason := self._cannot(exercise):
             span = Span(exercise, begin_ns, begin_ns, begin_ns, None, begin_ns, 0, reason, True)
             self.spans.append(span)
             return
         await asyncio.sleep(pace.before_s)
-        before = mix_of(self.ledger.since(begin_ns))
-        hurt_ns = time.monotonic_ns()
-        old_pid = self._served.pids.get(exercise.target.name, 0)
-        note = await self._hurt(exercise, self._served.pid_of(exercise.target.name))
-        healed_ns = time.monotonic_ns() if holds(exercise.fault) else hurt_ns
+        before = mix_of(self.client_log.since(begin_ns))
+        fault_ns = time.monotonic_ns()
+        old_pid = self._server.pids.get(exercise.target.name, 0)
+        note = await self._inject(exercise, self._server.pid_of(exercise.target.name))
+        fault_end_ns = time.monotonic_ns() if holds(exercise.fault) else fault_ns
         window = int(min(max(_WINDOW_MIN, self._plan.rate * _WINDOW_S), _WINDOW_MAX))
-        recovery = Recovery(before, healed_ns, window)
+        recovery = Recovery(before, fault_end_ns, window)
         ready_ns, is_back = await self._recovered(exercise, recovery, old_pid)
         recovered_ns = recovery.begun_ns if is_back else None
         await asyncio.sleep(pace.after_s)
-        door = 0
-        if exercise.target.role == "proxy" and exercise.fault in HURTS_THE_PROCESS:
-            door = self._port + self._proxies.index(exercise.target.name)
-        times = begin_ns, hurt_ns, healed_ns, recovered_ns, time.monotonic_ns()
-        self.spans.append(Span(exercise, *times, door, note, ready_ns=ready_ns))
+        proxy_port = 0
+        if exercise.target.role == "proxy" and exercise.fault in HITS_THE_PROCESS:
+            proxy_port = self._port + self._proxies.index(exercise.target.name)
+        times = begin_ns, fault_ns, fault_end_ns, recovered_ns, time.monotonic_ns()
+        self.spans.append(Span(exercise, *times, proxy_port, note, ready_ns=ready_ns))
 
     def _cannot(self, exercise: Exercise) -> str:
         if self._ended:
             return self._ended
         if exercise.target.name in self.left_out:
-            return "it has never come up"
+            return "it never came up"
         if exercise.fault == "disk" and not can_fill_disks():
-            return "this system cannot take the room from a process"
+            return "this system cannot limit the files of another process"
         if exercise.fault == "greedy" and not can_be_greedy():
-            return "this system gives a client no address of its own"
+            return "this system has no separate address for a client"
         if exercise.fault in ("corrupt", "clock") and not exercise.target.scores:
             return "it writes to no stream"
         return ""
 
-    async def _hurt(self, exercise: Exercise, pid: int) -> str:
+    async def _inject(self, exercise: Exercise, pid: int) -> str:
         """Apply the fault, for as long as it lasts; return a note for the report."""
         fault, target, hold_s = exercise.fault, exercise.target, self._plan.pace.hold_s
         if fault == "kill":
@@ -157,7 +162,7 @@ class Rehearsal:
         elif fault == "replace":
             self.edits.append(replace_directories(self.decision))
         elif fault == "disk":
-            with without_room(self._served.running()):
+            with without_room(self._server.running()):
                 await asyncio.sleep(hold_s)
         else:
             return await self._damage(exercise, pid, hold_s)
@@ -177,7 +182,7 @@ class Rehearsal:
             done = misplace_sector(self.decision, target)
         else:
             done = remove_values(self.decision, target)
-        self.harmed += done.files
+        self.damaged_files += done.files
         await asyncio.sleep(hold_s)
         return str(done)
 
@@ -195,13 +200,13 @@ class Rehearsal:
             if not is_back.is_set() and recovery.add(asked):
                 is_back.set()
 
-        self.ledger.listener = listen
+        self.client_log.listener = listen
         limit_s = self._plan.pace.recovery_s_max
         ready_ns = None
         try:
             async with asyncio.timeout(limit_s):
                 if exercise.fault == "kill":
-                    if not await self._served.until_new(exercise.target.name, old_pid, limit_s):
+                    if not await self._server.until_new(exercise.target.name, old_pid, limit_s):
                         return None, False
                     ready_ns = time.monotonic_ns()
                 await is_back.wait()
@@ -211,5 +216,5 @@ class Rehearsal:
             self._ended = error.text()
             return ready_ns, False
         finally:
-            self.ledger.listener = None
+            self.client_log.listener = None
         return ready_ns, True
