@@ -4,5 +4,4 @@ The pure modules are `plan` (which faults hit which parts, in which order), `mix
 answers, and when they have recovered) and `verdict` (whether the promises were kept). The others do
 the work: `copying`, `copy_server`, `faults`, `damaging`, `load`, `recorded` and `exercises`; `run`
 brings them together.
-
 """

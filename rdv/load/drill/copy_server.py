@@ -2,7 +2,6 @@
 
 The process ends when the drill ends, however it ends: its shell reads from a pipe of the drill, and
 the end of that pipe stops it.
-
 """
 
 from __future__ import annotations

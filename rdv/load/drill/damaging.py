@@ -1,7 +1,6 @@
 """Damage the copy's streams: garbage, wrong times, flipped bytes, misplaced and missing files.
 
 Results are the drill's own evidence: they get garbage and wrong times, but their files stay intact.
-
 """
 
 from __future__ import annotations

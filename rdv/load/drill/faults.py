@@ -2,7 +2,6 @@
 
 A greedy client connects from an address of its own, so that the proxies can distinguish it from
 the drill's other clients.
-
 """
 
 from __future__ import annotations

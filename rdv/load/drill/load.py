@@ -2,7 +2,6 @@
 
 The load is an open loop at each proxy; an overload adds to it. Timers measure how busy the machine
 is: when they are late, other processes are late too.
-
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 The requests are read from the files as text, without opening the stream, so nothing in the
 directory is created, locked or notified. Lines that are torn or damaged are left out.
-
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ A request belongs to the exercise during which it was due. Requests that a fault
 that were sent to it before it had recovered, are counted apart: they suffer its death or stop,
 which rdv cannot repair (a balancer would try the other proxy). They need not be answered or be in
 time, but everything else is checked.
-
 """
 
 from __future__ import annotations

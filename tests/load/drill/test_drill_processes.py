@@ -124,7 +124,7 @@ def test_an_enricher_that_may_take_longer_than_the_sla(tmp_path):
 
 
 def test_a_request_that_ends_the_proxy(tmp_path):
-    """Accepted requests stay without an answer, although the drill did not file the proxy."""
+    """Accepted requests stay without an answer, although the drill did not touch the proxy."""
     http = 'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = 1000'
     directory = write_decision(tmp_path / "fragile", http=http)
     profile = (
