@@ -1,16 +1,4 @@
-"""Define the errors of the evaluation. They are built from fields; the text is made in one
-place.
-
-Define the errors of experiments.
-
-Define the errors of comparisons.
-
-Define the errors of an export. They are built from fields; the text is made in one place.
-
-Define the errors of promotions.
-
-Define the errors of a replay. They are built from fields; the text is made in one place.
-"""
+"""The errors of the studies: a class for each, since commands and tests use their fields."""
 
 from __future__ import annotations
 
@@ -27,7 +15,7 @@ class NothingRecorded(InputFault):
     what: str = "requests"
 
     def text(self) -> str:
-        return f"{self.directory} has no {self.what} on record"
+        return f"{self.directory} has no recorded {self.what}"
 
     def hint(self) -> str:
         return f"Serve it first: rdv serve {self.directory}; or give another --since and --until."
@@ -182,7 +170,7 @@ class NoMetric(InputFault):
     def hint(self) -> str:
         return (
             "There are right (needs outcomes), default, waited_ms, and the fields of outcomes; "
-            "--on names the field of the answers that is held against them."
+            "--on names the field of the answers that is compared with them."
         )
 
 
@@ -195,7 +183,7 @@ class ModelNotRecorded(InputFault):
     known: tuple[str, ...]
 
     def text(self) -> str:
-        return f"no score of a model {self.model!r} is on record in {self.directory}"
+        return f"{self.directory} has no recorded score of a model {self.model!r}"
 
     def hint(self) -> str:
         there = f"There are scores of {', '.join(self.known) or 'no model'}."
@@ -222,7 +210,7 @@ class OutputInUse(InputFault):
     """Whether it is where a table would go; then --force does not help."""
 
     def text(self) -> str:
-        return f"{self.directory} has something else in it: {self.example}"
+        return f"{self.directory} contains something else: {self.example}"
 
     def hint(self) -> str:
         if self.in_the_way:
@@ -290,10 +278,10 @@ class ModelKeepsEnding(DataFault):
     how: str
 
     def text(self) -> str:
-        return f"{self.name} was given up after it had ended {self.times} times: {self.how}"
+        return f"{self.name} was stopped after it had ended {self.times} times: {self.how}"
 
     def hint(self) -> str:
-        return "Its errors so far are in the output file (-o); its own words are above."
+        return "Its errors so far are in the output file (-o); what it printed is above."
 
 
 @dataclass(eq=False)

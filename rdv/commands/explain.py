@@ -75,11 +75,11 @@ def _render(story: Explanation, output: Output) -> None:
     for name, text in _facts(story):
         output.text(f"{name:<8}  {fit(printable(text), max(20, width() - 10))}")
     output.text()
-    if story.told is not None:
+    if story.answer is not None:
         answer = {
-            "waited_ms": story.told.waited_ms,
-            "kind": story.told.kind,
-            "model": story.told.model,
+            "waited_ms": story.answer.waited_ms,
+            "kind": story.answer.kind,
+            "model": story.answer.model,
             "trace": [
                 {
                     "model": report.model,
@@ -98,8 +98,8 @@ def _render(story: Explanation, output: Output) -> None:
     if story.steps:
         output.text()
     output.table(_REPORTS, [_report_row(vars(report)) for report in story.reports])
-    if story.schedule is None and story.told is not None:
-        output.note(f"schedule {story.told.schedule} is no longer in the log: no steps")
+    if story.schedule is None and story.answer is not None:
+        output.note(f"schedule {story.answer.schedule} is no longer in the log: no steps")
     if story.down:
         output.note(f"known to be down: {', '.join(story.down)}")
     for line in story.notes.gaps:
@@ -111,7 +111,7 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
 
     from rdv.rendezvous.messages import result_code
 
-    request, result = story.request, story.told
+    request, result = story.request, story.answer
     data = bytes(request.data).decode(errors="replace")
     facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
     if request.key is not None:

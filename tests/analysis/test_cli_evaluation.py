@@ -106,7 +106,7 @@ def test_whatif(run, fraud, tmp_path):
     assert "nowhere.toml" in err
     code, _, err = run("whatif", fraud, "--schedule", "production", "--since", "2030-01-01")
     assert code == 3
-    assert "no requests on record" in err
+    assert "no recorded requests" in err
 
 
 def test_optimise(run, fraud, tmp_path):

@@ -38,7 +38,7 @@ def test_the_steps_and_what_everybody_said(recorded):
         ("logit", "result", False, True),
     ]
     assert [(s.begin_ms, s.end_ms, s.eligible, s.ended) for s in story.steps] == [
-        (0.0, 12.5, (), "nobody is left to wait for"),
+        (0.0, 12.5, (), "no model is left to wait for"),
         (12.5, 33.0, ("logit",), "logit has answered"),
     ]
     assert story.reports[1].detail == "30.0 ms late"
@@ -48,7 +48,7 @@ def test_the_steps_and_what_everybody_said(recorded):
 
 def test_nobody_has_answered(recorded):
     story = explain(recorded, find_request(recorded, "000008"))
-    assert story.told.kind == "default"
+    assert story.answer.kind == "default"
     assert [step.ended for step in story.steps] == ["its time was over"] * 3
     assert [report.outcome for report in story.reports] == [None] * 3
 

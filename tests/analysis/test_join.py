@@ -97,7 +97,7 @@ def test_a_part_of_the_time(tmp_path):
 
 
 def test_there_must_be_an_input(tmp_path):
-    with pytest.raises(NothingRecorded, match="no requests on record"):
+    with pytest.raises(NothingRecorded, match="no recorded requests"):
         Recorded(str(tmp_path))
 
 
@@ -230,7 +230,7 @@ def test_values_of_answers(tmp_path):
                 assert value in ('"pass"', '"block"')
                 assert value.encode() in bytes(score.result)
     numbers, _ = read_joined(str(tmp_path), extract=Extract("score"))
-    told = numbers.told[numbers.kind < 3]
+    told = numbers.given[numbers.kind < 3]
     assert ((told >= 0) & (told <= 1)).all()
 
 

@@ -49,4 +49,4 @@ def test_what_if_and_explain(tmp_path, log):
         story = explain(recorded, find_request(recorded, log.requests[33].id))
     assert (story.reports[0].model, story.reports[0].outcome) == ("gbm", "not sampled")
     assert story.steps[0].end_ms == 0
-    assert story.steps[0].ended == "nobody is left to wait for"
+    assert story.steps[0].ended == "no model is left to wait for"

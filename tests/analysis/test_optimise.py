@@ -16,7 +16,7 @@ from rdv.analysis.optimise.cells import Columns, make_cells
 from rdv.analysis.optimise.study import candidates, grid_ms, named, optimise, right_of, to_toml
 from rdv.analysis.statistics import compare_shares, quantile_interval, wilson
 from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals
-from rdv.analysis.whatif.decide import NOBODY, decide_all
+from rdv.analysis.whatif.decide import NO_MODEL, decide_all
 from rdv.rendezvous.schedule import lint_schedule, schedule_from_object, schedule_from_toml
 from rdv.stream import open_stream
 
@@ -56,7 +56,7 @@ def test_cells_decide_as_every_request_does(models):
         right = right_of(decided, columns)
         known = ~np.isnan(right)
         assert tried.score == pytest.approx(right[known].mean(), abs=1e-12)
-        assert tried.default_share == pytest.approx((decided.model == NOBODY).mean(), abs=1e-12)
+        assert tried.default_share == pytest.approx((decided.model == NO_MODEL).mean(), abs=1e-12)
         # Waits are averages of a cell: their error is at most the widest interval.
         assert abs(tried.p99_ms - np.quantile(decided.at_us, 0.99) / 1000) < 30
 

@@ -155,7 +155,7 @@ def test_a_schedule_that_is_not_on_record_is_said(tmp_path, log):
         return [(*record[:4], text)]
 
     found = verified(written(tmp_path, log, change))
-    assert list(found.unchecked) == ["schedule fast@000000000000 is not on record"]
+    assert list(found.unchecked) == ["schedule fast@000000000000 is not recorded"]
     assert found.is_sound
 
 

@@ -93,8 +93,8 @@ def check(decision, load):
         assert found.same > len(load.answers) / 2
         some = load.answers[len(load.answers) // 2]
         story = explain(recorded, find_request(recorded, some["id"]))
-    assert story.told is not None
-    assert (story.told.kind, story.told.model) == (some["kind"], some["model"])
+    assert story.answer is not None
+    assert (story.answer.kind, story.answer.model) == (some["kind"], some["model"])
     assert {report.model for report in story.reports} == set(MODELS)
     joined, _ = read_joined(str(decision.directory))
     rows = {joined.id(row): row for row in range(len(joined))}

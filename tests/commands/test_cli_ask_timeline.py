@@ -31,7 +31,7 @@ def test_the_timeline():
 def test_nobody_and_no_known_sla():
     answer = {"kind": "default", "model": None, "waited_ms": 53.0, "trace": []}
     lines = draw_arrivals(answer, None, 60, ASCII)
-    assert "nobody had reported" in lines[1]
+    assert "no model had reported" in lines[1]
     assert lines[2].endswith("53.00 ms  default")
 
 

@@ -1,9 +1,7 @@
-"""A metric is a value for each request, of the answer given or of one that could have been
-given.
+"""The metric of an experiment: a value for each request, and its sums by key.
 
-Sums by key are all that is needed of a cohort, however many requests it had.
-
-Find the field of the answers that outcomes are about, if none was named.
+A value is of the answer that was given, or of one that another schedule would have given. Sums by
+key are all that is needed of a cohort, however many requests it had.
 """
 
 from __future__ import annotations
@@ -37,6 +35,10 @@ from rdv.rendezvous.topology import OUTCOMES, SCORES
 RIGHT, DEFAULTS, WAITED = "right", "default", "waited_ms"
 
 Floats = npt.NDArray[np.float64]
+KEYS_MAX = 5_000_000
+"""The maximum number of keys, at about 60 bytes each."""
+Keys = npt.NDArray[np.uint64]
+LOOK_AT = 200
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Metric:
             return self.outcomes.of(joined, self.extract)
         return self.outcomes.of(joined, _Field(self.name))
 
-    def told(self, joined: Joined, truths: Floats) -> Floats:
+    def of_answers(self, joined: Joined, truths: Floats) -> Floats:
         """Return the metric of the answers that were given, (n,); NaN without an answer."""
         answered = joined.kind != NO_RESULT
         if self.name == DEFAULTS:
@@ -83,8 +85,8 @@ class Metric:
         if self.name == WAITED:
             return joined.waited_ms
         if self.name == RIGHT:
-            assert joined.told is not None
-            right = judge(joined.told, truths, is_number=bool(self.extract.is_number))
+            assert joined.given is not None
+            right = judge(joined.given, truths, is_number=bool(self.extract.is_number))
             return np.asarray(np.where(answered, right, np.nan), np.float64)
         return np.asarray(np.where(answered, truths, np.nan), np.float64)
 
@@ -110,12 +112,6 @@ class _Field(Extract):
         if not isinstance(value, int | float):
             return math.nan
         return float(value) if math.isfinite(value) else math.nan
-
-
-KEYS_MAX = 5_000_000
-"""The maximum number of keys, at about 60 bytes each."""
-
-Keys = npt.NDArray[np.uint64]
 
 
 class Sums:
@@ -171,9 +167,6 @@ def hashed(keys: pa.Array[Any], ids: npt.NDArray[np.bytes_]) -> Keys:
 
 def _hash(text: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-
-
-LOOK_AT = 200
 
 
 def number_field(recorded: Recorded) -> str | None:

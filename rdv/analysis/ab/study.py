@@ -1,8 +1,7 @@
 """Evaluate an experiment in one pass over the join.
 
-The plan says how the keys were to be split, and which schedule each cohort gets.
-
-`control:cohorts` records since when the cohorts of an experiment have been in force.
+The plan states how the keys were to be split, and which schedule each cohort gets;
+`control:cohorts` records since when that has been in force.
 """
 
 from __future__ import annotations
@@ -36,6 +35,12 @@ REST = "rest"
 """The name of the arm for requests in no cohort, which get the live schedule."""
 
 _ROUNDING = 1e-9
+ARMS_MIN = 2
+REQUESTS, MEASURED, METRIC, KNOWN, TRUTH = range(5)
+"""Columns of a cohort's sums: requests, those with a value, their sum, known outcomes, their
+sum.
+"""
+PAIRED, BY_CONTROL, TREATMENT, DIFFERING = range(4)
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,6 @@ def _is_so(line: dict[str, Any], plan: Plan) -> bool:
     )
 
 
-ARMS_MIN = 2
-REQUESTS, MEASURED, METRIC, KNOWN, TRUTH = range(5)
-"""Columns of a cohort's sums: requests, those with a value, their sum, known outcomes, their
-sum.
-"""
-PAIRED, BY_CONTROL, TREATMENT, DIFFERING = range(4)
-
-
 def run_experiment(
     recorded: Recorded,
     plan: Plan,
@@ -166,7 +163,7 @@ class _Study:
 
     def add(self, joined: Joined) -> None:
         truths = self._metric.truths(joined)
-        told = self._metric.told(joined, truths)
+        values = self._metric.of_answers(joined, truths)
         keys = hashed(joined.key, joined.ids)
         has_key = joined.key.is_valid().to_numpy(zero_copy_only=False)
         rows_of = self._rows_of(joined, has_key)
@@ -174,8 +171,8 @@ class _Study:
         columns = np.stack(
             [
                 np.ones(len(joined)),
-                ~np.isnan(told),
-                np.nan_to_num(told),
+                ~np.isnan(values),
+                np.nan_to_num(values),
                 ~np.isnan(truths),
                 self._indicator(truths),
             ]

@@ -1,7 +1,4 @@
-"""Count one model's outcomes and latencies, batch by batch.
-
-Count the classes of one model against those of the other, batch by batch.
-"""
+"""Count one model's outcomes and latencies, and two models' classes, batch by batch."""
 
 from __future__ import annotations
 
@@ -10,11 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rdv.analysis.compare.pairs import Said
+from rdv.analysis.compare.pairs import ModelReports
 from rdv.analysis.dataset.joined import ABSENT, NONE, NOT_SAMPLED, OUTCOMES, Names
 from rdv.analysis.errors import TooManyValues
 from rdv.analysis.statistics import ClassAgreement, Digest, agreement_of_table
 from rdv.analysis.statistics.agreement import CLASSES_MAX
+
+CELLS_MAX = 100_000
 
 
 @dataclass
@@ -38,9 +37,9 @@ class Tally:
     evaluation_ms: Digest = field(default_factory=Digest)
     numbers: Digest = field(default_factory=Digest)
 
-    def add(self, said: Said, versions: Names) -> None:
+    def add(self, reports: ModelReports, versions: Names) -> None:
         """Add one batch, its requests in order of time."""
-        outcome = said.outcome
+        outcome = reports.outcome
         if not self.outcomes:
             has_begun = np.flatnonzero((outcome != ABSENT) & (outcome != NOT_SAMPLED))
             first = int(has_begun[0]) if len(has_begun) else len(outcome)
@@ -50,17 +49,17 @@ class Tally:
             if count:
                 self.outcomes[OUTCOMES[code] or "silent"] += count
         for digest, values in (
-            (self.arrival_ms, said.arrival_ms),
-            (self.evaluation_ms, said.evaluation_ms),
-            (self.numbers, said.number),
+            (self.arrival_ms, reports.arrival_ms),
+            (self.evaluation_ms, reports.evaluation_ms),
+            (self.numbers, reports.number),
         ):
             digest.add(values[np.isfinite(values)])
         if self.window_ms is not None:
-            self.in_window += int((said.arrival_ms <= self.window_ms).sum())
-        self._add_versions(said, versions)
+            self.in_window += int((reports.arrival_ms <= self.window_ms).sum())
+        self._add_versions(reports, versions)
 
-    def _add_versions(self, said: Said, versions: Names) -> None:
-        codes = said.version[said.version != NONE]
+    def _add_versions(self, reports: ModelReports, versions: Names) -> None:
+        codes = reports.version[reports.version != NONE]
         if not len(codes):
             return
         names = versions.names()
@@ -70,9 +69,6 @@ class Tally:
         self.version = names[int(codes[-1])]
 
 
-CELLS_MAX = 100_000
-
-
 @dataclass
 class ClassCounts:
     """Requests by (first's class, second's class). Raises TooManyValues beyond `CELLS_MAX`."""
@@ -80,7 +76,7 @@ class ClassCounts:
     on: str | None = None
     cells: Counter[tuple[float, float]] = field(default_factory=Counter)
 
-    def add(self, first: Said, second: Said) -> None:
+    def add(self, first: ModelReports, second: ModelReports) -> None:
         known = ~np.isnan(first.label) & ~np.isnan(second.label)
         pairs = np.stack([first.label[known], second.label[known]], axis=1)
         kinds, counts = np.unique(pairs, axis=0, return_counts=True)

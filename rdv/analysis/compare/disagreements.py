@@ -84,11 +84,11 @@ def read_disagreements(
     scores = msgspec.json.Decoder(_Score)
     for row, apart in zip(found.rows.tolist(), found.distance.tolist(), strict=True):
         line = pairs.request_line(recorded, row)
-        said = pairs.score_lines(recorded, row)
+        lines = pairs.score_lines(recorded, row)
         if line is None:
             continue
         request = requests.decode(line)
-        answers = [scores.decode(one).result for one in said if one is not None]
+        answers = [scores.decode(one).result for one in lines if one is not None]
         if len(answers) < len(names):
             continue
         yield {

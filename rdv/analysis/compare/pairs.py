@@ -1,11 +1,9 @@
-"""The pairs are the requests that both models have scored, with what is kept of them.
+"""The answers of two models to the same requests, read from the lines of their scores.
 
-An answer has two sides: the class that it names, and its number.
-
-`{"score": 0.93, "action": "block"}` is the class "block" and the number 0.93. Which fields count is
-the rule of `rdv.analysis.dataset.values`; with `on`, only that field counts.
-
-Read what one model answered to each request, from the lines of its scores.
+An answer has two sides: the class that it names, and its number. `{"score": 0.93, "action":
+"block"}` is the class "block" and the number 0.93. Which fields count is the rule of
+`rdv.analysis.dataset.values`; with `on`, only that field counts. What is kept of the requests that
+both models have scored is bounded by `PAIRS_MAX`.
 """
 
 from __future__ import annotations
@@ -42,6 +40,11 @@ Both = tuple[float, float]
 """(the code of the class, the number); NaN where there is none."""
 
 _NEITHER: Both = (math.nan, math.nan)
+_ROW_MASK = 2**ROW_BITS - 1
+PAIRS_MAX = 500_000
+"""The maximum number of pairs, at about 120 bytes each; more are thinned out evenly."""
+_SEPARATOR = "\0"
+Floats = npt.NDArray[np.float64]
 
 
 class Answers:
@@ -106,9 +109,6 @@ def _finite(value: float) -> float:
     return value if math.isfinite(value) else math.nan
 
 
-_ROW_MASK = 2**ROW_BITS - 1
-
-
 class _Line(msgspec.Struct, gc=False):
     """The fields of a score that are needed here."""
 
@@ -118,7 +118,7 @@ class _Line(msgspec.Struct, gc=False):
 
 
 @dataclass(frozen=True)
-class Said:
+class ModelReports:
     """Columns (n,) that match the joined ones. NaN where the model has given no result."""
 
     outcome: npt.NDArray[np.uint8]
@@ -144,7 +144,7 @@ class Reader:
         decoder: msgspec.json.Decoder[_Line] = msgspec.json.Decoder(_Line)
         self._decode_lines, self._decode = decoder.decode_lines, decoder.decode
 
-    def read(self, joined: Joined, model: str) -> Said:
+    def read(self, joined: Joined, model: str) -> ModelReports:
         """Return a model's answers; a model that is not in this batch is silent. Raises
         TooManyValues.
         """
@@ -153,7 +153,9 @@ class Reader:
         version = np.full(count, NONE, np.int32)
         if model not in joined.models:
             silent = np.zeros(count, np.uint8)
-            return Said(silent, label, number, np.full(count, np.nan), evaluation_ms, version)
+            return ModelReports(
+                silent, label, number, np.full(count, np.nan), evaluation_ms, version
+            )
         row = joined.models.index(model)
         outcome = joined.outcome[row]
         at = np.where(outcome == RESULT, joined.score_at[row], NOWHERE)
@@ -167,7 +169,7 @@ class Reader:
                 evaluation_ms[n] = line.evaluation_ms
                 version[n] = self.versions[line.version]
         arrival_ms = np.where(outcome == RESULT, joined.arrival_ms[row], np.nan)
-        return Said(outcome, label, number, arrival_ms, evaluation_ms, version)
+        return ModelReports(outcome, label, number, arrival_ms, evaluation_ms, version)
 
 
 def _by_chunk(
@@ -179,13 +181,6 @@ def _by_chunk(
     for number in np.unique(numbers).tolist():
         here = rows[numbers == number]
         yield here, at[here] & _ROW_MASK, joined.chunks[number]
-
-
-PAIRS_MAX = 500_000
-"""The maximum number of pairs, at about 120 bytes each; more are thinned out evenly."""
-_SEPARATOR = "\0"
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -247,8 +242,13 @@ class Collector:
         self._thinned = thinned
         self._parts: list[dict[str, Any]] = []
 
-    def add(self, joined: Joined, said: tuple[Said, Said], canary: Said | None) -> None:
-        first, second = said
+    def add(
+        self,
+        joined: Joined,
+        reports: tuple[ModelReports, ModelReports],
+        canary: ModelReports | None,
+    ) -> None:
+        first, second = reports
         rows = np.flatnonzero(first.is_result & second.is_result)[:: self._thinned]
         if not len(rows):
             return

@@ -106,8 +106,8 @@ class _Study:
         canary = None
         if self.canary is not None and self.canary not in self.names:
             canary = self.reader.read(joined, self.canary)
-        for tally, said in zip(self.tallies, (first, second), strict=True):
-            tally.add(said, self.reader.versions)
+        for tally, reports in zip(self.tallies, (first, second), strict=True):
+            tally.add(reports, self.reader.versions)
         self.classes.add(first, second)
         self.collector.add(joined, (first, second), canary)
         if len(self.truths_of):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.compare.pairs import Answers, Said
+from rdv.analysis.compare.pairs import Answers, ModelReports
 from rdv.analysis.dataset.joined import Joined
 from rdv.analysis.dataset.outcomes import Outcomes
 from rdv.analysis.dataset.values import Extract, judge
@@ -34,7 +34,7 @@ class Truths:
     """The number of outcomes that are a class which answers also name."""
     _seen: int = 0
 
-    def add(self, first: Said, second: Said, truths: TruthColumns) -> None:
+    def add(self, first: ModelReports, second: ModelReports, truths: TruthColumns) -> None:
         """Add one batch, for the requests that both have scored."""
         both = first.is_result & second.is_result
         self._seen += int((both & ~np.isnan(truths.label)).sum())

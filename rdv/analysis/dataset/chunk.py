@@ -1,6 +1,6 @@
 """A chunk is some records of one partition: their unchanged lines, and when each was appended.
 
-Read chunks as messages, exactly those that a server would have accepted.
+Its lines are decoded exactly as a server decodes them; other records are no messages.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from rdv.rendezvous.messages import (
 )
 
 _T = TypeVar("_T")
+_request_lines = msgspec.json.Decoder(Request).decode_lines
+_score_lines = msgspec.json.Decoder(Score).decode_lines
+_result_lines = msgspec.json.Decoder(Result).decode_lines
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,6 @@ def _read(line: bytes, decode_line: Callable[[bytes], _T]) -> _T | None:
         return decode_line(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage):
         return None
-
-
-_request_lines = msgspec.json.Decoder(Request).decode_lines
-_score_lines = msgspec.json.Decoder(Score).decode_lines
-_result_lines = msgspec.json.Decoder(Result).decode_lines
 
 
 def read_requests(chunk: Chunk) -> list[Request | None]:

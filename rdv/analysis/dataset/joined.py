@@ -1,6 +1,6 @@
-"""The joined columns have one row for each request, and each model's report and arrival in it.
+"""The joined columns: one row for each request, with each model's report and its arrival.
 
-A column of repeated names is stored as codes, and the names that they stand for.
+A column of repeated names is stored as codes and the names that they stand for (`Names`).
 """
 
 from __future__ import annotations
@@ -26,6 +26,30 @@ from rdv.rendezvous.messages import (
 
 NONE = -1
 """The code of a missing name."""
+NEVER_US = 2**31 - 1
+"""The arrival of a model that has not reported."""
+NOWHERE = -1
+"""The place of a line that does not exist."""
+ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR = range(6)
+OUTCOMES: tuple[Outcome | None, ...] = (
+    None, "result", "behind", "expired", "not sampled", "error",
+)  # fmt: skip
+OUTCOME_CODES = {name: code for code, name in enumerate(OUTCOMES)}
+NO_RESULT, PREFERRED, FALLBACK, DEFAULT = range(4)
+KINDS = (None, "preferred", "fallback", "default")
+KIND_CODES = {name: code for code, name in enumerate(KINDS)}
+UNANSWERED, SERVER, PROXY = range(3)
+ANSWERED_BY = (None, "server", "proxy")
+ROW_BITS = 32
+_ROW_MASK = 2**ROW_BITS - 1
+_MISSING: dict[str, Any] = {
+    "outcome": ABSENT,
+    "arrival_us": NEVER_US,
+    "is_exact": False,
+    "order": 0,
+    "score_at": NOWHERE,
+    "value": np.nan,
+}
 
 
 class Names(dict[Any, int]):
@@ -84,29 +108,6 @@ def concat(columns: Sequence[Coded]) -> Coded:
     return Coded(np.concatenate(codes) if codes else np.empty(0, np.int32), names.names())
 
 
-NEVER_US = 2**31 - 1
-"""The arrival of a model that has not reported."""
-
-NOWHERE = -1
-"""The place of a line that does not exist."""
-
-ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR = range(6)
-OUTCOMES: tuple[Outcome | None, ...] = (
-    None, "result", "behind", "expired", "not sampled", "error",
-)  # fmt: skip
-OUTCOME_CODES = {name: code for code, name in enumerate(OUTCOMES)}
-
-NO_RESULT, PREFERRED, FALLBACK, DEFAULT = range(4)
-KINDS = (None, "preferred", "fallback", "default")
-KIND_CODES = {name: code for code, name in enumerate(KINDS)}
-
-NOBODY, SERVER, PROXY = range(3)
-ANSWERED_BY = (None, "server", "proxy")
-
-ROW_BITS = 32
-_ROW_MASK = 2**ROW_BITS - 1
-
-
 def place(chunk_number: int, row: Any) -> Any:
     """Return the place of a line: the number of its chunk, and its row in the chunk."""
     return (chunk_number << ROW_BITS) | row
@@ -151,7 +152,7 @@ class Joined:
     label: Coded
     """Name and hash of the schedule that decided."""
     answered_by: npt.NDArray[np.uint8]
-    """One of NOBODY, SERVER and PROXY."""
+    """One of UNANSWERED, SERVER and PROXY."""
 
     outcome: npt.NDArray[np.uint8]
     """(m, n): one of ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED and ERROR."""
@@ -176,7 +177,7 @@ class Joined:
     """(m, n): the value of each answer (`values.Extract`), NaN without one; None if not
     requested.
     """
-    told: npt.NDArray[np.float64] | None = None
+    given: npt.NDArray[np.float64] | None = None
     """The value of the answer that the client received."""
 
     def __len__(self) -> int:
@@ -263,16 +264,6 @@ def concat_joined(batches: Sequence[Joined]) -> Joined:
             )
             changes[field.name] = np.concatenate(list(aligned), axis=1)
     return replace(batches[0], **changes)
-
-
-_MISSING: dict[str, Any] = {
-    "outcome": ABSENT,
-    "arrival_us": NEVER_US,
-    "is_exact": False,
-    "order": 0,
-    "score_at": NOWHERE,
-    "value": np.nan,
-}
 
 
 def _aligned(

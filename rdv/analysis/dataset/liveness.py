@@ -1,12 +1,10 @@
-"""Read from `control` which models were known to be up or dead, and which proxies kept running.
+"""What `control` records of processes: which models were up, which proxies kept running.
 
-The calibration estimates when a late score arrived, from when it was appended.
-
-A result records the arrivals known to it; for a later score there is only the wall time of its
-append. For scores that have both, the arrival minus (the append of the score minus the request's
-wall time) is nearly constant: the time between the readings of both clocks in the proxy, and from
-the append to the server's read. Its median is added for the other scores; its spread is their
-error. Other hosts' clocks get constants of their own.
+With it, the calibration of arrivals: a result records the arrivals known to it; for a later score
+there is only the wall time of its append. For scores that have both, the arrival minus (the append
+of the score minus the request's wall time) is nearly constant: the time between the readings of
+both clocks in the proxy, and from the append to the server's read. Its median is added for the
+other scores; its spread is their error. Other hosts' clocks get constants of their own.
 """
 
 from __future__ import annotations
@@ -146,16 +144,16 @@ def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:
     decoder = msgspec.json.Decoder(_News)
     for time_ns, line in _lines(recorded, MODELS_TOPIC, notes):
         try:
-            said = decoder.decode(line)
+            event = decoder.decode(line)
         except (msgspec.DecodeError, RecursionError):
             continue
-        if said.state in ("up", "down"):
+        if event.state in ("up", "down"):
             news.add(
                 time_ns,
-                said.model,
-                is_up=said.state == "up",
-                boot=said.boot,
-                monotonic_ns=said.monotonic_ns,
+                event.model,
+                is_up=event.state == "up",
+                boot=event.boot,
+                monotonic_ns=event.monotonic_ns,
             )
     return news
 
@@ -166,13 +164,13 @@ def read_proxy_runs(recorded: Recorded, notes: Notes) -> ProxyRuns:
     decoder = msgspec.json.Decoder(_Status)
     for time_ns, line in _lines(recorded, STATUS_TOPIC, notes):
         try:
-            said = decoder.decode(line)
+            event = decoder.decode(line)
         except (msgspec.DecodeError, RecursionError):
             continue
-        if said.role == "proxy" and said.boot:
-            runs.add(said.monotonic_ns, said.name, said.pid, said.boot[:BOOT_DIGITS])
-        elif said.role == "proxy":
-            runs.add(time_ns, said.name, said.pid)
+        if event.role == "proxy" and event.boot:
+            runs.add(event.monotonic_ns, event.name, event.pid, event.boot[:BOOT_DIGITS])
+        elif event.role == "proxy":
+            runs.add(time_ns, event.name, event.pid)
     return runs
 
 

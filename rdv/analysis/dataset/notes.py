@@ -103,7 +103,7 @@ class Notes:
             (self.orphan_results, "results of requests that are not in this part of the log"),
             (self.stray_count, "results have no request"),
             (self.not_asked, "answers were given without asking the models (overload, full disk)"),
-            (self.missing_scores, "arrivals whose scores are not on record any more"),
+            (self.missing_scores, "arrivals whose scores are no longer recorded"),
             (self.damaged, "damaged records were passed over"),
             (self.lost, "records are gone by retention or repair"),
             *(
@@ -115,13 +115,13 @@ class Notes:
                 for name, count in sorted(self.unreadable.items())
             ),
         ]
-        said = [f"{count:,} {text}" for count, text in counted if count]
+        found = [f"{count:,} {text}" for count, text in counted if count]
         if self.estimated_arrivals and self.arrival_error_ms is not None:
-            said.append(
+            found.append(
                 f"{self.estimated_arrivals:,} scores came after their decision: their arrival is "
                 f"known to about {max(self.arrival_error_ms, 0.01):.2g} ms"
             )
-        return said + self.gaps
+        return found + self.gaps
 
     def as_json(self) -> dict[str, object]:
         """Return everything, for `--json`."""

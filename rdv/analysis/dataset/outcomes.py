@@ -101,13 +101,13 @@ def read_outcomes(recorded: Recorded, notes: Notes) -> Outcomes:
     for source in sources(recorded.stream(OUTCOMES)):
         for chunk in source.chunks(source.begin, source.end, notes):
             lines = read_truths(chunk)
-            notes.malformed["outcomes"] += lines.count(None)
+            notes.malformed[OUTCOMES] += lines.count(None)
             for truth, append_ns in zip(lines, chunk.times_ns.tolist(), strict=True):
                 if truth is None:
                     continue
                 outcome = bytes(truth.outcome)
                 if not is_readable(outcome):
-                    notes.unreadable["outcomes"] += 1
+                    notes.unreadable[OUTCOMES] += 1
                     continue
                 id_ = truth.id.encode()
                 rank = truth.counts_from_ns(append_ns), append_ns

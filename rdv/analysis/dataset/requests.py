@@ -14,6 +14,7 @@ from rdv.analysis.dataset.notes import Notes
 from rdv.payload import text_of
 from rdv.rendezvous.messages import Request
 from rdv.rendezvous.schedule import SLA_MS_MAX
+from rdv.rendezvous.topology import INPUT
 
 
 class Requests:
@@ -36,7 +37,7 @@ class Requests:
         messages = read_requests(chunk)
         rows = np.arange(len(chunk))
         if missing := messages.count(None):
-            notes.malformed["input"] += missing
+            notes.malformed[INPUT] += missing
             rows = np.array([n for n, m in enumerate(messages) if m is not None], np.int64)
         self._found += [message for message in messages if message is not None]
         self._places.append(place(number, rows))

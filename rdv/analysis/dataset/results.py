@@ -13,13 +13,13 @@ import numpy.typing as npt
 from rdv.analysis.dataset.chunk import Chunk, read_results
 from rdv.analysis.dataset.joined import (
     KIND_CODES,
-    NOBODY,
     NONE,
     NOWHERE,
     OUTCOME_CODES,
     PROXY,
     ROW_BITS,
     SERVER,
+    UNANSWERED,
     Coded,
     Names,
     place,
@@ -28,6 +28,7 @@ from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.requests import Requests
 from rdv.analysis.dataset.values import Extract
 from rdv.rendezvous.messages import Result, result_code
+from rdv.rendezvous.topology import RESULTS
 
 NOT_ASKED = frozenset({"overloaded", "not_logged"})
 """Codes of answers that a proxy gave without asking any model."""
@@ -83,7 +84,7 @@ class Results:
         messages = read_results(chunk)
         rows = np.arange(len(chunk))
         if missing := messages.count(None):
-            notes.malformed["results"] += missing
+            notes.malformed[RESULTS] += missing
             rows = np.array([n for n, m in enumerate(messages) if m is not None], np.int64)
         found = [message for message in messages if message is not None]
         if is_own:
@@ -95,21 +96,21 @@ class Results:
 
     def match(self, requests: Requests, models: Names, notes: Notes) -> Found:
         """Return the results of these requests; keep the rest."""
-        told = _Told(len(requests), self._extract)
+        answers = _Answers(len(requests), self._extract)
         arrived: list[_Arrived] = []
         # Proxies' own answers come last: they are what the client received.
         for kept, rows in sorted(self._matched(requests.rows), key=lambda pair: pair[0].is_own):
-            firsts = told.add_places(kept, rows)
+            firsts = answers.add_places(kept, rows)
             if len(firsts) < len(rows):
                 notes.duplicate_results += len(rows) - len(firsts)
                 for row in sorted(set(range(len(rows))) - set(firsts.tolist())):
                     notes.twice(kept.results[row].id)
                 kept, rows = kept.take(firsts), rows[firsts]  # noqa: PLW2901  without repeated results
-            told.add(kept, rows)
+            answers.add(kept, rows)
             if not kept.is_own:
                 arrived.append(_Arrived(kept.results, rows, models))
-        columns = told.columns()
-        notes.unanswered += int((columns["answered_by"] == NOBODY).sum())
+        columns = answers.columns()
+        notes.unanswered += int((columns["answered_by"] == UNANSWERED).sum())
         return Found(
             columns,
             dict(self._chunks),
@@ -118,7 +119,7 @@ class Results:
             _joined([one.arrivals_us for one in arrived], np.int64),
             _joined([one.outcomes for one in arrived], np.uint8),
             _joined([one.orders for one in arrived], np.int64),
-            told.server_waited_us,
+            answers.server_waited_us,
         )
 
     def _matched(self, row_of: dict[str, int]) -> list[tuple[Kept, npt.NDArray[np.int64]]]:
@@ -160,7 +161,7 @@ class Results:
             notes.orphan_results += 1
 
 
-class _Told:
+class _Answers:
     """The columns of the answers that clients received; a later addition replaces an earlier
     one.
     """
@@ -173,7 +174,7 @@ class _Told:
         self._kind = np.zeros(count, np.uint8)
         self._step = np.zeros(count, np.int16)
         self._waited_ms = np.full(count, np.nan)
-        self._answered_by = np.full(count, NOBODY, np.uint8)
+        self._answered_by = np.full(count, UNANSWERED, np.uint8)
         self._value = None if extract is None else np.full(count, np.nan)
         self._names = {name: Names() for name in ("model", "version", "label")}
         self._codes = {name: np.full(count, NONE, np.int32) for name in self._names}
@@ -208,7 +209,7 @@ class _Told:
             name: Coded(codes, self._names[name].names()) for name, codes in self._codes.items()
         }
         if self._value is not None:
-            columns["told"] = self._value
+            columns["given"] = self._value
         return columns | {
             "kind": self._kind,
             "step": self._step,

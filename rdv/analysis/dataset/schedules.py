@@ -105,18 +105,18 @@ def _take(
     shelf: ScheduleShelf, line: bytes, decoder: msgspec.json.Decoder[_Line], notes: Notes
 ) -> None:
     try:
-        said = decoder.decode(line)
-        own = {k: v for k, v in said.schedule.items() if k not in ("name", "content_hash")}
-        schedule = schedule_from_object(own, said.name, sla_ms_max=RECORDED_SLA_MS_MAX)
+        version = decoder.decode(line)
+        own = {k: v for k, v in version.schedule.items() if k not in ("name", "content_hash")}
+        schedule = schedule_from_object(own, version.name, sla_ms_max=RECORDED_SLA_MS_MAX)
     except (msgspec.DecodeError, InvalidSchedule, RecursionError):
-        notes.malformed["control"] += 1
+        notes.malformed[CONTROL] += 1
         return
-    if schedule.content_hash != said.hash or len(shelf.by_label) >= VERSIONS_MAX:
-        notes.gap(f"a recorded version of schedule {said.name!r} is not what its hash says")
+    if schedule.content_hash != version.hash or len(shelf.by_label) >= VERSIONS_MAX:
+        notes.gap(f"a recorded version of schedule {version.name!r} is not what its hash says")
         return
     shelf.by_label[schedule.label] = schedule
-    if said.live:
-        shelf.versions.append(Version(said.time_ns, schedule.label))
+    if version.live:
+        shelf.versions.append(Version(version.time_ns, schedule.label))
 
 
 def _read_files(shelf: ScheduleShelf, folder: str) -> None:

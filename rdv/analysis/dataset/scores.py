@@ -29,6 +29,7 @@ from rdv.analysis.dataset.requests import Requests
 from rdv.analysis.dataset.results import Found, first_of
 from rdv.analysis.dataset.values import Extract
 from rdv.rendezvous.messages import Score, score_outcome
+from rdv.rendezvous.topology import SCORES
 
 LATE_ORDER = 256
 """The first order of arrivals that are not recorded."""
@@ -69,7 +70,7 @@ class Scores:
         messages = read_scores(chunk)
         rows = np.arange(len(chunk))
         if missing := messages.count(None):
-            notes.malformed["scores"] += missing
+            notes.malformed[SCORES] += missing
             rows = np.array([n for n, m in enumerate(messages) if m is not None], np.int64)
         found = [message for message in messages if message is not None]
         notes.scores += len(found)

@@ -1,6 +1,6 @@
-"""Read one partition of a topic by ranges of offsets; damage is noted and skipped.
+"""Read one partition of a topic by ranges of offsets, and cut a log into intervals of time.
 
-Cut a log into intervals of time, each with a bounded number of requests.
+Damage is noted and skipped; each interval has a bounded number of requests.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from rdv.stream.passing import pass_over
 CHUNK_RECORDS = 65_536
 CHUNK_BYTES = 16 * 1024 * 1024
 POLL_RECORDS = 5_000
+_SAMPLES = 16
+"""How many append times are sampled for each window's worth of requests."""
 
 
 class Source:
@@ -191,10 +193,6 @@ def sources(stream: FileStream | None, topics: list[str] | None = None) -> list[
         for number in range(stream.partitions(topic))
         if (source := Source(stream, topic, number)).end or source.missing is not None
     ]
-
-
-_SAMPLES = 16
-"""How many append times are sampled for each window's worth of requests."""
 
 
 def windows(

@@ -24,6 +24,7 @@ CACHE_MAX = 100_000
 CACHED_BYTES_MAX = 500
 """The maximum number of bytes of a cached answer, so that the size of the cache is bounded."""
 HALF = 0.5
+Floats = npt.NDArray[np.float64]
 
 
 class Extract:
@@ -113,9 +114,6 @@ class Extract:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-Floats = npt.NDArray[np.float64]
 
 
 def judge(values: Floats, truths: Floats, *, is_number: bool) -> Floats:

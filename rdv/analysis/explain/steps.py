@@ -1,4 +1,4 @@
-"""Tell what happened in each step of a schedule. Pure."""
+"""What happened in each step of a schedule. Pure."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def tell_steps(
         if decision.kind != "default":
             ended = f"{' + '.join(decision.models)} has answered"
         elif end_ns < round(ends_ms * 1000) * 1000:
-            ended = "nobody is left to wait for"
+            ended = "no model is left to wait for"
         else:
             ended = "its time was over"
         stories.append(

@@ -1,7 +1,4 @@
-"""Collect everything that is recorded about one request.
-
-Find a request by its id, or by the id's beginning or end, in the bytes of the input.
-"""
+"""Find one request by its id (or a part of it), and collect everything recorded about it."""
 
 from __future__ import annotations
 
@@ -41,6 +38,8 @@ from rdv.rendezvous.topology import INPUT
 DIGITS_MIN = 6
 WHOLE_DIGITS = 32
 FOUND_MAX = 3
+AROUND_NS = 10**9
+"""How many ns of the log around the request are read, to find when late scores arrived."""
 
 
 class FoundRequest(NamedTuple):
@@ -99,10 +98,6 @@ def _begins(parts: list[Source], when: Callable[[int], str]) -> str:
     return when(min(known)) if known else ""
 
 
-AROUND_NS = 10**9
-"""How many ns of the log around the request are read, to find when late scores arrived."""
-
-
 @dataclass(frozen=True)
 class Report:
     """What one model reported, and when it arrived (None: never)."""
@@ -143,7 +138,7 @@ class Explanation:
     notes: Notes
 
     @property
-    def told(self) -> Result | None:
+    def answer(self) -> Result | None:
         return self.own or self.result
 
     def as_json(self) -> dict[str, Any]:
@@ -174,10 +169,10 @@ def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
     joined = concat_joined(list(join))
     row = int(np.flatnonzero(joined.ids == found.request.id.encode())[0])
     result, own = joined.server_result(row), joined.own_answer(row)
-    told = own or result
+    answer = own or result
     shelf = read_schedules(recorded, join.notes)
     asked = joined.asked.at(row)
-    schedule = None if told is None else shelf.find(told.schedule, asked)
+    schedule = None if answer is None else shelf.find(answer.schedule, asked)
     down = read_model_news(recorded, join.notes).dead_at(found.append_ns)
     reports = _reports(joined, row, result)
     steps: list[StepStory] = []

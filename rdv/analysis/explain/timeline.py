@@ -46,8 +46,8 @@ def draw_arrivals(
     names = [str(a["model"]) for a in arrivals]
     label_width = min(_LABEL_MAX, max(len(name) for name in [*names, "answer"]))
     notes = [_note(a, answer) for a in arrivals]
-    said = f"{waited_ms:.2f} ms  {answer['kind']}"
-    note_width = max(len(note) for note in [*notes, said])
+    text = f"{waited_ms:.2f} ms  {answer['kind']}"
+    note_width = max(len(note) for note in [*notes, text])
     columns = max(WIDTH_MIN - label_width, width - label_width - note_width - 4)
     scale = Scale(end_ms, max(10, columns))
     lines = [f"{'ms':>{label_width}}  {_axis(scale, sla_ms)}".rstrip()]
@@ -57,9 +57,9 @@ def draw_arrivals(
         bar = (marks.way * at + mark).ljust(scale.columns)
         lines.append(f"{name[:label_width]:<{label_width}}  {bar}  {note}".rstrip())
     if not arrivals:
-        lines.append(f"{'':<{label_width}}  nobody had reported")
+        lines.append(f"{'':<{label_width}}  no model had reported")
     bar = (" " * scale.column(waited_ms) + marks.answer).ljust(scale.columns)
-    lines.append(f"{'answer':<{label_width}}  {bar}  {said}")
+    lines.append(f"{'answer':<{label_width}}  {bar}  {text}")
     return lines
 
 

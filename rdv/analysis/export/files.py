@@ -1,12 +1,11 @@
-"""Write the Parquet files of one table, a new one for each day: `day=2026-11-22/NAME.parquet`.
-
-The directory of an export is written under a temporary name, and put into place at the end.
+"""Write the files of an export: for each table a Parquet file for each day, and a manifest.
 
     OUT/input/day=2026-11-22/p-8100.0.00000000000000000000.parquet
     OUT/_rdv_export.json             what is there, and when it was made: marks OUT as an export
 
-Until `finish`, readers see what was there before. An aborted export removes its part; a killed one
-leaves a hidden directory that readers ignore and the next export removes.
+Everything is written under a temporary name and put into place by `finish`: until then readers see
+what was there before. An aborted export removes its part; a killed one leaves a hidden directory
+that readers ignore and the next export removes.
 """
 
 from __future__ import annotations
@@ -33,6 +32,8 @@ from rdv.analysis.export.columns import TABLES, Table
 from rdv.stream.file.disk import faults
 
 DAY_NS = 86_400 * 10**9
+MANIFEST = "_rdv_export.json"
+_HIDDEN = ".rdv-export-"
 
 
 @dataclass
@@ -130,10 +131,6 @@ def _name(day: int) -> str:
     return datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
 
 
-MANIFEST = "_rdv_export.json"
-_HIDDEN = ".rdv-export-"
-
-
 class Place:
     """Locks OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults.
 
@@ -168,11 +165,11 @@ class Place:
                     shutil.rmtree(os.path.join(self.out, name), ignore_errors=True)
             self.work = tempfile.mkdtemp(prefix=_HIDDEN, dir=self.out)
 
-    def finish(self, tables: Iterable[str], told: dict[str, Any]) -> None:
+    def finish(self, tables: Iterable[str], tables_written: dict[str, Any]) -> None:
         """Put the tables into place, each one atomically; other tables that are there stay. Raises
         SystemFaults.
 
-        `told` has the manifest's entry of each table.
+        `tables_written` has the manifest's entry of each table.
         """
         manifest = os.path.join(self.out, MANIFEST)
         with faults(self.out, "write"):
@@ -182,7 +179,7 @@ class Place:
                     os.rename(place, os.path.join(self.work, f"{table}.old"))
                 os.rename(new, place)
             known = _read_manifest(manifest)
-            known["tables"] = {**known.get("tables", {}), **told}
+            known["tables"] = {**known.get("tables", {}), **tables_written}
             draft = os.path.join(self.work, MANIFEST)
             with open(draft, "wb") as file:
                 file.write(orjson.dumps({"version": 1, **known}, option=orjson.OPT_INDENT_2))

@@ -1,6 +1,6 @@
-"""Turn chunks of the log into rows of the tables. A record that is not a message gives no row.
+"""Make the rows of the tables, from chunks of the log and from batches of the join.
 
-Turn a batch of the join into rows: the request, the client's answer, all reports, the truth.
+A record that is not a message gives no row.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from rdv.rendezvous.topology import BACKSTOP_SUFFIX
 _M = TypeVar("_M")
 Columns = dict[str, Any]
 _encode = msgspec.json.Encoder().encode
+Rows = Callable[[Chunk, Notes, Answers], Columns]
 
 
 def input_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
@@ -149,14 +150,11 @@ def _sound(
     return found, {"appended": times_ns, "offset": offsets, "partition": partitions}
 
 
-Rows = Callable[[Chunk, Notes, Answers], Columns]
-
-
 def joined_rows(joined: Joined, outcomes: Outcomes, answers: Answers) -> dict[str, Any]:
     """Return the columns of the table `joined`."""
     rows = range(len(joined))
     ids = [joined.id(row) for row in rows]
-    told = [_told(joined, row) for row in rows]
+    given = [_client_answer(joined, row) for row in rows]
     truths = [outcomes.raw(id_) for id_ in ids]
     return {
         "id": ids,
@@ -171,8 +169,8 @@ def joined_rows(joined: Joined, outcomes: Outcomes, answers: Answers) -> dict[st
         "kind": [KINDS[code] for code in joined.kind.tolist()],
         "model": [joined.model.at(row) for row in rows],
         "version": [joined.version.at(row) for row in rows],
-        **answers.columns(None if one is None else bytes(one.result) for one in told),
-        "code": [None if one is None else result_code(one) or None for one in told],
+        **answers.columns(None if one is None else bytes(one.result) for one in given),
+        "code": [None if one is None else result_code(one) or None for one in given],
         "step": joined.step.astype(np.int64),
         "waited_ms": _floats(joined.waited_ms),
         "schedule": [joined.label.at(row) for row in rows],
@@ -186,7 +184,7 @@ def _floats(values: Any) -> list[float | None]:
     return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124  NaN
 
 
-def _told(joined: Joined, row: int) -> Result | None:
+def _client_answer(joined: Joined, row: int) -> Result | None:
     return joined.own_answer(row) or joined.server_result(row)
 
 

@@ -90,7 +90,7 @@ def export(
         for table, written in found.tables.items():
             if not written.rows:
                 write_empty(place.work, table, clock.wall_ns())
-        place.finish(tables, _told(found, since_ns, until_ns, clock.wall_ns()))
+        place.finish(tables, _tables_written(found, since_ns, until_ns, clock.wall_ns()))
     return found
 
 
@@ -137,7 +137,7 @@ def _export_joined(
         found.notes = join.notes
 
 
-def _told(
+def _tables_written(
     found: Exported, since_ns: int | None, until_ns: int | None, now_ns: int
 ) -> dict[str, Any]:
     """Return the entry of each table in the manifest."""

@@ -1,11 +1,9 @@
-"""Cells combine requests that no schedule of a search can distinguish into one weighted request.
+"""The requests that a search learns from, and cells of those that no candidate can distinguish.
 
 All candidates have the ends of their steps on one grid of times. What a schedule decides depends
 only on the interval of the grid in which each model reported, with an answer or without, and on the
-order of the reports within an interval. A million requests make some thousands of such cells: the
-decisions and their sums are exact, only the waits are those of the cell's average request.
-
-A search needs the arrivals of each request, and whether each model's answer is right.
+order of the reports within an interval. So a million requests make some thousands of weighted
+cells: the decisions and their sums are exact, only the waits are those of a cell's average request.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import read_schedules
 from rdv.analysis.dataset.values import HALF, Extract, judge
 from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals, arrivals_of
-from rdv.analysis.whatif.decide import NOBODY, decide_all
+from rdv.analysis.whatif.decide import NO_MODEL, decide_all
 from rdv.analysis.whatif.plans import own_limits_us, sla_of
 from rdv.rendezvous.schedule import Schedule
 
@@ -35,6 +33,8 @@ REQUESTS_MAX = 4_000_000
 """The maximum number of requests, at about 50 bytes each; more are thinned out evenly."""
 
 Floats = npt.NDArray[np.float32]
+MODELS_MAX = 5
+"""The maximum number of models; more would make more cells than there are requests."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,6 @@ def arrivals_us(arrivals: Arrivals) -> npt.NDArray[np.int64]:
     return arrivals.key >> KEY_BITS
 
 
-MODELS_MAX = 5
-"""The maximum number of models; more would make more cells than there are requests."""
-
-
 @dataclass(frozen=True)
 class Tried:
     """A candidate and its figures, on the part that is learned from."""
@@ -201,9 +197,9 @@ class Cells:
     def try_out(self, schedule: Schedule) -> Tried:
         """Return the figures of one candidate."""
         decided = decide_all(schedule, self.arrivals)
-        model = decided.model.astype(np.int64)  # NOBODY (-1) is the last row: the default
+        model = decided.model.astype(np.int64)  # NO_MODEL (-1) is the last row: the default
         score = self.right[model, np.arange(len(self))].sum() / max(1, self.judged)
-        default = self.weight[decided.model == NOBODY].sum() / self.weight.sum()
+        default = self.weight[decided.model == NO_MODEL].sum() / self.weight.sum()
         p99_ms = weighted_quantile(decided.at_us, self.weight, 0.99) / 1000
         return Tried(schedule, float(score), p99_ms, float(default))
 

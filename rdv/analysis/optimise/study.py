@@ -1,10 +1,8 @@
 """Search for a schedule: learn on the earlier half of the requests, report on the later half.
 
-The candidates differ in the first model, how long it is alone, and the order of the others.
-
-Either all models from the start, by rank; or the first alone until t1, then all; or the first alone
-until t1, the first two until t2, then all. If 99 % have to be answered before the SLA, each of them
-also exists with an earlier end.
+The candidates: all models from the start, by rank; or the first alone until t1, then all; or the
+first alone until t1, the first two until t2, then all; in every order of the models. If 99 % have
+to be answered before the SLA, each of them also exists with an earlier end.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ from rdv.analysis.optimise.cells import (
 )
 from rdv.analysis.optimise.result import Optimum, Point
 from rdv.analysis.statistics import Interval, quantile_interval, shares_of_counts, wilson
-from rdv.analysis.whatif.decide import NOBODY, Decided, decide_all
+from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
 from rdv.rendezvous.schedule import OTHERS, Schedule, Step, schedule_from_object
 from rdv.rendezvous.schedule.model import content
 
@@ -243,7 +241,7 @@ def _exact(schedule: Schedule, columns: Columns) -> Tried:
     known = ~np.isnan(right)
     p99_us = weighted_quantile(decided.at_us, np.ones(len(columns), np.int64), P99)
     score = float(right[known].mean()) if known.any() else 0.0
-    default = float((decided.model == NOBODY).mean())
+    default = float((decided.model == NO_MODEL).mean())
     return Tried(schedule, score, p99_us / 1000, default)
 
 
@@ -267,7 +265,7 @@ class _Reporter:
             wilson(hits, count) if count else _UNKNOWN,
             quantile_interval(decided.at_us / 1000, P99),
             _gain(right[both] == 1, self._live_right[both] == 1),
-            float((decided.model == NOBODY).mean()),
+            float((decided.model == NO_MODEL).mean()),
             tried.score,
             tried.p99_ms,
             {n: float(s) / len(decided) for n, s in zip(names, shares, strict=True) if s},

@@ -23,6 +23,7 @@ from rdv.rendezvous.schedule.model import content
 
 _ACCEPT = re.compile(r"""^[ \t]*(?:accept|"accept"|'accept')[ \t]*=[ \t]*\[""", re.MULTILINE)
 _PART = re.compile(r"""(?P<comment>\#[^\n]*)|(?P<name>"[^"\n]*"|'[^'\n]*')|(?P<end>\])""")
+_quoted: Callable[[str], str] = json.dumps
 
 
 def champion_of(schedule: Schedule) -> str | None:
@@ -130,9 +131,6 @@ def _filled(text: str, at: int, end: int, spans: list[tuple[tuple[int, int], str
         pieces += [text[at:first], new]
         at = last
     return "".join([*pieces, text[at:end]])
-
-
-_quoted: Callable[[str], str] = json.dumps
 
 
 def _is(text: str, meant: Schedule, name: str) -> bool:

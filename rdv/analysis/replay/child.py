@@ -1,15 +1,13 @@
-"""The process of a replayed model reads batches, calls `predict` and writes outcomes.
+"""The process of a replayed model: it reads batches, calls `predict` and writes outcomes.
 
     python -m rdv.analysis.replay.child SETTINGS        started by `evaluator.Evaluator`
 
 Model code is loaded here and nowhere else. What it prints goes to stderr; stdin and stdout of the
-process are ours, moved out of its reach. It ends when the replay ends.
+process are moved out of its reach. It ends when the replay ends.
 
-Define the frames between a replay and its model's process: batches there, outcomes back. Pure.
-
-A batch has two u32 (rows, bytes), the length of each row (u32), then the rows with commas in
-between, so that the model's process can read all of them as one JSON array. Outcomes have rows,
-bytes, the time of the evaluation in ns (u64), a code and a length for each row, then their texts.
+Frames: a batch has two u32 (rows, bytes), the length of each row (u32), then the rows with commas
+in between, so that all can be read as one JSON array. Outcomes have rows, bytes, the time of the
+evaluation in ns (u64), a code and a length for each row, then their texts.
 """
 
 from __future__ import annotations
@@ -35,6 +33,8 @@ HEAD = struct.Struct("<II")
 BACK = struct.Struct("<IIQ")
 RESULT, ERROR, NOTHING = range(3)
 _U32 = 4
+READ_BYTES = 1024 * 1024
+NOT_LOADED = 3
 
 
 class Evaluated(NamedTuple):
@@ -89,10 +89,6 @@ def unpack_outcomes(data: bytes) -> Evaluated:
 
 def _lengths(texts: Sequence[bytes]) -> bytes:
     return array("I", map(len, texts)).tobytes()
-
-
-READ_BYTES = 1024 * 1024
-NOT_LOADED = 3
 
 
 class Settings(msgspec.Struct, frozen=True):

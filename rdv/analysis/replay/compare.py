@@ -1,7 +1,4 @@
-"""Compare a replayed model with what is recorded: the answers given, every model, and the truth.
-
-Choose the field of the answers to compare if none was named. Pure except for the reading.
-"""
+"""Compare a replayed model with what is recorded: the answers given, every model, the truth."""
 
 from __future__ import annotations
 
@@ -47,6 +44,8 @@ SLACK_NS = 60 * 10**9
 NOT_REPLAYED = 255
 
 Floats = npt.NDArray[np.float64]
+LOOKED_AT = 50
+"""How many recorded answers of each model are read."""
 
 
 class Pairs:
@@ -193,9 +192,9 @@ def _add(
     right[np.isnan(values)] = np.nan
     found.known += int((~np.isnan(right)).sum())
     found.right += int(np.nansum(right))
-    assert joined.told is not None
+    assert joined.given is not None
     assert joined.value is not None
-    columns = [(ANSWERS, joined.told), *zip(joined.models, joined.value, strict=True)]
+    columns = [(ANSWERS, joined.given), *zip(joined.models, joined.value, strict=True)]
     for name, theirs in columns:
         if np.isnan(theirs).all():
             continue
@@ -252,10 +251,6 @@ class _Replayed:
         for id_, time_ns, value, code in block.tolist():
             if time_ns >= since_ns:
                 self._waiting[id_] = (value, code, time_ns)
-
-
-LOOKED_AT = 50
-"""How many recorded answers of each model are read."""
 
 
 def common_field(new: Any, recorded: Iterable[Any]) -> str | None:

@@ -1,5 +1,4 @@
-"""Find out whether a model would keep up, with recorded requests at their own pace or N times as
-fast.
+"""Find out whether a model would keep up with the recorded requests, at N times their pace.
 
 The worker's own rules apply (which requests to refuse, how large a batch to take), over a simulated
 clock: it advances by the time that each batch really takes in the model's process, and skips the
@@ -31,6 +30,7 @@ HOP_MS = 0.1
 """How many ms it takes from the end of an evaluation to the server: an append to the log, and a
 wake-up.
 """
+WAITED_MAX = 1_000_000
 
 
 class Asked(NamedTuple):
@@ -90,9 +90,6 @@ class Pace:
     @property
     def requests(self) -> int:
         return self.in_time + self.late + self.failed + self.behind + self.expired
-
-
-WAITED_MAX = 1_000_000
 
 
 def replay_paced(
@@ -198,14 +195,14 @@ class _Run:
         pace.busy_ns += evaluated.took_ns
         pace.batches += 1
         self._rules.learn(len(batch), evaluated.took_ns / 1e6)
-        told_ns = self._now_ns + int(HOP_MS * 1e6)
-        waited_ms = [(told_ns - asked.start_ns) / 1e6 for asked in batch]
+        reported_ns = self._now_ns + int(HOP_MS * 1e6)
+        waited_ms = [(reported_ns - asked.start_ns) / 1e6 for asked in batch]
         for asked, code in zip(batch, evaluated.codes, strict=True):
             if code and code != NOTHING:
                 pace.failed += 1
-            elif told_ns <= asked.deadline_ns:
+            elif reported_ns <= asked.deadline_ns:
                 pace.in_time += 1
-                pace.in_turn += told_ns <= asked.target_ns
+                pace.in_turn += reported_ns <= asked.target_ns
             else:
                 pace.late += 1
         if len(pace.waited_ms) < WAITED_MAX:

@@ -25,6 +25,8 @@ from rdv.rendezvous.messages import Request
 REASONS_MAX = 1_000
 BATCHES_MAX = 1_000_000
 """The maximum number of batches whose times are kept for quantiles."""
+Keep = Callable[[list[Row]], None]
+Batch = tuple[list[Request], list[int]]
 
 
 class Requests(Protocol):
@@ -82,9 +84,6 @@ class Replayed:
     def _blame(self, reason: str) -> None:
         if reason in self.reasons or len(self.reasons) < REASONS_MAX:
             self.reasons[reason] += 1
-
-
-Keep = Callable[[list[Row]], None]
 
 
 class Recorder:
@@ -204,9 +203,6 @@ def replay(
             found.seconds = time.monotonic() - began_s
     found.ends = evaluator.ends
     found.notes = source.notes
-
-
-Batch = tuple[list[Request], list[int]]
 
 
 def _jobs(source: Requests, batch_max: int) -> Iterator[Job[Batch]]:

@@ -1,6 +1,7 @@
-"""Measure how far two models agree on the same requests.
+"""Agreement of two models on the same requests, and those on which they differ most.
 
-Find the requests on which two models differ most: those most worth labelling.
+Classes: Cohen's kappa, its interval by Fleiss, Cohen & Everitt (1969). Scores: rank correlation,
+its interval by Bonett & Wright (2000).
 """
 
 from __future__ import annotations

@@ -1,25 +1,9 @@
-"""Compute the beta distribution, on which binomial, Student and Clopper-Pearson are based.
+"""Distribution functions in plain Python, so that SciPy is not needed at run time. Pure.
 
-Continued fraction by Lentz's method: Press et al., *Numerical Recipes*, 3rd ed., 6.4; DLMF 8.17.22.
-
-Compute the Kolmogorov distribution: how far two empirical distributions are apart by chance.
-
-Compute the normal distribution.
-
-Invert an increasing function by bisection.
-
-Compute the binomial distribution.
-
-Compute the chi-square distribution: the regularised incomplete gamma function.
-
-Series and continued fraction: Press et al., *Numerical Recipes*, 3rd ed., 6.2.
-
-Compute Student's t distribution.
-
-Compute distribution functions in plain Python, so that SciPy is not needed at run time. Pure.
-
-The functions take scalars; tests compare them with SciPy. They are called a few times for one
-table, never for each row.
+Normal, beta, binomial, Student's t, chi-square and Kolmogorov. Beta by a continued fraction
+(Lentz's method: Press et al., *Numerical Recipes*, 3rd ed., 6.4; DLMF 8.17.22), chi-square by the
+incomplete gamma function's series and continued fraction (ibid., 6.2). They take scalars and are
+called a few times for one table, never for each row; tests compare them with SciPy.
 """
 
 from __future__ import annotations
@@ -30,6 +14,14 @@ from statistics import NormalDist
 
 _SERIES_FROM = 1.18  # below it, the other series converges faster
 _CERTAIN_BELOW = 0.04  # below it, 1 to the last digit
+_STANDARD = NormalDist()
+_STEPS = 200
+_TINY = 1e-300
+_BETA_PRECISION = 1e-15
+_BETA_ROUNDS_MAX = 100_000  # about sqrt(max(a, b)) are needed: enough for a sample of 10^10
+_PRECISION = 1e-16
+_ROUNDS_MAX = 100_000
+_NORMAL_FROM = 1e7  # degrees of freedom beyond which the difference is below 1e-7
 
 
 def kolmogorov_sf(x: float) -> float:
@@ -43,9 +35,6 @@ def kolmogorov_sf(x: float) -> float:
         return 1 - math.sqrt(2 * math.pi) / x * (y + y**9 + y**25 + y**49)
     y = math.exp(-2 * x * x)
     return 2 * (y - y**4 + y**9)
-
-
-_STANDARD = NormalDist()
 
 
 def normal_sf(z: float) -> float:
@@ -63,9 +52,6 @@ def two_sided_z(confidence: float) -> float:
     return _STANDARD.inv_cdf(0.5 + confidence / 2)
 
 
-_STEPS = 200
-
-
 def invert(increasing: Callable[[float], float], target: float, low: float, high: float) -> float:
     """Return the x in [low, high] at which `increasing` reaches `target`, to the last digits."""
     for _ in range(_STEPS):
@@ -77,11 +63,6 @@ def invert(increasing: Callable[[float], float], target: float, low: float, high
         else:
             high = middle
     return 0.5 * (low + high)
-
-
-_TINY = 1e-300
-_BETA_PRECISION = 1e-15
-_BETA_ROUNDS_MAX = 100_000  # about sqrt(max(a, b)) are needed: enough for a sample of 10^10
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
@@ -148,10 +129,6 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
     return beta_cdf(1 - p, n - k, k + 1)
 
 
-_PRECISION = 1e-16
-_ROUNDS_MAX = 100_000
-
-
 def chi_square_sf(x: float, freedom: float) -> float:
     """Return P(X > x)."""
     if x < _TINY:
@@ -197,9 +174,6 @@ def _gamma_fraction(a: float, x: float) -> float:
         if abs(c * d - 1) < _PRECISION * 10:
             break
     return total
-
-
-_NORMAL_FROM = 1e7  # degrees of freedom beyond which the difference is below 1e-7
 
 
 def student_sf(t: float, freedom: float) -> float:

@@ -1,7 +1,4 @@
-"""Find whether events come as often as they should: requests, defaults, refusals, errors.
-
-Cut time into windows of equal width.
-"""
+"""Find windows of time with more or fewer events than usual: requests, defaults, errors."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ from rdv.analysis.statistics.surprise import root_llr_of_rates
 REFERENCE_WINDOWS_MIN = 5
 FALSE_ALARMS = 0.01
 """The probability of at least one false alarm among all the windows."""
+WINDOWS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +127,6 @@ def _exposures(given: npt.ArrayLike | None, count: int) -> FloatArray:
         raise InvalidSample("exposures", f"must be {count} numbers above 0")
     check_count("exposures", float(exposure.sum()))
     return exposure
-
-
-WINDOWS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,4 @@
-"""An interval is an estimate and how far it can be trusted.
-
-Convert results to plain values for JSON: dicts, lists, numbers; what is not finite becomes
-None.
-"""
+"""An interval is an estimate and how far it can be trusted; `plain` makes results JSON values."""
 
 from __future__ import annotations
 

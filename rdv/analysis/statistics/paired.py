@@ -1,6 +1,7 @@
 """Compare two models on the same requests with known truth: every request is its own control.
 
-Adjust p-values for many tests at once.
+Shares by McNemar's test, means by Student's paired test; p-values of many tests are adjusted by
+Holm (1979) or Benjamini & Hochberg (1995).
 """
 
 from __future__ import annotations

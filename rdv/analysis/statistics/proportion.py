@@ -1,7 +1,4 @@
-"""Compute intervals of shares: k of n.
-
-Compute how many requests an answer needs.
-"""
+"""Intervals of shares, k of n, by Wilson, Clopper & Pearson and Newcombe; sample sizes."""
 
 from __future__ import annotations
 
@@ -10,6 +7,9 @@ import math
 from rdv.analysis.statistics.distributions import beta_quantile, normal_quantile, two_sided_z
 from rdv.analysis.statistics.interval import Interval
 from rdv.analysis.statistics.sample import InvalidSample, check_count, check_share
+
+POWER = 0.8
+ERROR_RATE = 0.05
 
 
 def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
@@ -55,10 +55,6 @@ def _check(successes: int, count: int, confidence: float) -> None:
     check_share("confidence", confidence)
     if count < 1 or not 0 <= successes <= count:
         raise InvalidSample("proportion", f"{successes} of {count} is not a share")
-
-
-POWER = 0.8
-ERROR_RATE = 0.05
 
 
 def sample_size(

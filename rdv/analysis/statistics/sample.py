@@ -1,9 +1,4 @@
-"""Check the arguments of all statistics in one place.
-
-Define the errors of the statistics.
-
-Compute ranks of values among themselves.
-"""
+"""Check the arguments of all statistics in one place; ranks of values among themselves."""
 
 from __future__ import annotations
 
@@ -15,6 +10,10 @@ import numpy.typing as npt
 
 from rdv.errors import InputFault
 
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
 
 @dataclass(eq=False)
 class InvalidSample(InputFault):
@@ -25,11 +24,6 @@ class InvalidSample(InputFault):
 
     def text(self) -> str:
         return f"{self.name}: {self.reason}"
-
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 
 def as_sample(name: str, values: npt.ArrayLike, *, at_least: int = 1) -> FloatArray:

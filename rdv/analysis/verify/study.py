@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from rdv.analysis.dataset.join import Join
-from rdv.analysis.dataset.joined import ABSENT, NOBODY, NOWHERE, Joined
+from rdv.analysis.dataset.joined import ABSENT, NOWHERE, UNANSWERED, Joined
 from rdv.analysis.dataset.liveness import ModelNews, read_model_news
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
@@ -121,7 +121,7 @@ class _Check:
         reporting = (joined.outcome != ABSENT).any(axis=1)
         active = {m for m, reports in zip(joined.models, reporting, strict=True) if reports}
         self._active = frozenset(active)
-        for row in np.flatnonzero(joined.answered_by != NOBODY).tolist():
+        for row in np.flatnonzero(joined.answered_by != UNANSWERED).tolist():
             if joined.own_at[row] != NOWHERE:
                 self._own_answer(joined, row)
             if joined.result_at[row] != NOWHERE:
@@ -137,7 +137,7 @@ class _Check:
         assert own is not None
         schedule = self._shelf.find(own.schedule, joined.asked.at(row))
         if schedule is None:
-            self._found.unchecked["a proxy's answer by a schedule that is not on record"] += 1
+            self._found.unchecked["a proxy's answer by a schedule that is not recorded"] += 1
             return
         wrong = _not_default(own, schedule)
         if wrong:
@@ -150,7 +150,7 @@ class _Check:
         assert result is not None
         schedule = self._shelf.find(result.schedule, joined.asked.at(row))
         if schedule is None:
-            self._found.unchecked[f"schedule {result.schedule} is not on record"] += 1
+            self._found.unchecked[f"schedule {result.schedule} is not recorded"] += 1
             return
         if wrong := self._wrong_schedule(request, result):
             self.differ(result.id, wrong)
@@ -169,7 +169,7 @@ class _Check:
                 continue
             score = joined.score(joined.models.index(arrival.model), row)
             if score is None:
-                self._found.unchecked[f"a score of {arrival.model} is not on record"] += 1
+                self._found.unchecked[f"a score of {arrival.model} is not recorded"] += 1
                 return
             reports.append((arrival, score))
         at_ns = int(joined.append_ns[row])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.dataset.joined import NOBODY, Joined
+from rdv.analysis.dataset.joined import UNANSWERED, Joined
 from rdv.analysis.dataset.liveness import BOOT_DIGITS, NEVER_NS, ProxyRuns, read_proxy_runs
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
@@ -79,7 +79,7 @@ class Unanswered:
         return self._known_runs
 
     def look(self, joined: Joined) -> None:
-        for row in np.flatnonzero(joined.answered_by == NOBODY).tolist():
+        for row in np.flatnonzero(joined.answered_by == UNANSWERED).tolist():
             if len(self._missing) >= HELD_MAX:
                 self._beyond += 1
                 continue

@@ -24,7 +24,7 @@ from rdv.rendezvous.plan import NOT_ACCEPTED, Plan, PlanStep
 from rdv.rendezvous.schedule import Schedule
 
 BLOCK_ROWS = 32_768
-NOBODY = -1
+NO_MODEL = -1
 
 Keys = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -32,7 +32,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Decided:
-    """One row for each request. `model` is an index into the arrivals' models, or NOBODY (the
+    """One row for each request. `model` is an index into the arrivals' models, or NO_MODEL (the
     default).
 
     `is_combined`: the answer is made of `winners` (m, n), if they can be combined; `model` is then
@@ -57,7 +57,7 @@ def decide_all(schedule: Schedule, arrivals: Arrivals) -> Decided:
     combines = any(step.combine != "best" for step in rule.plan.steps)
     out = Decided(
         np.full(count, DEFAULT, np.uint8),
-        np.full(count, NOBODY, np.int16),
+        np.full(count, NO_MODEL, np.int16),
         np.zeros(count, np.uint8),
         np.zeros(count, np.int64),
         np.zeros(count, bool),
@@ -177,8 +177,8 @@ class _Step:
             else []
         )
         """Models that count as soon as they have reported."""
-        nobody = not arrivals.is_live.any() and not arrivals.is_dead.any()
-        self._never_hopeless = step.accepts_others and nobody
+        none_known = not arrivals.is_live.any() and not arrivals.is_dead.any()
+        self._never_hopeless = step.accepts_others and none_known
         base = len(self._expected) + len(self._unknown)
         counts = range(base, base + len(self._others) + 1)
         self._needed = np.array([step.needed(count) for count in counts], np.int64)
@@ -240,7 +240,7 @@ class _Step:
 
     def best(self, left: _Open, until: Keys) -> npt.NDArray[Any]:
         """Return the best-ranked of the answers before an instant; of equal rank, the earliest."""
-        model = np.full(len(left.rows), NOBODY, np.int16)
+        model = np.full(len(left.rows), NO_MODEL, np.int16)
         rank = np.full(len(left.rows), NOT_ACCEPTED)
         at = np.full(len(left.rows), NEVER_KEY)
         for number, own in self.ranked:

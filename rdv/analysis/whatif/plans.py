@@ -1,6 +1,6 @@
-"""Choose the schedule of each request: the new one, or another one that it has asked for.
+"""Decide requests that follow several schedules: each by its own, then combined.
 
-Decide requests that follow several schedules: each group by its own, then combined.
+A request follows the new schedule, or another one that it has asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rdv.analysis.dataset.joined import NONE, Joined
 from rdv.analysis.dataset.schedules import ScheduleShelf, inline
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.whatif.arrivals import FOREVER_US, Arrivals
-from rdv.analysis.whatif.decide import NOBODY, Decided, decide_all
+from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
 from rdv.analysis.whatif.result import names_of, values_of
 from rdv.rendezvous.schedule import Schedule
 
@@ -149,7 +149,7 @@ def all_values(
             continue
         part = part_of(decided, rows)
         if not exists:
-            part.model[:] = NOBODY
+            part.model[:] = NO_MODEL
         values[rows] = values_of(joined.take(rows), part, schedule, extract)
         decided.kind[rows], decided.is_combined[rows] = part.kind, part.is_combined
     return values

@@ -19,7 +19,7 @@ from rdv.analysis.dataset.joined import DEFAULT, FALLBACK, KINDS, NO_RESULT, PRE
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.statistics import Interval, plain, shares_of_counts
-from rdv.analysis.whatif.decide import NOBODY, Decided
+from rdv.analysis.whatif.decide import NO_MODEL, Decided
 from rdv.rendezvous.rules import combine_results
 from rdv.rendezvous.schedule import OTHERS, Schedule
 
@@ -276,7 +276,7 @@ def values_of(joined: Joined, decided: Decided, schedule: Schedule, extract: Ext
     """
     assert joined.value is not None
     values = np.full(len(joined), extract.of_answer(schedule.default))
-    answered = np.flatnonzero(decided.model != NOBODY)
+    answered = np.flatnonzero(decided.model != NO_MODEL)
     values[answered] = joined.value[decided.model[answered], answered]
     for row in np.flatnonzero(decided.is_combined).tolist():
         combined = _combined(joined, decided, schedule, row)

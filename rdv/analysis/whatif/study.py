@@ -146,8 +146,8 @@ class _Study:
     def _compare(
         self, joined: Joined, names: list[str | None], values: npt.NDArray[np.float64]
     ) -> None:
-        found, told = self._found, joined.told
-        assert told is not None
+        found, given = self._found, joined.given
+        assert given is not None
         codes = Names()
         new = codes.coded(names)
         was = joined.model.recoded(codes)
@@ -157,9 +157,9 @@ class _Study:
         pairs = zip(was[differs].tolist(), new.codes[differs].tolist(), strict=True)
         for (a, b), number in Counter(pairs).items():
             found.changes[every[a], every[b]] += number
-        both = ~np.isnan(told) & ~np.isnan(values)
+        both = ~np.isnan(given) & ~np.isnan(values)
         found.compared += int(both.sum())
-        off = np.abs(told[both] - values[both])
+        off = np.abs(given[both] - values[both])
         found.changed_answer += int((off > 0).sum())
         if self._extract.is_number and len(off):
             found.change_sum += float(off.sum())
@@ -170,8 +170,8 @@ class _Study:
             return
         truths = self._outcomes.of(joined, self._extract)
         is_number = bool(self._extract.is_number)
-        assert joined.told is not None
-        old = judge(joined.told, truths, is_number=is_number)
+        assert joined.given is not None
+        old = judge(joined.given, truths, is_number=is_number)
         new = judge(values, truths, is_number=is_number)
         self._found.recorded.judge(old)
         self._found.new.judge(new)

@@ -137,7 +137,7 @@ def test_a_command(run, fraud):
         (("--model", "nowhere.py"), 3, "there is no file"),
         (("--name", "nobody"), 3, "nobody"),
         (("--model", "models/new.py", "--speed", "0"), 2, "above 0"),
-        (("--model", "models/new.py", "--since", "2030-01-01"), 3, "no requests on record"),
+        (("--model", "models/new.py", "--since", "2030-01-01"), 3, "no recorded requests"),
         (("--model", "models/new.py", "-o", "nowhere/x.parquet"), 3, "nowhere"),
         (("--model", "models/bad.py"), 3, "cannot be loaded: ValueError: broken"),
     ],

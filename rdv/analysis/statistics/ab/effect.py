@@ -1,12 +1,9 @@
-"""Compute the effect of a treatment.
+"""The effect of a treatment: the difference of two arms, adjusted by a covariate if wanted.
 
-An arm holds one cohort's outcomes, as the few numbers that are needed of them.
-
-Narrow intervals by removing what a covariate predicts.
-
-CUPED: Deng, Xu, Kohavi & Walker, *Improving the Sensitivity of Online Controlled Experiments by
-Utilizing Pre-Experiment Data*, WSDM 2013. Here every model scores every request, whatever cohort it
-is in, so any model's score is a covariate that the cohort cannot have changed.
+Intervals are confidence sequences (see `sequence`); clustered outcomes by the delta method (Deng,
+Knoblich & Lu, KDD 2018). The adjustment is CUPED: Deng, Xu, Kohavi & Walker, *Improving the
+Sensitivity of Online Controlled Experiments by Utilizing Pre-Experiment Data*, WSDM 2013. Every
+model scores every request, so any model's score is a covariate that the cohort cannot have changed.
 """
 
 from __future__ import annotations
@@ -30,6 +27,16 @@ from rdv.analysis.statistics.sample import (
     check_share,
     same_length,
 )
+
+UNITS_MIN = 100
+"""The minimum number of units in each arm for a finding: the sequence is valid for large counts
+only.
+"""
+RARE_MIN = 20
+"""The minimum number of the rarer outcome in each arm, if outcomes are 0 or 1; for the same
+reason.
+"""
+Finding = Literal["too early", "undecided", "better", "worse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +113,6 @@ def _rare(sample: FloatArray, totals: FloatArray, requests: FloatArray) -> int |
 def _numbers(outcomes: npt.ArrayLike) -> npt.NDArray[Any]:
     array = np.asarray(outcomes)
     return array.astype(np.float64) if array.dtype == np.bool_ else array
-
-
-UNITS_MIN = 100
-"""The minimum number of units in each arm for a finding: the sequence is valid for large counts
-only.
-"""
-RARE_MIN = 20
-"""The minimum number of the rarer outcome in each arm, if outcomes are 0 or 1; for the same
-reason.
-"""
-
-Finding = Literal["too early", "undecided", "better", "worse"]
 
 
 @dataclass(frozen=True, slots=True)

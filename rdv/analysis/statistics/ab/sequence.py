@@ -1,10 +1,8 @@
-"""Confidence sequences are intervals that stay valid however often one looks.
+"""Confidence sequences: intervals that stay valid however often one looks.
 
-Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, *Time-uniform central limit theory and asymptotic
-confidence sequences*, Annals of Statistics 52 (2024), theorem 2.2.
-
-Compute a share with an interval that stays valid however often one looks, exact from the first
-look.
+For means: Waudby-Smith, Arbour, Sinha, Kennedy & Ramdas, *Time-uniform central limit theory and
+asymptotic confidence sequences*, Annals of Statistics 52 (2024), theorem 2.2. For shares, exact
+from the first look: a mixture (beta-binomial) after Robbins (1970).
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""Compute the largest distance between two empirical distributions.
+"""Distances of two distributions: Kolmogorov-Smirnov, population stability index, quantiles.
 
-Compute the population stability index.
-
-Bins have about equal content, and are made from a reference.
-
-Compute how far each quantile has moved.
+Kolmogorov-Smirnov with Stephens' correction (1970). The index (Siddiqi, *Credit Risk Scorecards*,
+2006) is over bins of about equal content, which are made from a reference.
 """
 
 from __future__ import annotations
@@ -27,6 +24,11 @@ from rdv.analysis.statistics.sample import (
     check_count,
     check_share,
 )
+
+ERROR_RATE = 0.001
+_SMOOTHING = 0.5  # added to every bin, so that an empty one does not make the index infinite
+BINS = 10
+LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,6 @@ def of_sorted(
     root = math.sqrt(len(reference) * len(window) / (len(reference) + len(window)))
     corrected = (root + 0.12 + 0.11 / root) * distance
     return KolmogorovSmirnov(distance, min(1.0, max(0.0, kolmogorov_sf(corrected))))
-
-
-ERROR_RATE = 0.001
-_SMOOTHING = 0.5  # added to every bin, so that an empty one does not make the index infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +103,6 @@ def psi(reference: npt.ArrayLike, window: npt.ArrayLike, *, error_rate: float = 
     return Psi(value, float(scale) * chi_square_quantile(1 - error_rate, len(before) - 1))
 
 
-BINS = 10
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Bins:
     """Bin i holds edges[i-1] <= value < edges[i]; the first and the last are open."""
@@ -133,9 +128,6 @@ class Bins:
         sample = as_sample("values", values, at_least=0)
         places = np.searchsorted(self.edges, sample, side="right")
         return np.bincount(places, minlength=len(self.edges) + 1).astype(np.int64)
-
-
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True, slots=True)

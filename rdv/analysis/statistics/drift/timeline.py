@@ -1,12 +1,8 @@
-"""Compute drift, window by window.
+"""Drift window by window: have scores moved from a reference, by the input or by the model?
 
-Find whether one model's scores have moved from where they were in a reference window.
-
-Decide whether the input or the model has changed.
-
-The canary is a model that never changes and sees every request. If its scores move, the input has;
-if a model's scores move and the canary's do not, the model has (Dunning & Friedman, *Machine
-Learning Logistics*, chapter 5).
+The canary is a model that never changes and sees every request. If its scores move, the input has
+changed; if a model's scores move and the canary's do not, the model has (Dunning & Friedman,
+*Machine Learning Logistics*, chapter 5).
 """
 
 from __future__ import annotations
@@ -42,6 +38,17 @@ KS_MOVED = 0.1
 KS_STIRRED = 0.05
 
 State = Literal["too few", "still", "stirred", "moved"]
+Cause = Literal["too few", "steady", "input changed", "model changed", "canary changed"]
+_SENTENCES: dict[Cause, str] = {
+    "too few": "Too few scores for a verdict.",
+    "steady": "Neither model nor canary has moved.",
+    "input changed": "The input changed: canary and model have moved together.",
+    "model changed": "The model changed: it has moved and the canary has not.",
+    "canary changed": (
+        "Only the canary has moved: it is not the same canary, or the input changed in something "
+        "that the model does not look at."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +107,6 @@ def _state(count: int, index: Psi, distance: KolmogorovSmirnov) -> State:
     if by_psi >= PSI_MOVED or by_ks >= KS_MOVED:
         return "moved"
     return "stirred" if by_psi >= PSI_STIRRED or by_ks >= KS_STIRRED else "still"
-
-
-Cause = Literal["too few", "steady", "input changed", "model changed", "canary changed"]
-
-_SENTENCES: dict[Cause, str] = {
-    "too few": "Too few scores to say.",
-    "steady": "Neither model nor canary has moved.",
-    "input changed": "The input changed: canary and model have moved together.",
-    "model changed": "The model changed: it has moved and the canary has not.",
-    "canary changed": (
-        "Only the canary has moved: it is not the same canary, or the input changed in something "
-        "that the model does not look at."
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
