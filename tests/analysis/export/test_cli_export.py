@@ -47,7 +47,7 @@ def test_refusals(run, fraud, tmp_path):
     (tmp_path / "out" / "mine").write_text("mine")
     code, _, err = run("export", fraud, "-o", tmp_path / "out")
     assert code == 3
-    assert "has something else in it: mine" in err
+    assert "contains something else: mine" in err
     assert run("export", fraud, "-o", tmp_path / "out", "--force")[0] == 0
     assert run("export", fraud)[0] == 2
     assert run("export", fraud, "-o", tmp_path / "x", "--tables", "")[0] == 2
