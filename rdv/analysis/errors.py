@@ -278,7 +278,7 @@ class ModelKeepsEnding(DataFault):
     how: str
 
     def text(self) -> str:
-        return f"{self.name} was stopped after it had ended {self.times} times: {self.how}"
+        return f"{self.name} was given up after it had ended {self.times} times: {self.how}"
 
     def hint(self) -> str:
         return "Its errors so far are in the output file (-o); what it printed is above."
