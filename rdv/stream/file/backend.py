@@ -30,7 +30,7 @@ from rdv.stream.file.damage import missing_partition
 from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.doorbell import Doorbell
 from rdv.stream.file.groups import FileGroup
-from rdv.stream.file.lock import locked, wait_for_deleted
+from rdv.stream.file.lock import locked, partition_locked
 from rdv.stream.file.misplaced import Moved
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.recovery import needs_recovery, recover
@@ -300,10 +300,7 @@ class FileBackend:
         directory = self.directory(place)
         with contextlib.suppress(NotPermitted, DiskFull), faults(directory, "recover"):
             if needs_recovery(self._disk, directory):
-                path = f"{directory}/{layout.LOCK_FILE}"
-                with locked(self._disk, path, wait_ms) as fd:
-                    if not self._disk.size(fd):
-                        wait_for_deleted(self._disk, path, wait_ms)
+                with partition_locked(self._disk, directory, wait_ms) as fd:
                     outcome = recover(self._disk, directory, fd)
                 if outcome.end is not None:
                     self._after_recovery(place, outcome.end)

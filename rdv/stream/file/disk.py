@@ -489,6 +489,10 @@ class Disk(Pipes):
     def unlock(self, fd: int) -> None:
         self.flock(fd, fcntl.LOCK_UN)
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing for a while, so that other processes notice a change."""
+        time.sleep(seconds)
+
     def lock_holder(self, fd: int) -> str:
         """Return the holder of a file's flock for an error message: "process 4711" on Linux."""
         with contextlib.suppress(OSError, ValueError, IndexError):

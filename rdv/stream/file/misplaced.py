@@ -14,7 +14,7 @@ from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, walk
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, Codec, codec_of, unpack_entry
-from rdv.stream.file.lock import locked
+from rdv.stream.file.lock import partition_locked
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
 
@@ -123,7 +123,7 @@ def put_segments_back(
     strays = [base for base, origin in origins.items() if origin != base]
     if not strays and len(hurt) <= 1:
         return []
-    with locked(disk, f"{directory}/{layout.LOCK_FILE}", lock_timeout_ms):
+    with partition_locked(disk, directory, lock_timeout_ms):
         return _Sorting(disk, directory, origins, [*strays, *hurt]).run()
 
 

@@ -32,7 +32,7 @@ from rdv.stream.file.entry import (
     unpack_entry,
     whole,
 )
-from rdv.stream.file.lock import FileLock, locked
+from rdv.stream.file.lock import FileLock, partition_locked
 from rdv.stream.file.misplaced import Moved, put_segments_back
 from rdv.stream.file.segment import Segment, end_without_index, open_segments, values_without_index
 from rdv.stream.file.verify import SegmentReport, verify_partition
@@ -95,7 +95,7 @@ def _note_end(disk: Disk, directory: str, read_end: int, lock_timeout_ms: int) -
     """Write down the end that the partition has reached, in a new segment if it has none."""
     if read_end <= known_end_of(disk, directory) and open_segments(disk, directory):
         return
-    with locked(disk, f"{directory}/{layout.LOCK_FILE}", lock_timeout_ms) as lock_fd:
+    with partition_locked(disk, directory, lock_timeout_ms) as lock_fd:
         write_mark(disk, lock_fd, disk.boot_id(), max(read_end, end_without_index(disk, directory)))
         if not open_segments(disk, directory):
             base = min(values_without_index(disk, directory), default=0)
@@ -122,7 +122,7 @@ def _seal_last(disk: Disk, directory: str, segment: Segment, index_fd: int, wait
     """Seal the segment at its end if it is the last, so that writers go on in another one."""
     if max(open_segments(disk, directory), default=-1) > segment.base:
         return
-    with locked(disk, f"{directory}/{layout.LOCK_FILE}", wait_ms):
+    with partition_locked(disk, directory, wait_ms):
         size = whole(disk.size(index_fd))
         count = size // ENTRY_BYTES
         if segment.seal(count) is not None:

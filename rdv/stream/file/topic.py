@@ -15,7 +15,7 @@ from rdv.stream.file import layout, lookup
 from rdv.stream.file.damage import missing_partition
 from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, codec_of, unpack_entry
-from rdv.stream.file.lock import locked
+from rdv.stream.file.lock import partition_locked
 from rdv.stream.file.misplaced import Moved, origin_of
 from rdv.stream.file.segment import open_segments
 from rdv.stream.record import TopicPartition
@@ -111,7 +111,7 @@ class TopicDirectories:
                 done.append(Moved(path, path))
             origin = self._origin(path, partition)
             if origin is not None and origin.topic != self.topic:
-                with locked(self.disk, f"{path}/{layout.LOCK_FILE}", lock_timeout_ms):
+                with partition_locked(self.disk, path, lock_timeout_ms):
                     done += self._write_tags(path, partition, origin)
         facts = read_facts(self.disk, self.directory)
         if facts is not None and facts.name != self.topic:

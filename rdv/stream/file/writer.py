@@ -20,13 +20,11 @@ from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
 from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
-from rdv.stream.file.lock import FileLock, wait_for_deleted
+from rdv.stream.file.lock import LOOK_NS, FileLock, take_over
 from rdv.stream.file.recovery import recover
 from rdv.stream.file.rescue import OpenSegment
 from rdv.stream.file.tail import LockDeleted, Tail
 
-LOOK_NS = 100_000_000
-"""How often a writer makes sure that its files are still those at its path, in nanoseconds."""
 OLD_LOCK_MS = 1_000
 """The maximum wait for the lock of files that were moved away, in milliseconds."""
 SAVE_MS = 1_000
@@ -358,8 +356,7 @@ class PartitionWriter:
         try:
             if not self._disk.is_at(lock.fd, self._lock_path):
                 return None
-            if not self._disk.size(lock.fd):  # a new lock file, and perhaps not the first one
-                wait_for_deleted(self._disk, self._lock_path, min(timeout_ms, OLD_LOCK_MS))
+            take_over(self._disk, self.directory, lock.fd, min(timeout_ms, OLD_LOCK_MS))
             self._open_locked(lock, timeout_ms)
         finally:
             lock.release()

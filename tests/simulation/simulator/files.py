@@ -65,6 +65,9 @@ class OwnedDisk(Disk):
     def sync_directory(self, path: str) -> None:
         os.stat(path)
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing: no other process runs meanwhile."""
+
     def is_open(self, path: str) -> bool:
         """Return whether some process has the file open."""
         return any(self.is_at(fd, path) for fd in self._owners)
