@@ -246,7 +246,8 @@ class FileBackend:
     def _making(self) -> Iterator[None]:
         directory = f"{self.address}/{layout.DOORBELLS}"
         with faults(self.address, "change"):
-            self._disk.mkdir(directory, inside=self.address)
+            if self._disk.exists(f"{self.address}/{layout.CONFIG_FILE}"):  # else it is another one
+                self._disk.mkdir(directory, inside=self.address)
             with locked(self._disk, f"{directory}/making", _MAKE_LOCK_TIMEOUT_MS):
                 yield
 

@@ -200,7 +200,7 @@ class Disk(Pipes):
             try:
                 fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
             except FileExistsError:
-                if not self.is_file(path):
+                if self.exists(path) and not self.is_file(path):
                     self.set_aside(path)
                 continue
             except NotADirectoryError:
