@@ -85,7 +85,7 @@ class Access:
         return forwarded_client(headers, self.trusted) if self.trusted else ""
 
 
-EVERYBODY = Access()
+ACCEPT_ALL = Access()
 """Serves every host name, but no web pages of other origins."""
 
 

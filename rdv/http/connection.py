@@ -27,7 +27,7 @@ from rdv.http.response import (
     has_body,
     head_parts,
 )
-from rdv.http.timeouts import Patience
+from rdv.http.timeouts import Timeouts
 
 _LARGE_BITS = 14
 """Each 16 KiB of a body count as another request of a turn, to keep turns short."""
@@ -54,8 +54,22 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_dirty", "_ending", "_eof", "_held", "_hub", "_last", "_out", "_patience", "_pending",
-        "_pipeline_max", "_reader", "_refused", "_transport", "_turn", "client", "is_trusted",
+        "_dirty",
+        "_ending",
+        "_eof",
+        "_held",
+        "_hub",
+        "_last",
+        "_out",
+        "_pending",
+        "_pipeline_max",
+        "_reader",
+        "_refused",
+        "_timeouts",
+        "_transport",
+        "_turn",
+        "client",
+        "is_trusted",
         "peer",
     )  # fmt: skip
 
@@ -66,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._pipeline_max = hub.limits.pipeline_max
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
-        self._patience = Patience(hub, self._reader, self._pending)
+        self._timeouts = Timeouts(hub, self._reader, self._pending)
         self._turn = False  # inside a turn, which writes at its end
         self._dirty = False  # in the hub's list
         self._eof = False
@@ -81,7 +95,7 @@ class Connection(asyncio.Protocol):
     def change_limits(self, limits: Limits) -> None:
         """Apply these limits to everything that begins from now on."""
         self._reader.change_limits(limits)
-        self._patience.change_limits(limits)
+        self._timeouts.change_limits(limits)
         self._pipeline_max = limits.pipeline_max
 
     # Called by the transport.
@@ -95,7 +109,7 @@ class Connection(asyncio.Protocol):
         self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
         self.client = client_key(self.peer)
         self.is_trusted = hub.access.trusts(self.peer)
-        self._patience.begin(self, self._transport)
+        self._timeouts.begin(self, self._transport)
         if not hub.draining and hub.places.enter(self, hub.now_ns()):
             hub.connections.add(self)
             return
@@ -107,11 +121,11 @@ class Connection(asyncio.Protocol):
         self.refuse(fail.too_many_connections(limits.connections_max))
 
     def data_received(self, data: bytes) -> None:
-        patience = self._patience
-        if patience.linger_ns:
+        timeouts = self._timeouts
+        if timeouts.linger_ns:
             return
         hub = self._hub
-        patience.active_ns = now_ns = hub.now_ns()
+        timeouts.active_ns = now_ns = hub.now_ns()
         if now_ns >= hub.date.due_ns:
             hub.tick()
         self._reader.feed(data)
@@ -120,22 +134,22 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._eof = True
         self._ends()
-        if self._patience.linger_ns or self._nothing_follows():
+        if self._timeouts.linger_ns or self._nothing_follows():
             self._close()
         else:
             self._wait(self._hub.tick())
         return True
 
     def pause_writing(self) -> None:
-        self._patience.stall()
+        self._timeouts.stall()
         self._adjust_reading()
 
     def resume_writing(self) -> None:
-        self._patience.stalled_ns = 0
+        self._timeouts.stalled_ns = 0
         self._continue_soon()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - all are alike
-        self._patience.end()
+        self._timeouts.end()
         self._forget()
         self._out.clear()
         self._hold(0)
@@ -143,7 +157,7 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._hub.closed(self)
 
-    # Called by requests, the hub and `_patience`.
+    # Called by requests, the hub and `_timeouts`.
 
     def answered(self, request: Request) -> None:
         """Render the answer of `request`, once the requests before it have theirs."""
@@ -161,7 +175,7 @@ class Connection(asyncio.Protocol):
     def flush(self, now_ns: int) -> None:
         self._dirty = False
         if self._transport is not None:
-            self._patience.active_ns = now_ns
+            self._timeouts.active_ns = now_ns
             self._advance(now_ns)
 
     def refuse(self, failure: Failure) -> None:
@@ -193,12 +207,12 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """End as soon as no answer is outstanding; received requests are still answered."""
         transport = self._transport
-        is_ending = transport is None or self._patience.linger_ns != 0
+        is_ending = transport is None or self._timeouts.linger_ns != 0
         if is_ending or self._pending or self._reader.more or self.has_unread():
             return
         assert transport is not None
         linger_ns = self._hub.limits.linger_ms * 1_000_000
-        if self._hub.now_ns() - self._patience.active_ns < linger_ns:
+        if self._hub.now_ns() - self._timeouts.active_ns < linger_ns:
             self._reader.end()
             self._finish(transport)  # the client may not have read its last answer yet
         else:
@@ -211,7 +225,7 @@ class Connection(asyncio.Protocol):
         would reset the connection.
         """
         if self.has_unread():
-            self._patience.active_ns = self._hub.now_ns()
+            self._timeouts.active_ns = self._hub.now_ns()
         else:
             self._close()
 
@@ -230,11 +244,11 @@ class Connection(asyncio.Protocol):
     def idle_since_ns(self) -> int | None:
         """Return when the connection became idle; None while it is busy."""
         transport = self._transport
-        if transport is None or self._pending or self._reader.more or self._patience.linger_ns:
+        if transport is None or self._pending or self._reader.more or self._timeouts.linger_ns:
             return None
         if transport.is_closing() or transport.get_write_buffer_size():
             return None
-        return self._patience.active_ns
+        return self._timeouts.active_ns
 
     def slow_since_ns(self) -> int | None:
         """Return since when the server waits for the client; None when it does not.
@@ -242,13 +256,13 @@ class Connection(asyncio.Protocol):
         It waits for the rest of a request, for the client to read, or for any sign that it is
         there.
         """
-        transport, patience = self._transport, self._patience
+        transport, timeouts = self._transport, self._timeouts
         if transport is None:
             return None
-        if patience.stalled_ns or patience.linger_ns or transport.is_closing() or self._ending:
-            return patience.stalled_ns or patience.active_ns
-        is_partial = self._reader.more and not patience.paused and not self._pending
-        return (self._reader.stage_ns or patience.active_ns) if is_partial else None
+        if timeouts.stalled_ns or timeouts.linger_ns or transport.is_closing() or self._ending:
+            return timeouts.stalled_ns or timeouts.active_ns
+        is_partial = self._reader.more and not timeouts.paused and not self._pending
+        return (self._reader.stage_ns or timeouts.active_ns) if is_partial else None
 
     def give_way(self) -> None:
         """End, so that another connection gets the place; tell a client that still reads."""
@@ -259,7 +273,7 @@ class Connection(asyncio.Protocol):
             self._close()
         elif (
             self._reader.more
-            and not (self._patience.stalled_ns or self._patience.linger_ns or self._ending)
+            and not (self._timeouts.stalled_ns or self._timeouts.linger_ns or self._ending)
             and len(hub.refused) < hub.limits.refusals_max
         ):
             hub.refused.add(self)
@@ -271,9 +285,9 @@ class Connection(asyncio.Protocol):
 
     def _advance(self, now_ns: int) -> None:
         self._turn = True
-        hub, reader, pending, patience = self._hub, self._reader, self._pending, self._patience
+        hub, reader, pending, timeouts = self._hub, self._reader, self._pending, self._timeouts
         most = left = self._pipeline_max
-        if patience.stalled_ns:
+        if timeouts.stalled_ns:
             most = 0
         while reader.more and len(pending) < most:
             request = reader.next(now_ns)
@@ -300,12 +314,12 @@ class Connection(asyncio.Protocol):
         out = self._out
         if out:
             transport = self._transport
-            if transport is None or patience.stalled_ns or self._last or self._eof:
+            if transport is None or timeouts.stalled_ns or self._last or self._eof:
                 self._write()
             else:
                 transport.write(b"".join(out))
                 out.clear()
-        if pending or reader.more or patience.paused or self._held:
+        if pending or reader.more or timeouts.paused or self._held:
             self._wait(now_ns)
 
     def _continue_soon(self) -> None:
@@ -377,7 +391,7 @@ class Connection(asyncio.Protocol):
             return
         # The answers of one turn may exceed the limit, so that any single answer can be sent.
         if (
-            self._patience.stalled_ns
+            self._timeouts.stalled_ns
             and transport.get_write_buffer_size() > self._hub.limits.write_buffer_bytes_max
         ):
             self.abort()
@@ -399,10 +413,10 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is not None and not self._pending and self._reader.take_continue():
             transport.write(CONTINUE)
-        if self._eof and self._reader.more and not (self._patience.paused or self._dirty):
+        if self._eof and self._reader.more and not (self._timeouts.paused or self._dirty):
             self.refuse(fail.truncated())  # behind the outstanding answers
         else:
-            self._patience.watch(now_ns)
+            self._timeouts.watch(now_ns)
 
     def _hold(self, count: int) -> None:
         """Account for `count` bytes of incomplete requests; refuse the client beyond its share."""
@@ -427,27 +441,27 @@ class Connection(asyncio.Protocol):
             self._close()
             return
         transport.write_eof()
-        self._patience.linger()
+        self._timeouts.linger()
         self._adjust_reading()
 
     def _close(self) -> None:
         if self._transport is not None:
             self._reader.end()
             self._transport.close()
-            self._patience.closing()
+            self._timeouts.closing()
 
     def _adjust_reading(self) -> None:
-        transport, patience = self._transport, self._patience
+        transport, timeouts = self._transport, self._timeouts
         if transport is None or transport.is_closing():
             return
-        full = len(self._pending) >= self._pipeline_max or patience.stalled_ns != 0
-        pause = full and not patience.linger_ns
-        if pause and not patience.paused:
-            patience.paused = True
+        full = len(self._pending) >= self._pipeline_max or timeouts.stalled_ns != 0
+        pause = full and not timeouts.linger_ns
+        if pause and not timeouts.paused:
+            timeouts.paused = True
             transport.pause_reading()
             self._watch_hang_up()
-        elif patience.paused and not pause:
-            patience.paused = False
+        elif timeouts.paused and not pause:
+            timeouts.paused = False
             self._reader.stage_ns = 0  # the client could not send more while reading was paused
             transport.resume_reading()
             if not self._ending:

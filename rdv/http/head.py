@@ -14,7 +14,7 @@ from types import MappingProxyType
 import httptools
 
 from rdv.http import failure as fail
-from rdv.http.access import EVERYBODY, Access, Lines
+from rdv.http.access import ACCEPT_ALL, Access, Lines
 from rdv.http.authority import Authority, parse_authority
 from rdv.http.failure import Failure
 from rdv.http.limits import Limits
@@ -114,7 +114,7 @@ class HeadParser:
 
     __slots__ = ("_access", "_limits", "remembered")
 
-    def __init__(self, limits: Limits, access: Access = EVERYBODY) -> None:
+    def __init__(self, limits: Limits, access: Access = ACCEPT_ALL) -> None:
         self._limits = limits
         self._access = access
         self.remembered: dict[bytes, Head] = {}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.http import failure as fail
-from rdv.http.access import EVERYBODY, Access
+from rdv.http.access import ACCEPT_ALL, Access
 from rdv.http.connection import Connection
 from rdv.http.failure import ServerStarted
 from rdv.http.hub import Application, Counters, Departures, Hub, NobodyAsks
@@ -40,7 +40,7 @@ class HttpServer:
         self,
         application: Application,
         limits: Limits | None = None,
-        access: Access = EVERYBODY,
+        access: Access = ACCEPT_ALL,
         departures: Departures | None = None,
         *,
         clock: Clock = SYSTEM_CLOCK,

@@ -81,7 +81,7 @@ class Waited(Protocol):
     def abort(self) -> None: ...
 
 
-class Patience:
+class Timeouts:
     """Manages a connection's deadlines with one lazy timer. Loop's thread only. Times in ns."""
 
     __slots__ = (

@@ -21,7 +21,7 @@ from rdv.rendezvous.reasons import (
     OVERLOADED,
     PREFERRED,
     STEP_1_MISSED,
-    Why,
+    Reason,
     why_default,
     why_fallback,
 )
@@ -163,7 +163,7 @@ class Engine:
         self._early.take(id_)
         self._answered.add(id_, now_ns)
 
-    def in_place_of(self, result: Result, why: Why) -> Result | None:
+    def in_place_of(self, result: Result, why: Reason) -> Result | None:
         """Return the marked default for a decided request whose result cannot be sent.
 
         Returns None when its schedule is not known any more: the proxy's own default answers it
@@ -317,7 +317,7 @@ class Engine:
         kind: Kind = "preferred" if step.number == 1 else "fallback"
         if combined is None:
             best, text = winners[0], f"the answers cannot be combined by {step.combine}"
-            why = Why("answers_not_combined", text)
+            why = Reason("answers_not_combined", text)
             return self._close(
                 box, "fallback", results[0], now_ns, best.model, best.version, why, step.number
             )
@@ -326,7 +326,7 @@ class Engine:
         versions = "+".join(score.version for score in winners)
         return self._close(box, kind, combined, now_ns, models, versions, why, step.number)
 
-    def _default(self, box: Mailbox, why: Why, now_ns: int) -> Result:
+    def _default(self, box: Mailbox, why: Reason, now_ns: int) -> Result:
         return self._close(box, "default", box.plan.default, now_ns, None, None, why, 0)
 
     def _close(
@@ -337,7 +337,7 @@ class Engine:
         now_ns: int,
         model: str | None,
         version: str | None,
-        why: Why,
+        why: Reason,
         step: int,
     ) -> Result:
         """Make the result and close the mailbox. All results are made here."""

@@ -10,7 +10,7 @@ from rdv.cache import BoundedCache
 from rdv.rendezvous.limits import Limits, UnknownSchedule
 from rdv.rendezvous.messages import Request
 from rdv.rendezvous.plan import Plan
-from rdv.rendezvous.reasons import Why
+from rdv.rendezvous.reasons import Reason
 from rdv.rendezvous.schedule import InvalidSchedule, Schedule, inline_text, read_inline
 
 
@@ -22,7 +22,7 @@ class PlanStore:
 
     def __init__(self, schedules: Mapping[str, Schedule], live: str, limits: Limits) -> None:
         self._limits = limits
-        self._inline = BoundedCache[Plan | Why](
+        self._inline = BoundedCache[Plan | Reason](
             limits.inline_schedules_max, limits.inline_cache_bytes_max
         )
         self._plans: dict[str, Plan] = {}
@@ -39,26 +39,26 @@ class PlanStore:
 
     def find(self, label: str) -> Plan | None:
         """Return the plan of a result's label while it is still known: a scan, off the hot path."""
-        known: Iterable[Plan | Why] = chain(
+        known: Iterable[Plan | Reason] = chain(
             self._plans.values(), self._before.values(), self._inline.values()
         )
         plans = (plan for plan in known if isinstance(plan, Plan))
         return next((plan for plan in plans if plan.label == label), None)
 
-    def plan_for(self, request: Request) -> tuple[Plan, Why | None]:
+    def plan_for(self, request: Request) -> tuple[Plan, Reason | None]:
         """Return the requested plan; or the live one, and why not the requested one."""
         wanted = request.schedule
         if wanted is None:
             return self.live, None
         if isinstance(wanted, str):
-            found: Plan | Why = self._plans.get(wanted) or Why(
+            found: Plan | Reason = self._plans.get(wanted) or Reason(
                 "unknown_schedule", f"unknown schedule {wanted[:80]!r}"
             )
         else:
             found = self._inlined(wanted)
-        return (self.live, found) if isinstance(found, Why) else (found, None)
+        return (self.live, found) if isinstance(found, Reason) else (found, None)
 
-    def _inlined(self, wanted: dict[str, Any]) -> Plan | Why:
+    def _inlined(self, wanted: dict[str, Any]) -> Plan | Reason:
         try:
             text = inline_text(wanted)
         except InvalidSchedule as error:
@@ -69,7 +69,7 @@ class PlanStore:
             self._inline.put(text, found, len(text))
         return found
 
-    def _compile(self, wanted: dict[str, Any], text: bytes) -> Plan | Why:
+    def _compile(self, wanted: dict[str, Any], text: bytes) -> Plan | Reason:
         limits = self._limits
         try:
             schedule = read_inline(wanted, text, bytes_max=limits.inline_bytes_max)
@@ -78,5 +78,5 @@ class PlanStore:
             return _invalid(error.text())
 
 
-def _invalid(what: str) -> Why:
-    return Why("invalid_schedule", f"invalid {what}")
+def _invalid(what: str) -> Reason:
+    return Reason("invalid_schedule", f"invalid {what}")

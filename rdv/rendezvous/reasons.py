@@ -1,4 +1,4 @@
-"""A `Why` says why an answer is not the preferred one: a code and a sentence. Off the hot path."""
+"""Why an answer is not the preferred one: a `Reason` is a code and a sentence. Off the hot path."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ _CHAMPION_CODES: dict[Outcome, ResultCode] = {
 }
 
 
-class Why(NamedTuple):
-    """A `Why` says why an answer is not the preferred one."""
+class Reason(NamedTuple):
+    """A `Reason` says why an answer is not the preferred one."""
 
     code: ResultCode
     text: str
 
 
-PREFERRED = Why("", "")
-EXPIRED = Why("expired", "expired on arrival")
-OVERLOADED = Why("overloaded", "overloaded")
-STEP_1_MISSED = Why("step_1_missed", "step 1 did not get the answers that it needs")
+PREFERRED = Reason("", "")
+EXPIRED = Reason("expired", "expired on arrival")
+OVERLOADED = Reason("overloaded", "overloaded")
+STEP_1_MISSED = Reason("step_1_missed", "step 1 did not get the answers that it needs")
 
 
-def why_fallback(box: Mailbox, dead: Collection[str]) -> Why:
+def why_fallback(box: Mailbox, dead: Collection[str]) -> Reason:
     """Return why the champion did not give the answer."""
     champion = box.plan.champion
     if champion is None:
@@ -46,17 +46,17 @@ def why_fallback(box: Mailbox, dead: Collection[str]) -> Why:
     code: ResultCode = "champion_down" if champion in dead else "champion_late"
     if (report := box.arrived.get(champion)) is not None:
         code = _CHAMPION_CODES[score_outcome(report[1])]
-    return Why(code, _state(champion, box, dead))
+    return Reason(code, _state(champion, box, dead))
 
 
-def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> Why:
+def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> Reason:
     """Return why there is no answer: the models that would do, with each one's state."""
     states = [_state(name, box, dead) for name in _wanted(box, dead, live)]
     if at_ns < box.deadline_ns:
-        return Why("no_model_left", _joined("no model is left to wait for", states))
+        return Reason("no_model_left", _joined("no model is left to wait for", states))
     waited_ms = (box.deadline_ns - box.start_ns) / 1e6
     text = _joined(f"no accepted answer within {waited_ms:g} ms", states)
-    return Why("no_answer_in_time", text)
+    return Reason("no_answer_in_time", text)
 
 
 def _wanted(box: Mailbox, dead: Collection[str], live: Collection[str]) -> list[str]:

@@ -97,7 +97,7 @@ class Feed:
         self.is_ready = bool(blocks)
         return blocks
 
-    def rung(self) -> None:
+    def notified(self) -> None:
         """Note that the descriptor is readable."""
         self.is_ready = self.is_rung = True
 
@@ -160,7 +160,7 @@ class Feeds:
         """Wait for a wake-up, even if a feed is ready already; notified feeds become ready."""
         for fd, _ in self._poll.poll(timeout_s * 1000):
             if fd in self._feeds:
-                self._feeds[fd].rung()
+                self._feeds[fd].notified()
             else:
                 self._waker.drain()
 

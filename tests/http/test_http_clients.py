@@ -155,7 +155,7 @@ def _count(door, name):
 
 
 def _stalled(door):
-    return sum(c._patience.stalled_ns != 0 for c in door.server._hub.connections)
+    return sum(c._timeouts.stalled_ns != 0 for c in door.server._hub.connections)
 
 
 def _partial(door):

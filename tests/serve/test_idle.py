@@ -30,7 +30,7 @@ def rung(server):
     ready = {fd for fd, _ in poll.poll(0)}
     for feed in server.feeds:
         if feed.fd in ready:
-            feed.rung()
+            feed.notified()
     return ready
 
 

@@ -130,7 +130,7 @@ class Proxy:
         self._batch: list[OpenRequest] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = 0
-        self._loop.add_reader(self._results.fd, self._rung)
+        self._loop.add_reader(self._results.fd, self._notified)
         self._look()
 
     def change_settings(self, settings: Settings) -> None:
@@ -311,8 +311,8 @@ class Proxy:
                 self.answer_default(entry, code, f"not logged: {error.text()}")
         self.own_answers.flush()
 
-    def _rung(self) -> None:
-        self._results.rung()
+    def _notified(self) -> None:
+        self._results.notified()
         self._read_results()
 
     def _read_results(self) -> None:
@@ -373,7 +373,7 @@ class Proxy:
         """Poll regularly: a wake-up may be lost, and a full disk may have room again."""
         # The descriptor changes when the file of its doorbell was deleted and made again.
         self._loop.remove_reader(self._results.fd)
-        self._loop.add_reader(self._results.fd, self._rung)
+        self._loop.add_reader(self._results.fd, self._notified)
         self._read_results()
         self.own_answers.flush()
         self._looking = self._loop.call_later(BACKSTOP_S, self._look)

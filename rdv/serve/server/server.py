@@ -27,7 +27,7 @@ from rdv.errors import RdvError
 from rdv.rendezvous.deadlines import is_given_up
 from rdv.rendezvous.engine import Engine
 from rdv.rendezvous.messages import Result
-from rdv.rendezvous.reasons import Why
+from rdv.rendezvous.reasons import Reason
 from rdv.rendezvous.topology import MODELS_TOPIC
 from rdv.serve.batches import REQUESTS, RESULTS, SCORES
 from rdv.serve.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds, Losses, read_all
@@ -222,7 +222,7 @@ class Server:
     def _in_place_of(self, result: Result, error: RdvError) -> Result | None:
         if not isinstance(error, RecordTooLarge) or result.code == _TOO_LARGE:
             return None
-        why = Why(_TOO_LARGE, f"the answer is not logged: {error.text()}")
+        why = Reason(_TOO_LARGE, f"the answer is not logged: {error.text()}")
         return self._engine.in_place_of(result, why)
 
     @property

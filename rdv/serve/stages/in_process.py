@@ -140,12 +140,12 @@ class LoopServer:
         self._timer: asyncio.TimerHandle | None = None
         self._process.begin()
         for feed in self._server.feeds:
-            self._loop.add_reader(feed.fd, self._rung, feed)
+            self._loop.add_reader(feed.fd, self._notified, feed)
         self._loop.add_reader(self._waker.fileno(), self._edited)
         self._turn()
 
-    def _rung(self, feed: Feed) -> None:
-        feed.rung()
+    def _notified(self, feed: Feed) -> None:
+        feed.notified()
         self._turn()
 
     def _edited(self) -> None:

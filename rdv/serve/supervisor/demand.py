@@ -49,13 +49,13 @@ def asked_for(values: Collection[bytes], sleeping: Collection[str]) -> set[str]:
 class Demand:
     """Watches the input stream; made on the loop.
 
-    `rung` is called with each model that a request has asked for.
+    `on_request` is called with each model that a request has asked for.
     """
 
     def __init__(
-        self, decision: Decision, rung: Callable[[str], None], problem: Callable[[str], None]
+        self, decision: Decision, on_request: Callable[[str], None], problem: Callable[[str], None]
     ) -> None:
-        self._rung = rung
+        self._on_request = on_request
         self._problem = problem
         config = decision.log.stream_config(decision.partitions)
         self._stream = open_stream(decision.stream_path("input"), may_wait=False, config=config)
@@ -93,7 +93,7 @@ class Demand:
         if records:
             self._timer = self._loop.call_later(EVERY_S, self._look)
             for model in asked_for([record.value for record in records], self._sleeping):
-                self._rung(model)
+                self._on_request(model)
         else:
             self._is_listening = True
             self._loop.add_reader(self._consumer.fileno(), self._hear)

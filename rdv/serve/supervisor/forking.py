@@ -45,26 +45,26 @@ def serve_forks(link: socket.socket) -> list[str] | None:
         message, fds, _, _ = socket.recv_fds(link, ARGUMENT_BYTES_MAX, _STREAMS)
         if not message:
             return None
-        told, teller = os.pipe()
+        reader, writer = os.pipe()
         try:
             middle = os.fork()
         except OSError as error:
-            os.write(teller, b"%d" % -(error.errno or 1))
+            os.write(writer, b"%d" % -(error.errno or 1))
         else:
             if not middle:
                 link.close()
-                os.close(told)
-                _leave(teller)
+                os.close(reader)
+                _leave(writer)
                 _take_over(*fds)
                 arguments = _read(message)
                 set_title(*arguments)
                 return arguments
             os.waitpid(middle, 0)
-        os.close(teller)
+        os.close(writer)
         for fd in fds:
             os.close(fd)
-        link.send(os.read(told, 64) or b"-1")
-        os.close(told)
+        link.send(os.read(reader, 64) or b"-1")
+        os.close(reader)
 
 
 def _title_setter() -> Callable[..., None]:
@@ -87,18 +87,18 @@ def _read(message: bytes) -> list[str]:
     return words[: int(count)]
 
 
-def _leave(teller: int) -> None:
+def _leave(writer: int) -> None:
     """Become a process whose parent has ended, so that the supervisor is its parent."""
     try:
         pid = os.fork()
     except OSError as error:
-        os.write(teller, b"%d" % -(error.errno or 1))
+        os.write(writer, b"%d" % -(error.errno or 1))
         os._exit(0)
     if pid:
         os._exit(0)
     os.setsid()  # before the pid is reported: the supervisor kills by session
-    os.write(teller, b"%d" % os.getpid())
-    os.close(teller)
+    os.write(writer, b"%d" % os.getpid())
+    os.close(writer)
 
 
 def _take_over(stdin: int, stdout: int) -> None:

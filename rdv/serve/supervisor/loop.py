@@ -161,7 +161,7 @@ def _scale(
     outputs: _Outputs,
 ) -> Demand:
     """Connect the scaler to the other parts, and start it."""
-    demand = Demand(decision, scaler.rung, outputs.own_line)
+    demand = Demand(decision, scaler.requested, outputs.own_line)
     ties = Ties(
         own_pids=supervisor.pids,
         changed=supervisor.edited,

@@ -20,8 +20,8 @@ from rdv.serve.supervisor.scaling import (
     begun,
     decide,
     followed,
-    rung,
     seen,
+    with_request,
 )
 from rdv.status.lines import ScaleLine, StatusLine
 
@@ -108,10 +108,10 @@ class Scaler:
         if line.model in self._histories:
             self._meters.add(line)
 
-    def rung(self, model: str) -> None:
+    def requested(self, model: str) -> None:
         """Handle a request for a model that may have no instance."""
         if (history := self._histories.get(model)) is not None:
-            self._histories[model] = rung(history)
+            self._histories[model] = with_request(history)
             self._look([model])
 
     def _turn(self) -> None:

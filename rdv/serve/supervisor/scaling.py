@@ -130,7 +130,7 @@ def begun(count: int, now_ms: float) -> History:
     return History(count, now_ms, now_ms, "at the start")
 
 
-def rung(history: History) -> History:
+def with_request(history: History) -> History:
     """Record that a request has come that this model should score."""
     return history if history.is_rung else replace(history, is_rung=True)
 

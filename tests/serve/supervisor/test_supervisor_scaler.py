@@ -170,10 +170,10 @@ def test_what_it_has_not_even_read_counts_where_nothing_is_refused():
 def test_a_model_that_sleeps_is_listened_for_until_it_is_asked_for():
     def history(world):
         assert (world.count(), world.asleep, world.down) == (0, ["gbm"], ["gbm"])
-        world.scaler.rung("gbm")
+        world.scaler.requested("gbm")
         assert (world.count(), world.asleep) == (1, [])
         assert world.changes == 1
-        world.scaler.rung("nobody")
+        world.scaler.requested("nobody")
 
     play(decision(instances_min=0), history)
 

@@ -17,8 +17,8 @@ from rdv.serve.supervisor.scaling import (
     begun,
     decide,
     followed,
-    rung,
     seen,
+    with_request,
 )
 
 LIMITS = Limits(least=1, most=4, idle_ms=60_000, down_ms=30_000, batch_max=1)
@@ -53,7 +53,7 @@ class Model:
             scored = min(asked, self.ready * self.per_s)
             refused = asked - scored if self.ready else 0
             if self.history.wanted == 0 and asked:
-                self.history = rung(self.history)
+                self.history = with_request(self.history)
             now = look(
                 self.second, ready=self.ready, scored=scored, refused=refused, row_ms=self.row_ms
             )
@@ -151,7 +151,7 @@ def test_idle_to_the_minimum_at_once():
 
 
 def test_what_does_not_come_up_is_given_up_until_it_is_asked_for_again():
-    history = followed(rung(begun(0, 0)), Verdict(1, "it is asked for"), 0)
+    history = followed(with_request(begun(0, 0)), Verdict(1, "it is asked for"), 0)
     quick = replace(LAZY, idle_ms=1_000)
     for second in range(1, 60):
         history = judged(history, look(second, ready=0), quick)
@@ -182,7 +182,7 @@ def test_never_outside_the_limits(least, most, count, looks):
     history, now_ms = begun(count, 0), 0.0
     for scored, refused, waiting, ready, row_ms, fixed_ms, after_ms, is_rung in looks:
         now_ms += after_ms
-        history = rung(history) if is_rung else history
+        history = with_request(history) if is_rung else history
         history = judged(
             history,
             Look(now_ms, ready, scored, refused, waiting, row_ms, fixed_ms, int(now_ms)),
