@@ -50,10 +50,15 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
     known = unpack_checkpoint(disk.pread(lock_fd, CHECKPOINT_BYTES, 0))
     if known is not None and known.boot == boot:
         return Outcome(boot, None)
+    if known is None and _is_recovered(disk, directory, boot):
+        # Only the lock file is new: processes may have the segment open, and nothing may be cut.
+        disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, 0)), 0)
+        return Outcome(boot, None)
     synced = known.synced if known is not None else 0
     # Below `synced` nothing may be missing: if it is, that is damage, and the writer goes on after
     # it (`tail`). No offset that was promised is used again.
     end = max(synced, _cut_tail(disk, directory, synced))
+    disk.replace_file(f"{directory}/{layout.RECOVERED_FILE}", boot)
     disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
     return Outcome(boot, end)
 
@@ -64,12 +69,24 @@ def needs_recovery(disk: Disk, directory: str) -> bool:
         fd = disk.open(f"{directory}/{layout.LOCK_FILE}")
     except FileNotFoundError:
         # Readers and writers must agree about what a power loss has left.
-        return bool(open_segments(disk, directory) or values_without_index(disk, directory))
+        return not _is_recovered(disk, directory, disk.boot_id()) and bool(
+            open_segments(disk, directory) or values_without_index(disk, directory)
+        )
     try:
         known = unpack_checkpoint(disk.pread(fd, CHECKPOINT_BYTES, 0))
     finally:
         disk.close(fd)
-    return known is None or known.boot != disk.boot_id()
+    if known is None:
+        return not _is_recovered(disk, directory, disk.boot_id())
+    return known.boot != disk.boot_id()
+
+
+def _is_recovered(disk: Disk, directory: str, boot: bytes) -> bool:
+    """Return whether the partition has been recovered in this boot, under an earlier lock file."""
+    try:
+        return disk.read_file(f"{directory}/{layout.RECOVERED_FILE}") == boot
+    except FileNotFoundError:
+        return False
 
 
 def _cut_tail(disk: Disk, directory: str, synced: int) -> int:

@@ -394,6 +394,27 @@ def values_until(stream, named):
 
 
 @pytest.mark.parametrize("disk", DISKS)
+@pytest.mark.parametrize("values", ["missing", "empty"])
+def test_a_new_lock_file_is_no_new_boot_and_nothing_is_cut_off(tmp_path, disk, values):
+    path = tmp_path / "log"
+    sent = [b"first-%d" % number for number in range(120)]
+    with open_log(path, disk()) as first, first.producer() as writer:
+        for value in sent[:20]:
+            writer.send(TOPIC, value)
+        (partition_directory(path) / "lock").unlink()
+        lost = partition_directory(path) / f"{0:020d}.jsonl"
+        lost.unlink()
+        if values == "empty":
+            lost.touch()
+        with open_log(path, disk()) as second, second.producer() as other:
+            other.send(TOPIC, b"other")
+        for value in sent[20:]:
+            writer.send(TOPIC, value)
+    found = list(values_of(path).values())
+    assert sorted(found) == sorted([*sent, b"other"])
+
+
+@pytest.mark.parametrize("disk", DISKS)
 def test_a_directory_that_is_replaced_under_a_writer_is_noticed_in_a_bounded_time(tmp_path, disk):
     path = tmp_path / "log"
     with open_log(path, disk()) as stream, stream.producer() as producer:
