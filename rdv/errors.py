@@ -1,8 +1,9 @@
 """All errors that rdv raises derive from `RdvError`, grouped by whose fault they are.
 
-An error carries fields; `text` makes its message of them, `hint` says what to do about it, and
-`code` names it for programs. The groups decide the exit code (`rdv.commands.exits`) and the HTTP
-status.
+An error carries fields. `_text` is the template of its message and `_hint` that of what to do about
+it, with the names of fields in braces; a class whose text depends on more overrides `text` or
+`hint`. `code` names it for programs. The groups decide the exit code (`rdv.commands.exits`) and the
+HTTP status.
 """
 
 from __future__ import annotations
@@ -10,12 +11,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
+class _Fields(dict[str, Any]):
+    """The attributes of an error, for its templates."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(self._error, name)
+
+
 class RdvError(Exception):
     """`RdvError` is the root of all errors that rdv raises on purpose: catch it for all."""
+
+    _text: ClassVar[str] = ""
+    _hint: ClassVar[str] = ""
 
     def code(self) -> str:
         """Return a name for programs that never changes: `InvalidSchedule` is `invalid_schedule`.
@@ -26,11 +41,11 @@ class RdvError(Exception):
 
     def text(self) -> str:
         """Return what is wrong, in one sentence that names the cause."""
-        return self.__class__.__name__
+        return self._text.format_map(_Fields(self)) or self.__class__.__name__
 
     def hint(self) -> str:
         """Return what to do next; empty when there is nothing to suggest."""
-        return ""
+        return self._hint.format_map(_Fields(self))
 
     def __str__(self) -> str:
         hint = self.hint()
@@ -65,8 +80,7 @@ class NotUsable(InputFault):
     reason: str
     advice: str = ""
 
-    def text(self) -> str:
-        return f"{self.what}: {self.reason}"
+    _text = "{what}: {reason}"
 
     def hint(self) -> str:
         return self.advice
@@ -85,8 +99,7 @@ class LineUnusable(InputFault):
     def code(self) -> str:
         return self.json_kind or super().code()
 
-    def text(self) -> str:
-        return f"line {self.line} of the input {self.reason}"
+    _text = "line {line} of the input {reason}"
 
     def hint(self) -> str:
         return self.advice
@@ -100,11 +113,8 @@ class Unreachable(SystemFault):
     address: str
     reason: str
 
-    def text(self) -> str:
-        return f"no answer from {self.directory} at {self.address}: {self.reason}"
-
-    def hint(self) -> str:
-        return f"Start it: rdv serve {self.directory}"
+    _text = "no answer from {directory} at {address}: {reason}"
+    _hint = "Start it: rdv serve {directory}"
 
 
 HTTP_STATUSES: dict[type[RdvError], int] = {

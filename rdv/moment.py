@@ -42,8 +42,7 @@ class InvalidMoment(InputFault):
     reason: str
     advice: str = ""
 
-    def text(self) -> str:
-        return f"{self.given} is not a time that can be used: {self.reason}"
+    _text = "{given} is not a time that can be used: {reason}"
 
     def hint(self) -> str:
         return self.advice or f"For example {EXAMPLE}."

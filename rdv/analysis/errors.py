@@ -14,11 +14,8 @@ class NothingRecorded(InputFault):
     directory: str
     what: str = "requests"
 
-    def text(self) -> str:
-        return f"{self.directory} has no recorded {self.what}"
-
-    def hint(self) -> str:
-        return f"Serve it first: rdv serve {self.directory}; or give another --since and --until."
+    _text = "{directory} has no recorded {what}"
+    _hint = "Serve it first: rdv serve {directory}; or give another --since and --until."
 
 
 @dataclass(eq=False)
@@ -39,8 +36,7 @@ class RequestNotFound(InputFault):
         reach = f"the log goes back to {self.begins}" if self.begins else "the log is empty"
         return f"no request {self.id!r} in {self.directory}: {reach}"
 
-    def hint(self) -> str:
-        return "Ids are in the answers and in DIR/input; the last six digits are mostly enough."
+    _hint = "Ids are in the answers and in DIR/input; the last six digits are mostly enough."
 
 
 @dataclass(eq=False)
@@ -53,8 +49,7 @@ class AmbiguousId(InputFault):
     def text(self) -> str:
         return f"several requests begin with {self.id!r}: {', '.join(self.found)}, …"
 
-    def hint(self) -> str:
-        return "Give more digits."
+    _hint = "Give more digits."
 
 
 @dataclass(eq=False)
@@ -64,8 +59,7 @@ class IdTooShort(InputFault):
     id: str
     least: int
 
-    def text(self) -> str:
-        return f"{self.id!r} is too short for a request's id: give at least {self.least} characters"
+    _text = "{id!r} is too short for a request's id: give at least {least} characters"
 
 
 @dataclass(eq=False)
@@ -79,8 +73,7 @@ class TooManyValues(InputFault):
         where = f"the field {self.on!r}" if self.on else "the answers"
         return f"{where} has more than {self.limit:,} different values"
 
-    def hint(self) -> str:
-        return "Name the field that decides, or a number: --on FIELD."
+    _hint = "Name the field that decides, or a number: --on FIELD."
 
 
 @dataclass(eq=False)
@@ -100,8 +93,7 @@ class DecisionsDiffer(DataFault):
         ]
         return f"{self.directory}: {', '.join(part for part in parts if part)}"
 
-    def hint(self) -> str:
-        return f"Look at one: rdv explain {self.directory} ID"
+    _hint = "Look at one: rdv explain {directory} ID"
 
 
 def _counted(count: int, one: str, many: str) -> str:
@@ -115,8 +107,7 @@ class NothingToSearch(InputFault):
     directory: str
     reason: str
 
-    def text(self) -> str:
-        return f"no schedule can be learned from {self.directory}: {self.reason}"
+    _text = "no schedule can be learned from {directory}: {reason}"
 
 
 @dataclass(eq=False)
@@ -125,11 +116,8 @@ class NoScheduleFits(DataFault):
 
     p99_ms_max: float
 
-    def text(self) -> str:
-        return f"no schedule answers 99 % by {self.p99_ms_max:g} ms: nothing is written"
-
-    def hint(self) -> str:
-        return "Give a larger --p99."
+    _text = "no schedule answers 99 % by {p99_ms_max:g} ms: nothing is written"
+    _hint = "Give a larger --p99."
 
 
 @dataclass(eq=False)
@@ -138,11 +126,8 @@ class NoExperiment(InputFault):
 
     directory: str
 
-    def text(self) -> str:
-        return f"{self.directory} has no cohorts: there is no experiment"
-
-    def hint(self) -> str:
-        return "Name them in rdv.toml: [cohorts.NAME] with share and schedule."
+    _text = "{directory} has no cohorts: there is no experiment"
+    _hint = "Name them in rdv.toml: [cohorts.NAME] with share and schedule."
 
 
 @dataclass(eq=False)
@@ -151,11 +136,8 @@ class TooManyKeys(InputFault):
 
     limit: int
 
-    def text(self) -> str:
-        return f"there are more than {self.limit:,} different keys"
-
-    def hint(self) -> str:
-        return "Look at less at a time: --since and --until."
+    _text = "there are more than {limit:,} different keys"
+    _hint = "Look at less at a time: --since and --until."
 
 
 @dataclass(eq=False)
@@ -164,14 +146,11 @@ class NoMetric(InputFault):
 
     metric: str
 
-    def text(self) -> str:
-        return f"no request in a cohort has a value of {self.metric!r}"
-
-    def hint(self) -> str:
-        return (
-            "There are right (needs outcomes), default, waited_ms, and the fields of outcomes; "
-            "--on names the field of the answers that is compared with them."
-        )
+    _text = "no request in a cohort has a value of {metric!r}"
+    _hint = (
+        "There are right (needs outcomes), default, waited_ms, and the fields of outcomes; --on "
+        "names the field of the answers that is compared with them."
+    )
 
 
 @dataclass(eq=False)
@@ -182,8 +161,7 @@ class ModelNotRecorded(InputFault):
     model: str
     known: tuple[str, ...]
 
-    def text(self) -> str:
-        return f"{self.directory} has no recorded score of a model {self.model!r}"
+    _text = "{directory} has no recorded score of a model {model!r}"
 
     def hint(self) -> str:
         there = f"There are scores of {', '.join(self.known) or 'no model'}."
@@ -196,8 +174,7 @@ class SameModel(InputFault):
 
     model: str
 
-    def text(self) -> str:
-        return f"{self.model!r} cannot be compared with itself"
+    _text = "{model!r} cannot be compared with itself"
 
 
 @dataclass(eq=False)
@@ -209,8 +186,7 @@ class OutputInUse(InputFault):
     in_the_way: bool
     """Whether it is where a table would go; then --force does not help."""
 
-    def text(self) -> str:
-        return f"{self.directory} contains something else: {self.example}"
+    _text = "{directory} contains something else: {example}"
 
     def hint(self) -> str:
         if self.in_the_way:
@@ -224,8 +200,7 @@ class ExportUnderWay(ConflictFault):
 
     directory: str
 
-    def text(self) -> str:
-        return f"another export is writing into {self.directory}"
+    _text = "another export is writing into {directory}"
 
 
 @dataclass(eq=False)
@@ -251,8 +226,7 @@ class RecordsMissing(DataFault):
         records = "one damaged record" if self.damaged == 1 else f"{self.damaged:,} damaged records"
         return f"{self.directory} is without {records}: {'; '.join(self.gaps)}"
 
-    def hint(self) -> str:
-        return "All the rest is exported. See what is damaged: rdv stream verify"
+    _hint = "All the rest is exported. See what is damaged: rdv stream verify"
 
 
 @dataclass(eq=False)
@@ -262,11 +236,8 @@ class CannotExchange(InputFault):
     where: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.where}: {self.reason}"
-
-    def hint(self) -> str:
-        return "Edit the schedule by hand; a running decision takes it over at once."
+    _text = "{where}: {reason}"
+    _hint = "Edit the schedule by hand; a running decision takes it over at once."
 
 
 @dataclass(eq=False)
@@ -277,11 +248,8 @@ class ModelKeepsEnding(DataFault):
     times: int
     how: str
 
-    def text(self) -> str:
-        return f"{self.name} was given up after it had ended {self.times} times: {self.how}"
-
-    def hint(self) -> str:
-        return "Its errors so far are in the output file (-o); what it printed is above."
+    _text = "{name} was given up after it had ended {times} times: {how}"
+    _hint = "Its errors so far are in the output file (-o); what it printed is above."
 
 
 @dataclass(eq=False)
@@ -291,8 +259,5 @@ class NoArchive(InputFault):
     directory: str
     name: str
 
-    def text(self) -> str:
-        return f"{self.directory} has no archive of a decoy called {self.name!r}"
-
-    def hint(self) -> str:
-        return "A decoy keeps one in DIR/decoy/NAME: rdv model add DIR archive --builtin decoy"
+    _text = "{directory} has no archive of a decoy called {name!r}"
+    _hint = "A decoy keeps one in DIR/decoy/NAME: rdv model add DIR archive --builtin decoy"

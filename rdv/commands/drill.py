@@ -13,12 +13,11 @@ from rdv.commands.options import Decision, Quiet, need_file, need_folder
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import is_terminal, paint
 from rdv.commands.units import milliseconds, parse_duration_ns
-from rdv.load.drill.mix import Mix
-from rdv.load.drill.run import DrillReport
-from rdv.load.drill.verdict import Row
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
+    from rdv.load.drill.run import DrillReport
+    from rdv.load.drill.verdict import Row
 
 EXAMPLES = (
     "rdv drill fraud",
@@ -284,6 +283,8 @@ def closing_sentence(report: DrillReport, grace_ms: float) -> str:
 
 
 def _shown(row: Row) -> dict[str, Any]:
+    from rdv.load.drill.mix import Mix
+
     if row.skipped:
         return {"fault": row.fault, "part": row.part, "recovery": "left out"}
     back = "never" if row.recovery_ms is None else _time(row.recovery_ms)

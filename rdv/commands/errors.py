@@ -16,11 +16,8 @@ class InvalidQuantity(InputFault):
     reason: str
     example: str
 
-    def text(self) -> str:
-        return f"{self.given!r} is not a {self.kind}: {self.reason}"
-
-    def hint(self) -> str:
-        return f"For example {self.example}."
+    _text = "{given!r} is not a {kind}: {reason}"
+    _hint = "For example {example}."
 
 
 @dataclass(eq=False)
@@ -31,8 +28,7 @@ class InvalidOption(InputFault):
     reason: str
     advice: str = ""
 
-    def text(self) -> str:
-        return f"{self.option}: {self.reason}"
+    _text = "{option}: {reason}"
 
     def hint(self) -> str:
         return self.advice
@@ -46,11 +42,8 @@ class ConfirmationNeeded(InputFault):
 
     doing: str
 
-    def text(self) -> str:
-        return f"{self.doing} needs a confirmation"
-
-    def hint(self) -> str:
-        return "Add --yes."
+    _text = "{doing} needs a confirmation"
+    _hint = "Add --yes."
 
 
 @dataclass(eq=False)
@@ -60,11 +53,8 @@ class GroupNotFound(InputFault):
     path: str
     group: str
 
-    def text(self) -> str:
-        return f"no group {self.group!r} in {self.path}"
-
-    def hint(self) -> str:
-        return f"See what there is: rdv stream groups {self.path}"
+    _text = "no group {group!r} in {path}"
+    _hint = "See what there is: rdv stream groups {path}"
 
 
 @dataclass(eq=False)
@@ -78,8 +68,7 @@ class GroupHasMembers(ConflictFault):
         noun = "member" if self.members == 1 else "members"
         return f"group {self.group!r} has {self.members} {noun}, which would overwrite the change"
 
-    def hint(self) -> str:
-        return "Stop them first. To overrule this check: --force."
+    _hint = "Stop them first. To overrule this check: --force."
 
 
 @dataclass(eq=False)
@@ -95,8 +84,7 @@ class DamageFound(DataFault):
         records = "one record" if self.records == 1 else f"{self.records:,} records"
         return f"{places} in {self.address}: {records} cannot be read"
 
-    def hint(self) -> str:
-        return f"Repair it: rdv stream repair {self.address}  (keeps .broken copies)"
+    _hint = "Repair it: rdv stream repair {address}  (keeps .broken copies)"
 
 
 @dataclass(eq=False)
@@ -112,8 +100,7 @@ class NotJson(InputFault):
     def code(self) -> str:
         return self.json_kind or super().code()
 
-    def text(self) -> str:
-        return f"{self.what} {self.verdict}"
+    _text = "{what} {verdict}"
 
     def hint(self) -> str:
         return self.advice
@@ -152,8 +139,7 @@ class TooManyColons(InputFault):
     path: str
     topic: str | None
 
-    def text(self) -> str:
-        return f"no stream at {self.path}"
+    _text = "no stream at {path}"
 
     def hint(self) -> str:
         given = self.path if self.topic is None else f"{self.path}:{self.topic}"
@@ -173,8 +159,7 @@ class DecisionNotStream(InputFault):
     path: str
     streams: tuple[str, ...]
 
-    def text(self) -> str:
-        return f"{self.path} is a decision, not a stream"
+    _text = "{path} is a decision, not a stream"
 
     def hint(self) -> str:
         if not self.streams:
@@ -190,8 +175,7 @@ class StreamsElsewhere(InputFault):
     reason: str
     near: tuple[str, ...]
 
-    def text(self) -> str:
-        return f"no stream at {self.path} ({self.reason})"
+    _text = "no stream at {path} ({reason})"
 
     def hint(self) -> str:
         return f"There are: {', '.join(self.near)}"

@@ -17,8 +17,7 @@ class InvalidDecision(InputFault):
     reason: str
     suggestion: str = ""
 
-    def text(self) -> str:
-        return f"{self.where}: {self.key}: {self.reason}"
+    _text = "{where}: {key}: {reason}"
 
     def hint(self) -> str:
         return f"Did you mean {self.suggestion!r}?" if self.suggestion else ""
@@ -31,11 +30,8 @@ class InvalidModelName(InputFault):
     name: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.name!r} cannot be the name of a model: {self.reason}"
-
-    def hint(self) -> str:
-        return "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
+    _text = "{name!r} cannot be the name of a model: {reason}"
+    _hint = "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
 
 
 @dataclass(eq=False)
@@ -50,8 +46,7 @@ class DecisionNotFound(InputFault):
     is_used: bool = False
     near: tuple[str, ...] = ()
 
-    def text(self) -> str:
-        return f"no decision in {self.directory}: {self.reason}"
+    _text = "no decision in {directory}: {reason}"
 
     def hint(self) -> str:
         if self.near:
@@ -75,8 +70,7 @@ class DirectoryNotEmpty(InputFault):
         more = f" and {len(self.names) - 5} more" if len(self.names) > 5 else ""  # noqa: PLR2004
         return f"{self.directory} is not empty: it has {shown}{more}"
 
-    def hint(self) -> str:
-        return "Name a new directory: nothing is ever overwritten."
+    _hint = "Name a new directory: nothing is ever overwritten."
 
 
 @dataclass(eq=False)
@@ -98,11 +92,8 @@ class TemplateNeeds(InputFault):
     library: str
     extra: str
 
-    def text(self) -> str:
-        return f"the template {self.template!r} needs {self.library}, which is not installed"
-
-    def hint(self) -> str:
-        return f"pip install 'rdv[{self.extra}]', or take the template fraud, which needs no extra."
+    _text = "the template {template!r} needs {library}, which is not installed"
+    _hint = "pip install 'rdv[{extra}]', or take the template fraud, which needs no extra."
 
 
 @dataclass(eq=False)
@@ -112,8 +103,7 @@ class TrainingFailed(SystemFault):
     template: str
     reason: str
 
-    def text(self) -> str:
-        return f"training the models of template {self.template!r} failed: {self.reason}"
+    _text = "training the models of template {template!r} failed: {reason}"
 
 
 @dataclass(eq=False)
@@ -122,11 +112,8 @@ class AssetsMissing(SystemFault):
 
     path: str
 
-    def text(self) -> str:
-        return f"the installation of rdv is not complete: {self.path} is missing"
-
-    def hint(self) -> str:
-        return "Install rdv again."
+    _text = "the installation of rdv is not complete: {path} is missing"
+    _hint = "Install rdv again."
 
 
 @dataclass(eq=False)
@@ -170,11 +157,8 @@ class ModelExists(InputFault):
     directory: str
     name: str
 
-    def text(self) -> str:
-        return f"{self.directory} has a model {self.name!r} already"
-
-    def hint(self) -> str:
-        return f"Take another name, or remove that one: rdv model rm {self.directory} {self.name}"
+    _text = "{directory} has a model {name!r} already"
+    _hint = "Take another name, or remove that one: rdv model rm {directory} {name}"
 
 
 @dataclass(eq=False)
@@ -185,11 +169,8 @@ class EditRefused(InputFault):
     key: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.where}: {self.key} cannot be changed here: {self.reason}"
-
-    def hint(self) -> str:
-        return "Edit the file by hand; nothing was changed."
+    _text = "{where}: {key} cannot be changed here: {reason}"
+    _hint = "Edit the file by hand; nothing was changed."
 
 
 @dataclass(eq=False)
@@ -199,5 +180,4 @@ class DecisionBusy(ConflictFault):
     directory: str
     waited_ms: int
 
-    def text(self) -> str:
-        return f"another process edits {self.directory} (waited {self.waited_ms} ms)"
+    _text = "another process edits {directory} (waited {waited_ms} ms)"

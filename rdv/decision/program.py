@@ -21,8 +21,7 @@ class ProgramNotFound(InputFault):
     looked: str
     advice: str = ""
 
-    def text(self) -> str:
-        return f"there is no program {self.program!r}: looked {self.looked}"
+    _text = "there is no program {program!r}: looked {looked}"
 
     def hint(self) -> str:
         return self.advice

@@ -34,8 +34,7 @@ class Refused(InputFault):
     def code(self) -> str:
         return self.proxy_code or super().code()
 
-    def text(self) -> str:
-        return f"refused with {self.status} {self.proxy_code}: {self.message}"
+    _text = "refused with {status} {proxy_code}: {message}"
 
 
 @dataclass(frozen=True)

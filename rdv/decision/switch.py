@@ -35,8 +35,7 @@ class NotLive(ConflictFault):
             f"that it is live{why}"
         )
 
-    def hint(self) -> str:
-        return "As far as is known, the earlier schedule still applies: see rdv status."
+    _hint = "As far as is known, the earlier schedule still applies: see rdv status."
 
 
 def switch(decision: Decision, schedule: Schedule, write: Callable[[], object]) -> float:

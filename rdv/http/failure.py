@@ -166,8 +166,7 @@ class InvalidLimit(InputFault):
     key: str
     reason: str
 
-    def text(self) -> str:
-        return f"limit {self.key}: {self.reason}"
+    _text = "limit {key}: {reason}"
 
 
 @dataclass(eq=False)
@@ -177,8 +176,7 @@ class AnsweredTwice(UsageFault):
     method: str
     target: bytes
 
-    def text(self) -> str:
-        return f"{self.method} {self.target!r} was answered twice"
+    _text = "{method} {target!r} was answered twice"
 
 
 @dataclass(eq=False)
@@ -188,13 +186,11 @@ class InvalidHeader(UsageFault):
     name: bytes
     value: bytes
 
-    def text(self) -> str:
-        return f"{self.name!r}: {self.value!r} cannot be sent as a response header"
+    _text = "{name!r}: {value!r} cannot be sent as a response header"
 
 
 @dataclass(eq=False)
 class ServerStarted(UsageFault):
     """A server was started twice."""
 
-    def text(self) -> str:
-        return "this HttpServer has been started already; make another one"
+    _text = "this HttpServer has been started already; make another one"

@@ -56,8 +56,7 @@ class ModelNotLoaded(InputFault):
     reason: str
     trace: str = ""
 
-    def text(self) -> str:
-        return f"model {self.name!r} ({self.where}) cannot be loaded: {self.reason}"
+    _text = "model {name!r} ({where}) cannot be loaded: {reason}"
 
     def hint(self) -> str:
         return self.trace.rstrip()

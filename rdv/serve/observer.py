@@ -46,11 +46,8 @@ class NeverServed(InputFault):
 
     directory: str
 
-    def text(self) -> str:
-        return f"{self.directory} has never been served: there is nothing to show"
-
-    def hint(self) -> str:
-        return f"Start it: rdv serve {self.directory}"
+    _text = "{directory} has never been served: there is nothing to show"
+    _hint = "Start it: rdv serve {directory}"
 
 
 class Observer:

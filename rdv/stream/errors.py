@@ -15,11 +15,8 @@ class InvalidAddress(InputFault):
     address: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.address!r} is not a stream address: {self.reason}"
-
-    def hint(self) -> str:
-        return "An address is PATH or PATH:TOPIC, for example fraud/input or fraud/input:requests."
+    _text = "{address!r} is not a stream address: {reason}"
+    _hint = "An address is PATH or PATH:TOPIC, for example fraud/input or fraud/input:requests."
 
 
 @dataclass(eq=False)
@@ -30,11 +27,8 @@ class InvalidName(InputFault):
     name: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.name!r} is not a {self.kind} name: {self.reason}"
-
-    def hint(self) -> str:
-        return "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
+    _text = "{name!r} is not a {kind} name: {reason}"
+    _hint = "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
 
 
 @dataclass(eq=False)
@@ -45,8 +39,7 @@ class InvalidConfig(InputFault):
     key: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.where}: {self.key}: {self.reason}"
+    _text = "{where}: {key}: {reason}"
 
 
 @dataclass(eq=False)
@@ -57,8 +50,7 @@ class InvalidArgument(InputFault):
     value: object
     reason: str
 
-    def text(self) -> str:
-        return f"{self.name} = {self.value!r}: {self.reason}"
+    _text = "{name} = {value!r}: {reason}"
 
 
 @dataclass(eq=False)
@@ -68,11 +60,8 @@ class StreamNotFound(InputFault):
     path: str
     reason: str = "no such directory"
 
-    def text(self) -> str:
-        return f"no stream at {self.path} ({self.reason})"
-
-    def hint(self) -> str:
-        return f"Make one: rdv stream create {self.path}"
+    _text = "no stream at {path} ({reason})"
+    _hint = "Make one: rdv stream create {path}"
 
 
 @dataclass(eq=False)
@@ -81,11 +70,8 @@ class StreamExists(InputFault):
 
     path: str
 
-    def text(self) -> str:
-        return f"there is a stream at {self.path} already"
-
-    def hint(self) -> str:
-        return f"Look at it: rdv stream info {self.path}"
+    _text = "there is a stream at {path} already"
+    _hint = "Look at it: rdv stream info {path}"
 
 
 @dataclass(eq=False)
@@ -95,11 +81,8 @@ class TopicNotFound(InputFault):
     path: str
     topic: str
 
-    def text(self) -> str:
-        return f"no topic {self.topic!r} in {self.path}"
-
-    def hint(self) -> str:
-        return f"See what there is: rdv stream topics {self.path}"
+    _text = "no topic {topic!r} in {path}"
+    _hint = "See what there is: rdv stream topics {path}"
 
 
 @dataclass(eq=False)
@@ -110,11 +93,7 @@ class PartitionNotFound(InputFault):
     partition: int
     partitions: int
 
-    def text(self) -> str:
-        return (
-            f"topic {self.topic!r} has no partition {self.partition}: it has {self.partitions}, "
-            f"numbered from 0"
-        )
+    _text = "topic {topic!r} has no partition {partition}: it has {partitions}, numbered from 0"
 
 
 @dataclass(eq=False)
@@ -125,14 +104,8 @@ class PartitionsShrink(InputFault):
     partitions: int
     wanted: int
 
-    def text(self) -> str:
-        return (
-            f"topic {self.topic!r} has {self.partitions} partitions and cannot shrink to "
-            f"{self.wanted}"
-        )
-
-    def hint(self) -> str:
-        return "Make a new topic and copy the records that you want to keep."
+    _text = "topic {topic!r} has {partitions} partitions and cannot shrink to {wanted}"
+    _hint = "Make a new topic and copy the records that you want to keep."
 
 
 @dataclass(eq=False)
@@ -143,8 +116,7 @@ class RecordTooLarge(InputFault):
     limit_bytes: int
     what: Literal["record", "batch"] = "record"
 
-    def text(self) -> str:
-        return f"a {self.what} of {self.size_bytes} bytes is above the limit of {self.limit_bytes}"
+    _text = "a {what} of {size_bytes} bytes is above the limit of {limit_bytes}"
 
     def hint(self) -> str:
         if self.what == "batch":
@@ -158,11 +130,8 @@ class UnsupportedPlatform(SystemFault):
 
     platform: str
 
-    def text(self) -> str:
-        return f"file streams need Linux or macOS; this is {self.platform}"
-
-    def hint(self) -> str:
-        return "Use a memory: stream here, or run rdv in WSL or a container."
+    _text = "file streams need Linux or macOS; this is {platform}"
+    _hint = "Use a memory: stream here, or run rdv in WSL or a container."
 
 
 @dataclass(eq=False)
@@ -194,11 +163,10 @@ class RecordsDamaged(DataFault):
             f"({self.size_bytes} bytes from byte {self.position_bytes}): {self.reason}"
         )
 
-    def hint(self) -> str:
-        return (
-            "See all of it with `rdv stream verify`, then `rdv stream repair` (keeps a .broken "
-            "copy), or seek past it."
-        )
+    _hint = (
+        "See all of it with `rdv stream verify`, then `rdv stream repair` (keeps a .broken "
+        "copy), or seek past it."
+    )
 
 
 @dataclass(eq=False)
@@ -213,11 +181,10 @@ class RecordsLost(DataFault):
     first_offset: int
     last_offset: int
 
-    def text(self) -> str:
-        return (
-            f"offsets {self.first_offset} to {self.last_offset} of {self.topic}/{self.partition} "
-            f"are gone: retention deleted them before they were read"
-        )
+    _text = (
+        "offsets {first_offset} to {last_offset} of {topic}/{partition} are gone: retention "
+        "deleted them before they were read"
+    )
 
     def hint(self) -> str:
         return f"Reading goes on at {self.last_offset + 1}. Raise the retention or read faster."
@@ -233,11 +200,10 @@ class OffsetOutOfRange(InputFault):
     begin: int
     end: int
 
-    def text(self) -> str:
-        return (
-            f"{self.topic}/{self.partition} has no offset {self.offset}: it holds {self.begin} "
-            f"to {self.end} (the end is the next to be written)"
-        )
+    _text = (
+        "{topic}/{partition} has no offset {offset}: it holds {begin} to {end} (the end is the "
+        "next to be written)"
+    )
 
 
 @dataclass(eq=False)
@@ -247,11 +213,8 @@ class DiskFull(SystemFault):
     path: str
     reason: str = "no space left on device"
 
-    def text(self) -> str:
-        return f"cannot write to {self.path}: {self.reason}"
-
-    def hint(self) -> str:
-        return "Free space, or lower the retention (rdv stream purge); writing then goes on."
+    _text = "cannot write to {path}: {reason}"
+    _hint = "Free space, or lower the retention (rdv stream purge); writing then goes on."
 
 
 @dataclass(eq=False)
@@ -261,11 +224,8 @@ class NotPermitted(SystemFault):
     path: str
     doing: str
 
-    def text(self) -> str:
-        return f"no permission to {self.doing} {self.path}"
-
-    def hint(self) -> str:
-        return "Run as the owner of the directory, or change its mode."
+    _text = "no permission to {doing} {path}"
+    _hint = "Run as the owner of the directory, or change its mode."
 
 
 @dataclass(eq=False)
@@ -274,11 +234,8 @@ class TooManyOpenFiles(SystemFault):
 
     path: str
 
-    def text(self) -> str:
-        return f"too many open files while opening {self.path}"
-
-    def hint(self) -> str:
-        return "Raise the limit (ulimit -n), or lower open_partitions_max."
+    _text = "too many open files while opening {path}"
+    _hint = "Raise the limit (ulimit -n), or lower open_partitions_max."
 
 
 @dataclass(eq=False)
@@ -289,8 +246,7 @@ class DiskFault(SystemFault):
     doing: str
     reason: str
 
-    def text(self) -> str:
-        return f"cannot {self.doing} {self.path}: {self.reason}"
+    _text = "cannot {doing} {path}: {reason}"
 
 
 @dataclass(eq=False)
@@ -304,11 +260,8 @@ class SyncFailed(SystemFault):
     path: str
     reason: str
 
-    def text(self) -> str:
-        return f"fsync of {self.path} failed: {self.reason}"
-
-    def hint(self) -> str:
-        return "Check the disk. What was sent since the last sync may not survive a power loss."
+    _text = "fsync of {path} failed: {reason}"
+    _hint = "Check the disk. What was sent since the last sync may not survive a power loss."
 
 
 @dataclass(eq=False)
@@ -318,8 +271,7 @@ class TooManyReaders(SystemFault):
     path: str
     limit: int
 
-    def text(self) -> str:
-        return f"{self.path}: {self.limit} readers wait already, which is the limit"
+    _text = "{path}: {limit} readers wait already, which is the limit"
 
 
 @dataclass(eq=False)
@@ -330,11 +282,8 @@ class LockTimeout(ConflictFault):
     waited_ms: int
     holder: str
 
-    def text(self) -> str:
-        return f"waited {self.waited_ms} ms for the lock {self.path}, held by {self.holder}"
-
-    def hint(self) -> str:
-        return "Is that process stopped (SIGSTOP, a debugger)? Continue or kill it."
+    _text = "waited {waited_ms} ms for the lock {path}, held by {holder}"
+    _hint = "Is that process stopped (SIGSTOP, a debugger)? Continue or kill it."
 
 
 @dataclass(eq=False)
@@ -347,11 +296,8 @@ class WouldWait(ConflictFault):
     path: str
     reason: str
 
-    def text(self) -> str:
-        return f"cannot write to {self.path} at once: {self.reason}"
-
-    def hint(self) -> str:
-        return "Send it again from a thread that may wait."
+    _text = "cannot write to {path} at once: {reason}"
+    _hint = "Send it again from a thread that may wait."
 
 
 @dataclass(eq=False)
@@ -364,14 +310,11 @@ class Fenced(ConflictFault):
     partition: int
     generation: int
 
-    def text(self) -> str:
-        return (
-            f"member {self.member} of group {self.group!r} does not own {self.topic}/"
-            f"{self.partition} any more (generation {self.generation})"
-        )
-
-    def hint(self) -> str:
-        return "Poll again: the member rejoins. The new owner repeats what was not committed."
+    _text = (
+        "member {member} of group {group!r} does not own {topic}/{partition} any more "
+        "(generation {generation})"
+    )
+    _hint = "Poll again: the member rejoins. The new owner repeats what was not committed."
 
 
 @dataclass(eq=False)
@@ -381,8 +324,7 @@ class Closed(UsageFault):
     what: str
     reason: str = "it was closed"
 
-    def text(self) -> str:
-        return f"this {self.what} cannot be used: {self.reason}"
+    _text = "this {what} cannot be used: {reason}"
 
 
 @dataclass(eq=False)
@@ -391,8 +333,5 @@ class NoGroup(UsageFault):
 
     call: str
 
-    def text(self) -> str:
-        return f"{self.call} needs a consumer group"
-
-    def hint(self) -> str:
-        return "Open the consumer with group='NAME'."
+    _text = "{call} needs a consumer group"
+    _hint = "Open the consumer with group='NAME'."

@@ -25,8 +25,7 @@ class InvalidChart(InputFault):
     name: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.name}: {self.reason}"
+    _text = "{name}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)

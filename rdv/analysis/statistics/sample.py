@@ -22,8 +22,7 @@ class InvalidSample(InputFault):
     name: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.name}: {self.reason}"
+    _text = "{name}: {reason}"
 
 
 def as_sample(name: str, values: npt.ArrayLike, *, at_least: int = 1) -> FloatArray:

@@ -17,8 +17,7 @@ class InvalidDrill(InputFault):
     reason: str
     advice: str = ""
 
-    def text(self) -> str:
-        return f"{self.key}: {self.reason}"
+    _text = "{key}: {reason}"
 
     def hint(self) -> str:
         return self.advice
@@ -36,8 +35,7 @@ class CopyNotServed(SystemFault):
             f": {self.output}" if self.output else ""
         )
 
-    def hint(self) -> str:
-        return "Check whether the decision itself starts: rdv serve DIR"
+    _hint = "Check whether the decision itself starts: rdv serve DIR"
 
 
 @dataclass(eq=False)
@@ -49,8 +47,7 @@ class PromiseBroken(DataFault):
     def text(self) -> str:
         return "; ".join(self.broken)
 
-    def hint(self) -> str:
-        return "Run the same drill with --keep, and look at the streams of the copy."
+    _hint = "Run the same drill with --keep, and look at the streams of the copy."
 
 
 Fault = Literal[

@@ -14,11 +14,8 @@ class InvalidThreshold(InputFault):
     given: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.given!r} is not a threshold: {self.reason}"
-
-    def hint(self) -> str:
-        return "For example p99>50ms, mean>=2ms, errors>0, misses>0.1%, default>5%."
+    _text = "{given!r} is not a threshold: {reason}"
+    _hint = "For example p99>50ms, mean>=2ms, errors>0, misses>0.1%, default>5%."
 
 
 @dataclass(eq=False)
@@ -28,8 +25,7 @@ class InvalidLoad(InputFault):
     key: str
     reason: str
 
-    def text(self) -> str:
-        return f"{self.key}: {self.reason}"
+    _text = "{key}: {reason}"
 
 
 @dataclass(frozen=True)

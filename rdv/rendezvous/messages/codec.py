@@ -71,11 +71,8 @@ class InvalidModelResult(InputFault):
     where: str
     reason: str
 
-    def text(self) -> str:
-        return f"the model's {self.where} {self.reason}"
-
-    def hint(self) -> str:
-        return "A result is JSON: numbers (finite), strings, lists, objects, numpy arrays of them."
+    _text = "the model's {where} {reason}"
+    _hint = "A result is JSON: numbers (finite), strings, lists, objects, numpy arrays of them."
 
 
 class Decoder(Protocol[_M_co]):

@@ -138,8 +138,7 @@ class InvalidShares(InputFault):
     def text(self) -> str:
         return f"share of cohort {self.cohort!r}: {self.reason}" if self.cohort else self.reason
 
-    def hint(self) -> str:
-        return "Shares are between 0 and 1 and together at most 1; the rest gets the live schedule."
+    _hint = "Shares are between 0 and 1 and together at most 1; the rest gets the live schedule."
 
 
 def windows_ms(schedule: Schedule) -> dict[str, float]:

@@ -51,8 +51,7 @@ class EnricherNotLoaded(InputFault):
     spec: str
     reason: str
 
-    def text(self) -> str:
-        return f"http.enrich = {self.spec!r}: {self.reason}"
+    _text = "http.enrich = {spec!r}: {reason}"
 
 
 def load_enricher(directory: str, spec: str) -> Enrich:

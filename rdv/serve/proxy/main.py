@@ -70,8 +70,7 @@ class AddressTaken(SystemFault):
     def text(self) -> str:
         return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}"
 
-    def hint(self) -> str:
-        return "Set another http.port in rdv.toml, or end what listens there."
+    _hint = "Set another http.port in rdv.toml, or end what listens there."
 
 
 def access_of(decision: Decision) -> Access:

@@ -32,14 +32,11 @@ class DirectoryReplaced(ConflictFault):
 
     directory: str
 
-    def text(self) -> str:
-        return (
-            f"{self.directory} has been replaced by another directory (a rename, or a symlink that "
-            "leads elsewhere now): rdv serve ends, so that the two are not mixed"
-        )
-
-    def hint(self) -> str:
-        return f"Serve the new one: rdv serve {self.directory}"
+    _text = (
+        "{directory} has been replaced by another directory (a rename, or a symlink that leads "
+        "elsewhere now): rdv serve ends, so that the two are not mixed"
+    )
+    _hint = "Serve the new one: rdv serve {directory}"
 
 
 @dataclass(eq=False)
@@ -56,8 +53,7 @@ class PortTaken(SystemFault):
         by = f" by {self.holder}" if self.holder else ""
         return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}{by}"
 
-    def hint(self) -> str:
-        return "Give another one with --port, or set http.port in rdv.toml."
+    _hint = "Give another one with --port, or set http.port in rdv.toml."
 
 
 @dataclass(eq=False)
@@ -71,5 +67,4 @@ class DoesNotStart(SystemFault):
         attempts = f"{self.attempts} attempts" if self.attempts > 1 else "its first attempt"
         return f"{self.name} has not come up in {attempts}: giving up"
 
-    def hint(self) -> str:
-        return "Its own words are above."
+    _hint = "Its own words are above."
