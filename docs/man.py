@@ -18,6 +18,7 @@ def man_page(page: CommandPage) -> str:
     name = page.name.replace(" ", "-")
     lines = [
         f'.TH "{name.upper()}" "1" "" "rdv {rdv.__version__}" "rdv"',
+        ".ad l",
         ".SH NAME",
         f"{_plain(name)} \\- {_plain(page.summary.rstrip('.'))}",
         ".SH SYNOPSIS",

@@ -4,4 +4,4 @@ Importing this package is light on purpose; import what you need from its parts,
 example `from rdv.stream import open_stream`.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
