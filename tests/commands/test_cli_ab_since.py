@@ -33,7 +33,7 @@ def test_the_time_before_the_cohorts_does_not_count(rdv, serve, decision):
     before, found = counted(rdv)
     assert before <= asked
     assert found["in_force_since_ns"] == found["since_ns"]
-    assert "since then the cohorts are as they are now" in " ".join(found["caveats"])
+    assert "when the cohorts became what they are now" in " ".join(found["caveats"])
     ask_all(rdv, 8)
     assert counted(rdv)[0] == before + 8
     # A restart does not begin a new experiment.

@@ -112,5 +112,5 @@ def test_a_good_champion_stays(rdv, serve, fraud):
     load(rdv, "rows.jsonl", 1)
     last = [result for result in labels() if result.model == "logit"][-1]
     assert last.kind == "preferred"
-    assert "and no request came: nothing is proven" in done.err
+    assert "but no request came: the promotion is not confirmed" in done.err
     assert rdv("verify", "fraud").code == 0

@@ -100,7 +100,7 @@ def test_settings_that_a_smaller_stage_makes_nothing_of_are_named(hanging, start
     text = text.replace("\n[log]\n", '\n[log]\nfsync = "always"\n')
     settings.write_text(f"partitions = 4\n{text}")
     served = Served(start("serve", hanging, *stage))
-    found = served.until("only a full rdv serve applies that")
+    found = served.until("not used with --direct and --in-process")
     assert "partitions, log.fsync, models.m.instances" in found.string
     served.until("listening on")
     assert served.end() == 0

@@ -125,7 +125,7 @@ def test_what_cannot_be_promoted(run, tmp_path):  # noqa: F811
     assert "is the champion of production@" in err
     code, _, err = run("promote", fraud, "nobody")
     assert code == 3
-    assert "there is no model 'nobody'" in err
+    assert "has no model 'nobody'" in err
     assert run("promote", fraud, "logit", "--over", "rules")[0] == 3
     assert run("promote", fraud, "logit", "--min-requests", 0)[0] == 2
     code, _, err = run("promote", fraud, "logit", "--watch", "1m")
