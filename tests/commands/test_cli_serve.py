@@ -92,7 +92,7 @@ def test_load_counts_judges_and_breaks_thresholds(rdv, serve):
     options = ("--data", "rows.jsonl", "--key-field", "user", "--duration", "200ms")
     wrong = rdv("load", "fraud", *options, "--fail-if", "errors>0", "--fail-if", "p50>1ns")
     assert wrong.code == 99
-    assert "0.00% of what models answered" in wrong.out
+    assert "0 % of the models' answers" in wrong.out
     assert wrong.err.startswith("error: p50 is ")
     closed = rdv("load", "fraud", "--closed", "--connections", 2, "--duration", "100ms", "--json")
     assert closed.row()["mode"] == "closed loop of 2 connections"

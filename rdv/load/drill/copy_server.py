@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -165,6 +166,9 @@ def _is_part_of(pid: int, directory: str) -> bool:
     """Return whether the process's command line names the copy; True where there is no /proc."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return os.fsencode(directory) in file.read()
+            words = file.read()
     except OSError:
         return not os.path.isdir("/proc/self")
+    # A forked process has one text with spaces, another one zero bytes between the words.
+    word = re.escape(os.fsencode(directory))
+    return re.search(rb"(?:^|[\0 ])" + word + rb"(?:[\0 ]|$)", words) is not None

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import msgspec
+from msgspec import structs
 
 from rdv.http.shares import Shares
 from rdv.rendezvous.engine import Engine
@@ -129,7 +130,8 @@ def _no_backoff(right):
 
 def _late_backstop(right):
     def take(in_flight, entry):
-        right(in_flight, entry._replace(backstop_ns=entry.backstop_ns + 30_000_000))
+        late_ns = entry.backstop_ns + 30_000_000
+        right(in_flight, structs.replace(entry, backstop_ns=late_ns))
 
     return take
 

@@ -1,7 +1,8 @@
 """Check where a partition's records are: begin, end and time. Losses by retention are reported."""
 
 import pytest
-from contract_kit import START_NS, TOPIC, read_all, values
+from contract_kit import TOPIC, read_all, values
+from fake_clock import START_NS
 
 from rdv.stream.errors import RecordsLost
 

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from contract_kit import START_NS, TOPIC, read_all, values
+from contract_kit import TOPIC, read_all, values
+from fake_clock import START_NS
 
 from rdv.stream.errors import InvalidArgument, OffsetOutOfRange
 

@@ -20,7 +20,12 @@ class Intruder(Disk):
         self.then = lambda: None
 
     def list_files(self, path):
-        names = super().list_files(path)
+        return self._listed(path, super().list_files(path))
+
+    def list_directory(self, path):
+        return self._listed(path, super().list_directory(path))
+
+    def _listed(self, path, names):
         if self.ending is not None and path.endswith(self.ending):
             self.ending = None
             self.then()
