@@ -81,3 +81,19 @@ def known_end_of(disk: Disk, directory: str) -> int:
         return known_end(disk, fd)
     finally:
         disk.close(fd)
+
+
+def is_recovered(disk: Disk, directory: str) -> bool:
+    """Return whether the partition has been recovered in this boot, under any lock file.
+
+    If not, no process of this boot has written to it: each recovers it first. Raises OSError.
+    """
+    try:
+        return disk.read_file(f"{directory}/{layout.RECOVERED_FILE}") == disk.boot_id()
+    except FileNotFoundError:
+        return False
+
+
+def note_recovered(disk: Disk, directory: str) -> None:
+    """Note that the partition has been recovered in this boot. Raises OSError."""
+    disk.replace_file(f"{directory}/{layout.RECOVERED_FILE}", disk.boot_id())

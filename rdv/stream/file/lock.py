@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from rdv.stream.errors import LockTimeout
 from rdv.stream.file import layout
+from rdv.stream.file.checkpoint import is_recovered
 from rdv.stream.file.disk import Disk
-from rdv.stream.file.segment import open_segments
 
 SPINS = 100
 """The maximum number of attempts, with a yield after each, before going to sleep: a holder is done
@@ -123,12 +123,12 @@ def wait_for_deleted(disk: Disk, path: str, timeout_ms: int) -> None:
 def take_over(disk: Disk, directory: str, lock_fd: int, timeout_ms: int) -> None:
     """Wait until no process appends to a partition under an earlier lock file.
 
-    Called under the partition's lock. Only the first user of a new file has to wait, where there
-    are records: the earlier file may have been deleted or renamed. Raises OSError.
+    Called under the partition's lock. Only the first user of a new file has to wait, and only if
+    there was an earlier file in this boot, which may have been deleted or renamed. Raises OSError.
     """
     if not disk.size(lock_fd):
         wait_for_deleted(disk, f"{directory}/{layout.LOCK_FILE}", timeout_ms)
-        if open_segments(disk, directory):
+        if is_recovered(disk, directory):
             disk.pause(TAKE_OVER_MS / 1000)
 
 

@@ -17,6 +17,8 @@ from rdv.stream.file.chain import BEGIN, after, walk
 from rdv.stream.file.checkpoint import (
     CHECKPOINT_BYTES,
     Checkpoint,
+    is_recovered,
+    note_recovered,
     pack_checkpoint,
     unpack_checkpoint,
 )
@@ -50,7 +52,7 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
     known = unpack_checkpoint(disk.pread(lock_fd, CHECKPOINT_BYTES, 0))
     if known is not None and known.boot == boot:
         return Outcome(boot, None)
-    if known is None and _is_recovered(disk, directory, boot):
+    if known is None and is_recovered(disk, directory):
         # Only the lock file is new: processes may have the segment open, and nothing may be cut.
         disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, 0)), 0)
         return Outcome(boot, None)
@@ -58,7 +60,7 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
     # Below `synced` nothing may be missing: if it is, that is damage, and the writer goes on after
     # it (`tail`). No offset that was promised is used again.
     end = max(synced, _cut_tail(disk, directory, synced))
-    disk.replace_file(f"{directory}/{layout.RECOVERED_FILE}", boot)
+    note_recovered(disk, directory)
     disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
     return Outcome(boot, end)
 
@@ -69,7 +71,7 @@ def needs_recovery(disk: Disk, directory: str) -> bool:
         fd = disk.open(f"{directory}/{layout.LOCK_FILE}")
     except FileNotFoundError:
         # Readers and writers must agree about what a power loss has left.
-        return not _is_recovered(disk, directory, disk.boot_id()) and bool(
+        return not is_recovered(disk, directory) and bool(
             open_segments(disk, directory) or values_without_index(disk, directory)
         )
     try:
@@ -77,16 +79,8 @@ def needs_recovery(disk: Disk, directory: str) -> bool:
     finally:
         disk.close(fd)
     if known is None:
-        return not _is_recovered(disk, directory, disk.boot_id())
+        return not is_recovered(disk, directory)
     return known.boot != disk.boot_id()
-
-
-def _is_recovered(disk: Disk, directory: str, boot: bytes) -> bool:
-    """Return whether the partition has been recovered in this boot, under an earlier lock file."""
-    try:
-        return disk.read_file(f"{directory}/{layout.RECOVERED_FILE}") == boot
-    except FileNotFoundError:
-        return False
 
 
 def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
