@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rdv.analysis.promote.carry_out import Switched, Watch
     from rdv.analysis.promote.gate import Gate, Limits
     from rdv.analysis.promote.proposal import Proposal
-    from rdv.analysis.promote.watch import Bounds, Breach, Vigil
+    from rdv.analysis.promote.watch import Bounds, Breach, WatchPeriod
     from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
@@ -110,11 +110,11 @@ def promote(
         if as_json:
             output.json(promotion_json(gate, proposal))
         return
-    switched, vigil, breaches = _carry_out(
+    switched, period, breaches = _carry_out(
         decision, proposal, bounds_of(found, limits) if seconds else None, seconds, output
     )
     if as_json:
-        output.json(promotion_json(gate, proposal, switched, vigil, breaches))
+        output.json(promotion_json(gate, proposal, switched, period, breaches))
     _raise_if_broken(breaches)
 
 
@@ -200,7 +200,7 @@ def _carry_out(
     bounds: Bounds | None,
     seconds: float | None,
     output: Output,
-) -> tuple[Switched, Vigil | None, list[Breach]]:
+) -> tuple[Switched, WatchPeriod | None, list[Breach]]:
     """Make the proposal live; with `bounds`, watch it for `seconds`, and roll it back if it breaks
     them.
 
@@ -222,21 +222,21 @@ def _carry_out(
         except KeyboardInterrupt:
             output.note(f"not watched any more: {proposal.challenger} stays the champion")
             raise
-        show_watch(watch.vigil, seconds, breaches, output)
+        show_watch(watch.period, seconds, breaches, output)
         if breaches:
             for breach in breaches:
-                output.note(f"after {watch.vigil.answers:,} answers: {breach.text()}")
+                output.note(f"after {watch.period.answers:,} answers: {breach.text()}")
             back = take_back(decision, proposal)
             output.note(f"rolled back to {proposal.before.label}")
             show_switch(proposal.before.label, back, output)
-        return switched, watch.vigil, breaches
+        return switched, watch.period, breaches
 
 
 def _follow(watch: Watch, seconds: float) -> list[Breach]:
     left = [seconds]
 
     def describe(done: int, _: int) -> str:
-        counts = watch.vigil.totals
+        counts = watch.period.totals
         return (
             f"watching, {left[0]:.0f} s left: {done:,} answers, {counts['defaults']:,} defaults, "
             f"{counts['misses']:,} misses, {counts['errors']:,} errors"
@@ -248,8 +248,8 @@ def _follow(watch: Watch, seconds: float) -> list[Breach]:
         def advance(left_s: float) -> None:
             nonlocal shown
             left[0] = left_s
-            progress.advance(watch.vigil.answers - shown)
-            shown = watch.vigil.answers
+            progress.advance(watch.period.answers - shown)
+            shown = watch.period.answers
 
         return watch.follow(seconds, advance)
 
@@ -292,14 +292,14 @@ def show_switch(schedule: str, switched: Switched, output: Output) -> None:
         output.text(f"live after {switched.took_ms:.0f} ms: {schedule}")
 
 
-def show_watch(vigil: Vigil, seconds: float, breaches: list[Breach], output: Output) -> None:
+def show_watch(period: WatchPeriod, seconds: float, breaches: list[Breach], output: Output) -> None:
     """Print how a watch without breaches has ended."""
     if breaches:
         return
-    counts = ", ".join(f"{vigil.totals[kind]:,} {kind}" for kind in vigil.bounds.shares)
-    if vigil.answers:
+    counts = ", ".join(f"{period.totals[kind]:,} {kind}" for kind in period.bounds.shares)
+    if period.answers:
         output.text(
-            f"watched for {seconds:g} s: {vigil.answers:,} answers, {counts}; the promotion stays"
+            f"watched for {seconds:g} s: {period.answers:,} answers, {counts}; the promotion stays"
         )
     else:
         output.note(
@@ -311,18 +311,18 @@ def promotion_json(
     gate: Gate,
     proposal: Proposal,
     switched: Switched | None = None,
-    vigil: Vigil | None = None,
+    period: WatchPeriod | None = None,
     breaches: list[Breach] | None = None,
 ) -> dict[str, Any]:
     """Return everything in one object."""
     from rdv.analysis.statistics import plain
 
     watched = None
-    if vigil is not None:
+    if period is not None:
         watched = {
-            "answers": vigil.answers,
-            **{kind: vigil.totals[kind] for kind in vigil.bounds.shares},
-            "bounds": vigil.bounds.shares,
+            "answers": period.answers,
+            **{kind: period.totals[kind] for kind in period.bounds.shares},
+            "bounds": period.bounds.shares,
             "breaches": plain(breaches or []),
         }
     return {

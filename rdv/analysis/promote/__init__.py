@@ -4,6 +4,6 @@ Pure, except for `study`: limits and figures in, verdicts and texts out.
 
     gate.judge        figures of a comparison against limits
     exchange.exchange the live schedule's text with both models exchanged
-    vigil.Vigil       live answers against limits, as they come
+    period.WatchPeriod       live answers against limits, as they come
     study.study       the comparison as figures of the gate
 """

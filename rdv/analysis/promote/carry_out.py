@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from rdv.analysis.promote.proposal import Proposal
-from rdv.analysis.promote.watch import Answer, Bounds, Breach, Vigil
+from rdv.analysis.promote.watch import Answer, Bounds, Breach, WatchPeriod
 from rdv.decision import Decision, replace_schedule
 from rdv.decision.holder import holder_of
 from rdv.decision.switch import switch
@@ -66,20 +66,20 @@ class Watch:
 
     def __init__(self, decision: Decision, proposal: Proposal, bounds: Bounds) -> None:
         self._proposal = proposal
-        self.vigil = Vigil(bounds)
+        self.period = WatchPeriod(bounds)
         self._stream = open_stream(decision.stream_path("results"), create=False)
         self._results: Consumer = self._stream.consumer(start="latest")
 
     def follow(self, seconds: float, progress: Callable[[float], None]) -> list[Breach]:
         """Follow answers until a limit breaks, or for `seconds`; return the limits that are broken.
 
-        `progress` is called with the seconds left; `vigil` has the counts.
+        `progress` is called with the seconds left; `period` has the counts.
         """
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             for record in self._poll(min(left_s, _POLL_S)):
                 self._add(record)
-            if found := self.vigil.breaches():
+            if found := self.period.breaches():
                 return found
             progress(left_s)
         return []
@@ -99,7 +99,7 @@ class Watch:
         except MalformedMessage:
             return
         if (answer := read_answer(result, self._proposal)) is not None:
-            self.vigil.add(answer)
+            self.period.add(answer)
 
     def close(self) -> None:
         self._results.close()

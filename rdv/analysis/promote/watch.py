@@ -70,7 +70,7 @@ class Breach:
 
 
 @dataclass
-class Vigil:
+class WatchPeriod:
     """Counts answers during the watch period. For one thread at a time."""
 
     bounds: Bounds
