@@ -126,10 +126,9 @@ def take_over(disk: Disk, directory: str, lock_fd: int, timeout_ms: int) -> None
     Called under the partition's lock. Only the first user of a new file has to wait, and only if
     there was an earlier file in this boot, which may have been deleted or renamed. Raises OSError.
     """
-    if not disk.size(lock_fd):
+    if not disk.size(lock_fd) and is_recovered(disk, directory):
         wait_for_deleted(disk, f"{directory}/{layout.LOCK_FILE}", timeout_ms)
-        if is_recovered(disk, directory):
-            disk.pause(TAKE_OVER_MS / 1000)
+        disk.pause(TAKE_OVER_MS / 1000)
 
 
 @contextlib.contextmanager
