@@ -109,7 +109,7 @@ def _export(path: str, recorded: Recorded, found: Comparison, output: Output) ->
     import msgspec
 
     from rdv.analysis.compare.disagreements import read_disagreements
-    from rdv.stream.file.disk import faults
+    from rdv.system.faults import faults
 
     lines = 0
     names = (found.first.name, found.second.name)

@@ -154,7 +154,7 @@ def _bodies(decision: DecisionConfig, data: str | None) -> tuple[list[bytes], st
 def _write(path: str, result: object) -> None:
     import orjson
 
-    from rdv.stream.file.disk import faults
+    from rdv.system.faults import faults
 
     with faults(path, "write to"), open(path, "wb") as file:
         file.write(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))

@@ -144,7 +144,7 @@ def _write(decision: DecisionConfig, found: Optimum, path: str, output: Output) 
     from rdv.commands.errors import InvalidOption
     from rdv.decision.schedules import retired_models
     from rdv.rendezvous.schedule import lint_schedule, schedule_from_toml
-    from rdv.stream.file.disk import faults
+    from rdv.system.faults import faults
 
     if found.chosen is None:
         raise NoScheduleFits(found.p99_ms_max or found.live.learned_p99_ms)

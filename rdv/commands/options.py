@@ -115,7 +115,7 @@ def need_folder(param: typer.CallbackParam, value: str | None) -> str | None:
 
 def _mode(path: str) -> int | None:
     """Return the mode of what is at `path`; None if nothing is. Raises NotPermitted."""
-    from rdv.stream.file.disk import faults
+    from rdv.system.faults import faults
 
     with faults(path, "read"):
         try:
@@ -150,7 +150,7 @@ def schedule_of_request(text: str) -> str | dict[str, Any]:
         )
     from rdv.rendezvous.schedule import schedule_from_toml
     from rdv.rendezvous.schedule.model import content as plain
-    from rdv.stream.file.disk import faults
+    from rdv.system.faults import faults
 
     path = text[1:]
     need_file("--schedule", path)

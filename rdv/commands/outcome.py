@@ -112,7 +112,7 @@ def _record_file(decision: DecisionConfig, source: str) -> int:
     """Record outcomes from stdin as they come; of a file, check every line before the first is
     recorded.
     """
-    from rdv.stream.file.disk import faults
+    from rdv.system.faults import faults
 
     def describe(done: int, _: int) -> str:
         return f"recorded {done:,} outcomes"

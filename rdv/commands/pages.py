@@ -28,7 +28,7 @@ Html = Annotated[
 
 def write_page(path: str, html: str, output: Output) -> None:
     """Write an HTML page to a file, which is replaced if it exists. Raises SystemFaults."""
-    from rdv.stream.file.disk import faults
+    from rdv.system.faults import faults
 
     with faults(path, "write"), open(path, "w", encoding="utf-8") as file:
         file.write(html)

@@ -26,7 +26,8 @@ from rdv.decision.model import ModelConfig
 from rdv.decision.sections import Effect, setting_fields
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import Schedule, lint_schedule, schedule_from_toml
-from rdv.stream.file.disk import directory_mode, faults
+from rdv.system.disk import directory_mode
+from rdv.system.faults import faults
 
 SECTIONS = ("http", "server", "log", "gate")
 ALLOWED_FILE = "allowed-schedules"

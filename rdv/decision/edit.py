@@ -28,8 +28,9 @@ from rdv.decision.errors import (
 from rdv.decision.load import load_decision, parse_decision, read_text, schedule_names
 from rdv.decision.model import ModelConfig
 from rdv.decision.text import model_lines, toml_value
-from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.lock import FileLock
+from rdv.system.disk import Disk
+from rdv.system.faults import faults
+from rdv.system.file_lock import FileLock
 
 BUSY_TIMEOUT_MS = 5_000
 _SHOWN_DEFAULT = re.compile(r"^#[ \t]?schedule[ \t]*=[^\r\n]*", re.MULTILINE)

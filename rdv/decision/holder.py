@@ -12,7 +12,7 @@ import msgspec
 
 from rdv.decision.decision import RUN_DIRECTORY
 from rdv.stream.errors import DiskFault
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 FILE_NAME = "serve.lock"
 HOLDER_NAME = "holder.json"

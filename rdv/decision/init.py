@@ -22,8 +22,8 @@ from rdv.decision.load import load_decision
 from rdv.decision.model import ModelConfig
 from rdv.decision.template import Template, load_template, template_schedules
 from rdv.decision.text import decision_text, toml_value
-from rdv.stream.file.disk import faults
 from rdv.system.environment import clean_environment
+from rdv.system.faults import faults
 
 TRAINING_TIMEOUT_MS = 300_000
 _RESULTS_MARK = "@RESULTS@"

@@ -19,7 +19,7 @@ from rdv.decision.convert import check_decision, find_retired, make_decision, re
 from rdv.decision.decision import FILE_NAME, SUFFIX, Decision, schedule_files
 from rdv.decision.errors import DecisionNotFound, InvalidDecision
 from rdv.decision.sections import Http, Log, Server, setting_fields
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 WHERE = "environment"
 FILE_BYTES_MAX = 1024 * 1024

@@ -7,7 +7,7 @@ from rdv.decision.errors import ScheduleNotFound
 from rdv.decision.load import schedule_names
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import Finding, Schedule, lint_schedule, schedule_from_toml
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 _LABELS_MAX = 10_000
 

@@ -21,9 +21,10 @@ from rdv.stream.config import dump_config
 from rdv.stream.errors import StreamNotFound
 from rdv.stream.file import layout
 from rdv.stream.file.backend import read_config
-from rdv.stream.file.disk import Disk, faults
-from rdv.stream.file.lock import locked
 from rdv.stream.stream import LogStream
+from rdv.system.disk import Disk
+from rdv.system.faults import faults
+from rdv.system.file_lock import locked
 
 MEMORY = "memory:"
 MAKING_MS = 10_000

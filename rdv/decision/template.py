@@ -18,7 +18,7 @@ import rdv
 from rdv.decision.errors import AssetsMissing, TemplateNeeds, UnknownTemplate
 from rdv.decision.model import ModelConfig
 from rdv.decision.sections import Http
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 LIVE_EXAMPLE = "exclusive-then-broaden"
 """The example schedule that becomes production.toml."""

@@ -12,7 +12,7 @@ import orjson
 
 from rdv.errors import LineUnusable
 from rdv.payload import UnusableJson, read_json
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 ROWS_MAX = 200_000
 """The maximum number of rows; more are ignored, since rows are sent in turn anyway."""

@@ -28,11 +28,11 @@ from rdv.stream.errors import (
     RecordsLost,
     StreamNotFound,
 )
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.lookup import AHEAD_MAX_NS
 from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
 from rdv.stream.stream import LogStream
+from rdv.system.boot import boot_id
 from rdv.system.processes import is_process
 
 _BACK = Recent(5 * 60_000)
@@ -58,7 +58,7 @@ class Observer:
         self._decision = decision
         self._slas = ScheduleSlas(decision)
         self._roll = Roll()
-        self._boot = Disk().boot_id().hex()
+        self._boot = boot_id().hex()
         self._window = ResultWindow(window_s)
         self._off_record = OffRecord(window_s)
         self._streams = [self._open(name) for name in ("control", "results", "input")]

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from rdv.stream.file.disk import Disk
+from rdv.system.boot import boot_id
 
 STACK_BYTES = 16 * 1024 * 1024
 """The stack of a thread, as large as a main thread's or larger, so that recursion goes as deep in
@@ -188,4 +188,4 @@ class Waker:
 
 def host_name() -> str:
     """Return the machine and its boot: processes with the same name share one monotonic clock."""
-    return f"{socket.gethostname()}/{Disk().boot_id().hex()[:8]}"
+    return f"{socket.gethostname()}/{boot_id().hex()[:8]}"

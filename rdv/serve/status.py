@@ -13,7 +13,7 @@ from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.rendezvous.topology import STATUS_TOPIC
 from rdv.stream import Stream
-from rdv.stream.file.disk import Disk
+from rdv.system.boot import boot_id
 
 log = logging.getLogger("rdv.status")
 
@@ -34,7 +34,7 @@ class StatusWriter:
         self._role = role
         self._name = name
         self._clock = clock
-        self._boot = Disk().boot_id().hex()
+        self._boot = boot_id().hex()
         self._next_ns = 0
         self._mutex = threading.Condition()
         self._line: bytes | None = None

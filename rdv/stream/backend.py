@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from rdv.stream.config import StreamConfig
 from rdv.stream.group.state import GroupState
 from rdv.stream.record import Block, TopicPartition
+from rdv.system.forks import Forkable
 
 NOTHING = Block("", 0, (), (), (), b"")
 """The block that a reader returns when there are no new records and nothing else has changed, which
@@ -96,17 +97,6 @@ class Bell(Protocol):
         """Block until notified, at most `timeout_s`; may return early."""
 
     def close(self) -> None: ...
-
-
-class Forkable(Protocol):
-    """A `Forkable` holds descriptors or mutexes."""
-
-    def after_fork(self) -> None:
-        """Close the parent's descriptors and make new mutexes; called in the child.
-
-        The parent's locks live as long as any descriptor of theirs, so an idle child would keep
-        them after the parent's death; and a mutex that another thread held stays held for ever.
-        """
 
 
 class Lease(Protocol):

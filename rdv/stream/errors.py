@@ -6,6 +6,35 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rdv.errors import ConflictFault, DataFault, InputFault, SystemFault, UsageFault
+from rdv.system.faults import DiskFault, DiskFull, LockTimeout, NotPermitted, TooManyOpenFiles
+
+__all__ = [
+    "Closed",
+    "DiskFault",
+    "DiskFull",
+    "Fenced",
+    "InvalidAddress",
+    "InvalidArgument",
+    "InvalidConfig",
+    "InvalidName",
+    "LockTimeout",
+    "NoGroup",
+    "NotPermitted",
+    "OffsetOutOfRange",
+    "PartitionNotFound",
+    "PartitionsShrink",
+    "RecordTooLarge",
+    "RecordsDamaged",
+    "RecordsLost",
+    "StreamExists",
+    "StreamNotFound",
+    "SyncFailed",
+    "TooManyOpenFiles",
+    "TooManyReaders",
+    "TopicNotFound",
+    "UnsupportedPlatform",
+    "WouldWait",
+]
 
 
 @dataclass(eq=False)
@@ -207,49 +236,6 @@ class OffsetOutOfRange(InputFault):
 
 
 @dataclass(eq=False)
-class DiskFull(SystemFault):
-    """The disk is full: none of the batch counts as written, but acknowledged records stay."""
-
-    path: str
-    reason: str = "no space left on device"
-
-    _text = "cannot write to {path}: {reason}"
-    _hint = "Free space, or lower the retention (rdv stream purge); writing then goes on."
-
-
-@dataclass(eq=False)
-class NotPermitted(SystemFault):
-    """The operating system denies access."""
-
-    path: str
-    doing: str
-
-    _text = "no permission to {doing} {path}"
-    _hint = "Run as the owner of the directory, or change its mode."
-
-
-@dataclass(eq=False)
-class TooManyOpenFiles(SystemFault):
-    """The process is out of file descriptors."""
-
-    path: str
-
-    _text = "too many open files while opening {path}"
-    _hint = "Raise the limit (ulimit -n), or lower open_partitions_max."
-
-
-@dataclass(eq=False)
-class DiskFault(SystemFault):
-    """The operating system refuses for any other reason."""
-
-    path: str
-    doing: str
-    reason: str
-
-    _text = "cannot {doing} {path}: {reason}"
-
-
-@dataclass(eq=False)
 class SyncFailed(SystemFault):
     """An fsync failed: the records are written, but may not survive a power loss.
 
@@ -272,18 +258,6 @@ class TooManyReaders(SystemFault):
     limit: int
 
     _text = "{path}: {limit} readers wait already, which is the limit"
-
-
-@dataclass(eq=False)
-class LockTimeout(ConflictFault):
-    """Another process or thread has held a lock for longer than the limit; a dead one cannot."""
-
-    path: str
-    waited_ms: int
-    holder: str
-
-    _text = "waited {waited_ms} ms for the lock {path}, held by {holder}"
-    _hint = "Is that process stopped (SIGSTOP, a debugger)? Continue or kill it."
 
 
 @dataclass(eq=False)

@@ -61,8 +61,8 @@ def _open_files(
     clock: Clock,
 ) -> LogStream:
     from rdv.stream.file import backend as files
-    from rdv.stream.file.disk import Disk
     from rdv.stream.file.stream import FileStream
+    from rdv.system.disk import Disk
 
     disk, path = Disk(), files.normal_path(path)
     try:

@@ -51,7 +51,7 @@ class LogProducer:
         backend.watch_forks(self)
 
     def after_fork(self) -> None:
-        """Renew the mutex; see backend.Forkable."""
+        """Renew the mutex; see `Forkable`."""
         self._mutex = threading.Lock()
 
     def send(

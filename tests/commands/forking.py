@@ -112,6 +112,17 @@ def _serve(fd: int) -> None:
             asker.sendall(json.dumps(answer).encode() + b"\n")
 
 
+def _change_boot(boot: bytes) -> None:
+    """Have every module find this boot id, as after a restart of the machine."""
+    from rdv.system import boot as boots
+    from rdv.system.disk import Disk
+
+    Disk.boot_id = boots.boot_id = lambda *_: boot
+    for name, module in list(sys.modules.items()):
+        if name.startswith("rdv.") and hasattr(module, "boot_id"):
+            module.boot_id = boots.boot_id
+
+
 def _become(asked: dict, out: int, err: int) -> None:
     """Run the command in the child. Does not return."""
     code = 70
@@ -124,9 +135,7 @@ def _become(asked: dict, out: int, err: int) -> None:
             os.dup2(fd, number)
         _change_user(asked)
         if asked["boot"]:
-            from rdv.stream.file.disk import Disk
-
-            Disk.boot_id = lambda _: asked["boot"].encode()  # type: ignore[method-assign]
+            _change_boot(asked["boot"].encode())
         from rdv.__main__ import main
 
         code = main(asked["arguments"])

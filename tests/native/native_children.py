@@ -12,7 +12,7 @@ from native_kit import Spy, make_reader, make_writer
 
 from rdv.native import NATIVE
 from rdv.stream.errors import DiskFull
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 
 def say(*what):

@@ -14,10 +14,10 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.native import NATIVE
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import RecordsDamaged
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.verify import verify_partition
 from rdv.stream.file.writer import PartitionWriter
+from rdv.system.disk import Disk
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -18,7 +18,7 @@ from native_kit import PureDisk, python, quick
 from rdv.stream.backend import RING_ORDERS
 from rdv.stream.file import board as boards
 from rdv.stream.file.board import EVERYTHING, SLOTS, Board, mask_of, number_of
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 STATES_AT, MASKS_AT, TICKS_AT, SIZE = (
     boards._STATES_AT,
@@ -313,7 +313,7 @@ def test_a_child_that_was_forked_while_others_announce_can_close(native, tmp_pat
     code = f"""
 import os, sys, threading
 from rdv.stream.file.board import Board
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 board = Board(Disk(), {str(tmp_path)!r})
 stop = threading.Event()
 announce = board.announcer("t", 0)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from native_kit import PureDisk, Spy, damage_of, files_of, make_writer, quick, values_of
 
 from rdv.stream.errors import DiskFault
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import codec_of, unpack_entries
 from rdv.stream.file.layout import identity
+from rdv.system.disk import Disk
 
 value = st.one_of(st.just(b""), st.binary(max_size=40), st.just(b"x" * 700))
 batch = st.one_of(

@@ -14,7 +14,7 @@ from native_kit import PureDisk, Spy, files_of, make_reader, make_writer, quick,
 from rdv.errors import RdvError
 from rdv.stream.backend import NOTHING
 from rdv.stream.errors import RecordsDamaged
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 value = st.one_of(st.just(b""), st.binary(max_size=30), st.just(b"y" * 300))
 batches = st.lists(st.lists(value, min_size=1, max_size=6), min_size=1, max_size=8)

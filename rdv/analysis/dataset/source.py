@@ -19,10 +19,10 @@ from rdv.stream import Record, TopicPartition
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.arrow import read_times
 from rdv.stream.file.damage import missing_partition
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.layout import partition_directory
 from rdv.stream.file.stream import FileStream
 from rdv.stream.passing import pass_over
+from rdv.system.disk import Disk
 
 CHUNK_RECORDS = 65_536
 CHUNK_BYTES = 16 * 1024 * 1024

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from rdv.analysis.errors import ExportUnderWay, OutputInUse
 from rdv.analysis.export.arrow import SCHEMAS, make_batch
 from rdv.analysis.export.columns import TABLES, Table
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 DAY_NS = 86_400 * 10**9
 MANIFEST = "_rdv_export.json"

@@ -11,7 +11,7 @@ from rdv.decision.schedules import lint, read_schedule, retired_models
 from rdv.errors import NotUsable
 from rdv.rendezvous.schedule import OTHERS, Schedule, schedule_from_toml
 from rdv.rendezvous.schedule.model import windows_ms
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from rdv.analysis.export.arrow import Answers, make_batch, schema_of
 from rdv.analysis.replay.columns import COLUMNS
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 SCHEMA = schema_of(COLUMNS)
 GROUP_ROWS = 65_536

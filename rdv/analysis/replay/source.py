@@ -19,7 +19,7 @@ from rdv.analysis.errors import NoArchive
 from rdv.models import Takes
 from rdv.rendezvous.messages import MalformedMessage, Request, decode_request
 from rdv.rendezvous.topology import INPUT
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 WINDOW_REQUESTS = 10_000
 ARCHIVE_READ_BYTES = 4 * 1024 * 1024

@@ -25,7 +25,7 @@ from rdv.analysis.dataset.source import sources
 from rdv.clock import Clock
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.rendezvous.topology import RESULTS
-from rdv.stream.file.disk import Disk
+from rdv.system.boot import boot_id
 
 if TYPE_CHECKING:
     from rdv.analysis.verify.study import Verification
@@ -59,7 +59,7 @@ class Unanswered:
     def __init__(self, recorded: Recorded, clock: Clock, notes: Notes) -> None:
         self._recorded, self._notes = recorded, notes
         self._wall_ns, self._monotonic_ns = clock.wall_ns(), clock.monotonic_ns()
-        self._boot = Disk().boot_id().hex()[:BOOT_DIGITS]
+        self._boot = boot_id().hex()[:BOOT_DIGITS]
         self._known_runs: ProxyRuns | None = None
         self._missing: list[_Missing] = []
         self._beyond = 0

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from rdv.analysis.dataset.joined import KINDS, NO_RESULT
 from rdv.analysis.whatif.study import Row
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 SCHEMA = pa.schema(
     [

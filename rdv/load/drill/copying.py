@@ -20,7 +20,7 @@ from rdv.load.drill.verdict import Known
 from rdv.rendezvous.schedule import OTHERS, Schedule, schedule_from_object
 from rdv.rendezvous.topology import STREAMS
 from rdv.serve.supervisor.plan import Part, parts
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 COPY_BYTES_MAX = 4 * 1024**3
 PROXIES = 2

@@ -25,9 +25,9 @@ from rdv.status.lines import (
     read_status,
 )
 from rdv.stream import open_stream
-from rdv.stream.file.disk import Disk
 from rdv.stream.passing import pass_over
 from rdv.stream.start import Recent
+from rdv.system.boot import boot_id
 from rdv.system.processes import is_process
 
 LOCK_WAIT_MS = 5
@@ -51,7 +51,7 @@ class Control:
         problem: Callable[[str], None],
     ) -> None:
         self._clock = clock
-        self._boot = Disk().boot_id().hex()
+        self._boot = boot_id().hex()
         self._heard = heard
         self._problem = problem
         config = decision.log.stream_config(1)

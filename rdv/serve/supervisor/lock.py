@@ -18,8 +18,9 @@ from rdv.decision.accepted import MISSING, identity_of
 from rdv.decision.holder import Holder, holder_path, lock_path, read_holder
 from rdv.errors import RdvError, SystemFault
 from rdv.serve.supervisor.errors import AlreadyServed, DirectoryReplaced
-from rdv.stream.file.disk import Disk, directory_mode, faults
-from rdv.stream.file.lock import FileLock
+from rdv.system.disk import Disk, directory_mode
+from rdv.system.faults import faults
+from rdv.system.file_lock import FileLock
 
 LOOK_S = 1.0
 """How often the lock is compared with the files that are there, in seconds."""

@@ -14,10 +14,11 @@ from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.backend import FileBackend
 from rdv.stream.file.chain import BEGIN, Position, walk
 from rdv.stream.file.damage import cut_index, index_gap, missing_segment, missing_values
-from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.entry import ENTRY_BYTES, LOST, Entry, base_behind
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
+from rdv.system.faults import faults
 
 ENTRY_DTYPE = np.dtype(
     [

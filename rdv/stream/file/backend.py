@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 from rdv.clock import Clock
 from rdv.stream.address import check_name
-from rdv.stream.backend import Forkable
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config, with_format
 from rdv.stream.errors import (
     DiskFull,
@@ -27,10 +26,9 @@ from rdv.stream.errors import (
 from rdv.stream.file import layout, lookup
 from rdv.stream.file.board import Board, tick_in_news
 from rdv.stream.file.damage import missing_partition
-from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.file.doorbell import Doorbell
 from rdv.stream.file.groups import FileGroup
-from rdv.stream.file.lock import locked, partition_locked
+from rdv.stream.file.lock import partition_locked
 from rdv.stream.file.misplaced import Moved
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.recovery import needs_recovery, recover
@@ -48,6 +46,10 @@ from rdv.stream.file.topic import (
 from rdv.stream.file.verify import SegmentReport, verify_partition
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
+from rdv.system.faults import faults
+from rdv.system.file_lock import locked
+from rdv.system.forks import Forkable, watch_forks
 
 log = logging.getLogger("rdv.stream")
 
@@ -134,7 +136,7 @@ class FileBackend:
         self._board.look_after()
 
     def after_fork(self) -> None:
-        """Renew the mutex; see backend.Forkable."""
+        """Renew the mutex; see `Forkable`."""
         self._mutex = threading.Lock()
 
     def watch_forks(self, thing: Forkable) -> None:

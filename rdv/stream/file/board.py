@@ -35,8 +35,10 @@ from rdv.native import Native
 from rdv.stream.backend import RING_ORDERS
 from rdv.stream.errors import LockTimeout, TooManyReaders
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk, Map, faults, os_fault, watch_forks
-from rdv.stream.file.lock import locked
+from rdv.system.disk import Disk, Map
+from rdv.system.faults import faults, os_fault
+from rdv.system.file_lock import locked
+from rdv.system.forks import watch_forks
 
 log = logging.getLogger("rdv.stream")
 
@@ -404,7 +406,7 @@ class Board:
         return bool(self._reading(at, at + _VERSION.size)() == _VERSION.pack(mask))
 
     def after_fork(self) -> None:
-        """Renew the mutex and the salt, and close the files; see backend.Forkable."""
+        """Renew the mutex and the salt, and close the files; see `Forkable`."""
         self._mutex = threading.Lock()
         self._make_salt()
         self._close_files()

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 _BODY = Struct("<16sQ")
 _CHECK = Struct("<I")

@@ -6,10 +6,10 @@ from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict
 from rdv.stream.file.checkpoint import known_end_of
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
 
 SEAL_HURT = "the sealing entry is damaged; no record is affected"
 MORE_BEHIND_SEAL = "there are entries behind the sealing one; no record is affected"

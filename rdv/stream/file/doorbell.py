@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from rdv.stream.errors import Closed
 from rdv.stream.file.board import EVERYTHING, Board, mask_of
-from rdv.stream.file.disk import Disk, watch_forks
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
+from rdv.system.forks import watch_forks
 
 LOOK_NS = 100_000_000
 """How often a reader makes sure that writers can still notify it, in nanoseconds."""
@@ -98,7 +99,7 @@ class Doorbell:
 
     def after_fork(self) -> None:
         """Close the FIFO, which the child must not keep alive for its parent; see
-        backend.Forkable.
+        `Forkable`.
         """
         self._is_forked = True
         if self._fd >= 0:

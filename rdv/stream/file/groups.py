@@ -20,9 +20,11 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import DiskFault, Fenced
 from rdv.stream.file import layout
 from rdv.stream.file.board import Board
-from rdv.stream.file.disk import Disk, faults, watch_forks
 from rdv.stream.group.state import GroupState
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
+from rdv.system.faults import faults
+from rdv.system.forks import watch_forks
 
 _BEAT = Struct("<Q")
 _COMMIT = Struct("<QI")
@@ -86,7 +88,7 @@ class FileLease:
             self._disk.pwrite(self._fd, _BEAT.pack(now_ns), 0)
 
     def after_fork(self) -> None:
-        """Close the parent's lease in the child, which must not keep it; see backend.Forkable."""
+        """Close the parent's lease in the child, which must not keep it; see `Forkable`."""
         if self._fd >= 0:
             self._disk.close(self._fd)
             self._fd = -1
@@ -119,7 +121,7 @@ class FileGroup:
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """Renew the mutex and close the files; see backend.Forkable."""
+        """Renew the mutex and close the files; see `Forkable`."""
         self._mutex = threading.Lock()
         self._close_files()
 

@@ -17,7 +17,6 @@ RECOVERED_FILE = "recovered"
 a lock file that was deleted."""
 INDEX_SUFFIX = ".index"
 VALUES_SUFFIX = ".jsonl"
-BROKEN_SUFFIX = ".broken"
 
 
 def partition_directory(stream: str, topic: str, partition: int) -> str:

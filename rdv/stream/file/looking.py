@@ -16,10 +16,10 @@ from rdv.stream.errors import NotPermitted
 from rdv.stream.file import layout
 from rdv.stream.file.backend import FileBackend
 from rdv.stream.file.board import Board
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.doorbell import BACKSTOP_S, Doorbell
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
 
 LOOK_NS = 50_000_000
 """How often topics are looked for at most, in nanoseconds; records are looked for at each call."""

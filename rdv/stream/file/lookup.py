@@ -13,8 +13,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from rdv.stream.file.checkpoint import known_end_of
-from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.segment import NEVER_NS, Segment, end_without_index, open_segments
+from rdv.system.disk import Disk
+from rdv.system.faults import faults
 
 AHEAD_MAX_NS = 60 * 10**9
 """The maximum lead in nanoseconds of the last record over a writer's clock at which the next record

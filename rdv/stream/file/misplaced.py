@@ -12,11 +12,11 @@ from typing import NamedTuple
 from rdv.stream.config import PARTITIONS_MAX
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, walk
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, Codec, codec_of, unpack_entry
 from rdv.stream.file.lock import partition_locked
 from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
 
 _LOOKED_AT = 16
 
@@ -191,7 +191,7 @@ class _Sorting:
         for base in self._moving:
             for path in self._paths(base):
                 if self._disk.exists(path):
-                    aside = self._disk.free_path(path + layout.BROKEN_SUFFIX)
+                    aside = self._disk.path_aside(path)
                     self._disk.rename(path, aside)
                     self._taken[path] = aside
         for base in self._moving:

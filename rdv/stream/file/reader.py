@@ -19,7 +19,6 @@ from rdv.stream.file.damage import (
     missing_segment,
     missing_values,
 )
-from rdv.stream.file.disk import Disk, faults, os_fault
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
     SEALED,
@@ -32,6 +31,8 @@ from rdv.stream.file.entry import (
 )
 from rdv.stream.file.segment import Segment, end_without_index, open_segments
 from rdv.stream.record import Block, Record, TopicPartition
+from rdv.system.disk import Disk
+from rdv.system.faults import faults, os_fault
 
 ENTRIES_PER_READ_MAX = 8192
 

@@ -22,9 +22,9 @@ from rdv.stream.file.checkpoint import (
     pack_checkpoint,
     unpack_checkpoint,
 )
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES
 from rdv.stream.file.segment import Segment, open_segments, values_without_index
+from rdv.system.disk import Disk
 
 log = logging.getLogger("rdv.stream")
 
@@ -141,7 +141,7 @@ def _set_aside_values(disk: Disk, directory: str, first: int) -> None:
         path = layout.values_path(directory, base)
         if base >= first and disk.path_size(path):
             log.warning("%s has no index after an unclean shutdown: it is set aside", path)
-            disk.rename(path, disk.free_path(path + layout.BROKEN_SUFFIX))
+            disk.rename(path, disk.path_aside(path))
 
 
 def _sound_prefix(segment: Segment, number: int, count: int) -> tuple[int, int, str]:
@@ -162,4 +162,4 @@ def _sound_prefix(segment: Segment, number: int, count: int) -> tuple[int, int, 
 
 def _keep_broken_copy(disk: Disk, segment: Segment) -> None:
     for path in (segment.index_path, segment.values_path):
-        disk.copy_file(path, disk.free_path(path + layout.BROKEN_SUFFIX))
+        disk.copy_file(path, disk.path_aside(path))

@@ -21,7 +21,6 @@ from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, Verdict, walk
 from rdv.stream.file.checkpoint import known_end_of, write_mark
 from rdv.stream.file.damage import misfits
-from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
     FLAGS_MASK,
@@ -32,10 +31,13 @@ from rdv.stream.file.entry import (
     unpack_entry,
     whole,
 )
-from rdv.stream.file.lock import FileLock, partition_locked
+from rdv.stream.file.lock import partition_locked
 from rdv.stream.file.misplaced import Moved, put_segments_back
 from rdv.stream.file.segment import Segment, end_without_index, open_segments, values_without_index
 from rdv.stream.file.verify import SegmentReport, verify_partition
+from rdv.system.disk import BROKEN_SUFFIX, Disk
+from rdv.system.faults import faults
+from rdv.system.file_lock import FileLock
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Repair:
 
 def moved_by_repair(moved: Moved) -> Repair:
     """Return a report on a file or a directory that was put back or set aside."""
-    copies = (moved.to,) if layout.BROKEN_SUFFIX in moved.to else ()
+    copies = (moved.to,) if BROKEN_SUFFIX in moved.to else ()
     return Repair(moved.path, 0, 0, copies)
 
 
@@ -112,7 +114,7 @@ def _set_aside_values(disk: Disk, directory: str) -> list[Repair]:
     for base in values_without_index(disk, directory):
         if bases and bases[0] < base < bases[-1]:
             path = layout.values_path(directory, base)
-            copy = disk.free_path(path + layout.BROKEN_SUFFIX)
+            copy = disk.path_aside(path)
             disk.rename(path, copy)
             done.append(Repair(path, base, 0, (copy,)))
     return done
@@ -172,7 +174,7 @@ def _repair_segment(
                 return []
             copies = []
             for path in (segment.index_path, segment.values_path):
-                copies.append(disk.free_path(path + layout.BROKEN_SUFFIX))
+                copies.append(disk.path_aside(path))
                 disk.copy_file(path, copies[-1])
             _seal_last(disk, directory, segment, index_fd, lock_timeout_ms)
             before = segment.entries(0, segment.entry_count())

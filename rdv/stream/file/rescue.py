@@ -11,8 +11,8 @@ import logging
 
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, after, walk
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES, SEALED, Codec, unpack_entry, whole
+from rdv.system.disk import Disk
 
 log = logging.getLogger("rdv.stream")
 
@@ -102,7 +102,7 @@ class OpenSegment:
         if disk.is_at(self._values_fd, values_path):
             return
         if disk.exists(values_path):
-            disk.rename(values_path, disk.free_path(values_path + layout.BROKEN_SUFFIX))
+            disk.rename(values_path, disk.path_aside(values_path))
         self._copy(self._values_fd, values_path, b"")
 
     def leave(self) -> None:

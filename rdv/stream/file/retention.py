@@ -23,9 +23,9 @@ from typing import NamedTuple
 from rdv.clock import Clock
 from rdv.stream.config import StreamConfig
 from rdv.stream.file import layout
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES
 from rdv.stream.file.segment import Segment, open_segments
+from rdv.system.disk import Disk
 
 NOTE_FILE = "clock"
 TOLERANCE_NS = 60 * 10**9

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, Position
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
     SEALED,
@@ -19,6 +18,7 @@ from rdv.stream.file.entry import (
     unpack_entry,
     whole,
 )
+from rdv.system.disk import Disk
 
 NEVER_NS = 2**63 - 1
 """The time of a record that is damaged and followed only by damaged ones, in nanoseconds."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from weakref import WeakSet
 
-from rdv.stream.file.disk import watch_forks
 from rdv.stream.file.writer import PartitionWriter
+from rdv.system.forks import watch_forks
 
 MUTEX_WAIT_S = 0.05
 """The maximum wait for a sender that itself waits for a partition's lock, in seconds. Its partition
@@ -25,7 +25,7 @@ class Syncer:
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """Forget the thread, which stays with the parent; see backend.Forkable."""
+        """Forget the thread, which stays with the parent; see `Forkable`."""
         self._mutex = threading.Lock()
         self._stop = threading.Event()
         self._thread = None

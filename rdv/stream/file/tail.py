@@ -17,7 +17,6 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import SyncFailed, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, known_end, pack_checkpoint, write_mark
-from rdv.stream.file.disk import SEEK_END, Disk
 from rdv.stream.file.entry import (
     ENTRY_BYTES,
     LOST,
@@ -32,6 +31,7 @@ from rdv.stream.file.lookup import AHEAD_MAX_NS
 from rdv.stream.file.rescue import OpenSegment
 from rdv.stream.file.retention import keep_note, purge
 from rdv.stream.file.segment import Segment
+from rdv.system.disk import SEEK_END, Disk
 
 log = logging.getLogger("rdv.stream")
 

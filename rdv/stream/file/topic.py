@@ -13,12 +13,12 @@ import msgspec
 from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file import layout, lookup
 from rdv.stream.file.damage import missing_partition
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, codec_of, unpack_entry
 from rdv.stream.file.lock import partition_locked
 from rdv.stream.file.misplaced import Moved, origin_of
 from rdv.stream.file.segment import open_segments
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import BROKEN_SUFFIX, Disk
 
 
 class TopicFacts(msgspec.Struct, frozen=True):
@@ -124,16 +124,16 @@ class TopicDirectories:
             path = self._path(partition)
             origin = self._origin(path, partition) if disk.is_directory(path) else None
             if origin is not None and origin.partition != partition:
-                aside = disk.free_path(path + layout.BROKEN_SUFFIX)
+                aside = disk.path_aside(path)
                 disk.rename(path, aside)
                 waiting.append((path, aside, origin))
         waiting += [(path, path, self._origin(path, -1)) for path in self._stray_paths()]
         for path, now, origin in waiting:
-            to = disk.free_path(path + layout.BROKEN_SUFFIX) if now == path else now
+            to = disk.path_aside(path) if now == path else now
             if origin is not None and self._is_free(origin.partition):
                 to = self._path(origin.partition)
                 if disk.exists(to):
-                    disk.rename(to, disk.free_path(to + layout.BROKEN_SUFFIX))
+                    disk.rename(to, disk.path_aside(to))
             if to != now:
                 disk.rename(now, to)
             done.append(Moved(path, to))
@@ -161,7 +161,7 @@ class TopicDirectories:
                     end, time_ns, length, crc, flags, _ = unpack_entry(bytes(data[at]))
                     flags &= FLAGS_MASK
                     data[at] = new.pack(number, end, time_ns, length, crc, flags)
-            copy = disk.free_path(index_path + layout.BROKEN_SUFFIX)
+            copy = disk.path_aside(index_path)
             disk.copy_file(index_path, copy)
             disk.replace_file(index_path, bytes(data), durable=True)
             done.append(Moved(index_path, copy))
@@ -181,7 +181,7 @@ class TopicDirectories:
             f"{self.directory}/{name}"
             for name in sorted(self.disk.list_directory(self.directory))
             if not name.startswith(".")
-            and layout.BROKEN_SUFFIX not in name
+            and BROKEN_SUFFIX not in name
             and not (name.isdigit() and int(name) < count)
         ]
         return [p for p in paths if self.disk.is_directory(p) and open_segments(self.disk, p)]

@@ -21,11 +21,12 @@ from rdv.stream.file.damage import (
     missing_segment,
     missing_values,
 )
-from rdv.stream.file.disk import Disk, faults
 from rdv.stream.file.entry import ENTRY_BYTES, FLAGS_MASK, GAP, base_behind, runs_on, unpack_columns
 from rdv.stream.file.misplaced import is_of_another, why_foreign
 from rdv.stream.file.segment import Segment, end_without_index, open_segments
 from rdv.stream.record import TopicPartition
+from rdv.system.disk import Disk
+from rdv.system.faults import faults
 
 _ENTRIES_PER_STEP = 4096
 _PIECE_BYTES = 8 * 1024 * 1024

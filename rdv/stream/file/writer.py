@@ -19,11 +19,14 @@ from rdv.stream.config import StreamConfig
 from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound, WouldWait
 from rdv.stream.file import layout
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
-from rdv.stream.file.disk import Disk, faults, os_fault, watch_forks
-from rdv.stream.file.lock import LOOK_NS, FileLock, take_over
+from rdv.stream.file.lock import LOOK_NS, take_over
 from rdv.stream.file.recovery import recover
 from rdv.stream.file.rescue import OpenSegment
 from rdv.stream.file.tail import LockDeleted, Tail
+from rdv.system.disk import Disk
+from rdv.system.faults import faults, os_fault
+from rdv.system.file_lock import FileLock
+from rdv.system.forks import watch_forks
 
 OLD_LOCK_MS = 1_000
 """The maximum wait for the lock of files that were moved away, in milliseconds."""
@@ -417,7 +420,7 @@ class PartitionWriter:
                     disk.unlock(lock.fd)
 
     def after_fork(self) -> None:
-        """Close the parent's files, see backend.Forkable: the child's next append opens its own."""
+        """Close the parent's files, see `Forkable`: the child's next append opens its own."""
         self._mutex = threading.Lock()
         self._syncing = threading.Lock()
         self._sync_error, self._is_dirty, self._must_seal = None, False, False

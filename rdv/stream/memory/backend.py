@@ -13,12 +13,13 @@ from operator import attrgetter
 
 from rdv.clock import Clock
 from rdv.stream.address import check_name
-from rdv.stream.backend import Forkable, Lease, Writer
+from rdv.stream.backend import Lease, Writer
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig
 from rdv.stream.errors import Fenced, InvalidArgument, PartitionsShrink, TopicNotFound
 from rdv.stream.group.state import GroupState
 from rdv.stream.memory.partition import RETENTION_BYTES, MemoryBell, MemoryPartition, MemoryReader
 from rdv.stream.record import TopicPartition
+from rdv.system.forks import Forkable
 
 
 class MemoryLease:

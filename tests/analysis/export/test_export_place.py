@@ -24,7 +24,7 @@ from rdv.analysis.export.files import MANIFEST, Place
 from rdv.analysis.export.study import export, read_tables
 from rdv.errors import SystemFault
 from rdv.stream import open_stream
-from rdv.stream.file.disk import faults
+from rdv.system.faults import faults
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ from rdv.native import NATIVE
 from rdv.stream.backend import Writer
 from rdv.stream.errors import RecordsDamaged, RecordsLost
 from rdv.stream.file import layout, lookup
-from rdv.stream.file.disk import Disk, forget
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.topic import TopicFacts, write_facts
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import Block, TopicPartition
+from rdv.system.disk import Disk
+from rdv.system.forks import forget
 from simulator.ledger import Logged
 from simulator.log import SimBackend, SimWriter
 from simulator.scheduler import DEAD, Process

@@ -22,10 +22,10 @@ from rdv.serve.server.server import Server
 from rdv.serve.supervisor import supervisor
 from rdv.serve.worker.reports import Reports
 from rdv.stream.consumer import LogConsumer
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.memory.backend import MemoryGroup
 from rdv.stream.record import Block, records_of
+from rdv.system.disk import Disk
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.stream import GroupTiming, StreamConfig, open_stream
 from rdv.stream.errors import RecordsLost
 from rdv.stream.file.backend import FileBackend
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.stream import FileStream
+from rdv.system.disk import Disk
 
 TINY = StreamConfig(segment_bytes=1, retention_ms=None)
 

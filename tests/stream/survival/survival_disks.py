@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rdv.stream.file.checkpoint import MARK_AT
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 
 class QuietDisk(Disk):

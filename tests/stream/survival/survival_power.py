@@ -16,7 +16,7 @@ from pathlib import Path
 from posixpath import dirname
 from typing import Any
 
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 PAGE = 64
 

@@ -11,7 +11,7 @@ from survival_children import Child, say
 from survival_disks import QuietDisk
 from survival_logs import TOPIC, open_log
 
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 SIZE = 9_744
 

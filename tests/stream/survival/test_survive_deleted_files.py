@@ -20,8 +20,8 @@ from survival_logs import TOPIC, open_log, partition_directory
 from rdv.errors import RdvError
 from rdv.stream import open_stream
 from rdv.stream.errors import LockTimeout, RecordsDamaged
-from rdv.stream.file.disk import Disk
-from rdv.stream.file.lock import locked
+from rdv.system.disk import Disk
+from rdv.system.file_lock import locked
 
 DISKS = [Disk, QuietDisk]  # with the C extension, and without
 

@@ -10,8 +10,8 @@ from survival_disks import QuietDisk
 from survival_logs import TOPIC, damage_of, open_log, partition_directory, read_all
 
 from rdv.stream.file.checkpoint import MARK_AT
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.tail import LOOK_EVERY
+from rdv.system.disk import Disk
 
 SEGMENT = 12
 

@@ -15,8 +15,8 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.stream import open_stream
 from rdv.stream.errors import LockTimeout, SyncFailed, WouldWait
 from rdv.stream.file.backend import FileBackend, read_config
-from rdv.stream.file.disk import Disk
 from rdv.stream.file.stream import FileStream
+from rdv.system.disk import Disk
 
 PATIENCE_S = 30
 OTHER_BOOT = b"of another boot."

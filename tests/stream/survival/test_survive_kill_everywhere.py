@@ -11,8 +11,8 @@ from survival_disks import DoorDisk, KillingDisk, QuietDisk
 from survival_logs import TOPIC, assert_sound, open_log, partition_directory, restore, snapshot
 
 from rdv.stream import StreamConfig, open_stream
-from rdv.stream.file import disk as disks
-from rdv.stream.file.disk import Disk
+from rdv.system import disk as disks
+from rdv.system.disk import Disk
 
 SETTINGS = {"segment_bytes": 150, "lock_timeout_ms": 2_000}
 BATCHES = [

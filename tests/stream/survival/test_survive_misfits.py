@@ -18,7 +18,7 @@ from test_survive_random_damage import MISFITS, place_misfit
 from rdv.errors import RdvError
 from rdv.stream import open_stream
 from rdv.stream.errors import RecordsDamaged, StreamNotFound
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 PER_SEGMENT, RECORDS = 5, 23
 SCAFFOLDING = (

@@ -16,7 +16,7 @@ from survival_logs import open_log, restore, snapshot
 
 from rdv.errors import RdvError
 from rdv.stream.errors import RecordsDamaged
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 ENTRY, SECTOR = 32, 512
 PER_SEGMENT, RECORDS = 64, 150

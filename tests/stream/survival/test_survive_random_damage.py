@@ -19,7 +19,7 @@ from survival_logs import open_log
 
 from rdv.errors import RdvError
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 PARTITIONS, PER_SEGMENT, TOPICS = 3, 20, ("t", "u")
 PLACES = [(topic, number) for topic in TOPICS for number in range(PARTITIONS)]

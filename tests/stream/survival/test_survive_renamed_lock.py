@@ -11,7 +11,7 @@ from survival_children import Child, hear, say
 from survival_disks import QuietDisk
 from survival_logs import TOPIC, damage_of, open_log, read_all
 
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 
 def send_for(path, is_native, seconds, name):

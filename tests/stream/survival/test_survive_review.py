@@ -9,7 +9,7 @@ from survival_power import BootedDisk
 from rdv.stream import StreamConfig, open_stream
 from rdv.stream.errors import Fenced, RecordsDamaged, RecordsLost
 from rdv.stream.file.checkpoint import MARK_AT
-from rdv.stream.file.disk import Disk
+from rdv.system.disk import Disk
 
 DIGITS = b"0123456789\n"
 

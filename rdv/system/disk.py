@@ -1,17 +1,14 @@
-"""The log calls the operating system only here.
+"""A `Disk` makes the system calls of the log, and of other files that must appear complete.
 
 Everything that the file log does to files, locks, FIFOs and the kernel goes through a `Disk`, so
 that tests can replace it by one that is faulty or full or that loses unsynced data. The methods of
-the hot path are the system calls themselves, without a Python frame in between. No other module of
+the hot path are the system calls themselves, without a Python frame in between. No module of
 `rdv.stream` may import os, fcntl, mmap or select (import-linter checks that).
-
-These functions remove what a forked child must not keep: descriptors, mutexes and locks.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import fcntl
 import logging
@@ -21,60 +18,20 @@ import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator
 from typing import ClassVar
-from uuid import UUID, uuid4
-from weakref import WeakSet
+from uuid import uuid4
 
-from rdv.errors import RdvError
 from rdv.native import NATIVE, Native
-from rdv.stream.backend import Forkable
-from rdv.stream.errors import DiskFault, DiskFull, NotPermitted, TooManyOpenFiles
-from rdv.stream.file.layout import BROKEN_SUFFIX
-from rdv.stream.file.pipes import PRIVATE, Pipes
+from rdv.system.boot import boot_id
+from rdv.system.flock import Flocks
+from rdv.system.forks import forget, keep_from_children
+from rdv.system.pipes import PRIVATE, Pipes
 
 log = logging.getLogger("rdv.stream")
 
-_forkables: WeakSet[Forkable] = WeakSet()
-
-
-def watch_forks(thing: Forkable) -> None:
-    """Have `thing.after_fork` called in every child of this process, as long as `thing` lives."""
-    _forkables.add(thing)
-
-
-_private_fds: set[int] = set()
-"""Descriptors that threads are using: a child must not keep their locks."""
-
-
-def keep_from_children(fd: int) -> None:
-    """Have `fd` closed in every child process."""
-    _private_fds.add(fd)
-
-
-def forget(fd: int) -> None:
-    """Stop tracking `fd`, which is about to be closed."""
-    _private_fds.discard(fd)
-
-
-def _forked() -> None:
-    for fd in _private_fds:
-        with contextlib.suppress(OSError):
-            os.close(fd)
-    _private_fds.clear()
-    for thing in list(_forkables):
-        with contextlib.suppress(OSError):
-            thing.after_fork()
-
-
-os.register_at_fork(after_in_child=_forked)
-
-
 Map = mmap.mmap
 SEEK_END = os.SEEK_END
-_TRY_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
-_TRY_SHARED = fcntl.LOCK_SH | fcntl.LOCK_NB
-
+BROKEN_SUFFIX = ".broken"
 
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO}
 """The errors of a path without a file: nothing, or a directory, a socket, a link loop."""
@@ -85,26 +42,6 @@ class NotAFile(FileNotFoundError):
 
     def __init__(self, path: str) -> None:
         super().__init__(errno.ENOENT, "there is no regular file", path)
-
-
-def os_fault(error: OSError, path: str, doing: str) -> RdvError:
-    """Return the log's own error for an OSError; this is the only place that translates them."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskFull(path, os.strerror(error.errno).lower())
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return NotPermitted(path, doing)
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        return TooManyOpenFiles(path)
-    return DiskFault(path, doing, error.strerror or str(error))
-
-
-@contextlib.contextmanager
-def faults(path: str, doing: str) -> Iterator[None]:
-    """Translate OSErrors of a block that is not on the hot path."""
-    try:
-        yield
-    except OSError as error:
-        raise os_fault(error, path, doing) from error
 
 
 def directory_mode(file_mode: int) -> int:
@@ -118,7 +55,7 @@ def waiting_mode(file_mode: int) -> int:
     return file_mode | (file_mode & 0o044) >> 1
 
 
-class Disk(Pipes):
+class Disk(Pipes, Flocks):
     """A `Disk` makes the system calls of the log. Thread-safe as far as the calls are."""
 
     file_mode = PRIVATE
@@ -143,10 +80,10 @@ class Disk(Pipes):
     unlink = staticmethod(os.unlink)
     dup = staticmethod(os.dup)
     monotonic_ns = staticmethod(time.monotonic_ns)
-    flock = staticmethod(fcntl.flock)
     lseek = staticmethod(os.lseek)
     give_way = staticmethod(getattr(os, "sched_yield", lambda: None))
     pid = staticmethod(os.getpid)
+    boot_id = staticmethod(boot_id)
 
     def size(self, fd: int) -> int:
         """Return the bytes in an open file (one lseek: a third of the cost of fstat)."""
@@ -252,7 +189,7 @@ class Disk(Pipes):
 
         If another process was quicker, and its new file or directory is there, it stays.
         """
-        aside = self.free_path(path + BROKEN_SUFFIX)
+        aside = self.path_aside(path)
         with contextlib.suppress(FileNotFoundError):
             self.rename(path, aside)
             if for_directory and self.is_directory(aside):
@@ -474,56 +411,9 @@ class Disk(Pipes):
         finally:
             self.close(fd)
 
-    def try_lock(self, fd: int, *, shared: bool = False) -> bool:
-        """Take the flock of an open file if no process holds it. Returns whether it was taken."""
-        try:
-            self.flock(fd, _TRY_SHARED if shared else _TRY_EXCLUSIVE)
-        except BlockingIOError:
-            return False
-        return True
-
-    def wait_for_lock(self, fd: int) -> None:
-        """Take the flock, however long it takes (`FileLock` bounds the wait)."""
-        self.flock(fd, fcntl.LOCK_EX)
-
-    def unlock(self, fd: int) -> None:
-        self.flock(fd, fcntl.LOCK_UN)
-
     def pause(self, seconds: float) -> None:
         """Do nothing for a while, so that other processes notice a change."""
         time.sleep(seconds)
-
-    def lock_holder(self, fd: int) -> str:
-        """Return the holder of a file's flock for an error message: "process 4711" on Linux."""
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            facts = os.fstat(fd)
-            wanted = f"{os.major(facts.st_dev):02x}:{os.minor(facts.st_dev):02x}:{facts.st_ino}"
-            with open("/proc/locks", encoding="ascii") as locks:
-                for line in locks:
-                    words = line.split()
-                    if words[1] == "FLOCK" and words[5] == wanted:
-                        return f"process {words[4]}"
-        return "another process"
-
-    def open_deleted(self, path: str) -> list[int]:
-        """Open the files that were deleted from `path` and that a process has locked by flock.
-
-        Linux only (elsewhere, and for processes of other users, there are none). Each descriptor
-        has a lock of its own; the caller closes them.
-        """
-        found: dict[int, int] = {}
-        name = f"{os.path.realpath(path)} (deleted)"
-        for pid in _pids_with_flocks():
-            with contextlib.suppress(OSError):
-                for number in os.listdir(f"/proc/{pid}/fd"):
-                    link = f"/proc/{pid}/fd/{number}"
-                    with contextlib.suppress(OSError):
-                        if (
-                            os.readlink(link) == name
-                            and (inode := os.stat(link).st_ino) not in found
-                        ):
-                            found[inode] = os.open(link, os.O_RDWR | os.O_CLOEXEC)
-        return list(found.values())
 
     def free_path(self, path: str) -> str:
         """Return `path`, with .1, .2 … appended when that exists."""
@@ -532,12 +422,9 @@ class Disk(Pipes):
             candidate, number = f"{path}.{number}", number + 1
         return candidate
 
-    def boot_id(self) -> bytes:
-        """Return 16 bytes that change with every boot: a power loss only occurs between two."""
-        if sys.platform == "darwin":
-            return _darwin_boot_id()
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return UUID(file.read().strip()).bytes
+    def path_aside(self, path: str) -> str:
+        """Return a free path for what is set aside from `path`, or copied before a change."""
+        return self.free_path(path + BROKEN_SUFFIX)
 
     def new_name(self) -> str:
         """Return a name that no other process makes."""
@@ -563,19 +450,3 @@ def _is_file(entry: os.DirEntry[str]) -> bool:
         return entry.is_file()
     except OSError:
         return False
-
-
-def _pids_with_flocks() -> set[str]:
-    """Return the ids of the processes that hold an flock now, as Linux lists them."""
-    with contextlib.suppress(OSError, IndexError), open("/proc/locks", encoding="ascii") as locks:
-        return {words[4] for line in locks if (words := line.split())[1] == "FLOCK"}
-    return set()
-
-
-def _darwin_boot_id() -> bytes:
-    libc = ctypes.CDLL(None, use_errno=True)
-    size = ctypes.c_size_t(64)
-    buffer = ctypes.create_string_buffer(size.value)
-    if libc.sysctlbyname(b"kern.bootsessionuuid", buffer, ctypes.byref(size), None, 0) != 0:
-        raise OSError(ctypes.get_errno(), "sysctl kern.bootsessionuuid")
-    return UUID(buffer.value.decode()).bytes
