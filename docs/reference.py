@@ -31,7 +31,7 @@ from rdv.decision.model import ModelConfig
 from rdv.decision.sections import Http, Log, Server
 from rdv.load.drill import plan as drill_plan
 from rdv.rendezvous.messages import Request, Result, Score, Truth
-from rdv.rendezvous.messages.outcome import ToldOutcome
+from rdv.rendezvous.messages.outcome import ReportedOutcome
 
 _EFFECTS = {
     "live": "at once",
@@ -217,10 +217,10 @@ def http_answer() -> str:
 
 def http_outcome() -> str:
     """The fields of an outcome."""
-    said = {name: text for name, _, text in fields(ToldOutcome)}
+    said = {name: text for name, _, text in fields(ReportedOutcome)}
     said["id"] = "Required. The `id` of the answer."
     said["outcome"] = "Required. Any JSON; `null` takes an earlier outcome back."
-    return _described(said, ToldOutcome.__struct_fields__)
+    return _described(said, ReportedOutcome.__struct_fields__)
 
 
 def _described(texts: dict[str, str], names: Iterable[str]) -> str:

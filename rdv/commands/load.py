@@ -112,7 +112,7 @@ def load(
     """
     from rdv.decision import load_decision
     from rdv.decision.proxies import find_proxies, listening
-    from rdv.load.run import LoadRun, Plan
+    from rdv.load.run import LoadPlan, LoadRun
     from rdv.serve.schedules import longest_wait_ms
 
     thresholds = [_threshold(text) for text in fail_if or ()]
@@ -121,7 +121,7 @@ def load(
     decision = load_decision(directory)
     longest_ms = longest_wait_ms(decision)
     rate_s = None if closed else _rate(rate)
-    plan = Plan(rate_s, seconds, wires, arrivals == "poisson", longest_ms)
+    plan = LoadPlan(rate_s, seconds, wires, arrivals == "poisson", longest_ms)
     rows = _rows(decision, data, key_field, schedule)
     output = Output(as_json=as_json, quiet=quiet)
     shows = (is_terminal(sys.stderr) and not quiet) if progress is None else progress

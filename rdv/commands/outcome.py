@@ -23,7 +23,7 @@ from rdv.commands.terminal import as_text
 from rdv.errors import LineUnusable
 from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json, unreadable
-from rdv.rendezvous.messages import ToldOutcome, Truth
+from rdv.rendezvous.messages import ReportedOutcome, Truth
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
@@ -149,12 +149,12 @@ def _record(
 ) -> int:
     """Record outcomes in batches; return the number."""
     from rdv.decision.streams import open_outcomes
-    from rdv.rendezvous.messages import encode_truth, told_by
+    from rdv.rendezvous.messages import encode_truth, with_source
     from rdv.rendezvous.topology import CLI_TOPIC
     from rdv.serve.outbox import send_fitting
 
     config = decision.log.stream_config(decision.partitions)
-    rest, count = told_by(f"cli:{_user()}", truths), 0
+    rest, count = with_source(f"cli:{_user()}", truths), 0
     with open_outcomes(decision.directory, config) as stream, stream.producer() as producer:
         while batch := list(islice(rest, BATCH)):
             lines = [encode_truth(truth) for truth in batch]
@@ -180,7 +180,7 @@ def _user() -> str:
 LINE_BYTES_MAX = 1024 * 1024
 _COLUMNS = ("id", "outcome", "time")
 _EXAMPLE = 'For example {"id": "5ae4f303…", "outcome": 1}'
-_decode = msgspec.json.Decoder(ToldOutcome).decode
+_decode = msgspec.json.Decoder(ReportedOutcome).decode
 
 
 def truth_of_words(id_: str, value: str, time: str | None) -> Truth:
@@ -224,7 +224,7 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
             raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
 
 
-def _told(line: bytes) -> ToldOutcome:
+def _told(line: bytes) -> ReportedOutcome:
     """Decode an outcome. Raises UnusableJson, and msgspec.ValidationError for JSON that is not an
     outcome.
     """

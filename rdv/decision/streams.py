@@ -100,10 +100,10 @@ OWNER = (
 )
 
 
-def prepare_streams(decision: Decision, say: Callable[[str], None]) -> None:
+def prepare_streams(decision: Decision, report: Callable[[str], None]) -> None:
     """Make the missing streams and bring the others in line with rdv.toml.
 
-    `say` gets a line for each change. Raises InvalidDecision when `partitions` is smaller than a
+    `report` gets a line for each change. Raises InvalidDecision when `partitions` is smaller than a
     topic has already (nothing has been changed then), and SystemFaults.
     """
     disk = Disk()
@@ -116,9 +116,9 @@ def prepare_streams(decision: Decision, say: Callable[[str], None]) -> None:
     counts = {name: _partitions(decision, name) for name in DIVIDED if known[name] is not None}
     _refuse_to_shrink(decision, counts)
     for name in STREAMS:
-        _follow(disk, decision, name, known[name], say)
+        _follow(disk, decision, name, known[name], report)
     for name, topics in counts.items():
-        _grow(decision, name, topics, say)
+        _grow(decision, name, topics, report)
 
 
 def stream_config(decision: Decision, name: str, known: StreamConfig | None = None) -> StreamConfig:
@@ -161,7 +161,7 @@ def _follow(
     decision: Decision,
     name: str,
     known: StreamConfig | None,
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
     path = decision.stream_path(name)
     wanted = stream_config(decision, name, known)
@@ -178,7 +178,7 @@ def _follow(
     before, after = asdict(known), asdict(wanted)
     for key in after:
         if before[key] != after[key]:
-            say(f"{path}: {key} is {_shown(after[key])} now; it was {_shown(before[key])}")
+            report(f"{path}: {key} is {_shown(after[key])} now; it was {_shown(before[key])}")
 
 
 def _shown(value: object) -> object:
@@ -186,7 +186,7 @@ def _shown(value: object) -> object:
 
 
 def _grow(
-    decision: Decision, name: str, topics: dict[str, int], say: Callable[[str], None]
+    decision: Decision, name: str, topics: dict[str, int], report: Callable[[str], None]
 ) -> None:
     small = {topic: n for topic, n in topics.items() if n < decision.partitions}
     if not small:
@@ -194,4 +194,4 @@ def _grow(
     with open_stream(decision.stream_path(name), create=False) as stream:
         for topic, count in small.items():
             stream.make_topic(topic, decision.partitions)
-            say(f"{name}:{topic} has {decision.partitions} partitions now; it had {count}")
+            report(f"{name}:{topic} has {decision.partitions} partitions now; it had {count}")

@@ -76,7 +76,7 @@ class Watch:
         self._changed = changed
         self._problem = problem
         self._known = self._signs()
-        self._has_complained = False
+        self._has_warned = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="rdv-watch", daemon=True)
 
@@ -92,21 +92,21 @@ class Watch:
     def _signs(self) -> dict[str, Sign]:
         return {path: sign(path) for path in self._files()}
 
-    def _look(self, *, has_news: bool) -> None:
+    def _look(self, *, has_changes: bool) -> None:
         now = self._signs()
-        if has_news or now != self._known:
+        if has_changes or now != self._known:
             self._known = now
             self._changed()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._look(has_news=False)
+            self._look(has_changes=False)
             try:
                 self._watch(folders_of(self._known))
             except (OSError, RuntimeError) as error:  # no folder yet, or no watches left
-                if not self._has_complained and not isinstance(error, FileNotFoundError):
+                if not self._has_warned and not isinstance(error, FileNotFoundError):
                     self._problem(f"edits are noticed within a second only: {error}")
-                    self._has_complained = True
+                    self._has_warned = True
                 self._stop.wait(AGAIN_S)
 
     def _watch(self, folders: dict[str, Sign]) -> None:
@@ -129,6 +129,6 @@ class Watch:
         ):
             if self._stop.is_set():
                 return
-            self._look(has_news=bool(changes))
+            self._look(has_changes=bool(changes))
             if folders_of(self._known) != folders:
                 return

@@ -114,7 +114,7 @@ class Departures(Protocol):
         """
 
 
-class NobodyAsks:
+class IgnoreDepartures:
     """Ignores clients that leave."""
 
     def gone(self, request: Request) -> None: ...

@@ -59,7 +59,7 @@ def json_fault(headers: Mapping[bytes, bytes]) -> Failure | None:
     value = headers.get(b"content-type")
     is_page = b"origin" in headers or b"sec-fetch-site" in headers
     if value is None:
-        missing = "a web page has to say Content-Type: application/json"
+        missing = "a web page has to send Content-Type: application/json"
         return _refused("", missing) if is_page else None
     shown = value[:100].decode("latin-1")
     kind = parse_media_type(value)

@@ -141,8 +141,9 @@ class RequestReader:
     """
 
     __slots__ = (
-        "_at", "_body", "_buffer", "_chunked", "_empty_lines", "_head", "_heads", "_limits",
-        "_previous", "_probe", "_probed", "_tell", "failure", "finished", "more", "stage_ns",
+        "_at", "_body", "_buffer", "_chunked", "_empty_lines", "_expects_continue", "_head",
+        "_heads", "_limits", "_previous", "_probe", "_probed", "failure", "finished", "more",
+        "stage_ns",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, heads: HeadParser) -> None:
@@ -156,7 +157,7 @@ class RequestReader:
         self._chunked: ChunkedBody | None = None
         self._probe: httptools.HttpRequestParser | None = None
         self._probed = 0
-        self._tell = False
+        self._expects_continue = False
         self._empty_lines = 0
         self.failure: Failure | None = None
         self.finished = False
@@ -182,7 +183,7 @@ class RequestReader:
 
     def take_continue(self) -> bool:
         """Return True once, if the client waits for 100 Continue before it sends its body."""
-        waits, self._tell = self._tell, False
+        waits, self._expects_continue = self._expects_continue, False
         return waits and self._head is not None and self._at >= len(self._buffer) and not self._body
 
     def feed(self, data: bytes) -> None:
@@ -266,7 +267,7 @@ class RequestReader:
         self._body = bytearray()
         self._chunked = ChunkedBody(self._limits) if head.length < 0 else None
         self.stage_ns = 0
-        self._tell = head.expects
+        self._expects_continue = head.expects
         return self._continue(head, now_ns)
 
     def _continue(self, head: Head, now_ns: int) -> Request | None:

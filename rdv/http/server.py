@@ -12,7 +12,7 @@ from rdv.http import failure as fail
 from rdv.http.access import ACCEPT_ALL, Access
 from rdv.http.connection import Connection
 from rdv.http.failure import ServerStarted
-from rdv.http.hub import Application, Counters, Departures, Hub, NobodyAsks
+from rdv.http.hub import Application, Counters, Departures, Hub, IgnoreDepartures
 from rdv.http.limits import Limits
 from rdv.http.request import Request
 
@@ -48,7 +48,7 @@ class HttpServer:
         self._application = application
         self._limits = limits or Limits()
         self._access = access
-        self._departures = departures or NobodyAsks()
+        self._departures = departures or IgnoreDepartures()
         self._clock = clock
         self._hub: Hub | None = None
         self._servers: list[asyncio.Server] = []

@@ -19,7 +19,7 @@ LEFT_MIN = 20
 """One client leaves at least this many places free for others, or half of all."""
 
 
-_EVERYBODY = ""
+_ALL_CLIENTS = ""
 
 _LOOK_NS, _MODEST_LOOK_NS = 20_000_000, 2_000_000
 """How long to wait after a scan of the connections before the next one (the second value: for a
@@ -168,7 +168,7 @@ class Places:
         is_full = shares.taken >= shares.limit
         if is_full or not (connection.is_trusted or shares.admits(client)):
             is_modest = is_full and shares.held(client) * shares.clients < shares.taken
-            found = self._find(_EVERYBODY if is_full else client, now_ns, is_modest=is_modest)
+            found = self._find(_ALL_CLIENTS if is_full else client, now_ns, is_modest=is_modest)
             if found is None:
                 return False
             self.leave(found)
@@ -218,7 +218,9 @@ class Places:
 
     def _look(self, whose: str, found: _Candidates) -> None:
         idle, slow = [], []
-        for connection in self._greedy() if whose == _EVERYBODY else self._by_client.get(whose, ()):
+        for connection in (
+            self._greedy() if whose == _ALL_CLIENTS else self._by_client.get(whose, ())
+        ):
             found.seen += 1
             if (since_ns := connection.idle_since_ns()) is not None:
                 idle.append((since_ns, id(connection), connection))

@@ -19,7 +19,7 @@ from rdv.load.rows import Row
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """How many requests are sent, and how. `rate` is None in a closed loop."""
 
     rate: float | None
@@ -65,7 +65,7 @@ class LoadRun:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: LoadPlan,
         proxies: Sequence[ProxyAddress],
         rows: Sequence[Row],
         make_figures: Callable[[], Figures],

@@ -140,7 +140,7 @@ class Refused(NamedTuple):
     late_ms: float
 
 
-class Plan(NamedTuple):
+class BatchPlan(NamedTuple):
     """Lists what to report at once, and what to evaluate next, as one batch."""
 
     refused: list[Refused]
@@ -193,13 +193,13 @@ class Backlog:
         self._waiting = deque(kept)
         self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
 
-    def plan(self, now_ns: int) -> Plan:
+    def plan(self, now_ns: int) -> BatchPlan:
         """Return what to do now; the requests in the plan are no longer waiting."""
         waiting = self._waiting
         is_held = self.batch_wait_ms > 0 and now_ns < self.held_until_ns()
         if self.when_behind == "all":
             count = 0 if is_held else min(self.batch_max, len(waiting))
-            return Plan([], [waiting.popleft() for _ in range(count)])
+            return BatchPlan([], [waiting.popleft() for _ in range(count)])
         ready_ns = now_ns + REPORT_NS + int(self.cost.of(1) * 1e6)
         refused: list[Refused] = []
         self._due = _target_ns
@@ -208,7 +208,7 @@ class Backlog:
         while len(waiting := self._waiting) > WAITING_MAX:
             refused.append(Refused(waiting.popleft(), "behind", 0.0))
         if is_held:
-            return Plan(refused, [])
+            return BatchPlan(refused, [])
         batch = self._newest(now_ns)
         if not batch and refused and now_ns - self._evaluated_ns >= PROBE_NS:
             batch = self._probe(refused)
@@ -217,7 +217,7 @@ class Backlog:
             refused += self._passed_over(ready_ns + int(self.cost.of(len(batch)) * 1e6))
         if not self._waiting:
             self._soonest_ns = _NEVER
-        return Plan(refused, batch)
+        return BatchPlan(refused, batch)
 
     def held_until_ns(self) -> int:
         """Return until when to wait for a larger batch; 0: not at all.

@@ -29,7 +29,7 @@ RECENT_MAX = 8
 
 BACKSTOP_S = 0.2
 
-RING_CHAMPION, RING_MODEL, RING_SERVER = 1, 2, 3
+CHAMPION_PRIORITY, MODEL_PRIORITY, SERVER_PRIORITY = 1, 2, 3
 """The wake-up priorities of the readers of a request (`LogConsumer.ring_order`): first the model
 that is to answer first, as the others would delay it; the server last, which has nothing to decide
 until one of them has scored it. All other readers come after them.
@@ -80,7 +80,7 @@ class Feed:
         self.fd = consumer.fileno()
         self.is_ready = True
         """Whether a poll may find something."""
-        self.is_rung = True
+        self.is_notified = True
         """Whether the descriptor was seen to be readable since the last poll."""
 
     def poll(self, max_records: int) -> list[Block]:
@@ -89,9 +89,9 @@ class Feed:
         Raises nothing: unreadable records are noted and skipped; after any other fault, reading is
         retried at the next backstop.
         """
-        is_rung, self.is_rung = self.is_rung, False
+        is_notified, self.is_notified = self.is_notified, False
         try:
-            blocks = self.consumer.attend(max_records, is_rung=is_rung)
+            blocks = self.consumer.attend(max_records, is_rung=is_notified)
         except RdvError as error:
             return self._failed(error)
         self.is_ready = bool(blocks)
@@ -99,7 +99,7 @@ class Feed:
 
     def notified(self) -> None:
         """Note that the descriptor is readable."""
-        self.is_ready = self.is_rung = True
+        self.is_ready = self.is_notified = True
 
     def look(self, max_records: int) -> list[Block]:
         """Return the waiting records without registering for a wake-up.
@@ -107,8 +107,8 @@ class Feed:
         That halves the system calls here, and spares writers theirs.
         """
         try:
-            if self.is_rung:
-                self.is_rung = False
+            if self.is_notified:
+                self.is_notified = False
                 self.consumer.hush()
             blocks = self.consumer.look_blocks(max_records)
         except RdvError as error:

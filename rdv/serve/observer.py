@@ -17,7 +17,14 @@ from rdv.http.authority import host_port
 from rdv.rendezvous.messages import MalformedMessage, decode_result
 from rdv.rendezvous.topology import SCALING_TOPIC, STATUS_TOPIC
 from rdv.serve.supervisor.plan import parts, proxy_name
-from rdv.status.lines import Roll, ScaleLine, Seen, heard, read_scaling, read_status
+from rdv.status.lines import (
+    LastLines,
+    ProcessState,
+    ScaleLine,
+    on_this_clock,
+    read_scaling,
+    read_status,
+)
 from rdv.status.models import model_rows, process_rows, unlogged, unread
 from rdv.status.window import OffRecord, ResultWindow
 from rdv.stream import Consumer, Record, open_stream
@@ -57,7 +64,7 @@ class Observer:
         self._directory = decision.directory
         self._decision = decision
         self._slas = ScheduleSlas(decision)
-        self._roll = Roll()
+        self._roll = LastLines()
         self._boot = boot_id().hex()
         self._window = ResultWindow(window_s)
         self._off_record = OffRecord(window_s)
@@ -110,7 +117,7 @@ class Observer:
             line = read_status(record.value)
             if line is not None:
                 now = time.time_ns(), time.monotonic_ns(), self._boot
-                line = heard(line, *now)
+                line = on_this_clock(line, *now)
                 self._roll.add(line)
                 self._off_record.add(line)
 
@@ -222,7 +229,7 @@ def _is_by(line: ScaleLine, holder: Holder) -> bool:
     return line.pid == holder.pid if line.pid else line.time_ns >= holder.started_ns
 
 
-def _totals(seen: Iterable[Seen]) -> dict[str, int]:
+def _totals(seen: Iterable[ProcessState]) -> dict[str, int]:
     """Return the sums of what the running proxies have counted since they started."""
     keys = ("requests", "refused", "backstop", "misses", "unlogged", "in_flight", "connections")
     states = ("ready", "failing", "silent")

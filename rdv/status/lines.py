@@ -39,7 +39,7 @@ class StatusLine(msgspec.Struct, frozen=True):
     pid: int
     state: str
     time_ns: int
-    """Wall time of the writer; in lines that have been `heard`, this host's monotonic time."""
+    """Wall time of the writer; after `on_this_clock`, this host's monotonic time."""
     fields: Mapping[str, Any]
 
     @property
@@ -76,7 +76,7 @@ def read_status(value: bytes) -> StatusLine | None:
     return StatusLine(known.role, known.name, known.pid, known.state, known.time_ns, fields)
 
 
-def heard(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> StatusLine:
+def on_this_clock(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> StatusLine:
     """Return the line with its time on the monotonic clock of this host and `boot` (hex).
 
     So a step of a wall clock does not make a process look silent, or younger than it is. For a line
@@ -87,6 +87,17 @@ def heard(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> Statu
     if fields.get("boot") != boot or not isinstance(written_ns, int):
         written_ns = monotonic_ns - max(0, wall_ns - line.time_ns)
     return msgspec.structs.replace(line, time_ns=written_ns)
+
+
+class ModelState(msgspec.Struct):
+    """Describes a line of `control:models`: whether a model is up, by the supervisor."""
+
+    model: str
+    state: Literal["up", "down"]
+
+
+decode_model_state = msgspec.json.Decoder(ModelState).decode
+"""Raises msgspec.DecodeError."""
 
 
 class ScaleLine(msgspec.Struct, frozen=True):
@@ -110,7 +121,7 @@ def read_scaling(value: bytes) -> ScaleLine | None:
         return None
 
 
-class Seen(NamedTuple):
+class ProcessState(NamedTuple):
     """Describes a process, by its last line and a check of its pid."""
 
     line: StatusLine
@@ -118,7 +129,7 @@ class Seen(NamedTuple):
     age_s: float
 
 
-class Roll:
+class LastLines:
     """Keeps the last line of every process."""
 
     def __init__(self) -> None:
@@ -134,12 +145,12 @@ class Roll:
     def lines(self) -> Iterable[StatusLine]:
         return self._last.values()
 
-    def latest(self, now_ns: int, is_process: Callable[[int], bool]) -> list[Seen]:
+    def latest(self, now_ns: int, is_process: Callable[[int], bool]) -> list[ProcessState]:
         """Return one entry per name; two when both live, as while one replaces the other.
 
-        `now_ns` is on the clock of the lines' times: monotonic, when they have been `heard`.
+        `now_ns` is on the clock of the lines' times: monotonic, after `on_this_clock`.
         """
-        by_name: dict[str, list[Seen]] = {}
+        by_name: dict[str, list[ProcessState]] = {}
         ends: Counter[str] = Counter()
         for line in self._last.values():  # in the order of the log
             seen = judge(line, now_ns, is_process)
@@ -164,7 +175,7 @@ class Roll:
         ]
 
 
-def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> Seen:
+def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> ProcessState:
     """Return the present state of the process that wrote the line."""
     age_ns = max(0, now_ns - line.time_ns)
     state: State
@@ -176,10 +187,10 @@ def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> S
         state = "starting"
     else:
         state = "silent" if age_ns > SILENT_NS else "ready"
-    return Seen(line, state, age_ns / 1e9)
+    return ProcessState(line, state, age_ns / 1e9)
 
 
-def with_history(seen: Seen, ends: int) -> Seen:
+def with_history(seen: ProcessState, ends: int) -> ProcessState:
     """Return `seen` with the state failing or restarting if it has trouble or ended too often.
 
     `ends` counts the recent unplanned ends of all processes of its name.
@@ -192,7 +203,7 @@ def with_history(seen: Seen, ends: int) -> Seen:
     return seen
 
 
-def with_refusal(seen: Seen, refused: StatusLine | None) -> Seen:
+def with_refusal(seen: ProcessState, refused: StatusLine | None) -> ProcessState:
     """Return `seen`; if it goes on because its successor did not start, its trouble says so."""
     ran_ns = seen.line.count("ran_ns")
     if refused is None or not ran_ns or refused.time_ns < seen.line.time_ns - ran_ns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rdv.status.lines import ScaleLine, Seen, StatusLine
+from rdv.status.lines import ProcessState, ScaleLine, StatusLine
 
 AFTER_DECISION = "scores_after_decision"
 """What a server calls "late": scores that came when another answer had been given. They miss no
@@ -25,7 +25,7 @@ _UNLOGGED = {
 
 def model_rows(
     declared: Iterable[str],
-    seen: Iterable[Seen],
+    seen: Iterable[ProcessState],
     lag: Mapping[str, int],
     answers: Mapping[str, int],
     scaling: Mapping[str, ScaleLine] | None = None,
@@ -36,7 +36,7 @@ def model_rows(
     record of each model that it scales.
     """
     scaled = scaling or {}
-    workers: dict[str, list[Seen]] = {name: [] for name in declared}
+    workers: dict[str, list[ProcessState]] = {name: [] for name in declared}
     known = set(workers)
     for one in seen:
         if one.line.role == "worker" and one.line.model:
@@ -50,7 +50,7 @@ def model_rows(
     ]
 
 
-def _row(workers: list[Seen], scaled: ScaleLine | None) -> dict[str, Any]:
+def _row(workers: list[ProcessState], scaled: ScaleLine | None) -> dict[str, Any]:
     alive = [one for one in workers if _lives(one)]
     versions = {str(one.line.fields.get("version") or "") for one in alive} - {""}
     row_ms = [value for one in alive if (value := one.line.fields.get("row_ms"))]
@@ -78,15 +78,15 @@ def _scaling(line: ScaleLine) -> dict[str, Any]:
     }
 
 
-def _lives(one: Seen) -> bool:
+def _lives(one: ProcessState) -> bool:
     return one.state in ("ready", "failing", "starting", "silent")
 
 
-def _is_there(one: Seen) -> bool:
+def _is_there(one: ProcessState) -> bool:
     return one.state not in ("stopped", "dead")
 
 
-def _state(workers: list[Seen]) -> str:
+def _state(workers: list[ProcessState]) -> str:
     """Return the best state of its workers."""
     states = {one.state for one in workers}
     order = ("ready", "failing", "silent", "starting", "restarting", "dead", "stopped")
@@ -96,9 +96,9 @@ def _state(workers: list[Seen]) -> str:
     return "not running"
 
 
-def process_rows(expected: Iterable[str], seen: Iterable[Seen]) -> list[dict[str, Any]]:
+def process_rows(expected: Iterable[str], seen: Iterable[ProcessState]) -> list[dict[str, Any]]:
     """Return a row for each process: the expected ones in order, then others that live."""
-    by_name: dict[str, list[Seen]] = {}
+    by_name: dict[str, list[ProcessState]] = {}
     for one in seen:
         by_name.setdefault(one.line.name, []).append(one)
     rows: list[dict[str, Any]] = []
@@ -109,7 +109,7 @@ def process_rows(expected: Iterable[str], seen: Iterable[Seen]) -> list[dict[str
     return rows
 
 
-def _process(one: Seen) -> dict[str, Any]:
+def _process(one: ProcessState) -> dict[str, Any]:
     return {
         "name": one.line.name,
         "role": one.line.role,
@@ -126,7 +126,7 @@ def _figures(line: StatusLine) -> dict[str, Any]:
     return {names.get(key, key): value for key, value in line.fields.items()}
 
 
-def unlogged(seen: Iterable[Seen]) -> dict[str, int]:
+def unlogged(seen: Iterable[ProcessState]) -> dict[str, int]:
     """Return what the live processes could not write to the log since they started, by counter."""
     counts = dict.fromkeys(_UNLOGGED, 0)
     for one in seen:
@@ -141,7 +141,7 @@ def unlogged_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[key]:,} {what}" for key, what in _UNLOGGED.items() if counts[key])
 
 
-def unread(seen: Iterable[Seen]) -> list[dict[str, Any]]:
+def unread(seen: Iterable[ProcessState]) -> list[dict[str, Any]]:
     """Return what the live processes could not read of the log, and skipped."""
     return [
         {"name": one.line.name, "records": one.line.count("unread_records"), "what": list(what)}

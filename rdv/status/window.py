@@ -68,7 +68,7 @@ class ResultWindow:
         since_ns = now_ns - int(self.seconds * 1e9)
         while self._entries and self._entries[0].time_ns < since_ns:
             self._entries.popleft()
-        entries = told(self._entries, since_ns)
+        entries = received(self._entries, since_ns)
         span_s = self.seconds if running_s is None else max(0.1, min(self.seconds, running_s))
         count = len(entries) + off_record
         kinds = Counter(entry.kind for entry in entries)
@@ -111,7 +111,7 @@ class OffRecord:
         self._lines: dict[tuple[str, int], deque[_Counted]] = {}
 
     def add(self, line: StatusLine) -> None:
-        """Add a line that has been `heard`; only those of proxies count."""
+        """Add a line, with its time `on_this_clock`; only those of proxies count."""
         if line.role == "proxy":
             counts = (line.count(key) for key in ("lost_answers", "unrecorded", "default"))
             lines = self._lines.setdefault((line.name, line.pid), deque())
@@ -133,7 +133,7 @@ class OffRecord:
         return found
 
 
-def told(entries: Sequence[Entry] | deque[Entry], since_ns: int) -> list[Entry]:
+def received(entries: Sequence[Entry] | deque[Entry], since_ns: int) -> list[Entry]:
     """Return what clients received: not a server's result that came after the proxy's answer."""
     by_proxy = {entry.id for entry in entries if entry.is_by_proxy}
     return [

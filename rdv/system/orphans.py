@@ -62,7 +62,7 @@ def reap_orphans(known: Collection[int]) -> None:
         os.waitpid(found.si_pid, 0)
 
 
-class Strangers:
+class ForeignChildren:
     """Finds children that this process did not start, which dead workers left. For one thread.
 
     Children from before its start belong to another program (`sh -c "helper & exec rdv serve"`). If

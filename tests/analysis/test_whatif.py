@@ -116,7 +116,7 @@ def test_accuracy_where_outcomes_are_known(tmp_path):
     ):
         for made in log.requests[:200]:
             truth = "block" if made.number % 3 == 0 else "pass"
-            line = {"id": made.id, "outcome": truth, "told_by": "test", "time_ns": BEGIN_NS}
+            line = {"id": made.id, "outcome": truth, "with_source": "test", "time_ns": BEGIN_NS}
             producer.send("outcomes", orjson.dumps(line) + b"\n", partition=0)
         producer.send("outcomes", b"rubbish\n", partition=0)
     found, decided = study(tmp_path, EAGER)

@@ -12,11 +12,11 @@ from rdv.decision.holder import Holder
 from rdv.rendezvous.messages import Result, encode_result
 from rdv.serve.observer import Observer
 from rdv.status.lines import (
-    Roll,
+    LastLines,
     ScaleLine,
-    heard,
     judge,
     lives_elsewhere,
+    on_this_clock,
     read_scaling,
     read_status,
 )
@@ -56,7 +56,7 @@ def test_what_becomes_of_a_process():
 
 
 def test_one_entry_a_name_but_two_that_live():
-    roll = Roll()
+    roll = LastLines()
     roll.add(line(pid=1, time_ns=1))
     roll.add(line(pid=2, time_ns=2))
     assert [s.line.pid for s in roll.latest(3, everybody)] == [1, 2]
@@ -69,7 +69,7 @@ def states(roll, now_ns, is_process):
 
 
 def test_who_keeps_ending_is_not_ready():
-    roll = Roll()
+    roll = LastLines()
     for pid in (1, 2):
         roll.add(line(pid=pid, state="starting", time_ns=pid * SECOND_NS))
         assert states(roll, 3 * SECOND_NS, nobody) == [["dead", "restarting"][pid - 1]]
@@ -83,7 +83,7 @@ def test_who_keeps_ending_is_not_ready():
 
 
 def test_one_end_is_none_too_many():
-    roll = Roll()
+    roll = LastLines()
     roll.add(line(pid=1))
     roll.add(line(pid=2, state="starting", time_ns=SECOND_NS))
     assert states(roll, SECOND_NS, lambda pid: pid == 2) == ["restarting"]
@@ -92,7 +92,7 @@ def test_one_end_is_none_too_many():
 
 
 def test_who_was_asked_to_stop_has_not_ended():
-    roll = Roll()
+    roll = LastLines()
     for pid in (1, 2, 3):
         roll.add(line(pid=pid, state="stopped"))
     roll.add(line(pid=4, time_ns=1))
@@ -100,7 +100,7 @@ def test_who_was_asked_to_stop_has_not_ended():
 
 
 def test_the_trouble_of_a_command_is_the_models():
-    roll = Roll()
+    roll = LastLines()
     roll.add(line(model="gbm", trouble="the command has failed: it ended with exit code 1"))
     (row,) = model_rows(["gbm"], roll.latest(0, everybody), {}, {})
     assert (row["state"], row["instances"]) == ("failing", 1)
@@ -111,7 +111,7 @@ def test_the_trouble_of_a_command_is_the_models():
 
 
 def test_nobody_takes_a_servers_late_scores_for_late_answers():
-    roll = Roll()
+    roll = LastLines()
     roll.add(line("server-0", role="server", late=3))
     roll.add(line("p-1", 8, role="proxy", late=4))
     server, proxy = process_rows([], roll.latest(0, everybody))
@@ -130,7 +130,7 @@ def test_who_lives_elsewhere():
 
 
 def test_models_add_up_over_their_workers():
-    roll = Roll()
+    roll = LastLines()
     roll.add(line("gbm-0", 1, model="gbm", version="a", scored=3, refused=1, failed=0, row_ms=0.5))
     roll.add(line("gbm-1", 2, model="gbm", version="b", scored=4, refused=0, failed=2, row_ms=0.7))
     roll.add(line("guest-0", 3, model="guest", scored=1))
@@ -146,7 +146,7 @@ def test_models_add_up_over_their_workers():
 
 
 def test_processes_that_should_be_there_are_shown_also_when_they_are_not():
-    roll = Roll()
+    roll = LastLines()
     roll.add(line("gbm-0", 1, model="gbm"))
     roll.add(line("old-0", 2, state="stopped", model="old"))
     rows = process_rows(["server-0", "gbm-0"], roll.latest(0, everybody))
@@ -243,7 +243,7 @@ def test_percentiles_by_their_definition(values, percent):
 
 
 def test_what_is_scaled_says_how_many_and_why():
-    roll = Roll()
+    roll = LastLines()
     roll.add(line(pid=1, model="gbm"))
     said = {
         "gbm": ScaleLine("gbm", 2, 1, 4, "50 of 150 requests/s missed their window", 7),
@@ -288,14 +288,14 @@ def test_what_was_not_logged_and_what_could_not_be_read_is_shown():
 def test_no_step_of_the_wall_clock_makes_a_process_silent():
     for step_ns in (0, 3_600 * SECOND_NS, -3_600 * SECOND_NS, 10**18):
         one = line(time_ns=10**18, boot="ab", monotonic_ns=5 * SECOND_NS)
-        known = heard(one, 10**18 + step_ns, 6 * SECOND_NS, "ab")
+        known = on_this_clock(one, 10**18 + step_ns, 6 * SECOND_NS, "ab")
         seen = judge(known, 6 * SECOND_NS, everybody)
         assert (seen.state, seen.age_s) == ("ready", 1.0)
         # Only the wall time of another machine is known; a time in the future counts as age 0.
-        other = heard(one, 10**18 + step_ns, 10**10 * SECOND_NS, "cd")
+        other = on_this_clock(one, 10**18 + step_ns, 10**10 * SECOND_NS, "cd")
         assert judge(other, 10**10 * SECOND_NS, everybody).age_s == max(0, step_ns) / 1e9
     plain = line(time_ns=10**18)
-    assert heard(plain, 10**18 + SECOND_NS, 7 * SECOND_NS, "ab").time_ns == 6 * SECOND_NS
+    assert on_this_clock(plain, 10**18 + SECOND_NS, 7 * SECOND_NS, "ab").time_ns == 6 * SECOND_NS
 
 
 def test_a_supervisor_has_served_for_as_long_as_it_has():

@@ -28,7 +28,13 @@ from rdv.rendezvous.messages.model_result import (
     check_result_json,
     encode_model_result,
 )
-from rdv.rendezvous.messages.outcome import ToldOutcome, Truth, decode_truth, encode_truth, told_by
+from rdv.rendezvous.messages.outcome import (
+    ReportedOutcome,
+    Truth,
+    decode_truth,
+    encode_truth,
+    with_source,
+)
 from rdv.rendezvous.messages.request import Idempotency, Request, decode_request, encode_request
 from rdv.rendezvous.messages.result import (
     AnsweredBy,
@@ -60,12 +66,12 @@ __all__ = [
     "MalformedMessage",
     "Outcome",
     "Refusal",
+    "ReportedOutcome",
     "Request",
     "RequestIds",
     "Result",
     "ResultLines",
     "Score",
-    "ToldOutcome",
     "Truth",
     "check_result_json",
     "decode_request",
@@ -82,6 +88,6 @@ __all__ = [
     "report_code",
     "result_code",
     "score_outcome",
-    "told_by",
     "validate_score",
+    "with_source",
 ]

@@ -34,7 +34,7 @@ _RESULTS_OF_0_1_0: tuple[tuple[str, ResultCode], ...] = (
     (".+ is down$", "champion_down"),
     (".+ has not answered$", "champion_late"),
     (".+ has answered$", "step_1_missed"),
-    (".+ has nothing to say$", "champion_silent"),
+    (".+ has (nothing to say|given no answer)$", "champion_silent"),
     (r"\S+ behind( \(|$)", "champion_behind"),
     (r"\S+ expired( \(|$)", "champion_expired"),
     (r"\S+ not sampled( \(|$)", "champion_not_asked"),

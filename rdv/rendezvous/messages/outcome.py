@@ -39,8 +39,8 @@ class Truth(
         return counts_from_ns(self.time_ns, append_ns)
 
 
-class ToldOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A `ToldOutcome` is an outcome as reported over HTTP, and in the files of `rdv outcome`."""
+class ReportedOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A `ReportedOutcome` is an outcome as given over HTTP, and in the files of `rdv outcome`."""
 
     id: Id
     outcome: msgspec.Raw
@@ -53,7 +53,7 @@ class ToldOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fa
         return Truth(self.id, self.outcome, time_ns)
 
 
-def told_by(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
+def with_source(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
     """Return the outcomes with their `Truth.source` set to `source`."""
     source = source[:SOURCE_CHARACTERS_MAX]
     return (msgspec.structs.replace(truth, source=source) for truth in truths)

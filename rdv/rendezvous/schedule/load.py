@@ -35,7 +35,7 @@ _STEP_KEYS = {field.encode_name for field in msgspec.structs.fields(Step)}
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
 _CHOICES = {
-    "need": 'Say how many: a count (2), a fraction (0.8, or 1.0 for all) or "all".',
+    "need": 'Give a count (2), a fraction (0.8, or 1.0 for all) or "all".',
     "combine": f"There are {', '.join(get_args(Combine))}.",
 }
 _NAME = re.compile(NAME_PATTERN)

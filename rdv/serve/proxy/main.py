@@ -35,7 +35,7 @@ from rdv.serve.proxy.idempotency_restore import restore
 from rdv.serve.proxy.intake import InlineRules, ScheduleChoice
 from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeHandler
 from rdv.serve.proxy.proxy import Proxy, Settings
-from rdv.serve.proxy.readiness import ModelNews, Readiness, draining, readiness, wanted_models
+from rdv.serve.proxy.readiness import ModelStates, Readiness, draining, readiness, wanted_models
 from rdv.serve.schedules import longest_wait_ms
 from rdv.serve.status import StatusWriter
 from rdv.system.orphans import stop_without_parent
@@ -189,7 +189,7 @@ class ProxyProcess:
         )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
         self._is_up = is_up
-        self._models = ModelNews(self._streams.control)
+        self._models = ModelStates(self._streams.control)
         self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
         self._server = HttpServer(
             IdempotencyMiddleware(self._router(), self._repeats, SYSTEM_CLOCK),
@@ -334,7 +334,7 @@ class ProxyProcess:
         try:
             self._server.use(access_of(decision))
         except InvalidDecision as error:
-            log.warning("%s; who may call stays as it is", error.text())
+            log.warning("%s; the access rules stay as they are", error.text())
 
 
 def choice_of(schedules: Mapping[str, Schedule], decision: Decision) -> ScheduleChoice:

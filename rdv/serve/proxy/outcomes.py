@@ -27,7 +27,7 @@ from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.moment import InvalidMoment
 from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth
-from rdv.rendezvous.messages import ToldOutcome, Truth, encode_truth, told_by
+from rdv.rendezvous.messages import ReportedOutcome, Truth, encode_truth, with_source
 from rdv.serve.outbox import Outbox
 from rdv.serve.proxy.intake import undecodable_body, unusable_json
 from rdv.stream.errors import RecordTooLarge
@@ -40,7 +40,7 @@ OUTCOMES_MAX = 1_000
 OUTCOMES_WAIT_MS = 1_000
 """How long outcomes wait for a log that another process has locked, before they are refused."""
 
-_decode = msgspec.json.Decoder(ToldOutcome | list[ToldOutcome]).decode
+_decode = msgspec.json.Decoder(ReportedOutcome | list[ReportedOutcome]).decode
 
 
 _DRAINING = Failure(
@@ -58,12 +58,12 @@ def read_outcomes(raw: bytes, now_ns: int) -> list[Truth] | Failure:
             raw.decode()
         is_list = raw.lstrip(b" \t\r\n").startswith(b"[")
         check_numbers_and_depth(raw, DEPTH_MAX + 1 + is_list)
-        told = _decode(raw)
+        decoded = _decode(raw)
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
         return undecodable_body(raw, error)
     except UnusableJson as error:
         return unusable_json(error)
-    items = told if isinstance(told, list) else [told]
+    items = decoded if isinstance(decoded, list) else [decoded]
     if len(items) > OUTCOMES_MAX:
         message = f"{len(items)} outcomes are more than {OUTCOMES_MAX}: send them in parts"
         return Failure(413, "too_many_outcomes", message, {"limit": OUTCOMES_MAX})
@@ -109,7 +109,7 @@ class OutcomeHandler:
         if isinstance(truths, Failure):
             http.fail(truths)
             return
-        truths = list(told_by(http.client, truths))
+        truths = list(with_source(http.client, truths))
         lines = [encode_truth(truth) for truth in truths]
         if (failure := _too_large(lines, self._record_bytes_max)) is not None:
             http.fail(failure)

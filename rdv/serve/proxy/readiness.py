@@ -20,6 +20,7 @@ from rdv.http import Failure
 from rdv.rendezvous.schedule import Schedule
 from rdv.rendezvous.topology import MODELS_TOPIC
 from rdv.serve.feeds import Losses, read_all
+from rdv.status.lines import decode_model_state
 from rdv.stream.stream import LogStream
 
 POLL_RECORDS_MAX = 2_000
@@ -27,14 +28,7 @@ POLL_RECORDS_MAX = 2_000
 ReadyWhen = Literal["model", "serving"]
 
 
-class _News(msgspec.Struct):
-    """Describes a line of `control:models`."""
-
-    model: str
-    state: Literal["up", "down"]
-
-
-class ModelNews:
+class ModelStates:
     """Tracks which models are up, by the supervisor's records. Read on demand. One thread."""
 
     def __init__(self, control: LogStream) -> None:
@@ -54,10 +48,10 @@ class ModelNews:
         """Read the new records. Raises nothing."""
         for record in read_all(self._consumer, POLL_RECORDS_MAX, self._losses):
             try:
-                news = msgspec.json.decode(record.value, type=_News)
+                line = decode_model_state(record.value)
             except msgspec.DecodeError:
                 continue
-            self._states[news.model] = news.state
+            self._states[line.model] = line.state
 
     def close(self) -> None:
         self._consumer.close()

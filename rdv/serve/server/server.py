@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from itertools import chain
-from typing import Literal
 
 import msgspec
 
@@ -30,10 +29,11 @@ from rdv.rendezvous.messages import Result
 from rdv.rendezvous.reasons import Reason
 from rdv.rendezvous.topology import MODELS_TOPIC
 from rdv.serve.batches import REQUESTS, RESULTS, SCORES
-from rdv.serve.feeds import BACKSTOP_S, RING_SERVER, Feed, Feeds, Losses, read_all
+from rdv.serve.feeds import BACKSTOP_S, SERVER_PRIORITY, Feed, Feeds, Losses, read_all
 from rdv.serve.outbox import Failed, Outbox
 from rdv.serve.process import Waker
 from rdv.serve.server.rebuild import rebuild
+from rdv.status.lines import decode_model_state
 from rdv.stream.errors import RecordTooLarge
 from rdv.stream.record import Block
 
@@ -52,16 +52,6 @@ them after that, but they belong to the log.
 
 LAG_NS = 20_000_000
 """A request that comes in later than this may have expired, because a process was stopped."""
-
-
-class ModelNews(msgspec.Struct):
-    """Describes a line of `control:models`."""
-
-    model: str
-    state: Literal["up", "down"]
-
-
-_decode_news = msgspec.json.Decoder(ModelNews).decode
 
 
 class Server:
@@ -102,12 +92,12 @@ class Server:
         control = streams.control.consumer([MODELS_TOPIC])
         # Before anything is open: a past downtime must not affect open requests.
         past = [record.value for record in read_all(control, POLL_RECORDS_MAX, losses)]
-        self._hear_of_models(past, clock.monotonic_ns(), [])
+        self._apply_model_states(past, clock.monotonic_ns(), [])
         rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms, losses)
         self._scores = Feed(rebuilt.scores, losses)
         self._input = Feed(rebuilt.input, losses)
         self._control = Feed(control, losses)
-        self._input.consumer.ring_order = RING_SERVER
+        self._input.consumer.ring_order = SERVER_PRIORITY
         self._feeds = Feeds((self._scores, self._input, self._control), waker, clock)
         self._publish(rebuilt.results)
 
@@ -118,12 +108,12 @@ class Server:
         scores, input_ = self._scores, self._input
         reports = scores.poll(POLL_RECORDS_MAX) if is_open else scores.look(POLL_RECORDS_MAX)
         requests = input_.look(POLL_RECORDS_MAX) if is_open else input_.poll(POLL_RECORDS_MAX)
-        news = self._control.poll(POLL_RECORDS_MAX) if self._control.is_ready else []
+        states = self._control.poll(POLL_RECORDS_MAX) if self._control.is_ready else []
         now_ns = self._clock.monotonic_ns()
         results = engine.tick(now_ns)
-        if news:
-            values = chain.from_iterable(block.values() for block in news)
-            self._hear_of_models(values, now_ns, results)
+        if states:
+            values = chain.from_iterable(block.values() for block in states)
+            self._apply_model_states(values, now_ns, results)
         if requests:
             self._take_requests(requests, now_ns, results)
         if reports:
@@ -162,7 +152,9 @@ class Server:
                     results += engine.model_up(topic, now_ns)
                 results += engine.score(score, now_ns)
 
-    def _hear_of_models(self, values: Iterable[bytes], now_ns: int, results: list[Result]) -> None:
+    def _apply_model_states(
+        self, values: Iterable[bytes], now_ns: int, results: list[Result]
+    ) -> None:
         """Apply the supervisor's records of which models are up.
 
         A model without a record counts as up by its score; one that is recorded as down does not,
@@ -173,11 +165,11 @@ class Server:
         last: dict[str, str] = {}
         for value in values:
             try:
-                news = _decode_news(value)
+                line = decode_model_state(value)
             except msgspec.DecodeError:
                 engine.count_malformed()
             else:
-                last[news.model] = news.state
+                last[line.model] = line.state
         self._models.update(last)
         for model, state in last.items():
             if state == "up":

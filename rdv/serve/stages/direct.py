@@ -207,7 +207,7 @@ class DirectProxy(Proxy):
         if self._caller.fault:
             self.answer_default(entry, "champion_down", f"{self._model} {self._caller.fault}")
         elif outcome is None:
-            self.answer_default(entry, "champion_silent", f"{self._model} has nothing to say")
+            self.answer_default(entry, "champion_silent", f"{self._model} has given no answer")
         else:
             self.answer_default(entry, "champion_failed", f"{self._model} failed: {outcome}")
 

@@ -47,7 +47,7 @@ async def _serve(decision: Decision, streams: Streams) -> None:
         if not config.retired
     ]
     for model in models:
-        model.tell("down")  # until it is loaded, as in `rdv serve`
+        model.publish_state("down")  # until it is loaded, as in `rdv serve`
     server = LoopServer(decision, streams)
     for model in models:
         model.start()
@@ -92,7 +92,7 @@ class ModelThread:
     def _run(self) -> None:
         try:
             worker = self._make()
-            self.tell("up")
+            self.publish_state("up")
             self._settle()
             worker.run()
         except RdvError as error:
@@ -100,7 +100,7 @@ class ModelThread:
         except Exception:
             log.exception("%s has ended", self._name)
         finally:
-            self.tell("down")
+            self.publish_state("down")
             self._settle()
 
     def _hanging(self, is_hanging: bool) -> None:
@@ -109,13 +109,13 @@ class ModelThread:
         """
         if is_hanging:
             log.error("%s hangs: it is down until its call ends", self._name)
-        self.tell("down" if is_hanging else "up")
+        self.publish_state("down" if is_hanging else "up")
 
     def _settle(self) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self.settled.set)
 
-    def tell(self, state: str) -> None:
+    def publish_state(self, state: str) -> None:
         """Publish the model's state, except a decoy's, to the server and `/readyz`."""
         if self._scores:
             line = {"model": self._name, "state": state, "time_ns": SYSTEM_CLOCK.wall_ns()}

@@ -67,20 +67,20 @@ def ignored_keys(decision: Decision) -> list[str]:
     return found
 
 
-def serve_stage(decision: Decision, direct: str | None, say: Callable[[str], None]) -> None:
+def serve_stage(decision: Decision, direct: str | None, report: Callable[[str], None]) -> None:
     """Serve one model, or everything over streams in memory, until SIGTERM or SIGINT."""
     if is_parent := adopt_orphans():
         reap_abandoned()
     if ignored := ignored_keys(decision):
-        say(f"{decision.file}: {', '.join(ignored)}: not used with --direct and --in-process")
-    arguments = (decision.directory, say)
+        report(f"{decision.file}: {', '.join(ignored)}: not used with --direct and --in-process")
+    arguments = (decision.directory, report)
     threading.Thread(target=clear, args=arguments, name="rdv-clear", daemon=True).start()
     try:
         if direct is None:
-            say("one process, streams in memory: nothing is kept")
+            report("one process, streams in memory: nothing is kept")
             run_in_process(decision.directory)
         else:
-            say(f"the model {direct} alone, without streams: nothing is kept")
+            report(f"the model {direct} alone, without streams: nothing is kept")
             run_direct(decision.directory, direct)
     finally:
         if is_parent:

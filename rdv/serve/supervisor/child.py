@@ -60,8 +60,8 @@ class Child:
         line: Callable[[str], None],
         ended: Callable[[int], None],
     ) -> None:
-        self._line = line
-        self._tell_ended = ended
+        self._on_line = line
+        self._on_ended = ended
         self._splitter = LineSplitter()
         self.pid, self._stdin, self._pipe = started
         os.set_blocking(self._pipe, False)
@@ -79,7 +79,7 @@ class Child:
         if not data:
             self._loop.remove_reader(self._pipe)
         for text in self._splitter.feed(data):
-            self._line(text)
+            self._on_line(text)
 
     def reap(self) -> None:
         """Check whether it has ended; called when any child has (SIGCHLD)."""
@@ -93,7 +93,7 @@ class Child:
         code = os.waitstatus_to_exitcode(status)
         self._drain()
         self._is_over.set()
-        self._tell_ended(code)
+        self._on_ended(code)
 
     def _has_exited(self) -> bool:
         how = os.WEXITED | os.WNOHANG | os.WNOWAIT
@@ -105,9 +105,9 @@ class Child:
         with contextlib.suppress(OSError):
             while data := os.read(self._pipe, _READ_BYTES):
                 for text in self._splitter.feed(data):
-                    self._line(text)
+                    self._on_line(text)
         for text in self._splitter.end():
-            self._line(text)
+            self._on_line(text)
         os.close(self._stdin)
         os.close(self._pipe)
 

@@ -17,11 +17,11 @@ from rdv.errors import RdvError
 from rdv.rendezvous.topology import MODELS_TOPIC, SCALING_TOPIC, STATUS_TOPIC
 from rdv.status.lines import (
     SILENT_NS,
-    Roll,
+    LastLines,
     ScaleLine,
     StatusLine,
-    heard,
     lives_elsewhere,
+    on_this_clock,
     read_status,
 )
 from rdv.stream import open_stream
@@ -47,12 +47,12 @@ class Control:
         self,
         decision: Decision,
         clock: Clock,
-        heard: Callable[[StatusLine], None],
+        reported: Callable[[StatusLine], None],
         problem: Callable[[str], None],
     ) -> None:
         self._clock = clock
         self._boot = boot_id().hex()
-        self._heard = heard
+        self._reported = reported
         self._problem = problem
         config = decision.log.stream_config(1)
         self._stream = open_stream(decision.stream_path("control"), may_wait=False, config=config)
@@ -62,12 +62,12 @@ class Control:
         self._producer = self._stream.producer()
         for topic in (MODELS_TOPIC, SCALING_TOPIC):
             self._stream.make_topic(topic)  # now: later the loop must not wait for it
-        self._said: dict[str, bool] = {}
-        self._unsaid: dict[str, bool] = {}
+        self._recorded: dict[str, bool] = {}
+        self._unrecorded: dict[str, bool] = {}
         self._failed: set[str] = set()
-        self._unread = ""
+        self._read_fault = ""
         """The last read error, so that it is reported once and not at every poll."""
-        self.roll = Roll()
+        self.roll = LastLines()
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._status.fileno(), self._read)
         self._look()
@@ -77,7 +77,7 @@ class Control:
         self._loop.remove_reader(self._status.fileno())
         self._loop.add_reader(self._status.fileno(), self._read)
         self._read()
-        self._say()
+        self._record_states()
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _read(self) -> None:
@@ -87,12 +87,14 @@ class Control:
                     line = read_status(record.value)
                     if line is not None:
                         clock = self._clock
-                        line = heard(line, clock.wall_ns(), clock.monotonic_ns(), self._boot)
+                        line = on_this_clock(
+                            line, clock.wall_ns(), clock.monotonic_ns(), self._boot
+                        )
                         self.roll.add(line)
-                        self._heard(line)
+                        self._reported(line)
         except RdvError as error:
-            if (text := error.text()) != self._unread:
-                self._unread = text
+            if (text := error.text()) != self._read_fault:
+                self._read_fault = text
                 self._problem(text)
             pass_over(self._status, error)  # read on at the next poll
 
@@ -101,15 +103,15 @@ class Control:
         now_ns = self._clock.monotonic_ns()
         if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
             return
-        if self._said.get(model) is is_up:
+        if self._recorded.get(model) is is_up:
             return
-        self._said[model] = is_up
-        self._unsaid[model] = is_up
-        self._say()
+        self._recorded[model] = is_up
+        self._unrecorded[model] = is_up
+        self._record_states()
 
-    def _say(self) -> None:
+    def _record_states(self) -> None:
         """Write the changes; what cannot be written is retried at the next poll."""
-        for model, is_up in list(self._unsaid.items()):
+        for model, is_up in list(self._unrecorded.items()):
             state = "up" if is_up else "down"
             line = {
                 "model": model,
@@ -127,7 +129,7 @@ class Control:
                     self._problem(f"could not record that {model} is {state}: {error.text()}")
                 self._failed.add(model)
             else:
-                del self._unsaid[model]
+                del self._unrecorded[model]
                 self._failed.discard(model)
 
     def models_elsewhere(self) -> set[str]:

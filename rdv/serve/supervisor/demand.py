@@ -72,7 +72,7 @@ class Demand:
         """
         self._sleeping = frozenset(sleeping)
         if not self._sleeping:
-            self._forget()
+            self._close_consumer()
         elif self._consumer is None:
             try:
                 self._consumer = self._stream.consumer(start="latest")
@@ -82,7 +82,7 @@ class Demand:
                 return
             self._look()
         elif self._is_listening:
-            self._hear()
+            self._notified()
 
     def _look(self) -> None:
         """Read the waiting requests; if there are none, wait for a wake-up."""
@@ -96,7 +96,7 @@ class Demand:
                 self._on_request(model)
         else:
             self._is_listening = True
-            self._loop.add_reader(self._consumer.fileno(), self._hear)
+            self._loop.add_reader(self._consumer.fileno(), self._notified)
 
     def _read(self) -> list[Record]:
         assert self._consumer is not None
@@ -108,7 +108,7 @@ class Demand:
         except RdvError as error:
             # Damaged, or deleted meanwhile: later requests are enough.
             self._problem(f"input, for models that sleep: {error.text()}")
-            self._forget()
+            self._close_consumer()
             self._timer = self._loop.call_later(EVERY_S, self._again)
             return []
         return records
@@ -117,18 +117,18 @@ class Demand:
         if self._consumer is None:
             self.listen(self._sleeping)
 
-    def _hear(self) -> None:
+    def _notified(self) -> None:
         """Handle a wake-up."""
-        self._deafen()
+        self._stop_listening()
         self._look()
 
-    def _deafen(self) -> None:
+    def _stop_listening(self) -> None:
         if self._is_listening and self._consumer is not None:
             self._loop.remove_reader(self._consumer.fileno())
         self._is_listening = False
 
-    def _forget(self) -> None:
-        self._deafen()
+    def _close_consumer(self) -> None:
+        self._stop_listening()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -141,5 +141,5 @@ class Demand:
         return sum(self._stream.lag(group).values())
 
     def close(self) -> None:
-        self._forget()
+        self._close_consumer()
         self._stream.close()

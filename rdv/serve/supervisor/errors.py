@@ -17,9 +17,9 @@ class AlreadyServed(ConflictFault):
     since: str
 
     def text(self) -> str:
-        who = f"process {self.pid}" if self.pid else "another process"
+        by = f"process {self.pid}" if self.pid else "another process"
         since = f" since {self.since}" if self.since else ""
-        return f"{self.directory} is served already, by {who}{since}"
+        return f"{self.directory} is served already, by {by}{since}"
 
     def hint(self) -> str:
         look = f"See it: rdv status {self.directory}"
@@ -67,4 +67,4 @@ class DoesNotStart(SystemFault):
         attempts = f"{self.attempts} attempts" if self.attempts > 1 else "its first attempt"
         return f"{self.name} has not come up in {attempts}: giving up"
 
-    _hint = "Its own words are above."
+    _hint = "Its last lines are above."

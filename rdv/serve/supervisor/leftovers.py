@@ -52,7 +52,7 @@ def _lives(supervisor: bytes) -> bool:
     return pid.isdigit() and start.isdigit() and start_of(int(pid)) == int(start)
 
 
-def clear(directory: str, say: Callable[[str], None], grace_s: float = GRACE_S) -> None:
+def clear(directory: str, report: Callable[[str], None], grace_s: float = GRACE_S) -> None:
     """End the leftovers; processes of rdv have `grace_s` to end by themselves. Blocks."""
     waited_s, count = grace_s, 0
     for _ in range(ROUNDS_MAX):
@@ -69,18 +69,18 @@ def clear(directory: str, say: Callable[[str], None], grace_s: float = GRACE_S) 
                 count += 1
     if count:
         noun = "process" if count == 1 else "processes"
-        say(f"ended {count} {noun} that an earlier run had left behind")
+        report(f"ended {count} {noun} that an earlier run had left behind")
 
 
-def clear_in_background(directory: str, say: Callable[[str], None]) -> None:
-    """Run `clear` in a thread beside the running loop; `say` is called on the loop."""
+def clear_in_background(directory: str, report: Callable[[str], None]) -> None:
+    """Run `clear` in a thread beside the running loop; `report` is called on the loop."""
     loop = asyncio.get_running_loop()
 
-    def tell(line: str) -> None:
+    def on_loop(line: str) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(say, line)
+            loop.call_soon_threadsafe(report, line)
 
-    threading.Thread(target=clear, args=(directory, tell), name="rdv-clear", daemon=True).start()
+    threading.Thread(target=clear, args=(directory, on_loop), name="rdv-clear", daemon=True).start()
 
 
 def _place(directory: str) -> str:

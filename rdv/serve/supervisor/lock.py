@@ -126,13 +126,13 @@ class ServeLock:
                 self._take()
 
     @contextlib.contextmanager
-    def watched(self, say: Callable[[str], None]) -> Iterator[None]:
+    def watched(self, report: Callable[[str], None]) -> Iterator[None]:
         """Check every second while the block runs.
 
         A lost lock ends the block by a SIGTERM to this process, and its error is raised when the
         block is left.
         """
-        thread = threading.Thread(target=self._watch, args=(say,), name="rdv-lock", daemon=True)
+        thread = threading.Thread(target=self._watch, args=(report,), name="rdv-lock", daemon=True)
         thread.start()
         try:
             yield
@@ -142,7 +142,7 @@ class ServeLock:
         if self._lost is not None:
             raise self._lost
 
-    def _watch(self, say: Callable[[str], None]) -> None:
+    def _watch(self, report: Callable[[str], None]) -> None:
         last = ""
         while not self._stop.wait(LOOK_S):
             try:
@@ -150,9 +150,9 @@ class ServeLock:
             except SystemFault as error:
                 if (text := error.text()) != last:
                     last = text
-                    say(text)
+                    report(text)
             except RdvError as error:
-                say(error.text())
+                report(error.text())
                 self._lost = error
                 os.kill(os.getpid(), signal.SIGTERM)
                 return

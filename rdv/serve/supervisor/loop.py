@@ -17,11 +17,11 @@ from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
 from rdv.serve.supervisor.leftovers import clear_in_background, run_marker
 from rdv.serve.supervisor.plan import Part, Role
-from rdv.serve.supervisor.scaler import Scaler, Ties
+from rdv.serve.supervisor.scaler import Callbacks, Scaler
 from rdv.serve.supervisor.starter import Starter
 from rdv.serve.supervisor.supervisor import ESSENTIAL, Launch, Supervisor
 from rdv.status.lines import StatusLine
-from rdv.system.orphans import Strangers, reap_orphans
+from rdv.system.orphans import ForeignChildren, reap_orphans
 
 _STOPPING = {
     signal.SIGINT: "stopping (Ctrl-C again: at once)",
@@ -90,14 +90,14 @@ async def _supervise(
     edits: Edits | None,
 ) -> None:
     marker = run_marker(decision().directory)
-    strangers = Strangers(marker)
+    foreign = ForeignChildren(marker)
     with Starter(marker) as starter:
-        await _run(starter, strangers, decision, wanted, log, essential, scaler, edits)
+        await _run(starter, foreign, decision, wanted, log, essential, scaler, edits)
 
 
 async def _run(
     starter: Starter,
-    strangers: Strangers,
+    foreign: ForeignChildren,
     decision: Callable[[], Decision],
     wanted: Callable[[], list[Part]],
     log: Log,
@@ -108,17 +108,17 @@ async def _run(
     known: set[str] = set()
 
     def heard(line: StatusLine) -> None:
-        supervisor.heard(line.name, line.pid, line.state)
+        supervisor.reported(line.name, line.pid, line.state)
         if line.model and line.model not in known:  # a schedule may name it
             known.add(line.model)
             supervisor.edited()
         if scaler is not None:
-            scaler.heard(line)
+            scaler.reported(line)
 
     def reap() -> None:
         supervisor.reap()
         known = starter.own_pids().union(supervisor.pids())
-        strangers.end(known)
+        foreign.end(known)
         reap_orphans(known)
 
     outputs = _Outputs(log)
@@ -162,15 +162,15 @@ def _scale(
 ) -> Demand:
     """Connect the scaler to the other parts, and start it."""
     demand = Demand(decision, scaler.requested, outputs.own_line)
-    ties = Ties(
+    callbacks = Callbacks(
         own_pids=supervisor.pids,
         changed=supervisor.edited,
-        on_record=control.scaled,
+        record=control.scaled,
         is_down=lambda model: outputs.model_state(model, is_up=False),
         lag=demand.lag,
     )
     scaler.update(decision)
-    scaler.start(ties, demand)
+    scaler.start(callbacks, demand)
     return demand
 
 

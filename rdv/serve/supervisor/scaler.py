@@ -20,7 +20,7 @@ from rdv.serve.supervisor.scaling import (
     begun,
     decide,
     followed,
-    seen,
+    measured,
     with_request,
 )
 from rdv.status.lines import ScaleLine, StatusLine
@@ -29,20 +29,20 @@ LOOK_EVERY_S = 1.0
 """Workers write their status at the same rate."""
 
 
-class Ear(Protocol):
+class RequestWatch(Protocol):
     """Detects requests for models that have no instance: see `demand`."""
 
     def listen(self, sleeping: Collection[str]) -> None: ...
 
 
 @dataclass(frozen=True)
-class Ties:
+class Callbacks:
     """Holds the functions of the supervisor that a scaler needs once it runs."""
 
     own_pids: Callable[[], Collection[int]]
     changed: Callable[[], None]
     """Called when the wanted processes have changed."""
-    on_record: Callable[[ScaleLine], bool]
+    record: Callable[[ScaleLine], bool]
     """Record a line; return whether it could be written."""
     is_down: Callable[[str], None]
     """Called for a model that has no instance, and is to have none."""
@@ -60,17 +60,17 @@ class Scaler:
     """Holds the wanted number of instances of each model. For the supervisor's loop."""
 
     def __init__(
-        self, decision: Callable[[], Decision], clock: Clock, tell: Callable[[str], None]
+        self, decision: Callable[[], Decision], clock: Clock, report: Callable[[str], None]
     ) -> None:
         self._decision = decision
         self._clock = clock
-        self._tell = tell
+        self._report = report
         self._meters = Meters()
         self._histories: dict[str, History] = {}
         self._fixed: dict[str, int] = {}
-        self._said: dict[str, tuple[int, Limits]] = {}
-        self._ties: Ties | None = None
-        self._ear: Ear | None = None
+        self._recorded: dict[str, tuple[int, Limits]] = {}
+        self._callbacks: Callbacks | None = None
+        self._watch: RequestWatch | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def counts(self) -> dict[str, int]:
@@ -91,19 +91,19 @@ class Scaler:
                 self._histories[name] = begun(min(count, limits.most), now_ms)
         for name in self._histories.keys() - scaling.keys():
             del self._histories[name]
-            self._said.pop(name, None)
+            self._recorded.pop(name, None)
         self._fixed = {
             name: first_count(decision, model)
             for name, model in decision.models.items()
             if name not in scaling and not model.retired
         }
 
-    def start(self, ties: Ties, ear: Ear) -> None:
+    def start(self, callbacks: Callbacks, watch: RequestWatch) -> None:
         """Start the periodic measurements."""
-        self._ties, self._ear = ties, ear
+        self._callbacks, self._watch = callbacks, watch
         self._turn()
 
-    def heard(self, line: StatusLine) -> None:
+    def reported(self, line: StatusLine) -> None:
         """Handle a status line of a process."""
         if line.model in self._histories:
             self._meters.add(line)
@@ -119,50 +119,50 @@ class Scaler:
         self._timer = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._turn)
 
     def _look(self, names: Iterable[str]) -> None:
-        assert self._ties is not None
-        assert self._ear is not None
-        self._meters.keep(set(self._ties.own_pids()))
+        assert self._callbacks is not None
+        assert self._watch is not None
+        self._meters.keep(set(self._callbacks.own_pids()))
         decision, now_ms, before = self._decision(), self._now_ms(), self.counts()
         for name in names:
             model = decision.models.get(name)
             if model is not None:
                 self._judge(name, model, limits_of(decision, model), now_ms)
         if self.counts() != before:
-            self._ties.changed()
+            self._callbacks.changed()
         asleep = [n for n, h in self._histories.items() if h.wanted == 0 and n in decision.models]
         for name in asleep:
             if decision.models[name].scores:
-                self._ties.is_down(name)
-        self._ear.listen(asleep)
+                self._callbacks.is_down(name)
+        self._watch.listen(asleep)
 
     def _judge(self, name: str, model: ModelConfig, limits: Limits, now_ms: float) -> None:
-        assert self._ties is not None
+        assert self._callbacks is not None
         history = self._histories[name]
         if history.wanted:
             look = self._meters.look(name, limits.batch_max, self._clock)
             if not model.skips:
                 # It refuses nothing: requests that it has not even read count as well.
                 with contextlib.suppress(RdvError):
-                    look = look._replace(waiting=max(look.waiting, self._ties.lag(name)))
-            history = seen(history, look, limits)
+                    look = look._replace(waiting=max(look.waiting, self._callbacks.lag(name)))
+            history = measured(history, look, limits)
         verdict = decide(history, limits, now_ms)
         if verdict.wanted != history.wanted:
-            self._tell(f"{name}: {history.wanted} → {verdict.wanted} instances: {verdict.reason}")
+            self._report(f"{name}: {history.wanted} → {verdict.wanted} instances: {verdict.reason}")
         history = self._histories[name] = followed(history, verdict, now_ms)
-        self._put_on_record(name, history, limits)
+        self._record(name, history, limits)
 
-    def _put_on_record(self, name: str, history: History, limits: Limits) -> None:
+    def _record(self, name: str, history: History, limits: Limits) -> None:
         """Record each change once; what cannot be written is retried at the next measurement."""
-        assert self._ties is not None
+        assert self._callbacks is not None
         now = (history.wanted, limits)
-        if self._said.get(name) == now:
+        if self._recorded.get(name) == now:
             return
         wall_ns = self._clock.wall_ns()
         line = ScaleLine(
             name, history.wanted, limits.least, limits.most, history.reason, wall_ns, os.getpid()
         )
-        if self._ties.on_record(line):
-            self._said[name] = now
+        if self._callbacks.record(line):
+            self._recorded[name] = now
 
     def close(self) -> None:
         if self._timer is not None:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from rdv.clock import Clock
 from rdv.status.lines import SILENT_NS, StatusLine
 
-UP_LOOKS = 2
+UP_MEASUREMENTS = 2
 """This many measurements in a row must have seen misses: a single stutter is not load."""
 
 MISSED_SHARE = 0.02
@@ -67,7 +67,7 @@ class Limits:
     batch_max: int = 64
 
 
-class Look(NamedTuple):
+class Measurement(NamedTuple):
     """Measures all instances of a model, at one moment; rates are of about the last second."""
 
     time_ms: float
@@ -81,7 +81,7 @@ class Look(NamedTuple):
     row_ms: float
     fixed_ms: float
     """The cost of a batch: a fixed part, and one for each row."""
-    told_ns: int
+    status_ns: int
     """When the instances last wrote their status; the same lines count once."""
 
     @property
@@ -108,9 +108,9 @@ class History:
     """The time of the last request."""
     reason: str = ""
     """Why there are this many instances."""
-    is_rung: bool = False
+    is_requested: bool = False
     """Whether a request has come while there is no instance."""
-    last: Look | None = None
+    last: Measurement | None = None
     missed: int = 0
     """The number of measurements in a row that saw misses."""
     calm_ms: float | None = None
@@ -132,10 +132,10 @@ def begun(count: int, now_ms: float) -> History:
 
 def with_request(history: History) -> History:
     """Record that a request has come that this model should score."""
-    return history if history.is_rung else replace(history, is_rung=True)
+    return history if history.is_requested else replace(history, is_requested=True)
 
 
-def seen(history: History, look: Look, limits: Limits) -> History:
+def measured(history: History, look: Measurement, limits: Limits) -> History:
     """Add a measurement.
 
     Misses count only if this one and the one before saw all instances ready: a restarted instance
@@ -145,7 +145,7 @@ def seen(history: History, look: Look, limits: Limits) -> History:
     has_come_up = look.ready > 0 and (last is None or last.ready == 0)
     is_settled = last is not None and min(look.ready, last.ready) >= wanted > 0
     is_missing = is_settled and bool(_too_few(look, limits))
-    is_news = last is None or look.told_ns != last.told_ns
+    is_new = last is None or look.status_ns != last.status_ns
     calm_ms = None
     if _is_calm(history, look, limits):
         calm_ms = look.time_ms if history.calm_ms is None else history.calm_ms
@@ -153,7 +153,7 @@ def seen(history: History, look: Look, limits: Limits) -> History:
         history,
         last=look,
         asked_ms=look.time_ms if look.asked or look.waiting or has_come_up else history.asked_ms,
-        missed=history.missed + is_news if is_missing else 0,
+        missed=history.missed + is_new if is_missing else 0,
         calm_ms=calm_ms,
     )
 
@@ -163,14 +163,14 @@ def decide(history: History, limits: Limits, now_ms: float) -> Verdict:
     wanted, last = history.wanted, history.last
     bounded = min(max(wanted, limits.least), limits.most)
     if bounded != wanted:
-        return Verdict(bounded, f"between {limits.least} and {limits.most}, as rdv.toml says")
+        return Verdict(bounded, f"between {limits.least} and {limits.most}, the range in rdv.toml")
     if wanted == 0:
-        return Verdict(1, "it is asked for") if history.is_rung else Verdict(0, history.reason)
+        return Verdict(1, "it is asked for") if history.is_requested else Verdict(0, history.reason)
     if wanted > limits.least and now_ms - history.asked_ms >= _idle_ms(history, limits):
         seconds = (now_ms - history.asked_ms) / 1000
         why = "not asked" if last is not None and last.ready else "it has not come up"
         return Verdict(limits.least, f"{why} for {seconds:.0f} s")
-    if history.missed >= UP_LOOKS and wanted < limits.most and last is not None:
+    if history.missed >= UP_MEASUREMENTS and wanted < limits.most and last is not None:
         needed = ceil(_load(last, limits) / ROOM)
         count = min(max(wanted + 1, min(needed, 2 * wanted)), limits.most)
         return Verdict(count, _too_few(last, limits))
@@ -195,12 +195,12 @@ def followed(history: History, verdict: Verdict, now_ms: float) -> History:
     return History(verdict.wanted, now_ms, now_ms, verdict.reason, shorts=shorts)
 
 
-def _load(look: Look, limits: Limits) -> float:
+def _load(look: Measurement, limits: Limits) -> float:
     """Return how many instances all requests would keep busy, in full batches."""
     return look.asked * (look.row_ms + look.fixed_ms / limits.batch_max) / 1000
 
 
-def _too_few(look: Look, limits: Limits) -> str:
+def _too_few(look: Measurement, limits: Limits) -> str:
     """Return why more are needed; empty when they are not."""
     least_ms = look.row_ms + look.fixed_ms / limits.batch_max
     queue_ms = look.waiting * least_ms / max(1, look.ready)
@@ -214,7 +214,7 @@ def _too_few(look: Look, limits: Limits) -> str:
     return f"{look.refused:.0f} of {look.asked:.0f} requests/s missed their window"
 
 
-def _is_calm(history: History, look: Look, limits: Limits) -> bool:
+def _is_calm(history: History, look: Measurement, limits: Limits) -> bool:
     """Return whether one instance less would be enough."""
     fewer = history.wanted - 1
     if fewer < max(1, limits.least) or look.ready < fewer:
@@ -271,14 +271,14 @@ class Meters:
         """Forget all processes but these."""
         self._by_pid = {pid: meter for pid, meter in self._by_pid.items() if pid in pids}
 
-    def look(self, model: str, batch_max: int, clock: Clock) -> Look:
+    def look(self, model: str, batch_max: int, clock: Clock) -> Measurement:
         """Return the sums over a model's processes, without those whose status line is overdue."""
         now_ns = clock.monotonic_ns()
         found = [m for m in self._by_pid.values() if m.line.model == model]
         ready = [
             m for m in found if m.line.state == "ready" and not _is_silent(m, batch_max, now_ns)
         ]
-        return Look(
+        return Measurement(
             clock.monotonic_ns() / 1e6,
             len(ready),
             sum(meter.scored for meter in ready),

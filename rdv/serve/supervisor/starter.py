@@ -59,8 +59,8 @@ class ForkServer:
         """Wait until it can fork, or has ended, or for `timeout_s`."""
         loop = asyncio.get_running_loop()
         with contextlib.suppress(TimeoutError, OSError):
-            said = await asyncio.wait_for(loop.sock_recv(self._link, _ANSWER_BYTES), timeout_s)
-            self._is_ready = said == READY
+            answer = await asyncio.wait_for(loop.sock_recv(self._link, _ANSWER_BYTES), timeout_s)
+            self._is_ready = answer == READY
 
     def is_ready(self) -> bool:
         """Return whether it has loaded everything. Raises ForkServerLost."""

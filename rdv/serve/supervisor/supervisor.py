@@ -66,7 +66,7 @@ code.
 """
 
 
-class Voice(Protocol):
+class Outputs(Protocol):
     """The interface for the supervisor's outputs."""
 
     def child_line(self, part: Part, line: str) -> None: ...
@@ -114,18 +114,18 @@ class Supervisor:
     def __init__(
         self,
         wanted: Callable[[], list[Part]],
-        voice: Voice,
+        outputs: Outputs,
         launch: Launch,
         clock: Clock,
         essential: frozenset[Role] = ESSENTIAL,
     ) -> None:
         self._wanted = wanted
         self._essential = essential
-        self._voice = voice
+        self._outputs = outputs
         self._launch = launch
         self._clock = clock
         self._running: dict[str, Running] = {}
-        self._everyone: set[Running] = set()
+        self._all: set[Running] = set()
         self._replacing: set[str] = set()
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
@@ -140,7 +140,7 @@ class Supervisor:
         self._changed.clear()  # earlier changes are part of what is wanted now
         parts = self._wanted()
         for model in {part.model for part in parts if part.model}:
-            self._voice.model_state(model, is_up=False)
+            self._outputs.model_state(model, is_up=False)
         self._spawn(self._open(parts))
         while not self._stopping.is_set():
             await self._changed.wait()
@@ -158,23 +158,23 @@ class Supervisor:
             await asyncio.wait_for(settled(inner), START_WAIT_S)
         if self._stopping.is_set():
             return
-        doors = [self._add(part) for part in parts if part.role == "proxy"]
-        await settled(doors)
-        if not self._stopping.is_set() and any(door.is_ready for door in doors or inner):
+        proxies = [self._add(part) for part in parts if part.role == "proxy"]
+        await settled(proxies)
+        if not self._stopping.is_set() and any(proxy.is_ready for proxy in proxies or inner):
             missing = [r.part.name for r in self._running.values() if not r.is_ready]
-            self._voice.all_settled(missing)
+            self._outputs.all_settled(missing)
 
     def _add(self, part: Part, *, is_trial: bool = False) -> Running:
         running = self._running[part.name] = Running(part, is_trial=is_trial)
-        self._everyone.add(running)
+        self._all.add(running)
         self._start(running)
         return running
 
     def stop(self) -> None:
         """Stop in order; on the second call, kill."""
         if self._stopping.is_set():
-            self._voice.own_line("killing what is left")
-            for running in self._everyone:
+            self._outputs.own_line("killing what is left")
+            for running in self._all:
                 if running.child is not None:
                     running.child.kill()
         self._stopping.set()
@@ -186,25 +186,25 @@ class Supervisor:
 
     def reap(self) -> None:
         """Handle the end of some child."""
-        for running in list(self._everyone):
+        for running in list(self._all):
             if running.child is not None:
                 running.child.reap()
 
-    def heard(self, name: str, pid: int, state: str) -> None:
+    def reported(self, name: str, pid: int, state: str) -> None:
         """Handle a status line of a process; `state` may be that it is ready."""
-        for running in self._everyone:
+        for running in self._all:
             if running.child is None or running.child.pid != pid or running.part.name != name:
                 continue
             if state == "ready" and not running.is_ready:
                 running.is_ready = True
                 running.restarts = became_ready(running.restarts)
                 running.settled.set()
-                self._voice.own_line(f"{name} is ready (process {pid})")
-                self._tell_model(running.part)
+                self._outputs.own_line(f"{name} is ready (process {pid})")
+                self._publish_model(running.part)
 
     def pids(self) -> dict[int, str]:
         """Return the processes that run now, and their names."""
-        return {r.child.pid: r.part.name for r in self._everyone if r.child is not None}
+        return {r.child.pid: r.part.name for r in self._all if r.child is not None}
 
     def _start(self, running: Running) -> None:
         running.retry = None
@@ -214,7 +214,7 @@ class Supervisor:
         try:
             running.child = self._launch(
                 part,
-                lambda line: self._voice.child_line(part, line),
+                lambda line: self._outputs.child_line(part, line),
                 lambda code: self._ended(running, describe(code), is_refusal=code == REFUSES),
             )
         except OSError as error:
@@ -224,7 +224,7 @@ class Supervisor:
         running.child = None
         running.is_ready = False
         running.settled.set()
-        self._tell_model(running.part)
+        self._publish_model(running.part)
         if running.is_leaving or running.is_trial or self._stopping.is_set():
             return
         running.restarts, delay_ms = ended(running.restarts, self._now_ms())
@@ -235,19 +235,19 @@ class Supervisor:
             self.stop()
             return
         after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
-        self._voice.own_line(f"{name} ended ({how}); started again {after}")
+        self._outputs.own_line(f"{name} ended ({how}); started again {after}")
         if not delay_ms:
             self._start(running)
             return
         loop = asyncio.get_running_loop()
         running.retry = loop.call_later(delay_ms / 1000, self._start, running)
 
-    def _tell_model(self, part: Part) -> None:
+    def _publish_model(self, part: Part) -> None:
         """Publish a model's state: it is up while one of its processes is ready and not leaving."""
         if part.model:
-            same = [r for r in self._everyone if r.part.model == part.model]
+            same = [r for r in self._all if r.part.model == part.model]
             is_up = any(r.is_ready and not r.is_leaving for r in same)
-            self._voice.model_state(part.model, is_up=is_up)
+            self._outputs.model_state(part.model, is_up=is_up)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -266,19 +266,19 @@ class Supervisor:
         try:
             wanted = self._wanted()
         except RdvError as error:
-            self._voice.own_line(f"{error.text()}; nothing is changed")
+            self._outputs.own_line(f"{error.text()}; nothing is changed")
             return
         self._retry_edited({part.name: part for part in wanted})
         now = {n: r.part for n, r in self._running.items() if n not in self._replacing}
         todo = changes(now, [part for part in wanted if part.name not in self._replacing])
         for part in todo.start:
-            self._voice.own_line(f"{part.name} is new")
+            self._outputs.own_line(f"{part.name} is new")
             self._add(part)
         for part in todo.stop:
-            self._voice.own_line(f"{part.name} is not wanted any more")
+            self._outputs.own_line(f"{part.name} is not wanted any more")
             self._spawn(self._leave(self._running.pop(part.name)))
         for part in todo.replace:
-            self._voice.own_line(f"{part.name} has changed: its successor is being started")
+            self._outputs.own_line(f"{part.name} has changed: its successor is being started")
             self._replacing.add(part.name)
             self._spawn(self._replace(part))
 
@@ -315,7 +315,9 @@ class Supervisor:
             new.is_trial = False
             await self._leave(old)
         elif not self._stopping.is_set():
-            self._voice.own_line(f"{part.name}: the new version does not start; the old one stays")
+            self._outputs.own_line(
+                f"{part.name}: the new version does not start; the old one stays"
+            )
             self._running[part.name] = old
             # As it is now: only a further edit is another attempt.
             old.part = part
@@ -330,19 +332,19 @@ class Supervisor:
         # Requests that it has read are waited for, but not for long; after that, servers are
         # notified that the model is down.
         loop = asyncio.get_running_loop()
-        later = loop.call_later(LAST_ANSWERS_S, self._tell_model, running.part)
+        later = loop.call_later(LAST_ANSWERS_S, self._publish_model, running.part)
         try:
             if running.child is not None:
                 is_proxy = running.part.role == "proxy"
                 await running.child.stop(PROXY_GRACE_S if is_proxy else STOP_GRACE_S)
         finally:
             later.cancel()
-        self._everyone.discard(running)
-        self._tell_model(running.part)
+        self._all.discard(running)
+        self._publish_model(running.part)
 
     async def _stop_all(self) -> None:
         for role in STOP_ORDER:
-            leaving = [running for running in self._everyone if running.part.role == role]
+            leaving = [running for running in self._all if running.part.role == role]
             await asyncio.gather(*(self._leave(running) for running in leaving))
         for task in list(self._tasks):
             task.cancel()

@@ -122,7 +122,7 @@ class WorkerProcess:
         try:
             return open_model(decision.directory, name, **config.opening())
         except ModelNotLoaded as error:
-            self._say_not_loaded(name, error.reason)
+            self._report_not_loaded(name, error.reason)
             raise
         finally:
             late.cancel()
@@ -131,10 +131,10 @@ class WorkerProcess:
         """End the process, from the timer's thread: the model hangs while it is loaded."""
         reason = f"it was not loaded within {config.start_timeout_ms} ms"
         log.error("%s: %s", name, reason)
-        self._say_not_loaded(name, reason)
+        self._report_not_loaded(name, reason)
         os._exit(HANGS)
 
-    def _say_not_loaded(self, name: str, reason: str) -> None:
+    def _report_not_loaded(self, name: str, reason: str) -> None:
         self._status.write(NOT_LOADED, {"model": name, "trouble": f"did not start: {reason}"})
         self._status.close()
 

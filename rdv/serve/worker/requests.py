@@ -12,7 +12,7 @@ from rdv.rendezvous.backlog import Waiting
 from rdv.rendezvous.deadlines import due_times_ns
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.serve.batches import REQUESTS
-from rdv.serve.feeds import RING_CHAMPION, RING_MODEL, Feed
+from rdv.serve.feeds import CHAMPION_PRIORITY, MODEL_PRIORITY, Feed
 from rdv.stream import GroupTiming, TopicPartition
 from rdv.stream.errors import TopicNotFound
 from rdv.stream.record import Block
@@ -87,7 +87,7 @@ class RequestReader:
             on_assign=self._new.extend,
             on_revoke=on_revoke,
         )
-        consumer.ring_order = RING_MODEL
+        consumer.ring_order = MODEL_PRIORITY
         self.feed = Feed(consumer)
 
     def read(self) -> list[Waiting]:
@@ -129,7 +129,7 @@ class RequestReader:
         self._windows_ms = windows_ms
         soonest_ms = min(windows_ms.values(), default=0.0)
         is_champion = windows_ms.get(self._name, SLA_MS_MAX) <= soonest_ms
-        self.feed.consumer.ring_order = RING_CHAMPION if is_champion else RING_MODEL
+        self.feed.consumer.ring_order = CHAMPION_PRIORITY if is_champion else MODEL_PRIORITY
 
     def _since_ns(self, block: Block) -> int:
         """Return the time before which due requests are skipped: their proxies no longer waited."""

@@ -14,11 +14,11 @@ from rdv.moment import InvalidMoment
 from rdv.rendezvous.messages import (
     Arrival,
     MalformedMessage,
+    ReportedOutcome,
     Request,
     Result,
     ResultLines,
     Score,
-    ToldOutcome,
     Truth,
     decode_request,
     decode_result,
@@ -259,9 +259,9 @@ def test_a_golden_outcome() -> None:
 
 def test_the_time_of_an_outcome() -> None:
     now_ns = 1_777_638_600 * 10**9
-    told = ToldOutcome("i", msgspec.Raw(b"1"), "2026-05-01T12:30:00Z")
+    told = ReportedOutcome("i", msgspec.Raw(b"1"), "2026-05-01T12:30:00Z")
     assert told.truth(now_ns).time_ns == now_ns
-    assert ToldOutcome("i", msgspec.Raw(b"1")).truth(now_ns).time_ns is None
+    assert ReportedOutcome("i", msgspec.Raw(b"1")).truth(now_ns).time_ns is None
     with pytest.raises(InvalidMoment, match="in the future"):
         told.truth(now_ns - 3_600 * 10**9)
 

@@ -87,7 +87,7 @@ def test_the_hash_is_the_same_for_ever() -> None:
         ("sla_ms = 50" + STEP + "need = 0", "step[1].need", ">= 1"),
         ("sla_ms = 50" + STEP + "need = 1.5", "step[1].need", "<= 1"),
         ("sla_ms = 50" + STEP + "need = true", "step[1].need", "got `bool`"),
-        ("sla_ms = 50" + STEP + "need = 'most'", "step[1].need", "no 'most'\nSay how many"),
+        ("sla_ms = 50" + STEP + "need = 'most'", "step[1].need", "no 'most'\nGive a count"),
         ("sla_ms = 50" + STEP + "need = 2\ncombine = 'sum'", "step[1].combine", "There are best"),
         ("sla_ms = 50" + STEP + "combine = 'mean'", "step[1].need", "for several answers"),
         ("sla_ms = 50" + STEP + "on = 'label'", "step[1].on", "vote"),

@@ -31,7 +31,7 @@ class Fake:
             self._ended(code)
 
     def ready(self):
-        self.world.supervisor.heard(self.part.name, self.pid, "ready")
+        self.world.supervisor.reported(self.part.name, self.pid, "ready")
 
     def reap(self):
         pass

@@ -13,7 +13,7 @@ from rdv.decision import Decision, InvalidDecision, ModelConfig
 from rdv.decision.convert import make_decision
 from rdv.decision.files import Stamps
 from rdv.serve.supervisor.demand import Demand, asked_for
-from rdv.serve.supervisor.scaler import LOOK_EVERY_S, Scaler, Ties, limits_of
+from rdv.serve.supervisor.scaler import LOOK_EVERY_S, Callbacks, Scaler, limits_of
 from rdv.serve.supervisor.scaling import Meters
 from rdv.status.lines import read_status
 from rdv.stream.errors import Closed
@@ -86,14 +86,14 @@ class World:
         self.is_full = False
         self.scaler = Scaler(lambda: self.decision, self.clock, self.words.append)
         self.scaler.update(decision)
-        ties = Ties(
+        callbacks = Callbacks(
             own_pids=lambda: range(100),
             changed=self.changed,
-            on_record=self.record,
+            record=self.record,
             is_down=self.down.append,
             lag=lambda group: self.lags,
         )
-        self.scaler.start(ties, self)
+        self.scaler.start(callbacks, self)
 
     def changed(self):
         self.changes += 1
@@ -111,7 +111,7 @@ class World:
 
     def look(self, *lines):
         for one in lines:
-            self.scaler.heard(one)
+            self.scaler.reported(one)
         self.clock.advance(SECOND_NS)
         self.scaler._look(list(self.scaler.counts()))
 
@@ -143,7 +143,7 @@ def test_it_scales_and_says_so():
     assert world.changes == 1
 
 
-def test_what_could_not_be_put_on_record_is_tried_again():
+def test_what_could_not_be_record_is_tried_again():
     def history(world):
         world.is_full = True
         for second in range(5):

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from rdv.serve.supervisor.scaling import (
     REMEMBER_MS,
-    UP_LOOKS,
+    UP_MEASUREMENTS,
     Limits,
-    Look,
+    Measurement,
     Verdict,
     begun,
     decide,
     followed,
-    seen,
+    measured,
     with_request,
 )
 
@@ -26,11 +26,11 @@ LAZY = replace(LIMITS, least=0)
 
 
 def look(second, *, ready=1, scored=0.0, refused=0.0, waiting=0, row_ms=10.0):
-    return Look(second * 1000, ready, scored, refused, waiting, row_ms, 0.0, second)
+    return Measurement(second * 1000, ready, scored, refused, waiting, row_ms, 0.0, second)
 
 
 def judged(history, look, limits=LIMITS):
-    history = seen(history, look, limits)
+    history = measured(history, look, limits)
     return followed(history, decide(history, limits, look.time_ms), look.time_ms)
 
 
@@ -79,7 +79,7 @@ def test_far_too_few_are_doubled_not_counted_up():
 def test_one_stutter_is_no_load():
     history = begun(1, 0)
     for second in range(1, 40):
-        refused = 50 if second % (UP_LOOKS + 1) == 0 else 0
+        refused = 50 if second % (UP_MEASUREMENTS + 1) == 0 else 0
         history = judged(history, look(second, scored=50, refused=refused))
     assert history.wanted == 1
 
@@ -87,7 +87,7 @@ def test_one_stutter_is_no_load():
 def test_two_looks_at_the_same_words_are_one():
     history = begun(1, 0)
     for second in range(1, 10):
-        history = judged(history, look(second, scored=50, refused=50)._replace(told_ns=7))
+        history = judged(history, look(second, scored=50, refused=50)._replace(status_ns=7))
     assert history.wanted == 1
 
 
@@ -180,12 +180,12 @@ loads = st.lists(
 def test_never_outside_the_limits(least, most, count, looks):
     limits = Limits(min(least, most), most, 5_000, 3_000, 8)
     history, now_ms = begun(count, 0), 0.0
-    for scored, refused, waiting, ready, row_ms, fixed_ms, after_ms, is_rung in looks:
+    for scored, refused, waiting, ready, row_ms, fixed_ms, after_ms, is_requested in looks:
         now_ms += after_ms
-        history = with_request(history) if is_rung else history
+        history = with_request(history) if is_requested else history
         history = judged(
             history,
-            Look(now_ms, ready, scored, refused, waiting, row_ms, fixed_ms, int(now_ms)),
+            Measurement(now_ms, ready, scored, refused, waiting, row_ms, fixed_ms, int(now_ms)),
             limits,
         )
         assert limits.least <= history.wanted <= limits.most

@@ -189,7 +189,7 @@ class SimChild:
     def __init__(self, world, process: Process, ended: Callable[[int], None]) -> None:
         self._world = world
         self._process = process
-        self._tell_ended = ended
+        self._on_ended = ended
         self._code: int | None = None
         self._is_told = False
         self._is_over = asyncio.Event()
@@ -206,7 +206,7 @@ class SimChild:
         if self._code is not None and not self._is_told:
             self._is_told = True
             self._is_over.set()
-            self._tell_ended(self._code)
+            self._on_ended(self._code)
 
     def kill(self) -> None:
         self._world.scheduler.after(0, self._process.kill)
@@ -224,7 +224,7 @@ class SimChild:
             await self._is_over.wait()
 
 
-class Voice:
+class Outputs:
     """Receive what the supervisor reports."""
 
     def __init__(self, world) -> None:
@@ -248,19 +248,19 @@ class Voice:
 
 def run_supervisor(world, process: Process) -> None:
     loop = SimLoop(process, world.descriptors)
-    voice = Voice(world)
+    outputs = Outputs(world)
 
     def launch(part: Part, line, ended) -> SimChild:
         return SimChild(world, world.spawn(part), ended)
 
-    supervisor = Supervisor(world.wanted_parts, voice, launch, world.clock)
+    supervisor = Supervisor(world.wanted_parts, outputs, launch, world.clock)
     control = Control(
         world.decision,
         world.clock,
-        lambda line: supervisor.heard(line.name, line.pid, line.state),
-        voice.own_line,
+        lambda line: supervisor.reported(line.name, line.pid, line.state),
+        outputs.own_line,
     )
-    voice.control, voice.supervisor = control, supervisor
+    outputs.control, outputs.supervisor = control, supervisor
     process.parts["supervisor"] = supervisor
 
     def ended(task: asyncio.Task) -> None:
