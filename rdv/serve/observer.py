@@ -64,7 +64,7 @@ class Observer:
         self._directory = decision.directory
         self._decision = decision
         self._slas = ScheduleSlas(decision)
-        self._roll = LastLines()
+        self._lines = LastLines()
         self._boot = boot_id().hex()
         self._window = ResultWindow(window_s)
         self._off_record = OffRecord(window_s)
@@ -118,11 +118,11 @@ class Observer:
             if line is not None:
                 now = time.time_ns(), time.monotonic_ns(), self._boot
                 line = on_this_clock(line, *now)
-                self._roll.add(line)
+                self._lines.add(line)
                 self._off_record.add(line)
 
     def _report(self, now_ns: int, monotonic_ns: int, holder: Holder | None) -> dict[str, Any]:
-        seen = self._roll.latest(monotonic_ns, is_process)
+        seen = self._lines.latest(monotonic_ns, is_process)
         running_s = None if holder is None else holder.running_s(now_ns, monotonic_ns)
         off_record = self._off_record.count(monotonic_ns)
         results = self._window.figures(monotonic_ns, self._slas.find_ms, running_s, off_record)
