@@ -28,9 +28,7 @@ from rdv.http.response import (
     head_parts,
 )
 from rdv.http.timeouts import Timeouts
-
-_LARGE_BITS = 14
-"""Each 16 KiB of a body count as another request of a turn, to keep turns short."""
+from rdv.http.turns import SMALL_BYTES, SMALL_NS, ClientTurn
 
 
 def has_unread(transport: asyncio.Transport) -> bool:
@@ -47,10 +45,10 @@ def has_unread(transport: asyncio.Transport) -> bool:
 class Connection(asyncio.Protocol):
     """Implements the asyncio protocol of one connection. Loop's thread only.
 
-    A turn (`_advance`) reads requests until the pipeline is full, and writes once. Reading pauses
-    while `pipeline_max` requests wait for answers or the client does not read. After the last
-    answer the connection lingers: a close with unread bytes would reset the connection, and the
-    client could lose the answer.
+    A turn (`_advance`) reads requests until the pipeline is full or the client's time is over, and
+    writes once. Reading pauses while `pipeline_max` requests wait for answers, while others are
+    served first, or while the client does not read. After the last answer the connection lingers:
+    a close with unread bytes would reset the connection, and the client could lose the answer.
     """
 
     __slots__ = (
@@ -68,10 +66,14 @@ class Connection(asyncio.Protocol):
         "_timeouts",
         "_transport",
         "_turn",
+        "_waits",
         "client",
         "is_trusted",
         "peer",
+        "turn",
     )  # fmt: skip
+
+    turn: ClientTurn
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
@@ -83,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._timeouts = Timeouts(hub, self._reader, self._pending)
         self._turn = False  # inside a turn, which writes at its end
         self._dirty = False  # in the hub's list
+        self._waits = False  # for its client's next time to be served
         self._eof = False
         self._ending = False  # the client sends nothing more, but unread bytes may remain
         self._held = 0  # bytes of incomplete requests that are counted
@@ -109,6 +112,8 @@ class Connection(asyncio.Protocol):
         self.peer = str(name[0]) if isinstance(name, tuple) and name else ""
         self.client = client_key(self.peer)
         self.is_trusted = hub.access.trusts(self.peer)
+        # The connections of a trusted proxy carry many clients: each has its own turn.
+        self.turn = ClientTurn() if self.is_trusted else hub.turns.enter(self.client)
         self._timeouts.begin(self, self._transport)
         if not hub.draining and hub.places.enter(self, hub.now_ns()):
             hub.connections.add(self)
@@ -155,6 +160,7 @@ class Connection(asyncio.Protocol):
         self._hold(0)
         self._hub.hangups.forget(self)
         self._transport = None
+        self._hub.turns.leave(self.client, self.turn)
         self._hub.closed(self)
 
     # Called by requests, the hub and `_timeouts`.
@@ -171,6 +177,13 @@ class Connection(asyncio.Protocol):
                 self.flush(self._hub.now_ns())
         else:  # it waits behind other requests, and its body is no longer needed
             request.body = b""
+
+    def go_on(self, now_ns: int) -> None:
+        """Serve what has come while other clients were served."""
+        self._waits = False
+        if self._transport is not None:
+            self._timeouts.active_ns = now_ns
+            self._advance(now_ns)
 
     def flush(self, now_ns: int) -> None:
         self._dirty = False
@@ -224,7 +237,7 @@ class Connection(asyncio.Protocol):
         Bytes that came while the process was held up are a request like any other: closing now
         would reset the connection.
         """
-        if self.has_unread():
+        if self._waits or self.has_unread():
             self._timeouts.active_ns = self._hub.now_ns()
         else:
             self._close()
@@ -286,25 +299,28 @@ class Connection(asyncio.Protocol):
     def _advance(self, now_ns: int) -> None:
         self._turn = True
         hub, reader, pending, timeouts = self._hub, self._reader, self._pending, self._timeouts
-        most = left = self._pipeline_max
-        if timeouts.stalled_ns:
+        turn, most = self.turn, self._pipeline_max
+        left = most  # then the answers are written: does the client read them?
+        if timeouts.stalled_ns or self._waits:
             most = 0
         while reader.more and len(pending) < most:
+            if left <= 0 or (turn.left_ns <= 0 and not turn.may_go_on(now_ns)):
+                self._waits = True
+                hub.turns.wait(turn, self)
+                break
             request = reader.next(now_ns)
             if request is None:
                 break
             request.carrier = self
             pending.append(request)
-            size = len(request.body)
             hub.counters.requests += 1
+            begun_ns = hub.now_ns() if len(request.body) > SMALL_BYTES else 0
             try:
                 hub.application(request)
             except Exception as error:  # noqa: BLE001 - one request must not end the server
                 self._application_failed(request, error)
-            left -= 1 + (size >> _LARGE_BITS)
-            if left <= 0:  # a turn is bounded, too: first check whether the client reads
-                self._continue_soon()
-                break
+            turn.left_ns -= hub.now_ns() - begun_ns if begun_ns else SMALL_NS
+            left -= 1
         if reader.failure is not None and not self._refused:
             self._refused = True
             hub.counters.refusals += 1
@@ -455,7 +471,7 @@ class Connection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         full = len(self._pending) >= self._pipeline_max or timeouts.stalled_ns != 0
-        pause = full and not timeouts.linger_ns
+        pause = (full or self._waits) and not timeouts.linger_ns
         if pause and not timeouts.paused:
             timeouts.paused = True
             transport.pause_reading()

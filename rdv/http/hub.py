@@ -22,6 +22,7 @@ from rdv.http.limits import Limits
 from rdv.http.request import Request
 from rdv.http.response import DateLine
 from rdv.http.shares import Placed, Places, Shares
+from rdv.http.turns import Turns
 
 Application = Callable[[Request], None]
 """The application is called on the loop for each complete request; it must not block."""
@@ -134,7 +135,7 @@ class Hub:
     __slots__ = (
         "_dirty", "_empty", "access", "application", "clock", "connections", "counters", "date",
         "departures", "draining", "hangups", "heads", "limits", "loop", "now_ns", "partial",
-        "places", "refused",
+        "places", "refused", "turns",
     )  # fmt: skip
 
     def __init__(
@@ -158,6 +159,7 @@ class Hub:
         self.heads = HeadParser(limits, access)
         self.clock = clock
         self.now_ns = clock.monotonic_ns
+        self.turns = Turns(self.loop, self.now_ns)
         self.date = DateLine()
         self.counters = counters
         self.draining = False
