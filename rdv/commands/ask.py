@@ -27,9 +27,7 @@ EXAMPLES = (
 _KIND_STYLES: dict[str, Style] = {"preferred": "green", "fallback": "yellow", "default": "red"}
 INPUT_BYTES_MAX = 64 * 1024 * 1024
 _TIMEOUT_S = 10.0
-"""How many seconds beyond the longest SLA to wait for an answer. A proxy of this decision answers
-by then.
-"""
+"""How many seconds beyond the longest SLA to wait: a proxy answers by then."""
 
 
 def ask(
@@ -101,9 +99,7 @@ def make_body(
     deadline: str | None = None,
     trace: bool = False,
 ) -> bytes:
-    """Return the body of `POST /v1/decide`. Raises InvalidOption, InvalidQuantity and what
-    `schedule_of_request` raises.
-    """
+    """Return the body of `POST /v1/decide`. Raises InvalidOption, InvalidQuantity, NotJson."""
     body: dict[str, Any] = {"data": data}
     if key is not None:
         body["key"] = as_text(key, "--key")

@@ -26,9 +26,7 @@ LOADED_BEFORE_FORKS = (
     "rdv.stream.file.stream",
     "watchfiles",
 )
-"""The modules that the processes need. No model and no model library is among them: only workers
-load those.
-"""
+"""The modules that the processes need, without models and model libraries."""
 
 
 def log_to_stderr() -> None:

@@ -36,9 +36,7 @@ class InvalidOption(InputFault):
 
 @dataclass(eq=False)
 class ConfirmationNeeded(InputFault):
-    """Something is about to be deleted, and there is no terminal on which to ask for
-    confirmation.
-    """
+    """Something is about to be deleted, and there is no terminal to ask for confirmation."""
 
     doing: str
 
@@ -108,9 +106,7 @@ class NotJson(InputFault):
 
 @dataclass(eq=False)
 class ThresholdBroken(DataFault):
-    """A run or a model has not met its limits; `broken` has a line for each limit, with the
-    values.
-    """
+    """A run or a model has not met its limits; `broken` has a line with values for each."""
 
     broken: tuple[str, ...]
 
@@ -132,9 +128,7 @@ class Unanswered(DataFault):
 
 @dataclass(eq=False)
 class TooManyColons(InputFault):
-    """An address has too many colons (`a:b:c`): the last one separates the topic, and there is no
-    stream `a:b`.
-    """
+    """An address has too many colons (`a:b:c`), and there is no stream `a:b`."""
 
     path: str
     topic: str | None
@@ -152,9 +146,7 @@ class TooManyColons(InputFault):
 
 @dataclass(eq=False)
 class DecisionNotStream(InputFault):
-    """The path is a decision's directory; `streams` are its streams, none before it is first
-    served.
-    """
+    """The path is a decision's directory; `streams` are its streams, none before it is served."""
 
     path: str
     streams: tuple[str, ...]

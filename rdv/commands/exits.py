@@ -20,9 +20,7 @@ from rdv.errors import (
 FINE = 0
 FAILED = 1
 USAGE = 2
-"""The command line is wrong: an unknown option, a missing argument, a value out of its range,
-options that cannot be combined.
-"""
+"""The command line is wrong: an option, an argument, a value, or their combination."""
 INVALID = 3
 """The command line is right, but a file, a name or a setting that it names cannot be used."""
 UNREACHABLE = 4
@@ -67,9 +65,7 @@ def show_error(text: str, hint: str = "", code: str = "", *, as_json: bool = Fal
 
 
 def _show_error_json(text: str, hint: str, code: str) -> None:
-    """Show `{"error": {"code", "message", "hint"}}`, which has the shape of the HTTP server's
-    errors.
-    """
+    """Show `{"error": {"code", "message", "hint"}}`, the shape of the HTTP server's errors."""
     import orjson
 
     error = {"code": code, "message": utf8(text)} | ({"hint": utf8(hint)} if hint else {})

@@ -25,9 +25,7 @@ _NEGATIVE = re.compile(r"-[0-9][0-9.eE+-]*")
 
 @dataclass(frozen=True)
 class Lazy:
-    """A command that is not loaded yet: "module:name" of its function or group, and its help
-    line.
-    """
+    """A command that is not loaded yet: "module:name" of its function or group, and its help."""
 
     target: str
     help: str

@@ -81,9 +81,7 @@ def is_stream(path: str) -> bool:
 
 
 def streams_near(path: str) -> tuple[str, ...]:
-    """Return the streams in this directory (it may be a decision), else those next to the missing
-    path.
-    """
+    """Return the streams in this directory (or decision), else those next to the missing path."""
     return streams_in(path) or streams_in(os.path.dirname(path))
 
 

@@ -120,9 +120,7 @@ def _render(found: Optimum, output: Output) -> None:
 
 
 def _check_name(path: str) -> None:
-    """Check that the file does not exist, and that its name is valid for a schedule. Raises
-    InvalidOption.
-    """
+    """Check that the file is new, and named like a schedule. Raises InvalidOption."""
     import re
 
     from rdv.commands.errors import InvalidOption

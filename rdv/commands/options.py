@@ -59,9 +59,7 @@ ScheduleFile = Annotated[
 
 
 def span_ns(since: str | None, until: str | None) -> tuple[int | None, int | None]:
-    """Return the bounds in ns since 1970; print a note on stderr if one is read as UTC. Raises
-    InvalidQuantity.
-    """
+    """Return the bounds in ns since 1970; note on stderr what is read as UTC."""
     now_ns = time.time_ns()
     return _bound("--since", since, now_ns), _bound("--until", until, now_ns)
 

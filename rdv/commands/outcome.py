@@ -109,9 +109,7 @@ def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth
 
 
 def _record_file(decision: DecisionConfig, source: str) -> int:
-    """Record outcomes from stdin as they come; of a file, check every line before the first is
-    recorded.
-    """
+    """Record outcomes from stdin as they come; those of a file after every line is checked."""
     from rdv.system.faults import faults
 
     def describe(done: int, _: int) -> str:
@@ -184,16 +182,12 @@ _decode = msgspec.json.Decoder(ReportedOutcome).decode
 
 
 def truth_of_words(id_: str, value: str, time: str | None) -> Truth:
-    """Return one outcome from a command line. Raises NotJson, InvalidMoment, and ValueError for an
-    id.
-    """
+    """Return one outcome from a command line. Raises NotJson, InvalidMoment, ValueError."""
     return _checked(id_, outcome_json(value, "the outcome"), time)
 
 
 def outcome_json(text: str, what: str) -> bytes:
-    """Return `text` as JSON; a word that is not JSON is a string: fraud means "fraud". Raises
-    NotJson.
-    """
+    """Return `text` as JSON; a word that is not JSON is a string. Raises NotJson."""
     try:
         read_json(text)
     except UnusableJson as error:
@@ -224,10 +218,8 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
             raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
 
 
-def _told(line: bytes) -> ReportedOutcome:
-    """Decode an outcome. Raises UnusableJson, and msgspec.ValidationError for JSON that is not an
-    outcome.
-    """
+def _told(line: bytes) -> ToldOutcome:
+    """Decode an outcome. Raises UnusableJson, msgspec.ValidationError."""
     check_numbers_and_depth(line, DEPTH_MAX + 1)
     try:
         line.decode()

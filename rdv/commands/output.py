@@ -21,9 +21,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table: `key` is its name in JSON, `title` is the heading, `show` formats a
-    value.
-    """
+    """A column of a table: `key` in JSON, `title` as the heading, `show` to format a value."""
 
     key: str
     title: str = ""
@@ -57,9 +55,7 @@ class Output:
         return not (self.as_json or self.is_quiet)
 
     def table(self, columns: Sequence[Column], rows: Iterable[Row], title: str = "") -> None:
-        """Print rows as a table, or each row as a JSON line (with all its keys, also those without
-        a column).
-        """
+        """Print rows as a table, or as JSON lines with all keys, also those without a column."""
         if self.as_json:
             for row in rows:
                 self.json(row)
@@ -138,9 +134,7 @@ _EVERY_S = 0.1
 
 
 class Progress:
-    """Show `describe(done, total)`, for example "checked 3 of 10"; the line is erased at the
-    end.
-    """
+    """Show `describe(done, total)`, for example "checked 3 of 10"; erase it at the end."""
 
     def __init__(self, describe: Callable[[int, int], str], total: int = 0) -> None:
         self._describe = describe

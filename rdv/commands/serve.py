@@ -132,9 +132,7 @@ def _serve_all(directory: str) -> None:
 
 @contextlib.contextmanager
 def _in_environment(settings: Mapping[str, object]) -> Iterator[None]:
-    """Put options into the environment for a block, where every process that is started sees
-    them.
-    """
+    """Put options into the environment for a block, so that all processes started see them."""
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update({name: str(value) for name, value in settings.items() if value is not None})
     try:
@@ -174,9 +172,7 @@ def _show_started(decision: DecisionConfig, missing: list[str]) -> None:
 
 
 def _example(decision: DecisionConfig) -> str:
-    """Return the data of a sample request, if there is one that fits on a line or two, else
-    "{}".
-    """
+    """Return the data of a sample request that fits on a line or two, else "{}"."""
     import orjson
 
     try:

@@ -135,9 +135,7 @@ class Renderer:
 
 
 def make_renderer(kind: str, topics: Sequence[str]) -> Renderer:
-    """Return a renderer for `table`, `json` or `raw`; the known `topics` set the width of their
-    column.
-    """
+    """Return a renderer for `table`, `json` or `raw`; `topics` set the width of their column."""
     if kind == "raw":
         return Renderer(lambda record: record.value)
     if kind == "json":
@@ -146,9 +144,7 @@ def make_renderer(kind: str, topics: Sequence[str]) -> Renderer:
 
 
 def json_line(record: Record) -> bytes:
-    """Return one line of JSON. A value that is JSON is embedded unchanged, not parsed and dumped
-    again.
-    """
+    """Return one line of JSON; a value that is JSON is embedded unchanged."""
     return orjson.dumps(
         {
             "topic": record.topic,

@@ -41,9 +41,7 @@ _DURATION_EXAMPLE = "50ms, 30s, 10m, 1h30m, 7d"
 _SIZE_EXAMPLE = "4096, 64MiB, 1GB"
 _TIME_EXAMPLE = "10m (ago), 2026-05-01 (UTC), 2026-05-01T12:30:00Z, 2026-05-01T14:30:00+02:00"
 _EPOCH_DIGITS = 9
-"""The minimum number of digits of a time since 1970, in any unit; a shorter number is a duration
-without a unit.
-"""
+"""The least digits of a time since 1970; a shorter number is a duration without a unit."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -167,9 +165,7 @@ def parse_moment_ns(text: str, now_ns: int) -> int:
 
 
 def bound_of(text: str, now_ns: int) -> Moment:
-    """Return what `parse_moment_ns` returns, and whether UTC was assumed. Raises
-    InvalidQuantity.
-    """
+    """Return what `parse_moment_ns` returns, and whether UTC was assumed."""
     stripped = text.strip()
     if stripped.lower() == "now":
         return Moment(now_ns)
@@ -208,9 +204,7 @@ def iso_time(time_ns: int) -> str:
 
 
 def local_time(time_ns: int) -> str:
-    """Return `2026-05-01 14:30:00.123+02:00`: local time with its zone, for people; options read
-    it.
-    """
+    """Return `2026-05-01 14:30:00.123+02:00`: local time with its zone, which options read."""
     try:
         moment = (_EPOCH + timedelta(microseconds=time_ns // 1000)).astimezone()
     except (OverflowError, OSError, ValueError):

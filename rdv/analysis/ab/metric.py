@@ -60,9 +60,7 @@ class Metric:
 
     @property
     def is_of_answers(self) -> bool:
-        """Whether the metric is known for answers that were not given, so that requests can be
-        paired.
-        """
+        """Whether the metric is known for answers not given, so that requests can be paired."""
         return self.name in (RIGHT, DEFAULTS, WAITED)
 
     @property

@@ -20,9 +20,7 @@ _DEPENDS = (
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """The figures of one arm. `mean` is of the metric over `measured` requests; None if there are
-    none.
-    """
+    """The figures of one arm. `mean` is over `measured` requests; None if there are none."""
 
     name: str
     share: float
@@ -62,9 +60,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Experiment:
-    """The whole experiment. `comparisons` have one entry for each arm except the control, the first
-    arm.
-    """
+    """The whole experiment. `comparisons` are of each arm except the control, the first arm."""
 
     metric: str
     is_share: bool

@@ -37,9 +37,7 @@ REST = "rest"
 _ROUNDING = 1e-9
 ARMS_MIN = 2
 REQUESTS, MEASURED, METRIC, KNOWN, TRUTH = range(5)
-"""Columns of a cohort's sums: requests, those with a value, their sum, known outcomes, their
-sum.
-"""
+"""Columns of a cohort's sums: requests, those with a value, their sum; the same of outcomes."""
 PAIRED, BY_CONTROL, TREATMENT, DIFFERING = range(4)
 
 
@@ -191,9 +189,7 @@ class _Study:
     def _rows_of(
         self, joined: Joined, has_key: npt.NDArray[np.bool_]
     ) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the rows of each arm. Requests without a key, or with a schedule of their own, are
-        in none.
-        """
+        """Return the rows of each arm; none of requests without a key or with an own schedule."""
         found = {}
         names = {name: code for code, name in enumerate(joined.cohort.names)}
         for name in self._arms:
@@ -279,9 +275,7 @@ class _Study:
         )
 
     def _moved_keys(self) -> int:
-        """Return the number of keys that were in more than one arm because the split has
-        changed.
-        """
+        """Return the number of keys that were in more than one arm, because the split changed."""
         every = np.concatenate([arm.sums.keys for arm in self._arms.values()])
         return len(every) - len(np.unique(every))
 

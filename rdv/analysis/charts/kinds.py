@@ -54,9 +54,7 @@ def line_chart(
     note: str = "",
     palette: tuple[str, ...] = (),
 ) -> Chart:
-    """Return a chart of lines by name, each (x, y); `bands` have the same names, each (low, high)
-    at the line's x.
-    """
+    """Return a chart of lines by name, each (x, y); `bands` are (low, high) at the line's x."""
     marks: list[Mark] = []
     for name, (low, high) in (bands or {}).items():
         if name not in lines:
@@ -75,9 +73,7 @@ def cumulative_chart(
     note: str = "",
     palette: tuple[str, ...] = (),
 ) -> Chart:
-    """Return a chart of the share of values at or below each x, such as latencies of several
-    models.
-    """
+    """Return a chart of the share of values at or below each x, such as latencies of models."""
     marks = [Line(name, *curve(values)) for name, values in samples.items()]
     share = Axis("share at or below", measure="share", low=0.0, high=1.0)
     return Chart(title, x, share, (*marks, *rules), note, palette)
@@ -132,9 +128,7 @@ def frontier_chart(
     rules: Sequence[Rule] = (),
     note: str = "",
 ) -> Chart:
-    """Return a chart of all points with their intervals, and a line through the undominated
-    ones.
-    """
+    """Return a chart of all points with their intervals; a line joins the undominated ones."""
     if not points:
         raise InvalidChart(title, "there are no points")
     marks: list[Mark] = []

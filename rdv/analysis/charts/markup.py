@@ -16,9 +16,7 @@ class Markup(str):
 
 
 def text(value: str) -> Markup:
-    """Return `value` as text of an element or an attribute; characters that XML forbids are
-    replaced.
-    """
+    """Return `value` as text of an element or attribute, without characters that XML forbids."""
     return Markup(escape(_FORBIDDEN.sub("\ufffd", value), quote=True))
 
 

@@ -86,9 +86,7 @@ class ClassCounts:
             raise TooManyValues(self.on or "", CELLS_MAX)
 
     def agreement(self, confidence: float) -> ClassAgreement | None:
-        """Return the agreement, with `classes` as codes; None if answers have no class, or more
-        than 1,000.
-        """
+        """Return the agreement, `classes` as codes; None without classes, or with over 1,000."""
         codes = sorted({code for cell in self.cells for code in cell})
         if not codes or len(codes) > CLASSES_MAX:
             return None

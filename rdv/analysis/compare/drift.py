@@ -28,9 +28,7 @@ from rdv.analysis.statistics.drift import Cause
 ROWS_PER_WINDOW = 250
 WINDOWS_MIN, WINDOWS_MAX = 4, 24
 HITS_MIN = 2
-"""The minimum number of windows with a cause; fewer may be chance, since each is one of many
-tests.
-"""
+"""The minimum number of windows with a cause: a single one of many tests may be chance."""
 NUMBERS_MIN = 0.9
 """The minimum share of requests with a number for numbers to be used; else classes are."""
 SLOTS_MAX = 100_000

@@ -145,9 +145,7 @@ class Reader:
         self._decode_lines, self._decode = decoder.decode_lines, decoder.decode
 
     def read(self, joined: Joined, model: str) -> ModelReports:
-        """Return a model's answers; a model that is not in this batch is silent. Raises
-        TooManyValues.
-        """
+        """Return a model's answers; one not in this batch is silent. Raises TooManyValues."""
         count = len(joined)
         label, number, evaluation_ms = (np.full(count, np.nan) for _ in range(3))
         version = np.full(count, NONE, np.int32)
@@ -204,9 +202,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs in order of time. `canary` columns are NaN without a canary, or where it has no
-    result.
-    """
+    """Pairs in order of time. `canary` columns are NaN where there is no result of a canary."""
 
     time_ns: npt.NDArray[np.int64]
     first_label: Floats

@@ -31,9 +31,7 @@ _RANK_WORDS = ((0.95, "nearly the same"), (0.7, "similar"), (0.3, "weakly relate
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """The figures of one model, from its first report on. Shares are of requests it was to score
-    (`asked`).
-    """
+    """Figures of one model since its first report. Shares are of requests to score (`asked`)."""
 
     name: str
     asked: int
@@ -91,9 +89,7 @@ class ModelFigures:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole comparison. `first` and `second` are the models in the order in which they were
-    named.
-    """
+    """The whole comparison. `first` and `second` are the models in the order of the call."""
 
     first: ModelFigures
     second: ModelFigures

@@ -58,9 +58,7 @@ class Truths:
         return "number" if is_foreign and self.counts["number"].sum() else "class"
 
     def paired(self, confidence: float) -> PairedShares | None:
-        """Return the paired shares; None without an outcome that can be compared with the
-        answers.
-        """
+        """Return the paired shares; None if no outcome can be compared with the answers."""
         counts = self.counts[self.basis]
         if not counts.sum() or (self.basis == "class" and not self._named):
             return None

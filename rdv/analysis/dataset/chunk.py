@@ -33,9 +33,7 @@ _result_lines = msgspec.json.Decoder(Result).decode_lines
 
 @dataclass(frozen=True)
 class Chunk:
-    """`lines` is Arrow large_binary over the mapped file; `times_ns` and `offsets` match its
-    rows.
-    """
+    """`lines` is Arrow large_binary over the mapped file; `times_ns`, `offsets` match its rows."""
 
     topic: str
     partition: int

@@ -36,9 +36,7 @@ HORIZON_NS = 15 * 10**9
 """How many ns after a window's requests were due scores and results are still searched for."""
 
 SLACK_NS = 2 * 10**9
-"""A result without a request is suspicious only if it is further than this, in ns, from where the
-reading begins and ends.
-"""
+"""How near, in ns, to the ends of the reading a result without a request is no suspicion."""
 
 
 class Feeds:
@@ -182,9 +180,7 @@ def read_joined(
     *,
     extract: Extract | None = None,
 ) -> tuple[Joined, Notes]:
-    """Return everything at once: about 200 bytes a request and 25 for each of its models. See
-    `Join`.
-    """
+    """Return everything at once: 200 bytes a request, and 25 for each of its models. See `Join`."""
     with Recorded(directory) as recorded:
         join = Join(recorded, since_ns, until_ns, extract=extract)
         return concat_joined(list(join)), join.notes

@@ -135,9 +135,7 @@ class Joined:
     """The key as large_string; null without one."""
     cohort: Coded
     asked: Coded
-    """The schedule that the request asked for: a name, or an inline one as JSON; none for the live
-    one.
-    """
+    """The schedule that the request asked for: a name, or JSON; none for the live one."""
     deadline_ms: npt.NDArray[np.float64]
     """The limit that the proxy has set: the client's own, or the SLA that was live. NaN: none."""
 
@@ -174,9 +172,7 @@ class Joined:
     chunks: Mapping[int, Chunk]
 
     value: npt.NDArray[np.float64] | None = None
-    """(m, n): the value of each answer (`values.Extract`), NaN without one; None if not
-    requested.
-    """
+    """(m, n): the value of each answer (`values.Extract`), NaN without one; None: not requested."""
     given: npt.NDArray[np.float64] | None = None
     """The value of the answer that the client received."""
 

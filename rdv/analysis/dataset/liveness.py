@@ -93,9 +93,7 @@ class ModelNews:
         return list(dict.fromkeys(self._dead[n] if n >= 0 else frozenset[str]() for n in known))
 
     def dead_between(self, start_ns: int, end_ns: int) -> list[frozenset[str]]:
-        """Return the dead models at `start_ns` and after each report up to `end_ns`; every set
-        once.
-        """
+        """Return the dead models at `start_ns` and after each report to `end_ns`, each set once."""
         first, last = (bisect_right(self.times_ns, at) for at in (start_ns, end_ns))
         return list(dict.fromkeys([self.dead_at(start_ns), *self._dead[first:last]]))
 
@@ -124,16 +122,12 @@ class ProxyRuns:
         return [run for (when, who, _), run in self._seen.items() if (when, who) == (boot, name)]
 
     def lived_on(self, name: str, asked_ns: int, due_ns: int, boot: str = "") -> bool:
-        """Return whether the run of the proxy that took a request still reported when that was
-        due.
-        """
+        """Return whether the proxy's run that took a request still reported when it was due."""
         began = [run for run in self._of(name, boot) if run[0] <= asked_ns]
         return bool(began) and max(began)[1] >= due_ns
 
     def next_began_ns(self, name: str, asked_ns: int, boot: str = "") -> int:
-        """Return the first report of the proxy's next run after `asked_ns`; NEVER_NS if there is
-        none.
-        """
+        """Return the first report of the proxy's next run after `asked_ns`, else NEVER_NS."""
         begins = [first for first, _ in self._of(name, boot)]
         return min((first for first in begins if first > asked_ns), default=NEVER_NS)
 
@@ -201,9 +195,7 @@ class Calibration:
         exact_us: npt.NDArray[np.int64],
         since_us: npt.NDArray[np.int64],
     ) -> None:
-        """Learn from exact arrivals, and from how long after the request each score was
-        appended.
-        """
+        """Learn from exact arrivals, and from when (since the request) each score was appended."""
         if not len(exact_us):
             return
         off = (exact_us - since_us).astype(np.float64)
@@ -222,9 +214,7 @@ class Calibration:
         since_us: npt.NDArray[np.int64],
         least_us: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int64]:
-        """Return arrivals of scores appended `since_us` after their request, not before
-        `least_us`.
-        """
+        """Return arrivals of scores appended `since_us` after their request, from `least_us` on."""
         estimate: npt.NDArray[Any] = since_us + self._offsets(names)[hosts]
         bounded = np.clip(np.maximum(estimate, least_us), 0, NEVER_US - 1)
         return np.asarray(bounded, np.int64)

@@ -29,9 +29,7 @@ class Notes:
 
     orphan_scores: int = 0
     orphan_results: int = 0
-    """The number of messages of no request that was read: older than the log or `since`, or far too
-    late.
-    """
+    """Messages of no request that was read: older than the log or `since`, or far too late."""
 
     strays: list[str] = field(default_factory=list)
     twice_answered: list[str] = field(default_factory=list)
@@ -43,9 +41,7 @@ class Notes:
     stray_count: int = 0
 
     not_asked: int = 0
-    """The number of answers that a proxy gave without asking the models: overload, or a full
-    disk.
-    """
+    """Answers that a proxy gave without asking the models: overload, or a full disk."""
 
     missing_scores: int = 0
     """The number of arrivals whose score is not recorded (any more)."""
@@ -68,14 +64,10 @@ class Notes:
     """Places where the log is not whole, as text; a hundred at most."""
 
     arrival_error_ms: float | None = None
-    """The error in ms of the arrivals of late scores: 95 % of those that can be checked are below
-    it.
-    """
+    """The error of the arrivals of late scores, which 95 % of those that can be checked keep."""
 
     estimated_arrivals: int = 0
-    """The number of scores that came after their decision; their arrival is estimated from their
-    append time.
-    """
+    """Scores that came after their decision; their arrival is estimated from their append time."""
 
     def stray(self, id_: str) -> None:
         """Note a result whose request should be recorded, and is not."""

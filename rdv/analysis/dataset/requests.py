@@ -67,9 +67,7 @@ class Requests:
         self.request_at = np.concatenate(self._places)[sequence]
 
     def longest_ms(self) -> float:
-        """Return the longest time in ms that a request may wait for its answer; 0 if none has a
-        limit.
-        """
+        """Return the longest time in ms that a request may wait for its answer; 0: no limit."""
         longest_ms = max((r.deadline_ms or 0.0 for r in self._found), default=0.0)
         return min(longest_ms, SLA_MS_MAX)
 

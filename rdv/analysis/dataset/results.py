@@ -64,15 +64,11 @@ class Found:
     """Recorded arrivals, one entry each."""
 
     waited_us: npt.NDArray[np.int64]
-    """The wait of the server's result, in µs; 0 without one. Later reports cannot have arrived
-    before.
-    """
+    """The wait of the server's result, in µs; 0 without one. Later reports arrived after it."""
 
 
 class Results:
-    """Keeps results. `is_known(result, time_ns)` is whether its request must be recorded. For one
-    thread at a time.
-    """
+    """Keeps results; `is_known(result, time_ns)`: its request must be recorded. One thread."""
 
     def __init__(self, extract: Extract | None, is_known: Callable[[Result, int], bool]) -> None:
         self._extract = extract
@@ -162,9 +158,7 @@ class Results:
 
 
 class _Answers:
-    """The columns of the answers that clients received; a later addition replaces an earlier
-    one.
-    """
+    """The columns of the answers that clients received; later additions replace earlier ones."""
 
     def __init__(self, count: int, extract: Extract | None) -> None:
         self._extract = extract

@@ -1,6 +1,4 @@
-"""Find schedules by the label in results: as the server accepted them, else as the files are
-now.
-"""
+"""Find schedules by the label in results: as the server accepted them, else as the files are."""
 
 from __future__ import annotations
 
@@ -58,9 +56,7 @@ class ScheduleShelf:
     """The schedules that were live, in order."""
 
     def find(self, label: str, asked: str | None = None) -> Schedule | None:
-        """Return a schedule by its label; an inline one from what the request `asked` for, as
-        JSON.
-        """
+        """Return a schedule by its label; an inline one from the JSON that was `asked` for."""
         found = self.by_label.get(label)
         if found is None and label.startswith(INLINE_LABEL) and asked is not None:
             found = inline(asked)
@@ -74,9 +70,7 @@ class ScheduleShelf:
         return self.by_label.get(self.versions[-1].label) if self.versions else None
 
     def named(self) -> Mapping[str, Schedule]:
-        """Return schedules by name: the files, and the last live versions of names without a
-        file.
-        """
+        """Return schedules by name: the files, else the last live version of the name."""
         last = {self.by_label[v.label].name: self.by_label[v.label] for v in self.versions}
         return {**last, **self.files}
 

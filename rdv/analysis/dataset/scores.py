@@ -192,9 +192,7 @@ class _Arrivals:
         self.order = np.repeat(late[:, None], outcome.shape[1], axis=1)
 
     def leave_out(self, requests: Requests, models: Names) -> None:
-        """Count a model that is not asked as having refused at the start, whatever it reports
-        later.
-        """
+        """Count a model that is not asked as having refused at the start, whatever it reports."""
         for row, names in requests.not_asked:
             for order, name in enumerate(names):
                 cell = models[name], row

@@ -46,9 +46,7 @@ class Source:
         self.begin, self.end = stream.begin(topic, partition), stream.end(topic, partition)
 
     def offset_at(self, time_ns: int | None) -> int:
-        """Return the first offset appended at or after `time_ns`; the end for None, or beyond
-        it.
-        """
+        """Return the first offset appended at or after `time_ns`; the end for None, or later."""
         if time_ns is None:
             return self.end
         at = self._stream.offset_at(self.topic, self.partition, max(time_ns, 0))
@@ -181,9 +179,7 @@ def _sized(chunk: Chunk) -> Iterator[Chunk]:
 
 
 def sources(stream: FileStream | None, topics: list[str] | None = None) -> list[Source]:
-    """Return all partitions of the topics (None: of all topics) that ever had a record, or that are
-    missing.
-    """
+    """Return the partitions of the topics (None: all) that ever had a record, or are missing."""
     if stream is None:
         return []
     there = stream.topics()

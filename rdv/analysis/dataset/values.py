@@ -39,9 +39,7 @@ class Extract:
         self.is_number: bool | None = None
         """None while no answer has been seen."""
         self.unreadable = 0
-        """The number of answers and outcomes that cannot be read, equal ones once; they have no
-        value.
-        """
+        """Unreadable answers and outcomes, equal ones counted once; they have no value."""
         self._classes: dict[bytes, int] = {}
         self._cache: dict[bytes, float] = {}
 

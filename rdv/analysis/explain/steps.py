@@ -13,9 +13,7 @@ from rdv.rendezvous.schedule import OTHERS, Schedule
 
 @dataclass(frozen=True)
 class StepStory:
-    """One step: its times, the models that it accepts, those that had answered, and how it
-    ended.
-    """
+    """One step: its times, the models that it accepts, which had answered, and how it ended."""
 
     number: int
     begin_ms: float

@@ -35,9 +35,7 @@ class Scale(NamedTuple):
 def draw_arrivals(
     answer: dict[str, Any], sla_ms: float | None, width: int = 80, marks: Marks | None = None
 ) -> list[str]:
-    """Return one line for each report that had arrived, and one for the answer, at most `width`
-    wide.
-    """
+    """Return a line for each report that had arrived, and one for the answer, up to `width`."""
     marks = marks or Marks()
     arrivals: Sequence[dict[str, Any]] = answer.get("trace") or []
     waited_ms = float(answer["waited_ms"])
@@ -64,9 +62,7 @@ def draw_arrivals(
 
 
 def _nice_end(last_ms: float, sla_ms: float | None) -> float:
-    """Return the SLA as the end of the axis, or less if everything happened in a small part of
-    it.
-    """
+    """Return the SLA as the end of the axis; less if everything happened in a small part of it."""
     if sla_ms is None:
         return max(last_ms * 1.1, 0.001)
     end_ms = max(sla_ms, last_ms)

@@ -218,9 +218,7 @@ def _beside(out: str) -> Iterator[str]:
 
 
 def _inside(out: str) -> Iterator[str]:
-    """Yield what is in the place of a table and is not an export: a decision's streams have these
-    names.
-    """
+    """Yield what is in a table's place and is no export: a decision's streams have these names."""
     for table in TABLES:
         place = os.path.join(out, table)
         if os.path.lexists(place) and not os.path.isdir(place):

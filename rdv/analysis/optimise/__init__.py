@@ -1,3 +1,1 @@
-"""Find out which schedule to use: search over recorded arrivals, and report on a later part of
-them.
-"""
+"""Find out which schedule to use: search recorded arrivals, and report on a later part."""

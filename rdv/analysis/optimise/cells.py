@@ -252,9 +252,7 @@ def make_cells(columns: Columns, edges_us: npt.NDArray[np.int64]) -> Cells:
 
 
 def _mean(key: Any, rank: Any, cell: Any, first: Any, weight: Any) -> npt.NDArray[np.int64]:
-    """Return the average arrival of each cell; it is in the cell's interval, and keeps the
-    order.
-    """
+    """Return the average arrival of each cell: in the cell's interval, and in the same order."""
     at_us = np.minimum(key >> KEY_BITS, NEVER_US).astype(np.float64)
     mean_us = (np.bincount(cell, weights=at_us, minlength=len(first)) / weight).astype(np.int64)
     means = (mean_us << KEY_BITS) | rank[first]

@@ -45,9 +45,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The frontier (by p99, each point better than the one before), the live schedule, the
-    choice.
-    """
+    """The frontier (by p99, each point better than the one before), the live one, the choice."""
 
     measure: str
     champion: str | None
@@ -104,9 +102,7 @@ def _against_live(chosen: Point, live: Point, measure: str) -> str:
 
 
 def describe(schedule: Schedule) -> str:
-    """Return a candidate in one line: `gbm until 12.5 ms, gbm logit until 30 ms, then gbm logit
-    *`.
-    """
+    """Return a candidate in one line: `gbm until 12.5 ms, then gbm logit *`."""
     parts = []
     for step in schedule.steps:
         who = " ".join(step.accept)

@@ -329,9 +329,7 @@ def _frontier(tried: Sequence[Tried]) -> list[Tried]:
 
 
 def _thinned(front: list[Tried]) -> list[Tried]:
-    """Return at most POINTS_MAX points that differ in score: the quickest, the best, and some
-    between.
-    """
+    """Return at most POINTS_MAX points that differ in score, with the quickest and the best."""
     if len(front) <= POINTS_MAX:
         return front
     step = (front[-1].score - front[0].score) / (POINTS_MAX - 1)

@@ -19,9 +19,7 @@ from rdv.analysis.optimise.result import Optimum, Point, describe
 
 
 def frontier(found: Optimum) -> Chart:
-    """Return the chart of quality against waiting: the frontier, the live schedule and the
-    choice.
-    """
+    """Return the chart of quality against waiting: frontier, live schedule and choice."""
     points = [_point("", one) for one in found.frontier]
     points.append(_point("live", found.live))
     if found.chosen is not None:

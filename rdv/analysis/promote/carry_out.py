@@ -26,9 +26,7 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True)
 class Switched:
-    """After how many ms a server reported the schedule as live; None if the decision is not
-    served.
-    """
+    """After how many ms a server reported the schedule as live; None if none serves."""
 
     took_ms: float | None
 

@@ -88,9 +88,7 @@ def _instead(accept: list[str], champion: str, challenger: str, *, is_first: boo
 
 
 def _edited(text: str, at: int, names: list[str]) -> tuple[int, str]:
-    """Return where the list ends, and its text with these names. An additional name follows another
-    one.
-    """
+    """Return where the list ends, and its text with these names; an extra one follows another."""
     end, places = at, []
     for part in _PART.finditer(text, at):
         end = part.start()

@@ -11,9 +11,7 @@ from rdv.analysis.statistics import Interval
 
 
 def figures_of(found: Comparison) -> Figures:
-    """Return the figures; `found.first` is the champion, `found.second` the challenger, both with a
-    window.
-    """
+    """Return the figures; `found.first` is the champion, `found.second` the challenger."""
     champion, challenger = found.first, found.second
     drift = next((one for one in found.drift if one.model == challenger.name), None)
     newest = challenger.versions.get(challenger.version or "", 0)
@@ -39,9 +37,7 @@ def figures_of(found: Comparison) -> Figures:
 
 
 def bounds_of(found: Comparison, limits: Limits) -> Bounds:
-    """Return what is tolerated while a new champion is watched: not worse than before, by the same
-    limits.
-    """
+    """Return what a watched champion may do: no worse than before, by the same limits."""
     total = max(1, sum(found.kinds.values()))
     factor = limits.marginal_factor
     late = max(limits.late_max, _late(found.second), _late(found.first))

@@ -92,9 +92,7 @@ def _lengths(texts: Sequence[bytes]) -> bytes:
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The model to load, as the arguments of `open_model`; `lifeline` is a pipe that the replay
-    holds open.
-    """
+    """The arguments of `open_model`; `lifeline` is a pipe that the replay holds open."""
 
     directory: str
     name: str

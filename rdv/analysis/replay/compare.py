@@ -100,9 +100,7 @@ class Against:
     only_new: int = 0
     only_old: int = 0
     neither: int = 0
-    """Counts of which of the two was right, on requests with a known truth that both have
-    answered.
-    """
+    """Which of the two was right, on requests with a known truth that both have answered."""
 
     known: int = 0
     right: int = 0
@@ -226,9 +224,7 @@ class _Replayed:
         self._is_over = False
 
     def of(self, joined: Joined) -> tuple[Floats, npt.NDArray[np.uint8]]:
-        """Return (n,) values and codes of the batch's requests; NOT_REPLAYED where there is
-        none.
-        """
+        """Return (n,) values and codes of the batch's requests; NOT_REPLAYED for the others."""
         values = np.full(len(joined), np.nan)
         codes = np.full(len(joined), NOT_REPLAYED, np.uint8)
         first_ns, last_ns = int(joined.append_ns[0]), int(joined.append_ns[-1])

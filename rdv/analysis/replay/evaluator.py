@@ -53,9 +53,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Loading:
-    """The model to load: `opening` has the arguments of `rdv.models.open_model`. Timeouts are in
-    milliseconds.
-    """
+    """The model to load: `opening` has the arguments of `rdv.models.open_model`."""
 
     directory: str
     name: str
@@ -246,9 +244,7 @@ class Evaluator:
         return next(self.run([Job(rows, None)]))[1]
 
     def _outcomes(self, flying: deque[Job[_T]], began_s: float) -> list[Evaluated]:
-        """Return what has come; after the process's end, or the timeout, an error for the first
-        batch.
-        """
+        """Return what has come; after the process's end or a timeout, errors for one batch."""
         left_s = began_s + self._timeout_s - time.monotonic()
         try:
             found = self._process.exchange(max(0.0, left_s))

@@ -33,9 +33,7 @@ Progress = Callable[[int], None]
 
 
 class Findings(NamedTuple):
-    """What a replay has found. `comparison` is None if the model gave no result, `pace` without a
-    speed.
-    """
+    """What a replay has found: no `comparison` without a result, no `pace` without a speed."""
 
     replayed: Replayed
     comparison: Comparison | None

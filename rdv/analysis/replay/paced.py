@@ -22,14 +22,10 @@ from rdv.rendezvous.messages import Request
 from rdv.rendezvous.schedule import SLA_MS_MAX
 
 ORIGIN_NS = 10**15
-"""Where the simulated clock begins: a worker's rules compare with times before the first
-request.
-"""
+"""Where the simulated clock begins, so that there are times before the first request."""
 
 HOP_MS = 0.1
-"""How many ms it takes from the end of an evaluation to the server: an append to the log, and a
-wake-up.
-"""
+"""The ms from the end of an evaluation to the server: an append and a wake-up."""
 WAITED_MAX = 1_000_000
 
 
@@ -47,9 +43,7 @@ class Asked(NamedTuple):
 
 
 class Rules(Protocol):
-    """A worker's rules for waiting requests; `rdv.rendezvous.backlog.Backlog` in
-    production.
-    """
+    """A worker's rules for waiting requests, as `rdv.rendezvous.backlog.Backlog` has them."""
 
     def __len__(self) -> int: ...
     def add(self, found: Sequence[Asked], now_ns: int) -> None:
@@ -175,9 +169,7 @@ class _Run:
         return True
 
     def _jump(self) -> bool:
-        """Move the clock to the next moment at which something happens; return False if there is
-        none.
-        """
+        """Move the clock to the next moment when something happens; return False without one."""
         moments = []
         if self._coming.next is not None:
             moments.append(self._coming.next.arrival_ns)
@@ -214,9 +206,7 @@ class _Run:
 
 
 def _asked(source: Requests, name: str, speed: float) -> Iterator[Asked]:
-    """Yield the requests on the simulated clock. The speed changes only the pace, not the
-    deadlines.
-    """
+    """Yield the requests on the simulated clock. The speed does not change the deadlines."""
     first_ns, latest_ns = None, ORIGIN_NS
     for stretch in source:
         for request, row, append_ns in _each(stretch):

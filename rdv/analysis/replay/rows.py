@@ -26,9 +26,7 @@ SPILL = np.dtype([("id", "S64"), ("time_ns", "i8"), ("value", "f8"), ("code", "u
 
 
 class Row(NamedTuple):
-    """One request's outcome. It has one of result, error and refusal, or none if nothing was
-    returned.
-    """
+    """One request's outcome: a result, an error or a refusal; none if nothing was returned."""
 
     id: str
     time_ns: int

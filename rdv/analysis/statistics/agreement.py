@@ -87,9 +87,7 @@ def agreement_of_classes(
 def agreement_of_table(
     classes: tuple[Any, ...], table: IntArray, confidence: float = 0.95
 ) -> ClassAgreement:
-    """Return what `agreement_of_classes` does, from counts: tables of chunks can be added up
-    first.
-    """
+    """Return what `agreement_of_classes` does, from counts: tables can be added up first."""
     check_share("confidence", confidence)
     count = int(table.sum())
     if table.shape != (len(classes), len(classes)) or not count:
@@ -126,9 +124,7 @@ def agreement_of_scores(
 
 
 def _top(ranks: FloatArray, highest: int) -> npt.NDArray[np.intp]:
-    """Return the rows of the highest; of equal ones the earlier rows, so that both models choose
-    alike.
-    """
+    """Return the rows of the highest; of equal ones the earlier, so that both models agree."""
     return np.argsort(-ranks, kind="stable")[:highest]
 
 

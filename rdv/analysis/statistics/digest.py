@@ -14,9 +14,7 @@ from fastdigest import TDigest
 from rdv.analysis.statistics.sample import FloatArray, InvalidSample, as_sample
 
 CENTROIDS_MAX = 500
-"""The maximum number of centroids, 8 kB; errors of a quantile's level are some 1e-5 in the middle
-and far less in the tails.
-"""
+"""The maximum number of centroids (8 kB); a quantile's level is exact to some 1e-5."""
 
 
 class Digest:

@@ -25,9 +25,7 @@ _NORMAL_FROM = 1e7  # degrees of freedom beyond which the difference is below 1e
 
 
 def kolmogorov_sf(x: float) -> float:
-    """Return P(K > x) for the limit of sqrt(n) D. Press et al., *Numerical Recipes*, 3rd ed.,
-    6.14.12.
-    """
+    """Return P(K > x) for the limit of sqrt(n) D: *Numerical Recipes*, 3rd ed., 6.14.12."""
     if x < _CERTAIN_BELOW:
         return 1.0
     if x < _SERIES_FROM:

@@ -45,9 +45,7 @@ class RateReference:
 
 @dataclass(frozen=True, slots=True)
 class RateAnomaly:
-    """`score` can be read as standard deviations: positive for too many events, negative for too
-    few.
-    """
+    """`score` reads as standard deviations: positive for too many events, else too few."""
 
     window: int
     count: int
@@ -97,9 +95,7 @@ def rate_anomalies(
     *,
     false_alarms: float = FALSE_ALARMS,
 ) -> list[RateAnomaly]:
-    """Return the windows with too many or too few events, in order; `false_alarms` is for all
-    together.
-    """
+    """Return the windows with too many or too few events; `false_alarms` is for all together."""
     check_share("false_alarms", false_alarms)
     scores = rate_scores(counts, reference, exposures)
     seen, exposure = as_sample("counts", counts, at_least=0), _exposures(exposures, len(scores))

@@ -53,9 +53,7 @@ def latency(
     levels: Sequence[float] = LEVELS,
     confidence: float = 0.95,
 ) -> Latency:
-    """Compute latencies: exactly from values, within its error from a digest. Raises InvalidSample
-    if empty.
-    """
+    """Compute latencies: exactly, or within a digest's error. Raises InvalidSample if empty."""
     if isinstance(values_ms, Digest):
         return _of_digest(values_ms, limit_ms, levels, confidence)
     sample = as_sample("latencies", values_ms)

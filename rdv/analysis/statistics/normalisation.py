@@ -30,9 +30,7 @@ class Normaliser:
 
     @classmethod
     def of(cls, reference: npt.ArrayLike | Digest) -> Normaliser:
-        """Make a normaliser: exact from values, within its error from a digest. Raises
-        InvalidSample.
-        """
+        """Make a normaliser: exact, or within a digest's error. Raises InvalidSample."""
         if isinstance(reference, Digest):
             return cls(*reference.curve())
         sample = as_sample("reference", reference)

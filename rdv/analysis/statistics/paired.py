@@ -172,9 +172,7 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
 
 
 def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjust p-values so that the *share* of false alarms is bounded: Benjamini & Hochberg
-    (1995).
-    """
+    """Adjust p-values to bound the *share* of false alarms: Benjamini & Hochberg (1995)."""
     p, order = _sorted(p_values)
     count = len(p)
     steps = np.minimum(1, np.minimum.accumulate((p * count / np.arange(1, count + 1))[::-1])[::-1])

@@ -32,9 +32,7 @@ def quantile_intervals(
 
 
 def interval_ranks(count: int, level: float, confidence: float) -> tuple[int, int]:
-    """Return which order statistics (from 1) bound the quantile; 0 and count + 1 mean that none
-    does.
-    """
+    """Return the order statistics (from 1) that bound the quantile; 0 or count + 1: none does."""
     check_share("level", level)
     check_share("confidence", confidence)
     tail = (1 - confidence) / 2
@@ -42,9 +40,7 @@ def interval_ranks(count: int, level: float, confidence: float) -> tuple[int, in
 
 
 def nearest_rank(count: int, level: float) -> int:
-    """Return the rank (from 1) of the quantile: the smallest with at least that share at or below
-    it.
-    """
+    """Return the rank (from 1) of the quantile: the smallest with that share at or below it."""
     return min(count, max(1, math.ceil(count * level - 1e-9)))
 
 
@@ -61,9 +57,7 @@ def _interval(ordered: FloatArray, level: float, confidence: float) -> Interval:
 
 
 def _last_at_most(count: int, level: float, probability: float) -> int:
-    """Return the largest k in 0..count with P(fewer than k of the values are below) <=
-    probability.
-    """
+    """Return the largest k in 0..count with P(fewer than k values are below) <= probability."""
     low, high = 0, count
     while low < high:
         middle = (low + high + 1) // 2

@@ -26,9 +26,7 @@ class InvalidSample(InputFault):
 
 
 def as_sample(name: str, values: npt.ArrayLike, *, at_least: int = 1) -> FloatArray:
-    """Return `values` as a flat array of finite floats, at least `at_least` of them. Raises
-    InvalidSample.
-    """
+    """Return `values` as a flat array of at least `at_least` finite floats, or InvalidSample."""
     array = _one_dimension(name, values)
     try:
         sample: FloatArray = array.astype(np.float64, copy=False)
@@ -90,9 +88,7 @@ def _one_dimension(name: str, values: npt.ArrayLike) -> npt.NDArray[Any]:
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:
-    """Return ranks, 1 for the smallest, n for the largest; equal values share the mean of their
-    ranks.
-    """
+    """Return ranks from 1 for the smallest; equal values share the mean of their ranks."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     ranks: FloatArray = (last - (counts - 1) / 2)[place]

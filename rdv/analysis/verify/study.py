@@ -50,9 +50,7 @@ class Verification:
     own: int = 0
     """Answers that proxies gave by themselves, and that are the marked default."""
     by_liveness: int = 0
-    """Of `same`, those that follow only with another knowledge of dead models than is recorded for
-    that moment.
-    """
+    """Of `same`, those that follow only with other dead models than are recorded for then."""
     overloaded: int = 0
     """Defaults for lack of room; what else was open at that time is not replayed."""
     differing: int = 0
@@ -60,9 +58,7 @@ class Verification:
     unanswered: int = 0
     unanswered_ids: list[str] = field(default_factory=list)
     lost_with_proxy: int = 0
-    """Requests without a result whose proxy was gone before they were due, so that no client
-    waited.
-    """
+    """Requests without a result whose proxy was gone before they were due."""
     open: int = 0
     """Requests that are not due yet."""
     unchecked: Counter[str] = field(default_factory=Counter)

@@ -99,9 +99,7 @@ class Unanswered:
         self._look_for_later(joined)
 
     def _look_for_later(self, joined: Joined) -> None:
-        """Find later requests. Batches are in order of time: successors are in the same batch or in
-        later ones.
-        """
+        """Find later requests of each proxy: they are in the same batch or in later ones."""
         for code, proxy in enumerate(joined.proxy.names):
             if not (awaiting := self._awaiting.get(proxy)):
                 continue

@@ -130,9 +130,7 @@ class _Rule:
         left.keep(~won)
 
     def _note(self, step: _Step, left: _Open, won: Bools, at_key: Keys, out: Decided) -> None:
-        """Write decisions. `at_key` is the report that decided; below `seen`, it was at the step's
-        start.
-        """
+        """Write decisions. `at_key` is the deciding report; below `seen`, it was at the start."""
         rows = left.rows[won]
         is_start = at_key < left.seen
         out.at_us[rows] = np.where(is_start, left.now_us, at_key >> KEY_BITS)[won]
@@ -219,9 +217,7 @@ class _Step:
         return won, won_at, np.where(in_vain, failed_at, NEVER_KEY)
 
     def _look(self, left: _Open, until: Keys) -> tuple[Bools, Bools]:
-        """Return whether there are enough answers, and whether there cannot be enough, at an
-        instant.
-        """
+        """Return whether there are enough answers at an instant, and whether there cannot be."""
         answers = np.zeros(len(left.rows), np.int64)
         for number, _ in self.ranked:
             answers += left.answer[number] < until

@@ -48,9 +48,7 @@ class Waits:
         self.count += len(waits_us)
 
     def quantile_ms(self, share: float) -> float | None:
-        """Return the wait that the given share does not exceed, to the width of a bin; None without
-        any wait.
-        """
+        """Return the wait that the share does not exceed, to a bin's width; None without waits."""
         if not self.count:
             return None
         wanted = max(1, int(np.ceil(share * self.count - 1e-9)))
@@ -301,9 +299,7 @@ def _combined(joined: Joined, decided: Decided, schedule: Schedule, row: int) ->
 
 
 def winners_by_rank(joined: Joined, decided: Decided, schedule: Schedule, row: int) -> list[int]:
-    """Return the models whose answers are combined, the best-ranked first; of equal rank, the
-    earliest.
-    """
+    """Return the models that are combined, the best-ranked first; of equal rank, the earliest."""
     assert decided.winners is not None
     accept = schedule.steps[int(decided.step[row]) - 1].accept
 

@@ -1,6 +1,4 @@
-"""The group `rdv schedule …` has the commands for schedules: which model is preferred, and for how
-long.
-"""
+"""The group `rdv schedule …`: which model is preferred, and for how long."""
 
 from __future__ import annotations
 

@@ -12,9 +12,7 @@ def _lazy(name: str, text: str) -> Lazy:
 
 
 class StreamGroup(LazyGroup):
-    """List the group's commands; each line is the first line of the command's docstring (a test
-    compares them).
-    """
+    """List the commands; each line is the first of the command's docstring (see its test)."""
 
     elsewhere: ClassVar[dict[str, str]] = {"tail": "rdv tail", "ls": "rdv stream topics"}
     table: ClassVar[dict[str, Lazy]] = {

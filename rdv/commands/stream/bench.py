@@ -34,9 +34,7 @@ _COLUMNS = (
     number("bytes_per_s", "MB/s", lambda rate: f"{rate / 1e6:,.1f}"),
 )
 _SECONDS_MAX = 5.0
-"""The maximum duration of a measurement in seconds: a slow one (fsync) measures fewer records and
-shows how many.
-"""
+"""The maximum duration of a measurement; a slow one (fsync) measures fewer records."""
 
 
 def bench(
@@ -86,9 +84,7 @@ def _measure(path: str, records: int, size_bytes: int, fsync: Any) -> Iterator[d
 
 @dataclass(frozen=True)
 class _Plan:
-    """One measurement: `call` handles some records and returns how many, until `records` are
-    done.
-    """
+    """One measurement: `call` handles some records and returns how many, up to `records`."""
 
     what: str
     records: int

@@ -30,9 +30,7 @@ class Scale:
     log: bool = False
 
     def places(self, values: FloatArray) -> FloatArray:
-        """Return the positions of values; NaN stays NaN, and values that a log axis cannot show
-        become NaN.
-        """
+        """Return the positions of values; NaN for NaN, and for what a log axis cannot show."""
         low, high, shown = self.low, self.high, values
         if self.log:
             low, high = np.log10(low), np.log10(high)
@@ -62,9 +60,7 @@ class Frame:
 
 
 def make_frame(chart: Chart, above: float, beside: float) -> Frame:
-    """Make a frame. `above` is the height of the legend in pixels, `beside` the width of names on
-    the right.
-    """
+    """Make a frame with `above` px of legend, and `beside` px for names on the right."""
     x_low, x_high = extent(chart, "x")
     y_low, y_high = extent(chart, "y")
     y_ticks = tuple(ticks(chart.y, y_low, y_high, 5))

@@ -29,13 +29,9 @@ from rdv.analysis.statistics.sample import (
 )
 
 UNITS_MIN = 100
-"""The minimum number of units in each arm for a finding: the sequence is valid for large counts
-only.
-"""
+"""The minimum number of units in each arm: the sequence is valid for large counts only."""
 RARE_MIN = 20
-"""The minimum number of the rarer outcome in each arm, if outcomes are 0 or 1; for the same
-reason.
-"""
+"""The minimum number of the rarer of 0/1 outcomes in each arm, for the same reason."""
 Finding = Literal["too early", "undecided", "better", "worse"]
 
 
@@ -83,9 +79,7 @@ class Units:
 
     @classmethod
     def of(cls, name: str, outcomes: npt.ArrayLike, keys: npt.ArrayLike | None = None) -> Units:
-        """Return units of each request's outcome and key. Raises InvalidSample for fewer than two
-        units.
-        """
+        """Return units by outcome and key. Raises InvalidSample for fewer than two units."""
         sample = as_sample(name, _numbers(outcomes), at_least=2)
         mean = float(sample.mean())
         if keys is None:

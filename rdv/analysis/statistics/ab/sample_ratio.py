@@ -14,9 +14,7 @@ from rdv.analysis.statistics.distributions import chi_square_sf
 from rdv.analysis.statistics.sample import InvalidSample, check_share
 
 ERROR_RATE = 0.001
-"""The error rate of a mismatch: it stops everything, so it is reported only with next to no
-doubt.
-"""
+"""The error rate of a mismatch: low, since a mismatch invalidates everything else."""
 _PRIOR = 100.0  # prior weight of the plan under a broken split, in units
 
 
@@ -56,9 +54,7 @@ def sample_ratio(
 
 
 def _log_evidence(observed: Sequence[int], plan: Sequence[float]) -> float:
-    """Return the log of how much likelier the counts are under some other split than under the
-    plan.
-    """
+    """Return the log of how much likelier the counts are under another split than the plan."""
     log_e = math.lgamma(_PRIOR) - math.lgamma(_PRIOR + sum(observed))
     for k, share in zip(observed, plan, strict=True):
         log_e += math.lgamma(_PRIOR * share + k) - math.lgamma(_PRIOR * share)

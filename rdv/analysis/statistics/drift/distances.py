@@ -40,9 +40,7 @@ class KolmogorovSmirnov:
 
 
 def kolmogorov_smirnov(reference: npt.ArrayLike, window: npt.ArrayLike) -> KolmogorovSmirnov:
-    """Make the two-sample test; p-value by the limit with Stephens' correction (1970). Sorts
-    both.
-    """
+    """Make the two-sample test; p-value by the limit with Stephens' correction (1970)."""
     return of_sorted(
         np.sort(as_sample("reference", reference)), np.sort(as_sample("window", window))
     )

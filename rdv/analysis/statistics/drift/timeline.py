@@ -76,9 +76,7 @@ class Reference:
 
     @classmethod
     def of(cls, scores: npt.ArrayLike, bins: int = BINS) -> Reference:
-        """Make a reference from the scores of its window. Raises InvalidSample for fewer than
-        100.
-        """
+        """Make a reference from the scores of its window. Raises InvalidSample below 100."""
         ordered = np.sort(as_sample("reference", scores, at_least=COUNT_MIN))
         made = Bins.of(ordered, bins)
         return cls(ordered, made, made.count(ordered))
@@ -142,9 +140,7 @@ def _cause(model: Movement | None, canary: Movement | None) -> Cause:
 
 @dataclass(frozen=True, slots=True)
 class DriftWindow:
-    """The findings for a window in [start_ns, end_ns); a movement is None if there are no
-    scores.
-    """
+    """The findings for a window in [start_ns, end_ns); without scores a movement is None."""
 
     start_ns: int
     end_ns: int
