@@ -18,7 +18,7 @@ import orjson
 from rdv.analysis.ab.metric import RIGHT, Floats, Keys, Metric, Sums, arm_of, hashed, number_field
 from rdv.analysis.ab.result import ArmFigures, Comparison, Experiment
 from rdv.analysis.dataset.join import Join
-from rdv.analysis.dataset.joined import KINDS, NO_RESULT, NONE, NOT_SAMPLED, Joined
+from rdv.analysis.dataset.joined import KINDS, NONE, NOT_SAMPLED, Joined, count_codes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.values import Extract
@@ -38,7 +38,6 @@ _ROUNDING = 1e-9
 ARMS_MIN = 2
 REQUESTS, MEASURED, METRIC, KNOWN, TRUTH = range(5)
 """Columns of a cohort's sums: requests, those with a value, their sum; the same of outcomes."""
-PAIRED, BY_CONTROL, TREATMENT, DIFFERING = range(4)
 
 
 @dataclass(frozen=True)
@@ -180,9 +179,7 @@ class _Study:
             arm.sums.add(keys[rows], columns[:, rows])
             waited = joined.waited_ms[rows]
             arm.waited_ms.add(waited[np.isfinite(waited)])
-            for code, count in enumerate(np.bincount(joined.kind[rows]).tolist()):
-                if count and code != NO_RESULT:
-                    arm.kinds[str(KINDS[code])] += count
+            arm.kinds.update(count_codes(joined.kind[rows], KINDS))
         if self._paired:
             self._pair(joined, truths, keys)
 

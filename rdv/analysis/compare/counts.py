@@ -8,20 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rdv.analysis.compare.pairs import ModelReports
-from rdv.analysis.dataset.joined import ABSENT, NONE, NOT_SAMPLED, OUTCOMES, Names
+from rdv.analysis.dataset.joined import ABSENT, NONE, NOT_SAMPLED, OUTCOMES, Names, count_codes
 from rdv.analysis.errors import TooManyValues
 from rdv.analysis.statistics import ClassAgreement, Digest, agreement_of_table
 from rdv.analysis.statistics.agreement import CLASSES_MAX
 
 CELLS_MAX = 100_000
+_OUTCOMES = tuple(outcome or "silent" for outcome in OUTCOMES)
 
 
 @dataclass
 class Tally:
-    """Sums over all requests since the model's first report.
-
-    `window_ms` is until when its answer is wanted.
-    """
+    """Sums since the model's first report; `window_ms` is until when its answer is wanted."""
 
     window_ms: float | None = None
     before: int = 0
@@ -45,9 +43,7 @@ class Tally:
             first = int(has_begun[0]) if len(has_begun) else len(outcome)
             self.before += first
             outcome = outcome[first:]
-        for code, count in enumerate(np.bincount(outcome, minlength=len(OUTCOMES)).tolist()):
-            if count:
-                self.outcomes[OUTCOMES[code] or "silent"] += count
+        self.outcomes.update(count_codes(outcome, _OUTCOMES))
         for digest, values in (
             (self.arrival_ms, reports.arrival_ms),
             (self.evaluation_ms, reports.evaluation_ms),
@@ -56,17 +52,11 @@ class Tally:
             digest.add(values[np.isfinite(values)])
         if self.window_ms is not None:
             self.in_window += int((reports.arrival_ms <= self.window_ms).sum())
-        self._add_versions(reports, versions)
-
-    def _add_versions(self, reports: ModelReports, versions: Names) -> None:
         codes = reports.version[reports.version != NONE]
-        if not len(codes):
-            return
-        names = versions.names()
-        for code, count in enumerate(np.bincount(codes).tolist()):
-            if count:
-                self.versions[names[code]] += count
-        self.version = names[int(codes[-1])]
+        if len(codes):
+            names = versions.names()
+            self.versions.update(count_codes(codes, names))
+            self.version = names[int(codes[-1])]
 
 
 @dataclass
@@ -80,8 +70,7 @@ class ClassCounts:
         known = ~np.isnan(first.label) & ~np.isnan(second.label)
         pairs = np.stack([first.label[known], second.label[known]], axis=1)
         kinds, counts = np.unique(pairs, axis=0, return_counts=True)
-        for (a, b), count in zip(kinds.tolist(), counts.tolist(), strict=True):
-            self.cells[a, b] += count
+        self.cells.update(dict(zip(map(tuple, kinds.tolist()), counts.tolist(), strict=True)))
         if len(self.cells) > CELLS_MAX:
             raise TooManyValues(self.on or "", CELLS_MAX)
 
@@ -91,7 +80,6 @@ class ClassCounts:
         if not codes or len(codes) > CLASSES_MAX:
             return None
         table = np.zeros((len(codes), len(codes)), np.int64)
-        at = {code: n for n, code in enumerate(codes)}
-        for (a, b), count in self.cells.items():
-            table[at[a], at[b]] = count
+        for cell, count in self.cells.items():
+            table[tuple(np.searchsorted(codes, cell))] = count
         return agreement_of_table(tuple(codes), table, confidence)

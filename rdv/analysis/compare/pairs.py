@@ -24,6 +24,7 @@ from rdv.analysis.dataset.joined import (
     NOWHERE,
     RESULT,
     ROW_BITS,
+    ROW_MASK,
     Coded,
     Joined,
     Names,
@@ -32,7 +33,7 @@ from rdv.analysis.dataset.joined import (
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.source import Source
-from rdv.analysis.dataset.values import CACHE_MAX, CACHED_BYTES_MAX, NUMBER_FIELDS, Extract
+from rdv.analysis.dataset.values import NUMBER_FIELDS, Extract, TextCache
 from rdv.payload import UnusableJson, read_recorded
 from rdv.rendezvous.topology import INPUT, SCORES
 
@@ -40,7 +41,6 @@ Both = tuple[float, float]
 """(the code of the class, the number); NaN where there is none."""
 
 _NEITHER: Both = (math.nan, math.nan)
-_ROW_MASK = 2**ROW_BITS - 1
 PAIRS_MAX = 500_000
 """The maximum number of pairs, at about 120 bytes each; more are thinned out evenly."""
 _SEPARATOR = "\0"
@@ -57,18 +57,8 @@ class Answers:
         self.has_numbers = False
         self.named: set[float] = set()
         """Codes of the classes that answers have named; outcomes may name others."""
-        self._cache: dict[bytes, Both] = {}
-
-    def of_json(self, text: bytes) -> Both:
-        """Return the class and number of an answer as it is in the log."""
-        found = self._cache.get(text)
-        if found is None:
-            found = self._of_text(text)
-            if len(text) <= CACHED_BYTES_MAX:
-                if len(self._cache) >= CACHE_MAX:
-                    self._cache.clear()
-                self._cache[text] = found
-        return found
+        self.of_json = TextCache(self._of_text).__getitem__
+        """Returns the class and number of an answer as it is in the log."""
 
     def of_truth(self, truth: Any) -> Both:
         """Return the class and number of an outcome; a bare number counts as a number too."""
@@ -150,10 +140,8 @@ class Reader:
         label, number, evaluation_ms = (np.full(count, np.nan) for _ in range(3))
         version = np.full(count, NONE, np.int32)
         if model not in joined.models:
-            silent = np.zeros(count, np.uint8)
-            return ModelReports(
-                silent, label, number, np.full(count, np.nan), evaluation_ms, version
-            )
+            silent, never = np.zeros(count, np.uint8), np.full(count, np.nan)
+            return ModelReports(silent, label, number, never, evaluation_ms, version)
         row = joined.models.index(model)
         outcome = joined.outcome[row]
         at = np.where(outcome == RESULT, joined.score_at[row], NOWHERE)
@@ -178,7 +166,7 @@ def _by_chunk(
     numbers = at[rows] >> ROW_BITS
     for number in np.unique(numbers).tolist():
         here = rows[numbers == number]
-        yield here, at[here] & _ROW_MASK, joined.chunks[number]
+        yield here, at[here] & ROW_MASK, joined.chunks[number]
 
 
 @dataclass(frozen=True)
@@ -235,7 +223,7 @@ class Collector:
 
     def __init__(self, first: str, second: str, thinned: int) -> None:
         self._models = first, second
-        self._thinned = thinned
+        self.thinned = thinned
         self._parts: list[dict[str, Any]] = []
 
     def add(
@@ -245,10 +233,11 @@ class Collector:
         canary: ModelReports | None,
     ) -> None:
         first, second = reports
-        rows = np.flatnonzero(first.is_result & second.is_result)[:: self._thinned]
+        rows = np.flatnonzero(first.is_result & second.is_result)[:: self.thinned]
         if not len(rows):
             return
         nothing = np.full(len(rows), np.nan)
+        places = [joined.models.index(model) for model in self._models]
         self._parts.append(
             {
                 "time_ns": joined.append_ns[rows],
@@ -259,14 +248,10 @@ class Collector:
                 "canary_label": nothing if canary is None else canary.label[rows],
                 "canary": nothing if canary is None else canary.number[rows],
                 "request": _lines(joined, joined.request_at[rows]),
-                "first_score": _lines(joined, self._places(joined, self._models[0], rows)),
-                "second_score": _lines(joined, self._places(joined, self._models[1], rows)),
+                "first_score": _lines(joined, joined.score_at[places[0], rows]),
+                "second_score": _lines(joined, joined.score_at[places[1], rows]),
             }
         )
-
-    @staticmethod
-    def _places(joined: Joined, model: str, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        return np.asarray(joined.score_at[joined.models.index(model), rows])
 
     def pairs(self) -> Pairs | None:
         """Return all pairs; None if there are none."""
@@ -291,5 +276,5 @@ def _lines(joined: Joined, at: npt.NDArray[np.int64]) -> Lines:
     for number in np.unique(numbers[numbers != NOWHERE]).tolist():
         chunk, here = joined.chunks[number], numbers == number
         partition[here] = names[f"{chunk.topic}{_SEPARATOR}{chunk.partition}"]
-        offset[here] = chunk.offsets[at[here] & _ROW_MASK]
+        offset[here] = chunk.offsets[at[here] & ROW_MASK]
     return Lines(Coded(partition, names.names()), offset)

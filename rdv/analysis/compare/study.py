@@ -15,7 +15,7 @@ from rdv.analysis.compare.pairs import PAIRS_MAX, Answers, Collector, Pairs, Rea
 from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.compare.truths import TruthReader, Truths
 from rdv.analysis.dataset.join import Join
-from rdv.analysis.dataset.joined import KINDS, NO_RESULT, Joined
+from rdv.analysis.dataset.joined import KINDS, Joined, count_codes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import ModelNotRecorded, SameModel
@@ -59,7 +59,6 @@ def compare(
         answers,
         TruthReader(read_outcomes(recorded, join.notes), answers),
         Collector(first, second, max(1, -(-join.request_count // pairs_max))),
-        max(1, -(-join.request_count // pairs_max)),
         (Tally(window_ms), Tally(window_ms)),
         ClassCounts(on),
     )
@@ -88,7 +87,6 @@ class _Study:
     answers: Answers
     truths_of: TruthReader
     collector: Collector
-    thinned: int
     tallies: tuple[Tally, Tally]
     classes: ClassCounts
     truths: Truths = field(default_factory=Truths)
@@ -115,9 +113,7 @@ class _Study:
         self.rates.add(joined.append_ns)
         self.requests += len(joined)
         self.both += int((first.is_result & second.is_result).sum())
-        for code, count in enumerate(np.bincount(joined.kind, minlength=len(KINDS)).tolist()):
-            if code != NO_RESULT and count:
-                self.kinds[str(KINDS[code])] += count
+        self.kinds.update(count_codes(joined.kind, KINDS))
         with np.errstate(invalid="ignore"):
             self.late += int((joined.waited_ms > joined.deadline_ms + GRACE_MS).sum())
 
@@ -129,13 +125,14 @@ class _Study:
         digests = [tally.numbers for tally in self.tallies]
         numbers = all(digest.count >= NUMBERS_MIN for digest in digests)
         normalisers = (Normaliser.of(digests[0]), Normaliser.of(digests[1])) if numbers else None
+        worst = None if pairs is None else find_disagreements(pairs, disagreements, normalisers)
         return Comparison(
             first=ModelFigures.of(self.names[0], self.tallies[0]),
             second=ModelFigures.of(self.names[1], self.tallies[1]),
             canary=self.canary,
             requests=self.requests,
             both=self.both,
-            thinned=self.thinned,
+            thinned=self.collector.thinned,
             classes=classes,
             class_names=() if classes is None else tuple(map(self.answers.name, classes.classes)),
             scores=_scores(pairs, confidence),
@@ -148,9 +145,7 @@ class _Study:
             kinds=dict(self.kinds),
             late=self.late,
             pairs=pairs,
-            disagreements=(
-                None if pairs is None else find_disagreements(pairs, disagreements, normalisers)
-            ),
+            disagreements=worst,
             notes=join.notes,
         )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ KIND_CODES = {name: code for code, name in enumerate(KINDS)}
 UNANSWERED, SERVER, PROXY = range(3)
 ANSWERED_BY = (None, "server", "proxy")
 ROW_BITS = 32
-_ROW_MASK = 2**ROW_BITS - 1
+ROW_MASK = 2**ROW_BITS - 1
 _MISSING: dict[str, Any] = {
     "outcome": ABSENT,
     "arrival_us": NEVER_US,
@@ -50,6 +50,8 @@ _MISSING: dict[str, Any] = {
     "score_at": NOWHERE,
     "value": np.nan,
 }
+
+_Name = TypeVar("_Name", bound=str)
 
 
 class Names(dict[Any, int]):
@@ -92,8 +94,7 @@ class Coded:
 
     def counts(self) -> dict[str, int]:
         """Return how often each name occurs, for names that do."""
-        counts = np.bincount(self.codes[self.codes != NONE], minlength=len(self.names))
-        return {name: int(count) for name, count in zip(self.names, counts, strict=True) if count}
+        return count_codes(self.codes[self.codes != NONE], self.names)
 
     def recoded(self, names: Names) -> npt.NDArray[np.int32]:
         """Return the codes of the same column for other names."""
@@ -106,6 +107,12 @@ def concat(columns: Sequence[Coded]) -> Coded:
     names = Names()
     codes = [column.recoded(names) for column in columns]
     return Coded(np.concatenate(codes) if codes else np.empty(0, np.int32), names.names())
+
+
+def count_codes(codes: npt.NDArray[Any], names: Sequence[_Name | None]) -> dict[_Name, int]:
+    """Return how often each name occurs, for names that do; a code is an index into `names`."""
+    counts = np.bincount(codes, minlength=len(names)).tolist()
+    return {name: n for name, n in zip(names, counts, strict=True) if n and name is not None}
 
 
 def place(chunk_number: int, row: Any) -> Any:
@@ -190,12 +197,7 @@ class Joined:
     def line(self, at: Any) -> bytes | None:
         """Return the line at a place; None for NOWHERE."""
         at = int(at)
-        return None if at == NOWHERE else self.chunks[at >> ROW_BITS].line(at & _ROW_MASK)
-
-    def append_time_ns(self, at: Any) -> int:
-        """Return when the line at a place was appended, in ns since 1970."""
-        at = int(at)
-        return int(self.chunks[at >> ROW_BITS].times_ns[at & _ROW_MASK])
+        return None if at == NOWHERE else self.chunks[at >> ROW_BITS].line(at & ROW_MASK)
 
     def request(self, row: int) -> Request:
         """Return the whole request."""

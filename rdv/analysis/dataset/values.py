@@ -9,7 +9,8 @@ everything else is compared for equality. An answer without such a field has no 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,23 @@ CACHED_BYTES_MAX = 500
 """The maximum number of bytes of a cached answer, so that the size of the cache is bounded."""
 HALF = 0.5
 Floats = npt.NDArray[np.float64]
+_V = TypeVar("_V")
+
+
+class TextCache(dict[bytes, _V]):
+    """Values by the text that they are read from: a missing one is read, and kept if short."""
+
+    def __init__(self, read: Callable[[bytes], _V]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, text: bytes) -> _V:
+        found = self._read(text)
+        if len(text) <= CACHED_BYTES_MAX:
+            if len(self) >= CACHE_MAX:
+                self.clear()
+            self[text] = found
+        return found
 
 
 class Extract:
@@ -41,18 +59,8 @@ class Extract:
         self.unreadable = 0
         """Unreadable answers and outcomes, equal ones counted once; they have no value."""
         self._classes: dict[bytes, int] = {}
-        self._cache: dict[bytes, float] = {}
-
-    def of_json(self, text: bytes) -> float:
-        """Return the value of an answer as it is in the log; NaN if it has none."""
-        found = self._cache.get(text)
-        if found is None:
-            found = self._of_text(text)
-            if len(text) <= CACHED_BYTES_MAX:
-                if len(self._cache) >= CACHE_MAX:
-                    self._cache.clear()
-                self._cache[text] = found
-        return found
+        self.of_json = TextCache(self._of_text).__getitem__
+        """Returns the value of an answer as it is in the log; NaN if it has none."""
 
     def of_answer(self, answer: Any) -> float:
         """Return the value of an answer that has been parsed."""
@@ -95,7 +103,7 @@ class Extract:
         if self.on is None and field in EQUAL_FIELDS:
             return False
         if self.on is None and field in NUMBER_FIELDS:
-            return _is_number(value)
+            return is_json_number(value)
         return isinstance(value, float)
 
     def _encoded(self, value: Any) -> float:
@@ -110,7 +118,8 @@ class Extract:
         return float(code)
 
 
-def _is_number(value: Any) -> bool:
+def is_json_number(value: Any) -> bool:
+    """Return whether a value of JSON is a number; true and false are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

@@ -10,12 +10,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rdv.analysis.dataset.values import EQUAL_FIELDS, NUMBER_FIELDS
+from rdv.analysis.dataset.values import EQUAL_FIELDS, NUMBER_FIELDS, TextCache, is_json_number
 from rdv.analysis.export.columns import REPORT, TABLES, Column, Table
 from rdv.payload import UnusableJson, canonical, read_recorded
-
-CACHE_MAX = 20_000
-CACHED_BYTES_MAX = 200
 
 
 class Answer(NamedTuple):
@@ -37,16 +34,12 @@ def answer_of(value: Any) -> Answer:
     if isinstance(value, dict):
         label = next((value[name] for name in EQUAL_FIELDS if name in value), None)
         score: Any = next((value[name] for name in NUMBER_FIELDS if name in value), None)
-        return Answer(_text(label), float(score) if _is_number(score) else None)
+        return Answer(_text(label), float(score) if is_json_number(score) else None)
     if isinstance(value, float):
         return Answer(None, value)
     if isinstance(value, list):
         return NOTHING
-    return Answer(_text(value), float(value) if _is_number(value) else None)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return Answer(_text(value), float(value) if is_json_number(value) else None)
 
 
 def _text(value: Any) -> str | None:
@@ -61,24 +54,18 @@ class Answers:
     def __init__(self) -> None:
         self.unreadable = 0
         """The number of answers that are exported as text only; equal ones are counted once."""
-        self._known: dict[bytes, Answer] = {}
+        self._known = TextCache(self._of_text)
 
     def of_json(self, text: bytes | None) -> Answer:
         """Return the label and score; nothing for None, and for what is not JSON."""
-        if text is None:
+        return NOTHING if text is None else self._known[text]
+
+    def _of_text(self, text: bytes) -> Answer:
+        try:
+            return answer_of(read_recorded(text))
+        except UnusableJson:
+            self.unreadable += 1
             return NOTHING
-        found = self._known.get(text)
-        if found is None:
-            try:
-                found = answer_of(read_recorded(text))
-            except UnusableJson:
-                self.unreadable += 1
-                found = NOTHING
-            if len(text) <= CACHED_BYTES_MAX:
-                if len(self._known) >= CACHE_MAX:
-                    self._known.clear()
-                self._known[text] = found
-        return found
 
     def columns(
         self, texts: Iterable[bytes | None], prefix: str = "", result: str = "result"

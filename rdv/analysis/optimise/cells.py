@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import NEVER_US, NONE
 from rdv.analysis.dataset.notes import Notes
-from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
+from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import read_schedules
 from rdv.analysis.dataset.values import HALF, Extract, judge
@@ -72,8 +72,7 @@ class Study:
 def read_columns(
     recorded: Recorded,
     live: Schedule,
-    since_ns: int | None,
-    until_ns: int | None,
+    span_ns: tuple[int | None, int | None],
     *,
     on: str | None,
     need_outcomes: bool,
@@ -81,69 +80,49 @@ def read_columns(
 ) -> Study:
     """Read what is recorded. Raises NothingRecorded, TooManyValues, SystemFaults."""
     extract = Extract(on)
-    join = Join(recorded, since_ns, until_ns, extract=extract)
+    join = Join(recorded, *span_ns, extract=extract)
     sla = sla_of(read_schedules(recorded, join.notes))
     outcomes = read_outcomes(recorded, join.notes)
     thinned = max(1, -(-join.request_count // REQUESTS_MAX))
     left_out = 0
-    kept: list[tuple[tuple[str, ...], Any, Any, Any, Any]] = []
+    models: list[tuple[str, ...]] = []
+    columns: list[tuple[Any, Any, Any]] = []
+    known: list[npt.NDArray[np.float64]] = []
     for joined in join:
         usual = (joined.asked.codes == NONE) & (own_limits_us(joined, sla) == FOREVER_US)
         left_out += int((~usual).sum())
         rows = np.flatnonzero(usual)[::thinned]
-        truths = outcomes.of(joined, extract)[rows] if len(outcomes) else np.empty(0)
         arrivals = arrivals_of(joined)
         assert joined.value is not None
-        kept.append(
-            (
-                joined.models,
-                arrivals.key[:, rows],
-                arrivals.is_answer[:, rows],
-                joined.value[:, rows],
-                truths,
-            )
-        )
+        models.append(joined.models)
+        columns.append((arrivals.key[:, rows], arrivals.is_answer[:, rows], joined.value[:, rows]))
+        known.append(outcomes.of(joined, extract)[rows])
         progress(len(joined))
-    return _study(kept, extract, outcomes, live, need_outcomes, left_out, thinned, join.notes)
-
-
-def _study(
-    kept: Sequence[tuple[tuple[str, ...], Any, Any, Any, Any]],
-    extract: Extract,
-    outcomes: Outcomes,
-    live: Schedule,
-    need_outcomes: bool,
-    left_out: int,
-    thinned: int,
-    notes: Notes,
-) -> Study:
-    models = tuple(dict.fromkeys(model for part in kept for model in part[0]))
-    key = _stacked([(part[0], part[1]) for part in kept], models, NEVER_KEY)
-    is_answer = _stacked([(part[0], part[2]) for part in kept], models, fill=False)
-    value = _stacked([(part[0], part[3]) for part in kept], models, np.nan)
-    count = key.shape[1]
-    arrivals = Arrivals(
-        models,
+    names = tuple(dict.fromkeys(name for part in models for name in part))
+    key, is_answer, value = (
+        _stacked(models, parts, names, fill)
+        for parts, fill in zip(zip(*columns, strict=True), (NEVER_KEY, False, np.nan), strict=True)
+    )
+    every = Arrivals(
+        names,
         key,
         is_answer,
-        np.full(count, FOREVER_US, np.int64),
-        np.ones(len(models), bool),
-        np.zeros(len(models), bool),
+        np.full(key.shape[1], FOREVER_US, np.int64),
+        np.ones(len(names), bool),
+        np.zeros(len(names), bool),
     )
-    default = extract.of_answer(live.default)
-    is_number = bool(extract.is_number)
     first = live.steps[0].accept[0]
-    champion = first if first in models else None
-    if len(outcomes):
-        truths = np.concatenate([part[4] for part in kept])
-        right = _judged(value, truths, default, is_number=is_number)
-        if need_outcomes or int((~np.isnan(right[0])).sum()) >= JUDGED_MIN:
-            return Study(Columns(arrivals, right), "accuracy", champion, left_out, thinned, notes)
-    agreed = np.full(count, np.nan) if champion is None else value[models.index(champion)].copy()
-    if is_number:
-        agreed = np.where(np.isnan(agreed), np.nan, (agreed >= HALF).astype(np.float64))
-    right = _judged(value, agreed, default, is_number=is_number)
-    return Study(Columns(arrivals, right), "agreement", champion, left_out, thinned, notes)
+    champion = first if first in names else None
+    truths, measure = np.concatenate(known), "accuracy"
+    default, is_number = extract.of_answer(live.default), bool(extract.is_number)
+    right = _judged(value, truths, default, is_number=is_number)
+    is_known = need_outcomes or int((~np.isnan(right[0])).sum()) >= JUDGED_MIN
+    if not (len(outcomes) and is_known):
+        agreed = np.full(len(truths), np.nan) if champion is None else value[names.index(champion)]
+        if is_number:
+            agreed = np.where(np.isnan(agreed), np.nan, (agreed >= HALF).astype(np.float64))
+        right, measure = _judged(value, agreed, default, is_number=is_number), "agreement"
+    return Study(Columns(every, right), measure, champion, left_out, thinned, join.notes)
 
 
 def _judged(value: Any, truths: Any, default: float, *, is_number: bool) -> Floats:
@@ -152,10 +131,12 @@ def _judged(value: Any, truths: Any, default: float, *, is_number: bool) -> Floa
     return np.stack(rows).astype(np.float32)
 
 
-def _stacked(parts: list[tuple[tuple[str, ...], Any]], models: tuple[str, ...], fill: Any) -> Any:
+def _stacked(
+    owners: list[tuple[str, ...]], columns: Sequence[Any], models: tuple[str, ...], fill: Any
+) -> Any:
     """Concatenate batches, with their models in one order."""
     aligned = []
-    for own, column in parts:
+    for own, column in zip(owners, columns, strict=True):
         whole = np.full((len(models), column.shape[1]), fill, column.dtype)
         for row, model in enumerate(own):
             whole[models.index(model)] = column[row]

@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations, permutations
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,6 +31,7 @@ from rdv.analysis.optimise.cells import (
 from rdv.analysis.optimise.result import Optimum, Point
 from rdv.analysis.statistics import Interval, quantile_interval, shares_of_counts, wilson
 from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
+from rdv.decision.text import toml_value
 from rdv.rendezvous.schedule import OTHERS, Schedule, Step, schedule_from_object
 from rdv.rendezvous.schedule.model import content
 
@@ -53,9 +53,7 @@ def grid_ms(
 
     Half of them are quantiles of the answers' arrivals, half are spread evenly in time.
     """
-    orders = 1
-    for number in range(2, models + 1):
-        orders *= number
+    orders = math.factorial(models)
     count = GRID_MIN
     while count < GRID_MAX and orders * (1 + (count + 1) + (count + 1) * count // 2) <= tries:
         count += 1
@@ -109,26 +107,10 @@ def to_toml(schedule: Schedule, remark: str) -> str:
     lines = [f"# {line}".rstrip() for line in remark.splitlines()]
     lines.append(f"sla_ms = {schedule.sla_ms:g}")
     if schedule.default is not None:
-        lines.append(f"default = {_toml(schedule.default)}")
+        lines.append(f"default = {toml_value(schedule.default)}")
     for step in content(schedule)["step"]:
-        lines += ["", "[[step]]", *(f"{key} = {_toml(value)}" for key, value in step.items())]
+        lines += ["", "[[step]]", *(f"{key} = {toml_value(value)}" for key, value in step.items())]
     return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        inner = ", ".join(f"{_string(str(key))} = {_toml(item)}" for key, item in value.items())
-        return "{ " + inner + " }"
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        return _string(value)
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _string(text: str) -> str:
-    """Return a basic string of TOML, which is a JSON string except for DEL."""
-    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")
 
 
 def named(schedule: Schedule, name: str) -> Schedule:
@@ -155,14 +137,9 @@ def optimise(
     the choice is the best schedule that is no slower than `live`. Raises NothingToSearch,
     NothingRecorded, TooManyValues, and the log's SystemFaults.
     """
+    span = since_ns, until_ns
     study = read_columns(
-        recorded,
-        live,
-        since_ns,
-        until_ns,
-        on=on,
-        need_outcomes=need_outcomes,
-        progress=progress,
+        recorded, live, span, on=on, need_outcomes=need_outcomes, progress=progress
     )
     if len(study.columns) < REQUESTS_MIN:
         reason = f"{len(study.columns)} usual requests are fewer than {REQUESTS_MIN}"
@@ -171,17 +148,15 @@ def optimise(
     if is_unmeasured or (need_outcomes and study.measure != "accuracy"):
         reason = "there are no outcomes" if need_outcomes else "answers cannot be compared"
         raise NothingToSearch(recorded.directory, f"{reason}; name the field that counts with --on")
-    return search(
-        study, live, p99_ms_max=p99_ms_max, tries=tries, without=without, progress=progress
-    )
+    return search(study, live, p99_ms_max, tries, without=without, progress=progress)
 
 
 def search(
     study: Study,
     live: Schedule,
-    *,
     p99_ms_max: float | None,
     tries: int,
+    *,
     without: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Optimum:
@@ -210,8 +185,7 @@ def search(
         (one for one in exact if one.p99_ms <= limit_ms), key=lambda one: one.score, default=None
     )
     base = study.columns.take(slice(half, None))
-    live_decided = decide_all(live, base.arrivals)
-    live_right = right_of(live_decided, base)
+    live_right = right_of(decide_all(live, base.arrivals), base)
     reporter = _Reporter(late, live_right)
     return Optimum(
         study.measure,

@@ -11,7 +11,7 @@ by a refusal, with everything up to that refusal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -49,20 +49,39 @@ class Decided:
     def __len__(self) -> int:
         return len(self.kind)
 
+    @classmethod
+    def empty(cls, models: int, count: int) -> Decided:
+        """Return `count` decisions for the default."""
+        return cls(
+            np.full(count, DEFAULT, np.uint8),
+            np.full(count, NO_MODEL, np.int16),
+            np.zeros(count, np.uint8),
+            np.zeros(count, np.int64),
+            np.zeros(count, bool),
+            np.zeros((models, count), bool),
+        )
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Decided:
+        """Return these rows."""
+        return Decided(*(None if one is None else one[..., rows] for one in self._columns()))  # type: ignore[arg-type]
+
+    def put(self, rows: npt.NDArray[np.int64], part: Decided) -> None:
+        """Replace these rows."""
+        for whole, own in zip(self._columns(), part._columns(), strict=True):
+            if whole is not None and own is not None:
+                whole[..., rows] = own
+
+    def _columns(self) -> list[npt.NDArray[Any] | None]:
+        return [getattr(self, column.name) for column in fields(self)]
+
 
 def decide_all(schedule: Schedule, arrivals: Arrivals) -> Decided:
     """Decide these arrivals by the schedule. O(n·m·steps); m² if a step needs several."""
     rule = _Rule(Plan(schedule, Limits().wait_ms_max), arrivals)
     count = len(arrivals)
-    combines = any(step.combine != "best" for step in rule.plan.steps)
-    out = Decided(
-        np.full(count, DEFAULT, np.uint8),
-        np.full(count, NO_MODEL, np.int16),
-        np.zeros(count, np.uint8),
-        np.zeros(count, np.int64),
-        np.zeros(count, bool),
-        np.zeros((len(arrivals.models), count), bool) if combines else None,
-    )
+    out = Decided.empty(len(arrivals.models), count)
+    if not any(step.combine != "best" for step in rule.plan.steps):
+        out = replace(out, winners=None)
     for start in range(0, count, BLOCK_ROWS):
         rule.decide(slice(start, min(start + BLOCK_ROWS, count)), out)
     return out

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rdv.analysis.dataset.joined import KINDS, NO_RESULT
+from rdv.analysis.export.arrow import make_batch
 from rdv.analysis.whatif.study import Row
 from rdv.system.faults import faults
 
@@ -38,33 +38,23 @@ class DecisionFile:
 
     def add(self, row: Row) -> None:
         joined, decided = row.joined, row.decided
-        kinds = [str(kind) if kind else None for kind in KINDS]
-        columns: list[Any] = [
-            [id_.decode() for id_ in joined.ids.tolist()],
-            joined.time_ns // 1000,
-            [kinds[code] for code in joined.kind.tolist()],
-            [joined.model.at(n) for n in range(len(joined))],
-            pa.array(joined.waited_ms, mask=joined.kind == NO_RESULT),
-            [kinds[code] for code in decided.kind.tolist()],
-            row.models,
-            decided.step.astype(np.int32),
-            decided.at_us / 1000,
-        ]
-        arrays = [
-            column if isinstance(column, pa.Array) else pa.array(column, field.type)
-            for column, field in zip(columns, SCHEMA, strict=True)
-        ]
+        columns = {
+            "id": [joined.id(n) for n in range(len(joined))],
+            "time": joined.time_ns,
+            "recorded_kind": [KINDS[code] for code in joined.kind.tolist()],
+            "recorded_model": [joined.model.at(n) for n in range(len(joined))],
+            "recorded_ms": pa.array(joined.waited_ms, mask=joined.kind == NO_RESULT),
+            "kind": [KINDS[code] for code in decided.kind.tolist()],
+            "model": row.models,
+            "step": decided.step.astype(np.int32),
+            "waited_ms": decided.at_us / 1000,
+        }
         with faults(self._path, "write"):
-            self._writer.write_batch(pa.record_batch(arrays, schema=SCHEMA))
+            self._writer.write_batch(make_batch(SCHEMA, columns))
 
-    def __enter__(self) -> DecisionFile:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with faults(self._path, "write"):
             self._writer.close()

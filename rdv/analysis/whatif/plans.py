@@ -28,12 +28,13 @@ class Plans:
     named: Mapping[str, Schedule]
 
     def groups(self, joined: Joined) -> Iterator[tuple[Schedule, npt.NDArray[np.int64], bool]]:
-        """Yield (schedule, rows, whether it exists), together every row once.
+        """Yield (schedule, rows, whether it exists) for all that have rows; together each row once.
 
         A request for a schedule that does not exist gets the live one's default at once.
         """
         codes = joined.asked.codes
-        yield self.live, np.flatnonzero(codes == NONE), True
+        if len(rows := np.flatnonzero(codes == NONE)):
+            yield self.live, rows, True
         for code, asked in enumerate(joined.asked.names):
             rows = np.flatnonzero(codes == code)
             if not len(rows):
@@ -67,61 +68,20 @@ def own_limits_us(
 
 def sla_of(shelf: ScheduleShelf) -> Callable[[str, str | None], float | None]:
     """Return a function that finds SLAs in ms by label."""
-
-    def find(label: str, asked: str | None) -> float | None:
-        schedule = shelf.find(label, asked)
-        return None if schedule is None else schedule.sla_ms
-
-    return find
+    return lambda label, asked: getattr(shelf.find(label, asked), "sla_ms", None)
 
 
 def decide_plans(plans: Plans, joined: Joined, arrivals: Arrivals) -> Decided:
     """Decide every request by the schedule that it gets."""
-    whole: Decided | None = None
+    whole = Decided.empty(len(arrivals.models), len(joined))
     for schedule, rows, exists in plans.groups(joined):
         if len(rows) == len(joined) and exists:
             return decide_all(schedule, arrivals)
-        if not len(rows):
-            continue
-        part_arrivals = arrivals.take(rows)
+        part = arrivals.take(rows)
         if not exists:
-            part_arrivals = replace(part_arrivals, wait_us=np.zeros(len(rows), np.int64))
-        part = decide_all(schedule, part_arrivals)
-        if whole is None:
-            whole = _empty(len(arrivals.models), len(joined))
-        _put(whole, part, rows)
-    assert whole is not None
+            part = replace(part, wait_us=np.zeros(len(rows), np.int64))
+        whole.put(rows, decide_all(schedule, part))
     return whole
-
-
-def _empty(models: int, count: int) -> Decided:
-    return Decided(
-        np.zeros(count, np.uint8),
-        np.full(count, -1, np.int16),
-        np.zeros(count, np.uint8),
-        np.zeros(count, np.int64),
-        np.zeros(count, bool),
-        np.zeros((models, count), bool),
-    )
-
-
-def _put(whole: Decided, part: Decided, rows: npt.NDArray[np.int64]) -> None:
-    whole.kind[rows], whole.model[rows] = part.kind, part.model
-    whole.step[rows], whole.at_us[rows] = part.step, part.at_us
-    whole.is_combined[rows] = part.is_combined
-    if part.winners is not None and whole.winners is not None:
-        whole.winners[:, rows] = part.winners
-
-
-def part_of(whole: Decided, rows: npt.NDArray[np.int64]) -> Decided:
-    return Decided(
-        whole.kind[rows],
-        whole.model[rows],
-        whole.step[rows],
-        whole.at_us[rows],
-        whole.is_combined[rows],
-        None if whole.winners is None else whole.winners[:, rows],
-    )
 
 
 def all_names(joined: Joined, decided: Decided, plans: Plans) -> list[str | None]:
@@ -130,10 +90,9 @@ def all_names(joined: Joined, decided: Decided, plans: Plans) -> list[str | None
     for schedule, rows, _ in plans.groups(joined):
         if len(rows) == len(joined):
             return names_of(joined, decided, schedule)
-        if len(rows):
-            found = names_of(joined.take(rows), part_of(decided, rows), schedule)
-            for row, name in zip(rows.tolist(), found, strict=True):
-                names[row] = name
+        found = names_of(joined.take(rows), decided.take(rows), schedule)
+        for row, name in zip(rows.tolist(), found, strict=True):
+            names[row] = name
     return names
 
 
@@ -145,9 +104,7 @@ def all_values(
     for schedule, rows, exists in plans.groups(joined):
         if len(rows) == len(joined):
             return values_of(joined, decided, schedule, extract)
-        if not len(rows):
-            continue
-        part = part_of(decided, rows)
+        part = decided.take(rows)
         if not exists:
             part.model[:] = NO_MODEL
         values[rows] = values_of(joined.take(rows), part, schedule, extract)
