@@ -8,10 +8,10 @@ import typer
 
 from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, span_ns
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, draw, print_table, write_page
+from rdv.commands.pages import Html, finish, print_table, write_page
 
 if TYPE_CHECKING:
-    from rdv.analysis.ab import Experiment, Plan
+    from rdv.analysis.ab import Plan
     from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
@@ -55,7 +55,8 @@ def ab(
     every request: that needs far fewer requests, and is valid where the outcome does not depend on
     the answer given.
     """
-    from rdv.analysis.ab import run_experiment
+    from rdv.analysis.ab import run_experiment, view
+    from rdv.analysis.ab.result import arm_rows
     from rdv.analysis.dataset.places import Recorded
     from rdv.decision import load_decision
 
@@ -64,11 +65,8 @@ def ab(
     plan = _plan(decision)
     since_ns, until_ns = span_ns(since, until)
     output = Output(as_json=as_json, quiet=quiet)
-
-    def describe(done: int, _: int) -> str:
-        return f"evaluated {done:,} requests"
-
-    with Recorded(directory) as recorded, Progress(describe) as progress:
+    progress = Progress("evaluated {:,} requests")
+    with Recorded(directory) as recorded, progress:
         found = run_experiment(
             recorded,
             plan,
@@ -81,10 +79,13 @@ def ab(
             progress=progress.advance,
         )
     if html is not None:
-        from rdv.analysis.ab.view import ab_page
-
-        write_page(html, ab_page(found, decision.name), output)
-    _render(found, output)
+        write_page(html, view.ab_page(found, decision.name), output)
+    if as_json:
+        output.json(found.as_json())
+        return
+    print_table(*arm_rows(found), output)
+    output.text()
+    finish(output, found.sentences(), view.charts_of(found), found.caveats())
 
 
 def _plan(decision: DecisionConfig) -> Plan:
@@ -119,20 +120,3 @@ def _share(text: str) -> float:
     if not 0 < value < 1:
         raise InvalidOption(f"--confidence {text}", "must be between 0 and 1")
     return value
-
-
-def _render(found: Experiment, output: Output) -> None:
-    if output.as_json:
-        output.json(found.as_json())
-        return
-    from rdv.analysis.ab.result import arm_rows
-    from rdv.analysis.ab.view import charts_of
-
-    print_table(*arm_rows(found), output)
-    output.text()
-    for sentence in found.sentences():
-        output.text(sentence)
-    draw(charts_of(found), output)
-    if output.is_human:
-        for line in found.caveats():
-            output.note(line)

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
+from rdv.commands.options import (
+    Canary,
+    Decision,
+    Json,
+    On,
+    Quiet,
+    Since,
+    Until,
+    need_folder,
+    span_ns,
+)
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, draw, print_table, write_page
+from rdv.commands.pages import Html, finish, print_table, write_page
 
 if TYPE_CHECKING:
     from rdv.analysis.compare import Comparison
@@ -32,12 +42,7 @@ def compare(
     since: Since = None,
     until: Until = None,
     on: On = None,
-    canary: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The model that never changes. Default: the canary of rdv.toml."
-        ),
-    ] = None,
+    canary: Canary = None,
     disagreements: Annotated[
         str | None,
         typer.Option(
@@ -60,6 +65,7 @@ def compare(
     time.
     """
     from rdv.analysis.compare import compare as study
+    from rdv.analysis.compare import view
     from rdv.analysis.dataset.places import Recorded
     from rdv.commands.errors import InvalidOption
     from rdv.decision import load_decision
@@ -69,12 +75,8 @@ def compare(
     decision = load_decision(directory)
     since_ns, until_ns = span_ns(since, until)
     output = Output(as_json=as_json, quiet=quiet)
-
-    def describe(done: int, _: int) -> str:
-        return f"compared {done:,} requests"
-
     with Recorded(directory) as recorded:
-        with Progress(describe) as progress:
+        with Progress("compared {:,} requests") as progress:
             found = study(
                 recorded,
                 first,
@@ -89,10 +91,14 @@ def compare(
         if disagreements is not None:
             _export(disagreements, recorded, found, output)
     if html is not None:
-        from rdv.analysis.compare.view import compare_page
-
-        write_page(html, compare_page(found, decision.name), output)
-    render(found, output)
+        write_page(html, view.compare_page(found, decision.name), output)
+    if as_json:
+        output.json(found.as_json())
+        return
+    title = f"{first} and {second}, {found.requests:,} requests"
+    print_table(*view.models_table((found.first, found.second)), output, title)
+    output.text()
+    finish(output, found.sentences(), view.charts_of(found, brief=True), found.caveats())
 
 
 def known_canary(decision: DecisionConfig, recorded: Recorded) -> str | None:
@@ -119,21 +125,3 @@ def _export(path: str, recorded: Recorded, found: Comparison, output: Output) ->
                 file.write(msgspec.json.encode(one) + b"\n")
                 lines += 1
     output.note(f"written: {path}, {lines:,} requests")
-
-
-def render(found: Comparison, output: Output) -> None:
-    """Print JSON, or a table with sentences; on a terminal also charts."""
-    if output.as_json:
-        output.json(found.as_json())
-        return
-    from rdv.analysis.compare.view import brief_charts_of, models_table
-
-    title = f"{found.first.name} and {found.second.name}, {found.requests:,} requests"
-    print_table(*models_table((found.first, found.second)), output, title)
-    output.text()
-    for sentence in found.sentences():
-        output.text(sentence)
-    draw(brief_charts_of(found), output)
-    if output.is_human:
-        for line in found.caveats():
-            output.note(line)

@@ -79,11 +79,8 @@ def export(
     wanted = read_tables(names)
     since_ns, until_ns = span_ns(since, until)
     output = Output(as_json=as_json, quiet=quiet)
-
-    def describe(done: int, _: int) -> str:
-        return f"exported {done:,} rows"
-
-    with Recorded(directory) as recorded, Progress(describe) as progress:
+    progress = Progress("exported {:,} rows")
+    with Recorded(directory) as recorded, progress:
         found = write(
             recorded,
             out,
@@ -103,9 +100,11 @@ def more_help() -> str:
 
 
 def _render(found: Exported, output: Output) -> None:
+    from rdv.analysis.statistics import plain
+
     rows = [{"table": table, **vars(written)} for table, written in found.tables.items()]
     if output.as_json:
-        output.json({"output": found.out, "tables": rows, "notes": found.notes.as_json()})
+        output.json({"output": found.out, "tables": rows, "notes": plain(found.notes)})
         return
     output.table(_COLUMNS, rows)
     for line in found.notes.lines():

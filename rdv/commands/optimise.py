@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
+from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, output_file, span_ns
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, draw, print_table, write_page
+from rdv.commands.pages import Html, finish, print_table, write_page
 
 if TYPE_CHECKING:
     from rdv.analysis.optimise.result import Optimum
@@ -41,16 +41,7 @@ def optimise(
     tries: Annotated[
         int, typer.Option(metavar="N", help="Approximate number of schedules to try.")
     ] = 2000,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Write the chosen schedule into this file.",
-            callback=need_folder,
-        ),
-    ] = None,
+    out: Annotated[str | None, output_file("Write the chosen schedule into this file.")] = None,
     html: Html = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -62,6 +53,7 @@ def optimise(
     default stay those of the live schedule.
     """
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.optimise import view
     from rdv.analysis.optimise.study import optimise as search
     from rdv.commands.units import parse_duration_ns
     from rdv.decision import load_decision
@@ -72,11 +64,8 @@ def optimise(
     if out is not None:
         _check_name(out)
     since_ns, until_ns = span_ns(since, until)
-
-    def describe(done: int, _: int) -> str:
-        return f"looked at {done:,} requests and schedules"
-
-    with Recorded(directory) as recorded, Progress(describe) as progress:
+    progress = Progress("looked at {:,} requests and schedules")
+    with Recorded(directory) as recorded, progress:
         found = search(
             recorded,
             live,
@@ -91,32 +80,19 @@ def optimise(
         )
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
-        from rdv.analysis.optimise.view import optimise_page
-
-        write_page(html, optimise_page(found, decision.name), output)
-    _render(found, output)
+        write_page(html, view.optimise_page(found, decision.name), output)
+    if as_json:
+        output.json(found.as_json())
+    else:
+        title = (
+            f"{found.measure} against waiting: {found.tried:,} schedules, learned on "
+            f"{found.learned_on:,} requests, reported on {found.reported_on:,}; 95 % intervals"
+        )
+        print_table(*view.schedules_table(found), output, title)
+        output.text()
+        finish(output, found.sentences(), [view.frontier(found)], found.remarks)
     if out is not None:
         _write(decision, found, out, output)
-
-
-def _render(found: Optimum, output: Output) -> None:
-    if output.as_json:
-        output.json(found.as_json())
-        return
-    from rdv.analysis.optimise.view import frontier, schedules_table
-
-    title = (
-        f"{found.measure} against waiting: {found.tried:,} schedules, learned on "
-        f"{found.learned_on:,} requests, reported on {found.reported_on:,}; 95 % intervals"
-    )
-    print_table(*schedules_table(found), output, title)
-    output.text()
-    for sentence in found.sentences():
-        output.text(sentence)
-    draw([frontier(found)], output)
-    if output.is_human:
-        for remark in found.remarks:
-            output.note(remark)
 
 
 def _check_name(path: str) -> None:

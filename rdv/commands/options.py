@@ -52,6 +52,29 @@ On = Annotated[
         help="The field of the answers to use. Default: action, label, bin, class or score.",
     ),
 ]
+Canary = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The model that never changes. Default: the canary of rdv.toml."
+    ),
+]
+ModelFile = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="A .py, .joblib or .pkl file.", show_default=False),
+]
+Instances = Annotated[
+    int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")
+]
+RequestSchedule = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|JSON|@FILE", help="The schedule to decide by, instead of the live one."
+    ),
+]
+Group = Annotated[
+    str | None, typer.Option("--group", "-g", metavar="NAME", help="Only this group.")
+]
+OneJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 ScheduleFile = Annotated[
     str,
     typer.Option("--schedule", metavar="FILE", help="A schedule file, or the name of one in DIR."),
@@ -109,6 +132,11 @@ def need_folder(param: typer.CallbackParam, value: str | None) -> str | None:
         if stat.S_ISDIR(_mode(value) or 0):
             raise NotUsable(param.opts[-1], f"{value} is a directory, not a file")
     return value
+
+
+def output_file(help_: str) -> Any:
+    """Return the option `-o FILE`, for a file to be written."""
+    return typer.Option("-o", "--output", metavar="FILE", help=help_, callback=need_folder)
 
 
 def _mode(path: str) -> int | None:

@@ -1,9 +1,7 @@
 """All output goes through one class: a table for people, JSON lines for programs, or nothing.
 
 Data goes to stdout, messages to stderr. Off a terminal the output is plain, and rich is not even
-imported.
-
-Show a progress line on stderr: on terminals only, and only after a second.
+imported. `Progress` is a line on stderr, on terminals only, and only after a second.
 """
 
 from __future__ import annotations
@@ -134,10 +132,10 @@ _EVERY_S = 0.1
 
 
 class Progress:
-    """Show `describe(done, total)`, for example "checked 3 of 10"; erase it at the end."""
+    """Show `describe(done, total)`, or a text such as "done: {:,}"; erase it at the end."""
 
-    def __init__(self, describe: Callable[[int, int], str], total: int = 0) -> None:
-        self._describe = describe
+    def __init__(self, describe: Callable[[int, int], str] | str, total: int = 0) -> None:
+        self._describe = describe.format if isinstance(describe, str) else describe
         self._total = total
         self._done = 0
         self._is_shown = False

@@ -48,6 +48,21 @@ def print_table(
     output.table(made, [dict(zip(keys, row, strict=True)) for row in rows], title)
 
 
+def finish(
+    output: Output,
+    sentences: Iterable[str],
+    charts: Iterable[Chart | Mix],
+    caveats: Iterable[str],
+) -> None:
+    """Print a study's sentences, its charts on a terminal, and what limits its figures."""
+    for sentence in sentences:
+        output.text(sentence)
+    draw(charts, output)
+    if output.is_human:
+        for line in caveats:
+            output.note(line)
+
+
 def draw(charts: Iterable[Chart | Mix], output: Output) -> None:
     """Draw charts on a terminal only: text charts are of no use to a program."""
     if not (output.is_human and is_terminal(sys.stdout)):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, Yes, span_ns
+from rdv.commands.errors import InvalidOption, ThresholdBroken
+from rdv.commands.options import Canary, Decision, Json, On, Quiet, Since, Until, Yes, span_ns
 from rdv.commands.output import Column, Output, Progress
 from rdv.commands.pages import Html, write_page
 from rdv.commands.terminal import Style, confirm, is_terminal, paint, printable
 
 if TYPE_CHECKING:
     from rdv.analysis.compare import Comparison
-    from rdv.analysis.promote.carry_out import Switched, Watch
-    from rdv.analysis.promote.gate import Gate, Limits
+    from rdv.analysis.promote.carry_out import Watch
     from rdv.analysis.promote.proposal import Proposal
+    from rdv.analysis.promote.result import Promotion, Switched
     from rdv.analysis.promote.watch import Bounds, Breach, WatchPeriod
     from rdv.decision import Decision as DecisionConfig
+    from rdv.decision import Gate as Limits
 
 EXAMPLES = (
     "rdv promote fraud logit",
@@ -61,12 +63,7 @@ def promote(
             help="Watch the answers for this long; roll back if they break the limits.",
         ),
     ] = None,
-    canary: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The model that never changes. Default: the canary of rdv.toml."
-        ),
-    ] = None,
+    canary: Canary = None,
     since: Since = None,
     until: Until = None,
     on: On = None,
@@ -86,6 +83,7 @@ def promote(
     """
     from rdv.analysis.promote.gate import judge
     from rdv.analysis.promote.proposal import propose
+    from rdv.analysis.promote.result import Promotion
     from rdv.analysis.promote.study import bounds_of, figures_of
     from rdv.commands.units import parse_duration_ns
     from rdv.decision import load_decision
@@ -97,41 +95,39 @@ def promote(
     _check_watch(decision, seconds)
     proposal = propose(decision, model, over, known_models(decision), force=force)
     output = Output(as_json=as_json, quiet=quiet)
-    found = _compare(decision, proposal, span_ns(since, until), on, canary)
-    gate = judge(figures_of(found), limits)
-    show_gate(gate, proposal, output)
+    compared = _compare(decision, proposal, span_ns(since, until), on, canary)
+    found = Promotion(judge(figures_of(compared), limits), proposal)
+    _show_judgement(found, output)
     if html is not None:
         from rdv.analysis.promote.view import promote_page
 
-        page = promote_page(gate, found, proposal.diff, decision.name)
+        page = promote_page(found.judgement, compared, proposal.diff, decision.name)
         write_page(html, page, output)
-    _refuse(gate, proposal, output, accept=accept, force=force)
-    if not _is_wanted(proposal, output, yes=yes):
+    if not (force or found.judgement.verdict in ("pass", accept)):
         if as_json:
-            output.json(promotion_json(gate, proposal))
-        return
-    switched, period, breaches = _carry_out(
-        decision, proposal, bounds_of(found, limits) if seconds else None, seconds, output
-    )
+            output.json(found.as_json())
+        raise ThresholdBroken(found.judgement.broken())
+    if _is_wanted(proposal, output, yes=yes):
+        bounds = bounds_of(compared, limits) if seconds else None
+        found = _carry_out(decision, found, bounds, seconds or 0.0, output)
     if as_json:
-        output.json(promotion_json(gate, proposal, switched, period, breaches))
-    _raise_if_broken(breaches)
+        output.json(found.as_json())
+    if found.breaches:
+        first, *others = (breach.text() for breach in found.breaches)
+        raise ThresholdBroken((f"rolled back: {first}", *others))
 
 
 def _limits(decision: DecisionConfig, min_requests: int | None) -> Limits:
-    import msgspec
+    from msgspec.structs import replace
 
-    from rdv.analysis.promote.gate import Limits
-    from rdv.analysis.promote.study import with_requests
-    from rdv.commands.errors import InvalidOption
-
-    if min_requests is not None and min_requests < 1:
+    if min_requests is None:
+        return decision.gate
+    if min_requests < 1:
         raise InvalidOption(f"--min-requests {min_requests}", "must be at least 1")
-    return with_requests(Limits(**msgspec.structs.asdict(decision.gate)), min_requests)
+    return replace(decision.gate, requests_min=min_requests)
 
 
 def _check_watch(decision: DecisionConfig, seconds: float | None) -> None:
-    from rdv.commands.errors import InvalidOption
     from rdv.decision.holder import holder_of
     from rdv.errors import NotUsable
 
@@ -155,10 +151,8 @@ def _compare(
     from rdv.analysis.dataset.places import Recorded
     from rdv.commands.compare import known_canary
 
-    def describe(done: int, _: int) -> str:
-        return f"compared {done:,} requests"
-
-    with Recorded(decision.directory) as recorded, Progress(describe) as progress:
+    progress = Progress("compared {:,} requests")
+    with Recorded(decision.directory) as recorded, progress:
         return compare(
             recorded,
             proposal.champion,
@@ -169,18 +163,6 @@ def _compare(
             window_ms=proposal.window_ms,
             progress=progress.advance,
         )
-
-
-def _refuse(gate: Gate, proposal: Proposal, output: Output, *, accept: str, force: bool) -> None:
-    """Raise ThresholdBroken unless the verdict is good enough."""
-    from rdv.commands.errors import ThresholdBroken
-
-    will_do = {"pass": True, "marginal": accept == "marginal"}.get(gate.verdict, False)
-    if will_do or force:
-        return
-    if output.as_json:
-        output.json(promotion_json(gate, proposal))
-    raise ThresholdBroken(gate.broken())
 
 
 def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
@@ -196,106 +178,97 @@ def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
 
 def _carry_out(
     decision: DecisionConfig,
-    proposal: Proposal,
+    found: Promotion,
     bounds: Bounds | None,
-    seconds: float | None,
+    seconds: float,
     output: Output,
-) -> tuple[Switched, WatchPeriod | None, list[Breach]]:
+) -> Promotion:
     """Make the proposal live; with `bounds`, watch it for `seconds`, and roll it back if it breaks
     them.
 
-    Returns what was switched, the state of the watch, and the breaches. Raises EditRefused if the
-    file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
+    Raises EditRefused if the file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
     """
+    from dataclasses import replace
+
     from rdv.analysis.promote.carry_out import Watch, make_live, take_back
 
+    proposal = found.proposal
     with contextlib.ExitStack() as stack:
         watch: Watch | None = None
         if bounds is not None:
             watch = stack.enter_context(Watch(decision, proposal, bounds))
-        switched = make_live(decision, proposal)
-        show_switch(proposal.after.label, switched, output)
-        if watch is None or seconds is None:
-            return switched, None, []
+        found = replace(found, switched=make_live(decision, proposal))
+        _show_switch(proposal.after.label, found.switched, output)
+        if watch is None:
+            return found
         try:
-            breaches = _follow(watch, seconds)
+            found = replace(found, watched=watch.period, breaches=_follow(watch, seconds))
         except KeyboardInterrupt:
             output.note(f"not watched any more: {proposal.challenger} stays the champion")
             raise
-        show_watch(watch.period, seconds, breaches, output)
-        if breaches:
-            for breach in breaches:
-                output.note(f"after {watch.period.answers:,} answers: {breach.text()}")
-            back = take_back(decision, proposal)
-            output.note(f"rolled back to {proposal.before.label}")
-            show_switch(proposal.before.label, back, output)
-        return switched, watch.period, breaches
+        if not found.breaches:
+            _show_end(watch.period, seconds, output)
+            return found
+        for breach in found.breaches:
+            output.note(f"after {watch.period.answers:,} answers: {breach.text()}")
+        back = take_back(decision, proposal)
+        output.note(f"rolled back to {proposal.before.label}")
+        _show_switch(proposal.before.label, back, output)
+        return found
 
 
 def _follow(watch: Watch, seconds: float) -> list[Breach]:
-    left = [seconds]
+    left_s = seconds
 
     def describe(done: int, _: int) -> str:
         counts = watch.period.totals
         return (
-            f"watching, {left[0]:.0f} s left: {done:,} answers, {counts['defaults']:,} defaults, "
+            f"watching, {left_s:.0f} s left: {done:,} answers, {counts['defaults']:,} defaults, "
             f"{counts['misses']:,} misses, {counts['errors']:,} errors"
         )
 
     with Progress(describe) as progress:
         shown = 0
 
-        def advance(left_s: float) -> None:
-            nonlocal shown
-            left[0] = left_s
+        def advance(seconds_left: float) -> None:
+            nonlocal shown, left_s
+            left_s = seconds_left
             progress.advance(watch.period.answers - shown)
             shown = watch.period.answers
 
         return watch.follow(seconds, advance)
 
 
-def _raise_if_broken(breaches: list[Breach]) -> None:
-    """Raise ThresholdBroken if the promotion was rolled back."""
-    from rdv.commands.errors import ThresholdBroken
-
-    if breaches:
-        first, *others = (breach.text() for breach in breaches)
-        raise ThresholdBroken((f"rolled back: {first}", *others))
-
-
-_COLUMNS = (Column("check"), Column("verdict"), Column("text", "finding"))
+_COLUMNS = (Column("name", "check"), Column("verdict"), Column("text", "finding"))
 _STYLES: dict[str, Style] = {"pass": "green", "marginal": "yellow", "fail": "red"}
 
 
-def show_gate(gate: Gate, proposal: Proposal, output: Output) -> None:
+def _show_judgement(found: Promotion, output: Output) -> None:
     """Print the checks and the diff; nothing with JSON."""
     if not output.is_human:
         return
-    rows = [
-        {"check": check.name, "verdict": check.verdict, "text": check.text} for check in gate.checks
-    ]
-    output.table(_COLUMNS, rows, f"{proposal.challenger} in place of {proposal.champion}")
+    judgement, proposal = found.judgement, found.proposal
+    title = f"{proposal.challenger} in place of {proposal.champion}"
+    output.table(_COLUMNS, [vars(check) for check in judgement.checks], title)
     output.text()
-    verdict = f"verdict: {gate.verdict}"
-    output.text(paint(verdict, _STYLES.get(gate.verdict, "bold"), sys.stdout))
+    style = _STYLES.get(judgement.verdict, "bold")
+    output.text(paint(f"verdict: {judgement.verdict}", style, sys.stdout))
     output.text()
-    for line in proposal.diff:
-        style: Style | None = {"+": "green", "-": "red"}.get(line[:1])  # type: ignore[assignment]
-        output.text(paint(printable(line), style, sys.stdout) if style else printable(line))
+    styles: dict[str, Style] = {"+": "green", "-": "red"}
+    for line in map(printable, proposal.diff):
+        output.text(paint(line, styles[line[0]], sys.stdout) if line[:1] in styles else line)
 
 
-def show_switch(schedule: str, switched: Switched, output: Output) -> None:
+def _show_switch(schedule: str, switched: Switched | None, output: Output) -> None:
     """Print that a schedule is live, or when it will be."""
-    if switched.took_ms is None:
+    if switched is None or switched.took_ms is None:
         output.text(f"live at the next start: {schedule}; the decision is not served now")
     else:
         output.text(f"live after {switched.took_ms:.0f} ms: {schedule}")
 
 
-def show_watch(period: WatchPeriod, seconds: float, breaches: list[Breach], output: Output) -> None:
+def _show_end(period: WatchPeriod, seconds: float, output: Output) -> None:
     """Print how a watch without breaches has ended."""
-    if breaches:
-        return
     counts = ", ".join(f"{period.totals[kind]:,} {kind}" for kind in period.bounds.shares)
     if period.answers:
         output.text(
@@ -305,36 +278,3 @@ def show_watch(period: WatchPeriod, seconds: float, breaches: list[Breach], outp
         output.note(
             f"watched for {seconds:g} s, but no request came: the promotion is not confirmed"
         )
-
-
-def promotion_json(
-    gate: Gate,
-    proposal: Proposal,
-    switched: Switched | None = None,
-    period: WatchPeriod | None = None,
-    breaches: list[Breach] | None = None,
-) -> dict[str, Any]:
-    """Return everything in one object."""
-    from rdv.analysis.statistics import plain
-
-    watched = None
-    if period is not None:
-        watched = {
-            "answers": period.answers,
-            **{kind: period.totals[kind] for kind in period.bounds.shares},
-            "bounds": period.bounds.shares,
-            "breaches": plain(breaches or []),
-        }
-    return {
-        "verdict": gate.verdict,
-        "champion": proposal.champion,
-        "challenger": proposal.challenger,
-        "checks": plain(gate.checks),
-        "schedule": proposal.after.label,
-        "was": proposal.before.label,
-        "diff": proposal.diff,
-        "promoted": switched is not None,
-        "live_after_ms": None if switched is None else switched.took_ms,
-        "watch": watched,
-        "rolled_back": bool(breaches),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rdv.commands.options import Decision, Json, Quiet, Since, Until, span_ns
 from rdv.commands.output import Column, Output, Progress, number
@@ -39,11 +39,8 @@ def verify(
     load_decision(directory)
     since_ns, until_ns = span_ns(since, until)
     output = Output(as_json=as_json, quiet=quiet)
-
-    def describe(done: int, _: int) -> str:
-        return f"verified {done:,} requests"
-
-    with Recorded(directory) as recorded, Progress(describe) as progress:
+    progress = Progress("verified {:,} requests")
+    with Recorded(directory) as recorded, progress:
         found = check(recorded, since_ns, until_ns, progress=progress.advance)
     _render(found, output)
     found.raise_if_broken(directory)
@@ -51,7 +48,7 @@ def verify(
 
 def _render(found: Verification, output: Output) -> None:
     if output.as_json:
-        output.json(_as_json(found))
+        output.json(found.as_json())
         return
     rows = [
         ("requests", found.requests),
@@ -71,32 +68,5 @@ def _render(found: Verification, output: Output) -> None:
     for id_ in found.notes.strays[:_SHOWN_MAX]:
         output.text(f"{id_}: no request")
     if output.is_human:
-        for line in _remarks(found):
+        for line in found.remarks():
             output.note(line)
-
-
-def _remarks(found: Verification) -> list[str]:
-    remarks = []
-    if found.lost_with_proxy:
-        remarks.append(
-            f"{found.lost_with_proxy:,} requests ended with their proxy: no client was waiting"
-        )
-    if found.open:
-        remarks.append(f"{found.open:,} requests are not due yet")
-    if found.by_liveness:
-        remarks.append(
-            f"{found.by_liveness:,} decisions differ by which models were known to be down"
-        )
-    if found.overloaded:
-        remarks.append(f"{found.overloaded:,} defaults because the server was full: not checked")
-    return remarks + found.notes.lines()
-
-
-def _as_json(found: Verification) -> dict[str, Any]:
-    return {
-        **{name: value for name, value in vars(found).items() if name != "notes"},
-        "unchecked": dict(found.unchecked),
-        "differences": [{"id": one.id, "fields": one.fields} for one in found.differences],
-        "is_sound": found.is_sound,
-        "notes": found.notes.as_json(),
-    }

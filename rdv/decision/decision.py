@@ -27,7 +27,7 @@ def _share(comment: str) -> msgspec.Meta:
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limits `rdv promote`; its library has the same names and defaults (`promote.gate`)."""
+    """Limits of `rdv promote` (`rdv.analysis.promote.gate`)."""
 
     requests_min: Annotated[
         int,

@@ -69,8 +69,6 @@ class Metric:
 
     def truths(self, joined: Joined) -> Floats:
         """Return the value of each outcome, (n,); NaN where it is not known."""
-        if not len(self.outcomes):
-            return np.full(len(joined), np.nan)
         if self.name == RIGHT or not self.needs_truth:
             return self.outcomes.of(joined, self.extract)
         return self.outcomes.of(joined, _Field(self.name))

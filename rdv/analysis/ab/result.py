@@ -132,7 +132,7 @@ class Experiment:
             "in_force_since_ns": self.in_force_ns,
             "sentences": self.sentences(),
             "caveats": self.caveats(),
-            "notes": plain(self.notes.as_json()),
+            "notes": plain(self.notes),
         }
 
 

@@ -56,8 +56,7 @@ def ab_page(found: Experiment, decision: str) -> str:
         report.paragraphs(sentences[1:])
     report.heading("Cohorts")
     report.table(*arm_rows(found))
-    for chart in charts_of(found):
-        report.chart(chart)
+    report.charts(charts_of(found))
     add_limits(report, found.caveats())
     return report.html()
 

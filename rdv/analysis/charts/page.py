@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from rdv.analysis.charts.chart import Chart, InvalidChart, Mix
@@ -165,14 +165,16 @@ class Report:
         if len(rows) > len(shown):
             self.paragraphs([f"The first {ROWS_MAX:,} of {len(rows):,} rows."])
 
+    def charts(self, charts: Iterable[Chart | Mix]) -> None:
+        """Add charts, side by side where there is room."""
+        for chart in charts:
+            self.chart(chart)
+
     def chart(self, chart: Chart | Mix) -> None:
         """Add a chart with its title above and its note below."""
         self._charts += 1
-        drawing = (
-            draw_mix(chart, self._charts)
-            if isinstance(chart, Mix)
-            else draw_chart(chart, self._charts)
-        )
+        draw: Any = draw_mix if isinstance(chart, Mix) else draw_chart
+        drawing = draw(chart, self._charts)
         note = [tag("p", chart.note, class_="note")] if chart.note else []
         caption = tag("figcaption", chart.title)
         box = tag("div", drawing, class_="wide", tabindex="0")

@@ -102,7 +102,7 @@ class Comparison:
     classes: ClassAgreement | None
     class_names: tuple[str, ...]
     scores: ScoreAgreement | None
-    qq: QuantilePairs | None
+    quantile_pairs: QuantilePairs | None
     accuracy: PairedShares | None
     judged_by: Basis | None
     outcomes: int
@@ -160,30 +160,15 @@ class Comparison:
         return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
-        classes = None
+        left_out = ("first", "second", "class_names", "pairs", "disagreements")
+        figures = {name: plain(one) for name, one in vars(self).items() if name not in left_out}
         if self.classes is not None:
-            classes = {**plain(self.classes), "classes": list(self.class_names)}
-        rates = plain(self.rates)
-        return {
+            figures["classes"]["classes"] = list(self.class_names)
+        return figures | {
             "first": self.first.as_json(),
             "second": self.second.as_json(),
-            "canary": self.canary,
-            "requests": self.requests,
-            "both": self.both,
-            "thinned": self.thinned,
-            "classes": classes,
-            "scores": plain(self.scores),
-            "quantile_pairs": plain(self.qq),
-            "accuracy": plain(self.accuracy),
-            "judged_by": self.judged_by,
-            "outcomes": self.outcomes,
-            "drift": plain(self.drift),
-            "rates": rates,
-            "kinds": self.kinds,
-            "late": self.late,
             "sentences": self.sentences(),
             "caveats": self.caveats(),
-            "notes": plain(self.notes.as_json()),
         }
 
 

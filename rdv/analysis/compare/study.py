@@ -136,7 +136,7 @@ class _Study:
             classes=classes,
             class_names=() if classes is None else tuple(map(self.answers.name, classes.classes)),
             scores=_scores(pairs, confidence),
-            qq=quantile_pairs(digests[0], digests[1]) if numbers else None,
+            quantile_pairs=quantile_pairs(digests[0], digests[1]) if numbers else None,
             accuracy=(accuracy := self.truths.paired(confidence)),
             judged_by=None if accuracy is None else self.truths.basis,
             outcomes=len(self.truths_of),

@@ -12,7 +12,7 @@ from rdv.analysis.compare.pairs import Answers, ModelReports
 from rdv.analysis.dataset.joined import Joined
 from rdv.analysis.dataset.outcomes import Outcomes
 from rdv.analysis.dataset.values import Extract, judge
-from rdv.analysis.statistics import PairedShares, shares_of_counts
+from rdv.analysis.statistics import PairedCounts, PairedShares
 
 Basis = Literal["class", "number"]
 Floats = npt.NDArray[np.float64]
@@ -26,10 +26,10 @@ class Truths:
     with the number, since no action equals them.
     """
 
-    counts: dict[Basis, npt.NDArray[np.int64]] = field(
-        default_factory=lambda: {"class": np.zeros(4, np.int64), "number": np.zeros(4, np.int64)}
+    counts: dict[Basis, PairedCounts] = field(
+        default_factory=lambda: {"class": PairedCounts(), "number": PairedCounts()}
     )
-    """Both right, only the first, only the second, neither."""
+    """Requests by which of the two was right."""
     _named: int = 0
     """The number of outcomes that are a class which answers also name."""
     _seen: int = 0
@@ -39,31 +39,27 @@ class Truths:
         both = first.is_result & second.is_result
         self._seen += int((both & ~np.isnan(truths.label)).sum())
         self._named += int((both & truths.is_named).sum())
-        for basis, a, b, truth in (
-            ("class", first.label, second.label, truths.label),
-            ("number", first.number, second.number, truths.number),
-        ):
-            is_number = basis == "number"
-            known = both & ~np.isnan(a) & ~np.isnan(b)
-            right_a = judge(a, truth, is_number=is_number)
-            right_b = judge(b, truth, is_number=is_number)
-            known &= ~np.isnan(right_a) & ~np.isnan(right_b)
-            cells = 2 * (right_a[known] == 0) + (right_b[known] == 0)
-            self.counts[basis] += np.bincount(cells, minlength=4)  # type: ignore[index]
+        columns = {
+            "class": (first.label, second.label, truths.label),
+            "number": (first.number, second.number, truths.number),
+        }
+        for basis, counts in self.counts.items():
+            a, b, truth = columns[basis]
+            right_a, right_b = (judge(one, truth, is_number=basis == "number") for one in (a, b))
+            known = both & ~(np.isnan(a) | np.isnan(b) | np.isnan(right_a) | np.isnan(right_b))
+            counts.add(right_a[known] == 1, right_b[known] == 1)
 
     @property
     def basis(self) -> Basis:
         """Judge by the number if there are numbers and most outcomes are no answer's class."""
-        is_foreign = 2 * self._named < self._seen or not self.counts["class"].sum()
-        return "number" if is_foreign and self.counts["number"].sum() else "class"
+        is_foreign = 2 * self._named < self._seen or self.counts["class"].shares() is None
+        return "number" if is_foreign and self.counts["number"].shares() is not None else "class"
 
     def paired(self, confidence: float) -> PairedShares | None:
         """Return the paired shares; None if no outcome can be compared with the answers."""
-        counts = self.counts[self.basis]
-        if not counts.sum() or (self.basis == "class" and not self._named):
+        if self.basis == "class" and not self._named:
             return None
-        both, only_first, only_second, neither = counts.tolist()
-        return shares_of_counts(both, only_first, only_second, neither, confidence)
+        return self.counts[self.basis].shares(confidence)
 
 
 @dataclass(frozen=True)

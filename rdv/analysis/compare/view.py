@@ -31,34 +31,25 @@ RANK_ROWS_MIN = 200
 _TIME = Axis("time", measure="time")
 
 
-def charts_of(found: Comparison) -> list[Chart]:
-    """Return all charts of the comparison."""
-    drawn = [quantiles_chart(found), ranks_chart(found), arrivals_chart(found)]
-    drawn += [drift_chart(found, one) for one in found.drift]
-    drawn.append(rate_chart(found))
-    return [chart for chart in drawn if chart is not None]
-
-
-def brief_charts_of(found: Comparison) -> list[Chart]:
-    """Return the charts for a terminal: drift and rate only if there is something to see."""
-    drawn = [quantiles_chart(found), arrivals_chart(found)]
-    drawn += [
-        drift_chart(found, one) for one in found.drift if one.cause not in ("steady", "too few")
-    ]
-    if found.rates.anomalies:
+def charts_of(found: Comparison, *, brief: bool = False) -> list[Chart]:
+    """Return the charts; `brief`, for a terminal, without those in which there is little to see."""
+    is_quiet = ("steady", "too few") if brief else ()
+    drawn = [quantiles_chart(found), None if brief else ranks_chart(found), arrivals_chart(found)]
+    drawn += [drift_chart(found, one) for one in found.drift if one.cause not in is_quiet]
+    if found.rates.anomalies or not brief:
         drawn.append(rate_chart(found))
     return [chart for chart in drawn if chart is not None]
 
 
 def quantiles_chart(found: Comparison) -> Chart | None:
     """Return a Q-Q chart: one model's scale against the other's."""
-    if found.qq is None:
+    if found.quantile_pairs is None:
         return None
     return qq_chart(
         "Quantiles of the scores",
         Axis(f"score of {found.first.name}"),
         Axis(f"score of {found.second.name}"),
-        found.qq,
+        found.quantile_pairs,
         "Off the diagonal the scales differ: the same rank has another score.",
         palette_of(found),
     )
@@ -178,11 +169,15 @@ def compare_page(found: Comparison, decision: str) -> str:
     report.figures(summary_figures(found))
     report.heading("Findings")
     report.paragraphs([sentence for sentence in sentences if sentence != verdict])
+    return finished(report, found)
+
+
+def finished(report: Report, found: Comparison) -> str:
+    """Add both models, all charts and the limits of the figures; return HTML as one file."""
     report.heading("Models")
     add_models(report, found)
     report.heading("Charts")
-    for chart in charts_of(found):
-        report.chart(chart)
+    report.charts(charts_of(found))
     add_limits(report, found.caveats())
     return report.html()
 

@@ -114,11 +114,3 @@ class Notes:
                 f"known to about {max(self.arrival_error_ms, 0.01):.2g} ms"
             )
         return found + self.gaps
-
-    def as_json(self) -> dict[str, object]:
-        """Return everything, for `--json`."""
-        return {
-            **vars(self),
-            "malformed": dict(self.malformed),
-            "unreadable": dict(self.unreadable),
-        }

@@ -51,7 +51,8 @@ class Outcomes:
         `extract` must have seen answers before: they decide whether values are numbers.
         """
         found = np.full(len(joined), np.nan)
-        truths = self._truths
+        if not (truths := self._truths):
+            return found
         cache: dict[bytes, float] = {}
         for row, id_ in enumerate(joined.ids.tolist()):
             raw = truths.get(id_)

@@ -29,7 +29,7 @@ from rdv.analysis.optimise.cells import (
     weighted_quantile,
 )
 from rdv.analysis.optimise.result import Optimum, Point
-from rdv.analysis.statistics import Interval, quantile_interval, shares_of_counts, wilson
+from rdv.analysis.statistics import Interval, PairedCounts, quantile_interval, wilson
 from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
 from rdv.decision.text import toml_value
 from rdv.rendezvous.schedule import OTHERS, Schedule, Step, schedule_from_object
@@ -248,11 +248,12 @@ class _Reporter:
 
 def _gain(new: npt.NDArray[np.bool_], live: npt.NDArray[np.bool_]) -> Interval:
     """Return how much more often the new answers are right, paired by request."""
-    if not len(new):
+    counts = PairedCounts()
+    counts.add(new, live)
+    shares = counts.shares()
+    if shares is None:
         return Interval(0.0, -math.inf, math.inf, 0.95, "no requests")
-    both, neither = int((new & live).sum()), int((~new & ~live).sum())
-    only_new, only_live = int((new & ~live).sum()), int((~new & live).sum())
-    return shares_of_counts(both, only_new, only_live, neither).difference
+    return shares.difference
 
 
 def _best_models(columns: Columns, without: Collection[str]) -> list[str]:

@@ -1,9 +1,8 @@
 """Decide whether a model may replace the champion, what that changes, and what to watch then.
 
-Pure, except for `study`: limits and figures in, verdicts and texts out.
-
-    gate.judge        figures of a comparison against limits
-    exchange.exchange the live schedule's text with both models exchanged
-    period.WatchPeriod       live answers against limits, as they come
-    study.study       the comparison as figures of the gate
+study                  the figures of the gate, from a comparison
+gate.judge             figures against limits
+proposal, exchange     the live schedule's text with both models exchanged
+carry_out, watch       make it live, follow its answers, take it back
+result.Promotion       all of that, for JSON
 """

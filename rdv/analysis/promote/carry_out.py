@@ -5,10 +5,10 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Self
 
 from rdv.analysis.promote.proposal import Proposal
+from rdv.analysis.promote.result import Switched
 from rdv.analysis.promote.watch import Answer, Bounds, Breach, WatchPeriod
 from rdv.decision import Decision, replace_schedule
 from rdv.decision.holder import holder_of
@@ -22,13 +22,6 @@ from rdv.stream.passing import pass_over
 
 _POLL_RECORDS = 5_000
 _POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Switched:
-    """After how many ms a server reported the schedule as live; None if none serves."""
-
-    took_ms: float | None
 
 
 def make_live(decision: Decision, proposal: Proposal) -> Switched:

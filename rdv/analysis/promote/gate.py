@@ -1,32 +1,15 @@
-"""The gate judges a promotion: a pure function of figures and limits."""
+"""The gate judges a promotion: a pure function of figures and of the limits, [gate] in rdv.toml."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from rdv.analysis.charts.format import cell, number, share, signed
+from rdv.analysis.promote.result import Check, Judgement, Verdict
+from rdv.analysis.statistics.drift import Cause
 from rdv.analysis.statistics.interval import Interval
-
-Verdict = Literal["pass", "marginal", "fail", "unknown"]
-Cause = Literal["too few", "steady", "input changed", "model changed", "canary changed"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What must hold. Shares are between 0 and 1; [gate] in rdv.toml has the same keys."""
-
-    requests_min: int = 1000
-    judged_min: int = 100
-    loss_max: float = 0.005
-    agreement_min: float = 0.9
-    kappa_min: float = 0.6
-    late_max: float = 0.01
-    errors_max: float = 0.001
-    refusals_max: float = 0.01
-    defaults_max: float = 0.02
-    marginal_factor: float = 5.0
+from rdv.decision import Gate as Limits
 
 
 @dataclass(frozen=True)
@@ -53,44 +36,12 @@ class Figures:
     drift_sentence: str = ""
 
 
-@dataclass(frozen=True)
-class Check:
-    """One check. `figure` and `threshold` are in the unit that `text` names."""
-
-    name: str
-    verdict: Verdict
-    figure: float | None
-    threshold: float | None
-    text: str
-
-
-@dataclass(frozen=True)
-class Gate:
-    """All checks, and the worst of their verdicts; "unknown" is ignored."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def verdict(self) -> Verdict:
-        verdicts = {check.verdict for check in self.checks}
-        order: tuple[Verdict, ...] = ("fail", "marginal", "pass")
-        return next((one for one in order if one in verdicts), "fail")
-
-    def broken(self) -> tuple[str, ...]:
-        """Return the checks that keep it from passing, as text."""
-        return tuple(
-            f"{check.name} ({check.verdict}): {check.text}"
-            for check in self.checks
-            if check.verdict in ("fail", "marginal")
-        )
-
-
-def judge(figures: Figures, limits: Limits) -> Gate:
+def judge(figures: Figures, limits: Limits) -> Judgement:
     """Make every check, in order of importance."""
     checks: tuple[Callable[[Figures, Limits], Check], ...] = (
         _requests, _quality, _latency, _errors, _refusals, _drift,
     )  # fmt: skip
-    return Gate(tuple(check(figures, limits) for check in checks))
+    return Judgement(tuple(check(figures, limits) for check in checks))
 
 
 def _requests(figures: Figures, limits: Limits) -> Check:
@@ -153,26 +104,21 @@ def _latency(figures: Figures, limits: Limits) -> Check:
         f"{share(figures.late)} not there within the champion's window; at most {share(limit)} "
         f"(the champion: {share(figures.champion_late)})"
     )
-    verdict = _at_most(figures.late, limit, limits.marginal_factor)
-    return Check("latency", verdict, figures.late, limit, text)
+    return _at_most("latency", figures.late, limit, text, limits)
 
 
 def _errors(figures: Figures, limits: Limits) -> Check:
     text = f"{share(figures.errors)} errors; at most {share(limits.errors_max)}"
-    verdict = _at_most(figures.errors, limits.errors_max, limits.marginal_factor)
-    return Check("errors", verdict, figures.errors, limits.errors_max, text)
+    return _at_most("errors", figures.errors, limits.errors_max, text, limits)
 
 
 def _refusals(figures: Figures, limits: Limits) -> Check:
     text = f"{share(figures.refusals)} refused as too late; at most {share(limits.refusals_max)}"
-    verdict = _at_most(figures.refusals, limits.refusals_max, limits.marginal_factor)
-    return Check("refusals", verdict, figures.refusals, limits.refusals_max, text)
+    return _at_most("refusals", figures.refusals, limits.refusals_max, text, limits)
 
 
 def _drift(figures: Figures, limits: Limits) -> Check:  # noqa: ARG001 - same signature as the other checks
-    """Fail for a model that has changed, as it was not one model; be marginal for a changed input,
-    as the past then says less.
-    """
+    """Fail for a model that has changed: it was not one model. A changed input is marginal."""
     verdicts: dict[Cause, Verdict] = {
         "steady": "pass",
         "too few": "unknown",
@@ -183,7 +129,6 @@ def _drift(figures: Figures, limits: Limits) -> Check:  # noqa: ARG001 - same si
     return Check("drift", verdicts[figures.drift], None, None, figures.drift_sentence)
 
 
-def _at_most(figure: float, limit: float, factor: float) -> Verdict:
-    if figure <= limit:
-        return "pass"
-    return "marginal" if figure <= factor * limit else "fail"
+def _at_most(name: str, figure: float, limit: float, text: str, limits: Limits) -> Check:
+    within: Verdict = "marginal" if figure <= limits.marginal_factor * limit else "fail"
+    return Check(name, "pass" if figure <= limit else within, figure, limit, text)

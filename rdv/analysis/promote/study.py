@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from rdv.analysis.compare.result import Comparison, ModelFigures
-from rdv.analysis.promote.gate import Figures, Limits
+from rdv.analysis.promote.gate import Figures
 from rdv.analysis.promote.watch import Bounds
 from rdv.analysis.statistics import Interval
+from rdv.decision import Gate as Limits
 
 
 def figures_of(found: Comparison) -> Figures:
@@ -46,13 +45,6 @@ def bounds_of(found: Comparison, limits: Limits) -> Bounds:
         defaults=limits.defaults_max + found.kinds.get("default", 0) / total,
         errors=max(limits.errors_max, found.second.errors) * factor,
         others=min(0.5, factor * late),
-    )
-
-
-def with_requests(limits: Limits, requests_min: int | None) -> Limits:
-    """Return the limits with another number of requests, if one is given."""
-    return (
-        limits if requests_min is None else dataclasses.replace(limits, requests_min=requests_min)
     )
 
 

@@ -24,11 +24,11 @@ from rdv.analysis.statistics import (
     ClassAgreement,
     Interval,
     InvalidSample,
+    PairedCounts,
     PairedShares,
     ScoreAgreement,
     agreement_of_classes,
     agreement_of_scores,
-    shares_of_counts,
     wilson,
 )
 from rdv.payload import is_readable, read_recorded
@@ -96,12 +96,8 @@ class Against:
 
     name: str
     pairs: Pairs = field(default_factory=Pairs)
-    both: int = 0
-    only_new: int = 0
-    only_old: int = 0
-    neither: int = 0
-    """Which of the two was right, on requests with a known truth that both have answered."""
-
+    right_on: PairedCounts = field(default_factory=PairedCounts)
+    """Which of the two was right, the new model or this one, on requests with a known truth."""
     known: int = 0
     right: int = 0
     """Counts of the other's own answers: those with a known truth, and those that are right."""
@@ -119,8 +115,7 @@ class Against:
 
     def advantage(self) -> PairedShares | None:
         """Return the new model's share of right answers minus the other's, request by request."""
-        counts = self.both, self.only_new, self.only_old, self.neither
-        return shares_of_counts(*counts) if sum(counts) else None
+        return self.right_on.shares()
 
 
 @dataclass
@@ -202,16 +197,8 @@ def _add(
         their_right[np.isnan(theirs) | ~there] = np.nan
         one.known += int((~np.isnan(their_right)).sum())
         one.right += int(np.nansum(their_right))
-        _count(one, right, their_right)
-
-
-def _count(one: Against, right: Floats, their_right: Floats) -> None:
-    both = ~(np.isnan(right) | np.isnan(their_right))
-    ours, theirs = right[both] > 0, their_right[both] > 0
-    one.both += int((ours & theirs).sum())
-    one.only_new += int((ours & ~theirs).sum())
-    one.only_old += int((~ours & theirs).sum())
-    one.neither += int((~ours & ~theirs).sum())
+        both = ~(np.isnan(right) | np.isnan(their_right))
+        one.right_on.add(right[both] > 0, their_right[both] > 0)
 
 
 class _Replayed:

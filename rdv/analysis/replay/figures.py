@@ -34,7 +34,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
         "evaluation_ms_per_row": per_row_ms(found),
         "row_ms": quantiles(found.row_ms),
         "batch_ms": quantiles(found.batch_ms),
-        "notes": found.notes.as_json(),
+        "notes": plain(found.notes),
         "pace": _pace_json(pace) if pace else None,
         "comparison": None,
     }
@@ -44,7 +44,7 @@ def as_json(findings: Findings) -> dict[str, Any]:
             "outcomes_known": comparison.known,
             "accuracy": plain(comparison.accuracy()),
             "against": [_against_json(one, comparison) for one in comparison.against],
-            "notes": comparison.notes.as_json(),
+            "notes": plain(comparison.notes),
         }
     return figures
 

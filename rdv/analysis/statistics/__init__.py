@@ -48,6 +48,7 @@ from rdv.analysis.statistics.normalisation import (
     translate,
 )
 from rdv.analysis.statistics.paired import (
+    PairedCounts,
     PairedMeans,
     PairedShares,
     benjamini_hochberg,
@@ -80,6 +81,7 @@ __all__ = [
     "Latency",
     "Movement",
     "Normaliser",
+    "PairedCounts",
     "PairedMeans",
     "PairedShares",
     "Percentile",

@@ -22,6 +22,7 @@ from rdv.analysis.statistics.distributions import (
 from rdv.analysis.statistics.interval import Interval
 from rdv.analysis.statistics.proportion import sample_size
 from rdv.analysis.statistics.sample import (
+    BoolArray,
     FloatArray,
     InvalidSample,
     as_pair,
@@ -81,14 +82,39 @@ class PairedMeans:
     unpaired_needed: float
 
 
+@dataclass
+class PairedCounts:
+    """On which of the same requests something holds: of both, of one of them, or of neither."""
+
+    both: int = 0
+    only_first: int = 0
+    only_second: int = 0
+    neither: int = 0
+
+    def add(self, first: BoolArray, second: BoolArray) -> None:
+        """Add a batch."""
+        self.both += int((first & second).sum())
+        self.only_first += int((first & ~second).sum())
+        self.only_second += int((~first & second).sum())
+        self.neither += int((~first & ~second).sum())
+
+    def shares(self, confidence: float = 0.95) -> PairedShares | None:
+        """Return what `shares_of_counts` does; None without a request."""
+        counts = self.both, self.only_first, self.only_second, self.neither
+        return shares_of_counts(*counts, confidence) if any(counts) else None
+
+
 def compare_shares(
     first_right: npt.ArrayLike, second_right: npt.ArrayLike, confidence: float = 0.95
 ) -> PairedShares:
     """Compare shares, from whether each model was right on each request. Raises InvalidSample."""
     a, b = as_truths("first", first_right), as_truths("second", second_right)
     same_length(a, b)
-    both, neither = int(np.sum(a & b)), int(np.sum(~a & ~b))
-    return shares_of_counts(both, int(np.sum(a & ~b)), int(np.sum(~a & b)), neither, confidence)
+    counts = PairedCounts()
+    counts.add(a, b)
+    if (found := counts.shares(confidence)) is None:
+        raise InvalidSample("pair", "needs at least one request")
+    return found
 
 
 def shares_of_counts(

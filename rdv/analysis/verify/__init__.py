@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from rdv.analysis.verify.study import Difference, Verification, verify
+from rdv.analysis.verify.result import Difference, Verification
+from rdv.analysis.verify.study import verify
 
 __all__ = ["Difference", "Verification", "verify"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 import numpy as np
@@ -13,11 +11,10 @@ import orjson
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import ABSENT, NOWHERE, UNANSWERED, Joined
 from rdv.analysis.dataset.liveness import ModelNews, read_model_news
-from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
-from rdv.analysis.errors import DecisionsDiffer
 from rdv.analysis.verify.redecide import Replayer, differences, is_same_answer, possible_knowledge
+from rdv.analysis.verify.result import Difference, Verification
 from rdv.analysis.verify.unanswered import Unanswered
 from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.rendezvous.messages import Arrival, Request, Result, Score, result_code
@@ -30,51 +27,6 @@ HEARING_NS = 5 * 10**9
 two processes it may also know a little earlier.
 """
 _NO_SCHEDULE = ("unknown_schedule", "invalid_schedule")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One decision that is not reproduced: by field, the recorded and the replayed value."""
-
-    id: str
-    fields: dict[str, tuple[object, object]]
-
-
-@dataclass
-class Verification:
-    """The findings of `verify`. Lists have a thousand entries at most; counts are complete."""
-
-    requests: int = 0
-    same: int = 0
-    """Decisions that the engine makes in exactly the same way."""
-    own: int = 0
-    """Answers that proxies gave by themselves, and that are the marked default."""
-    by_liveness: int = 0
-    """Of `same`, those that follow only with other dead models than are recorded for then."""
-    overloaded: int = 0
-    """Defaults for lack of room; what else was open at that time is not replayed."""
-    differing: int = 0
-    differences: list[Difference] = field(default_factory=list)
-    unanswered: int = 0
-    unanswered_ids: list[str] = field(default_factory=list)
-    lost_with_proxy: int = 0
-    """Requests without a result whose proxy was gone before they were due."""
-    open: int = 0
-    """Requests that are not due yet."""
-    unchecked: Counter[str] = field(default_factory=Counter)
-    """Decisions that cannot be replayed, by what is not recorded."""
-    notes: Notes = field(default_factory=Notes)
-
-    @property
-    def is_sound(self) -> bool:
-        return not (self.differing or self.unanswered or self.notes.stray_count)
-
-    def raise_if_broken(self, directory: str) -> None:
-        """Raise DecisionsDiffer if anything is wrong."""
-        if not self.is_sound:
-            raise DecisionsDiffer(
-                directory, self.differing, self.unanswered, self.notes.stray_count
-            )
 
 
 def verify(

@@ -12,7 +12,7 @@ hides a fault; append times count only if no other times are recorded (rdv 0.1.0
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,11 @@ from rdv.analysis.dataset.liveness import BOOT_DIGITS, NEVER_NS, ProxyRuns, read
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.source import sources
+from rdv.analysis.verify.result import Verification
 from rdv.clock import Clock
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.rendezvous.topology import RESULTS
 from rdv.system.boot import boot_id
-
-if TYPE_CHECKING:
-    from rdv.analysis.verify.study import Verification
 
 GRACE_NS = 2 * 10**9
 """How many ns after an answer is due it must be recorded: a disk may have been full for a while,

@@ -18,7 +18,7 @@ from msgspec import UNSET
 from rdv.analysis.dataset.joined import DEFAULT, FALLBACK, KINDS, NO_RESULT, PREFERRED, Joined
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
-from rdv.analysis.statistics import Interval, plain, shares_of_counts
+from rdv.analysis.statistics import PairedCounts, plain
 from rdv.analysis.whatif.decide import NO_MODEL, Decided
 from rdv.rendezvous.rules import combine_results
 from rdv.rendezvous.schedule import OTHERS, Schedule
@@ -133,41 +133,6 @@ class Side:
 
 
 @dataclass
-class PairedCounts:
-    """On which of the same requests a property holds: on both sides, or on one of them."""
-
-    both: int = 0
-    only_old: int = 0
-    only_new: int = 0
-    neither: int = 0
-
-    def add(self, old: npt.NDArray[np.bool_], new: npt.NDArray[np.bool_]) -> None:
-        """Add a batch."""
-        self.both += int((old & new).sum())
-        self.only_old += int((old & ~new).sum())
-        self.only_new += int((~old & new).sum())
-        self.neither += int((~old & ~new).sum())
-
-    @property
-    def requests(self) -> int:
-        return self.both + self.only_old + self.only_new + self.neither
-
-    @property
-    def old_share(self) -> float:
-        return (self.both + self.only_old) / max(1, self.requests)
-
-    @property
-    def new_share(self) -> float:
-        return (self.both + self.only_new) / max(1, self.requests)
-
-    def gain(self) -> Interval | None:
-        """Return the new share minus the old one with its interval; None without any request."""
-        if not self.requests:
-            return None
-        return shares_of_counts(self.both, self.only_new, self.only_old, self.neither).difference
-
-
-@dataclass
 class WhatIf:
     """Both sides, what changes, and how exact it is."""
 
@@ -197,9 +162,9 @@ class WhatIf:
     """Models that the schedule names, and that have no score at all."""
     outcomes: int = 0
     attained: PairedCounts = field(default_factory=PairedCounts)
-    """Requests by whether a model answers within the SLA."""
+    """Requests by whether a model answers within the SLA: by the new schedule, as recorded."""
     judged: PairedCounts = field(default_factory=PairedCounts)
-    """Requests by whether the answer is right, where both sides' answers can be judged."""
+    """The same by whether the answer is right, where both sides' answers can be judged."""
     notes: Notes = field(default_factory=Notes)
     sla_was_ms: set[float] = field(default_factory=set)
 
@@ -246,8 +211,8 @@ class WhatIf:
             "what_if": self.new.as_json(),
             "best": self.best.as_json() if self.refused else None,
             "worst": self.worst.as_json() if self.refused else None,
-            "sla_attainment_gain": plain(self.attained.gain()),
-            "accuracy_gain": plain(self.judged.gain()),
+            "sla_attainment_gain": _gain(self.attained),
+            "accuracy_gain": _gain(self.judged),
             "changed_model": self.changed_model / count,
             "changed_answer": self.changed_answer / max(1, self.compared),
             "compared": self.compared,
@@ -262,8 +227,13 @@ class WhatIf:
             "other_schedules": self.other_schedules,
             "never_ran": list(self.never_ran),
             "caveats": self.caveats(),
-            "notes": self.notes.as_json(),
+            "notes": plain(self.notes),
         }
+
+
+def _gain(counts: PairedCounts) -> Any:
+    shares = counts.shares()
+    return None if shares is None else plain(shares.difference)
 
 
 def values_of(joined: Joined, decided: Decided, schedule: Schedule, extract: Extract) -> Floats:

@@ -109,7 +109,7 @@ class _Study:
             if (row != ABSENT).any()
         )
         attained = self._add_recorded(joined, limits_us)
-        found.attained.add(attained, decided.kind != DEFAULT)
+        found.attained.add(decided.kind != DEFAULT, attained)
         _add(found.new, decided)
         found.new.models.update(name for name in names if name is not None)
         self._compare(joined, names, values)
@@ -176,7 +176,7 @@ class _Study:
         self._found.recorded.judge(old)
         self._found.new.judge(new)
         known = ~np.isnan(old) & ~np.isnan(new)
-        self._found.judged.add(old[known] == 1, new[known] == 1)
+        self._found.judged.add(new[known] == 1, old[known] == 1)
 
     def _bound(self, joined: Joined, arrivals: Arrivals) -> None:
         found = self._found

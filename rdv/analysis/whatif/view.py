@@ -120,23 +120,25 @@ def whatif_page(found: WhatIf, decision: str) -> str:
         report.table(*changes_table(found), "Model changes")
         report.paragraphs([changes_sentence(found)])
     report.heading("Charts")
-    for chart in whatif_charts(found):
-        report.chart(chart)
+    report.charts(whatif_charts(found))
     add_limits(report, found.caveats())
     return report.html()
 
 
 def _verdict(found: WhatIf) -> tuple[str, Tone]:
     """Return the main difference; its tone is neutral unless its interval excludes zero."""
-    pairs, what = found.attained, "answered by a model within the SLA"
-    if found.judged.requests:
-        pairs, what = found.judged, "right, where the outcome is known"
-    gain = pairs.gain()
-    if gain is None:
+    pairs, what = found.attained.shares(), "answered by a model within the SLA"
+    if (judged := found.judged.shares()) is not None:
+        pairs, what = judged, "right, where the outcome is known"
+    if pairs is None:
         return f"{what[:1].upper()}{what[1:]}: no requests to compare.", "neutral"
+    gain = pairs.difference
     tone: Tone = "good" if gain.low > 0 else "bad" if gain.high < 0 else "neutral"
     points = signed(gain, scale=100, unit="points")
-    return f"{share(pairs.new_share)} {what}, recorded {share(pairs.old_share)}: {points}", tone
+    return (
+        f"{share(pairs.share_first)} {what}, recorded {share(pairs.share_second)}: {points}",
+        tone,
+    )
 
 
 def _change(was: dict[str, Any], now: dict[str, Any], key: str, show: Any) -> str | None:

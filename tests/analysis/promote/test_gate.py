@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.analysis.promote.gate import Figures, Limits, judge
+from rdv.analysis.promote.gate import Figures, judge
 from rdv.analysis.statistics import Interval
-from rdv.decision import Gate as Section
+from rdv.decision import Gate
 
 
 def interval(estimate, half):
@@ -35,12 +34,12 @@ GOOD = Figures(
 
 
 def verdict(name, **changes):
-    gate = judge(replace(GOOD, **changes), Limits())
+    gate = judge(replace(GOOD, **changes), Gate())
     return {check.name: check.verdict for check in gate.checks}[name]
 
 
 def test_all_is_well():
-    gate = judge(GOOD, Limits())
+    gate = judge(GOOD, Gate())
     assert gate.verdict == "pass"
     assert gate.broken() == ()
     assert [check.name for check in gate.checks] == [
@@ -77,7 +76,7 @@ def test_all_is_well():
 )
 def test_each_check(name, changes, expected):
     assert verdict(name, **changes) == expected
-    gate = judge(replace(GOOD, **changes), Limits())
+    gate = judge(replace(GOOD, **changes), Gate())
     assert gate.verdict == ("pass" if expected == "unknown" else expected)
     assert bool(gate.broken()) == (expected in ("marginal", "fail"))
 
@@ -99,12 +98,7 @@ def test_worse_figures_never_make_a_better_verdict(late, errors, refusals, more,
         both=both // 2,
         loss=interval(loss + more, 0.01),
     )
-    before, after = judge(figures, Limits()), judge(worse, Limits())
+    before, after = judge(figures, Gate()), judge(worse, Gate())
     for one, other in zip(before.checks, after.checks, strict=True):
         assert order.index(one.verdict) <= order.index(other.verdict)
     assert order.index(before.verdict) <= order.index(after.verdict)
-
-
-def test_the_settings_are_the_limits():
-    section = msgspec.structs.asdict(Section())
-    assert section == {field.name: field.default for field in fields(Limits)}

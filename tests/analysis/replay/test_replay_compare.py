@@ -94,7 +94,7 @@ def test_the_champion_again(made, monkeypatch, block):
     right = sum(champion[n]["action"] == truth for n, truth in truths.items())
     assert (found.known, found.right) == (len(truths), right)
     assert (gbm.known, gbm.right) == (len(truths), right)
-    assert (gbm.only_new, gbm.only_old) == (0, 0)
+    assert (gbm.right_on.only_first, gbm.right_on.only_second) == (0, 0)
     told = found.of(ANSWERS)
     answered = {
         n: orjson.loads(bytes(log.results[log.requests[n].id].result))["action"] for n in truths
@@ -102,7 +102,8 @@ def test_the_champion_again(made, monkeypatch, block):
     theirs = sum(answered[n] == truth for n, truth in truths.items())
     assert told.pairs.count == len(champion)
     assert told.known == len(range(0, COUNT, 3))
-    assert (told.both + told.only_new, told.both + told.only_old) == (right, theirs)
+    counts = told.right_on
+    assert (counts.both + counts.only_first, counts.both + counts.only_second) == (right, theirs)
     assert told.advantage().difference.estimate == pytest.approx((right - theirs) / len(truths))
 
 

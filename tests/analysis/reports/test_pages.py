@@ -19,11 +19,12 @@ from rdv.analysis.compare.view import compare_page
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.optimise.study import optimise
 from rdv.analysis.optimise.view import frontier, optimise_page
-from rdv.analysis.promote.gate import Limits, judge
+from rdv.analysis.promote.gate import judge
 from rdv.analysis.promote.study import figures_of
 from rdv.analysis.promote.view import promote_page
 from rdv.analysis.whatif.study import what_if
 from rdv.analysis.whatif.view import whatif_charts, whatif_page
+from rdv.decision import Gate
 
 
 class Balanced(HTMLParser):
@@ -83,7 +84,7 @@ def test_compare_and_promote(tmp_path):
     check(
         compare_page(found, "<b>fraud</b>"), "&lt;b&gt;fraud&lt;/b&gt;", "Quantiles of the scores"
     )
-    gate = judge(figures_of(found), Limits())
+    gate = judge(figures_of(found), Gate())
     page = promote_page(gate, found, ["--- a", "+++ b", "-x", "+y"], "fraud")
     check(page, "Verdict of the gate: fail", "+y")
     assert "+++ b" not in page
