@@ -209,7 +209,7 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
         if line.isspace():
             continue
         try:
-            yield _told(line).truth(time_ns())
+            yield _reported(line).truth(time_ns())
         except UnusableJson as error:
             raise LineUnusable(number, error.verdict(), error.hint(), error.kind) from None
         except InvalidMoment as error:
@@ -218,7 +218,7 @@ def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
             raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
 
 
-def _told(line: bytes) -> ToldOutcome:
+def _reported(line: bytes) -> ReportedOutcome:
     """Decode an outcome. Raises UnusableJson, msgspec.ValidationError."""
     check_numbers_and_depth(line, DEPTH_MAX + 1)
     try:
