@@ -8,9 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.report import Figure, best_ns
-from rdv.stream import open_stream
-from rdv.stream.file.stream import FileStream
-from rdv.stream.producer import LogProducer
+from rdv.stream import Producer, open_stream
+from rdv.stream.files import FileStream
 
 VALUE = b'{"x": "' + b"y" * 290 + b'"}\n'
 ENTRY = bytes(32)
@@ -44,12 +43,12 @@ def bare_batches(directory: Path, batch: int, count: int) -> None:
         os.close(fd)
 
 
-def sends(producer: LogProducer, count: int) -> None:
+def sends(producer: Producer, count: int) -> None:
     for _ in range(count):
         producer.send("sends", VALUE, partition=0)
 
 
-def batches(producer: LogProducer, batch: int, count: int) -> None:
+def batches(producer: Producer, batch: int, count: int) -> None:
     values = [VALUE] * batch
     for _ in range(count):
         producer.send_many("batches", values, partition=0)

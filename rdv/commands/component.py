@@ -23,7 +23,7 @@ LOADED_BEFORE_FORKS = (
     "rdv.serve.proxy.main",
     "rdv.serve.server.main",
     "rdv.serve.worker.main",
-    "rdv.stream.file.stream",
+    "rdv.stream.files",
     "watchfiles",
 )
 """The modules that the processes need, without models and model libraries."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rdv.commands.errors import GroupHasMembers, GroupNotFound, InvalidOption
 
 if TYPE_CHECKING:
-    from rdv.stream.file.stream import FileStream
-    from rdv.stream.record import TopicPartition
+    from rdv.stream import TopicPartition
+    from rdv.stream.files import FileStream
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Target:
 
 def read_target(text: str) -> Target:
     """Read `PATH[:TOPIC]`. Raises InvalidAddress, InvalidName."""
-    from rdv.stream.address import parse_address
+    from rdv.stream import parse_address
     from rdv.stream.errors import InvalidAddress
 
     address = parse_address(text, with_topic=True)
@@ -52,9 +52,10 @@ def open_files(target: Target, *, create: bool = False, look: bool = False) -> F
     from rdv.commands.errors import DecisionNotStream, StreamsElsewhere, TooManyColons
     from rdv.stream import open_stream
     from rdv.stream.errors import StreamNotFound
+    from rdv.stream.files import files_of
 
     try:
-        return as_files(open_stream(target.path, create=create, look=look))
+        return files_of(open_stream(target.path, create=create, look=look))
     except StreamNotFound as error:
         if ":" in target.path:
             raise TooManyColons(target.path, target.topic) from None
@@ -73,13 +74,6 @@ def is_decision(path: str) -> bool:
     return os.path.isfile(os.path.join(path, FILE_NAME))
 
 
-def is_stream(path: str) -> bool:
-    """Return whether there is a stream at this path."""
-    from rdv.stream.file.layout import CONFIG_FILE
-
-    return os.path.isfile(os.path.join(path, CONFIG_FILE))
-
-
 def streams_near(path: str) -> tuple[str, ...]:
     """Return the streams in this directory (or decision), else those next to the missing path."""
     return streams_in(path) or streams_in(os.path.dirname(path))
@@ -87,18 +81,12 @@ def streams_near(path: str) -> tuple[str, ...]:
 
 def streams_in(parent: str) -> tuple[str, ...]:
     """Return the streams of a directory, at most ten."""
+    from rdv.stream.files import is_stream
+
     if not os.path.isdir(parent):
         return ()
     places = (os.path.join(parent, name) for name in sorted(os.listdir(parent)))
     return tuple([place for place in places if is_stream(place)][:10])
-
-
-def as_files(stream: object) -> FileStream:
-    """Check that the stream is a file stream, and narrow its type: a path always opens one."""
-    from rdv.stream.file.stream import FileStream
-
-    assert isinstance(stream, FileStream)
-    return stream
 
 
 def topics_of(stream: FileStream, target: Target) -> list[str]:
@@ -113,8 +101,8 @@ def places_of(
     stream: FileStream, target: Target, partition: int | None = None
 ) -> list[TopicPartition]:
     """Return the partitions that the address names. Raises TopicNotFound, PartitionNotFound."""
+    from rdv.stream import TopicPartition
     from rdv.stream.errors import PartitionNotFound
-    from rdv.stream.record import TopicPartition
 
     counts = {topic: stream.partitions(topic) for topic in topics_of(stream, target)}
     if partition is not None and counts and not 0 <= partition < max(counts.values()):
@@ -130,7 +118,7 @@ def places_of(
 
 def groups_of(stream: FileStream, group: str | None) -> list[str]:
     """Return the group that was named, or all groups. Raises GroupNotFound, InvalidName."""
-    from rdv.stream.address import check_name
+    from rdv.stream import check_name
 
     groups = stream.groups()
     if group is None:

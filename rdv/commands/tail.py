@@ -17,7 +17,7 @@ from rdv.commands.options import Partition, PathOrTopic, span_ns
 from rdv.commands.terminal import fit, is_terminal, paint, printable, width
 from rdv.commands.units import iso_time, local_time
 from rdv.rendezvous.messages import one_line
-from rdv.stream.record import Record
+from rdv.stream import Record
 
 EXAMPLES = (
     "rdv tail fraud/results",
@@ -81,7 +81,7 @@ def tail(
     reported on stderr; damaged ones end it.
     """
     from rdv.commands.opening import open_files, places_of, read_target
-    from rdv.stream.tail import Window, follow_on, read_window, window_of
+    from rdv.stream.window import Window, follow_on, read_window, window_of
 
     if count is not None and count < 0:
         raise InvalidOption("-n", "is 0 or more")

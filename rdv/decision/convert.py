@@ -19,7 +19,7 @@ from rdv.decision.decision import Cohort, Cohorts, Decision, Gate
 from rdv.decision.errors import InvalidDecision, InvalidModelName
 from rdv.decision.model import ModelConfig
 from rdv.decision.sections import PORT_MAX, Http, Log, Server
-from rdv.stream.address import check_name
+from rdv.stream import check_name
 from rdv.stream.errors import InvalidName
 
 _SECTIONS: dict[str, type[msgspec.Struct]] = {

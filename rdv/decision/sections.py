@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from rdv.rendezvous.schedule.load import INLINE_BYTES_MAX
-from rdv.stream.config import DAY_MS, PARTITIONS_MAX, Fsync, StreamConfig
+from rdv.stream import DAY_MS, PARTITIONS_MAX, Fsync, StreamConfig
 
 COUNT_MAX = 1_000_000_000
 MS_MAX = 3_600_000

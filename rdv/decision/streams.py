@@ -8,7 +8,6 @@ record_bytes_max, which follows http.body_bytes_max and the models' result_bytes
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Self
@@ -16,14 +15,10 @@ from typing import Self
 from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.decision import RUN_DIRECTORY, Decision, InvalidDecision
 from rdv.rendezvous.topology import CONTROL, DIVIDED, INPUT, OUTCOMES, RESULTS, SCORES, STREAMS
-from rdv.stream import StreamConfig, open_stream
-from rdv.stream.config import dump_config
+from rdv.stream import Stream, StreamConfig, open_stream
 from rdv.stream.errors import StreamNotFound
-from rdv.stream.file import layout
-from rdv.stream.file.backend import read_config
-from rdv.stream.stream import LogStream
+from rdv.stream.files import is_stream, read_config, write_config
 from rdv.system.disk import Disk
-from rdv.system.faults import faults
 from rdv.system.file_lock import locked
 
 MEMORY = "memory:"
@@ -34,11 +29,11 @@ MAKING_MS = 10_000
 class Streams:
     """Holds the open streams of one decision."""
 
-    input: LogStream
-    scores: LogStream
-    results: LogStream
-    control: LogStream
-    outcomes: LogStream
+    input: Stream
+    scores: Stream
+    results: Stream
+    control: Stream
+    outcomes: Stream
 
     def close(self) -> None:
         for stream in (self.input, self.scores, self.results, self.control, self.outcomes):
@@ -59,7 +54,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
     """
     one = _undivided(config)
 
-    def opened(name: str, settings: StreamConfig) -> LogStream:
+    def opened(name: str, settings: StreamConfig) -> Stream:
         return open_stream(f"{root}/{name}", may_wait=False, config=settings, clock=clock)
 
     def all_opened() -> Streams:
@@ -71,7 +66,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
             opened(OUTCOMES, one),
         )
 
-    if root.startswith(MEMORY) or all(os.path.exists(f"{root}/{n}/stream.toml") for n in STREAMS):
+    if root.startswith(MEMORY) or all(is_stream(f"{root}/{n}") for n in STREAMS):
         return all_opened()
     # The processes of a new decision start at the same time: one of them makes the streams.
     disk = Disk()
@@ -80,7 +75,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
         return all_opened()
 
 
-def open_outcomes(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> LogStream:
+def open_outcomes(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> Stream:
     """Open the stream `outcomes` of one partition; make it if missing. Raises SystemFaults."""
     return open_stream(f"{root}/{OUTCOMES}", config=_undivided(config), clock=clock)
 
@@ -106,17 +101,16 @@ def prepare_streams(decision: Decision, report: Callable[[str], None]) -> None:
     `report` gets a line for each change. Raises InvalidDecision when `partitions` is smaller than a
     topic has already (nothing has been changed then), and SystemFaults.
     """
-    disk = Disk()
     known: dict[str, StreamConfig | None] = {}
     for name in STREAMS:
         try:
-            known[name] = read_config(disk, decision.stream_path(name))
+            known[name] = read_config(decision.stream_path(name))
         except StreamNotFound:
             known[name] = None
     counts = {name: _partitions(decision, name) for name in DIVIDED if known[name] is not None}
     _refuse_to_shrink(decision, counts)
     for name in STREAMS:
-        _follow(disk, decision, name, known[name], report)
+        _follow(decision, name, known[name], report)
     for name, topics in counts.items():
         _grow(decision, name, topics, report)
 
@@ -157,7 +151,6 @@ def _refuse_to_shrink(decision: Decision, counts: dict[str, dict[str, int]]) -> 
 
 
 def _follow(
-    disk: Disk,
     decision: Decision,
     name: str,
     known: StreamConfig | None,
@@ -167,12 +160,7 @@ def _follow(
     wanted = stream_config(decision, name, known)
     if known is None:
         open_stream(path, config=wanted).close()
-    text = dump_config(wanted, OWNER).encode()
-    config_path = f"{path}/{layout.CONFIG_FILE}"
-    with faults(config_path, "write"):
-        disk.file_mode = wanted.file_mode
-        if disk.read_file(config_path) != text:
-            disk.replace_file(config_path, text, durable=True)
+    write_config(path, wanted, OWNER)
     if known is None:
         return
     before, after = asdict(known), asdict(wanted)

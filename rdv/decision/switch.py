@@ -12,8 +12,7 @@ from rdv.decision.accepted import allow_schedule, errors_of, read_published
 from rdv.decision.decision import Decision
 from rdv.errors import ConflictFault, RdvError
 from rdv.rendezvous.schedule import Schedule
-from rdv.stream import Consumer, open_stream
-from rdv.stream.passing import pass_over
+from rdv.stream import Consumer, open_stream, pass_over
 
 TIMEOUT_S = 15.0
 """How long to wait for a server's report, in seconds."""

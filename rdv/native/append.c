@@ -16,7 +16,7 @@
 #define VALUES_MAX 1024
 /* The maximum number of attempts: a holder is done within microseconds, see SPINS in lock.py. */
 #define SPINS 100
-/* AHEAD_MAX_NS in rdv/stream/file/lookup.py. */
+/* AHEAD_MAX_NS in rdv/stream/times.py. */
 #define AHEAD_MAX_NS 60000000000
 
 enum outcome { COMMITTED, LEFT_ALONE, FAILED };

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from rdv.rendezvous.messages import Request
-from rdv.stream.record import Block, TopicPartition
+from rdv.stream import Block, TopicPartition
 
 KEPT = 0.9
 """The weight of earlier batches, when another batch has been seen."""

@@ -25,7 +25,7 @@ from rdv.rendezvous.messages import (
     encode_score,
 )
 from rdv.rendezvous.messages.score import validate_score
-from rdv.stream.record import Block
+from rdv.stream import Block
 
 _M = TypeVar("_M", bound=msgspec.Struct)
 _encode_lines = msgspec.json.Encoder().encode_lines

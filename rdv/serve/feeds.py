@@ -16,10 +16,7 @@ from collections.abc import Iterator, Sequence
 from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.serve.process import Waker
-from rdv.stream import Consumer, Record
-from rdv.stream.consumer import LogConsumer
-from rdv.stream.passing import lost_count, pass_over
-from rdv.stream.record import Block
+from rdv.stream import Block, Consumer, Record, lost_count, pass_over
 
 log = logging.getLogger("rdv.losses")
 
@@ -30,7 +27,7 @@ RECENT_MAX = 8
 BACKSTOP_S = 0.2
 
 CHAMPION_PRIORITY, MODEL_PRIORITY, SERVER_PRIORITY = 1, 2, 3
-"""The wake-up priorities of the readers of a request (`LogConsumer.ring_order`): first the model
+"""The wake-up priorities of the readers of a request (`Consumer.wakeup_priority`): first the model
 that is to answer first, as the others would delay it; the server last, which has nothing to decide
 until one of them has scored it. All other readers come after them.
 """
@@ -74,7 +71,7 @@ class Feed:
     What it cannot read is noted in `losses`, which feeds may share.
     """
 
-    def __init__(self, consumer: LogConsumer, losses: Losses | None = None) -> None:
+    def __init__(self, consumer: Consumer, losses: Losses | None = None) -> None:
         self.consumer = consumer
         self.losses = Losses() if losses is None else losses
         self.fd = consumer.fileno()
@@ -91,7 +88,7 @@ class Feed:
         """
         is_notified, self.is_notified = self.is_notified, False
         try:
-            blocks = self.consumer.attend(max_records, is_rung=is_notified)
+            blocks = self.consumer.poll_blocks(max_records, is_notified=is_notified)
         except RdvError as error:
             return self._failed(error)
         self.is_ready = bool(blocks)
@@ -109,7 +106,7 @@ class Feed:
         try:
             if self.is_notified:
                 self.is_notified = False
-                self.consumer.hush()
+                self.consumer.drain_wakeups()
             blocks = self.consumer.look_blocks(max_records)
         except RdvError as error:
             return self._failed(error)

@@ -27,7 +27,7 @@ from rdv.status.lines import (
 )
 from rdv.status.models import model_rows, process_rows, unlogged, unread
 from rdv.status.window import OffRecord, ResultWindow
-from rdv.stream import Consumer, Record, open_stream
+from rdv.stream import AHEAD_MAX_NS, Consumer, Recent, Record, Stream, open_stream, pass_over
 from rdv.stream.errors import (
     NotPermitted,
     OffsetOutOfRange,
@@ -35,10 +35,6 @@ from rdv.stream.errors import (
     RecordsLost,
     StreamNotFound,
 )
-from rdv.stream.file.lookup import AHEAD_MAX_NS
-from rdv.stream.passing import pass_over
-from rdv.stream.start import Recent
-from rdv.stream.stream import LogStream
 from rdv.system.boot import boot_id
 from rdv.system.processes import is_process
 
@@ -75,7 +71,7 @@ class Observer:
         self._scaled: dict[str, ScaleLine] = {}
         self._results = results.consumer(start=Recent(int(window_s * 1e3)))
 
-    def _open(self, name: str) -> LogStream:
+    def _open(self, name: str) -> Stream:
         try:
             return open_stream(self._decision.stream_path(name), look=True)
         except StreamNotFound:

@@ -21,7 +21,6 @@ from rdv.clock import Clock
 from rdv.errors import InputFault, RdvError
 from rdv.stream import Producer
 from rdv.stream.errors import LockTimeout, RecordTooLarge, WouldWait
-from rdv.stream.producer import LogProducer
 
 log = logging.getLogger("rdv.outbox")
 
@@ -143,7 +142,7 @@ class Outbox:
 
     def __init__(
         self,
-        producer: LogProducer,
+        producer: Producer,
         clock: Clock,
         what: str,
         *,

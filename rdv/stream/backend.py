@@ -22,7 +22,7 @@ EMPTY = Block("", 0, (), (), (), b"")
 """The block that a reader returns when there are no readable new records, but it may have moved."""
 
 
-RING_ORDERS = (1, 2, 3, 4)
+WAKEUP_PRIORITIES = (1, 2, 3, 4)
 """The wake-up priorities: of readers that wait for the same records, those with a lower number are
 notified sooner."""
 
@@ -79,7 +79,7 @@ class Bell(Protocol):
         """Set which partitions notify this consumer; None means all of the stream."""
 
     def arm(self, order: int) -> None:
-        """Register as waiting with a priority of RING_ORDERS.
+        """Register as waiting with a priority of WAKEUP_PRIORITIES.
 
         The caller must look once more before it blocks.
         """

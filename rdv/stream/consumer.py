@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from rdv.clock import Clock
-from rdv.stream.backend import RING_ORDERS, Backend
+from rdv.stream.backend import WAKEUP_PRIORITIES, Backend
 from rdv.stream.errors import Closed, Fenced, InvalidArgument, NoGroup, OffsetOutOfRange
 from rdv.stream.group.member import Member
 from rdv.stream.positions import Position, Positions
@@ -50,10 +50,10 @@ class LogConsumer:
         self._on_assign = on_assign
         self._on_revoke = on_revoke
         self._bell = backend.bell()
-        self.ring_order = RING_ORDERS[-1]
-        """The wake-up priority (`RING_ORDERS`): of consumers that wait for the same records, those
-        with a lower one are notified sooner. A component whose work others wait for must not queue
-        behind them."""
+        self.wakeup_priority = WAKEUP_PRIORITIES[-1]
+        """Of consumers that wait for the same records, those with a lower priority are notified
+        sooner (`WAKEUP_PRIORITIES`). A component whose work others wait for must not queue behind
+        them."""
         self._reading = Positions(backend)
         self._positions = self._reading.by_place
         self._version: object = None
@@ -87,20 +87,20 @@ class LogConsumer:
             return records
         return self._await(max_records, timeout)
 
-    def attend(self, max_records: int, *, is_rung: bool) -> list[Block]:
+    def poll_blocks(self, max_records: int, *, is_notified: bool) -> list[Block]:
         """Poll without a timeout, for callers that watch `fileno` and know whether it was readable.
 
         That saves the read with which a poll finds this out. Passing False when it was readable
         costs one needless wake-up; nothing is lost.
         """
-        if is_rung:
+        if is_notified:
             self._bell.quiet()
         if blocks := self.look_blocks(max_records):
             return blocks
-        self._bell.arm(self.ring_order)
+        self._bell.arm(self.wakeup_priority)
         return self.look_blocks(max_records)
 
-    def hush(self) -> None:
+    def drain_wakeups(self) -> None:
         """Drain the notifications of `fileno`, for callers that do not `poll` after a wake-up."""
         self._bell.quiet()
 
@@ -108,7 +108,7 @@ class LogConsumer:
         """Register as waiting, look once more, and wait."""
         deadline = self._clock.monotonic_ns() + int(timeout * 1e9)
         while True:
-            self._bell.arm(self.ring_order)
+            self._bell.arm(self.wakeup_priority)
             # Once more: commits between the last look and `arm` did not notify this consumer.
             if records := self.look(max_records):
                 return records

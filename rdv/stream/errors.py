@@ -19,6 +19,7 @@ __all__ = [
     "InvalidName",
     "LockTimeout",
     "NoGroup",
+    "NotInFiles",
     "NotPermitted",
     "OffsetOutOfRange",
     "PartitionNotFound",
@@ -91,6 +92,16 @@ class StreamNotFound(InputFault):
 
     _text = "no stream at {path} ({reason})"
     _hint = "Make one: rdv stream create {path}"
+
+
+@dataclass(eq=False)
+class NotInFiles(InputFault):
+    """The call needs a stream in files; another backend has no files to show or to repair."""
+
+    address: str
+
+    _text = "{address} is not a stream in files"
+    _hint = "Give the path of a stream's directory."
 
 
 @dataclass(eq=False)

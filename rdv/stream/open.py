@@ -9,6 +9,7 @@ from rdv.clock import SYSTEM_CLOCK, Clock
 from rdv.stream.address import parse_address
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import InvalidAddress, StreamExists, StreamNotFound, UnsupportedPlatform
+from rdv.stream.protocol import Stream
 from rdv.stream.stream import LogStream
 
 
@@ -20,7 +21,7 @@ def open_stream(
     may_wait: bool = True,
     config: StreamConfig | None = None,
     clock: Clock = SYSTEM_CLOCK,
-) -> LogStream:
+) -> Stream:
     """Open the stream at `address`: a path, or `memory:NAME` within this process.
 
     A missing one is made, with `config`, unless `create` is False; then StreamNotFound is raised.
@@ -59,9 +60,9 @@ def _open_files(
     may_wait: bool,
     config: StreamConfig | None,
     clock: Clock,
-) -> LogStream:
+) -> Stream:
     from rdv.stream.file import backend as files
-    from rdv.stream.file.stream import FileStream
+    from rdv.stream.files import FileStream
     from rdv.system.disk import Disk
 
     disk, path = Disk(), files.normal_path(path)
@@ -82,7 +83,7 @@ def _open_files(
     return FileStream(files.FileBackend(disk, path, known, clock), clock, may_wait=may_wait)
 
 
-def create_stream(address: str, config: StreamConfig | None = None) -> LogStream:
+def create_stream(address: str, config: StreamConfig | None = None) -> Stream:
     """Make a stream and open it. Raises StreamExists when there is one, and as `open_stream`."""
     try:
         open_stream(address, create=False).close()

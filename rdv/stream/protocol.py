@@ -1,26 +1,21 @@
 """These protocols are the log's public interface, which every backend keeps, even a broker.
 
 Nothing is promised that a broker cannot promise: there is no order between topics or partitions,
-and an acknowledgement may come later than the send (`send_nowait`). Optional abilities are
-protocols of their own; ask with `isinstance(stream, Verifiable)`.
+and an acknowledgement may come later than the send (`send_nowait`). What needs a stream in files is
+in `rdv.stream.files`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, Self
 
 from rdv.errors import RdvError
 from rdv.stream.config import StreamConfig
 from rdv.stream.group.member import GroupTiming
-from rdv.stream.record import Record, TopicPartition
+from rdv.stream.group.state import GroupState
+from rdv.stream.record import Block, Record, TopicPartition
 from rdv.stream.start import Start
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from rdv.stream.file.repair import Repair
-    from rdv.stream.file.verify import SegmentReport
 
 
 class Producer(Protocol):
@@ -70,8 +65,31 @@ class Producer(Protocol):
 class Consumer(Protocol):
     """A `Consumer` reads records. One thread at a time."""
 
+    wakeup_priority: int
+    """Of consumers that wait for the same records, those with a lower number are notified sooner
+    (`WAKEUP_PRIORITIES`). A broker may ignore it."""
+
+    @property
+    def member_id(self) -> str:
+        """Return the member's name in its group. Raises NoGroup."""
+
     def poll(self, max_records: int = 500, timeout: float = 0.0) -> list[Record]:
         """Return records in their partition's order, or none after `timeout` seconds."""
+
+    def look(self, max_records: int = 500) -> list[Record]:
+        """Return the records that exist now, without asking for a wake-up."""
+
+    def look_blocks(self, max_records: int = 500) -> list[Block]:
+        """Return what `look` returns, as blocks: one for each read of a partition."""
+
+    def poll_blocks(self, max_records: int, *, is_notified: bool) -> list[Block]:
+        """Return the records that exist now; if there are none, ask for a wake-up of `fileno`.
+
+        `is_notified` says whether the descriptor was readable since the last call.
+        """
+
+    def drain_wakeups(self) -> None:
+        """Drain the wake-ups of `fileno`, for callers that `look` after one."""
 
     def commit(self, offsets: Mapping[TopicPartition, int] | None = None) -> None:
         """Commit the next offsets to read, for the group. Raises Fenced."""
@@ -116,38 +134,25 @@ class Stream(Protocol):
     def make_topic(self, topic: str, partitions: int | None = None) -> None: ...
     def delete_topic(self, topic: str) -> None: ...
     def begin(self, topic: str, partition: int = 0) -> int: ...
-    def end(self, topic: str, partition: int = 0) -> int: ...
-    def offset_at(self, topic: str, partition: int, time_ns: int) -> int: ...
+    def end(self, topic: str, partition: int = 0) -> int:
+        """Return the offset that the next record will get.
+
+        It is a snapshot: all records before it can be read, and later ones come at or after it.
+        """
+
+    def offset_at(self, topic: str, partition: int, time_ns: int) -> int:
+        """Return the first offset appended at or after `time_ns` since 1970, or the end."""
+
+    def newest_ns(self, topic: str, partition: int = 0) -> int | None:
+        """Return when the last record was appended; None without one."""
+
     def groups(self) -> list[str]: ...
+    def group_state(self, group: str) -> GroupState: ...
+    def absent_members(self, group: str, timing: GroupTiming | None = None) -> set[str]: ...
+    def set_committed(self, group: str, topic: str, partition: int, offset: int | None) -> None: ...
+    def delete_group(self, group: str) -> None: ...
     def committed(self, group: str) -> dict[TopicPartition, int]: ...
     def lag(self, group: str) -> dict[TopicPartition, int]: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *_: object) -> None: ...
-
-
-@runtime_checkable
-class ArrowReadable(Protocol):
-    """An `ArrowReadable` stream returns ranges of values as Arrow arrays without copying them."""
-
-    def read_arrow(
-        self, topic: str, partition: int = 0, start: int | None = None, stop: int | None = None
-    ) -> pa.ChunkedArray[Any]: ...
-
-
-@runtime_checkable
-class Verifiable(Protocol):
-    """A `Verifiable` stream has bytes on disk that can be checked and repaired."""
-
-    def verify(self, topic: str, partition: int) -> Iterator[SegmentReport]: ...
-    def repair(self, topic: str, partition: int) -> list[Repair]: ...
-
-
-@runtime_checkable
-class Purgeable(Protocol):
-    """A `Purgeable` stream can delete its oldest records on request."""
-
-    def purge(
-        self, topic: str, partition: int, *, before_offset: int | None = None
-    ) -> tuple[int, int]:
-        """Apply retention, and delete whole segments below an offset; returns (records, bytes)."""

@@ -10,8 +10,7 @@ import pytest
 
 from rdv.decision import load_decision
 from rdv.decision.streams import prepare_streams
-from rdv.stream import open_stream
-from rdv.stream.config import StreamConfig
+from rdv.stream import StreamConfig, open_stream
 
 STREAMS = ("input", "scores", "results", "control", "outcomes")
 

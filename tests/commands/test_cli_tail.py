@@ -99,8 +99,8 @@ def test_a_table_off_a_terminal_is_plain_and_whole(rdv, stream, monkeypatch):
 
 
 def test_many_partitions_are_read_a_few_at_a_time(rdv, stream, monkeypatch):
-    monkeypatch.setattr("rdv.stream.tail._OPEN_READERS_MAX", 1)
-    monkeypatch.setattr("rdv.stream.tail._CHUNK_RECORDS", 2)
+    monkeypatch.setattr("rdv.stream.window._OPEN_READERS_MAX", 1)
+    monkeypatch.setattr("rdv.stream.window._CHUNK_RECORDS", 2)
     with open_stream("s") as opened, opened.producer() as producer:
         for number in range(10):
             producer.send("t", b"%d\n" % number)
@@ -109,7 +109,7 @@ def test_many_partitions_are_read_a_few_at_a_time(rdv, stream, monkeypatch):
 
 def test_records_lost_to_retention_are_noted():
     from rdv.stream.errors import RecordsLost
-    from rdv.stream.tail import poll_or_note
+    from rdv.stream.window import poll_or_note
 
     class Losing:
         def poll(self, max_records, timeout):

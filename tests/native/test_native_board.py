@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from native_kit import PureDisk, python, quick
 
-from rdv.stream.backend import RING_ORDERS
+from rdv.stream.backend import WAKEUP_PRIORITIES
 from rdv.stream.file import board as boards
 from rdv.stream.file.board import EVERYTHING, SLOTS, Board, mask_of, number_of
 from rdv.system.disk import Disk
@@ -63,7 +63,7 @@ def tick_of(board):
 
 waiters = st.lists(
     st.tuples(
-        st.sampled_from([0, *RING_ORDERS]),
+        st.sampled_from([0, *WAKEUP_PRIORITIES]),
         st.sampled_from([0, MASK, OTHERS, EVERYTHING]) | st.integers(0, EVERYTHING),
     ),
     max_size=7,
@@ -184,7 +184,7 @@ class Bare:
     st.lists(
         st.tuples(
             st.integers(0, SLOTS - 1),
-            st.sampled_from(RING_ORDERS),
+            st.sampled_from(WAKEUP_PRIORITIES),
             st.sampled_from([MASK, OTHERS, EVERYTHING]),
         ),
         max_size=70,

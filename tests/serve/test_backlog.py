@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from rdv.rendezvous import backlog as backlogs
 from rdv.rendezvous.backlog import PROBE_NS, REPORT_NS, Backlog, Cost, Waiting
 from rdv.rendezvous.messages import Request
-from rdv.stream import Record
-from rdv.stream.record import Block
+from rdv.stream import Block, Record
 
 MS = 1_000_000
 NOW = 10**12

@@ -49,7 +49,7 @@ def test_an_idle_server_comes_to_rest_whatever_has_rung(streams):
                 else:
                     raise AssertionError(f"no rest in round {round_}")
                 models.send("a", b"a late score, or none at all\n", partition=0)
-                server.feeds[0].consumer.attend(1, is_rung=False)  # asks for wake-ups
+                server.feeds[0].consumer.poll_blocks(1, is_notified=False)  # asks for wake-ups
                 models.send("a", b"another one\n", partition=0)
     finally:
         server.close()

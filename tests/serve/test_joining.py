@@ -135,6 +135,6 @@ def test_the_champion_of_the_last_request_is_rung_first(place):
     for windows_ms in ({}, {"gbm": 30, "mlp": 45}, {"mlp": 30}, {"mlp": 30, "gbm": 30}, {"gbm": 9}):
         place.ask(2, windows_ms=windows_ms)
         assert place.read(intake)
-        orders.append(intake.feed.consumer.ring_order)
+        orders.append(intake.feed.consumer.wakeup_priority)
     assert orders == [2, 1, 2, 1, 1]
     place.leave(intake)

@@ -28,9 +28,8 @@ from rdv.serve.proxy.answers import OwnAnswers
 from rdv.serve.proxy.intake import Body, ScheduleChoice, read_body
 from rdv.serve.worker.crash_record import POISON_MAX, CrashRecord, Unfinished
 from rdv.serve.worker.worker import Watchdog
-from rdv.stream import Record
+from rdv.stream import Block, Record
 from rdv.stream.errors import DiskFull
-from rdv.stream.record import Block
 
 
 def score(number, result=b"1"):

@@ -13,8 +13,7 @@ from rdv.rendezvous.backlog import Waiting
 from rdv.rendezvous.messages import Request, decode_score
 from rdv.serve.outbox import Outbox
 from rdv.serve.worker.reports import Reports
-from rdv.stream import open_stream
-from rdv.stream.record import Block, Record
+from rdv.stream import Block, Record, open_stream
 
 HOUR_NS = 3_600 * 10**9
 

@@ -10,8 +10,7 @@ import pytest
 
 from rdv.rendezvous.backlog import Backlog, Cost, Waiting
 from rdv.rendezvous.messages import Request
-from rdv.stream import Record
-from rdv.stream.record import Block
+from rdv.stream import Block, Record
 
 MS = 1_000_000
 SLA_MS, WINDOW_MS = 50, 30

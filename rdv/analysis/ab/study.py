@@ -29,7 +29,7 @@ from rdv.analysis.whatif.decide import decide_all
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import OTHERS, Schedule
 from rdv.rendezvous.topology import COHORTS_TOPIC, CONTROL
-from rdv.stream.passing import pass_over
+from rdv.stream import pass_over
 
 REST = "rest"
 """The name of the arm for requests in no cohort, which get the live schedule."""

@@ -9,7 +9,7 @@ from rdv.analysis.errors import NothingRecorded
 from rdv.rendezvous.topology import INPUT
 from rdv.stream import open_stream
 from rdv.stream.errors import StreamNotFound
-from rdv.stream.file.stream import FileStream
+from rdv.stream.files import FileStream, files_of
 
 
 class Recorded:
@@ -50,5 +50,4 @@ def _opened(path: str) -> FileStream | None:
         stream = open_stream(path, look=True)
     except StreamNotFound:
         return None
-    assert isinstance(stream, FileStream)
-    return stream
+    return files_of(stream)

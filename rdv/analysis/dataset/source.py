@@ -15,14 +15,9 @@ import pyarrow as pa
 
 from rdv.analysis.dataset.chunk import Chunk
 from rdv.analysis.dataset.notes import Notes
-from rdv.stream import Record, TopicPartition
+from rdv.stream import Record, TopicPartition, pass_over
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
-from rdv.stream.file.arrow import read_times
-from rdv.stream.file.damage import missing_partition
-from rdv.stream.file.layout import partition_directory
-from rdv.stream.file.stream import FileStream
-from rdv.stream.passing import pass_over
-from rdv.system.disk import Disk
+from rdv.stream.files import FileStream
 
 CHUNK_RECORDS = 65_536
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -37,11 +32,7 @@ class Source:
     def __init__(self, stream: FileStream, topic: str, partition: int) -> None:
         self.topic, self.partition = topic, partition
         self._stream = stream
-        self._disk = Disk()
-        self._directory = partition_directory(stream.address, topic, partition)
-        self.missing = missing_partition(
-            self._disk, self._directory, TopicPartition(topic, partition)
-        )
+        self.missing = stream.missing(topic, partition)
         """Set if the partition's directory has been deleted."""
         self.begin, self.end = stream.begin(topic, partition), stream.end(topic, partition)
 
@@ -152,8 +143,7 @@ class Source:
 
         Raises RecordsDamaged, and RecordsLost if retention deleted some of them.
         """
-        place = TopicPartition(self.topic, self.partition)
-        return read_times(self._disk, self._directory, place, low, high)
+        return self._stream.times_ns(self.topic, self.partition, low, high)
 
 
 def _sized(chunk: Chunk) -> Iterator[Chunk]:

@@ -16,9 +16,8 @@ from rdv.decision.switch import switch
 from rdv.rendezvous.messages import MalformedMessage, Result, decode_result
 from rdv.rendezvous.schedule import Schedule
 from rdv.status.window import MISS_GRACE_MS
-from rdv.stream import Consumer, Record, open_stream
+from rdv.stream import Consumer, Record, open_stream, pass_over
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
-from rdv.stream.passing import pass_over
 
 _POLL_RECORDS = 5_000
 _POLL_S = 0.5

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.opening import Target, is_stream, open_files, read_target
+from rdv.commands.opening import Target, open_files, read_target
 from rdv.commands.options import Json, PathAndTopic, Quiet
 from rdv.commands.output import Output
 from rdv.commands.terminal import is_terminal
@@ -20,7 +20,7 @@ from rdv.system.interrupt import DeferredInterrupt
 
 if TYPE_CHECKING:
     from rdv.stream import Producer
-    from rdv.stream.file.stream import FileStream
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream append fraud/input:requests < requests.jsonl",
@@ -96,6 +96,8 @@ def append(
 
 def _open(target: Target, output: Output, *, create: bool) -> FileStream:
     """Open the stream; with `create`, make it if it does not exist, and print a note."""
+    from rdv.stream.files import is_stream
+
     if not create or is_stream(target.path):
         return open_files(target)
     stream = open_files(target, create=True)

@@ -18,7 +18,7 @@ from rdv.commands.units import parse_size
 from rdv.errors import NotUsable
 
 if TYPE_CHECKING:
-    from rdv.stream.file.stream import FileStream
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream bench",
@@ -72,12 +72,12 @@ def bench(
 
 
 def _measure(path: str, records: int, size_bytes: int, fsync: Any) -> Iterator[dict[str, Any]]:
-    from rdv.commands.opening import as_files
     from rdv.stream import StreamConfig, create_stream
+    from rdv.stream.files import files_of
 
     config = StreamConfig(fsync=fsync, record_bytes_max=max(size_bytes, 1024))
     value = b"x" * (size_bytes - 1) + b"\n"
-    with as_files(create_stream(path, config)) as stream:
+    with files_of(create_stream(path, config)) as stream:
         for plan in _plans(stream, value, records, config.batch_bytes_max // size_bytes):
             yield _run(plan, size_bytes, fsync)
 

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rdv.commands.opening import as_files, read_target
+from rdv.commands.opening import read_target
 from rdv.commands.options import Json, Quiet, check_no_file
 from rdv.commands.output import Output
 from rdv.commands.stream.info import describe_settings, settings_row
 from rdv.commands.units import parse_duration_ms, parse_size
 
 if TYPE_CHECKING:
-    from rdv.stream.config import StreamConfig
-    from rdv.stream.file.stream import FileStream
+    from rdv.stream import StreamConfig
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream create fraud/input --partitions 4 --topic requests",
@@ -100,8 +100,8 @@ def create(
     A stream is a directory of topics. Its settings are in PATH/stream.toml, with comments, and may
     be edited there later.
     """
-    from rdv.stream import create_stream
-    from rdv.stream.address import check_name
+    from rdv.stream import check_name, create_stream
+    from rdv.stream.files import files_of
 
     target = read_target(address)
     check_no_file(address, target.path)
@@ -116,14 +116,14 @@ def create(
         fsync=fsync,
         fsync_interval_ms=_duration(fsync_interval),
     )
-    with as_files(create_stream(target.path, config)) as stream:
+    with files_of(create_stream(target.path, config)) as stream:
         for name in topics:
             stream.make_topic(name)
         _render(stream, Output(as_json=as_json, quiet=quiet))
 
 
 def _config(**given: Any) -> StreamConfig:
-    from rdv.stream.config import make_config
+    from rdv.stream import make_config
 
     chosen = {key: value for key, value in given.items() if value is not None}
     return make_config(chosen, "rdv stream create")

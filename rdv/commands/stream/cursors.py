@@ -21,8 +21,8 @@ from rdv.commands.output import Column, Output, number
 from rdv.commands.units import parse_moment_ns
 
 if TYPE_CHECKING:
-    from rdv.stream.file.stream import FileStream
-    from rdv.stream.record import TopicPartition
+    from rdv.stream import TopicPartition
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream cursors fraud/input",
@@ -117,7 +117,7 @@ def _change(
     *,
     force: bool,
 ) -> None:
-    from rdv.stream.address import check_name
+    from rdv.stream import check_name
 
     check_name(group, "group")
     if to is None:

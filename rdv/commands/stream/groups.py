@@ -13,9 +13,8 @@ from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import confirm
 
 if TYPE_CHECKING:
-    from rdv.stream.file.stream import FileStream
-    from rdv.stream.group.state import GroupState
-    from rdv.stream.record import TopicPartition
+    from rdv.stream import GroupState, TopicPartition
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream groups fraud/input",

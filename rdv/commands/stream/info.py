@@ -12,9 +12,8 @@ from rdv.commands.units import about_size, format_duration, format_size, iso_tim
 from rdv.errors import RdvError
 
 if TYPE_CHECKING:
-    from rdv.stream.config import StreamConfig
-    from rdv.stream.file.stream import FileStream
-    from rdv.stream.record import TopicPartition
+    from rdv.stream import StreamConfig, TopicPartition
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream info fraud/input",

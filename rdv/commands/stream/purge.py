@@ -14,8 +14,8 @@ from rdv.commands.output import Column, Output, number
 from rdv.commands.units import about_size, parse_duration_ns
 
 if TYPE_CHECKING:
-    from rdv.stream.file.stream import FileStream
-    from rdv.stream.record import TopicPartition
+    from rdv.stream import TopicPartition
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream purge fraud/input                         # apply the retention now",

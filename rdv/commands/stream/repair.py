@@ -11,8 +11,8 @@ from rdv.commands.stream.verify import describe_damage, find_all
 from rdv.commands.terminal import confirm
 
 if TYPE_CHECKING:
-    from rdv.stream.file.repair import Repair
-    from rdv.stream.record import TopicPartition
+    from rdv.stream import TopicPartition
+    from rdv.stream.files import Repair
 
 EXAMPLES = (
     "rdv stream repair fraud/input",

@@ -15,7 +15,7 @@ from rdv.commands.units import about_size
 from rdv.errors import NotUsable
 
 if TYPE_CHECKING:
-    from rdv.stream.file.stream import FileStream
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream topics fraud/input",
@@ -81,7 +81,7 @@ def topics(
 def _make(
     stream: FileStream, target: Target, name: str, partitions: int | None, output: Output
 ) -> None:
-    from rdv.stream.address import check_name
+    from rdv.stream import check_name
 
     if target.topic is not None:
         raise InvalidOption("--create", "takes the name of the topic, so give the bare PATH")

@@ -13,9 +13,9 @@ from rdv.commands.output import Column, Output, Progress, number
 from rdv.commands.units import about_size
 
 if TYPE_CHECKING:
+    from rdv.stream import TopicPartition
     from rdv.stream.errors import RecordsDamaged
-    from rdv.stream.file.stream import FileStream
-    from rdv.stream.record import TopicPartition
+    from rdv.stream.files import FileStream
 
 EXAMPLES = (
     "rdv stream verify fraud/input",

@@ -21,8 +21,7 @@ from rdv.load.drill.plan import CopyNotServed
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.rendezvous.topology import STATUS_TOPIC
 from rdv.status.lines import read_status
-from rdv.stream import open_stream
-from rdv.stream.passing import pass_over
+from rdv.stream import open_stream, pass_over
 
 START_S = 60.0
 OTHERS_S = 10.0

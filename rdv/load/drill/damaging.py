@@ -17,8 +17,7 @@ from rdv.load.drill.plan import Target
 from rdv.rendezvous.topology import MODELS_TOPIC, STATUS_TOPIC
 from rdv.stream import open_stream
 from rdv.stream.errors import StreamNotFound, TopicNotFound
-from rdv.stream.file.layout import index_path, values_path
-from rdv.stream.file.stream import FileStream
+from rdv.stream.files import files_of, index_path, values_path
 
 GARBAGE = (
     b"this is not JSON\n",
@@ -147,13 +146,18 @@ def _damaged(
 
 def _sealed(path: str, topic: str) -> Iterator[tuple[int, int]]:
     """Yield the partition and base offset of each undamaged sealed segment."""
-    with contextlib.suppress(StreamNotFound, TopicNotFound), open_stream(path, create=False) as s:
-        assert isinstance(s, FileStream)
-        for partition in range(s.partitions(topic)):
+    with (
+        contextlib.suppress(StreamNotFound, TopicNotFound),
+        open_stream(path, create=False) as any_stream,
+    ):
+        stream = files_of(any_stream)
+        for partition in range(stream.partitions(topic)):
             damaged = {
-                os.path.splitext(one.path)[0] for one in s.verify(topic, partition) if one.damage
+                os.path.splitext(one.path)[0]
+                for one in stream.verify(topic, partition)
+                if one.damage
             }
-            for base in s.segments(topic, partition)[:-1]:
+            for base in stream.segments(topic, partition)[:-1]:
                 values = values_path(f"{path}/{topic}/{partition}", base)
                 if os.path.splitext(values)[0] not in damaged:
                     yield partition, base

@@ -6,7 +6,6 @@ directory is created, locked or notified. Lines that are torn or damaged are lef
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Iterable, Iterator
 
@@ -18,11 +17,9 @@ from rdv.load.drill.verdict import Record, RecordedAnswer
 from rdv.rendezvous.messages import MalformedMessage, Request, decode_request, decode_result
 from rdv.rendezvous.topology import BACKSTOP_SUFFIX, INPUT, RESULTS
 from rdv.stream import Record as StreamRecord
-from rdv.stream import open_stream
+from rdv.stream import lost_count, open_stream, pass_over
 from rdv.stream.errors import RecordsDamaged, RecordsLost
-from rdv.stream.file.layout import VALUES_SUFFIX
-from rdv.stream.file.stream import FileStream
-from rdv.stream.passing import lost_count, pass_over
+from rdv.stream.files import files_of, values_of
 
 ROWS_MAX = 5_000
 _TAIL_BYTES = 8 * 1024 * 1024
@@ -40,7 +37,7 @@ def recorded_bodies(input_stream: str) -> list[bytes]:
 
     Their data is as the models saw it, including what an enricher has added.
     """
-    files = glob.glob(f"{glob.escape(input_stream)}/*/*/*{VALUES_SUFFIX}")
+    files = values_of(input_stream)
     requests: list[Request] = []
     for path in sorted(files, key=_changed, reverse=True)[:_FILES_MAX]:
         requests += _requests(path)
@@ -147,8 +144,8 @@ def _is_named(file: DamagedFile) -> bool:
     """Return whether `verify` names the segment whose file was damaged, or retention has deleted
     it.
     """
-    with open_stream(file.stream, create=False) as stream:
-        assert isinstance(stream, FileStream)
+    with open_stream(file.stream, create=False) as opened:
+        stream = files_of(opened)
         first = stream.segments(file.topic, file.partition)[:1]
         reports = list(stream.verify(file.topic, file.partition))
     base = int(os.path.splitext(os.path.basename(file.path))[0])

@@ -21,8 +21,7 @@ from rdv.serve.feeds import Losses, read_all
 from rdv.serve.proxy.answers import answer_body
 from rdv.serve.proxy.idempotency import IdempotencyKeys, KeyedRequest, ScopedKey
 from rdv.serve.proxy.proxy import Proxy
-from rdv.stream import Record
-from rdv.stream.stream import LogStream
+from rdv.stream import Record, Stream
 
 log = logging.getLogger("rdv.proxy")
 
@@ -111,7 +110,7 @@ def _results(
 
 
 def _newest(
-    stream: LogStream, topics: list[str], since: timedelta, losses: Losses
+    stream: Stream, topics: list[str], since: timedelta, losses: Losses
 ) -> Iterator[Record]:
     with stream.consumer(topics, start=since) as consumer:
         positions = consumer.positions()

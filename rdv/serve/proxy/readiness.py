@@ -21,7 +21,7 @@ from rdv.rendezvous.schedule import Schedule
 from rdv.rendezvous.topology import MODELS_TOPIC
 from rdv.serve.feeds import Losses, read_all
 from rdv.status.lines import decode_model_state
-from rdv.stream.stream import LogStream
+from rdv.stream import Stream
 
 POLL_RECORDS_MAX = 2_000
 
@@ -31,7 +31,7 @@ ReadyWhen = Literal["model", "serving"]
 class ModelStates:
     """Tracks which models are up, by the supervisor's records. Read on demand. One thread."""
 
-    def __init__(self, control: LogStream) -> None:
+    def __init__(self, control: Stream) -> None:
         self._consumer = control.consumer([MODELS_TOPIC])
         self._states: dict[str, str] = {}
         self._losses = Losses()

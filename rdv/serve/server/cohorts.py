@@ -10,8 +10,8 @@ from rdv.decision.accepted import Accepted
 from rdv.rendezvous.topology import COHORTS_TOPIC, SCHEDULE_TOPIC
 from rdv.serve.feeds import Losses, read_all
 from rdv.serve.outbox import Outbox
+from rdv.stream import Stream
 from rdv.stream.errors import WouldWait
-from rdv.stream.stream import LogStream
 
 READ_RECORDS = 1_000
 
@@ -33,7 +33,7 @@ def cohorts_in_force(accepted: Accepted) -> dict[str, Any]:
     }
 
 
-def record_cohorts(control: LogStream, outbox: Outbox, accepted: Accepted, now_ns: int) -> None:
+def record_cohorts(control: Stream, outbox: Outbox, accepted: Accepted, now_ns: int) -> None:
     """Record the cohorts in force and since when. A server does so at its start and after edits.
 
     The line repeats the earlier time if nothing has changed, because earlier lines may be deleted
@@ -52,7 +52,7 @@ def record_cohorts(control: LogStream, outbox: Outbox, accepted: Accepted, now_n
     outbox.send(COHORTS_TOPIC, [orjson.dumps(line) + b"\n"], 0)
 
 
-def _last_line(control: LogStream) -> dict[str, Any] | None:
+def _last_line(control: Stream) -> dict[str, Any] | None:
     found: dict[str, Any] | None = None
     with control.consumer([COHORTS_TOPIC]) as consumer:
         if not consumer.assignment():
@@ -67,6 +67,6 @@ def _last_line(control: LogStream) -> dict[str, Any] | None:
     return found
 
 
-def _is_of_older_rdv(control: LogStream) -> bool:
+def _is_of_older_rdv(control: Stream) -> bool:
     """Return whether the decision has been served already."""
     return SCHEDULE_TOPIC in control.topics() and control.end(SCHEDULE_TOPIC) > 0

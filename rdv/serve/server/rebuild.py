@@ -26,9 +26,7 @@ from rdv.rendezvous.messages import (
     decode_score,
 )
 from rdv.serve.feeds import Losses, read_all
-from rdv.stream import Consumer
-from rdv.stream.consumer import LogConsumer
-from rdv.stream.start import Recent
+from rdv.stream import Consumer, Recent
 
 READ_RECORDS = 5_000
 
@@ -37,8 +35,8 @@ READ_RECORDS = 5_000
 class Rebuilt:
     """Holds consumers that go on where the rebuild ended, and what it decided."""
 
-    input: LogConsumer
-    scores: LogConsumer
+    input: Consumer
+    scores: Consumer
     results: list[Result]
 
 

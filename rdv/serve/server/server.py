@@ -34,8 +34,8 @@ from rdv.serve.outbox import Failed, Outbox
 from rdv.serve.process import Waker
 from rdv.serve.server.rebuild import rebuild
 from rdv.status.lines import decode_model_state
+from rdv.stream import Block
 from rdv.stream.errors import RecordTooLarge
-from rdv.stream.record import Block
 
 log = logging.getLogger("rdv.server")
 
@@ -97,7 +97,7 @@ class Server:
         self._scores = Feed(rebuilt.scores, losses)
         self._input = Feed(rebuilt.input, losses)
         self._control = Feed(control, losses)
-        self._input.consumer.ring_order = SERVER_PRIORITY
+        self._input.consumer.wakeup_priority = SERVER_PRIORITY
         self._feeds = Feeds((self._scores, self._input, self._control), waker, clock)
         self._publish(rebuilt.results)
 

@@ -24,9 +24,7 @@ from rdv.status.lines import (
     on_this_clock,
     read_status,
 )
-from rdv.stream import open_stream
-from rdv.stream.passing import pass_over
-from rdv.stream.start import Recent
+from rdv.stream import Recent, open_stream, pass_over
 from rdv.system.boot import boot_id
 from rdv.system.processes import is_process
 

@@ -13,8 +13,7 @@ import msgspec
 
 from rdv.decision import Decision
 from rdv.errors import RdvError
-from rdv.stream import Record, open_stream
-from rdv.stream.consumer import LogConsumer
+from rdv.stream import Consumer, Record, open_stream
 
 EVERY_S = 0.2
 """The shortest interval: an idle model must not cost a wake-up for each unrelated request."""
@@ -60,7 +59,7 @@ class Demand:
         config = decision.log.stream_config(decision.partitions)
         self._stream = open_stream(decision.stream_path("input"), may_wait=False, config=config)
         self._loop = asyncio.get_running_loop()
-        self._consumer: LogConsumer | None = None
+        self._consumer: Consumer | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_listening = False
         self._sleeping: frozenset[str] = frozenset()

@@ -13,11 +13,8 @@ from rdv.rendezvous.deadlines import due_times_ns
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.serve.batches import REQUESTS
 from rdv.serve.feeds import CHAMPION_PRIORITY, MODEL_PRIORITY, Feed
-from rdv.stream import GroupTiming, TopicPartition
+from rdv.stream import Block, GroupTiming, Recent, Stream, TopicPartition
 from rdv.stream.errors import TopicNotFound
-from rdv.stream.record import Block
-from rdv.stream.start import Recent
-from rdv.stream.stream import LogStream
 
 log = logging.getLogger("rdv.worker")
 
@@ -43,7 +40,7 @@ class RequestReader:
 
     def __init__(
         self,
-        stream: LogStream,
+        stream: Stream,
         name: str,
         *,
         skips: bool,
@@ -87,7 +84,7 @@ class RequestReader:
             on_assign=self._new.extend,
             on_revoke=on_revoke,
         )
-        consumer.ring_order = MODEL_PRIORITY
+        consumer.wakeup_priority = MODEL_PRIORITY
         self.feed = Feed(consumer)
 
     def read(self) -> list[Waiting]:
@@ -129,7 +126,7 @@ class RequestReader:
         self._windows_ms = windows_ms
         soonest_ms = min(windows_ms.values(), default=0.0)
         is_champion = windows_ms.get(self._name, SLA_MS_MAX) <= soonest_ms
-        self.feed.consumer.ring_order = CHAMPION_PRIORITY if is_champion else MODEL_PRIORITY
+        self.feed.consumer.wakeup_priority = CHAMPION_PRIORITY if is_champion else MODEL_PRIORITY
 
     def _since_ns(self, block: Block) -> int:
         """Return the time before which due requests are skipped: their proxies no longer waited."""
@@ -222,7 +219,7 @@ class RequestReader:
         self.feed.close()
 
 
-def _unseen(stream: LogStream, group: str) -> set[TopicPartition]:
+def _unseen(stream: Stream, group: str) -> set[TopicPartition]:
     """Return the partitions that exist and that no worker of the model has read yet."""
     places: set[TopicPartition] = set()
     for topic in stream.topics():

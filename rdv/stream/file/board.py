@@ -32,7 +32,7 @@ from zlib import crc32
 
 from rdv.errors import RdvError
 from rdv.native import Native
-from rdv.stream.backend import RING_ORDERS
+from rdv.stream.backend import WAKEUP_PRIORITIES
 from rdv.stream.errors import LockTimeout, TooManyReaders
 from rdv.stream.file import layout
 from rdv.system.disk import Disk, Map
@@ -55,7 +55,7 @@ _STATES_AT = _TICKS_AT + TICKS * _VERSION.size
 _MASKS_AT = _STATES_AT + SLOTS
 _SIZE = _MASKS_AT + SLOTS * _VERSION.size
 _IDLE = b"\x00"
-_WAITING = {order: bytes([order]) for order in RING_ORDERS}
+_WAITING = {order: bytes([order]) for order in WAKEUP_PRIORITIES}
 _NOBODY = _IDLE * SLOTS
 _LOCK_TIMEOUT_MS = 50
 """The lock only keeps two processes from cleaning up after the same dead reader."""
@@ -376,7 +376,7 @@ class Board:
         return self._disk.is_at(fd, f"{self.directory}/{slot}")
 
     def set_waiting(self, slot: int, order: int) -> None:
-        """Mark the slot as waiting. `order` is its wake-up priority, one of RING_ORDERS."""
+        """Mark the slot as waiting. `order` is its wake-up priority, one of WAKEUP_PRIORITIES."""
         position = _STATES_AT + slot
         if self._byte(position) != order:
             try:

@@ -27,10 +27,10 @@ from rdv.stream.file.entry import (
     unpack_entry,
     whole,
 )
-from rdv.stream.file.lookup import AHEAD_MAX_NS
 from rdv.stream.file.rescue import OpenSegment
 from rdv.stream.file.retention import keep_note, purge
 from rdv.stream.file.segment import Segment
+from rdv.stream.times import AHEAD_MAX_NS
 from rdv.system.disk import SEEK_END, Disk
 
 log = logging.getLogger("rdv.stream")

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 from rdv.clock import Clock
-from rdv.stream.backend import NOTHING, RING_ORDERS
+from rdv.stream.backend import NOTHING, WAKEUP_PRIORITIES
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import OffsetOutOfRange, RecordsLost
-from rdv.stream.file.lookup import AHEAD_MAX_NS, first_stretch
 from rdv.stream.record import Block, Record, TopicPartition
+from rdv.stream.times import AHEAD_MAX_NS, first_stretch
 
 RETENTION_BYTES = 64 * 1024 * 1024
 RECORD_BYTES = 32
@@ -170,7 +170,7 @@ class MemoryBell:
         self._mutex = threading.Lock()
         self._event = threading.Event()
         self._is_armed = False
-        self.order = RING_ORDERS[-1]
+        self.order = WAKEUP_PRIORITIES[-1]
         """The wake-up priority: the consumer that is notified first also gets the interpreter
         first."""
         self._places: frozenset[TopicPartition] | None = None

@@ -97,12 +97,12 @@ def _does_not_fence(right):
 
 
 def _skips_a_record(right):
-    def attend(self, max_records, *, is_rung):
-        blocks = right(self, max_records, is_rung=is_rung)
+    def poll_blocks(self, max_records, *, is_notified):
+        blocks = right(self, max_records, is_notified=is_notified)
         records = records_of(blocks)
         return [Block.of([one]) for one in records[1:]] if len(records) > 2 else blocks
 
-    return attend
+    return poll_blocks
 
 
 def _wrong_kind(right):
@@ -177,13 +177,13 @@ def _never_replaced(right):
 def _no_bell(right):
     """Read, then wait: no wake-up reports what was appended in between."""
 
-    def attend(self, max_records, *, is_rung):
+    def poll_blocks(self, max_records, *, is_notified):
         blocks = self.look_blocks(max_records)
-        if is_rung:
+        if is_notified:
             self._bell.quiet()
         return blocks
 
-    return attend
+    return poll_blocks
 
 
 def _mutants() -> list[Mutant]:
@@ -222,9 +222,9 @@ def _mutants() -> list[Mutant]:
         Mutant("group assigns twice", "one owner", member_module, "join", _assigns_twice),
         Mutant("group does not fence", "fenced", MemoryGroup, "commit", _does_not_fence),
         Mutant("consumer skips a record", "order|one result|server reads in time|sees all",
-               LogConsumer, "attend", _skips_a_record),
+               LogConsumer, "poll_blocks", _skips_a_record),
         Mutant("consumer waits without asking to be rung", "server reads in time|passed over",
-               LogConsumer, "attend", _no_bell),
+               LogConsumer, "poll_blocks", _no_bell),
         Mutant("supervisor without back-off", "restarts", supervisor, "ended", _no_backoff),
     ]  # fmt: skip
 

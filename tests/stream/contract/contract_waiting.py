@@ -195,7 +195,7 @@ class Waiting:
         waiting = {}
         for order in (3, 1, 4, 2):
             consumer = world.consumer()
-            consumer.ring_order = order
+            consumer.wakeup_priority = order
             waiting[order] = watch(consumer), consumer
         watched = select.epoll()
         for fd, _ in waiting.values():

@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 from contract_closing import Closing
+from contract_components import Components
 from contract_groups import Groups
 from contract_kit import World
 from contract_places import Places
@@ -13,7 +14,7 @@ from contract_topics import Topics
 from contract_waiting import Waiting
 
 
-class StreamContract(Sending, Topics, Reading, Places, Waiting, Groups, Closing):
+class StreamContract(Sending, Topics, Reading, Places, Waiting, Components, Groups, Closing):
     @pytest.fixture
     def address(self, tmp_path):
         raise NotImplementedError

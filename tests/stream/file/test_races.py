@@ -6,7 +6,7 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.stream import GroupTiming, StreamConfig, open_stream
 from rdv.stream.errors import RecordsLost
 from rdv.stream.file.backend import FileBackend
-from rdv.stream.file.stream import FileStream
+from rdv.stream.files import FileStream
 from rdv.system.disk import Disk
 
 TINY = StreamConfig(segment_bytes=1, retention_ms=None)
@@ -126,7 +126,7 @@ def test_those_who_wait_are_rung_in_their_order(stream, other, monkeypatch):
     consumers = [other.consumer(["t"], start="latest") for _ in orders]
     slots = {}
     for consumer, order in zip(consumers, orders, strict=True):
-        consumer.ring_order = order
+        consumer.wakeup_priority = order
         consumer.fileno()
         while consumer.poll():
             pass

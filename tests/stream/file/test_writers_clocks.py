@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdv.stream import StreamConfig, open_stream
-from rdv.stream.file.lookup import AHEAD_MAX_NS
 from rdv.stream.file.tail import ANEW_EVERY_NS
+from rdv.stream.times import AHEAD_MAX_NS
 
 SECOND_NS = 10**9
 YEAR_NS = 365 * 86_400 * SECOND_NS

@@ -15,7 +15,7 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.stream import open_stream
 from rdv.stream.errors import LockTimeout, SyncFailed, WouldWait
 from rdv.stream.file.backend import FileBackend, read_config
-from rdv.stream.file.stream import FileStream
+from rdv.stream.files import FileStream
 from rdv.system.disk import Disk
 
 PATIENCE_S = 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdv.stream.file.lookup import AHEAD_MAX_NS, believed, first_stretch
+from rdv.stream.times import AHEAD_MAX_NS, believed, first_stretch
 
 YEAR_NS = 365 * 86_400 * 10**9
 NOW_NS = 50 * YEAR_NS

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from rdv.stream.consumer import LogConsumer
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
-from rdv.stream.file.stream import FileStream
+from rdv.stream.files import FileStream
+from rdv.stream.protocol import Consumer
 from rdv.stream.record import Record, TopicPartition
 
 DEFAULT_COUNT = 10
@@ -162,7 +162,7 @@ def _read_range(
 
 
 def poll_or_note(
-    reader: LogConsumer, max_records: int, note: Note, timeout_s: float = 0.0
+    reader: Consumer, max_records: int, note: Note, timeout_s: float = 0.0
 ) -> list[Record]:
     """Poll; call `note` with what retention has deleted before it was read."""
     try:
