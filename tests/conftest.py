@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import faulthandler
+import os
+import sys
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 hypothesis.settings.register_profile("quick", max_examples=20)
+
+# Hundreds of processes are started. Without cached bytecode each would compile all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 TEARDOWN_S = 60
 
