@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Most tests wait for processes for a part of their time: more workers than cores.
+WORKERS ?= 3
 
 .PHONY: help demo demo-log test check check-workflows codes docs man pictures coverage bench bench-log bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
@@ -36,7 +38,7 @@ demo-log: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/log.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --max-worker-restart 0
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 codes: $(READY)
 	$(BIN)/python tests/test_codes.py > CODES.md.new && mv CODES.md.new CODES.md
@@ -92,6 +94,7 @@ bench-quorum: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 3600
+	RDV_EXAMPLES=20 $(BIN)/python -m pytest -m 'hypothesis and not soak' --timeout 3600
 
 soak-decision: $(READY)
 	$(BIN)/python -m benchmarks.soak_decision

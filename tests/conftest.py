@@ -1,4 +1,7 @@
-"""Configure all tests."""
+"""Configure all tests: which are slow, in which order they run, how many examples they try.
+
+`RDV_EXAMPLES=20` tries twenty times as many examples in each property (`make soak`).
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("quick", max_examples=20)
+QUICK_EXAMPLES = 15
+"""The most examples of a property that `pytest -m "not slow"` tries."""
+EXAMPLES = float(os.environ.get("RDV_EXAMPLES", "1"))
+TEARDOWN_S = 60
 
 # Hundreds of processes are started. Without cached bytecode each would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-
-TEARDOWN_S = 60
 
 SLOW = (
     "commands/",
@@ -62,23 +66,76 @@ SLOW = (
 )
 """Tests in these places start processes or take long: `pytest -m "not slow"` skips them."""
 
+LONG = (
+    "templates/test_case_histories.py",
+    "templates/test_init.py",
+    "commands/test_cli_serve.py",
+    "test_snippets.py",
+    "load/drill/test_drill_processes.py",
+    "commands/test_cli_looking.py",
+    "commands/test_cli_settings_live.py",
+    "stream/survival/test_survive_power_loss.py",
+    "stream/survival/test_survive_flipped_bytes.py",
+    "commands/test_cli_stages_contract.py",
+    "serve/test_unwritten_reports.py",
+    "serve/test_clock_steps.py",
+    "serve/test_first_recovery.py",
+    "commands/test_cli_standard_streams.py",
+    "stream/survival/",
+    "simulation/",
+    "commands/",
+    "serve/",
+    "analysis/replay/",
+)
+"""What takes longest is started first, so that no process is left with it at the end."""
+
 TESTS = Path(__file__).parent
 
 
+def place_of(item):
+    return item.path.relative_to(TESTS).as_posix()
+
+
 def pytest_ignore_collect(collection_path, config):
-    """Do not even import the slow tests for `-m "not slow"`, and draw fewer examples then."""
+    """Do not even import the slow tests for `-m "not slow"`."""
     if "not slow" not in config.option.markexpr:
         return None
-    hypothesis.settings.load_profile("quick")
     place = collection_path.relative_to(TESTS).as_posix() if collection_path != TESTS else ""
     return place.startswith(SLOW) or f"{place}/" in SLOW or None
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
+def pytest_collection_modifyitems(config, items):
     for item in items:
-        place = item.path.relative_to(TESTS).as_posix()
-        if place.startswith(SLOW) or item.get_closest_marker("soak"):
+        if place_of(item).startswith(SLOW) or item.get_closest_marker("soak"):
             item.add_marker("slow")
+        if shares_a_module_fixture(item) and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(place_of(item)))
+        set_examples(item, is_quick="not slow" in config.option.markexpr)
+    items.sort(key=rank)
+
+
+def rank(item):
+    place = place_of(item)
+    return next((n for n, prefix in enumerate(LONG) if place.startswith(prefix)), len(LONG))
+
+
+def shares_a_module_fixture(item):
+    """Return whether tests of the module share a fixture, which each process would have to make."""
+    fixtures = getattr(item, "_fixtureinfo", None)
+    found = fixtures.name2fixturedefs.values() if fixtures else ()
+    return any(defined[-1].scope == "module" for defined in found if defined)
+
+
+def set_examples(item, *, is_quick):
+    test = getattr(getattr(item, "obj", None), "__func__", getattr(item, "obj", None))
+    if (EXAMPLES == 1 and not is_quick) or not hypothesis.is_hypothesis_test(test):
+        return
+    own = test._hypothesis_internal_use_settings
+    count = max(1, int(own.max_examples * EXAMPLES))
+    test._hypothesis_internal_use_settings = hypothesis.settings(
+        own, max_examples=min(count, QUICK_EXAMPLES) if is_quick else count
+    )
 
 
 @pytest.hookimpl(wrapper=True)

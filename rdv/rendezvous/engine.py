@@ -134,9 +134,11 @@ class Engine:
     def model_up(self, name: str, now_ns: int) -> list[Result]:
         """Record that a model is up: steps wait for it. Steps that have ended stay ended."""
         results = self.tick(now_ns)
+        # While no model is known, a step that accepts any waits even for one that has refused.
+        is_first = not self._live and not self._dead
         self._dead.discard(name)
         self._live.add(name)
-        return results
+        return results + self._settle_all(now_ns) if is_first else results
 
     def model_down(self, name: str, now_ns: int) -> list[Result]:
         """Record that a model is dead or retired: no step waits for it. O(open mailboxes)."""
@@ -144,11 +146,7 @@ class Engine:
         results = self.tick(now_ns)
         self._live.discard(name)
         self._dead.add(name)
-        for box in list(self._open.values()):
-            if (result := self._settle(box, now_ns, now_ns)) is not None:
-                self._due_queue.note_closed()
-                results.append(result)
-        return results
+        return results + self._settle_all(now_ns)
 
     def already_answered(self, id_: str, now_ns: int) -> None:
         """Record that a request has been answered, so that it is not answered again.
@@ -280,6 +278,15 @@ class Engine:
             if (result := self._settle(box, box.due_ns, now_ns)) is not None:
                 return result
         return None
+
+    def _settle_all(self, now_ns: int) -> list[Result]:
+        """Return the results of the mailboxes that a change of the known models has decided."""
+        results = []
+        for box in list(self._open.values()):
+            if (result := self._settle(box, now_ns, now_ns)) is not None:
+                self._due_queue.note_closed()
+                results.append(result)
+        return results
 
     def _settle(self, box: Mailbox, at_ns: int, now_ns: int) -> Result | None:
         """Go through the steps that `at_ns` and the reports allow, up to one that must wait.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import msgspec
-from histories import Story, stories
+from histories import BASE_NS, Change, Story, make_request, stories
 from hypothesis import given, settings
 
 from rdv.codes import RESULT_CODES
-from rdv.rendezvous.messages import result_code
+from rdv.rendezvous.messages import Score, result_code
+from rdv.rendezvous.schedule import Schedule, Step
 
 
 def told(story: Story, id_: str) -> tuple:
@@ -40,6 +41,16 @@ def test_engine_equals_reference(story: Story) -> None:
         assert story.results[request.id].waited_ms == (at_ns - start_ns) // 1000 / 1000
         limit_ms = min(story.schedule.sla_ms, request.deadline_ms or story.schedule.sla_ms)
         assert at_ns <= max(seen_ns, start_ns + limit_ms * 1e6)
+
+
+def test_no_request_waits_for_the_first_known_model_if_that_has_refused() -> None:
+    """Until a model is known, a step that accepts any waits in spite of the refusal."""
+    schedule = Schedule(sla_ms=50.0, steps=[Step(accept=["*"])], default="none", name="s")
+    refusal = Score("r0", "a", "1", 0, refusal="behind")
+    events = [make_request("r0", BASE_NS), refusal, Change("a", is_up=True)]
+    story = Story(schedule, [], [(BASE_NS + n, event) for n, event in enumerate(events)])
+    story.play(prompt=True)
+    assert (story.results["r0"].kind, story.answered_at_ns["r0"]) == ("default", BASE_NS + 2)
 
 
 @given(stories())
