@@ -143,7 +143,7 @@ texts = st.recursive(
 
 
 @given(texts)
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_what_is_taken_is_the_same_to_every_library(text):
     try:
         value = read_json(text)
@@ -175,7 +175,7 @@ def exact(text: bytes) -> set[str]:
 
 
 @given(texts)
-@settings(max_examples=400)
+@settings(max_examples=150)
 @example(b'{"a":1e5,"b":18446744073709551616}')
 @example(nested(DEPTH_MAX) + b" ")
 def test_the_rule_is_what_it_says(text):
@@ -192,7 +192,7 @@ def refusal(text: bytes) -> str:
 
 
 @given(texts | st.binary(max_size=40), st.integers(0, 105))
-@settings(max_examples=600)
+@settings(max_examples=200)
 @example(b'"\\', 1)
 @example(b"]]]]", 0)
 @example(b"-", 0)

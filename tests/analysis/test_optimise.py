@@ -91,7 +91,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=80)
 def test_a_written_schedule_is_the_same_when_read(default) -> None:
     steps = [{"accept": ["a"], "until_ms": 12.5}, {"accept": ["b", "*"], "need": 2}]
     schedule = schedule_from_object({"sla_ms": 40, "default": default, "step": steps}, "s")

@@ -85,7 +85,7 @@ def columns(drawn, live, dead):
     st.sets(st.sampled_from(MODELS), max_size=2),
     st.sampled_from([1, 7, 32_768]),
 )
-@settings(derandomize=True, deadline=None, max_examples=600)
+@settings(derandomize=True, deadline=None, max_examples=150)
 def test_it_equals_the_engine(schedule, drawn, live, dead, block_rows) -> None:
     rule.BLOCK_ROWS = block_rows
     try:

@@ -1,4 +1,4 @@
-"""Check that more than 10,000 broken requests cause no crash and no leak.
+"""Check that thousands of broken requests cause no crash and no leak.
 
 The next valid request is answered.
 """
@@ -35,7 +35,7 @@ WORDS = [
     b" ",
     b"\xff" * 9,
 ]
-REQUESTS = 18_000
+REQUESTS = int(os.environ.get("RDV_FUZZ_REQUESTS", "9000"))
 PER_CONNECTION = 2
 
 
@@ -103,9 +103,9 @@ def test_garbage_does_no_harm():
         assert after["blocks"] < before["blocks"] * 1.02 + 5_000
         assert not door.errors
         counters = door.server.counters
-        assert counters.refusals > 5_000
+        assert counters.refusals > REQUESTS // 4
         # The server does not read what follows a refusal on its connection: count what it read.
-        assert counters.requests + counters.refusals > 10_000
+        assert counters.requests + counters.refusals > REQUESTS // 2
     finally:
         door.stop()
 

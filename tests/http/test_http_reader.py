@@ -38,7 +38,7 @@ def read(parts):
     return found, said, reader.more, reader.in_body
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5), st.data())
 def test_splits_make_no_difference(pieces, data):
     whole = b"".join(pieces)
@@ -49,7 +49,7 @@ def test_splits_make_no_difference(pieces, data):
     assert read([bytes([byte]) for byte in whole]) == expected
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(min_size=1, max_size=200), st.integers(1, 200))
 @example(b"GET /\r\n\r\n", 5)
 @example(b"\r\n\r\n\r\n", 1)

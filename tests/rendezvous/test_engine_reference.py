@@ -19,7 +19,7 @@ def told(story: Story, id_: str) -> tuple:
 
 
 @given(stories())
-@settings(derandomize=True, deadline=None, max_examples=250)
+@settings(derandomize=True, deadline=None, max_examples=150)
 def test_engine_equals_reference(story: Story) -> None:
     """Decisions do not depend on ticks: those of the story (late, seldom, never) or one at each
     deadline. With the latter, each result comes at its instant, and never after the deadline.

@@ -68,7 +68,7 @@ def test_a_member_may_leave_while_another_joins(stream, disk, other):
     disk.ending, disk.then = ".groups/g/leases", leaving._member._lease.close
     with stream.consumer(["t"], group="g") as joining:
         fill(stream, 1)
-        assert len(joining.poll()) == 1
+        assert len(joining.poll(timeout=30)) == 1
 
 
 def test_an_arrow_range_that_is_purged_meanwhile_is_named_not_shortened(stream, disk, other):

@@ -61,9 +61,8 @@ def _next_batch(turn, acknowledged):
         acknowledged -= size
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_writers_killed_at_random_lose_nothing_and_invent_nothing(tmp_path, seed):
-    check_storm(tmp_path / "log", 500, seed)
+def test_writers_killed_at_random_lose_nothing_and_invent_nothing(tmp_path):
+    check_storm(tmp_path / "log", 300, 1)
 
 
 @pytest.mark.soak
