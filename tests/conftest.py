@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-QUICK_EXAMPLES = 15
+QUICK_EXAMPLES = 10
 """The most examples of a property that `pytest -m "not slow"` tries."""
 EXAMPLES = float(os.environ.get("RDV_EXAMPLES", "1"))
 TEARDOWN_S = 60
@@ -32,32 +32,39 @@ SLOW = (
     "analysis/compare/",
     "analysis/export/",
     "analysis/promote/",
+    "analysis/charts/test_pictures_page.py",
     "analysis/replay/",
+    "analysis/reports/",
     "analysis/statistics/",
     "analysis/test_",
     "http/test_http_fuzz.py",
     "http/test_http_limits.py",
     "http/test_http_reader.py",
+    "http/test_http_refusals.py",
     "http/test_http_shares.py",
+    "models/test_child_process.py",
     "models/test_model_command.py",
     "models/test_model_python.py",
     "native/test_native_arguments.py",
     "native/test_native_build.py",
     "native/test_native_processes.py",
+    "native/test_native_same_files.py",
+    "native/test_native_same_reads.py",
     "rendezvous/test_engine_promises.py",
     "rendezvous/test_engine_reference.py",
-    "simulation/",
+    "simulation/test_findings.py",
+    "simulation/test_mutants.py",
     "stream/contract/test_contract_file.py",
     "stream/file/test_chain.py",
     "stream/file/test_log_model.py",
     "stream/file/test_writers_clocks.py",
     "stream/groups/",
     "stream/survival/",
-    "status/",
     "stream/unit/test_assignment.py",
     "stream/unit/test_group_state.py",
     "serve/supervisor/test_starter.py",
-    "templates/",
+    "templates/test_ads",
+    "templates/test_case",
     "test_docs",
     "test_snippets.py",
     "test_payload.py",
@@ -65,6 +72,18 @@ SLOW = (
     "test_wheel.py",
 )
 """Tests in these places start processes or take long: `pytest -m "not slow"` skips them."""
+
+QUICK = (
+    "commands/test_cli_append.py",
+    "commands/test_cli_damage.py",
+    "commands/test_cli_load_figures.py",
+    "commands/test_cli_tail.py",
+    "commands/test_cli_units.py",
+)
+"""Exceptions from SLOW: each part of the product has quick tests."""
+
+SLOW_FIXTURES = {"made", "fraud_template"}
+"""Fixtures that train models: the tests that use them are slow."""
 
 LONG = (
     "templates/test_case_histories.py",
@@ -96,18 +115,23 @@ def place_of(item):
     return item.path.relative_to(TESTS).as_posix()
 
 
+def is_slow(place):
+    return place.startswith(SLOW) and not place.startswith(QUICK)
+
+
 def pytest_ignore_collect(collection_path, config):
     """Do not even import the slow tests for `-m "not slow"`."""
     if "not slow" not in config.option.markexpr:
         return None
     place = collection_path.relative_to(TESTS).as_posix() if collection_path != TESTS else ""
-    return place.startswith(SLOW) or f"{place}/" in SLOW or None
+    return is_slow(place) or None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if place_of(item).startswith(SLOW) or item.get_closest_marker("soak"):
+        trains = SLOW_FIXTURES & set(item.fixturenames)
+        if trains or is_slow(place_of(item)) or item.get_closest_marker("soak"):
             item.add_marker("slow")
         if shares_a_module_fixture(item) and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(place_of(item)))

@@ -8,7 +8,16 @@ import time
 
 import orjson
 import pytest
-from running import MODELS, PATIENCE_S, Decision, Load, is_default, is_preferred, is_root, write_decision
+from running import (
+    MODELS,
+    PATIENCE_S,
+    Decision,
+    Load,
+    is_default,
+    is_preferred,
+    is_root,
+    write_decision,
+)
 
 pytestmark = [
     pytest.mark.xdist_group("disk"),

@@ -19,6 +19,7 @@ from simulator import Outcome, Plan, make_plan, play, shrink
 SEEDS = int(os.environ.get("RDV_SIM_SEEDS", "320"))
 """The rarest mutant is seen in one seed of some 300, most in one of 20."""
 SOAK_SEEDS = max(4000, 4 * SEEDS)
+FEW = 12
 FIRST = int(os.environ.get("RDV_SIM_FIRST", "0"))
 SOAK_REQUESTS = int(os.environ.get("RDV_SIM_SOAK", "3000000"))
 SOAK_RUN = 400
@@ -51,6 +52,12 @@ def check(plan: Plan) -> Outcome:
     return outcome
 
 
+def test_promises_hold_in_a_few_worlds() -> None:
+    for number in range(FEW):
+        check(make_plan(number))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_promises_hold(part, seed) -> None:
     if seed is not None:
@@ -78,6 +85,7 @@ def check_seeds(numbers: range) -> None:
         assert counts[kind] > counts["asked"] / 1000, counts
 
 
+@pytest.mark.slow
 def test_a_seed_replays_exactly() -> None:
     """The seed also gives the same run in another process, with other hashes."""
     numbers = range(900, 920)
