@@ -3,6 +3,9 @@
 Programs read codes, people read sentences: a code never changes its name or its meaning, and this
 list only grows. `CODES.md` is generated from it (`make codes`), with the errors of the command
 line, whose codes are their classes' names (`RdvError.code`).
+
+A sentence in JSON has its code beside it: `reason` has `code`, any other `x` has `x_code`, and a
+list of sentences `x` has the list `x_codes` of the same length. `rdv.coded` has the form in logs.
 """
 
 from __future__ import annotations
@@ -192,4 +195,91 @@ HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
     "unknown_schedule": (422, "The request names a schedule that does not exist."),
     "unsupported_media_type": (415, "The body's media type is not one that is taken here."),
     "version_not_supported": (505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
+}
+
+EventCode = Literal[
+    "asleep",
+    "board_rewritten",
+    "clock_behind",
+    "connections_cut",
+    "damage_kept",
+    "edits_late",
+    "enricher_failed",
+    "enricher_loading",
+    "enricher_slow",
+    "files_restored",
+    "index_cut_off",
+    "instances_limited",
+    "misplaced_renamed",
+    "mode_changed",
+    "mode_restored",
+    "model_failing",
+    "model_hangs",
+    "model_undeclared",
+    "not_committed",
+    "not_ready_yet",
+    "not_recorded",
+    "not_recorded_yet",
+    "not_restored",
+    "not_wanted",
+    "part_ended",
+    "partition_locked",
+    "records_appended_again",
+    "records_cut_off",
+    "results_lost",
+    "retired_key",
+    "schedule_in_use",
+    "scores_lost",
+    "settings_rewritten",
+    "status_not_written",
+    "successor_not_ready",
+    "values_set_aside",
+]
+"""The codes of trouble in logs, in `rdv status`, and in the topics of `control`. Trouble that comes
+from an error has the error's code, and that of a model's command a report's.
+"""
+
+EVENT_CODES: dict[EventCode, str] = {
+    "asleep": "The model has no instance, because no request asks for it.",
+    "board_rewritten": "A stream's page of wake-ups was damaged or of another version, "
+    "and has been made anew.",
+    "clock_behind": "The last record is dated ahead of this process's clock: a new segment begins.",
+    "connections_cut": "Connections were still open when the proxy had to end.",
+    "damage_kept": "There is damage in records that had been synced: nothing is cut off.",
+    "edits_late": "The system cannot watch the files: edits are noticed within a second only.",
+    "enricher_failed": "The enricher raised, or its answer cannot be used: the request "
+    "went on unchanged.",
+    "enricher_loading": "The enricher is still being loaded: requests go on unchanged.",
+    "enricher_slow": "`http.enrich_timeout_ms` leaves no time for any model within the SLA.",
+    "files_restored": "Files that were deleted while a writer had them open have been put back.",
+    "index_cut_off": "The index ends before an offset that it had reached.",
+    "instances_limited": "A model has more instances than there are partitions to share.",
+    "misplaced_renamed": "Something that is no file of rdv lay in the place of one, and "
+    "has been renamed.",
+    "mode_changed": "The files of a stream get another mode, as `log.mode` says.",
+    "mode_restored": "A file could not be read by its owner: its mode has been set again.",
+    "model_failing": "At least half of the model's latest rows have failed.",
+    "model_hangs": "A call of the model takes longer than `predict_timeout_ms`.",
+    "model_undeclared": "A schedule names a model that is not started.",
+    "not_committed": "The position of a model's group cannot be committed now.",
+    "not_ready_yet": "The model is being started.",
+    "not_recorded": "Records could not be written to the log, and are given up.",
+    "not_recorded_yet": "Records cannot be written to the log now; they are kept, and tried again.",
+    "not_restored": "There are more `Idempotency-Key`s in the log than are read at a start.",
+    "not_wanted": "The model is not wanted any more: it was removed, retired or replaced.",
+    "part_ended": "A process of the decision has ended unasked; it is started again.",
+    "partition_locked": "A partition is not read yet: another process holds its lock.",
+    "records_appended_again": "A stream's files were replaced under a writer: its records "
+    "are appended anew.",
+    "records_cut_off": "Records that had not been synced were cut off after an unclean shutdown.",
+    "results_lost": "Results of the server could not be written to the log.",
+    "retired_key": "A key of rdv.toml, or a variable, has no effect any more.",
+    "schedule_in_use": "The file of a schedule is gone, but the schedule is in use: it "
+    "stays in force.",
+    "scores_lost": "Reports of a model could not be written to the log.",
+    "settings_rewritten": "The file of a stream's settings was missing, and has been written anew.",
+    "status_not_written": "A process could not write its status.",
+    "successor_not_ready": "The new version of a process does not start: the one before "
+    "it goes on.",
+    "values_set_aside": "Values without an index, of an unclean shutdown, have been set aside.",
 }

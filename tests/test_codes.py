@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import ast
 import importlib
+import logging
 import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import rdv
-from rdv.codes import HTTP_CODES, REPORT_CODES, RESULT_CODES, HttpCode, ReportCode, ResultCode
+from rdv.coded import CodeFormatter, coded, with_code
+from rdv.codes import (
+    EVENT_CODES,
+    HTTP_CODES,
+    REPORT_CODES,
+    RESULT_CODES,
+    EventCode,
+    HttpCode,
+    ReportCode,
+    ResultCode,
+)
 from rdv.commands.exits import EXIT_CODES
 from rdv.errors import HTTP_STATUSES, RdvError, code_of
 
@@ -54,6 +65,16 @@ def codes_table() -> str:
     http = ((f"`{c}`", str(status), m) for c, (status, m) in HTTP_CODES.items())
     parts.append(rows("code", "status", "meaning", http))
     parts.append(
+        "## Of trouble: in logs, in `rdv status`, in `control`\n\nA line of a log that names a "
+        "refusal, a loss or trouble ends with its code in brackets: `… [disk_full]`. The code is "
+        "one of these, or that of an error, a report, an answer, or a finding of the linter. "
+        "`rdv status --json` and the records of `control:status` have it beside the sentence "
+        "(`trouble_code`, `not_in_force_codes`, `what_codes`, `unread_codes`). "
+        "`control:events` has a record of each such line of the supervisor: `code`, `message` and "
+        "`about`, which is the file, process or model.\n"
+    )
+    parts.append(rows("code", "meaning", ((f"`{c}`", m) for c, m in EVENT_CODES.items())))
+    parts.append(
         "## Of a command's error\n\nWith `--json` an error is one line of JSON on stderr: "
         '`{"error": {"code": …, "message": …, "hint": …}}`. A command line that is wrong has the '
         "code `wrong_usage`. JSON that is not taken has the code that it has over HTTP "
@@ -79,7 +100,8 @@ def test_every_code_has_a_sentence():
     assert set(get_args(ResultCode)) == set(RESULT_CODES)
     assert set(get_args(ReportCode)) == set(REPORT_CODES)
     assert set(get_args(HttpCode)) == set(HTTP_CODES)
-    for meaning in [*RESULT_CODES.values(), *REPORT_CODES.values()]:
+    assert set(get_args(EventCode)) == set(EVENT_CODES)
+    for meaning in [*RESULT_CODES.values(), *REPORT_CODES.values(), *EVENT_CODES.values()]:
         assert meaning.endswith(".")
 
 
@@ -109,6 +131,59 @@ def test_every_http_error_has_its_listed_status():
                 if isinstance(status, ast.Constant):
                     assert HTTP_CODES[code.value][0] == status.value, (path, code.value)
     assert found == set(HTTP_CODES)
+
+
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    for path in sorted((ROOT / "rdv").rglob("*.py")):
+        if "templates" not in path.parts:
+            yield path, ast.parse(path.read_text())
+
+
+def code_of_call(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def test_every_warning_in_a_log_has_a_code():
+    """`log.warning(…, extra=coded(…))`: a program that reads logs must not parse sentences."""
+    without = []
+    for path, tree in trees():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if ast.unparse(call.func) not in ("log.warning", "log.error", "log.exception"):
+                continue
+            if "extra" not in {keyword.arg for keyword in call.keywords}:
+                without.append(f"{path}:{call.lineno}")
+    assert without == []
+
+
+def test_every_code_can_be_produced():
+    """Each code is written in the source outside of its list; each class of errors is made."""
+    words: set[str] = set()
+    made: set[str] = set()
+    for path, tree in trees():
+        if path.name == "codes.py":
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                words.add(node.value)
+            elif isinstance(node, ast.Call):
+                made.add(code_of_call(node))
+            elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
+                made.add(node.exc.id)
+    listed = {*RESULT_CODES, *REPORT_CODES, *HTTP_CODES, *EVENT_CODES} - {""}
+    assert listed - words - {"unspecified"} == set()  # of records of 0.1.0 only
+    classes = {error.__name__ for error in error_classes() if error not in HTTP_STATUSES}
+    assert {name for name in classes if name not in made} == set()
+
+
+def test_a_line_has_its_code_at_the_end_of_its_first_line():
+    assert with_code("a\nb", "disk_full") == "a [disk_full]\nb"
+    assert with_code("a", "") == "a"
+    record = logging.makeLogRecord({"msg": "%s lost", "args": ("x",), **coded("scores_lost")})
+    assert CodeFormatter("%(message)s").format(record) == "x lost [scores_lost]"
+    record.exc_text = "Traceback"
+    assert CodeFormatter("%(message)s").format(record) == "x lost [scores_lost]\nTraceback"
+    plain = logging.makeLogRecord({"msg": "ready"})
+    assert CodeFormatter("%(message)s").format(plain) == "ready"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from rdv.coded import CodeFormatter, with_code
 from rdv.commands.exits import INTERRUPTED, exit_code, show_error
 from rdv.errors import RdvError
 from rdv.system.orphans import adopt_orphans, end_descendants, keep_parent_pipe, reap_abandoned
@@ -32,7 +33,9 @@ LOADED_BEFORE_FORKS = (
 def log_to_stderr() -> None:
     """Log what components report to stderr, one line each; RDV_LOGGING sets the level."""
     level = os.environ.get("RDV_LOGGING", "INFO").upper()
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(CodeFormatter("%(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
@@ -57,7 +60,7 @@ def launch(arguments: Sequence[str]) -> int:
             reap_abandoned()
         _run(given)
     except RdvError as error:
-        show_error(error.text(), error.hint())
+        show_error(with_code(error.text(), error.code()), error.hint())
         return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED

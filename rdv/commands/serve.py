@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rdv.coded import with_code
 from rdv.commands.errors import InvalidOption
 from rdv.commands.options import Decision
 from rdv.commands.terminal import paint
@@ -115,7 +116,7 @@ def _serve_all(directory: str) -> None:
         log = SupervisorLog(names, lambda missing: _show_started(settings.decision, missing))
         check(decision, log.own_line)
         for line in idle_instances(decision):
-            log.own_line(f"{decision.file}: {line}")
+            log.own_line(f"{decision.file}: {line}", "instances_limited", decision.file)
         claim_ports(directory, decision.http.host, ports, log.own_line)
         prepare_streams(decision, log.own_line)
         settings = InForce(accept_first(decision), log.own_line)
@@ -144,8 +145,9 @@ def _in_environment(settings: Mapping[str, object]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _warn(line: str) -> None:
-    sys.stderr.write(line + "\n")
+def _warn(line: str, code: str = "", about: str = "") -> None:
+    del about
+    sys.stderr.write(with_code(line, code) + "\n")
 
 
 def _show_started(decision: DecisionConfig, missing: list[str]) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from rdv.coded import with_code
 from rdv.commands.terminal import Style, paint, printable
 
 OWN = "rdv"
@@ -31,9 +32,11 @@ class SupervisorLog:
     def child_line(self, name: str, line: str) -> None:
         self._write(name, line)
 
-    def own_line(self, line: str) -> None:
+    def own_line(self, line: str, code: str = "", about: str = "") -> None:
+        """Show a line of the supervisor itself; `about` is in the record of the event only."""
+        del about
         if not self._is_closed:
-            self._write(OWN, line)
+            self._write(OWN, with_code(line, code))
 
     def _write(self, name: str, text: str) -> None:
         style = self._styles.setdefault(name, _STYLES[len(self._styles) % len(_STYLES)])

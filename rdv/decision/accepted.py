@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from rdv.coded import NO_FAULT, Coded, of_error
 from rdv.decision.decision import RUN_DIRECTORY, Decision, Schedules, read_schedules
 from rdv.decision.edit import replace_file
 from rdv.decision.errors import InvalidDecision, ScheduleNotFound
@@ -49,7 +50,7 @@ class Accepted:
     decision: Decision
     schedules: Mapping[str, Schedule]
     texts: Mapping[str, str]
-    faults: tuple[str, ...] = ()
+    faults: tuple[Coded, ...] = ()
     pending: tuple[str, ...] = ()
     """Keys that have been edited and take effect at the next `rdv serve`."""
     enricher: str = ""
@@ -75,14 +76,13 @@ def accept_first(decision: Decision) -> Accepted:
     read = read_schedules(decision.directory)
     if decision.schedule not in read.by_name:
         if decision.schedule in read.unreadable:
-            path = decision.schedule_path()
-            raise next(fault for fault in read.faults if path in fault.text())
+            raise read.unreadable[decision.schedule]
         raise ScheduleNotFound(decision.directory, decision.schedule, tuple(sorted(read.by_name)))
     return Accepted(
         decision,
         read.by_name,
         read.texts,
-        tuple(fault.text() for fault in read.faults),
+        tuple(of_error(fault) for fault in read.faults),
         enricher=enricher_stamp(decision),
         identity=identity_of(decision.directory),
     )
@@ -99,21 +99,23 @@ def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
             f"{was.directory} is not the directory any more that is served: nothing of it is "
             "taken over; start rdv serve again"
         )
-        return replace(before, faults=(reason,), pending=())
-    found: list[str] = []
+        return replace(
+            before, faults=(Coded("directory_replaced", reason, was.directory),), pending=()
+        )
+    found: list[Coded] = []
     try:
         decision = load_decision(was.directory)
     except RdvError as error:
-        found.append(error.text())
+        found.append(of_error(error))
         decision, pending = was, before.pending
     else:
         pending = tuple(changed_keys(was, decision, "serve"))
     now = held_back(was, decision)
     read = read_schedules(was.directory)
-    found += [fault.text() for fault in read.faults]
+    found += [of_error(fault) for fault in read.faults]
     schedules, texts = _usable(before, now, read, elsewhere, found)
     if missing := _missing(now, schedules, was, before.schedules):
-        found.append(f"{now.file}: {missing}")
+        found.append(Coded("schedule_not_found", f"{now.file}: {missing}", now.file))
         now, pending = was, before.pending
         schedules, texts = _usable(before, now, read, elsewhere, [])
     return Accepted(
@@ -132,7 +134,7 @@ def _usable(
     decision: Decision,
     read: Schedules,
     elsewhere: Collection[str],
-    found: list[str],
+    found: list[Coded],
 ) -> tuple[dict[str, Schedule], dict[str, str]]:
     """Return the schedules of the files, or those of `before` where the files have errors."""
     schedules: dict[str, Schedule] = {}
@@ -141,21 +143,22 @@ def _usable(
     in_use = _in_use(decision)
     for name in sorted({*before.schedules, *read.by_name}):
         old, new = before.schedules.get(name), read.by_name.get(name)
-        reason = ""
+        reason = NO_FAULT
         if new is None:
             if name not in read.unreadable:
                 if name not in in_use:
                     continue
-                reason = "the file is gone, but in use"
+                reason = Coded("schedule_in_use", "the file is gone, but in use")
         elif (old is None or new.label != old.label) and new.label not in allowed:
             errors = errors_of(new, decision, elsewhere)
-            reason = errors[0] if errors else ""
-        if new is not None and not reason:
+            reason = errors[0] if errors else NO_FAULT
+        if new is not None and not reason.code:
             schedules[name], texts[name] = new, read.texts[name]
             continue
         kept = "its last version stays in force" if old else "it cannot be used"
-        if reason:
-            found.append(f"{decision.schedule_path(name)}: {reason}; {kept}")
+        if reason.code:
+            path = decision.schedule_path(name)
+            found.append(Coded(reason.code, f"{path}: {reason.text}; {kept}", path))
         if old is not None:
             schedules[name], texts[name] = old, before.texts[name]
     return schedules, texts
@@ -182,12 +185,12 @@ def _missing(
     return ""
 
 
-def errors_of(schedule: Schedule, decision: Decision, elsewhere: Iterable[str] = ()) -> list[str]:
+def errors_of(schedule: Schedule, decision: Decision, elsewhere: Iterable[str] = ()) -> list[Coded]:
     """Return the errors of `rdv schedule check`."""
     known = [*decision.scoring_models(), *elsewhere]
     retired = [name for name, model in decision.models.items() if model.retired]
     found = lint_schedule(schedule, known, retired)
-    return [str(finding) for finding in found if finding.severity == "error"]
+    return [Coded(one.code, one.line()) for one in found if one.severity == "error"]
 
 
 def undeclared_models(accepted: Accepted) -> set[str]:
@@ -244,6 +247,8 @@ class _Published(msgspec.Struct):
     pending: tuple[str, ...]
     enricher: str
     identity: Identity
+    coded_faults: tuple[Coded, ...] = ()
+    """`faults` with their codes, which rdv 0.2.0 did not write."""
 
 
 def published_path(directory: str) -> str:
@@ -256,10 +261,11 @@ def publish(accepted: Accepted) -> None:
     known = _Published(
         accepted.decision,
         dict(accepted.texts),
-        accepted.faults,
+        tuple(fault.text for fault in accepted.faults),
         accepted.pending,
         accepted.enricher,
         accepted.identity,
+        accepted.faults,
     )
     with faults(path, "write"):
         mode = accepted.decision.log.file_mode & 0o644
@@ -285,7 +291,7 @@ def read_published(directory: str) -> Accepted:
         known.decision.replace(directory=directory),
         schedules,
         known.schedules,
-        known.faults,
+        known.coded_faults or tuple(Coded("", text) for text in known.faults),
         known.pending,
         known.enricher,
         known.identity,

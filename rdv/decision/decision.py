@@ -186,8 +186,8 @@ class Schedules:
     by_name: Mapping[str, Schedule] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[RdvError, ...] = ()
-    unreadable: frozenset[str] = frozenset()
-    """The names of the files that are invalid."""
+    unreadable: Mapping[str, InvalidSchedule] = field(default_factory=dict)
+    """The faults of files by the schedules' names."""
 
 
 def schedule_files(directory: str) -> list[str]:
@@ -204,8 +204,7 @@ def read_schedules(directory: str) -> Schedules:
     """Read `DIR/schedules/*.toml`. Raises nothing: faults are in the result."""
     found: dict[str, Schedule] = {}
     texts: dict[str, str] = {}
-    faults: list[RdvError] = []
-    unreadable: set[str] = set()
+    unreadable: dict[str, InvalidSchedule] = {}
     try:
         paths = schedule_files(directory)
     except OSError as error:
@@ -220,9 +219,7 @@ def read_schedules(directory: str) -> Schedules:
         except FileNotFoundError:  # deleted meanwhile
             continue
         except (OSError, UnicodeDecodeError) as error:
-            faults.append(InvalidSchedule(path, "", str(error)))
-            unreadable.add(name)
+            unreadable[name] = InvalidSchedule(path, "", str(error))
         except InvalidSchedule as error:
-            faults.append(error)
-            unreadable.add(name)
-    return Schedules(found, texts, tuple(faults), frozenset(unreadable))
+            unreadable[name] = error
+    return Schedules(found, texts, tuple(unreadable.values()), unreadable)

@@ -60,7 +60,7 @@ def switch(decision: Decision, schedule: Schedule, write: Callable[[], object]) 
 def _faults(directory: str) -> tuple[str, ...]:
     """Return the faults of edits that the supervisor could not put in force."""
     try:
-        return read_published(directory).faults
+        return tuple(fault.text for fault in read_published(directory).faults)
     except RdvError:
         return ()
 

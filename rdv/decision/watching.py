@@ -13,6 +13,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 
+from rdv.coded import coded
+
 log = logging.getLogger("rdv.watch")
 
 STEP_MS, DEBOUNCE_MS = 50, 100
@@ -58,6 +60,10 @@ def folders_of(paths: Iterable[str]) -> dict[str, Sign]:
     return {folder: found for folder in sorted(folders) if (found := sign(folder)) is not None}
 
 
+def _warn(text: str) -> None:
+    log.warning("%s", text, extra=coded("edits_late"))
+
+
 class Watch:
     """Calls `changed` after each edit of one of `files()`, from its own thread.
 
@@ -70,7 +76,7 @@ class Watch:
         self,
         files: Callable[[], Iterable[str]],
         changed: Callable[[], None],
-        problem: Callable[[str], None] = log.warning,
+        problem: Callable[[str], None] = _warn,
     ) -> None:
         self._files = files
         self._changed = changed

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rdv.coded import NO_FAULT, Coded, with_code
 from rdv.models.child import (
     ENVELOPE_BYTES,
     Backoff,
@@ -28,6 +29,7 @@ from rdv.models.child import (
     read_answer,
 )
 from rdv.models.model import (
+    CAUSE_CODES,
     Again,
     Cause,
     ModelError,
@@ -81,6 +83,7 @@ class CommandModel:
         self._fresh = True
         self._process: Process | None = None
         self._why = ""
+        self._cause: Cause = "exit"
         try:
             self.version = version or command_version(self._command, directory)
             process = self._start()
@@ -112,12 +115,12 @@ class CommandModel:
             process.stop(gently=True)
 
     @property
-    def trouble(self) -> str:
+    def trouble(self) -> Coded:
         """Return why it cannot answer now. See `trouble_of`."""
         self._note_end()
-        if self._process is None or self._backoff.failures > 1:
-            return self._why
-        return ""
+        if self._why and (self._process is None or self._backoff.failures > 1):
+            return Coded(CAUSE_CODES[self._cause], self._why)
+        return NO_FAULT
 
     def _start(self) -> Process:
         self._process = Process(self._command, self._directory, self._log)
@@ -128,7 +131,7 @@ class CommandModel:
         """Check whether it has ended between batches."""
         if self._process is not None and self._process.has_exited():
             process, self._process = self._process, None
-            self._note(process.stop(gently=False))
+            self._note(process.stop(gently=False), "exit")
 
     def _running(self) -> Process | ModelError:
         """Return the process; one that has ended between batches is replaced without an error."""
@@ -140,7 +143,7 @@ class CommandModel:
             try:
                 self._start()
             except OSError as error:
-                self._note(f"it cannot be started: {error}")
+                self._note(f"it cannot be started: {error}", "exit")
                 return ModelError(shortened(self._why), "exit")
         assert self._process is not None
         return self._process
@@ -180,15 +183,15 @@ class CommandModel:
         """End the process, start the next one if that is due, and return the error."""
         self._process = None
         how = process.how_it_ended() if cause == "exit" else process.stop(gently=False)
-        self._note(why or how)
+        self._note(why or how, cause)
         if not self._backoff.wait_ms(time.monotonic_ns()):
             self._running()
         return ModelError(shortened(why or how), cause)
 
-    def _note(self, why: str) -> None:
-        self._why = f"the command has failed: {why}"
+    def _note(self, why: str, cause: Cause) -> None:
+        self._why, self._cause = f"the command has failed: {why}", cause
         self._backoff.failed(time.monotonic_ns())
-        self._log(f"{self._why}: {' '.join(self._command)}")
+        self._log(with_code(f"{self._why}: {' '.join(self._command)}", CAUSE_CODES[cause]))
 
 
 def _to_stderr(name: str) -> Log:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from rdv.coded import NO_FAULT, Coded
 from rdv.codes import ReportCode
 from rdv.errors import InputFault
 
@@ -17,7 +18,7 @@ its process ended; timeout: it took too long; garbage: it broke the protocol; da
 JSON.
 """
 
-_CODES: dict[Cause, ReportCode] = {
+CAUSE_CODES: dict[Cause, ReportCode] = {
     "exception": "predict_raised",
     "result": "invalid_result",
     "exit": "process_ended",
@@ -41,7 +42,7 @@ class ModelError:
     @property
     def code(self) -> ReportCode:
         """Return the code of the score that contains it."""
-        return _CODES[self.cause]
+        return CAUSE_CODES[self.cause]
 
     def __str__(self) -> str:
         return self.reason
@@ -113,12 +114,13 @@ class Model(Protocol):
         """Release processes and files. May be called twice."""
 
 
-def trouble_of(model: Model) -> str:
-    """Return why the model cannot answer now, as far as is known; empty while it can.
+def trouble_of(model: Model) -> Coded:
+    """Return why the model cannot answer now, as far as is known; NO_FAULT while it can.
 
     For the thread that calls `predict`. Only models outside of this process have any trouble.
     """
-    return str(getattr(model, "trouble", ""))
+    found: Coded = getattr(model, "trouble", NO_FAULT)
+    return found
 
 
 def file_version(path: str) -> str:

@@ -34,6 +34,9 @@ STATUS_TOPIC = "status"
 SCALING_TOPIC = "scaling"
 """In `control`: how many instances of a model there are, and why. Written by the supervisor."""
 
+EVENTS_TOPIC = "events"
+"""In `control`: trouble that the supervisor has reported in its log, with its code."""
+
 CLI_TOPIC = "cli"
 """In `outcomes`: those that `rdv outcome` has recorded. A proxy's are in its own topic."""
 

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 
 from rdv.clock import Clock
+from rdv.coded import Coded, coded, of_error
 from rdv.errors import RdvError
 from rdv.serve.process import Waker
 from rdv.stream import Block, Consumer, Record, lost_count, pass_over
@@ -41,7 +42,7 @@ class Losses:
         """Records that could not be read, each run of them counted once."""
         self.faults = 0
         """Reads that failed."""
-        self.recent: deque[str] = deque(maxlen=RECENT_MAX)
+        self.recent: deque[Coded] = deque(maxlen=RECENT_MAX)
         self._last = ""
         self._repeats = 0
 
@@ -53,16 +54,20 @@ class Losses:
         self._last = text
         if self._repeats & (self._repeats - 1):
             return  # the first, second, third, fifth, ninth …: a broken disk does not fill the log
-        log.error("%s", text)
-        if text not in self.recent:
-            self.recent.append(text)
+        log.error("%s", text, extra=coded(error))
+        if (found := of_error(error)) not in self.recent:
+            self.recent.append(found)
             self.records += lost_count(error)
 
     def figures(self) -> dict[str, object]:
         """Return the figures for the status line; usually none."""
         if not self.faults:
             return {}
-        return {"unread_records": self.records, "unread": list(self.recent)}
+        return {
+            "unread_records": self.records,
+            "unread": [one.text for one in self.recent],
+            "unread_codes": [one.code for one in self.recent],
+        }
 
 
 class Feed:

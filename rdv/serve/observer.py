@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from rdv.coded import Coded
 from rdv.decision import Decision, load_decision
 from rdv.decision.accepted import read_published
 from rdv.decision.holder import Holder, holder_of
@@ -100,13 +101,16 @@ class Observer:
                     if ago_ns > -AHEAD_MAX_NS:  # else the record's clock was wrong
                         read_ns = time.monotonic_ns() - max(0, ago_ns)
                         self._window.add(read_ns, decode_result(record.value))
-        holder, reason = None, ""
+        holder, reason, code = None, "", ""
         try:
             holder = holder_of(self._directory)
         except NotPermitted as error:
-            reason = error.text()
+            reason, code = error.text(), error.code()
         report = self._report(time.time_ns(), time.monotonic_ns(), holder)
-        return report | {"served_by_unknown": reason or None}
+        return report | {
+            "served_by_unknown": reason or None,
+            "served_by_unknown_code": code or None,
+        }
 
     def _hear(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -136,7 +140,9 @@ class Observer:
             "addresses": []
             if holder is None
             else [host_port(holder.host, p) for p in holder.ports],
-            "not_in_force": list(faults),
+            "not_in_force": [fault.text for fault in faults],
+            "not_in_force_codes": [fault.code for fault in faults],
+            "not_in_force_about": [fault.about for fault in faults],
             "at_next_start": list(pending),
             "results": results,
             "models": model_rows(declared, seen, self._lags(), results["models"], scaling),
@@ -190,7 +196,7 @@ def decision_in_force(directory: str) -> Decision:
     return load_decision(directory)
 
 
-def _edits(directory: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _edits(directory: str) -> tuple[tuple[Coded, ...], tuple[str, ...]]:
     """Return faults of edits that are not in force, and the keys that take effect at the next
     start.
     """

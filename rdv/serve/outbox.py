@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.errors import InputFault, RdvError
 from rdv.stream import Producer
 from rdv.stream.errors import LockTimeout, RecordTooLarge, WouldWait
@@ -284,7 +285,8 @@ class Outbox:
 
     def _warn(self, error: RdvError) -> None:
         if not self._is_failing:
-            log.error("%s are not recorded yet: %s", self._what, error.text())
+            why = coded("not_recorded_yet")
+            log.error("%s are not recorded yet: %s", self._what, error.text(), extra=why)
         self._is_failing = True
 
     def _finish(self, batch: Batch) -> None:
@@ -297,7 +299,8 @@ class Outbox:
         with self._changed:
             self.lost += len(failed)
         why = next(iter(failed.values())).text()
-        log.warning("%d %s lost: %s", len(failed), self._what, why)
+        text = "%d %s lost: %s"
+        log.warning(text, len(failed), self._what, why, extra=coded("not_recorded"))
 
     @property
     def waiting(self) -> int:
@@ -332,7 +335,8 @@ class Outbox:
             with contextlib.suppress(RdvError):
                 self._producer.close()
         elif left := self.waiting:
-            log.error("%d %s were not recorded", left, self._what)
+            text = "%d %s were not recorded"
+            log.error(text, left, self._what, extra=coded("not_recorded"))
 
 
 def _take(queue: _Queue) -> Batch:

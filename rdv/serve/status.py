@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.errors import RdvError
 from rdv.rendezvous.topology import STATUS_TOPIC
 from rdv.stream import Stream
@@ -72,7 +73,8 @@ class StatusWriter:
             try:
                 self._producer.send(STATUS_TOPIC, line)
             except RdvError as error:
-                log.warning("cannot write the status: %s", error.text())
+                text, why = "cannot write the status: %s", coded("status_not_written")
+                log.warning(text, error.text(), extra=why)
 
     def close(self) -> None:
         """Close once the last line is written; wait at most LAST_WORD_S."""

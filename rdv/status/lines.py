@@ -48,6 +48,11 @@ class StatusLine(msgspec.Struct, frozen=True):
         return str(self.fields.get("trouble") or "")
 
     @property
+    def trouble_code(self) -> str:
+        """Return the code of `trouble`; usually empty, always so in lines of rdv 0.2.0."""
+        return str(self.fields.get("trouble_code") or "")
+
+    @property
     def model(self) -> str:
         """Return the model of a worker; empty for servers and proxies."""
         return str(self.fields.get("model", ""))
@@ -212,7 +217,8 @@ def with_refusal(seen: ProcessState, refused: StatusLine | None) -> ProcessState
         return seen
     version = seen.line.fields.get("version") or "the old version"
     trouble = f"running {version}; the new one {refused.trouble}"
-    fields = {**seen.line.fields, "trouble": trouble}
+    told = {"trouble": trouble, "trouble_code": "successor_not_ready"}
+    fields = {**seen.line.fields, **told}
     return seen._replace(line=replace(seen.line, fields=fields))
 
 

@@ -53,6 +53,7 @@ def model_rows(
 def _row(workers: list[ProcessState], scaled: ScaleLine | None) -> dict[str, Any]:
     alive = [one for one in workers if _lives(one)]
     versions = {str(one.line.fields.get("version") or "") for one in alive} - {""}
+    troubled = next((one.line for one in alive if one.line.trouble), None)
     row_ms = [value for one in alive if (value := one.line.fields.get("row_ms"))]
     return {
         "state": _state(workers) if alive or scaled is None or scaled.instances else "asleep",
@@ -64,7 +65,8 @@ def _row(workers: list[ProcessState], scaled: ScaleLine | None) -> dict[str, Any
         },
         "row_ms": max(row_ms) if row_ms else None,
         "scaling": scaled and _scaling(scaled),
-        "trouble": next((one.line.trouble for one in alive if one.line.trouble), None),
+        "trouble": troubled and troubled.trouble,
+        "trouble_code": troubled and troubled.trouble_code,
     }
 
 
@@ -144,7 +146,12 @@ def unlogged_text(counts: Mapping[str, int]) -> str:
 def unread(seen: Iterable[ProcessState]) -> list[dict[str, Any]]:
     """Return what the live processes could not read of the log, and skipped."""
     return [
-        {"name": one.line.name, "records": one.line.count("unread_records"), "what": list(what)}
+        {
+            "name": one.line.name,
+            "records": one.line.count("unread_records"),
+            "what": list(what),
+            "what_codes": list(one.line.fields.get("unread_codes") or [""] * len(what)),
+        }
         for one in seen
         if _lives(one) and isinstance(what := one.line.fields.get("unread"), list) and what
     ]

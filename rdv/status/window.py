@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rdv.rendezvous.messages import Result
+from rdv.rendezvous.messages import Result, result_code
 from rdv.status.lines import StatusLine
 
 MISS_GRACE_MS = 10.0
@@ -29,6 +29,7 @@ class Entry(NamedTuple):
     is_by_proxy: bool
     schedule: str
     cohort: str | None
+    code: str = ""
 
 
 class ResultWindow:
@@ -50,6 +51,7 @@ class ResultWindow:
                 result.answered_by == "proxy",
                 result.schedule,
                 result.cohort,
+                result_code(result),
             )
         )
 
@@ -83,6 +85,7 @@ class ResultWindow:
                 kind: kinds[kind] / count if count else 0.0
                 for kind in ("preferred", "fallback", "default")
             },
+            "codes": dict(Counter(entry.code for entry in entries if entry.code).most_common()),
             "by_proxy": sum(entry.is_by_proxy for entry in entries),
             "waited_ms": {f"p{p:g}": percentile(waited, p) for p in PERCENTS}
             | {"max": waited[-1] if waited else None},

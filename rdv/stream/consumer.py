@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.stream.backend import WAKEUP_PRIORITIES, Backend
 from rdv.stream.errors import Closed, Fenced, InvalidArgument, NoGroup, OffsetOutOfRange
 from rdv.stream.group.member import Member
@@ -216,7 +217,8 @@ class LogConsumer:
             if self._backend.make_readable(place, may_wait=self._may_wait):
                 readable.append(place)
             elif place not in self._locked:
-                log.warning("%s is not read yet: another process holds its lock", place)
+                text = "%s is not read yet: another process holds its lock"
+                log.warning(text, place, extra=coded("partition_locked"))
                 self._locked[place] = self._default_start()
         return readable
 

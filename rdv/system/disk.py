@@ -21,6 +21,7 @@ import time
 from typing import ClassVar
 from uuid import uuid4
 
+from rdv.coded import coded
 from rdv.native import NATIVE, Native
 from rdv.system.boot import boot_id
 from rdv.system.flock import Flocks
@@ -175,7 +176,8 @@ class Disk(Pipes, Flocks):
                 is_ours = self.may_change and facts.st_uid == os.geteuid()
                 if is_ours and not facts.st_mode & 0o400:
                     os.chmod(one, directory_mode(mode) if is_directory else mode)
-                    log.warning("%s could not be read by its owner: its mode is set again", one)
+                    text = "%s could not be read by its owner: its mode is set again"
+                    log.warning(text, one, extra=coded("mode_restored"))
                     has_changed = True
         return has_changed
 
@@ -200,7 +202,8 @@ class Disk(Pipes, Flocks):
                     self.link(aside, path)
                 self.unlink(aside)
             else:
-                log.warning("%s is not what belongs there: it was renamed to %s", path, aside)
+                text = "%s is not what belongs there: it was renamed to %s"
+                log.warning(text, path, aside, extra=coded("misplaced_renamed"))
         return aside
 
     def move_over(self, source: str, path: str) -> None:

@@ -56,7 +56,7 @@ def test_an_invalid_file_keeps_the_settings_and_is_named(files, text):
     now = accept_edit(before)
     assert now.is_same(before)
     assert len(now.faults) == 1
-    assert "rdv.toml" in now.faults[0]
+    assert "rdv.toml" in now.faults[0].text
     files.settings(MORE)
     again = accept_edit(now)
     assert list(again.decision.models) == ["gbm", "mlp"]
@@ -66,11 +66,11 @@ def test_an_invalid_file_keeps_the_settings_and_is_named(files, text):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (schedule("mpl"), "no model 'mpl'"),
-        ("sla_ms = 50\n[[step]]\naccept = ['gbm']\n", "default-missing"),
-        ("sla_ms = -1", "sla_ms"),
-        ("", "sla_ms"),
-        ("\0", "TOML"),
+        (schedule("mpl"), ("model-unknown", "no model 'mpl'")),
+        ("sla_ms = 50\n[[step]]\naccept = ['gbm']\n", ("default-missing", "there is none")),
+        ("sla_ms = -1", ("invalid_schedule", "sla_ms")),
+        ("", ("invalid_schedule", "sla_ms")),
+        ("\0", ("invalid_schedule", "TOML")),
     ],
 )
 def test_a_schedule_with_an_error_keeps_its_last_version(files, text, said):
@@ -79,7 +79,10 @@ def test_a_schedule_with_an_error_keeps_its_last_version(files, text, said):
     now = accept_edit(before)
     assert now.live == before.live
     assert len(now.faults) == 1
-    assert said in now.faults[0]
+    (fault,) = now.faults
+    code, words = said
+    assert (fault.code, fault.about) == (code, str(files.root / "schedules" / "production.toml"))
+    assert words in fault.text
     files.schedule(schedule(sla_ms=60))
     assert accept_edit(now).live.sla_ms == 60
     assert accept_edit(now).faults == ()
@@ -122,7 +125,7 @@ def test_settings_that_name_no_schedule_are_not_taken_over(files, line):
     files.settings(line + MORE + ("" if line else cohort))
     now = accept_edit(before)
     assert now.decision == before.decision
-    assert "'nowhere'" in now.faults[0]
+    assert "'nowhere'" in now.faults[0].text
     files.schedule(schedule(), "nowhere")
     assert "mlp" in accept_edit(now).decision.models
 
@@ -164,7 +167,7 @@ def test_another_directory_in_its_place_is_not_taken_over(files, tmp_path):
     other.settings(MORE)
     now = accept_edit(before)
     assert now.is_same(before)
-    assert "start rdv serve again" in now.faults[0]
+    assert "start rdv serve again" in now.faults[0].text
 
 
 def test_what_is_published_is_what_is_read(files):

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rdv.coded import NO_FAULT
 from rdv.models import ModelError, ModelNotLoaded, trouble_of
 from rdv.models.child import Backoff, Garbage, question, read_answer
 from rdv.models.command import CommandModel
@@ -166,21 +167,21 @@ def test_one_that_ends_at_once_is_not_started(start):
 
 def test_its_trouble_is_known_also_when_nobody_asks(start):
     model = start(["sh", "-c", "read line; exit 4"])
-    assert trouble_of(model) == ""
+    assert trouble_of(model) == NO_FAULT
     os.killpg(model._process.pid, signal.SIGKILL)
     assert model._process.ends_within(30)
-    assert "it was ended by SIGKILL" in trouble_of(model)
+    assert "it was ended by SIGKILL" in trouble_of(model).text
 
 
 def test_once_is_no_trouble_twice_is_and_an_answer_ends_it(start):
     code = "    if data == 0: sys.exit(3)\n    answer(id=number, result=1)\n"
     model = start(code, backoff=Backoff(0, 0))
     model.predict([b"0"])
-    assert trouble_of(model) == ""
+    assert trouble_of(model) == NO_FAULT
     model.predict([b"0"])
-    assert "exit code 3" in trouble_of(model)
+    assert "exit code 3" in trouble_of(model).text
     assert model.predict([b"1"]) == [b"1"]
-    assert trouble_of(model) == ""
+    assert trouble_of(model) == NO_FAULT
 
 
 def test_a_command_that_is_not_there(start, tmp_path):

@@ -307,9 +307,9 @@ def test_the_supervisor_and_the_status_go_on(tmp_path, damage):
             observer = Observer(decision)
             control = Control(
                 decision, SYSTEM_CLOCK, lambda one: heard.append(str(one.count("number"))),
-                lambda _: None,
+                lambda *_: None,
             )  # fmt: skip
-            demand = Demand(decision, lambda _: None, lambda _: None)
+            demand = Demand(decision, lambda _: None, lambda *_: None)
             try:
                 demand.listen(["gbm"])
                 observer.look()

@@ -22,7 +22,7 @@ from rdv.rendezvous.messages.codec import (
     make_request_id,
     one_line,
 )
-from rdv.rendezvous.messages.codes import REFUSAL_CODES, report_code, result_code
+from rdv.rendezvous.messages.codes import report_code, result_code
 from rdv.rendezvous.messages.model_result import (
     RESULT_BYTES_MAX,
     check_result_json,
@@ -45,6 +45,7 @@ from rdv.rendezvous.messages.result import (
     encode_result,
 )
 from rdv.rendezvous.messages.score import (
+    REFUSAL_CODES,
     Outcome,
     Refusal,
     ResultLines,

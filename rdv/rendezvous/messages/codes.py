@@ -10,13 +10,7 @@ import re
 
 from rdv.codes import ReportCode, ResultCode
 from rdv.rendezvous.messages.result import Result
-from rdv.rendezvous.messages.score import Refusal, Score
-
-REFUSAL_CODES: dict[Refusal, ReportCode] = {
-    "behind": "behind",
-    "expired": "expired",
-    "not sampled": "not_sampled",
-}
+from rdv.rendezvous.messages.score import REFUSAL_CODES, Score
 
 _RESULTS_OF_0_1_0: tuple[tuple[str, ResultCode], ...] = (
     ("expired on arrival$", "expired"),

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from rdv.codes import ReportCode
 from rdv.native import NATIVE
 from rdv.rendezvous.messages.codec import (
     SCHEMA_VERSION,
@@ -21,6 +22,12 @@ from rdv.rendezvous.messages.codec import (
 Refusal = Literal["behind", "expired", "not sampled"]
 """The refusals. behind: cannot make the deadline; expired: it had passed; not sampled: not in this
 model's share."""
+
+REFUSAL_CODES: dict[Refusal, ReportCode] = {
+    "behind": "behind",
+    "expired": "expired",
+    "not sampled": "not_sampled",
+}
 
 Outcome = Literal["result", "behind", "expired", "not sampled", "error"]
 

@@ -21,7 +21,11 @@ class Finding:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.key}: {self.message} ({self.code})"
+        return f"{self.line()} ({self.code})"
+
+    def line(self) -> str:
+        """Return the sentence without its code."""
+        return f"{self.severity}: {self.key}: {self.message}"
 
 
 def lint_schedule(

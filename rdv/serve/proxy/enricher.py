@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from rdv.coded import NO_FAULT, Coded, coded, of_error
 from rdv.decision import Decision
 from rdv.errors import InputFault
 from rdv.http.shares import Shares
@@ -179,9 +180,11 @@ class Enricher:
         try:
             return encode_model_result(self._function()(orjson.loads(bytes(request.data))))
         except InvalidModelResult as error:
-            log.warning("the enricher's answer cannot be used: %s", error.text())
+            text = "the enricher's answer cannot be used: %s"
+            log.warning(text, error.text(), extra=coded("enricher_failed"))
         except BaseException as error:  # noqa: BLE001  a user's code
-            log.warning("the enricher failed: %s: %s", type(error).__name__, error)
+            name, why = type(error).__name__, coded("enricher_failed")
+            log.warning("the enricher failed: %s: %s", name, error, extra=why)
         return None
 
     def retire(self) -> None:
@@ -238,7 +241,7 @@ class EnricherLoader:
     """
 
     def __init__(self, take: Callable[[Enricher | None], None]) -> None:
-        self.fault = ""
+        self.fault = NO_FAULT
         """Why the configured enricher is not in use."""
         self._take = take
         self._wanted: Enricher | None = None
@@ -248,14 +251,15 @@ class EnricherLoader:
     def want(self, decision: Decision) -> None:
         """Load the enricher of these settings. A later call wins."""
         http = decision.http
-        self._wanted, self.fault = None, ""
+        self._wanted, self.fault = None, NO_FAULT
         if not http.enrich:
             self._put(None)
             return
         load = partial(load_enricher, decision.directory, http.enrich)
         enricher = Enricher(_anew(decision, load), http.enrich_timeout_ms, http.client_share)
         self._wanted = enricher
-        self.fault = f"http.enrich = {http.enrich!r}: still being loaded"
+        text = f"http.enrich = {http.enrich!r}: still being loaded"
+        self.fault = Coded("enricher_loading", text)
         enricher.load(partial(self._loaded, enricher, http.enrich))
 
     def _loaded(self, enricher: Enricher, name: str, error: EnricherNotLoaded | None) -> None:
@@ -264,14 +268,14 @@ class EnricherLoader:
             return
         self._settled.set()
         if error is None:
-            self.fault = ""
+            self.fault = NO_FAULT
             self._put(enricher)
             log.info("the enricher is %s", name)
             return
         enricher.close()
-        self.fault = error.text()
+        self.fault = of_error(error)
         rest = "the one before stays" if self._is_there else "requests go on as they are"
-        log.warning("%s; %s", self.fault, rest)
+        log.warning("%s; %s", self.fault.text, rest, extra=coded(error))
 
     def _put(self, enricher: Enricher | None) -> None:
         if enricher is None and self._is_there:
@@ -280,12 +284,19 @@ class EnricherLoader:
         self._settled.set()
         self._take(enricher)
 
+    def figures(self) -> dict[str, object]:
+        """Return the fault for the status line; usually nothing."""
+        if not self.fault.code:
+            return {}
+        return {"enricher_fault": self.fault.text, "enricher_fault_code": self.fault.code}
+
     async def settled(self) -> None:
         """Wait for the first one, for LOAD_WAIT_S at most."""
         try:
             await asyncio.wait_for(self._settled.wait(), LOAD_WAIT_S)
         except TimeoutError:
-            log.warning("%s; requests go on as they are until it is there", self.fault)
+            text = "%s; requests go on as they are until it is there"
+            log.warning(text, self.fault.text, extra=coded(self.fault))
 
     def close(self) -> None:
         if self._wanted is not None:

@@ -14,6 +14,7 @@ from datetime import timedelta
 import msgspec
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.decision.streams import Streams
 from rdv.rendezvous.messages import MalformedMessage, Request, Result, decode_request, decode_result
 from rdv.rendezvous.topology import backstop_topic
@@ -116,6 +117,7 @@ def _newest(
         positions = consumer.positions()
         for place, behind in consumer.lag().items():
             if behind > READ_BACK_MAX and place in positions:
-                log.warning("%s: only the newest %d records are read", place, READ_BACK_MAX)
+                text = "%s: only the newest %d records are read"
+                log.warning(text, place, READ_BACK_MAX, extra=coded("not_restored"))
                 consumer.seek(*place, positions[place] + behind - READ_BACK_MAX)
         yield from read_all(consumer, READ_RECORDS, losses)

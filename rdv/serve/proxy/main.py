@@ -14,6 +14,7 @@ from functools import partial
 import uvloop
 
 from rdv.clock import SYSTEM_CLOCK
+from rdv.coded import coded
 from rdv.decision import Decision, InvalidDecision
 from rdv.decision.accepted import Accepted, Source, accept_first
 from rdv.decision.streams import Streams, open_streams
@@ -219,6 +220,7 @@ class ProxyProcess:
                 timeout_ms,
                 live.name,
                 live.sla_ms,
+                extra=coded("enricher_slow"),
             )
 
     async def run(self) -> None:
@@ -247,7 +249,7 @@ class ProxyProcess:
         longest_ms = longest_wait_ms(self.decision, self._accepted.schedules)
         left = await self._server.drain(longest_ms / 1000 + DRAIN_GRACE_S)
         if left:
-            log.warning("%d connections were cut off", left)
+            log.warning("%d connections were cut off", left, extra=coded("connections_cut"))
         self._status.write("stopped", self._figures())
         self._watch.stop()
         self._enriching.close()
@@ -269,7 +271,7 @@ class ProxyProcess:
             "connections": self._server.connections_open,
             "unrecorded": len(self.proxy.own_answers),
             "lost_answers": self.proxy.own_answers.lost,
-            **({"enricher_fault": fault} if (fault := self._enriching.fault) else {}),
+            **self._enriching.figures(),
             **asdict(self.proxy.counts),
             **self.proxy.losses.figures(),
         }
@@ -302,7 +304,7 @@ class ProxyProcess:
         before, now = self._accepted, self._source.again(self._accepted)
         if not self._source.is_published:
             for fault in set(now.faults) - set(before.faults):
-                log.warning("%s; nothing is changed by it", fault)
+                log.warning("%s; nothing is changed by it", fault.text, extra=coded(fault))
         self._accepted = now
         if now.is_same(before):
             return
@@ -334,7 +336,8 @@ class ProxyProcess:
         try:
             self._server.use(access_of(decision))
         except InvalidDecision as error:
-            log.warning("%s; the access rules stay as they are", error.text())
+            text = "%s; the access rules stay as they are"
+            log.warning(text, error.text(), extra=coded(error))
 
 
 def choice_of(schedules: Mapping[str, Schedule], decision: Decision) -> ScheduleChoice:

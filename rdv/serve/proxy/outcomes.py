@@ -22,6 +22,7 @@ from functools import partial
 import msgspec
 
 from rdv.clock import SYSTEM_CLOCK, Clock
+from rdv.coded import coded
 from rdv.errors import RdvError, http_status
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
@@ -149,6 +150,7 @@ def _too_large(lines: list[bytes], limit_bytes: int) -> Failure | None:
 
 def _not_logged(failed: dict[int, RdvError]) -> Failure:
     error = next(iter(failed.values()))
-    log.warning("%d outcomes cannot be logged: %s", len(failed), error.text())
+    text = "%d outcomes cannot be logged: %s"
+    log.warning(text, len(failed), error.text(), extra=coded(error))
     message = f"the outcomes were not recorded: {error.text()}"
     return Failure(http_status(error), "not_logged", message, headers=((b"Retry-After", b"1"),))

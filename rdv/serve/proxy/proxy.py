@@ -19,6 +19,7 @@ from zlib import crc32
 import msgspec
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.codes import ResultCode
 from rdv.decision.streams import Streams
 from rdv.errors import RdvError
@@ -302,7 +303,8 @@ class Proxy:
         (A leading part may be in the log; its results come too late.)
         """
         if not self.counts.unlogged:
-            log.warning("requests cannot be logged: %s", failed[0][1].text())
+            why = failed[0][1]
+            log.warning("requests cannot be logged: %s", why.text(), extra=coded(why))
         self.counts.unlogged += len(failed)
         for entry, error in failed:
             if self.in_flight.answered(entry.request.id) is not None:

@@ -9,6 +9,7 @@ import msgspec
 import orjson
 
 from rdv.clock import SYSTEM_CLOCK
+from rdv.coded import coded
 from rdv.decision import Decision
 from rdv.decision.accepted import Accepted, Source, accept_first
 from rdv.decision.streams import Streams, open_streams
@@ -66,7 +67,7 @@ class ServerProcess:
         self._edited = threading.Event()
         if not self._source.is_published:
             for fault in accepted.faults:
-                log.warning("%s", fault)
+                log.warning("%s", fault.text, extra=coded(fault))
         self._owns_streams = streams is None
         self._streams = streams or open_streams(
             decision.directory, decision.log.stream_config(decision.partitions)
@@ -157,7 +158,7 @@ class ServerProcess:
         before, now = self._accepted, self._source.again(self._accepted)
         if not self._source.is_published:
             for fault in set(now.faults) - set(before.faults):
-                log.warning("%s; nothing is changed by it", fault)
+                log.warning("%s; nothing is changed by it", fault.text, extra=coded(fault))
         self._accepted = now
         if now.is_same(before):
             return
@@ -182,7 +183,8 @@ class ServerProcess:
         except WouldWait:
             self._are_cohorts_recorded = False  # retried with the next status
         except RdvError as error:
-            log.warning("the cohorts were not recorded: %s", error.text())
+            text = "the cohorts were not recorded: %s"
+            log.warning(text, error.text(), extra=coded("not_recorded"))
 
     def _record_schedules(self, known: set[str]) -> None:
         """Record the schedules that may be used now and are not `known`, for replays.

@@ -20,6 +20,7 @@ from itertools import chain
 import msgspec
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.codes import ResultCode
 from rdv.decision.streams import Streams
 from rdv.errors import RdvError
@@ -207,7 +208,8 @@ class Server:
             known = [result for result in instead if result is not None]
             if lost := len(failed) - len(known):
                 self.lost_results += lost
-                log.warning("%d results lost: %s", lost, next(iter(failed.values())).text())
+                why = next(iter(failed.values())).text()
+                log.warning("%d results lost: %s", lost, why, extra=coded("results_lost"))
             if known:
                 self._publish(known)
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import uvloop
 
+from rdv.coded import coded
 from rdv.decision import Decision, ModelNotFound, load_decision
 from rdv.decision.streams import Streams
 from rdv.models import Model, ModelNotLoaded, evaluate, open_model
@@ -108,7 +109,8 @@ class Caller:
     def _hangs(self, batch: list[OpenRequest]) -> None:
         """Answer its batch, the waiting and the later requests without it, until its call ends."""
         self.fault = "hangs"
-        log.error("%s hangs in a batch of %d", self._name, len(batch))
+        text = "%s hangs in a batch of %d"
+        log.error(text, self._name, len(batch), extra=coded("model_hangs"))
         if self._proxy is not None:
             waiting = [*batch, *self._drained()]
             self._proxy.evaluated(waiting, [None] * len(waiting))

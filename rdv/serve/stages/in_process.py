@@ -12,6 +12,7 @@ import msgspec
 import uvloop
 
 from rdv.clock import SYSTEM_CLOCK
+from rdv.coded import coded
 from rdv.decision import Decision, ModelConfig, load_decision
 from rdv.decision.streams import Streams
 from rdv.errors import RdvError
@@ -98,7 +99,7 @@ class ModelThread:
         except RdvError as error:
             show_not_loaded(error)
         except Exception:
-            log.exception("%s has ended", self._name)
+            log.exception("%s has ended", self._name, extra=coded("part_ended"))
         finally:
             self.publish_state("down")
             self._settle()
@@ -108,7 +109,8 @@ class ModelThread:
         thread.
         """
         if is_hanging:
-            log.error("%s hangs: it is down until its call ends", self._name)
+            text = "%s hangs: it is down until its call ends"
+            log.error(text, self._name, extra=coded("model_hangs"))
         self.publish_state("down" if is_hanging else "up")
 
     def _settle(self) -> None:

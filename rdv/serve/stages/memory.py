@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 
+from rdv.coded import coded
 from rdv.decision.streams import MEMORY, Streams, open_streams
 from rdv.errors import RdvError
 from rdv.stream import StreamConfig
@@ -21,4 +22,5 @@ def memory_streams(name: str) -> Streams:
 
 def show_not_loaded(error: RdvError) -> None:
     """Log why a model is missing, with its own traceback."""
-    log.error("%s", "\n".join(filter(None, (error.text(), error.hint()))))
+    text = "\n".join(filter(None, (error.text(), error.hint())))
+    log.error("%s", text, extra=coded(error))

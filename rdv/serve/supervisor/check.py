@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 
+from rdv.coded import Say
 from rdv.decision import Decision, missing_files
 from rdv.decision.program import ProgramNotFound, check_program
 from rdv.decision.schedules import lint, read_schedule
@@ -22,25 +23,26 @@ PORT_TIMEOUT_S = SLA_MS_MAX / 1000 + 10.0
 """How many seconds to wait for a port. A proxy whose supervisor was killed answers its requests in
 flight before it releases its port.
 """
-_IN_USE = "it is in use"
 
 
-def check(decision: Decision, warn: Callable[[str], None]) -> Schedule:
+def check(decision: Decision, warn: Say) -> Schedule:
     """Return the live schedule. Raises for what would keep everything from running; warns of the
     rest.
     """
     schedule = read_schedule(decision)
     for line in decision.warnings:
-        warn(f"{decision.file}: {line}")
+        warn(f"{decision.file}: {line}", "retired_key", decision.file)
     for finding in lint(decision, schedule, decision.scoring_models()):
-        warn(f"{decision.schedule_path()}: {finding}")
+        path = decision.schedule_path()
+        warn(f"{path}: {finding.line()}", finding.code, path)
     for fault in missing_files(decision):
-        warn(fault.text())
+        warn(fault.text(), fault.code(), fault.where)
     for name, model in decision.models.items():
         try:
             check_program(decision, model)
         except ProgramNotFound as error:
-            warn(f"{decision.file}: models.{name}.command: {error.text()}")
+            text = f"{decision.file}: models.{name}.command: {error.text()}"
+            warn(text, error.code(), decision.file)
     return schedule
 
 
@@ -54,8 +56,10 @@ def claim_ports(
     """
     give_up_s = time.monotonic() + PORT_TIMEOUT_S
     for port in ports:
-        while reason := _why_not(host, port):
-            holder = holder_of_port(port) if reason == _IN_USE else None
+        while (error := _why_not(host, port)) is not None:
+            is_in_use = error.errno == errno.EADDRINUSE
+            reason = "it is in use" if is_in_use else error.strerror or str(error)
+            holder = holder_of_port(port) if is_in_use else None
             if holder is None or not _is_left_behind(holder, directory):
                 raise PortTaken(host, port, reason, str(holder or ""))
             waiting(f"port {port}: waiting for {holder}, which a killed rdv serve has left behind")
@@ -68,8 +72,8 @@ def _is_left_behind(holder: PortHolder, directory: str) -> bool:
     return " component proxy " in holder.command and holder.pid in left_behind(directory)
 
 
-def _why_not(host: str, port: int) -> str:
-    """Return why the port cannot be listened on; empty if it can."""
+def _why_not(host: str, port: int) -> OSError | None:
+    """Return why the port cannot be listened on; None if it can."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, kind, protocol, _, address in found:
@@ -78,5 +82,5 @@ def _why_not(host: str, port: int) -> str:
                 probe.bind(address)
                 probe.listen(1)
     except OSError as error:
-        return _IN_USE if error.errno == errno.EADDRINUSE else error.strerror or str(error)
-    return ""
+        return error
+    return None

@@ -7,14 +7,18 @@ It reads from `control:status` which processes are ready, and writes which model
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from rdv.clock import Clock
+from rdv.coded import Coded, Say
 from rdv.decision import Decision
 from rdv.errors import RdvError
-from rdv.rendezvous.topology import MODELS_TOPIC, SCALING_TOPIC, STATUS_TOPIC
+from rdv.rendezvous.topology import EVENTS_TOPIC, MODELS_TOPIC, SCALING_TOPIC, STATUS_TOPIC
 from rdv.status.lines import (
     SILENT_NS,
     LastLines,
@@ -28,6 +32,9 @@ from rdv.stream import Recent, open_stream, pass_over
 from rdv.system.boot import boot_id
 from rdv.system.processes import is_process
 
+EVENTS_MAX = 1_000
+"""How many events wait for a disk that is full, at most."""
+
 LOCK_WAIT_MS = 5
 """How long the supervisor's loop waits for a lock of another process, in ms; then it retries."""
 
@@ -38,7 +45,7 @@ LOOK_EVERY_S = 0.2
 class Control:
     """Reads and writes `control`; made on the loop, before any child is started.
 
-    `problem` is called with each failure's text.
+    `problem` is called with each failure's text and code.
     """
 
     def __init__(
@@ -46,7 +53,7 @@ class Control:
         decision: Decision,
         clock: Clock,
         reported: Callable[[StatusLine], None],
-        problem: Callable[[str], None],
+        problem: Say,
     ) -> None:
         self._clock = clock
         self._boot = boot_id().hex()
@@ -58,10 +65,13 @@ class Control:
         since = Recent(SILENT_NS // 1_000_000)
         self._status = self._stream.consumer([STATUS_TOPIC], start=since)
         self._producer = self._stream.producer()
-        for topic in (MODELS_TOPIC, SCALING_TOPIC):
+        for topic in (MODELS_TOPIC, SCALING_TOPIC, EVENTS_TOPIC):
             self._stream.make_topic(topic)  # now: later the loop must not wait for it
         self._recorded: dict[str, bool] = {}
-        self._unrecorded: dict[str, bool] = {}
+        self._unrecorded: dict[str, tuple[bool, str]] = {}
+        """States of models that are to be recorded, with the codes of why they are down."""
+        self._events: deque[bytes] = deque(maxlen=EVENTS_MAX)
+        """Events that are to be recorded."""
         self._failed: set[str] = set()
         self._read_fault = ""
         """The last read error, so that it is reported once and not at every poll."""
@@ -76,6 +86,7 @@ class Control:
         self._loop.add_reader(self._status.fileno(), self._read)
         self._read()
         self._record_states()
+        self._write_events()
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _read(self) -> None:
@@ -93,42 +104,62 @@ class Control:
         except RdvError as error:
             if (text := error.text()) != self._read_fault:
                 self._read_fault = text
-                self._problem(text)
+                self._problem(text, error.code())
             pass_over(self._status, error)  # read on at the next poll
 
-    def model_state(self, model: str, *, is_up: bool, own_pids: list[int]) -> None:
-        """Record each change of a model's state once; it is up while `rdv model run` runs it."""
+    def model_state(self, model: str, *, is_up: bool, own_pids: list[int], code: str = "") -> None:
+        """Record each change of a model's state once; it is up while `rdv model run` runs it.
+
+        `code` is why it is down.
+        """
         now_ns = self._clock.monotonic_ns()
         if not is_up and lives_elsewhere(self.roll.lines(), model, own_pids, now_ns, is_process):
             return
         if self._recorded.get(model) is is_up:
             return
         self._recorded[model] = is_up
-        self._unrecorded[model] = is_up
+        self._unrecorded[model] = is_up, code
         self._record_states()
 
     def _record_states(self) -> None:
         """Write the changes; what cannot be written is retried at the next poll."""
-        for model, is_up in list(self._unrecorded.items()):
+        for model, (is_up, code) in list(self._unrecorded.items()):
             state = "up" if is_up else "down"
-            line = {
-                "model": model,
-                "state": state,
-                "time_ns": self._clock.wall_ns(),
-                "boot": self._boot,
-                "monotonic_ns": self._clock.monotonic_ns(),
-            }
+            line = {"model": model, "state": state, **self._now()}
+            if code:
+                line["code"] = code
             try:
                 self._producer.send_many(
                     MODELS_TOPIC, [msgspec.json.encode(line) + b"\n"], wait_ms=LOCK_WAIT_MS
                 )
             except RdvError as error:
                 if model not in self._failed:
-                    self._problem(f"could not record that {model} is {state}: {error.text()}")
+                    text = f"could not record that {model} is {state}: {error.text()}"
+                    self._problem(text, error.code(), model)
                 self._failed.add(model)
             else:
                 del self._unrecorded[model]
                 self._failed.discard(model)
+
+    def _now(self) -> dict[str, Any]:
+        """Return the fields for the time of a record."""
+        return {
+            "time_ns": self._clock.wall_ns(),
+            "boot": self._boot,
+            "monotonic_ns": self._clock.monotonic_ns(),
+        }
+
+    def event(self, found: Coded) -> None:
+        """Record trouble; what cannot be written is tried again, the latest EVENTS_MAX of it."""
+        line = {"code": found.code, "message": found.text, "about": found.about, **self._now()}
+        self._events.append(msgspec.json.encode(line) + b"\n")
+        self._write_events()
+
+    def _write_events(self) -> None:
+        if self._events:
+            with contextlib.suppress(RdvError):
+                self._producer.send_many(EVENTS_TOPIC, [*self._events], wait_ms=LOCK_WAIT_MS)
+                self._events.clear()
 
     def models_elsewhere(self) -> set[str]:
         """Return the models with a live worker now, declared or not (`rdv model run`)."""
@@ -145,7 +176,8 @@ class Control:
             )
         except RdvError as error:
             if SCALING_TOPIC not in self._failed:
-                self._problem(f"could not record that {line.model} is scaled: {error.text()}")
+                text = f"could not record that {line.model} is scaled: {error.text()}"
+                self._problem(text, error.code(), line.model)
             self._failed.add(SCALING_TOPIC)
             return False
         self._failed.discard(SCALING_TOPIC)

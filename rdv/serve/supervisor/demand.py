@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
+from rdv.coded import Say
 from rdv.decision import Decision
 from rdv.errors import RdvError
 from rdv.stream import Consumer, Record, open_stream
@@ -51,9 +52,7 @@ class Demand:
     `on_request` is called with each model that a request has asked for.
     """
 
-    def __init__(
-        self, decision: Decision, on_request: Callable[[str], None], problem: Callable[[str], None]
-    ) -> None:
+    def __init__(self, decision: Decision, on_request: Callable[[str], None], problem: Say) -> None:
         self._on_request = on_request
         self._problem = problem
         config = decision.log.stream_config(decision.partitions)
@@ -76,7 +75,7 @@ class Demand:
             try:
                 self._consumer = self._stream.consumer(start="latest")
             except RdvError as error:
-                self._problem(f"input, for models that sleep: {error.text()}")
+                self._problem(f"input, for models that sleep: {error.text()}", error.code())
                 self._timer = self._loop.call_later(EVERY_S, self._again)
                 return
             self._look()
@@ -106,7 +105,7 @@ class Demand:
                 self._consumer.seek_to("latest")
         except RdvError as error:
             # Damaged, or deleted meanwhile: later requests are enough.
-            self._problem(f"input, for models that sleep: {error.text()}")
+            self._problem(f"input, for models that sleep: {error.text()}", error.code())
             self._close_consumer()
             self._timer = self._loop.call_later(EVERY_S, self._again)
             return []

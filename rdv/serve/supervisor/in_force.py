@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from rdv.clock import SYSTEM_CLOCK
+from rdv.coded import Say
 from rdv.decision import Decision
 from rdv.decision.accepted import (
     Accepted,
@@ -31,7 +32,7 @@ class InForce:
     only.
     """
 
-    def __init__(self, accepted: Accepted, log: Callable[[str], None]) -> None:
+    def __init__(self, accepted: Accepted, say: Say) -> None:
         self.accepted = accepted
         self.elsewhere: Callable[[], Collection[str]] = tuple
         """Returns the models that run without being declared: `rdv model run`."""
@@ -39,8 +40,8 @@ class InForce:
         """Called with models that a schedule names and that do not run, so that no request waits
         for them.
         """
-        self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, log)
-        self._log = log
+        self.say = say
+        self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, say)
         self._stamps = Stamps()
         self._published: Accepted | None = None
         self._revision = 0
@@ -85,15 +86,15 @@ class InForce:
             self._publish(now)
         for fault in now.faults:
             if fault not in before.faults:
-                self._log(f"{fault}; nothing is changed by it")
+                self.say(f"{fault.text}; nothing is changed by it", fault.code, fault.about)
         for key in now.pending:
             if key not in before.pending:
-                self._log(f"{key} has changed: that takes effect at the next start")
+                self.say(f"{key} has changed: that takes effect at the next start")
         self._warn_of_undeclared(before, now)
         if not now.is_same(before):
             self._revision += 1
             if changed := _changes(before, now):
-                self._log(f"in force now: {', '.join(changed)}")
+                self.say(f"in force now: {', '.join(changed)}")
         return is_ours
 
     def _with_environment(self, accepted: Accepted) -> Accepted:
@@ -116,7 +117,8 @@ class InForce:
         elsewhere = set(self.elsewhere())
         for model in sorted(undeclared_models(now) - undeclared_models(before) - elsewhere):
             if model in before.decision.models:
-                self._log(f"{model} is named by a schedule, but not started any more")
+                text = f"{model} is named by a schedule, but not started any more"
+                self.say(text, "model_undeclared", model)
 
 
 def _changes(before: Accepted, now: Accepted) -> list[str]:

@@ -9,11 +9,12 @@ import signal
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Self
 
 import msgspec
 
+from rdv.coded import Say
 from rdv.decision.accepted import MISSING, identity_of
 from rdv.decision.holder import Holder, holder_path, lock_path, read_holder
 from rdv.errors import RdvError, SystemFault
@@ -126,7 +127,7 @@ class ServeLock:
                 self._take()
 
     @contextlib.contextmanager
-    def watched(self, report: Callable[[str], None]) -> Iterator[None]:
+    def watched(self, report: Say) -> Iterator[None]:
         """Check every second while the block runs.
 
         A lost lock ends the block by a SIGTERM to this process, and its error is raised when the
@@ -142,7 +143,7 @@ class ServeLock:
         if self._lost is not None:
             raise self._lost
 
-    def _watch(self, report: Callable[[str], None]) -> None:
+    def _watch(self, report: Say) -> None:
         last = ""
         while not self._stop.wait(LOOK_S):
             try:
@@ -150,9 +151,9 @@ class ServeLock:
             except SystemFault as error:
                 if (text := error.text()) != last:
                     last = text
-                    report(text)
+                    report(text, error.code(), self._directory)
             except RdvError as error:
-                report(error.text())
+                report(error.text(), error.code(), self._directory)
                 self._lost = error
                 os.kill(os.getpid(), signal.SIGTERM)
                 return

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Protocol
 
 from rdv.clock import SYSTEM_CLOCK
+from rdv.coded import Coded, Say
 from rdv.decision import Decision
 from rdv.decision.files import watched_files
 from rdv.decision.watching import Watch
@@ -35,13 +37,14 @@ class Edits(Protocol):
 
     elsewhere: Callable[[], Collection[str]]
     absent: Callable[[str], None]
+    say: Say
 
 
 class Log(Protocol):
     """Where the supervisor's own lines and those of its processes are shown."""
 
     def child_line(self, name: str, line: str) -> None: ...
-    def own_line(self, line: str) -> None: ...
+    def own_line(self, line: str, code: str = "", about: str = "", /) -> None: ...
     def all_settled(self, missing: list[str]) -> None: ...
 
 
@@ -56,14 +59,19 @@ class _Outputs:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self.own_line = log.own_line
         self.all_settled = log.all_settled
 
     def child_line(self, part: Part, line: str) -> None:
         self._log.child_line(part.name, line)
 
-    def model_state(self, model: str, *, is_up: bool) -> None:
-        self.control.model_state(model, is_up=is_up, own_pids=list(self.own_pids()))
+    def own_line(self, line: str, code: str = "", about: str = "") -> None:
+        """Show a line; trouble, which has a code, is recorded in `control:events` as well."""
+        self._log.own_line(line, code, about)
+        if code:
+            self.control.event(Coded(code, line, about))
+
+    def model_state(self, model: str, *, is_up: bool, code: str = "") -> None:
+        self.control.model_state(model, is_up=is_up, own_pids=list(self.own_pids()), code=code)
 
 
 def supervise(
@@ -131,11 +139,12 @@ async def _run(
         loop.add_signal_handler(signum, _stop, supervisor, log, text)
     if edits is not None:
         edits.elsewhere = control.models_elsewhere
-        edits.absent = lambda model: outputs.model_state(model, is_up=False)
+        edits.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
+        edits.say = outputs.own_line
     watch = Watch(
         lambda: watched_files(decision()),
         lambda: _on(loop, supervisor.edited),
-        lambda line: _on(loop, lambda: log.own_line(line)),
+        lambda line: _on(loop, lambda: outputs.own_line(line, "edits_late")),
     )
     watch.start()
     clear_in_background(decision().directory, log.own_line)
@@ -166,7 +175,7 @@ def _scale(
         own_pids=supervisor.pids,
         changed=supervisor.edited,
         record=control.scaled,
-        is_down=lambda model: outputs.model_state(model, is_up=False),
+        is_down=partial(outputs.model_state, is_up=False, code="asleep"),
         lag=demand.lag,
     )
     scaler.update(decision)

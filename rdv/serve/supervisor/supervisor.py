@@ -70,8 +70,8 @@ class Outputs(Protocol):
     """The interface for the supervisor's outputs."""
 
     def child_line(self, part: Part, line: str) -> None: ...
-    def own_line(self, line: str) -> None: ...
-    def model_state(self, model: str, *, is_up: bool) -> None: ...
+    def own_line(self, line: str, code: str = "", about: str = "", /) -> None: ...
+    def model_state(self, model: str, *, is_up: bool, code: str = "") -> None: ...
     def all_settled(self, missing: list[str]) -> None:
         """Report once that everything runs, except what is `missing`."""
 
@@ -108,6 +108,13 @@ def describe(code: int) -> str:
     return f"exit code {code}"
 
 
+def why_ended(part: Part, exit_code: int) -> str:
+    """Return the code of a process's end."""
+    if part.role == "worker" and exit_code in (REFUSES, HANGS):
+        return "model_not_loaded" if exit_code == REFUSES else "model_hangs"
+    return "part_ended"
+
+
 class Supervisor:
     """Runs on one asyncio loop. Gives up if an `essential` process never comes up."""
 
@@ -140,7 +147,7 @@ class Supervisor:
         self._changed.clear()  # earlier changes are part of what is wanted now
         parts = self._wanted()
         for model in {part.model for part in parts if part.model}:
-            self._outputs.model_state(model, is_up=False)
+            self._outputs.model_state(model, is_up=False, code="not_ready_yet")
         self._spawn(self._open(parts))
         while not self._stopping.is_set():
             await self._changed.wait()
@@ -215,39 +222,43 @@ class Supervisor:
             running.child = self._launch(
                 part,
                 lambda line: self._outputs.child_line(part, line),
-                lambda code: self._ended(running, describe(code), is_refusal=code == REFUSES),
+                lambda code: self._ended(running, describe(code), code),
             )
         except OSError as error:
             self._ended(running, error.strerror or str(error))
 
-    def _ended(self, running: Running, how: str, *, is_refusal: bool = False) -> None:
+    def _ended(self, running: Running, how: str, exit_code: int = 0) -> None:
         running.child = None
         running.is_ready = False
         running.settled.set()
-        self._publish_model(running.part)
+        why = why_ended(running.part, exit_code)
+        self._publish_model(running.part, "not_wanted" if running.is_leaving else why)
         if running.is_leaving or running.is_trial or self._stopping.is_set():
             return
         running.restarts, delay_ms = ended(running.restarts, self._now_ms())
         name = running.part.name
-        is_lost = is_hopeless(running.restarts, is_refusal=is_refusal)
+        is_lost = is_hopeless(running.restarts, is_refusal=exit_code == REFUSES)
         if running.part.role in self._essential and is_lost:
             self._failure = DoesNotStart(name, running.restarts.failures)
             self.stop()
             return
         after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
-        self._outputs.own_line(f"{name} ended ({how}); started again {after}")
+        self._outputs.own_line(f"{name} ended ({how}); started again {after}", why, name)
         if not delay_ms:
             self._start(running)
             return
         loop = asyncio.get_running_loop()
         running.retry = loop.call_later(delay_ms / 1000, self._start, running)
 
-    def _publish_model(self, part: Part) -> None:
-        """Publish a model's state: it is up while one of its processes is ready and not leaving."""
+    def _publish_model(self, part: Part, code: str = "not_wanted") -> None:
+        """Publish a model's state: it is up while one of its processes is ready and not leaving.
+
+        `code` is why it is down if it is.
+        """
         if part.model:
             same = [r for r in self._all if r.part.model == part.model]
             is_up = any(r.is_ready and not r.is_leaving for r in same)
-            self._outputs.model_state(part.model, is_up=is_up)
+            self._outputs.model_state(part.model, is_up=is_up, code="" if is_up else code)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -266,7 +277,7 @@ class Supervisor:
         try:
             wanted = self._wanted()
         except RdvError as error:
-            self._outputs.own_line(f"{error.text()}; nothing is changed")
+            self._outputs.own_line(f"{error.text()}; nothing is changed", error.code())
             return
         self._retry_edited({part.name: part for part in wanted})
         now = {n: r.part for n, r in self._running.items() if n not in self._replacing}
@@ -315,9 +326,8 @@ class Supervisor:
             new.is_trial = False
             await self._leave(old)
         elif not self._stopping.is_set():
-            self._outputs.own_line(
-                f"{part.name}: the new version does not start; the old one stays"
-            )
+            text = f"{part.name}: the new version does not start; the old one stays"
+            self._outputs.own_line(text, "successor_not_ready", part.name)
             self._running[part.name] = old
             # As it is now: only a further edit is another attempt.
             old.part = part

@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable
 
 from rdv.clock import SYSTEM_CLOCK
+from rdv.coded import coded
 from rdv.decision import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
 from rdv.decision.accepted import read_published
 from rdv.decision.streams import Streams, open_streams
+from rdv.errors import code_of
 from rdv.models import Model, ModelNotLoaded, open_model, trouble_of
 from rdv.rendezvous.backlog import Backlog, Waiting
 from rdv.serve.process import Waker, host_name, keep_signals, tune_collector, yield_processor
@@ -25,6 +27,8 @@ from rdv.system.orphans import stop_without_parent
 from rdv.system.standard_streams import stdout_to_stderr
 
 log = logging.getLogger("rdv.worker")
+
+NOT_LOADED_CODE = code_of(ModelNotLoaded)
 
 HANGS = 75
 """Exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
@@ -130,12 +134,13 @@ class WorkerProcess:
     def _late(self, name: str, config: ModelConfig) -> None:
         """End the process, from the timer's thread: the model hangs while it is loaded."""
         reason = f"it was not loaded within {config.start_timeout_ms} ms"
-        log.error("%s: %s", name, reason)
+        log.error("%s: %s", name, reason, extra={"code": NOT_LOADED_CODE})
         self._report_not_loaded(name, reason)
         os._exit(HANGS)
 
     def _report_not_loaded(self, name: str, reason: str) -> None:
-        self._status.write(NOT_LOADED, {"model": name, "trouble": f"did not start: {reason}"})
+        trouble = {"trouble": f"did not start: {reason}", "trouble_code": NOT_LOADED_CODE}
+        self._status.write(NOT_LOADED, {"model": name, **trouble})
         self._status.close()
 
     def _hangs(self, batch: list[Waiting]) -> None:
@@ -143,7 +148,8 @@ class WorkerProcess:
 
         Called from the watchdog's thread.
         """
-        log.error("%s hangs in a batch of %d", self._name, len(batch))
+        text = "%s hangs in a batch of %d"
+        log.error(text, self._name, len(batch), extra=coded("model_hangs"))
         if not self._is_alone:
             self._hanging(True)
             self.worker.report_hang(batch)
@@ -178,6 +184,9 @@ class WorkerProcess:
 
     def _figures(self) -> dict[str, object]:
         worker, reports = self.worker, self.worker.reports
+        trouble = trouble_of(self._model)
+        if not trouble.code:
+            trouble = reports.failures.trouble
         return {
             "model": self._name,
             "version": self._model.version,
@@ -191,6 +200,7 @@ class WorkerProcess:
             "waiting": worker.waiting_count,
             "row_ms": round(worker.cost.row_ms, 3),
             "fixed_ms": round(worker.cost.fixed_ms, 3),
-            "trouble": trouble_of(self._model) or reports.failures.trouble,
+            "trouble": trouble.text,
+            "trouble_code": trouble.code,
             **worker.requests.feed.losses.figures(),
         }

@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from rdv.clock import Clock
+from rdv.coded import NO_FAULT, Coded, coded
 from rdv.codes import ReportCode
 from rdv.errors import RdvError
 from rdv.models import Model, ModelError
@@ -46,17 +47,18 @@ class Failures:
         self._clock = clock
         self._rows = self._failed = 0
         self._error = ""
+        self._why: ReportCode = "predict_raised"
         self._unlogged = 0
         self._log_ns = 0
 
-    def note(self, rows: int, failed: int, error: str) -> None:
-        """Count `rows` evaluated rows, `failed` of which failed; `error` is the first one's."""
+    def note(self, rows: int, failed: int, error: str, code: ReportCode) -> None:
+        """Count `rows` evaluated rows, `failed` of which failed; error and code are the first's."""
         self._rows += rows
         self._failed += failed
         if self._rows > 2 * RECENT_ROWS:
             self._rows, self._failed = self._rows // 2, self._failed // 2
         if failed:
-            self._error = error
+            self._error, self._why = error, code
             self._unlogged += failed
             self._log()
 
@@ -66,17 +68,22 @@ class Failures:
             return
         self._log_ns = now_ns + LOG_EVERY_NS
         rows = "a row" if self._unlogged == 1 else f"{self._unlogged} rows"
-        log.warning("%s failed on %s: %s", self._name, rows, self._error)
+        log.warning("%s failed on %s: %s", self._name, rows, self._error, extra=coded(self._why))
         self._unlogged = 0
 
     @property
-    def trouble(self) -> str:
-        """Describe the failure of the model; empty while it does not fail."""
+    def trouble(self) -> Coded:
+        """Describe the failure of the model; NO_FAULT while it does not fail."""
         rows, failed = self._rows, self._failed
         is_failing = failed == rows or (rows >= ROWS_MIN and failed >= SHARE * rows)
         if not failed or not is_failing:
-            return ""
-        return f"failing: {failed / rows:.0%} of the last {rows}: {self._error}"
+            return NO_FAULT
+        text = f"failing: {failed / rows:.0%} of the last {rows}: {self._error}"
+        return Coded("model_failing", text)
+
+
+def _code_of(error: object) -> ReportCode:
+    return error.code if isinstance(error, ModelError) else "predict_raised"
 
 
 class _Results(NamedTuple):
@@ -114,7 +121,8 @@ class Reports:
         version, size = self._model.version, len(batch)
         done_ns, took_ms = self._clock.wall_ns(), round(took_ms, 3)
         same = ResultLines(self._name, version, done_ns, took_ms, size)
-        queue_ms, middle, appended_ns, error = 0.0, b"", -1, ""
+        queue_ms, middle, appended_ns = 0.0, b"", -1
+        error: object = None
         found: dict[int, _Results] = {}
         failed: dict[int, list[bytes]] = {}
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -127,7 +135,7 @@ class Reports:
                 queue_ms = self._queued_ms(waiting.request, appended_ns, began_ns)
                 middle = same.after(queue_ms)
             if type(outcome) is not bytes:
-                error = error or str(outcome)
+                error = error or outcome
                 line = self._failure(waiting, outcome, done_ns, queue_ms, took_ms, size)
                 failed.setdefault(block.partition, []).append(line)
                 continue
@@ -138,7 +146,7 @@ class Reports:
             results.middles.append(middle)
             results.texts.append(outcome)
         self.scored += size
-        self.failures.note(size, sum(map(len, failed.values())), error)
+        self.failures.note(size, sum(map(len, failed.values())), str(error), _code_of(error))
         self._send({partition: same.lines(*results) for partition, results in found.items()})
         if failed:
             self.failed += sum(map(len, failed.values()))
@@ -168,7 +176,7 @@ class Reports:
         size: int,
     ) -> bytes:
         id_, name, version = waiting.request.id, self._name, self._model.version
-        code = error.code if isinstance(error, ModelError) else "predict_raised"
+        code = _code_of(error)
         score = Score(
             id_, name, version, done_ns, queue_ms, took_ms, size, error=str(error), code=code
         )
@@ -218,7 +226,8 @@ class Reports:
         if lost := len(failed) - len(large):
             # The server does not get these scores; the schedule goes on without them.
             self.lost += lost
-            log.warning("%d scores lost: %s", lost, next(iter(failed.values())).text())
+            why = next(iter(failed.values())).text()
+            log.warning("%d scores lost: %s", lost, why, extra=coded("scores_lost"))
 
     def _report_too_large(self, partition: int, lines: dict[bytes, RdvError]) -> None:
         """Report errors in place of scores that are larger than a record may be."""

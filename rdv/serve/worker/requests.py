@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.errors import RdvError
 from rdv.rendezvous.backlog import Waiting
 from rdv.rendezvous.deadlines import due_times_ns
@@ -195,7 +196,7 @@ class RequestReader:
             self.feed.consumer.commit(changed)
             self._committed |= changed
         except RdvError as error:
-            log.warning("cannot commit: %s", error.text())
+            log.warning("cannot commit: %s", error.text(), extra=coded("not_committed"))
 
     def _written(self, place: TopicPartition, offset: int) -> int | None:
         """Return how far the reports on requests before `offset` are written; None: no progress.

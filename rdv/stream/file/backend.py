@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.stream.address import check_name
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config, with_format
 from rdv.stream.errors import (
@@ -71,7 +72,8 @@ def make_stream(disk: Disk, path: str, config: StreamConfig | None = None) -> No
         if disk.is_file(config_path):
             raise StreamExists(path)
         if is_there:
-            log.warning("%s: the stream's settings are missing: they are written anew", path)
+            text = "%s: the stream's settings are missing: they are written anew"
+            log.warning(text, path, extra=coded("settings_rewritten"))
         elif disk.is_directory(path):
             strange = [n for n in sorted(disk.list_directory(path)) if not _is_ours(n)]
             if strange:
@@ -121,7 +123,8 @@ class FileBackend:
             disk.file_mode = config.file_mode
             with contextlib.suppress(OSError):
                 if disk.apply_mode(path, layout.DOORBELLS):
-                    log.warning("%s: its files have mode %s from now on", path, config.mode)
+                    text = "%s: its files have mode %s from now on"
+                    log.warning(text, path, config.mode, extra=coded("mode_changed"))
         self._board = board or Board(disk, path)
         self.version: Callable[[], object] = self._board.version
         self.news: Callable[[], object] = self._board.news

@@ -30,6 +30,7 @@ from struct import Struct
 from typing import Any
 from zlib import crc32
 
+from rdv.coded import coded
 from rdv.errors import RdvError
 from rdv.native import Native
 from rdv.stream.backend import WAKEUP_PRIORITIES
@@ -141,7 +142,8 @@ class Board:
             self._make()
         elif not _is_board(disk.read_file(self._path)):
             # It is of another version, was overwritten, or is what a power loss left behind.
-            log.warning("%s is no board of this version: it is made anew", self._path)
+            text = "%s is no board of this version: it is made anew"
+            log.warning(text, self._path, extra=coded("board_rewritten"))
             disk.rename(self._write_scratch(), self._path)
 
     def _write_scratch(self) -> str:

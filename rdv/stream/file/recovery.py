@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from rdv.coded import coded
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, after, walk
 from rdv.stream.file.checkpoint import (
@@ -111,6 +112,7 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
                 cut_to,
                 synced,
                 reason,
+                extra=coded("damage_kept"),
             )
             return segment.next_base()
         log.warning(
@@ -120,6 +122,7 @@ def _cut_tail(disk: Disk, directory: str, synced: int) -> int:
             count - sound,
             cut_to,
             reason,
+            extra=coded("records_cut_off"),
         )
         _keep_broken_copy(disk, segment)
     for path, size in ((segment.index_path, sound * ENTRY_BYTES), (segment.values_path, end)):
@@ -140,7 +143,8 @@ def _set_aside_values(disk: Disk, directory: str, first: int) -> None:
     for base in values_without_index(disk, directory):
         path = layout.values_path(directory, base)
         if base >= first and disk.path_size(path):
-            log.warning("%s has no index after an unclean shutdown: it is set aside", path)
+            text = "%s has no index after an unclean shutdown: it is set aside"
+            log.warning(text, path, extra=coded("values_set_aside"))
             disk.rename(path, disk.path_aside(path))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
+from rdv.coded import coded
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, after, walk
 from rdv.stream.file.entry import ENTRY_BYTES, SEALED, Codec, unpack_entry, whole
@@ -68,6 +69,7 @@ class OpenSegment:
                 "%s: its files were replaced under a writer: %d of its records are appended anew",
                 directory,
                 len(again),
+                extra=coded("records_appended_again"),
             )
             return again
         self._put_values_back(directory)
@@ -75,7 +77,8 @@ class OpenSegment:
             self._copy(self._index_fd, index_path, b"" if is_sealed else self._seal(count))
             disk.sync_directory(directory)
         self.leave()
-        log.warning("%s: files of its last segment were deleted: they are put back", directory)
+        text = "%s: files of its last segment were deleted: they are put back"
+        log.warning(text, directory, extra=coded("files_restored"))
         return []
 
     def _has_more_values(self, directory: str, count: int) -> bool:

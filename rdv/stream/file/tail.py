@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from zlib import crc32
 
 from rdv.clock import Clock
+from rdv.coded import coded
 from rdv.native import Native
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import SyncFailed, WouldWait
@@ -246,6 +247,7 @@ class Tail:
             "begins with the time of this clock",
             self._directory,
             (self._time_ns - self._clock.wall_ns()) / 1e9,
+            extra=coded("clock_behind"),
         )
         return True
 
@@ -362,6 +364,7 @@ class Tail:
                 self._directory,
                 self._base + index_size // ENTRY_BYTES,
                 self._known_end,
+                extra=coded("index_cut_off"),
             )
             index_size = (self._known_end - self._base) * ENTRY_BYTES
             self._disk.ftruncate(self.index_fd, index_size)

@@ -74,10 +74,10 @@ class World:
     def child_line(self, part, line):
         pass
 
-    def own_line(self, line):
+    def own_line(self, line, code="", about=""):
         self.words.append(line)
 
-    def model_state(self, model, *, is_up):
+    def model_state(self, model, *, is_up, code=""):
         if self.models.get(model) is not is_up:
             self.models[model] = is_up
             self.log.append(f"{model} {'up' if is_up else 'down'}")

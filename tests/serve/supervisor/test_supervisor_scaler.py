@@ -273,7 +273,7 @@ def test_the_ear_is_rung_by_a_request_and_only_while_somebody_sleeps(tmp_path):
         found: asyncio.Queue[str] = asyncio.Queue()
         problems: list[str] = []
         place = Decision(directory=str(tmp_path), partitions=2)
-        demand = Demand(place, found.put_nowait, problems.append)
+        demand = Demand(place, found.put_nowait, lambda text, code="": problems.append(text))
         producer = demand._stream.producer()
 
         def ask(value=b"{}\n"):
@@ -304,15 +304,19 @@ def test_the_ear_is_rung_by_a_request_and_only_while_somebody_sleeps(tmp_path):
 def test_an_ear_that_cannot_read_says_so_and_tries_again(tmp_path, monkeypatch):
     async def run():
         found: asyncio.Queue[str] = asyncio.Queue()
-        problems: list[str] = []
-        demand = Demand(Decision(directory=str(tmp_path)), found.put_nowait, problems.append)
+        problems: list[tuple[str, str]] = []
+
+        def problem(text: str, code: str = "") -> None:
+            problems.append((text, code))
+
+        demand = Demand(Decision(directory=str(tmp_path)), found.put_nowait, problem)
         with demand._stream.producer() as producer:
             producer.send("p-1", b"{}\n")
             demand.listen(["rare"])
             failing = demand._consumer
             monkeypatch.setattr(failing, "poll", lambda *_: (_ for _ in ()).throw(Closed("input")))
             demand.listen(["rare"])
-            assert len(problems) == 1
+            assert [code for _, code in problems] == ["closed"]
             assert demand._consumer is None
             demand._again()  # as its timer would call it
             producer.send("p-1", b"{}\n")

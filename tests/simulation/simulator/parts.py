@@ -235,10 +235,10 @@ class Outputs:
     def child_line(self, part: Part, line: str) -> None:
         pass
 
-    def own_line(self, line: str) -> None:
+    def own_line(self, line: str, code: str = "", about: str = "") -> None:
         self._world.note("%s", line)
 
-    def model_state(self, model: str, *, is_up: bool) -> None:
+    def model_state(self, model: str, *, is_up: bool, code: str = "") -> None:
         self.control.model_state(model, is_up=is_up, own_pids=list(self.supervisor.pids()))
 
     def all_settled(self, missing: list[str]) -> None:
