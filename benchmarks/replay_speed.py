@@ -29,9 +29,10 @@ from benchmarks.report import Figure, show
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.replay.compare import compare, extract_for
 from rdv.analysis.replay.evaluator import Evaluator, Loading
+from rdv.analysis.replay.result import Replayed
 from rdv.analysis.replay.rows import Spill
 from rdv.analysis.replay.source import InputSource
-from rdv.analysis.replay.study import Recorder, Replayed, replay
+from rdv.analysis.replay.study import Recorder, replay
 from rdv.decision import init_decision
 from rdv.models import open_model
 from rdv.rendezvous.messages import Request, encode_request, make_request_id

@@ -11,7 +11,7 @@ import orjson
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.options import Decision, parsed_json, schedule_of_request
+from rdv.commands.options import Decision, RequestSchedule, parsed_json, schedule_of_request
 from rdv.commands.terminal import Style, as_text, fit, is_terminal, paint, printable, width
 from rdv.commands.units import digits, parse_duration_ns
 
@@ -46,12 +46,7 @@ def ask(
             help="The key, such as a user or an account. It determines partition and cohort.",
         ),
     ] = None,
-    schedule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|JSON|@FILE", help="The schedule to decide by, instead of the live one."
-        ),
-    ] = None,
+    schedule: RequestSchedule = None,
     deadline: Annotated[
         str | None,
         typer.Option(

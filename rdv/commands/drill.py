@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.options import Decision, Quiet, need_file, need_folder
+from rdv.commands.options import Decision, OneJson, Quiet, need_file, output_file
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import is_terminal, paint
 from rdv.commands.units import milliseconds, parse_duration_ns
@@ -62,14 +62,7 @@ def drill(
         bool, typer.Option("--keep", help="Keep the copy, its streams and the log of its serve.")
     ] = False,
     out: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Also write the report into this file, as JSON.",
-            callback=need_folder,
-        ),
+        str | None, output_file("Also write the report into this file, as JSON.")
     ] = None,
     progress: Annotated[
         bool | None,
@@ -78,9 +71,7 @@ def drill(
             help="Print a line for each exercise on stderr. Default: on a terminal.",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object at the end.")
-    ] = False,
+    as_json: OneJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Inject faults into a private copy of a decision, under load.
@@ -115,7 +106,7 @@ def drill(
         f"about {_span(plan.seconds)}, at most {_span(plan.seconds_max)}"
     )
     shows = is_terminal(sys.stderr) if progress is None else progress
-    note = output.note if shows else _silent
+    note = output.note if shows else lambda _: None
     report = run_drill(directory, plan, bodies, port, note, grace_ms=grace_ms, keep=keep)
     result = summary(report, directory, load, grace_ms)
     if out is not None:
@@ -126,10 +117,6 @@ def drill(
         render(report, output, grace_ms)
     if report.verdict.broken:
         raise PromiseBroken(tuple(report.verdict.broken))
-
-
-def _silent(line: str) -> None:
-    del line
 
 
 def _bodies(decision: DecisionConfig, data: str | None) -> tuple[list[bytes], str]:
@@ -233,24 +220,18 @@ def render(report: DrillReport, output: Output, grace_ms: float) -> None:
     output.table(_COLUMNS, rows)
     notes = {f"{r.fault} {r.part}": r.note for r in report.verdict.rows if r.note}
     output.text()
-    output.text(
-        paint(
+    for line in (
+        (
             "in time: by the proxy's own clock, from reading the request to writing its answer, at "
-            f"most SLA + {grace_ms:g} ms.",
-            "dim",
-            sys.stdout,
-        )
-    )
-    output.text(
-        paint(
+            f"most SLA + {grace_ms:g} ms."
+        ),
+        (
             "apart: held by the faulty proxy, or sent to it before it had recovered. "
-            "Mix: preferred/fallback/default.",
-            "dim",
-            sys.stdout,
-        )
-    )
-    for exercise, note in notes.items():
-        output.text(paint(f"{exercise}: {note}", "dim", sys.stdout))
+            "Mix: preferred/fallback/default."
+        ),
+        *(f"{exercise}: {note}" for exercise, note in notes.items()),
+    ):
+        output.text(paint(line, "dim", sys.stdout))
     times = "   ".join(f"{name} {milliseconds(value)}" for name, value in report.client_ms.items())
     output.text(f"{report.requests:,} requests in {report.seconds:.0f} s; clients waited {times}")
     late = report.timers_ms

@@ -32,7 +32,7 @@ _REPORTS = (
     Column("version"),
     number("arrived_ms", "arrived ms", "{:.3f}".format),
     Column("outcome"),
-    Column("said", "answer, or reason"),
+    Column("text", "answer, or reason"),
     Column("code", show=lambda code: code or "-"),
     number("queue_ms", "queue ms", "{:.2f}".format),
     number("evaluation_ms", "evaluation ms", "{:.2f}".format),
@@ -61,57 +61,57 @@ def explain(
 
     load_decision(directory)
     with Recorded(directory) as recorded:
-        story = study(recorded, find_request(recorded, request_id, local_time))
+        found = study(recorded, find_request(recorded, request_id, local_time))
         output = Output(as_json=as_json)
         if as_json:
-            output.json(story.as_json())
+            output.json(found.as_json())
         else:
-            _render(story, output)
+            _render(found, output)
 
 
-def _render(story: Explanation, output: Output) -> None:
+def _render(found: Explanation, output: Output) -> None:
     from rdv.analysis.explain.timeline import draw_arrivals
 
-    for name, text in _facts(story):
+    for name, text in _facts(found):
         output.text(f"{name:<8}  {fit(printable(text), max(20, width() - 10))}")
     output.text()
-    if story.answer is not None:
+    if found.answer is not None:
         answer = {
-            "waited_ms": story.answer.waited_ms,
-            "kind": story.answer.kind,
-            "model": story.answer.model,
+            "waited_ms": found.answer.waited_ms,
+            "kind": found.answer.kind,
+            "model": found.answer.model,
             "trace": [
                 {
                     "model": report.model,
                     "arrived_ms": report.arrived_ms,
                     "outcome": f"{report.outcome}, too late" if report.is_late else report.outcome,
                 }
-                for report in story.reports
+                for report in found.reports
                 if report.arrived_ms is not None and report.outcome is not None
             ],
         }
-        sla_ms = None if story.schedule is None else story.schedule.sla_ms
+        sla_ms = None if found.schedule is None else found.schedule.sla_ms
         for line in draw_arrivals(answer, sla_ms, width()):
             output.text(printable(line))
         output.text()
-    output.table(_STEPS, [vars(step) for step in story.steps])
-    if story.steps:
+    output.table(_STEPS, [vars(step) for step in found.steps])
+    if found.steps:
         output.text()
-    output.table(_REPORTS, [_report_row(vars(report)) for report in story.reports])
-    if story.schedule is None and story.answer is not None:
-        output.note(f"schedule {story.answer.schedule} is no longer in the log: no steps")
-    if story.down:
-        output.note(f"known to be down: {', '.join(story.down)}")
-    for line in story.notes.gaps:
+    output.table(_REPORTS, [_report_row(vars(report)) for report in found.reports])
+    if found.schedule is None and found.answer is not None:
+        output.note(f"schedule {found.answer.schedule} is no longer in the log: no steps")
+    if found.down:
+        output.note(f"known to be down: {', '.join(found.down)}")
+    for line in found.notes.gaps:
         output.note(line)
 
 
-def _facts(story: Explanation) -> list[tuple[str, str]]:
+def _facts(found: Explanation) -> list[tuple[str, str]]:
     import orjson
 
     from rdv.rendezvous.messages import result_code
 
-    request, result = story.request, story.answer
+    request, result = found.request, found.answer
     data = bytes(request.data).decode(errors="replace")
     facts = [("id", request.id), ("asked", f"{local_time(request.time_ns)}  {data}")]
     if request.key is not None:
@@ -120,7 +120,7 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
         facts.append(("named", f"{request.x_request_id} by the client (X-Request-Id)"))
     if (mark := request.idempotency) is not None:
         facts.append(("once", f"Idempotency-Key {mark.key} of {mark.client}"))
-    facts += [("outcome", _outcome(one)) for one in story.outcomes]
+    facts += [("outcome", _outcome(one)) for one in found.outcomes]
     if result is None:
         return [*facts, ("result", "none is recorded")]
     by = f", by {result.model} {result.version or ''}".rstrip() if result.model else ""
@@ -145,8 +145,8 @@ def _facts(story: Explanation) -> list[tuple[str, str]]:
         )
         if text
     ]
-    if story.own is not None and story.result is not None:
-        late = story.result
+    if found.own is not None and found.result is not None:
+        late = found.result
         facts.append(
             ("too late", f"the server's {late.kind} by {late.model}, after {late.waited_ms:.3f} ms")
         )
@@ -164,8 +164,6 @@ def _report_row(report: dict[str, Any]) -> dict[str, Any]:
     if report["answer"] is not None:
         text = bytes(report["answer"]).decode(errors="replace")
     outcome = report["outcome"] or "nothing"
-    marks = [word for word in ("is_chosen", "is_late") if report[word]]
-    words = {"is_chosen": "chosen", "is_late": "too late"}
-    if marks:
-        outcome += f", {words[marks[0]]}"
-    return report | {"said": fit(text, 40), "outcome": outcome}
+    if report["is_chosen"] or report["is_late"]:
+        outcome += ", chosen" if report["is_chosen"] else ", too late"
+    return report | {"text": fit(text, 40), "outcome": outcome}

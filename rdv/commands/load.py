@@ -11,7 +11,14 @@ import typer
 
 from rdv.commands.errors import InvalidOption, ThresholdBroken, Unanswered
 from rdv.commands.exits import INTERRUPTED
-from rdv.commands.options import Decision, Quiet, need_file, schedule_of_request
+from rdv.commands.options import (
+    Decision,
+    OneJson,
+    Quiet,
+    RequestSchedule,
+    need_file,
+    schedule_of_request,
+)
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import is_terminal, paint
 from rdv.commands.units import digits, milliseconds, parse_duration_ns, percent
@@ -51,12 +58,7 @@ def load(
     key_field: Annotated[
         str | None, typer.Option(metavar="FIELD", help="The field of the data that is the key.")
     ] = None,
-    schedule: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|JSON|@FILE", help="The schedule to decide by, instead of the live one."
-        ),
-    ] = None,
+    schedule: RequestSchedule = None,
     connections: Annotated[
         int | None,
         typer.Option(
@@ -93,9 +95,7 @@ def load(
             help="Print a line for each interval on stderr. Default: on a terminal.",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object at the end.")
-    ] = False,
+    as_json: OneJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Send requests at a rate, and measure the answers.
@@ -154,7 +154,6 @@ def load(
 
 
 def _show(at_s: float, figures: Figures, seconds: float) -> None:
-
     sys.stderr.write(progress_line(at_s, figures, seconds) + "\n")
     sys.stderr.flush()
 

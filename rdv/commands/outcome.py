@@ -112,10 +112,7 @@ def _record_file(decision: DecisionConfig, source: str) -> int:
     """Record outcomes from stdin as they come; those of a file after every line is checked."""
     from rdv.system.faults import faults
 
-    def describe(done: int, _: int) -> str:
-        return f"recorded {done:,} outcomes"
-
-    with Progress(describe) as progress:
+    with Progress("recorded {:,} outcomes") as progress:
         if source == "-":
             return _record(decision, _read(source, sys.stdin.buffer), progress)
         need_file("--from", source)
@@ -127,13 +124,11 @@ def _record_file(decision: DecisionConfig, source: str) -> int:
 
 
 def _read(source: str, file: IO[bytes]) -> Iterator[Truth]:
-
     read = truths_of_csv if source.lower().endswith(".csv") else truths_of_lines
     return read(_lines(file))
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-
     number = 0
     while line := file.readline(LINE_BYTES_MAX + 1):
         number += 1

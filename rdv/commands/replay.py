@@ -14,15 +14,23 @@ import typer
 from rdv.analysis.replay.columns import describe_results
 from rdv.commands.errors import InvalidOption
 from rdv.commands.model.settings import Command
-from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, need_folder, span_ns
+from rdv.commands.options import (
+    Decision,
+    Json,
+    ModelFile,
+    On,
+    Quiet,
+    Since,
+    Until,
+    output_file,
+    span_ns,
+)
 from rdv.commands.output import Column, Output, Progress, number
 from rdv.commands.units import milliseconds, percent
 
 if TYPE_CHECKING:
     from rdv.analysis.replay.compare import Against, Comparison
-    from rdv.analysis.replay.job import Findings
-    from rdv.analysis.replay.paced import Pace
-    from rdv.analysis.replay.study import Replayed
+    from rdv.analysis.replay.result import Findings, Pace, Replayed
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision import ModelConfig
 
@@ -49,10 +57,7 @@ def replay(
     directory: Decision,
     command: Command = None,
     *,
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A .py, .joblib or .pkl file.", show_default=False),
-    ] = None,
+    model: ModelFile = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -77,14 +82,7 @@ def replay(
     ] = None,
     on: On = None,
     out: Annotated[
-        str | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Write every result into this file, as Parquet.",
-            callback=need_folder,
-        ),
+        str | None, output_file("Write every result into this file, as Parquet.")
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -114,9 +112,7 @@ def replay(
         found = job.run(recorded, _replaying, _comparing)
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
-        from rdv.analysis.replay.figures import as_json as figures
-
-        output.json(figures(found))
+        output.json(found.as_json())
     else:
         render(found, output)
 
@@ -166,7 +162,7 @@ def _replaying(total: int) -> Iterator[Callable[[int], None]]:
 
 @contextlib.contextmanager
 def _comparing() -> Iterator[Callable[[int], None]]:
-    with Progress(lambda done, _: f"compared {done:,} requests") as progress:
+    with Progress("compared {:,} requests") as progress:
         yield progress.advance
 
 
@@ -198,7 +194,7 @@ def render(findings: Findings, output: Output) -> None:
 
 
 def _figures(found: Replayed) -> list[tuple[str, str]]:
-    from rdv.analysis.replay.figures import per_row_ms, quantiles
+    from rdv.analysis.replay.result import per_row_ms, quantiles
 
     rate = found.requests / found.seconds if found.seconds else 0
     figures = [("results", f"{found.results:,}"), ("errors", f"{found.errors:,}")]
@@ -219,7 +215,7 @@ def _figures(found: Replayed) -> list[tuple[str, str]]:
 
 
 def _pace_figures(pace: Pace) -> list[tuple[str, str]]:
-    from rdv.analysis.replay.figures import busy_share, quantiles
+    from rdv.analysis.replay.result import busy_share, quantiles
 
     total = max(1, pace.requests)
     figures = [

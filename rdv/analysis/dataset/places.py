@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
+from typing import Self
 
 from rdv.analysis.errors import NothingRecorded
 from rdv.rendezvous.topology import INPUT
@@ -33,15 +33,10 @@ class Recorded:
                 stream.close()
         self._open.clear()
 
-    def __enter__(self) -> Recorded:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ from rdv.analysis.dataset.joined import (
     NOWHERE,
     OUTCOME_CODES,
     PROXY,
-    ROW_BITS,
     SERVER,
     UNANSWERED,
     Coded,
@@ -27,6 +26,7 @@ from rdv.analysis.dataset.joined import (
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.requests import Requests
 from rdv.analysis.dataset.values import Extract
+from rdv.analysis.dataset.waiting import Waiting
 from rdv.rendezvous.messages import Result, result_code
 from rdv.rendezvous.topology import RESULTS
 
@@ -44,6 +44,10 @@ class Kept:
     places: npt.NDArray[np.int64]
     times_ns: npt.NDArray[np.int64]
     is_own: bool
+
+    @property
+    def ids(self) -> list[str]:
+        return [result.id for result in self.results]
 
     def take(self, rows: npt.NDArray[Any]) -> Kept:
         results = [self.results[n] for n in rows.tolist()]
@@ -73,8 +77,7 @@ class Results:
     def __init__(self, extract: Extract | None, is_known: Callable[[Result, int], bool]) -> None:
         self._extract = extract
         self._is_known = is_known
-        self._kept: list[Kept] = []
-        self._chunks: dict[int, Chunk] = {}
+        self._waiting = Waiting[Kept]()
 
     def add(self, number: int, chunk: Chunk, notes: Notes, *, is_own: bool) -> None:
         messages = read_results(chunk)
@@ -87,15 +90,17 @@ class Results:
             notes.own_answers += len(found)
         else:
             notes.results += len(found)
-        self._kept.append(Kept(found, place(number, rows), chunk.times_ns[rows], is_own))
-        self._chunks[number] = chunk
+        kept = Kept(found, place(number, rows), chunk.times_ns[rows], is_own)
+        self._waiting.add(kept, number, chunk)
 
     def match(self, requests: Requests, models: Names, notes: Notes) -> Found:
         """Return the results of these requests; keep the rest."""
         answers = _Answers(len(requests), self._extract)
         arrived: list[_Arrived] = []
         # Proxies' own answers come last: they are what the client received.
-        for kept, rows in sorted(self._matched(requests.rows), key=lambda pair: pair[0].is_own):
+        for kept, rows in sorted(
+            self._waiting.matched(requests.rows), key=lambda pair: pair[0].is_own
+        ):
             firsts = answers.add_places(kept, rows)
             if len(firsts) < len(rows):
                 notes.duplicate_results += len(rows) - len(firsts)
@@ -109,7 +114,7 @@ class Results:
         notes.unanswered += int((columns["answered_by"] == UNANSWERED).sum())
         return Found(
             columns,
-            dict(self._chunks),
+            dict(self._waiting.chunks),
             _joined([one.rows for one in arrived], np.int64),
             _joined([one.models for one in arrived], np.int64),
             _joined([one.arrivals_us for one in arrived], np.int64),
@@ -118,35 +123,11 @@ class Results:
             answers.server_waited_us,
         )
 
-    def _matched(self, row_of: dict[str, int]) -> list[tuple[Kept, npt.NDArray[np.int64]]]:
-        matched, left = [], []
-        for kept in self._kept:
-            ids = [result.id for result in kept.results]
-            rows = np.fromiter(map(row_of.get, ids, repeat(-1)), np.int64, len(ids))
-            there = rows >= 0
-            if there.all():
-                matched.append((kept, rows))
-                continue
-            left.append(kept.take(np.flatnonzero(~there)))
-            if there.any():
-                matched.append((kept.take(np.flatnonzero(there)), rows[there]))
-        self._kept = left
-        return matched
-
     def forget(self, until_ns: int | None, notes: Notes) -> None:
         """Drop what was appended before `until_ns` (None: everything)."""
-        left = []
-        for kept in self._kept:
-            stays = np.zeros(len(kept.results), bool)
-            if until_ns is not None:
-                stays = kept.times_ns >= until_ns
-            for row in np.flatnonzero(~stays).tolist():
-                self._give_up(kept.results[row], int(kept.times_ns[row]), kept.is_own, notes)
-            if stays.any():
-                left.append(kept.take(np.flatnonzero(stays)))
-        self._kept = left
-        wanted = {int(number) for kept in left for number in np.unique(kept.places >> ROW_BITS)}
-        self._chunks = {n: chunk for n, chunk in self._chunks.items() if n in wanted}
+        for kept in self._waiting.drop(until_ns):
+            for result, time_ns in zip(kept.results, kept.times_ns.tolist(), strict=True):
+                self._give_up(result, time_ns, kept.is_own, notes)
 
     def _give_up(self, result: Result, time_ns: int, is_own: bool, notes: Notes) -> None:
         if is_own and result_code(result) in NOT_ASKED:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from rdv.analysis.dataset.joined import (
     NOWHERE,
     OUTCOME_CODES,
     RESULT,
-    ROW_BITS,
     Joined,
     Names,
     place,
@@ -28,6 +26,7 @@ from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.requests import Requests
 from rdv.analysis.dataset.results import Found, first_of
 from rdv.analysis.dataset.values import Extract
+from rdv.analysis.dataset.waiting import Waiting
 from rdv.rendezvous.messages import Score, score_outcome
 from rdv.rendezvous.topology import SCORES
 
@@ -63,8 +62,7 @@ class Scores:
     def __init__(self, models: Names, extract: Extract | None) -> None:
         self._models = models
         self._extract = extract
-        self._kept: list[Kept] = []
-        self._chunks: dict[int, Chunk] = {}
+        self._waiting = Waiting[Kept]()
 
     def add(self, number: int, chunk: Chunk, notes: Notes) -> None:
         messages = read_scores(chunk)
@@ -80,17 +78,15 @@ class Scores:
             RESULT if s.error is None and s.refusal is None else OUTCOME_CODES[score_outcome(s)]
             for s in found
         ]
-        self._kept.append(
-            Kept(
-                self._models[chunk.topic],
-                [score.id for score in found],
-                chunk.times_ns[rows],
-                place(number, rows),
-                np.array(outcomes, np.uint8),
-                self._values(found),
-            )
+        kept = Kept(
+            self._models[chunk.topic],
+            [score.id for score in found],
+            chunk.times_ns[rows],
+            place(number, rows),
+            np.array(outcomes, np.uint8),
+            self._values(found),
         )
-        self._chunks[number] = chunk
+        self._waiting.add(kept, number, chunk)
 
     def _values(self, found: list[Score]) -> npt.NDArray[np.float64] | None:
         extract = self._extract
@@ -120,7 +116,7 @@ class Scores:
         outcome = np.full(shape, ABSENT, np.uint8)
         append_ns = np.zeros(shape, np.int64)
         value = None if self._extract is None else np.full(shape, np.nan)
-        for kept, rows in self._matched(requests.rows):
+        for kept, rows in self._waiting.matched(requests.rows):
             places = first_of(score_at[kept.model], rows, kept.places)
             first_rows = rows[places]
             notes.duplicate_scores += len(rows) - len(places)
@@ -133,7 +129,7 @@ class Scores:
         arrivals.fill(calibration, notes)
         return Joined(
             models=self._models.names(),
-            chunks=requests.chunks | found.chunks | self._chunks,
+            chunks=requests.chunks | found.chunks | self._waiting.chunks,
             value=value,
             outcome=outcome,
             score_at=score_at,
@@ -143,33 +139,9 @@ class Scores:
             **columns,
         )
 
-    def _matched(self, row_of: dict[str, int]) -> list[tuple[Kept, npt.NDArray[np.int64]]]:
-        matched, left = [], []
-        for kept in self._kept:
-            rows = np.fromiter(map(row_of.get, kept.ids, repeat(-1)), np.int64, len(kept.ids))
-            there = rows >= 0
-            if there.all():
-                matched.append((kept, rows))
-                continue
-            left.append(kept.take(np.flatnonzero(~there)))
-            if there.any():
-                matched.append((kept.take(np.flatnonzero(there)), rows[there]))
-        self._kept = left
-        return matched
-
     def forget(self, until_ns: int | None, notes: Notes) -> None:
         """Drop what was appended before `until_ns` (None: everything)."""
-        left = []
-        for kept in self._kept:
-            stays = np.zeros(len(kept.ids), bool)
-            if until_ns is not None:
-                stays = kept.times_ns >= until_ns
-            notes.orphan_scores += int((~stays).sum())
-            if stays.any():
-                left.append(kept.take(np.flatnonzero(stays)))
-        self._kept = left
-        wanted = {int(number) for kept in left for number in np.unique(kept.places >> ROW_BITS)}
-        self._chunks = {n: chunk for n, chunk in self._chunks.items() if n in wanted}
+        notes.orphan_scores += sum(len(kept.ids) for kept in self._waiting.drop(until_ns))
 
 
 class _Arrivals:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rdv.analysis.explain.steps import StepStory, tell_steps
-from rdv.analysis.explain.study import Explanation, Report, explain, find_request
+from rdv.analysis.explain.result import Explanation
+from rdv.analysis.explain.study import explain, find_request
 
-__all__ = ["Explanation", "Report", "StepStory", "explain", "find_request", "tell_steps"]
+__all__ = ["Explanation", "explain", "find_request"]

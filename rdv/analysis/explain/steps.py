@@ -1,43 +1,29 @@
-"""What happened in each step of a schedule. Pure."""
+"""Find out what happened in each step of a schedule. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
+from rdv.analysis.explain.result import ExplainedStep
 from rdv.rendezvous.reference import Report, decide
 from rdv.rendezvous.schedule import OTHERS, Schedule
 
 
-@dataclass(frozen=True)
-class StepStory:
-    """One step: its times, the models that it accepts, which had answered, and how it ended."""
-
-    number: int
-    begin_ms: float
-    end_ms: float
-    accepts: tuple[str, ...]
-    need: str
-    eligible: tuple[str, ...]
-    """The models that the step accepts and that had answered by its end; best rank first."""
-    ended: str
-
-
-def tell_steps(
+def explain_steps(
     schedule: Schedule,
     reports: Sequence[Report],
     *,
     live: Collection[str],
     dead: Collection[str],
     deadline_ms: float | None,
-) -> list[StepStory]:
+) -> list[ExplainedStep]:
     """Return the steps up to the one that decided, by the plain rule (`rdv.rendezvous.reference`).
 
     A schedule that ends after step k gives the default exactly when that step ends.
     """
-    stories: list[StepStory] = []
+    found: list[ExplainedStep] = []
     begin_ns = 0
     for number, step in enumerate(schedule.steps, start=1):
         until = msgspec.structs.replace(schedule, steps=schedule.steps[:number])
@@ -57,8 +43,8 @@ def tell_steps(
             ended = "no model is left to wait for"
         else:
             ended = "its time was over"
-        stories.append(
-            StepStory(
+        found.append(
+            ExplainedStep(
                 number,
                 begin_ns / 1e6,
                 end_ns / 1e6,
@@ -69,9 +55,9 @@ def tell_steps(
             )
         )
         if decision.kind != "default":
-            return stories
+            return found
         begin_ns = end_ns
-    return stories
+    return found
 
 
 def _rank(accept: Sequence[str], model: str) -> int:

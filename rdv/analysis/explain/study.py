@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,12 +14,13 @@ from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import NEVER_US, OUTCOMES, Joined, concat_joined
 from rdv.analysis.dataset.liveness import read_model_news
 from rdv.analysis.dataset.notes import Notes
-from rdv.analysis.dataset.outcomes import KnownTruth, outcomes_of
+from rdv.analysis.dataset.outcomes import outcomes_of
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import read_schedules
 from rdv.analysis.dataset.source import Source, sources
 from rdv.analysis.errors import AmbiguousId, IdTooShort, RequestNotFound
-from rdv.analysis.explain.steps import StepStory, tell_steps
+from rdv.analysis.explain.result import ExplainedStep, Explanation, Report
+from rdv.analysis.explain.steps import explain_steps
 from rdv.rendezvous.messages import (
     MalformedMessage,
     Request,
@@ -28,7 +28,6 @@ from rdv.rendezvous.messages import (
     Score,
     decode_request,
     report_code,
-    result_code,
     score_outcome,
 )
 from rdv.rendezvous.reference import Report as Arrived
@@ -36,7 +35,6 @@ from rdv.rendezvous.schedule import Schedule
 from rdv.rendezvous.topology import INPUT
 
 DIGITS_MIN = 6
-WHOLE_DIGITS = 32
 FOUND_MAX = 3
 AROUND_NS = 10**9
 """How many ns of the log around the request are read, to find when late scores arrived."""
@@ -98,71 +96,6 @@ def _begins(parts: list[Source], when: Callable[[int], str]) -> str:
     return when(min(known)) if known else ""
 
 
-@dataclass(frozen=True)
-class Report:
-    """What one model reported, and when it arrived (None: never)."""
-
-    model: str
-    arrived_ms: float | None
-    is_exact: bool
-    is_late: bool
-    """Whether it came after the decision."""
-    is_chosen: bool
-    outcome: str | None
-    version: str | None = None
-    answer: Any = None
-    detail: str = ""
-    code: str = ""
-    queue_ms: float | None = None
-    evaluation_ms: float | None = None
-    batch_size: int | None = None
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Everything about one request."""
-
-    request: Request
-    result: Result | None
-    """The server's result."""
-    own: Result | None
-    """The proxy's own answer, which the client received instead."""
-    schedule: Schedule | None
-    """The schedule that decided; None if it is not recorded any more."""
-    reports: list[Report]
-    steps: list[StepStory]
-    down: tuple[str, ...]
-    """Models that were known to be dead."""
-    outcomes: list[KnownTruth]
-    """The recorded outcomes and their sources; the last one counts."""
-    notes: Notes
-
-    @property
-    def answer(self) -> Result | None:
-        return self.own or self.result
-
-    def as_json(self) -> dict[str, Any]:
-        """Return everything as plain values."""
-        return {
-            "id": self.request.id,
-            "request": _fields(self.request),
-            "result": _result_json(self.result),
-            "own_answer": _result_json(self.own),
-            "schedule": None if self.schedule is None else msgspec.to_builtins(self.schedule),
-            "steps": [vars(step) for step in self.steps],
-            "reports": [vars(report) for report in self.reports],
-            "down": list(self.down),
-            "outcomes": [
-                {
-                    "outcome": one.truth.outcome,
-                    "time_ns": one.time_ns,
-                    "source": one.truth.source or None,
-                }
-                for one in self.outcomes
-            ],
-        }
-
-
 def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
     """Explain a request that `find_request` has found."""
     join = Join(recorded, found.append_ns - AROUND_NS, found.append_ns + AROUND_NS)
@@ -175,7 +108,7 @@ def explain(recorded: Recorded, found: FoundRequest) -> Explanation:
     schedule = None if answer is None else shelf.find(answer.schedule, asked)
     down = read_model_news(recorded, join.notes).dead_at(found.append_ns)
     reports = _reports(joined, row, result)
-    steps: list[StepStory] = []
+    steps: list[ExplainedStep] = []
     if schedule is not None:
         steps = _steps(joined, row, schedule, reports, down, found.request)
     return Explanation(
@@ -236,7 +169,7 @@ def _steps(
     reports: list[Report],
     down: frozenset[str],
     request: Request,
-) -> list[StepStory]:
+) -> list[ExplainedStep]:
     history = []
     for report in reports:
         score = joined.score(joined.models.index(report.model), row)
@@ -246,20 +179,4 @@ def _steps(
             history.append(Arrived(round(report.arrived_ms * 1000) * 1000, score))
     live = [model for model in joined.models if model not in down]
     deadline_ms = request.deadline_ms
-    return tell_steps(schedule, history, live=live, dead=down, deadline_ms=deadline_ms)
-
-
-def _fields(message: Request | Result) -> dict[str, Any]:
-    """Return a message's fields as plain values, but its payload as unchanged JSON.
-
-    Nothing is parsed and encoded again, so numbers keep their digits.
-    """
-    raw = msgspec.json.decode(msgspec.json.encode(message), type=dict[str, msgspec.Raw])
-    return {
-        name: text if name in ("data", "result", "schedule") else msgspec.json.decode(text)
-        for name, text in raw.items()
-    }
-
-
-def _result_json(result: Result | None) -> dict[str, Any] | None:
-    return None if result is None else _fields(result) | {"code": result_code(result)}
+    return explain_steps(schedule, history, live=live, dead=down, deadline_ms=deadline_ms)

@@ -1,4 +1,7 @@
-"""Export all tables of a decision's log into one directory."""
+"""Export all tables of a decision's log into one directory.
+
+What it makes is files, so it has neither a result.py nor a view.py: `Exported` has their totals.
+"""
 
 from __future__ import annotations
 

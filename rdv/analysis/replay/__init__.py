@@ -1,4 +1,5 @@
 """Run a new model over recorded requests, called as a worker calls it, in a process of its own.
 
-`replay.replay` evaluates, `compare.compare` compares the results with what is recorded.
+`job.ReplayJob` is the whole; `study` and `paced` evaluate, `compare` compares the results with what
+is recorded, `result` has the findings.
 """

@@ -29,6 +29,7 @@ from rdv.analysis.statistics import (
     ScoreAgreement,
     agreement_of_classes,
     agreement_of_scores,
+    plain,
     wilson,
 )
 from rdv.payload import is_readable, read_recorded
@@ -117,6 +118,17 @@ class Against:
         """Return the new model's share of right answers minus the other's, request by request."""
         return self.right_on.shares()
 
+    def as_json(self, *, is_number: bool) -> dict[str, Any]:
+        return {
+            "against": self.name or "answers given",
+            "requests": self.pairs.count,
+            "equal": self.pairs.equal,
+            "sampled_every": self.pairs.stride,
+            "agreement": plain(self.agreement(is_number=is_number)),
+            "accuracy": plain(self.accuracy()),
+            "advantage": plain(self.advantage()),
+        }
+
 
 @dataclass
 class Comparison:
@@ -135,6 +147,15 @@ class Comparison:
 
     def accuracy(self) -> Interval | None:
         return wilson(self.right, self.known) if self.known else None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "requests": self.requests,
+            "outcomes_known": self.known,
+            "accuracy": plain(self.accuracy()),
+            "against": [one.as_json(is_number=self.is_number) for one in self.against],
+            "notes": plain(self.notes),
+        }
 
     def of(self, name: str) -> Against:
         """Return the comparison with one model, made on first use."""

@@ -1,26 +1,23 @@
-"""Run a replay as a whole: the model's process, the requests, the comparison with the record.
-
-`WorkerRules` applies a production worker's rules in a paced replay: the same code, on another
-clock.
-"""
+"""Run a replay as a whole: the model's process, the requests, the comparison with the record."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NothingRecorded
-from rdv.analysis.replay.compare import Comparison, compare, extract_for, recorded_answers
+from rdv.analysis.replay.compare import compare, extract_for, recorded_answers
 from rdv.analysis.replay.evaluator import Evaluator, Loading
-from rdv.analysis.replay.paced import Asked, Pace, replay_paced
+from rdv.analysis.replay.paced import replay_paced
+from rdv.analysis.replay.result import Findings, Pace, Replayed
 from rdv.analysis.replay.rows import ResultFile, Spill
 from rdv.analysis.replay.source import ArchiveSource, InputSource
-from rdv.analysis.replay.study import Recorder, Replayed, Requests, replay
+from rdv.analysis.replay.study import Recorder, Requests, replay
 from rdv.decision import Decision, ModelConfig
-from rdv.rendezvous.backlog import Backlog, Waiting
+from rdv.rendezvous.backlog import Backlog
 
 _APART_NS = 60 * 10**9
 """How far the proxies' times and the log's append times may be apart, in ns."""
@@ -30,14 +27,6 @@ Span = tuple[int | None, int | None]
 
 Progress = Callable[[int], None]
 """Called with the number of requests done since the last call."""
-
-
-class Findings(NamedTuple):
-    """What a replay has found: no `comparison` without a result, no `pace` without a speed."""
-
-    replayed: Replayed
-    comparison: Comparison | None
-    pace: Pace | None
 
 
 @dataclass(frozen=True)
@@ -103,9 +92,9 @@ class ReplayJob:
             batch_max = self.config.batch_max
             replay(source, evaluator, recorder, found, batch_max=batch_max, progress=progress)
             return None
-        rules = WorkerRules(self.config)
+        backlog = worker_backlog(self.config)
         return replay_paced(
-            source, evaluator, recorder, found, rules, speed=self.speed, progress=progress
+            source, evaluator, recorder, found, backlog, speed=self.speed, progress=progress
         )
 
     def _loading(self) -> Loading:
@@ -133,45 +122,8 @@ def _widened(since_ns: int | None, until_ns: int | None) -> tuple[int | None, in
     )
 
 
-class WorkerRules:
-    """The rules of `rdv.serve.worker` for waiting requests. For one thread only."""
-
-    def __init__(self, config: ModelConfig) -> None:
-        self._backlog = Backlog(
-            config.batch_max,
-            "skip" if config.skips else "all",
-            batch_wait_ms=config.batch_wait_ms,
-        )
-
-    def __len__(self) -> int:
-        return len(self._backlog)
-
-    def add(self, found: Sequence[Asked], now_ns: int) -> None:
-        """Add requests; see `paced.Rules`."""
-        waiting = [_waiting(asked) for asked in found]
-        self._backlog.add(waiting, now_ns)
-
-    def plan(self, now_ns: int) -> tuple[list[tuple[Asked, str]], list[Asked]]:
-        """Plan the next batch; see `paced.Rules`."""
-        plan = self._backlog.plan(now_ns)
-        refused = [(_asked(one.waiting), str(one.refusal)) for one in plan.refused]
-        return refused, [_asked(waiting) for waiting in plan.batch]
-
-    def held_until_ns(self) -> int:
-        """Return until when a batch is held; see `paced.Rules`."""
-        return self._backlog.held_until_ns()
-
-    def learn(self, rows: int, took_ms: float) -> None:
-        """Learn from the duration of a batch; see `paced.Rules`."""
-        self._backlog.cost.learn(rows, took_ms)
-
-
-def _waiting(asked: Asked) -> Waiting:
-    block: Any = asked  # the rules do not read the block; it carries our request
-    return Waiting(asked.request, block, 0, asked.deadline_ns, asked.target_ns)
-
-
-def _asked(waiting: Waiting) -> Asked:
-    asked: Any = waiting.block
-    assert isinstance(asked, Asked)
-    return asked
+def worker_backlog(config: ModelConfig) -> Backlog:
+    """Return the rules of a production worker for waiting requests."""
+    return Backlog(
+        config.batch_max, "skip" if config.skips else "all", batch_wait_ms=config.batch_wait_ms
+    )

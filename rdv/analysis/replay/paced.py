@@ -8,16 +8,15 @@ time without requests. So an hour of the log takes as long as its evaluations.
 from __future__ import annotations
 
 import time
-from array import array
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 from rdv.analysis.dataset.join import collector_paused
 from rdv.analysis.replay.child import NOTHING
 from rdv.analysis.replay.evaluator import Evaluator
-from rdv.analysis.replay.source import Stretch
-from rdv.analysis.replay.study import Recorder, Replayed, Requests
+from rdv.analysis.replay.result import Pace, Replayed
+from rdv.analysis.replay.study import Recorder, Requests
+from rdv.rendezvous.backlog import Backlog, Waiting
 from rdv.rendezvous.messages import Request
 from rdv.rendezvous.schedule import SLA_MS_MAX
 
@@ -42,66 +41,22 @@ class Asked(NamedTuple):
     """By when the schedule at that time wanted this model's answer."""
 
 
-class Rules(Protocol):
-    """A worker's rules for waiting requests, as `rdv.rendezvous.backlog.Backlog` has them."""
-
-    def __len__(self) -> int: ...
-    def add(self, found: Sequence[Asked], now_ns: int) -> None:
-        """Add requests that have come in."""
-
-    def plan(self, now_ns: int) -> tuple[list[tuple[Asked, str]], list[Asked]]:
-        """Return requests to refuse, with the refusals, and the next batch."""
-
-    def held_until_ns(self) -> int:
-        """Return until when it waits for a larger batch."""
-
-    def learn(self, rows: int, took_ms: float) -> None:
-        """Learn how long a batch took."""
-
-
-@dataclass
-class Pace:
-    """The figures of a paced replay."""
-
-    speed: float
-    in_time: int = 0
-    """Scores before the deadline of their request."""
-    in_turn: int = 0
-    """Of these, scores while the schedule at that time wanted this model's answer."""
-    late: int = 0
-    failed: int = 0
-    """Errors, which do not count as in time however quick they are."""
-    behind: int = 0
-    expired: int = 0
-    batches: int = 0
-    waiting_max: int = 0
-    recorded_s: float = 0.0
-    """The seconds between the first and the last request, at this speed."""
-    busy_ns: int = 0
-    waited_ms: array[float] = field(default_factory=lambda: array("d"))
-    """The times in ms from the start of each request to its score, for the first million."""
-
-    @property
-    def requests(self) -> int:
-        return self.in_time + self.late + self.failed + self.behind + self.expired
-
-
 def replay_paced(
     source: Requests,
     evaluator: Evaluator,
     recorder: Recorder,
     found: Replayed,
-    rules: Rules,
+    backlog: Backlog,
     *,
     speed: float,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Pace:
-    """Replay all requests at `speed` times their recorded pace.
+    """Replay all requests at `speed` times their recorded pace, by a worker's rules: `backlog`.
 
     Raises ModelKeepsEnding, TooManyValues, the log's SystemFaults.
     """
     pace = Pace(speed)
-    run = _Run(_Coming(_asked(source, found.name, speed)), evaluator, recorder, rules, pace)
+    run = _Run(_Coming(_asked(source, found.name, speed)), evaluator, recorder, backlog, pace)
     began_s = time.monotonic()
     with collector_paused():
         while run.turn():
@@ -136,11 +91,11 @@ class _Run:
         coming: _Coming,
         evaluator: Evaluator,
         recorder: Recorder,
-        rules: Rules,
+        backlog: Backlog,
         pace: Pace,
     ) -> None:
         self._coming, self._evaluator = coming, evaluator
-        self._recorder, self._rules, self._pace = recorder, rules, pace
+        self._recorder, self._backlog, self._pace = recorder, backlog, pace
         self._now_ns = ORIGIN_NS
         self._done = 0
 
@@ -151,19 +106,20 @@ class _Run:
 
     def turn(self) -> bool:
         """Read, refuse and evaluate one batch, like a worker's turn; return False at the end."""
-        rules, pace = self._rules, self._pace
-        rules.add(self._coming.until(self._now_ns), self._now_ns)
-        pace.waiting_max = max(pace.waiting_max, len(rules))
-        refused, batch = rules.plan(self._now_ns) if len(rules) else ([], [])
-        for asked, refusal in refused:
-            if refusal == "expired":
+        backlog, pace = self._backlog, self._pace
+        backlog.add([_waiting(one) for one in self._coming.until(self._now_ns)], self._now_ns)
+        pace.waiting_max = max(pace.waiting_max, len(backlog))
+        refused, batch = backlog.plan(self._now_ns) if len(backlog) else ([], [])
+        for one in refused:
+            if one.refusal == "expired":
                 pace.expired += 1
             else:
                 pace.behind += 1
-            self._recorder.refused(asked.request, asked.append_ns, refusal)
+            asked = _asked_of(one.waiting)
+            self._recorder.refused(asked.request, asked.append_ns, one.refusal)
         self._done += len(refused) + len(batch)
         if batch:
-            self._evaluate(batch)
+            self._evaluate([_asked_of(waiting) for waiting in batch])
         elif not refused:
             return self._jump()
         return True
@@ -173,8 +129,8 @@ class _Run:
         moments = []
         if self._coming.next is not None:
             moments.append(self._coming.next.arrival_ns)
-        if len(self._rules):
-            moments.append(max(self._now_ns + 1, self._rules.held_until_ns()))
+        if len(self._backlog):
+            moments.append(max(self._now_ns + 1, self._backlog.held_until_ns()))
         if not moments:
             return False
         self._now_ns = max(self._now_ns, min(moments))
@@ -186,7 +142,7 @@ class _Run:
         self._now_ns += evaluated.took_ns
         pace.busy_ns += evaluated.took_ns
         pace.batches += 1
-        self._rules.learn(len(batch), evaluated.took_ns / 1e6)
+        self._backlog.cost.learn(len(batch), evaluated.took_ns / 1e6)
         reported_ns = self._now_ns + int(HOP_MS * 1e6)
         waited_ms = [(reported_ns - asked.start_ns) / 1e6 for asked in batch]
         for asked, code in zip(batch, evaluated.codes, strict=True):
@@ -205,11 +161,23 @@ class _Run:
         self._recorder.evaluated(requests, appended, evaluated, waited_ms)
 
 
+def _waiting(asked: Asked) -> Waiting:
+    block: Any = asked  # the rules do not read the block; it carries our request
+    return Waiting(asked.request, block, 0, asked.deadline_ns, asked.target_ns)
+
+
+def _asked_of(waiting: Waiting) -> Asked:
+    asked: Any = waiting.block
+    assert isinstance(asked, Asked)
+    return asked
+
+
 def _asked(source: Requests, name: str, speed: float) -> Iterator[Asked]:
     """Yield the requests on the simulated clock. The speed does not change the deadlines."""
     first_ns, latest_ns = None, ORIGIN_NS
     for stretch in source:
-        for request, row, append_ns in _each(stretch):
+        every = zip(stretch.requests, stretch.rows, stretch.append_ns, strict=True)
+        for request, row, append_ns in every:
             if first_ns is None:
                 first_ns = append_ns
             # If the wall clock was set back, the simulated clock does not go back.
@@ -222,7 +190,3 @@ def _asked(source: Requests, name: str, speed: float) -> Iterator[Asked]:
             window_ms = request.windows_ms.get(name, wait_ms)
             target_ns = min(deadline_ns, start_ns + int(window_ms * 1e6))
             yield Asked(request, row, append_ns, start_ns, latest_ns, deadline_ns, target_ns)
-
-
-def _each(stretch: Stretch) -> Iterator[tuple[Request, bytes, int]]:
-    return zip(stretch.requests, stretch.rows, stretch.append_ns, strict=True)

@@ -5,26 +5,19 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from array import array
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Protocol
-
-import orjson
+from typing import Protocol
 
 from rdv.analysis.dataset.join import collector_paused
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.replay.child import ERROR, NOTHING, RESULT, Evaluated
 from rdv.analysis.replay.evaluator import Evaluator, Job
+from rdv.analysis.replay.result import Replayed
 from rdv.analysis.replay.rows import Row, Spill
 from rdv.analysis.replay.source import Stretch
 from rdv.rendezvous.messages import Request
 
-REASONS_MAX = 1_000
-BATCHES_MAX = 1_000_000
-"""The maximum number of batches whose times are kept for quantiles."""
 Keep = Callable[[list[Row]], None]
 Batch = tuple[list[Request], list[int]]
 
@@ -37,53 +30,6 @@ class Requests(Protocol):
     """The number of requests; 0 if it is not known."""
 
     def __iter__(self) -> Iterator[Stretch]: ...
-
-
-@dataclass
-class Replayed:
-    """The totals of a replay."""
-
-    name: str
-    version: str
-    requests: int = 0
-    results: int = 0
-    silent: int = 0
-    """The number of requests for which the model returned nothing."""
-    errors: int = 0
-    refused: int = 0
-    """With a speed, the number of requests that it was too late for."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Errors by their text; the first thousand different ones."""
-    ends: int = 0
-    """How often the model's process ended or had to be ended."""
-    evaluation_ns: int = 0
-    evaluated: int = 0
-    seconds: float = 0.0
-    batch_ms: array[float] = field(default_factory=lambda: array("d"))
-    row_ms: array[float] = field(default_factory=lambda: array("d"))
-    notes: Notes = field(default_factory=Notes)
-
-    def count(self, evaluated: Evaluated) -> None:
-        """Count an evaluated batch."""
-        rows = len(evaluated.codes)
-        self.evaluated += rows
-        self.evaluation_ns += evaluated.took_ns
-        if evaluated.took_ns and len(self.batch_ms) < BATCHES_MAX:
-            self.batch_ms.append(evaluated.took_ns / 1e6)
-            self.row_ms.append(evaluated.took_ns / 1e6 / rows)
-        failed = evaluated.codes.count(ERROR)
-        if failed:
-            self.errors += failed
-            for code, text in zip(evaluated.codes, evaluated.texts, strict=True):
-                if code == ERROR:
-                    self._blame(text.decode("utf-8", "replace"))
-        silent = evaluated.codes.count(NOTHING)
-        self.silent += silent
-        self.results += rows - failed - silent
-
-    def _blame(self, reason: str) -> None:
-        if reason in self.reasons or len(self.reasons) < REASONS_MAX:
-            self.reasons[reason] += 1
 
 
 class Recorder:
@@ -114,15 +60,12 @@ class Recorder:
         codes, texts = evaluated.codes, evaluated.texts
         if self.extract is None and RESULT in codes:
             self.extract = self._make_extract(texts[codes.index(RESULT)])
-        if (extract := self.extract) is None:
+        if self.extract is None:
             values = [math.nan] * len(codes)
-        elif any(codes):
-            of_json = extract.of_json
-            values = [
-                math.nan if code else of_json(text) for code, text in zip(codes, texts, strict=True)
-            ]
         else:
-            values = list(map(extract.of_json, texts))
+            value_of = self.extract.of_json
+            pairs = zip(codes, texts, strict=True)
+            values = [math.nan if code else value_of(text) for code, text in pairs]
         ids = [request.id for request in requests]
         self._spill.add(ids, append_ns, values, codes)
         if self._keep is not None:
@@ -135,25 +78,6 @@ class Recorder:
         self._spill.add([request.id], [append_ns], [math.nan], bytes([NOTHING]))
         if self._keep is not None:
             self._keep([Row(request.id, request.time_ns, refusal=refusal)])
-
-
-def _values(extract: Extract | None, codes: bytes, texts: list[bytes]) -> list[float]:
-    """Return the values of the results; NaN for what is not a result."""
-    if extract is None:
-        return [math.nan] * len(codes)
-    if any(codes):
-        of_json = extract.of_json
-        return [
-            math.nan if code else of_json(text) for code, text in zip(codes, texts, strict=True)
-        ]
-    if extract.on is None or not extract.is_number:
-        return list(map(extract.of_json, texts))
-    # Numbers hardly ever repeat: all of them are parsed in one call, without the cache.
-    on, answers = extract.on, orjson.loads(b"[%b]" % b",".join(texts))
-    found: list[Any] = [answer.get(on) if type(answer) is dict else None for answer in answers]
-    if all(type(value) is float for value in found):
-        return found
-    return list(map(extract.of_answer, answers))
 
 
 def _rows(

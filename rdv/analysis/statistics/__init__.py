@@ -7,11 +7,9 @@ clock or draws random numbers without a given seed. Importing this imports numpy
 from __future__ import annotations
 
 from rdv.analysis.statistics.ab import (
-    Adjusted,
     Arm,
     Effect,
     SampleRatio,
-    adjust,
     effect,
     effect_of_pairs,
     paired_effect,
@@ -65,17 +63,14 @@ from rdv.analysis.statistics.proportion import (
 )
 from rdv.analysis.statistics.quantile import quantile_interval, quantile_intervals
 from rdv.analysis.statistics.sample import InvalidSample
-from rdv.analysis.statistics.surprise import GTest, g_test, root_llr
 
 __all__ = [
-    "Adjusted",
     "Arm",
     "ClassAgreement",
     "Digest",
     "Disagreement",
     "DriftWindow",
     "Effect",
-    "GTest",
     "Interval",
     "InvalidSample",
     "Latency",
@@ -92,7 +87,6 @@ __all__ = [
     "SampleRatio",
     "ScoreAgreement",
     "Window",
-    "adjust",
     "agreement_of_classes",
     "agreement_of_scores",
     "agreement_of_table",
@@ -105,7 +99,6 @@ __all__ = [
     "drift_over_time",
     "effect",
     "effect_of_pairs",
-    "g_test",
     "holm",
     "judge",
     "latency",
@@ -119,7 +112,6 @@ __all__ = [
     "rate_anomalies",
     "rate_reference",
     "rate_scores",
-    "root_llr",
     "sample_ratio",
     "sample_size",
     "shares_of_counts",

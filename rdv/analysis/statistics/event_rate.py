@@ -16,7 +16,6 @@ from rdv.analysis.statistics.sample import (
     check_count,
     check_share,
 )
-from rdv.analysis.statistics.surprise import root_llr_of_rates
 
 REFERENCE_WINDOWS_MIN = 5
 FALSE_ALARMS = 0.01
@@ -78,14 +77,36 @@ def rate_scores(
     """Return the signed root log-likelihood ratio of each window against the reference, in
     deviations.
 
-    Dunning (1993) for the ratio; divided by the root of the dispersion as in quasi-Poisson
+    Dunning, *Accurate methods for the statistics of surprise and coincidence*, Computational
+    Linguistics 19 (1993), for the ratio; divided by the root of the dispersion as in quasi-Poisson
     regression (McCullagh & Nelder, *Generalized Linear Models*, 6.2). Raises InvalidSample.
     """
     seen = as_sample("counts", counts, at_least=0)
     exposure = _exposures(exposures, len(seen))
-    root = root_llr_of_rates(seen, exposure, reference.events, reference.exposure)
+    if bool(np.any(seen < 0)):
+        raise InvalidSample("counts", "must not be negative")
+    root = _root_llr(seen, exposure, reference.events, reference.exposure)
     scores: FloatArray = root / np.sqrt(reference.dispersion)
     return scores
+
+
+def _root_llr(here: FloatArray, time_here: FloatArray, count: float, exposure: float) -> FloatArray:
+    """Return how surprising each count in its exposure is relative to a reference's `count`.
+
+    Both are assumed to be Poisson; that the reference's rate is itself an estimate is accounted
+    for. Positive: more events than expected.
+    """
+    rate = (here + count) / (time_here + exposure)
+    g2 = 2 * (_k_log(here, rate * time_here) + _k_log(np.full_like(here, count), rate * exposure))
+    sign = np.sign(here / time_here - count / exposure)
+    return sign * np.sqrt(np.maximum(g2, 0))
+
+
+def _k_log(counts: FloatArray, expected: FloatArray) -> FloatArray:
+    """Return counts × log(counts / expected), 0 for empty counts."""
+    filled = counts > 0
+    ratio = np.divide(counts, expected, out=np.ones_like(counts), where=filled)
+    return counts * np.log(ratio)
 
 
 def rate_anomalies(

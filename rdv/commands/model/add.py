@@ -8,7 +8,7 @@ import typer
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.model.settings import Command, Name
-from rdv.commands.options import Decision, Json, Quiet
+from rdv.commands.options import Decision, Instances, Json, ModelFile, Quiet
 from rdv.commands.output import Output
 
 if TYPE_CHECKING:
@@ -27,10 +27,7 @@ def add(
     name: Name,
     command: Command = None,
     *,
-    path: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A .py, .joblib or .pkl file.", show_default=False),
-    ] = None,
+    path: ModelFile = None,
     builtin: Annotated[
         Literal["decoy", "canary"] | None,
         typer.Option(
@@ -38,9 +35,7 @@ def add(
             show_default=False,
         ),
     ] = None,
-    instances: Annotated[
-        int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")
-    ] = 1,
+    instances: Instances = 1,
     version: Annotated[
         str,
         typer.Option(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.model.settings import Command, Name
-from rdv.commands.options import Decision
+from rdv.commands.options import Decision, Instances, ModelFile
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
@@ -28,13 +26,8 @@ def run(
     name: Name,
     command: Command = None,
     *,
-    path: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="A .py, .joblib or .pkl file.", show_default=False),
-    ] = None,
-    instances: Annotated[
-        int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")
-    ] = 1,
+    path: ModelFile = None,
+    instances: Instances = 1,
 ) -> None:
     """Run a model: it joins a running decision.
 

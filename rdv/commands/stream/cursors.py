@@ -16,7 +16,7 @@ from rdv.commands.opening import (
     read_target,
     refuse_if_alive,
 )
-from rdv.commands.options import Json, Partition, PathOrTopic, Quiet
+from rdv.commands.options import Group, Json, Partition, PathOrTopic, Quiet
 from rdv.commands.output import Column, Output, number
 from rdv.commands.units import parse_moment_ns
 
@@ -43,9 +43,7 @@ _COLUMNS = (
 def cursors(
     address: PathOrTopic,
     *,
-    group: Annotated[
-        str | None, typer.Option("--group", "-g", metavar="NAME", help="Only this group.")
-    ] = None,
+    group: Group = None,
     partition: Partition = None,
     to: Annotated[
         str | None,

@@ -8,7 +8,7 @@ import typer
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.opening import groups_of, open_files, read_target, refuse_if_alive
-from rdv.commands.options import Json, PathOnly, Quiet, Yes
+from rdv.commands.options import Group, Json, PathOnly, Quiet, Yes
 from rdv.commands.output import Column, Output, number
 from rdv.commands.terminal import confirm
 
@@ -33,9 +33,7 @@ _COLUMNS = (
 def groups(
     address: PathOnly,
     *,
-    group: Annotated[
-        str | None, typer.Option("--group", "-g", metavar="NAME", help="Only this group.")
-    ] = None,
+    group: Group = None,
     delete: Annotated[
         bool, typer.Option("--delete", help="Delete the group and its committed offsets.")
     ] = False,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.replay.child import ERROR, NOTHING, RESULT, Evaluated
-from rdv.analysis.replay.job import WorkerRules
+from rdv.analysis.replay.job import worker_backlog
 from rdv.analysis.replay.paced import HOP_MS, replay_paced
 from rdv.analysis.replay.rows import Spill
 from rdv.analysis.replay.source import Stretch
@@ -65,8 +65,8 @@ def paced(source, model, speed=1.0, **settings):
     found = Replayed("new", "1")
     spill = Spill()
     recorder = Recorder(found, spill, lambda _: Extract())
-    rules = WorkerRules(ModelConfig(path="x.py", **settings))
-    pace = replay_paced(source, model, recorder, found, rules, speed=speed)
+    backlog = worker_backlog(ModelConfig(path="x.py", **settings))
+    pace = replay_paced(source, model, recorder, found, backlog, speed=speed)
     rows = spill.rows
     spill.close()
     assert found.requests == pace.requests == rows == source.total

@@ -14,7 +14,6 @@ from scipy import stats
 from rdv.analysis.statistics import (
     Arm,
     InvalidSample,
-    adjust,
     effect,
     paired_effect,
     plain,
@@ -200,25 +199,6 @@ def test_requests_of_one_key_are_not_taken_for_many():
         Arm.of("a", [0, 1], [1, 1])
 
 
-def test_a_covariate_takes_out_what_it_explains_and_no_more():
-    chance = np.random.default_rng(7)
-    covered, reductions = 0, []
-    for _ in range(300):
-        arms = []
-        for shift in (0.0, 0.3):
-            x = chance.normal(size=400)
-            arms.append((shift + 2 * x + chance.normal(size=400), x))
-        found = adjust(*arms)
-        covered += effect(found.control, found.treatment).once.covers(0.3)
-        reductions.append(found.reduction)
-    assert covered / 300 == pytest.approx(0.95, abs=0.035)
-    assert np.mean(reductions) == pytest.approx(0.8, abs=0.01)
-    y = chance.normal(size=50)
-    useless = adjust((y, np.ones(50)), (y + 1, np.ones(50)))
-    assert (useless.slope, useless.reduction) == (0, 0)
-    assert useless.treatment.mean - useless.control.mean == pytest.approx(1)
-
-
 def test_pairs_answer_with_far_fewer_and_may_be_peeked_at():
     chance = np.random.default_rng(8)
     hard = chance.random((500, 4000)) < 0.1  # both are wrong on these
@@ -237,31 +217,15 @@ def test_pairs_answer_with_far_fewer_and_may_be_peeked_at():
     assert paired_effect([0, 1], [1, 0]).finding == "too early"
 
 
-def test_keys_are_the_units_of_pairs_and_of_adjusted_arms_too():
+def test_keys_are_the_units_of_pairs_too():
     chance = np.random.default_rng(9)
-    pairs = adjusted = 0
+    pairs = 0
     for _ in range(300):
         keys = np.repeat(np.arange(200), chance.integers(1, 30, 200))
         habit = chance.normal(size=200)[keys]
         a, b = chance.normal(size=(2, len(keys)))
         once = paired_effect(a, b + habit, keys=keys).once
         pairs += once.covers(0)
-        half = len(keys) // 2
-        x = habit + chance.normal(size=len(keys))
-        y = habit + x + chance.normal(size=len(keys))
-        arms = [(y[:half], x[:half]), (y[half:], x[half:])]
-        found = adjust(*arms, keys=(keys[:half], keys[half:]))
-        adjusted += effect(found.control, found.treatment).once.covers(0)
-        assert found.reduction > 0.3
     assert pairs / 300 == pytest.approx(0.95, abs=0.04)
-    assert adjusted / 300 == pytest.approx(0.95, abs=0.04)
     few = paired_effect(np.zeros(3000), np.ones(3000), keys=np.arange(3000) % 19)
     assert (few.finding, few.units) == ("too early", (19, 19))
-
-
-def test_adjusting_without_keys_is_adjusting_with_a_key_for_each():
-    chance = np.random.default_rng(10)
-    arms = [(chance.normal(size=40), chance.normal(size=40)) for _ in range(2)]
-    keyed = adjust(*arms, keys=(np.arange(40), np.arange(40)))
-    for mine, other in zip(plain(adjust(*arms)).values(), plain(keyed).values(), strict=True):
-        assert mine == pytest.approx(other)

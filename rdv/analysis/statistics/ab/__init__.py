@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from rdv.analysis.statistics.ab.effect import (
-    Adjusted,
-    Arm,
-    Effect,
-    adjust,
-    effect,
-    effect_of_pairs,
-    paired_effect,
-)
+from rdv.analysis.statistics.ab.effect import Arm, Effect, effect, effect_of_pairs, paired_effect
 from rdv.analysis.statistics.ab.sample_ratio import SampleRatio, sample_ratio
 from rdv.analysis.statistics.ab.sequence import always_valid_p, mean_sequence, proportion_sequence
 
 __all__ = [
-    "Adjusted",
     "Arm",
     "Effect",
     "SampleRatio",
-    "adjust",
     "always_valid_p",
     "effect",
     "effect_of_pairs",
