@@ -13,7 +13,17 @@ from typing import Annotated, Any
 import msgspec
 
 from rdv.decision.model import ModelConfig
-from rdv.decision.sections import COUNT_MAX, PARTITIONS_MAX, Http, Log, Server, setting
+from rdv.decision.sections import (
+    COUNT_MAX,
+    PARTITIONS_MAX,
+    Http,
+    Log,
+    Server,
+    live,
+    on_command,
+    on_replace,
+    on_serve,
+)
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import InvalidSchedule, Schedule, schedule_from_toml
 
@@ -22,75 +32,69 @@ RUN_DIRECTORY = ".rdv"
 SUFFIX = ".toml"
 
 
-def _share(comment: str) -> msgspec.Meta:
-    return setting(comment, 0, 1, effect="command")
-
-
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of `rdv promote` (`rdv.analysis.promote.gate`)."""
 
     requests_min: Annotated[
-        int,
-        setting(
-            "Minimum number of requests that both models have scored",
-            1,
-            COUNT_MAX,
-            effect="command",
-        ),
+        int, on_command("Minimum number of requests that both models have scored", 1, COUNT_MAX)
     ] = 1000
     judged_min: Annotated[
         int,
-        setting(
+        on_command(
             "Minimum number of known outcomes with which they count instead of agreement",
             1,
             COUNT_MAX,
-            effect="command",
         ),
     ] = 100
     loss_max: Annotated[
-        float, _share("Largest share by which its right answers may be below the champion's")
+        float,
+        on_command("Largest share by which its right answers may be below the champion's", 0, 1),
     ] = 0.005
     agreement_min: Annotated[
         float,
-        _share("Without outcomes: minimum agreement with the champion (of scores: of their ranks)"),
+        on_command(
+            "Without outcomes: minimum agreement with the champion (of scores: of their ranks)",
+            0,
+            1,
+        ),
     ] = 0.9
     kappa_min: Annotated[
         float,
-        _share("Without outcomes: minimum agreement of answers beyond chance (Cohen's kappa)"),
+        on_command(
+            "Without outcomes: minimum agreement of answers beyond chance (Cohen's kappa)", 0, 1
+        ),
     ] = 0.6
     late_max: Annotated[
         float,
-        _share(
-            "Maximum share of answers that are later than the champion's window, or its own answer"
+        on_command(
+            "Maximum share of answers that are later than the champion's window, or its own answer",
+            0,
+            1,
         ),
     ] = 0.01
-    errors_max: Annotated[float, _share("Maximum share of errors among its requests")] = 0.001
-    refusals_max: Annotated[float, _share("Maximum share of refusals among its requests")] = 0.01
+    errors_max: Annotated[float, on_command("Maximum share of errors among its requests", 0, 1)] = (
+        0.001
+    )
+    refusals_max: Annotated[
+        float, on_command("Maximum share of refusals among its requests", 0, 1)
+    ] = 0.01
     defaults_max: Annotated[
-        float, _share("--watch: largest increase of the share of defaults among the answers")
+        float,
+        on_command("--watch: largest increase of the share of defaults among the answers", 0, 1),
     ] = 0.02
     marginal_factor: Annotated[
-        float,
-        setting(
-            "A limit that is exceeded by less than this factor is marginal",
-            ge=1,
-            le=1000,
-            effect="command",
-        ),
+        float, on_command("A limit that is exceeded by less than this factor is marginal", 1, 1000)
     ] = 5.0
 
 
 class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Describes a group of keys that gets another schedule."""
 
-    share: Annotated[float, setting("Share of the keys", ge=0, le=1, effect="live")]
-    schedule: Annotated[str, setting("Name of its schedule", effect="live")]
+    share: Annotated[float, live("Share of the keys", 0, 1)]
+    schedule: Annotated[str, live("Name of its schedule")]
     models: Annotated[
         list[str],
-        setting(
-            "Only these models score its requests (and decoys and canaries); empty: all",
-            effect="live",
-        ),
+        live("Only these models score its requests (and decoys and canaries); empty: all"),
     ] = []
 
 
@@ -98,11 +102,7 @@ class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Describes the [cohorts] section: groups of keys with another than the live schedule."""
 
     salt: Annotated[
-        str,
-        setting(
-            "Another value assigns the keys anew; do not change it during an experiment",
-            effect="live",
-        ),
+        str, live("Another value assigns the keys anew; do not change it during an experiment")
     ] = ""
     groups: dict[str, Cohort] = {}
 
@@ -116,26 +116,18 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     directory: str = ""
     warnings: tuple[str, ...] = ()
-    name: Annotated[
-        str, setting("Name of this decision; empty: the name of its directory", effect="live")
-    ] = ""
-    schedule: Annotated[
-        str, setting("Name of the live schedule: schedules/NAME.toml", effect="live")
-    ] = "production"
+    name: Annotated[str, live("Name of this decision; empty: the name of its directory")] = ""
+    schedule: Annotated[str, live("Name of the live schedule: schedules/NAME.toml")] = "production"
     partitions: Annotated[
         int,
-        setting(
-            "Partitions of input and scores, which servers and instances share",
-            1,
-            PARTITIONS_MAX,
-            effect="serve",
+        on_serve(
+            "Partitions of input and scores, which servers and instances share", 1, PARTITIONS_MAX
         ),
     ] = 1
     env: Annotated[
         list[str],
-        setting(
-            'Environment variables for models and enricher besides the usual ones: ["AWS_PROFILE"]',
-            effect="replace",
+        on_replace(
+            'Environment variables for models and enricher besides the usual ones: ["AWS_PROFILE"]'
         ),
     ] = []
     http: Http = Http()

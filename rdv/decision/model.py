@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from rdv.decision.sections import milliseconds, setting
+from rdv.decision.sections import MS, live, on_replace
 
 Builtin = Literal["", "decoy", "canary"]
 WhenBehind = Literal["skip", "all"]
@@ -23,130 +23,86 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     path: Annotated[
         str,
-        setting(
-            "A .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model",
-            effect="replace",
+        on_replace(
+            "A .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model"
         ),
     ] = ""
     command: Annotated[
         list[str],
-        setting(
-            'Or a command that reads and writes JSON lines, as ["Rscript", "gbm.R"]',
-            effect="replace",
-        ),
+        on_replace('Or a command that reads and writes JSON lines, as ["Rscript", "gbm.R"]'),
     ] = []
     builtin: Annotated[
         Builtin,
-        setting(
-            'Or "decoy": archives the input; with a path or command, "canary": skips no request',
-            effect="replace",
+        on_replace(
+            'Or "decoy": archives the input; with a path or command, "canary": skips no request'
         ),
     ] = ""
     version: Annotated[
         str,
-        setting(
-            "Version recorded with each score; empty: the model's own, else a hash of its file",
-            effect="replace",
+        on_replace(
+            "Version recorded with each score; empty: the model's own, else a hash of its file"
         ),
     ] = ""
     instances: Annotated[
-        int,
-        setting(
-            "Number of processes that share the requests of this model",
-            1,
-            INSTANCES_MAX,
-            effect="live",
-        ),
+        int, live("Number of processes that share the requests of this model", 1, INSTANCES_MAX)
     ] = 1
     instances_min: Annotated[
         Annotated[int, msgspec.Meta(ge=0, le=INSTANCES_MAX)] | AsInstances,
-        setting(
-            'Smallest number when scaling; 0: started by a request; "instances": that number',
-            effect="live",
-        ),
+        live('Smallest number when scaling; 0: started by a request; "instances": that number'),
     ] = "instances"
     instances_max: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=INSTANCES_MAX)] | AsInstances,
-        setting('Largest number when scaling; "instances": that number', effect="live"),
+        live('Largest number when scaling; "instances": that number'),
     ] = "instances"
     idle_ms: Annotated[
-        int,
-        milliseconds(
-            "Scaling: after this time without requests, only instances_min remain", effect="live"
-        ),
+        int, live("Scaling: after this time without requests, only instances_min remain", *MS)
     ] = 60_000
     scale_down_ms: Annotated[
         int,
-        milliseconds(
-            "Scaling: an instance is stopped when fewer would have been enough for this time",
-            effect="live",
+        live(
+            "Scaling: an instance is stopped when fewer would have been enough for this time", *MS
         ),
     ] = 30_000
     batch_max: Annotated[
-        int,
-        setting("Maximum number of requests in one call of predict", 1, 65_536, effect="replace"),
+        int, on_replace("Maximum number of requests in one call of predict", 1, 65_536)
     ] = 64
     batch_wait_ms: Annotated[
         float,
-        setting(
+        on_replace(
             "Maximum wait for a larger batch, where a larger batch is cheaper; 0: never wait",
-            ge=0,
-            le=60_000,
-            effect="replace",
+            0,
+            60_000,
         ),
     ] = 0.0
     when_behind: Annotated[
         WhenBehind,
-        setting(
-            'Requests past their deadline: "skip" refuses them, "all" evaluates them all the same',
-            effect="replace",
+        on_replace(
+            'Requests past their deadline: "skip" refuses them, "all" evaluates them all the same'
         ),
     ] = "skip"
     sample: Annotated[
-        float,
-        setting(
-            "Share of the requests that it scores; the others do not wait for it",
-            ge=0,
-            le=1,
-            effect="live",
-        ),
+        float, live("Share of the requests that it scores; the others do not wait for it", 0, 1)
     ] = 1.0
-    start_timeout_ms: Annotated[
-        int, milliseconds("Time limit for loading the model", effect="replace")
-    ] = 30_000
+    start_timeout_ms: Annotated[int, on_replace("Time limit for loading the model", *MS)] = 30_000
     predict_timeout_ms: Annotated[
-        int,
-        milliseconds("Time limit for one batch; beyond, the model is restarted", effect="replace"),
+        int, on_replace("Time limit for one batch; beyond, the model is restarted", *MS)
     ] = 10_000
     result_bytes_max: Annotated[
-        int,
-        setting(
-            "Maximum size of a result; a larger one is an error",
-            1,
-            16 * 1024 * 1024,
-            effect="replace",
-        ),
+        int, on_replace("Maximum size of a result; a larger one is an error", 1, 16 * 1024 * 1024)
     ] = 1_048_576
     archive_bytes_max: Annotated[
         int,
-        setting(
-            "Decoy: maximum size of its archive; beyond, the oldest files are deleted",
-            4096,
-            2**50,
-            effect="replace",
+        on_replace(
+            "Decoy: maximum size of its archive; beyond, the oldest files are deleted", 4096, 2**50
         ),
     ] = 1_073_741_824
-    retired: Annotated[
-        bool,
-        setting("Declared, but not started; schedules should not name it", effect="live"),
-    ] = False
+    retired: Annotated[bool, live("Declared, but not started; schedules should not name it")] = (
+        False
+    )
 
     env: Annotated[
         list[str],
-        setting(
-            'Environment variables for this model, besides the usual ones: ["API_KEY"]',
-            effect="replace",
-        ),
+        on_replace('Environment variables for this model, besides the usual ones: ["API_KEY"]'),
     ] = []
 
     @property

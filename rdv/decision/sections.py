@@ -8,6 +8,7 @@ being served; `rdv serve`, the tests and the comments in `rdv.toml` all read it 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import msgspec
@@ -17,7 +18,8 @@ from rdv.rendezvous.schedule.load import INLINE_BYTES_MAX
 from rdv.stream import DAY_MS, PARTITIONS_MAX, Fsync, StreamConfig
 
 COUNT_MAX = 1_000_000_000
-MS_MAX = 3_600_000
+MS = (1, 3_600_000)
+"""The bounds of a duration in ms: up to an hour."""
 PORT_MAX = 65_535
 
 WhenFull = Literal["429", "default"]
@@ -48,9 +50,10 @@ def setting(
     return Meta(description=comment, ge=ge, le=le, extra={"effect": effect})
 
 
-def milliseconds(comment: str, *, effect: Effect | None = None) -> Meta:
-    """Return the annotation of a duration of 1 ms to an hour."""
-    return setting(comment, 1, MS_MAX, effect=effect)
+live = partial(setting, effect="live")
+on_replace = partial(setting, effect="replace")
+on_serve = partial(setting, effect="serve")
+on_command = partial(setting, effect="command")
 
 
 class Field(NamedTuple):
@@ -86,172 +89,109 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Configures the HTTP server: what the proxies accept, and its limits."""
 
     host: Annotated[
-        str,
-        setting(
-            "Address to listen on; 0.0.0.0 makes it reachable from the network", effect="serve"
-        ),
+        str, on_serve("Address to listen on; 0.0.0.0 makes it reachable from the network")
     ] = "127.0.0.1"
     port: Annotated[
-        int,
-        setting(
-            "Port of the first proxy; further ones take the next ports",
-            1,
-            PORT_MAX,
-            effect="serve",
-        ),
+        int, on_serve("Port of the first proxy; further ones take the next ports", 1, PORT_MAX)
     ] = 8100
     proxies: Annotated[
-        int, setting("Number of proxies; each one is a separate process", 1, 64, effect="serve")
+        int, on_serve("Number of proxies; each one is a separate process", 1, 64)
     ] = 1
     hosts: Annotated[
-        list[str],
-        setting(
-            'Accepted Host headers besides loopback and host: "shop.example"; "*": all',
-            effect="live",
-        ),
+        list[str], live('Accepted Host headers besides loopback and host: "shop.example"; "*": all')
     ] = []
     origins: Annotated[
-        list[str],
-        setting(
-            'Origins of the web pages that may send requests: "https://shop.example"', effect="live"
-        ),
+        list[str], live('Origins of the web pages that may send requests: "https://shop.example"')
     ] = []
     trusted_proxies: Annotated[
         list[str],
-        setting(
-            "Addresses, networks (10.0.0.0/8) whose X-Forwarded-For or Forwarded is trusted",
-            effect="live",
-        ),
+        live("Addresses, networks (10.0.0.0/8) whose X-Forwarded-For or Forwarded is trusted"),
     ] = []
     client_share: Annotated[
         float,
-        setting(
-            "Largest share of the limits for one client, leaving 20 places or half; 1: all",
-            0.1,
-            1,
-            effect="live",
+        live(
+            "Largest share of the limits for one client, leaving 20 places or half; 1: all", 0.1, 1
         ),
     ] = 0.9
     body_bytes_max: Annotated[
-        int,
-        setting("Maximum size of a request body; larger: 413", 1, 64 * 1024 * 1024, effect="live"),
+        int, live("Maximum size of a request body; larger: 413", 1, 64 * 1024 * 1024)
     ] = 1_048_576
     partial_bytes_max: Annotated[
-        int,
-        setting(
-            "Maximum size of all incomplete requests together; beyond: 503",
-            65_536,
-            2**40,
-            effect="live",
-        ),
+        int, live("Maximum size of all incomplete requests together; beyond: 503", 65_536, 2**40)
     ] = 268_435_456
     header_bytes_max: Annotated[
-        int,
-        setting("Maximum size of a request's headers; larger: 431", 256, 1_048_576, effect="live"),
+        int, live("Maximum size of a request's headers; larger: 431", 256, 1_048_576)
     ] = 16_384
     in_flight_max: Annotated[
         int,
-        setting(
-            "Maximum number of requests in flight in one proxy; beyond: see when_full",
-            1,
-            COUNT_MAX,
-            effect="live",
+        live(
+            "Maximum number of requests in flight in one proxy; beyond: see when_full", 1, COUNT_MAX
         ),
     ] = 2_250
     in_flight_bytes_max: Annotated[
-        int,
-        setting(
-            "Maximum size of their bodies together; beyond: see when_full", 1, 2**40, effect="live"
-        ),
+        int, live("Maximum size of their bodies together; beyond: see when_full", 1, 2**40)
     ] = 268_435_456
     when_full: Annotated[
         WhenFull,
-        setting(
-            'Answer of a full proxy: status "429", or the marked "default" of the schedule',
-            effect="live",
-        ),
+        live('Answer of a full proxy: status "429", or the marked "default" of the schedule'),
     ] = "429"
     client_timeout_ms: Annotated[
-        int,
-        milliseconds(
-            "Time that a client may take to send a request, and to read its answer", effect="live"
-        ),
+        int, live("Time that a client may take to send a request, and to read its answer", *MS)
     ] = 10_000
     ready_when: Annotated[
         ReadyWhen,
-        setting(
-            'What /readyz waits for: "model": one that the schedule accepts; "serving": no model',
-            effect="live",
-        ),
+        live('What /readyz waits for: "model": one that the schedule accepts; "serving": no model'),
     ] = "model"
-    keep_alive_ms: Annotated[
-        int, milliseconds("An idle connection is closed after this time", effect="live")
-    ] = 75_000
+    keep_alive_ms: Annotated[int, live("An idle connection is closed after this time", *MS)] = (
+        75_000
+    )
     connections_max: Annotated[
         int,
-        setting(
-            "Maximum number of connections to one proxy; beyond, idle ones are closed",
-            1,
-            COUNT_MAX,
-            effect="live",
+        live(
+            "Maximum number of connections to one proxy; beyond, idle ones are closed", 1, COUNT_MAX
         ),
     ] = 1_120
     inline_schedules: Annotated[
-        bool,
-        setting("Whether a request may contain its own schedule; false: 422", effect="live"),
+        bool, live("Whether a request may contain its own schedule; false: 422")
     ] = True
     inline_bytes_max: Annotated[
-        int,
-        setting(
-            "Maximum size of a schedule in a request; larger: 422",
-            1,
-            INLINE_BYTES_MAX,
-            effect="live",
-        ),
+        int, live("Maximum size of a schedule in a request; larger: 422", 1, INLINE_BYTES_MAX)
     ] = 16_384
     inline_sla_multiple: Annotated[
         float,
-        setting(
+        live(
             "Longest SLA of a schedule in a request, as a multiple of the live one; beyond: 422",
             1,
             1_000_000,
-            effect="live",
         ),
     ] = 100.0
     idempotency_ms: Annotated[
         int,
-        setting(
+        live(
             "Time for which a repeat with the same Idempotency-Key gets the first answer; 0: off",
             0,
             24 * 3_600_000,
-            effect="live",
         ),
     ] = 300_000
     idempotency_keys_max: Annotated[
         int,
-        setting(
+        live(
             "Maximum number of remembered keys per proxy; one client may use half of what is free",
             2,
             COUNT_MAX,
-            effect="live",
         ),
     ] = 20_000
     idempotency_bytes_max: Annotated[
-        int,
-        setting("Maximum size of these keys with their answers", 65_536, 2**40, effect="live"),
+        int, live("Maximum size of these keys with their answers", 65_536, 2**40)
     ] = 33_554_432
     enrich: Annotated[
         str,
-        setting(
-            'Function that adds outside state to "data" before the models: "models/x.py:function"',
-            effect="live",
+        live(
+            'Function that adds outside state to "data" before the models: "models/x.py:function"'
         ),
     ] = ""
     enrich_timeout_ms: Annotated[
-        int,
-        milliseconds(
-            "Time limit of that function; beyond, requests go on without it", effect="live"
-        ),
+        int, live("Time limit of that function; beyond, requests go on without it", *MS)
     ] = 5
 
     def inline_sla_max_ms(self, live_ms: float) -> float:
@@ -263,19 +203,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Configures the rendezvous servers, which choose among the answers."""
 
     instances: Annotated[
-        int,
-        setting(
-            "Number of rendezvous servers; those beyond partitions are idle", 1, 64, effect="serve"
-        ),
+        int, on_serve("Number of rendezvous servers; those beyond partitions are idle", 1, 64)
     ] = 1
     mailboxes_max: Annotated[
         int,
-        setting(
-            "Maximum number of open requests in one server; beyond: the default",
-            1,
-            COUNT_MAX,
-            effect="live",
-        ),
+        live("Maximum number of open requests in one server; beyond: the default", 1, COUNT_MAX),
     ] = 100_000
 
 
@@ -283,32 +215,21 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Configures the decision's streams when they are made."""
 
     fsync: Annotated[
-        Fsync,
-        setting(
-            'Syncs, only needed for power losses: "none", "interval", "always" (slow)',
-            effect="serve",
-        ),
+        Fsync, on_serve('Syncs, only needed for power losses: "none", "interval", "always" (slow)')
     ] = "none"
     fsync_interval_ms: Annotated[
-        int, milliseconds('Time between two syncs with fsync = "interval"', effect="serve")
+        int, on_serve('Time between two syncs with fsync = "interval"', *MS)
     ] = 100
     retention_ms: Annotated[
         Annotated[int, msgspec.Meta(ge=1, le=10**15)] | Literal["forever"],
-        setting(
-            'Age at which records are deleted; a replay needs them; or "forever"',
-            effect="serve",
-        ),
+        on_serve('Age at which records are deleted; a replay needs them; or "forever"'),
     ] = 7 * DAY_MS
     segment_bytes: Annotated[
-        int,
-        setting("Size of a log file; retention deletes whole files", 4096, 2**40, effect="serve"),
+        int, on_serve("Size of a log file; retention deletes whole files", 4096, 2**40)
     ] = 64 * 1024 * 1024
     mode: Annotated[
         str,
-        setting(
-            "Permissions of the log's files; 0640: the group may read them, and wait",
-            effect="serve",
-        ),
+        on_serve("Permissions of the log's files; 0640: the group may read them, and wait"),
         msgspec.Meta(pattern="^0?6[046][046]$"),
     ] = "0600"
 
