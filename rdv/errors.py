@@ -3,7 +3,7 @@
 An error carries fields. `_text` is the template of its message and `_hint` that of what to do about
 it, with the names of fields in braces; a class whose text depends on more overrides `text` or
 `hint`. `code` names it for programs. The groups decide the exit code (`rdv.commands.exits`) and the
-HTTP status.
+HTTP status. Every class is a dataclass without being declared one: its annotations are its fields.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 _WORD_BEGINS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -26,11 +26,15 @@ class _Fields(dict[str, Any]):
         return getattr(self._error, name)
 
 
+@dataclass_transform(eq_default=False)
 class RdvError(Exception):
     """`RdvError` is the root of all errors that rdv raises on purpose: catch it for all."""
 
     _text: ClassVar[str] = ""
     _hint: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(eq=False)(cls)
 
     def code(self) -> str:
         """Return a name for programs that never changes: `InvalidSchedule` is `invalid_schedule`.
@@ -72,7 +76,6 @@ class UsageFault(RdvError):
     """The program misuses an object: a closed producer, a consumer without a group."""
 
 
-@dataclass(eq=False)
 class NotUsable(InputFault):
     """The command line is right, but a file or another thing that it names cannot be used."""
 
@@ -86,7 +89,6 @@ class NotUsable(InputFault):
         return self.advice
 
 
-@dataclass(eq=False)
 class LineUnusable(InputFault):
     """A line of the input cannot become a record."""
 
@@ -105,7 +107,6 @@ class LineUnusable(InputFault):
         return self.advice
 
 
-@dataclass(eq=False)
 class Unreachable(SystemFault):
     """No proxy answers at the decision's address."""
 

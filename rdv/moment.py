@@ -10,7 +10,6 @@ Commands also take durations ("10m": ten minutes ago), see `rdv.commands.units`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -34,7 +33,6 @@ _BASIC_DATE_DIGITS = 8
 _UNITS = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
 
 
-@dataclass(eq=False)
 class InvalidMoment(InputFault):
     """A time cannot be parsed, or is impossible."""
 

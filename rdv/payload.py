@@ -17,7 +17,6 @@ value from it. Sizes are limited where it is received (`http.body_bytes_max`, `r
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -64,7 +63,6 @@ _FINITE_DIGITS = 300
 _SUSPICIOUS_DIGITS = b"0" * 19
 
 
-@dataclass(eq=False)
 class UnusableJson(InputFault):
     """A text is not JSON, or is JSON that rdv does not accept."""
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rdv.errors import ConflictFault, DataFault, InputFault, did_you_mean
 
 
-@dataclass(eq=False)
 class NothingRecorded(InputFault):
     """There is no log to learn from."""
 
@@ -18,7 +15,6 @@ class NothingRecorded(InputFault):
     _hint = "Serve it first: rdv serve {directory}; or give another --since and --until."
 
 
-@dataclass(eq=False)
 class RequestNotFound(InputFault):
     """No request in the log has this id."""
 
@@ -39,7 +35,6 @@ class RequestNotFound(InputFault):
     _hint = "Ids are in the answers and in DIR/input; the last six digits are mostly enough."
 
 
-@dataclass(eq=False)
 class AmbiguousId(InputFault):
     """Several requests begin with these digits."""
 
@@ -52,7 +47,6 @@ class AmbiguousId(InputFault):
     _hint = "Give more digits."
 
 
-@dataclass(eq=False)
 class IdTooShort(InputFault):
     """The id has too few digits to search for."""
 
@@ -62,7 +56,6 @@ class IdTooShort(InputFault):
     _text = "{id!r} is too short for a request's id: give at least {least} characters"
 
 
-@dataclass(eq=False)
 class TooManyValues(InputFault):
     """Answers have more different values than a comparison can handle."""
 
@@ -76,7 +69,6 @@ class TooManyValues(InputFault):
     _hint = "Name the field that decides, or a number: --on FIELD."
 
 
-@dataclass(eq=False)
 class DecisionsDiffer(DataFault):
     """`verify` has found decisions that the engine would not have made."""
 
@@ -100,7 +92,6 @@ def _counted(count: int, one: str, many: str) -> str:
     return f"{count:,} {one if count == 1 else many}" if count else ""
 
 
-@dataclass(eq=False)
 class NothingToSearch(InputFault):
     """Too little is recorded to search for a schedule."""
 
@@ -110,7 +101,6 @@ class NothingToSearch(InputFault):
     _text = "no schedule can be learned from {directory}: {reason}"
 
 
-@dataclass(eq=False)
 class NoScheduleFits(DataFault):
     """The search has found no schedule that is quick enough, so there is nothing to write."""
 
@@ -120,7 +110,6 @@ class NoScheduleFits(DataFault):
     _hint = "Give a larger --p99."
 
 
-@dataclass(eq=False)
 class NoExperiment(InputFault):
     """There are fewer than two cohorts, so there is nothing to compare."""
 
@@ -130,7 +119,6 @@ class NoExperiment(InputFault):
     _hint = "Name them in rdv.toml: [cohorts.NAME] with share and schedule."
 
 
-@dataclass(eq=False)
 class TooManyKeys(InputFault):
     """There are more keys than are kept in memory."""
 
@@ -140,7 +128,6 @@ class TooManyKeys(InputFault):
     _hint = "Look at less at a time: --since and --until."
 
 
-@dataclass(eq=False)
 class NoMetric(InputFault):
     """No request has a value of the metric."""
 
@@ -153,7 +140,6 @@ class NoMetric(InputFault):
     )
 
 
-@dataclass(eq=False)
 class ModelNotRecorded(InputFault):
     """No score of this model is recorded."""
 
@@ -168,7 +154,6 @@ class ModelNotRecorded(InputFault):
         return f"{there} {did_you_mean(self.model, self.known)}".rstrip()
 
 
-@dataclass(eq=False)
 class SameModel(InputFault):
     """A model cannot be compared with itself."""
 
@@ -177,7 +162,6 @@ class SameModel(InputFault):
     _text = "{model!r} cannot be compared with itself"
 
 
-@dataclass(eq=False)
 class OutputInUse(InputFault):
     """The output directory contains something that is not an export."""
 
@@ -194,7 +178,6 @@ class OutputInUse(InputFault):
         return "Give a new directory; or --force, which leaves it where it is."
 
 
-@dataclass(eq=False)
 class ExportUnderWay(ConflictFault):
     """Another export writes into the same directory."""
 
@@ -203,7 +186,6 @@ class ExportUnderWay(ConflictFault):
     _text = "another export is writing into {directory}"
 
 
-@dataclass(eq=False)
 class UnknownTable(InputFault):
     """There is no such table."""
 
@@ -214,7 +196,6 @@ class UnknownTable(InputFault):
         return f"there is no table {self.name!r}; there are {', '.join(self.known)}"
 
 
-@dataclass(eq=False)
 class RecordsMissing(DataFault):
     """The export is complete except for records that are damaged."""
 
@@ -229,7 +210,6 @@ class RecordsMissing(DataFault):
     _hint = "All the rest is exported. See what is damaged: rdv stream verify"
 
 
-@dataclass(eq=False)
 class CannotExchange(InputFault):
     """The schedule has no place at which one model could be replaced by another."""
 
@@ -240,7 +220,6 @@ class CannotExchange(InputFault):
     _hint = "Edit the schedule by hand; a running decision takes it over at once."
 
 
-@dataclass(eq=False)
 class ModelKeepsEnding(DataFault):
     """The model's process has ended, or had to be ended, too often to continue."""
 
@@ -252,7 +231,6 @@ class ModelKeepsEnding(DataFault):
     _hint = "Its errors so far are in the output file (-o); what it printed is above."
 
 
-@dataclass(eq=False)
 class NoArchive(InputFault):
     """The decoy has no archive."""
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rdv.errors import ConflictFault, DataFault, InputFault
 
 
-@dataclass(eq=False)
 class InvalidQuantity(InputFault):
     """A duration, a size or a time cannot be read."""
 
@@ -20,7 +17,6 @@ class InvalidQuantity(InputFault):
     _hint = "For example {example}."
 
 
-@dataclass(eq=False)
 class InvalidOption(InputFault):
     """Options are invalid, or cannot be combined: wrong usage."""
 
@@ -34,7 +30,6 @@ class InvalidOption(InputFault):
         return self.advice
 
 
-@dataclass(eq=False)
 class ConfirmationNeeded(InputFault):
     """Something is about to be deleted, and there is no terminal to ask for confirmation."""
 
@@ -44,7 +39,6 @@ class ConfirmationNeeded(InputFault):
     _hint = "Add --yes."
 
 
-@dataclass(eq=False)
 class GroupNotFound(InputFault):
     """The stream has no such consumer group."""
 
@@ -55,7 +49,6 @@ class GroupNotFound(InputFault):
     _hint = "See what there is: rdv stream groups {path}"
 
 
-@dataclass(eq=False)
 class GroupHasMembers(ConflictFault):
     """A group's cursors must not be moved while it has members."""
 
@@ -69,7 +62,6 @@ class GroupHasMembers(ConflictFault):
     _hint = "Stop them first. To overrule this check: --force."
 
 
-@dataclass(eq=False)
 class DamageFound(DataFault):
     """`verify` has found damage."""
 
@@ -85,7 +77,6 @@ class DamageFound(DataFault):
     _hint = "Repair it: rdv stream repair {address}  (keeps .broken copies)"
 
 
-@dataclass(eq=False)
 class NotJson(InputFault):
     """The data to send is not JSON, or not the JSON that is accepted: `verdict` is why."""
 
@@ -104,7 +95,6 @@ class NotJson(InputFault):
         return self.advice
 
 
-@dataclass(eq=False)
 class ThresholdBroken(DataFault):
     """A run or a model has not met its limits; `broken` has a line with values for each."""
 
@@ -114,7 +104,6 @@ class ThresholdBroken(DataFault):
         return "; ".join(self.broken)
 
 
-@dataclass(eq=False)
 class Unanswered(DataFault):
     """Requests of a load run got no decision; `why` has the reasons, with counts."""
 
@@ -126,7 +115,6 @@ class Unanswered(DataFault):
         return f"{self.count:,} of {self.requests:,} requests got no answer: {', '.join(self.why)}"
 
 
-@dataclass(eq=False)
 class TooManyColons(InputFault):
     """An address has too many colons (`a:b:c`), and there is no stream `a:b`."""
 
@@ -144,7 +132,6 @@ class TooManyColons(InputFault):
         return f"{read}. An address is PATH:TOPIC, with one colon: {path}:{rest or 'TOPIC'}"
 
 
-@dataclass(eq=False)
 class DecisionNotStream(InputFault):
     """The path is a decision's directory; `streams` are its streams, none before it is served."""
 
@@ -159,7 +146,6 @@ class DecisionNotStream(InputFault):
         return f"Name one of its streams: {', '.join(self.streams)}"
 
 
-@dataclass(eq=False)
 class StreamsElsewhere(InputFault):
     """There is no stream at this path, but there are some in it or next to it."""
 

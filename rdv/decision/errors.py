@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from rdv.errors import ConflictFault, InputFault, SystemFault, did_you_mean
 
 
-@dataclass(eq=False)
 class InvalidDecision(InputFault):
     """A setting is invalid. `where` is the file (or "environment"), `key` is dotted."""
 
@@ -23,7 +21,6 @@ class InvalidDecision(InputFault):
         return f"Did you mean {self.suggestion!r}?" if self.suggestion else ""
 
 
-@dataclass(eq=False)
 class InvalidModelName(InputFault):
     """A model's name is invalid: it becomes a topic and a table of rdv.toml."""
 
@@ -34,7 +31,6 @@ class InvalidModelName(InputFault):
     _hint = "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
 
 
-@dataclass(eq=False)
 class DecisionNotFound(InputFault):
     """There is no decision in this directory; with `is_used` it contains other files.
 
@@ -58,7 +54,6 @@ class DecisionNotFound(InputFault):
         return f"Make one: rdv init {self.directory}"
 
 
-@dataclass(eq=False)
 class DirectoryNotEmpty(InputFault):
     """`rdv init` writes into an empty directory only; `names` are the files that are there."""
 
@@ -73,7 +68,6 @@ class DirectoryNotEmpty(InputFault):
     _hint = "Name a new directory: nothing is ever overwritten."
 
 
-@dataclass(eq=False)
 class UnknownTemplate(InputFault):
     """`rdv init` has no such template."""
 
@@ -84,7 +78,6 @@ class UnknownTemplate(InputFault):
         return f"no template {self.name!r}; there are {', '.join(self.known)}"
 
 
-@dataclass(eq=False)
 class TemplateNeeds(InputFault):
     """A template's models need a library that is not installed."""
 
@@ -96,7 +89,6 @@ class TemplateNeeds(InputFault):
     _hint = "pip install 'rdv[{extra}]', or take the template fraud, which needs no extra."
 
 
-@dataclass(eq=False)
 class TrainingFailed(SystemFault):
     """A template's models could not be trained; nothing was left behind."""
 
@@ -106,7 +98,6 @@ class TrainingFailed(SystemFault):
     _text = "training the models of template {template!r} failed: {reason}"
 
 
-@dataclass(eq=False)
 class AssetsMissing(SystemFault):
     """The sample models or schedules that come with rdv are not where they were installed."""
 
@@ -116,7 +107,6 @@ class AssetsMissing(SystemFault):
     _hint = "Install rdv again."
 
 
-@dataclass(eq=False)
 class ScheduleNotFound(InputFault):
     """The decision has no schedule of this name."""
 
@@ -134,7 +124,6 @@ class ScheduleNotFound(InputFault):
         return f"A schedule is a file: {path}" if not self.known else near
 
 
-@dataclass(eq=False)
 class ModelNotFound(InputFault):
     """The decision declares no model of this name."""
 
@@ -150,7 +139,6 @@ class ModelNotFound(InputFault):
         return did_you_mean(self.name, self.known)
 
 
-@dataclass(eq=False)
 class ModelExists(InputFault):
     """The decision declares a model of this name already."""
 
@@ -161,7 +149,6 @@ class ModelExists(InputFault):
     _hint = "Take another name, or remove that one: rdv model rm {directory} {name}"
 
 
-@dataclass(eq=False)
 class EditRefused(InputFault):
     """An edit of rdv.toml cannot be made without touching more than it should."""
 
@@ -173,7 +160,6 @@ class EditRefused(InputFault):
     _hint = "Edit the file by hand; nothing was changed."
 
 
-@dataclass(eq=False)
 class DecisionBusy(ConflictFault):
     """Another process has been editing the decision for longer than the limit."""
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
 
 from rdv.decision.decision import Decision
 from rdv.decision.model import ModelConfig
 from rdv.errors import InputFault
 
 
-@dataclass(eq=False)
 class ProgramNotFound(InputFault):
     """The command of a model names a program that does not exist; `looked` says where it was
     searched.

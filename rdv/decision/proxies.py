@@ -21,7 +21,6 @@ _CONNECT_S = 2.0
 _OK = 200
 
 
-@dataclass(eq=False)
 class Refused(InputFault):
     """The decision's proxy has refused the request; `proxy_code` and `message` are those of its
     response.

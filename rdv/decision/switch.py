@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import orjson
 
@@ -19,7 +18,6 @@ TIMEOUT_S = 15.0
 SCHEDULE_TOPIC = "schedule"
 
 
-@dataclass(eq=False)
 class NotLive(ConflictFault):
     """A schedule was written, but no server has reported it as live; `faults` may say why."""
 

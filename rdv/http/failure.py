@@ -159,7 +159,6 @@ def version_not_supported(version: str) -> Failure:
     return Failure(505, "version_not_supported", message, {"version": version})
 
 
-@dataclass(eq=False)
 class InvalidLimit(InputFault):
     """A limit is not a number in its range."""
 
@@ -169,7 +168,6 @@ class InvalidLimit(InputFault):
     _text = "limit {key}: {reason}"
 
 
-@dataclass(eq=False)
 class AnsweredTwice(UsageFault):
     """The application answered one request twice; one of the answers belongs to another client."""
 
@@ -179,7 +177,6 @@ class AnsweredTwice(UsageFault):
     _text = "{method} {target!r} was answered twice"
 
 
-@dataclass(eq=False)
 class InvalidHeader(UsageFault):
     """A response header would break the response apart (a line break, a NUL, no name)."""
 
@@ -189,7 +186,6 @@ class InvalidHeader(UsageFault):
     _text = "{name!r}: {value!r} cannot be sent as a response header"
 
 
-@dataclass(eq=False)
 class ServerStarted(UsageFault):
     """A server was started twice."""
 

@@ -48,7 +48,6 @@ class ModelError:
         return self.reason
 
 
-@dataclass(eq=False)
 class ModelNotLoaded(InputFault):
     """A model cannot be started; `trace` is the model's own traceback, if it has one."""
 

@@ -109,7 +109,6 @@ class Counters(msgspec.Struct):
     """Records that the server could not read, as it has reported."""
 
 
-@dataclass(eq=False)
 class UnknownSchedule(InputFault):
     """The live schedule is not among the schedules."""
 

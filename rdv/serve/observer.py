@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Self
 
 from rdv.coded import Coded
@@ -44,7 +43,6 @@ _BACK = Recent(5 * 60_000)
 _POLL_RECORDS = 10_000
 
 
-@dataclass(eq=False)
 class NeverServed(InputFault):
     """The decision has no streams yet."""
 

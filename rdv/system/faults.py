@@ -6,12 +6,10 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rdv.errors import ConflictFault, RdvError, SystemFault
 
 
-@dataclass(eq=False)
 class DiskFull(SystemFault):
     """The disk is full: none of the batch counts as written, but acknowledged records stay."""
 
@@ -22,7 +20,6 @@ class DiskFull(SystemFault):
     _hint = "Free space, or lower the retention (rdv stream purge); writing then goes on."
 
 
-@dataclass(eq=False)
 class NotPermitted(SystemFault):
     """The operating system denies access."""
 
@@ -33,7 +30,6 @@ class NotPermitted(SystemFault):
     _hint = "Run as the owner of the directory, or change its mode."
 
 
-@dataclass(eq=False)
 class TooManyOpenFiles(SystemFault):
     """The process is out of file descriptors."""
 
@@ -43,7 +39,6 @@ class TooManyOpenFiles(SystemFault):
     _hint = "Raise the limit (ulimit -n), or lower open_partitions_max."
 
 
-@dataclass(eq=False)
 class DiskFault(SystemFault):
     """The operating system refuses for any other reason."""
 
@@ -54,7 +49,6 @@ class DiskFault(SystemFault):
     _text = "cannot {doing} {path}: {reason}"
 
 
-@dataclass(eq=False)
 class LockTimeout(ConflictFault):
     """Another process or thread has held a lock for longer than the limit; a dead one cannot."""
 

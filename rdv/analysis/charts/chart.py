@@ -18,7 +18,6 @@ Measure = Literal["number", "share", "time"]
 MARKS_MAX = 50
 
 
-@dataclass(eq=False)
 class InvalidChart(InputFault):
     """The data cannot be drawn."""
 

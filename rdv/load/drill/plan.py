@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple, get_args
 from rdv.errors import DataFault, InputFault, SystemFault
 
 
-@dataclass(eq=False)
 class InvalidDrill(InputFault):
     """A setting of a drill, or a decision, cannot be used."""
 
@@ -23,7 +22,6 @@ class InvalidDrill(InputFault):
         return self.advice
 
 
-@dataclass(eq=False)
 class CopyNotServed(SystemFault):
     """The copy does not come up, or has ended; `output` is the last line of its output."""
 
@@ -38,7 +36,6 @@ class CopyNotServed(SystemFault):
     _hint = "Check whether the decision itself starts: rdv serve DIR"
 
 
-@dataclass(eq=False)
 class PromiseBroken(DataFault):
     """The drill has found promises that were not kept, one sentence each."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from rdv.errors import InputFault
 
 
-@dataclass(eq=False)
 class InvalidThreshold(InputFault):
     """A `--fail-if` cannot be parsed."""
 
@@ -18,7 +17,6 @@ class InvalidThreshold(InputFault):
     _hint = "For example p99>50ms, mean>=2ms, errors>0, misses>0.1%, default>5%."
 
 
-@dataclass(eq=False)
 class InvalidLoad(InputFault):
     """A setting of a load run cannot be used."""
 

@@ -8,7 +8,6 @@ because it can be double-clicked and grepped, and never begins with a dash on a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 import msgspec
@@ -46,7 +45,6 @@ PREFIX_BYTES = 10
 _NUMBER_MAX = 2**48 - 1
 
 
-@dataclass(eq=False)
 class MalformedMessage(DataFault):
     """A record is not the message that it should be. `line` is the record's bytes."""
 
@@ -64,7 +62,6 @@ class MalformedMessage(DataFault):
         return f"{shown!r}{more}"
 
 
-@dataclass(eq=False)
 class InvalidModelResult(InputFault):
     """A model's return value cannot be sent as its result. `where` is the place inside of it."""
 

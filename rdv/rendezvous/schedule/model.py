@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -111,7 +110,6 @@ def hash_content(schedule: Schedule) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_DIGITS]
 
 
-@dataclass(eq=False)
 class InvalidSchedule(InputFault):
     """A schedule cannot be used. `where` is its file or origin, `key` the place in it."""
 
@@ -128,7 +126,6 @@ class InvalidSchedule(InputFault):
         return self.suggestion
 
 
-@dataclass(eq=False)
 class InvalidShares(InputFault):
     """The shares of cohorts are not valid shares."""
 

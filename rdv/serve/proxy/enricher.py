@@ -45,7 +45,6 @@ is loaded.
 """
 
 
-@dataclass(eq=False)
 class EnricherNotLoaded(InputFault):
     """The function that `http.enrich` names cannot be loaded."""
 

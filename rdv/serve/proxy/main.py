@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 
 import uvloop
@@ -60,7 +60,6 @@ the HTTP server's own 503 can only come where the proxy is broken.
 """
 
 
-@dataclass(eq=False)
 class AddressTaken(SystemFault):
     """The proxy cannot listen on its address."""
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from rdv.errors import ConflictFault, SystemFault
 from rdv.http.authority import host_port
 
 
-@dataclass(eq=False)
 class AlreadyServed(ConflictFault):
     """Another `rdv serve` runs the decision."""
 
@@ -26,7 +23,6 @@ class AlreadyServed(ConflictFault):
         return f"{look}  End it: kill {self.pid}" if self.pid else look
 
 
-@dataclass(eq=False)
 class DirectoryReplaced(ConflictFault):
     """The decision's directory is another one than `rdv serve` was started with."""
 
@@ -39,7 +35,6 @@ class DirectoryReplaced(ConflictFault):
     _hint = "Serve the new one: rdv serve {directory}"
 
 
-@dataclass(eq=False)
 class PortTaken(SystemFault):
     """The HTTP server cannot listen on its address."""
 
@@ -56,7 +51,6 @@ class PortTaken(SystemFault):
     _hint = "Give another one with --port, or set http.port in rdv.toml."
 
 
-@dataclass(eq=False)
 class DoesNotStart(SystemFault):
     """An essential process has never come up."""
 
