@@ -18,8 +18,9 @@ from typing import Self
 import numpy as np
 import orjson
 
-from rdv.serve.supervisor.starter import Started, Starter
+from rdv.serve.supervisor.starter import Starter
 from rdv.stream import open_stream
+from rdv.system.child import ChildProcess
 
 MODELS = ("gbm", "mlp", "logit")
 INPUTS, HIDDEN = 20, 64
@@ -70,7 +71,7 @@ class Running:
         self._temporary = tempfile.TemporaryDirectory(prefix="rdv-bench-", dir=place)
         self.directory = Path(self._temporary.name, "bench")
         self.port = _free_port()
-        self._processes: dict[str, Started] = {}
+        self._processes: dict[str, ChildProcess] = {}
         self._write(settings)
 
     def _write(self, settings: str) -> None:
@@ -107,7 +108,7 @@ class Running:
 
     def _start(self, *arguments: str) -> None:
         role, *rest = arguments
-        started = self._starter.start([role, str(self.directory), *rest])
+        started = self._starter.start([role, str(self.directory), *rest], (), ChildProcess)
         self._processes[rest[0] if rest else role] = started
 
     def cpu_s(self) -> dict[str, float]:

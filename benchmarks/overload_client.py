@@ -16,9 +16,9 @@ from typing import Any
 import orjson
 import uvloop
 
+from rdv.load.generator import LoadLimits
 from rdv.load.generator.arrivals import poisson
 from rdv.load.generator.generator import Generator
-from rdv.load.generator.limits import LoadLimits
 from rdv.load.generator.tally import Histogram
 from rdv.load.generator.wire import render_request
 

@@ -67,7 +67,7 @@ def ask(
     """
     from rdv.decision import load_decision
     from rdv.decision.proxies import ask_any, find_proxies
-    from rdv.serve.schedules import longest_wait_ms
+    from rdv.decision.schedules import longest_wait_ms
 
     decision = load_decision(directory)
     body = make_body(read_data(data), key=key, schedule=schedule, deadline=deadline, trace=trace)

@@ -112,8 +112,8 @@ def load(
     """
     from rdv.decision import load_decision
     from rdv.decision.proxies import find_proxies, listening
+    from rdv.decision.schedules import longest_wait_ms
     from rdv.load.run import LoadPlan, LoadRun
-    from rdv.serve.schedules import longest_wait_ms
 
     thresholds = [_threshold(text) for text in fail_if or ()]
     seconds = _seconds(duration)

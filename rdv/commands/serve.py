@@ -80,13 +80,12 @@ def _serve_stage(directory: str, direct: str | None) -> None:
     from rdv.commands.component import log_to_stderr
     from rdv.decision import load_decision
     from rdv.serve.proxy.main import access_of
-    from rdv.serve.stages.single import check_direct, leave_environment, serve_stage
+    from rdv.serve.stages.single import leave_environment, serve_stage
     from rdv.serve.supervisor.check import claim_ports
     from rdv.serve.supervisor.lock import ServeLock
 
     decision = load_decision(directory)
     access_of(decision)
-    check_direct(decision, direct)
     leave_environment(decision, direct)
     host, ports = decision.http.host, [decision.http.port]
     with ServeLock(directory, host, ports, decision.log.file_mode) as lock:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from rdv.coded import NO_FAULT, Coded, of_error
-from rdv.decision.decision import RUN_DIRECTORY, Decision, Schedules, read_schedules
+from rdv.decision.decision import RUN_DIRECTORY, SECTIONS, Decision, Schedules, read_schedules
 from rdv.decision.edit import replace_file
 from rdv.decision.errors import InvalidDecision, ScheduleNotFound
 from rdv.decision.files import enricher_files, files_of, settings_files
@@ -30,7 +30,6 @@ from rdv.rendezvous.schedule import Schedule, lint_schedule, schedule_from_toml
 from rdv.system.disk import directory_mode
 from rdv.system.faults import faults
 
-SECTIONS = ("http", "server", "log", "gate")
 ALLOWED_FILE = "allowed-schedules"
 ALLOWED_MAX = 100
 

@@ -15,19 +15,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rdv.decision.decision import Cohort, Cohorts, Decision, Gate
+from rdv.decision.decision import SECTIONS, Cohort, Cohorts, Decision
 from rdv.decision.errors import InvalidDecision, InvalidModelName
 from rdv.decision.model import ModelConfig
-from rdv.decision.sections import PORT_MAX, Http, Log, Server
+from rdv.decision.sections import PORT_MAX, Http
 from rdv.stream import check_name
 from rdv.stream.errors import InvalidName
 
-_SECTIONS: dict[str, type[msgspec.Struct]] = {
-    "http": Http,
-    "server": Server,
-    "log": Log,
-    "gate": Gate,
-}
 _SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings"}
 _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -87,7 +81,7 @@ def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Dec
     table, warnings = without_retired(table)
     _known_keys(table, sorted(_SINGLE), "", where)
     values = dict(table)
-    for section, kind in _SECTIONS.items():
+    for section, kind in SECTIONS.items():
         values[section] = _struct(kind, values.get(section, {}), section, where)
     values["models"] = _named(ModelConfig, values.get("models", {}), "models", where)
     values["cohorts"] = _cohorts(values.get("cohorts", {}), where)

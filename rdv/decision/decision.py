@@ -87,6 +87,15 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     ] = 5.0
 
 
+SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "http": Http,
+    "server": Server,
+    "log": Log,
+    "gate": Gate,
+}
+"""The tables of an rdv.toml besides [models] and [cohorts]."""
+
+
 class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Describes a group of keys that gets another schedule."""
 

@@ -1,12 +1,14 @@
-"""Read one schedule of a decision, and look up the SLA of a schedule by its label."""
+"""Read one schedule of a decision, and find the SLAs and the longest wait of its schedules."""
 
 from __future__ import annotations
 
-from rdv.decision.decision import Decision
+from collections.abc import Mapping
+
+from rdv.decision.decision import Decision, read_schedules
 from rdv.decision.errors import ScheduleNotFound
 from rdv.decision.load import schedule_names
 from rdv.errors import RdvError
-from rdv.rendezvous.schedule import Finding, Schedule, lint_schedule, schedule_from_toml
+from rdv.rendezvous.schedule import SLA_MS_MAX, Finding, Schedule, lint_schedule, schedule_from_toml
 from rdv.system.faults import faults
 
 _LABELS_MAX = 10_000
@@ -45,6 +47,19 @@ def users_of(decision: Decision, name: str) -> list[str]:
     cohorts = decision.cohorts.groups.items()
     used = [f"cohort {cohort}" for cohort, group in cohorts if group.schedule == name]
     return ["live", *used] if name == decision.schedule else used
+
+
+def longest_wait_ms(decision: Decision, schedules: Mapping[str, Schedule] | None = None) -> float:
+    """Return how long a request of this decision may be open, in ms.
+
+    That is the longest SLA of its schedules, and of the inline ones that its proxies accept.
+    `schedules` are read anew unless given.
+    """
+    found = read_schedules(decision.directory).by_name if schedules is None else schedules
+    longest_ms = max((schedule.sla_ms for schedule in found.values()), default=0.0)
+    live = found.get(decision.schedule)
+    inline_ms = 0.0 if live is None else decision.http.inline_sla_max_ms(live.sla_ms)
+    return max(longest_ms, min(inline_ms, SLA_MS_MAX))
 
 
 class ScheduleSlas:

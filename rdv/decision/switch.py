@@ -11,11 +11,11 @@ from rdv.decision.accepted import allow_schedule, errors_of, read_published
 from rdv.decision.decision import Decision
 from rdv.errors import ConflictFault, RdvError
 from rdv.rendezvous.schedule import Schedule
+from rdv.rendezvous.topology import SCHEDULE_TOPIC
 from rdv.stream import Consumer, open_stream, pass_over
 
 TIMEOUT_S = 15.0
 """How long to wait for a server's report, in seconds."""
-SCHEDULE_TOPIC = "schedule"
 
 
 class NotLive(ConflictFault):

@@ -11,19 +11,11 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
-
-from rdv.decision.decision import Cohort, Decision, Gate
+from rdv.decision.decision import SECTIONS, Cohort, Decision
 from rdv.decision.model import ModelConfig
-from rdv.decision.sections import Effect, Field, Http, Log, Server, setting_fields
+from rdv.decision.sections import Effect, Field, setting_fields
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
-_SECTIONS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
-    ("http", Http),
-    ("server", Server),
-    ("log", Log),
-    ("gate", Gate),
-)
 _EFFECTS: dict[Effect | None, str] = {"serve": " (at the next rdv serve)"}
 _HEADER = """\
 # Settings of one decision. A commented key shows its default: remove the "#" to change it.
@@ -41,7 +33,7 @@ def default_text(name: str = "") -> str:
 def decision_text(decision: Decision) -> str:
     """Return an `rdv.toml` with the settings of `decision`."""
     lines = [_HEADER, *_settings(decision, setting_fields(Decision))]
-    for section, kind in _SECTIONS:
+    for section, kind in SECTIONS.items():
         lines += ["", "", f"[{section}]"]
         lines += _settings(getattr(decision, section), setting_fields(kind))
     lines += ["", "", *_models(decision.models), "", "", *_cohorts(decision)]

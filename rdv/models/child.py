@@ -19,7 +19,7 @@ from msgspec import UNSET, UnsetType
 from rdv.models.batch import check_result
 from rdv.models.model import ModelError, shortened
 from rdv.rendezvous.messages import one_line
-from rdv.system.child import DELAY_MS_MAX, FIRST_DELAY_MS, ChildProcess, restart_delay_ms
+from rdv.system.child import DELAY_MS_MAX, FIRST_DELAY_MS, Program, restart_delay_ms
 
 ENVELOPE_BYTES = 4096
 """The maximum bytes of an answer's line beyond its result: an id, an error text."""
@@ -74,7 +74,7 @@ def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
     return answer.id, check_result(bytes(answer.result), bytes_max)
 
 
-class Process(ChildProcess):
+class Process(Program):
     """One run of the command, in its own process group. For one thread."""
 
     def __init__(self, command: Sequence[str], directory: str, log: Log) -> None:

@@ -14,8 +14,7 @@ from msgspec import UNSET, Raw
 from rdv.rendezvous.limits import Counters, Limits
 from rdv.rendezvous.mailbox import DueQueue, EarlyScores, Mailbox, RecentIds
 from rdv.rendezvous.messages import Kind, Request, Result, Score
-from rdv.rendezvous.plan import to_ns
-from rdv.rendezvous.plan_store import PlanStore
+from rdv.rendezvous.plan import PlanStore, to_ns
 from rdv.rendezvous.reasons import (
     EXPIRED,
     OVERLOADED,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rdv.codes import ResultCode
-from rdv.rendezvous.mailbox import Mailbox
 from rdv.rendezvous.messages import Outcome, Score, score_outcome
+
+if TYPE_CHECKING:
+    from rdv.rendezvous.mailbox import Mailbox
 
 DETAIL_CHARACTERS_MAX = 120
 """The maximum length of a model's own text, as an exception's text may be a page. The whole text is

@@ -44,6 +44,11 @@ BACKSTOP_SUFFIX = ".proxy"
 """The suffix of a topic in `results` with the answers of a proxy itself: `backstop_topic`."""
 
 
+def proxy_name(port: int) -> str:
+    """Return a proxy's name: its topic in `input`, and in `results` (the return address)."""
+    return f"p-{port}"
+
+
 def backstop_topic(proxy: str) -> str:
     """Return the topic in `results` for the answers of the proxy itself, after the SLA.
 

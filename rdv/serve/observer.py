@@ -15,8 +15,8 @@ from rdv.decision.schedules import ScheduleSlas
 from rdv.errors import InputFault, RdvError
 from rdv.http.authority import host_port
 from rdv.rendezvous.messages import MalformedMessage, decode_result
-from rdv.rendezvous.topology import SCALING_TOPIC, STATUS_TOPIC
-from rdv.serve.supervisor.plan import parts, proxy_name
+from rdv.rendezvous.topology import SCALING_TOPIC, STATUS_TOPIC, proxy_name
+from rdv.serve.supervisor.plan import parts
 from rdv.status.lines import (
     LastLines,
     ProcessState,

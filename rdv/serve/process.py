@@ -20,6 +20,9 @@ from typing import Any, NoReturn
 
 from rdv.system.boot import boot_id
 
+HANGS = 75
+"""The exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
+
 STACK_BYTES = 16 * 1024 * 1024
 """The stack of a thread, as large as a main thread's or larger, so that recursion goes as deep in
 every stage.

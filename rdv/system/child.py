@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rdv.native import NATIVE
 from rdv.system.processes import await_end
@@ -46,34 +46,24 @@ def how_it_ended(code: int | None) -> str:
     return f"it was ended by signal {-code}"
 
 
+Start = Callable[[int, int], int]
+"""Starts a process in a session of its own, with these descriptors as stdin and stdout, and returns
+its pid. Raises OSError.
+"""
+
+
 class ChildProcess:
-    """A program that runs in its own session, with pipes for stdin and stdout. For one thread.
+    """A process that runs in its own session, with pipes for stdin and stdout. For one thread.
 
     `stdin` and `stdout` are this process's ends, which do not block.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        *,
-        directory: str = ".",
-        environment: Mapping[str, str] | None = None,
-        stderr: int = 2,
-        pass_fd: int = -1,
-        ends_with_parent: bool = True,
-    ) -> None:
-        """Start it. Raises OSError, and ValueError for a NUL in a word.
-
-        `environment` is this process's own unless given. `stderr` becomes its stderr; it also gets
-        `pass_fd`, by the same number. With `ends_with_parent` it is killed when the calling thread
-        ends (Linux, with the C extension).
-        """
+    def __init__(self, start: Start) -> None:
+        """Start it. Raises what `start` raises."""
         stdin, self.stdin = os.pipe()
         self.stdout, stdout = os.pipe()
-        fds = [stdin, stdout, stderr, pass_fd]
-        end_signal = signal.SIGKILL if ends_with_parent else 0
         try:
-            self.pid = _start(command, directory, environment, fds, end_signal)
+            self.pid = start(stdin, stdout)
         except BaseException:
             self.close()
             raise
@@ -85,14 +75,18 @@ class ChildProcess:
         self._code: int | None = None
 
     def exit_code(self) -> int | None:
-        """Return its exit code (negative: the signal that ended it); None while it runs."""
+        """Return its exit code (negative: the signal that ended it); None while it runs.
+
+        What it has started in its session is killed with it.
+        """
         if self._code is None:
             try:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                    # Its zombie keeps the number of the group from being reused until `waitpid`.
+                    self.signal_group(signal.SIGKILL)
+                    self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
             except ChildProcessError:  # another part of this process has waited for it
                 self._code = 0
-            else:
-                self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code
 
     def has_exited(self) -> bool:
@@ -110,7 +104,12 @@ class ChildProcess:
         return self.has_exited()
 
     def signal_group(self, number: signal.Signals) -> None:
-        """Signal the whole group: a shell's children would otherwise survive it."""
+        """Signal the whole group: a shell's children would otherwise survive it.
+
+        Does nothing once its exit code is known: the number may belong to other processes by then.
+        """
+        if self._code is not None:
+            return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
@@ -122,7 +121,7 @@ class ChildProcess:
         """
         self.close_stdin()
         for number in grace:
-            if number is not None and not self.has_exited():
+            if number is not None:
                 self.signal_group(number)
             if self.ends_within(grace_s):
                 break
@@ -146,14 +145,45 @@ class ChildProcess:
         self.stdout = -1
 
 
-def _start(
+class Program(ChildProcess):
+    """A child that runs a program."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        directory: str = ".",
+        environment: Mapping[str, str] | None = None,
+        stderr: int = 2,
+        pass_fd: int = -1,
+        ends_with_parent: bool = True,
+    ) -> None:
+        """Start it. Raises OSError, and ValueError for a NUL in a word.
+
+        `environment` is this process's own unless given. `stderr` becomes its stderr; it also gets
+        `pass_fd`, by the same number. With `ends_with_parent` it is killed when the calling thread
+        ends (Linux, with the C extension).
+        """
+        end_signal = signal.SIGKILL if ends_with_parent else 0
+        super().__init__(
+            lambda *pipes: start_program(
+                command, directory, environment, [*pipes, stderr, pass_fd], end_signal
+            )
+        )
+
+
+def start_program(
     command: Sequence[str],
     directory: str,
     environment: Mapping[str, str] | None,
     fds: list[int],
-    end_signal: int,
+    end_signal: int = 0,
 ) -> int:
-    """Return the pid of a new process. Raises OSError."""
+    """Return the pid of a new process. Raises OSError.
+
+    `fds` become its stdin, stdout and stderr; it also gets the fourth one, if that is not -1.
+    `end_signal` is sent to it when the calling thread ends.
+    """
     if NATIVE is None or sys.platform != "linux":
         popen = subprocess.Popen(
             command,

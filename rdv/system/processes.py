@@ -1,13 +1,16 @@
-"""Look at processes: who is whose child, what they run, whether they have ended.
+"""Look at processes: their children, command lines and ports, and whether they have ended.
 
 By /proc (proc(5)), so most of it is for Linux; elsewhere there is nothing to find.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+from typing import NamedTuple
 
+_COMMAND_CHARACTERS_MAX = 80
 _PARENT, _START = 1, 19
 """Indexes in /proc/PID/stat, counted behind the name (proc(5), fields 4 and 22)."""
 
@@ -91,3 +94,34 @@ def await_end(pid: int, timeout_s: float) -> bool:
         return bool(select.select([fd], [], [], timeout_s)[0])
     finally:
         os.close(fd)
+
+
+class PortHolder(NamedTuple):
+    """Names a process, and its command line."""
+
+    pid: int
+    command: str
+
+    def __str__(self) -> str:
+        command = self.command
+        if len(command) > _COMMAND_CHARACTERS_MAX:
+            command = command[: _COMMAND_CHARACTERS_MAX - 1] + "…"
+        return f"process {self.pid} ({command})"
+
+
+def holder_of_port(port: int) -> PortHolder | None:
+    """Return the process that listens there; None when the system does not show it.
+
+    Linux shows one's own processes only, macOS shows them to root only.
+    """
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            here = connection.laddr
+            if connection.status != psutil.CONN_LISTEN or not here or here.port != port:
+                continue
+            if connection.pid:
+                words = psutil.Process(connection.pid).cmdline()
+                return PortHolder(connection.pid, " ".join(words))
+    return None

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from rdv.native import NATIVE
-from rdv.system.child import ChildProcess, restart_delay_ms
+from rdv.system.child import Program, restart_delay_ms
 from rdv.system.processes import children_of
 
 pytestmark = pytest.mark.skipif(
@@ -57,7 +57,7 @@ def test_a_program_gets_its_descriptors_environment_and_directory(tmp_path):
     os.set_inheritable(ours, True)
     script = 'pwd; echo "$A-$B" >&2; ls /proc/self/fd | tr "\\n" " "; ps -o sid= -p $$ | tr -d " "'
     with open(tmp_path / "err", "wb") as err:
-        child = ChildProcess(
+        child = Program(
             ["sh", "-c", script],
             directory=str(tmp_path),
             environment={"A": "ü", "PATH": os.environ["PATH"]},
@@ -78,7 +78,7 @@ def test_a_program_gets_its_descriptors_environment_and_directory(tmp_path):
 
 
 def test_a_broken_pipe_ends_a_program_as_in_a_shell():
-    child = ChildProcess(["sh", "-c", "kill -PIPE $$; sleep 60"])
+    child = Program(["sh", "-c", "kill -PIPE $$; sleep 60"])
     assert child.ends_within(30)
     assert child.end() == "it was ended by SIGPIPE"
 
@@ -95,12 +95,12 @@ def test_a_broken_pipe_ends_a_program_as_in_a_shell():
 def test_what_cannot_be_started_raises(command, directory, error):
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(error):
-        ChildProcess(command, directory=directory)
+        Program(command, directory=directory)
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_child_that_ignores_sigterm_is_killed_after_the_grace():
-    child = ChildProcess(["sh", "-c", "trap '' TERM; echo; while :; do sleep 60 & wait; done"])
+    child = Program(["sh", "-c", "trap '' TERM; echo; while :; do sleep 60 & wait; done"])
     select.select([child.stdout], [], [], 30)
     assert child.end(signal.SIGTERM, grace_s=0.1) == "it closed its stdout"
     assert child.has_exited()

@@ -14,12 +14,13 @@ from test_door import serving
 
 from rdv.cache import BoundedCache
 from rdv.decision import Decision
+from rdv.decision.schedules import longest_wait_ms
 from rdv.decision.sections import Http
 from rdv.http import Failure
 from rdv.rendezvous.deadlines import GRACE_NS
 from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.messages import Request, decode_request, encode_request
-from rdv.rendezvous.plan_store import PlanStore
+from rdv.rendezvous.plan import PlanStore
 from rdv.rendezvous.schedule import SLA_MS_MAX, schedule_from_object
 from rdv.serve.proxy.answers import backstop_result
 from rdv.serve.proxy.intake import (
@@ -32,7 +33,6 @@ from rdv.serve.proxy.intake import (
     read_models,
 )
 from rdv.serve.proxy.main import http_limits
-from rdv.serve.schedules import longest_wait_ms
 
 pytestmark = pytest.mark.xdist_group("inline")
 

@@ -30,7 +30,7 @@ from rdv.analysis.replay.child import (
     unpack_outcomes,
 )
 from rdv.models import ModelNotLoaded
-from rdv.system.child import ChildProcess, how_it_ended
+from rdv.system.child import Program, how_it_ended
 from rdv.system.environment import clean_environment
 
 AHEAD_BATCHES, AHEAD_BYTES = 512, 8 * 1024 * 1024
@@ -79,7 +79,7 @@ class Process:
     """One run of the model's process."""
 
     hello: Hello
-    child: ChildProcess
+    child: Program
     lifeline: int
     unsent: deque[memoryview] = field(default_factory=deque)
     unread: bytearray = field(default_factory=bytearray)
@@ -144,7 +144,7 @@ def start(loading: Loading) -> Process:
     settings = Settings(loading.directory, loading.name, loading.opening, theirs)
     command = [sys.executable, "-m", "rdv.analysis.replay.child"]
     try:
-        child = ChildProcess(
+        child = Program(
             [*command, msgspec.json.encode(settings).decode()],
             environment=clean_environment(os.environ, loading.env),
             pass_fd=theirs,

@@ -9,6 +9,7 @@ from signal import SIGKILL, SIGTERM
 from typing import IO
 
 from rdv.decision import Decision
+from rdv.decision.schedules import longest_wait_ms
 from rdv.load.drill.copy_server import CopyServer
 from rdv.load.drill.copying import PROXIES, longest_sla_ms, settings, targets_of
 from rdv.load.drill.damaging import DamagedFile, corrupt, misplace_sector, remove_values, step_clock
@@ -34,8 +35,7 @@ from rdv.load.drill.plan import (
     holds,
 )
 from rdv.load.drill.verdict import Span
-from rdv.serve.schedules import longest_wait_ms
-from rdv.serve.supervisor.plan import proxy_name
+from rdv.rendezvous.topology import proxy_name
 
 Progress = Callable[[str], None]
 _WARM_S = 1.5

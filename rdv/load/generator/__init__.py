@@ -6,11 +6,10 @@ that it kept from being sent on time (no coordinated omission).
 
 from __future__ import annotations
 
-from rdv.load.generator.arrivals import constant, poisson, share_of
-from rdv.load.generator.generator import Generator
-from rdv.load.generator.limits import InvalidLoad, InvalidThreshold, LoadLimits
+from rdv.load.generator.arrivals import InvalidLoad, constant, poisson, share_of
+from rdv.load.generator.generator import Generator, LoadLimits
 from rdv.load.generator.tally import Histogram, Sink, Tally
-from rdv.load.generator.threshold import Threshold, parse_threshold
+from rdv.load.generator.threshold import InvalidThreshold, Threshold, parse_threshold
 from rdv.load.generator.wire import render_request
 
 __all__ = [

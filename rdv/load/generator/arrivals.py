@@ -15,12 +15,21 @@ from collections.abc import Callable, Iterator
 from time import CLOCK_MONOTONIC, monotonic_ns
 from typing import Protocol
 
-from rdv.load.generator.limits import InvalidLoad
+from rdv.errors import InputFault
 
 RATE_MAX = 1_000_000.0
 _SECOND_NS = 1_000_000_000
 _ABSOLUTE, _NONBLOCK, _CLOEXEC = 1, 0o4000, 0o2000000
 """Flags of timerfd_create(2) and timerfd_settime(2)."""
+
+
+class InvalidLoad(InputFault):
+    """A setting of a load run cannot be used."""
+
+    key: str
+    reason: str
+
+    _text = "{key}: {reason}"
 
 
 def constant(rate: float) -> Iterator[int]:

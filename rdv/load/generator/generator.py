@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from time import monotonic_ns
 
-from rdv.load.generator.arrivals import make_pacer
-from rdv.load.generator.limits import LoadLimits
+from rdv.load.generator.arrivals import InvalidLoad, make_pacer
 from rdv.load.generator.tally import Failed, Sink
 from rdv.load.generator.wire import Wire
 
@@ -18,6 +18,28 @@ Source = Callable[[int], bytes]
 
 _MS = 1_000_000
 _SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class LoadLimits:
+    """Limits the resources that a run may use. Raises InvalidLoad."""
+
+    connections_max: int = 256
+    """The maximum size of the pool; then requests queue, with their scheduled time kept."""
+
+    connecting_max: int = 32
+    """The maximum number of connections that are being made at the same time."""
+
+    queue_max: int = 100_000
+    """The maximum number of requests that wait for a connection; more are failed as "overflow"."""
+
+    timeout_ms: int = 10_000
+    """No answer after this time from the actual send, or no connection: failed."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) < 1:
+                raise InvalidLoad(field.name, f"{getattr(self, field.name)} is less than 1")
 
 
 class Generator:

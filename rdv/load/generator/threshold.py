@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rdv.load.generator.limits import InvalidThreshold
+from rdv.errors import InputFault
 
 LATENCIES = ("p50", "p90", "p95", "p99", "p99.9", "mean", "max")
 """Metrics in time; their values are nanoseconds."""
@@ -23,6 +23,16 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 }
 _TIMES = {"ns": 1.0, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9}
 _SHAPE = re.compile(r"\s*([A-Za-z0-9.]+)\s*(>=|<=|>|<)\s*([0-9]*\.?[0-9]+)\s*([A-Za-zµ%]*)\s*")
+
+
+class InvalidThreshold(InputFault):
+    """A `--fail-if` cannot be parsed."""
+
+    given: str
+    reason: str
+
+    _text = "{given!r} is not a threshold: {reason}"
+    _hint = "For example p99>50ms, mean>=2ms, errors>0, misses>0.1%, default>5%."
 
 
 @dataclass(frozen=True)

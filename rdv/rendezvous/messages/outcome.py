@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import msgspec
 
@@ -59,14 +60,10 @@ def with_source(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
     return (msgspec.structs.replace(truth, source=source) for truth in truths)
 
 
-_DECODER = msgspec.json.Decoder(Truth)
+encode_truth: Callable[[Truth], bytes] = encode_line
+"""Encode it as one line. Thread-safe."""
 
-
-def encode_truth(truth: Truth) -> bytes:
-    """Encode the outcome as one line. Thread-safe."""
-    return encode_line(truth)
-
-
-def decode_truth(line: bytes) -> Truth:
-    """Read one line. Thread-safe. Raises MalformedMessage."""
-    return decode_line(_DECODER, "outcome", line)
+decode_truth: Callable[[bytes], Truth] = partial(
+    decode_line, msgspec.json.Decoder(Truth), "outcome"
+)
+"""Read one line. Thread-safe. Raises MalformedMessage."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -80,14 +82,10 @@ class Request(
     """
 
 
-_DECODER = msgspec.json.Decoder(Request)
+encode_request: Callable[[Request], bytes] = encode_line
+"""Encode it as one line. Thread-safe."""
 
-
-def encode_request(request: Request) -> bytes:
-    """Encode the request as one line. Thread-safe."""
-    return encode_line(request)
-
-
-def decode_request(line: bytes) -> Request:
-    """Read one line. Thread-safe. Raises MalformedMessage."""
-    return decode_line(_DECODER, "request", line)
+decode_request: Callable[[bytes], Request] = partial(
+    decode_line, msgspec.json.Decoder(Request), "request"
+)
+"""Read one line. Thread-safe. Raises MalformedMessage."""

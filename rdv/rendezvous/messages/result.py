@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -72,14 +74,10 @@ class Result(
     """"proxy": the proxy's backstop answered, because no result had come by the SLA."""
 
 
-_DECODER = msgspec.json.Decoder(Result)
+encode_result: Callable[[Result], bytes] = encode_line
+"""Encode it as one line. Thread-safe."""
 
-
-def encode_result(result: Result) -> bytes:
-    """Encode the result as one line. Thread-safe."""
-    return encode_line(result)
-
-
-def decode_result(line: bytes) -> Result:
-    """Read one line. Thread-safe. Raises MalformedMessage."""
-    return decode_line(_DECODER, "result", line)
+decode_result: Callable[[bytes], Result] = partial(
+    decode_line, msgspec.json.Decoder(Result), "result"
+)
+"""Read one line. Thread-safe. Raises MalformedMessage."""

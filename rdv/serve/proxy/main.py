@@ -17,6 +17,7 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import coded
 from rdv.decision import Decision, InvalidDecision
 from rdv.decision.accepted import Accepted, Source, accept_first
+from rdv.decision.schedules import longest_wait_ms
 from rdv.decision.streams import Streams, open_streams
 from rdv.decision.watching import Watch
 from rdv.errors import SystemFault
@@ -28,6 +29,7 @@ from rdv.rendezvous.messages import RequestIds
 from rdv.rendezvous.model_selection import ModelSelection
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
 from rdv.rendezvous.schedule.cohort import Cohorts
+from rdv.rendezvous.topology import proxy_name
 from rdv.serve.outbox import Outbox
 from rdv.serve.process import allow_files, guard_process, host_name, tune_collector
 from rdv.serve.proxy.enricher import EnricherLoader
@@ -37,7 +39,6 @@ from rdv.serve.proxy.intake import InlineRules, ScheduleChoice
 from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeHandler
 from rdv.serve.proxy.proxy import Proxy, Settings
 from rdv.serve.proxy.readiness import ModelStates, Readiness, draining, readiness, wanted_models
-from rdv.serve.schedules import longest_wait_ms
 from rdv.serve.status import StatusWriter
 from rdv.system.orphans import stop_without_parent
 
@@ -101,11 +102,6 @@ def run_proxy(directory: str, index: int, *, is_published: bool = False) -> None
     source = Source(directory, is_published=is_published)
     guard_process()  # an enricher is user code
     uvloop.run(_serve(source, source.first(), index))
-
-
-def proxy_name(port: int) -> str:
-    """Return the proxy's name, which is its topic in `results` (the return address) and `input`."""
-    return f"p-{port}"
 
 
 def http_limits(decision: Decision) -> Limits:

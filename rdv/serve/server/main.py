@@ -12,6 +12,7 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import coded
 from rdv.decision import Decision
 from rdv.decision.accepted import Accepted, Source, accept_first
+from rdv.decision.schedules import longest_wait_ms
 from rdv.decision.streams import Streams, open_streams
 from rdv.decision.watching import Watch
 from rdv.errors import RdvError
@@ -20,7 +21,6 @@ from rdv.rendezvous.limits import Limits
 from rdv.rendezvous.topology import SCHEDULE_TOPIC
 from rdv.serve.outbox import FOREVER_MS, Outbox
 from rdv.serve.process import Waker, host_name, tune_collector
-from rdv.serve.schedules import longest_wait_ms
 from rdv.serve.server.cohorts import cohorts_in_force, record_cohorts
 from rdv.serve.server.server import Server
 from rdv.serve.status import StatusWriter

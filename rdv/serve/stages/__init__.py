@@ -10,10 +10,27 @@ only missing. Each model has one thread, from its import to its end.
 
 from __future__ import annotations
 
+import itertools
+import logging
+
+from rdv.coded import coded
+from rdv.decision.streams import MEMORY, Streams, open_streams
+from rdv.errors import RdvError
 from rdv.serve.process import guard_process
+from rdv.stream import StreamConfig
 from rdv.system.standard_streams import empty_stdin, stdout_to_stderr
 
 __all__ = ["run_direct", "run_in_process"]
+
+log = logging.getLogger("rdv.stages")
+
+START_WAIT_S = 5.0
+"""The HTTP server starts after this time at the latest, as that of `rdv serve`."""
+
+STOP_S = 5.0
+"""A model that is still busy after this time is left behind with the process."""
+
+_numbers = itertools.count()
 
 
 def run_direct(directory: str, model: str) -> None:
@@ -21,7 +38,6 @@ def run_direct(directory: str, model: str) -> None:
     from rdv.serve.stages.direct import serve_direct
 
     _shield()
-
     serve_direct(directory, model)
 
 
@@ -30,7 +46,6 @@ def run_in_process(directory: str) -> None:
     from rdv.serve.stages.in_process import serve_in_process
 
     _shield()
-
     serve_in_process(directory)
 
 
@@ -39,3 +54,14 @@ def _shield() -> None:
     guard_process()
     empty_stdin()
     stdout_to_stderr()
+
+
+def memory_streams(name: str) -> Streams:
+    """Make new streams with one partition each; 64 MB of each topic's records are kept."""
+    return open_streams(f"{MEMORY}{name}-{next(_numbers)}", StreamConfig(partitions=1))
+
+
+def log_not_loaded(error: RdvError) -> None:
+    """Log why a model is missing, with its own traceback."""
+    text = "\n".join(filter(None, (error.text(), error.hint())))
+    log.error("%s", text, extra=coded(error))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import queue
 import time
@@ -24,13 +23,7 @@ from rdv.serve.process import start_thread, user_code_thread
 from rdv.serve.proxy.in_flight import OpenRequest
 from rdv.serve.proxy.main import ProxyProcess
 from rdv.serve.proxy.proxy import Proxy
-from rdv.serve.stages.memory import memory_streams, show_not_loaded
-
-log = logging.getLogger("rdv.stages")
-
-START_WAIT_S = 5.0
-"""The HTTP server starts after this time at the latest, as that of `rdv serve`."""
-STOP_S = 5.0
+from rdv.serve.stages import START_WAIT_S, STOP_S, log, log_not_loaded, memory_streams
 
 
 def serve_direct(directory: str, model: str) -> None:
@@ -149,7 +142,7 @@ class Caller:
             self.fault = ""
         except ModelNotLoaded as error:
             self.fault = f"is missing: {error.text()}"
-            show_not_loaded(error)
+            log_not_loaded(error)
         self._call(self.settled.set)
         while (batch := self._take()) is not None:
             if batch:

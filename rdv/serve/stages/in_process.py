@@ -21,16 +21,10 @@ from rdv.serve.feeds import Feed
 from rdv.serve.process import Waker, start_thread, user_code_thread
 from rdv.serve.proxy.main import ProxyProcess
 from rdv.serve.server.main import ServerProcess
-from rdv.serve.stages.memory import memory_streams, show_not_loaded
+from rdv.serve.stages import START_WAIT_S, STOP_S, log_not_loaded, memory_streams
 from rdv.serve.worker.main import WorkerProcess
 
 log = logging.getLogger("rdv.stages")
-
-START_WAIT_S = 5.0
-"""The HTTP server starts after this time at the latest, as that of `rdv serve`."""
-
-STOP_S = 5.0
-"""A model that is still busy after this time is left behind with the process."""
 
 
 def serve_in_process(directory: str) -> None:
@@ -97,7 +91,7 @@ class ModelThread:
             self._settle()
             worker.run()
         except RdvError as error:
-            show_not_loaded(error)
+            log_not_loaded(error)
         except Exception:
             log.exception("%s has ended", self._name, extra=coded("part_ended"))
         finally:

@@ -18,8 +18,10 @@ def leave_environment(decision: Decision, direct: str | None) -> None:
     """Replace this process by the same command with only the environment that models may see.
 
     Returns in the new process. Returns at once if the environment is right already, or if this is
-    not an `rdv` command.
+    not an `rdv` command. Raises ModelNotFound.
     """
+    if direct is not None and direct not in decision.models:
+        raise ModelNotFound(decision.directory, direct, tuple(decision.models))
     marker = run_marker(decision.directory)
     if os.environ.get(VARIABLE) == marker or not _is_command_line():
         return
@@ -36,12 +38,6 @@ def _is_command_line() -> bool:
     """Return whether this process is an `rdv` command, not a program that calls `main`."""
     folder, name = os.path.split(sys.argv[0])
     return name == "rdv" or (name == "__main__.py" and os.path.basename(folder) == "rdv")
-
-
-def check_direct(decision: Decision, direct: str | None) -> None:
-    """Check that the model exists. Raises ModelNotFound."""
-    if direct is not None and direct not in decision.models:
-        raise ModelNotFound(decision.directory, direct, tuple(decision.models))
 
 
 def ignored_keys(decision: Decision) -> list[str]:

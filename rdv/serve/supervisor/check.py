@@ -16,8 +16,7 @@ from rdv.decision.schedules import lint, read_schedule
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
 from rdv.serve.supervisor.errors import PortTaken
 from rdv.serve.supervisor.leftovers import left_behind
-from rdv.system.ports import PortHolder, holder_of_port
-from rdv.system.processes import await_end
+from rdv.system.processes import PortHolder, await_end, holder_of_port
 
 PORT_TIMEOUT_S = SLA_MS_MAX / 1000 + 10.0
 """How many seconds to wait for a port. A proxy whose supervisor was killed answers its requests in

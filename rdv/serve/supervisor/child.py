@@ -1,4 +1,4 @@
-"""Reads the output of a child process as lines of bounded length, and stops it. For one loop."""
+"""A process of the supervisor: its output as lines of bounded length, its stop. For one loop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import os
 import signal
 from collections.abc import Callable
 
-from rdv.serve.supervisor.starter import Started
+from rdv.system.child import ChildProcess, Start
 
 LINE_BYTES_MAX = 16 * 1024
 _CUT = "… (the rest of this line was left out)"
-
-
 _READ_BYTES = 64 * 1024
 
 
@@ -50,84 +48,64 @@ class LineSplitter:
         return text + _CUT if len(line) > self._max else text
 
 
-class Child:
-    """Manages a process of `rdv component …`. `reap` calls `ended` once, with its exit code."""
+class Child(ChildProcess):
+    """A process of `rdv component …`. `reap` calls `ended` once, with its exit code."""
 
     def __init__(
-        self,
-        started: Started,
-        *,
-        line: Callable[[str], None],
-        ended: Callable[[int], None],
+        self, start: Start, *, line: Callable[[str], None], ended: Callable[[int], None]
     ) -> None:
+        """Start it. `line` is called with each line of its output. Raises what `start` raises."""
+        super().__init__(start)
         self._on_line = line
         self._on_ended = ended
         self._splitter = LineSplitter()
-        self.pid, self._stdin, self._pipe = started
-        os.set_blocking(self._pipe, False)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._pipe, self._read)
+        self._loop.add_reader(self.stdout, self._read)
         self._is_over = asyncio.Event()
 
     def _read(self) -> None:
         try:
-            data = os.read(self._pipe, _READ_BYTES)
+            data = os.read(self.stdout, _READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if not data:
-            self._loop.remove_reader(self._pipe)
+            self._loop.remove_reader(self.stdout)
         for text in self._splitter.feed(data):
             self._on_line(text)
 
     def reap(self) -> None:
         """Check whether it has ended; called when any child has (SIGCHLD)."""
-        if self._is_over.is_set() or not self._has_exited():
+        if self._is_over.is_set() or (code := self.exit_code()) is None:
             return
-        # What it has started (the command of a model) is killed with it. Its own zombie keeps the
-        # number of the group from being reused until `wait`.
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
-        _, status = os.waitpid(self.pid, 0)
-        code = os.waitstatus_to_exitcode(status)
         self._drain()
         self._is_over.set()
         self._on_ended(code)
 
-    def _has_exited(self) -> bool:
-        how = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self.pid, how) is not None
-
     def _drain(self) -> None:
         """Read the last output, which is still in the pipe."""
-        self._loop.remove_reader(self._pipe)
+        self._loop.remove_reader(self.stdout)
         with contextlib.suppress(OSError):
-            while data := os.read(self._pipe, _READ_BYTES):
+            while data := os.read(self.stdout, _READ_BYTES):
                 for text in self._splitter.feed(data):
                     self._on_line(text)
         for text in self._splitter.end():
             self._on_line(text)
-        os.close(self._stdin)
-        os.close(self._pipe)
+        self.close()
 
     async def stop(self, grace_s: float) -> None:
         """Send SIGTERM; after `grace_s`, kill it with all that it started."""
-        self._signal(signal.SIGTERM)
         # A stopped process cannot end: continue it.
-        self._signal(signal.SIGCONT)
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            if not self._is_over.is_set():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, number)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._is_over.wait(), grace_s)
         self.kill()
         await self._is_over.wait()
 
-    def _signal(self, signum: signal.Signals) -> None:
-        if not self._is_over.is_set():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signum)
-
     def kill(self) -> None:
         """Send SIGKILL to the whole session, including the commands that a worker has started."""
-        if not self._is_over.is_set():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        self.signal_group(signal.SIGKILL)

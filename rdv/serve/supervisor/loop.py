@@ -200,6 +200,6 @@ def launch_with(starter: Starter) -> Launch:
     """
 
     def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
-        return Child(starter.start(part.arguments, part.env), line=line, ended=ended)
+        return starter.start(part.arguments, part.env, partial(Child, line=line, ended=ended))
 
     return launch

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from rdv.decision import Decision, ModelConfig
+from rdv.rendezvous.topology import proxy_name
 from rdv.system.child import DELAY_MS_MAX, FIRST_DELAY_MS, restart_delay_ms
 
 Role = Literal["server", "worker", "proxy"]
@@ -37,11 +38,6 @@ class Part(NamedTuple):
     """
     env: tuple[str, ...] = ()
     """Variables that it gets besides the usual ones (`rdv.system.environment`)."""
-
-
-def proxy_name(port: int) -> str:
-    """Return a proxy's name, which is also its return address: its topic in `results`."""
-    return f"p-{port}"
 
 
 def first_count(decision: Decision, model: ModelConfig) -> int:

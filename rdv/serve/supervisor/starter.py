@@ -8,10 +8,11 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Self, TypeVar
 
 from rdv.serve.supervisor.forking import COMMAND, READY, TITLE_ROOM
 from rdv.serve.supervisor.leftovers import VARIABLE
+from rdv.system.child import ChildProcess, Start, start_program
 from rdv.system.environment import clean_environment
 from rdv.system.orphans import PARENT_PIPE, adopt_orphans
 
@@ -111,12 +112,7 @@ class ForkServer:
         self._process.wait()
 
 
-class Started(NamedTuple):
-    """Holds the pid of a started process, and the supervisor's ends of its pipes."""
-
-    pid: int
-    stdin: int
-    stdout: int
+_C = TypeVar("_C", bound=ChildProcess)
 
 
 class Starter:
@@ -145,22 +141,29 @@ class Starter:
         if self._server is not None:
             await self._server.ready(READY_TIMEOUT_S)
 
-    def start(self, arguments: Sequence[str], env: Collection[str] = ()) -> Started:
+    def start(
+        self, arguments: Sequence[str], env: Collection[str], make: Callable[[Start], _C]
+    ) -> _C:
         """Start a process; `env` names variables of this process that it gets besides the usual
         ones.
 
-        Raises OSError when it cannot be made.
+        `make` makes the child from the function that starts it, with new pipes for each attempt: a
+        process of a failed one finds the end of its stdin. Raises OSError when it cannot be made.
         """
         server = self._server
         more = {name: os.environ[name] for name in env if name in os.environ}
         try:
             if server is not None and server.is_ready():
-                return _with_pipes(lambda *pipes: server.fork(arguments, more, *pipes))
+                return make(lambda *pipes: server.fork(arguments, more, *pipes))
         except ForkServerLost:
             self.close()
             self._begin()
-        environment = {**self._environment(), **more}
-        return _with_pipes(lambda *pipes: _spawn(arguments, environment, *pipes))
+        command, environment = [*COMMAND, *arguments], {**self._environment(), **more}
+        return make(
+            lambda stdin, stdout: start_program(
+                command, ".", environment, [stdin, stdout, stdout, -1]
+            )
+        )
 
     def _environment(self) -> dict[str, str]:
         return {**clean_environment(os.environ), VARIABLE: self._marker, PARENT_PIPE: "1"}
@@ -181,28 +184,3 @@ class Starter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _with_pipes(make: Callable[[int, int], int]) -> Started:
-    """Make new pipes for each attempt: a process of a failed one finds the end of its stdin."""
-    stdin, our_stdin = os.pipe()
-    our_stdout, stdout = os.pipe()
-    try:
-        pid = make(stdin, stdout)
-    except BaseException:
-        os.close(our_stdin)
-        os.close(our_stdout)
-        raise
-    finally:
-        os.close(stdin)
-        os.close(stdout)
-    return Started(pid, our_stdin, our_stdout)
-
-
-def _spawn(
-    arguments: Sequence[str], environment: Mapping[str, str], stdin: int, stdout: int
-) -> int:
-    """Start a new interpreter. Not by `subprocess`, which would wait for its end itself."""
-    copies = [(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in ((stdin, 0), (stdout, 1), (stdout, 2))]
-    command = [*COMMAND, *arguments]
-    return os.posix_spawn(COMMAND[0], command, environment, file_actions=copies, setsid=True)

@@ -12,6 +12,7 @@ from typing import Protocol
 from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import SLA_MS_MAX
+from rdv.serve.process import HANGS
 from rdv.serve.supervisor.errors import DoesNotStart
 from rdv.serve.supervisor.plan import (
     STOP_ORDER,
@@ -25,9 +26,6 @@ from rdv.serve.supervisor.plan import (
     is_hopeless,
     started,
 )
-
-HANGS = 75
-"""The exit code of a worker whose model hangs (EX_TEMPFAIL)."""
 
 REFUSES = 3
 """The exit code of a process that cannot use its configuration, its model's file or its command."""

@@ -12,12 +12,12 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import coded
 from rdv.decision import RUN_DIRECTORY, Decision, ModelConfig, ModelNotFound, load_decision
 from rdv.decision.accepted import read_published
+from rdv.decision.schedules import longest_wait_ms
 from rdv.decision.streams import Streams, open_streams
 from rdv.errors import code_of
 from rdv.models import Model, ModelNotLoaded, open_model, trouble_of
 from rdv.rendezvous.backlog import Backlog, Waiting
-from rdv.serve.process import Waker, host_name, keep_signals, tune_collector, yield_processor
-from rdv.serve.schedules import longest_wait_ms
+from rdv.serve.process import HANGS, Waker, host_name, keep_signals, tune_collector, yield_processor
 from rdv.serve.status import StatusWriter
 from rdv.serve.worker.crash_record import CrashRecord
 from rdv.serve.worker.requests import START_S
@@ -29,9 +29,6 @@ from rdv.system.standard_streams import stdout_to_stderr
 log = logging.getLogger("rdv.worker")
 
 NOT_LOADED_CODE = code_of(ModelNotLoaded)
-
-HANGS = 75
-"""Exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
 
 
 def run_worker(

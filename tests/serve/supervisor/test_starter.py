@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are for L
 BEGIN = """
 import asyncio, os, select, signal, subprocess, sys
 from rdv.serve.supervisor import starter
+from rdv.system.child import ChildProcess
 from rdv.system.orphans import adopt_orphans, reap_orphans
 
 def said(started):
@@ -66,7 +67,7 @@ FORKED = """
 MARKER = "0123.45.67"
 with starter.Starter(MARKER) as starts:
     asyncio.run(starts.ready())
-    server = starts.start(DECISION)
+    server = starts.start(DECISION, (), ChildProcess)
     assert field(server.pid, PARENT) == os.getpid()
     assert field(server.pid, SESSION) == server.pid
     assert command_line(server.pid) == component + " ".join(DECISION)
@@ -78,7 +79,7 @@ with starter.Starter(MARKER) as starts:
     fds = f"/proc/{server.pid}/fd"
     pipe = os.readlink(f"/proc/self/fd/{server.stdin}")
     assert pipe in [os.readlink(f"{fds}/{fd}") for fd in os.listdir(fds)]
-    broken = starts.start(NOWHERE)
+    broken = starts.start(NOWHERE, (), ChildProcess)
     assert code(broken) == 3
     assert "no where, ü" in said(broken)
 # Its parent's end is the end of its stdin; that of the fork server is none of its business.
@@ -101,7 +102,7 @@ with starter.Starter() as starts:
     assert not starts.own_pids()
     reap_orphans(set())  # there is no zombie of it in the way of orphans
     for _ in range(2):  # the long way first, by the next fork server once it is there
-        server = starts.start(DECISION)
+        server = starts.start(DECISION, (), ChildProcess)
         assert starts.own_pids() and pid not in starts.own_pids()
         asyncio.run(starts.ready())
         os.kill(server.pid, signal.SIGTERM)
@@ -119,7 +120,7 @@ with starter.Starter() as starts:
     asyncio.run(starts.ready())
     (pid,) = starts.own_pids()
     os.kill(pid, signal.SIGSTOP)
-    broken = starts.start(NOWHERE)
+    broken = starts.start(NOWHERE, (), ChildProcess)
     assert code(broken) == 3
     assert "no where" in said(broken)
     assert pid not in starts.own_pids()
@@ -132,10 +133,10 @@ def test_a_fork_server_that_does_not_answer_is_given_up(tmp_path):
 
 LOADING = """
 with starter.Starter() as starts:
-    broken = starts.start(NOWHERE)  # nobody has waited
+    broken = starts.start(NOWHERE, (), ChildProcess)  # nobody has waited
     assert code(broken) == 3
     asyncio.run(starts.ready())
-    broken = starts.start(NOWHERE)
+    broken = starts.start(NOWHERE, (), ChildProcess)
     assert code(broken) == 3
 """
 
@@ -149,7 +150,7 @@ starter.adopt_orphans = lambda: False
 with starter.Starter() as starts:
     asyncio.run(starts.ready())
     assert not starts.own_pids()
-    server = starts.start(DECISION)
+    server = starts.start(DECISION, (), ChildProcess)
     assert field(server.pid, SESSION) == server.pid
     os.close(server.stdin)
     os.kill(server.pid, signal.SIGTERM)
@@ -189,7 +190,7 @@ def test_orphans_are_reaped_and_children_are_left_to_who_knows_them(tmp_path):
 LONG = """
 with starter.Starter() as starts:
     asyncio.run(starts.ready())
-    long = starts.start([*DECISION[:-1], "0" * 4_200])
+    long = starts.start([*DECISION[:-1], "0" * 4_200], (), ChildProcess)
     shown = command_line(long.pid)
     assert shown.startswith(component + "server "), shown[:100]
     assert 4_000 < len(shown.encode()) < 5_000

@@ -10,8 +10,7 @@ import sys
 import pytest
 
 from rdv.serve.supervisor.leftovers import VARIABLE, left_behind, run_marker
-from rdv.system.ports import PortHolder, holder_of_port
-from rdv.system.processes import await_end
+from rdv.system.processes import PortHolder, await_end, holder_of_port
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems show it to root only")
 

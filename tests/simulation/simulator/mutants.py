@@ -13,7 +13,7 @@ from msgspec import structs
 from rdv.http.shares import Shares
 from rdv.rendezvous.engine import Engine
 from rdv.rendezvous.mailbox import EarlyScores
-from rdv.rendezvous.plan_store import PlanStore
+from rdv.rendezvous.plan import PlanStore
 from rdv.serve import feeds, outbox
 from rdv.serve.batches import ScoreBatches
 from rdv.serve.proxy.in_flight import InFlight

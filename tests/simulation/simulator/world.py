@@ -15,8 +15,8 @@ from rdv.decision.streams import Streams
 from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.rendezvous.schedule import Schedule, schedule_from_object
-from rdv.rendezvous.topology import INPUT, RESULTS, SCORES
-from rdv.serve.supervisor.plan import Part, proxy_name
+from rdv.rendezvous.topology import INPUT, RESULTS, SCORES, proxy_name
+from rdv.serve.supervisor.plan import Part
 from simulator.clock import Host, SimClock
 from simulator.engine import WatchedEngine
 from simulator.faults import Faults, SimDisk
