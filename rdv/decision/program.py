@@ -11,9 +11,7 @@ from rdv.errors import InputFault
 
 
 class ProgramNotFound(InputFault):
-    """The command of a model names a program that does not exist; `looked` says where it was
-    searched.
-    """
+    """The command of a model names a program that does not exist; `looked` is where."""
 
     program: str
     looked: str

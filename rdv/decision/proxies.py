@@ -22,9 +22,7 @@ _OK = 200
 
 
 class Refused(InputFault):
-    """The decision's proxy has refused the request; `proxy_code` and `message` are those of its
-    response.
-    """
+    """The proxy has refused the request, with the code and message of its response."""
 
     status: int
     proxy_code: str
@@ -52,9 +50,7 @@ class ProxyAddress:
 
 
 def find_proxies(decision: Decision) -> list[ProxyAddress]:
-    """Return the addresses of the running `rdv serve` (it may have been given options), else those
-    of rdv.toml.
-    """
+    """Return the addresses of the running `rdv serve`, else those of rdv.toml."""
     holder = None
     with contextlib.suppress(NotPermitted):
         holder = holder_of(decision.directory)

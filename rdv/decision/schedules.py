@@ -85,9 +85,7 @@ class ScheduleSlas:
         return self._known[label]
 
     def sla_ms(self, label: str) -> float:
-        """Return the SLA in ms; that of the live schedule for an unknown label (of an inline
-        schedule).
-        """
+        """Return the SLA in ms; for an unknown label (an inline one) that of the live schedule."""
         found = self.find_ms(label)
         if found is None:
             if self._live_ms is None:

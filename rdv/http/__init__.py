@@ -27,18 +27,6 @@ from rdv.http.request import Request
 from rdv.http.server import Application, Counters, HttpServer, Router
 
 __all__ = [
-    "Access",
-    "AnsweredTwice",
-    "Application",
-    "Counters",
-    "Failure",
-    "HttpServer",
-    "InvalidHeader",
-    "InvalidLimit",
-    "Limits",
-    "Request",
-    "Router",
-    "ServerStarted",
-    "error_body",
-    "make_access",
-]
+    "Access", "AnsweredTwice", "Application", "Counters", "Failure", "HttpServer", "InvalidHeader",
+    "InvalidLimit", "Limits", "Request", "Router", "ServerStarted", "error_body", "make_access",
+]  # fmt: skip

@@ -52,25 +52,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_dirty",
-        "_ending",
-        "_eof",
-        "_held",
-        "_hub",
-        "_last",
-        "_out",
-        "_pending",
-        "_pipeline_max",
-        "_reader",
-        "_refused",
-        "_timeouts",
-        "_transport",
-        "_turn",
-        "_waits",
-        "client",
-        "is_trusted",
-        "peer",
-        "turn",
+        "_dirty", "_ending", "_eof", "_held", "_hub", "_last", "_out", "_pending", "_pipeline_max",
+        "_reader", "_refused", "_timeouts", "_transport", "_turn", "_waits", "client", "is_trusted",
+        "peer", "turn",
     )  # fmt: skip
 
     turn: ClientTurn

@@ -36,9 +36,7 @@ class Given(NamedTuple):
 
 
 class Figures:
-    """The counts of a run, or of an interval of it. `sla_ms` returns the SLA of a schedule's
-    label.
-    """
+    """The counts of a run, or of a part of it; `sla_ms` returns the SLA of a schedule's label."""
 
     def __init__(self, rows: Sequence[Row], sla_ms: Callable[[str], float]) -> None:
         self._rows = rows
@@ -50,9 +48,7 @@ class Figures:
         self.missed_by_client = 0
         """How many answers were later than SLA + 10 ms, from the scheduled send."""
         self.missed_by_proxy = 0
-        """How many answers were later than SLA + 10 ms, by the proxy's clock, from when it had the
-        request.
-        """
+        """The same by the proxy's clock, from when it had the request."""
         self.garbled = 0
 
     def answered(
@@ -96,9 +92,7 @@ class Figures:
         return count / self.answers if self.answers else 0.0
 
     def right_share(self) -> float | None:
-        """Return the share of right answers among models' answers whose truth is known; None if
-        there are none.
-        """
+        """Return the share of right answers among models' answers; None if no truth is known."""
         judged = self.judged.total()
         return self.right.total() / judged if judged else None
 

@@ -59,9 +59,7 @@ class Share:
 
 
 class LoadRun:
-    """A run that is executed once; it calls `progress(at_s, figures of the interval, its
-    seconds)`.
-    """
+    """A run, once; it calls `progress(at_s, figures of the interval, its seconds)`."""
 
     def __init__(
         self,

@@ -15,26 +15,21 @@ class Limits:
     """A `Limits` holds the limits of one engine. Raises ValueError for one below 1."""
 
     open_mailboxes_max: int = 1_000_000
-    """The maximum number of open requests. One more is answered with the default at once
-    ("overloaded")."""
+    """The maximum number of open requests; one more gets the default at once ("overloaded")."""
 
     wait_ms_max: int = SLA_MS_MAX
     """The maximum wait of a request in milliseconds. Schedules with a longer SLA are refused when
     they are read, so this affects only old recorded requests."""
 
     reports_max: int = 256
-    """The maximum number of reports in one mailbox; more models than that do not fit one
-    decision.
-    """
+    """The maximum number of reports in one mailbox: no decision has more models."""
 
     early_scores_max: int = 100_000
     """The maximum number of scores that wait for their request. With file streams there are none;
     other brokers may deliver a score first."""
 
     early_bytes_max: int = 67_108_864
-    """The maximum size of their results together, in bytes: beyond it, the older half is
-    dropped.
-    """
+    """The maximum size of their results in bytes: beyond it, the older half is dropped."""
 
     early_ms_max: int = 5_000
     """How long a score waits for its request, in milliseconds (up to twice as long, or half as long
@@ -45,20 +40,16 @@ class Limits:
     early one, and not to answer a repeated request again. About 120 bytes each."""
 
     answered_ms_max: int = 10_000
-    """How long they are kept, in milliseconds (up to twice as long, or less when there are too
-    many)."""
+    """How long they are kept, in milliseconds (up to twice as long, or less for lack of space)."""
 
     inline_schedules_max: int = 1_000
-    """The maximum number of inline schedules that are kept compiled; QA sends the same one
-    repeatedly."""
+    """The maximum number of inline schedules kept compiled; QA sends the same one repeatedly."""
 
     inline_cache_bytes_max: int = 1_048_576
-    """The maximum size of their JSON together, in bytes. Compiled, a schedule takes up to about 30
-    times as much."""
+    """The maximum size of their JSON in bytes; compiled, it takes up to about 30 times as much."""
 
     inline_bytes_max: int = INLINE_BYTES_MAX
-    """The maximum size of an inline schedule in bytes. A longer one is refused; no proxy accepts
-    one."""
+    """The maximum size of an inline schedule in bytes; a longer one is refused, as by proxies."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -92,9 +83,7 @@ class Counters(msgspec.Struct):
     """Second reports of the same model on an open request: the first one counts."""
 
     late: int = 0
-    """Scores that came after the decision: this is normal, most models are slower than the
-    fastest.
-    """
+    """Scores that came after the decision, as is normal: most models are not the fastest."""
 
     early: int = 0
     """Scores that came before their request."""

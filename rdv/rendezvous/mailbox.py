@@ -29,17 +29,9 @@ class Mailbox:
     """
 
     __slots__ = (
-        "arrived",
-        "cohort",
-        "deadline_ns",
-        "due_ns",
-        "id",
-        "is_open",
-        "plan",
-        "reply_to",
-        "start_ns",
-        "step",
-    )
+        "arrived", "cohort", "deadline_ns", "due_ns", "id", "is_open", "plan", "reply_to",
+        "start_ns", "step",
+    )  # fmt: skip
 
     def __init__(self, request: Request, plan: Plan, start_ns: int, deadline_ns: int) -> None:
         self.id = request.id
@@ -52,8 +44,7 @@ class Mailbox:
         self.due_ns = min(start_ns + self.step.end_ns, deadline_ns)
         """The time when the step ends, and the engine must look at the mailbox."""
         self.arrived: dict[str, tuple[int, Score]] = {}
-        """Reports by model, in order of arrival: the time (ns on the engine's clock), and the
-        report."""
+        """Reports by model in order of arrival, each with its time (ns on the engine's clock)."""
         self.is_open = True
 
     def next_step(self) -> bool:
@@ -141,16 +132,9 @@ class EarlyScores:
     """
 
     __slots__ = (
-        "_age_ns",
-        "_counters",
-        "_half",
-        "_half_bytes",
-        "_old",
-        "_since_ns",
-        "_young",
-        "_young_bytes",
-        "_young_count",
-    )
+        "_age_ns", "_counters", "_half", "_half_bytes", "_old", "_since_ns", "_young",
+        "_young_bytes", "_young_count",
+    )  # fmt: skip
 
     def __init__(self, scores_max: int, age_ns: int, counters: Counters, bytes_max: int) -> None:
         self._half = max(1, scores_max // 2)

@@ -34,18 +34,9 @@ class PlanStep:
     """A `PlanStep` is one step. It is immutable and shared by all mailboxes."""
 
     __slots__ = (
-        "accepts_others",
-        "combine",
-        "end_ns",
-        "is_single",
-        "names",
-        "need",
-        "number",
-        "on",
-        "others_rank",
-        "ranks",
-        "top",
-    )
+        "accepts_others", "combine", "end_ns", "is_single", "names", "need", "number", "on",
+        "others_rank", "ranks", "top",
+    )  # fmt: skip
 
     def __init__(self, step: Step, number: int, end_ns: int) -> None:
         self.number = number

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from rdv.rendezvous.mailbox import Mailbox
 
 DETAIL_CHARACTERS_MAX = 120
-"""The maximum length of a model's own text, as an exception's text may be a page. The whole text is
-in the scores stream."""
+"""The maximum length of a model's own text; the whole text is in the scores stream."""
 
 _NAMES_MAX = 8
 

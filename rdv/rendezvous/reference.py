@@ -35,9 +35,7 @@ class LivenessChange:
 
 
 History = Sequence[Report | LivenessChange]
-"""The events in their order: an event that is earlier in the log comes first, even at equal
-times.
-"""
+"""The events in their order in the log, even at equal times."""
 
 
 @dataclass(frozen=True)

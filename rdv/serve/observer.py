@@ -151,9 +151,7 @@ class Observer:
         }
 
     def _scaling_of(self, holder: Holder) -> dict[str, ScaleLine]:
-        """Return the latest scaling reports of the current supervisor, for models that still
-        scale.
-        """
+        """Return the latest lines of this supervisor on models that still scale."""
         models = self._decision.models
         return {
             name: line
@@ -195,9 +193,7 @@ def decision_in_force(directory: str) -> Decision:
 
 
 def _edits(directory: str) -> tuple[tuple[Coded, ...], tuple[str, ...]]:
-    """Return faults of edits that are not in force, and the keys that take effect at the next
-    start.
-    """
+    """Return faults of edits that are not in force, and keys that take effect at the next start."""
     try:
         accepted = read_published(directory)
     except RdvError:  # --direct, --in-process, or an older rdv
@@ -206,9 +202,7 @@ def _edits(directory: str) -> tuple[tuple[Coded, ...], tuple[str, ...]]:
 
 
 def _expected(decision: Decision, holder: Holder, counts: Mapping[str, int]) -> list[str]:
-    """Return the processes that should run; the proxies are those of the holder, not of the
-    file.
-    """
+    """Return the processes that should run; the proxies are the holder's, not the file's."""
     inner = [part.name for part in parts(decision, {}, counts) if part.role != "proxy"]
     return [*inner, *(proxy_name(port) for port in holder.ports)]
 

@@ -24,9 +24,7 @@ HANGS = 75
 """The exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
 
 STACK_BYTES = 16 * 1024 * 1024
-"""The stack of a thread, as large as a main thread's or larger, so that recursion goes as deep in
-every stage.
-"""
+"""The stack of a thread, as large as a main thread's: recursion goes as deep in every stage."""
 
 _OURS = (signal.SIGTERM, signal.SIGINT)
 _HARMLESS = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2)

@@ -21,9 +21,7 @@ from rdv.system.processes import children_of, environment_of, state_of
 from rdv.system.standard_streams import empty_stdin
 
 PARENT_PIPE = "RDV_PARENT_PIPE"
-"""In the environment of a component: its stdin is a pipe without data, whose end shows that the
-parent is gone.
-"""
+"""In a component's environment: its stdin is a pipe whose end shows that the parent is gone."""
 _pipe = -1
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 """Options of prctl(2)."""

@@ -38,9 +38,7 @@ _END_WITH_DRILL = 'exec 3<&0; (cat <&3 >/dev/null; kill -TERM $$) & exec 3<&-; e
 
 
 class CopyServer:
-    """The served copy, started and stopped once, on the event loop. `pids` has the parts that are
-    ready.
-    """
+    """The served copy; for one start and stop on the event loop. `pids`: parts that are ready."""
 
     def __init__(self, decision: Decision, environ: Mapping[str, str], log: IO[bytes]) -> None:
         self._decision = decision
@@ -52,9 +50,7 @@ class CopyServer:
         self.pids: dict[str, int] = {}
 
     async def start(self, proxies: Iterable[str], others: Iterable[str]) -> list[str]:
-        """Start to serve; return the names of `others` that have not come up. Raises
-        CopyNotServed.
-        """
+        """Start; return the names of `others` that have not come up. Raises CopyNotServed."""
         directory = self._decision.directory
         self._stream = open_stream(
             self._decision.stream_path("control"), config=self._decision.log.stream_config(1)
@@ -78,9 +74,7 @@ class CopyServer:
         return sorted(rest - self.pids.keys())
 
     def pid_of(self, name: str) -> int:
-        """Return the pid of a part; 0 if it has none now, or if an unrelated process has reused its
-        pid.
-        """
+        """Return the pid of a part; 0 if it has none now, or if another process has it by now."""
         pid = self.pids.get(name, 0)
         return pid if pid and _is_part_of(pid, self._decision.directory) else 0
 

@@ -82,9 +82,7 @@ def _size_bytes(directory: str) -> int:
 
 
 def free_port(count: int = PROXIES) -> int:
-    """Return a port with `count - 1` free ports behind it. Another process may take one of them
-    before they are used.
-    """
+    """Return a port with `count - 1` free ports behind it; another process may take them first."""
     for _ in range(100):
         with ExitStack() as stack:
             first = stack.enter_context(socket.socket())
@@ -114,9 +112,7 @@ def settings(port: int) -> dict[str, str]:
 
 
 def targets_of(decision: Decision, port: int) -> list[Target]:
-    """Return the parts of a decision as they will run in the copy, with its first proxy at
-    `port`.
-    """
+    """Return the parts of a decision as they will run in the copy, its first proxy at `port`."""
     http = msgspec.structs.replace(decision.http, port=port, proxies=PROXIES)
     return [_target(decision, part) for part in parts(decision.replace(http=http), {})]
 

@@ -76,9 +76,7 @@ def corrupt(decision: Decision, target: Target, proxies: Iterable[str]) -> Damag
 
 
 def step_clock(decision: Decision, target: Target, proxies: Iterable[str]) -> Damage:
-    """Append to the topics that the part writes, with the times of a process whose clock has
-    stepped.
-    """
+    """Append to the topics that the part writes, with the times of a clock that has stepped."""
     topics = _topics(target, proxies)
     lines = sum(_append(decision, topics, _Stepped(step_ns)) for step_ns in CLOCK_STEPS_NS)
     return Damage(lines=lines)
@@ -133,9 +131,7 @@ def _append(decision: Decision, topics: Iterable[tuple[str, str]], clock: Clock)
 def _damaged(
     decision: Decision, target: Target, damage: Callable[[str, int], str]
 ) -> list[DamagedFile]:
-    """Damage one sealed segment of the requests or scores that the part has written, if there is
-    one.
-    """
+    """Damage one sealed segment, if there is one, of what the part has written."""
     for name, topic in _topics(target, ()):
         path = decision.stream_path(name)
         for partition, base in _sealed(path, topic):

@@ -76,9 +76,7 @@ class DrillRun:
         self._greedy_ms = longest_sla_ms(decision)
 
     async def run(self, log: IO[bytes]) -> None:
-        """Serve the copy, send load and run the exercises; shut down in order even when
-        cancelled.
-        """
+        """Serve the copy, send load, run the exercises; shut down in order even when cancelled."""
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
@@ -169,9 +167,7 @@ class DrillRun:
         return ""
 
     async def _damage(self, exercise: Exercise, pid: int, hold_s: float) -> str:
-        """Damage the streams, then wait `hold_s` to observe the effect; return a note for the
-        report.
-        """
+        """Damage the streams, then wait `hold_s` for the effect; return a note for the report."""
         target = exercise.target
         if exercise.fault == "corrupt":
             done = corrupt(self.decision, target, self._proxies)

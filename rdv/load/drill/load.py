@@ -21,9 +21,7 @@ _EVERY_S = 0.02
 
 
 class TimerDelays:
-    """A timer that records how late it fires, in ns, from `start` to `stop`. For use on the event
-    loop only.
-    """
+    """A timer that records how late it fires, in ns, from `start` to `stop`. Loop's thread only."""
 
     def __init__(self) -> None:
         self.late = Histogram()
@@ -138,9 +136,7 @@ _FOREVER_S = 86_400.0
 
 
 class Load:
-    """The load runs from `start` to `stop`, regardless of the answers. For use on the event loop
-    only.
-    """
+    """The load runs from `start` to `stop`, whatever the answers are. Loop's thread only."""
 
     def __init__(
         self, ports: Sequence[int], bodies: Sequence[bytes], client_log: ClientLog, sla_ms: float
@@ -164,9 +160,7 @@ class Load:
             self._tasks.append(asyncio.create_task(self._drive(generator, rate, index, _FOREVER_S)))
 
     async def burst(self, rate: float, seconds: float) -> None:
-        """Send `rate` more requests a second for `seconds`; return when the last one is
-        answered.
-        """
+        """Send `rate` more requests a second for `seconds`; return when the last is answered."""
         drives = [
             self._drive(self._generator(port, index), rate, index, seconds)
             for index, port in enumerate(self.ports)

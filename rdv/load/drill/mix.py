@@ -12,9 +12,7 @@ REFUSED = frozenset((408, 413, 422, 429, 503))
 
 
 class Asked(NamedTuple):
-    """The outcome of one request as its client saw it. Times are by the client's monotonic
-    clock.
-    """
+    """The outcome of one request as its client saw it, with times by the client's clock."""
 
     port: int
     """The port of the proxy that the request was sent to."""
@@ -23,9 +21,7 @@ class Asked(NamedTuple):
     status: int
     """The HTTP status; 0 if there was no answer."""
     failure: str = ""
-    """One of connect, lost, timeout, overflow and garbage; garbled is a 200 that is not an
-    answer.
-    """
+    """connect, lost, timeout, overflow or garbage; garbled: a 200 that is not an answer."""
     id: str = ""
     kind: str = ""
     model: str | None = None
@@ -73,9 +69,7 @@ def mix_of(asked: Iterable[Asked]) -> Mix:
 
 
 _MISSING = 0.01
-"""How far the share of answered requests may be below what it was; beyond it, a proxy does not
-accept connections yet.
-"""
+"""How far the share of answers may be below what it was; beyond, a proxy does not accept yet."""
 
 TOLERANCE = 0.15
 """How far a share may differ: a window is small, and a machine is never entirely idle."""

@@ -70,9 +70,7 @@ WHOLE: frozenset[Fault] = frozenset(("overload", "greedy", "replace", "disk"))
 """Faults of the decision as a whole; all other faults hit one part."""
 
 OF_FILES: frozenset[Fault] = frozenset(("sector", "missing"))
-"""Faults of files that a part has written. Not for a server: its results are the drill's
-evidence.
-"""
+"""Faults of files that a part has written; not a server's: results are the drill's evidence."""
 
 MOMENTARY: frozenset[Fault] = frozenset(("kill", "replace"))
 """Faults that are over at once; all others last (or are watched) for `Pace.hold_s`."""

@@ -141,9 +141,7 @@ class Reading:
 
 
 def _is_named(file: DamagedFile) -> bool:
-    """Return whether `verify` names the segment whose file was damaged, or retention has deleted
-    it.
-    """
+    """Return whether `verify` names the damaged file's segment, or retention has deleted it."""
     with open_stream(file.stream, create=False) as opened:
         stream = files_of(opened)
         first = stream.segments(file.topic, file.partition)[:1]

@@ -34,9 +34,7 @@ class DrillReport:
     client_ms: dict[str, float]
     """Percentiles by the clients' own clock, from the scheduled send, in ms."""
     timers_ms: dict[str, float]
-    """Percentiles of how late the drill's own timers were, in ms: the effect of the machine
-    alone.
-    """
+    """Percentiles of how late the drill's own timers were, in ms: the machine's part in it."""
     left_out: list[str]
     """Parts that never came up."""
     kept: str

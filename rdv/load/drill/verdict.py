@@ -46,9 +46,7 @@ class Span(NamedTuple):
     """When a killed part was ready again in a new process."""
 
     def is_apart(self, asked: Asked) -> bool:
-        """Return whether the request was in flight at, or sent to, the proxy while it was
-        faulty.
-        """
+        """Return whether the request was in flight at, or sent to, the faulty proxy."""
         well_ns = self.end_ns if self.recovered_ns is None else self.recovered_ns
         return (
             asked.port == self.proxy_port

@@ -32,8 +32,7 @@ class Truth(
     """The wall time in nanoseconds when it was known; None: when it was appended."""
 
     source: str = ""
-    """Who reported it: the address of an HTTP client, or `cli:` and the user's name. Empty: it was
-    reported to rdv 0.1.0."""
+    """Its source: an HTTP client's address, or `cli:` and the user's name; empty for rdv 0.1.0."""
 
     def counts_from_ns(self, append_ns: int) -> int:
         """Return since when it counts: its own time, but never later than its append."""

@@ -33,15 +33,13 @@ class Request(
     """128 random bits as 32 hex digits (`RequestIds`)."""
 
     time_ns: TimeNs
-    """Wall time of the proxy in nanoseconds when the request had come in; for people and look-ups
-    only."""
+    """Wall time of the proxy in ns when the request had come in; for people and look-ups only."""
 
     host: str
     """The host whose monotonic clock `monotonic_ns` is: it must name the machine *and* its boot."""
 
     monotonic_ns: TimeNs
-    """The proxy's monotonic clock in nanoseconds when the request had come in: the SLA counts from
-    here."""
+    """The proxy's monotonic clock in ns when it had come in: the SLA counts from here."""
 
     reply_to: Name
     """The return address: the results topic that the proxy reads."""
@@ -59,8 +57,7 @@ class Request(
     """The cohort that the proxy has assigned; its schedule is in `schedule`."""
 
     deadline_ms: float | None = None
-    """The client's own limit in milliseconds from `monotonic_ns` on; counts when it is below the
-    SLA."""
+    """The client's own limit in ms from `monotonic_ns` on; counts when it is below the SLA."""
 
     trace: bool = False
     """Whether the client wants to see which models had reported and when."""
@@ -77,9 +74,7 @@ class Request(
     """The client's own name for the request, from the header `X-Request-Id`."""
 
     idempotency: Idempotency | None = None
-    """The idempotency key, with which a restarted proxy knows what it has answered, or must
-    answer.
-    """
+    """The idempotency key: a restarted proxy knows by it what it has, or must, answer."""
 
 
 encode_request: Callable[[Request], bytes] = encode_line

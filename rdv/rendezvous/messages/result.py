@@ -12,8 +12,7 @@ from rdv.rendezvous.messages.codec import SCHEMA_VERSION, Id, Name, decode_line,
 from rdv.rendezvous.messages.score import Outcome
 
 Kind = Literal["preferred", "fallback", "default"]
-"""The kind of answer. preferred: the schedule's first choice; fallback: another model's; default:
-the constant."""
+"""preferred: the schedule's first choice; fallback: another model's; default: the constant."""
 
 AnsweredBy = Literal["server", "proxy"]
 

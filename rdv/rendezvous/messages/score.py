@@ -20,8 +20,7 @@ from rdv.rendezvous.messages.codec import (
 )
 
 Refusal = Literal["behind", "expired", "not sampled"]
-"""The refusals. behind: cannot make the deadline; expired: it had passed; not sampled: not in this
-model's share."""
+"""behind: cannot make the deadline; expired: it had passed; not sampled: not in its share."""
 
 REFUSAL_CODES: dict[Refusal, ReportCode] = {
     "behind": "behind",

@@ -35,22 +35,8 @@ from rdv.rendezvous.schedule.model import (
 )
 
 __all__ = [
-    "INLINE_BYTES_MAX",
-    "OTHERS",
-    "SLA_MS_MAX",
-    "Combine",
-    "Finding",
-    "InvalidSchedule",
-    "InvalidShares",
-    "Schedule",
-    "Severity",
-    "Step",
-    "assign_cohort",
-    "draw_schedule",
-    "inline_text",
-    "lint_schedule",
-    "read_inline",
-    "schedule_from_object",
-    "schedule_from_toml",
+    "INLINE_BYTES_MAX", "OTHERS", "SLA_MS_MAX", "Combine", "Finding", "InvalidSchedule",
+    "InvalidShares", "Schedule", "Severity", "Step", "assign_cohort", "draw_schedule",
+    "inline_text", "lint_schedule", "read_inline", "schedule_from_object", "schedule_from_toml",
     "windows_ms",
-]
+]  # fmt: skip

@@ -48,8 +48,7 @@ class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """Models by rank, the preferred first; "*" stands for all that are not named."""
 
     until_ms: _Ms | None = None
-    """The step's end in milliseconds from the start of the request; only the last step may leave it
-    out (the SLA)."""
+    """The step's end in ms from the request's start; only the last step may omit it (the SLA)."""
 
     need: _Count | _Fraction | Literal["all"] = 1
     """How many of them must have answered: a count (2), a fraction (0.8) or "all". Fractions are
@@ -81,8 +80,7 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         name="step"
     )
     default: Any = None
-    """The answer when no model has given one: any JSON. None: it was forgotten, and the client gets
-    null."""
+    """The answer when no model has given one: any JSON. None: forgotten; the client gets null."""
 
     name: str = ""
     content_hash: str = ""

@@ -40,9 +40,7 @@ THREADS_MAX = 4
 Enrich = Callable[[Any], Any]
 
 LOAD_WAIT_S = 5.0
-"""How long a starting proxy waits for its enricher, in seconds; then it serves without it until it
-is loaded.
-"""
+"""How long a starting proxy waits for its enricher, in seconds, before it serves without it."""
 
 
 class EnricherNotLoaded(InputFault):

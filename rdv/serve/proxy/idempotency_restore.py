@@ -27,9 +27,7 @@ from rdv.stream import Record, Stream
 log = logging.getLogger("rdv.proxy")
 
 READ_BACK_MAX = 500_000
-"""The maximum number of newest records per partition that a starting proxy reads: about a
-second.
-"""
+"""The maximum number of newest records per partition that are read: about a second."""
 
 READ_RECORDS = 5_000
 DECIDE = "/v1/decide"

@@ -33,9 +33,7 @@ START_S = 1.0
 """How long a start waits for the schedules to be recorded, in seconds."""
 
 WINDOW_MS = 10_000
-"""How far back a starting server looks for unanswered requests: at least this long, and twice as
-long as a request may be open.
-"""
+"""How far back a starting server looks at least; else twice as long as a request may be open."""
 
 
 class ServerProcess:

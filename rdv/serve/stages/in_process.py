@@ -99,9 +99,7 @@ class ModelThread:
             self._settle()
 
     def _hanging(self, is_hanging: bool) -> None:
-        """Publish a hang, so that the server does not wait for the model, which keeps its
-        thread.
-        """
+        """Publish a hang, so that no request waits for the model, which keeps its thread."""
         if is_hanging:
             text = "%s hangs: it is down until its call ends"
             log.error(text, self._name, extra=coded("model_hangs"))

@@ -1,6 +1,4 @@
-"""Check a decision before anything is started, so that mistakes are reported at once and by
-name.
-"""
+"""Check a decision before anything is started, so that mistakes are named at once."""
 
 from __future__ import annotations
 
@@ -25,9 +23,7 @@ flight before it releases its port.
 
 
 def check(decision: Decision, warn: Say) -> Schedule:
-    """Return the live schedule. Raises for what would keep everything from running; warns of the
-    rest.
-    """
+    """Return the live schedule. Raises what would keep everything from running; warns of more."""
     schedule = read_schedule(decision)
     for line in decision.warnings:
         warn(f"{decision.file}: {line}", "retired_key", decision.file)

@@ -22,24 +22,18 @@ from rdv.serve.supervisor.plan import Part, parts
 from rdv.serve.supervisor.scaler import Scaler
 
 PROXIES_ENV = "env (for http.enrich)"
-"""The key in the list of what takes effect at the next start: a running process keeps its
-environment.
-"""
+"""The key among those for the next start: a running process keeps its environment."""
 
 
 class InForce:
-    """The settings in force, and the processes that they require. For the supervisor's loop
-    only.
-    """
+    """The settings in force, and the processes that they require. For the supervisor's loop."""
 
     def __init__(self, accepted: Accepted, say: Say) -> None:
         self.accepted = accepted
         self.elsewhere: Callable[[], Collection[str]] = tuple
         """Returns the models that run without being declared: `rdv model run`."""
         self.absent: Callable[[str], None] = lambda _: None
-        """Called with models that a schedule names and that do not run, so that no request waits
-        for them.
-        """
+        """Called with models that a schedule names and that do not run: requests do not wait."""
         self.say = say
         self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, say)
         self._stamps = Stamps()
@@ -98,9 +92,7 @@ class InForce:
         return is_ours
 
     def _with_environment(self, accepted: Accepted) -> Accepted:
-        """Mark `env` as pending for proxies that run; models are replaced, so it applies to them at
-        once.
-        """
+        """Mark `env` as pending for proxies that run; models are replaced, so that it is live."""
         decision = accepted.decision
         if set(decision.env) == self._env or not decision.http.enrich:
             return replace(accepted, pending=tuple(k for k in accepted.pending if k != PROXIES_ENV))

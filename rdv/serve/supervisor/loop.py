@@ -195,9 +195,7 @@ def _stop(supervisor: Supervisor, log: Log, text: str) -> None:
 
 
 def launch_with(starter: Starter) -> Launch:
-    """Return the function by which the supervisor starts the process of a part. It raises
-    OSError.
-    """
+    """Return the function by which the supervisor starts a process. It raises OSError."""
 
     def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
         return starter.start(part.arguments, part.env, partial(Child, line=line, ended=ended))

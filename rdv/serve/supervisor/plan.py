@@ -19,9 +19,7 @@ STEADY_MS = 10_000
 """A process that has run this long had started well: its next failure counts as the first."""
 
 ATTEMPTS_MAX = 7
-"""A server or a proxy that never came up is given up after this many attempts (about five
-seconds).
-"""
+"""A server or proxy that never came up is given up after this many attempts (about 5 s)."""
 
 
 class Part(NamedTuple):

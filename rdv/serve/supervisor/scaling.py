@@ -45,9 +45,7 @@ REMEMBER_MS = 600_000.0
 """How long it is remembered that a number was too few, in ms."""
 
 START_MS = 60_000.0
-"""A model that was started by a request and does not come up within this time is given up until the
-next one.
-"""
+"""A model that was started by a request has this time to come up, until the next request."""
 
 _SHORTS_MAX = 8
 

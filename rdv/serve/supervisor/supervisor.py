@@ -36,9 +36,7 @@ PROXY_GRACE_S = SLA_MS_MAX / 1000 + 5.0
 """A proxy answers what is in flight before it ends, which takes up to the longest SLA."""
 
 LAST_ANSWERS_S = 1.0
-"""A model that leaves without a successor answers what it has read; this is the maximum time that
-servers wait for it.
-"""
+"""How long servers wait for the last answers of a model that leaves without a successor."""
 
 START_WAIT_S = 5.0
 """Proxies start after this time at the latest, whichever processes are not ready by then."""
@@ -59,9 +57,7 @@ class Process(Protocol):
 
 
 Launch = Callable[[Part, Callable[[str], None], Callable[[int], None]], Process]
-"""Makes the process of a part; calls the first function with each line, the second with its exit
-code.
-"""
+"""Makes the process of a part; the functions get each line, and its exit code."""
 
 
 class Outputs(Protocol):

@@ -29,9 +29,7 @@ _OPEN, _REPORTED = b" ", b"r"
 _POISON = "-"
 
 POISON_MAX = 1_000
-"""The maximum number of remembered requests that ended a model, so that two of them cannot end it
-in turns.
-"""
+"""The maximum number of remembered requests that ended a model: they must not do so again."""
 
 
 class Unfinished(NamedTuple):
