@@ -7,7 +7,7 @@ import pytest
 from rdv.decision.proxies import ProxyAddress
 from rdv.http.authority import host_port, reachable_host
 from rdv.serve.proxy.main import AddressTaken
-from rdv.serve.supervisor.errors import PortTaken
+from rdv.serve.supervisor.check import PortTaken
 
 
 @pytest.mark.parametrize(

@@ -120,13 +120,7 @@ def _serve_all(directory: str) -> None:
         prepare_streams(decision, log.own_line)
         settings = InForce(accept_first(decision), log.own_line)
         with lock.watched(log.own_line):
-            supervise(
-                lambda: settings.decision,
-                settings.wanted,
-                log,
-                scaler=settings.scaler,
-                edits=settings,
-            )
+            supervise(lambda: settings.decision, settings.wanted, log, in_force=settings)
         log.own_line("stopped")
 
 

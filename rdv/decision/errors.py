@@ -107,6 +107,19 @@ class AssetsMissing(SystemFault):
     _hint = "Install rdv again."
 
 
+class ProgramNotFound(InputFault):
+    """The command of a model names a program that does not exist; `looked` is where."""
+
+    program: str
+    looked: str
+    advice: str = ""
+
+    _text = "there is no program {program!r}: looked {looked}"
+
+    def hint(self) -> str:
+        return self.advice
+
+
 class ScheduleNotFound(InputFault):
     """The decision has no schedule of this name."""
 

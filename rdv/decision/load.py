@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import shutil
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,8 @@ import msgspec
 
 from rdv.decision.convert import check_decision, find_retired, make_decision, retired_warning
 from rdv.decision.decision import FILE_NAME, SUFFIX, Decision, schedule_files
-from rdv.decision.errors import DecisionNotFound, InvalidDecision
+from rdv.decision.errors import DecisionNotFound, InvalidDecision, ProgramNotFound
+from rdv.decision.model import ModelConfig
 from rdv.decision.sections import Http, Log, Server, setting_fields
 from rdv.system.faults import faults
 
@@ -118,6 +120,22 @@ def missing_files(decision: Decision) -> list[InvalidDecision]:
         for key, path in wanted
         if not os.path.isfile(path)
     ]
+
+
+def check_program(decision: Decision, model: ModelConfig) -> None:
+    """Check that the command of a model can be started here. Raises ProgramNotFound."""
+    if not model.command:
+        return
+    program = model.command[0]
+    if os.path.dirname(program):
+        place = os.path.abspath(decision.path(program))
+        if not shutil.which(place):
+            found = "it is there, but not executable" if os.path.exists(place) else ""
+            raise ProgramNotFound(program, f"at {place}", found and f"chmod +x {place}")
+    elif not shutil.which(program):
+        there = os.path.isfile(decision.path(program))
+        advice = f"For the decision's file write ./{program}" if there else ""
+        raise ProgramNotFound(program, "in all of $PATH", advice)
 
 
 def environment_names() -> dict[str, tuple[str, str]]:

@@ -52,7 +52,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
     `input`, `scores` and `results` have `config.partitions` partitions. Their consumers wait for no
     lock (`open_stream`). Raises SystemFaults.
     """
-    one = _undivided(config)
+    one = replace(config, partitions=1)
 
     def opened(name: str, settings: StreamConfig) -> Stream:
         return open_stream(f"{root}/{name}", may_wait=False, config=settings, clock=clock)
@@ -77,17 +77,7 @@ def open_streams(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -
 
 def open_outcomes(root: str, config: StreamConfig, clock: Clock = SYSTEM_CLOCK) -> Stream:
     """Open the stream `outcomes` of one partition; make it if missing. Raises SystemFaults."""
-    return open_stream(f"{root}/{OUTCOMES}", config=_undivided(config), clock=clock)
-
-
-def _undivided(config: StreamConfig) -> StreamConfig:
-    """Return the settings with one partition, for streams that are not shared."""
-    return StreamConfig(
-        fsync=config.fsync,
-        retention_ms=config.retention_ms,
-        segment_bytes=config.segment_bytes,
-        mode=config.mode,
-    )
+    return open_stream(f"{root}/{OUTCOMES}", config=replace(config, partitions=1), clock=clock)
 
 
 OWNER = (

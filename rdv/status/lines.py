@@ -63,22 +63,13 @@ class StatusLine(msgspec.Struct, frozen=True):
         return value if isinstance(value, int) else 0
 
 
-class _Known(msgspec.Struct):
-    role: str
-    name: str
-    pid: int
-    state: str
-    time_ns: int
-
-
 def read_status(value: bytes) -> StatusLine | None:
     """Return a line, or None for an invalid one, which is ignored."""
     try:
-        fields = msgspec.json.decode(value)
-        known = msgspec.convert(fields, _Known)
+        fields = msgspec.json.decode(value, type=dict[str, Any])
+        return msgspec.convert(fields | {"fields": fields}, StatusLine)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return StatusLine(known.role, known.name, known.pid, known.state, known.time_ns, fields)
 
 
 def on_this_clock(line: StatusLine, wall_ns: int, monotonic_ns: int, boot: str) -> StatusLine:

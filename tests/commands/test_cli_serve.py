@@ -200,8 +200,7 @@ with socket.socket() as door:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 def test_a_proxy_that_a_killed_serve_has_left_behind_is_waited_for(tmp_path):
-    from rdv.serve.supervisor.check import claim_ports
-    from rdv.serve.supervisor.errors import PortTaken
+    from rdv.serve.supervisor.check import PortTaken, claim_ports
     from rdv.serve.supervisor.leftovers import VARIABLE, run_marker
 
     command = [sys.executable, "-c", LISTENER, "component", "proxy", str(tmp_path)]

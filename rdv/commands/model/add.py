@@ -54,7 +54,7 @@ def add(
 
     from rdv.commands.model.settings import with_code
     from rdv.decision import ModelConfig, add_model, check_model_name, load_decision
-    from rdv.decision.program import check_program
+    from rdv.decision.load import check_program
 
     check_model_name(name)
     if not (path or command or builtin == "decoy"):

@@ -69,7 +69,7 @@ def settings(
     """
     from rdv.commands.model.settings import with_code
     from rdv.decision import ModelConfig, ModelNotFound, check_model_name
-    from rdv.decision.program import check_program
+    from rdv.decision.load import check_program
 
     declared = decision.models.get(check_model_name(name))
     if declared is None and not (path or command):

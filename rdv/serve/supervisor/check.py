@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable
 
 from rdv.coded import Say
 from rdv.decision import Decision, missing_files
-from rdv.decision.program import ProgramNotFound, check_program
+from rdv.decision.errors import ProgramNotFound
+from rdv.decision.load import check_program
 from rdv.decision.schedules import lint, read_schedule
+from rdv.errors import SystemFault
+from rdv.http.authority import host_port
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
-from rdv.serve.supervisor.errors import PortTaken
 from rdv.serve.supervisor.leftovers import left_behind
 from rdv.system.processes import PortHolder, await_end, holder_of_port
 
@@ -20,6 +22,22 @@ PORT_TIMEOUT_S = SLA_MS_MAX / 1000 + 10.0
 """How many seconds to wait for a port. A proxy whose supervisor was killed answers its requests in
 flight before it releases its port.
 """
+
+
+class PortTaken(SystemFault):
+    """The HTTP server cannot listen on its address."""
+
+    host: str
+    port: int
+    reason: str
+    holder: str = ""
+    """The process that listens there, if known."""
+
+    def text(self) -> str:
+        by = f" by {self.holder}" if self.holder else ""
+        return f"cannot listen on {host_port(self.host, self.port)}: {self.reason}{by}"
+
+    _hint = "Give another one with --port, or set http.port in rdv.toml."
 
 
 def check(decision: Decision, warn: Say) -> Schedule:

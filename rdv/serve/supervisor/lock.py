@@ -17,8 +17,7 @@ import msgspec
 from rdv.coded import Say
 from rdv.decision.accepted import MISSING, identity_of
 from rdv.decision.holder import Holder, holder_path, lock_path, read_holder
-from rdv.errors import RdvError, SystemFault
-from rdv.serve.supervisor.errors import AlreadyServed, DirectoryReplaced
+from rdv.errors import ConflictFault, RdvError, SystemFault
 from rdv.system.disk import Disk, directory_mode
 from rdv.system.faults import faults
 from rdv.system.file_lock import FileLock
@@ -28,6 +27,35 @@ LOOK_S = 1.0
 
 LOOKED_AT_S = 0.5
 """How long to wait for the lock, in seconds: a command that reads its holder locks it briefly."""
+
+
+class AlreadyServed(ConflictFault):
+    """Another `rdv serve` runs the decision."""
+
+    directory: str
+    pid: int
+    since: str
+
+    def text(self) -> str:
+        by = f"process {self.pid}" if self.pid else "another process"
+        since = f" since {self.since}" if self.since else ""
+        return f"{self.directory} is served already, by {by}{since}"
+
+    def hint(self) -> str:
+        look = f"See it: rdv status {self.directory}"
+        return f"{look}  End it: kill {self.pid}" if self.pid else look
+
+
+class DirectoryReplaced(ConflictFault):
+    """The decision's directory is another one than `rdv serve` was started with."""
+
+    directory: str
+
+    _text = (
+        "{directory} has been replaced by another directory (a rename, or a symlink that leads "
+        "elsewhere now): rdv serve ends, so that the two are not mixed"
+    )
+    _hint = "Serve the new one: rdv serve {directory}"
 
 
 class ServeLock:

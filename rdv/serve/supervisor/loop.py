@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -17,11 +17,12 @@ from rdv.decision.watching import Watch
 from rdv.serve.supervisor.child import Child
 from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
+from rdv.serve.supervisor.in_force import InForce
 from rdv.serve.supervisor.leftovers import clear_in_background, run_marker
 from rdv.serve.supervisor.plan import Part, Role
-from rdv.serve.supervisor.scaler import Callbacks, Scaler
+from rdv.serve.supervisor.scaler import Callbacks
 from rdv.serve.supervisor.starter import Starter
-from rdv.serve.supervisor.supervisor import ESSENTIAL, Launch, Supervisor
+from rdv.serve.supervisor.supervisor import ESSENTIAL, Supervisor
 from rdv.status.lines import StatusLine
 from rdv.system.orphans import ForeignChildren, reap_orphans
 
@@ -30,14 +31,6 @@ _STOPPING = {
     signal.SIGTERM: "stopping",
     signal.SIGHUP: "stopping: the terminal is gone",
 }
-
-
-class Edits(Protocol):
-    """The interface of what reads edits: it must know the models that run undeclared."""
-
-    elsewhere: Callable[[], Collection[str]]
-    absent: Callable[[str], None]
-    say: Say
 
 
 class Log(Protocol):
@@ -79,28 +72,21 @@ def supervise(
     wanted: Callable[[], list[Part]],
     log: Log,
     essential: frozenset[Role] = ESSENTIAL,
-    scaler: Scaler | None = None,
-    edits: Edits | None = None,
+    in_force: InForce | None = None,
 ) -> None:
     """Run the parts until a signal stops them. `decision` returns the current one.
 
-    Raises DoesNotStart, and what `wanted` raises the first time.
+    With `in_force`, edits are followed and models scaled. Raises DoesNotStart, and what `wanted`
+    raises the first time.
     """
-    asyncio.run(_supervise(decision, wanted, log, essential, scaler, edits))
-
-
-async def _supervise(
-    decision: Callable[[], Decision],
-    wanted: Callable[[], list[Part]],
-    log: Log,
-    essential: frozenset[Role],
-    scaler: Scaler | None,
-    edits: Edits | None,
-) -> None:
     marker = run_marker(decision().directory)
-    foreign = ForeignChildren(marker)
-    with Starter(marker) as starter:
-        await _run(starter, foreign, decision, wanted, log, essential, scaler, edits)
+    foreign = ForeignChildren(marker)  # made before any child is started
+
+    async def run() -> None:
+        with Starter(marker) as starter:
+            await _run(starter, foreign, decision, wanted, log, essential, in_force)
+
+    asyncio.run(run())
 
 
 async def _run(
@@ -110,18 +96,20 @@ async def _run(
     wanted: Callable[[], list[Part]],
     log: Log,
     essential: frozenset[Role],
-    scaler: Scaler | None,
-    edits: Edits | None,
+    in_force: InForce | None,
 ) -> None:
     known: set[str] = set()
 
-    def heard(line: StatusLine) -> None:
+    def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
+        return starter.start(part.arguments, part.env, partial(Child, line=line, ended=ended))
+
+    def reported(line: StatusLine) -> None:
         supervisor.reported(line.name, line.pid, line.state)
         if line.model and line.model not in known:  # a schedule may name it
             known.add(line.model)
             supervisor.edited()
-        if scaler is not None:
-            scaler.reported(line)
+        if in_force is not None:
+            in_force.scaler.reported(line)
 
     def reap() -> None:
         supervisor.reap()
@@ -130,63 +118,48 @@ async def _run(
         reap_orphans(known)
 
     outputs = _Outputs(log)
-    supervisor = Supervisor(wanted, outputs, launch_with(starter), SYSTEM_CLOCK, essential)
-    outputs.control = control = Control(decision(), SYSTEM_CLOCK, heard, log.own_line)
+    supervisor = Supervisor(wanted, outputs, launch, SYSTEM_CLOCK, essential)
+    outputs.control = control = Control(decision(), SYSTEM_CLOCK, reported, log.own_line)
     outputs.own_pids = supervisor.pids
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, reap)
     for signum, text in _STOPPING.items():
         loop.add_signal_handler(signum, _stop, supervisor, log, text)
-    if edits is not None:
-        edits.elsewhere = control.models_elsewhere
-        edits.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
-        edits.say = outputs.own_line
+    if in_force is not None:
+        in_force.elsewhere = control.models_elsewhere
+        in_force.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
+        in_force.say = outputs.own_line
     watch = Watch(
         lambda: watched_files(decision()),
-        lambda: _on(loop, supervisor.edited),
-        lambda line: _on(loop, lambda: outputs.own_line(line, "edits_late")),
+        partial(_on, loop, supervisor.edited),
+        lambda line: _on(loop, outputs.own_line, line, "edits_late"),
     )
     watch.start()
     clear_in_background(decision().directory, log.own_line)
     demand: Demand | None = None
     try:
         await starter.ready()
-        if scaler is not None:
-            demand = _scale(decision(), scaler, supervisor, control, outputs)
+        if in_force is not None:
+            demand = _start_scaling(in_force, supervisor, control, outputs)
         await supervisor.run()
     finally:
         watch.stop()
-        if scaler is not None and demand is not None:
-            scaler.close()
+        if in_force is not None and demand is not None:
+            in_force.scaler.close()
             demand.close()
         control.close()
 
 
-def _scale(
-    decision: Decision,
-    scaler: Scaler,
-    supervisor: Supervisor,
-    control: Control,
-    outputs: _Outputs,
+def _start_scaling(
+    in_force: InForce, supervisor: Supervisor, control: Control, outputs: _Outputs
 ) -> Demand:
-    """Connect the scaler to the other parts, and start it."""
+    scaler, decision = in_force.scaler, in_force.decision
     demand = Demand(decision, scaler.requested, outputs.own_line)
-    callbacks = Callbacks(
-        own_pids=supervisor.pids,
-        changed=supervisor.edited,
-        record=control.scaled,
-        is_down=partial(outputs.model_state, is_up=False, code="asleep"),
-        lag=demand.lag,
-    )
+    pids, changed, record = supervisor.pids, supervisor.edited, control.scaled
+    is_down = partial(outputs.model_state, is_up=False, code="asleep")
     scaler.update(decision)
-    scaler.start(callbacks, demand)
+    scaler.start(Callbacks(pids, changed, record, is_down, demand.lag), demand)
     return demand
-
-
-def _on(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
-    """Call a function on the loop from another thread; does nothing if the loop has ended."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(call)
 
 
 def _stop(supervisor: Supervisor, log: Log, text: str) -> None:
@@ -194,10 +167,7 @@ def _stop(supervisor: Supervisor, log: Log, text: str) -> None:
     supervisor.stop()
 
 
-def launch_with(starter: Starter) -> Launch:
-    """Return the function by which the supervisor starts a process. It raises OSError."""
-
-    def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
-        return starter.start(part.arguments, part.env, partial(Child, line=line, ended=ended))
-
-    return launch
+def _on(loop: asyncio.AbstractEventLoop, call: Callable[..., None], *arguments: str) -> None:
+    """Call a function on the loop from another thread; do nothing if the loop has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)

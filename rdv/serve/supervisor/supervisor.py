@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rdv.clock import Clock
-from rdv.errors import RdvError
+from rdv.errors import RdvError, SystemFault
 from rdv.rendezvous.schedule import SLA_MS_MAX
 from rdv.serve.process import HANGS
-from rdv.serve.supervisor.errors import DoesNotStart
 from rdv.serve.supervisor.plan import (
     STOP_ORDER,
     Part,
@@ -44,6 +43,19 @@ START_WAIT_S = 5.0
 READY_TIMEOUT_S = 60.0
 
 ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
+
+
+class DoesNotStart(SystemFault):
+    """An essential process has never come up."""
+
+    name: str
+    attempts: int
+
+    def text(self) -> str:
+        attempts = f"{self.attempts} attempts" if self.attempts > 1 else "its first attempt"
+        return f"{self.name} has not come up in {attempts}: giving up"
+
+    _hint = "Its last lines are above."
 
 
 class Process(Protocol):

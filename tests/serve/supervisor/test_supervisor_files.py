@@ -14,8 +14,7 @@ from rdv.decision import Decision, ModelConfig
 from rdv.decision.files import Stamps, files_of, footprint, names_in
 from rdv.decision.holder import holder_of
 from rdv.serve.supervisor.child import LineSplitter
-from rdv.serve.supervisor.errors import AlreadyServed, DirectoryReplaced
-from rdv.serve.supervisor.lock import ServeLock
+from rdv.serve.supervisor.lock import AlreadyServed, DirectoryReplaced, ServeLock
 
 
 def test_imports_and_names_are_followed():

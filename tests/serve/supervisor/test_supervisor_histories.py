@@ -9,9 +9,8 @@ import pytest
 from fake_clock import FakeClock
 
 from rdv.decision import InvalidDecision
-from rdv.serve.supervisor.errors import DoesNotStart
 from rdv.serve.supervisor.plan import Part
-from rdv.serve.supervisor.supervisor import Supervisor
+from rdv.serve.supervisor.supervisor import DoesNotStart, Supervisor
 
 SERVER = Part("server-0", "server", ())
 GBM = Part("gbm-0", "worker", (), "gbm", "v1")
