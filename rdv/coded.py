@@ -33,7 +33,7 @@ class Coded(NamedTuple):
 NO_FAULT = Coded("", "")
 
 
-class Say(Protocol):
+class ShowLine(Protocol):
     """Shows a line; with a code it names trouble, `about` a file, a process or a model."""
 
     def __call__(self, line: str, code: str = "", about: str = "", /) -> None: ...

@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable
 
-from rdv.coded import Say
+from rdv.coded import ShowLine
 from rdv.decision import Decision, missing_files
 from rdv.decision.errors import ProgramNotFound
 from rdv.decision.load import check_program
@@ -40,7 +40,7 @@ class PortTaken(SystemFault):
     _hint = "Give another one with --port, or set http.port in rdv.toml."
 
 
-def check(decision: Decision, warn: Say) -> Schedule:
+def check(decision: Decision, warn: ShowLine) -> Schedule:
     """Return the live schedule. Raises what would keep everything from running; warns of more."""
     schedule = read_schedule(decision)
     for line in decision.warnings:

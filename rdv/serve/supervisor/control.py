@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from rdv.clock import Clock
-from rdv.coded import Coded, Say
+from rdv.coded import Coded, ShowLine
 from rdv.decision import Decision
 from rdv.errors import RdvError
 from rdv.rendezvous.topology import EVENTS_TOPIC, MODELS_TOPIC, SCALING_TOPIC, STATUS_TOPIC
@@ -53,7 +53,7 @@ class Control:
         decision: Decision,
         clock: Clock,
         reported: Callable[[StatusLine], None],
-        problem: Say,
+        problem: ShowLine,
     ) -> None:
         self._clock = clock
         self._boot = boot_id().hex()

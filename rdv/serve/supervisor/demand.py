@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from rdv.coded import Say
+from rdv.coded import ShowLine
 from rdv.decision import Decision
 from rdv.errors import RdvError
 from rdv.stream import Consumer, Record, open_stream
@@ -52,7 +52,9 @@ class Demand:
     `on_request` is called with each model that a request has asked for.
     """
 
-    def __init__(self, decision: Decision, on_request: Callable[[str], None], problem: Say) -> None:
+    def __init__(
+        self, decision: Decision, on_request: Callable[[str], None], problem: ShowLine
+    ) -> None:
         self._on_request = on_request
         self._problem = problem
         config = decision.log.stream_config(decision.partitions)

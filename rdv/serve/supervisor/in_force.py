@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from rdv.clock import SYSTEM_CLOCK
-from rdv.coded import Say
+from rdv.coded import ShowLine
 from rdv.decision import Decision
 from rdv.decision.accepted import (
     Accepted,
@@ -28,14 +28,14 @@ PROXIES_ENV = "env (for http.enrich)"
 class InForce:
     """The settings in force, and the processes that they require. For the supervisor's loop."""
 
-    def __init__(self, accepted: Accepted, say: Say) -> None:
+    def __init__(self, accepted: Accepted, show: ShowLine) -> None:
         self.accepted = accepted
         self.elsewhere: Callable[[], Collection[str]] = tuple
         """Returns the models that run without being declared: `rdv model run`."""
         self.absent: Callable[[str], None] = lambda _: None
         """Called with models that a schedule names and that do not run: requests do not wait."""
-        self.say = say
-        self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, say)
+        self.show = show
+        self.scaler = Scaler(lambda: self.decision, SYSTEM_CLOCK, show)
         self._stamps = Stamps()
         self._published: Accepted | None = None
         self._revision = 0
@@ -80,15 +80,15 @@ class InForce:
             self._publish(now)
         for fault in now.faults:
             if fault not in before.faults:
-                self.say(f"{fault.text}; nothing is changed by it", fault.code, fault.about)
+                self.show(f"{fault.text}; nothing is changed by it", fault.code, fault.about)
         for key in now.pending:
             if key not in before.pending:
-                self.say(f"{key} has changed: that takes effect at the next start")
+                self.show(f"{key} has changed: that takes effect at the next start")
         self._warn_of_undeclared(before, now)
         if not now.is_same(before):
             self._revision += 1
             if changed := _changes(before, now):
-                self.say(f"in force now: {', '.join(changed)}")
+                self.show(f"in force now: {', '.join(changed)}")
         return is_ours
 
     def _with_environment(self, accepted: Accepted) -> Accepted:
@@ -110,7 +110,7 @@ class InForce:
         for model in sorted(undeclared_models(now) - undeclared_models(before) - elsewhere):
             if model in before.decision.models:
                 text = f"{model} is named by a schedule, but not started any more"
-                self.say(text, "model_undeclared", model)
+                self.show(text, "model_undeclared", model)
 
 
 def _changes(before: Accepted, now: Accepted) -> list[str]:

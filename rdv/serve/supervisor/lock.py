@@ -14,7 +14,7 @@ from typing import Self
 
 import msgspec
 
-from rdv.coded import Say
+from rdv.coded import ShowLine
 from rdv.decision.accepted import MISSING, identity_of
 from rdv.decision.holder import Holder, holder_path, lock_path, read_holder
 from rdv.errors import ConflictFault, RdvError, SystemFault
@@ -155,7 +155,7 @@ class ServeLock:
                 self._take()
 
     @contextlib.contextmanager
-    def watched(self, report: Say) -> Iterator[None]:
+    def watched(self, report: ShowLine) -> Iterator[None]:
         """Check every second while the block runs.
 
         A lost lock ends the block by a SIGTERM to this process, and its error is raised when the
@@ -171,7 +171,7 @@ class ServeLock:
         if self._lost is not None:
             raise self._lost
 
-    def _watch(self, report: Say) -> None:
+    def _watch(self, report: ShowLine) -> None:
         last = ""
         while not self._stop.wait(LOOK_S):
             try:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Protocol
 
 from rdv.clock import SYSTEM_CLOCK
-from rdv.coded import Coded, Say
+from rdv.coded import Coded
 from rdv.decision import Decision
 from rdv.decision.files import watched_files
 from rdv.decision.watching import Watch
@@ -128,7 +128,7 @@ async def _run(
     if in_force is not None:
         in_force.elsewhere = control.models_elsewhere
         in_force.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
-        in_force.say = outputs.own_line
+        in_force.show = outputs.own_line
     watch = Watch(
         lambda: watched_files(decision()),
         partial(_on, loop, supervisor.edited),
