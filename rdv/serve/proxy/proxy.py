@@ -1,4 +1,4 @@
-"""The proxy connects HTTP with the streams, and answers the default itself as a backstop.
+"""The proxy checks requests and writes them to the input stream, where the models read them.
 
 Requests of one turn of the loop go to the log as one batch. Everything here belongs to the loop's
 thread.
@@ -6,13 +6,11 @@ thread.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -26,14 +24,13 @@ from rdv.errors import RdvError
 from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.rendezvous.deadlines import GRACE_NS
-from rdv.rendezvous.messages import Request, Result
+from rdv.rendezvous.messages import Request
 from rdv.rendezvous.model_selection import ModelSelection
 from rdv.rendezvous.schedule import Schedule
 from rdv.rendezvous.schedule.cohort import Cohorts
-from rdv.serve.batches import REQUESTS, RESULTS
-from rdv.serve.feeds import BACKSTOP_S, Feed
-from rdv.serve.outbox import FOREVER_MS, LOCK_WAIT_MS, Outbox
-from rdv.serve.proxy.answers import Counts, OwnAnswers, answer_body, backstop_result
+from rdv.serve.batches import REQUESTS
+from rdv.serve.outbox import LOCK_WAIT_MS, Outbox
+from rdv.serve.proxy.answering import Answering
 from rdv.serve.proxy.enricher import Enricher
 from rdv.serve.proxy.idempotency import KeyedRequest
 from rdv.serve.proxy.in_flight import BYTES_MAX, InFlight, OpenRequest, counted_bytes
@@ -49,11 +46,6 @@ from rdv.serve.proxy.intake import (
 from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.proxy")
-
-POLL_RECORDS_MAX = 1_000
-MISS_NS = 10_000_000
-"""An answer that is later than its deadline by more than this is counted as a miss."""
-
 
 _DRAINING = Failure(
     503,
@@ -75,8 +67,8 @@ class Settings:
     in_flight_bytes_max: int = BYTES_MAX
 
 
-class Proxy:
-    """Answers `POST /v1/decide`. See the module."""
+class Proxy(Answering):
+    """Takes `POST /v1/decide`; its base class answers. See the module."""
 
     def __init__(
         self,
@@ -95,17 +87,12 @@ class Proxy:
         self.choice = choice
         self.cohorts = cohorts
         self.model_selection = model_selection
-        self.counts = Counts()
-        self.in_flight = InFlight(
-            settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max
-        )
         self.is_draining = False
         self._ids = ids
         self._host = host
         self._clock = clock
-        self.now_ns = clock.monotonic_ns
         self._enricher = enricher
-        self._loop = asyncio.get_running_loop()
+        self._batch: list[OpenRequest] = []
         # Made now, so that models and servers know it before the first request is in it.
         streams.input.make_topic(settings.name)
         self._requests = Outbox(
@@ -115,24 +102,10 @@ class Proxy:
             keep_ms=LOCK_WAIT_MS,
             is_slow=streams.input.config.fsync == "always",
         )
-        self.own_answers = OwnAnswers(
-            Outbox(
-                streams.results.producer(),
-                clock,
-                "answers",
-                keep_ms=FOREVER_MS,
-                keep="any",
-                is_slow=streams.results.config.fsync == "always",
-            ),
-            settings.name,
+        in_flight = InFlight(
+            settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max
         )
-        self._results = Feed(streams.results.consumer([settings.name], start="latest"))
-        self.losses = self._results.losses
-        self._batch: list[OpenRequest] = []
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_ns = 0
-        self._loop.add_reader(self._results.fd, self._notified)
-        self._look()
+        super().__init__(settings.name, in_flight, streams, clock)
 
     def change_settings(self, settings: Settings) -> None:
         """Apply to requests that come from now on; the name and the partitions stay."""
@@ -313,98 +286,6 @@ class Proxy:
                 self.answer_default(entry, code, f"not logged: {error.text()}")
         self.own_answers.flush()
 
-    def _notified(self) -> None:
-        self._results.notified()
-        self._read_results()
-
-    def _read_results(self) -> None:
-        feed, in_flight = self._results, self.in_flight
-        feed.is_ready = True
-        while feed.is_ready:
-            for result in chain.from_iterable(map(RESULTS.read, feed.poll(POLL_RECORDS_MAX))):
-                if result is None:
-                    self.counts.malformed += 1
-                elif (entry := in_flight.answered(result.id)) is not None:
-                    self.answer(entry, result)
-
-    def answer(self, entry: OpenRequest, result: Result) -> None:
-        request = entry.request
-        waited_ns = self.now_ns() - request.monotonic_ns
-        counts = self.counts
-        if result.kind == "preferred":
-            counts.preferred += 1
-        elif result.kind == "fallback":
-            counts.fallback += 1
-        else:
-            counts.default += 1
-        late_ns = waited_ns - (request.deadline_ms or 0) * 1e6
-        if late_ns > 0:
-            counts.late += 1
-            counts.misses += late_ns > MISS_NS
-        if result.model is not None:
-            counts.count_model(result.model)
-        entry.client.respond(200, answer_body(result, waited_ns / 1e6, trace=request.trace))
-
-    def answer_default(self, entry: OpenRequest, code: ResultCode, reason: str) -> None:
-        """Answer the default; it is recorded with the next flush of `own_answers`."""
-        waited_ns = self.now_ns() - entry.request.monotonic_ns
-        result = backstop_result(entry.request, entry.schedule, waited_ns / 1e6, code, reason)
-        self.own_answers.add(entry.partition, result)
-        self.answer(entry, result)
-
-    def _set_timer(self) -> None:
-        due_ns = self.in_flight.next_due_ns()
-        if due_ns is None or (self._timer is not None and self._timer_ns <= due_ns):
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        delay_s = max(0.0, (due_ns - self.now_ns()) / 1e9)
-        self._timer, self._timer_ns = self._loop.call_later(delay_s, self._backstop), due_ns
-
-    def _backstop(self) -> None:
-        """Answer and record the marked default where no result has come by the SLA."""
-        self._timer = None
-        self._read_results()
-        for entry in self.in_flight.overdue(self.now_ns()):
-            self.counts.backstop += 1
-            self.answer_default(entry, "no_result_in_time", "no result came by the SLA")
-        self.own_answers.flush()
-        self._set_timer()
-
-    def _look(self) -> None:
-        """Poll regularly: a wake-up may be lost, and a full disk may have room again."""
-        # The descriptor changes when the file of its doorbell was deleted and made again.
-        self._loop.remove_reader(self._results.fd)
-        self._loop.add_reader(self._results.fd, self._notified)
-        self._read_results()
-        self.own_answers.flush()
-        self._looking = self._loop.call_later(BACKSTOP_S, self._look)
-
-    # Called by the HTTP server when clients leave.
-
-    def gone(self, http: HttpRequest) -> None:
-        """Drop a request whose client has gone, and free its place.
-
-        The models and the server still process and record it, but it holds nothing here. A request
-        with an Idempotency-Key is answered all the same, for its repeats.
-        """
-        entry = self.in_flight.find(http.token)
-        if entry is None:
-            return
-        if entry.client.connected:
-            self._set_aside(http.token)
-        else:
-            self.in_flight.answered(http.token)
-            self.counts.gone += 1
-
-    def ending(self, http: HttpRequest) -> None:
-        """Free the place of a request whose client may be gone; the request waits on."""
-        self._set_aside(http.token)
-
-    def _set_aside(self, id_: str) -> None:
-        for left in self.in_flight.set_aside(id_):
-            self.answer_default(left, "overloaded", "overloaded: too many clients may have left")
-
     def _overflow(self, entry: OpenRequest) -> None:
         """Refuse, or answer the marked default, as configured, because too many are in flight."""
         if not self.settings.default_when_full:
@@ -431,14 +312,7 @@ class Proxy:
 
     def close(self) -> None:
         """Answer what is left with the default, and close."""
-        self._loop.remove_reader(self._results.fd)
-        self._looking.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-        for entry in self.in_flight.drop_all():
-            self.answer_default(entry, "stopping", "the proxy is stopping")
+        super().close()
         if self._enricher is not None:
             self._enricher.close()
-        self._results.close()
         self._requests.close()
-        self.own_answers.close()
