@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import sys
-import termios
-from collections import deque
 from typing import cast
 
 from rdv.http import failure as fail
+from rdv.http.ending import Ending
 from rdv.http.failure import Failure
 from rdv.http.forwarded import client_key
 from rdv.http.head import request_id_lines
 from rdv.http.hub import Hub
 from rdv.http.limits import Limits
-from rdv.http.reader import RequestReader
 from rdv.http.request import Request, refused
 from rdv.http.response import (
     CLOSE,
@@ -27,55 +23,28 @@ from rdv.http.response import (
     has_body,
     head_parts,
 )
-from rdv.http.timeouts import Timeouts
 from rdv.http.turns import SMALL_BYTES, SMALL_NS, ClientTurn
 
 
-def has_unread(transport: asyncio.Transport) -> bool:
-    """Return whether the client has sent unread bytes; False where that cannot be determined."""
-    if transport.is_closing() or (socket := transport.get_extra_info("socket")) is None:
-        return False
-    try:
-        count = fcntl.ioctl(socket.fileno(), termios.FIONREAD, b"\0\0\0\0")
-    except OSError:
-        return False
-    return int.from_bytes(count, sys.byteorder) > 0
-
-
-class Connection(asyncio.Protocol):
+class Connection(Ending):
     """Implements the asyncio protocol of one connection. Loop's thread only.
 
     A turn (`_advance`) reads requests until the pipeline is full or the client's time is over, and
     writes once. Reading pauses while `pipeline_max` requests wait for answers, while others are
-    served first, or while the client does not read. After the last answer the connection lingers:
-    a close with unread bytes would reset the connection, and the client could lose the answer.
+    served first, or while the client does not read.
     """
 
-    __slots__ = (
-        "_dirty", "_ending", "_eof", "_held", "_hub", "_last", "_out", "_pending", "_pipeline_max",
-        "_reader", "_refused", "_timeouts", "_transport", "_turn", "_waits", "client", "is_trusted",
-        "peer", "turn",
-    )  # fmt: skip
+    __slots__ = ("_dirty", "_held", "_last", "_out", "_pipeline_max", "_refused", "_turn", "turn")
 
     turn: ClientTurn
 
     def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self._reader = RequestReader(hub.limits, hub.heads)
-        self._pending: deque[Request] = deque()
+        super().__init__(hub)
         self._pipeline_max = hub.limits.pipeline_max
         self._out: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
-        self._timeouts = Timeouts(hub, self._reader, self._pending)
         self._turn = False  # inside a turn, which writes at its end
         self._dirty = False  # in the hub's list
-        self._waits = False  # for its client's next time to be served
-        self._eof = False
-        self._ending = False  # the client sends nothing more, but unread bytes may remain
         self._held = 0  # bytes of incomplete requests that are counted
-        self.peer = ""
-        self.client = ""
-        self.is_trusted = False
         self._refused = False
         self._last = False  # the answer with `Connection: close` has been rendered
 
@@ -189,94 +158,10 @@ class Connection(asyncio.Protocol):
         self._render()
         self.flush(self._hub.tick())
 
-    def hung_up(self, *, is_gone: bool) -> None:
-        """Handle a client that has left while reading was paused."""
-        if is_gone:
-            self.abort()
-        else:
-            self._ends()
-
     def forget_head(self) -> None:
         """Check the heads and the peer again, by the present access rules."""
         self.is_trusted = self._hub.access.trusts(self.peer)
         self._reader.forget_head()
-
-    def drain(self) -> None:
-        """End as soon as no answer is outstanding; received requests are still answered."""
-        transport = self._transport
-        is_ending = transport is None or self._timeouts.linger_ns != 0
-        if is_ending or self._pending or self._reader.more or self.has_unread():
-            return
-        assert transport is not None
-        linger_ns = self._hub.limits.linger_ms * 1_000_000
-        if self._hub.now_ns() - self._timeouts.active_ns < linger_ns:
-            self._reader.end()
-            self._finish(transport)  # the client may not have read its last answer yet
-        else:
-            self._close()
-
-    def idle_out(self) -> None:
-        """Close an idle connection without an answer.
-
-        Bytes that came while the process was held up are a request like any other: closing now
-        would reset the connection.
-        """
-        if self._waits or self.has_unread():
-            self._timeouts.active_ns = self._hub.now_ns()
-        else:
-            self._close()
-
-    def has_unread(self) -> bool:
-        """Return whether bytes have come that the loop has not read."""
-        return self._transport is not None and has_unread(self._transport)
-
-    def abort(self) -> None:
-        """End now; answers that the client has not read are lost."""
-        if self._transport is not None:
-            self._hub.counters.connections_aborted += 1
-            self._transport.abort()
-
-    # Called by `Places`.
-
-    def idle_since_ns(self) -> int | None:
-        """Return when the connection became idle; None while it is busy."""
-        transport = self._transport
-        if transport is None or self._pending or self._reader.more or self._timeouts.linger_ns:
-            return None
-        if transport.is_closing() or transport.get_write_buffer_size():
-            return None
-        return self._timeouts.active_ns
-
-    def slow_since_ns(self) -> int | None:
-        """Return since when the server waits for the client; None when it does not.
-
-        It waits for the rest of a request, for the client to read, or for any sign that it is
-        there.
-        """
-        transport, timeouts = self._transport, self._timeouts
-        if transport is None:
-            return None
-        if timeouts.stalled_ns or timeouts.linger_ns or transport.is_closing() or self._ending:
-            return timeouts.stalled_ns or timeouts.active_ns
-        is_partial = self._reader.more and not timeouts.paused and not self._pending
-        return (self._reader.stage_ns or timeouts.active_ns) if is_partial else None
-
-    def give_way(self) -> None:
-        """End, so that another connection gets the place; tell a client that still reads."""
-        hub = self._hub
-        hub.counters.connections_evicted += 1
-        hub.connections.discard(self)
-        if self.idle_since_ns() is not None:
-            self._close()
-        elif (
-            self._reader.more
-            and not (self._timeouts.stalled_ns or self._timeouts.linger_ns or self._ending)
-            and len(hub.refused) < hub.limits.refusals_max
-        ):
-            hub.refused.add(self)
-            self.refuse(fail.too_many_connections(hub.limits.connections_max))
-        else:
-            self.abort()
 
     # The turn reads and dispatches as far as the pipeline goes, then writes once.
 
@@ -363,28 +248,6 @@ class Connection(asyncio.Protocol):
             if self._last:
                 self._forget()
 
-    def _forget(self) -> None:
-        """Drop all requests; answers that are still given to them are discarded."""
-        self._reader.end()
-        left = [request for request in self._pending if request.answer is None]
-        for request in self._pending:
-            request.carrier = None
-        self._pending.clear()
-        for request in left:
-            self._hub.departures.gone(request)
-
-    def _ends(self) -> None:
-        """Note that the client sends nothing more; report its unanswered requests."""
-        if not self._ending and self._pending:
-            self._watch_hang_up()
-        self._ending = True
-        for request in self._pending:
-            if request.answer is None:
-                self._hub.departures.ending(request)
-
-    def _nothing_follows(self) -> bool:
-        return not self._pending and not self._reader.more
-
     def _write(self) -> None:
         transport = self._transport
         if transport is None:
@@ -433,23 +296,6 @@ class Connection(asyncio.Protocol):
             partial.give(self.client, -more)
         self._held = count
 
-    # The end.
-
-    def _finish(self, transport: asyncio.Transport) -> None:
-        """Close the writing side, and give the client time to read before the connection closes."""
-        if self._eof:
-            self._close()
-            return
-        transport.write_eof()
-        self._timeouts.linger()
-        self._adjust_reading()
-
-    def _close(self) -> None:
-        if self._transport is not None:
-            self._reader.end()
-            self._transport.close()
-            self._timeouts.closing()
-
     def _adjust_reading(self) -> None:
         transport, timeouts = self._transport, self._timeouts
         if transport is None or transport.is_closing():
@@ -466,9 +312,3 @@ class Connection(asyncio.Protocol):
             transport.resume_reading()
             if not self._ending:
                 self._hub.hangups.forget(self)
-
-    def _watch_hang_up(self) -> None:
-        """Reading is paused: have epoll report when the client leaves."""
-        assert self._transport is not None
-        socket = self._transport.get_extra_info("socket")
-        self._hub.hangups.watch(self, -1 if socket is None else socket.fileno())
