@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from rdv.errors import ConflictFault, DataFault, InputFault, SystemFault, UsageFault
@@ -38,7 +37,6 @@ __all__ = [
 ]
 
 
-@dataclass(eq=False)
 class InvalidAddress(InputFault):
     """The address of a stream or topic cannot be parsed."""
 
@@ -49,7 +47,6 @@ class InvalidAddress(InputFault):
     _hint = "An address is PATH or PATH:TOPIC, for example fraud/input or fraud/input:requests."
 
 
-@dataclass(eq=False)
 class InvalidName(InputFault):
     """A topic or group name is not allowed."""
 
@@ -61,7 +58,6 @@ class InvalidName(InputFault):
     _hint = "Use letters, digits, '.', '_' and '-'; start with a letter, a digit or '_'."
 
 
-@dataclass(eq=False)
 class InvalidConfig(InputFault):
     """A setting of a stream cannot be used."""
 
@@ -72,7 +68,6 @@ class InvalidConfig(InputFault):
     _text = "{where}: {key}: {reason}"
 
 
-@dataclass(eq=False)
 class InvalidArgument(InputFault):
     """An argument has a value that makes no sense."""
 
@@ -83,7 +78,6 @@ class InvalidArgument(InputFault):
     _text = "{name} = {value!r}: {reason}"
 
 
-@dataclass(eq=False)
 class StreamNotFound(InputFault):
     """There is no stream at this path."""
 
@@ -94,7 +88,6 @@ class StreamNotFound(InputFault):
     _hint = "Make one: rdv stream create {path}"
 
 
-@dataclass(eq=False)
 class NotInFiles(InputFault):
     """The call needs a stream in files; another backend has no files to show or to repair."""
 
@@ -104,7 +97,6 @@ class NotInFiles(InputFault):
     _hint = "Give the path of a stream's directory."
 
 
-@dataclass(eq=False)
 class StreamExists(InputFault):
     """A stream exists already."""
 
@@ -114,7 +106,6 @@ class StreamExists(InputFault):
     _hint = "Look at it: rdv stream info {path}"
 
 
-@dataclass(eq=False)
 class TopicNotFound(InputFault):
     """The stream has no such topic."""
 
@@ -125,7 +116,6 @@ class TopicNotFound(InputFault):
     _hint = "See what there is: rdv stream topics {path}"
 
 
-@dataclass(eq=False)
 class PartitionNotFound(InputFault):
     """The topic has no such partition."""
 
@@ -136,7 +126,6 @@ class PartitionNotFound(InputFault):
     _text = "topic {topic!r} has no partition {partition}: it has {partitions}, numbered from 0"
 
 
-@dataclass(eq=False)
 class PartitionsShrink(InputFault):
     """Partitions can be added, never removed."""
 
@@ -148,7 +137,6 @@ class PartitionsShrink(InputFault):
     _hint = "Make a new topic and copy the records that you want to keep."
 
 
-@dataclass(eq=False)
 class RecordTooLarge(InputFault):
     """A value, or a batch of values, is above the stream's limit."""
 
@@ -164,7 +152,6 @@ class RecordTooLarge(InputFault):
         return "Raise record_bytes_max in the stream's stream.toml, or send less."
 
 
-@dataclass(eq=False)
 class UnsupportedPlatform(SystemFault):
     """File streams need flock, FIFOs and pwrite, which this platform lacks."""
 
@@ -174,7 +161,6 @@ class UnsupportedPlatform(SystemFault):
     _hint = "Use a memory: stream here, or run rdv in WSL or a container."
 
 
-@dataclass(eq=False)
 class RecordsDamaged(DataFault):
     """Records are not on disk as they were written.
 
@@ -209,7 +195,6 @@ class RecordsDamaged(DataFault):
     )
 
 
-@dataclass(eq=False)
 class RecordsLost(DataFault):
     """Retention has deleted records before this reader came to them.
 
@@ -230,7 +215,6 @@ class RecordsLost(DataFault):
         return f"Reading goes on at {self.last_offset + 1}. Raise the retention or read faster."
 
 
-@dataclass(eq=False)
 class OffsetOutOfRange(InputFault):
     """The partition does not have this position (yet)."""
 
@@ -246,7 +230,6 @@ class OffsetOutOfRange(InputFault):
     )
 
 
-@dataclass(eq=False)
 class SyncFailed(SystemFault):
     """An fsync failed: the records are written, but may not survive a power loss.
 
@@ -261,7 +244,6 @@ class SyncFailed(SystemFault):
     _hint = "Check the disk. What was sent since the last sync may not survive a power loss."
 
 
-@dataclass(eq=False)
 class TooManyReaders(SystemFault):
     """All doorbells of a stream are taken."""
 
@@ -271,7 +253,6 @@ class TooManyReaders(SystemFault):
     _text = "{path}: {limit} readers wait already, which is the limit"
 
 
-@dataclass(eq=False)
 class WouldWait(ConflictFault):
     """The call cannot be done without waiting, which the caller excluded (`wait_ms=0`).
 
@@ -285,7 +266,6 @@ class WouldWait(ConflictFault):
     _hint = "Send it again from a thread that may wait."
 
 
-@dataclass(eq=False)
 class Fenced(ConflictFault):
     """The member does not own the partition any more; its commit has changed nothing."""
 
@@ -302,7 +282,6 @@ class Fenced(ConflictFault):
     _hint = "Poll again: the member rejoins. The new owner repeats what was not committed."
 
 
-@dataclass(eq=False)
 class Closed(UsageFault):
     """The object has been closed, or belongs to another process (it was inherited by a fork)."""
 
@@ -312,7 +291,6 @@ class Closed(UsageFault):
     _text = "this {what} cannot be used: {reason}"
 
 
-@dataclass(eq=False)
 class NoGroup(UsageFault):
     """The call needs a consumer group."""
 
