@@ -12,13 +12,13 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from rdv.decision import init_decision
 
@@ -49,12 +49,6 @@ def blocks(page):
 def needs(page):
     wanted = re.search(r"^<!-- snippets: ([\w ]+) -->$", page.read_text(), re.MULTILINE)
     return wanted[1].split() if wanted else []
-
-
-def free_port():
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

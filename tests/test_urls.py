@@ -21,7 +21,7 @@ def test_an_ipv6_address_is_in_brackets_wherever_it_is_shown(host, shown):
     assert shown in PortTaken(host, 81, "taken").text()
 
 
-def test_who_listens_everywhere_is_found_on_this_machine():
+def test_a_wildcard_address_is_reached_at_loopback():
     assert [reachable_host(host) for host in ("0.0.0.0", "", "::", "10.0.0.1")] == [
         "127.0.0.1",
         "127.0.0.1",

@@ -7,6 +7,7 @@ being served; `rdv serve`, the tests and the comments in `rdv.toml` all read it 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
@@ -65,8 +66,13 @@ class Field(NamedTuple):
     effect: Effect | None
 
 
-def setting_fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
-    """Yield the settings of a section, in order. Fields without a comment are not settings."""
+@functools.cache
+def setting_fields(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
+    """Return the settings of a section, in order. Fields without a comment are not settings."""
+    return tuple(_setting_fields(kind))
+
+
+def _setting_fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
     hints = get_type_hints(kind, include_extras=True)
     for field in msgspec.structs.fields(kind):
         metas = [

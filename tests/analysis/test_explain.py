@@ -30,7 +30,7 @@ def recorded(tmp_path):
         yield recorded
 
 
-def test_the_steps_and_what_everybody_said(recorded):
+def test_each_step_and_each_models_report_are_explained(recorded):
     story = explain(recorded, find_request(recorded, "000007"))
     assert [(r.model, r.outcome, r.is_late, r.is_chosen) for r in story.reports] == [
         ("rules", "result", False, False),
@@ -46,14 +46,14 @@ def test_the_steps_and_what_everybody_said(recorded):
     assert bytes(story.as_json()["request"]["data"]) == b'{"n":7}'
 
 
-def test_nobody_has_answered(recorded):
+def test_a_request_that_no_model_answered_is_explained(recorded):
     story = explain(recorded, find_request(recorded, "000008"))
     assert story.answer.kind == "default"
     assert [step.ended for step in story.steps] == ["its time was over"] * 3
     assert [report.outcome for report in story.reports] == [None] * 3
 
 
-def test_what_came_too_late_is_told(recorded):
+def test_late_scores_are_explained(recorded):
     stories = [explain(recorded, find_request(recorded, f"{n:06x}")) for n in range(40)]
     late = [report for story in stories for report in story.reports if report.is_late]
     assert late
@@ -75,7 +75,7 @@ def test_ids_that_are_not_there_or_not_enough(recorded):
     assert find_request(recorded, whole).request.id == whole
 
 
-def test_who_told_the_outcome_is_shown_and_old_ones_are_read(tmp_path):
+def test_the_source_of_an_outcome_is_shown_and_old_records_are_read(tmp_path):
     MadeLog(make_requests(3)).write(tmp_path)
     id_ = MadeRequest(1, 0, []).id
     old = b'{"v":1,"id":"%s","outcome":"fraud","time_ns":5}\n' % id_.encode()

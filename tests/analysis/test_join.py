@@ -145,7 +145,7 @@ def test_a_duplicate_request_counts_once(tmp_path):
     assert notes.duplicate_requests == 1
 
 
-def test_a_request_that_nobody_has_answered(tmp_path):
+def test_a_request_without_any_answer_is_joined(tmp_path):
     log = MadeLog(make_requests(10))
     records = log.decide()
     gone = log.requests[5].id.encode()

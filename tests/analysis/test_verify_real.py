@@ -46,7 +46,7 @@ def write_decision_with(directory, text):
     return port
 
 
-def test_whoever_is_killed_or_stopped(decision, tmp_path):
+def test_decisions_are_reproduced_whichever_process_is_killed_or_stopped(decision, tmp_path):
     with Load([decision.port, decision.port + 1]) as load:
         load.until(is_preferred, "preferred")
         decision.kill("gbm")

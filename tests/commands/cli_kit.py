@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import subprocess
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Served:

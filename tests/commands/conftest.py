@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cli_kit import Served, free_port
+from cli_kit import Served
+from ports import free_port
 
 from rdv.__main__ import main
 from rdv.decision import init_decision

@@ -23,7 +23,7 @@ def predict(rows):
 LOGIT_FIRST = 'sla_ms = 5000\ndefault = {label = "?"}\n[[step]]\naccept = ["logit"]\n'
 
 
-def test_an_experiment(rdv, serve, decision):
+def test_an_ab_test_over_a_served_decision(rdv, serve, decision):
     for name in ("mlp", "logit", "rules"):
         Path(f"fraud/models/{name}.py").write_text(MODEL.format(name=name))
     Path("fraud/schedules/logit-first.toml").write_text(LOGIT_FIRST)

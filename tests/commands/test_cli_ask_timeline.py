@@ -9,7 +9,7 @@ from rdv.commands.options import schedule_of_request
 from rdv.decision.proxies import refusal
 
 
-def test_the_timeline():
+def test_the_timeline_shows_each_model_and_the_deadline():
     answer = {
         "kind": "fallback",
         "model": "logit",
@@ -28,7 +28,7 @@ def test_the_timeline():
     assert second == pytest.approx(2 * first, abs=1)
 
 
-def test_nobody_and_no_known_sla():
+def test_the_timeline_without_an_answer_or_a_known_sla():
     answer = {"kind": "default", "model": None, "waited_ms": 53.0, "trace": []}
     lines = draw_arrivals(answer, None, 60, ASCII)
     assert "no model had reported" in lines[1]

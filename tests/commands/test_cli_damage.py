@@ -5,7 +5,7 @@ from pathlib import Path
 VALUES = "s/t/1/00000000000000000000.jsonl"
 
 
-def test_sound_is_fine(rdv, ten):
+def test_a_sound_stream_verifies(rdv, ten):
     verified = rdv("stream", "verify", "s")
     assert (verified.code, verified.err) == (0, "no damage in 10 records\n")
     assert rdv("stream", "verify", "s:t", "-p", 0, "--json").row()["records"] == 5

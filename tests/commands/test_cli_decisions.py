@@ -116,7 +116,7 @@ def test_serve_warns_of_a_declared_program_that_is_not_there(decision):
     ]
 
 
-def test_usage_is_told_from_what_cannot_be_used(rdv, decision):
+def test_wrong_usage_and_invalid_configuration_have_different_exit_codes(rdv, decision):
     for code, *arguments in (
         (3, "ask", "fraud", "{"),
         (2, "ask", "fraud", "1", "--deadline", "soon"),

@@ -26,12 +26,12 @@ def told(decision):
     ("word", "value"),
     [("fraud", "fraud"), ("1", 1), ("true", True), ("null", None), ('{"a": 1}', {"a": 1})],
 )
-def test_one(rdv, decision, word, value):
+def test_one_outcome(rdv, decision, word, value):
     assert rdv("outcome", "fraud", ID, word).code == 0
     assert told(decision) == [{"v": 1, "id": ID, "outcome": value}]
 
 
-def test_one_with_a_time(rdv, decision):
+def test_an_outcome_with_a_time(rdv, decision):
     found = rdv("outcome", "fraud", ID, "1", "--time", "2026-05-01T14:30:00+02:00", "--json")
     assert found.row() == {"recorded": 1}
     found = rdv("outcome", "fraud", ID, "1", "--time", "2026-05-01T12:30:00")
@@ -50,7 +50,7 @@ def test_json_lines(rdv, decision, tmp_path):
     assert told(decision)[-1]["id"] == "x"
 
 
-def test_csv(rdv, decision, tmp_path):
+def test_outcomes_from_csv(rdv, decision, tmp_path):
     text = '\ufeffamount,id,outcome,time\n1,a,fraud,2025-11-22\n2,b,1,\n3,c,"{""x"": 1}",'
     text += f"{NOON_NS}\n"
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
@@ -106,7 +106,7 @@ def test_a_file_with_a_bad_line_is_not_recorded_at_all(rdv, decision, tmp_path, 
         (("i" * 65, "1"), 2),
     ],
 )
-def test_what_cannot_be(rdv, decision, arguments, code):
+def test_wrong_arguments_are_named(rdv, decision, arguments, code):
     found = rdv("outcome", "fraud", *arguments)
     assert (found.code, found.out) == (code, "")
     assert found.err.startswith("error: ")

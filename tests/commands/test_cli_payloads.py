@@ -16,9 +16,10 @@ import msgspec
 import orjson
 import pyarrow.parquet as pq
 import pytest
-from cli_kit import Served, free_port
+from cli_kit import Served
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 from rdv.payload import DEPTH_MAX, UnusableJson, read_json
 from rdv.rendezvous.messages import one_line

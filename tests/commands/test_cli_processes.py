@@ -51,7 +51,7 @@ def test_follow_only_what_is_new(stream, start):
     assert follower.stdout.readline().rstrip().endswith(b"new")
 
 
-def test_follow_ends_when_nobody_reads_any_more(stream, start):
+def test_follow_ends_when_its_output_is_closed(stream, start):
     follower = start("tail", "-f", "s")
     send("t", b"1\n")
     follower.stdout.readline()

@@ -64,7 +64,7 @@ def labels():
     return [result for _, result in sorted(found, key=lambda one: one[0])]
 
 
-def test_live_watched_and_taken_back(rdv, serve, start, fraud):
+def test_a_promotion_is_watched_and_rolled_back(rdv, serve, start, fraud):
     serve()
     load(rdv, "rows.jsonl", 3)
     compared = rdv("compare", "fraud", "mlp", "logit", "--json").row()

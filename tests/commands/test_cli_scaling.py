@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from cli_kit import Served, free_port
+from cli_kit import Served
+from ports import free_port
 
 from rdv.status.lines import read_scaling
 from rdv.stream import open_stream
@@ -156,7 +157,7 @@ def test_an_edit_of_the_limits_takes_effect_at_once(rdv, serve_slow):
     assert scaling(rdv)["scaling"]["wanted"] == 1, "one stays, for as long as it is asked for"
 
 
-def test_more_instances_than_can_share_the_partitions_are_told(serve_slow):
+def test_more_instances_than_partitions_get_a_warning(serve_slow):
     served, _ = serve_slow("instances = 6")
     told = "d/rdv.toml: models.slow.instances: 6 instances share 4 partitions"
     assert any(told in line for line in served.lines)

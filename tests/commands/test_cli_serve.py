@@ -114,7 +114,7 @@ def test_load_fails_when_a_request_got_no_answer(rdv, serve):
     assert (unknown.code, "status 422" in unknown.err) == (1, True)
 
 
-def test_load_says_when_nobody_answers(rdv, decision):
+def test_load_reports_that_no_server_answers(rdv, decision):
     outcome = rdv("load", "fraud", "--duration", "100ms")
     assert (outcome.code, outcome.out) == (4, "")
     assert "connection refused" in outcome.err
@@ -153,7 +153,7 @@ def test_what_is_killed_comes_back(rdv, serve, name):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux only")
-def test_a_killed_fork_server_is_missed_by_nobody(rdv, serve):
+def test_a_killed_fork_server_costs_no_request(rdv, serve):
     served = serve()
     pid = served.process.pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -339,7 +339,7 @@ def test_a_second_worker_of_a_declared_model_does_not_take_it_down(rdv, serve, s
     assert [n["state"] for n in news if n["model"] == "mlp"][-1] == "up"
 
 
-def test_settings_that_cannot_be_used_are_told_before_anything_starts(rdv, decision):
+def test_invalid_settings_are_reported_before_anything_starts(rdv, decision):
     Path("fraud/schedules/production.toml").write_text("sla_ms = 'soon'\n")
     outcome = rdv("serve", "fraud")
     assert (outcome.code, "production.toml: sla_ms" in outcome.err) == (3, True)
@@ -357,7 +357,8 @@ def test_status_watches_without_sleeping(serve, start):
 
 
 def test_environment_and_options_reach_the_children(rdv, decision, start, monkeypatch):
-    from cli_kit import Served, free_port
+    from cli_kit import Served
+    from ports import free_port
 
     monkeypatch.setenv("RDV_SCHEDULE", "qa-challenger")
     port = free_port()

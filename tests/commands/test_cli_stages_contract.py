@@ -249,7 +249,7 @@ def test_all_at_once_in_full_and_in_one_process(odd, start):
 @pytest.mark.parametrize(
     "name", ["sqlite", "local", "signals", "fork", "kill", "mutates", "import"]
 )
-def test_one_alone(odd, start, name):
+def test_each_model_served_directly(odd, start, name):
     settings = odd / "rdv.toml"
     settings.write_text(settings.read_text().replace('schedule = "all"', f'schedule = "{name}"'))
     served = Served(start("serve", odd, "--direct", name))
@@ -270,7 +270,7 @@ def test_one_alone(odd, start, name):
     assert served.end() == 0
 
 
-def test_ready_when(odd, start):
+def test_readiness_follows_ready_when(odd, start):
     """The setting `ready_when` decides whether readiness requires a model of the live schedule."""
     settings = odd / "rdv.toml"
     text = settings.read_text().replace('schedule = "all"', 'schedule = "load"')
@@ -317,7 +317,7 @@ def test_an_enricher_has_one_thread_for_its_import_and_its_calls(odd, start):
         assert served.end() == 0
 
 
-def test_the_record_says_what_a_dead_worker_had_in_hand(odd, start):
+def test_the_requests_in_flight_in_a_dead_worker_are_recorded_as_errors(odd, start):
     served = Served(start("serve", odd))
     served.until("answers at")
     connection = connect(odd)

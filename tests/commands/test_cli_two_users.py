@@ -104,7 +104,7 @@ def busy(place, serve, rdv):
     return make
 
 
-def test_a_stranger_reads_and_locks_nothing_that_rdv_has_made(place, busy):
+def test_another_user_can_neither_read_nor_lock_rdvs_files(place, busy):
     made = busy("0600")
     assert {path for path, mode in made.items() if mode & 0o077} == set()
     if os.geteuid() == 0:

@@ -152,7 +152,7 @@ def test_moments():
         parse_moment_ns("10", NOW)
 
 
-def test_what_people_see():
+def test_sizes_durations_and_times_are_formatted_for_people():
     assert about_size(512) == "512 B"
     assert about_size(1536) == "1.5 KiB"
     assert about_size(5 * 1024**5) == "5120.0 TiB"

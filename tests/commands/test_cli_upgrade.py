@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from cli_kit import Served, free_port
+from cli_kit import Served
+from ports import free_port
 
 from rdv.decision import load_decision
 

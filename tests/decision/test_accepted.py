@@ -150,7 +150,7 @@ def test_a_model_that_is_run_elsewhere_is_known(files):
     assert accept_edit(now).live == now.live  # the model has left: what is in force stays
 
 
-def test_force_is_heard(files):
+def test_a_schedule_that_was_allowed_by_force_is_accepted(files):
     before = files.first()
     files.schedule(schedule("guest"))
     assert accept_edit(before).live == before.live

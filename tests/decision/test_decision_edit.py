@@ -90,13 +90,13 @@ def test_a_missing_schedule_is_put_on_top(place, written):
     assert (place / "rdv.toml").read_bytes() == b'schedule = "ab"\n' + written.encode()
 
 
-def test_only_a_schedule_that_is_there(place):
+def test_only_an_existing_schedule_can_be_made_live(place):
     with pytest.raises(ScheduleNotFound, match="there are: ab, production"):
         set_live_schedule(str(place), "challenger")
     assert text(place) == WRITTEN
 
 
-def test_a_model_more(place):
+def test_adding_a_model(place):
     decision = add_model(str(place), "gbm", ModelConfig(command=["Rscript", "g.R"], instances=2))
     assert decision.models["gbm"].instances == 2
     added = '\n[models.gbm]\ncommand = ["Rscript", "g.R"]\ninstances = 2\n'
@@ -107,7 +107,7 @@ def test_a_model_more(place):
     assert text(place) == WRITTEN
 
 
-def test_a_model_less(place):
+def test_removing_a_model(place):
     assert list(remove_model(str(place), "logit").models) == ["mlp", "old.one"]
     start, end = WRITTEN.index("[models.logit]"), WRITTEN.index("# what we had")
     assert text(place) == WRITTEN[:start].rstrip("\n") + "\n\n" + WRITTEN[end:]

@@ -10,7 +10,7 @@ import pytest
 
 from rdv.decision.watching import Watch
 
-PATIENCE_S = 30
+DEADLINE_S = 30
 
 
 class Place:
@@ -33,7 +33,7 @@ class Place:
 
     def sees(self, content):
         """Return whether the watch reports an edit after which the file has this content."""
-        while self.changed.wait(PATIENCE_S):
+        while self.changed.wait(DEADLINE_S):
             self.changed.clear()
             if content is None and not self.path.exists():
                 return True

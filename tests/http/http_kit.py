@@ -14,7 +14,7 @@ import uvloop
 
 from rdv.http import HttpServer, Limits, Router
 
-PATIENCE_S = 10.0
+DEADLINE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Client:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE_S)
+        self.socket.settimeout(DEADLINE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source:
             self.socket.bind((source, 0))
@@ -125,7 +125,7 @@ class Door:
         return HttpServer(application, limits)
 
     def run(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(PATIENCE_S)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(DEADLINE_S)
 
     def call(self, function, *arguments):
         async def inside():
@@ -134,7 +134,7 @@ class Door:
         return self.run(inside())
 
     def later(self):
-        return self.held.get(timeout=PATIENCE_S)
+        return self.held.get(timeout=DEADLINE_S)
 
     def client(self, **options):
         return Client(self.port, **options)
@@ -148,5 +148,5 @@ class Door:
     def stop(self):
         self.run(self.server.close())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join(PATIENCE_S)
+        self.thread.join(DEADLINE_S)
         self.loop.close()

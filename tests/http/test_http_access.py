@@ -143,7 +143,7 @@ def test_what_the_browser_says_of_the_page_counts_without_an_origin(door, site):
     assert ask(door, "GET", "/get", body=b"", Sec_Fetch_Site="none").status == 200
 
 
-def test_a_listed_page_is_told_what_its_browser_asks(door):
+def test_a_listed_origin_gets_cors_headers(door):
     preflight = ask(
         door,
         "OPTIONS",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import pytest
 from http_kit import Client, Door, post
+from waiting import wait_until
 
 from rdv.http import HttpServer, Limits, make_access
 
@@ -63,11 +63,6 @@ def crowd():
         yield come
 
 
-def wait_until(true):
-    while not true():  # until the test times out
-        time.sleep(0)
-
-
 def opened(door, count):
     wait_until(lambda: door.server.counters.connections_opened >= count)
     door.call(lambda: None)
@@ -79,7 +74,7 @@ SHARE = 20
 
 
 @pytest.mark.parametrize("source", [GREEDY, OTHER])
-def test_idle_connections_keep_nobody_out(make_noted, kind, crowd, source):
+def test_idle_connections_make_room_for_new_ones(make_noted, kind, crowd, source):
     """Idle connections may be silent or kept alive, and may all come from one address."""
     door = make_noted(kind=kind, limits=LIMITS)
     crowd(door, 15, source)
@@ -108,7 +103,7 @@ def test_the_connection_that_is_idle_for_longest_is_closed_first(make_noted, kin
         assert client.answer().body == b"still"
 
 
-def test_busy_connections_are_left_alone_and_the_greedy_one_is_refused(make_noted, kind, crowd):
+def test_busy_connections_stay_open_and_the_client_with_most_is_refused(make_noted, kind, crowd):
     door = make_noted(kind=kind, limits=LIMITS)
     busy = crowd(door, SHARE, data=post(b"busy", b"/later"))
     held = [door.later() for _ in busy]
@@ -266,7 +261,7 @@ def forwarded(value, name=b"X-Forwarded-For"):
         (forwarded(b"1.1.1.1\r\nX-Forwarded-For: 192.0.2.1"), "192.0.2.1"),
     ],
 )
-def test_a_trusted_proxy_says_whose_request_it_is_and_nobody_else(make_noted, head, client):
+def test_only_a_trusted_proxy_may_name_the_client(make_noted, head, client):
     door = make_noted(trusted=["127.0.0.1", "10.0.0.0/8"])
     with Client(door.port, source="127.0.0.1") as trusted, Client(door.port, source=GREEDY) as not_:
         trusted.send(head)

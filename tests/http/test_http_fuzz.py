@@ -84,7 +84,7 @@ def torment(port, chance):
 
 
 @pytest.mark.timeout(60)
-def test_garbage_does_no_harm():
+def test_broken_requests_cause_no_crash_and_no_leak():
     door = Door(limits=Limits(client_timeout_ms=500, linger_ms=200, header_bytes_max=16_384))
     try:
         for round_ in range(3):

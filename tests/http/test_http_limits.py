@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import pytest
 from http_kit import post
+from waiting import wait_until
 
 from rdv.http import HttpServer, InvalidLimit, Limits, Router, ServerStarted
 
 
 @pytest.mark.parametrize(("data", "part"), [(b"GET /get HT", "head"), (post(b"abc")[:-1], "body")])
-def test_a_slow_client_is_told_408(make_door, kind, data, part):
+def test_a_slow_client_gets_408(make_door, kind, data, part):
     door = make_door(kind=kind, limits=Limits(client_timeout_ms=30, linger_ms=50))
     with door.client() as client:
         client.send(post(b"good"))
@@ -108,7 +108,7 @@ def test_a_request_that_has_come_is_answered_though_the_server_drains(make_door,
         assert (answer.body, answer.headers[b"connection"]) == (b"second", b"close")
         assert client.ends()
         assert other.answer().body == b"stalled"
-        _wait_until(lambda: door.call(draining[0].done))
+        wait_until(lambda: door.call(draining[0].done))
         assert draining[0].result() == 0
 
 
@@ -129,20 +129,20 @@ def test_a_client_that_never_reads_is_cut_off(make_door, kind):
     door = make_door(kind=kind, limits=limits)
     with door.client(receive_buffer=4096) as client:
         client.send(b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n" * 100)
-        _wait_until(lambda: door.server.counters.connections_aborted == 1)
+        wait_until(lambda: door.server.counters.connections_aborted == 1)
     # All requests could be read at once; the server reads no more than the sockets can take
     # answers for.
     assert door.server.counters.requests < 30
 
 
-def test_a_client_for_whom_too_much_waits_is_cut_off(make_door, kind):
+def test_a_client_with_too_many_unread_bytes_is_disconnected(make_door, kind):
     limits = Limits(write_timeout_ms=60_000, write_buffer_bytes_max=100_000)
     door = make_door(kind=kind, limits=limits)
     with door.client(receive_buffer=4096) as client:
         client.send(post(b"", b"/later") * 30)
         for _ in range(30):
             door.call(door.later().respond, 200, b"x" * 1_000_000)
-        _wait_until(lambda: door.server.counters.connections_aborted == 1)
+        wait_until(lambda: door.server.counters.connections_aborted == 1)
 
 
 def test_a_flood_of_tiny_requests_with_half_a_one_at_the_end(make_door, kind):
@@ -163,7 +163,7 @@ def test_a_slow_reader_gets_all_of_it(make_door, kind):
         assert [len(client.answer().body) for _ in range(3)] == [1_000_000] * 3
 
 
-def test_too_many_connections_are_told_so(make_door, kind):
+def test_connections_beyond_the_limit_get_503(make_door, kind):
     limits = Limits(connections_max=2, client_share=1, refusals_max=1, linger_ms=50)
     door = make_door(kind=kind, limits=limits)
     with door.client() as one, door.client() as two:
@@ -181,7 +181,7 @@ def test_too_many_connections_are_told_so(make_door, kind):
             door.call(request.respond, 200, b"later")
         assert [one.answer().body, two.answer().body] == [b"later", b"later"]
     hub = door.server._hub
-    _wait_until(lambda: not door.call(lambda: len(hub.connections) + len(hub.refused)))
+    wait_until(lambda: not door.call(lambda: len(hub.connections) + len(hub.refused)))
     assert door.ask(post()).status == 200
     assert door.server.counters.connections_refused == 2
 
@@ -195,7 +195,7 @@ def test_drain_answers_what_is_in_flight(make_door, kind):
         busy.send(post(b"", b"/later") * 2)
         held = [door.later() for _ in range(2)]
         sending.send(post(b"abc")[:-1])
-        _wait_until(lambda: door.call(_one_is_sending, door))
+        wait_until(lambda: door.call(_one_is_sending, door))
         draining = _start(door, door.server.drain(5.0))
         assert idle.ends()
         sending.send(b"c")
@@ -242,11 +242,6 @@ def test_two_servers_share_a_port(make_door):
 def test_limits_are_checked(bad):
     with pytest.raises(InvalidLimit, match="pipeline_max"):
         Limits(pipeline_max=bad)
-
-
-def _wait_until(true):
-    while not true():  # until the test times out
-        time.sleep(0)
 
 
 def _one_is_sending(door):

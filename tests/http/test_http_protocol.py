@@ -205,7 +205,7 @@ def test_answers_go_out_in_the_order_of_requests(door):
         assert [client.answer().body for _ in range(21)] == [b"%d" % n for n in range(21)]
 
 
-def test_answering_twice_and_answering_nobody(door):
+def test_answering_twice_or_after_the_client_has_left_does_nothing(door):
     with door.client() as client:
         client.send(post(b"", b"/later"))
         request = door.later()

@@ -67,7 +67,7 @@ def test_one_client_has_nearly_all_and_never_the_last(limit, share):
 
 @settings(deadline=None)
 @given(st.integers(100, 3_000))
-def test_what_a_greedy_client_gives_back_goes_to_others_until_all_hold_alike(limit):
+def test_places_that_a_heavy_client_frees_go_to_others_until_shares_are_equal(limit):
     shares = Shares(limit, 0.9)
     fill(shares, "greedy")
     for _ in range(3 * limit):  # requests end and arrive
@@ -82,7 +82,7 @@ def test_what_a_greedy_client_gives_back_goes_to_others_until_all_hold_alike(lim
 
 
 @pytest.mark.parametrize(("limit", "share"), [(1, 0.9), (1, 1), (7, 1)])
-def test_a_single_place_and_no_share_are_for_whoever_comes(limit, share):
+def test_without_shares_any_client_may_take_a_place(limit, share):
     assert fill(Shares(limit, share), "a") == limit
 
 
@@ -97,7 +97,7 @@ def test_a_lower_limit_holds_at_once():
 
 @settings(deadline=None)
 @given(st.integers(24, 5_000), st.sampled_from([0.5, 0.9, 0.99]))
-def test_one_greedy_client_leaves_ten_others_a_place_each(limit, share):
+def test_one_heavy_client_leaves_ten_others_a_place_each(limit, share):
     """This also holds where the limit is small."""
     shares = Shares(limit, share)
     fill(shares, "greedy")

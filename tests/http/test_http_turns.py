@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 import pytest
-from http_kit import PATIENCE_S, Client, Door, post
+from http_kit import DEADLINE_S, Client, Door, post
 
 from rdv.http import HttpServer, Limits, make_access
 
@@ -26,7 +26,7 @@ class OrderedDoor(Door):
 
     def serve(self, request):
         self.has_begun.set()
-        self.goes_on.wait(PATIENCE_S)
+        self.goes_on.wait(DEADLINE_S)
         self.served.append(request.client)
         request.respond(200, b"1")
 
@@ -44,7 +44,7 @@ def send():
             door.call(lambda: None)
             for client, (_, blob, _) in zip(clients, sent, strict=True):
                 client.send(blob)
-                assert door.has_begun.wait(PATIENCE_S)
+                assert door.has_begun.wait(DEADLINE_S)
             door.goes_on.set()
             for client, (_, _, count) in zip(clients, sent, strict=True):
                 for _ in range(count):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -16,13 +15,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import orjson
+from ports import free_port
+from waiting import DEADLINE_S
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NothingRecorded
 from rdv.analysis.verify import verify
 from rdv.stream import open_stream
 
-PATIENCE_S = 60
 MODELS = ("gbm", "mlp", "fast")
 
 SCHEDULE = """
@@ -94,21 +94,6 @@ def held(*paths: Path, is_stopped: bool = False) -> Iterator[None]:
             holder.kill()
 
 
-def free_port(count: int = 1) -> int:
-    """Return a free port that is followed by `count - 1` more free ports."""
-    while True:
-        with ExitStack() as stack:
-            first = stack.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port: int = first.getsockname()[1]
-            try:
-                for number in range(1, count):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port + number))
-            except OSError:
-                continue
-            return port
-
-
 def write_decision(
     directory: Path, *, proxies: int = 1, http: str = "", more: str = "", model: str = ""
 ) -> int:
@@ -158,7 +143,7 @@ class Decision:
 
     def await_ready(self, *names: str) -> None:
         wanted = {self.processes[name].pid for name in names or self.processes}
-        end_s = time.monotonic() + PATIENCE_S
+        end_s = time.monotonic() + DEADLINE_S
         while not wanted <= {pid for _, pid in self._ready}:
             assert time.monotonic() < end_s, f"not ready: {names}"
             for record in self._news.poll(timeout=0.2):
@@ -243,7 +228,7 @@ class Client:
     """A client sends its requests on one kept-alive connection."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
 
     def post(
         self, body: object, headers: dict[str, str] | None = None, path: str = "/v1/decide"
@@ -294,7 +279,7 @@ class Load:
     def __exit__(self, *_: object) -> None:
         self._stop = True
         for thread in self._threads:
-            thread.join(PATIENCE_S)
+            thread.join(DEADLINE_S)
             assert not thread.is_alive(), "a request was never answered"
 
     def _ask(self, port: int, number: int) -> None:
@@ -324,7 +309,7 @@ class Load:
         """
         with self._news:
             at = len(self.answers) if since is None else since
-            end_s = time.monotonic() + PATIENCE_S
+            end_s = time.monotonic() + DEADLINE_S
             while True:
                 while at < len(self.answers):
                     at += 1

@@ -136,7 +136,7 @@ def test_what_a_process_can_do_wrong(start, code, cause, reason):
     assert any("the command has failed" in line for line in start.log)
 
 
-def test_one_that_has_ended_while_nobody_asked_costs_no_row(start):
+def test_a_command_that_ends_between_batches_costs_no_row(start):
     model = start(
         "    answer(id=number, result=os.getpid())\n", backoff=Backoff(first_ms=1, longest_ms=1)
     )
@@ -165,7 +165,7 @@ def test_one_that_ends_at_once_is_not_started(start):
         start(["sh", "-c", "exit 4"], start_look_ms=10_000)
 
 
-def test_its_trouble_is_known_also_when_nobody_asks(start):
+def test_a_command_that_ends_between_batches_is_noticed(start):
     model = start(["sh", "-c", "read line; exit 4"])
     assert trouble_of(model) == NO_FAULT
     os.killpg(model._process.pid, signal.SIGKILL)
@@ -173,7 +173,7 @@ def test_its_trouble_is_known_also_when_nobody_asks(start):
     assert "it was ended by SIGKILL" in trouble_of(model).text
 
 
-def test_once_is_no_trouble_twice_is_and_an_answer_ends_it(start):
+def test_trouble_begins_with_the_second_end_and_ends_with_an_answer(start):
     code = "    if data == 0: sys.exit(3)\n    answer(id=number, result=1)\n"
     model = start(code, backoff=Backoff(0, 0))
     model.predict([b"0"])

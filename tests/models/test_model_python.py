@@ -128,7 +128,7 @@ def test_two_directories_with_siblings_of_one_name(tmp_path):
     assert [model.predict([0])[0] for model in models] == [b"1", b"2"]
 
 
-def test_one_poisonous_row(tmp_path):
+def test_one_row_that_raises_spoils_no_other(tmp_path):
     model = open_py(tmp_path, "def predict(rows): return [1 / row for row in rows]")
     outcomes = model.predict([1, 0, 2])
     assert outcomes == [b"1.0", ModelError("ZeroDivisionError: division by zero"), b"0.5"]

@@ -111,7 +111,7 @@ def test_a_huge_board_is_no_reason_to_wrap_around(native):
         native.announce(board, -1, 2**63 - 1 - 1023, 1552, 1, {}, 16, 1)
 
 
-def test_bells_that_are_none_raise(native):
+def test_invalid_doorbell_descriptors_raise(native):
     board = bytearray(9744)
     board[528] = board[1552] = 1
     for bells in ({0: "1"}, {0: None}, {0: 2**70}, []):

@@ -73,7 +73,7 @@ waiters = st.lists(
 @quick
 @given(waiters, waiters)
 @example([(1, MASK), (0, MASK), (4, OTHERS)], [(2, EVERYTHING)])
-def test_who_waits_for_it_is_rung_and_nobody_else(native, first, second):
+def test_only_waiting_readers_of_the_topic_are_notified(native, first, second):
     """It runs twice: at first the extension knows no bell. It must notify as Python does."""
     ends = []
     for disk in (Disk(), PureDisk()):
@@ -103,7 +103,7 @@ def test_who_waits_for_it_is_rung_and_nobody_else(native, first, second):
     assert ends[0] == ends[1]
 
 
-def test_a_dead_readers_slot_is_cleared_and_buried(native, tmp_path):
+def test_a_dead_readers_slot_is_cleared_and_its_fifo_removed(native, tmp_path):
     with board_at(tmp_path) as board:
         announce = board.announcer("t", 0)
         (dead, dead_fd), (slot, fd) = board.take_slot(), board.take_slot()
@@ -123,7 +123,7 @@ def test_a_dead_readers_slot_is_cleared_and_buried(native, tmp_path):
         board.free_slot(slot, fd)
 
 
-def test_a_reader_that_took_a_dead_ones_slot_is_rung(native, tmp_path):
+def test_a_reader_in_a_dead_readers_slot_is_notified(native, tmp_path):
     with board_at(tmp_path) as board:
         announce = board.announcer("t", 0)
         slot, fd = board.take_slot()
@@ -140,7 +140,7 @@ def test_a_reader_that_took_a_dead_ones_slot_is_rung(native, tmp_path):
 
 
 @pytest.mark.parametrize("count", [63, 64, 65, 90])
-def test_however_many_wait_everybody_is_rung(native, tmp_path, count):
+def test_any_number_of_waiting_readers_is_notified(native, tmp_path, count):
     with board_at(tmp_path) as board:
         slots = [board.take_slot() for _ in range(count)]
         announce = board.announcer("t", 0)
@@ -192,7 +192,9 @@ class Bare:
     ),
     st.sampled_from([MASK, EVERYTHING]),
 )
-def test_who_cannot_be_rung_is_named_in_order(native, tmp_path_factory, waiting, mask):
+def test_readers_that_cannot_be_notified_are_returned_in_order(
+    native, tmp_path_factory, waiting, mask
+):
     """No bell is known: all of them are left to Python, in the order of the list."""
     bare = Bare(tmp_path_factory.mktemp("board") / "board", waiting)
     wanted = [s for _, s in sorted((o, s) for s, o, m in waiting if m & mask or mask == EVERYTHING)]
@@ -201,7 +203,7 @@ def test_who_cannot_be_rung_is_named_in_order(native, tmp_path_factory, waiting,
     bare.close()
 
 
-def test_they_are_rung_one_after_another_in_their_order(native, tmp_path):
+def test_readers_are_notified_in_priority_order(native, tmp_path):
     """The second bell blocks: by then only the reader in front of it has been notified."""
     bare = Bare(tmp_path / "board", [(5, 3, MASK), (7, 1, MASK), (6, 2, MASK), (8, 2, MASK)])
     pipes = {slot: os.pipe() for slot in (5, 6, 7, 8)}
@@ -233,7 +235,7 @@ def test_they_are_rung_one_after_another_in_their_order(native, tmp_path):
             os.close(fd)
 
 
-def test_nobody_overtakes_whose_bell_is_not_known_yet(native, tmp_path):
+def test_no_reader_is_notified_before_one_whose_doorbell_is_unknown(native, tmp_path):
     """Python opens the bell, and notifies the readers behind it, too."""
     bare = Bare(tmp_path / "board", [(1, 1, MASK), (2, 2, MASK), (3, 3, MASK), (4, 4, MASK)])
     read, write = os.pipe()
@@ -245,7 +247,7 @@ def test_nobody_overtakes_whose_bell_is_not_known_yet(native, tmp_path):
     os.close(write)
 
 
-def test_a_full_bell_rings_already_and_a_broken_one_is_told(native, tmp_path):
+def test_a_full_pipe_counts_as_notified_and_a_broken_one_is_returned(native, tmp_path):
     bare = Bare(tmp_path / "board", [(0, 1, MASK), (1023, 1, MASK), (9, 1, MASK)])
     full, broken, sound = os.pipe(), os.pipe(), os.pipe()
     os.set_blocking(full[1], False)
@@ -261,7 +263,7 @@ def test_a_full_bell_rings_already_and_a_broken_one_is_told(native, tmp_path):
         os.close(fd)
 
 
-def test_a_board_that_cannot_be_written_leaves_everybody_to_python(native, tmp_path):
+def test_an_unwritable_board_leaves_notifying_to_python(native, tmp_path):
     bare = Bare(tmp_path / "board", [(3, 1, MASK)])
     readonly = os.open(tmp_path / "board", os.O_RDONLY)
     read, write = os.pipe()
@@ -273,7 +275,7 @@ def test_a_board_that_cannot_be_written_leaves_everybody_to_python(native, tmp_p
         os.close(fd)
 
 
-def test_announcing_from_many_threads_rings_everybody(native, tmp_path):
+def test_announcing_from_many_threads_notifies_every_reader(native, tmp_path):
     """All threads share one dictionary of bells: one thread opens a bell, the others use it."""
     with board_at(tmp_path) as board:
         slots = [board.take_slot() for _ in range(5)]

@@ -77,7 +77,7 @@ def build(scratch, wanted):
     return wheel
 
 
-def test_a_wheel_has_it_or_is_for_everybody(native, tmp_path):
+def test_a_wheel_has_the_extension_or_is_pure_python(native, tmp_path):
     with ThreadPoolExecutor(2) as pool:
         pure, ours = pool.map(lambda wanted: build(tmp_path, wanted), ["0", "require"])
     assert pure.name.endswith("-py3-none-any.whl")

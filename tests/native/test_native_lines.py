@@ -72,7 +72,7 @@ def test_stops_that_are_none_are_no_lines(native, data, stops):
 
 
 @pytest.mark.parametrize("is_native", [True, False])
-def test_blocks_of_lines_are_told_alike_without_the_extension(native, monkeypatch, is_native):
+def test_blocks_of_lines_are_reported_alike_without_the_extension(native, monkeypatch, is_native):
     if not is_native:
         monkeypatch.setattr(batches, "NATIVE", None)
 

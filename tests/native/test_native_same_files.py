@@ -154,7 +154,7 @@ def test_no_age_is_too_old(native, tmp_path, damaged):
     assert spy.done == 2
 
 
-def test_who_holds_the_lock_is_waited_for_in_python(native, tmp_path):
+def test_python_waits_for_the_holder_of_the_lock(native, tmp_path):
     writer, spy = make_writer(tmp_path, lock_timeout_ms=30), Spy()
     writer.append([b"one"])
     writer._native = spy

@@ -121,7 +121,9 @@ def hurt(directory, file, kind, at, how):
 @example([[b"abc"]] * 6, 10**6, [(0, "flip", 32 * 4 + 3, 1)], [(1, 10**6)], True)
 @example([[b"abc"]] * 6, 10**6, [(0, "cut", 32 * 4 + 3, 1)], [(1, 10**6)], True)
 @example([[b"abc"]] * 6, 10**6, [(1, "flip", 13, 1)], [(1, 10**6)], True)
-def test_damage_anywhere_is_told_alike(native, some, segment_bytes, wounds, steps, is_late):
+def test_damage_anywhere_is_reported_alike_with_and_without_the_extension(
+    native, some, segment_bytes, wounds, steps, is_late
+):
     """The damage happens before the reader opens, or after its second read."""
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place, "partition")
@@ -149,7 +151,7 @@ def id_():
 
 @pytest.mark.parametrize("disk", [Disk(), PureDisk()])
 @pytest.mark.parametrize("most", [3, 500, 2048, 5000, 9000, 10**30])
-def test_who_says_that_it_is_drained_has_read_everything(disk, most, tmp_path):
+def test_a_drained_reader_has_read_everything(disk, most, tmp_path):
     """A true `Reader.is_drained` must be right: a consumer does not look again then."""
     total = write(tmp_path, [[b"v"] * 10_001, [b"w"]], 10**8)
     for start in (0, 1, 777, total - 1):

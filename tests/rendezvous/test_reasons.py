@@ -33,7 +33,7 @@ def default_reason(accept, live=(), dead=(), errors=()):
     return result.reason
 
 
-def test_those_whom_the_steps_name_come_first_in_the_order_of_rank():
+def test_named_models_come_first_by_rank():
     reason = default_reason(
         [["zebra"], ["zebra", "mlp"], ["*"]], live=["archive", "mlp", "zebra"], dead=["aged"]
     )
@@ -43,7 +43,7 @@ def test_those_whom_the_steps_name_come_first_in_the_order_of_rank():
     )
 
 
-def test_nobody_hears_of_models_that_no_step_wants():
+def test_reasons_mention_no_model_that_no_step_accepts():
     reason = default_reason([["gbm"]], live=["archive", "gbm"], dead=["aged"])
     assert reason == "no accepted answer within 50 ms: gbm has not answered"
 

@@ -10,7 +10,7 @@ import signal
 import orjson
 import pytest
 from running import Decision, write_decision
-from test_door import SLOW, serving
+from serving import SLOW, serving
 
 from rdv.decision import InvalidDecision, load_decision, parse_decision
 from rdv.serve.proxy.main import access_of
@@ -94,7 +94,7 @@ def test_small_stages_refuse_what_a_proxy_refuses(tmp_path, stage):
         check_access(port)
 
 
-def test_a_proxy_takes_over_who_may_call(tmp_path):
+def test_a_proxy_applies_new_hosts_and_origins(tmp_path):
     directory = tmp_path / "fraud"
     decision = Decision(directory, write_decision(directory, http=ORIGINS))
     try:

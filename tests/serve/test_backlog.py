@@ -51,7 +51,7 @@ def test_every_request_is_refused_or_evaluated_once(due_ms, row_ms, batch_max):
 
 
 @given(dues, costs)
-def test_nobody_is_refused_who_could_be_next_and_nobody_is_evaluated_in_vain(due_ms, row_ms):
+def test_a_request_is_refused_exactly_if_it_cannot_be_in_time(due_ms, row_ms):
     lot = backlog(due_ms, row_ms=row_ms, batch_max=8)
     lot._evaluated_ns = NOW
     plan = lot.plan(NOW)
@@ -71,7 +71,7 @@ def test_the_newest_come_first_in_the_order_of_their_arrival():
     assert ids(lot.plan(NOW).batch) == [2, 3, 4, 5]
 
 
-def test_who_must_see_everything_gets_the_oldest_first_and_refuses_nobody():
+def test_a_model_that_must_see_all_takes_the_oldest_first_and_refuses_none():
     lot = backlog([-5, 50, -7], batch_max=2, when_behind="all")
     assert ids(lot.plan(NOW).batch) == [0, 1]
     assert ids(lot.plan(NOW).batch) == [2]
@@ -116,7 +116,7 @@ def test_a_batch_is_waited_for_as_long_as_its_fixed_cost():
     assert len(lot) == 0
 
 
-def test_nobody_waits_where_it_does_not_pay_or_a_deadline_is_near():
+def test_a_batch_is_not_held_without_gain_or_near_a_deadline():
     assert holding(wait_ms=0, fixed_ms=3).held_until_ns() == 0
     assert ids(holding(wait_ms=10, fixed_ms=0).plan(NOW).batch) == [0]
     assert ids(holding(wait_ms=10, fixed_ms=3, dues=[4]).plan(NOW + MS).batch) == [0]
@@ -140,7 +140,7 @@ def test_a_held_batch_is_evaluated_or_refused_in_the_end(due_ms, wait_ms, fixed_
     assert sorted(seen) == list(range(len(due_ms)))
 
 
-def test_who_cannot_come_after_this_batch_is_refused_with_it():
+def test_requests_that_cannot_wait_for_the_next_batch_are_refused():
     """The refusal comes before the batch, not after it: meanwhile the server can go on."""
     lot = Backlog(64, "skip", Cost(1.0))
     lot.add([waiting(n, 50, wanted_ms=n - 10) for n in range(40)], NOW)

@@ -9,8 +9,8 @@ import time
 import orjson
 import pytest
 from running import (
+    DEADLINE_S,
     MODELS,
-    PATIENCE_S,
     Decision,
     Load,
     is_default,
@@ -66,7 +66,7 @@ def test_every_request_is_answered_and_comes_on_record_when_there_is_room(small_
             load.until(is_preferred, "preferred again")
             # The answers that could not be recorded are recorded now.
             wanted = {a["id"] for a in load.answers if a["answered_by"] == "proxy"}
-            end_s = time.monotonic() + PATIENCE_S
+            end_s = time.monotonic() + DEADLINE_S
             while missing := wanted - decision.stories().keys():
                 assert time.monotonic() < end_s, f"{len(missing)} of {len(wanted)} not recorded"
                 load.more(5)

@@ -9,7 +9,7 @@ import socket
 
 import orjson
 import pytest
-from running import PATIENCE_S, Client, Decision, write_decision
+from running import DEADLINE_S, Client, Decision, write_decision
 
 pytestmark = pytest.mark.xdist_group("draining")
 
@@ -40,7 +40,7 @@ def decision(tmp_path):
 
 
 def connect(decision):
-    return socket.create_connection(("127.0.0.1", decision.port), timeout=PATIENCE_S)
+    return socket.create_connection(("127.0.0.1", decision.port), timeout=DEADLINE_S)
 
 
 def answer(connection):
@@ -62,7 +62,7 @@ def await_drain(decision):
     raise AssertionError("it still accepts")
 
 
-def test_what_is_in_flight_is_answered_and_what_is_new_is_told_to_go_elsewhere(decision):
+def test_draining_answers_open_requests_and_refuses_new_ones(decision):
     decision.signal("gbm", signal.SIGSTOP)
     with connect(decision) as asked, connect(decision) as kept, Client(decision.port) as other:
         asked.sendall(HEAD + BODY)
@@ -81,11 +81,11 @@ def test_what_is_in_flight_is_answered_and_what_is_new_is_told_to_go_elsewhere(d
         status, headers, told = answer(asked)
         assert (status, told["kind"], told["model"]) == (200, "preferred", "gbm")
         assert asked.recv(1) == b""
-    assert decision.processes.pop("proxy-0").wait(PATIENCE_S) == 0
+    assert decision.processes.pop("proxy-0").wait(DEADLINE_S) == 0
     assert decision.stories()[told["id"]]["model"] == "gbm"
 
 
-def test_what_follows_on_a_connection_that_waits_is_told_to_go_elsewhere(decision):
+def test_draining_refuses_what_follows_on_a_waiting_connection(decision):
     decision.signal("gbm", signal.SIGSTOP)
     with connect(decision) as asked, Client(decision.port) as other:
         asked.sendall(HEAD + BODY)
@@ -98,4 +98,4 @@ def test_what_follows_on_a_connection_that_waits_is_told_to_go_elsewhere(decisio
     statuses = re.findall(rb"HTTP/1.1 (\d+)", data)
     assert statuses == [b"200", b"503"]
     assert b"Retry-After: 1\r\n" in data
-    assert decision.processes.pop("proxy-0").wait(PATIENCE_S) == 0
+    assert decision.processes.pop("proxy-0").wait(DEADLINE_S) == 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 
 import orjson
 import pytest
-from running import PATIENCE_S, Client, Decision, write_decision
+from running import DEADLINE_S, Client, Decision, write_decision
+from waiting import wait_until
 
 from rdv.stream import open_stream
 
@@ -19,14 +19,6 @@ default = 0
 [[step]]
 accept = ["gbm"]
 """
-
-
-def wait(condition, what):
-    end_s = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < end_s, what
-        time.sleep(0.02)
-    return found
 
 
 class Place:
@@ -79,10 +71,10 @@ def test_a_proxy_comes_up_with_a_broken_file_and_says_so(place):
     place.write("import nothing_of_this_name\n")
     place.start()
     assert place.seen() is None
-    assert "nothing_of_this_name" in wait(place.fault, "the status says nothing")
+    assert "nothing_of_this_name" in wait_until(place.fault, "the status says nothing")
     place.write(GOOD.format(seen="mended"))
-    wait(lambda: place.seen() == "mended", "the mended file is not loaded")
-    wait(lambda: place.fault() == "", "the status says still that it is broken")
+    wait_until(lambda: place.seen() == "mended", "the mended file is not loaded")
+    wait_until(lambda: place.fault() == "", "the status says still that it is broken")
 
 
 def test_a_file_that_cannot_be_loaded_leaves_the_one_before_in_force(place):
@@ -90,7 +82,7 @@ def test_a_file_that_cannot_be_loaded_leaves_the_one_before_in_force(place):
     place.start()
     assert place.seen() == "first"
     place.write("raise RuntimeError('broken')\n")
-    assert "broken" in wait(place.fault, "the status says nothing")
+    assert "broken" in wait_until(place.fault, "the status says nothing")
     assert place.seen() == "first"
     place.decision.kill("proxy-0")
     place.decision.restart("proxy-0")
@@ -106,11 +98,11 @@ def test_requests_are_answered_while_a_file_is_imported(place):
         f"while not os.path.exists({str(go)!r}):\n    time.sleep(0.01)\n"
         + GOOD.format(seen="second")
     )
-    wait(lambda: os.path.exists(f"{go}.began"), "it is not imported")
+    wait_until(lambda: os.path.exists(f"{go}.began"), "it is not imported")
     assert place.seen() == "first"
-    assert "still being loaded" in wait(place.fault, "the status says nothing")
+    assert "still being loaded" in wait_until(place.fault, "the status says nothing")
     go.touch()
-    wait(lambda: place.seen() == "second", "the new one is not in force")
+    wait_until(lambda: place.seen() == "second", "the new one is not in force")
 
 
 def test_a_file_whose_import_never_ends_keeps_no_other_out_and_no_proxy_from_its_end(place):
@@ -118,9 +110,9 @@ def test_a_file_whose_import_never_ends_keeps_no_other_out_and_no_proxy_from_its
     place.start()
     assert place.seen() is None
     place.write(GOOD.format(seen="second"))
-    wait(lambda: place.seen() == "second", "the new one is not in force")
+    wait_until(lambda: place.seen() == "second", "the new one is not in force")
     place.decision.processes["proxy-0"].terminate()
-    assert place.decision.processes["proxy-0"].wait(PATIENCE_S) == 0
+    assert place.decision.processes["proxy-0"].wait(DEADLINE_S) == 0
 
 
 def test_an_edit_of_what_it_imports_counts(place):
@@ -130,7 +122,7 @@ def test_an_edit_of_what_it_imports_counts(place):
     place.start()
     assert place.seen() == "first"
     helper.write_text("SEEN = 'the second'\n")
-    wait(lambda: place.seen() == "the second", "the helper's edit does not count")
+    wait_until(lambda: place.seen() == "the second", "the helper's edit does not count")
 
 
 def test_loads_that_fail_leave_no_threads_behind(place):
@@ -140,7 +132,9 @@ def test_loads_that_fail_leave_no_threads_behind(place):
     counts = []
     for number in range(6):
         place.write(f"raise RuntimeError('broken {number}')\n")
-        wait(lambda n=number: f"broken {n}" in place.fault(), "the status says nothing")
+        wait_until(lambda n=number: f"broken {n}" in place.fault(), "the status says nothing")
         counts.append(len(os.listdir(f"/proc/{place.pid()}/task")))
-    wait(lambda: len(os.listdir(f"/proc/{place.pid()}/task")) <= counts[0], f"threads: {counts}")
+    wait_until(
+        lambda: len(os.listdir(f"/proc/{place.pid()}/task")) <= counts[0], f"threads: {counts}"
+    )
     assert place.seen() == "first"

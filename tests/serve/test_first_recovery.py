@@ -7,7 +7,7 @@ import time
 
 import orjson
 import pytest
-from running import MODELS, PATIENCE_S, Client, Decision, Load, held, is_preferred, write_decision
+from running import DEADLINE_S, MODELS, Client, Decision, Load, held, is_preferred, write_decision
 
 from rdv.stream.file.checkpoint import CHECKPOINT_BYTES, Checkpoint, pack_checkpoint
 
@@ -52,7 +52,7 @@ def start(directory):
 
 def wait_for_port(decision):
     """Return the port of a starting proxy once it listens."""
-    end_s = time.monotonic() + PATIENCE_S
+    end_s = time.monotonic() + DEADLINE_S
     while time.monotonic() < end_s:
         assert decision.processes["proxy-0"].poll() is None, "the proxy has ended"
         try:
@@ -95,7 +95,7 @@ def test_what_a_locked_topic_says_of_the_cohorts_is_not_taken_for_unsaid(directo
             with Client(wait_for_port(decision)) as client:
                 client.post({"data": {}})
         decision.await_ready("server")
-        end_s = time.monotonic() + PATIENCE_S
+        end_s = time.monotonic() + DEADLINE_S
         while len(lines := decision.lines("control", ["cohorts"])) == len(before):
             assert time.monotonic() < end_s, "no line"
             time.sleep(0.05)

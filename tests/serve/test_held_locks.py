@@ -96,7 +96,7 @@ def test_held_results_and_scores_hold_up_no_process(decision):
         load.until(is_preferred, "preferred again")
 
 
-def test_held_control_and_group_stand_between_nobody(decision):
+def test_held_locks_of_control_and_group_delay_no_answer(decision):
     control = decision.directory / "control"
     locks = [path / "0" / "lock" for path in control.iterdir() if (path / "0" / "lock").exists()]
     groups = decision.directory / "input" / ".groups"

@@ -7,7 +7,7 @@ import threading
 import orjson
 import pytest
 from running import MODELS, Client, Decision, write_decision
-from test_door import SLOW, serving
+from serving import SLOW, serving
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.explain import explain, find_request
@@ -117,7 +117,7 @@ def test_marks_that_cannot_be_used_are_named(client, headers, code):
     assert (status, answer["error"]["code"]) == (400, code)
 
 
-def test_outcomes_can_be_told_once(client):
+def test_outcomes_accept_an_idempotency_key(client):
     def tell(body, key):
         raw = orjson.dumps(body)
         headers = {"Content-Type": "application/json", **once(key)}
@@ -133,7 +133,7 @@ def test_outcomes_can_be_told_once(client):
     assert client.post({"data": {}}, once("o"))[0] == 200
 
 
-def test_a_client_with_too_many_keys_is_told_so(tmp_path):
+def test_a_client_with_too_many_idempotency_keys_is_refused(tmp_path):
     port = write_decision(tmp_path / "fraud", http="idempotency_keys_max = 10")
     with serving(tmp_path / "fraud", port), Client(port) as client:
         found = [client.post({"data": {}}, once(f"k{n}")) for n in range(8)]

@@ -42,7 +42,7 @@ def test_an_answer_is_kept_for_its_time():
 
 
 @pytest.mark.parametrize("status", [400, 422, 429, 500, 503])
-def test_a_refusal_is_forgotten_and_told_to_all_who_wait(status):
+def test_a_refusal_goes_to_all_waiting_repeats_and_is_not_kept(status):
     found = repeats()
     first = found.begin(place(), "f", 0)
     first.waiting.append("a repeat")

@@ -34,7 +34,7 @@ def rung(server):
     return ready
 
 
-def test_an_idle_server_comes_to_rest_whatever_has_rung(streams):
+def test_an_idle_server_sleeps_after_any_notification(streams):
     schedule = schedule_from_object({"sla_ms": 50, "step": [{"accept": ["a"]}]}, "s")
     host, clock, waker = host_name(), SYSTEM_CLOCK, Waker()
     engine = Engine(host, {"s": schedule}, "s", ["a"])

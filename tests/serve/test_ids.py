@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from running import Client, write_decision
-from test_door import serving
+from serving import serving
 
 from rdv.rendezvous.messages import RequestIds
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from running import SCHEDULE, Client, write_decision
-from test_door import serving
+from serving import serving
 
 from rdv.cache import BoundedCache
 from rdv.decision import Decision

@@ -9,8 +9,8 @@ from zlib import crc32
 import orjson
 import pytest
 from running import (
+    DEADLINE_S,
     MODELS,
-    PATIENCE_S,
     SCHEDULE,
     Client,
     Decision,
@@ -89,7 +89,7 @@ def shares(decision):
 
 def until(load, is_so, what):
     """Wait until `is_so()` under load, and check it again after each answer."""
-    end_s = time.monotonic() + PATIENCE_S
+    end_s = time.monotonic() + DEADLINE_S
     while not is_so():
         assert time.monotonic() < end_s, what
         load.more(1)

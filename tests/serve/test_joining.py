@@ -84,7 +84,7 @@ def test_one_that_sees_everything_sees_the_last_seconds_first(place):
     place.leave(intake)
 
 
-def test_whoever_takes_over_reports_on_all_that_was_left(place):
+def test_the_new_owner_reports_on_all_requests_that_were_left(place):
     place.ask(5)
     first = place.join()
     assert len(place.read(first)) == 1
@@ -95,7 +95,7 @@ def test_whoever_takes_over_reports_on_all_that_was_left(place):
     place.leave(second)
 
 
-def test_who_comes_back_after_a_long_time_is_like_a_new_one(place):
+def test_a_model_that_returns_after_long_starts_like_a_new_one(place):
     place.ask(1)
     first = place.join()
     place.read(first)
@@ -106,7 +106,7 @@ def test_who_comes_back_after_a_long_time_is_like_a_new_one(place):
     place.leave(second)
 
 
-def test_who_comes_back_reads_what_may_still_be_open(place):
+def test_a_model_that_returns_reads_requests_that_may_be_open(place):
     """The time since the request does not matter: a restarted model goes by the longest SLA."""
     place.ask(1)
     first = place.join()
@@ -128,7 +128,7 @@ def test_the_topic_of_a_new_proxy_is_read_from_its_beginning(place):
     place.leave(intake)
 
 
-def test_the_champion_of_the_last_request_is_rung_first(place):
+def test_the_champion_of_the_last_request_is_notified_first(place):
     place.ask(1)
     intake = place.join()
     orders = []

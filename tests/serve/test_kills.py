@@ -60,7 +60,7 @@ def test_a_killed_proxy_of_two(decision):
     assert not load.broken[second]
 
 
-def test_everybody_is_killed_at_once_and_started_again(decision):
+def test_all_processes_are_killed_at_once_and_restarted(decision):
     with Load(ports(decision)) as load:
         load.until(is_preferred, "preferred")
         names = list(decision.processes)

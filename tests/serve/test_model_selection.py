@@ -14,7 +14,7 @@ ids = st.text("0123456789abcdef", min_size=32, max_size=32)
 
 @quick
 @given(ids, st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_share_asks_whoever_a_smaller_one_does(id_, one, other) -> None:
+def test_a_larger_sample_includes_a_smaller_one(id_, one, other) -> None:
     low, high = sorted((one, other))
     few = ModelSelection(("big",), {"big": low}).not_asked(id_, None, None)
     many = ModelSelection(("big",), {"big": high}).not_asked(id_, None, None)
@@ -38,7 +38,7 @@ def test_a_clients_list_beats_a_cohorts_which_beats_samples() -> None:
     assert ModelSelection(("a",)).asks_all
 
 
-def test_a_list_that_names_nobody_or_strangers_is_refused() -> None:
+def test_a_list_of_no_or_unknown_models_is_refused() -> None:
     asking = ModelSelection(("a", "b"))
     assert asking.check(["a"]) is None
     for wanted, word in (([], "no model named"), (["x", "a"], "'x'")):

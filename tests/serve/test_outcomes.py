@@ -187,7 +187,7 @@ def test_bodies_that_are_read():
     assert isinstance(read_outcomes(b"null", now_ns), Failure)
 
 
-def test_an_orderly_stop_keeps_what_was_told(proxy):
+def test_an_orderly_stop_keeps_reported_outcomes(proxy):
     assert tell(proxy, {"id": "last", "outcome": 1})[0] == 202
     proxy.signal("proxy-0", signal.SIGTERM)
     assert proxy.processes.pop("proxy-0").wait(60) == 0

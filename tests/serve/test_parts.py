@@ -75,7 +75,7 @@ def waiting(number):
     return Waiting(request, Block.of([Record("p", number % 2, 0, 1, b"")]), 0, 0, 0)
 
 
-def test_a_note_outlives_who_wrote_it(tmp_path):
+def test_a_crash_record_outlives_its_writer(tmp_path):
     path = str(tmp_path / ".rdv" / "m-0")
     note = CrashRecord(path)
     assert note.unfinished() == Unfinished(is_reported=False)

@@ -9,7 +9,7 @@ import socket
 
 import orjson
 import pytest
-from running import PATIENCE_S
+from running import DEADLINE_S
 
 from rdv.codes import HTTP_CODES
 
@@ -151,7 +151,7 @@ CASES: dict[str, tuple[bytes, list[object]]] = {
 def test_each_request_gets_its_answer(decision, name):
     raw, expected = CASES[name]
     received = b""
-    with socket.create_connection(("127.0.0.1", decision.port), PATIENCE_S) as link:
+    with socket.create_connection(("127.0.0.1", decision.port), DEADLINE_S) as link:
         link.sendall(raw)
         link.shutdown(socket.SHUT_WR)
         while data := link.recv(65536):

@@ -34,7 +34,7 @@ def rebuilt(streams):
     return engine, found.results
 
 
-def test_nobody_speaks_for_another_model(tmp_path):
+def test_a_topic_holds_reports_of_its_own_model_only(tmp_path):
     with open_streams(str(tmp_path), StreamConfig(partitions=1)) as streams:
         now_ns, wall_ns = SYSTEM_CLOCK.monotonic_ns(), SYSTEM_CLOCK.wall_ns()
         request = Request("r1", wall_ns, host_name(), now_ns, "p-1", msgspec.Raw(b"{}"))

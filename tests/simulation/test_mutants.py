@@ -7,15 +7,15 @@ from simulator import make_plan, play, shrink
 from simulator.mutants import MUTANTS
 
 SEEDS_MAX = 600
-ALSO = 245
-"""A seed in which a member commits after it was taken for dead."""
+FIRST = (245, 0, 3, 6, 16, 25, 37, 84)
+"""Seeds that see all bugs today: they are tried before the others."""
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_bug_is_seen(mutant) -> None:
     wanted = set(mutant.promise.split("|"))
     with mutant.patch():
-        for seed in (ALSO, *range(SEEDS_MAX)):
+        for seed in (*FIRST, *range(SEEDS_MAX)):
             if wanted & play(make_plan(seed)).promises:
                 return
     pytest.fail(f"{mutant.name}: not seen in {SEEDS_MAX} seeds")

@@ -69,7 +69,7 @@ def states(roll, now_ns, is_process):
     return [seen.state for seen in roll.latest(now_ns, is_process)]
 
 
-def test_who_keeps_ending_is_not_ready():
+def test_a_process_that_keeps_ending_is_not_ready():
     roll = LastLines()
     for pid in (1, 2):
         roll.add(line(pid=pid, state="starting", time_ns=pid * SECOND_NS))
@@ -83,7 +83,7 @@ def test_who_keeps_ending_is_not_ready():
     assert states(roll, 79 * SECOND_NS, nobody) == ["dead"]
 
 
-def test_one_end_is_none_too_many():
+def test_a_restarted_process_is_ready_again():
     roll = LastLines()
     roll.add(line(pid=1))
     roll.add(line(pid=2, state="starting", time_ns=SECOND_NS))
@@ -92,7 +92,7 @@ def test_one_end_is_none_too_many():
     assert states(roll, 2 * SECOND_NS, lambda pid: pid == 2) == ["ready"]
 
 
-def test_who_was_asked_to_stop_has_not_ended():
+def test_a_process_that_was_asked_to_stop_is_still_running():
     roll = LastLines()
     for pid in (1, 2, 3):
         roll.add(line(pid=pid, state="stopped"))
@@ -111,7 +111,7 @@ def test_the_trouble_of_a_command_is_the_models():
     assert row["state"] == "ready"
 
 
-def test_nobody_takes_a_servers_late_scores_for_late_answers():
+def test_late_scores_do_not_count_as_late_answers():
     roll = LastLines()
     roll.add(line("server-0", role="server", late=3))
     roll.add(line("p-1", 8, role="proxy", late=4))
@@ -121,7 +121,7 @@ def test_nobody_takes_a_servers_late_scores_for_late_answers():
     assert proxy["figures"]["late"] == 4
 
 
-def test_who_lives_elsewhere():
+def test_a_model_that_another_supervisor_runs_is_recognised():
     there = [line(pid=1, model="gbm")]
     assert lives_elsewhere(there, "gbm", [], 0, everybody)
     assert not lives_elsewhere(there, "gbm", [1], 0, everybody)
@@ -166,7 +166,7 @@ def sla_50(label):
     return 50.0 if label == "s@1" else None
 
 
-def test_a_window_counts_what_clients_were_told():
+def test_a_window_counts_the_answers_that_clients_got():
     window = ResultWindow(10.0)
     window.add(SECOND_NS, result(0))
     for number in range(1, 9):

@@ -8,12 +8,12 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 from rdv.decision import init_decision
 
@@ -49,9 +49,7 @@ def served(tmp_path, monkeypatch):
 
 class Served:
     def __init__(self, place: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         command = [sys.executable, "-m", "rdv", "serve", str(place), "--port", str(self.port)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         self.pids: dict[str, int] = {}

@@ -151,13 +151,13 @@ def test_a_shard_without_candidates_says_so(ads):
     assert isinstance(answers(ads, "popular", [{"user": "u-0017"}])[0], bytes)
 
 
-def test_somebody_unknown_gets_candidates_too(ads):
+def test_an_unknown_user_gets_candidates_too(ads):
     known, unknown = enriched(ads, [{"user": "u-0001"}, {"user": "nobody", "page": "nowhere"}])
     assert len(unknown["candidates"]) == 1_000
     assert known["candidates"] != unknown["candidates"]
 
 
-def test_nobody_is_recommended_what_he_knows(tmp_path):
+def test_no_user_is_recommended_a_known_item(tmp_path):
     place = str(tmp_path / "songs")
     init_decision(place, "recommend")
     row = sample(place, 1)[0]["data"]
@@ -191,7 +191,7 @@ def test_retail_training_again_leaves_the_canary_alone_and_seasons_move_it(tmp_p
     assert christmas > spring + 0.05
 
 
-def test_a_canary_answers_nobody(tmp_path):
+def test_a_canary_answers_no_request(tmp_path):
     place = str(tmp_path / "shops")
     init_decision(place, "retail")
     for name in schedule_names(place):

@@ -151,7 +151,7 @@ def test_keys_are_bounded(monkeypatch):
         Sums(1).add(np.arange(11).astype(np.uint64), np.ones((1, 11)))
 
 
-def test_who_has_no_key_counts_alone():
+def test_requests_without_a_key_are_units_of_their_own():
     keys = pa.array(["a", None, "a", None], pa.large_string())
     found = hashed(keys, np.array([b"1", b"2", b"3", b"4"], "S32"))
     assert found[0] == found[2]

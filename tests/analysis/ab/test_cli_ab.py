@@ -39,7 +39,7 @@ def test_ab(run, fraud, tmp_path):  # noqa: F811
     assert found["sample_ratio"]["mismatch"] is False
 
 
-def test_what_cannot_be_told(run, fraud):  # noqa: F811
+def test_ab_fails_with_wrong_options_or_without_cohorts(run, fraud):  # noqa: F811
     assert run("ab", fraud, "--confidence", "2")[0] == 2
     assert run("ab", fraud, "--metric", "loss")[0] == 3
     (fraud / "rdv.toml").write_text("")

@@ -39,7 +39,7 @@ ENDS = st.floats(-1e9, 1e9)
 
 @quick
 @given(ENDS, ENDS, st.sampled_from(["number", "share"]))
-def test_ticks_are_inside_rising_and_told_apart(a, b, measure):
+def test_ticks_are_in_range_ascending_and_distinguishable(a, b, measure):
     low, high = min(a, b), max(a, b)
     assume(high - low > 1e-6 * max(abs(low), abs(high), 1e-3))
     found = ticks(Axis("value", measure=measure), low, high)

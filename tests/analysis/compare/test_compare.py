@@ -158,7 +158,7 @@ def drifting(model_moves, canary_moves):
         (False, True, "canary changed"),
     ],
 )
-def test_drift_is_told_apart(tmp_path, model_moves, canary_moves, cause):
+def test_kinds_of_drift_are_distinguished(tmp_path, model_moves, canary_moves, cause):
     found = study(drifting(model_moves, canary_moves), tmp_path, canary="rules")
     assert [one.model for one in found.drift] == ["gbm", "logit"]
     assert found.drift[0].cause == cause
@@ -273,7 +273,7 @@ def test_a_model_that_has_never_answered(tmp_path):
     assert found.as_json()["scores"] is None
 
 
-def test_versions_are_told(tmp_path):
+def test_the_report_names_the_model_versions(tmp_path):
     log = scored(100, steps)
     for made in log.requests[60:]:
         made.reports[:] = [

@@ -166,7 +166,7 @@ def test_a_killed_export_leaves_nothing_that_is_read(write, fraud, tmp_path):
     assert not [name for name in os.listdir(out) if name.startswith(".")]
 
 
-def test_damage_is_passed_over_and_told(tmp_path):
+def test_damage_is_skipped_and_reported(tmp_path):
     directory = tmp_path / "fraud"
     MadeLog(make_requests(200)).write(directory, segment_bytes=4096)
     values = sorted((directory / "scores" / "gbm" / "0").glob("*.jsonl"))[1]
@@ -184,7 +184,7 @@ def test_damage_is_passed_over_and_told(tmp_path):
         found.raise_if_damaged()
 
 
-def test_what_is_no_message_is_told(tmp_path):
+def test_records_that_are_no_messages_are_reported(tmp_path):
     directory = tmp_path / "fraud"
     MadeLog(make_requests(20)).write(directory)
     with open_stream(str(directory / "outcomes")) as stream, stream.producer() as producer:

@@ -50,7 +50,7 @@ def test_a_new_model_takes_the_place():
     assert accepts(exchange(TEXT, "x", "gbm", "new")) == [["new"], ["new", "gbm", "logit"], ["*"]]
 
 
-def test_a_new_model_where_anybody_will_do():
+def test_a_new_model_in_a_step_that_accepts_any():
     text = 'sla_ms = 5\ndefault = 1\n[[step]]\nuntil_ms = 3\naccept = ["a"]\n'
     text += '[[step]]\naccept = ["a", "*"]\n'
     assert accepts(exchange(text, "x", "a", "b")) == [["b"], ["b", "*"]]
@@ -72,7 +72,7 @@ def test_what_only_a_person_should_edit():
         exchange(tricky, "x", "a", "b")
 
 
-def test_nobody_is_preferred():
+def test_neither_model_is_preferred():
     text = 'sla_ms = 5\ndefault = 1\n[[step]]\naccept = ["*"]\n'
     assert champion_of(schedule_from_toml(text, "x")) is None
 

@@ -38,7 +38,7 @@ def verdict(name, **changes):
     return {check.name: check.verdict for check in gate.checks}[name]
 
 
-def test_all_is_well():
+def test_all_checks_pass():
     gate = judge(GOOD, Gate())
     assert gate.verdict == "pass"
     assert gate.broken() == ()

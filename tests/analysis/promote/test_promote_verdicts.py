@@ -136,7 +136,7 @@ def test_what_cannot_be_promoted(run, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("old", ["rules", "logit"])
-def test_over_says_whose_place(run, tmp_path, old):  # noqa: F811
+def test_over_names_the_model_to_replace(run, tmp_path, old):  # noqa: F811
     fraud = made(tmp_path, count=50)
     text = LIVE.replace('["gbm", "logit"]', '["gbm", "logit", "rules"]')
     (fraud / "schedules" / "production.toml").write_text(text)

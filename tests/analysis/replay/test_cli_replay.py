@@ -94,7 +94,7 @@ def test_as_json_and_with_the_settings_of_a_model(run, fraud):
     assert found["pace"] is None
 
 
-def test_at_a_pace(run, fraud):
+def test_replay_at_a_pace(run, fraud):
     code, text, _ = run("replay", fraud, "--model", "models/new.py", "--speed", "10", "--json")
     assert code == 0
     pace = json.loads(text)["pace"]
@@ -106,7 +106,7 @@ def test_at_a_pace(run, fraud):
     assert "in time for the deadline" in text
 
 
-def test_from_an_archive(run, fraud):
+def test_replay_from_an_archive(run, fraud):
     decoy = open_model(str(fraud), "archive", builtin="decoy")
     decoy.predict([encode_request(made.message()) for made in make_requests(50)])
     code, text, _ = run("replay", fraud, "--model", "models/new.py", "--decoy", "archive", "--json")
@@ -116,7 +116,7 @@ def test_from_an_archive(run, fraud):
     assert run("replay", fraud, "--model", "models/new.py", "--decoy", "nobody")[0] == 3
 
 
-def test_a_command(run, fraud):
+def test_replay_with_a_command(run, fraud):
     (fraud / "models" / "five.py").write_text(
         "import json, sys\nfor line in sys.stdin:\n"
         "    asked = json.loads(line)['id']\n"
@@ -142,7 +142,7 @@ def test_a_command(run, fraud):
         (("--model", "models/bad.py"), 3, "cannot be loaded: ValueError: broken"),
     ],
 )
-def test_what_cannot_be(run, fraud, arguments, code, said):
+def test_wrong_arguments_are_named(run, fraud, arguments, code, said):
     (fraud / "models" / "bad.py").write_text("raise ValueError('broken')")
     found, out, err = run("replay", fraud, *arguments)
     assert (found, out) == (code, "")

@@ -115,7 +115,7 @@ def test_whatever_a_model_does_spoils_its_rows_only(load):
         ("hang", "the model hung and was ended"),
     ],
 )
-def test_whoever_ends_its_process_loses_that_batch_and_no_other(load, what, said):
+def test_a_model_that_ends_its_process_loses_only_that_batch(load, what, said):
     batches = [["a"], ["b"], ["c", what], ["d"], *([f"e{n}"] for n in range(600))]
     with Evaluator(load(predict_timeout_ms=1_000)) as evaluator:
         found = run(evaluator, batches)

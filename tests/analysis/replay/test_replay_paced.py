@@ -117,7 +117,7 @@ def test_the_turn_in_the_schedule():
     assert paced(source, Takes(5), when_behind="all").in_turn == 100
 
 
-def test_errors_help_nobody_and_silence_is_no_error():
+def test_errors_improve_no_figure_and_a_missing_answer_is_no_error():
     assert paced(Made([0, 10]), Takes(1, code=ERROR)).failed == 2
     assert paced(Made([0, 10]), Takes(1, code=NOTHING)).in_time == 2
 

@@ -53,7 +53,7 @@ def run(capfd):
     return call
 
 
-def test_the_champion_says_it_again(recorded, run):
+def test_a_replayed_champion_gives_the_same_answers(recorded, run):
     decision, answers = recorded
     code, out, err = run("replay", decision.directory, "--name", "gbm", "--on", "score", "--json")
     assert code == 0, err
@@ -72,7 +72,7 @@ def test_the_champion_says_it_again(recorded, run):
     assert comparison["accuracy"]["estimate"] == 1  # 0.5 and 1 are on the same side
 
 
-def test_would_it_have_kept_up(recorded, run):
+def test_replay_says_whether_the_model_would_have_kept_up(recorded, run):
     decision, _ = recorded
     code, out, _ = run("replay", decision.directory, "--name", "gbm", "--speed", "1", "--json")
     assert code == 0

@@ -81,7 +81,7 @@ def test_bounds_and_whole_lines(tmp_path):
     assert total == 10
 
 
-def test_the_first_of_an_id_counts_and_what_is_no_request_is_told(tmp_path):
+def test_the_first_request_of_an_id_counts_and_malformed_ones_are_reported(tmp_path):
     write(tmp_path, [(n, "p-1", 0) for n in (0, 1, 0, 2)])
     clock = FakeClock()
     clock.move_to(BEGIN_NS + 10**9)
@@ -96,7 +96,7 @@ def test_the_first_of_an_id_counts_and_what_is_no_request_is_told(tmp_path):
     assert notes.malformed["input"] == 1
 
 
-def test_damage_is_passed_over_and_told(tmp_path):
+def test_damage_is_skipped_and_reported(tmp_path):
     write(tmp_path, [(n, "p-1", 0) for n in range(200)], 1)
     values = sorted((tmp_path / "input" / "p-1" / "0").glob("*.jsonl"))[1]
     data = bytearray(values.read_bytes())

@@ -66,7 +66,7 @@ def widths(n, confidence=0.95):
     return np.array(at)
 
 
-def test_one_who_peeks_at_every_request_is_misled_no_more_often_than_promised():
+def test_peeking_at_every_request_keeps_the_error_rate():
     chance = np.random.default_rng(1)
     for draw, mean in (
         (lambda size: chance.normal(size=size), 0.0),

@@ -119,7 +119,7 @@ def test_false_alarms_are_rare_at_any_size():
     assert reference.movement([]) is None
 
 
-def test_a_significant_trifle_is_no_drift():
+def test_a_significant_but_tiny_difference_is_no_drift():
     chance = np.random.default_rng(5)
     moved = Reference.of(chance.normal(size=200_000)).movement(chance.normal(0.05, size=200_000))
     assert moved.ks.p_value < 1e-6

@@ -64,7 +64,7 @@ def test_pairs_of_quantiles_lie_on_the_map_between_the_scales():
         quantile_pairs([1.0], [1.0], 0)
 
 
-def test_the_worst_come_first_and_say_who_is_higher():
+def test_the_largest_differences_come_first_and_name_the_higher_model():
     first = np.arange(100, dtype=float)
     second = first * 10
     second[[7, 93]] = second[[93, 7]]

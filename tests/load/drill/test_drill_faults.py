@@ -64,7 +64,7 @@ def test_a_stopped_process_goes_on_whatever_happens(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_nobody_else_is_signalled(tmp_path):
+def test_only_the_chosen_process_is_signalled(tmp_path):
     """Signals to process 0 would reach the whole process group of the test."""
     send_signal(0, signal.SIGKILL)
     send_signal(-1, signal.SIGKILL)

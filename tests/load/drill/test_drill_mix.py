@@ -47,7 +47,7 @@ def test_what_was_bad_at_the_beginning_of_the_window_is_part_of_the_recovery():
     assert recovered(CALM, answers, window=20) == 2
 
 
-def test_who_was_asked_before_the_fault_was_taken_back_does_not_count():
+def test_requests_sent_before_the_fault_ended_do_not_count():
     assert recovered(CALM, [answer("preferred", n) for n in range(10)], since_ms=6) == 6
 
 

@@ -57,7 +57,7 @@ GOOD = [asked(1), asked(2, 150, kind="fallback", model="fast", step=2), default(
         asked(4, 400)]  # fmt: skip
 
 
-def test_all_kept():
+def test_a_drill_with_all_promises_kept_passes():
     found = verdict(GOOD)
     assert (found.broken, found.late_in_calm) == ([], 0)
     (row,) = found.rows

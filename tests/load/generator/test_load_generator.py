@@ -98,7 +98,7 @@ def test_closed_loop_keeps_its_connections_busy(run):
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_nobody_listens(run, closed):
+def test_a_port_without_a_server_is_reported(run, closed):
     async def scenario():
         server, port = await served(echo)
         await server.close()

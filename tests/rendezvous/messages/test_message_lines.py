@@ -250,7 +250,7 @@ def test_the_lines_of_a_batch_say_what_a_score_would(
     assert decode_score(line) == score
 
 
-def test_a_golden_outcome() -> None:
+def test_an_outcome_has_exactly_this_line() -> None:
     assert encode_truth(Truth("i", msgspec.Raw(b'{"label":1}'), 17)) == (
         b'{"v":1,"id":"i","outcome":{"label":1},"time_ns":17}\n'
     )

@@ -33,7 +33,7 @@ def test_shares_are_kept(salt, shares) -> None:
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
 @quick
-def test_a_growing_share_moves_nobody_out(key, small, large) -> None:
+def test_a_growing_share_keeps_its_members(key, small, large) -> None:
     small, large = sorted((small, large))
     if assign_cohort(key, "s", {"b": small}) == "b":
         assert assign_cohort(key, "s", {"b": large}) == "b"
@@ -46,13 +46,13 @@ def test_another_salt_deals_anew() -> None:
     assert 0.4 < len(again) / len(first) < 0.6
 
 
-def test_pinned_for_ever() -> None:
+def test_cohorts_of_known_keys_never_change() -> None:
     """Another hash would move customers into other experiments."""
     dealt = [assign_cohort(key, "s", {"a": 0.3, "b": 0.3}) for key in ("u1", "u2", "u3", "u4", "")]
     assert dealt == ["a", None, "b", "b", "a"]
 
 
-def test_everybody_and_nobody() -> None:
+def test_shares_of_one_and_zero() -> None:
     assert assign_cohort("k", "s", {"all": 1.0}) == "all"
     assert assign_cohort("k", "s", {"none": 0.0}) is None
     assert assign_cohort("k", "s", {}) is None

@@ -85,7 +85,7 @@ names = st.lists(st.sampled_from(["a", "b", "c", OTHERS]), min_size=1, max_size=
 
 @settings(max_examples=200)
 @given(st.lists(names, min_size=1, max_size=6))
-def test_a_turn_ends_with_the_first_step_that_somebody_else_follows(accepts) -> None:
+def test_a_models_turn_ends_with_the_first_step_that_accepts_another(accepts) -> None:
     """The result is compared with the definition, step by step."""
     ends = [10.0 * n for n in range(1, len(accepts) + 1)]
     steps = [{"accept": a, "until_ms": e} for a, e in zip(accepts, ends, strict=True)]

@@ -18,7 +18,7 @@ def lint(steps, known=("gbm", "logit", "rules"), retired=(), **said):
     return lint_schedule(schedule_from_object(plain, "s"), known, retired)
 
 
-def test_nothing_to_say() -> None:
+def test_a_good_schedule_has_no_findings() -> None:
     assert lint(GOOD) == []
     assert lint(GOOD, known=None) == []
 

@@ -20,7 +20,7 @@ from rdv.rendezvous.schedule import schedule_from_object, windows_ms
         ([(20, ["b"]), (40, ["a"]), (None, ["a", "b"])], {"b": 20, "a": 40}),
     ],
 )
-def test_a_turn_ends_where_others_are_taken_as_well(steps, expected) -> None:
+def test_a_models_turn_ends_where_other_models_are_accepted_too(steps, expected) -> None:
     tables = [{"accept": a, **({"until_ms": u} if u else {})} for u, a in steps]
     schedule = schedule_from_object({"sla_ms": 50, "default": 0, "step": tables}, "s")
     assert windows_ms(schedule) == expected

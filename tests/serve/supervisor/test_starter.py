@@ -141,7 +141,7 @@ with starter.Starter() as starts:
 """
 
 
-def test_nobody_has_to_wait_for_it(tmp_path):
+def test_starting_a_process_blocks_no_other_work(tmp_path):
     run(LOADING, tmp_path)
 
 
@@ -183,7 +183,7 @@ reap_orphans(set())
 """
 
 
-def test_orphans_are_reaped_and_children_are_left_to_who_knows_them(tmp_path):
+def test_orphans_are_reaped_and_children_are_left_to_their_owners(tmp_path):
     run(ORPHANS, tmp_path)
 
 

@@ -62,7 +62,7 @@ def changed(stamps, place, edit):
     return {name for name in after if after[name] != before[name]}
 
 
-def test_an_edit_concerns_whom_it_concerns(place, tmp_path):
+def test_an_edit_changes_only_the_stamps_of_models_that_use_the_file(place, tmp_path):
     stamps = Stamps()
     shared, script = tmp_path / "models/shared.py", tmp_path / "run.sh"
     gone = tmp_path / "models/gone.py"
@@ -86,7 +86,7 @@ def test_files_are_those_of_the_directory(place, tmp_path):
     assert names == ["models/a.py", "models/shared.py"]
 
 
-def test_the_lock_has_one_holder_and_says_who(tmp_path):
+def test_the_lock_has_one_holder_and_names_it(tmp_path):
     assert holder_of(str(tmp_path)) is None
     with ServeLock(str(tmp_path), "127.0.0.1", [8100]):
         holder = holder_of(str(tmp_path))
@@ -142,7 +142,7 @@ def test_a_deleted_lock_file_lets_no_second_one_in(tmp_path):
         assert holder_of(str(tmp_path)).ports == [8100]
 
 
-def test_whoever_was_quicker_keeps_the_decision(tmp_path):
+def test_the_new_holder_keeps_the_lock_of_a_renamed_directory(tmp_path):
     with ServeLock(str(tmp_path), "127.0.0.1", [8100]) as lock:
         (tmp_path / ".rdv").rename(tmp_path / "gone")
         with ServeLock(str(tmp_path), "127.0.0.1", [8200]):
@@ -151,7 +151,7 @@ def test_whoever_was_quicker_keeps_the_decision(tmp_path):
             assert holder_of(str(tmp_path)).ports == [8200]
 
 
-def test_a_command_that_looks_does_not_keep_anybody_from_serving(tmp_path):
+def test_a_read_only_command_does_not_prevent_serving(tmp_path):
     with ServeLock(str(tmp_path), "127.0.0.1", [8100]):
         pass
     fd = os.open(tmp_path / ".rdv" / "serve.lock", os.O_RDONLY)

@@ -108,7 +108,7 @@ async def quiet():
         await asyncio.sleep(0)
 
 
-def test_the_door_opens_last_and_closes_first():
+def test_the_proxy_opens_last_and_closes_first():
     async def nothing(world):
         assert world.missing == []
 
@@ -119,7 +119,7 @@ def test_the_door_opens_last_and_closes_first():
     ]  # fmt: skip
 
 
-def test_who_ends_is_started_again_and_its_model_is_down_meanwhile():
+def test_a_process_that_ends_is_restarted_and_its_model_is_down_meanwhile():
     async def kill(world):
         world.log.clear()
         world.find("gbm-0").end(-9)
@@ -203,7 +203,7 @@ def test_an_edit_that_cannot_be_used_changes_nothing():
     play(lambda: World([SERVER, GBM, PROXY]), edit)
 
 
-def test_a_model_that_does_not_start_keeps_nobody_from_being_served():
+def test_the_decision_is_served_without_a_model_that_does_not_start():
     async def nothing(world):
         assert world.missing == ["gbm-0"]
 

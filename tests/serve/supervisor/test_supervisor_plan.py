@@ -55,7 +55,7 @@ def test_what_cannot_be_taken_over_is_named_and_held_back():
     assert changed_keys(before, decision(schedule="other"), "serve") == []
 
 
-def test_nobody_hears_of_decoys():
+def test_decoys_are_not_announced_as_models():
     models = {"archive": ModelConfig(builtin="decoy"), "gbm": ModelConfig(path="g.py")}
     made = {part.name: part.model for part in parts(decision(models=models), {})}
     assert (made["archive-0"], made["gbm-0"]) == ("", "gbm")

@@ -35,7 +35,7 @@ def test_at_once_then_longer_and_longer_up_to_a_limit():
     assert found[-1] == DELAY_MS_MAX
 
 
-def test_who_has_run_for_long_starts_anew():
+def test_the_backoff_is_reset_after_a_long_run():
     found, _ = delays([5, 5, 5, STEADY_MS, 5])
     assert found == [0, 100, 200, 0, 100]
 
@@ -50,7 +50,7 @@ def test_thousands_of_failures_are_still_a_number():
     assert ended(RestartState(failures=100_000), 0.0)[1] == DELAY_MS_MAX
 
 
-def test_hopeless_is_who_never_came_up():
+def test_a_process_that_never_became_ready_is_hopeless():
     _, state = delays([5] * (ATTEMPTS_MAX - 1))
     assert not is_hopeless(state)
     _, state = delays([5] * ATTEMPTS_MAX)
@@ -58,7 +58,7 @@ def test_hopeless_is_who_never_came_up():
     assert not is_hopeless(became_ready(state))
 
 
-def test_who_says_that_it_cannot_is_not_asked_again():
+def test_a_process_that_reports_a_permanent_error_is_not_restarted():
     _, state = delays([5])
     assert is_hopeless(state, is_refusal=True)
     assert not is_hopeless(became_ready(state), is_refusal=True)

@@ -60,7 +60,7 @@ def test_a_process_that_has_just_started_has_no_rates_of_another():
     assert (looked(meters, 2).ready, looked(meters, 2).scored) == (1, 5)
 
 
-def test_who_says_nothing_for_longer_than_a_batch_does_not_count():
+def test_an_instance_without_news_for_longer_than_a_batch_does_not_count():
     meters = Meters()
     meters.add(line(1, 0, refused=0, row_ms=1_000))
     meters.add(line(1, 1, refused=50, row_ms=1_000))
@@ -178,7 +178,7 @@ def test_a_model_that_sleeps_is_listened_for_until_it_is_asked_for():
     play(decision(instances_min=0), history)
 
 
-def test_a_model_that_runs_goes_on_when_it_is_told_to_scale():
+def test_a_running_model_goes_on_when_scaling_is_switched_on():
     def history(world):
         assert world.scaler.counts() == {}
         world.decision = decision(instances_min=0, instances_max=8)
@@ -192,7 +192,7 @@ def test_a_model_that_runs_goes_on_when_it_is_told_to_scale():
     play(decision(instances=3), history)
 
 
-def test_it_looks_by_itself(monkeypatch):
+def test_the_scaler_checks_periodically(monkeypatch):
     monkeypatch.setattr("rdv.serve.supervisor.scaler.LOOK_EVERY_S", LOOK_EVERY_S / 1_000)
 
     async def run():
@@ -268,7 +268,7 @@ def test_whom_requests_are_for():
     assert asked_for([b"{}"], ["a", "b"]) == {"a", "b"}
 
 
-def test_the_ear_is_rung_by_a_request_and_only_while_somebody_sleeps(tmp_path):
+def test_a_request_wakes_the_listener_only_while_a_model_sleeps(tmp_path):
     async def run():
         found: asyncio.Queue[str] = asyncio.Queue()
         problems: list[str] = []
@@ -301,7 +301,7 @@ def test_the_ear_is_rung_by_a_request_and_only_while_somebody_sleeps(tmp_path):
     asyncio.run(run())
 
 
-def test_an_ear_that_cannot_read_says_so_and_tries_again(tmp_path, monkeypatch):
+def test_a_listener_that_cannot_read_reports_it_and_retries(tmp_path, monkeypatch):
     async def run():
         found: asyncio.Queue[str] = asyncio.Queue()
         problems: list[tuple[str, str]] = []

@@ -76,7 +76,7 @@ def test_far_too_few_are_doubled_not_counted_up():
     assert model.counts == [1, 2, 4, 8, 13]
 
 
-def test_one_stutter_is_no_load():
+def test_one_slow_batch_starts_no_instance():
     history = begun(1, 0)
     for second in range(1, 40):
         refused = 50 if second % (UP_MEASUREMENTS + 1) == 0 else 0
@@ -132,7 +132,7 @@ def test_a_killed_instance_is_no_reason_to_scale():
         assert history.wanted == 2
 
 
-def test_started_by_a_request_and_stopped_when_nobody_asks():
+def test_a_model_is_started_by_a_request_and_stopped_when_idle():
     model = Model(LAZY, count=0).run(100, asked=0)
     assert model.counts == [0]
     model.run(10, asked=5)

@@ -125,7 +125,7 @@ class Groups:
         settle(one, two)
         assert len(one.assignment()) == len(two.assignment()) == 1
 
-    def test_who_leaves_is_replaced_from_the_committed_offset(self, world):
+    def test_a_leaving_member_is_replaced_from_the_committed_offset(self, world):
         world.producer().send_many(TOPIC, [b"0", b"1", b"2", b"3"])
         one = member(world)
         one.poll(2)
@@ -136,7 +136,7 @@ class Groups:
         one.close()
         assert values(settle(two)) == [b"2", b"3"]
 
-    def test_who_hangs_is_evicted_fenced_and_comes_back(self, world):
+    def test_a_hanging_member_is_evicted_fenced_and_rejoins(self, world):
         world.clock.monotonic = 0
         world.producer().send_many(TOPIC, [b"0", b"1", b"2", b"3"])
         zombie = member(world)

@@ -78,7 +78,7 @@ class Places:
         assert values(records)[-1] == b"%050d" % 49
         assert world.consumer(start=0).positions() == {(TOPIC, 0): begin}
 
-    def test_a_reader_that_was_overtaken_is_told_once_what_it_lost(self, world):
+    def test_a_reader_behind_retention_gets_one_error_naming_the_loss(self, world):
         world.open(**LIMIT)
         producer, consumer = world.producer(), world.consumer()
         fill(producer, 3)

@@ -61,7 +61,7 @@ class Waiting:
             assert is_readable(fd, 60)
             assert values(read_all(consumer)) == [b"%d" % n]
 
-    def test_a_send_between_the_look_and_the_wait_leaves_no_ring_behind(self, world):
+    def test_a_send_between_reading_and_waiting_leaves_no_notification_behind(self, world):
         producer, consumer = world.producer(), world.consumer()
         fd, arm = watch(consumer), consumer._bell.arm
 
@@ -75,7 +75,7 @@ class Waiting:
         assert consumer.poll() == []
         assert not is_readable(fd), "an event loop would spin"
 
-    def test_a_ring_for_nothing_between_arming_and_looking_costs_no_wake_up(self, world):
+    def test_a_spurious_notification_between_arming_and_reading_costs_no_wake_up(self, world):
         # As when a writer sends its wake-up only after its record has been read.
         producer, consumer = world.producer(), world.consumer()
         fd, arm = watch(consumer), consumer._bell.arm
@@ -102,7 +102,7 @@ class Waiting:
             assert consumer.poll() == []
             assert not is_readable(fd)
 
-    def test_a_partition_made_later_wakes_who_asked_for_it(self, world):
+    def test_a_new_partition_wakes_its_waiting_readers(self, world):
         world.stream.make_topic(TOPIC, 1)
         consumer = world.consumer(partitions=[1])
         fd = watch(consumer)
@@ -189,7 +189,7 @@ class Waiting:
         assert [r.offset for r in asyncio.run(run())] == list(range(310))
 
     @pytest.mark.skipif(not hasattr(select, "epoll"), reason="only epoll keeps the order")
-    def test_who_waits_is_rung_in_the_order_of_the_ring(self, world):
+    def test_waiting_readers_are_notified_in_priority_order(self, world):
         producer = world.producer()
         producer.send(TOPIC, b"before")
         waiting = {}

@@ -90,7 +90,7 @@ def test_an_arrow_range_that_is_purged_meanwhile_is_named_not_shortened(stream, 
         assert values == [b"%d" % n for n in range(10)]
 
 
-def test_a_reader_whose_segment_is_purged_while_it_looks_is_told(stream, disk, other):
+def test_a_reader_whose_segment_is_purged_during_the_read_gets_an_error(stream, disk, other):
     fill(stream, 10)
     with stream.consumer(["t"]) as consumer:
         disk.ending, disk.then = "/t/0", lambda: other.purge("t", 0, before_offset=5)
@@ -107,7 +107,7 @@ def test_the_end_is_right_while_the_last_segment_but_one_is_purged(stream, disk,
     assert stream.begin("t") == 9
 
 
-def test_a_member_without_partitions_is_rung_when_the_group_changes(stream, other):
+def test_a_member_without_partitions_is_notified_of_changes_of_the_group(stream, other):
     timing = GroupTiming(60_000, 60_000)
     with other.consumer(["t"], group="g", timing=timing), open_stream(stream.address) as third:
         idle = third.consumer(["t"], group="g", timing=timing)
@@ -121,7 +121,7 @@ def test_a_member_without_partitions_is_rung_when_the_group_changes(stream, othe
         idle.close()
 
 
-def test_those_who_wait_are_rung_in_their_order(stream, other, monkeypatch):
+def test_waiting_readers_are_notified_in_their_order(stream, other, monkeypatch):
     orders = (4, 2, 1, 3, 2)
     consumers = [other.consumer(["t"], start="latest") for _ in orders]
     slots = {}
@@ -169,7 +169,7 @@ def test_a_topic_is_there_with_all_its_partitions_or_not_at_all(path, other):
     assert seen == {((), 0), (("new",), 4)}
 
 
-def test_what_a_killed_maker_left_is_in_nobodys_way(path, other):
+def test_leftovers_of_a_killed_creator_hinder_no_later_one(path, other):
     class Killed(Exception):
         pass
 

@@ -102,7 +102,7 @@ def test_an_inherited_consumer_cannot_wait_and_an_inherited_producer_can_send(ad
     assert reader.hear() == ["fresh", ["parent", "child", "parent again"]]
 
 
-def test_a_ring_reaches_the_new_owner_of_a_slot_that_a_forked_child_still_has_open(address, start):
+def test_a_notification_reaches_the_new_owner_of_a_slot_open_in_a_forked_child(address, start):
     with open_stream(address) as stream, stream.producer() as producer:
         reader = start("follow")
         for value in (b"1", b"2"):
@@ -157,7 +157,7 @@ def test_a_deleted_topic_leaves_no_descriptor_open(address):
         assert open_files() <= before + 1
 
 
-def test_fifty_readers_all_get_everything_and_give_their_bells_back(address):
+def test_fifty_readers_get_every_record_and_release_their_doorbells(address):
     with open_stream(address) as stream, stream.producer() as producer:
         for _ in range(2):
             readers = [stream.consumer(["t"], start="latest") for _ in range(50)]

@@ -51,7 +51,7 @@ def echoing(tmp_path_factory, request):
         max_size=4,
     )
 )
-def test_whatever_is_done_to_it_records_arrive_and_nobody_dies(echoing, deeds):
+def test_any_damage_of_the_board_costs_no_record_and_no_process(echoing, deeds):
     path, stream, child = echoing
     board = path / ".doorbells" / "board"
     with stream.producer() as producer:
@@ -77,7 +77,7 @@ def _harm(board, deed, *how):
         aside.rename(board)
 
 
-def test_a_deleted_doorbell_is_made_anew_and_two_readers_never_share_one(tmp_path):
+def test_a_deleted_doorbell_is_recreated_and_never_shared(tmp_path):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.consumer([TOPIC]) as first:
         assert first.poll(timeout=0.01) == []

@@ -76,7 +76,7 @@ def test_repair_of_a_cut_last_index(tmp_path, segments, last):
 
 
 @pytest.mark.parametrize(("segments", "last"), LAST)
-def test_a_torn_tail_of_the_index_vanishes_and_appends_go_on(tmp_path, segments, last):
+def test_an_incomplete_index_tail_is_dropped_and_appends_go_on(tmp_path, segments, last):
     """Nothing else records the end: the writers were killed, and no other process has read it."""
     log = make_small_log(tmp_path / "log", segments)
     log.files["lock"] = log.files["lock"][:MARK_AT]
@@ -159,7 +159,9 @@ def test_repair_of_a_sealed_segments_short_index(tmp_path):
 
 @pytest.mark.parametrize(("segments", "hurt"), [(1, 0), (2, 0), (2, 1)])
 @pytest.mark.parametrize("file", ["index", "values"])
-def test_a_missing_file_hangs_nobody_and_hands_out_nothing_wrong(tmp_path, segments, hurt, file):
+def test_a_missing_file_blocks_no_process_and_returns_no_wrong_value(
+    tmp_path, segments, hurt, file
+):
     log = make_small_log(tmp_path / "log", segments)
     name = log.index_name(hurt) if file == "index" else log.values_name(hurt)
     log.damaged(name, b"")

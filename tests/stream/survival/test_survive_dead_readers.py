@@ -36,7 +36,7 @@ def states(path):
     return {slot for slot in range(boards.SLOTS) if data[boards._STATES_AT + slot] == 1}
 
 
-def test_a_killed_readers_bell_is_unlinked_by_the_next_ring(tmp_path):
+def test_a_killed_readers_doorbell_is_removed_by_the_next_notification(tmp_path):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"0")
@@ -84,7 +84,7 @@ def test_readers_killed_while_others_write_cost_no_slots(tmp_path):
         assert_sound(stream, {n: b"%d" % n for n in range(sent)})
 
 
-def test_an_armed_reader_that_never_reads_blocks_nobody(tmp_path):
+def test_an_armed_reader_that_never_reads_blocks_no_writer(tmp_path):
     """The reader says that it waits, again and again, and reads no wake-up from its FIFO."""
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
@@ -107,7 +107,7 @@ def test_an_armed_reader_that_never_reads_blocks_nobody(tmp_path):
 
 
 @pytest.mark.parametrize("has_process", [False, True])
-def test_a_stale_doorbell_is_cleared_away_and_its_slot_used_again(tmp_path, has_process):
+def test_a_stale_doorbell_is_removed_and_its_slot_reused(tmp_path, has_process):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")
@@ -128,7 +128,7 @@ def test_a_stale_doorbell_is_cleared_away_and_its_slot_used_again(tmp_path, has_
                 os.close(holder)
 
 
-def test_a_ring_to_a_reader_that_has_died_since_reaches_its_successor(tmp_path):
+def test_a_notification_to_a_dead_reader_reaches_its_successor(tmp_path):
     """The writer has the dead reader's FIFO open, while the slot has a new FIFO."""
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
@@ -171,7 +171,7 @@ def test_garbage_on_the_board_costs_no_record(tmp_path, seed):
             assert received == [b"%d" % number for number in range(50)]
 
 
-def test_files_that_are_no_fifos_among_the_doorbells_hurt_nobody(tmp_path):
+def test_other_files_among_the_doorbells_do_no_harm(tmp_path):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")
@@ -184,7 +184,7 @@ def test_files_that_are_no_fifos_among_the_doorbells_hurt_nobody(tmp_path):
         assert producer.send(TOPIC, b"second") == (0, 1)
 
 
-def test_a_ring_never_fails_a_send_that_is_committed(tmp_path, monkeypatch):
+def test_a_failing_notification_fails_no_committed_send(tmp_path, monkeypatch):
     """A dead reader's slot should be cleared, but another process holds the board's lock."""
     monkeypatch.setattr(boards, "_LOCK_TIMEOUT_MS", 50)
     path, disk = tmp_path / "log", QuietDisk()

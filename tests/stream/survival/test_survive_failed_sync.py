@@ -50,7 +50,7 @@ def is_sealed(stream, base):
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_always_a_failed_sync_seals_the_segment_for_good(tmp_path, at):
+def test_with_fsync_always_a_failed_sync_seals_the_segment(tmp_path, at):
     disk = SyncDisk()
     path = tmp_path / "log"
     with open_log(path, disk, fsync="always") as stream, stream.producer() as producer:
@@ -73,7 +73,7 @@ def test_always_a_failed_sync_seals_the_segment_for_good(tmp_path, at):
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_always_nobody_else_writes_to_the_segment_whose_sync_failed(tmp_path, at):
+def test_with_fsync_always_no_writer_uses_a_segment_whose_sync_failed(tmp_path, at):
     """The kernel reports the failure only once, so it would not report it to another process."""
     disk, other_disk = SyncDisk(), SyncDisk()
     path = tmp_path / "log"
@@ -90,7 +90,7 @@ def test_always_nobody_else_writes_to_the_segment_whose_sync_failed(tmp_path, at
         assert bad not in map(segment_of, other_disk.synced())
 
 
-def test_always_a_failed_sync_while_rolling_loses_nothing(tmp_path):
+def test_with_fsync_always_a_failed_sync_while_rolling_loses_nothing(tmp_path):
     disk = SyncDisk()
     path = tmp_path / "log"
     settings = {"fsync": "always", "segment_bytes": 20}
@@ -105,7 +105,7 @@ def test_always_a_failed_sync_while_rolling_loses_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_interval_a_failed_sync_is_told_to_the_next_send_once(tmp_path, at):
+def test_with_fsync_interval_the_next_send_raises_a_failed_sync_once(tmp_path, at):
     disk = SyncDisk()
     path = tmp_path / "log"
     settings = {"fsync": "interval", "fsync_interval_ms": NEVER_MS}
@@ -122,7 +122,7 @@ def test_interval_a_failed_sync_is_told_to_the_next_send_once(tmp_path, at):
         assert read_all(stream).records == {0: b"written", offset: b"goes on"}
 
 
-def test_interval_a_failed_sync_is_remembered_when_the_files_were_released(tmp_path):
+def test_with_fsync_interval_a_failed_sync_is_remembered_after_files_are_released(tmp_path):
     """`open_partitions_max` may close the files between the failed sync and the next send."""
     disk = SyncDisk()
     path = tmp_path / "log"
@@ -139,7 +139,7 @@ def test_interval_a_failed_sync_is_remembered_when_the_files_were_released(tmp_p
         assert disk.synced_after_failure() == []
 
 
-def test_interval_close_tells_of_a_failed_sync(tmp_path):
+def test_with_fsync_interval_close_raises_a_failed_sync(tmp_path):
     disk = SyncDisk()
     settings = {"fsync": "interval", "fsync_interval_ms": NEVER_MS}
     with open_log(tmp_path / "log", disk, **settings) as stream:
@@ -150,7 +150,7 @@ def test_interval_close_tells_of_a_failed_sync(tmp_path):
             producer.close()
 
 
-def test_interval_a_sync_without_descriptors_is_not_taken_for_done(tmp_path):
+def test_with_fsync_interval_a_sync_without_descriptors_is_repeated(tmp_path):
     """The next sync makes up for it, or the next send raises."""
     disk = SyncDisk()
     settings = {"fsync": "interval", "fsync_interval_ms": NEVER_MS}

@@ -119,7 +119,7 @@ def test_a_missing_last_segment_is_named_and_its_offsets_are_not_used_again(tmp_
         assert read_all(stream).damage == []
 
 
-def test_a_repair_of_a_missing_end_before_anybody_writes(tmp_path):
+def test_a_missing_end_is_repaired_before_any_write(tmp_path):
     path = tmp_path / "log"
     bases = make_log(path)
     delete(path, bases[-1], "index", "jsonl")

@@ -18,7 +18,7 @@ from rdv.stream.file.backend import FileBackend, read_config
 from rdv.stream.files import FileStream
 from rdv.system.disk import Disk
 
-PATIENCE_S = 30
+DEADLINE_S = 30
 OTHER_BOOT = b"of another boot."
 
 
@@ -49,7 +49,7 @@ class WatchedDisk(Disk):
     def await_sync(self, wanted, since):
         with self.news:
             return self.news.wait_for(
-                lambda: any(wanted in path for path in self.synced[since:]), PATIENCE_S
+                lambda: any(wanted in path for path in self.synced[since:]), DEADLINE_S
             )
 
 
@@ -84,7 +84,7 @@ def test_a_failed_sync_waits_for_no_lock_and_the_segment_is_sealed_later(tmp_pat
             disk.plan(at)
             syncing = threading.Thread(target=writer.sync, daemon=True)
             syncing.start()
-            syncing.join(PATIENCE_S)
+            syncing.join(DEADLINE_S)
             assert not syncing.is_alive(), "the sync waits for the lock"
             with pytest.raises(WouldWait):
                 writer.append([b"not now"], wait_ms=0)
@@ -158,7 +158,7 @@ def records_of(consumer, count):
     return found
 
 
-def test_a_first_reader_that_may_wait_says_who_holds_the_lock(tmp_path):
+def test_a_first_reader_that_may_wait_names_the_holder_of_the_lock(tmp_path):
     path = tmp_path / "log"
     with open_log(path, lock_timeout_ms=50) as stream, stream.producer() as producer:
         producer.send("held", b"before")

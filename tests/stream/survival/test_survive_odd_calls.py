@@ -95,7 +95,7 @@ def give_up_waiting_for_the_lock(path):
         hear()
 
 
-def test_whoever_gives_up_waiting_for_the_lock_does_not_get_it(tmp_path):
+def test_a_writer_that_gave_up_waiting_does_not_get_the_lock(tmp_path):
     path = tmp_path / "log"
     open_log(path, lock_timeout_ms=3_000).close()
     disk = QuietDisk()
@@ -215,7 +215,7 @@ def use_without_permission(path):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give up rights and keep the files")
-def test_without_permission_to_write_one_can_read_and_is_told(tmp_path):
+def test_without_permission_to_write_reading_works_and_writing_is_an_error(tmp_path):
     path = tmp_path / "log"
     with open_log(path, mode="0644") as stream, stream.producer() as producer:
         producer.send(TOPIC, b"for everybody to read")

@@ -272,7 +272,7 @@ def test_power_loss_during_the_recovery_from_a_power_loss(tmp_path, fsync):
     assert checked > 100
 
 
-def test_a_board_or_a_state_that_power_loss_has_emptied_hinders_nobody(tmp_path):
+def test_an_emptied_board_or_group_state_is_recreated(tmp_path):
     """These files hold only hints, and are made anew."""
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:

@@ -36,7 +36,7 @@ def fill(path, count, **settings):
 
 
 @pytest.mark.parametrize("taken", [0, 1, 3, 4, 6])
-def test_a_slow_reader_is_told_exactly_what_it_has_missed_once(tmp_path, taken):
+def test_a_slow_reader_gets_one_error_with_exactly_the_lost_offsets(tmp_path, taken):
     stream, producer = fill(tmp_path / "log", 22)
     with stream, producer, stream.consumer([TOPIC]) as consumer:
         got = [r.offset for r in consumer.poll(taken)] if taken else []
@@ -56,7 +56,7 @@ def test_a_slow_reader_is_told_exactly_what_it_has_missed_once(tmp_path, taken):
         assert got == [*range(first_lost), *range(16, 22)]
 
 
-def test_a_reader_that_was_told_goes_on_while_more_is_deleted(tmp_path):
+def test_a_reader_goes_on_after_the_error_while_more_is_deleted(tmp_path):
     stream, producer = fill(tmp_path / "log", 40, retention_bytes=100)
     with stream, producer, stream.consumer([TOPIC], start="earliest") as consumer:
         seen, lost, number = [], [], 40

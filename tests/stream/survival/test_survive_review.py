@@ -53,7 +53,7 @@ def test_a_commit_for_a_topic_that_was_made_again_is_refused(tmp_path, address):
         assert len(seen) == 30
 
 
-def test_a_loss_is_told_before_what_lies_behind_it(tmp_path):
+def test_a_loss_is_raised_before_the_records_behind_it(tmp_path):
     config = StreamConfig(partitions=2, segment_bytes=40)
     with open_stream(str(tmp_path / "log"), config=config) as stream, stream.producer() as producer:
         producer.send(TOPIC, DIGITS, partition=0)

@@ -50,7 +50,7 @@ def assert_times_out(producer, pid):
     assert caught.value.path.endswith("/t/0/lock")
 
 
-def test_writers_are_told_who_holds_the_lock_and_go_on_after_sigcont(stopped):
+def test_a_lock_timeout_names_the_stopped_holder_and_writers_go_on_after_sigcont(stopped):
     path, child = stopped
     with open_log(path) as stream, stream.producer() as producer:
         for _ in range(2):

@@ -33,7 +33,7 @@ class CountingDisk(QuietDisk):
         return super().pread(fd, size, position)
 
 
-def test_a_record_that_was_not_told_of_is_found_by_a_waiting_reader(tmp_path):
+def test_a_record_without_a_notification_is_found_by_a_waiting_reader(tmp_path):
     with open_log(tmp_path / "log") as told, told.producer() as producer:
         producer.send(TOPIC, b"first\n")
         with told.consumer([TOPIC]) as consumer:
@@ -44,7 +44,7 @@ def test_a_record_that_was_not_told_of_is_found_by_a_waiting_reader(tmp_path):
             assert [r.value for r in consumer.poll(timeout=5)] == [b"untold\n"]
 
 
-def test_who_has_read_everything_looks_at_no_file_until_there_is_news(tmp_path):
+def test_an_up_to_date_reader_reads_no_file_until_notified(tmp_path):
     disk = CountingDisk()
     with open_log(tmp_path / "log", disk) as stream, stream.producer() as producer:
         for topic in "abc":
@@ -62,7 +62,7 @@ def test_who_has_read_everything_looks_at_no_file_until_there_is_news(tmp_path):
             assert [r.value for r in consumer.look()] == [b"1\n", b"2\n"]
 
 
-def test_who_reads_several_partitions_looks_only_at_those_that_have_news(tmp_path):
+def test_a_reader_of_several_partitions_reads_only_those_with_news(tmp_path):
     disk = CountingDisk()
     with open_log(tmp_path / "log", disk) as stream, stream.producer() as producer:
         for topic in "abc":

@@ -92,7 +92,7 @@ def test_what_has_been_settled_stays(members, partitions, current):
 
 @ci
 @given(st.sets(NAMES, min_size=1), NAMES, PARTITIONS)
-def test_a_joining_member_gets_its_fair_share_and_nobody_else_anything(names, new, partitions):
+def test_a_joining_member_gets_its_fair_share_and_no_other_changes(names, new, partitions):
     before = assign(dict.fromkeys(names - {new}), partitions, {})
     after = assign(dict.fromkeys(names | {new}), partitions, before)
     moved = {p for p in before if before[p] != after[p]}

@@ -110,6 +110,6 @@ def test_a_change_leaves_the_state_that_it_was_given_alone():
     assert GroupState().members == {}
 
 
-def test_removing_nobody_changes_nothing():
+def test_removing_no_member_changes_nothing():
     state = join(GroupState(), "a", None, {"t": 2})
     assert remove(state, ["stranger"], {"t": 2}) is state

@@ -54,7 +54,7 @@ def worker_with(note, **parts):
 
 
 @pytest.mark.parametrize("part", ["_model", "reports", "requests"])
-def test_who_ends_while_closing_has_nothing_in_hand(tmp_path, part):
+def test_a_process_that_ends_while_closing_has_nothing_in_flight(tmp_path, part):
     path = str(tmp_path / "note")
     note = CrashRecord(path)
     note.take([waiting(1)])
@@ -65,7 +65,7 @@ def test_who_ends_while_closing_has_nothing_in_hand(tmp_path, part):
 
 
 @pytest.mark.parametrize("is_done", [True, False])
-def test_who_ends_in_a_turn_leaves_only_what_was_not_reported(tmp_path, is_done):
+def test_a_process_that_ends_in_a_batch_leaves_only_unreported_requests(tmp_path, is_done):
     """An intake that fails does so after the report; a model that fails does so before it."""
     path = str(tmp_path / "note")
     note = CrashRecord(path)

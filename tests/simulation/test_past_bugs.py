@@ -74,7 +74,7 @@ def test_an_old_score_is_no_sign_of_life() -> None:
         assert not play(make_plan(seed)).broken
 
 
-def test_nobody_waits_for_a_dead_model_because_of_an_old_score() -> None:
+def test_an_old_score_makes_no_request_wait_for_a_dead_model() -> None:
     """The score was written, then the model died and that was reported; the server reads both in
     one turn, the news first. Without the fix every later request waits for the dead model until it
     is back.
@@ -250,7 +250,7 @@ def test_what_was_there_at_the_start_replays() -> None:
     assert "+".join(again.models) == result.model
 
 
-def test_the_news_of_a_death_is_told_once_the_disk_has_room(monkeypatch) -> None:
+def test_a_models_end_is_recorded_once_the_disk_has_room(monkeypatch) -> None:
     """Until then servers wait for the dead model, in every request."""
     clock = FakeClock()
 

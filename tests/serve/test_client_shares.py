@@ -8,8 +8,8 @@ import socket
 
 import orjson
 import pytest
-from running import PATIENCE_S, Client, write_decision
-from test_door import SLOW, serving
+from running import DEADLINE_S, Client, write_decision
+from serving import SLOW, serving
 
 INLINE = {"sla_ms": 60_000, "default": 0, "step": [{"accept": ["nobody"]}]}
 BODY = orjson.dumps({"data": {}, "schedule": INLINE})
@@ -36,7 +36,7 @@ def greedy(port, connections, depth, source="127.0.0.2"):
     found = []
     for _ in range(connections):
         connection = socket.socket()
-        connection.settimeout(PATIENCE_S)
+        connection.settimeout(DEADLINE_S)
         connection.bind((source, 0))
         connection.connect(("127.0.0.1", port))
         connection.sendall(REQUEST * depth)
@@ -77,8 +77,8 @@ def test_a_client_that_has_left_holds_no_place(port, depth, source):
             assert found[1]["kind"] == "preferred"
 
 
-def test_idle_connections_keep_nobody_out(port):
-    idle = [socket.create_connection(("127.0.0.1", port), PATIENCE_S) for _ in range(200)]
+def test_idle_connections_make_room_for_new_ones(port):
+    idle = [socket.create_connection(("127.0.0.1", port), DEADLINE_S) for _ in range(200)]
     try:
         for _ in range(50):
             with Client(port) as other:
@@ -120,7 +120,7 @@ def test_the_bytes_of_open_requests_are_bounded_and_shared(tmp_path):
     with serving(directory, port) as process:
         connections = large(port, 10, 300_000)
         try:
-            answered = select.select(connections, [], [], PATIENCE_S)[0]
+            answered = select.select(connections, [], [], DEADLINE_S)[0]
             assert answered  # no model answers these: only a refusal can come
             refusal = answered[0].recv(65536)
             assert b" 429 " in refusal[:20]
@@ -147,7 +147,7 @@ def test_a_new_client_does_not_wait_behind_the_new_connections_of_another(port):
     """The test counts answers, not time: most of the other client's are still to come."""
     small = b'{"data":{}}'
     request = REQUEST.replace(BODY, small).replace(b"%d" % len(BODY), b"%d" % len(small))
-    with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as first:
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_S) as first:
         first.sendall(request)
         assert first_status(first) == 200
     flood = [socket.socket() for _ in range(30)]

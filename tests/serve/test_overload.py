@@ -58,7 +58,7 @@ def test_a_champion_that_is_behind_still_answers_near_its_full_capacity(overload
         assert len(refused_ms) >= (per_s - capacity) * SECONDS * 0.9
 
 
-def test_who_takes_the_oldest_first_is_always_late():
+def test_a_model_that_takes_the_oldest_first_is_always_late():
     in_time, refused_ms = live_through("all", row_ms=1.0, per_s=2_000)
     assert in_time < 0.05 * 1_000 * SECONDS
     assert refused_ms == []

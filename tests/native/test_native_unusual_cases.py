@@ -99,7 +99,7 @@ def test_an_index_that_has_become_smaller_is_left_alone(native, files, known):
 
 
 @pytest.mark.parametrize("known", [0, 1, 2, 3])
-def test_a_plain_end_is_gone_on_from_whoever_has_moved_it(native, files, known):
+def test_appends_go_on_from_an_end_that_another_writer_moved(native, files, known):
     fds = files(DATA, INDEX)
     entries, end, crc = CODEC.pack_batch(3, [b"new", b"er"], END, 60, CRC)
     assert append(native, fds, known) == (len(INDEX), end, crc, 60)
@@ -145,7 +145,7 @@ def test_what_is_sound_is_read(native, files):
 
 
 @pytest.mark.parametrize("bit", [0, 3, 7])
-def test_any_flipped_bit_is_left_to_be_told_by_python(native, files, bit):
+def test_blocks_with_a_flipped_bit_are_left_to_python(native, files, bit):
     fds = files(DATA, INDEX)
     for at in range(len(DATA)):
         os.pwrite(fds[1], flipped(DATA, at, 1 << bit), 0)
@@ -158,7 +158,7 @@ def test_any_flipped_bit_is_left_to_be_told_by_python(native, files, bit):
     assert read(native, fds)
 
 
-def test_values_that_are_not_all_there_are_left_to_be_told_by_python(native, files):
+def test_incomplete_values_are_left_to_python(native, files):
     fds = files(DATA, INDEX)
     for size in range(len(DATA)):
         os.ftruncate(fds[1], size)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from forking import Forker
-from test_cli_looking import ANSWERED, commands, tree
+from test_cli_read_only import ANSWERED, commands, tree
 
 
 def can_mount() -> bool:

@@ -38,7 +38,7 @@ def outcomes(answer):
     return {one["model"]: one["outcome"] for one in answer["trace"]}
 
 
-def test_a_sample_is_asked_and_the_rest_waits_for_nobody(sampled):
+def test_only_sampled_models_are_waited_for(sampled):
     with Client(sampled.port) as client:
         body = lambda _: {"data": {}, "trace": True}  # noqa: E731
         ask_until(client, body, lambda a: a["model"] == "gbm")

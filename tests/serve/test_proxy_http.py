@@ -5,13 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
 
 import pytest
-from running import Client, free_port, write_decision
-
-pytestmark = pytest.mark.xdist_group("door")
+from ports import free_port
+from running import Client, write_decision
+from serving import SLOW, serving
 
 ENRICHER = """
 import time
@@ -23,37 +21,6 @@ def enrich(data):
         raise KeyError("no such customer")
     return {**data, "gbm": "nan"} if data.get("profile") == "bad" else {**data, "known": True}
 """
-
-SLOW = """
-sla_ms = 20000
-default = "late"
-[[step]]
-accept = ["gbm"]
-"""
-
-
-@contextmanager
-def serving(directory, port, call="run_in_process(sys.argv[1])"):
-    code = f"import sys; from rdv.serve.stages import *; {call}"
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import logging; logging.basicConfig(level=20); " + code, directory],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        process.said = []
-        for line in process.stderr:
-            process.said.append(line)
-            if "listening" in line:
-                break
-        else:
-            raise AssertionError("it did not start")
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stderr.close()
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +117,7 @@ def test_the_clients_own_deadline_counts(client):
     assert (status, answer["kind"], answer["result"]) == (200, "default", "late")
 
 
-def test_a_trace_only_for_who_wants_one(client):
+def test_a_trace_is_returned_only_if_asked_for(client):
     assert "trace" not in client.post({"data": {}})[1]
     answer = client.post({"data": {}, "schedule": "slow", "trace": True})[1]
     assert "gbm" in {arrival["model"] for arrival in answer["trace"]}
