@@ -11,7 +11,7 @@ from a model or its libraries. `rdv.codes` lists the codes.
 from __future__ import annotations
 
 import logging
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from rdv.codes import EventCode, ReportCode
 from rdv.errors import RdvError
@@ -31,6 +31,18 @@ class Coded(NamedTuple):
 
 
 NO_FAULT = Coded("", "")
+
+
+class CodedText(str):
+    """A `CodedText` is a sentence that carries its code, for where a plain sentence is expected."""
+
+    __slots__ = ("code",)
+    code: str
+
+    def __new__(cls, code: str, text: str) -> Self:
+        made = super().__new__(cls, text)
+        made.code = code
+        return made
 
 
 class ShowLine(Protocol):

@@ -283,3 +283,125 @@ EVENT_CODES: dict[EventCode, str] = {
     "it goes on.",
     "values_set_aside": "Values without an index, of an unclean shutdown, have been set aside.",
 }
+
+DamageCode = Literal[
+    "directory_misplaced",
+    "entries_behind_seal",
+    "index_cut_off",
+    "index_entry_damaged",
+    "index_entry_misplaced",
+    "index_entry_missing",
+    "index_missing",
+    "index_out_of_order",
+    "not_a_file",
+    "partition_missing",
+    "seal_damaged",
+    "segment_misplaced",
+    "segment_missing",
+    "time_out_of_order",
+    "value_damaged",
+    "value_unconfirmed",
+    "values_cut_off",
+    "values_missing",
+]
+"""The codes of damage: `code` in `rdv stream verify --json`, `kind()` of RecordsDamaged."""
+
+DAMAGE_CODES: dict[DamageCode, str] = {
+    "directory_misplaced": "The directory of a partition or topic was renamed, or belongs "
+    "elsewhere.",
+    "entries_behind_seal": "There are entries behind the one that seals a segment; no "
+    "record is affected.",
+    "index_cut_off": "The index ends before an offset that it had reached.",
+    "index_entry_damaged": "An index entry fails its check.",
+    "index_entry_misplaced": "An index entry belongs to another offset or segment.",
+    "index_entry_missing": "An index entry was cut off, or never written out.",
+    "index_missing": "The index is missing: nothing says where its values begin and end.",
+    "index_out_of_order": "An index entry does not follow from the one before it.",
+    "not_a_file": "Something that is no file is in the place of one.",
+    "partition_missing": "The directory of a partition is missing.",
+    "seal_damaged": "The entry that seals a segment is damaged; no record is affected.",
+    "segment_misplaced": "A file is that of another segment, partition or topic.",
+    "segment_missing": "A segment is missing.",
+    "time_out_of_order": "The times of the index run backwards.",
+    "value_damaged": "A value fails its CRC.",
+    "value_unconfirmed": "A value cannot be confirmed, because the index entry before it "
+    "is damaged.",
+    "values_cut_off": "The values end before the index does.",
+    "values_missing": "The file of the values is missing.",
+}
+
+
+VerifyCode = Literal[
+    "decision_differs",
+    "request_unanswered",
+    "result_not_recorded",
+    "result_without_request",
+    "schedule_not_recorded",
+    "score_not_recorded",
+]
+"""The codes of findings of `rdv verify`: keys of `findings` and `unchecked_codes`."""
+
+VERIFY_CODES: dict[VerifyCode, str] = {
+    "decision_differs": "A decision that the engine would not have made, or a second result.",
+    "request_unanswered": "A request without a result, for which a client waited.",
+    "result_not_recorded": "Not checked: results of that time are gone by retention.",
+    "result_without_request": "A result whose request should be recorded, and is not.",
+    "schedule_not_recorded": "Not checked: the schedule is not recorded.",
+    "score_not_recorded": "Not checked: a score is not recorded.",
+}
+
+
+DrillCode = Literal[
+    "answered_twice",
+    "client_starved",
+    "edit_not_live",
+    "not_answered_in_time",
+    "not_marked",
+    "not_recovered",
+    "recorded_differently",
+    "records_lost",
+]
+"""The codes of broken promises: `broken_codes` of `rdv drill --json`."""
+
+DRILL_CODES: dict[DrillCode, str] = {
+    "answered_twice": "A request had more than one answer.",
+    "client_starved": "Requests of other clients were refused because of a greedy one.",
+    "edit_not_live": "An edit of the live schedule did not take effect.",
+    "not_answered_in_time": "An accepted request was not answered by its SLA.",
+    "not_marked": "A default or fallback was not marked as such.",
+    "not_recovered": "A part did not recover by itself.",
+    "recorded_differently": "The log does not agree with what clients saw.",
+    "records_lost": "An acknowledged record is lost, or damage is not named.",
+}
+
+
+LintCode = Literal[
+    "beyond-sla",
+    "default-missing",
+    "gives-up-early",
+    "last-step-needs-several",
+    "model-retired",
+    "model-unknown",
+    "need-too-large",
+    "no-fallback",
+    "step-redundant",
+    "step-unreachable",
+    "until-not-increasing",
+    "wildcard-first",
+]
+"""The codes of the linter: `code` of `rdv schedule check --json`."""
+
+LINT_CODES: dict[LintCode, str] = {
+    "beyond-sla": "A step waits beyond the SLA.",
+    "default-missing": "There is no default.",
+    "gives-up-early": "The last step ends before the SLA.",
+    "last-step-needs-several": "The last step needs several answers.",
+    "model-retired": "A step names a model that is retired.",
+    "model-unknown": "A step names a model that does not exist.",
+    "need-too-large": "A step needs more answers than it accepts models.",
+    "no-fallback": "Only one model is accepted.",
+    "step-redundant": "A step accepts no model that the step before it does not.",
+    "step-unreachable": "A step begins at or after the SLA.",
+    "until-not-increasing": "A step does not end after the one before it.",
+    "wildcard-first": "`*` stands before a named model.",
+}

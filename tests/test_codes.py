@@ -6,6 +6,7 @@ import ast
 import importlib
 import logging
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -13,14 +14,22 @@ from typing import get_args
 import rdv
 from rdv.coded import CodeFormatter, coded, with_code
 from rdv.codes import (
+    DAMAGE_CODES,
+    DRILL_CODES,
     EVENT_CODES,
     HTTP_CODES,
+    LINT_CODES,
     REPORT_CODES,
     RESULT_CODES,
+    VERIFY_CODES,
+    DamageCode,
+    DrillCode,
     EventCode,
     HttpCode,
+    LintCode,
     ReportCode,
     ResultCode,
+    VerifyCode,
 )
 from rdv.commands.exits import EXIT_CODES
 from rdv.errors import HTTP_STATUSES, RdvError, code_of
@@ -30,6 +39,14 @@ HEAD = """# Codes
 
 Programs read the code, people read the sentence beside it. A code never changes its name or its meaning; this list only grows. It is made by `make codes`.
 """  # noqa: E501
+
+
+FINDINGS: list[tuple[str, dict[str, str]]] = [
+    ("a finding of `rdv schedule check`", LINT_CODES),
+    ("damage that `rdv stream verify` finds", DAMAGE_CODES),
+    ("a finding of `rdv verify`: `findings`, `unchecked_codes`", VERIFY_CODES),
+    ("a promise that `rdv drill` finds broken: `broken_codes`", DRILL_CODES),
+]
 
 
 def error_classes() -> list[type[RdvError]]:
@@ -74,6 +91,9 @@ def codes_table() -> str:
         "`about`, which is the file, process or model.\n"
     )
     parts.append(rows("code", "meaning", ((f"`{c}`", m) for c, m in EVENT_CODES.items())))
+    for title, codes in FINDINGS:
+        parts.append(f"## Of {title}\n")
+        parts.append(rows("code", "meaning", ((f"`{c}`", m) for c, m in codes.items())))
     parts.append(
         "## Of a command's error\n\nWith `--json` an error is one line of JSON on stderr: "
         '`{"error": {"code": …, "message": …, "hint": …}}`. A command line that is wrong has the '
@@ -101,7 +121,13 @@ def test_every_code_has_a_sentence():
     assert set(get_args(ReportCode)) == set(REPORT_CODES)
     assert set(get_args(HttpCode)) == set(HTTP_CODES)
     assert set(get_args(EventCode)) == set(EVENT_CODES)
+    assert set(get_args(DamageCode)) == set(DAMAGE_CODES)
+    assert set(get_args(DrillCode)) == set(DRILL_CODES)
+    assert set(get_args(LintCode)) == set(LINT_CODES)
+    assert set(get_args(VerifyCode)) == set(VERIFY_CODES)
     for meaning in [*RESULT_CODES.values(), *REPORT_CODES.values(), *EVENT_CODES.values()]:
+        assert meaning.endswith(".")
+    for meaning in [meaning for _, codes in FINDINGS for meaning in codes.values()]:
         assert meaning.endswith(".")
 
 
@@ -160,7 +186,7 @@ def test_every_code_can_be_produced():
     words: set[str] = set()
     made: set[str] = set()
     for path, tree in trees():
-        if path.name == "codes.py":
+        if path == ROOT / "rdv" / "codes.py":
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
@@ -170,9 +196,60 @@ def test_every_code_can_be_produced():
             elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name):
                 made.add(node.exc.id)
     listed = {*RESULT_CODES, *REPORT_CODES, *HTTP_CODES, *EVENT_CODES} - {""}
+    listed |= {code for _, codes in FINDINGS for code in codes}
     assert listed - words - {"unspecified"} == set()  # of records of 0.1.0 only
     classes = {error.__name__ for error in error_classes() if error not in HTTP_STATUSES}
     assert {name for name in classes if name not in made} == set()
+
+
+COINED = {"CodedText": DAMAGE_CODES | DRILL_CODES, "Finding": LINT_CODES}
+LIBRARIES = {"payload.py", "load.py", "convert.py", "codec.py", "head.py"}
+"""Where the message of a JSON, TOML or HTTP library is translated, which has no code."""
+
+
+def test_every_coined_code_is_listed():
+    for path, tree in trees():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            codes = COINED.get(code_of_call(call), {})
+            for argument in call.args[:2] if codes else ():
+                value = getattr(argument, "value", "")
+                if isinstance(value, str) and " " not in value and value not in SEVERITIES:
+                    assert value in codes, (path, call.lineno, value)
+
+
+SEVERITIES = ("error", "warning", "")
+
+
+def sentences_in(node: ast.AST) -> Iterator[str]:
+    """Yield texts of several words that `node` compares something with."""
+    operands: list[ast.expr] = []
+    if isinstance(node, ast.Compare):
+        operands = [node.left, *node.comparators]
+    elif isinstance(node, ast.Call) and code_of_call(node) in ("startswith", "endswith", "match"):
+        operands = node.args
+    for operand in operands:
+        for part in ast.walk(operand):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield part.value
+
+
+STATES = {
+    "not sampled", "model changed", "input changed", "canary changed", "too few", "too early",
+    "by cohorts", "left out", "component proxy",
+}  # fmt: skip
+"""Values of types, and a part of a command line."""
+
+
+def test_no_code_reads_a_sentence():
+    """Only the sentences of rdv 0.1.0, and those of libraries, are read."""
+    found = []
+    for path, tree in trees():
+        if path.name in LIBRARIES or path == ROOT / "rdv/rendezvous/messages/codes.py":
+            continue
+        for node in ast.walk(tree):
+            texts = {text.strip() for text in sentences_in(node)} - STATES
+            found += [(path.name, node.lineno, t) for t in texts if re.search(r"[a-z] [a-z]", t)]
+    assert found == []
 
 
 def test_a_line_has_its_code_at_the_end_of_its_first_line():

@@ -190,6 +190,7 @@ def summary(report: DrillReport, directory: str, load: str, grace_ms: float) -> 
         "left_out": report.left_out,
         "exercises": [_plain(row) for row in report.verdict.rows],
         "broken": report.verdict.broken,
+        "broken_codes": report.verdict.broken_codes,
         "summary": closing_sentence(report, grace_ms),
         "kept": report.kept or None,
     }

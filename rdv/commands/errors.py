@@ -12,6 +12,7 @@ class InvalidQuantity(InputFault):
     given: str
     reason: str
     example: str
+    is_unit_missing: bool = False
 
     _text = "{given!r} is not a {kind}: {reason}"
     _hint = "For example {example}."

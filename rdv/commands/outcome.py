@@ -285,4 +285,5 @@ def _checked(id_: str, outcome: bytes, time: str | None) -> Truth:
 
 
 def _time_unusable(number: int, error: InvalidMoment) -> LineUnusable:
-    return LineUnusable(number, f"has an unusable time: {error.text()}", error.hint())
+    reason = f"has an unusable time: {error.text()}"
+    return LineUnusable(number, reason, error.hint(), "invalid_time")

@@ -56,8 +56,9 @@ def parse_duration_ns(text: str) -> int:
     while rest:
         part = _DURATION_PART.match(rest)
         if part is None:
-            reason = "a unit is missing" if _is_number(rest) else "it is not numbers with units"
-            raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
+            is_number = _is_number(rest)
+            reason = "a unit is missing" if is_number else "it is not numbers with units"
+            raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE, is_number)
         unit = _DURATION_NS.get(part[2].lower())
         if unit is None:
             reason = f"no unit {part[2]!r}; there are ns, us, ms, s, m, h, d and w"
@@ -188,7 +189,7 @@ def _ago_ns(text: str) -> int:
     try:
         return parse_duration_ns(text)
     except InvalidQuantity as error:
-        if error.reason == "a unit is missing":
+        if error.is_unit_missing:
             raise InvalidQuantity("time", text, error.reason, _TIME_EXAMPLE) from None
         reason = "it is neither an ISO time nor a duration"
         raise InvalidQuantity("time", text, reason, _TIME_EXAMPLE) from None

@@ -178,6 +178,10 @@ class RecordsDamaged(DataFault):
     size_bytes: int
     reason: str
 
+    def kind(self) -> str:
+        """Return the code of `reason`: one of `rdv.codes.DAMAGE_CODES`."""
+        return str(getattr(self.reason, "code", ""))
+
     def text(self) -> str:
         offsets = (
             f"offset {self.first_offset}"

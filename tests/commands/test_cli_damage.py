@@ -24,6 +24,7 @@ def test_verify_names_the_damage_and_fails(rdv, damaged):
     assert (sound["state"], sound["damage"]) == ("sound", [])
     (place,) = hurt["damage"]
     assert (place["path"], place["first_offset"], place["last_offset"]) == (VALUES, 1, 1)
+    assert place["code"] == "value_damaged"
     assert (place["position_bytes"], place["size_bytes"]) == (2, 2)
     assert rdv("stream", "verify", "s:t", "-p", 0).code == 0
 

@@ -56,10 +56,10 @@ def test_no_request_waits_for_the_first_known_model_if_that_has_refused() -> Non
 @given(stories())
 @settings(derandomize=True, deadline=None, max_examples=150)
 def test_every_answer_says_its_code(story: Story) -> None:
-    """Only a preferred answer has no code; the sentence, as in 0.1.0, leads to the same code."""
+    """Only a preferred answer has no code; the sentence is not needed for it."""
     story.play(prompt=True)
     for result in story.results.values():
         assert (result.code == "") == (result.kind == "preferred")
         assert (result.reason == "") == (result.kind == "preferred")
         assert result.code in RESULT_CODES
-        assert result_code(msgspec.structs.replace(result, code="")) == result.code
+        assert result_code(msgspec.structs.replace(result, reason="")) == result.code

@@ -9,6 +9,7 @@ from typing import Any
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.errors import DecisionsDiffer
 from rdv.analysis.statistics import plain
+from rdv.codes import VerifyCode
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,27 @@ class Verification:
     """Requests that are not due yet."""
     unchecked: Counter[str] = field(default_factory=Counter)
     """Decisions that cannot be replayed, by what is not recorded."""
+    unchecked_codes: Counter[VerifyCode] = field(default_factory=Counter)
+    """The same by code."""
     notes: Notes = field(default_factory=Notes)
+
+    def leave_unchecked(self, code: VerifyCode, text: str) -> None:
+        """Count a decision that cannot be replayed."""
+        self.unchecked[text] += 1
+        self.unchecked_codes[code] += 1
+
+    def findings(self) -> dict[VerifyCode, int]:
+        """Return how many faults there are, by code; nothing if all is sound."""
+        found: dict[VerifyCode, int] = {
+            "decision_differs": self.differing,
+            "request_unanswered": self.unanswered,
+            "result_without_request": self.notes.stray_count,
+        }
+        return {code: count for code, count in found.items() if count}
 
     @property
     def is_sound(self) -> bool:
-        return not (self.differing or self.unanswered or self.notes.stray_count)
+        return not self.findings()
 
     def raise_if_broken(self, directory: str) -> None:
         """Raise DecisionsDiffer if anything is wrong."""
@@ -71,5 +88,6 @@ class Verification:
             **vars(self),
             "differences": [vars(one) for one in self.differences],
             "is_sound": self.is_sound,
+            "findings": self.findings(),
             "notes": plain(self.notes),
         }

@@ -85,7 +85,8 @@ class _Check:
         assert own is not None
         schedule = self._shelf.find(own.schedule, joined.asked.at(row))
         if schedule is None:
-            self._found.unchecked["a proxy's answer by a schedule that is not recorded"] += 1
+            text = "a proxy's answer by a schedule that is not recorded"
+            self._found.leave_unchecked("schedule_not_recorded", text)
             return
         wrong = _not_default(own, schedule)
         if wrong:
@@ -98,7 +99,8 @@ class _Check:
         assert result is not None
         schedule = self._shelf.find(result.schedule, joined.asked.at(row))
         if schedule is None:
-            self._found.unchecked[f"schedule {result.schedule} is not recorded"] += 1
+            text = f"schedule {result.schedule} is not recorded"
+            self._found.leave_unchecked("schedule_not_recorded", text)
             return
         if wrong := self._wrong_schedule(request, result):
             self.differ(result.id, wrong)
@@ -117,7 +119,8 @@ class _Check:
                 continue
             score = joined.score(joined.models.index(arrival.model), row)
             if score is None:
-                self._found.unchecked[f"a score of {arrival.model} is not recorded"] += 1
+                text = f"a score of {arrival.model} is not recorded"
+                self._found.leave_unchecked("score_not_recorded", text)
                 return
             reports.append((arrival, score))
         at_ns = int(joined.append_ns[row])

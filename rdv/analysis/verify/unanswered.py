@@ -125,7 +125,8 @@ class Unanswered:
             if self._is_open(one):
                 found.open += 1
             elif one.append_ns < self._begin_ns.get(one.proxy, 0):
-                found.unchecked["results of that time are gone by retention"] += 1
+                text = "results of that time are gone by retention"
+                found.leave_unchecked("result_not_recorded", text)
             elif self._next_ns.get(one.id, NEVER_NS) >= began_ns - STARTING_NS and not (
                 runs.lived_on(one.proxy, one.asked_ns, one.due_ns, one.boot)
             ):

@@ -75,7 +75,8 @@ def _findings(decision: DecisionConfig, names: list[str]) -> Iterator[dict[str, 
         except InvalidSchedule as error:
             hint = error.hint()
             text = f"{error.text()}. {hint}" if hint else error.text()
-            yield {"schedule": name, "severity": "invalid", "key": error.key, "text": text}
+            row = {"schedule": name, "severity": "invalid", "key": error.key}
+            yield {**row, "code": error.code(), "text": text}
             continue
         found = lint(decision, schedule, known)
         for finding in found:

@@ -152,6 +152,7 @@ def _row(findings: Findings) -> dict[str, Any]:
                 "position_bytes": one.position_bytes,
                 "size_bytes": one.size_bytes,
                 "reason": one.reason,
+                "code": one.kind(),
             }
             for one in findings.damage
         ],

@@ -13,17 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from rdv.coded import CodedText
 from rdv.load.drill.mix import Asked, Mix, mix_of
 from rdv.load.drill.plan import Exercise
 
-ANSWERED = "every accepted request is answered by its SLA"
-MARKED = "a default or fallback is always marked as such"
-ONCE = "every request has exactly one answer"
-RECORDED = "the log agrees with what clients saw"
-KEPT = "no acknowledged record is lost, and damage is named"
-RECOVERED = "every part recovers by itself"
-FAIR = "one client cannot starve the others"
-LIVE = "an edit of the live schedule takes effect"
+ANSWERED = CodedText("not_answered_in_time", "every accepted request is answered by its SLA")
+MARKED = CodedText("not_marked", "a default or fallback is always marked as such")
+ONCE = CodedText("answered_twice", "every request has exactly one answer")
+RECORDED = CodedText("recorded_differently", "the log agrees with what clients saw")
+KEPT = CodedText("records_lost", "no acknowledged record is lost, and damage is named")
+RECOVERED = CodedText("not_recovered", "every part recovers by itself")
+FAIR = CodedText("client_starved", "one client cannot starve the others")
+LIVE = CodedText("edit_not_live", "an edit of the live schedule takes effect")
+"""The promises, with the codes of `rdv.codes.DRILL_CODES` for when they are broken."""
 _SHOWN = 3
 
 
@@ -117,6 +119,8 @@ class Verdict:
 
     rows: list[Row]
     broken: list[str]
+    broken_codes: list[str]
+    """The codes of the same promises."""
     late_in_calm: int
     """How many answers were late while there was no fault: the effect of the machine alone."""
 
@@ -139,23 +143,24 @@ def judge(
     late = _Late(schedules, grace_ms)
     rows = [_row(span, group, late) for span, group in zip(spans, groups, strict=True)]
     answered = [one for one in asked if one.is_answered]
-    broken = [
-        *_unanswered(asked, spans, groups, late, grace_ms),
-        *_unmarked(answered, schedules, read),
-        *_not_once(answered, record),
-        *_recorded_differently(answered, record),
-        *_lost(answered, record),
-        *_not_recovered(spans),
-        *_starved(spans, groups),
-        *_not_live(answered, edits),
-    ]
+    found = {
+        ANSWERED: _unanswered(asked, spans, groups, late, grace_ms),
+        MARKED: _unmarked(answered, schedules, read),
+        ONCE: _not_once(answered, record),
+        RECORDED: _recorded_differently(answered, record),
+        KEPT: _lost(answered, record),
+        RECOVERED: _not_recovered(spans),
+        FAIR: _starved(spans, groups),
+        LIVE: _not_live(answered, edits),
+    }
+    broken = [(promise.code, text) for promise, texts in found.items() for text in texts]
     calm = sum(
         late(one) > 0
         for span, group in zip(spans, groups, strict=True)
         for one in group
         if one.due_ns < span.fault_ns and one.done_ns < span.fault_ns
     )
-    return Verdict(rows, broken, calm)
+    return Verdict(rows, [text for _, text in broken], [code for code, _ in broken], calm)
 
 
 class _Late:

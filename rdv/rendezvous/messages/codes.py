@@ -17,13 +17,13 @@ _RESULTS_OF_0_1_0: tuple[tuple[str, ResultCode], ...] = (
     ("overloaded(:|$)", "overloaded"),
     ("unknown schedule ", "unknown_schedule"),
     ("invalid ", "invalid_schedule"),
-    ("no (answer that would do by|accepted answer within) ", "no_answer_in_time"),
-    ("(nobody|no model) is left to wait for(:|$)", "no_model_left"),
+    ("no answer that would do by ", "no_answer_in_time"),
+    ("nobody is left to wait for(:|$)", "no_model_left"),
     ("no result came by the SLA$", "no_result_in_time"),
     ("not logged: ", "not_logged"),
     ("the proxy is stopping$", "stopping"),
     ("the answers cannot be combined by ", "answers_not_combined"),
-    ("step 1 did not get (what|the answers that) it needs$", "step_1_missed"),
+    ("step 1 did not get what it needs$", "step_1_missed"),
     ("direct: only .* is asked$", "only_one_model"),
     (".+ is down$", "champion_down"),
     (".+ has not answered$", "champion_late"),
@@ -35,7 +35,7 @@ _RESULTS_OF_0_1_0: tuple[tuple[str, ResultCode], ...] = (
     (r"\S+ error( \(|$)", "champion_failed"),
     (r"\S+ failed: ", "champion_failed"),
 )
-"""The beginnings of its reasons, and of those now; fixed texts first: a model may have any name."""
+"""The beginnings of its reasons; fixed texts first, because a model may have any name."""
 
 _ERRORS_OF_0_1_0: tuple[tuple[str, ReportCode], ...] = (
     ("the worker ended in this batch", "worker_ended"),

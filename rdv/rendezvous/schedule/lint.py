@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from rdv.codes import LintCode
 from rdv.rendezvous.schedule.model import OTHERS, Schedule, Step
 
 Severity = Literal["error", "warning"]
@@ -16,7 +17,7 @@ class Finding:
     """A `Finding` is an error (the schedule cannot mean this) or a warning (it may not)."""
 
     severity: Severity
-    code: str
+    code: LintCode
     key: str
     message: str
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from rdv.coded import CodedText
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
 from rdv.stream.file.backend import FileBackend
 from rdv.stream.file.chain import BEGIN, Position, walk
@@ -214,7 +215,13 @@ def _first_damage(segment: Segment, place: TopicPartition) -> RecordsDamaged:
             path = segment.index_path if verdict.in_index else segment.values_path
             return RecordsDamaged(path, *place, offset, offset, position, size, verdict.reason)
     return RecordsDamaged(
-        segment.index_path, *place, base, base, len(raw), 0, "the index ends too early"
+        segment.index_path,
+        *place,
+        base,
+        base,
+        len(raw),
+        0,
+        CodedText("index_cut_off", "the index ends too early"),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 from zlib import crc32
 
+from rdv.coded import CodedText
 from rdv.stream.file.entry import ENTRY_BYTES, LOST, SEALED, Codec, Entry, unpack_entry
 
 Status = Literal["ok", "lost", "sealed", "damaged"]
@@ -88,11 +89,13 @@ def after(at: Position, entry: Entry) -> Position:
 
 def _index_reason(codec: Codec, raw: bytes, entry: Entry, at: Position, *, bridging: bool) -> str:
     if not any(raw):
-        return "the index entry is missing: it was cut off, or never written out"
+        text = "the index entry is missing: it was cut off, or never written out"
+        return CodedText("index_entry_missing", text)
     if not codec.intact(raw):
-        return "the index entry fails its check"
+        return CodedText("index_entry_damaged", "the index entry fails its check")
     if not codec.belongs(entry, at.number):
-        return "the index entry belongs to another offset or another segment"
+        text = "the index entry belongs to another offset or another segment"
+        return CodedText("index_entry_misplaced", text)
     return "" if entry.flags & SEALED else _order_reason(entry, at, bridging=bridging)
 
 
@@ -100,19 +103,23 @@ def _order_reason(entry: Entry, at: Position, *, bridging: bool) -> str:
     """Return why the entry does not follow from the one before it; empty when it does."""
     start = entry.end - entry.length
     if start < at.end:
-        return f"the index runs backwards: from byte {at.end} to byte {start}"
+        text = f"the index runs backwards: from byte {at.end} to byte {start}"
+        return CodedText("index_out_of_order", text)
     if start > at.end and not bridging:
-        return f"the index skips bytes {at.end} to {start}"
+        return CodedText("index_out_of_order", f"the index skips bytes {at.end} to {start}")
     if entry.time_ns < at.time_ns:
-        return f"the time runs backwards: from {at.time_ns} to {entry.time_ns}"
+        text = f"the time runs backwards: from {at.time_ns} to {entry.time_ns}"
+        return CodedText("time_out_of_order", text)
     return ""
 
 
 def _values_reason(data: bytes, entry: Entry, end: int, crc: int, *, bridging: bool) -> str:
     if len(data) < entry.end - end:
-        return f"the values end at byte {end + len(data)}, before the index does ({entry.end})"
+        text = f"the values end at byte {end + len(data)}, before the index does ({entry.end})"
+        return CodedText("values_cut_off", text)
     if crc32(data, crc) == entry.crc:
         return ""
     if bridging:
-        return "the value cannot be vouched for: the index entry before it is damaged"
-    return "the value fails its CRC"
+        text = "the value cannot be vouched for: the index entry before it is damaged"
+        return CodedText("value_unconfirmed", text)
+    return CodedText("value_damaged", "the value fails its CRC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rdv.coded import CodedText
 from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file import layout
 from rdv.stream.file.chain import Verdict
@@ -11,8 +12,10 @@ from rdv.stream.file.segment import Segment, open_segments
 from rdv.stream.record import TopicPartition
 from rdv.system.disk import Disk
 
-SEAL_HURT = "the sealing entry is damaged; no record is affected"
-MORE_BEHIND_SEAL = "there are entries behind the sealing one; no record is affected"
+SEAL_HURT = CodedText("seal_damaged", "the sealing entry is damaged; no record is affected")
+MORE_BEHIND_SEAL = CodedText(
+    "entries_behind_seal", "there are entries behind the sealing one; no record is affected"
+)
 
 
 def damaged_run(
@@ -40,7 +43,7 @@ def index_gap(
         next_base - 1,
         count * ENTRY_BYTES,
         (next_base - first) * ENTRY_BYTES,
-        "the index ends before the next segment begins",
+        CodedText("index_cut_off", "the index ends before the next segment begins"),
     )
 
 
@@ -51,9 +54,10 @@ def missing_segment(
     path = layout.index_path(directory, first)
     reason = in_place_of_a_file(disk, path)
     if not reason:
-        reason = "the segment is missing"
+        reason = CodedText("segment_missing", "the segment is missing")
         if disk.is_file(layout.values_path(directory, first)):
-            reason = "the index is missing: nothing says where its values begin and end"
+            text = "the index is missing: nothing says where its values begin and end"
+            reason = CodedText("index_missing", text)
     return RecordsDamaged(path, *place, first, next_base - 1, 0, 0, reason)
 
 
@@ -64,7 +68,8 @@ def cut_index(
     bases = open_segments(disk, directory)
     base = bases[-1] if bases else 0
     path, position = layout.index_path(directory, base), (first - base) * ENTRY_BYTES
-    reason = f"the index has been cut off, or a file is missing: it had reached offset {known_end}"
+    text = f"the index has been cut off, or a file is missing: it had reached offset {known_end}"
+    reason = CodedText("index_cut_off", text)
     size = (known_end - first) * ENTRY_BYTES
     return RecordsDamaged(path, *place, first, known_end - 1, position, size, reason)
 
@@ -73,7 +78,8 @@ def missing_partition(disk: Disk, directory: str, place: TopicPartition) -> Reco
     """Return the error for a deleted partition directory; how many records it had is unknown."""
     if disk.is_directory(directory):
         return None
-    reason = "the partition's directory is missing; the next append makes it anew"
+    text = "the partition's directory is missing; the next append makes it anew"
+    reason = CodedText("partition_missing", text)
     return RecordsDamaged(directory, *place, 0, 0, 0, 0, reason)
 
 
@@ -103,15 +109,17 @@ def missing_values(
             end = later[0] if later else base + segment.record_count()
             if not later:
                 end = max(end, known_end_of(disk, directory))
-            reason = in_place_of_a_file(disk, segment.values_path) or "the file is missing"
+            reason = in_place_of_a_file(disk, segment.values_path)
+            reason = reason or CodedText("values_missing", "the file is missing")
             return RecordsDamaged(segment.values_path, *place, first, end - 1, 0, 0, reason)
     except FileNotFoundError:
         return None
 
 
-def in_place_of_a_file(disk: Disk, path: str) -> str:
+def in_place_of_a_file(disk: Disk, path: str) -> CodedText:
     """Return a sentence on what is at `path` in place of a regular file; empty for nothing."""
-    return "something that is no file is in its place" if disk.exists(path) else ""
+    text = "something that is no file is in its place"
+    return CodedText("not_a_file", text if disk.exists(path) else "")
 
 
 def misfits(disk: Disk, directory: str) -> dict[int, list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from rdv.coded import CodedText
 from rdv.stream.config import PARTITIONS_MAX
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, walk
@@ -88,8 +89,9 @@ def why_foreign(disk: Disk, directory: str, segment: Segment) -> str:
     word = word_of(segment)
     for base in _possible_bases(disk, directory, open_segments(disk, directory)):
         if codec_of(layout.identity(directory), base).first_word == word:
-            return f"the file is that of the segment {base}: it was renamed, swapped or copied"
-    return "the file belongs to another partition or topic"
+            text = f"the file is that of the segment {base}: it was renamed, swapped or copied"
+            return CodedText("segment_misplaced", text)
+    return CodedText("segment_misplaced", "the file belongs to another partition or topic")
 
 
 def _possible_bases(disk: Disk, directory: str, bases: list[int]) -> list[int]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from rdv.coded import CodedText
 from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file import layout, lookup
 from rdv.stream.file.damage import missing_partition
@@ -189,4 +190,5 @@ class TopicDirectories:
     def _all_of(self, path: str, place: TopicPartition, reason: str) -> RecordsDamaged:
         begin = lookup.begin_offset(self.disk, path)
         last = max(begin, lookup.end_offset(self.disk, path) - 1)
-        return RecordsDamaged(path, *place, begin, last, 0, 0, reason)
+        found = CodedText("directory_misplaced", reason)
+        return RecordsDamaged(path, *place, begin, last, 0, 0, found)

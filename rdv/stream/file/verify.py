@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
+from rdv.coded import CodedText
 from rdv.stream.errors import RecordsDamaged
 from rdv.stream.file.chain import BEGIN, Position, Verdict, walk
 from rdv.stream.file.checkpoint import known_end_of
@@ -89,7 +90,9 @@ def _misfits(
     for base, paths in misfits(disk, directory).items():
         is_gap_or_without_values = base in bases or (bases and bases[0] < base < bases[-1])
         if not is_gap_or_without_values:
-            reason = in_place_of_a_file(disk, paths[0]) or "it has just gone"
+            reason = in_place_of_a_file(disk, paths[0]) or CodedText(
+                "not_a_file", "it has just gone"
+            )
             damage = RecordsDamaged(paths[0], *place, base, base, 0, 0, reason)
             yield SegmentReport(paths[0], base, 0, 0, 0, (damage,))
 

@@ -180,6 +180,7 @@ def test_damage_that_is_not_named():
 
 def test_a_part_that_does_not_recover_breaks_the_promise():
     found = verdict(GOOD, [span(recovered_ms=None)])
+    assert found.broken_codes == ["not_recovered"]
     assert found.broken == [
         "every part recovers by itself: the mix was not back within 0 s, at stop server-0"
     ]
