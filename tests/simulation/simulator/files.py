@@ -101,6 +101,8 @@ class SimFileBackend(SimBackend):
         self._tried: dict[TopicPartition, set[bytes]] = {}
         self._writers: list[SimFileWriter] = []
         self._hidden: set[int] = set()
+        self._emptied_ns: dict[TopicPartition, int] = {}
+        """When an empty directory was put in the place of a partition's, the last time."""
 
     def directory(self, place: TopicPartition) -> str:
         return layout.partition_directory(str(self._path), place.topic, place.partition)
@@ -166,7 +168,11 @@ class SimFileBackend(SimBackend):
                 path = self._path / topic / str(number)
                 segments = list(path.glob(f"*{layout.INDEX_SUFFIX}"))
                 is_held = len(segments) == 1 and self._is_written(TopicPartition(topic, number))
-                self._replace(path, is_empty=what == "empty" and is_held)
+                is_empty = what == "empty" and is_held
+                if is_empty:
+                    place = TopicPartition(topic, number)
+                    self._emptied_ns[place] = self.world.scheduler.now_ns
+                self._replace(path, is_empty=is_empty)
 
     def _is_written(self, place: TopicPartition) -> bool:
         """Return whether each process that has written there lives, and so has its files open."""
@@ -187,8 +193,10 @@ class SimFileBackend(SimBackend):
         self._disk.died(process)
 
     def audit(self, oracle: Oracle) -> None:
-        """Check that every acknowledged record is there or is named by an error. Records of a
-        process that was killed before it could put them back are excused.
+        """Check that every acknowledged record is there or is named by an error.
+
+        Only records that an empty directory has replaced may be missing, if their writer was killed
+        before it could put them back.
         """
         for place, records in self._written.items():
             values, _ = self._contents(place)
@@ -200,7 +208,8 @@ class SimFileBackend(SimBackend):
             values, named = self._contents(place)
             for logged in records:
                 is_known = logged.value in values or logged.offset in named
-                is_excused = logged.by.code not in (None, 0)
+                was_there = logged.at_ns <= self._emptied_ns.get(place, 0)
+                is_excused = was_there and logged.by.code not in (None, 0)
                 oracle.expect(
                     is_known or is_excused, "nothing is lost",
                     "%s/%s %d, appended by %s: %s", self.name, place, logged.offset, logged.by,

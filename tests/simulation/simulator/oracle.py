@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from rdv.analysis.verify.redecide import Replayer, differences, possible_knowledge
 from rdv.rendezvous.deadlines import GRACE_NS
 from rdv.rendezvous.messages import Result, Score
 from rdv.rendezvous.reference import Decision, LivenessChange, Report, decide
@@ -50,6 +51,7 @@ class Oracle:
         self._delivered: dict[tuple[str, str], int] = {}
         self._given_up: set[str] = set()
         self._next: dict[tuple, int] = {}
+        self._replayer = Replayer()
         self._deaths_heard: Counter[tuple[int, str]] = Counter()
 
     # Reporting
@@ -365,7 +367,7 @@ class Oracle:
             self._finish_asked(asked)
         for id_, logged in world.ledger.requests.items():
             self._finish_logged(id_, logged)
-        for id_ in [*world.ledger.results, *world.ledger.own_answers]:
+        for id_ in {**world.ledger.results, **world.ledger.own_answers}:
             self._finish_result(id_)
 
     def _finish_asked(self, asked: Asked) -> None:
@@ -435,9 +437,38 @@ class Oracle:
                 continue
             again = self._replay(case, result)
             models = tuple(result.model.split("+")) if result.model else ()
+            self._verify_again(case, result)
             told = result.kind, models, bytes(result.result), result.step
             wanted = again.kind, again.models, again.result, again.step
             self.expect(told == wanted, "replay", "%s: %s, not %s", id_, told, wanted)
+
+    def _verify_again(self, case: Case, result: Result) -> None:
+        """Check that `rdv verify` makes the recorded decision again, as it does for any log."""
+        scores, not_asked = self._world.ledger.scores, case.request.not_asked
+        reports = [
+            (arrival, scores[result.id, arrival.model][0].message)
+            for arrival in result.arrived
+            if arrival.model not in not_asked
+        ]
+        dead, deads = set(case.dead), [frozenset(case.dead)]
+        for event in case.history:
+            if isinstance(event, LivenessChange):
+                (dead.discard if event.is_up else dead.add)(event.model)
+                deads.append(frozenset(dead))
+        arrived = frozenset(arrival.model for arrival in result.arrived)
+        wrong: dict = {}
+        for number, known in enumerate(
+            possible_knowledge(frozenset(self._world.specs), arrived, deads)
+        ):
+            again = self._replayer.decide(
+                case.request, result, reports, case.schedule, known, again=number > 0
+            )
+            found = differences(result, again)
+            if not found:
+                self.counts["verified"] += 1
+                return
+            wrong = wrong or found
+        self.broke("verify", f"{result.id}: {wrong}")
 
     def _replay(self, case: Case, result: Result) -> Decision:
         """Decide again from the log: its arrivals and scores. Liveness comes from the case."""
