@@ -83,7 +83,7 @@ class Native(Protocol):
         states_at: int,
         masks_at: int,
         mask: int,
-        bells: dict[int, int],
+        fifos: dict[int, int],
         tick_at: int,
         tick: int,
         /,
@@ -91,7 +91,7 @@ class Native(Protocol):
         """Write a tick on the board, then notify the readers that wait for a partition in `mask`.
 
         The readers' states are cleared, and they are notified in the order of their priorities
-        through `bells` (descriptors by slot). Returns the slots that could not be notified; None
+        through `fifos` (descriptors by slot). Returns the slots that could not be notified; None
         when none was, as too many wait.
         """
 

@@ -24,7 +24,7 @@ has_waiting(const unsigned char *states)
 }
 
 struct waiter {
-    int slot, fd, is_rung;
+    int slot, fd, is_notified;
     unsigned char order;
 };
 
@@ -55,7 +55,7 @@ find_waiting(struct waiter *waiters, const unsigned char *states, const unsigned
 /* The state is cleared first: a reader that waits anew in between is notified once too often; in
  * the other order it would be forgotten. */
 static int
-ring_one(const struct waiter *waiter, int board_fd, off_t states_at)
+notify_one(const struct waiter *waiter, int board_fd, off_t states_at)
 {
     if (pwrite(board_fd, "\0", 1, states_at + waiter->slot) != 1)
         return 0;
@@ -63,13 +63,13 @@ ring_one(const struct waiter *waiter, int board_fd, off_t states_at)
 }
 
 static int
-find_bells(struct waiter *waiters, int count, PyObject *bells)
+find_fifos(struct waiter *waiters, int count, PyObject *fifos)
 {
     for (int i = 0; i < count; i++) {
         PyObject *slot = PyLong_FromLong(waiters[i].slot);
         if (slot == NULL)
             return -1;
-        PyObject *fd = PyDict_GetItemWithError(bells, slot);
+        PyObject *fd = PyDict_GetItemWithError(fifos, slot);
         Py_DECREF(slot);
         if (fd != NULL)
             waiters[i].fd = native_descriptor(fd);
@@ -80,11 +80,11 @@ find_bells(struct waiter *waiters, int count, PyObject *bells)
 }
 
 static PyObject *
-not_rung(const struct waiter *waiters, int count)
+not_notified(const struct waiter *waiters, int count)
 {
     PyObject *slots = PyList_New(0);
     for (int i = 0; slots != NULL && i < count; i++) {
-        if (waiters[i].is_rung)
+        if (waiters[i].is_notified)
             continue;
         PyObject *slot = PyLong_FromLong(waiters[i].slot);
         if (slot == NULL || PyList_Append(slots, slot) < 0)
@@ -118,21 +118,21 @@ open_board(struct board *board, PyObject *const *args)
 }
 
 static PyObject *
-ring_waiting(struct board *board, uint64_t mask, PyObject *bells)
+notify_waiting(struct board *board, uint64_t mask, PyObject *fifos)
 {
     struct waiter waiters[WAITING_MAX];
     const unsigned char *map = board->map.buf;
     int count = find_waiting(waiters, map + board->states_at, map + board->masks_at, mask);
     if (count < 0)
         Py_RETURN_NONE;
-    if (find_bells(waiters, count, bells) < 0)
+    if (find_fifos(waiters, count, fifos) < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS
     /* Stop at the first reader whose FIFO is not open yet: no other reader may overtake it. */
     for (int i = 0; i < count && waiters[i].fd >= 0; i++)
-        waiters[i].is_rung = ring_one(&waiters[i], board->fd, board->states_at);
+        waiters[i].is_notified = notify_one(&waiters[i], board->fd, board->states_at);
     Py_END_ALLOW_THREADS
-    return not_rung(waiters, count);
+    return not_notified(waiters, count);
 }
 
 PyObject *
@@ -147,7 +147,7 @@ native_announce(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n
     if (PyErr_Occurred())
         return NULL;
     if (!PyDict_Check(args[5]))
-        return PyErr_Format(PyExc_TypeError, "the bells are no dictionary");
+        return PyErr_Format(PyExc_TypeError, "the FIFOs are no dictionary");
     if (open_board(&board, args) < 0)
         return NULL;
     int is_waited_for;
@@ -156,7 +156,7 @@ native_announce(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t n
     (void)!pwrite(board.fd, &tick, sizeof tick, tick_at);
     is_waited_for = has_waiting((const unsigned char *)board.map.buf + board.states_at);
     Py_END_ALLOW_THREADS
-    PyObject *left = is_waited_for ? ring_waiting(&board, mask, args[5]) : PyList_New(0);
+    PyObject *left = is_waited_for ? notify_waiting(&board, mask, args[5]) : PyList_New(0);
     PyBuffer_Release(&board.map);
     return left;
 }

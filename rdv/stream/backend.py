@@ -71,15 +71,15 @@ class Reader(Protocol):
     def close(self) -> None: ...
 
 
-class Bell(Protocol):
-    """A `Bell` is how one consumer waits; one thread at a time."""
+class Waiter(Protocol):
+    """A `Waiter` is how one consumer waits; one thread at a time."""
 
     def fileno(self) -> int: ...
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
         """Set which partitions notify this consumer; None means all of the stream."""
 
-    def arm(self, order: int) -> None:
-        """Register as waiting with a priority of WAKEUP_PRIORITIES.
+    def arm(self, priority: int) -> None:
+        """Register as waiting with one of WAKEUP_PRIORITIES.
 
         The caller must look once more before it blocks.
         """
@@ -87,7 +87,7 @@ class Bell(Protocol):
     def is_armed(self) -> bool:
         """Return whether no notification has come since `arm`."""
 
-    def quiet(self) -> None:
+    def drain(self) -> None:
         """Drain the notifications so far."""
 
     def wake(self) -> None:
@@ -177,7 +177,7 @@ class Backend(Protocol):
         """
 
     def reader(self, place: TopicPartition) -> Reader: ...
-    def bell(self) -> Bell: ...
+    def waiter(self) -> Waiter: ...
     def begin(self, place: TopicPartition) -> int: ...
     def end(self, place: TopicPartition) -> int: ...
     def offset_at(self, place: TopicPartition, time_ns: int) -> int: ...

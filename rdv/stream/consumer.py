@@ -50,7 +50,7 @@ class LogConsumer:
         self._clock = clock
         self._on_assign = on_assign
         self._on_revoke = on_revoke
-        self._bell = backend.bell()
+        self._waiter = backend.waiter()
         self.wakeup_priority = WAKEUP_PRIORITIES[-1]
         """Of consumers that wait for the same records, those with a lower priority are notified
         sooner (`WAKEUP_PRIORITIES`). A component whose work others wait for must not queue behind
@@ -82,7 +82,7 @@ class LogConsumer:
         """
         if max_records < 1:
             raise InvalidArgument("max_records", max_records, "ask for one record at least")
-        self._bell.quiet()
+        self._waiter.drain()
         records = self.look(max_records)
         if records or (timeout <= 0 and not self._is_watched):
             return records
@@ -95,34 +95,34 @@ class LogConsumer:
         costs one needless wake-up; nothing is lost.
         """
         if is_notified:
-            self._bell.quiet()
+            self._waiter.drain()
         if blocks := self.look_blocks(max_records):
             return blocks
-        self._bell.arm(self.wakeup_priority)
+        self._waiter.arm(self.wakeup_priority)
         return self.look_blocks(max_records)
 
     def drain_wakeups(self) -> None:
         """Drain the notifications of `fileno`, for callers that do not `poll` after a wake-up."""
-        self._bell.quiet()
+        self._waiter.drain()
 
     def _await(self, max_records: int, timeout: float) -> list[Record]:
         """Register as waiting, look once more, and wait."""
         deadline = self._clock.monotonic_ns() + int(timeout * 1e9)
         while True:
-            self._bell.arm(self.wakeup_priority)
+            self._waiter.arm(self.wakeup_priority)
             # Once more: commits between the last look and `arm` did not notify this consumer.
             if records := self.look(max_records):
                 return records
             left_s = (deadline - self._clock.monotonic_ns()) / 1e9
             if left_s <= 0:
-                if self._is_watched and not self._bell.is_armed():
+                if self._is_watched and not self._waiter.is_armed():
                     # A notification for another partition has disarmed it: the caller must poll
                     # again.
-                    self._bell.wake()
+                    self._waiter.wake()
                 return records
             if self._member is not None:
                 left_s = min(left_s, self._member.next_beat_s() + 0.001)
-            self._bell.wait(left_s)
+            self._waiter.wait(left_s)
 
     def look(self, max_records: int = 500) -> list[Record]:
         """Return the records that exist now, without waiting and without asking for a notification.
@@ -206,7 +206,7 @@ class LogConsumer:
             position = self._reading.add(place, self._first_offset, *claims[place])
             self._committed[place] = position.offset
         self._has_started = True
-        self._bell.listen_to(self._positions if self._topics is not None else None)
+        self._waiter.listen_to(self._positions if self._topics is not None else None)
         if added and self._on_assign is not None:
             self._on_assign(added)
 
@@ -335,11 +335,11 @@ class LogConsumer:
         that very instant.
         """
         self._check_open()
-        fd = self._bell.fileno()
+        fd = self._waiter.fileno()
         if not self._is_watched:
             # Existing records send no notification: let the first look happen by itself.
             self._is_watched = True
-            self._bell.wake()
+            self._waiter.wake()
         return fd
 
     def _check_open(self) -> None:
@@ -349,7 +349,7 @@ class LogConsumer:
             raise Closed("consumer")
 
     def after_fork(self) -> None:
-        """Mark the consumer as closed: group and bell belong to the parent; see Forkable."""
+        """Mark the consumer as closed: group and waiter belong to the parent; see Forkable."""
         self._is_forked = self._is_closed = True
 
     def _require_member(self, call: str) -> Member:
@@ -369,7 +369,7 @@ class LogConsumer:
                 self._member.leave()
                 self._member.store.close()
         finally:
-            self._bell.close()
+            self._waiter.close()
 
     def __enter__(self) -> LogConsumer:
         return self

@@ -249,7 +249,7 @@ class SyncFailed(SystemFault):
 
 
 class TooManyReaders(SystemFault):
-    """All doorbells of a stream are taken."""
+    """All places on the stream's wake-up board are taken."""
 
     path: str
     limit: int

@@ -6,6 +6,7 @@ has.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import posixpath
 from collections.abc import Iterator
@@ -14,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 from rdv.clock import Clock
 from rdv.stream.config import StreamConfig, dump_config
 from rdv.stream.errors import NotInFiles, RecordsDamaged
-from rdv.stream.file import backend as files
-from rdv.stream.file import layout
+from rdv.stream.file import directory, layout
 from rdv.stream.file.backend import FileBackend
+from rdv.stream.file.damage import missing_partition
 from rdv.stream.file.layout import index_path, values_path
-from rdv.stream.file.repair import Repair
-from rdv.stream.file.verify import SegmentReport
+from rdv.stream.file.misplaced import Moved
+from rdv.stream.file.recovery import needs_recovery
+from rdv.stream.file.repair import Repair, moved_by_repair, repair_partition
+from rdv.stream.file.retention import purge
+from rdv.stream.file.segment import open_segments
+from rdv.stream.file.topic import TopicDirectories
+from rdv.stream.file.verify import SegmentReport, verify_partition
 from rdv.stream.protocol import Stream
 from rdv.stream.record import TopicPartition
 from rdv.stream.stream import LogStream
@@ -59,7 +65,7 @@ def is_stream(path: str) -> bool:
 
 def read_config(path: str) -> StreamConfig:
     """Read the settings of the stream at `path`. Raises StreamNotFound and InvalidConfig."""
-    return files.read_config(Disk(), path)
+    return directory.read_config(Disk(), path)
 
 
 def write_config(path: str, config: StreamConfig, head: str) -> None:
@@ -117,15 +123,58 @@ class FileStream(LogStream):
 
     def missing(self, topic: str, partition: int) -> RecordsDamaged | None:
         """Return the damage, if the partition's directory has been deleted."""
-        return self._files.missing(TopicPartition(topic, partition))
+        place = TopicPartition(topic, partition)
+        with faults(self.address, "read"):
+            return missing_partition(self._files.disk, self._files.directory(place), place)
 
     def verify(self, topic: str, partition: int) -> Iterator[SegmentReport]:
-        """Check every byte of a partition, segment by segment."""
-        return self._files.verify(self._place(topic, partition))
+        """Check every byte of a partition, segment by segment.
+
+        Other damage in its topic is reported with the first partition.
+        """
+        return self._verify(self._place(topic, partition))
+
+    def _verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
+        self._files.ensure_recovered(place)
+        disk, path = self._files.disk, self._files.directory(place)
+        found = self._directory_damage(place)
+        yield from (SegmentReport(one.path, 0, 0, 0, 0, (one,)) for one in found)
+        if not any(one.path == path for one in found):
+            yield from verify_partition(disk, path, *place, self._read_end(place))
+
+    def _directory_damage(self, place: TopicPartition) -> list[RecordsDamaged]:
+        directories = TopicDirectories(self._files.disk, f"{self.address}/{place.topic}")
+        with faults(self.address, "read"):
+            found = list(directories.strays()) if place.partition == 0 else []
+            damage = directories.damage(place.partition)
+        return found if damage is None else [*found, damage]
+
+    def _read_end(self, place: TopicPartition) -> int:
+        """Return the highest offset that a group has committed: below it no record may be missing.
+
+        Returns 0 after a power loss until a process has written, as the power loss may have lost
+        those records.
+        """
+        files = self._files
+        with faults(self.address, "read"):
+            if needs_recovery(files.disk, files.directory(place)):
+                return 0
+        read = (files.group(name).committed_at(place) for name in files.groups())
+        return max((end for end in read if end is not None), default=0)
 
     def repair(self, topic: str, partition: int) -> list[Repair]:
         """Settle all damage of a partition; offsets never shift, .broken copies are kept."""
-        return self._files.repair(self._place(topic, partition))
+        files, place = self._files, self._place(topic, partition)
+        files.claim_format()
+        timeout_ms, moved = self.config.lock_timeout_ms, list[Moved]()
+        if self._directory_damage(place):
+            with files.changing():
+                directories = TopicDirectories(files.disk, f"{self.address}/{topic}")
+                moved = directories.put_back(timeout_ms)
+            files.changed()
+        end = self._read_end(place)
+        done = repair_partition(files.disk, files.directory(place), *place, timeout_ms, end)
+        return [*(moved_by_repair(one) for one in moved), *done]
 
     def purge(
         self, topic: str, partition: int, *, before_offset: int | None = None
@@ -134,12 +183,22 @@ class FileStream(LogStream):
 
         Returns how many records and bytes were deleted. The newest segment always stays.
         """
-        gone = self._files.purge(self._place(topic, partition), before_offset)
+        path = self._files.directory(self._place(topic, partition))
+        with faults(path, "purge"):
+            gone = purge(
+                self._files.disk, path, self.config, self._clock, before_offset=before_offset
+            )
         return sum(s.next_base - s.base for s in gone), sum(s.size_bytes for s in gone)
 
     def size_bytes(self, topic: str, partition: int) -> int:
-        """Return the partition's bytes on disk."""
-        return self._files.size_bytes(self._place(topic, partition))
+        """Return the bytes of a partition's values and indexes on disk."""
+        path, total = self._files.directory(self._place(topic, partition)), 0
+        with faults(path, "list"):
+            for base in open_segments(self._files.disk, path):
+                for file in (values_path(path, base), index_path(path, base)):
+                    with contextlib.suppress(FileNotFoundError):
+                        total += self._files.disk.path_size(file)
+        return total
 
     def segments(self, topic: str, partition: int) -> list[int]:
         """Return the base offsets of the segments."""

@@ -61,26 +61,27 @@ def _open_files(
     config: StreamConfig | None,
     clock: Clock,
 ) -> Stream:
-    from rdv.stream.file import backend as files
+    from rdv.stream.file import directory
+    from rdv.stream.file.backend import FileBackend
     from rdv.stream.files import FileStream
     from rdv.system.disk import Disk
 
-    disk, path = Disk(), files.normal_path(path)
+    disk, path = Disk(), directory.normal_path(path)
     try:
-        known = files.read_config(disk, path)
+        known = directory.read_config(disk, path)
     except StreamNotFound:
         if not create:
             raise
         # Another process may have made it in this very moment.
         with contextlib.suppress(StreamExists):
-            files.make_stream(disk, path, config)
-        known = files.read_config(disk, path)
+            directory.make_stream(disk, path, config)
+        known = directory.read_config(disk, path)
     if look:
         disk.may_change = False
         from rdv.stream.file.looking import LookingBackend
 
         return FileStream(LookingBackend(disk, path, known, clock), clock)
-    return FileStream(files.FileBackend(disk, path, known, clock), clock, may_wait=may_wait)
+    return FileStream(FileBackend(disk, path, known, clock), clock, may_wait=may_wait)
 
 
 def create_stream(address: str, config: StreamConfig | None = None) -> Stream:

@@ -52,7 +52,7 @@ def directory_mode(file_mode: int) -> int:
 
 
 def waiting_mode(file_mode: int) -> int:
-    """Return the mode for waiting, as readers write to their doorbells and the board."""
+    """Return the mode for waiting, as readers write to FIFOs and to the wake-up board."""
     return file_mode | (file_mode & 0o044) >> 1
 
 

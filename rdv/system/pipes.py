@@ -38,7 +38,7 @@ class Pipes:
         """Open the reader's end, also for writing, so that it never sees an end of file."""
         return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
-    def open_fifo_to_ring(self, path: str) -> int:
+    def open_fifo_to_notify(self, path: str) -> int:
         """Open the writer's end, for notifying. Raises OSError ENXIO when no reader is alive."""
         return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -47,7 +47,7 @@ class Pipes:
         """Return whether opening or writing to a FIFO failed because its reader is dead."""
         return error.errno in (errno.ENXIO, errno.EPIPE)
 
-    def ring(self, fd: int) -> None:
+    def notify(self, fd: int) -> None:
         """Wake the reader of a FIFO; a full one wakes it already.
 
         Raises OSError when the reader is dead.

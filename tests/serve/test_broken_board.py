@@ -1,4 +1,4 @@
-"""Check that a served decision survives truncated, deleted or overwritten doorbell boards."""
+"""Check that a served decision survives truncated, deleted or overwritten wake-up boards."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def delete_all(board: Path):
     shutil.rmtree(board.parent)
 
 
-def delete_the_doorbells(board: Path):
+def delete_the_fifos(board: Path):
     for path in board.parent.iterdir():
         if path.name.isdigit():
             path.unlink()
@@ -87,7 +87,7 @@ HARM = [
     another_version,
     replace,
     delete_all,
-    delete_the_doorbells,
+    delete_the_fifos,
 ]
 
 

@@ -107,7 +107,7 @@ class Answering:
 
     def _look(self) -> None:
         """Poll regularly: a wake-up may be lost, and a full disk may have room again."""
-        # The descriptor changes when the file of its doorbell was deleted and made again.
+        # The descriptor changes when its FIFO was deleted and made again.
         self._loop.remove_reader(self._results.fd)
         self._loop.add_reader(self._results.fd, self._notified)
         self._read_results()

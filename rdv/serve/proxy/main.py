@@ -50,7 +50,7 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  not bound
 log = logging.getLogger("rdv.proxy")
 
 FILES_BESIDE = 512
-"""Files that a proxy has open beside its connections: streams, doorbells, refused connections."""
+"""Files that a proxy has open beside its connections: streams, FIFOs, refused connections."""
 
 DRAIN_GRACE_S = 2.0
 """Time beyond the longest SLA, for slow clients to read their answers."""

@@ -81,7 +81,7 @@ class Control:
         self._look()
 
     def _look(self) -> None:
-        # The descriptor changes when the file of its doorbell was deleted and made again.
+        # The descriptor changes when its FIFO was deleted and made again.
         self._loop.remove_reader(self._status.fileno())
         self._loop.add_reader(self._status.fileno(), self._read)
         self._read()

@@ -1,1 +1,1 @@
-"""The log is kept in files: segments, indexes, locks and doorbells. See ../FORMAT.md."""
+"""The log is kept in files: segments, indexes, locks and FIFOs. See ../FORMAT.md."""

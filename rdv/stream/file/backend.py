@@ -4,47 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import posixpath
 import threading
 from collections.abc import Callable, Iterator
 
 from rdv.clock import Clock
 from rdv.coded import coded
 from rdv.stream.address import check_name
-from rdv.stream.config import PARTITIONS_MAX, StreamConfig, dump_config, load_config, with_format
+from rdv.stream.config import PARTITIONS_MAX, StreamConfig, with_format
 from rdv.stream.errors import (
     DiskFull,
-    InvalidAddress,
     InvalidArgument,
     LockTimeout,
     NotPermitted,
     PartitionsShrink,
-    RecordsDamaged,
-    StreamExists,
     StreamNotFound,
     TopicNotFound,
 )
 from rdv.stream.file import layout, lookup
 from rdv.stream.file.board import Board, tick_in_news
-from rdv.stream.file.damage import missing_partition
-from rdv.stream.file.doorbell import Doorbell
 from rdv.stream.file.groups import FileGroup
 from rdv.stream.file.lock import partition_locked
-from rdv.stream.file.misplaced import Moved
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.recovery import needs_recovery, recover
-from rdv.stream.file.repair import Repair, moved_by_repair, repair_partition
-from rdv.stream.file.retention import SegmentFacts, purge
 from rdv.stream.file.segment import open_segments
 from rdv.stream.file.syncer import Syncer
-from rdv.stream.file.topic import (
-    TopicDirectories,
-    TopicFacts,
-    partitions_of,
-    read_facts,
-    write_facts,
-)
-from rdv.stream.file.verify import SegmentReport, verify_partition
+from rdv.stream.file.topic import TopicFacts, partitions_of, read_facts, write_facts
+from rdv.stream.file.waiter import FifoWaiter
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
 from rdv.system.disk import Disk
@@ -57,55 +42,8 @@ log = logging.getLogger("rdv.stream")
 _MAKE_LOCK_TIMEOUT_MS = 10_000
 
 
-def make_stream(disk: Disk, path: str, config: StreamConfig | None = None) -> None:
-    """Make a stream's directory. Raises StreamExists, InvalidAddress and SystemFaults.
-
-    `stream.toml` comes last and complete: a directory that has it is a stream. Where it has been
-    lost it is written anew; without `config` nothing is deleted by retention then.
-    """
-    config_path = f"{path}/{layout.CONFIG_FILE}"
-    is_there = disk.is_directory(f"{path}/{layout.DOORBELLS}")
-    if config is None:
-        config = StreamConfig(retention_ms=None) if is_there else StreamConfig()
-    disk.file_mode = config.file_mode
-    with faults(path, "make a stream in"):
-        if disk.is_file(config_path):
-            raise StreamExists(path)
-        if is_there:
-            text = "%s: the stream's settings are missing: they are written anew"
-            log.warning(text, path, extra=coded("settings_rewritten"))
-        elif disk.is_directory(path):
-            strange = [n for n in sorted(disk.list_directory(path)) if not _is_ours(n)]
-            if strange:
-                raise InvalidAddress(path, f"the directory is no stream and holds {strange[0]!r}")
-        disk.mkdir(f"{path}/{layout.GROUPS}")
-        disk.apply_mode(path, layout.DOORBELLS)  # the directory may have existed before
-        Board(disk, path).close()
-        disk.replace_file(config_path, dump_config(config).encode(), durable=True)
-        disk.sync_directory(posixpath.dirname(path) or ".")
-
-
-def _is_ours(name: str) -> bool:
-    """Return whether a stream that is being made may have left a file of this name."""
-    return name.startswith((".", f"{layout.CONFIG_FILE}."))
-
-
-def read_config(disk: Disk, path: str) -> StreamConfig:
-    """Read the settings of the stream at `path`. Raises StreamNotFound and InvalidConfig."""
-    config_path = f"{path}/{layout.CONFIG_FILE}"
-    with faults(path, "open"):
-        try:
-            text = disk.read_file(config_path).decode("utf-8", "replace")
-        except FileNotFoundError:
-            reason = "not a directory" if disk.exists(path) else "no such directory"
-            if disk.is_directory(path):
-                reason = f"the directory has no {layout.CONFIG_FILE}"
-            raise StreamNotFound(path, reason) from None
-    return load_config(text, config_path)
-
-
 class FileBackend:
-    """A `FileBackend` is one open file stream. Thread-safe, except its readers and bells."""
+    """A `FileBackend` is one open file stream. Thread-safe, except its readers and waiters."""
 
     def __init__(
         self,
@@ -186,7 +124,7 @@ class FileBackend:
         facts = TopicFacts(topic, partitions)
         if self.partitions(topic) == partitions and read_facts(self._disk, directory):
             return  # the usual case, without a lock
-        with self._making():
+        with self.changing():
             count = self.partitions(topic)
             if count > partitions:
                 raise PartitionsShrink(topic, count, partitions)
@@ -197,7 +135,7 @@ class FileBackend:
             if self.config.fsync != "none":
                 self._disk.sync_directory(self.address)
         if count != partitions:
-            self._board.changed()
+            self.changed()
 
     def _make_whole(self, directory: str, facts: TopicFacts) -> None:
         """Make a topic's directory under a hidden name until it is complete.
@@ -232,23 +170,24 @@ class FileBackend:
 
     def delete_topic(self, topic: str) -> None:
         """Delete a topic with its records and its committed offsets. Not for a topic in use."""
-        with self._making():
+        with self.changing():
             count = self.partitions(topic)
             if not count:
                 raise TopicNotFound(self.address, topic)
             # The topic is hidden at once; so is what is left of an interrupted deletion.
             doomed = f"{self.address}/.deleted-{self._disk.new_name()}"
             self._disk.rename(f"{self.address}/{topic}", doomed)
-            self._board.changed()
+            self.changed()
             self._disk.remove_tree(doomed)
         for name in self.groups():
             for place in self.group(name).committed():
                 if place.topic == topic:
                     self.group(name).set_committed(place, None)
-        self._board.changed()
+        self.changed()
 
     @contextlib.contextmanager
-    def _making(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
+        """Hold the lock for changing topics for a block. Raises LockTimeout and SystemFaults."""
         directory = f"{self.address}/{layout.DOORBELLS}"
         with faults(self.address, "change"):
             if self._disk.exists(f"{self.address}/{layout.CONFIG_FILE}"):  # else it is another one
@@ -264,7 +203,7 @@ class FileBackend:
                 self._syncer.watch(writer)
             opened(writer)
 
-        self._claim_format()
+        self.claim_format()
         return PartitionWriter(
             self._disk,
             self.directory(place),
@@ -275,7 +214,7 @@ class FileBackend:
             recovered=lambda end: self._after_recovery(place, end),
         )
 
-    def _claim_format(self) -> None:
+    def claim_format(self) -> None:
         """Keep processes of rdv 0.1 away from this stream, before anything is written."""
         if self._is_of_today:
             return
@@ -324,8 +263,8 @@ class FileBackend:
     def reader(self, place: TopicPartition) -> PartitionReader:
         return PartitionReader(self._disk, self.directory(place), *place)
 
-    def bell(self) -> Doorbell:
-        return Doorbell(self._board, self._disk)
+    def waiter(self) -> FifoWaiter:
+        return FifoWaiter(self._board, self._disk)
 
     def begin(self, place: TopicPartition) -> int:
         return lookup.begin_offset(self._disk, self.directory(place))
@@ -369,84 +308,19 @@ class FileBackend:
         with faults(path, "delete"):
             if self._disk.exists(path):
                 self._disk.remove_tree(path)
-        self._board.changed()
+        self.changed()
 
     def new_member_name(self) -> str:
         return self._disk.new_name()
-
-    def size_bytes(self, place: TopicPartition) -> int:
-        """Return the bytes of a partition's values and indexes on disk."""
-        directory = self.directory(place)
-        total = 0
-        with faults(directory, "list"):
-            for base in open_segments(self._disk, directory):
-                for path in (
-                    layout.values_path(directory, base),
-                    layout.index_path(directory, base),
-                ):
-                    with contextlib.suppress(FileNotFoundError):
-                        total += self._disk.path_size(path)
-        return total
 
     def segments(self, place: TopicPartition) -> list[int]:
         """Return the base offsets of a partition's segments."""
         with faults(self.directory(place), "list"):
             return open_segments(self._disk, self.directory(place))
 
-    def missing(self, place: TopicPartition) -> RecordsDamaged | None:
-        """Return the damage, if the partition's directory has been deleted."""
-        with faults(self.address, "read"):
-            return missing_partition(self._disk, self.directory(place), place)
-
-    def verify(self, place: TopicPartition) -> Iterator[SegmentReport]:
-        """Check a partition; other damage in its topic is reported with the first partition."""
-        self.ensure_recovered(place)
-        found = self._directory_damage(place)
-        yield from (SegmentReport(one.path, 0, 0, 0, 0, (one,)) for one in found)
-        if not any(one.path == self.directory(place) for one in found):
-            end = self._read_end(place)
-            yield from verify_partition(self._disk, self.directory(place), *place, end)
-
-    def _directory_damage(self, place: TopicPartition) -> list[RecordsDamaged]:
-        with faults(self.address, "read"):
-            directories = TopicDirectories(self._disk, f"{self.address}/{place.topic}")
-            found = list(directories.strays()) if place.partition == 0 else []
-            damage = directories.damage(place.partition)
-        return found if damage is None else [*found, damage]
-
-    def _read_end(self, place: TopicPartition) -> int:
-        """Return the highest offset that a group has committed: below it no record may be missing.
-
-        Returns 0 after a power loss until a process has written, as the power loss may have lost
-        those records.
-        """
-        with faults(self.address, "read"):
-            if needs_recovery(self._disk, self.directory(place)):
-                return 0
-        read = (self.group(name).committed_at(place) for name in self.groups())
-        return max((end for end in read if end is not None), default=0)
-
-    def repair(self, place: TopicPartition) -> list[Repair]:
-        self._claim_format()
-        timeout_ms, moved = self.config.lock_timeout_ms, list[Moved]()
-        if self._directory_damage(place):
-            with self._making():
-                directories = TopicDirectories(self._disk, f"{self.address}/{place.topic}")
-                moved = directories.put_back(timeout_ms)
-            self._board.changed()
-        end = self._read_end(place)
-        done = repair_partition(self._disk, self.directory(place), *place, timeout_ms, end)
-        return [*(moved_by_repair(one) for one in moved), *done]
-
-    def purge(self, place: TopicPartition, before_offset: int | None) -> list[SegmentFacts]:
-        with faults(self.directory(place), "purge"):
-            return purge(
-                self._disk,
-                self.directory(place),
-                self.config,
-                self._clock,
-                before_offset=before_offset,
-            )
+    def changed(self) -> None:
+        """Have all processes look again at topics, partitions and groups."""
+        self._board.changed()
 
     @property
     def disk(self) -> Disk:
@@ -459,8 +333,3 @@ class FileBackend:
                 group.close()
             self._groups = {}
         self._board.close()
-
-
-def normal_path(path: str) -> str:
-    """Return a path without a trailing slash or `..`, as it appears in errors."""
-    return posixpath.normpath(path)

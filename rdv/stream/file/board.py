@@ -1,4 +1,4 @@
-"""The doorbell board shows what is new in a stream and which readers wait, at a memory read's cost.
+"""The wake-up board shows what is new in a stream and which readers wait, at a memory read's cost.
 
 It is one small file per stream, mapped by every process that uses the stream. It holds a version
 that changes whenever topics, partitions or groups do; 64 ticks, one of which changes with every
@@ -10,7 +10,7 @@ waits and none is notified.
 
 Each waiting reader owns a FIFO, `.doorbells/SLOT`. The reader sets its state, looks once more, then
 blocks. The writer publishes, clears the state, then notifies. A wake-up that is lost all the same
-(its writer was killed between the two) delays the reader by the longest wait (`doorbell`).
+(its writer was killed between the two) delays the reader by the longest wait (`waiter`).
 
 Deleting, truncating or overwriting the board must not end any process. A map of a truncated file
 reads as zeros (`native.guard`; without the extension the board is read by system calls), and every
@@ -34,16 +34,14 @@ from rdv.coded import coded
 from rdv.errors import RdvError
 from rdv.native import Native
 from rdv.stream.backend import WAKEUP_PRIORITIES
-from rdv.stream.errors import LockTimeout, TooManyReaders
 from rdv.stream.file import layout
+from rdv.stream.file.slots import SLOTS, Slots
 from rdv.system.disk import Disk, Map
 from rdv.system.faults import faults, os_fault
-from rdv.system.file_lock import locked
 from rdv.system.forks import watch_forks
 
 log = logging.getLogger("rdv.stream")
 
-SLOTS = 1024
 EVERYTHING = 2**64 - 1
 
 TICKS = 64
@@ -56,11 +54,8 @@ _STATES_AT = _TICKS_AT + TICKS * _VERSION.size
 _MASKS_AT = _STATES_AT + SLOTS
 _SIZE = _MASKS_AT + SLOTS * _VERSION.size
 _IDLE = b"\x00"
-_WAITING = {order: bytes([order]) for order in WAKEUP_PRIORITIES}
-_NOBODY = _IDLE * SLOTS
-_LOCK_TIMEOUT_MS = 50
-"""The lock only keeps two processes from cleaning up after the same dead reader."""
-
+_WAITING = {priority: bytes([priority]) for priority in WAKEUP_PRIORITIES}
+_NONE_WAITING = _IDLE * SLOTS
 _LOOK_NS = 100_000_000
 
 
@@ -93,7 +88,8 @@ class Board:
         self.directory = f"{stream}/{layout.DOORBELLS}"
         self._path = f"{self.directory}/board"
         self._mutex = threading.Lock()
-        self._bells: dict[int, int] = {}
+        self._slots = Slots(disk, self.directory, self._path)
+        self._fifos = self._slots.fifos
         self.epoch = 0
         """The number of times that another file has become the board."""
         self._salt = 0
@@ -228,7 +224,7 @@ class Board:
         same.
         """
         states = self._reading(_STATES_AT, _MASKS_AT)
-        ring, bit = self._ring_waiting, mask_of(topic, partition)
+        notify, bit = self._notify_waiting, mask_of(topic, partition)
         tick_at = _TICKS_AT + number_of(topic, partition) * _VERSION.size
         pwrite, pack, commits = self._disk.pwrite, _VERSION.pack, self._commits
 
@@ -239,8 +235,8 @@ class Board:
                 pwrite(fd, pack(self._salt + next(commits)), tick_at)
             except (OSError, RdvError):
                 pass
-            if states() != _NOBODY:
-                ring(bit)
+            if states() != _NONE_WAITING:
+                notify(bit)
 
         native, board = self._disk.native, self._map
         if native is None or board is None:
@@ -256,23 +252,23 @@ class Board:
                 fd = self._fd if self._fd >= 0 else self._write_fd()
                 tick = self._salt + next(self._commits)
                 left = native.announce(
-                    board, fd, _STATES_AT, _MASKS_AT, bit, self._bells, tick_at, tick
+                    board, fd, _STATES_AT, _MASKS_AT, bit, self._fifos, tick_at, tick
                 )
         except (OSError, RdvError):
             left = None
         if left is None:
-            self._ring_waiting(bit)
+            self._notify_waiting(bit)
             return
         for slot in left:
-            self._call(slot)
+            self._notify(slot)
 
     def changed(self) -> None:
         """Publish that topics, partitions or groups have changed: all processes look again."""
         with faults(self._path, "write to"):
             self._disk.pwrite(self._write_fd(), self._new_number(), _VERSION_AT)
-        self._ring_waiting(EVERYTHING)
+        self._notify_waiting(EVERYTHING)
 
-    def _ring_waiting(self, mask: int) -> None:
+    def _notify_waiting(self, mask: int) -> None:
         """Notify the readers that wait for `mask`, in the order of their priorities.
 
         Never fails: what is announced is already committed.
@@ -284,105 +280,41 @@ class Board:
             while (slot := states.find(state, slot + 1)) >= 0:
                 at = _MASKS_AT + slot * _VERSION.size
                 if mask == EVERYTHING or _VERSION.unpack_from(board, at)[0] & mask:
-                    self._call(slot)
+                    self._notify(slot)
 
-    def _call(self, slot: int) -> None:
+    def _notify(self, slot: int) -> None:
         try:
             with self._mutex:
                 # The state is cleared first: a reader that waits anew in between is notified once
                 # too often; in the other order it would be forgotten.
                 self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
-                self._ring(slot)
+                self._slots.notify(slot)
         except (OSError, RdvError):
             pass
-
-    def _ring(self, slot: int) -> None:
-        """Notify a slot's reader through its FIFO. It may have died, or have been replaced."""
-        disk, path = self._disk, f"{self.directory}/{slot}"
-        fd = self._bells.get(slot)
-        if fd is not None:
-            try:
-                disk.ring(fd)
-            except OSError:
-                disk.close(self._bells.pop(slot))
-            else:
-                return
-        try:
-            fd = disk.open_fifo_to_ring(path)
-        except OSError as error:
-            if disk.has_no_reader(error):
-                self._bury(slot)
-            return
-        self._bells[slot] = fd
-        disk.ring(fd)
-
-    def _bury(self, slot: int) -> None:
-        """Unlink a dead reader's FIFO, unless another process is about to take the slot."""
-        fd = self._disk.open(self._path, write=True)
-        try:
-            if self._disk.try_lock(fd) and not self._is_alive(slot):
-                self._disk.unlink(f"{self.directory}/{slot}")
-        finally:
-            self._disk.close(fd)
-
-    def _is_alive(self, slot: int) -> bool:
-        try:
-            self._disk.close(self._disk.open_fifo_to_ring(f"{self.directory}/{slot}"))
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            # Running out of descriptors, for instance, does not mean that the reader is dead.
-            return not self._disk.has_no_reader(error)
-        return True
 
     def take_slot(self) -> tuple[int, int]:
         """Return a free slot and the reading end of its FIFO. Raises TooManyReaders."""
         self._write_fd()
-        with faults(self.directory, "make a doorbell in"):
-            try:
-                with locked(self._disk, self._path, _LOCK_TIMEOUT_MS):
-                    found = self._find_slot(may_clean=True)
-            except LockTimeout:
-                found = self._find_slot(may_clean=False)
-        if found is None:
-            raise TooManyReaders(self.directory, SLOTS)
-        return found
-
-    def _find_slot(self, *, may_clean: bool) -> tuple[int, int] | None:
-        """Find the first free slot. To take one that a dead reader has left needs the lock."""
-        disk = self._disk
-        for slot in range(SLOTS):
-            path = f"{self.directory}/{slot}"
-            if disk.exists(path):
-                if not may_clean or self._is_alive(slot):
-                    continue
-                disk.unlink(path)
-            with contextlib.suppress(FileExistsError, FileNotFoundError):
-                disk.make_fifo(path)
-                fd = disk.open_fifo_to_read(path)
-                if disk.is_at(fd, path):
-                    return slot, fd
-                disk.close(fd)  # another process took it for that of a dead reader
-        return None
+        return self._slots.take()
 
     def free_slot(self, slot: int, fd: int) -> None:
-        path = f"{self.directory}/{slot}"
+        """Close a slot's FIFO, and give the slot to other readers."""
         with contextlib.suppress(OSError, RdvError):
-            if self._disk.is_at(fd, path):
+            if self._slots.is_ours(slot, fd):
                 self._disk.pwrite(self._write_fd(), _IDLE, _STATES_AT + slot)
-                self._disk.unlink(path)
+                self._slots.free(slot)
         self._disk.close(fd)
 
     def is_ours(self, slot: int, fd: int) -> bool:
         """Return whether writers still find this FIFO; it may have been deleted."""
-        return self._disk.is_at(fd, f"{self.directory}/{slot}")
+        return self._slots.is_ours(slot, fd)
 
-    def set_waiting(self, slot: int, order: int) -> None:
-        """Mark the slot as waiting. `order` is its wake-up priority, one of WAKEUP_PRIORITIES."""
+    def set_waiting(self, slot: int, priority: int) -> None:
+        """Mark the slot as waiting. `priority` is one of WAKEUP_PRIORITIES."""
         position = _STATES_AT + slot
-        if self._byte(position) != order:
+        if self._byte(position) != priority:
             try:
-                self._disk.pwrite(self._write_fd(), _WAITING[order], position)
+                self._disk.pwrite(self._write_fd(), _WAITING[priority], position)
             except OSError as error:
                 raise os_fault(error, self._path, "write to") from error
 
@@ -426,7 +358,7 @@ class Board:
         self._close_files()
 
     def _close_files(self) -> None:
-        for fd in (self._fd, *self._bells.values()):
-            if fd >= 0:
-                self._disk.close(fd)
-        self._fd, self._bells = -1, {}
+        if self._fd >= 0:
+            self._disk.close(self._fd)
+            self._fd = -1
+        self._slots.close()

@@ -16,7 +16,7 @@ from rdv.stream.errors import NotPermitted
 from rdv.stream.file import layout
 from rdv.stream.file.backend import FileBackend
 from rdv.stream.file.board import Board
-from rdv.stream.file.doorbell import BACKSTOP_S, Doorbell
+from rdv.stream.file.waiter import BACKSTOP_S, FifoWaiter
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.record import TopicPartition
 from rdv.system.disk import Disk
@@ -49,8 +49,8 @@ class LookingBoard(Board):
     def close(self) -> None: ...
 
 
-class LookingBell(Doorbell):
-    """A `LookingBell` waits for changes of the partitions' files. Not thread-safe."""
+class LookingWaiter(FifoWaiter):
+    """A `LookingWaiter` waits for changes of the partitions' files. Not thread-safe."""
 
     def __init__(self, backend: LookingBackend, disk: Disk) -> None:
         self._backend = backend
@@ -68,9 +68,9 @@ class LookingBell(Doorbell):
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
         self._places = None if places is None else list(places)
 
-    def arm(self, order: int) -> None:
+    def arm(self, priority: int) -> None:
         """Watch the folders that exist now; later ones are found after `BACKSTOP_S`."""
-        del order
+        del priority
         fd = self.fileno()
         for path in self._folders():
             if path not in self._watched and self._disk.add_notice(fd, path):
@@ -92,7 +92,7 @@ class LookingBell(Doorbell):
     def is_armed(self) -> bool:
         return True
 
-    def quiet(self) -> None: ...
+    def drain(self) -> None: ...
 
     def wait(self, timeout_s: float) -> None:
         if self._disk.wait_readable(self.fileno(), min(timeout_s, BACKSTOP_S)):
@@ -110,7 +110,7 @@ class LookingBell(Doorbell):
 class LookingBackend(FileBackend):
     """A `LookingBackend` only reads an existing file stream.
 
-    Thread-safe, except its readers and bells.
+    Thread-safe, except its readers and waiters.
     """
 
     def __init__(self, disk: Disk, path: str, config: StreamConfig, clock: Clock) -> None:
@@ -124,7 +124,7 @@ class LookingBackend(FileBackend):
         """Do nothing: a missing topic looks empty until another process makes it."""
 
     @contextlib.contextmanager
-    def _making(self) -> Iterator[None]:
+    def changing(self) -> Iterator[None]:
         self._board.changed()
         yield
 
@@ -137,5 +137,5 @@ class LookingBackend(FileBackend):
         del opened
         raise NotPermitted(self.directory(place), _WHY)
 
-    def bell(self) -> Doorbell:
-        return LookingBell(self, self._disk)
+    def waiter(self) -> FifoWaiter:
+        return LookingWaiter(self, self._disk)

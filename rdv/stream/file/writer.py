@@ -9,40 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
 from rdv.native import Native
 from rdv.stream.config import StreamConfig
-from rdv.stream.errors import LockTimeout, SyncFailed, TopicNotFound, WouldWait
-from rdv.stream.file import layout
+from rdv.stream.errors import SyncFailed, WouldWait
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
-from rdv.stream.file.lock import LOOK_NS, take_over
-from rdv.stream.file.recovery import recover
-from rdv.stream.file.rescue import OpenSegment
-from rdv.stream.file.tail import LockDeleted, Tail
+from rdv.stream.file.last_segment import LockDeleted
+from rdv.stream.file.write_lock import LockedFiles
 from rdv.system.disk import Disk
-from rdv.system.faults import faults, os_fault
-from rdv.system.file_lock import FileLock
+from rdv.system.faults import os_fault
 from rdv.system.forks import watch_forks
 
-OLD_LOCK_MS = 1_000
-"""The maximum wait for the lock of files that were moved away, in milliseconds."""
-SAVE_MS = 1_000
-"""The maximum wait for the lock at closing, in milliseconds, when deleted files can be put back."""
 
-
-class _Left(NamedTuple):
-    """A `_Left` holds what a writer had open when other files came to be at its path."""
-
-    segment: OpenSegment
-    lock_fd: int
-    topic_id: bytes
-
-
-class PartitionWriter:
+class PartitionWriter(LockedFiles):
     """A `PartitionWriter` is the write side of one partition.
 
     Thread-safe; other processes have their own. Files are opened at the first append and whenever
@@ -62,25 +44,15 @@ class PartitionWriter:
         opened: Callable[[PartitionWriter], None],
         recovered: Callable[[int], None],
     ) -> None:
-        self.directory = directory
-        self._disk = disk
+        super().__init__(disk, directory, config, clock, recovered)
         self._native = disk.native
         self._config = config
-        self._clock = clock
-        self._look_ns = 0
-        self._lock_path = f"{directory}/{layout.LOCK_FILE}"
         self._announce = announce
         self._opened = opened
-        self._recovered = recovered
         self._mutex = threading.Lock()
         self._syncing = threading.Lock()
-        self._lock: FileLock | None = None
-        self._tail = Tail(disk, directory, config, clock)
-        self._boot = b""
         self._sync_error: SyncFailed | None = None
         self._is_dirty = self._must_seal = False
-        self._left: _Left | None = None
-        self._topic_id = b""
         watch_forks(self)
 
     def append(self, values: Sequence[bytes], wait_ms: int | None = None) -> int:
@@ -137,53 +109,6 @@ class PartitionWriter:
         self._is_dirty = self._is_dirty or offset >= 0
         return offset
 
-    def _look_after_files(self, lock: FileLock) -> FileLock | None:
-        """Check the files; None when the lock's path has another: open everything again."""
-        self._look_ns = self._clock.monotonic_ns() + LOOK_NS
-        if self._disk.is_at(lock.fd, self._lock_path):
-            self._tail.look_after_files()
-            return lock
-        self._leave_files()
-        return None
-
-    def _leave_files(self) -> None:
-        """Keep our segment until it is put back: another file is at the lock's path, or none."""
-        lock = self._lock
-        if self._left is None and lock is not None and self._tail.index_fd >= 0:
-            segment, lock_fd = self._tail.open_segment(), self._disk.dup_private(lock.fd)
-            self._left = _Left(segment, lock_fd, self._topic_id)
-        self._close_files()
-
-    @contextlib.contextmanager
-    def _left_segment(self, timeout_ms: int) -> Iterator[OpenSegment | None]:
-        """Yield the left segment under its lock, to be put back; None when there is none."""
-        if self._left is None or self._left.topic_id != self._read_topic_id():
-            yield None  # the topic was deleted, and made anew
-        else:
-            old = FileLock(self._disk, self._left.lock_fd)
-            # A process in the middle of an append holds it, and is done at once. A stopped process
-            # cannot be waited for.
-            is_ours = old.acquire(min(timeout_ms, OLD_LOCK_MS) / 1000)
-            try:
-                yield self._left.segment
-            finally:
-                if is_ours:
-                    old.release()
-        self._forget_left()
-
-    def _forget_left(self) -> None:
-        if self._left is not None:
-            self._left.segment.close()
-            self._disk.close_private(self._left.lock_fd)
-            self._left = None
-
-    def _read_topic_id(self) -> bytes:
-        topic = self.directory.rsplit("/", 1)[0]
-        try:
-            return self._disk.read_file(f"{topic}/{layout.IDENTITY_FILE}")
-        except FileNotFoundError:
-            return b""
-
     def _append_locked(self, values: Sequence[bytes], timeout_ms: int) -> tuple[int, bool]:
         """Append; returns the offset, and whether the files have been opened anew."""
         failed, offset = None, -1
@@ -212,38 +137,6 @@ class PartitionWriter:
         if failed is not None:
             raise failed
         return offset, is_anew
-
-    def _acquire_current(self, timeout_ms: int) -> tuple[FileLock, bool]:
-        """Take the lock. A deleted file excludes no other process: then take the new one.
-
-        Returns the lock, and whether the files had to be opened anew.
-        """
-        is_anew = False
-        lock = self._lock
-        while True:
-            if lock is None:
-                lock, is_anew = self._open(timeout_ms), True
-            self._acquire(lock, timeout_ms)
-            if self._disk.is_at(lock.fd, self._lock_path):
-                return lock, is_anew
-            lock.release()
-            self._leave_files()
-            lock = None
-
-    def _acquire(self, lock: FileLock, timeout_ms: int) -> None:
-        try:
-            is_ours = lock.acquire(timeout_ms / 1000)
-        except OSError as error:
-            raise os_fault(error, self.directory, "wait for the lock of") from error
-        if not is_ours:
-            raise self._not_ours(
-                timeout_ms, self._disk.lock_holder(lock.fd) if timeout_ms else "another process"
-            )
-
-    def _not_ours(self, timeout_ms: int, holder: str) -> RdvError:
-        if timeout_ms:
-            return LockTimeout(self._lock_path, timeout_ms, holder)
-        return WouldWait(self.directory, f"{holder} holds its lock")
 
     def sync(self, wait_s: float = -1) -> None:
         """Make written records durable; used by fsync = "interval". Never blocks senders.
@@ -316,68 +209,6 @@ class PartitionWriter:
         self._is_dirty = False
         return self._tail.next_offset
 
-    def _open(self, timeout_ms: int) -> FileLock:
-        if not timeout_ms:
-            raise WouldWait(self.directory, "its files are to be opened first")
-        disk, lock = self._disk, None
-        while lock is None:
-            try:
-                fd = disk.open(self._lock_path, write=True, create=True)
-            except FileNotFoundError:
-                self._make_directory()
-                continue
-            except OSError as error:
-                raise os_fault(error, self.directory, "open") from error
-            try:
-                lock = self._open_with(FileLock(disk, fd), timeout_ms)
-            except LockDeleted:
-                lock = None
-            except OSError as error:
-                disk.close(fd)
-                raise os_fault(error, self.directory, "open") from error
-            except BaseException:
-                disk.close(fd)
-                raise
-            if lock is None:
-                disk.close(fd)
-        self._look_ns = self._clock.monotonic_ns() + LOOK_NS
-        self._lock = lock
-        return lock
-
-    def _make_directory(self) -> None:
-        """Make the partition's directory, which has been deleted. Raises TopicNotFound."""
-        stream, topic, _ = self.directory.rsplit("/", 2)
-        if not self._disk.exists(f"{stream}/{topic}/{layout.IDENTITY_FILE}"):
-            self._forget_left()
-            raise TopicNotFound(stream, topic)
-        with faults(self.directory, "make"), contextlib.suppress(FileNotFoundError):
-            self._disk.mkdir(self.directory, inside=f"{stream}/{topic}")
-
-    def _open_with(self, lock: FileLock, timeout_ms: int) -> FileLock | None:
-        """Open the tail; None when the lock's file was deleted or replaced during the wait."""
-        self._acquire(lock, timeout_ms)
-        try:
-            if not self._disk.is_at(lock.fd, self._lock_path):
-                return None
-            take_over(self._disk, self.directory, lock.fd, min(timeout_ms, OLD_LOCK_MS))
-            self._open_locked(lock, timeout_ms)
-        finally:
-            lock.release()
-        return lock
-
-    def _open_locked(self, lock: FileLock, timeout_ms: int) -> None:
-        with self._left_segment(timeout_ms) as left:
-            again = [] if left is None else left.put_back(self.directory)
-            outcome = recover(self._disk, self.directory, lock.fd)
-            self._boot = outcome.boot
-            if outcome.end is not None:
-                self._recovered(outcome.end)
-            self._tail.open(lock.fd, outcome.boot)
-            self._topic_id = self._read_topic_id()
-            if left is not None and again:
-                self._tail.append_again(again)
-                left.leave()
-
     def release(self) -> None:
         """Close the files, unless an append is under way; the next append opens them again."""
         if self._config.fsync == "interval":
@@ -406,19 +237,6 @@ class PartitionWriter:
         if error is not None:
             raise error
 
-    def _save_files(self) -> None:
-        """Put deleted files back before closing, if the lock can be had soon."""
-        lock, disk = self._lock, self._disk
-        if lock is not None and (
-            self._tail.has_lost_a_file() or not disk.is_at(lock.fd, self._lock_path)
-        ):
-            with contextlib.suppress(RdvError, OSError):
-                lock, _ = self._acquire_current(SAVE_MS)
-                try:
-                    self._tail.catch_up()
-                finally:
-                    disk.unlock(lock.fd)
-
     def after_fork(self) -> None:
         """Close the parent's files, see `Forkable`: the child's next append opens its own."""
         self._mutex = threading.Lock()
@@ -426,9 +244,3 @@ class PartitionWriter:
         self._sync_error, self._is_dirty, self._must_seal = None, False, False
         self._close_files()
         self._forget_left()
-
-    def _close_files(self) -> None:
-        if self._lock is not None:
-            self._disk.close(self._lock.fd)
-            self._lock = None
-        self._tail.close()

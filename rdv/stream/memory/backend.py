@@ -17,7 +17,7 @@ from rdv.stream.backend import Lease, Writer
 from rdv.stream.config import PARTITIONS_MAX, StreamConfig
 from rdv.stream.errors import Fenced, InvalidArgument, PartitionsShrink, TopicNotFound
 from rdv.stream.group.state import GroupState
-from rdv.stream.memory.partition import RETENTION_BYTES, MemoryBell, MemoryPartition, MemoryReader
+from rdv.stream.memory.partition import RETENTION_BYTES, MemoryPartition, MemoryReader, MemoryWaiter
 from rdv.stream.record import TopicPartition
 from rdv.system.forks import Forkable
 
@@ -95,7 +95,7 @@ class MemoryGroup:
         """Do nothing: the group lives as long as its stream."""
 
 
-_order: Callable[[MemoryBell], int] = attrgetter("order")
+_priority: Callable[[MemoryWaiter], int] = attrgetter("priority")
 
 
 class MemoryBackend:
@@ -107,7 +107,7 @@ class MemoryBackend:
     def __init__(self, address: str, config: StreamConfig, clock: Clock) -> None:
         self.address = address
         self.config = config
-        self.bells: set[MemoryBell] = set()
+        self.waiters: set[MemoryWaiter] = set()
         self.version: Callable[[], object] = lambda: self._version
         self.news: Callable[[], object] = object  # always another: a look is very cheap
         self._versions = itertools.count(1)
@@ -120,12 +120,12 @@ class MemoryBackend:
 
     def _change(self) -> None:
         self._version = next(self._versions)
-        self._ring(None)
+        self._notify(None)
 
-    def _ring(self, place: TopicPartition | None) -> None:
-        if self.bells:
-            for bell in sorted(self.bells, key=_order):
-                bell.ring(place)
+    def _notify(self, place: TopicPartition | None) -> None:
+        if self.waiters:
+            for waiter in sorted(self.waiters, key=_priority):
+                waiter.notify(place)
 
     def tick_of(self, place: TopicPartition) -> None:  # noqa: ARG002
         return None
@@ -152,7 +152,7 @@ class MemoryBackend:
             if len(have) > partitions:
                 raise PartitionsShrink(topic, len(have), partitions)
             places = [TopicPartition(topic, n) for n in range(len(have), partitions)]
-            more = [MemoryPartition(p, self.config, self._clock, self._ring) for p in places]
+            more = [MemoryPartition(p, self.config, self._clock, self._notify) for p in places]
             self._topics[topic] = [*have, *more]
         if more:
             self._change()
@@ -184,8 +184,8 @@ class MemoryBackend:
     def reader(self, place: TopicPartition) -> MemoryReader:
         return MemoryReader(self._partition(place))
 
-    def bell(self) -> MemoryBell:
-        return MemoryBell(self.bells)
+    def waiter(self) -> MemoryWaiter:
+        return MemoryWaiter(self.waiters)
 
     def begin(self, place: TopicPartition) -> int:
         return self._partition(place).begin()

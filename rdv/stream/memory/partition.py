@@ -1,6 +1,6 @@
 """A `MemoryPartition` holds the records of one partition in memory.
 
-A `MemoryBell` lets a consumer of a memory stream wait.
+A `MemoryWaiter` lets a consumer of a memory stream wait.
 """
 
 from __future__ import annotations
@@ -162,16 +162,16 @@ class MemoryReader:
         """Do nothing: there is nothing to close."""
 
 
-class MemoryBell:
-    """A `MemoryBell` is an event for `poll`, and a socket pair once a descriptor is asked for."""
+class MemoryWaiter:
+    """A `MemoryWaiter` is an event for `poll`, and a socket pair once a descriptor is asked for."""
 
-    def __init__(self, waiting: set[MemoryBell]) -> None:
+    def __init__(self, waiting: set[MemoryWaiter]) -> None:
         self._waiting = waiting
         self._mutex = threading.Lock()
         self._event = threading.Event()
         self._is_armed = False
-        self.order = WAKEUP_PRIORITIES[-1]
-        """The wake-up priority: the consumer that is notified first also gets the interpreter
+        self.priority = WAKEUP_PRIORITIES[-1]
+        """The consumer that is notified first also gets the interpreter
         first."""
         self._places: frozenset[TopicPartition] | None = None
         self._pair: tuple[socket.socket, socket.socket] | None = None
@@ -186,14 +186,14 @@ class MemoryBell:
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
         self._places = None if places is None else frozenset(places)
 
-    def arm(self, order: int) -> None:
+    def arm(self, priority: int) -> None:
         with self._mutex:
-            self.order = order
+            self.priority = priority
             self._event.clear()
             self._is_armed = True
             self._waiting.add(self)
 
-    def ring(self, place: TopicPartition | None) -> None:
+    def notify(self, place: TopicPartition | None) -> None:
         """Notify the consumer; writers call this from any thread. None notifies in any case."""
         if place is not None and self._places is not None and place not in self._places:
             return
@@ -215,7 +215,7 @@ class MemoryBell:
     def is_armed(self) -> bool:
         return self._is_armed
 
-    def quiet(self) -> None:
+    def drain(self) -> None:
         if self._pair is not None:
             with contextlib.suppress(BlockingIOError):
                 self._pair[0].recv(4096)

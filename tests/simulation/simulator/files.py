@@ -1,7 +1,7 @@
 """Simulate a stream in real files, written and read by the product's own code, for faults of
 directories.
 
-Topics, groups and bells are simulated as for other streams. The files of a process that dies are
+Topics, groups and waiters are simulated as for other streams. The files of a process that dies are
 closed as the kernel would close them: no code of the product runs.
 """
 
@@ -268,7 +268,7 @@ class SimFileWriter(SimWriter):
         offset = self._inner.append(values, wait_ms)
         self.is_used = True
         backend.committing = self.place, offset, values
-        backend._ring(self.place)
+        backend._notify(self.place)
         return offset
 
     def put_back(self) -> None:

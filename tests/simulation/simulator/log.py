@@ -31,7 +31,7 @@ class SimBackend(MemoryBackend):
         super().__init__(f"sim:{name}", config, world.clock)
         self.world = world
         self.name = name
-        self.bells: dict[SimBell, None] = {}  # in the order in which they were armed
+        self.waiters: dict[SimWaiter, None] = {}  # in the order in which they were armed
         self._shown: dict[tuple[bool, TopicPartition], int] = {}
         """The end that readers of a broker see, by (whether by a server, partition)."""
         self.damaged: dict[TopicPartition, list[range]] = {}
@@ -46,8 +46,8 @@ class SimBackend(MemoryBackend):
     def reader(self, place: TopicPartition) -> SimReader:
         return SimReader(self, place, self._partition(place))
 
-    def bell(self) -> SimBell:
-        return SimBell(self)
+    def waiter(self) -> SimWaiter:
+        return SimWaiter(self)
 
     def make_topic(self, topic: str, partitions: int) -> None:
         if self.partitions(topic) != partitions:
@@ -82,7 +82,7 @@ class SimBackend(MemoryBackend):
     def open(self) -> LogStream:
         return LogStream(self, self.world.clock)
 
-    def _ring(self, place: TopicPartition | None) -> None:
+    def _notify(self, place: TopicPartition | None) -> None:
         """Notify readers after a commit. A process that is killed before has notified none."""
         if self.committing is not None:
             (committed, offset, values), self.committing = self.committing, None
@@ -98,7 +98,7 @@ class SimBackend(MemoryBackend):
             finally:
                 _set_times(records, self.world.scheduler.now_ns)
         self._told += 1
-        super()._ring(place)
+        super()._notify(place)
 
     def damage(self, chance: Random) -> list[tuple[TopicPartition, range]]:
         """Spoil a run of the latest records of each partition; return which."""
@@ -125,7 +125,7 @@ class SimBackend(MemoryBackend):
     def _show(self, is_server: bool, place: TopicPartition, end: int) -> None:
         key = is_server, place
         self._shown[key] = max(self._shown.get(key, 0), end)
-        self._ring(place)
+        self._notify(place)
 
     def shown_end(self, is_server: bool, place: TopicPartition, inner: MemoryPartition) -> int:
         """Return the end that a reader sees. A server may see scores before their request."""
@@ -227,15 +227,15 @@ class SimReader(MemoryReader):
         return Block.of(records)
 
 
-class SimBell:
-    """Implement `rdv.stream.backend.Bell`; wake-ups may be lost, doubled, or late."""
+class SimWaiter:
+    """Implement `rdv.stream.backend.Waiter`; wake-ups may be lost, doubled, or late."""
 
     def __init__(self, backend: SimBackend) -> None:
         self._backend = backend
         self._world = backend.world
         self._owner = self._world.scheduler.current
         self._is_armed = False
-        self.order = 0
+        self.priority = 0
         self._places: frozenset[TopicPartition] | None = None
         self._number = 0
 
@@ -247,13 +247,13 @@ class SimBell:
     def listen_to(self, places: Iterable[TopicPartition] | None) -> None:
         self._places = None if places is None else frozenset(places)
 
-    def arm(self, order: int) -> None:
+    def arm(self, priority: int) -> None:
         self._world.step()
-        self.order = order
+        self.priority = priority
         self._is_armed = True
-        self._backend.bells[self] = None
+        self._backend.waiters[self] = None
 
-    def ring(self, place: TopicPartition | None) -> None:
+    def notify(self, place: TopicPartition | None) -> None:
         if not self._is_armed:
             return
         if self._owner.state == "dead":
@@ -262,7 +262,7 @@ class SimBell:
         if place is not None and self._places is not None and place not in self._places:
             return
         self._is_armed = False
-        self._backend.bells.pop(self, None)
+        self._backend.waiters.pop(self, None)
         if not self._world.loses_ring(self._owner):
             self.wake()
 
@@ -273,7 +273,7 @@ class SimBell:
     def is_armed(self) -> bool:
         return self._is_armed
 
-    def quiet(self) -> None:
+    def drain(self) -> None:
         if self._number:
             self._world.descriptors.clear(self._number)
 
@@ -282,7 +282,7 @@ class SimBell:
 
     def close(self) -> None:
         self._is_armed = False
-        self._backend.bells.pop(self, None)
+        self._backend.waiters.pop(self, None)
 
 
 class SimGroup(MemoryGroup):

@@ -174,13 +174,13 @@ def _never_replaced(right):
     return lambda reader, segment: False
 
 
-def _no_bell(right):
+def _no_wakeup(right):
     """Read, then wait: no wake-up reports what was appended in between."""
 
     def poll_blocks(self, max_records, *, is_notified):
         blocks = self.look_blocks(max_records)
         if is_notified:
-            self._bell.quiet()
+            self._waiter.drain()
         return blocks
 
     return poll_blocks
@@ -224,7 +224,7 @@ def _mutants() -> list[Mutant]:
         Mutant("consumer skips a record", "order|one result|server reads in time|sees all",
                LogConsumer, "poll_blocks", _skips_a_record),
         Mutant("consumer waits without asking to be rung", "server reads in time|passed over",
-               LogConsumer, "poll_blocks", _no_bell),
+               LogConsumer, "poll_blocks", _no_wakeup),
         Mutant("supervisor without back-off", "restarts", supervisor, "ended", _no_backoff),
     ]  # fmt: skip
 

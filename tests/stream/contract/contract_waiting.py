@@ -28,13 +28,13 @@ class Waiting:
 
     def test_a_blocked_poll_is_woken_by_a_send(self, world):
         producer, consumer = world.producer(), world.consumer()
-        arm, is_waiting = consumer._bell.wait, threading.Event()
+        arm, is_waiting = consumer._waiter.wait, threading.Event()
 
         def wait(timeout_s):
             is_waiting.set()
             arm(timeout_s)
 
-        consumer._bell.wait = wait
+        consumer._waiter.wait = wait
         found = []
         thread = threading.Thread(target=lambda: found.extend(consumer.poll(timeout=60)))
         thread.start()
@@ -63,14 +63,14 @@ class Waiting:
 
     def test_a_send_between_reading_and_waiting_leaves_no_notification_behind(self, world):
         producer, consumer = world.producer(), world.consumer()
-        fd, arm = watch(consumer), consumer._bell.arm
+        fd, arm = watch(consumer), consumer._waiter.arm
 
         def late_arm(order):
-            consumer._bell.arm = arm
+            consumer._waiter.arm = arm
             producer.send(TOPIC, b"late")
             arm(order)
 
-        consumer._bell.arm = late_arm
+        consumer._waiter.arm = late_arm
         assert values(read_all(consumer)) == [b"late"]
         assert consumer.poll() == []
         assert not is_readable(fd), "an event loop would spin"
@@ -78,14 +78,14 @@ class Waiting:
     def test_a_spurious_notification_between_arming_and_reading_costs_no_wake_up(self, world):
         # As when a writer sends its wake-up only after its record has been read.
         producer, consumer = world.producer(), world.consumer()
-        fd, arm = watch(consumer), consumer._bell.arm
+        fd, arm = watch(consumer), consumer._waiter.arm
 
         def rung_arm(order):
-            consumer._bell.arm = arm
+            consumer._waiter.arm = arm
             arm(order)
             world.stream.make_topic("unrelated")
 
-        consumer._bell.arm = rung_arm
+        consumer._waiter.arm = rung_arm
         assert read_all(consumer) == []
         while is_readable(fd):
             assert consumer.poll() == []
@@ -116,14 +116,14 @@ class Waiting:
     def test_a_partition_noticed_while_arming_is_listened_to(self, world):
         world.stream.make_topic(TOPIC, 1)
         other, consumer = world.open(), world.consumer()
-        fd, arm = watch(consumer), consumer._bell.arm
+        fd, arm = watch(consumer), consumer._waiter.arm
 
         def late_arm(order):
-            consumer._bell.arm = arm
+            consumer._waiter.arm = arm
             other.make_topic(TOPIC, 64)
             arm(order)
 
-        consumer._bell.arm = late_arm
+        consumer._waiter.arm = late_arm
         assert consumer.poll() == []
         read_all(consumer) if is_readable(fd) else None
         for partition in range(1, 64):

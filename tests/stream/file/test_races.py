@@ -115,32 +115,33 @@ def test_a_member_without_partitions_is_notified_of_changes_of_the_group(stream,
         idle.fileno()
         idle.poll()
         idle.poll()
-        assert idle._bell._board.is_waiting(idle._bell._slot)
+        assert idle._waiter._board.is_waiting(idle._waiter._slot)
         other._backend._board.changed()
-        assert not idle._bell._board.is_waiting(idle._bell._slot)
+        assert not idle._waiter._board.is_waiting(idle._waiter._slot)
         idle.close()
 
 
-def test_waiting_readers_are_notified_in_their_order(stream, other, monkeypatch):
-    orders = (4, 2, 1, 3, 2)
-    consumers = [other.consumer(["t"], start="latest") for _ in orders]
+def test_waiting_consumers_are_notified_in_priority_order(stream, other, monkeypatch):
+    priorities = (4, 2, 1, 3, 2)
+    consumers = [other.consumer(["t"], start="latest") for _ in priorities]
     slots = {}
-    for consumer, order in zip(consumers, orders, strict=True):
-        consumer.wakeup_priority = order
+    for consumer, priority in zip(consumers, priorities, strict=True):
+        consumer.wakeup_priority = priority
         consumer.fileno()
         while consumer.poll():
             pass
-        slots[consumer._bell._slot] = order
-    rung, ring = [], stream._backend._board._ring
+        slots[consumer._waiter._slot] = priority
+    notified, slots_of_board = [], stream._backend._board._slots
+    notify = slots_of_board.notify
 
     def note(slot):
-        rung.append(slots[slot])
-        ring(slot)
+        notified.append(slots[slot])
+        notify(slot)
 
-    monkeypatch.setattr(stream._backend._board, "_ring", note)
+    monkeypatch.setattr(slots_of_board, "notify", note)
     with stream.producer() as producer:
         producer.send("t", b"x")
-    assert rung == sorted(orders)
+    assert notified == sorted(priorities)
     for consumer in consumers:
         assert len(consumer.poll()) == 1
         consumer.close()

@@ -17,14 +17,14 @@ def tell(*words):
 def wait_once(stream):
     """Poll once with a long timeout; report at the moment when the poll blocks."""
     with stream.consumer(["t"]) as consumer:
-        wait = consumer._bell.wait
+        wait = consumer._waiter.wait
 
         def telling_wait(timeout_s):
             tell("waiting")
-            consumer._bell.wait = wait
+            consumer._waiter.wait = wait
             wait(timeout_s)
 
-        consumer._bell.wait = telling_wait
+        consumer._waiter.wait = telling_wait
         tell("records", [r.value.decode() for r in consumer.poll(timeout=30)])
 
 
@@ -81,7 +81,7 @@ def inherit(stream):
 
 
 def follow(stream):
-    """Take a doorbell's slot anew while a forked child still has the old FIFO open."""
+    """Take a reader's slot anew while a forked child still has the old FIFO open."""
     first = stream.consumer(["t"])
     first.fileno()
     while first.poll():

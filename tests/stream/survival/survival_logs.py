@@ -11,7 +11,8 @@ from pathlib import Path
 from rdv.clock import SYSTEM_CLOCK
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import RecordsDamaged, RecordsLost, StreamExists
-from rdv.stream.file.backend import FileBackend, make_stream, read_config
+from rdv.stream.file.backend import FileBackend
+from rdv.stream.file.directory import make_stream, read_config
 from rdv.stream.file.writer import PartitionWriter
 from rdv.stream.files import FileStream
 from rdv.stream.producer import LogProducer

@@ -17,7 +17,7 @@ SIZE = 9_744
 
 
 def echo(path, is_native):
-    """Say each value that comes; wait for the next by the doorbell alone."""
+    """Print each value that comes; wait for the next by a notification alone."""
     disk = Disk() if is_native else QuietDisk()
     with open_log(path, disk) as stream, stream.consumer([TOPIC]) as consumer:
         say("ready")
@@ -77,14 +77,14 @@ def _harm(board, deed, *how):
         aside.rename(board)
 
 
-def test_a_deleted_doorbell_is_recreated_and_never_shared(tmp_path):
+def test_a_deleted_fifo_is_made_anew_and_two_readers_never_share_one(tmp_path):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.consumer([TOPIC]) as first:
         assert first.poll(timeout=0.01) == []
         (path / ".doorbells" / "0").unlink()
         with stream.consumer([TOPIC]) as second:
             assert second.poll(timeout=0.01) == []
-            for _ in range(10):  # some 100 ms: then the first consumer checks its own doorbell
+            for _ in range(10):  # some 100 ms: then the first consumer checks its own FIFO
                 first.poll(timeout=0.05)
             names = {p.name for p in (path / ".doorbells").iterdir() if p.name.isdigit()}
             assert len(names) == 2

@@ -22,12 +22,12 @@ def wait_for_records(path, times):
         for _ in range(times):
             seen += len(consumer.poll(timeout=20))
             say(seen)
-        consumer._bell.arm(1)
+        consumer._waiter.arm(1)
         say("waits")
         hear()
 
 
-def doorbells(path):
+def fifos(path):
     return {name for name in os.listdir(path / ".doorbells") if name.isdigit()}
 
 
@@ -44,11 +44,11 @@ def test_a_killed_readers_doorbell_is_removed_by_the_next_notification(tmp_path)
             assert child.expect() == 1
             assert child.expect() == "waits"
             child.kill()
-        assert len(doorbells(path)) == 1
+        assert len(fifos(path)) == 1
         assert len(states(path)) == 1
         for number in range(1, 50):
             producer.send(TOPIC, b"%d" % number)
-        assert doorbells(path) == set()
+        assert fifos(path) == set()
         assert states(path) == set()
         assert_sound(stream, {n: b"%d" % n for n in range(50)})
 
@@ -79,8 +79,8 @@ def test_readers_killed_while_others_write_cost_no_slots(tmp_path):
                     child.__exit__(None, None, None)
             # A new reader takes the lowest free slot: the dead readers have not used them up.
             with stream.consumer([TOPIC], start="latest") as consumer:
-                assert consumer._bell.fileno() >= 0
-                assert consumer._bell._slot < 4
+                assert consumer._waiter.fileno() >= 0
+                assert consumer._waiter._slot < 4
         assert_sound(stream, {n: b"%d" % n for n in range(sent)})
 
 
@@ -90,13 +90,13 @@ def test_an_armed_reader_that_never_reads_blocks_no_writer(tmp_path):
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")
         with stream.consumer([TOPIC]) as consumer:
-            bell = consumer._bell
+            bell = consumer._waiter
             fd = bell.fileno()
             # A FIFO holds 64 KiB: send more wake-ups than it has room for.
             for number in range(70_000):
                 bell.arm(1)
                 if number % 10:
-                    stream._backend._board._ring_waiting(boards.EVERYTHING)
+                    stream._backend._board._notify_waiting(boards.EVERYTHING)
                 else:
                     producer.send(TOPIC, b"x")
             ready, _, _ = select.select([fd], [], [], 0)
@@ -107,7 +107,7 @@ def test_an_armed_reader_that_never_reads_blocks_no_writer(tmp_path):
 
 
 @pytest.mark.parametrize("has_process", [False, True])
-def test_a_stale_doorbell_is_removed_and_its_slot_reused(tmp_path, has_process):
+def test_a_dead_readers_fifo_is_removed_and_its_slot_used_again(tmp_path, has_process):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")
@@ -119,10 +119,10 @@ def test_a_stale_doorbell_is_removed_and_its_slot_reused(tmp_path, has_process):
         try:
             assert producer.send(TOPIC, b"second") == (0, 1)
             assert states(path) == set()
-            assert doorbells(path) == ({"0"} if has_process else set())
+            assert fifos(path) == ({"0"} if has_process else set())
             with stream.consumer([TOPIC]) as consumer:
                 consumer.fileno()
-                assert consumer._bell._slot == int(has_process)
+                assert consumer._waiter._slot == int(has_process)
         finally:
             if has_process:
                 os.close(holder)
@@ -137,14 +137,14 @@ def test_a_notification_to_a_dead_reader_reaches_its_successor(tmp_path):
             consumer = stream.consumer([TOPIC], start="latest")
             consumer.fileno()
             consumer.poll()
-            consumer._bell.arm(1)
+            consumer._waiter.arm(1)
             producer.send(TOPIC, b"%d" % number)
             ready, _, _ = select.select([consumer.fileno()], [], [], 10)
             assert ready, "the writer rings the dead one"
             assert [r.value for r in consumer.poll()] == [b"%d" % number]
             # As when killed: nothing is unlinked, only the descriptor is closed.
-            os.close(consumer._bell._fd)
-            consumer._bell._fd = -1
+            os.close(consumer._waiter._fd)
+            consumer._waiter._fd = -1
             consumer.close()
 
 
@@ -171,7 +171,7 @@ def test_garbage_on_the_board_costs_no_record(tmp_path, seed):
             assert received == [b"%d" % number for number in range(50)]
 
 
-def test_other_files_among_the_doorbells_do_no_harm(tmp_path):
+def test_files_that_are_no_fifos_in_the_place_of_fifos_do_no_harm(tmp_path):
     path = tmp_path / "log"
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")

@@ -14,7 +14,8 @@ from survival_logs import NEVER_MS, TOPIC, open_log, partition_directory, read_a
 from rdv.clock import SYSTEM_CLOCK
 from rdv.stream import open_stream
 from rdv.stream.errors import LockTimeout, SyncFailed, WouldWait
-from rdv.stream.file.backend import FileBackend, read_config
+from rdv.stream.file.backend import FileBackend
+from rdv.stream.file.directory import read_config
 from rdv.stream.files import FileStream
 from rdv.system.disk import Disk
 

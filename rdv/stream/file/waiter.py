@@ -1,4 +1,4 @@
-"""A doorbell is a reader's own place on the board, through which writers notify it."""
+"""A `FifoWaiter` is one consumer's place on the wake-up board, through which writers notify it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ BACKSTOP_S = 0.2
 """The longest wait in seconds: a wake-up is lost when its writer is killed in that very instant."""
 
 
-class Doorbell:
-    """A `Doorbell` belongs to one consumer. Its FIFO is made at the first wait. Not thread-safe."""
+class FifoWaiter:
+    """A `FifoWaiter` belongs to one consumer. Its FIFO is made at the first wait. One thread."""
 
     def __init__(self, board: Board, disk: Disk) -> None:
         self._board = board
@@ -49,7 +49,7 @@ class Doorbell:
             for place in places:
                 self._mask |= mask_of(*place)
 
-    def arm(self, order: int) -> None:
+    def arm(self, priority: int) -> None:
         """Register as waiting. The caller must look once more before it blocks."""
         self._open()
         if self._disk.monotonic_ns() >= self._look_ns or self._epoch != self._board.epoch:
@@ -57,7 +57,7 @@ class Doorbell:
         if self._mask != self._known_mask:
             self._board.set_mask(self._slot, self._mask)
             self._known_mask = self._mask
-        self._board.set_waiting(self._slot, order)
+        self._board.set_waiting(self._slot, priority)
 
     def _look_after(self) -> None:
         """Make sure that writers find our FIFO at its path and our mask on the board."""
@@ -70,20 +70,20 @@ class Doorbell:
             self._disk.dup2(fd, self._fd)
             self._disk.close(fd)
             self._known_mask = 0
-            self._disk.ring(self._fd)
+            self._disk.notify(self._fd)
         if not self._board.has_mask(self._slot, self._known_mask):
             self._board.set_mask(self._slot, self._mask)
             self._known_mask = self._mask
 
     def wake(self) -> None:
         """Notify this reader itself."""
-        self._disk.ring(self._open())
+        self._disk.notify(self._open())
 
     def is_armed(self) -> bool:
         """Return whether the next commit will notify this reader; false once one has."""
         return self._fd >= 0 and self._board.is_waiting(self._slot)
 
-    def quiet(self) -> None:
+    def drain(self) -> None:
         """Drain the pending notifications: the records that they announced are about to be read.
 
         Only needed for callers that watch the descriptor: a notification may come after its records
