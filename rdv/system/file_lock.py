@@ -28,12 +28,9 @@ class FileLock:
         self.fd = fd
         self._mutex = threading.Lock()
         self._taken: threading.Event | None = None
+        self.is_contended = False
+        """Whether a helper waits for the lock, or already has it (`acquire` can tell)."""
         self._wanted = False
-
-    @property
-    def is_contended(self) -> bool:
-        """Return whether a helper waits for the lock, or already has it (`acquire` can tell)."""
-        return self._taken is not None
 
     def acquire(self, timeout_s: float) -> bool:
         """Take the lock. Returns False when another process has held it for all of `timeout_s`.
@@ -66,7 +63,7 @@ class FileLock:
         with self._mutex:
             self._wanted = False
             if taken.is_set():
-                self._taken = None
+                self._taken, self.is_contended = None, False
                 return True
             return False
 
@@ -76,7 +73,7 @@ class FileLock:
         # owner may close its own at any time.
         helper_fd = self._disk.dup_private(self.fd)
         threading.Thread(target=self._wait, args=(taken, helper_fd), daemon=True).start()
-        self._taken = taken
+        self._taken, self.is_contended = taken, True
         return taken
 
     def release(self) -> None:
@@ -90,7 +87,7 @@ class FileLock:
                     taken.set()
                 else:
                     self._disk.unlock(fd)
-                    self._taken = None
+                    self._taken, self.is_contended = None, False
         finally:
             self._disk.close_private(fd)
 

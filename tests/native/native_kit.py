@@ -63,7 +63,7 @@ def make_writer(
         str(directory),
         StreamConfig(**set_),
         clock,
-        announce=lambda: None,
+        announce=lambda now_ns: None,
         opened=lambda writer: None,
         recovered=lambda end: None,
     )

@@ -88,7 +88,7 @@ def test_only_waiting_readers_of_the_topic_are_notified(native, first, second):
                     if order:
                         board.set_waiting(slot, order)
                 before, states = tick_of(board), states_of(board)
-                announce()
+                announce(0)
                 assert tick_of(board) != before
                 found = rung(fds)
                 for number, (slot, _) in enumerate(slots):
@@ -111,7 +111,7 @@ def test_a_dead_readers_slot_is_cleared_and_its_fifo_removed(native, tmp_path):
             for one in (dead, slot):
                 board.set_mask(one, MASK)
                 board.set_waiting(one, 1)
-            announce()
+            announce(0)
             assert set(rung([fd])) == {0}
             assert states_of(board) == bytes(SLOTS)
             if not is_known:
@@ -129,12 +129,12 @@ def test_a_reader_in_a_dead_readers_slot_is_notified(native, tmp_path):
         slot, fd = board.take_slot()
         board.set_mask(slot, MASK)
         board.set_waiting(slot, 2)
-        announce()
+        announce(0)
         os.close(fd)
         again, fd = board.take_slot()
         assert again == slot
         board.set_waiting(slot, 2)
-        announce()
+        announce(0)
         assert rung([fd]) == {0: 1}
         board.free_slot(slot, fd)
 
@@ -148,7 +148,7 @@ def test_any_number_of_waiting_readers_is_notified(native, tmp_path, count):
             for slot, _ in slots:
                 board.set_mask(slot, MASK)
                 board.set_waiting(slot, 1 + slot % 4)
-            announce()
+            announce(0)
             assert rung([fd for _, fd in slots]) == dict.fromkeys(range(count), 1)
             assert states_of(board) == bytes(SLOTS)
         for slot, fd in slots:
@@ -321,7 +321,7 @@ stop = threading.Event()
 announce = board.announcer("t", 0)
 def work():
     while not stop.is_set():
-        announce()
+        announce(0)
 threads = [threading.Thread(target=work) for _ in range(3)]
 for thread in threads: thread.start()
 ends = []

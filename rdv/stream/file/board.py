@@ -217,19 +217,20 @@ class Board:
                     self._fd = self._disk.open(self._path, write=True)
         return self._fd
 
-    def announcer(self, topic: str, partition: int) -> Callable[[], None]:
+    def announcer(self, topic: str, partition: int) -> Callable[[int], None]:
         """Return the function that announces a commit: it ticks and notifies waiting readers.
 
-        It never fails: the records are already committed, and readers look periodically all the
-        same.
+        It is called with the monotonic time, perhaps of a moment before. It never fails: the
+        records are already committed, and readers look periodically all the same.
         """
         states = self._reading(_STATES_AT, _MASKS_AT)
         notify, bit = self._notify_waiting, mask_of(topic, partition)
         tick_at = _TICKS_AT + number_of(topic, partition) * _VERSION.size
         pwrite, pack, commits = self._disk.pwrite, _VERSION.pack, self._commits
 
-        def announce() -> None:
-            self.look_after()
+        def announce(now_ns: int) -> None:
+            if now_ns >= self._look_ns:
+                self.look_after()
             try:
                 fd = self._fd if self._fd >= 0 else self._write_fd()
                 pwrite(fd, pack(self._salt + next(commits)), tick_at)
@@ -243,9 +244,9 @@ class Board:
             return announce
         return partial(self._announce, native, board, bit, tick_at)
 
-    def _announce(self, native: Native, board: Map, bit: int, tick_at: int) -> None:
+    def _announce(self, native: Native, board: Map, bit: int, tick_at: int, now_ns: int) -> None:
         """Do the same as `announcer`'s function, with one native call for the usual case."""
-        if self._disk.monotonic_ns() >= self._look_ns:
+        if now_ns >= self._look_ns:
             self.look_after()
         try:
             with self._mutex:

@@ -39,7 +39,7 @@ class LookingBoard(Board):
     def changed(self) -> None:
         raise NotPermitted(self.directory, _WHY)
 
-    def announcer(self, topic: str, partition: int) -> Callable[[], None]:
+    def announcer(self, topic: str, partition: int) -> Callable[[int], None]:
         raise NotPermitted(f"{self.directory}/{topic}/{partition}", _WHY)
 
     def look_after(self) -> None:

@@ -68,27 +68,31 @@ class Tail(LastSegment):
         if not self._unmarked % LOOK_EVERY and self.has_lost_a_file():
             self._must_look = True
             return -1
-        done = native.append(
-            self._lock_fd,
-            self.values_fd,
-            self.index_fd,
-            values,
-            self._index_size,
-            self._end,
-            self._crc,
-            self._time_ns,
-            self._clock.wall_ns(),
-            self._segment_bytes,
-            self._index_bytes_max,
-            self._roll_at_ns,
-            self._codec.first_word,
-        )
-        if done is None:
-            return -1
-        index_size, self._end, self._crc, self._time_ns = done
-        if not index_size:
-            self._begin_age(self._time_ns)
-        self._index_size = index_size + len(values) * ENTRY_BYTES
+        try:
+            done = native.append(
+                self._lock_fd,
+                self.values_fd,
+                self.index_fd,
+                values,
+                self._index_size,
+                self._end,
+                self._crc,
+                self._time_ns,
+                self._clock.wall_ns(),
+                self._segment_bytes,
+                self._index_bytes_max,
+                self._roll_at_ns,
+                self._codec.first_word,
+            )
+            if done is None:
+                return -1
+            index_size, self._end, self._crc, self._time_ns = done
+            if not index_size:
+                self._begin_age(self._time_ns)
+            self._index_size = index_size + len(values) * ENTRY_BYTES
+        except BaseException:
+            self.forget()
+            raise
         if self._unmarked >= MARK_EVERY:
             self.mark_end()
         return self._base + index_size // ENTRY_BYTES

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 
 from rdv.clock import Clock
 from rdv.errors import RdvError
-from rdv.native import Native
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import SyncFailed, WouldWait
 from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
@@ -28,9 +27,9 @@ class PartitionWriter(LockedFiles):
     """A `PartitionWriter` is the write side of one partition.
 
     Thread-safe; other processes have their own. Files are opened at the first append and whenever
-    they are needed again after `release`. `announce` is called after every commit, with no lock
-    held; `opened` whenever files have been opened; `recovered` with the new end when a recovery has
-    cut the partition.
+    they are needed again after `release`. `announce` is called after every commit with the
+    monotonic time of its beginning, with no lock held; `opened` whenever files have been opened;
+    `recovered` with the new end when a recovery has cut the partition.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class PartitionWriter(LockedFiles):
         config: StreamConfig,
         clock: Clock,
         *,
-        announce: Callable[[], None],
+        announce: Callable[[int], None],
         opened: Callable[[PartitionWriter], None],
         recovered: Callable[[int], None],
     ) -> None:
@@ -73,14 +72,15 @@ class PartitionWriter(LockedFiles):
         ):
             raise self._not_ours(timeout_ms, "another thread")
         try:
-            lock = self._lock
-            if lock is not None and self._clock.monotonic_ns() >= self._look_ns:
+            lock, now_ns = self._lock, self._clock.monotonic_ns()
+            if now_ns >= self._look_ns and lock is not None:
                 lock = self._look_after_files(lock)
             if lock is None:
                 lock = self._open(timeout_ms)
                 has_opened = True
             if self._native is not None and self._sync_error is None and not lock.is_contended:
-                offset = self._append_natively(self._native, values)
+                offset = self._tail.append_natively(self._native, values)
+                self._is_dirty = self._is_dirty or offset >= 0
             while offset < 0:
                 try:
                     offset, is_anew = self._append_locked(values, timeout_ms)
@@ -88,25 +88,14 @@ class PartitionWriter(LockedFiles):
                     self._leave_files()
                     continue
                 has_opened = has_opened or is_anew
+        except OSError as error:
+            raise os_fault(error, self.directory, "append to") from error
         finally:
             mutex.release()
         if has_opened:
             # Called with no mutex held: it may release other writers.
             self._opened(self)
-        self._announce()
-        return offset
-
-    def _append_natively(self, native: Native, values: Sequence[bytes]) -> int:
-        """Append in one native call; see `Tail.append_natively`."""
-        try:
-            offset = self._tail.append_natively(native, values)
-        except OSError as error:
-            self._tail.forget()
-            raise os_fault(error, self.directory, "append to") from error
-        except BaseException:
-            self._tail.forget()
-            raise
-        self._is_dirty = self._is_dirty or offset >= 0
+        self._announce(now_ns)
         return offset
 
     def _append_locked(self, values: Sequence[bytes], timeout_ms: int) -> tuple[int, bool]:
