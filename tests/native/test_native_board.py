@@ -291,7 +291,7 @@ def test_announcing_from_many_threads_notifies_every_reader(native, tmp_path):
                 (tmp_path / ".doorbells" / str(slot)).unlink()
                 slots[2] = board.take_slot()
                 fds[2] = slots[2][1]
-            threads = [threading.Thread(target=announce) for announce in announcers]
+            threads = [threading.Thread(target=announce, args=(0,)) for announce in announcers]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -329,7 +329,7 @@ for _ in range(12):
     child = os.fork()
     if not child:
         try:
-            board.announcer("t", 1)()
+            board.announcer("t", 1)(0)
             board.close()
         except BaseException as error:
             os.write(2, repr(error).encode())
