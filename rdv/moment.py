@@ -2,6 +2,8 @@
 
 - ISO 8601 with a zone: 2026-05-01T14:30:00+02:00, 2026-05-01T12:30:00Z.
 - ISO 8601 without a zone is UTC, on every machine and over HTTP: 2026-05-01, 2026-05-01T12:30.
+  Python's own reader also takes what nobody means (any letter for the T, a NUL), so the form is
+  checked first. A clock has no leap seconds and no 24:00.
 - A whole number is nanoseconds since 1970, UTC, and lies between EARLIEST_NS and LATEST_NS: one in
   seconds, milliseconds or microseconds would be in 1970, and is refused.
 
@@ -10,6 +12,7 @@ Commands also take durations ("10m": ten minutes ago), see `rdv.commands.units`.
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -30,6 +33,11 @@ differ.
 EXAMPLE: Final = "2026-05-01T12:30:00Z, 2026-05-01T14:30:00+02:00 or 2026-05-01 (UTC)"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BASIC_DATE_DIGITS = 8
+_ISO = re.compile(
+    r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)"
+    r"(?:[T ](?P<hour>\d\d)(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)? ?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
 _UNITS = (("seconds", 10**9), ("milliseconds", 10**6), ("microseconds", 10**3))
 
 
@@ -60,15 +68,24 @@ def read_moment(given: int | str) -> Moment:
     text = given.strip()
     if text.isascii() and text.isdigit() and len(text) != _BASIC_DATE_DIGITS:
         return Moment(_checked_number(int(text) if len(text) < len(str(2**64)) else LATEST_NS + 1))
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        reason = "it is neither ISO 8601 nor whole nanoseconds since 1970"
-        raise InvalidMoment(repr(given), reason) from None
+    moment = _read_iso(text.upper(), given)
     is_assumed_utc = moment.tzinfo is None
     if is_assumed_utc:
         moment = moment.replace(tzinfo=UTC)
     return Moment((moment - _EPOCH) // timedelta(microseconds=1) * 1000, is_assumed_utc)
+
+
+def _read_iso(text: str, given: str) -> datetime:
+    matched = _ISO.fullmatch(text)
+    if matched is None:
+        reason = "it is neither ISO 8601 nor whole nanoseconds since 1970"
+        raise InvalidMoment(shown(given), reason)
+    try:
+        if matched["hour"] == "24":  # which some versions of Python read
+            raise ValueError("hour must be in 0..23")  # noqa: TRY301
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidMoment(shown(given), f"there is no such date or time: {error}") from None
 
 
 def known_since_ns(given: int | str, now_ns: int) -> int:

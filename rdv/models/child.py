@@ -6,6 +6,7 @@ Every wait is bounded.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import signal
@@ -61,17 +62,35 @@ def question(number: int, data: bytes) -> bytes:
 
 
 def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
-    """Return the number of the row and its outcome. Raises Garbage."""
+    """Return the number of the row and its outcome. Raises Garbage.
+
+    An answer with an unusable value, as the NaN that Python's json writes, is an error of its row
+    only.
+    """
     try:
         answer = _DECODER.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
         shown = line[:80].decode("utf-8", "backslashreplace")
-        raise Garbage(shortened(f"it wrote {shown!r}: {error}")) from None
+        why = shortened(f"it wrote {shown!r}: {error}")
+        number = _number_of(line)
+        if number is None:
+            raise Garbage(why) from None
+        return number, ModelError(why, "garbage")
     if answer.error is not None:
         return answer.id, ModelError(shortened(answer.error) or "an error without a text")
     if isinstance(answer.result, UnsetType):
-        raise Garbage(f"its answer to {answer.id} has neither a result nor an error")
+        return answer.id, ModelError("its answer has neither a result nor an error", "garbage")
     return answer.id, check_result(bytes(answer.result), bytes_max)
+
+
+def _number_of(line: bytes) -> int | None:
+    """Return the id of an answer whose other values cannot be used; None when it has no id."""
+    try:
+        answer = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    number = answer.get("id") if isinstance(answer, dict) else None
+    return number if type(number) is int else None
 
 
 class Process(Program):

@@ -99,6 +99,33 @@ def test_results_are_checked(start):
 
 
 @pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("answer(id=number, result=float('nan'))", "it wrote"),
+        ("answer(id=number, result=[1, float('-inf')])", "it wrote"),
+        ("answer(id=number, result='\\ud800')", "it wrote"),
+        ("answer(id=number, result=2**64)", "not within -2^63 to 2^64-1"),
+        ("answer(id=number, result=1, error=5)", "Expected `str | null`"),
+        ("answer(id=number)", "neither a result nor an error"),
+        ("answer(id=number, result=None)", "is null"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_an_error_of_its_row_only(start, code, reason):
+    model = start(f"""
+    if data == "bad":
+        {code}
+    else:
+        answer(id=number, result=os.getpid())
+""")
+    (pid,) = model.predict([b"1"])
+    good, bad, after = errors(model.predict([b"7", b'"bad"', b"8"]))
+    assert (good, after) == (pid, pid)
+    assert reason in bad[1]
+    assert model.predict([b"9"]) == [pid]
+    assert start.log == []
+
+
+@pytest.mark.parametrize(
     ("code", "cause", "reason"),
     [
         ("sys.exit(3)", "exit", "it ended with exit code 3"),
@@ -107,7 +134,6 @@ def test_results_are_checked(start):
         ("print('hello', flush=True)", "garbage", "it wrote 'hello'"),
         ("answer(id=number + 99, result=1)", "garbage", "is not an open question"),
         ("answer(id=number - 1, result=1)", "garbage", "is not an open question"),
-        ("answer(id=number)", "garbage", "neither a result nor an error"),
         ("answer(id='x', result=1)", "garbage", "Expected `int`"),
         ("os.write(1, b'x' * 2_000_000)", "garbage", "a line of more than"),
         ("os.write(1, b'[' * 2_000 + b'\\n')", "garbage", "it wrote"),

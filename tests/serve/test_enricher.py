@@ -138,3 +138,42 @@ def test_loads_that_fail_leave_no_threads_behind(place):
         lambda: len(os.listdir(f"/proc/{place.pid()}/task")) <= counts[0], f"threads: {counts}"
     )
     assert place.seen() == "first"
+
+
+FAILING = """
+import time
+class Odd(BaseException):
+    def __str__(self):
+        raise ValueError
+def enrich(data):
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise ValueError('no such user')", "ValueError: no such user"),
+        ("raise Odd", "Odd: (its text cannot be made"),
+        ("return float('nan')", "its result is nan"),
+        ("return [2**70]", "its result is not JSON"),
+        ("time.sleep(5)", "no result within 50 ms"),
+    ],
+)
+def test_an_enricher_that_always_fails_is_named_in_the_status(place, code, said):
+    toml = place.directory / "rdv.toml"
+    toml.write_text(toml.read_text().replace("timeout_ms = 20000", "timeout_ms = 50"))
+    place.write(FAILING.format(code))
+    place.start()
+    for _ in range(3):
+        assert place.seen() is None
+    found = wait(place.fault, "the enricher's fault in the status")
+    assert found.startswith("failing: 100% of the last")
+    assert said in found
+
+
+def test_a_file_whose_error_has_no_text_is_named(place):
+    place.write(FAILING.format("pass") + "raise Odd\n")
+    place.start()
+    assert "Odd: (its text cannot be made" in wait(place.fault, "the fault")
+    assert place.seen() is None

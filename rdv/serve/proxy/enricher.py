@@ -23,11 +23,14 @@ from typing import Any
 import msgspec
 import orjson
 
+from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import NO_FAULT, Coded, coded, of_error
 from rdv.decision import Decision
 from rdv.errors import InputFault
 from rdv.http.shares import Shares
+from rdv.models.model import describe
 from rdv.rendezvous.messages import InvalidModelResult, Request, encode_model_result
+from rdv.serve.failures import Failures
 from rdv.serve.process import start_thread, user_code_thread
 
 log = logging.getLogger("rdv.proxy")
@@ -66,7 +69,7 @@ def load_enricher(directory: str, spec: str) -> Enrich:
         module_spec.loader.exec_module(module)
         function: Enrich = getattr(module, name or "enrich")
     except BaseException as error:  # its code may raise anything
-        raise EnricherNotLoaded(spec, f"{type(error).__name__}: {error}") from error
+        raise EnricherNotLoaded(spec, describe(error)) from error
     finally:
         with suppress(ValueError):  # its code may have changed the list
             sys.path.remove(str(place.parent))
@@ -106,6 +109,7 @@ class Enricher:
         self, load: Callable[[], Enrich], timeout_ms: float, client_share: float = 1.0
     ) -> None:
         self.counts = EnricherCounts()
+        self.failures = Failures("the enricher", SYSTEM_CLOCK, log, "enricher_failed")
         self._load = load
         self._own = threading.local()
         self._timeout_s = timeout_ms / 1000
@@ -150,20 +154,24 @@ class Enricher:
             nonlocal is_over
             is_over = True
             self.counts.late += 1
+            why = f"no result within {self._timeout_s * 1000:g} ms"
+            self.failures.note(1, 1, why, "enricher_failed")
             done(request)
 
         timer = self._loop.call_later(self._timeout_s, late)
 
-        def finished(data: msgspec.Raw | None) -> None:
+        def finished(data: msgspec.Raw | str) -> None:
             self._shares.give(holder)
             if is_over:
                 return
             timer.cancel()
-            if data is None:
+            if isinstance(data, str):
                 self.counts.failed += 1
+                self.failures.note(1, 1, data, "enricher_failed")
                 done(request)
             else:
                 self.counts.enriched += 1
+                self.failures.note(1, 0, "", "enricher_failed")
                 done(msgspec.structs.replace(request, data=data))
 
         def work() -> None:
@@ -173,16 +181,14 @@ class Enricher:
 
         self._threads.submit(work)
 
-    def _call(self, request: Request) -> msgspec.Raw | None:
+    def _call(self, request: Request) -> msgspec.Raw | str:
+        """Return the enriched data, or why there is none."""
         try:
             return encode_model_result(self._function()(orjson.loads(bytes(request.data))))
         except InvalidModelResult as error:
-            text = "the enricher's answer cannot be used: %s"
-            log.warning(text, error.text(), extra=coded("enricher_failed"))
+            return f"its {error.where} {error.reason}"
         except BaseException as error:  # noqa: BLE001  a user's code
-            name, why = type(error).__name__, coded("enricher_failed")
-            log.warning("the enricher failed: %s: %s", name, error, extra=why)
-        return None
+            return describe(error)
 
     def retire(self) -> None:
         """Accept no more requests; those that wait are still enriched."""
@@ -283,9 +289,12 @@ class EnricherLoader:
 
     def figures(self) -> dict[str, object]:
         """Return the fault for the status line; usually nothing."""
-        if not self.fault.code:
+        fault = self.fault
+        if not fault.code and self._wanted is not None:
+            fault = self._wanted.failures.trouble
+        if not fault.code:
             return {}
-        return {"enricher_fault": self.fault.text, "enricher_fault_code": self.fault.code}
+        return {"enricher_fault": fault.text, "enricher_fault_code": fault.code}
 
     async def settled(self) -> None:
         """Wait for the first one, for LOAD_WAIT_S at most."""

@@ -1,4 +1,4 @@
-"""Writes a worker's reports on requests to its model's own topic, and tracks recent errors."""
+"""Writes a worker's reports on requests to its model's own topic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 from rdv.clock import Clock
-from rdv.coded import NO_FAULT, Coded, coded
+from rdv.coded import coded
 from rdv.codes import ReportCode
 from rdv.errors import RdvError
 from rdv.models import Model, ModelError
@@ -22,64 +22,11 @@ from rdv.rendezvous.messages import (
     encode_score,
 )
 from rdv.serve.batches import SCORES
+from rdv.serve.failures import Failures
 from rdv.serve.outbox import Outbox
 from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.worker")
-
-RECENT_ROWS = 100
-"""Older rows count for less and less: beyond twice this number, all count half."""
-
-SHARE, ROWS_MIN = 0.5, 10
-"""A model is failing if at least this share of at least this many rows fails; a model whose rows
-all fail is failing from the first.
-"""
-
-LOG_EVERY_NS = 10_000_000_000
-"""The first error is logged at once, the next one after this time, with the number of errors."""
-
-
-class Failures:
-    """Counts the rows of one model that fail. One thread."""
-
-    def __init__(self, name: str, clock: Clock) -> None:
-        self._name = name
-        self._clock = clock
-        self._rows = self._failed = 0
-        self._error = ""
-        self._why: ReportCode = "predict_raised"
-        self._unlogged = 0
-        self._log_ns = 0
-
-    def note(self, rows: int, failed: int, error: str, code: ReportCode) -> None:
-        """Count `rows` evaluated rows, `failed` of which failed; error and code are the first's."""
-        self._rows += rows
-        self._failed += failed
-        if self._rows > 2 * RECENT_ROWS:
-            self._rows, self._failed = self._rows // 2, self._failed // 2
-        if failed:
-            self._error, self._why = error, code
-            self._unlogged += failed
-            self._log()
-
-    def _log(self) -> None:
-        now_ns = self._clock.monotonic_ns()
-        if now_ns < self._log_ns:
-            return
-        self._log_ns = now_ns + LOG_EVERY_NS
-        rows = "a row" if self._unlogged == 1 else f"{self._unlogged} rows"
-        log.warning("%s failed on %s: %s", self._name, rows, self._error, extra=coded(self._why))
-        self._unlogged = 0
-
-    @property
-    def trouble(self) -> Coded:
-        """Describe the failure of the model; NO_FAULT while it does not fail."""
-        rows, failed = self._rows, self._failed
-        is_failing = failed == rows or (rows >= ROWS_MIN and failed >= SHARE * rows)
-        if not failed or not is_failing:
-            return NO_FAULT
-        text = f"failing: {failed / rows:.0%} of the last {rows}: {self._error}"
-        return Coded("model_failing", text)
 
 
 def _code_of(error: object) -> ReportCode:
@@ -103,7 +50,7 @@ class Reports:
         self._model = model
         self._clock = clock
         self._host = host
-        self.failures = Failures(name, clock)
+        self.failures = Failures(name, clock, log, "model_failing")
         self.scored = self.refused = self.failed = self.lost = 0
 
     def evaluated(
