@@ -110,6 +110,13 @@ def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
     else:
         pending = tuple(changed_keys(was, decision, "serve"))
     now = held_back(was, decision)
+    if _loses_its_models(before, now, elsewhere):
+        reason = (
+            f"{now.file}: no model is left that the schedule {was.schedule} accepts, as in a file "
+            "that is half written: remove them from the schedule first"
+        )
+        found.append(Coded("model-unknown", reason, now.file))
+        now, pending = was, before.pending
     read = read_schedules(was.directory)
     found += [of_error(fault) for fault in read.faults]
     schedules, texts = _usable(before, now, read, elsewhere, found)
@@ -126,6 +133,24 @@ def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
         enricher_stamp(now),
         before.identity,
     )
+
+
+def _loses_its_models(before: Accepted, now: Decision, elsewhere: Collection[str]) -> bool:
+    """Return whether the live schedule loses all of its models, while it stays the same.
+
+    An editor that truncates rdv.toml before it writes makes a valid file without any model.
+    """
+    live = before.live
+    read = read_schedules(now.directory).by_name.get(now.schedule)
+    if read is None or read.label != live.label:
+        return False
+
+    def has_models(decision: Decision) -> bool:
+        known = {*decision.scoring_models(), *elsewhere}
+        named = {name for step in live.steps for name in step.accept}
+        return bool(known if "*" in named else known & named)
+
+    return has_models(before.decision) and not has_models(now)
 
 
 def _usable(

@@ -63,6 +63,33 @@ def test_an_invalid_file_keeps_the_settings_and_is_named(files, text):
     assert again.faults == ()
 
 
+@pytest.mark.parametrize("text", ["", "\n", "[http]\nport = 9000\n", "# [models.gbm]\n"])
+@pytest.mark.parametrize("accepts", ["gbm", "*"])
+def test_a_file_that_is_half_written_takes_no_models_away(files, text, accepts):
+    files.schedule(schedule().replace('["gbm", "*"]', f'["{accepts}"]'))
+    before = files.first()
+    files.settings(text)
+    now = accept_edit(before)
+    assert now.is_same(before)
+    assert now.faults[0].code == "model-unknown"
+    assert "half written" in now.faults[0].text
+    files.settings(MORE)
+    assert accept_edit(now).faults == ()
+
+
+def test_the_models_of_a_schedule_can_all_be_replaced(files):
+    files.schedule(schedule().replace(', "*"', ""))
+    before = files.first()
+    files.settings('[models.mlp]\npath = "models/mlp.py"\n')
+    now = accept_edit(before)
+    assert "half written" in now.faults[0].text
+    files.schedule(schedule("mlp"))
+    now = accept_edit(now)
+    assert list(now.decision.models) == ["mlp"]
+    assert now.live.steps[0].accept[0] == "mlp"
+    assert now.faults == ()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -16,11 +16,11 @@ import msgspec
 from rdv.clock import Clock
 from rdv.coded import coded
 from rdv.decision.streams import Streams
-from rdv.rendezvous.messages import MalformedMessage, Request, Result, decode_request, decode_result
+from rdv.rendezvous.messages import MalformedMessage, Request, decode_request, decode_result
 from rdv.rendezvous.topology import backstop_topic
 from rdv.serve.feeds import Losses, read_all
 from rdv.serve.proxy.answers import answer_body
-from rdv.serve.proxy.idempotency import IdempotencyKeys, KeyedRequest, ScopedKey
+from rdv.serve.proxy.idempotency import IdempotencyKeys, KeyedRequest, KeyState, ScopedKey
 from rdv.serve.proxy.proxy import Proxy
 from rdv.stream import Record, Stream
 
@@ -35,8 +35,11 @@ _MARK = b'"idempotency":'
 
 
 class _Found(msgspec.Struct):
-    request: Request
-    partition: int
+    """Describes a keyed request without its data: there may be many, and large ones."""
+
+    place: ScopedKey
+    fingerprint: str
+    is_traced: bool
     wall_ns: int
 
 
@@ -50,14 +53,50 @@ _read_id = msgspec.json.Decoder(_Named).decode
 def restore(proxy: Proxy, streams: Streams, repeats: IdempotencyKeys, clock: Clock) -> None:
     """Fill `repeats`, and open unanswered requests again. To be called before the proxy listens.
 
-    Raises SystemFaults.
+    Memory is bounded by the limits of `repeats` and by one batch of records, whatever the size of
+    the requests. Raises SystemFaults.
     """
     limits, name = repeats.limits, proxy.settings.name
     if not limits.keep_ms:
         return
     since = timedelta(milliseconds=limits.keep_ms)
     found: dict[str, _Found] = {}
-    for record in _newest(streams.input, [name], since, proxy.losses):
+    for record, request in _keyed_requests(streams, name, since, proxy.losses):
+        mark = request.idempotency
+        assert mark is not None
+        place = ScopedKey(mark.client, DECIDE, mark.key)
+        found[request.id] = _Found(place, mark.body, request.trace, record.timestamp_ns)
+        if len(found) > 2 * limits.keys_max:
+            found = _newest_keys(found, limits.keys_max)
+    if not found:
+        return
+    now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
+    states: dict[str, KeyState] = {}
+    for id_, one in _newest_keys(found, limits.keys_max).items():
+        age_ns = min(max(0, wall_ns - one.wall_ns), limits.keep_ms * 1_000_000)
+        states[id_] = repeats.restore(one.place, one.fingerprint, now_ns - age_ns)
+    _restore_answers(streams, name, since, repeats, states, found, proxy.losses)
+    is_open = {id_ for id_, state in states.items() if not state.status}
+    if is_open:
+        for record, request in _keyed_requests(streams, name, since, proxy.losses):
+            if request.id in is_open:
+                is_open.remove(request.id)
+                client = KeyedRequest(None)
+                client.answers_for(repeats, states[request.id])
+                proxy.reopen(client, request, record.partition, states[request.id].since_ns)
+    log.info("%d Idempotency-Keys from before the start are remembered", len(repeats))
+
+
+def _newest_keys(found: dict[str, _Found], count: int) -> dict[str, _Found]:
+    """Return the newest ones, the oldest of them first."""
+    ordered = sorted(found.items(), key=lambda item: item[1].wall_ns)
+    return dict(ordered[-count:])
+
+
+def _keyed_requests(
+    streams: Streams, name: str, since: timedelta, losses: Losses
+) -> Iterator[tuple[Record, Request]]:
+    for record in _newest(streams.input, [name], since, losses):
         if _MARK not in record.value:
             continue
         try:
@@ -65,47 +104,30 @@ def restore(proxy: Proxy, streams: Streams, repeats: IdempotencyKeys, clock: Clo
         except MalformedMessage:
             continue
         if request.idempotency is not None:
-            found[request.id] = _Found(request, record.partition, record.timestamp_ns)
-    if not found:
-        return
-    results = _results(streams, name, since, found, proxy.losses)
-    now_ns, wall_ns = clock.monotonic_ns(), clock.wall_ns()
-    newest = sorted(found.values(), key=lambda one: one.wall_ns)[-limits.keys_max :]
-    for one in newest:
-        age_ns = min(max(0, wall_ns - one.wall_ns), limits.keep_ms * 1_000_000)
-        _restore_one(proxy, repeats, one, results.get(one.request.id), now_ns - age_ns)
-    log.info("%d Idempotency-Keys from before the start are remembered", len(repeats))
+            yield record, request
 
 
-def _restore_one(
-    proxy: Proxy, repeats: IdempotencyKeys, found: _Found, result: Result | None, since_ns: int
+def _restore_answers(
+    streams: Streams,
+    name: str,
+    since: timedelta,
+    repeats: IdempotencyKeys,
+    states: dict[str, KeyState],
+    found: dict[str, _Found],
+    losses: Losses,
 ) -> None:
-    request = found.request
-    mark = request.idempotency
-    assert mark is not None
-    repeat = repeats.restore(ScopedKey(mark.client, DECIDE, mark.key), mark.body, since_ns)
-    if result is not None:
-        repeats.answered(repeat, 200, answer_body(result, result.waited_ms, trace=request.trace))
-        return
-    client = KeyedRequest(None)
-    client.answers_for(repeats, repeat)
-    proxy.reopen(client, request, found.partition, since_ns)
-
-
-def _results(
-    streams: Streams, name: str, since: timedelta, wanted: dict[str, _Found], losses: Losses
-) -> dict[str, Result]:
-    """Return the answers. The proxy's own answer is what the client received, so it wins."""
-    found: dict[str, Result] = {}
-    for topic in (name, backstop_topic(name)):
+    """Restore the answers. The proxy's own answer is what the client received: it comes first."""
+    for topic in (backstop_topic(name), name):
         for record in _newest(streams.results, [topic], since, losses):
             try:
-                if _read_id(record.value).id in wanted:
-                    result = decode_result(record.value)
-                    found[result.id] = result
+                state = states.get(_read_id(record.value).id)
+                if state is None or state.status:
+                    continue
+                result = decode_result(record.value)
             except (MalformedMessage, msgspec.DecodeError, RecursionError):
                 continue
-    return found
+            body = answer_body(result, result.waited_ms, trace=found[result.id].is_traced)
+            repeats.answered(state, 200, body)
 
 
 def _newest(
