@@ -167,13 +167,12 @@ def test_an_enricher_that_always_fails_is_named_in_the_status(place, code, said)
     place.start()
     for _ in range(3):
         assert place.seen() is None
-    found = wait(place.fault, "the enricher's fault in the status")
-    assert found.startswith("failing: 100% of the last")
-    assert said in found
+    wait_until(lambda: said in place.fault(), "the status says nothing")
+    assert place.fault().startswith("failing: 100% of the last")
 
 
 def test_a_file_whose_error_has_no_text_is_named(place):
     place.write(FAILING.format("pass") + "raise Odd\n")
     place.start()
-    assert "Odd: (its text cannot be made" in wait(place.fault, "the fault")
+    wait_until(lambda: "Odd: (its text cannot" in place.fault(), "the status says nothing")
     assert place.seen() is None
