@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from itertools import count
@@ -13,6 +14,7 @@ import pytest
 from fake_clock import FakeClock
 from simulator import make_plan, play
 from simulator.plan import Arrival, Fault, ModelSpec, Plan
+from simulator.world import World
 
 from rdv.decision.streams import open_streams
 from rdv.rendezvous.backlog import Backlog
@@ -289,3 +291,33 @@ def test_a_models_end_is_recorded_once_the_disk_has_room(monkeypatch) -> None:
             return told
 
     assert asyncio.run(run()) >= 1
+
+
+def test_what_a_broker_has_recorded_is_decided_again() -> None:
+    """Readers of a broker see records at times of their own: scores even before their request."""
+    counts: Counter[str] = Counter()
+    for plan in (plan for plan in map(make_plan, range(60)) if plan.is_broker):
+        outcome = play(plan)
+        assert not outcome.broken
+        counts += outcome.counts
+    assert counts["verified"] > counts["asked"] / 2
+
+
+def test_a_killed_writer_excuses_only_what_an_empty_directory_replaced(monkeypatch) -> None:
+    """A copy of a directory that loses records is a loss, whoever has appended them."""
+    worlds: list[World] = []
+
+    def copy_nothing(source, target) -> None:
+        del source
+        target.mkdir()
+
+    monkeypatch.setattr("simulator.files.shutil.copytree", copy_nothing)
+    for plan in map(make_plan, range(700)):
+        if not any(fault.kind == "move" and fault.what != "empty" for fault in plan.faults):
+            continue
+        outcome = play(plan, spoil=worlds.append)
+        killed = [p for p in worlds.pop().processes if p.code not in (None, 0)]
+        lost = [one.detail for one in outcome.broken if one.promise == "nothing is lost"]
+        if any(f"appended by {process}:" in detail for process in killed for detail in lost):
+            return
+    raise AssertionError("no loss of a killed writer was seen")
