@@ -101,6 +101,16 @@ class Disk(Pipes, Flocks):
         facts = _stat_file(path)
         return (facts.st_ino, facts.st_mtime_ns, facts.st_size)
 
+    @staticmethod
+    def inode(fd: int) -> int:
+        """Return the number that tells an open file from all others of its file system."""
+        return os.fstat(fd).st_ino
+
+    @staticmethod
+    def inode_at(path: str) -> int:
+        """Return the number of the file or directory at a path. Raises OSError."""
+        return os.stat(path).st_ino
+
     def dup_private(self, fd: int) -> int:
         """Return another descriptor of an open file, which no child process inherits."""
         copy = self.dup(fd)

@@ -24,6 +24,7 @@ _CHECK = Struct("<I")
 CHECKPOINT_BYTES = _BODY.size + _CHECK.size
 MARK_AT = CHECKPOINT_BYTES
 _MARK = Struct("<QI")
+_USE = Struct("<QQ")
 
 
 class Checkpoint(NamedTuple):
@@ -46,6 +47,11 @@ def unpack_checkpoint(data: bytes) -> Checkpoint | None:
     if _CHECK.unpack(check)[0] != crc32(body):
         return None
     return Checkpoint(*_BODY.unpack(body))
+
+
+def read_checkpoint(disk: Disk, lock_fd: int) -> Checkpoint | None:
+    """Return the checkpoint of an open lock file, as `unpack_checkpoint` does. Raises OSError."""
+    return unpack_checkpoint(disk.pread(lock_fd, CHECKPOINT_BYTES, 0))
 
 
 def write_mark(disk: Disk, lock_fd: int, boot: bytes, end: int) -> None:
@@ -83,17 +89,37 @@ def known_end_of(disk: Disk, directory: str) -> int:
         disk.close(fd)
 
 
+class LockUse(NamedTuple):
+    """A `LockUse` tells by their inodes which lock file of which directory is in use."""
+
+    directory: int
+    lock: int
+
+
+def lock_use(disk: Disk, directory: str) -> LockUse | None:
+    """Return which lock file processes of this boot use; None when none has used the partition.
+
+    If not, each process recovers it first. Zeros stand for a note of rdv 0.2.0. Raises OSError.
+    """
+    try:
+        data = disk.read_file(f"{directory}/{layout.RECOVERED_FILE}")
+    except FileNotFoundError:
+        return None
+    boot = disk.boot_id()
+    if not data.startswith(boot) or len(data) not in (len(boot), len(boot) + _USE.size):
+        return None
+    return LockUse(*_USE.unpack(data[len(boot) :].ljust(_USE.size, b"\0")))
+
+
 def is_recovered(disk: Disk, directory: str) -> bool:
     """Return whether the partition has been recovered in this boot, under any lock file.
 
     If not, no process of this boot has written to it: each recovers it first. Raises OSError.
     """
-    try:
-        return disk.read_file(f"{directory}/{layout.RECOVERED_FILE}") == disk.boot_id()
-    except FileNotFoundError:
-        return False
+    return lock_use(disk, directory) is not None
 
 
-def note_recovered(disk: Disk, directory: str) -> None:
-    """Note that the partition has been recovered in this boot. Raises OSError."""
-    disk.replace_file(f"{directory}/{layout.RECOVERED_FILE}", disk.boot_id())
+def note_recovered(disk: Disk, directory: str, lock_fd: int) -> None:
+    """Note that the partition has been recovered in this boot, and its lock. Raises OSError."""
+    use = LockUse(disk.inode_at(directory), disk.inode(lock_fd))
+    disk.replace_file(f"{directory}/{layout.RECOVERED_FILE}", disk.boot_id() + _USE.pack(*use))

@@ -16,14 +16,14 @@ from rdv.coded import coded
 from rdv.stream.file import layout
 from rdv.stream.file.chain import BEGIN, after, walk
 from rdv.stream.file.checkpoint import (
-    CHECKPOINT_BYTES,
     Checkpoint,
     is_recovered,
     note_recovered,
     pack_checkpoint,
-    unpack_checkpoint,
+    read_checkpoint,
 )
 from rdv.stream.file.entry import ENTRY_BYTES
+from rdv.stream.file.lookup import end_offset
 from rdv.stream.file.segment import Segment, open_segments, values_without_index
 from rdv.system.disk import Disk
 
@@ -50,18 +50,19 @@ def recover(disk: Disk, directory: str, lock_fd: int) -> Outcome:
     Raises OSError.
     """
     boot = disk.boot_id()
-    known = unpack_checkpoint(disk.pread(lock_fd, CHECKPOINT_BYTES, 0))
+    known = read_checkpoint(disk, lock_fd)
     if known is not None and known.boot == boot:
         return Outcome(boot, None)
-    if known is None and is_recovered(disk, directory):
-        # Only the lock file is new: processes may have the segment open, and nothing may be cut.
-        disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, 0)), 0)
-        return Outcome(boot, None)
     synced = known.synced if known is not None else 0
+    if is_recovered(disk, directory):
+        # Only the lock file is another: processes may have the segment open, and nothing may be
+        # cut. It may be the same one after a kill between the last two steps below.
+        disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
+        return Outcome(boot, None if known is None else end_offset(disk, directory))
     # Below `synced` nothing may be missing: if it is, that is damage, and the writer goes on after
     # it (`tail`). No offset that was promised is used again.
     end = max(synced, _cut_tail(disk, directory, synced))
-    note_recovered(disk, directory)
+    note_recovered(disk, directory, lock_fd)
     disk.write_all(lock_fd, pack_checkpoint(Checkpoint(boot, synced)), 0)
     return Outcome(boot, end)
 
@@ -76,7 +77,7 @@ def needs_recovery(disk: Disk, directory: str) -> bool:
             open_segments(disk, directory) or values_without_index(disk, directory)
         )
     try:
-        known = unpack_checkpoint(disk.pread(fd, CHECKPOINT_BYTES, 0))
+        known = read_checkpoint(disk, fd)
     finally:
         disk.close(fd)
     if known is None:

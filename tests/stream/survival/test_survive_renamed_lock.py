@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 
@@ -11,6 +12,7 @@ from survival_children import Child, hear, say
 from survival_disks import QuietDisk
 from survival_logs import TOPIC, damage_of, open_log, read_all
 
+from rdv.stream.file.checkpoint import Checkpoint, pack_checkpoint
 from rdv.system.disk import Disk
 
 
@@ -29,8 +31,34 @@ def send_for(path, is_native, seconds, name):
     say(acknowledged)
 
 
+def move_away(lock):
+    lock.rename(f"{lock}.moved")
+
+
+def replace_by_a_copy(lock):
+    shutil.copyfile(lock, f"{lock}.copy")
+    os.replace(f"{lock}.copy", lock)
+
+
+def replace_by_one_of_another_boot(lock):
+    (lock.parent / "old").write_bytes(pack_checkpoint(Checkpoint(b"another boot id!", 0)))
+    (lock.parent / "old").replace(lock)
+
+
+def replace_by_another_partitions(lock):
+    with open_log(lock.parents[2]) as stream, stream.producer() as producer:
+        producer.send("other", b"")
+    (lock.parents[2] / "other" / "0" / "lock").replace(lock)
+
+
+CHANGES = [
+    os.unlink, move_away, replace_by_a_copy, replace_by_one_of_another_boot,
+    replace_by_another_partitions,
+]  # fmt: skip
+
+
 @pytest.mark.parametrize("is_native", [True, False])
-@pytest.mark.parametrize("change", [lambda lock: os.rename(lock, f"{lock}.moved"), os.unlink])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 def test_a_new_lock_file_is_used_when_the_old_one_is_not_any_more(tmp_path, is_native, change):
     path = tmp_path / "log"
     with open_log(path) as stream:
