@@ -73,7 +73,8 @@ class DamageFound(DataFault):
     def text(self) -> str:
         places = "one damaged place" if self.places == 1 else f"{self.places} damaged places"
         records = "one record" if self.records == 1 else f"{self.records:,} records"
-        return f"{places} in {self.address}: {records} cannot be read"
+        effect = f"{records} cannot be read" if self.records else "all records can be read"
+        return f"{places} in {self.address}: {effect}"
 
     _hint = "Repair it: rdv stream repair {address}  (keeps .broken copies)"
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rdv.stream.file.entry import SEALED, codec_of
+
 VALUES = "s/t/1/00000000000000000000.jsonl"
 
 
@@ -62,3 +64,15 @@ def test_tail_shows_what_can_be_read_then_names_the_damage(rdv, damaged):
     assert shown.out.split() == list("012468")
     assert f"damage in {VALUES}: offset 1 of t/1" in shown.err
     assert rdv("tail", "s:t", "-p", 1, "--offset", 2, "--format", "raw").code == 0
+
+
+def test_a_repeated_seal_costs_no_record(rdv, ten):
+    index = ten / "t/1/00000000000000000000.index"
+    seal = codec_of("t/1", 0).pack(5, 10, 2**62, 0, 0, SEALED)
+    with index.open("ab") as file:
+        file.write(seal + seal)
+    verified = rdv("stream", "verify", "s")
+    assert verified.code == 1
+    assert "one damaged place in s: all records can be read" in verified.err
+    assert rdv("stream", "repair", "s", "--yes").code == 0
+    assert rdv("stream", "verify", "s").code == 0

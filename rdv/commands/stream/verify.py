@@ -49,7 +49,9 @@ class Findings:
     @property
     def damaged(self) -> int:
         """The number of offsets that cannot be read."""
-        return sum(one.last_offset - one.first_offset + 1 for one in self.damage)
+        from rdv.stream.file.damage import offsets_hurt
+
+        return sum(map(offsets_hurt, self.damage))
 
 
 def verify(

@@ -33,11 +33,13 @@ class Moved(NamedTuple):
 def word_of(segment: Segment) -> int | None:
     """Return the tag that the segment's entries were written with, as that of entry 0.
 
-    Returns None when that cannot be determined: the segment is empty, damaged or of version 1.
+    Returns None when that cannot be determined: the segment is empty, damaged or of version 1. A
+    sector of another index is damage like any other, so an entry near the end counts as well; the
+    last one does not: it may be a seal that a writer has added to a misplaced file.
     """
     count = segment.entry_count()
     words = set()
-    for number in {0, count // 2} if count else ():
+    for number in {0, count // 2, max(0, count - 2)} if count else ():
         raw = segment.entries(number, 1)
         if raw and segment.today.intact(raw):
             tag = unpack_entry(raw).flags & ~FLAGS_MASK

@@ -81,7 +81,10 @@ def repair_partition(
         ]
         if aside:
             damaged = find_damage()
+        first = min(open_segments(disk, directory), default=None)
         moved = put_segments_back(disk, directory, damaged, lock_timeout_ms)
+        if first is not None and _is_set_aside(moved, layout.index_path(directory, first)):
+            _keep_begin(disk, directory, first)
         _note_end(disk, directory, read_end, lock_timeout_ms)
         if moved:
             damaged = find_damage()
@@ -91,6 +94,19 @@ def repair_partition(
             if base in damaged:
                 repairs += _repair_segment(disk, directory, damaged[base], lock_timeout_ms)
         return repairs
+
+
+def _is_set_aside(moved: list[Moved], path: str) -> bool:
+    return any(one.path == path and BROKEN_SUFFIX in one.to for one in moved)
+
+
+def _keep_begin(disk: Disk, directory: str, first: int) -> None:
+    """Make an empty segment in the place of the first one, which was set aside.
+
+    It becomes a gap: otherwise its offsets would seem to be deleted by retention.
+    """
+    if open_segments(disk, directory) and min(open_segments(disk, directory)) > first:
+        disk.close(disk.open(layout.index_path(directory, first), write=True, create=True))
 
 
 def _note_end(disk: Disk, directory: str, read_end: int, lock_timeout_ms: int) -> None:

@@ -270,6 +270,35 @@ def test_a_sector_over_the_seal_makes_no_segment_longer(path, number):
         assert read_topic(stream, 0) == [v for n, v in enumerate(WHOLE[0]) if n not in lost]
 
 
+@pytest.mark.parametrize("number", range(SEGMENTS))
+def test_a_sector_at_the_beginning_of_an_index_costs_only_its_own_records(path, number):
+    """The sector may cover most of a short index, and name another segment."""
+    stems = names(path)
+    index = path / "t" / "0" / f"{stems[number]}.index"
+    other = path / "t" / "0" / f"{stems[number - 1 if number else 1]}.index"
+    count = min(16, index.stat().st_size // 32 - 2)
+    with index.open("r+b") as file:
+        file.write(other.read_bytes()[: count * 32])
+    repair(path)
+    first = number * PER_SEGMENT
+    lost = range(first, first + count)
+    with open_log(path) as stream:
+        assert stream.begin("t", 0) == 0
+        assert read_topic(stream, 0) == [v for n, v in enumerate(WHOLE[0]) if n not in lost]
+
+
+@pytest.mark.parametrize("is_swapped", [False, True])
+def test_a_first_segment_that_is_set_aside_is_not_taken_for_deleted(path, is_swapped):
+    directory, stems = path / "t" / "0", names(path)
+    for suffix in ("index", "jsonl") if is_swapped else ("index",):
+        shutil.copyfile(directory / f"{stems[1]}.{suffix}", directory / f"{stems[0]}.{suffix}")
+    repair(path)
+    with open_log(path) as stream:
+        assert stream.begin("t", 0) == 0
+        assert sum(report.lost for report in stream.verify("t", 0)) == PER_SEGMENT
+        assert read_topic(stream, 0) == WHOLE[0][PER_SEGMENT:]
+
+
 def test_a_partition_of_another_topic_is_set_aside_and_its_end_is_kept(path):
     with open_log(path) as stream, stream.producer() as producer:
         for offset in range(RECORDS):
