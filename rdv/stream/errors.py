@@ -182,6 +182,13 @@ class RecordsDamaged(DataFault):
         """Return the code of `reason`: one of `rdv.codes.DAMAGE_CODES`."""
         return str(getattr(self.reason, "code", ""))
 
+    @property
+    def records(self) -> int:
+        """Return the number of records that cannot be read; 0 if only a seal is damaged."""
+        if self.kind() in ("seal_damaged", "entries_behind_seal"):
+            return 0
+        return self.last_offset - self.first_offset + 1
+
     def text(self) -> str:
         offsets = (
             f"offset {self.first_offset}"

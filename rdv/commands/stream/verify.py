@@ -49,9 +49,7 @@ class Findings:
     @property
     def damaged(self) -> int:
         """The number of offsets that cannot be read."""
-        from rdv.stream.file.damage import offsets_hurt
-
-        return sum(map(offsets_hurt, self.damage))
+        return sum(one.records for one in self.damage)
 
 
 def verify(

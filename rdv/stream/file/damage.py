@@ -18,13 +18,6 @@ MORE_BEHIND_SEAL = CodedText(
 )
 
 
-def offsets_hurt(damage: RecordsDamaged) -> int:
-    """Return the number of offsets that cannot be read; 0 when only a seal is damaged."""
-    if damage.reason in (SEAL_HURT, MORE_BEHIND_SEAL):
-        return 0
-    return damage.last_offset - damage.first_offset + 1
-
-
 def damaged_run(
     segment: Segment, place: TopicPartition, first: int, run: list[Verdict]
 ) -> RecordsDamaged:
