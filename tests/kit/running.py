@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
 import signal
 import subprocess
 import sys
@@ -348,7 +347,3 @@ def is_default(answer: dict) -> bool:
 
 def is_preferred(answer: dict) -> bool:
     return answer["kind"] == "preferred"
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

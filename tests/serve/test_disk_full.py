@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 
 import orjson
 import pytest
-from running import (
-    DEADLINE_S,
-    MODELS,
-    Decision,
-    Load,
-    is_default,
-    is_preferred,
-    is_root,
-    write_decision,
-)
+from running import MODELS, DEADLINE_S, Decision, Load, is_default, is_preferred, write_decision
+from small_disk import SmallDisk, small_disk
 
-pytestmark = [
-    pytest.mark.xdist_group("disk"),
-    pytest.mark.skipif(not is_root(), reason="needs root for a small tmpfs"),
-]
+pytestmark = pytest.mark.xdist_group("disk")
+
+
+class DecisionOnDisk(Decision):
+    """Run a decision on a small disk, which its processes see at another path than the test."""
+
+    def __init__(self, disk: SmallDisk) -> None:
+        self.disk = disk
+        directory = disk.outside / "fraud"
+        super().__init__(directory, write_decision(directory))
+
+    def command(self, name: str, arguments: list[str]) -> list[str]:
+        words = super().command(name, arguments)
+        inside = str(self.disk.place / "fraud")
+        return self.disk.command([inside if w == str(self.directory) else w for w in words])
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    place = tmp_path / "small"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no tmpfs can be mounted here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+def disk(tmp_path):
+    with small_disk(tmp_path / "small", "8m") as disk:
+        if disk is None:
+            pytest.skip("neither mounts nor user namespaces are allowed here")
+        yield disk
 
 
 def fill(path):
@@ -51,18 +48,17 @@ def fill(path):
         os.close(fd)
 
 
-def test_every_request_is_answered_and_comes_on_record_when_there_is_room(small_disk):
-    directory = small_disk / "fraud"
-    decision = Decision(directory, write_decision(directory))
+def test_every_request_is_answered_and_comes_on_record_when_there_is_room(disk):
+    decision = DecisionOnDisk(disk)
     try:
         decision.start("server", *MODELS, "proxy-0")
         decision.await_ready()
         with Load([decision.port]) as load:
             load.until(is_preferred, "preferred")
-            fill(small_disk / "filler")
+            fill(disk.outside / "filler")
             load.until(is_default, "a default by the proxy")
             load.more(20)
-            (small_disk / "filler").unlink()
+            (disk.outside / "filler").unlink()
             load.until(is_preferred, "preferred again")
             # The answers that could not be recorded are recorded now.
             wanted = {a["id"] for a in load.answers if a["answered_by"] == "proxy"}
@@ -76,7 +72,7 @@ def test_every_request_is_answered_and_comes_on_record_when_there_is_room(small_
         assert all(process.poll() is None for process in decision.processes.values())
     finally:
         decision.close()
-    for topic, value in decision_lines(directory):
+    for topic, value in decision_lines(decision.directory):
         orjson.loads(value), topic
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import errno
 import resource
-import subprocess
 
 import pytest
+from small_disk import small_disk
 from survival_children import call, say
 from survival_damage import collect
 from survival_disks import FaultyDisk, QuietDisk
@@ -170,18 +170,10 @@ def test_a_file_size_limit_is_a_full_disk(tmp_path, limit_bytes):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def place(tmp_path):
     """Return a file system of 256 KiB, or a plain directory where mounting is not allowed."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)],
-        check=False,
-        capture_output=True,
-    )
-    yield place
-    if not mounted.returncode:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+    with small_disk(tmp_path / "small", "256k") as disk:
+        yield tmp_path if disk is None else disk.outside
 
 
 def send_for_ever(producer, batch, counts):
@@ -192,9 +184,9 @@ def send_for_ever(producer, batch, counts):
 
 
 @pytest.mark.parametrize("size", [1, 10, 300])
-def test_a_really_full_disk_is_an_error_and_purging_makes_room(small_disk, size):
-    path = small_disk / "log"
-    is_mounted = small_disk.is_mount()
+def test_a_really_full_disk_is_an_error_and_purging_makes_room(place, size):
+    path = place / "log"
+    is_mounted = place.is_mount()
     disk = QuietDisk() if is_mounted else FaultyDisk(leading=0.3)
     value = b"v" * (30_000 // size // 10)
     with open_log(path, disk, segment_bytes=20_000) as stream, stream.producer() as producer:
