@@ -7,7 +7,7 @@ import time
 
 import orjson
 import pytest
-from running import MODELS, DEADLINE_S, Decision, Load, is_default, is_preferred, write_decision
+from running import DEADLINE_S, MODELS, Decision, Load, is_default, is_preferred, write_decision
 from small_disk import SmallDisk, small_disk
 
 pytestmark = pytest.mark.xdist_group("disk")
