@@ -6,7 +6,6 @@ import errno
 import resource
 
 import pytest
-from small_disk import small_disk
 from survival_children import call, say
 from survival_damage import collect
 from survival_disks import FaultyDisk, QuietDisk
@@ -172,6 +171,8 @@ def test_a_file_size_limit_is_a_full_disk(tmp_path, limit_bytes):
 @pytest.fixture
 def place(tmp_path):
     """Return a file system of 256 KiB, or a plain directory where mounting is not allowed."""
+    from small_disk import small_disk  # children of these tests import this module without it
+
     with small_disk(tmp_path / "small", "256k") as disk:
         yield tmp_path if disk is None else disk.outside
 
