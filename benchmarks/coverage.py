@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from benchmarks import coverage_metrics
 from rdv.analysis.statistics import (
     Arm,
     Interval,
@@ -183,6 +184,7 @@ def main() -> None:
         covered = measure(trial, trials, seed)
         print(f"| {interval} | {used_by} | {sample} | {covered:.1%} |", flush=True)
     print(FOOT, end="")
+    coverage_metrics.print_table(max(1, trials // coverage_metrics.FEWER))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def balanced_accuracy(sample: Sample) -> Measured | str:
     total = np.bincount(place, heavy)
     recall = np.bincount(place, heavy * right) / total
     influence = (right - recall[place]) / (total[place] * len(total))
-    parts = tuple(("requests of each class", place == one) for one in range(len(total)))
+    parts = tuple(("one of the classes", place == one) for one in range(len(total)))
     return Measured(float(recall.mean()), parts, influence)
 
 

@@ -31,3 +31,13 @@ class InvalidMetric(InputFault):
 
     _text = "metric {name!r}: {reason}"
     _hint = "For example: {example}"
+
+
+@dataclass(eq=False)
+class NoSequence(InputFault):
+    """The metric is not a mean over requests, so that there is no always-valid sequence of it."""
+
+    name: str
+
+    _text = "{name} is not a mean over requests: there is no interval that holds at all looks"
+    _hint = "Declare how many looks there will be, and spread the level over them (looks)."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from rdv.analysis.metrics.ragged import Lists
 from rdv.analysis.metrics.sample import Missing, Needs, Sample, sample_of
-from rdv.analysis.statistics.sample import BoolArray, FloatArray
+from rdv.analysis.statistics.sample import BoolArray, FloatArray, IntArray
 
 Spread = Literal["share", "bounded", "unbounded"]
 """Whether the metric of one request is 0 or 1, a number between 0 and 1, or any number. A metric
@@ -27,12 +27,29 @@ class Undefined:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reweighted:
+    """A value at other weights of the same requests.
+
+    `at` takes the weights of `rows`, which are those that may matter, and the sum of the weights of
+    each of `groups`. It returns NaN where the value is undefined.
+    """
+
+    rows: IntArray
+    groups: tuple[BoolArray, ...]
+    at: Callable[[FloatArray, Sequence[float]], float]
+
+    def value(self, weights: FloatArray) -> float:
+        """Return the value at these weights of all requests."""
+        return self.at(weights[self.rows], [float(weights[rows].sum()) for rows in self.groups])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Measured:
     """The value of a metric of one sample, with what intervals need.
 
     `influence` is, for each request, how the value changes with its weight; the sum over requests
     is 0. Metrics that jump have `reweighted` instead, the value at other weights of the same
-    requests (NaN if it is undefined there); a sum of absolute gaps has `gaps`, which returns them.
+    requests; a sum of absolute gaps has `gaps`, which returns them at other weights.
     `parts` are the groups of requests that the value depends on, each of which must be large enough
     for an interval. `rows` are the values of single requests, if the metric is their mean.
     """
@@ -40,7 +57,7 @@ class Measured:
     value: float
     parts: tuple[tuple[str, BoolArray], ...]
     influence: FloatArray | None = None
-    reweighted: Callable[[FloatArray], float] | None = None
+    reweighted: Reweighted | None = None
     gaps: Callable[[FloatArray], FloatArray] | None = None
     rows: FloatArray | None = None
 

@@ -8,16 +8,21 @@ precision at k, which it does not have, a tie at the k-th place counts with its 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rdv.analysis.metrics.mean import ONE_CLASS, has_one_class
-from rdv.analysis.metrics.metric import Measured
+from rdv.analysis.metrics.metric import Measured, Reweighted
 from rdv.analysis.metrics.sample import Sample
 from rdv.analysis.statistics.sample import BoolArray, FloatArray, IntArray
 
+HEAD = 3.0
+HEAD_MIN = 1000
+"""How many requests a resample of the highest scores looks at: at least these, and those of this
+many times the weight that it is about.
+"""
 Parts = tuple[tuple[str, BoolArray], ...]
 
 
@@ -43,10 +48,22 @@ class Order:
 
     def sums(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the weights of positives and of negatives down to the end of each group."""
-        ordered = weights[self.order]
+        return self.sums_of_ordered(weights[self.order])
+
+    def sums_of_ordered(self, ordered: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the same of weights that are in this order already."""
         true = np.cumsum(np.where(self.is_true, ordered, 0.0))[self.ends - 1]
         false = np.cumsum(np.where(self.is_true, 0.0, ordered))[self.ends - 1]
         return true, false
+
+    def head(self, reached: FloatArray, limit: float) -> Order:
+        """Return the first groups, until `reached` (the weight at each group's end) is far above
+        the limit: a resample, too, reaches its limit there.
+        """
+        groups = int(np.searchsorted(reached, HEAD * limit)) + 1
+        groups = min(len(self.ends), max(groups, int(np.searchsorted(self.ends, HEAD_MIN)) + 1))
+        end = int(self.ends[groups - 1])
+        return Order(self.order[:end], self.is_true[:end], self.tie[:end], self.ends[:groups])
 
     def back(self, ordered: FloatArray) -> FloatArray:
         """Return values that are in this order in the order of the sample."""
@@ -105,26 +122,24 @@ def recall_at(rate: float) -> Callable[[Sample], Measured | str]:
         if has_one_class(sample):
             return ONE_CLASS
         order = Order.of(sample)
-        true = np.flatnonzero(order.is_true)
-        false = np.flatnonzero(~order.is_true)
-        true_rows, false_rows = order.order[true], order.order[false]
-        true_ends = np.searchsorted(true, order.ends)
-        false_ends = np.searchsorted(false, order.ends)
+        _, false = order.sums(sample.weights)
+        head = order.head(false, rate * float(false[-1]))
 
-        def at(weights: FloatArray) -> float:
-            flagged, found = np.cumsum(weights[false_rows]), weights[true_rows]
-            positives, negatives = float(found.sum()), float(flagged[-1])
+        def at(weights: FloatArray, totals: Sequence[float]) -> float:
+            positives, negatives = totals
             if positives <= 0 or negatives <= 0:
                 return math.nan
-            allowed = np.searchsorted(flagged / negatives, rate, side="right")
-            group = int(np.searchsorted(false_ends, allowed, side="right"))
-            return float(found[: true_ends[group - 1]].sum()) / positives if group else 0.0
+            true, false = head.sums_of_ordered(weights)
+            group = int(np.searchsorted(false / negatives, rate, side="right"))
+            return float(true[group - 1]) / positives if group else 0.0
 
-        value = at(sample.weights)
-        parts = _both(sample)
-        last = np.zeros(len(sample), dtype=np.bool_)
-        last[false_rows[: max(1, math.ceil(rate * len(false)))]] = True
-        return Measured(value, (*parts, ("negatives above the threshold", last)), reweighted=at)
+        is_true = sample.truths > 0
+        found = Reweighted(head.order, (is_true, ~is_true), at)
+        flagged = order.order[~order.is_true]
+        above = np.zeros(len(sample), dtype=np.bool_)
+        above[flagged[: max(1, math.ceil(rate * len(flagged)))]] = True
+        parts = (*_both(sample), ("negatives above the threshold", above))
+        return Measured(found.value(sample.weights), parts, reweighted=found)
 
     return measure
 
@@ -139,24 +154,26 @@ def precision_at(k: int) -> Callable[[Sample], Measured | str]:
         if has_one_class(sample):
             return ONE_CLASS
         order = Order.of(sample)
+        head = order.head(np.add(*order.sums(sample.weights)), k)
 
-        def at(weights: FloatArray) -> float:
-            true, false = order.sums(weights)
+        def at(weights: FloatArray, totals: Sequence[float]) -> float:
+            true, false = head.sums_of_ordered(weights)
             every = true + false
-            limit = k / total * float(every[-1])  # of a resample with another total: the same share
+            limit = k / total * totals[0]  # of a resample with another total: the same share
             if limit <= 0:
                 return math.nan
             group = min(int(np.searchsorted(every, limit)), len(every) - 1)
             before, hits = (every[group - 1], true[group - 1]) if group else (0.0, 0.0)
             width = float(every[group] - before)
-            share = float(limit - before) / width if width > 0 else 0.0
+            share = min(1.0, float(limit - before) / width) if width > 0 else 0.0
             return float(hits + share * (true[group] - hits)) / limit
 
+        found = Reweighted(head.order, (np.ones(len(sample), dtype=np.bool_),), at)
         reached = np.cumsum(sample.weights[order.order])
         first = np.zeros(len(sample), dtype=np.bool_)
         first[order.order[: int(np.searchsorted(reached, k)) + 1]] = True
         parts = ((f"requests among the first {k:,}", first),)
-        return Measured(at(sample.weights), parts, reweighted=at)
+        return Measured(found.value(sample.weights), parts, reweighted=found)
 
     return measure
 
