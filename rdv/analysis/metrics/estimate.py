@@ -34,6 +34,7 @@ from rdv.analysis.metrics.units import (
     Pulls,
     Units,
     effective_keys,
+    freedom,
     pulls_of,
     shares_of,
     too_few,
@@ -215,7 +216,7 @@ def _span(
         (drawn,) = replicated_gaps([measured.gaps], sample.weights, units)
         far = around_gaps([drawn], [measured.gaps(sample.weights)], confidence)
         return Span(max(0.0, value - far), min(1.0, value + far), "bootstrap by key")
-    multiplier = student(confidence, effective)
+    multiplier = student(confidence, freedom(shares))
     if measured.reweighted is not None:
         (drawn,) = replicates([measured.reweighted], sample.weights, units)
         span = of_share_with_error(value, _error(drawn), effective, MOVING_MIN, multiplier)
@@ -239,7 +240,7 @@ def _span_of_pair(metric: Metric, pair: Pair, confidence: float) -> Span | str:
     """Return the interval of a difference, or why there is none."""
     value, weights, units = pair.value, pair.samples[0].weights, pair.units
     a, b = pair.measured
-    multiplier = student(confidence, min(effective_keys(share) for share in pair.shares))
+    multiplier = student(confidence, min(freedom(share) for share in pair.shares))
     if a.influence is not None:
         pulls = pair.pulls()
         reason = "" if metric.is_mean and metric.spread != "unbounded" else moved(pulls, units)

@@ -54,9 +54,9 @@ class Span:
     method: str
 
 
-def student(confidence: float, effective: float) -> float:
-    """Return the multiplier for one look, with one degree of freedom less than effective keys."""
-    return student_quantile(0.5 + confidence / 2, max(1.0, effective - 1))
+def student(confidence: float, count: float) -> float:
+    """Return the multiplier for one look, with one degree of freedom less than the count."""
+    return student_quantile(0.5 + confidence / 2, max(1.0, count - 1))
 
 
 def of_share(value: float, pulls: Pulls, multiplier: float) -> Span:

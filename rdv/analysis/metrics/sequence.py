@@ -46,8 +46,8 @@ KEYS_MIN = 100
 """The minimum number of keys, of each cohort: the sequence is valid for large counts only."""
 RARE_MIN = 20
 """The minimum number of keys that differ from the rest, for the same reason."""
-SKEW_MAX = 0.4
-"""The maximum skewness of the estimate: more than 6 G² keys, for the skewness G of one key."""
+SKEW_MAX = 0.3
+"""The maximum skewness of the estimate: more than 11 G² keys, for the skewness G of one key."""
 LOOKS_MAX = 10_000
 
 METHOD = "confidence sequence, by key"

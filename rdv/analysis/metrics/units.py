@@ -115,6 +115,16 @@ def effective_keys(shares: FloatArray) -> float:
     return float((1 / np.sum(shares**2, axis=1)).min())
 
 
+def freedom(shares: FloatArray) -> float:
+    """Return the degrees of freedom of an error by key, of the part that has the fewest, plus one.
+
+    Bell & McCaffrey's (2002), if the requests of a key are all alike: keys of unequal sizes give a
+    less certain error than as many of equal size.
+    """
+    square = shares**2
+    return float((square.sum(axis=1) ** 2 / np.sum(square**2, axis=1)).min())
+
+
 def too_few(measured: Measured, shares: FloatArray, units: Units) -> str:
     """Return why there are too few keys for an interval; empty if there are enough."""
     name = units.name
