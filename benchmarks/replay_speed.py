@@ -34,6 +34,7 @@ from rdv.analysis.replay.rows import Spill
 from rdv.analysis.replay.source import InputSource
 from rdv.analysis.replay.study import Recorder, replay
 from rdv.decision import init_decision
+from rdv.decision.outcome import INFERRED
 from rdv.models import open_model
 from rdv.rendezvous.messages import Request, encode_request, make_request_id
 from rdv.stream import open_stream
@@ -131,7 +132,9 @@ def replayed(directory: Path, path: str) -> tuple[float, float, float]:
     with Recorded(str(directory)) as recorded:
         with Evaluator(Loading(str(directory), "model", {"path": path})) as evaluator:
             source = InputSource(recorded, "values", None, None)
-            recorder = Recorder(found, spill, lambda first: extract_for("score", first, []))
+            recorder = Recorder(
+                found, spill, lambda first: extract_for(first, [], [], INFERRED, "score")
+            )
             replay(source, evaluator, recorder, found, batch_max=BATCH)
         assert recorder.extract is not None
         compare(recorded, spill, recorder.extract, None, None)

@@ -132,8 +132,12 @@ class NoMetric(InputFault):
     """No request has a value of the metric."""
 
     metric: str
+    reason: str = ""
 
-    _text = "no request in a cohort has a value of {metric!r}"
+    def text(self) -> str:
+        found = f"no request in a cohort has a value of {self.metric!r}"
+        return f"{found}: {self.reason}" if self.reason else found
+
     _hint = (
         "There are right (needs outcomes), default, waited_ms, and the fields of outcomes; --on "
         "names the field of the answers that is compared with them."

@@ -73,6 +73,7 @@ def ab(
             since_ns,
             until_ns,
             metric=metric,
+            outcome=decision.outcome,
             on=on,
             confidence=level,
             depends=depends,

@@ -83,6 +83,7 @@ def compare(
                 second,
                 since_ns,
                 until_ns,
+                outcome=decision.outcome,
                 on=on,
                 canary=canary or known_canary(decision, recorded),
                 disagreements=count,

@@ -73,6 +73,7 @@ def optimise(
             until_ns,
             p99_ms_max=None if p99 is None else parse_duration_ns(p99) / 1e6,
             need_outcomes=outcomes,
+            outcome=decision.outcome,
             on=on,
             tries=tries,
             without=retired_models(decision),

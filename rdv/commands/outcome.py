@@ -5,35 +5,34 @@ Each line of a file is checked before anything is recorded.
 
 from __future__ import annotations
 
-import csv
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
-from time import time_ns
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
-import orjson
 import typer
 
 from rdv.commands.errors import InvalidOption, NotJson
 from rdv.commands.options import Decision, Json, Quiet, need_file
 from rdv.commands.output import Output, Progress
 from rdv.commands.terminal import as_text
-from rdv.errors import LineUnusable
 from rdv.moment import InvalidMoment
-from rdv.payload import DEPTH_MAX, UnusableJson, check_numbers_and_depth, read_json, unreadable
-from rdv.rendezvous.messages import ReportedOutcome, Truth
+from rdv.payload import UnusableJson
+from rdv.rendezvous.messages import Truth
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rdv.decision import Decision as DecisionConfig
-    from rdv.rendezvous.messages import Truth
+    from rdv.decision.outcome_file import OutcomeFile
 
 EXAMPLES = (
     "rdv outcome fraud 5ae4f30309242db1ca88000000000000 fraud",
     """rdv outcome fraud 5ae4f30309242db1ca88000000000000 '{"label": 7}' --time 2026-05-01""",
     "rdv outcome fraud --from truths.jsonl",
     "rdv outcome fraud --from chargebacks.csv   # columns: id,outcome or id,outcome,time",
+    "rdv outcome fraud --from labels.parquet --id-column request_id --outcome-column is_fraud",
 )
 BATCH = 1_000
 
@@ -60,45 +59,70 @@ def outcome(
         typer.Option(
             "--from",
             metavar="FILE",
-            help="Record all outcomes of a file: JSON lines, or .csv; - reads stdin.",
+            help="Record all outcomes of a file: JSON lines, .csv, .parquet; - reads stdin.",
         ),
     ] = None,
+    id_column: Annotated[
+        str, typer.Option(metavar="NAME", help="The column (or field) of the ids in the file.")
+    ] = "id",
+    outcome_column: Annotated[
+        str, typer.Option(metavar="NAME", help="The column (or field) of the outcomes.")
+    ] = "outcome",
+    time_column: Annotated[
+        str, typer.Option(metavar="NAME", help="The column (or field) of the times, if there.")
+    ] = "time",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Record what turned out to be true of requests.
 
     Outcomes are written into the decision's log directly: no process needs to run. Of several
-    outcomes for one request the latest counts, by its time. An outcome for an unknown id is
-    recorded too, but never joined. A file is checked as a whole before any of it is recorded.
+    outcomes for one request the latest counts, by its time. A file is checked as a whole before any
+    of it is recorded: JSON lines, CSV (with , ; tab or |) or Parquet, also .gz. Ids of no recorded
+    request are counted; if there are no others, nothing is recorded.
     `whatif`, `optimise`, `replay` and `export` use the outcomes.
     """
     from rdv.decision import load_decision
+    from rdv.decision.outcome_file import Columns, OutcomeFile
 
     decision = load_decision(directory)
     output = Output(as_json=as_json, quiet=quiet)
     if (source is None) == (request is None):
         raise InvalidOption("rdv outcome", "takes ID and VALUE, or --from FILE")
-    if source is not None:
-        if time is not None:
-            raise InvalidOption("--time", "does not go with --from: its lines have times")
-        count = _record_file(decision, source)
+    columns = Columns(id_column, outcome_column, time_column)
+    if source is None:
+        truth = _one(request or "", value, time, output)
+        unknown = len(_unknown(decision, [truth.id]))
+        found = {"recorded": _record(decision, [truth]), "unknown_ids": unknown}
+    elif time is not None:
+        raise InvalidOption("--time", "does not go with --from: its lines have times")
     else:
-        count = _record(decision, [_one(request or "", value, time, output)])
+        file = OutcomeFile(source, columns)
+        found = (_record_file if _is_whole(source) else _record_stream)(decision, file)
     if as_json:
-        output.json({"recorded": count})
-    else:
-        output.note(f"recorded {count:,} outcome{'s' * (count != 1)} in {directory}")
+        output.json(found)
+        return
+    count = found["recorded"]
+    output.note(f"recorded {count:,} outcome{'s' * (count != 1)} in {directory}")
+    if missed := found.get("unknown_ids"):
+        what = "id is of no recorded request" if missed == 1 else "ids are of no recorded request"
+        output.note(f"{missed:,} {what}: nothing will use what was recorded of them")
+    if skipped := found.get("without_outcome"):
+        output.note(f"{skipped:,} rows have no outcome: not recorded")
 
 
 def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth:
     from rdv.commands.units import assumed_utc
-    from rdv.moment import InvalidMoment, read_moment
+    from rdv.decision.outcome_file import outcome_json, truth_of_words
+    from rdv.moment import read_moment
 
     if value is None:
         raise InvalidOption("VALUE", "is missing: what turned out to be true")
     try:
-        truth = truth_of_words(as_text(id_, "ID"), as_text(value, "VALUE"), time)
+        outcome = outcome_json(as_text(value, "VALUE"))
+        truth = truth_of_words(as_text(id_, "ID"), outcome, time)
+    except UnusableJson as error:
+        raise NotJson("the outcome", error.verdict(), error.hint(), error.kind) from None
     except InvalidMoment as error:
         raise InvalidOption("--time", error.text(), error.hint()) from None
     except ValueError as error:
@@ -108,33 +132,53 @@ def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth
     return truth
 
 
-def _record_file(decision: DecisionConfig, source: str) -> int:
-    """Record outcomes from stdin as they come; those of a file after every line is checked."""
+def _record_file(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
+    """Record the outcomes of a file after every line is checked, and the ids are looked up."""
+    from rdv.decision.errors import NoRequestMatches
     from rdv.system.faults import faults
 
+    with faults(file.path, "read"):
+        ids = {truth.id for truth in file.truths()}
+        unknown = _unknown(decision, ids)
+        if ids and len(unknown) == len(ids):
+            raise NoRequestMatches(file.path, len(ids), min(ids))
+        with Progress("recorded {:,} outcomes") as progress:
+            count = _record(decision, file.truths(), progress)
+    return {"recorded": count, "unknown_ids": len(unknown), "without_outcome": file.skipped}
+
+
+def _is_whole(source: str) -> bool:
+    """Return whether this is a file that can be read twice, not stdin or a pipe."""
+    if source == "-":
+        return False
+    need_file("--from", source)
+    return os.path.isfile(source)
+
+
+def _unknown(decision: DecisionConfig, ids: Collection[str]) -> Collection[str]:
+    """Return the ids that no recorded request has; none if no request is recorded at all."""
+    from rdv.analysis.dataset.known import unknown_ids
+    from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.errors import NothingRecorded
+
+    try:
+        with (
+            Recorded(decision.directory) as recorded,
+            Progress("looked up {:,} requests") as progress,
+        ):
+            return unknown_ids(recorded, ids, progress.advance) or ()
+    except NothingRecorded:
+        return ()
+
+
+def _record_stream(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
+    """Record outcomes from stdin or a pipe as they come. Their ids are not looked up."""
     with Progress("recorded {:,} outcomes") as progress:
-        if source == "-":
-            return _record(decision, _read(source, sys.stdin.buffer), progress)
-        need_file("--from", source)
-        with faults(source, "read"), open(source, "rb") as file:
-            for _ in _read(source, file):
-                pass
-            file.seek(0)
-            return _record(decision, _read(source, file), progress)
-
-
-def _read(source: str, file: IO[bytes]) -> Iterator[Truth]:
-    read = truths_of_csv if source.lower().endswith(".csv") else truths_of_lines
-    return read(_lines(file))
-
-
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    number = 0
-    while line := file.readline(LINE_BYTES_MAX + 1):
-        number += 1
-        if len(line) > LINE_BYTES_MAX:
-            raise LineUnusable(number, f"is longer than {LINE_BYTES_MAX:,} bytes")
-        yield line
+        if file.path == "-":
+            count = _record(decision, file.truths_of(sys.stdin.buffer), progress)
+        else:
+            count = _record(decision, file.truths(), progress)
+    return {"recorded": count, "without_outcome": file.skipped}
 
 
 def _record(
@@ -168,122 +212,3 @@ def _user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return str(os.getuid())
-
-
-LINE_BYTES_MAX = 1024 * 1024
-_COLUMNS = ("id", "outcome", "time")
-_EXAMPLE = 'For example {"id": "5ae4f303…", "outcome": 1}'
-_decode = msgspec.json.Decoder(ReportedOutcome).decode
-
-
-def truth_of_words(id_: str, value: str, time: str | None) -> Truth:
-    """Return one outcome from a command line. Raises NotJson, InvalidMoment, ValueError."""
-    return _checked(id_, outcome_json(value, "the outcome"), time)
-
-
-def outcome_json(text: str, what: str) -> bytes:
-    """Return `text` as JSON; a word that is not JSON is a string. Raises NotJson."""
-    try:
-        read_json(text)
-    except UnusableJson as error:
-        is_meant = error.kind != "malformed_json" or text.lstrip()[:1] in ("{", "[", '"')
-        if is_meant or not _is_text(text):
-            raise NotJson(what, error.verdict(), error.hint(), error.kind) from None
-        return orjson.dumps(text)
-    return text.strip().encode()
-
-
-def _is_text(text: str) -> bool:
-    """Return whether the argument is text, not bytes that are not UTF-8."""
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def truths_of_lines(lines: Iterable[bytes]) -> Iterator[Truth]:
-    """Read outcomes from JSON lines, in the form of `POST /v1/outcomes`. Raises LineUnusable."""
-    for number, line in enumerate(lines, 1):
-        if line.isspace():
-            continue
-        try:
-            yield _reported(line).truth(time_ns())
-        except UnusableJson as error:
-            raise LineUnusable(number, error.verdict(), error.hint(), error.kind) from None
-        except InvalidMoment as error:
-            raise _time_unusable(number, error) from None
-        except (msgspec.ValidationError, ValueError) as error:
-            raise LineUnusable(number, f"is not an outcome: {error}", _EXAMPLE) from None
-
-
-def _reported(line: bytes) -> ReportedOutcome:
-    """Decode an outcome. Raises UnusableJson, msgspec.ValidationError."""
-    check_numbers_and_depth(line, DEPTH_MAX + 1)
-    try:
-        line.decode()
-        return _decode(line)
-    except msgspec.ValidationError:
-        raise
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise unreadable(line, error) from None
-
-
-def truths_of_csv(lines: Iterable[bytes]) -> Iterator[Truth]:
-    """Read outcomes from CSV whose first line names the columns id, outcome and (optionally) time.
-
-    Other columns are ignored; an outcome that is not JSON is a string. Raises LineUnusable.
-    """
-    reader = csv.reader(_texts(lines), strict=True)
-    places: dict[str, int] | None = None
-    try:
-        for row in reader:
-            if places is None:
-                places = _places(row)
-            elif row:
-                yield _truth_of_row(reader.line_num, row, places)
-    except csv.Error as error:
-        raise LineUnusable(reader.line_num, f"is not CSV: {error}") from None
-
-
-def _texts(lines: Iterable[bytes]) -> Iterator[str]:
-    for number, line in enumerate(lines, 1):
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise LineUnusable(number, "is not UTF-8") from None
-        yield text
-
-
-def _places(names: list[str]) -> dict[str, int]:
-    places = {name.strip().lower(): number for number, name in enumerate(names)}
-    if missing := [name for name in _COLUMNS[:2] if name not in places]:
-        advice = "The first line names the columns: id,outcome or id,outcome,time"
-        raise LineUnusable(1, f"names no column {missing[0]!r}", advice)
-    return {name: places[name] for name in _COLUMNS if name in places}
-
-
-def _truth_of_row(number: int, row: list[str], places: dict[str, int]) -> Truth:
-    try:
-        cells = {name: row[at] for name, at in places.items()}
-    except IndexError:
-        raise LineUnusable(number, "has fewer columns than the first") from None
-    try:
-        outcome = outcome_json(cells["outcome"], "its outcome")
-        return _checked(cells["id"], outcome, cells.get("time") or None)
-    except InvalidMoment as error:
-        raise _time_unusable(number, error) from None
-    except NotJson as error:
-        reason = f"cannot be used: {error.text()}"
-        raise LineUnusable(number, reason, error.hint(), error.json_kind) from None
-    except ValueError as error:
-        raise LineUnusable(number, f"is not an outcome: {error}") from None
-
-
-def _checked(id_: str, outcome: bytes, time: str | None) -> Truth:
-    """Return an outcome, checked against the limits of a message. Raises ValueError."""
-    fields: dict[str, Any] = {"id": id_, "outcome": msgspec.Raw(outcome)}
-    if time is not None:
-        fields["time"] = time
-    return _decode(msgspec.json.encode(fields)).truth(time_ns())
-
-
-def _time_unusable(number: int, error: InvalidMoment) -> LineUnusable:
-    reason = f"has an unusable time: {error.text()}"
-    return LineUnusable(number, reason, error.hint(), "invalid_time")

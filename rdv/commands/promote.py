@@ -15,10 +15,10 @@ from rdv.commands.pages import Html, write_page
 from rdv.commands.terminal import Style, confirm, is_terminal, paint, printable
 
 if TYPE_CHECKING:
-    from rdv.analysis.compare import Comparison
     from rdv.analysis.promote.carry_out import Watch
     from rdv.analysis.promote.proposal import Proposal
     from rdv.analysis.promote.result import Promotion, Switched
+    from rdv.analysis.promote.study import Compared
     from rdv.analysis.promote.watch import Bounds, Breach, WatchPeriod
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision import Gate as Limits
@@ -96,19 +96,19 @@ def promote(
     proposal = propose(decision, model, over, known_models(decision), force=force)
     output = Output(as_json=as_json, quiet=quiet)
     compared = _compare(decision, proposal, span_ns(since, until), on, canary)
-    found = Promotion(judge(figures_of(compared), limits), proposal)
+    found = Promotion(judge(figures_of(compared, limits), limits), proposal)
     _show_judgement(found, output)
     if html is not None:
         from rdv.analysis.promote.view import promote_page
 
-        page = promote_page(found.judgement, compared, proposal.diff, decision.name)
+        page = promote_page(found.judgement, compared.found, proposal.diff, decision.name)
         write_page(html, page, output)
     if not (force or found.judgement.verdict in ("pass", accept)):
         if as_json:
             output.json(found.as_json())
         raise ThresholdBroken(found.judgement.broken())
     if _is_wanted(proposal, output, yes=yes):
-        bounds = bounds_of(compared, limits) if seconds else None
+        bounds = bounds_of(compared.found, limits) if seconds else None
         found = _carry_out(decision, found, bounds, seconds or 0.0, output)
     if as_json:
         output.json(found.as_json())
@@ -146,18 +146,19 @@ def _compare(
     span: tuple[int | None, int | None],
     on: str | None,
     canary: str | None,
-) -> Comparison:
-    from rdv.analysis.compare import compare
+) -> Compared:
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.promote.study import compare_newest
     from rdv.commands.compare import known_canary
 
     progress = Progress("compared {:,} requests")
     with Recorded(decision.directory) as recorded, progress:
-        return compare(
+        return compare_newest(
             recorded,
             proposal.champion,
             proposal.challenger,
             *span,
+            outcome=decision.outcome,
             on=on,
             canary=canary or known_canary(decision, recorded),
             window_ms=proposal.window_ms,

@@ -255,11 +255,16 @@ def _render_comparison(comparison: Comparison, output: Output) -> None:
         )
     output.table(_AGAINST, rows, "against the recorded answers")
     if (accuracy := comparison.accuracy()) is not None:
+        missing = comparison.unanswered
         output.text(
             f"right: {percent(accuracy.estimate)} "
             f"({percent(accuracy.low)} – {percent(accuracy.high)}) of "
             f"{comparison.known:,} whose outcome is known"
+            + (f"; {missing:,} of them got no answer" if missing else "")
         )
+        output.note(comparison.extract.reading.sentence())
+    if comparison.problem:
+        output.note(f"nothing can be said about right answers: {comparison.problem}")
     what = "rank correlation" if comparison.is_number else "Cohen's kappa"
     legend = f"agreement: {what}"
     if comparison.known:

@@ -60,9 +60,8 @@ def whatif(
         if out is not None:
             options["keep"] = stack.enter_context(DecisionFile(out)).add
         progress = stack.enter_context(Progress("decided {:,} requests"))
-        found = what_if(
-            recorded, wanted, since_ns, until_ns, on=on, progress=progress.advance, **options
-        )
+        options |= {"outcome": decision.outcome, "on": on, "progress": progress.advance}
+        found = what_if(recorded, wanted, since_ns, until_ns, **options)
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
         write_page(html, view.whatif_page(found, decision.name), output)

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import msgspec
 
 from rdv.decision.model import ModelConfig
+from rdv.decision.outcome import Outcome
 from rdv.decision.sections import (
     COUNT_MAX,
     PARTITIONS_MAX,
@@ -46,10 +47,27 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             COUNT_MAX,
         ),
     ] = 100
+    metric: Annotated[
+        str,
+        on_command('What outcomes are judged by: "roc-auc", "f1", "mae" ...; empty: by their type'),
+    ] = ""
+    class_min: Annotated[
+        int,
+        on_command(
+            "Minimum number of known outcomes of each class with which they count", 1, COUNT_MAX
+        ),
+    ] = 30
     loss_max: Annotated[
         float,
-        on_command("Largest share by which its right answers may be below the champion's", 0, 1),
+        on_command("Largest loss of the metric compared with the champion, if it is 0 to 1", 0, 1),
     ] = 0.005
+    relative_loss_max: Annotated[
+        float,
+        on_command("Largest loss of another metric, as a share of the champion's value", 0, 1),
+    ] = 0.02
+    class_loss_max: Annotated[
+        float, on_command("Largest loss of right answers among the outcomes of one class", 0, 1)
+    ] = 0.05
     agreement_min: Annotated[
         float,
         on_command(
@@ -92,6 +110,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "server": Server,
     "log": Log,
     "gate": Gate,
+    "outcome": Outcome,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
 
@@ -143,6 +162,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     server: Server = Server()
     log: Log = Log()
     gate: Gate = Gate()
+    outcome: Outcome = Outcome()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()
 

@@ -180,3 +180,26 @@ class DecisionBusy(ConflictFault):
     waited_ms: int
 
     _text = "another process edits {directory} (waited {waited_ms} ms)"
+
+
+class OutcomeFileUnusable(InputFault):
+    """A file of outcomes cannot be read."""
+
+    path: str
+    reason: str
+
+    _text = "{path} {reason}"
+    _hint = "The suffix says what a file is: .jsonl, .csv, .parquet; also .jsonl.gz and .csv.gz."
+
+
+class NoRequestMatches(InputFault):
+    """No id in a file of outcomes is that of a recorded request: nothing was recorded."""
+
+    path: str
+    count: int
+    example: str
+
+    _text = (
+        "none of the {count:,} ids in {path} is that of a recorded request, for example {example!r}"
+    )
+    _hint = "Ids are in the answers (id) and in `rdv export`. --id-column names their column."

@@ -187,7 +187,9 @@ def _copy_template(place: str, source: str, template: Template) -> None:
         _write(os.path.join(place, "schedules", f"{schedule}.toml"), text)
     _write(
         os.path.join(place, "rdv.toml"),
-        decision_text(Decision(models=template.models, http=template.http)),
+        decision_text(
+            Decision(models=template.models, http=template.http, outcome=template.outcome)
+        ),
     )
     shutil.copyfile(os.path.join(source, "README.md"), os.path.join(place, "README.md"))
 

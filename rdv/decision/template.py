@@ -17,6 +17,7 @@ import msgspec
 import rdv
 from rdv.decision.errors import AssetsMissing, TemplateNeeds, UnknownTemplate
 from rdv.decision.model import ModelConfig
+from rdv.decision.outcome import INFERRED, Outcome
 from rdv.decision.sections import Http
 from rdv.system.faults import faults
 
@@ -55,6 +56,9 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     http: Http = Http()
     """HTTP settings that the template needs: an enricher, for example."""
+
+    outcome: Outcome = INFERRED
+    """What its outcomes say, and which part of an answer is judged by them."""
 
     wildcard: tuple[str, ...] = ()
     """The models that `accept = ["*"]` of the examples means; empty: all, with a canary."""

@@ -57,6 +57,7 @@ class MadeRequest:
     deadline_ms: float | None = 50.0
     cohort: str | None = None
     not_asked: tuple[str, ...] = ()
+    key: str = ""
 
     @property
     def id(self) -> str:
@@ -74,7 +75,7 @@ class MadeRequest:
             monotonic_ns=10**12 + int(self.at_ms * 1e6),
             reply_to="p-1",
             data=msgspec.Raw(b'{"n":%d}' % self.number),
-            key=f"user-{self.number % 7}",
+            key=self.key or f"user-{self.number % 211}",
             schedule=self.asked,
             deadline_ms=self.deadline_ms,
             cohort=self.cohort,

@@ -19,6 +19,7 @@ from rdv.analysis.dataset.joined import (
     concat_joined,
 )
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import Reading
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.errors import NothingRecorded
 from rdv.rendezvous.messages import encode_score, score_outcome
@@ -217,7 +218,7 @@ def test_retention_is_said(tmp_path):
 def test_values_of_answers(tmp_path):
     log = MadeLog(make_requests(100))
     log.write(tmp_path)
-    extract = Extract()
+    extract = Extract(Reading("class"))
     joined, _ = read_joined(str(tmp_path), extract=extract)
     assert not extract.is_number
     for number in range(3):
@@ -229,7 +230,7 @@ def test_values_of_answers(tmp_path):
             else:
                 assert value in ('"pass"', '"block"')
                 assert value.encode() in bytes(score.result)
-    numbers, _ = read_joined(str(tmp_path), extract=Extract("score"))
+    numbers, _ = read_joined(str(tmp_path), extract=Extract(Reading("number", "score")))
     told = numbers.given[numbers.kind < 3]
     assert ((told >= 0) & (told <= 1)).all()
 

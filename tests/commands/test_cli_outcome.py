@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pwd
+from datetime import datetime
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from msgspec import Raw
 
+from rdv.rendezvous.messages import Request, encode_request
 from rdv.stream import open_stream
 
 NOON_NS = 1_777_638_600 * 10**9
@@ -33,7 +39,7 @@ def test_one_outcome(rdv, decision, word, value):
 
 def test_an_outcome_with_a_time(rdv, decision):
     found = rdv("outcome", "fraud", ID, "1", "--time", "2026-05-01T14:30:00+02:00", "--json")
-    assert found.row() == {"recorded": 1}
+    assert found.row() == {"recorded": 1, "unknown_ids": 0}
     found = rdv("outcome", "fraud", ID, "1", "--time", "2026-05-01T12:30:00")
     assert "is read as UTC" in found.err
     assert rdv("outcome", "fraud", ID, "1", "--time", str(NOON_NS)).code == 0
@@ -110,3 +116,74 @@ def test_wrong_arguments_are_named(rdv, decision, arguments, code):
     found = rdv("outcome", "fraud", *arguments)
     assert (found.code, found.out) == (code, "")
     assert found.err.startswith("error: ")
+
+
+def asked(decision, *ids):
+    """Put requests with these ids into the input."""
+    with open_stream(str(decision / "input")) as stream, stream.producer() as producer:
+        for id_ in ids:
+            request = Request(
+                id=id_, time_ns=NOON_NS, host="h", monotonic_ns=1, reply_to="p-1", data=Raw(b"1")
+            )
+            producer.send("p-1", encode_request(request))
+
+
+IDS = [f"{n:032x}" for n in range(0xA0, 0xA4)]
+
+
+def outcomes_of(decision):
+    return {line["id"]: line["outcome"] for line in told(decision)}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
+def test_tables_of_any_delimiter(rdv, decision, tmp_path, delimiter, suffix):
+    asked(decision, *IDS)
+    rows = [["amount", "request", "is_fraud"], ["1,5", IDS[0].upper(), "True"]]
+    rows += [["2", IDS[1], ""], ["3", f" {IDS[2]} ", "0.0"], ["4", "unknown", "1"]]
+    lines = [delimiter.join(f'"{cell}"' for cell in row) for row in rows]
+    opened = gzip.open if suffix.endswith(".gz") else open
+    with opened(tmp_path / f"t{suffix}", "wt") as file:
+        file.write("\n".join(lines) + "\n")
+    columns = ("--id-column", "request", "--outcome-column", "is_fraud")
+    found = rdv("outcome", "fraud", "--from", f"t{suffix}", *columns, "--json")
+    assert found.row() == {"recorded": 3, "unknown_ids": 1, "without_outcome": 1}
+    assert outcomes_of(decision) == {IDS[0]: "True", IDS[2]: 0.0, "unknown": 1}
+
+
+def test_parquet(rdv, decision, tmp_path):
+    asked(decision, *IDS)
+    known = datetime(2026, 5, 1, 12, 30)  # noqa: DTZ001  as pandas writes it; it is read as UTC
+    table = pa.table(
+        {
+            "id": IDS,
+            "outcome": pa.array([1.0, float("nan"), None, 0.0]),
+            "time": pa.array([known] * 4, pa.timestamp("ns")),
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    found = rdv("outcome", "fraud", "--from", "t.parquet", "--json")
+    assert found.row() == {"recorded": 2, "unknown_ids": 0, "without_outcome": 2}
+    assert [line["time_ns"] for line in told(decision)] == [NOON_NS] * 2
+    assert outcomes_of(decision) == {IDS[0]: 1.0, IDS[3]: 0.0}
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and then nothing")
+    found = rdv("outcome", "fraud", "--from", "bad.parquet")
+    assert (found.code, "is not Parquet" in found.err) == (3, True)
+
+
+def test_fields_of_json_lines_may_have_other_names(rdv, decision, tmp_path):
+    lines = [json.dumps({"req": n, "y": 1, "more": [1]}) for n in IDS]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines))
+    options = ("--id-column", "req", "--outcome-column", "y")
+    assert rdv("outcome", "fraud", "--from", "t.jsonl", *options).code == 0
+    assert outcomes_of(decision) == dict.fromkeys(IDS, 1)
+
+
+def test_a_file_whose_ids_are_all_unknown_is_refused(rdv, decision, tmp_path):
+    asked(decision, *IDS)
+    (tmp_path / "t.csv").write_text("id,outcome\n17,1\n18,0\n")
+    found = rdv("outcome", "fraud", "--from", "t.csv")
+    assert found.code == 3
+    assert "none of the 2 ids in t.csv is that of a recorded request" in found.err
+    found = rdv("outcome", "fraud", "17", "1")
+    assert (found.code, "1 id is of no recorded request" in found.err) == (0, True)

@@ -28,6 +28,7 @@ from rdv.decision import (
     parse_decision,
     schedule_names,
 )
+from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
 from rdv.errors import InputFault
 
@@ -48,13 +49,16 @@ def test_the_default_text_says_the_defaults():
     assert parse_decision(default_text(), "x") == Decision()
 
 
+SECTIONS = {"http": Http, "server": Server, "log": Log, "gate": Gate, "outcome": Outcome}
+
+
 def test_the_commented_defaults_are_the_defaults():
     text = re.sub(r"^#(?=[a-z_]+ = )", "", default_text(), flags=re.MULTILINE)
     values = tomllib.loads(text)
     assert parse_decision(text, "x") == Decision()
-    for section, kind in (("http", Http), ("server", Server), ("log", Log), ("gate", Gate)):
+    for section, kind in SECTIONS.items():
         assert list(values[section]) == list(kind.__struct_fields__)
-    assert [key for key in values if key not in ("http", "server", "log", "gate", "cohorts")] == [
+    assert [key for key in values if key not in (*SECTIONS, "cohorts")] == [
         "name",
         "schedule",
         "partitions",
@@ -69,7 +73,7 @@ def test_the_list_of_a_models_keys_is_true():
         assert tomllib.loads(f"x = {value}")["x"] == getattr(ModelConfig(), name)
 
 
-@pytest.mark.parametrize("kind", [Decision, Http, Server, Log, Gate, ModelConfig, Cohort, Cohorts])
+@pytest.mark.parametrize("kind", [Decision, *SECTIONS.values(), ModelConfig, Cohort, Cohorts])
 def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
     documented = {field.name: field.comment for field in setting_fields(kind)}
     tables = {
@@ -79,6 +83,7 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "server",
         "log",
         "gate",
+        "outcome",
         "models",
         "cohorts",
         "groups",

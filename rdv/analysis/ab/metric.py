@@ -6,39 +6,30 @@ key are all that is needed of a cohort, however many requests it had.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from msgspec import UNSET, Raw, UnsetType
 
-from rdv.analysis.dataset.chunk import read_scores
 from rdv.analysis.dataset.joined import DEFAULT, NO_RESULT, Joined
-from rdv.analysis.dataset.notes import Notes
-from rdv.analysis.dataset.outcomes import Outcomes, read_truths
-from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.source import sources
-from rdv.analysis.dataset.values import NUMBER_FIELDS, Extract, judge
+from rdv.analysis.dataset.keys import Keys
+from rdv.analysis.dataset.outcomes import Outcomes
+from rdv.analysis.dataset.reading import Reading
+from rdv.analysis.dataset.values import Extract
 from rdv.analysis.errors import TooManyKeys
 from rdv.analysis.statistics import Arm
 from rdv.analysis.statistics.ab.effect import Units
 from rdv.analysis.whatif.decide import Decided
 from rdv.analysis.whatif.result import values_of
-from rdv.payload import UnusableJson, read_recorded
 from rdv.rendezvous.schedule import Schedule
-from rdv.rendezvous.topology import OUTCOMES, SCORES
 
 RIGHT, DEFAULTS, WAITED = "right", "default", "waited_ms"
 
 Floats = npt.NDArray[np.float64]
 KEYS_MAX = 5_000_000
 """The maximum number of keys, at about 60 bytes each."""
-Keys = npt.NDArray[np.uint64]
-LOOK_AT = 200
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ class Metric:
             return joined.waited_ms
         if self.name == RIGHT:
             assert joined.given is not None
-            right = judge(joined.given, truths, is_number=bool(self.extract.is_number))
+            right = self.extract.judge(joined.given, truths)
             return np.asarray(np.where(answered, right, np.nan), np.float64)
         return np.asarray(np.where(answered, truths, np.nan), np.float64)
 
@@ -97,17 +88,17 @@ class Metric:
         if self.name == WAITED:
             return decided.at_us.astype(np.float64) / 1000
         values = values_of(joined, decided, schedule, self.extract)
-        return judge(values, truths, is_number=bool(self.extract.is_number))
+        return self.extract.judge(values, truths)
 
 
 class _Field(Extract):
     """Extracts the number in a field of an outcome; a yes is 1."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__(Reading("number", truth=name))
+
     def of_truth(self, truth: Any) -> float:
-        value = truth.get(self.on) if isinstance(truth, dict) else None
-        if not isinstance(value, int | float):
-            return math.nan
-        return float(value) if math.isfinite(value) else math.nan
+        return super().of_truth(truth) if isinstance(truth, dict) else math.nan
 
 
 class Sums:
@@ -147,59 +138,3 @@ def arm_of(name: str, totals: Floats, requests: Floats, *, is_binary: bool) -> A
     if is_binary:
         rare = min(int(np.sum(totals > 0)), int(np.sum(totals < requests)))
     return Units(name, mean, pulls, rare).arm()
-
-
-def hashed(keys: pa.Array[Any], ids: npt.NDArray[np.bytes_]) -> Keys:
-    """Return 64 bits of each request's key; of its id if it has no key."""
-    coded = keys.dictionary_encode()
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    known = np.array([_hash(key.encode()) for key in coded.dictionary.to_pylist()], np.uint64)
-    found = np.empty(len(ids), np.uint64)
-    found[codes >= 0] = known[codes[codes >= 0]]
-    without = np.flatnonzero(codes < 0)
-    found[without] = [_hash(b"\0" + bytes(ids[row])) for row in without.tolist()]
-    return found
-
-
-def _hash(text: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
-
-
-def number_field(recorded: Recorded) -> str | None:
-    """Return `score` if outcomes are only yes or no (1, 0) and answers have a score.
-
-    Answers that also name an action would otherwise be compared by it, and would always be wrong.
-    None stands for the usual rule (`values`). Raises the log's SystemFaults.
-    """
-    truths = _some_truths(recorded)
-    if not truths or not all(truth in (0, 1) for truth in truths):
-        return None
-    for source in sources(recorded.stream(SCORES)):
-        for chunk in source.chunks(source.begin, min(source.end, source.begin + LOOK_AT), Notes()):
-            for score in read_scores(chunk):
-                if score is None or score.result is UNSET:
-                    continue
-                answer = _read(score.result)
-                if not isinstance(answer, dict):
-                    return None
-                return next((field for field in NUMBER_FIELDS if field in answer), None)
-    return None
-
-
-def _some_truths(recorded: Recorded) -> list[Any]:
-    found: list[Any] = []
-    for source in sources(recorded.stream(OUTCOMES)):
-        for chunk in source.chunks(source.begin, min(source.end, source.begin + LOOK_AT), Notes()):
-            truths = (truth for truth in read_truths(chunk) if truth is not None)
-            found += [_read(truth.outcome) for truth in truths]
-    return [truth for truth in found if truth is not None]  # null takes an outcome back
-
-
-def _read(raw: Raw | UnsetType) -> Any:
-    """Return the parsed value; None for what cannot be read."""
-    if isinstance(raw, UnsetType):
-        return None
-    try:
-        return read_recorded(bytes(raw))
-    except UnusableJson:
-        return None

@@ -80,6 +80,8 @@ class Experiment:
     """The first moment that counts; None: as far back as the log goes."""
     in_force_ns: int | None = None
     """When the cohorts became what they are; None if that is not recorded."""
+    reading: str = ""
+    """How answers are judged by outcomes, in words; empty if the metric does not need it."""
 
     def sentences(self) -> list[str]:
         """Return the findings as sentences, in the order of their reliability."""
@@ -114,6 +116,8 @@ class Experiment:
             )
         if self.unpaired:
             found.append(f"{self.unpaired:,} requests were not scored by every model: not paired")
+        if self.reading:
+            found.append(self.reading)
         return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:

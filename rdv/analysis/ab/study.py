@@ -15,17 +15,20 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from rdv.analysis.ab.metric import RIGHT, Floats, Keys, Metric, Sums, arm_of, hashed, number_field
+from rdv.analysis.ab.metric import RIGHT, Floats, Metric, Sums, arm_of
 from rdv.analysis.ab.result import ArmFigures, Comparison, Experiment
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import KINDS, NONE, NOT_SAMPLED, Joined, count_codes
+from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.values import Extract
+from rdv.analysis.dataset.reading import choose_reading
+from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.errors import NoExperiment, NoMetric
 from rdv.analysis.statistics import Arm, Digest, Effect, effect, effect_of_pairs, sample_ratio
 from rdv.analysis.whatif.arrivals import arrivals_of
 from rdv.analysis.whatif.decide import decide_all
+from rdv.decision.outcome import INFERRED, Outcome
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import OTHERS, Schedule
 from rdv.rendezvous.topology import COHORTS_TOPIC, CONTROL
@@ -108,6 +111,7 @@ def run_experiment(
     until_ns: int | None = None,
     *,
     metric: str = RIGHT,
+    outcome: Outcome = INFERRED,
     on: str | None = None,
     confidence: float = 0.95,
     depends: bool = False,
@@ -122,7 +126,7 @@ def run_experiment(
     """
     if len(plan.arms) < ARMS_MIN:
         raise NoExperiment(recorded.directory)
-    extract = Extract(on if on is not None else number_field(recorded))
+    extract = Extract(choose_reading(recorded, outcome, on))
     begun_ns = in_force_since_ns(recorded, plan)
     since_ns = max(filter(None, (since_ns, begun_ns)), default=None)
     join = Join(recorded, since_ns, until_ns, extract=extract)
@@ -131,7 +135,9 @@ def run_experiment(
     for joined in join:
         study.add(joined)
         progress(len(joined))
-    return replace(study.finish(join, confidence), since_ns=since_ns, in_force_ns=begun_ns)
+    reading = extract.reading.sentence() if metric == RIGHT else ""
+    found = study.finish(join, confidence)
+    return replace(found, since_ns=since_ns, in_force_ns=begun_ns, reading=reading)
 
 
 @dataclass
@@ -157,11 +163,14 @@ class _Study:
         self._common: float | None = None
         self._left_out = 0
         self._unpaired = 0
+        self._truths = KnownTruths(metric.extract)
 
     def add(self, joined: Joined) -> None:
         truths = self._metric.truths(joined)
+        if self._metric.name == RIGHT:
+            self._truths.add(truths)
         values = self._metric.of_answers(joined, truths)
-        keys = hashed(joined.key, joined.ids)
+        keys = hashed_keys(joined)
         has_key = joined.key.is_valid().to_numpy(zero_copy_only=False)
         rows_of = self._rows_of(joined, has_key)
         self._left_out += len(joined) - sum(len(rows) for rows in rows_of.values())
@@ -233,8 +242,9 @@ class _Study:
     def finish(self, join: Join, confidence: float) -> Experiment:
         plan = self._plan.arms
         figures = [self._figures(name, share) for name, share in plan.items()]
-        if all(one.mean is None for one in figures):
-            raise NoMetric(self._metric.name)
+        problem = self._truths.problem if self._metric.name == RIGHT else ""
+        if problem or all(one.mean is None for one in figures):
+            raise NoMetric(self._metric.name, problem)
         counts = [one.keys for one in figures]
         return Experiment(
             metric=self._metric.name,

@@ -1,8 +1,8 @@
 """The answers of two models to the same requests, read from the lines of their scores.
 
 An answer has two sides: the class that it names, and its number. `{"score": 0.93, "action":
-"block"}` is the class "block" and the number 0.93. Which fields count is the rule of
-`rdv.analysis.dataset.values`; with `on`, only that field counts. What is kept of the requests that
+"block"}` is the class "block" and the number 0.93. One of them is judged by the outcomes: which,
+says the `Reading`; with `on`, only that field counts. What is kept of the requests that
 both models have scored is bounded by `PAIRS_MAX`.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -32,8 +32,9 @@ from rdv.analysis.dataset.joined import (
 )
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import EQUAL_FIELDS, NUMBER_FIELDS, Reading, first_of, number_of
 from rdv.analysis.dataset.source import Source
-from rdv.analysis.dataset.values import NUMBER_FIELDS, Extract, TextCache
+from rdv.analysis.dataset.values import Extract, TextCache
 from rdv.payload import UnusableJson, read_recorded
 from rdv.rendezvous.topology import INPUT, SCORES
 
@@ -48,55 +49,42 @@ Floats = npt.NDArray[np.float64]
 
 
 class Answers:
-    """Reads answers and outcomes. For one thread at a time. Raises TooManyValues."""
+    """Reads answers. For one thread at a time. Raises TooManyValues.
 
-    def __init__(self, on: str | None = None) -> None:
-        self.on = on
-        self.classes = Extract(on)
-        """Extracts classes; if `is_number`, there are no classes, and it extracts numbers."""
-        self.has_numbers = False
-        self.named: set[float] = set()
-        """Codes of the classes that answers have named; outcomes may name others."""
+    `reading` says which side is judged by outcomes. Unless `on` names the only field that counts,
+    the other side is read as well.
+    """
+
+    def __init__(self, reading: Reading, on: str | None = None) -> None:
+        self.judged = Extract(reading)
+        self._has_both = on is None
+        self._labels = (
+            self.judged if not self.judged.is_number else Extract(replace(reading, kind="class"))
+        )
         self.of_json = TextCache(self._of_text).__getitem__
         """Returns the class and number of an answer as it is in the log."""
 
-    def of_truth(self, truth: Any) -> Both:
-        """Return the class and number of an outcome; a bare number counts as a number too."""
-        value = self.classes.of_truth(truth)
-        if self.classes.is_number:
-            return math.nan, value
-        number = _number_of(truth) if self.on is None else math.nan
-        return value, number if self.has_numbers else math.nan
+    @property
+    def unreadable(self) -> int:
+        """The number of answers that cannot be read, equal ones once."""
+        return self.judged.unreadable
 
     def name(self, code: float) -> str:
         """Return the name of a class as JSON."""
-        return self.classes.name(code)
+        return self._labels.name(code)
 
     def _of_text(self, text: bytes) -> Both:
         try:
             answer = read_recorded(text)
         except UnusableJson:
-            self.classes.unreadable += 1
+            self.judged.unreadable += 1
             return _NEITHER
-        value = self.classes.of_answer(answer)
-        if self.classes.is_number:
-            self.has_numbers |= not math.isnan(value)
-            return math.nan, _finite(value)
-        number = _number_of(answer) if self.on is None and isinstance(answer, dict) else math.nan
-        self.has_numbers |= not math.isnan(number)
-        if not math.isnan(value):
-            self.named.add(value)
-        return value, number
-
-
-def _number_of(answer: Any) -> float:
-    if isinstance(answer, dict):
-        answer = next((answer[name] for name in NUMBER_FIELDS if name in answer), None)
-    return _finite(float(answer)) if isinstance(answer, int | float) else math.nan
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else math.nan
+        value = self.judged.of_answer(answer)
+        if not (self._has_both and isinstance(answer, dict)):
+            return (math.nan, value) if self.judged.is_number else (value, math.nan)
+        if self.judged.is_number:
+            return self._labels.of_value(first_of(answer, EQUAL_FIELDS)), value
+        return value, number_of(first_of(answer, NUMBER_FIELDS))
 
 
 class _Line(msgspec.Struct, gc=False):

@@ -11,7 +11,7 @@ from rdv.analysis.compare.counts import Tally
 from rdv.analysis.compare.disagreements import Found
 from rdv.analysis.compare.drift import ModelDrift, Rates
 from rdv.analysis.compare.pairs import Pairs
-from rdv.analysis.compare.truths import Basis
+from rdv.analysis.compare.truths import Judged
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.statistics import (
     ClassAgreement,
@@ -103,8 +103,8 @@ class Comparison:
     class_names: tuple[str, ...]
     scores: ScoreAgreement | None
     quantile_pairs: QuantilePairs | None
+    judged: Judged
     accuracy: PairedShares | None
-    judged_by: Basis | None
     outcomes: int
     drift: list[ModelDrift]
     rates: Rates
@@ -121,11 +121,9 @@ class Comparison:
         a, b = self.first.name, self.second.name
         found = [f"{a} and {b} have both scored {self.both:,} of {self.requests:,} requests."]
         if self.accuracy is not None:
-            found.append(_accuracy(a, b, self.accuracy))
+            found.append(_accuracy(a, b, self.accuracy, self.judged.key_count))
         elif self.outcomes:
-            found.append(
-                "Outcomes are known, but cannot be compared with the answers: name a field (--on)."
-            )
+            found.append(f"Nothing can be said about right answers: {self.judged.known.problem}.")
         if self.classes is not None:
             found.append(_classes(self.classes))
         if self.both and self.classes is None and self.scores is None:
@@ -155,6 +153,8 @@ class Comparison:
             for model in (self.first, self.second)
             if model.before
         ]
+        if self.accuracy is not None:
+            found.append(self.judged.extract.reading.sentence())
         if self.canary is None:
             found.append("no canary: a changed input looks like a changed model")
         return found + self.notes.lines()
@@ -167,22 +167,28 @@ class Comparison:
         return figures | {
             "first": self.first.as_json(),
             "second": self.second.as_json(),
+            "judged_by": self.judged.extract.reading.kind,
+            "reading": self.judged.extract.reading.sentence(),
+            "outcome_classes": self.judged.known.classes,
             "sentences": self.sentences(),
             "caveats": self.caveats(),
         }
 
 
-def _accuracy(a: str, b: str, found: PairedShares) -> str:
+def _accuracy(a: str, b: str, found: PairedShares, keys: int) -> str:
     if found.difference.low > 0:
         verdict = f"{a} is better"
     elif found.difference.high < 0:
         verdict = f"{b} is better"
     else:
         verdict = "the difference may be chance"
+    test = f"McNemar {p_value(found.mid_p)}"
+    if keys < found.requests:
+        test = f"by {keys:,} keys"
     return (
         f"Right answers on {found.requests:,} requests with a known outcome: {a} "
         f"{share(found.share_first)}, {b} {share(found.share_second)}: {verdict} (difference "
-        f"{signed(found.difference, scale=100, unit='points')}, McNemar {p_value(found.mid_p)})."
+        f"{signed(found.difference, scale=100, unit='points')}, {test})."
     )
 
 

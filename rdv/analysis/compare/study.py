@@ -13,13 +13,15 @@ from rdv.analysis.compare.disagreements import find_disagreements
 from rdv.analysis.compare.drift import RateCounter, drift_of_pairs
 from rdv.analysis.compare.pairs import PAIRS_MAX, Answers, Collector, Pairs, Reader
 from rdv.analysis.compare.result import Comparison, ModelFigures
-from rdv.analysis.compare.truths import TruthReader, Truths
+from rdv.analysis.compare.truths import JudgedCollector
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import KINDS, Joined, count_codes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.errors import ModelNotRecorded, SameModel
 from rdv.analysis.statistics import Normaliser, ScoreAgreement, agreement_of_scores, quantile_pairs
+from rdv.decision.outcome import INFERRED, Outcome
 from rdv.rendezvous.topology import SCORES
 
 CONFIDENCE = 0.95
@@ -35,6 +37,7 @@ def compare(
     since_ns: int | None = None,
     until_ns: int | None = None,
     *,
+    outcome: Outcome = INFERRED,
     on: str | None = None,
     canary: str | None = None,
     window_ms: float | None = None,
@@ -45,19 +48,20 @@ def compare(
 ) -> Comparison:
     """Compare the answers of both models to the requests appended in [since_ns, until_ns).
 
-    `on` names the field of the answers that counts (see `compare.answers`), `canary` the model that
-    never changes, `window_ms` until when answers count as in time. `progress` gets the number of
-    requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues, and the log's
-    SystemFaults.
+    `outcome` is [outcome] of rdv.toml, `on` the only field of the answers that counts, `canary` the
+    model that never changes, `window_ms` until when answers count as in time. `progress` gets the
+    number of requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues, and
+    the log's SystemFaults.
     """
     _check(recorded, first, second, canary)
     join = Join(recorded, since_ns, until_ns)
-    answers = Answers(on)
+    reading = choose_reading(recorded, outcome, on)
+    answers = Answers(reading, on)
     study = _Study(
         (first, second),
         canary,
         answers,
-        TruthReader(read_outcomes(recorded, join.notes), answers),
+        JudgedCollector(read_outcomes(recorded, join.notes), answers.judged),
         Collector(first, second, max(1, -(-join.request_count // pairs_max))),
         (Tally(window_ms), Tally(window_ms)),
         ClassCounts(on),
@@ -85,11 +89,10 @@ class _Study:
     names: tuple[str, str]
     canary: str | None
     answers: Answers
-    truths_of: TruthReader
+    truths: JudgedCollector
     collector: Collector
     tallies: tuple[Tally, Tally]
     classes: ClassCounts
-    truths: Truths = field(default_factory=Truths)
     rates: RateCounter = field(default_factory=RateCounter)
     kinds: Counter[str] = field(default_factory=Counter)
     late: int = 0
@@ -108,8 +111,7 @@ class _Study:
             tally.add(reports, self.reader.versions)
         self.classes.add(first, second)
         self.collector.add(joined, (first, second), canary)
-        if len(self.truths_of):
-            self.truths.add(first, second, self.truths_of.read(joined))
+        self.truths.add(joined, first, second)
         self.rates.add(joined.append_ns)
         self.requests += len(joined)
         self.both += int((first.is_result & second.is_result).sum())
@@ -120,7 +122,7 @@ class _Study:
     def finish(self, join: Join, disagreements: int, confidence: float) -> Comparison:
         pairs = self.collector.pairs()
         classes = self.classes.agreement(confidence)
-        if unreadable := self.answers.classes.unreadable:
+        if unreadable := self.answers.unreadable:
             join.notes.unreadable["answers"] = unreadable
         digests = [tally.numbers for tally in self.tallies]
         numbers = all(digest.count >= NUMBERS_MIN for digest in digests)
@@ -137,9 +139,9 @@ class _Study:
             class_names=() if classes is None else tuple(map(self.answers.name, classes.classes)),
             scores=_scores(pairs, confidence),
             quantile_pairs=quantile_pairs(digests[0], digests[1]) if numbers else None,
-            accuracy=(accuracy := self.truths.paired(confidence)),
-            judged_by=None if accuracy is None else self.truths.basis,
-            outcomes=len(self.truths_of),
+            judged=(judged := self.truths.judged()),
+            accuracy=judged.paired(confidence),
+            outcomes=len(self.truths.outcomes),
             drift=[] if pairs is None else drift_of_pairs(pairs, self.names, self.canary),
             rates=self.rates.rates(),
             kinds=dict(self.kinds),

@@ -1,105 +1,121 @@
-"""Judge which model was right, where outcomes are known: paired, by the class or by the number."""
+"""Keep what both models have answered to the requests whose outcome is known."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.compare.pairs import Answers, ModelReports
+from rdv.analysis.compare.pairs import ModelReports
 from rdv.analysis.dataset.joined import Joined
+from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.outcomes import Outcomes
-from rdv.analysis.dataset.values import Extract, judge
-from rdv.analysis.statistics import PairedCounts, PairedShares
+from rdv.analysis.dataset.values import Extract, KnownTruths
+from rdv.analysis.metrics import difference, metric_named
+from rdv.analysis.statistics import Interval, PairedCounts, PairedShares
 
-Basis = Literal["class", "number"]
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass
-class Truths:
-    """Fourfold counts for both ways of judging; which way is used is decided at the end.
-
-    Answers name actions, and outcomes are often only 0 or 1 ("it was fraud"): those are compared
-    with the number, since no action equals them.
-    """
-
-    counts: dict[Basis, PairedCounts] = field(
-        default_factory=lambda: {"class": PairedCounts(), "number": PairedCounts()}
-    )
-    """Requests by which of the two was right."""
-    _named: int = 0
-    """The number of outcomes that are a class which answers also name."""
-    _seen: int = 0
-
-    def add(self, first: ModelReports, second: ModelReports, truths: TruthColumns) -> None:
-        """Add one batch, for the requests that both have scored."""
-        both = first.is_result & second.is_result
-        self._seen += int((both & ~np.isnan(truths.label)).sum())
-        self._named += int((both & truths.is_named).sum())
-        columns = {
-            "class": (first.label, second.label, truths.label),
-            "number": (first.number, second.number, truths.number),
-        }
-        for basis, counts in self.counts.items():
-            a, b, truth = columns[basis]
-            right_a, right_b = (judge(one, truth, is_number=basis == "number") for one in (a, b))
-            known = both & ~(np.isnan(a) | np.isnan(b) | np.isnan(right_a) | np.isnan(right_b))
-            counts.add(right_a[known] == 1, right_b[known] == 1)
-
-    @property
-    def basis(self) -> Basis:
-        """Judge by the number if there are numbers and most outcomes are no answer's class."""
-        is_foreign = 2 * self._named < self._seen or self.counts["class"].shares() is None
-        return "number" if is_foreign and self.counts["number"].shares() is not None else "class"
-
-    def paired(self, confidence: float) -> PairedShares | None:
-        """Return the paired shares; None if no outcome can be compared with the answers."""
-        if self.basis == "class" and not self._named:
-            return None
-        return self.counts[self.basis].shares(confidence)
+JUDGED_MAX = 1_000_000
+"""The maximum number of requests that are kept, at 40 bytes each; of more, every second is."""
 
 
 @dataclass(frozen=True)
-class TruthColumns:
-    """Columns (n,) of the outcomes, NaN where they are not known."""
+class Judged:
+    """Columns (n,) of requests that both models have scored and whose outcome is known, by time.
 
-    label: Floats
-    number: Floats
-    is_named: npt.NDArray[np.bool_]
-    """Whether the outcome is a class that at least one answer has named."""
+    Values are what is judged (`Extract`), truths the outcomes; `keys` are hashes of the requests'
+    keys, of their ids where they have none. `extract` judges and names the values.
+    """
 
-
-class TruthReader:
-    """Reads outcomes as columns that match the joined ones. For one thread at a time."""
-
-    def __init__(self, outcomes: Outcomes, answers: Answers) -> None:
-        self._outcomes, self._answers = outcomes, answers
+    first: Floats
+    second: Floats
+    truth: Floats
+    keys: Keys
+    extract: Extract
+    thinned: int = 1
+    """1 if every request is there; k if every k-th is."""
 
     def __len__(self) -> int:
-        return len(self._outcomes)
+        return len(self.truth)
 
-    def read(self, joined: Joined) -> TruthColumns:
-        """Return the outcomes of a batch whose answers have been read."""
-        table = _Table(self._answers)
-        codes = self._outcomes.of(joined, table)
-        pairs = np.array([*table.pairs, (np.nan, np.nan)])
-        rows = np.where(np.isnan(codes), len(table.pairs), np.nan_to_num(codes)).astype(np.int64)
-        label, number = pairs[rows, 0], pairs[rows, 1]
-        named = np.array(sorted(self._answers.named))
-        return TruthColumns(label, number, np.isin(label, named))
+    @property
+    def known(self) -> KnownTruths:
+        """The outcomes by class, and why they do not tell which model is right, if so."""
+        found = KnownTruths(self.extract)
+        found.add(self.truth)
+        return found
+
+    @property
+    def key_count(self) -> int:
+        """The number of keys that the requests have."""
+        return len(np.unique(self.keys))
+
+    def paired(self, confidence: float) -> PairedShares | None:
+        """Return the shares of right answers; None if that cannot be said, or of numbers.
+
+        Where keys have several requests, the interval is by key, and without an end if there are
+        too few of them.
+        """
+        if self.known.problem or self.extract.reading.kind == "number":
+            return None
+        first = self.extract.judge(self.first, self.truth)
+        second = self.extract.judge(self.second, self.truth)
+        counts = PairedCounts()
+        counts.add(first == 1, second == 1)
+        found = counts.shares(confidence)
+        if found is None or self.key_count == len(self):
+            return found
+        by_key = difference(metric_named("value"), first, second, None, self.keys, confidence)
+        if not isinstance(by_key, Interval):
+            estimate = found.difference.estimate
+            by_key = Interval(estimate, -math.inf, math.inf, confidence, "too few keys")
+        return replace(found, difference=by_key)
 
 
-class _Table(Extract):
-    """Lets `Outcomes.of` look up pairs: the value of a truth is its row in `pairs`."""
+class JudgedCollector:
+    """Collects `Judged` batch by batch. For one thread at a time."""
 
-    def __init__(self, answers: Answers) -> None:
-        super().__init__(answers.on)
-        self._answers = answers
-        self.pairs: list[tuple[float, float]] = []
+    def __init__(self, outcomes: Outcomes, extract: Extract, limit: int = JUDGED_MAX) -> None:
+        self.outcomes = outcomes
+        self._extract, self._limit = extract, limit
+        self._kept: list[tuple[Floats, Floats, Floats, Keys]] = []
+        self._size = self._seen = 0
+        self._stride = 1
 
-    def of_truth(self, truth: Any) -> float:
-        self.pairs.append(self._answers.of_truth(truth))
-        return float(len(self.pairs) - 1)
+    def add(self, joined: Joined, first: ModelReports, second: ModelReports) -> None:
+        """Add the requests of one batch that both have scored."""
+        if not len(self.outcomes):
+            return
+        truth = self.outcomes.of(joined, self._extract)
+        known = first.is_result & second.is_result & ~np.isnan(truth)
+        rows = np.flatnonzero(known)
+        start = -self._seen % self._stride
+        self._seen += len(rows)
+        rows = rows[start :: self._stride]
+        if not len(rows):
+            return
+        a, b = (one.number if self._extract.is_number else one.label for one in (first, second))
+        keys = hashed_keys(joined)
+        self._keep((a[rows], b[rows], truth[rows], keys[rows]))
+
+    def _keep(self, part: tuple[Floats, Floats, Floats, Keys]) -> None:
+        self._kept.append(part)
+        self._size += len(part[0])
+        while self._size > self._limit:
+            a, b, truth, keys = self._columns()
+            self._kept = [(a[::2], b[::2], truth[::2], keys[::2])]
+            self._size = len(self._kept[0][0])
+            self._stride *= 2
+
+    def _columns(self) -> tuple[Floats, Floats, Floats, Keys]:
+        if not self._kept:
+            nothing = np.empty(0)
+            return nothing, nothing, nothing, np.empty(0, np.uint64)
+        a, b, truth, keys = (np.concatenate(column) for column in zip(*self._kept, strict=True))
+        return a, b, truth, keys
+
+    def judged(self) -> Judged:
+        """Return all that was collected."""
+        return Judged(*self._columns(), self._extract, self._stride)

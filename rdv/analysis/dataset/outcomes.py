@@ -1,13 +1,14 @@
 """The stream `outcomes` has what turned out to be true, by request.
 
-A line is a `Truth`: the request's `id` and its `outcome`, a bare value or an object with the same
-field as the answers. All topics of the stream are read (each proxy has one, and `rdv outcome`). Of
-several outcomes of one request the latest counts: by the time given with it, but no later than its
-append time; of equal ones the one appended later. `null` takes an outcome back.
+A line is a `Truth`: the request's `id` and its `outcome`, a bare value or an object; which part of
+it counts, says the `Reading`. All topics of the stream are read (each proxy has one, and
+`rdv outcome`). Of several outcomes of one request the latest counts: by the time given with it, but
+no later than its append time; of equal ones the one appended later. `null` takes an outcome back.
 """
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 import msgspec
@@ -32,10 +33,11 @@ _truth_lines = msgspec.json.Decoder(Truth).decode_lines
 
 
 class Outcomes:
-    """Truths by request id. Read-only after construction."""
+    """Truths by request id, as they were at `now_ns`. Read-only after construction."""
 
-    def __init__(self, truths: dict[bytes, bytes]) -> None:
+    def __init__(self, truths: dict[bytes, bytes], now_ns: int | None = None) -> None:
         self._truths = truths
+        self._now_ns = time.time_ns() if now_ns is None else now_ns
 
     def __len__(self) -> int:
         return len(self._truths)
@@ -48,9 +50,14 @@ class Outcomes:
     def of(self, joined: Joined, extract: Extract) -> npt.NDArray[np.float64]:
         """Return the value of each request's truth, (n,); NaN where it is not known.
 
-        `extract` must have seen answers before: they decide whether values are numbers.
+        A request that is older than `mature_after_ms` of [outcome] and has no outcome has the
+        outcome `mature_as`.
         """
+        reading = extract.reading
         found = np.full(len(joined), np.nan)
+        if reading.mature_after_ms:
+            before_ns = self._now_ns - reading.mature_after_ms * 10**6
+            found[joined.append_ns < before_ns] = extract.of_outcome(reading.mature_as)
         if not (truths := self._truths):
             return found
         cache: dict[bytes, float] = {}

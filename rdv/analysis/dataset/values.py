@@ -1,30 +1,31 @@
-"""Extract the one value of an answer by which answers are compared.
+"""Extract the one value of an answer by which answers are compared and judged.
 
-The rule: `--on FIELD` names the field of the answer that counts. Without it, the first of these
-that the answer has: `action`, `label`, `bin`, `class` (compared for equality), `score`,
-`probability` (a number). An answer that is not an object counts as a whole; floats are numbers,
-everything else is compared for equality. An answer without such a field has no value (NaN).
+Which part of an answer that is, and how an outcome is read, is a `Reading`. An answer without that
+part has no value (NaN).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from rdv.analysis.dataset.reading import Reading, class_name, number_of
 from rdv.analysis.errors import TooManyValues
 from rdv.payload import UnusableJson, canonical, read_recorded
 
-EQUAL_FIELDS = ("action", "label", "bin", "class")
-NUMBER_FIELDS = ("score", "probability")
 CLASSES_MAX = 65_536
 CACHE_MAX = 100_000
 CACHED_BYTES_MAX = 500
 """The maximum number of bytes of a cached answer, so that the size of the cache is bounded."""
-HALF = 0.5
+ONE_CLASS = (
+    "every known outcome is {only}: a model that always says so would be right. Record the other "
+    "outcomes as well, or declare mature_as in [outcome] of rdv.toml"
+)
 Floats = npt.NDArray[np.float64]
 _V = TypeVar("_V")
 
@@ -46,45 +47,76 @@ class TextCache(dict[bytes, _V]):
 
 
 class Extract:
-    """Values of answers as float64: numbers unchanged, anything else as the code of its class.
+    """Values of answers as float64: numbers unchanged, classes as codes.
 
-    The first answer decides whether values are numbers. For one thread at a time. Raises
-    TooManyValues.
+    For one thread at a time. Raises TooManyValues.
     """
 
-    def __init__(self, on: str | None = None) -> None:
-        self.on = on
-        self.is_number: bool | None = None
-        """None while no answer has been seen."""
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self.is_number = reading.kind != "class"
         self.unreadable = 0
         """Unreadable answers and outcomes, equal ones counted once; they have no value."""
-        self._classes: dict[bytes, int] = {}
+        self._classes: dict[str, float] = {}
+        self._shown: list[bytes] = []
         self.of_json = TextCache(self._of_text).__getitem__
         """Returns the value of an answer as it is in the log; NaN if it has none."""
 
     def of_answer(self, answer: Any) -> float:
         """Return the value of an answer that has been parsed."""
-        field, value = self._field(answer)
-        if value is None:
-            return math.nan
-        if self.is_number is None:
-            self.is_number = self._is_number_field(field, value)
-        return self._encoded(value)
+        value = self.reading.answer_of(answer)
+        if self.is_number:
+            return number_of(value)
+        return self.of_value(value)
+
+    def of_value(self, value: Any) -> float:
+        """Return the code of the class that an answer's field names; NaN if it is missing."""
+        name = class_name(value)
+        return math.nan if name is None else self._code(self.reading.means.get(name, name), value)
 
     def of_truth(self, truth: Any) -> float:
-        """Return the value of an outcome: like an answer's, but a bare value always counts."""
-        _, value = self._field(truth)
-        if value is None or self.is_number is None:
+        """Return the value of an outcome; of a probability: 1 where it is positive, else 0."""
+        return self.of_outcome(self.reading.truth_of(truth))
+
+    def of_outcome(self, value: Any) -> float:
+        """Return what `of_truth` returns, for the part of an outcome that counts."""
+        reading = self.reading
+        if reading.problem:
             return math.nan
-        return self._encoded(value)
+        if reading.kind == "number":
+            return number_of(value)
+        name = class_name(value)
+        if name is None:
+            return math.nan
+        if reading.kind == "probability":
+            return float(name == reading.positive)
+        return self._code(name, value)
+
+    def judge(self, values: Floats, truths: Floats) -> Floats:
+        """Return 1 where a value is right, 0 where it is wrong, NaN where that is unknown.
+
+        No answer is wrong. Numbers are neither right nor wrong.
+        """
+        reading = self.reading
+        if reading.kind == "number":
+            return np.full(len(truths), np.nan)
+        if reading.kind == "class":
+            right = values == truths
+        else:
+            right = ((values >= reading.threshold) == (truths == 1)) & ~np.isnan(values)
+        return np.where(np.isnan(truths), np.nan, right.astype(np.float64))
+
+    def truth_name(self, value: float) -> str:
+        """Return an outcome as text."""
+        if self.reading.kind != "probability":
+            return self.name(value)
+        return self.reading.positive if value == 1 else f"not {self.reading.positive}"
 
     def name(self, value: float) -> str:
-        """Return a value as text."""
+        """Return a value as text; of a class as JSON, as it was first seen."""
         if math.isnan(value):
             return "-"
-        if self.is_number:
-            return f"{value:g}"
-        return next(text for text, code in self._classes.items() if code == value).decode()
+        return f"{value:g}" if self.is_number else self._shown[int(value)].decode()
 
     def _of_text(self, text: bytes) -> float:
         try:
@@ -93,47 +125,44 @@ class Extract:
             self.unreadable += 1
             return math.nan
 
-    def _field(self, answer: Any) -> tuple[str, Any]:
-        if not isinstance(answer, dict):
-            return "", answer
-        fields = (*EQUAL_FIELDS, *NUMBER_FIELDS) if self.on is None else (self.on,)
-        return next(((field, answer[field]) for field in fields if field in answer), ("", None))
-
-    def _is_number_field(self, field: str, value: Any) -> bool:
-        if self.on is None and field in EQUAL_FIELDS:
-            return False
-        if self.on is None and field in NUMBER_FIELDS:
-            return is_json_number(value)
-        return isinstance(value, float)
-
-    def _encoded(self, value: Any) -> float:
-        if self.is_number:
-            return float(value) if isinstance(value, (int, float)) else math.nan
-        text = canonical(value)
-        code = self._classes.get(text)
+    def _code(self, name: str, value: Any) -> float:
+        code = self._classes.get(name)
         if code is None:
             if len(self._classes) >= CLASSES_MAX:
-                raise TooManyValues(self.on or "", CLASSES_MAX)
-            code = self._classes[text] = len(self._classes)
-        return float(code)
+                raise TooManyValues(self.reading.answer or "", CLASSES_MAX)
+            code = self._classes[name] = float(len(self._shown))
+            shown = value if name == class_name(value) else name
+            self._shown.append(canonical(shown))
+        return code
 
 
-def is_json_number(value: Any) -> bool:
-    """Return whether a value of JSON is a number; true and false are none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+class KnownTruths:
+    """Counts the known outcomes of a study, batch by batch. For one thread at a time."""
 
+    def __init__(self, extract: Extract) -> None:
+        self._extract = extract
+        self._counts: Counter[float] = Counter()
+        self.known = 0
 
-def judge(values: Floats, truths: Floats, *, is_number: bool) -> Floats:
-    """Return 1 where the value is right, 0 where it is wrong, NaN where that is unknown.
+    def add(self, truths: Floats) -> None:
+        """Add the outcomes of some requests, NaN where they are unknown."""
+        known = truths[~np.isnan(truths)]
+        self.known += len(known)
+        if self._extract.reading.kind != "number":
+            values, counts = np.unique(known, return_counts=True)
+            self._counts.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 
-    Classes are right if they are equal. Numbers are read as probabilities of a yes: right if on the
-    same side of 0.5 as a truth of 0 or 1; unknown for any other truth.
-    """
-    known = ~np.isnan(truths)
-    if not is_number:
-        right = values == truths  # a missing value is wrong too: there was no answer
-        return np.where(known, right.astype(np.float64), np.nan)
-    known &= (truths == 0) | (truths == 1)
-    right = (values >= HALF) == (truths >= HALF)
-    right &= ~np.isnan(values)
-    return np.where(known, right.astype(np.float64), np.nan)
+    @property
+    def classes(self) -> dict[str, int]:
+        """The number of outcomes by class, the most frequent first; empty for numbers."""
+        return {self._extract.truth_name(value): n for value, n in self._counts.most_common()}
+
+    @property
+    def problem(self) -> str:
+        """Why the outcomes do not tell which answers are right; empty if they do."""
+        if self._extract.reading.problem:
+            return self._extract.reading.problem
+        if not self.known:
+            return "no outcome of these requests is known"
+        classes = self.classes
+        return ONE_CLASS.format(only=next(iter(classes))) if len(classes) == 1 else ""

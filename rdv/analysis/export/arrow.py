@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rdv.analysis.dataset.values import EQUAL_FIELDS, NUMBER_FIELDS, TextCache, is_json_number
+from rdv.analysis.dataset.reading import EQUAL_FIELDS, NUMBER_FIELDS, is_json_number
+from rdv.analysis.dataset.values import TextCache
 from rdv.analysis.export.columns import REPORT, TABLES, Column, Table
 from rdv.payload import UnusableJson, canonical, read_recorded
 

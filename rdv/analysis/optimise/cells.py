@@ -9,7 +9,7 @@ cells: the decisions and their sums are exact, only the waits are those of a cel
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,13 @@ from rdv.analysis.dataset.joined import NEVER_US, NONE
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.schedules import read_schedules
-from rdv.analysis.dataset.values import HALF, Extract, judge
+from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals, arrivals_of
 from rdv.analysis.whatif.decide import NO_MODEL, decide_all
 from rdv.analysis.whatif.plans import own_limits_us, sla_of
+from rdv.decision.outcome import Outcome
 from rdv.rendezvous.schedule import Schedule
 
 JUDGED_MIN = 100
@@ -67,6 +69,10 @@ class Study:
     thinned: int
     """1 if every request is used; k if every k-th is."""
     notes: Notes
+    problem: str = ""
+    """Why accuracy is not measured."""
+    reading: str = ""
+    """How answers are judged by outcomes, in words."""
 
 
 def read_columns(
@@ -74,12 +80,13 @@ def read_columns(
     live: Schedule,
     span_ns: tuple[int | None, int | None],
     *,
+    outcome: Outcome,
     on: str | None,
     need_outcomes: bool,
     progress: Callable[[int], None],
 ) -> Study:
     """Read what is recorded. Raises NothingRecorded, TooManyValues, SystemFaults."""
-    extract = Extract(on)
+    extract = Extract(choose_reading(recorded, outcome, on))
     join = Join(recorded, *span_ns, extract=extract)
     sla = sla_of(read_schedules(recorded, join.notes))
     outcomes = read_outcomes(recorded, join.notes)
@@ -113,21 +120,35 @@ def read_columns(
     )
     first = live.steps[0].accept[0]
     champion = first if first in names else None
-    truths, measure = np.concatenate(known), "accuracy"
-    default, is_number = extract.of_answer(live.default), bool(extract.is_number)
-    right = _judged(value, truths, default, is_number=is_number)
-    is_known = need_outcomes or int((~np.isnan(right[0])).sum()) >= JUDGED_MIN
-    if not (len(outcomes) and is_known):
-        agreed = np.full(len(truths), np.nan) if champion is None else value[names.index(champion)]
-        if is_number:
-            agreed = np.where(np.isnan(agreed), np.nan, (agreed >= HALF).astype(np.float64))
-        right, measure = _judged(value, agreed, default, is_number=is_number), "agreement"
-    return Study(Columns(every, right), measure, champion, left_out, thinned, join.notes)
+    truths, default = np.concatenate(known), extract.of_answer(live.default)
+    problem = (
+        _problem(extract, truths, need_outcomes) if len(outcomes) else "no outcomes are recorded"
+    )
+    if not problem:
+        right, said = _judged(extract, value, truths, default), extract.reading.sentence()
+        of_truth = Columns(every, right)
+        return Study(of_truth, "accuracy", champion, left_out, thinned, join.notes, reading=said)
+    agreed = np.full(len(truths), np.nan) if champion is None else value[names.index(champion)]
+    if extract.is_number:
+        extract = Extract(replace(extract.reading, kind="probability"))
+        positive = (agreed >= extract.reading.threshold).astype(np.float64)
+        agreed = np.where(np.isnan(agreed), np.nan, positive)
+    of_champion = Columns(every, _judged(extract, value, agreed, default))
+    return Study(of_champion, "agreement", champion, left_out, thinned, join.notes, problem)
 
 
-def _judged(value: Any, truths: Any, default: float, *, is_number: bool) -> Floats:
-    rows = [judge(own, truths, is_number=is_number) for own in value]
-    rows.append(judge(np.full(len(truths), default), truths, is_number=is_number))
+def _problem(extract: Extract, truths: Any, need_outcomes: bool) -> str:
+    """Return why accuracy is not measured; empty if it is."""
+    known = KnownTruths(extract)
+    known.add(truths)
+    if not known.problem and known.known < JUDGED_MIN and not need_outcomes:
+        return f"only {known.known:,} outcomes are known, at least {JUDGED_MIN} are needed"
+    return known.problem
+
+
+def _judged(extract: Extract, value: Any, truths: Any, default: float) -> Floats:
+    rows = [extract.judge(own, truths) for own in value]
+    rows.append(extract.judge(np.full(len(truths), default), truths))
     return np.stack(rows).astype(np.float32)
 
 

@@ -31,6 +31,7 @@ from rdv.analysis.optimise.cells import (
 from rdv.analysis.optimise.result import Optimum, Point
 from rdv.analysis.statistics import Interval, PairedCounts, quantile_interval, wilson
 from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
+from rdv.decision.outcome import INFERRED, Outcome
 from rdv.decision.text import toml_value
 from rdv.rendezvous.schedule import OTHERS, Schedule, Step, schedule_from_object
 from rdv.rendezvous.schedule.model import content
@@ -126,6 +127,7 @@ def optimise(
     *,
     p99_ms_max: float | None = None,
     need_outcomes: bool = False,
+    outcome: Outcome = INFERRED,
     on: str | None = None,
     tries: int = TRIES,
     without: Collection[str] = (),
@@ -139,15 +141,21 @@ def optimise(
     """
     span = since_ns, until_ns
     study = read_columns(
-        recorded, live, span, on=on, need_outcomes=need_outcomes, progress=progress
+        recorded,
+        live,
+        span,
+        outcome=outcome,
+        on=on,
+        need_outcomes=need_outcomes,
+        progress=progress,
     )
     if len(study.columns) < REQUESTS_MIN:
         reason = f"{len(study.columns)} usual requests are fewer than {REQUESTS_MIN}"
         raise NothingToSearch(recorded.directory, reason)
     is_unmeasured = bool(np.isnan(study.columns.right[-1]).all())
     if is_unmeasured or (need_outcomes and study.measure != "accuracy"):
-        reason = "there are no outcomes" if need_outcomes else "answers cannot be compared"
-        raise NothingToSearch(recorded.directory, f"{reason}; name the field that counts with --on")
+        reason = study.problem if need_outcomes else "answers cannot be compared"
+        raise NothingToSearch(recorded.directory, reason)
     return search(study, live, p99_ms_max, tries, without=without, progress=progress)
 
 
@@ -163,7 +171,7 @@ def search(
     """Search as `optimise` does, over columns that have been read."""
     models = _best_models(study.columns, without)
     columns = _only(study.columns, models)
-    half = len(columns) // 2
+    half = len(columns) // 2 if study.measure == "agreement" else _middle(columns)
     early, late = columns.take(slice(0, half)), columns.take(slice(half, None))
     answers_us = arrivals_us(early.arrivals)[early.arrivals.is_answer]
     give_up_ms = p99_ms_max if p99_ms_max is not None and p99_ms_max < live.sla_ms else None
@@ -201,6 +209,12 @@ def search(
         p99_ms_max,
         _remarks(study, models),
     )
+
+
+def _middle(columns: Columns) -> int:
+    """Return the row that halves the requests with a known outcome: labels come late."""
+    known = np.flatnonzero(~np.isnan(columns.right[-1]))
+    return int(known[len(known) // 2])
 
 
 def right_of(decided: Decided, columns: Columns) -> npt.NDArray[np.float64]:
@@ -319,7 +333,9 @@ def _remarks(study: Study, models: list[str]) -> list[str]:
     found = []
     if study.measure == "agreement":
         champion = study.champion or "no model"
-        found.append(f"no outcomes are known: the score is the agreement with {champion}")
+        found.append(f"{study.problem}: the score is the agreement with {champion}")
+    else:
+        found.append(study.reading)
     if study.left_out:
         found.append(
             f"{study.left_out:,} requests are left out: they had asked for another schedule, or "

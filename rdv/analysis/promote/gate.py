@@ -13,15 +13,47 @@ from rdv.decision import Gate as Limits
 
 
 @dataclass(frozen=True)
+class Quality:
+    """How good the challenger is by a metric, compared with the champion on the same requests."""
+
+    metric: str
+    """The metric's title."""
+    champion: str
+    challenger: str
+    """Both values as text, with their unit."""
+    loss: Interval
+    """How much worse the challenger is; its unit is a key."""
+    loss_max: float
+    """The largest loss that is allowed, in the unit of `loss`."""
+    is_share: bool
+    """Whether the loss is shown in points of a percentage."""
+
+
+@dataclass(frozen=True)
+class ClassLoss:
+    """How much less often the challenger is right among the outcomes of one class."""
+
+    name: str
+    known: int
+    loss: Interval | None
+    """None if there are too few."""
+
+
+@dataclass(frozen=True)
 class Figures:
     """What is recorded of the challenger, compared with the champion on the same requests."""
 
     both: int
-    """Requests that both have scored, the challenger in its newest version."""
+    """Requests that both have scored, each in its newest version."""
     judged: int
     """Of those, requests with a known outcome."""
-    loss: Interval | None
-    """The champion's share of right answers minus the challenger's."""
+    quality: Quality | None
+    """None if outcomes do not tell it; then `problem` says why."""
+    problem: str
+    classes: tuple[ClassLoss, ...]
+    """By class of the outcomes, the most frequent first; empty for numbers."""
+    versions: str
+    """The versions that are compared, and since when, in words."""
     agreement: Interval | None
     agreement_of: str
     """"answers" or "ranks"."""
@@ -31,6 +63,7 @@ class Figures:
     """The share of answers that had not arrived within the champion's window."""
     champion_late: float
     errors: float
+    champion_errors: float
     refusals: float
     drift: Cause
     drift_sentence: str = ""
@@ -39,44 +72,91 @@ class Figures:
 def judge(figures: Figures, limits: Limits) -> Judgement:
     """Make every check, in order of importance."""
     checks: tuple[Callable[[Figures, Limits], Check], ...] = (
-        _requests, _quality, _latency, _errors, _refusals, _drift,
+        _requests, _quality, _classes, _latency, _errors, _refusals, _drift,
     )  # fmt: skip
     return Judgement(tuple(check(figures, limits) for check in checks))
 
 
 def _requests(figures: Figures, limits: Limits) -> Check:
     enough = figures.both >= limits.requests_min
-    text = (
-        f"{figures.both:,} scored by both, the challenger in its newest version; "
-        f"at least {limits.requests_min:,}"
-    )
+    text = f"{figures.both:,} scored by both, at least {limits.requests_min:,}; {figures.versions}"
     verdict: Verdict = "pass" if enough else "fail"
     return Check("requests", verdict, figures.both, limits.requests_min, text)
 
 
 def _quality(figures: Figures, limits: Limits) -> Check:
-    """Pass if surely no worse than by `loss_max`, fail if surely worse than that, else marginal."""
-    loss = figures.loss
-    if loss is None or figures.judged < limits.judged_min:
+    """Pass if surely no worse than by the margin, fail if surely worse than that, else marginal."""
+    found = figures.quality
+    if found is None or _too_few(figures, limits):
         return _agreement(figures, limits)
+    scale, unit = (100, "points") if found.is_share else (1, "")
+    loss = found.loss
     gain = Interval(-loss.estimate, -loss.high, -loss.low, loss.confidence, loss.method)
-    verdict: Verdict = "marginal"
-    if loss.high <= limits.loss_max:
-        verdict = "pass"
-    elif loss.low > limits.loss_max:
-        verdict = "fail"
     text = (
-        f"right answers compared with the champion: {signed(gain, scale=100, unit='points')} on "
-        f"{figures.judged:,} known outcomes; the whole interval must be above "
-        f"{signed(-limits.loss_max, scale=100)}"
+        f"{found.metric} on {figures.judged:,} known outcomes: {found.challenger}, the champion "
+        f"{found.champion}; difference {signed(gain, scale=scale, unit=unit)}, the whole interval "
+        f"must be above {signed(-found.loss_max, scale=scale)}"
     )
-    return Check("quality", verdict, -loss.estimate, -limits.loss_max, text)
+    verdict = _of_loss(loss, found.loss_max)
+    return Check("quality", verdict, -loss.estimate, -found.loss_max, text)
+
+
+def _of_loss(loss: Interval, limit: float) -> Verdict:
+    if loss.high <= limit:
+        return "pass"
+    return "fail" if loss.low > limit else "marginal"
+
+
+def _too_few(figures: Figures, limits: Limits) -> str:
+    """Return which outcomes are missing to judge by them; empty if there are enough."""
+    if figures.problem:
+        return figures.problem
+    if figures.judged < limits.judged_min:
+        return f"{figures.judged:,} outcomes are known, at least {limits.judged_min:,} are needed"
+    few = (one for one in figures.classes if one.known < limits.class_min)
+    rare = [f"{one.known:,} of {one.name}" for one in few]
+    if rare:
+        return (
+            f"too few outcomes are known of each class ({', '.join(rare)}), at least "
+            f"{limits.class_min:,} are needed"
+        )
+    return ""
+
+
+def _classes(figures: Figures, limits: Limits) -> Check:
+    """Fail if it is surely worse among the outcomes of one class, whatever the others gain."""
+    losses = [one for one in figures.classes if one.loss is not None]
+    if not losses or _too_few(figures, limits):
+        return Check("each class", "unknown", None, limits.class_loss_max, "not judged by outcomes")
+    order: dict[Verdict, int] = {"pass": 0, "marginal": 1, "fail": 2, "unknown": 0}
+    found = [(one, _class_verdict(one, limits)) for one in losses]
+    worst, verdict = max(
+        found, key=lambda one: (order[one[1]], 0.0 if one[0].loss is None else one[0].loss.estimate)
+    )
+    assert worst.loss is not None
+    gain = Interval(
+        -worst.loss.estimate, -worst.loss.high, -worst.loss.low, worst.loss.confidence, ""
+    )
+    text = (
+        f"right where the outcome is {worst.name} ({worst.known:,}): "
+        f"{signed(gain, scale=100, unit='points')} compared with the champion; at least "
+        f"{signed(-limits.class_loss_max, scale=100)}"
+    )
+    return Check("each class", verdict, -worst.loss.estimate, -limits.class_loss_max, text)
+
+
+def _class_verdict(one: ClassLoss, limits: Limits) -> Verdict:
+    """Pass by the estimate: the intervals of many small classes would let nothing pass."""
+    if one.loss is None or one.loss.estimate <= limits.class_loss_max:
+        return "pass"
+    return "fail" if one.loss.low > limits.class_loss_max else "marginal"
 
 
 def _agreement(figures: Figures, limits: Limits) -> Check:
     found = figures.agreement
+    reason = _too_few(figures, limits)
     if found is None:
-        text = "no outcomes are known, and answers cannot be compared: name a field with --on"
+        text = f"{reason}; and answers cannot be compared: name a field with --on"
         return Check("quality", "fail", None, limits.agreement_min, text)
     beyond = 1 - limits.marginal_factor * (1 - limits.agreement_min)
     verdict: Verdict = "fail"
@@ -94,7 +174,7 @@ def _agreement(figures: Figures, limits: Limits) -> Check:
             f", but little of it is beyond chance (kappa {number(figures.kappa)}, at least "
             f"{limits.kappa_min:g}): most requests get the same answer from any model"
         )
-    text += f". {figures.judged:,} outcomes are known: too few to decide which is right"
+    text += f". Not judged by outcomes: {reason}"
     return Check("quality", verdict, found.estimate, limits.agreement_min, text)
 
 
@@ -108,8 +188,13 @@ def _latency(figures: Figures, limits: Limits) -> Check:
 
 
 def _errors(figures: Figures, limits: Limits) -> Check:
-    text = f"{share(figures.errors)} errors; at most {share(limits.errors_max)}"
-    return _at_most("errors", figures.errors, limits.errors_max, text, limits)
+    """Allow as many errors as the champion has: some rows of clients no model can score."""
+    limit = max(limits.errors_max, figures.champion_errors)
+    text = (
+        f"{share(figures.errors)} errors; at most {share(limit)} (the champion: "
+        f"{share(figures.champion_errors)})"
+    )
+    return _at_most("errors", figures.errors, limit, text, limits)
 
 
 def _refusals(figures: Figures, limits: Limits) -> Check:

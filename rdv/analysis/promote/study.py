@@ -1,38 +1,167 @@
-"""Turn a comparison of champion and challenger into the figures of the gate."""
+"""Compare champion and challenger in their newest versions; turn that into the gate's figures."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from rdv.analysis.compare import compare
 from rdv.analysis.compare.result import Comparison, ModelFigures
-from rdv.analysis.promote.gate import Figures
+from rdv.analysis.compare.truths import Judged
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.metrics import Metric, Undefined, difference, metric_named
+from rdv.analysis.promote.gate import ClassLoss, Figures, Quality
+from rdv.analysis.promote.newest import Newest, newest_version
 from rdv.analysis.promote.watch import Bounds
 from rdv.analysis.statistics import Interval
 from rdv.decision import Gate as Limits
+from rdv.decision.outcome import INFERRED, Outcome
+
+METRICS = {"class": "balanced-accuracy", "probability": "roc-auc", "number": "mae"}
+"""The metric by type of outcome where [gate] names none: those that rare classes do not fool."""
+CLASSES_MAX = 20
+"""The maximum number of classes that are judged each, the most frequent."""
 
 
-def figures_of(found: Comparison) -> Figures:
-    """Return the figures; `found.first` is the champion, `found.second` the challenger."""
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """The comparison of champion (`found.first`) and challenger, each in its newest version."""
+
+    found: Comparison
+    champion: Newest
+    challenger: Newest
+
+    def versions(self) -> str:
+        """Return which versions are compared, and what does not count, in words."""
+        parts = []
+        for one in (self.challenger, self.champion):
+            rest = f" ({one.earlier:,} earlier results of other versions)" if one.earlier else ""
+            parts.append(f"{one.model} {one.version or 'without a result'}{rest}")
+        return f"only the newest versions count: {', '.join(parts)}"
+
+
+def compare_newest(
+    recorded: Recorded,
+    champion: str,
+    challenger: str,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    outcome: Outcome = INFERRED,
+    on: str | None = None,
+    canary: str | None = None,
+    window_ms: float | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Compared:
+    """Compare the two on the requests since both have been in their newest versions.
+
+    Raises what `compare` raises.
+    """
+    newest = [newest_version(recorded, name, since_ns, until_ns) for name in (champion, challenger)]
+    begins = [since_ns, *(one.since_ns for one in newest)]
+    found = compare(
+        recorded,
+        champion,
+        challenger,
+        max((one for one in begins if one is not None), default=None),
+        until_ns,
+        outcome=outcome,
+        on=on,
+        canary=canary,
+        window_ms=window_ms,
+        progress=progress,
+    )
+    return Compared(found, newest[0], newest[1])
+
+
+def figures_of(compared: Compared, limits: Limits) -> Figures:
+    """Return the figures of the gate. Raises UnknownMetric, InvalidMetric."""
+    found = compared.found
     champion, challenger = found.first, found.second
     drift = next((one for one in found.drift if one.model == challenger.name), None)
-    newest = challenger.versions.get(challenger.version or "", 0)
     classes, scores = found.classes, found.scores
     agreement = classes.rate if classes is not None else None
     if agreement is None and scores is not None:
         agreement = scores.correlation
     kappa = None if classes is None else _known(classes.kappa)
+    quality, problem = quality_of(found.judged, limits)
     return Figures(
-        both=min(found.both, newest),
-        judged=0 if found.accuracy is None else found.accuracy.requests,
-        loss=None if found.accuracy is None else found.accuracy.difference,
+        both=found.both,
+        judged=len(found.judged),
+        quality=quality,
+        problem=problem,
+        classes=classes_of(found.judged),
+        versions=compared.versions(),
         agreement=_known(agreement),
         agreement_of="answers" if classes is not None else "ranks",
         kappa=None if kappa is None else kappa.estimate,
         late=_late(challenger),
         champion_late=_late(champion),
         errors=challenger.errors,
+        champion_errors=champion.errors,
         refusals=challenger.refusals,
         drift="too few" if drift is None else drift.cause,
         drift_sentence="Nothing is known of drift." if drift is None else drift.sentence,
     )
+
+
+def quality_of(judged: Judged, limits: Limits) -> tuple[Quality | None, str]:
+    """Return how the two compare by the metric of [gate], or why that cannot be said."""
+    if problem := judged.known.problem:
+        return None, problem
+    metric = metric_named(limits.metric or METRICS[judged.extract.reading.kind])
+    options: dict[str, Any] = {"missing": "left out" if metric.needs == "number" else "wrong"}
+    values = [_values(judged, metric, one) for one in (judged.first, judged.second)]
+    found = difference(metric, values[0], values[1], judged.truth, keys=judged.keys, **options)
+    if not isinstance(found, Interval):
+        return None, f"{metric.title}: {found.reason}"
+    first, second = (metric.of(one, judged.truth, **options) for one in values)
+    if isinstance(first, Undefined) or isinstance(second, Undefined):
+        return None, f"{metric.title} is not defined for both models"
+    is_share = metric.spread in ("share", "bounded")
+    loss_max = limits.loss_max if is_share else limits.relative_loss_max * abs(first)
+    return (
+        Quality(
+            metric.title,
+            metric.text(first),
+            metric.text(second),
+            found if metric.higher_is_better else _negated(found),
+            loss_max,
+            is_share=metric.unit == "%",
+        ),
+        "",
+    )
+
+
+def _values(judged: Judged, metric: Metric, values: Any) -> Any:
+    """Return what the metric needs: the side of the threshold, if it needs a class."""
+    reading = judged.extract.reading
+    if metric.needs != "class" or reading.kind != "probability":
+        return values
+    return np.where(np.isnan(values), np.nan, values >= reading.threshold)
+
+
+def classes_of(judged: Judged) -> tuple[ClassLoss, ...]:
+    """Return for each class of the outcomes how much less often the challenger is right."""
+    if judged.known.problem or judged.extract.reading.kind == "number":
+        return ()
+    extract, truth = judged.extract, judged.truth
+    first, second = (extract.judge(one, truth) for one in (judged.first, judged.second))
+    values, counts = np.unique(truth, return_counts=True)
+    metric, found = metric_named("value"), []
+    for at in np.argsort(-counts, kind="stable")[:CLASSES_MAX].tolist():
+        rows = truth == values[at]
+        loss = difference(metric, first[rows], second[rows], keys=judged.keys[rows])
+        known = loss if isinstance(loss, Interval) else None
+        found.append(ClassLoss(extract.truth_name(float(values[at])), int(counts[at]), known))
+    return tuple(found)
+
+
+def _negated(one: Interval) -> Interval:
+    return Interval(-one.estimate, -one.high, -one.low, one.confidence, one.method, one.peeking)
 
 
 def bounds_of(found: Comparison, limits: Limits) -> Bounds:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.dataset.chunk import read_scores
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import Joined
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.source import sources
-from rdv.analysis.dataset.values import EQUAL_FIELDS, NUMBER_FIELDS, Extract, judge
+from rdv.analysis.dataset.reading import USUAL_FIELDS, infer
+from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.errors import NothingRecorded
 from rdv.analysis.replay.rows import Spill
 from rdv.analysis.statistics import (
@@ -32,8 +30,8 @@ from rdv.analysis.statistics import (
     plain,
     wilson,
 )
-from rdv.payload import is_readable, read_recorded
-from rdv.rendezvous.topology import SCORES
+from rdv.decision.outcome import Outcome
+from rdv.payload import read_recorded
 
 ANSWERS = ""
 """The name under which the answers given are compared; other names are models."""
@@ -45,8 +43,6 @@ SLACK_NS = 60 * 10**9
 NOT_REPLAYED = 255
 
 Floats = npt.NDArray[np.float64]
-LOOKED_AT = 50
-"""How many recorded answers of each model are read."""
 
 
 class Pairs:
@@ -98,7 +94,9 @@ class Against:
     name: str
     pairs: Pairs = field(default_factory=Pairs)
     right_on: PairedCounts = field(default_factory=PairedCounts)
-    """Which of the two was right, the new model or this one, on requests with a known truth."""
+    """Which of the two was right, the new model or this one, on requests with a known truth that
+    this one has answered; a failure of the new model is not right.
+    """
     known: int = 0
     right: int = 0
     """Counts of the other's own answers: those with a known truth, and those that are right."""
@@ -134,16 +132,24 @@ class Against:
 class Comparison:
     """The whole comparison: `against[0]` are the answers given, all others are models."""
 
-    is_number: bool
+    extract: Extract
     requests: int = 0
     """The number of replayed requests that are recorded."""
     known: int = 0
     right: int = 0
-    """Counts of the replayed model's answers: those with a known truth, and those that are right.
-    Failures do not count as answers, as with the other models: a fallback would have replaced them.
+    """Counts of the replayed requests: those with a known truth, and those answered rightly. A
+    failure is not right.
     """
+    unanswered: int = 0
+    """Of the known ones, those that got no answer."""
+    problem: str = ""
+    """Why the outcomes do not tell which answers are right; empty if they do, or there are none."""
     against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
     notes: Notes = field(default_factory=Notes)
+
+    @property
+    def is_number(self) -> bool:
+        return self.extract.is_number
 
     def accuracy(self) -> Interval | None:
         return wilson(self.right, self.known) if self.known else None
@@ -152,10 +158,20 @@ class Comparison:
         return {
             "requests": self.requests,
             "outcomes_known": self.known,
+            "unanswered": self.unanswered,
+            "problem": self.problem or None,
+            "reading": self.extract.reading.sentence(),
             "accuracy": plain(self.accuracy()),
             "against": [one.as_json(is_number=self.is_number) for one in self.against],
             "notes": plain(self.notes),
         }
+
+    def drop_judgement(self, problem: str) -> None:
+        """Forget which answers were right, for this reason."""
+        self.problem = problem
+        self.known = self.right = self.unanswered = 0
+        for one in self.against:
+            one.known, one.right, one.right_on = 0, 0, PairedCounts()
 
     def of(self, name: str) -> Against:
         """Return the comparison with one model, made on first use."""
@@ -181,15 +197,19 @@ def compare(
     """
     join = Join(recorded, since_ns, until_ns, extract=extract)
     outcomes = read_outcomes(recorded, join.notes)
-    found = Comparison(bool(extract.is_number), notes=join.notes)
-    replayed = _Replayed(spill)
+    found = Comparison(extract, notes=join.notes)
+    replayed, truths = _Replayed(spill), KnownTruths(extract)
     try:
         for joined in join:
             values, codes = replayed.of(joined)
-            _add(found, joined, values, codes, outcomes.of(joined, extract))
+            known = outcomes.of(joined, extract)
+            truths.add(known[codes != NOT_REPLAYED])
+            _add(found, joined, values, codes, known)
             progress(len(joined))
     except NothingRecorded:
         pass  # an archive may reach further back than the log
+    if len(outcomes) and truths.problem:
+        found.drop_judgement(truths.problem)
     return found
 
 
@@ -202,8 +222,9 @@ def _add(
 ) -> None:
     there = codes != NOT_REPLAYED
     found.requests += int(there.sum())
-    right = judge(values, truths, is_number=found.is_number)
-    right[np.isnan(values)] = np.nan
+    right = found.extract.judge(values, truths)
+    right[~there] = np.nan
+    found.unanswered += int((np.isnan(values) & ~np.isnan(right)).sum())
     found.known += int((~np.isnan(right)).sum())
     found.right += int(np.nansum(right))
     assert joined.given is not None
@@ -214,7 +235,7 @@ def _add(
             continue
         one = found.of(name)
         one.pairs.add(values, theirs)
-        their_right = judge(theirs, truths, is_number=found.is_number)
+        their_right = found.extract.judge(theirs, truths)
         their_right[np.isnan(theirs) | ~there] = np.nan
         one.known += int((~np.isnan(their_right)).sum())
         one.right += int(np.nansum(their_right))
@@ -257,39 +278,25 @@ class _Replayed:
                 self._waiting[id_] = (value, code, time_ns)
 
 
-def common_field(new: Any, recorded: Iterable[Any]) -> str | None:
-    """Return the first of the usual fields that both the new model's answer and a recorded one
-    have.
+def extract_for(
+    first: bytes,
+    answers: Sequence[Any],
+    truths: Sequence[Any],
+    outcome: Outcome,
+    on: str | None = None,
+) -> Extract:
+    """Return the extract for a model by its first answer, some recorded answers and outcomes.
 
-    Returns None if they share none, or answers are not objects; then the usual rule applies.
+    Where outcomes do not decide it, the field that counts is one that the recorded answers have.
     """
-    if not isinstance(new, dict):
-        return None
-    theirs = {name for answer in recorded if isinstance(answer, dict) for name in answer}
-    usual = (*EQUAL_FIELDS, *NUMBER_FIELDS)
-    return next((name for name in usual if name in new and name in theirs), None)
-
-
-def recorded_answers(recorded: Recorded) -> list[Any]:
-    """Return some of the newest recorded answers of each model. Raises the log's SystemFaults."""
-    found: list[Any] = []
-    for source in sources(recorded.stream(SCORES)):
-        for chunk in source.chunks(source.end - LOOKED_AT, source.end, Notes()):
-            found += _answers([score.result for score in read_scores(chunk) if score is not None])
-    return found
-
-
-def _answers(results: Sequence[Any]) -> list[Any]:
-    texts = [bytes(raw) for raw in results if raw is not msgspec.UNSET]
-    return [read_recorded(text) for text in texts if is_readable(text)]
-
-
-def extract_for(on: str | None, first: bytes, recorded: Sequence[Any]) -> Extract:
-    """Return the extract for a model by its first answer; `on` is the field that was asked for."""
-    if on is not None:
-        return Extract(on)
-    common = common_field(read_recorded(first), recorded)
-    extract = Extract(common)
-    if common is not None:
-        extract.is_number = common in NUMBER_FIELDS
-    return extract
+    new = read_recorded(first)
+    fields = set(new) if isinstance(new, dict) else set()
+    alike = [one for one in answers if fields & (set(one) if isinstance(one, dict) else set())]
+    reading = infer([new, *alike], truths, outcome, on)
+    if reading.answer is None:
+        common = next(
+            (name for name in USUAL_FIELDS if name in fields and any(name in one for one in alike)),
+            None,
+        )
+        reading = infer([new, *alike], truths, outcome, common)
+    return Extract(reading)

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import sample_answers, sample_truths
 from rdv.analysis.errors import NothingRecorded
-from rdv.analysis.replay.compare import compare, extract_for, recorded_answers
+from rdv.analysis.replay.compare import compare, extract_for
 from rdv.analysis.replay.evaluator import Evaluator, Loading
 from rdv.analysis.replay.paced import replay_paced
 from rdv.analysis.replay.result import Findings, Pace, Replayed
@@ -56,7 +57,7 @@ class ReplayJob:
 
         Raises NothingRecorded, ModelKeepsEnding, TooManyValues, NoArchive, SystemFaults.
         """
-        answers = recorded_answers(recorded)
+        answers, truths = sample_answers(recorded), sample_truths(recorded)
         with contextlib.ExitStack() as stack:
             spill = stack.enter_context(contextlib.closing(Spill()))
             evaluator = stack.enter_context(Evaluator(self._loading()))
@@ -65,7 +66,10 @@ class ReplayJob:
             if self.out is not None:
                 keep = stack.enter_context(ResultFile(self.out, evaluator.version)).add
             recorder = Recorder(
-                found, spill, lambda first: extract_for(self.on, first, answers), keep
+                found,
+                spill,
+                lambda first: extract_for(first, answers, truths, self.decision.outcome, self.on),
+                keep,
             )
             source = self._source(recorded, evaluator.takes)
             with replaying(source.total) as progress:

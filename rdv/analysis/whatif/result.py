@@ -161,6 +161,10 @@ class WhatIf:
     never_ran: tuple[str, ...] = ()
     """Models that the schedule names, and that have no score at all."""
     outcomes: int = 0
+    reading: str = ""
+    """How answers are judged by outcomes, in words."""
+    problem: str = ""
+    """Why the outcomes do not tell which answers are right; empty if they do, or there are none."""
     attained: PairedCounts = field(default_factory=PairedCounts)
     """Requests by whether a model answers within the SLA: by the new schedule, as recorded."""
     judged: PairedCounts = field(default_factory=PairedCounts)
@@ -198,9 +202,19 @@ class WhatIf:
                 f"{self.own_answers:,} requests were answered by a proxy itself, since no result "
                 "had come; here the server runs all the time"
             )
-        if self.outcomes and not self.new.judged:
-            found.append("outcomes and answers cannot be compared: name the field with --on")
+        if self.problem:
+            found.append(f"nothing can be said about right answers: {self.problem}")
+        elif self.outcomes:
+            found.append(self.reading)
         return found + self.notes.lines()
+
+    def drop_judgement(self, problem: str) -> None:
+        """Forget which answers were right, if there is a reason why that is not known."""
+        self.problem = problem
+        if problem:
+            self.judged = PairedCounts()
+            for side in (self.recorded, self.new):
+                side.right, side.judged = 0.0, 0
 
     def as_json(self) -> dict[str, Any]:
         """Return all figures."""

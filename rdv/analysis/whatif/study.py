@@ -20,8 +20,9 @@ from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import ABSENT, DEFAULT, NO_RESULT, PROXY, Joined, Names
 from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
-from rdv.analysis.dataset.values import Extract, judge
+from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.whatif.arrivals import Arrivals, arrivals_of, as_answers, as_silence, refusals_of
 from rdv.analysis.whatif.decide import Decided
 from rdv.analysis.whatif.plans import (
@@ -33,6 +34,7 @@ from rdv.analysis.whatif.plans import (
     sla_of,
 )
 from rdv.analysis.whatif.result import Side, WhatIf
+from rdv.decision.outcome import INFERRED, Outcome
 from rdv.rendezvous.schedule import OTHERS, Schedule
 
 
@@ -52,6 +54,7 @@ def what_if(
     since_ns: int | None = None,
     until_ns: int | None = None,
     *,
+    outcome: Outcome = INFERRED,
     on: str | None = None,
     keep: Callable[[Row], None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
@@ -62,7 +65,7 @@ def what_if(
     gets every batch, `progress` the number of done requests. Raises NothingRecorded, TooManyValues,
     and the log's SystemFaults.
     """
-    extract = Extract(on)
+    extract = Extract(choose_reading(recorded, outcome, on))
     join = Join(recorded, since_ns, until_ns, extract=extract)
     shelf = read_schedules(recorded, join.notes)
     plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
@@ -90,6 +93,7 @@ class _Study:
         self._sla_of = sla_of(shelf)
         self._ran: set[str] = set()
         found.outcomes = len(outcomes)
+        self._truths = KnownTruths(extract)
         accepted = [name for step in plans.live.steps for name in step.accept]
         self._accepts_all = OTHERS in accepted
         self._accepted = set(accepted)
@@ -121,6 +125,9 @@ class _Study:
         named = self._accepted - {OTHERS}
         self._found.never_ran = tuple(sorted(named - self._ran))
         self._found.is_number = self._extract.is_number
+        self._found.reading = self._extract.reading.sentence()
+        if self._found.outcomes:
+            self._found.drop_judgement(self._truths.problem)
 
     def _add_recorded(
         self, joined: Joined, limits_us: npt.NDArray[np.int64]
@@ -169,10 +176,10 @@ class _Study:
         if not len(self._outcomes):
             return
         truths = self._outcomes.of(joined, self._extract)
-        is_number = bool(self._extract.is_number)
+        self._truths.add(truths)
         assert joined.given is not None
-        old = judge(joined.given, truths, is_number=is_number)
-        new = judge(values, truths, is_number=is_number)
+        old = self._extract.judge(joined.given, truths)
+        new = self._extract.judge(values, truths)
         self._found.recorded.judge(old)
         self._found.new.judge(new)
         known = ~np.isnan(old) & ~np.isnan(new)

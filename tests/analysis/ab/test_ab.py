@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from made_log import FAST, PRODUCTION
 
 from rdv.analysis.ab import REST, Plan, run_experiment
-from rdv.analysis.ab.metric import Sums, arm_of, hashed
+from rdv.analysis.ab.metric import Sums, arm_of
 from rdv.analysis.ab.view import charts_of
+from rdv.analysis.dataset.keys import hashed
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NoExperiment, NoMetric, TooManyKeys
 from rdv.analysis.statistics import Arm

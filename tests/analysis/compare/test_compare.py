@@ -54,7 +54,7 @@ def test_agreement_of_classes_is_counted(tmp_path):
 def test_accuracy_is_paired(tmp_path):
     truths = [(n, {"action": "block" if n % 3 == 0 else "pass"}) for n in range(200)]
     found = study(scored(300, labels), tmp_path, outcomes=truths)
-    assert found.judged_by == "class"
+    assert found.judged.extract.reading.kind == "class"
     assert (found.accuracy.both, found.accuracy.only_first) == (180, 20)
     assert (found.accuracy.only_second, found.accuracy.neither) == (0, 0)
     assert "gbm is better" in " ".join(found.sentences())
@@ -73,7 +73,7 @@ def test_a_bare_truth_is_held_against_the_number(tmp_path):
         )
 
     found = study(scored(400, answers), tmp_path, outcomes=[(n, n % 2) for n in range(400)])
-    assert found.judged_by == "number"
+    assert found.judged.extract.reading.kind == "probability"
     assert found.accuracy.both + found.accuracy.only_first == 400
     assert found.accuracy.only_second == 0
 
@@ -81,7 +81,7 @@ def test_a_bare_truth_is_held_against_the_number(tmp_path):
 def test_outcomes_that_fit_nothing(tmp_path):
     found = study(scored(100, labels), tmp_path, outcomes=[(n, "other") for n in range(100)])
     assert found.accuracy is None
-    assert "cannot be compared with the answers" in " ".join(found.sentences())
+    assert "answers say block, pass, outcomes say other" in " ".join(found.sentences())
 
 
 def steps(number, chance):

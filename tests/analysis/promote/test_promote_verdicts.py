@@ -88,7 +88,8 @@ def test_json(run, tmp_path):  # noqa: F811
         "verdict": "fail",
         "figure": 1200,
         "threshold": 5000,
-        "text": "1,200 scored by both, the challenger in its newest version; at least 5,000",
+        "text": "1,200 scored by both, at least 5,000; "
+        "only the newest versions count: logit 1, gbm 1",
     }
     code, out, _ = run("promote", fraud, "logit", "--json", "--yes")
     assert json.loads(out)["promoted"] is True

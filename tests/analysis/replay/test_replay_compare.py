@@ -14,18 +14,13 @@ from hypothesis import strategies as st
 from made_log import BEGIN_NS, MadeLog, make_requests
 
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import Reading, sample_answers
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.replay import rows as rows_module
 from rdv.analysis.replay.child import ERROR, RESULT
-from rdv.analysis.replay.compare import (
-    ANSWERS,
-    Pairs,
-    common_field,
-    compare,
-    extract_for,
-    recorded_answers,
-)
+from rdv.analysis.replay.compare import ANSWERS, Pairs, compare, extract_for
 from rdv.analysis.replay.rows import Spill
+from rdv.decision.outcome import INFERRED
 from rdv.rendezvous.messages import Truth, encode_truth
 from rdv.stream import open_stream
 
@@ -63,7 +58,7 @@ def answers_of(log, model):
 
 def compared(directory, log, said, skip=()):
     """Spill `said(number)` (None: an error) in the order of the requests, and compare."""
-    extract = Extract()
+    extract = Extract(Reading("class"))
     spill = Spill()
     for request in log.requests:
         if request.number in skip:
@@ -89,11 +84,13 @@ def test_the_champion_again(made, monkeypatch, block):
     assert gbm.pairs.count == gbm.pairs.equal == len(champion)
     agreement = gbm.agreement(is_number=found.is_number)
     assert (agreement.rate.estimate, agreement.kappa.estimate) == (1, 1)
-    # Where the model failed it gave no answer, which is neither right nor wrong.
-    truths = {n: "block" if n % 2 else "pass" for n in range(0, COUNT, 3) if n in champion}
-    right = sum(champion[n]["action"] == truth for n, truth in truths.items())
+    # Where the replayed model failed, its answer is not right; what was recorded is not there.
+    truths = {n: "block" if n % 2 else "pass" for n in range(0, COUNT, 3)}
+    there = {n: truth for n, truth in truths.items() if n in champion}
+    right = sum(champion[n]["action"] == truth for n, truth in there.items())
     assert (found.known, found.right) == (len(truths), right)
-    assert (gbm.known, gbm.right) == (len(truths), right)
+    assert found.unanswered == len(truths) - len(there)
+    assert (gbm.known, gbm.right) == (len(there), right)
     assert (gbm.right_on.only_first, gbm.right_on.only_second) == (0, 0)
     told = found.of(ANSWERS)
     answered = {
@@ -121,7 +118,7 @@ def test_only_what_was_replayed_is_compared(made):
 def test_an_archive_may_reach_further_back(made):
     """Requests that the log no longer has are left out, and the others are still found."""
     directory, log = made
-    extract, spill = Extract(), Spill()
+    extract, spill = Extract(Reading("class")), Spill()
     extract.of_answer({"action": "pass"})
     old = [f"old{n}" for n in range(200_000)]
     spill.add(old, [BEGIN_NS - 10**12] * len(old), [0.0] * len(old), bytes(len(old)))
@@ -168,14 +165,14 @@ def test_pairs_without_a_value_are_left_out():
     ],
 )
 def test_the_field_that_both_have(new, recorded, field):
-    assert common_field(new, recorded) == field
-    extract = extract_for(None, orjson.dumps(new), recorded)
-    assert extract.on == field
-    assert extract_for("mine", orjson.dumps(new), recorded).on == "mine"
+    extract = extract_for(orjson.dumps(new), recorded, [], INFERRED)
+    assert extract.reading.answer == field
+    named = extract_for(orjson.dumps(new), recorded, [], INFERRED, "mine")
+    assert named.reading.answer == "mine"
 
 
 def test_answers_on_record_are_looked_at(made):
     with Recorded(str(made[0])) as recorded:
-        found = recorded_answers(recorded)
+        found = sample_answers(recorded)
     assert found
     assert all(set(answer) == {"score", "action"} for answer in found)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.dataset.reading import Reading
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.replay.child import ERROR, NOTHING, RESULT, Evaluated
 from rdv.analysis.replay.job import worker_backlog
@@ -64,7 +65,7 @@ class Takes:
 def paced(source, model, speed=1.0, **settings):
     found = Replayed("new", "1")
     spill = Spill()
-    recorder = Recorder(found, spill, lambda _: Extract())
+    recorder = Recorder(found, spill, lambda _: Extract(Reading("number")))
     backlog = worker_backlog(ModelConfig(path="x.py", **settings))
     pace = replay_paced(source, model, recorder, found, backlog, speed=speed)
     rows = spill.rows

@@ -14,13 +14,12 @@ from test_compare import steps
 from rdv.analysis.ab import REST, Plan, run_experiment
 from rdv.analysis.ab.view import ab_page
 from rdv.analysis.charts import render
-from rdv.analysis.compare import compare
 from rdv.analysis.compare.view import compare_page
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.optimise.study import optimise
 from rdv.analysis.optimise.view import frontier, optimise_page
 from rdv.analysis.promote.gate import judge
-from rdv.analysis.promote.study import figures_of
+from rdv.analysis.promote.study import compare_newest, figures_of
 from rdv.analysis.promote.view import promote_page
 from rdv.analysis.whatif.study import what_if
 from rdv.analysis.whatif.view import whatif_charts, whatif_page
@@ -80,11 +79,12 @@ def test_optimise(recorded):
 def test_compare_and_promote(tmp_path):
     scored(500, steps).write(tmp_path)
     with Recorded(str(tmp_path)) as opened:
-        found = compare(opened, "gbm", "logit", canary="rules", window_ms=30)
+        compared = compare_newest(opened, "gbm", "logit", canary="rules", window_ms=30)
+    found = compared.found
     check(
         compare_page(found, "<b>fraud</b>"), "&lt;b&gt;fraud&lt;/b&gt;", "Quantiles of the scores"
     )
-    gate = judge(figures_of(found), Gate())
+    gate = judge(figures_of(compared, Gate()), Gate())
     page = promote_page(gate, found, ["--- a", "+++ b", "-x", "+y"], "fraud")
     check(page, "Verdict of the gate: fail", "+y")
     assert "+++ b" not in page
