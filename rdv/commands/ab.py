@@ -90,8 +90,7 @@ def ab(
 
 
 def _plan(decision: DecisionConfig) -> Plan:
-    """Return the cohorts and their schedules as the files are now, without schedules that cannot be
-    read.
+    """Return the cohorts and their schedules as the files are now, without unreadable ones.
 
     `rdv schedule check` reports the faults of those.
     """

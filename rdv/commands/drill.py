@@ -197,22 +197,8 @@ def summary(report: DrillReport, directory: str, load: str, grace_ms: float) -> 
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    return {
-        "fault": row.fault,
-        "part": row.part,
-        "requests": row.requests,
-        "answered": row.answered,
-        "in_time": row.in_time,
-        "refused": row.refused,
-        "apart": row.apart,
-        "before": row.before._asdict(),
-        "during": row.during._asdict(),
-        "after": row.after._asdict(),
-        "recovery_ms": row.recovery_ms,
-        "restart_ms": row.restart_ms,
-        "skipped": row.skipped,
-        "note": row.note,
-    }
+    mixes = {name: getattr(row, name)._asdict() for name in ("before", "during", "after")}
+    return {**vars(row), **mixes}
 
 
 def render(report: DrillReport, output: Output, grace_ms: float) -> None:

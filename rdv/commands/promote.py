@@ -184,8 +184,7 @@ def _carry_out(
     seconds: float,
     output: Output,
 ) -> Promotion:
-    """Make the proposal live; with `bounds`, watch it for `seconds`, and roll it back if it breaks
-    them.
+    """Make the proposal live; with `bounds`, watch it for `seconds`, and roll it back on a breach.
 
     Raises EditRefused if the file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
     """

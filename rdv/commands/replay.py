@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rdv.analysis.replay.columns import describe_results
+from rdv.analysis.export.columns import describe
+from rdv.analysis.replay.columns import COLUMNS
 from rdv.commands.errors import InvalidOption
 from rdv.commands.model.settings import Command
 from rdv.commands.options import (
@@ -119,14 +120,13 @@ def replay(
 
 def more_help() -> str:
     """Return the rest of the help: the columns of the output file."""
-    return "\n".join(["\b", "Columns of the output file:", *describe_results()])
+    return "\n".join(["\b", "Columns of the output file:", *describe(COLUMNS)])
 
 
 def _model(
     decision: DecisionConfig, name: str | None, model: str | None, command: list[str] | None
 ) -> tuple[str, ModelConfig]:
-    """Return the model's name and settings: those of a declared model with other code, or the
-    defaults.
+    """Return the model's name and settings: those of a declared model, or the defaults.
 
     Raises ModelNotFound, NotUsable, InvalidOption.
     """

@@ -89,8 +89,7 @@ def format_duration(duration_ns: int) -> str:
 
 
 def parse_size(text: str) -> int:
-    """Return the bytes of `4096`, `64MiB` or `1GB` (1000s); K, M, G and T alone mean KiB, MiB, GiB,
-    TiB.
+    """Return the bytes of `4096`, `64MiB` or `1GB` (1000s); K, M, G, T alone are powers of 1024.
 
     Raises InvalidQuantity.
     """

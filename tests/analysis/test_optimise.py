@@ -92,7 +92,7 @@ json_values = st.recursive(
 
 @given(json_values)
 @settings(derandomize=True, deadline=None, max_examples=80)
-def test_a_written_schedule_is_the_same_when_read(default) -> None:
+def test_a_written_schedule_reads_back_equal(default) -> None:
     steps = [{"accept": ["a"], "until_ms": 12.5}, {"accept": ["b", "*"], "need": 2}]
     schedule = schedule_from_object({"sla_ms": 40, "default": default, "step": steps}, "s")
     text = to_toml(schedule, "Chosen.\nBy hand.")
@@ -169,7 +169,7 @@ def test_retired_models_are_not_used(tmp_path):
     assert named_models == {"logit", "rules"}
 
 
-def test_too_little_is_said(tmp_path):
+def test_too_few_requests_are_refused(tmp_path):
     written(tmp_path, 50)
     with Recorded(str(tmp_path)) as few, pytest.raises(NothingToSearch, match="fewer than"):
         optimise(few, PRODUCTION)

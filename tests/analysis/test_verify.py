@@ -30,7 +30,7 @@ def log():
     return varied()
 
 
-def test_a_sound_log_is_believed(tmp_path, log):
+def test_a_sound_log_has_no_differences(tmp_path, log):
     found = verified(written(tmp_path, log))
     assert (found.requests, found.same, found.differing) == (400, 400, 0)
     assert found.is_sound
@@ -114,7 +114,7 @@ def test_a_missing_result_of_a_proxy_that_lived_on_is_a_fault(tmp_path):
     assert not found.is_sound
 
 
-def test_the_last_request_is_a_fault_when_its_proxy_still_spoke(tmp_path):
+def test_an_unanswered_request_is_a_fault_if_its_proxy_lived_on(tmp_path):
     log = MadeLog(make_requests(50))
     gone = log.requests[49].id.encode()
     written(tmp_path, log, lambda r: [] if r[1] == "results" and gone in r[4] else [r])
@@ -149,7 +149,7 @@ def test_two_results_are_found(tmp_path, log):
     assert [one.id for one in found.differences] == [twice.decode()]
 
 
-def test_a_schedule_that_is_not_on_record_is_said(tmp_path, log):
+def test_an_unrecorded_schedule_is_reported(tmp_path, log):
     def change(record):
         text = record[4].replace(FAST.label.encode(), b"fast@000000000000")
         return [(*record[:4], text)]

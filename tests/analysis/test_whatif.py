@@ -42,7 +42,7 @@ def study(directory, schedule, **options):
     return found, decided
 
 
-def told(log):
+def answers_given(log):
     return {
         id_: (r.kind, r.model, r.step, round(r.waited_ms * 1000)) for id_, r in log.results.items()
     }
@@ -69,7 +69,7 @@ def test_it_is_what_the_engine_decides(tmp_path, schedule):
         if made.deadline_ms == 50.0:
             made.deadline_ms = None
     again.decide()
-    expected = told(again)
+    expected = answers_given(again)
     for id_, result in log.results.items():
         if result.code in ("expired", "unknown_schedule", "invalid_schedule"):
             # The made-up server reads a request 0.2 ms after its start; here it arrives at once.

@@ -43,7 +43,7 @@ def test_an_ab_test_over_a_served_decision(rdv, serve, decision):
         ids = []
         while records := consumer.poll(10_000):
             ids += [decode_request(record.value).id for record in records]
-    with open_stream("fraud/outcomes") as told, told.producer() as producer:
+    with open_stream("fraud/outcomes") as outcomes, outcomes.producer() as producer:
         for id_ in ids:
             line = {"id": id_, "outcome": {"label": "a"}}
             producer.send("outcomes", json.dumps(line).encode() + b"\n")

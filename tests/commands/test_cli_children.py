@@ -192,7 +192,7 @@ def test_a_model_gets_the_variables_that_it_is_given_and_no_others(parent, start
     assert served.end() == 0
 
 
-def test_a_value_is_no_name_of_a_variable(parent, rdv):
+def test_a_variable_with_a_value_in_env_is_refused(parent, rdv):
     settings = parent / "rdv.toml"
     settings.write_text(settings.read_text().replace("[models.m]", '[models.m]\nenv = ["A=b"]'))
     done = rdv("serve", parent)

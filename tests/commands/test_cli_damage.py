@@ -31,7 +31,7 @@ def test_verify_names_the_damage_and_fails(rdv, damaged):
     assert rdv("stream", "verify", "s:t", "-p", 0).code == 0
 
 
-def test_repair_asks_then_tells_what_it_did(rdv, damaged):
+def test_repair_asks_and_reports(rdv, damaged):
     refused = rdv("stream", "repair", "s")
     assert refused.code == 3
     assert f"{VALUES}: offset 1, " in refused.err

@@ -25,7 +25,7 @@ def test_an_interrupt_waits_until_it_is_allowed():
     assert done == ["the work under way"]
 
 
-def test_it_comes_at_the_end_at_the_latest():
+def test_a_deferred_interrupt_is_raised_at_the_end():
     with pytest.raises(KeyboardInterrupt), DeferredInterrupt():
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -109,7 +109,7 @@ def test_what_is_counted(figures):
     assert "50.0 %" in progress_line(1.0, figures, 1.0)
 
 
-def test_a_run_of_nothing(figures):
+def test_a_run_without_requests_has_figures(figures):
     run = summary(figures, 0.0, "open loop")
     assert (run["requests"], run["models"], run["right"]) == (0, [], None)
     assert figures.measured()["misses"] == 0

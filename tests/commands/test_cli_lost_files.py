@@ -82,7 +82,7 @@ READ_BY = {
 
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)
-def test_each_command_goes_on_and_names_it(rdv, tmp_path, monkeypatch, stream, damage):
+def test_each_command_continues_and_names_the_lost_file(rdv, tmp_path, monkeypatch, stream, damage):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(DATA / "decision", "d")
     Path("m.py").write_text(MODEL)
@@ -100,16 +100,16 @@ def test_each_command_goes_on_and_names_it(rdv, tmp_path, monkeypatch, stream, d
         ("compare", "d", "gbm", "logit"),
     ):
         outcome = rdv(*command)
-        told = outcome.out + outcome.err
+        printed = outcome.out + outcome.err
         # Exit code 3: the requested request may have been among the lost records.
         is_lost = command[0] == "explain" and stream == "input" and outcome.code == 3
         assert is_lost or outcome.code in (0, 1), (command, outcome)
-        assert not is_lost or str(partition) in told
-        assert "Traceback" not in told, (command, told)
+        assert not is_lost or str(partition) in printed
+        assert "Traceback" not in printed, (command, printed)
         is_whole = command[0] in ("tail", "stream")
         if is_whole or stream in READ_BY.get(command[0], ()):
-            assert str(partition) in told.replace("\n", ""), (command, told)
+            assert str(partition) in printed.replace("\n", ""), (command, printed)
         if is_whole or (command[0] == "export" and stream in READ_BY["export"]):
-            assert outcome.code == 1, (command, told)
+            assert outcome.code == 1, (command, printed)
         if command[0] == "tail" and damage not in (lose_all_indexes, lose_partition):
             assert len(outcome.out.splitlines()) > 20

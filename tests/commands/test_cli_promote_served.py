@@ -101,7 +101,7 @@ def test_a_promotion_is_watched_and_rolled_back(rdv, serve, start, fraud):
     assert rdv("verify", "fraud").code == 0
 
 
-def test_a_good_champion_stays(rdv, serve, fraud):
+def test_a_good_champion_breaks_no_limit(rdv, serve, fraud):
     serve()
     load(rdv, "rows.jsonl", 3)
     done = rdv(

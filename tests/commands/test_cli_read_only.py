@@ -112,7 +112,7 @@ def test_a_new_decision_that_was_never_served(decision, look):
         may_write("fraud")
 
 
-def test_a_decision_of_which_only_the_streams_are_there(decision, look):
+def test_a_decision_with_only_its_streams_can_be_read(decision, look):
     for name in ("input", "scores", "results", "control", "outcomes"):
         open_stream(f"fraud/{name}").close()
     may_read("fraud")

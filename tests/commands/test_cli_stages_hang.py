@@ -94,7 +94,7 @@ def hang_and_come_back(hanging, served, door):
 @pytest.mark.parametrize(
     "stage", [("--in-process",), ("--direct", "m")], ids=["in-process", "direct"]
 )
-def test_settings_that_a_smaller_stage_makes_nothing_of_are_named(hanging, start, stage):
+def test_settings_that_a_smaller_stage_ignores_are_named(hanging, start, stage):
     settings = hanging / "rdv.toml"
     text = settings.read_text().replace("[models.m]", "[models.m]\ninstances = 2")
     text = text.replace("\n[log]\n", '\n[log]\nfsync = "always"\n')

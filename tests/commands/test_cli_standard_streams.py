@@ -103,7 +103,7 @@ def test_with_closed_descriptors_a_decision_is_served_and_ends(odd, command_line
     ],
     ids=["latin-1", "ascii", "C"],
 )
-def test_a_poor_encoding_breaks_nothing(odd, command_line, environment):
+def test_serve_works_in_any_encoding(odd, command_line, environment):
     model = odd / "models/odd.py"
     model.write_text(ODD_MODEL.replace("printed by the model", "gedruckt: ä 日本 \\u2028"))
     known = {**os.environ, **environment}

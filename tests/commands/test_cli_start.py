@@ -20,7 +20,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_decision_around_models(rdv, here):
+def test_init_copies_own_models(rdv, here):
     default = '{"churns": false, "why": ["late", 1.5]}'
     made = rdv(
         "init", "shop", "--model", "churn=churn.py", "--model", "rules=old-rules.py",

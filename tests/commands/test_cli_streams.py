@@ -12,7 +12,7 @@ from rdv.native import NATIVE
 from rdv.stream import StreamConfig, open_stream
 
 
-def test_create_tells_what_was_made(rdv, tmp_path, monkeypatch):
+def test_create_prints_what_it_made(rdv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made = rdv("stream", "create", "s", "--partitions", 3, "--segment-size", "1MiB", "--retention",
                "forever", "--retention-bytes", "2GiB", "--fsync", "interval", "--fsync-interval",
@@ -225,7 +225,7 @@ def test_help_lists_all_commands(rdv):
     assert rdv("--version").out == f"rdv {__version__} ({native} its C extension)\n"
 
 
-def test_a_command_that_people_look_for_here_is_elsewhere(rdv, ten):
+def test_a_command_of_another_group_is_suggested(rdv, ten):
     done = rdv("stream", "tail", "s")
     assert done.code == 2
     assert "there is no rdv stream tail: it is rdv tail" in done.err

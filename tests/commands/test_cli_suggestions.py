@@ -20,7 +20,7 @@ def test_a_decision_is_not_a_stream(rdv, decision):
     assert rdv("tail", "fraud/results").code == 0
 
 
-def test_the_decision_near_by_is_named(rdv, decision, monkeypatch):
+def test_a_decision_nearby_is_suggested(rdv, decision, monkeypatch):
     assert "Did you mean fraud?" in rdv("status", "fraud/models").err
     assert f"Did you mean {Path.cwd() / 'fraud'}?" in rdv("status", str(Path.cwd())).err
     monkeypatch.chdir("fraud/schedules")
@@ -95,7 +95,7 @@ def test_a_pipe_is_a_file(rdv, decision):
         ("whatif fraud --schedule fast-frist", "Did you mean fast-first?"),
     ],
 )
-def test_an_unknown_name_is_blamed_itself_and_the_nearest_is_named(rdv, decision, command, advice):
+def test_an_unknown_name_is_reported_with_the_nearest_known(rdv, decision, command, advice):
     refused = rdv(*command.split(), "--yes") if "promote" in command else rdv(*command.split())
     assert refused.code == 3
     assert advice in refused.err

@@ -80,9 +80,7 @@ class Metric:
     def decided(
         self, joined: Joined, decided: Decided, schedule: Schedule, truths: Floats
     ) -> Floats:
-        """Return the metric of the answers that the schedule would have given, (n,); see
-        `is_of_answers`.
-        """
+        """Return the metric of what the schedule would have answered; see `is_of_answers`."""
         if self.name == DEFAULTS:
             return np.asarray(decided.kind == DEFAULT, np.float64)
         if self.name == WAITED:
@@ -123,8 +121,7 @@ class Sums:
 
 
 def arm_of(name: str, totals: Floats, requests: Floats, *, is_binary: bool) -> Arm | None:
-    """Return an arm from sums by key, without keys that have no requests; None for fewer than two
-    keys.
+    """Return an arm from sums by key (those with requests); None for fewer than two keys.
 
     The mean is over requests, and its error is by the delta method, as in `statistics.ab.Units`.
     """

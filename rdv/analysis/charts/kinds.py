@@ -41,6 +41,12 @@ class FrontierPoint:
     y: float | Interval
     is_chosen: bool = False
 
+    @property
+    def ends(self) -> tuple[float, float, float]:
+        """The benefit, and the ends of its interval."""
+        y = self.y
+        return (y.estimate, y.low, y.high) if isinstance(y, Interval) else (y, y, y)
+
 
 def line_chart(
     title: str,
@@ -90,8 +96,7 @@ def histogram_chart(
 ) -> Chart:
     """Return a chart of the share of values in each bin; bars for one sample, outlines for several.
 
-    Unless given, bins are by Freedman & Diaconis (1981) over all samples; evenly spaced on a log
-    axis.
+    Unless given, bins are by Freedman & Diaconis (1981) over all samples; on a log axis, of logs.
     """
     arrays = {name: column(values) for name, values in samples.items()}
     edges = _edges(title, x, list(arrays.values()), bins)
@@ -134,24 +139,16 @@ def frontier_chart(
     marks: list[Mark] = []
     best = _undominated(points)
     if len(best) > 1:
-        xs, ys = (column([get(point) for point in best]) for get in (_x, _y))
+        xs, ys = column([point.x for point in best]), column([point.ends[0] for point in best])
         marks.append(Line("frontier", xs, ys, stepped=True, guide=True))
     for name, group in (
         ("tried", [point for point in points if not point.is_chosen]),
         ("chosen", [point for point in points if point.is_chosen]),
     ):
         if group:
-            ends = [_ends(point) for point in group]
-            marks.append(
-                Points(
-                    name,
-                    column([_x(point) for point in group]),
-                    column([_y(point) for point in group]),
-                    column([low for low, _ in ends]),
-                    column([high for _, high in ends]),
-                    tuple(point.name for point in group),
-                )
-            )
+            xs = column([point.x for point in group])
+            middle, low, high = (column(v) for v in zip(*(p.ends for p in group), strict=True))
+            marks.append(Points(name, xs, middle, low, high, tuple(point.name for point in group)))
     return Chart(title, x, y, (*marks, *rules), note)
 
 
@@ -182,19 +179,7 @@ def _edges(title: str, axis: Axis, arrays: list[FloatArray], bins: int | None) -
 
 def _undominated(points: Sequence[FrontierPoint]) -> list[FrontierPoint]:
     best: list[FrontierPoint] = []
-    for point in sorted(points, key=lambda point: (_x(point), -_y(point))):
-        if not best or _y(point) > _y(best[-1]):
+    for point in sorted(points, key=lambda point: (point.x, -point.ends[0])):
+        if not best or point.ends[0] > best[-1].ends[0]:
             best.append(point)
     return best
-
-
-def _x(point: FrontierPoint) -> float:
-    return point.x
-
-
-def _y(point: FrontierPoint) -> float:
-    return point.y.estimate if isinstance(point.y, Interval) else point.y
-
-
-def _ends(point: FrontierPoint) -> tuple[float, float]:
-    return (point.y.low, point.y.high) if isinstance(point.y, Interval) else (point.y, point.y)

@@ -21,8 +21,7 @@ def text(value: str) -> Markup:
 
 
 def tag(name: str, *children: str, **attributes: str | float | None) -> Markup:
-    """Return one element. `class_` and `font_size` are written `class` and `font-size`; None is
-    left out.
+    """Return one element; `class_`, `font_size` are `class`, `font-size`; None is left out.
 
     Numbers are rounded to a hundredth: they are positions in a drawing.
     """

@@ -94,14 +94,8 @@ def _draw(plotext: Any, mark: Mark, chart: Chart, number_: int, *, is_alone: boo
         at = np.log10(mark.at) if (chart.x if mark.axis == "x" else chart.y).log else mark.at
         (plotext.vline if mark.axis == "x" else plotext.hline)(float(at), _GREY)
     elif isinstance(mark, Bars):
-        _line(
-            plotext,
-            chart,
-            np.r_[mark.edges[0], mark.edges],
-            np.r_[0.0, mark.heights, 0.0],
-            {**look, "marker": "hd", "fillx": True},
-            stepped=True,
-        )
+        x, y = np.r_[mark.edges[0], mark.edges], np.r_[0.0, mark.heights, 0.0]
+        _line(plotext, chart, x, y, {**look, "marker": "hd", "fillx": True}, stepped=True)
     elif isinstance(mark, Line):
         if mark.guide:
             look = {"color": _GREY, "marker": "·"}
@@ -109,14 +103,9 @@ def _draw(plotext: Any, mark: Mark, chart: Chart, number_: int, *, is_alone: boo
             look["marker"] = "braille"
         _line(plotext, chart, *thin_line(mark.x, mark.y, _POINTS_MAX), look, stepped=mark.stepped)
     elif isinstance(mark, Band):
+        look["marker"] = "·"
         for edge in (mark.low, mark.high):
-            _line(
-                plotext,
-                chart,
-                *thin_line(mark.x, edge, _POINTS_MAX),
-                {**look, "marker": "·"},
-                stepped=False,
-            )
+            _line(plotext, chart, *thin_line(mark.x, edge, _POINTS_MAX), look)
     else:
         _points(plotext, chart, mark, look)
 
@@ -124,16 +113,10 @@ def _draw(plotext: Any, mark: Mark, chart: Chart, number_: int, *, is_alone: boo
 def _points(plotext: Any, chart: Chart, mark: Points, look: dict[str, Any]) -> None:
     rows = thin_rows(len(mark.x), _POINTS_MAX)
     if mark.y_low is not None and mark.y_high is not None:
+        bar = {**look, "marker": "│"}
         for row in rows.tolist():
             ends = np.array([mark.y_low[row], mark.y_high[row]])
-            _line(
-                plotext,
-                chart,
-                np.full(2, mark.x[row]),
-                ends,
-                {**look, "marker": "│"},
-                stepped=False,
-            )
+            _line(plotext, chart, np.full(2, mark.x[row]), ends, bar)
     x, y = _placed(chart, mark.x[rows], mark.y[rows])
     shown = np.isfinite(x) & np.isfinite(y)
     if shown.any():
@@ -141,7 +124,13 @@ def _points(plotext: Any, chart: Chart, mark: Points, look: dict[str, Any]) -> N
 
 
 def _line(
-    plotext: Any, chart: Chart, x: FloatArray, y: FloatArray, look: dict[str, Any], *, stepped: bool
+    plotext: Any,
+    chart: Chart,
+    x: FloatArray,
+    y: FloatArray,
+    look: dict[str, Any],
+    *,
+    stepped: bool = False,
 ) -> None:
     """Draw a line; each part without a gap is drawn separately."""
     if stepped:

@@ -3,8 +3,7 @@
     compare(recorded, "gbm", "logit")   → Comparison: agreement, scales, latency, errors, accuracy,
                                           drift, event rates, and where they disagree most
 
-Memory is bounded: counts and t-digests over all requests, and the values themselves of at most
-`PAIRS_MAX` of them.
+Memory is bounded: counts and t-digests of all requests, the values of at most `PAIRS_MAX`.
 """
 
 from __future__ import annotations

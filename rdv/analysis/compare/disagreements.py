@@ -38,11 +38,9 @@ class Found:
 def find_disagreements(
     pairs: Pairs, count: int, normalisers: tuple[Normaliser, Normaliser] | None
 ) -> Found:
-    """Find disagreements by the distance of ranks after quantile normalisation, if there are
-    numbers.
+    """Find disagreements by the distance of normalised ranks, if there are numbers.
 
-    For classes alone, take every kind of disagreement in turn, the rarest first, so that few labels
-    cover all kinds.
+    For classes, take every kind of disagreement in turn, so that few labels cover all kinds.
     """
     if normalisers is not None:
         rows = np.flatnonzero(np.isfinite(pairs.first) & np.isfinite(pairs.second))
@@ -74,11 +72,9 @@ def _in_turn(pairs: Pairs, count: int) -> npt.NDArray[np.int64]:
 def read_disagreements(
     recorded: Recorded, pairs: Pairs, found: Found, names: tuple[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield id, key, data and both answers of each disagreement that is still in the log,
-    unchanged.
+    """Yield id, key, data and both answers of each disagreement that is still in the log.
 
-    The JSON of answers and data is in `msgspec.Raw`: encode with msgspec. Raises the log's
-    SystemFaults.
+    Their JSON is unchanged, in `msgspec.Raw`: encode with msgspec. Raises SystemFaults.
     """
     requests = msgspec.json.Decoder(_Request)
     scores = msgspec.json.Decoder(_Score)

@@ -23,7 +23,7 @@ from rdv.analysis.statistics import (
     rate_anomalies,
     rate_reference,
 )
-from rdv.analysis.statistics.drift import Cause
+from rdv.analysis.statistics.drift.timeline import Cause
 
 ROWS_PER_WINDOW = 250
 WINDOWS_MIN, WINDOWS_MAX = 4, 24
@@ -42,11 +42,9 @@ _MOVED: tuple[Cause, ...] = ("model changed", "input changed", "canary changed")
 
 @dataclass(frozen=True)
 class ModelDrift:
-    """The drift of `model` window by window, against the first quarter of the requests, next to
-    `peer`.
+    """The drift of `model` and `peer` by window, against the first quarter of the requests.
 
-    `peer` is the canary; without one (`is_canary` is false), it is the other model. `cause` sums up
-    the windows.
+    `peer` is the canary, or else (`is_canary` is false) the other model. `cause` sums up windows.
     """
 
     model: str

@@ -66,8 +66,7 @@ class Feeds:
 
 
 class Join:
-    """A join that can be iterated once. `extract` fills the `value` columns. For one thread at a
-    time.
+    """A join, to be iterated once. `extract` fills the `value` columns. One thread at a time.
 
     `since_ns` and `until_ns` bound the append time of requests. Raises NothingRecorded if no
     request lies between them, and the log's SystemFaults.
@@ -161,8 +160,7 @@ class Join:
 def collector_paused() -> Iterator[None]:
     """Pause the garbage collector for a block.
 
-    A window makes millions of small objects and no cycles: searching for cycles takes longer than
-    the work itself.
+    A window makes millions of objects and no cycles; the search for cycles would take longest.
     """
     was = gc.isenabled()
     gc.disable()

@@ -9,21 +9,23 @@ other scores; its spread is their error. Other hosts' clocks get constants of th
 
 from __future__ import annotations
 
+import contextlib
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.dataset.joined import NEVER_US
+from rdv.analysis.dataset.joined import NEVER_US, Coded
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.source import sources
 from rdv.rendezvous.topology import CONTROL, MODELS_TOPIC, STATUS_TOPIC
 
+_T = TypeVar("_T")
 STATUS_RUNS_MAX = 100_000
 BOOT_DIGITS = 8
 """How many digits a request's host has of a boot's id (`rdv.serve.process`)."""
@@ -135,32 +137,17 @@ class ProxyRuns:
 def read_model_news(recorded: Recorded, notes: Notes) -> ModelNews:
     """Read the reports on models. Raises the log's SystemFaults."""
     news = ModelNews()
-    decoder = msgspec.json.Decoder(_News)
-    for time_ns, line in _lines(recorded, MODELS_TOPIC, notes):
-        try:
-            event = decoder.decode(line)
-        except (msgspec.DecodeError, RecursionError):
-            continue
+    for time_ns, event in _events(recorded, MODELS_TOPIC, _News, notes):
         if event.state in ("up", "down"):
-            news.add(
-                time_ns,
-                event.model,
-                is_up=event.state == "up",
-                boot=event.boot,
-                monotonic_ns=event.monotonic_ns,
-            )
+            is_up, boot = event.state == "up", event.boot
+            news.add(time_ns, event.model, is_up=is_up, boot=boot, monotonic_ns=event.monotonic_ns)
     return news
 
 
 def read_proxy_runs(recorded: Recorded, notes: Notes) -> ProxyRuns:
     """Read the runs of proxies. Raises the log's SystemFaults."""
     runs = ProxyRuns()
-    decoder = msgspec.json.Decoder(_Status)
-    for time_ns, line in _lines(recorded, STATUS_TOPIC, notes):
-        try:
-            event = decoder.decode(line)
-        except (msgspec.DecodeError, RecursionError):
-            continue
+    for time_ns, event in _events(recorded, STATUS_TOPIC, _Status, notes):
         if event.role == "proxy" and event.boot:
             runs.add(event.monotonic_ns, event.name, event.pid, event.boot[:BOOT_DIGITS])
         elif event.role == "proxy":
@@ -168,11 +155,19 @@ def read_proxy_runs(recorded: Recorded, notes: Notes) -> ProxyRuns:
     return runs
 
 
-def _lines(recorded: Recorded, topic: str, notes: Notes) -> Iterator[tuple[int, bytes]]:
+def _events(
+    recorded: Recorded, topic: str, kind: type[_T], notes: Notes
+) -> Iterator[tuple[int, _T]]:
+    """Yield append times and events; records of another kind are skipped."""
+    decoder = msgspec.json.Decoder(kind)
     for source in sources(recorded.stream(CONTROL), [topic]):
         for chunk in source.chunks(source.begin, source.end, notes):
             for row, time_ns in enumerate(chunk.times_ns.tolist()):
-                yield time_ns, chunk.line(row)
+                event = None
+                with contextlib.suppress(msgspec.DecodeError, RecursionError):
+                    event = decoder.decode(chunk.line(row))
+                if event is not None:
+                    yield time_ns, event
 
 
 PAIRS_MIN = 20
@@ -190,8 +185,7 @@ class Calibration:
 
     def learn(
         self,
-        hosts: npt.NDArray[np.int32],
-        names: tuple[str, ...],
+        hosts: Coded,
         exact_us: npt.NDArray[np.int64],
         since_us: npt.NDArray[np.int64],
     ) -> None:
@@ -200,24 +194,23 @@ class Calibration:
             return
         off = (exact_us - since_us).astype(np.float64)
         self._common_us = float(np.median(off))
-        for code, name in enumerate(names):
-            of_host = off[hosts == code]
+        for code, name in enumerate(hosts.names):
+            of_host = off[hosts.codes == code]
             if len(of_host) >= PAIRS_MIN:
                 self._offset_us[name] = float(np.median(of_host))
-        offsets = self._offsets(names)[hosts]
-        self.error_ms = float(np.quantile(np.abs(off - offsets), 0.95)) / 1000
+        self.error_ms = float(np.quantile(np.abs(off - self._offsets(hosts)), 0.95)) / 1000
 
     def arrivals_us(
         self,
-        hosts: npt.NDArray[np.int32],
-        names: tuple[str, ...],
+        hosts: Coded,
         since_us: npt.NDArray[np.int64],
         least_us: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int64]:
         """Return arrivals of scores appended `since_us` after their request, from `least_us` on."""
-        estimate: npt.NDArray[Any] = since_us + self._offsets(names)[hosts]
+        estimate: npt.NDArray[Any] = since_us + self._offsets(hosts)
         bounded = np.clip(np.maximum(estimate, least_us), 0, NEVER_US - 1)
         return np.asarray(bounded, np.int64)
 
-    def _offsets(self, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
-        return np.array([self._offset_us.get(name, self._common_us) for name in names])
+    def _offsets(self, hosts: Coded) -> npt.NDArray[np.float64]:
+        of_name = [self._offset_us.get(name, self._common_us) for name in hosts.names]
+        return np.array(of_name)[hosts.codes]

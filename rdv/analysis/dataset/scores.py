@@ -186,13 +186,13 @@ class _Arrivals:
         notes.missing_scores += int((bare & was_asked).sum())
         host, sound = self._columns["host"], ~bare & was_asked
         seen = cells[0][sound], cells[1][sound]
-        calibration.learn(host.codes[seen[1]], host.names, exact_us[sound], self._since_us(seen))
+        calibration.learn(host.take(seen[1]), exact_us[sound], self._since_us(seen))
         of, at = np.nonzero((self._score_at != NOWHERE) & ~self.is_exact)
         late = of, at
         if len(of):
             notes.estimated_arrivals += len(of)
             self.arrival_us[late] = calibration.arrivals_us(
-                host.codes[late[1]], host.names, self._since_us(late), found.waited_us[late[1]]
+                host.take(late[1]), self._since_us(late), found.waited_us[late[1]]
             )
 
     def _since_us(self, cells: tuple[npt.NDArray[Any], npt.NDArray[Any]]) -> npt.NDArray[np.int64]:

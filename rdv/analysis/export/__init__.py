@@ -1,5 +1,4 @@
-"""Export the log as Parquet: tables with stable columns, by day, for pandas, DuckDB, Spark and
-others.
+"""Export the log as Parquet: tables with stable columns, by day, for pandas, DuckDB and others.
 
 `columns` defines the tables, `export.export` writes them.
 """

@@ -17,8 +17,7 @@ from rdv.payload import UnusableJson, canonical, read_recorded
 
 
 class Answer(NamedTuple):
-    """`label` is the first of action, label, bin, class; `score` is the first of score,
-    probability.
+    """`label` is the first of action, label, bin, class; `score` of score, probability.
 
     An answer that is not an object is its own label, and its own score if it is a number.
     """

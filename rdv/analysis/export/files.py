@@ -128,8 +128,7 @@ def _name(day: int) -> str:
 class Place:
     """Locks OUT for one export. Raises OutputInUse, ExportUnderWay, SystemFaults.
 
-    `force` allows other things next to the tables; what is in the place of a table and is not an
-    export is never changed.
+    `force` allows other things next to the tables; what is no export is never replaced.
     """
 
     def __init__(self, out: str, *, force: bool = False) -> None:
@@ -160,8 +159,7 @@ class Place:
             self.work = tempfile.mkdtemp(prefix=_HIDDEN, dir=self.out)
 
     def finish(self, tables: Iterable[str], tables_written: dict[str, Any]) -> None:
-        """Put the tables into place, each one atomically; other tables that are there stay. Raises
-        SystemFaults.
+        """Put the tables into place, each one atomically; others stay. Raises SystemFaults.
 
         `tables_written` has the manifest's entry of each table.
         """

@@ -184,8 +184,7 @@ class Tried:
 class Cells:
     """Each cell stands for `weight` requests.
 
-    `right` (m + 1, cells) is how many would be right, `judged` the number of requests for which
-    that is known.
+    `right` (m + 1, cells) is how many would be right, `judged` of how many that is known.
     """
 
     arrivals: Arrivals

@@ -194,7 +194,7 @@ def search(
     )
     base = study.columns.take(slice(half, None))
     live_right = right_of(decide_all(live, base.arrivals), base)
-    reporter = _Reporter(late, live_right)
+    points = {id(one): _point(one, late, live_right) for one in (*front, *filter(None, [chosen]))}
     return Optimum(
         study.measure,
         study.champion,
@@ -203,9 +203,9 @@ def search(
         int((~np.isnan(late.right[-1])).sum()),
         len(tried),
         len(cells),
-        _Reporter(base, live_right).point(live_early),
-        [reporter.point(one) for one in front],
-        None if chosen is None else reporter.point(chosen),
+        _point(live_early, base, live_right),
+        [points[id(one)] for one in front],
+        None if chosen is None else points[id(chosen)],
         p99_ms_max,
         _remarks(study, models),
     )
@@ -233,31 +233,25 @@ def _exact(schedule: Schedule, columns: Columns) -> Tried:
     return Tried(schedule, score, p99_us / 1000, default)
 
 
-class _Reporter:
-    """Computes points on the later half, compared with the live schedule's answers."""
-
-    def __init__(self, columns: Columns, live_right: npt.NDArray[np.float64]) -> None:
-        self._columns, self._live_right = columns, live_right
-
-    def point(self, tried: Tried) -> Point:
-        columns = self._columns
-        decided = decide_all(tried.schedule, columns.arrivals)
-        right = right_of(decided, columns)
-        known = ~np.isnan(right)
-        hits, count = int(right[known].sum()), int(known.sum())
-        both = known & ~np.isnan(self._live_right)
-        names = [*columns.arrivals.models, "default"]
-        shares = np.bincount(decided.model.astype(np.int64) % len(names), minlength=len(names))
-        return Point(
-            tried.schedule,
-            wilson(hits, count) if count else _UNKNOWN,
-            quantile_interval(decided.at_us / 1000, P99),
-            _gain(right[both] == 1, self._live_right[both] == 1),
-            float((decided.model == NO_MODEL).mean()),
-            tried.score,
-            tried.p99_ms,
-            {n: float(s) / len(decided) for n, s in zip(names, shares, strict=True) if s},
-        )
+def _point(tried: Tried, columns: Columns, live_right: npt.NDArray[np.float64]) -> Point:
+    """Return the figures on the later half, compared with the live schedule's answers."""
+    decided = decide_all(tried.schedule, columns.arrivals)
+    right = right_of(decided, columns)
+    known = ~np.isnan(right)
+    hits, count = int(right[known].sum()), int(known.sum())
+    both = known & ~np.isnan(live_right)
+    names = [*columns.arrivals.models, "default"]
+    shares = np.bincount(decided.model.astype(np.int64) % len(names), minlength=len(names))
+    return Point(
+        tried.schedule,
+        wilson(hits, count) if count else _UNKNOWN,
+        quantile_interval(decided.at_us / 1000, P99),
+        _gain(right[both] == 1, live_right[both] == 1),
+        float((decided.model == NO_MODEL).mean()),
+        tried.score,
+        tried.p99_ms,
+        {n: float(s) / len(decided) for n, s in zip(names, shares, strict=True) if s},
+    )
 
 
 def _gain(new: npt.NDArray[np.bool_], live: npt.NDArray[np.bool_]) -> Interval:

@@ -105,8 +105,7 @@ class Watch:
 def read_answer(result: Result, proposal: Proposal) -> Answer | None:
     """Return what a result counts for; None if it belongs to another schedule.
 
-    A server's result that came too late does not count: the proxy has answered by itself, and that
-    is recorded too.
+    A server's result that is too late does not count: the proxy's own answer is recorded too.
     """
     if result.schedule != proposal.after.label:
         return None

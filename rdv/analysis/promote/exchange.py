@@ -96,9 +96,6 @@ def _edited(text: str, at: int, names: list[str]) -> tuple[int, str]:
             break
         if part["name"]:
             places.append(part)
-    if len(places) == len(names):
-        return end, _filled(text, at, end, [(p.span(), _quoted(n)) for p, n in
-                                            zip(places, names, strict=True)])  # fmt: skip
     was = [part["name"][1:-1] for part in places]
     grown = _grown(was, names)
     spans = [

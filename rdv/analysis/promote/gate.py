@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rdv.analysis.charts.format import cell, number, share, signed
 from rdv.analysis.promote.result import Check, Judgement, Verdict
-from rdv.analysis.statistics.drift import Cause
+from rdv.analysis.statistics.drift.timeline import Cause
 from rdv.analysis.statistics.interval import Interval
 from rdv.decision import Gate as Limits
 

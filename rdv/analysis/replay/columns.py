@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rdv.analysis.export.columns import Column, describe
+from rdv.analysis.export.columns import Column
 
 COLUMNS = (
     Column("id", "string", "of the request"),
@@ -17,8 +17,3 @@ COLUMNS = (
     Column("refusal", "string", "with --speed: behind or expired"),
     Column("waited_ms", "float", "with --speed: from the start of the request to its score"),
 )
-
-
-def describe_results() -> list[str]:
-    """Return one line for each column."""
-    return describe(COLUMNS)

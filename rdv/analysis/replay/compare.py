@@ -48,8 +48,7 @@ Floats = npt.NDArray[np.float64]
 class Pairs:
     """Pairs of values by request: all are counted, a bounded sample is kept.
 
-    When the sample is full, every second pair is dropped, and from then on only every second is
-    kept.
+    When the sample is full, every second pair is dropped, and only every second kept from then on.
     """
 
     def __init__(self, limit: int = SAMPLE_MAX) -> None:

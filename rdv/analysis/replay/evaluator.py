@@ -1,7 +1,6 @@
 """Run a model in a process of its own, which gets batches in order and keeps its faults there.
 
-Batches are sent ahead, so that the process never waits for the replay: the model's own speed
-decides.
+Batches are sent ahead, so that the process never waits for the replay.
 """
 
 from __future__ import annotations

@@ -6,16 +6,9 @@ clock or draws random numbers without a given seed. Importing this imports numpy
 
 from __future__ import annotations
 
-from rdv.analysis.statistics.ab import (
-    Arm,
-    Effect,
-    SampleRatio,
-    effect,
-    effect_of_pairs,
-    paired_effect,
-    proportion_sequence,
-    sample_ratio,
-)
+from rdv.analysis.statistics.ab.effect import Arm, Effect, effect, effect_of_pairs, paired_effect
+from rdv.analysis.statistics.ab.sample_ratio import SampleRatio, sample_ratio
+from rdv.analysis.statistics.ab.sequence import proportion_sequence
 from rdv.analysis.statistics.agreement import (
     ClassAgreement,
     Disagreement,
@@ -27,7 +20,13 @@ from rdv.analysis.statistics.agreement import (
 )
 from rdv.analysis.statistics.bootstrap import bootstrap_interval
 from rdv.analysis.statistics.digest import Digest
-from rdv.analysis.statistics.drift import DriftWindow, Movement, Reference, drift_over_time, judge
+from rdv.analysis.statistics.drift.timeline import (
+    DriftWindow,
+    Movement,
+    Reference,
+    drift_over_time,
+    judge,
+)
 from rdv.analysis.statistics.event_rate import (
     RateAnomaly,
     RateReference,

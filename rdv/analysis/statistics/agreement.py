@@ -64,11 +64,9 @@ class ScoreAgreement:
 def agreement_of_classes(
     first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95
 ) -> ClassAgreement:
-    """Return the agreement of answers that are classes (strings, integers, booleans), paired by
-    request.
+    """Return the agreement of classes (strings, integers, booleans), paired by request.
 
-    The interval of kappa is Fleiss, Cohen & Everitt (1969), for many requests. Raises
-    InvalidSample.
+    Interval of kappa: Fleiss, Cohen & Everitt (1969), for many requests. Raises InvalidSample.
     """
     check_share("confidence", confidence)
     a, b = np.asarray(first), np.asarray(second)
@@ -104,8 +102,7 @@ def agreement_of_scores(
 ) -> ScoreAgreement:
     """Return the agreement of answers that are numbers, paired by request; scales may differ.
 
-    The interval of the correlation is Bonett & Wright (2000). Raises InvalidSample for fewer than 4
-    requests.
+    Its interval is Bonett & Wright (2000). Raises InvalidSample for fewer than 4 requests.
     """
     check_share("confidence", confidence)
     check_share("top", top)

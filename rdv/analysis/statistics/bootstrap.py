@@ -32,8 +32,7 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Return the BCa interval of `statistic(*samples)`; rows are drawn together, so pairs stay
-    pairs.
+    """Return the BCa interval of `statistic(*samples)`; rows are drawn together, as pairs.
 
     Efron & Tibshirani, *An Introduction to the Bootstrap*, 14.3. The same seed gives the same
     interval. The rows must be independent: requests of one key are not, so give one row for each

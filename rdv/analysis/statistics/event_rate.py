@@ -74,8 +74,7 @@ def rate_reference(counts: npt.ArrayLike, exposures: npt.ArrayLike | None = None
 def rate_scores(
     counts: npt.ArrayLike, reference: RateReference, exposures: npt.ArrayLike | None = None
 ) -> FloatArray:
-    """Return the signed root log-likelihood ratio of each window against the reference, in
-    deviations.
+    """Return the signed root log-likelihood ratio of each window, in deviations.
 
     Dunning, *Accurate methods for the statistics of surprise and coincidence*, Computational
     Linguistics 19 (1993), for the ratio; divided by the root of the dispersion as in quasi-Poisson

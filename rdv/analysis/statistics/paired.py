@@ -151,9 +151,7 @@ def shares_of_counts(
 def compare_means(
     first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95
 ) -> PairedMeans:
-    """Compare means of a loss, a gain or an error of each model on each request. Raises
-    InvalidSample.
-    """
+    """Compare means of a loss, gain or error by request. Raises InvalidSample."""
     check_share("confidence", confidence)
     a, b = as_pair(first, second, at_least=2)
     away = a - b

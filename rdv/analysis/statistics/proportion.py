@@ -29,9 +29,7 @@ def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
 
 
 def clopper_pearson(successes: int, count: int, confidence: float = 0.95) -> Interval:
-    """Return the exact interval of Clopper & Pearson (1934), which never covers less than its
-    confidence.
-    """
+    """Return the interval of Clopper & Pearson (1934), which covers at least its confidence."""
     _check(successes, count, confidence)
     tail = (1 - confidence) / 2
     failures = count - successes

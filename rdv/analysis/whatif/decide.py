@@ -32,8 +32,7 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Decided:
-    """One row for each request. `model` is an index into the arrivals' models, or NO_MODEL (the
-    default).
+    """One row for each request. `model` is an index into the arrivals' models, or NO_MODEL.
 
     `is_combined`: the answer is made of `winners` (m, n), if they can be combined; `model` is then
     the best-ranked of them. `winners` is None if the schedule combines nothing.
@@ -201,8 +200,7 @@ class _Step:
         self._needed = np.array([step.needed(count) for count in counts], np.int64)
 
     def single(self, left: _Open, end_key: Keys) -> tuple[Bools, Keys, Keys]:
-        """Return which requests are won, by which report, and at which report the step ended in
-        vain early.
+        """Return which requests are won, by which report, and which report ended the step in vain.
 
         The first accepted answer wins, unless there are answers already (`best` then ranks).
         """

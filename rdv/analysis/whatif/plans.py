@@ -49,8 +49,7 @@ def own_limits_us(
     """Return the client's own limit, (n,); FOREVER_US without one.
 
     The proxy has written the smaller of SLA and client's limit into the request: it is the client's
-    if it is below the SLA of the schedule that decided. For an unknown schedule it counts as the
-    client's.
+    if it is below the SLA of the schedule that decided, or if that schedule is unknown.
     """
     limit_us = np.full(len(joined), FOREVER_US, np.int64)
     given = ~np.isnan(joined.deadline_ms)

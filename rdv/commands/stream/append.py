@@ -115,8 +115,7 @@ class Batch:
 
 
 def line_batches(read: Callable[[int], bytes], line_bytes_max: int) -> Iterator[Batch]:
-    """Yield batches of complete lines; a batch is the result of one read, so no line waits for more
-    input.
+    """Yield batches of complete lines; a batch is what one read returned, so no line waits.
 
     `read` returns up to the given number of bytes, as soon as there are any, and none at the end.
     Raises LineUnusable for a line that is longer than `line_bytes_max`, including its newline.
@@ -226,12 +225,7 @@ class Appender:
             "size_bytes": self.size_bytes,
             "blank_lines": self.blank,
             "partitions": [
-                {
-                    "partition": partition,
-                    "records": written.records,
-                    "first_offset": written.first_offset,
-                    "last_offset": written.last_offset,
-                }
+                {"partition": partition, **vars(written)}
                 for partition, written in sorted(self.written.items())
             ],
         }

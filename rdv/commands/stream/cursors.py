@@ -95,8 +95,7 @@ def _rows(stream: FileStream, group: str, wanted: set[TopicPartition]) -> list[d
             rows.append(
                 {
                     "group": group,
-                    "topic": place.topic,
-                    "partition": place.partition,
+                    **place._asdict(),
                     "committed": offset,
                     "begin": stream.begin(*place),
                     "end": end,

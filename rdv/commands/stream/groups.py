@@ -105,11 +105,7 @@ def _member(state: GroupState, member: str, lag: dict[TopicPartition, int]) -> d
         "member": member,
         "topics": None if topics is None else sorted(topics),
         "partitions": [
-            {
-                "topic": place.topic,
-                "partition": place.partition,
-                "revoking": ownership.target != member,
-            }
+            {**place._asdict(), "revoking": ownership.target != member}
             for place, ownership in sorted(held.items())
         ],
         "lag": sum(lag.get(place, 0) for place in held),

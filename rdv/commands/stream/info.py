@@ -73,8 +73,7 @@ def _row(stream: FileStream, place: TopicPartition) -> dict[str, Any]:
     begin, end = stream.begin(*place), stream.end(*place)
     newest_ns = _newest_ns(stream, place, end) if end > begin else None
     return {
-        "topic": place.topic,
-        "partition": place.partition,
+        **place._asdict(),
         "begin": begin,
         "end": end,
         "records": end - begin,

@@ -76,8 +76,7 @@ def _purge(
         before_offset = stream.offset_at(*place, older_ns)
     records, size_bytes = stream.purge(*place, before_offset=before_offset)
     return {
-        "topic": place.topic,
-        "partition": place.partition,
+        **place._asdict(),
         "records": records,
         "size_bytes": size_bytes,
         "begin": stream.begin(*place),

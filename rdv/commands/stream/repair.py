@@ -67,8 +67,7 @@ def repair(
 
 def _row(place: TopicPartition, done: Repair) -> dict[str, object]:
     return {
-        "topic": place.topic,
-        "partition": place.partition,
+        **place._asdict(),
         "path": done.path,
         "base": done.base,
         "given_up": done.given_up,

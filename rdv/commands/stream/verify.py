@@ -134,9 +134,9 @@ def _bytes(damage: RecordsDamaged) -> str:
 
 
 def _row(findings: Findings) -> dict[str, Any]:
+    place = findings.place._asdict()
     return {
-        "topic": findings.place.topic,
-        "partition": findings.place.partition,
+        **place,
         "segments": findings.segments,
         "records": findings.records,
         "values_bytes": findings.size_bytes,
@@ -145,15 +145,7 @@ def _row(findings: Findings) -> dict[str, Any]:
         "unnamed_bytes": findings.unnamed_bytes,
         "state": "DAMAGED" if findings.damage else "sound",
         "damage": [
-            {
-                "path": one.path,
-                "first_offset": one.first_offset,
-                "last_offset": one.last_offset,
-                "position_bytes": one.position_bytes,
-                "size_bytes": one.size_bytes,
-                "reason": one.reason,
-                "code": one.kind(),
-            }
+            {n: v for n, v in vars(one).items() if n not in place} | {"code": one.kind()}
             for one in findings.damage
         ],
     }

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 
 import msgspec
-from compare_kit import raw, tell
+from compare_kit import raw, record_outcomes
 from made_log import FAST, PREFIX, MadeLog, MadeRequest, make_score
 
 from rdv.rendezvous.messages import make_request_id
@@ -50,5 +50,5 @@ def experiment(
     log.schedules |= {"fast": FAST}
     log.write(directory)
     if truths:
-        tell(directory, [(n, truth) for n, truth in outcomes if truth is not None])
+        record_outcomes(directory, [(n, truth) for n, truth in outcomes if truth is not None])
     return directory

@@ -80,7 +80,7 @@ def test_outcomes_known_more_often_in_one(tmp_path):
     assert look(experiment(tmp_path, 3000, truths=truths)).comparisons[0].depends
 
 
-def test_an_experiment_that_shows_nothing(tmp_path):
+def test_equal_cohorts_are_undecided_and_few_are_too_early(tmp_path):
     found = look(experiment(tmp_path, 1500, right=(0.9, 0.9)))
     assert found.comparisons[0].effect.finding == "undecided"
     assert "not decided yet" in " ".join(found.sentences())
@@ -107,7 +107,7 @@ def test_other_metrics(tmp_path):
         look(tmp_path, metric="loss")
 
 
-def test_without_outcomes_there_is_nothing_to_be_right_by(tmp_path):
+def test_without_outcomes_accuracy_is_refused(tmp_path):
     experiment(tmp_path, 200, truths=None)
     with pytest.raises(NoMetric):
         look(tmp_path)
@@ -130,7 +130,7 @@ def test_without_a_rest_the_first_cohort_is_the_control(tmp_path):
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 1)), min_size=4, max_size=80))
-def test_sums_say_what_the_requests_say(rows):
+def test_sums_by_key_equal_those_of_requests(rows):
     keys, values = (np.array(side) for side in zip(*rows, strict=True))
     sums = Sums(2)
     for part in np.array_split(np.arange(len(rows)), 3):

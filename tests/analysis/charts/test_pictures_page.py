@@ -138,7 +138,7 @@ def test_text_and_tags():
     assert "&" not in STYLE
 
 
-def test_a_line_is_where_its_values_are():
+def test_a_line_is_drawn_at_its_values():
     chart = Chart(
         "t",
         Axis("x", low=0, high=10),

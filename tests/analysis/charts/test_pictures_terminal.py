@@ -55,7 +55,7 @@ def test_a_rising_line_rises():
     assert len(starts) > 5
 
 
-def test_a_limit_on_a_log_axis_is_where_it_should_be():
+def test_a_rule_on_a_log_axis_has_the_right_place():
     line = Line("a", np.array([1.0, 100.0]), np.array([0.0, 0.0]))
     chart = Chart("t", Axis("x", log=True, low=1, high=100), Axis("y"), (line, Rule("half", 10)))
     drawn = render(chart, width=61, height=12).splitlines()

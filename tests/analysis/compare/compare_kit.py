@@ -37,7 +37,7 @@ def raw(answer):
     return msgspec.Raw(orjson.dumps(answer))
 
 
-def tell(directory, outcomes):
+def record_outcomes(directory, outcomes):
     """Append outcomes: pairs of request number and outcome."""
     with open_stream(str(directory / "outcomes")) as stream, stream.producer() as producer:
         for number, outcome in outcomes:

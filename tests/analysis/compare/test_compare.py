@@ -7,7 +7,7 @@ import importlib
 import msgspec
 import numpy as np
 import pytest
-from compare_kit import scored, tell
+from compare_kit import record_outcomes, scored
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ from rdv.analysis.statistics import (
 def study(log, tmp_path, first="gbm", second="logit", outcomes=(), **options):
     log.write(tmp_path)
     if outcomes:
-        tell(tmp_path, outcomes)
+        record_outcomes(tmp_path, outcomes)
     with Recorded(str(tmp_path)) as recorded:
         return compare(recorded, first, second, **options)
 

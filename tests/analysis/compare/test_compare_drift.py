@@ -38,14 +38,14 @@ def test_what_has_changed_is_found(kind, cause):
     assert causes(kind)[cause] >= 36
 
 
-def test_too_few_say_how_many_are_needed():
+def test_too_few_requests_for_drift_name_the_minimum():
     times_ns = np.arange(999)
     found = drift_of("m", "c", times_ns, times_ns * 1.0, times_ns * 1.0, is_canary=True)
     assert found.cause == "too few"
     assert f"{250 * WINDOWS_MIN:,} are needed" in found.sentence
 
 
-def test_a_peer_without_scores_is_no_peer():
+def test_drift_needs_scores_of_the_peer():
     times_ns = np.arange(5000)
     found = drift_of("m", "c", times_ns, times_ns % 7.0, np.full(5000, np.nan), is_canary=True)
     assert found.cause == "too few"

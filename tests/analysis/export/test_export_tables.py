@@ -29,7 +29,7 @@ COUNT = 600
 HOURS_MS = 3_600_000.0
 
 
-def tell(directory, truths):
+def record_outcomes(directory, truths):
     clock = FakeClock()
     with (
         open_stream(str(directory / "outcomes"), clock=clock) as stream,
@@ -47,7 +47,7 @@ def exported(tmp_path_factory):
     requests = make_requests(COUNT, gap_ms=0.12 * HOURS_MS)
     log = MadeLog(requests, partitions=2)
     log.write(directory)
-    tell(directory, [(requests[3].id, b'{"action":"block"}'), (requests[4].id, b"1")])
+    record_outcomes(directory, [(requests[3].id, b'{"action":"block"}'), (requests[4].id, b"1")])
     out = directory / "out"
     with Recorded(str(directory)) as recorded:
         found = export(recorded, str(out))

@@ -16,7 +16,7 @@ from rdv.analysis.dataset.places import Recorded
 from rdv.rendezvous.messages import Truth, encode_truth
 from rdv.stream import open_stream
 
-told = st.tuples(
+outcome = st.tuples(
     st.sampled_from(["p-1", "p-2", "cli"]), st.integers(0, 3), st.none() | st.integers(0, 8)
 )
 
@@ -37,7 +37,7 @@ def write(directory, items):
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
-@given(items=st.lists(told, min_size=1, max_size=12))
+@given(items=st.lists(outcome, min_size=1, max_size=12))
 def test_the_latest_counts(tmp_path_factory, items):
     directory = tmp_path_factory.mktemp("outcomes")
     write(directory, items)
@@ -67,7 +67,7 @@ def test_what_is_no_outcome_is_counted(tmp_path):
     assert notes.malformed["outcomes"] == 1
 
 
-def test_beyond_the_limit_new_ones_are_left_out_and_it_is_said(tmp_path, monkeypatch):
+def test_outcomes_beyond_the_limit_are_left_out_and_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "OUTCOMES_MAX", 2)
     write(tmp_path, [("cli", n % 3, None) for n in range(6)])
     notes = Notes()

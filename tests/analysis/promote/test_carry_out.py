@@ -51,7 +51,7 @@ def kinds(answer):
         ),
     ],
 )
-def test_what_counts(changes, expected):
+def test_answers_by_what_they_count_for(changes, expected):
     assert kinds(read_answer(result(**changes), PROPOSAL)) == expected
 
 
@@ -61,6 +61,6 @@ def test_a_refusal_is_no_report():
 
 
 @pytest.mark.parametrize("changes", [{"schedule": BEFORE.label}, {"waited_ms": 61.0}])
-def test_what_counts_for_nothing(changes):
+def test_results_of_other_schedules_and_late_ones_are_ignored(changes):
     """A result of another schedule, and one that came after the proxy's own answer, are ignored."""
     assert read_answer(result(**changes), PROPOSAL) is None

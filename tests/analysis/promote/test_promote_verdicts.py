@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from compare_kit import scored, tell
+from compare_kit import record_outcomes, scored
 from test_cli_evaluation import PRODUCTION, run  # noqa: F401
 
 TABLES = "".join(f'[models.{m}]\npath = "models/{m}.py"\n' for m in ("gbm", "logit", "rules"))
@@ -28,7 +28,7 @@ def made(tmp_path, answers=good, count=1200):
     log = scored(count, answers)
     log.write(directory)
     # The true outcome is the answer of `rules`.
-    tell(
+    record_outcomes(
         directory,
         [
             (one.number, json.loads(bytes(one.reports[2][1].result))["label"])
@@ -95,7 +95,7 @@ def test_json(run, tmp_path):  # noqa: F811
     assert json.loads(out)["promoted"] is True
 
 
-def test_a_marginal_one_has_to_be_accepted(run, tmp_path):  # noqa: F811
+def test_a_marginal_verdict_needs_accept_marginal(run, tmp_path):  # noqa: F811
     def answers(number, chance):
         said = good(number, chance)
         return said[0], None if number in (7, 77) else said[1], said[2]

@@ -39,7 +39,7 @@ def test_a_real_fault_is_seen_soon(kind):
     assert f"{ANSWERS_MIN} of {ANSWERS_MIN}" in breach.text()
 
 
-def test_a_late_fault_is_not_hidden_by_a_good_past():
+def test_a_late_fault_is_found_after_a_good_beginning():
     period = WatchPeriod(BOUNDS)
     assert feed(period, [FINE] * 5_000) is None
     after = feed(period, [BAD["defaults"]] * 10_000)
@@ -47,7 +47,7 @@ def test_a_late_fault_is_not_hidden_by_a_good_past():
     assert after <= 150
 
 
-def test_bad_luck_rolls_nothing_back():
+def test_chance_causes_no_rollback():
     chance = random.Random(5)
     bad = Answer(is_miss=True, is_default=True, is_error=True, is_other=True)
     rates = 0
@@ -58,7 +58,7 @@ def test_bad_luck_rolls_nothing_back():
     assert rates <= 2
 
 
-def test_silence_is_no_fault():
+def test_a_period_without_answers_breaks_no_limit():
     assert WatchPeriod(BOUNDS).breaches() == []
 
 

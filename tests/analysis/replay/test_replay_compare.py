@@ -74,7 +74,7 @@ def compared(directory, log, said, skip=()):
 
 
 @pytest.mark.parametrize("block", [7, 65_536])
-def test_the_champion_again(made, monkeypatch, block):
+def test_replaying_the_champions_answers_agrees_fully(made, monkeypatch, block):
     monkeypatch.setattr(rows_module, "SPILL_ROWS", block)
     directory, log = made
     champion = answers_of(log, "gbm")
@@ -92,16 +92,16 @@ def test_the_champion_again(made, monkeypatch, block):
     assert found.unanswered == len(truths) - len(there)
     assert (gbm.known, gbm.right) == (len(there), right)
     assert (gbm.right_on.only_first, gbm.right_on.only_second) == (0, 0)
-    told = found.of(ANSWERS)
+    given = found.of(ANSWERS)
     answered = {
         n: orjson.loads(bytes(log.results[log.requests[n].id].result))["action"] for n in truths
     }
     theirs = sum(answered[n] == truth for n, truth in truths.items())
-    assert told.pairs.count == len(champion)
-    assert told.known == len(range(0, COUNT, 3))
-    counts = told.right_on
+    assert given.pairs.count == len(champion)
+    assert given.known == len(range(0, COUNT, 3))
+    counts = given.right_on
     assert (counts.both + counts.only_first, counts.both + counts.only_second) == (right, theirs)
-    assert told.advantage().difference.estimate == pytest.approx((right - theirs) / len(truths))
+    assert given.advantage().difference.estimate == pytest.approx((right - theirs) / len(truths))
 
 
 def test_only_what_was_replayed_is_compared(made):
@@ -171,7 +171,7 @@ def test_the_field_that_both_have(new, recorded, field):
     assert named.reading.answer == "mine"
 
 
-def test_answers_on_record_are_looked_at(made):
+def test_recorded_answers_are_read(made):
     with Recorded(str(made[0])) as recorded:
         found = sample_answers(recorded)
     assert found

@@ -129,7 +129,7 @@ def test_a_model_that_ends_its_process_loses_only_that_batch(load, what, said):
             assert rows(outcome) == batch
 
 
-def test_one_that_always_ends_is_given_up(load):
+def test_a_model_that_keeps_ending_is_given_up(load):
     with Evaluator(load()) as evaluator, pytest.raises(ModelKeepsEnding) as caught:
         run(evaluator, [["exit"]] * 50)
     assert caught.value.times == ENDS_IN_A_ROW_MAX
@@ -218,14 +218,14 @@ def predict(rows):
 
 
 @pytest.mark.parametrize("text", [SQLITE, CHDIR], ids=["sqlite", "chdir"])
-def test_a_model_may_do_what_it_may_in_production(load, text):
+def test_a_replayed_model_may_do_what_a_served_one_may(load, text):
     with Evaluator(load(text)) as evaluator:
         for row in (1, 2):
             assert evaluator.evaluate([b"%d" % row]).texts == [b"%d" % (row + 7)]
         assert evaluator.ends == 0
 
 
-def test_one_that_leaves_in_predict_fails_its_rows_and_goes_on(load):
+def test_a_model_that_exits_in_predict_fails_its_rows_only(load):
     with Evaluator(load(LEAVES)) as evaluator:
         found = [evaluator.evaluate([b"%d" % row]) for row in (1, 2, 3)]
     assert [one.codes[0] == ERROR for one in found] == [False, True, False]
@@ -233,7 +233,7 @@ def test_one_that_leaves_in_predict_fails_its_rows_and_goes_on(load):
     assert evaluator.ends == 0
 
 
-def test_it_knows_no_secrets_but_those_that_are_named(load, monkeypatch):
+def test_a_model_gets_no_other_environment_variables(load, monkeypatch):
     monkeypatch.setenv("OPERATORS_PASSWORD", "hunter2")
     monkeypatch.setenv("MODELS_KEY", "k")
     text = """

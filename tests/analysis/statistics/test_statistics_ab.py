@@ -20,8 +20,8 @@ from rdv.analysis.statistics import (
     proportion_sequence,
     sample_ratio,
 )
-from rdv.analysis.statistics.ab import always_valid_p, mean_sequence
 from rdv.analysis.statistics.ab.effect import RARE_MIN, UNITS_MIN
+from rdv.analysis.statistics.ab.sequence import always_valid_p, mean_sequence
 
 quick = settings(derandomize=True, deadline=None, max_examples=80)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rdv.analysis.statistics import InvalidSample, Reference, drift_over_time, judge, windows
-from rdv.analysis.statistics.drift import Bins, kolmogorov_smirnov, psi, quantile_shifts
+from rdv.analysis.statistics.drift.distances import Bins, kolmogorov_smirnov, psi, quantile_shifts
 
 quick = settings(derandomize=True, deadline=None, max_examples=80)
 

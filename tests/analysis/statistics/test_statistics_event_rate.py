@@ -29,7 +29,7 @@ def test_steady_rates_raise_no_alarm_and_bursts_do():
     assert found[0].expected == pytest.approx(20, abs=2)
 
 
-def test_bursty_events_are_allowed_to_burst():
+def test_bursts_are_no_anomaly_of_a_bursty_rate():
     chance = np.random.default_rng(2)
     alarms = 0
     for _ in range(200):
@@ -51,7 +51,7 @@ def test_what_is_expected_may_differ_by_window():
     assert rate_anomalies(counts, reference)  # taken as equal windows, the counts are uneven
 
 
-def test_a_reference_of_nothing():
+def test_a_reference_without_events():
     reference = rate_reference([0] * 50)
     assert rate_anomalies([0, 0], reference) == []
     assert [a.window for a in rate_anomalies([0, 9], reference)] == [1]
@@ -67,7 +67,7 @@ def test_a_reference_of_nothing():
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 40])
-def test_many_tests_at_once_as_statsmodels_has_them(count):
+def test_adjusted_p_values_equal_statsmodels(count):
     p_values = np.random.default_rng(count).beta(0.5, 3, count).round(2)
     expected = multipletests(p_values, method="holm")[1]
     assert holm(p_values) == pytest.approx(expected, abs=1e-12)

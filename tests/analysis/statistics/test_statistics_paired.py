@@ -52,7 +52,7 @@ def test_counts_from_pairs():
             compare_shares(first, second)
 
 
-def test_means_are_those_of_scipy():
+def test_paired_means_equal_scipy():
     chance = np.random.default_rng(1)
     a = chance.normal(size=40)
     b = a + chance.normal(0.2, 0.5, size=40)

@@ -49,7 +49,7 @@ def test_newcombe_against_his_own_table():
 
 
 @pytest.mark.parametrize("n", [15, 60])
-def test_coverage_is_computed_not_hoped_for(n):
+def test_coverage_of_share_intervals_is_exact(n):
     """Over all outcomes, the exact interval never covers less, and Wilson's does on average."""
     k = np.arange(n + 1)
     for p in (0.02, 0.1, 0.37, 0.5, 0.9):

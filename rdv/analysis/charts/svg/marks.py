@@ -1,7 +1,6 @@
 """Draw each kind of mark, and the legend that names the series.
 
-Texts beside points and lines are collected by `Labels` and drawn last, so that no line strikes
-them through.
+Texts beside points and lines are collected by `Labels` and drawn last, above all lines.
 """
 
 from __future__ import annotations

@@ -76,8 +76,7 @@ class Psi:
 
 
 def psi(reference: npt.ArrayLike, window: npt.ArrayLike, *, error_rate: float = ERROR_RATE) -> Psi:
-    """Compute the index from counts in the same bins (or of the same classes) in reference and
-    window.
+    """Compute the index from counts in the same bins (or classes) of reference and window.
 
     It is the sum of (q - p) log(q / p): Siddiqi, *Credit Risk Scorecards* (2006). Without a change
     it is about (1/n + 1/m) · chi-square with bins - 1 degrees of freedom (Yurdakul & Naranjo,
