@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from compare_kit import scored, tell
+from compare_kit import record_outcomes, scored
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.promote.gate import judge
@@ -17,7 +17,7 @@ COUNT = 3_000
 
 def gate_of(directory, log, outcomes, declared=INFERRED, limits=Gate()):  # noqa: B008
     log.write(directory)
-    tell(directory, outcomes)
+    record_outcomes(directory, outcomes)
     with Recorded(str(directory)) as recorded:
         compared = compare_newest(
             recorded, "gbm", "logit", outcome=declared, window_ms=50.0, canary="rules"
