@@ -21,6 +21,7 @@ import pytest
 from rdv.decision import Decision, Gate, Http, Log, ModelConfig, Server, load_decision
 from rdv.decision.accepted import read_published
 from rdv.decision.decision import Cohort, Cohorts
+from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import toml_value
 
@@ -32,6 +33,7 @@ SECTIONS = {
     "server": Server,
     "log": Log,
     "gate": Gate,
+    "outcome": Outcome,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -61,6 +63,12 @@ OTHERS: dict[str, object] = {
     "models.extra.instances_max": 2,
     "log.retention_ms": "forever",
     "log.mode": "0640",
+    "gate.metric": "f1",
+    "outcome.answer": "action",
+    "outcome.field": "fraud",
+    "outcome.positive": "fraud",
+    "outcome.means": {"approve": "honest"},
+    "outcome.mature_as": "honest",
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],
@@ -106,6 +114,7 @@ class Settings:
             "server": {},
             "log": {},
             "gate": {},
+            "outcome": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },
