@@ -135,12 +135,15 @@ def snapshot(directory: Path | str) -> dict[str, bytes]:
 
 
 def restore(directory: Path | str, files: dict[str, bytes]) -> None:
-    """Make the directory hold exactly `files`."""
+    """Make the directory hold exactly `files`.
+
+    Files stay the same ones: the first user of another lock file would wait for those of this one.
+    """
     place = Path(directory)
     for path in place.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        else:
+        elif path.name not in files or not path.is_file() or path.is_symlink():
             path.unlink()
     for name, data in files.items():
         (place / name).write_bytes(data)
