@@ -43,7 +43,8 @@ def load_module(name: str, path: str) -> ModuleType:
         module = ModuleType(f"{PREFIX}{next(_numbers)}_{name}")
         module.__file__ = path
         sys.modules[module.__name__] = module
-        unwritten, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        # For good: a model may import its siblings later, and a cached one would hide an edit.
+        sys.dont_write_bytecode = True
         sys.path.insert(0, directory)
         try:
             with open(path, "rb") as file:
@@ -53,7 +54,6 @@ def load_module(name: str, path: str) -> ModuleType:
             del sys.modules[module.__name__]
             raise
         finally:
-            sys.dont_write_bytecode = unwritten
             _move_back(directory)
     return module
 

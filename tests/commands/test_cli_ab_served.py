@@ -18,7 +18,11 @@ version = "1"
 
 def predict(rows):
     odd = "{name}" == "logit"
-    return [{{"label": "b" if odd and row["n"] % 10 == 0 else "a"}} for row in rows]
+    truth = ["a", "c"]
+    return [
+        {{"label": "b" if odd and row["n"] % 10 == 0 else truth[row["n"] % 20 < 10]}}
+        for row in rows
+    ]
 """
 LOGIT_FIRST = 'sla_ms = 5000\ndefault = {label = "?"}\n[[step]]\naccept = ["logit"]\n'
 
@@ -40,16 +44,17 @@ def test_an_ab_test_over_a_served_decision(rdv, serve, decision):
     # A machine that gives this test no CPU time for ten seconds is not what is tested.
     assert loaded.row()["statuses"]["200"] > 550, loaded.err
     with open_stream("fraud/input") as asked, asked.consumer() as consumer:
-        ids = []
+        requests = []
         while records := consumer.poll(10_000):
-            ids += [decode_request(record.value).id for record in records]
+            requests += [decode_request(record.value) for record in records]
     with open_stream("fraud/outcomes") as outcomes, outcomes.producer() as producer:
-        for id_ in ids:
-            line = {"id": id_, "outcome": {"label": "a"}}
+        for request in requests:
+            is_c = json.loads(bytes(request.data))["n"] % 20 < 10
+            line = {"id": request.id, "outcome": {"label": "c" if is_c else "a"}}
             producer.send("outcomes", json.dumps(line).encode() + b"\n")
     found = rdv("ab", "fraud", "--json").row()
     rest, cohort = found["arms"]
-    assert rest["requests"] + cohort["requests"] == len(ids) == 600
+    assert rest["requests"] + cohort["requests"] == len(requests) == 600
     assert min(rest["keys"], cohort["keys"]) > 200
     assert found["sample_ratio"]["mismatch"] is False
     assert rest["mean"] > 0.97

@@ -109,10 +109,10 @@ def test_serve_warns_of_a_declared_program_that_is_not_there(decision):
 
     settings = Path("fraud/rdv.toml")
     settings.write_text(settings.read_text() + '\n[models.x]\ncommand = ["nosuchprogram"]\n')
-    told = []
-    check(load_decision("fraud"), told.append)
+    shown = []
+    check(load_decision("fraud"), lambda text, code, about: shown.append(text))
     assert [
-        line for line in told if "models.x.command: there is no program 'nosuchprogram'" in line
+        line for line in shown if "models.x.command: there is no program 'nosuchprogram'" in line
     ]
 
 

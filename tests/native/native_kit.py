@@ -14,6 +14,7 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.native import NATIVE
 from rdv.stream.config import StreamConfig
 from rdv.stream.errors import RecordsDamaged
+from rdv.stream.file.layout import RECOVERED_FILE
 from rdv.stream.file.reader import PartitionReader
 from rdv.stream.file.verify import verify_partition
 from rdv.stream.file.writer import PartitionWriter
@@ -74,7 +75,9 @@ def make_reader(directory: Path | str, disk: Disk | None = None) -> PartitionRea
 
 
 def files_of(directory: Path | str) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(Path(directory).iterdir())}
+    """Return the files by name, without the one that names the inodes of the others."""
+    places = (path for path in sorted(Path(directory).iterdir()) if path.name != RECOVERED_FILE)
+    return {path.name: path.read_bytes() for path in places}
 
 
 def values_of(directory: Path | str, disk: Disk | None = None, most: int = 500) -> list[bytes]:

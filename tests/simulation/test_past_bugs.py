@@ -279,7 +279,7 @@ def test_a_models_end_is_recorded_once_the_disk_has_room(monkeypatch) -> None:
                 log=SimpleNamespace(stream_config=lambda partitions: None),
                 stream_path=lambda name: name,
             )
-            control = Control(decision, clock, lambda line: None, lambda text: None)
+            control = Control(decision, clock, lambda line: None, lambda text, code, about: None)
             control._producer = producer = FullAtFirst(control._producer)
             control.model_state("gbm", is_up=False, own_pids=[])
             producer.is_full = False

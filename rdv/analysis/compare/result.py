@@ -160,7 +160,7 @@ class Comparison:
         return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
-        left_out = ("first", "second", "class_names", "pairs", "disagreements")
+        left_out = ("first", "second", "class_names", "judged", "pairs", "disagreements")
         figures = {name: plain(one) for name, one in vars(self).items() if name not in left_out}
         if self.classes is not None:
             figures["classes"]["classes"] = list(self.class_names)

@@ -119,7 +119,7 @@ class SimFileBackend(SimBackend):
     def writer(self, place: TopicPartition, opened: Callable[[Writer], None]) -> SimFileWriter:
         inner = PartitionWriter(
             self._disk, self.directory(place), self.config, self.world.clock,
-            announce=lambda: None, opened=opened, recovered=lambda end: None,
+            announce=lambda now_ns: None, opened=opened, recovered=lambda end: None,
         )  # fmt: skip
         self._writers.append(SimFileWriter(self, place, inner))
         return self._writers[-1]

@@ -12,6 +12,7 @@ from survival_disks import QuietDisk
 from survival_logs import TOPIC, assert_sound, open_log
 
 from rdv.stream.file import board as boards
+from rdv.stream.file import slots
 
 
 def wait_for_records(path, times):
@@ -186,7 +187,7 @@ def test_files_that_are_no_fifos_in_the_place_of_fifos_do_no_harm(tmp_path):
 
 def test_a_failing_notification_fails_no_committed_send(tmp_path, monkeypatch):
     """A dead reader's slot should be cleared, but another process holds the board's lock."""
-    monkeypatch.setattr(boards, "_LOCK_TIMEOUT_MS", 50)
+    monkeypatch.setattr(slots, "_LOCK_TIMEOUT_MS", 50)
     path, disk = tmp_path / "log", QuietDisk()
     with open_log(path) as stream, stream.producer() as producer:
         producer.send(TOPIC, b"first")
