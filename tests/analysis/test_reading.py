@@ -143,3 +143,9 @@ def test_no_answer_is_wrong_and_no_outcome_is_unknown():
     found = judged(reading, [{"label": 1}, {}, {"label": 1}], [1, 1, None])
     assert found[:2] == [1, 0]
     assert math.isnan(found[2])
+
+
+@pytest.mark.parametrize("kind", ["auto", "class", "probability", "number"])
+def test_a_declared_field_that_no_outcome_has_is_named(kind):
+    found = infer(FRAUD, [{"label": 1}, {"label": 0}], Outcome(type=kind, field="fraud"))
+    assert "no outcome has the field 'fraud'" in found.problem

@@ -33,6 +33,13 @@ def test_an_ab_test_over_a_served_decision(rdv, serve, decision):
     Path("fraud/schedules/logit-first.toml").write_text(LOGIT_FIRST)
     settings = Path("fraud/rdv.toml")
     text = settings.read_text()
+    for key, was, is_now in (
+        ("type", "probability", "class"),
+        ("answer", "score", "label"),
+        ("field", "fraud", "label"),
+    ):
+        assert f'{key} = "{was}"' in text
+        text = text.replace(f'{key} = "{was}"', f'{key} = "{is_now}"')
     settings.write_text(text + '\n[cohorts.b]\nshare = 0.5\nschedule = "logit-first"\n')
     rows = [{"data": {"n": n, "user": f"u-{n}"}} for n in range(1, 601)]
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

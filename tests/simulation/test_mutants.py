@@ -7,7 +7,7 @@ from simulator import make_plan, play, shrink
 from simulator.mutants import MUTANTS
 
 SEEDS_MAX = 600
-FIRST = (245, 0, 3, 6, 16, 25, 37, 84)
+FIRST = (245, 0, 3, 6, 16, 25, 37, 84, 812)
 """Seeds that see all bugs today: they are tried before the others."""
 
 

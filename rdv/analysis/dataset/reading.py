@@ -178,14 +178,20 @@ def infer(
         for truth in truths
         if (name := class_name(_truth_of(truth, declared.field, named))) is not None
     }
+    if truths and not classes:
+        base = replace(base, problem=_no_values(declared.field))
     if declared.type == "class":
         return base
     if declared.type in ("probability", "number"):
         return replace(base, kind=declared.type, answer=_number_field(answers, named))
     if not classes:
-        problem = "no outcome has a value: name its field in [outcome] of rdv.toml"
-        return replace(base, kind=_kind_alone(answers, named), problem=problem if truths else "")
+        return replace(base, kind=_kind_alone(answers, named))
     return _matched(answers, base, classes, declared)
+
+
+def _no_values(name: str) -> str:
+    where = f"the field {name!r} that [outcome] of rdv.toml declares" if name else "a value"
+    return f"no outcome has {where}: name the field of the truth in [outcome]"
 
 
 def _means(declared: Mapping[str, str]) -> dict[str, str]:
