@@ -2,7 +2,7 @@
 
 - ISO 8601 with a zone: 2026-05-01T14:30:00+02:00, 2026-05-01T12:30:00Z.
 - ISO 8601 without a zone is UTC, on every machine and over HTTP: 2026-05-01, 2026-05-01T12:30.
-  Python's own reader also takes what nobody means (any letter for the T, a NUL), so the form is
+  Python's own reader also accepts impossible forms (any letter for the T, a NUL), so the form is
   checked first. A clock has no leap seconds and no 24:00.
 - A whole number is nanoseconds since 1970, UTC, and lies between EARLIEST_NS and LATEST_NS: one in
   seconds, milliseconds or microseconds would be in 1970, and is refused.

@@ -149,3 +149,16 @@ def test_no_answer_is_wrong_and_no_outcome_is_unknown():
 def test_a_declared_field_that_no_outcome_has_is_named(kind):
     found = infer(FRAUD, [{"label": 1}, {"label": 0}], Outcome(type=kind, field="fraud"))
     assert "no outcome has the field 'fraud'" in found.problem
+
+
+@pytest.mark.parametrize("truths", [[0, 1], ["fraud", "honest"], [True, False]])
+def test_a_named_field_that_fits_no_outcome_makes_no_answer_wrong(truths):
+    found = infer(FRAUD, truths, INFERRED, on="action")
+    assert "answers say allow, block, review" in found.problem
+    assert all(math.isnan(right) for right in judged(found, FRAUD[:2], truths))
+
+
+def test_the_field_that_most_answers_have_is_judged():
+    answers = [{"score": 0.3}, {"label": 1, "score": 0.9}, {"score": 0.8}]
+    found = infer(answers, [1, 0], INFERRED)
+    assert (found.kind, found.answer) == ("probability", "score")

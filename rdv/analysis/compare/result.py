@@ -123,7 +123,7 @@ class Comparison:
         if self.accuracy is not None:
             found.append(_accuracy(a, b, self.accuracy, self.judged.key_count))
         elif self.outcomes:
-            found.append(f"Nothing can be said about right answers: {self.judged.known.problem}.")
+            found.append(f"Nothing can be said about right answers: {self.judged.problem}.")
         if self.classes is not None:
             found.append(_classes(self.classes))
         if self.both and self.classes is None and self.scores is None:

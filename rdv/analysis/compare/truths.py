@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -40,14 +41,24 @@ class Judged:
     def __len__(self) -> int:
         return len(self.truth)
 
-    @property
+    @cached_property
     def known(self) -> KnownTruths:
-        """The outcomes by class, and why they do not tell which model is right, if so."""
+        """The outcomes by class, and why they do not tell which answers are right, if so."""
         found = KnownTruths(self.extract)
         found.add(self.truth)
         return found
 
     @property
+    def problem(self) -> str:
+        """Why it cannot be said which model is right; empty if it can."""
+        is_without = bool(np.isnan(self.first).all() or np.isnan(self.second).all())
+        if not self.known.problem and is_without:
+            field = self.extract.reading.answer
+            what = f"the field {field!r}" if field else "a value"
+            return f"one of the two never answers with {what} by which answers are judged"
+        return self.known.problem
+
+    @cached_property
     def key_count(self) -> int:
         """The number of keys that the requests have."""
         return len(np.unique(self.keys))
@@ -58,7 +69,7 @@ class Judged:
         Where keys have several requests, the interval is by key, and without an end if there are
         too few of them.
         """
-        if self.known.problem or self.extract.reading.kind == "number":
+        if self.problem or self.extract.reading.kind == "number":
             return None
         first = self.extract.judge(self.first, self.truth)
         second = self.extract.judge(self.second, self.truth)

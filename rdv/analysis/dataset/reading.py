@@ -183,7 +183,8 @@ def infer(
     if declared.type == "class":
         return base
     if declared.type in ("probability", "number"):
-        return replace(base, kind=declared.type, answer=_number_field(answers, named))
+        number = named if named is not None else _number_field(answers, None)
+        return replace(base, kind=declared.type, answer=number)
     if not classes:
         return replace(base, kind=_kind_alone(answers, named))
     return _matched(answers, base, classes, declared)
@@ -216,33 +217,52 @@ def _kind_alone(answers: Sequence[Any], named: str | None) -> Kind:
 def _matched(
     answers: Sequence[Any], base: Reading, classes: set[str], declared: Outcome
 ) -> Reading:
-    """Choose the part of the answers that has the vocabulary of the outcomes."""
-    candidates = [base.answer] if base.answer is not None else [*EQUAL_FIELDS, WHOLE]
-    named = set[str]()
-    for name in candidates:
-        parts = _parts(answers, name)
-        if not parts or any(isinstance(part, float) and not part.is_integer() for part in parts):
-            continue
-        own = {base.means.get(one, one) for part in parts if (one := class_name(part)) is not None}
-        named |= own
-        if own & classes:
-            return replace(base, answer=name)
+    """Choose the part of the answers that has the vocabulary of the outcomes.
+
+    Of a class and a number, the class, unless fewer answers have it: the others would be wrong.
+    """
+    label, named = _label_field(answers, base, classes)
     number = _number_field(answers, base.answer)
+    if label is not None and (
+        number is None or len(_parts(answers, label)) >= len(_parts(answers, number))
+    ):
+        return replace(base, answer=label)
     if number is not None:
         if classes <= BINARY or (declared.positive and base.positive in classes):
             return replace(base, kind="probability", answer=number)
         if len(classes) > len(BINARY) and all(_NUMBER.fullmatch(one) for one in classes):
             return replace(base, kind="number", answer=number)
-    return replace(base, kind=_kind_alone(answers, base.answer), problem=_problem(named, classes))
+    if label is not None:
+        return replace(base, answer=label)
+    problem = _problem(named, number, classes)
+    return replace(base, kind=_kind_alone(answers, base.answer), problem=problem)
+
+
+def _label_field(
+    answers: Sequence[Any], base: Reading, classes: set[str]
+) -> tuple[str | None, set[str]]:
+    """Return the field that names outcomes, the most frequent first; and all that is named."""
+    candidates = [base.answer] if base.answer is not None else [*EQUAL_FIELDS, WHOLE]
+    named = set[str]()
+    for name in sorted(candidates, key=lambda name: -len(_parts(answers, name))):
+        parts = _parts(answers, name)
+        if any(isinstance(part, float) and not part.is_integer() for part in parts):
+            continue
+        own = {base.means.get(one, one) for part in parts if (one := class_name(part)) is not None}
+        named |= own
+        if own & classes:
+            return name, named
+    return None, named
 
 
 def _number_field(answers: Sequence[Any], named: str | None) -> str | None:
     """Return the field of the answers that is a number; None if there is none."""
-    for name in [named] if named is not None else [*NUMBER_FIELDS, WHOLE]:
+    names = [named] if named is not None else [*NUMBER_FIELDS, WHOLE]
+    for name in sorted(names, key=lambda name: -len(_parts(answers, name))):
         parts = _parts(answers, name)
         if parts and all(is_json_number(part) for part in parts):
             return name
-    return named
+    return None
 
 
 def _parts(answers: Sequence[Any], name: str) -> list[Any]:
@@ -257,16 +277,17 @@ def is_json_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _problem(named: set[str], classes: set[str]) -> str:
+def _problem(named: set[str], number: str | None, classes: set[str]) -> str:
+    said = f"answers say {_some(named)}" if named else "answers name no class"
+    if number is not None:
+        said += f" and have a number ({number or 'the answer'})"
     return (
-        f"answers say {_some(named)}, outcomes say {_some(classes)}: declare in [outcome] of "
-        "rdv.toml what they mean (positive, or means)"
+        f"{said}, outcomes say {_some(classes)}: declare in [outcome] of rdv.toml what they mean "
+        "(positive, or means)"
     )
 
 
 def _some(names: set[str]) -> str:
-    if not names:
-        return "nothing that can be compared"
     shown = sorted(names)[:_SHOWN]
     return ", ".join(shown) + (", …" if len(names) > len(shown) else "")
 

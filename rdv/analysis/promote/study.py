@@ -110,7 +110,7 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
 
 def quality_of(judged: Judged, limits: Limits) -> tuple[Quality | None, str]:
     """Return how the two compare by the metric of [gate], or why that cannot be said."""
-    if problem := judged.known.problem:
+    if problem := judged.problem:
         return None, problem
     metric = metric_named(limits.metric or METRICS[judged.extract.reading.kind])
     options: dict[str, Any] = {"missing": "left out" if metric.needs == "number" else "wrong"}
@@ -146,7 +146,7 @@ def _values(judged: Judged, metric: Metric, values: Any) -> Any:
 
 def classes_of(judged: Judged) -> tuple[ClassLoss, ...]:
     """Return for each class of the outcomes how much less often the challenger is right."""
-    if judged.known.problem or judged.extract.reading.kind == "number":
+    if judged.problem or judged.extract.reading.kind == "number":
         return ()
     extract, truth = judged.extract, judged.truth
     first, second = (extract.judge(one, truth) for one in (judged.first, judged.second))

@@ -183,3 +183,14 @@ def test_few_keys_say_nothing(tmp_path):
         made.key = f"user-{made.number % 4}"
     gate = gate_of(tmp_path, log, [(n, n % 2) for n in range(1_500)])
     assert check(gate, "quality").verdict != "pass"
+
+
+def test_a_champion_that_answers_in_another_field_is_not_always_wrong(tmp_path):
+    """The champion gives a score only, the challenger a label that is wrong half of the time."""
+
+    def answers(number, chance):
+        return {"score": float(number % 2)}, {"label": chance.randrange(2)}, {"label": 0}
+
+    gate = gate_of(tmp_path, scored(1_500, answers), [(n, n % 2) for n in range(1_500)])
+    assert check(gate, "quality").verdict == "fail"
+    assert "never answers with" in check(gate, "quality").text
