@@ -35,6 +35,8 @@ EXAMPLES = (
     "rdv outcome fraud --from labels.parquet --id-column request_id --outcome-column is_fraud",
 )
 BATCH = 1_000
+LOOKED_UP_MAX = 5_000_000
+"""The ids of a file with this many are not looked up, at 100 bytes each."""
 
 
 def outcome(
@@ -138,8 +140,11 @@ def _record_file(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
     from rdv.system.faults import faults
 
     with faults(file.path, "read"):
-        ids = {truth.id for truth in file.truths()}
-        unknown = _unknown(decision, ids)
+        ids = set[str]()
+        for truth in file.truths():
+            if len(ids) < LOOKED_UP_MAX:
+                ids.add(truth.id)
+        unknown = _unknown(decision, ids) if len(ids) < LOOKED_UP_MAX else ()
         if ids and len(unknown) == len(ids):
             raise NoRequestMatches(file.path, len(ids), min(ids))
         with Progress("recorded {:,} outcomes") as progress:

@@ -54,7 +54,8 @@ class Judged:
         is_without = bool(np.isnan(self.first).all() or np.isnan(self.second).all())
         if not self.known.problem and is_without:
             field = self.extract.reading.answer
-            what = f"the field {field!r}" if field else "a value"
+            kind = "a number" if self.extract.is_number else "a value"
+            what = f"{kind} in the field {field!r}" if field else kind
             return f"one of the two never answers with {what} by which answers are judged"
         return self.known.problem
 
