@@ -17,6 +17,8 @@ QUICK_EXAMPLES = 10
 """The most examples of a property that `pytest -m "not slow"` tries."""
 EXAMPLES = float(os.environ.get("RDV_EXAMPLES", "1"))
 TEARDOWN_S = 60
+HANGS_S = 360
+"""After this time, in seconds, a test process ends: its timeout's signal has had no effect."""
 
 # Hundreds of processes are started. Without cached bytecode each would compile all that it imports.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -169,12 +171,16 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    faulthandler.dump_traceback_later(HANGS_S, exit=True)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item):
     """End the process if the teardown of a failed test hangs: its timeout has been cancelled."""
-    if not item.stash.get(FAILED, False):
-        return (yield)
-    faulthandler.dump_traceback_later(TEARDOWN_S, exit=True)
+    if item.stash.get(FAILED, False):
+        faulthandler.dump_traceback_later(TEARDOWN_S, exit=True)
     try:
         return (yield)
     finally:

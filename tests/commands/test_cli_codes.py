@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import orjson
 import pytest
+from waiting import wait_until
 
 from rdv.stream import open_stream
 
@@ -50,17 +50,20 @@ def records_of(decision: Path, topic: str) -> list[dict]:
 
 def await_record(decision: Path, topic: str, **wanted: object) -> dict:
     """Return the first record of `control` with these fields."""
-    while True:
-        for record in records_of(decision, topic):
-            if wanted.items() <= record.items():
-                return record
-        time.sleep(0.05)
+
+    def found() -> dict | None:
+        records = records_of(decision, topic)
+        return next((one for one in records if wanted.items() <= one.items()), None)
+
+    return wait_until(found, f"no record of {topic} has {wanted}", 0.05)
 
 
 def await_status(decision: Path, rdv, wanted) -> dict:
-    while not wanted(status := rdv("status", decision, "--json").row()):
-        time.sleep(0.05)
-    return status
+    def found() -> dict | None:
+        status = rdv("status", decision, "--json").row()
+        return status if wanted(status) else None
+
+    return wait_until(found, "the status is not as wanted", 0.05)
 
 
 def test_a_model_that_does_not_load(one_model, serve, rdv):
@@ -84,7 +87,8 @@ def test_a_model_that_does_not_load(one_model, serve, rdv):
 
     (one_model / "models/m.py").write_text("def predict(rows):\n    raise ValueError('no luck')\n")
     await_status(one_model, rdv, lambda status: not status["models"][0]["trouble"])
-    rdv("ask", one_model, "{}", "--json")
+    # The version before it may still answer a request or two while it leaves.
+    wait_until(lambda: not rdv("ask", one_model, "{}", "--json").row()["model"], "still answered")
     served.until(r"m failed on a row: ValueError: no luck \[predict_raised\]$")
     status = await_status(one_model, rdv, lambda status: status["models"][0]["trouble"])
     assert status["models"][0]["trouble_code"] == "model_failing"
