@@ -111,7 +111,7 @@ def exit_codes() -> str:
         (exits.UNREACHABLE, "The decision's server does not answer."),
         (
             exits.THRESHOLD,
-            "A condition was not met: `rdv load --fail-if` came true, a model did not pass the gate of `rdv promote`, or its promotion was taken back.",
+            "A condition was not met: `rdv load --fail-if` came true, a model did not pass the gate of `rdv promote`, its promotion was taken back, or a limit of `rdv regress` is broken.",
         ),
         (exits.INTERRUPTED, "Interrupted (Ctrl-C)."),
         (exits.PIPE_CLOSED, "The program that reads the output went away (as SIGPIPE)."),

@@ -4,6 +4,7 @@
     verify.study.verify           are recorded decisions those that the engine makes?
     explain.study.explain         why one request got its answer
     whatif.study.what_if          what another schedule would have answered
+    regress.study.regress         is an edited schedule as good on the recorded requests?
     optimise.study.optimise       which schedule to use
     statistics, charts            figures and charts, independent of the log
 

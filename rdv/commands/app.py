@@ -63,6 +63,10 @@ class RootGroup(LazyGroup):
             "rdv.commands.optimise:optimise",
             "Search for a better schedule, judged by the recorded requests.",
         ),
+        "regress": Lazy(
+            "rdv.commands.regress:regress",
+            "Hold an edited schedule against recorded traffic: a test for schedules in CI.",
+        ),
         "outcome": Lazy(
             "rdv.commands.outcome:outcome", "Record what turned out to be true of requests."
         ),

@@ -27,7 +27,7 @@ UNREACHABLE = 4
 """The decision's server does not answer."""
 THRESHOLD = 99
 """`rdv load`: a --fail-if condition came true; `rdv promote`: the gate was not passed, or the
-promotion was rolled back.
+promotion was rolled back; `rdv regress`: a limit is broken, or cannot be judged.
 """
 INTERRUPTED = 130
 PIPE_CLOSED = 141

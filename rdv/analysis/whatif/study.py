@@ -56,23 +56,29 @@ def what_if(
     *,
     outcome: Outcome = INFERRED,
     on: str | None = None,
+    extract: Extract | None = None,
+    outcomes: Outcomes | None = None,
+    change: Callable[[Joined], Joined] = lambda joined: joined,
     keep: Callable[[Row], None] = lambda _: None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> WhatIf:
     """Decide the requests with this schedule in the place of the live one.
 
     Requests and cohorts that ask for another keep it (or get this one, if it has that name). `keep`
-    gets every batch, `progress` the number of done requests. Raises NothingRecorded, TooManyValues,
-    and the log's SystemFaults.
+    gets every batch, `progress` the number of done requests. A caller that has read answers or
+    outcomes already gives its `extract` and `outcomes`; `change` puts other reports into a batch of
+    the record. Raises NothingRecorded, TooManyValues, and the log's SystemFaults.
     """
-    extract = Extract(choose_reading(recorded, outcome, on))
+    if extract is None:
+        extract = Extract(choose_reading(recorded, outcome, on))
     join = Join(recorded, since_ns, until_ns, extract=extract)
     shelf = read_schedules(recorded, join.notes)
     plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
     found = WhatIf(schedule, notes=join.notes)
-    study = _Study(found, plans, shelf, extract, read_outcomes(recorded, join.notes))
+    known = read_outcomes(recorded, join.notes) if outcomes is None else outcomes
+    study = _Study(found, plans, shelf, extract, known)
     for joined in join:
-        keep(study.batch(joined))
+        keep(study.batch(change(joined)))
         progress(len(joined))
     study.finish()
     return found

@@ -1,0 +1,243 @@
+"""Decide recorded requests by the edited schedule, and judge what changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.dataset.joined import DEFAULT, KINDS, NO_RESULT, PROXY, Joined, Names
+from rdv.analysis.dataset.keys import Keys, hashed_keys
+from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.dataset.outcomes import read_outcomes
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import choose_reading
+from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
+from rdv.analysis.dataset.values import Extract
+from rdv.analysis.metrics import Metric, estimate, metric_named
+from rdv.analysis.quality import JudgedCollector, metric_for
+from rdv.analysis.regress.limits import Figures, Limits, judge
+from rdv.analysis.regress.result import Changed, Regression
+from rdv.analysis.regress.worst import Worst
+from rdv.analysis.statistics import Interval
+from rdv.analysis.whatif.study import Row, what_if
+from rdv.decision.outcome import INFERRED, Outcome
+from rdv.payload import canonical
+from rdv.rendezvous.schedule import Finding, Schedule
+
+Bools = npt.NDArray[np.bool_]
+KEYS_KEPT_MAX = 1_000_000
+SHOWN = 10
+
+
+def regress(
+    recorded: Recorded,
+    schedule: Schedule,
+    limits: Limits,
+    since_ns: int | None = None,
+    until_ns: int | None = None,
+    *,
+    outcome: Outcome = INFERRED,
+    metric: str = "",
+    on: str | None = None,
+    shown: int = SHOWN,
+    findings: Sequence[Finding] = (),
+    extract: Extract | None = None,
+    change: Callable[[Joined], Joined] = lambda joined: joined,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Regression:
+    """Decide recorded requests by this schedule in the place of the live one; judge by the limits.
+
+    `findings` are the linter's. `change` puts other reports into a batch of the record (a replayed
+    model's), with values that were read with `extract`. `progress` gets numbers of requests. Raises
+    NothingRecorded, TooManyValues, UnknownMetric, InvalidMetric, and the log's SystemFaults.
+    """
+    if extract is None:
+        extract = Extract(choose_reading(recorded, outcome, on))
+    measure = metric_for(extract.reading, metric)
+    notes = Notes()
+    shelf = read_schedules(recorded, notes)
+    outcomes = read_outcomes(recorded, notes)
+    study = _Study(schedule, shelf, extract, measure, shown)
+    found = what_if(
+        recorded,
+        schedule,
+        since_ns,
+        until_ns,
+        outcome=outcome,
+        on=on,
+        extract=extract,
+        outcomes=outcomes,
+        change=change,
+        keep=lambda row: study.add(row, outcomes.of(row.joined, extract)),
+        progress=progress,
+    )
+    judged = study.judged.judged(2)
+    figures = Figures(
+        study.requests,
+        study.changed,
+        study.changed_share(),
+        found.new.waits.quantile_ms(0.99),
+        found.new.waits.count,
+        measure,
+        judged.change(measure, 1, 0),
+        len(judged),
+        found.never_ran,
+        tuple(findings),
+    )
+    return Regression(
+        found,
+        figures,
+        limits,
+        judge(figures, limits),
+        study.worst.found(),
+        (judged.measure(measure, 0), judged.measure(measure, 1)),
+        study.judged.known,
+        dict(study.labels.most_common()),
+    )
+
+
+class _Study:
+    """Adds one batch after another."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        shelf: ScheduleShelf,
+        extract: Extract,
+        metric: Metric,
+        shown: int,
+    ) -> None:
+        self._schedule, self._shelf, self._extract = schedule, shelf, extract
+        self._defaults: dict[tuple[str, str | None], bool] = {}
+        self.metric = metric
+        self.requests = self.changed = 0
+        self.judged = JudgedCollector(extract)
+        self.worst = Worst(shown)
+        self.labels: Counter[str] = Counter()
+        self._changes = _Thinned()
+
+    def add(self, row: Row, truths: npt.NDArray[np.float64]) -> None:
+        joined, given = row.joined, row.joined.given
+        assert given is not None
+        counts = (joined.kind != NO_RESULT) & (joined.answered_by != PROXY)
+        changed = self._is_changed(row, given) & counts
+        keys = hashed_keys(joined)
+        self.requests += int(counts.sum())
+        self.changed += int(changed.sum())
+        self.labels.update(joined.label.counts())
+        self._changes.add(changed[counts], keys[counts])
+        known = np.where(counts, truths, np.nan)
+        self.judged.add((given, row.values), known, keys)
+        self._keep_worst(row, given, truths, changed)
+
+    def changed_share(self) -> Interval | None:
+        """Return the share of changed answers, with its interval by key."""
+        changed, keys = self._changes.columns()
+        if not len(changed):
+            return None
+        metric = dataclasses.replace(metric_named("value"), spread="share")
+        found = estimate(metric, changed, None, keys)
+        if not isinstance(found, Interval):
+            return None
+        return dataclasses.replace(found, estimate=self.changed / self.requests)
+
+    def _is_changed(self, row: Row, given: npt.NDArray[np.float64]) -> Bools:
+        """Return where the answer is another one: by its value, else by who gives it."""
+        joined = row.joined
+        codes = Names()
+        new = codes.coded(row.models)
+        other_model = joined.model.recoded(codes) != new.codes
+        both = ~np.isnan(given) & ~np.isnan(row.values)
+        one = np.isnan(given) != np.isnan(row.values)
+        changed: Bools = np.where(both, given != row.values, one | other_model)
+        defaults = (joined.kind == DEFAULT) & (row.decided.kind == DEFAULT) & ~changed
+        for at in np.flatnonzero(defaults).tolist():
+            changed[at] = self._is_other_default(joined.label.at(at), joined.asked.at(at))
+        return changed
+
+    def _is_other_default(self, label: str | None, asked: str | None) -> bool:
+        """Return whether the default of the schedule with this label has been edited."""
+        if label is None or asked is not None:
+            return False
+        key = label, asked
+        if key not in self._defaults:
+            was = self._shelf.find(label)
+            self._defaults[key] = was is not None and (
+                canonical(msgspec.to_builtins(was.default))
+                != canonical(msgspec.to_builtins(self._schedule.default))
+            )
+        return self._defaults[key]
+
+    def _keep_worst(
+        self,
+        row: Row,
+        given: npt.NDArray[np.float64],
+        truths: npt.NDArray[np.float64],
+        changed: Bools,
+    ) -> None:
+        extract, joined, decided = self._extract, row.joined, row.decided
+        rows = np.flatnonzero(changed)
+        if not len(rows):
+            return
+        was, now = (extract.judge(one, truths)[rows] for one in (given, row.values))
+        to_default = (decided.kind[rows] == DEFAULT) & (joined.kind[rows] != DEFAULT)
+        level = np.where((was == 1) & (now == 0), 3, np.where(to_default, 2, 1))
+        far = np.zeros(len(rows))
+        if extract.is_number:
+            far = np.nan_to_num(np.abs(row.values[rows] - given[rows]))
+        longer_ms = decided.at_us[rows] / 1000 - np.nan_to_num(joined.waited_ms[rows])
+        for place in self.worst.candidates(level, far, longer_ms):
+            at = int(rows[place])
+            rank = (int(level[place]), float(far[place]), float(longer_ms[place]))
+            self.worst.add(rank, self._changed(row, given, truths, at))
+
+    def _changed(
+        self, row: Row, given: npt.NDArray[np.float64], truths: npt.NDArray[np.float64], at: int
+    ) -> Changed:
+        joined, name = row.joined, self._extract.name
+        known = not np.isnan(truths[at])
+        return Changed(
+            joined.id(at),
+            int(joined.time_ns[at]),
+            joined.model.at(at) or "default",
+            row.models[at] or "default",
+            KINDS[int(joined.kind[at])] or "",
+            KINDS[int(row.decided.kind[at])] or "",
+            name(float(given[at])),
+            name(float(row.values[at])),
+            float(joined.waited_ms[at]),
+            float(row.decided.at_us[at]) / 1000,
+            self._extract.truth_name(float(truths[at])) if known else None,
+        )
+
+
+class _Thinned:
+    """Keeps whether each request's answer changes, with its key; evenly thinned beyond a limit."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[npt.NDArray[np.float64], Keys]] = []
+        self._size = self._seen = 0
+        self._stride = 1
+
+    def add(self, changed: Bools, keys: Keys) -> None:
+        start = -self._seen % self._stride
+        self._seen += len(changed)
+        part = changed[start :: self._stride].astype(np.float64), keys[start :: self._stride]
+        self._kept.append(part)
+        self._size += len(part[0])
+        while self._size > KEYS_KEPT_MAX:
+            first, second = self.columns()
+            self._kept = [(first[::2], second[::2])]
+            self._size = len(self._kept[0][0])
+            self._stride *= 2
+
+    def columns(self) -> tuple[npt.NDArray[np.float64], Keys]:
+        if not self._kept:
+            return np.empty(0), np.empty(0, np.uint64)
+        first, second = (np.concatenate(column) for column in zip(*self._kept, strict=True))
+        return first, second
