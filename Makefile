@@ -38,7 +38,7 @@ demo-log: $(READY)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/log.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 codes: $(READY)
 	$(BIN)/python tests/test_codes.py > CODES.md.new && mv CODES.md.new CODES.md
@@ -94,7 +94,7 @@ bench-quorum: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 3600
-	RDV_EXAMPLES=20 $(BIN)/python -m pytest -m 'hypothesis and not soak' --timeout 3600
+	RDV_EXAMPLES=20 $(BIN)/python -m pytest -m '(hypothesis or sweep) and not soak' --timeout 3600
 
 soak-decision: $(READY)
 	$(BIN)/python -m benchmarks.soak_decision

@@ -8,10 +8,13 @@ from __future__ import annotations
 import faulthandler
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+pytest_plugins = ["trained"]
 
 QUICK_EXAMPLES = 10
 """The most examples of a property that `pytest -m "not slow"` tries."""
@@ -35,6 +38,7 @@ SLOW = (
     "analysis/export/",
     "analysis/promote/",
     "analysis/charts/test_pictures_page.py",
+    "analysis/metrics/test_metrics_sklearn.py",
     "analysis/replay/",
     "analysis/reports/",
     "analysis/statistics/",
@@ -46,6 +50,7 @@ SLOW = (
     "http/test_http_shares.py",
     "models/test_child_process.py",
     "models/test_model_command.py",
+    "models/test_model_estimator.py",
     "models/test_model_python.py",
     "native/test_native_arguments.py",
     "native/test_native_build.py",
@@ -84,7 +89,7 @@ QUICK = (
 )
 """Exceptions from SLOW: each part of the product has quick tests."""
 
-SLOW_FIXTURES = {"made", "fraud_template"}
+SLOW_FIXTURES = {"trained"}
 """Fixtures that train models: the tests that use them are slow."""
 
 LONG = (
@@ -114,9 +119,15 @@ TESTS = Path(__file__).parent
 
 
 def place_of(item):
-    return item.path.relative_to(TESTS).as_posix()
+    return place_of_file(item.path)
 
 
+@cache
+def place_of_file(path):
+    return path.relative_to(TESTS).as_posix()
+
+
+@cache
 def is_slow(place):
     return place.startswith(SLOW) and not place.startswith(QUICK)
 
@@ -129,28 +140,22 @@ def pytest_ignore_collect(collection_path, config):
     return is_slow(place) or None
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(config, items):
     for item in items:
         trains = SLOW_FIXTURES & set(item.fixturenames)
         if trains or is_slow(place_of(item)) or item.get_closest_marker("soak"):
             item.add_marker("slow")
-        if shares_a_module_fixture(item) and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(place_of(item)))
         set_examples(item, is_quick="not slow" in config.option.markexpr)
     items.sort(key=rank)
 
 
 def rank(item):
-    place = place_of(item)
+    return rank_of_place(place_of(item))
+
+
+@cache
+def rank_of_place(place):
     return next((n for n, prefix in enumerate(LONG) if place.startswith(prefix)), len(LONG))
-
-
-def shares_a_module_fixture(item):
-    """Return whether tests of the module share a fixture, which each process would have to make."""
-    fixtures = getattr(item, "_fixtureinfo", None)
-    found = fixtures.name2fixturedefs.values() if fixtures else ()
-    return any(defined[-1].scope == "module" for defined in found if defined)
 
 
 def set_examples(item, *, is_quick):

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +21,11 @@ from command_tree import command_pages  # noqa: E402
 import build  # noqa: E402
 # isort: on
 
-PAGES = build.pages()
+
+@cache
+def pages():
+    """Return the text of each page, by its path."""
+    return build.pages()
 
 
 def anchors(text):
@@ -29,15 +34,15 @@ def anchors(text):
 
 
 def test_every_link_leads_to_a_page():
-    for page, text in PAGES.items():
+    for page, text in pages().items():
         plain = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)\s]+)\)", plain):
             if "://" in target or target.startswith("#") or target.endswith(".svg"):
                 continue
             path, _, anchor = target.partition("#")
             there = os.path.normpath(os.path.join(os.path.dirname(page), path))
-            assert there in PAGES, (page, target)
-            assert not anchor or anchor in anchors(PAGES[there]), (page, target)
+            assert there in pages(), (page, target)
+            assert not anchor or anchor in anchors(pages()[there]), (page, target)
 
 
 def test_every_page_is_in_the_navigation():
@@ -48,7 +53,7 @@ def test_every_page_is_in_the_navigation():
             (value,) = item.values()
             yield from [value] if isinstance(value, str) else leaves(value)
 
-    assert set(leaves(nav)) == set(PAGES)
+    assert set(leaves(nav)) == set(pages())
 
 
 def test_links_in_the_repository_itself_lead_to_files():
@@ -59,12 +64,12 @@ def test_links_in_the_repository_itself_lead_to_files():
 
 
 def test_nothing_is_left_to_be_filled_in():
-    for page, text in PAGES.items():
+    for page, text in pages().items():
         assert "<!-- include" not in text, page
 
 
 def test_every_command_and_option_is_in_the_reference():
-    text = PAGES["reference/cli.md"]
+    text = pages()["reference/cli.md"]
     for page in command_pages():
         assert re.search(rf"^#+ {page.name}$", text, re.MULTILINE), page.name
         assert page.help, page.name
@@ -76,7 +81,7 @@ def test_every_command_and_option_is_in_the_reference():
 def test_every_setting_has_its_row():
     from rdv.decision.sections import Http, setting_fields
 
-    text = PAGES["reference/settings.md"]
+    text = pages()["reference/settings.md"]
     for field in setting_fields(Http):
         assert f"`http.{field.name}`" in text
 
@@ -94,7 +99,7 @@ def test_every_status_code_is_listed():
     from rdv.codes import HTTP_CODES
 
     for code in HTTP_CODES:
-        assert f"`{code}`" in PAGES["reference/http.md"]
+        assert f"`{code}`" in pages()["reference/http.md"]
 
 
 def test_man_pages_are_troff_without_a_warning(tmp_path):

@@ -10,7 +10,6 @@ it. `<!-- snippets: fraud served traffic -->` declares what the page starts with
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,8 +18,6 @@ from pathlib import Path
 
 import pytest
 from ports import free_port
-
-from rdv.decision import init_decision
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -49,14 +46,6 @@ def blocks(page):
 def needs(page):
     wanted = re.search(r"^<!-- snippets: ([\w ]+) -->$", page.read_text(), re.MULTILINE)
     return wanted[1].split() if wanted else []
-
-
-@pytest.fixture(scope="session")
-def fraud(tmp_path_factory):
-    place = tmp_path_factory.mktemp("snippets") / "fraud"
-    init_decision(str(place), "fraud")
-    give_time(place)
-    return place
 
 
 def give_time(place):
@@ -165,12 +154,12 @@ def conversations(body):
 @pytest.mark.parametrize(
     "page", [p for p in PAGES if blocks(p)], ids=lambda p: p.relative_to(ROOT).as_posix()
 )
-def test_every_snippet_runs(page, fraud, tmp_path):
+def test_every_snippet_runs(page, trained, tmp_path):
     wanted = needs(page)
     reader = Reader(tmp_path)
     try:
         if "fraud" in wanted:
-            shutil.copytree(fraud, tmp_path / "fraud")
+            give_time(trained.copy("fraud", tmp_path / "fraud"))
         if "served" in wanted:
             reader.serve("rdv serve fraud")
         if "traffic" in wanted:

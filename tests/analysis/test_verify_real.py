@@ -22,7 +22,7 @@ from rdv.analysis.explain import explain, find_request
 from rdv.analysis.verify import verify
 from rdv.stream import open_stream
 
-pytestmark = [pytest.mark.xdist_group("verify"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

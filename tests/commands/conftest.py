@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from cli_kit import Served
 from ports import free_port
 
 from rdv.__main__ import main
-from rdv.decision import init_decision
 from rdv.stream import open_stream
 
 
@@ -126,19 +124,11 @@ def damaged(ten) -> Path:
     return ten
 
 
-@pytest.fixture(scope="session")
-def fraud_template(tmp_path_factory) -> Path:
-    """Create a decision as `rdv init` does; tests work on copies."""
-    place = tmp_path_factory.mktemp("template") / "fraud"
-    init_decision(str(place))
-    return place
-
-
 @pytest.fixture
-def decision(fraud_template, tmp_path, monkeypatch) -> Path:
+def decision(trained, tmp_path, monkeypatch) -> Path:
     """Create the decision `fraud` in the current directory, with a free port."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(fraud_template, "fraud")
+    trained.copy("fraud", "fraud")
     settings = Path("fraud/rdv.toml")
     text = settings.read_text()
     assert "#port = 8100" in text

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("longest-sla")
-
 
 def test_an_sla_that_is_too_long_is_an_invalid_configuration(rdv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -12,8 +12,6 @@ import pytest
 import stepped
 from running import MODELS, Decision, Load, write_decision
 
-pytestmark = pytest.mark.xdist_group("clock_steps")
-
 HOUR_S, YEAR_S = 3600, 365 * 24 * 3600
 LAUNCHER = [sys.executable, stepped.__file__]
 

@@ -10,8 +10,6 @@ import pytest
 from running import DEADLINE_S, MODELS, Decision, Load, is_default, is_preferred, write_decision
 from small_disk import SmallDisk, small_disk
 
-pytestmark = pytest.mark.xdist_group("disk")
-
 
 class DecisionOnDisk(Decision):
     """Run a decision on a small disk, which its processes see at another path than the test."""

@@ -11,8 +11,6 @@ import orjson
 import pytest
 from running import DEADLINE_S, Client, Decision, write_decision
 
-pytestmark = pytest.mark.xdist_group("draining")
-
 PATIENT = """
 sla_ms = 60000
 default = "late"

@@ -12,8 +12,6 @@ from serving import SLOW, serving
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.explain import explain, find_request
 
-pytestmark = pytest.mark.xdist_group("marks")
-
 STAGES = {"in_process": "run_in_process(sys.argv[1])", "direct": "run_direct(sys.argv[1], 'gbm')"}
 REPLAYED = "Idempotency-Replayed"
 

@@ -34,8 +34,6 @@ from rdv.serve.proxy.intake import (
 )
 from rdv.serve.proxy.main import http_limits
 
-pytestmark = pytest.mark.xdist_group("inline")
-
 LIVE = schedule_from_object({"sla_ms": 50, "default": 1, "step": [{"accept": ["a"]}]}, "live")
 RULES = InlineRules(bytes_max=16_384, sla_multiple=10)
 

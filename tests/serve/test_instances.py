@@ -22,8 +22,6 @@ from running import (
 
 from rdv.stream import open_stream
 
-pytestmark = pytest.mark.xdist_group("instances")
-
 PARTITIONS = 4
 CLIENTS = 8
 

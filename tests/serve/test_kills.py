@@ -12,8 +12,6 @@ import signal
 import pytest
 from running import MODELS, Load, is_default, is_preferred
 
-pytestmark = pytest.mark.xdist_group("kills")
-
 
 def ports(decision):
     return [decision.port, decision.port + 1]

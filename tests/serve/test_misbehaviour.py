@@ -7,8 +7,6 @@ from running import Client, Load, is_preferred
 
 from rdv.stream import open_stream
 
-pytestmark = pytest.mark.xdist_group("misbehaviour")
-
 
 def reported(decision, model, id_):
     """Wait for the model's report on a request, and return it."""

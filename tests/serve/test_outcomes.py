@@ -21,8 +21,6 @@ from rdv.serve.proxy.outcomes import OUTCOMES_MAX, OutcomeHandler, read_outcomes
 from rdv.stream import open_stream
 from rdv.stream.errors import DiskFull
 
-pytestmark = pytest.mark.xdist_group("outcomes")
-
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory):

@@ -7,8 +7,6 @@ import signal
 import pytest
 from running import MODELS, SCHEDULE, Client, Decision, write_decision
 
-pytestmark = pytest.mark.xdist_group("restarts")
-
 
 @pytest.fixture
 def slow(tmp_path):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 from running import MODELS, Client, Decision, write_decision
 
-pytestmark = pytest.mark.xdist_group("selective")
-
 LEAN = '[cohorts]\nsalt = "1"\n[cohorts.lean]\nshare = 0.5\nschedule = "production"\n'
 
 

@@ -3,12 +3,11 @@ from __future__ import annotations
 import json
 
 import msgspec
-import pytest
 from fake_clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.decision import init_decision, load_decision
+from rdv.decision import load_decision
 from rdv.decision.holder import Holder
 from rdv.rendezvous.messages import Result, encode_result
 from rdv.serve.observer import Observer
@@ -307,11 +306,9 @@ def test_a_supervisor_has_served_for_as_long_as_it_has():
     assert Holder(1, 10**18, "h", [1]).running_s(10**18 - 3_600 * SECOND_NS, 8) == 0.0
 
 
-@pytest.mark.slow  # it trains models
-def test_the_rate_counts_what_right_clocks_have_written(tmp_path):
+def test_the_rate_counts_what_right_clocks_have_written(trained, tmp_path):
     """Answers from a clock that was an hour ahead are not in the window once it is set back."""
-    directory = str(tmp_path / "d")
-    init_decision(directory)
+    directory = str(trained.copy("fraud", tmp_path / "d"))
     decision = load_decision(directory)
     for name in ("control", "results", "input"):
         create_stream(decision.stream_path(name)).close()

@@ -15,20 +15,16 @@ from pathlib import Path
 import pytest
 from ports import free_port
 
-from rdv.decision import init_decision
-
-pytestmark = pytest.mark.xdist_group("case-histories")
 TIMES = 40
 """The factor for the schedule's times: the test is about which models answer, not about speed."""
 ALL = "shard-0+shard-1+shard-2+shard-3+shard-4"
 
 
 @pytest.fixture
-def served(tmp_path, monkeypatch):
+def served(trained, tmp_path, monkeypatch):
     for name in [name for name in os.environ if name.startswith("RDV_")]:
         monkeypatch.delenv(name)
-    place = tmp_path / "ads"
-    init_decision(str(place), "ads")
+    place = trained.copy("ads", tmp_path / "ads")
     for schedule in (place / "schedules").glob("*.toml"):
         text = re.sub(
             r"(?m)^(sla_ms|until_ms) = (\d+)",

@@ -10,13 +10,11 @@ import msgspec
 import orjson
 import pytest
 
-from rdv.decision import init_decision, load_decision, missing_files, schedule_names
+from rdv.decision import load_decision, missing_files, schedule_names
 from rdv.models import open_model
 from rdv.models.python_file import forget_module, load_module
 from rdv.rendezvous.rules import combine_results
 from rdv.rendezvous.schedule import lint_schedule, schedule_from_toml
-
-pytestmark = pytest.mark.xdist_group("case-histories")
 
 BASICS = {"ab", "champion-only", "fast-first", "production", "qa-challenger"}
 SCHEDULES = {
@@ -32,16 +30,14 @@ MODELS = {
 
 
 @pytest.fixture(scope="module", params=sorted(MODELS))
-def made(request, tmp_path_factory):
-    place = tmp_path_factory.mktemp("case") / request.param
-    return request.param, str(place), init_decision(str(place), request.param)
+def made(request, trained):
+    report = trained.report(request.param)
+    return request.param, report.directory, report
 
 
 @pytest.fixture(scope="module")
-def ads(tmp_path_factory):
-    place = str(tmp_path_factory.mktemp("case") / "ads")
-    init_decision(place, "ads")
-    return place
+def ads(trained):
+    return trained.report("ads").directory
 
 
 def sample(place, count=32):
@@ -157,9 +153,8 @@ def test_an_unknown_user_gets_candidates_too(ads):
     assert known["candidates"] != unknown["candidates"]
 
 
-def test_no_user_is_recommended_a_known_item(tmp_path):
-    place = str(tmp_path / "songs")
-    init_decision(place, "recommend")
+def test_no_user_is_recommended_a_known_item(trained):
+    place = trained.report("recommend").directory
     row = sample(place, 1)[0]["data"]
     for name in MODELS["recommend"]:
         (outcome,) = answers(place, name, [row | {"count": 600}])
@@ -170,9 +165,8 @@ def test_no_user_is_recommended_a_known_item(tmp_path):
         assert len(orjson.loads(outcome)["items"]) == 10
 
 
-def test_retail_training_again_leaves_the_canary_alone_and_seasons_move_it(tmp_path):
-    place = str(tmp_path / "shops")
-    init_decision(place, "retail")
+def test_retail_training_again_leaves_the_canary_alone_and_seasons_move_it(trained, tmp_path):
+    place = str(trained.copy("retail", tmp_path / "shops"))
     canary = os.path.join(place, "models", "last_year.npz")
     before = os.stat(canary).st_mtime_ns
     run = [sys.executable, "-B", "models/train.py"]
@@ -191,9 +185,8 @@ def test_retail_training_again_leaves_the_canary_alone_and_seasons_move_it(tmp_p
     assert christmas > spring + 0.05
 
 
-def test_a_canary_answers_no_request(tmp_path):
-    place = str(tmp_path / "shops")
-    init_decision(place, "retail")
+def test_a_canary_answers_no_request(trained):
+    place = trained.report("retail").directory
     for name in schedule_names(place):
         with open(load_decision(place, {}).schedule_path(name)) as file:
             schedule = schedule_from_toml(file.read(), name)

@@ -26,16 +26,13 @@ from rdv.decision import template as template_module
 from rdv.decision.template import asset_directory
 from rdv.models import open_model
 
-pytestmark = pytest.mark.xdist_group("init")
-"""One process trains the models for all of these tests."""
-
 SCHEDULES = ("ab", "champion-only", "fast-first", "production", "qa-challenger")
 
 
 @pytest.fixture(scope="module", params=["fraud", "digits"])
-def made(request, tmp_path_factory):
-    place = tmp_path_factory.mktemp("init") / request.param
-    return request.param, str(place), init_decision(str(place), request.param)
+def made(request, trained):
+    report = trained.report(request.param)
+    return request.param, report.directory, report
 
 
 def read_requests(place):
@@ -160,9 +157,10 @@ def test_the_shell_model_of_fraud(made):
         model.close()
 
 
-def test_training_and_generating_again_gives_the_same(made):
-    template, place, report = made
+def test_training_and_generating_again_gives_the_same(made, trained, tmp_path):
+    template, _, report = made
     if template == "fraud":
+        place = str(trained.copy(template, tmp_path / "again"))
         before = read_requests(place)
         versions = [open_model(place, n, path=f"models/{n}.py").version for n in ("mlp", "logit")]
         run = [sys.executable, "-B", "models/train.py"]

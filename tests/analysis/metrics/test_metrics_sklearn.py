@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn import metrics as theirs
-from sklearn.calibration import calibration_curve
 
 from rdv.analysis.metrics import Lists, Undefined, metric_named, reliability
+
+
+def theirs():
+    """Return scikit-learn's metrics. Their import takes seconds, so not every process does it."""
+    from sklearn import metrics
+
+    return metrics
+
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 
@@ -38,7 +44,7 @@ def alike(truth, weight):
 
 
 def recall_of_roc(truth, score, weight, rate):
-    false, true, _ = theirs.roc_curve(truth, score, sample_weight=weight, drop_intermediate=False)
+    false, true, _ = theirs().roc_curve(truth, score, sample_weight=weight, drop_intermediate=False)
     return true[false <= rate].max()
 
 
@@ -52,8 +58,8 @@ def test_ranking(sample, rate):
     if alike(truth, weight):
         assert all(isinstance(one, Undefined) and one.reason for one in found)
         return
-    same(found[0], theirs.roc_auc_score(truth, score, sample_weight=weight))
-    same(found[1], theirs.average_precision_score(truth, score, sample_weight=weight))
+    same(found[0], theirs().roc_auc_score(truth, score, sample_weight=weight))
+    same(found[1], theirs().average_precision_score(truth, score, sample_weight=weight))
     same(found[2], recall_of_roc(truth, score, weight, rate))
 
 
@@ -69,18 +75,18 @@ def test_classes(sample):
         assert isinstance(accuracy, Undefined)
         assert isinstance(balanced, Undefined)
         return
-    same(accuracy, theirs.accuracy_score(truth, label, sample_weight=weight))
+    same(accuracy, theirs().accuracy_score(truth, label, sample_weight=weight))
     kept = weight > 0  # scikit-learn divides by 0 for a class without weight
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        expected = theirs.balanced_accuracy_score(
+        expected = theirs().balanced_accuracy_score(
             truth[kept], label[kept], sample_weight=weight[kept]
         )
     same(balanced, expected)
     if not np.any(truth[kept] == 1):
         assert isinstance(f1, Undefined)
         return
-    same(f1, theirs.f1_score(truth == 1, label == 1, sample_weight=weight))
+    same(f1, theirs().f1_score(truth == 1, label == 1, sample_weight=weight))
 
 
 @quick
@@ -93,8 +99,8 @@ def test_probabilities(sample):
         assert isinstance(log_loss, Undefined)
         assert isinstance(brier, Undefined)
         return
-    same(log_loss, theirs.log_loss(truth, score, sample_weight=weight, labels=[0, 1]))
-    same(brier, theirs.brier_score_loss(truth, score, sample_weight=weight))
+    same(log_loss, theirs().log_loss(truth, score, sample_weight=weight, labels=[0, 1]))
+    same(brier, theirs().brier_score_loss(truth, score, sample_weight=weight))
 
 
 @quick
@@ -106,11 +112,11 @@ def test_numbers(sample, quantile):
     if not weight.any():
         assert all(isinstance(one, Undefined) for one in found)
         return
-    same(found[0], theirs.mean_absolute_error(truth, number, sample_weight=weight))
-    same(found[1], theirs.root_mean_squared_error(truth, number, sample_weight=weight))
+    same(found[0], theirs().mean_absolute_error(truth, number, sample_weight=weight))
+    same(found[1], theirs().root_mean_squared_error(truth, number, sample_weight=weight))
     same(
         found[2],
-        theirs.mean_pinball_loss(truth, number, sample_weight=weight, alpha=quantile),
+        theirs().mean_pinball_loss(truth, number, sample_weight=weight, alpha=quantile),
     )
     same(found[3], np.average(number, weights=weight))
 
@@ -135,7 +141,7 @@ def test_ndcg(sample, k):
     if not gains[kept].any():
         assert isinstance(found, Undefined)
         return
-    expected = theirs.ndcg_score(gains[kept], scores[kept], k=k, sample_weight=weight[kept])
+    expected = theirs().ndcg_score(gains[kept], scores[kept], k=k, sample_weight=weight[kept])
     same(found, expected)
 
 
@@ -150,7 +156,7 @@ def test_hit_rate(sample, k, chance):
     found = metric_named(f"hit-rate@{k}").of(Lists.of(scores), Lists.of(gains), weights=weight)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # k is as large as the number of classes
-        expected = theirs.top_k_accuracy_score(
+        expected = theirs().top_k_accuracy_score(
             right, scores, k=k, labels=range(items), sample_weight=weight
         )
     same(found, expected)
@@ -165,6 +171,8 @@ def test_calibration(bins, seed, grain):
     score = chance.integers(0, grain + 1, count) / grain
     truth = (chance.random(count) < score).astype(float)
     assume(not alike(truth, np.ones(count)))
+    from sklearn.calibration import calibration_curve
+
     shares, means = calibration_curve(truth, score, n_bins=bins, strategy="quantile")
     table = reliability(score, truth, bins=bins)
     assert [one.positives for one in table] == pytest.approx(shares)

@@ -12,8 +12,6 @@ from running import MODELS, Client, Decision, Load, is_preferred, write_decision
 
 from rdv.__main__ import main
 
-pytestmark = pytest.mark.xdist_group("replay")
-
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):

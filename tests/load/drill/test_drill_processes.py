@@ -20,7 +20,7 @@ from rdv.load.drill.recorded import recorded_bodies
 from rdv.rendezvous.messages import Request, encode_request
 from rdv.stream import open_stream
 
-pytestmark = [pytest.mark.xdist_group("drill"), pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 SCHEDULE = """
 sla_ms = {sla_ms}

@@ -1,4 +1,4 @@
-"""Check a log with a file that ends too early: cut at every byte."""
+"""Check a log with a file that ends too early: in `make soak` it is cut at every byte."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from survival_damage import (
     make_small_log,
 )
 from survival_logs import TOPIC, assert_sound, damage_of, partition_directory, read_all
+from sweep import part_of
 
 from rdv.stream.file.checkpoint import MARK_AT
+
+pytestmark = pytest.mark.sweep
 
 LAST = [(1, 0), (2, 1)]
 """(segments of the log, number of the last one)"""
@@ -23,7 +26,9 @@ LAST = [(1, 0), (2, 1)]
 
 def cuts(log, name):
     data = log.files[name]
-    for size in range(len(data)):
+    some = set(part_of(range(len(data)), 7))
+    whole = {size for size in range(len(data)) if size % ENTRY in (0, 1, ENTRY - 1)}
+    for size in sorted(some | whole):
         yield size, data[:size]
 
 
