@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,8 +17,12 @@ from rdv.commands.terminal import is_terminal
 from rdv.commands.units import parse_duration_ns
 
 if TYPE_CHECKING:
+    from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.regress.limits import Limits
     from rdv.analysis.regress.result import Regression
+    from rdv.analysis.replay.job import ReplayJob
+    from rdv.decision import Decision as DecisionConfig
+    from rdv.rendezvous.schedule import Schedule
 
 EXAMPLES = (
     "rdv regress fraud --against 7d --max-changed 1% --p99 40ms --value-loss 0",
@@ -47,6 +53,14 @@ def regress(
         ),
     ] = "7d",
     until: Until = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Replay this model file (.py, .joblib, .pkl) on the traffic, in the place of the "
+            "model NAME or as a new one.",
+        ),
+    ] = None,
     max_changed: Annotated[
         str | None,
         typer.Option(metavar="SHARE", help="At most this share of the answers may change: 1%."),
@@ -90,8 +104,9 @@ def regress(
     """Hold an edited schedule against recorded traffic: a test for schedules in CI.
 
     Decides the recorded requests by the schedule as the file is now, and compares that with what
-    clients were answered. A limit that cannot be judged (no outcome is known, a model that did not
-    run) counts as broken.
+    clients were answered. With --model, a new model file answers as well: by replay, at the
+    recorded pace, as with `rdv replay --speed 1`. A limit that cannot be judged (no outcome is
+    known, a model that did not run) counts as broken.
 
     Exit codes: 0 every limit is held; 99 a limit is broken, or cannot be judged; 1 failed.
     """
@@ -107,7 +122,12 @@ def regress(
     decision = load_decision(directory)
     wanted = read_schedule(decision) if schedule is None else given_schedule(decision, schedule)
     since_ns, until_ns = span_ns(against, until)
-    with Recorded(directory) as recorded, Progress("decided {:,} requests") as progress:
+    until_ns = time.time_ns() if until_ns is None else until_ns
+    job = None if model is None else _replay_job(decision, model, wanted, (since_ns, until_ns), on)
+    with contextlib.ExitStack() as stack:
+        recorded = stack.enter_context(Recorded(directory))
+        options = {} if job is None else _replayed(job, recorded, stack)
+        progress = stack.enter_context(Progress("decided {:,} requests"))
         found = hold(
             recorded,
             wanted,
@@ -120,6 +140,7 @@ def regress(
             shown=show,
             findings=lint_schedule(wanted, None, retired_models(decision)),
             progress=progress.advance,
+            **options,
         )
     if as_json:
         style = "json"
@@ -128,6 +149,36 @@ def regress(
     _show(found, decision.name, style, Output(as_json=style == "json", quiet=quiet))
     if broken := found.broken():
         raise ThresholdBroken(broken)
+
+
+def _replay_job(
+    decision: DecisionConfig,
+    text: str,
+    schedule: Schedule,
+    span: tuple[int | None, int | None],
+    on: str | None,
+) -> ReplayJob:
+    """Return the replay of NAME=FILE. Raises InvalidOption, NotUsable."""
+    from rdv.analysis.regress.replayed import check_schedule
+    from rdv.analysis.replay.job import ReplayJob
+    from rdv.commands.model.run import settings
+
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        reason = "is not NAME=FILE"
+        raise InvalidOption(f"--model {text}", reason, "For example gbm=models/gbm2.py.")
+    config = settings(decision, name, path, None, "--model")
+    check_schedule(name, schedule)
+    return ReplayJob(decision, name, config, span, on)
+
+
+def _replayed(job: ReplayJob, recorded: Recorded, stack: contextlib.ExitStack) -> dict[str, Any]:
+    """Replay the model; return what the study needs of it."""
+    from rdv.analysis.regress.replayed import replay_model
+    from rdv.commands.replay import replaying
+
+    model = replay_model(job, recorded, stack, replaying)
+    return {"extract": model.extract, "change": model.change, "notes": [model.sentence()]}
 
 
 def _limits(max_changed: str | None, p99: str | None, value_loss: str | None) -> Limits:

@@ -110,7 +110,7 @@ def replay(
     span = (span[0], time.time_ns() if span[1] is None else span[1])
     job = ReplayJob(decision, name, config, span, on, decoy, speed, out)
     with Recorded(directory) as recorded:
-        found = job.run(recorded, _replaying, _comparing)
+        found = job.run(recorded, replaying, _comparing)
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
         output.json(found.as_json())
@@ -144,7 +144,7 @@ def _model(
 
 
 @contextlib.contextmanager
-def _replaying(total: int) -> Iterator[Callable[[int], None]]:
+def replaying(total: int) -> Iterator[Callable[[int], None]]:
     """Show the progress of a replay: how far, how fast, and the time left."""
     began_s = time.monotonic()
 

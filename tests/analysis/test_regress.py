@@ -277,3 +277,77 @@ def test_the_command_judges_the_file_as_it_is_now(decision):
 def test_wrong_options_are_wrong_usage(decision, wrong):
     write_schedule(decision, "gbm")
     assert rdv("regress", decision, "--against", "2023-01-01", *wrong).returncode == 2
+
+
+# --- a model file, by replay ------------------------------------------------------------------
+
+SAME_AS_GBM = """
+def predict(rows):
+    return [{"score": 0.5, "action": "pass" if row["n"] % 3 else "block"} for row in rows]
+"""
+ALWAYS_PASS = """
+def predict(rows):
+    return [{"score": 0.5, "action": "pass"} for row in rows]
+"""
+FAILS = """
+def predict(rows):
+    raise ValueError("no")
+"""
+
+
+def summary(done):
+    return json.loads(done.stdout.splitlines()[0])["summary"]
+
+
+@pytest.mark.parametrize("name", ["gbm", "new"])
+def test_a_replayed_model_answers_in_the_place_of_a_recorded_one_or_as_a_new_one(decision, name):
+    write_schedule(decision, name)
+    span = ("--against", "2023-01-01T00:00:00Z")
+    for code, right in ((SAME_AS_GBM, True), (ALWAYS_PASS, False)):
+        (decision / "new.py").write_text(code)
+        done = rdv("regress", decision, *span, "--model", f"{name}={decision / 'new.py'}",
+                   "--value-loss", "0")  # fmt: skip
+        assert done.returncode == (0 if right else 99), done.stderr
+        found = summary(done)
+        # It answers at once, so that it gives nearly all answers itself.
+        assert found["what_if"]["what_if"]["models"][name] > 0.9
+        assert found["what_if"]["never_ran"] == []
+        assert any("was replayed on 600 requests" in line for line in found["caveats"])
+        assert found["quality"]["value"] == pytest.approx(1.0 if right else 0.5, abs=0.05)
+
+
+def test_a_replayed_model_that_fails_leaves_the_answers_to_the_others(decision):
+    write_schedule(decision, "new")
+    (decision / "new.py").write_text(FAILS)
+    done = rdv("regress", decision, "--against", "2023-01-01T00:00:00Z", "--model",
+               f"new={decision / 'new.py'}", "--value-loss", "0.5")  # fmt: skip
+    found = summary(done)
+    assert "new" not in found["what_if"]["what_if"]["models"]
+    models = found["what_if"]["what_if"]["models"]
+    assert models["gbm"] + models["logit"] > 0.8
+    assert any("600 of them failed" in line for line in found["caveats"])
+
+
+def test_a_model_that_cannot_be_tried_is_named(decision):
+    write_schedule(decision, "gbm")
+    (decision / "new.py").write_text(SAME_AS_GBM)
+    file = decision / "new.py"
+    for given, code, said in (
+        ("new", 2, "is not NAME=FILE"),
+        ("=x.py", 2, "is not NAME=FILE"),
+        ("new=none.py", 3, "none.py"),
+    ):
+        done = rdv("regress", decision, "--model", given)
+        assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+    only = 'sla_ms = 50\ndefault = 0\n[[step]]\naccept = ["gbm"]\n'
+    (decision / "schedules" / "only.toml").write_text(only)
+    done = rdv("regress", decision, "--schedule", "only", "--model", f"new={file}")
+    assert done.returncode == 3
+    assert "does not accept new" in done.stderr
+    mixed = (
+        'sla_ms = 50\ndefault = 0\n[[step]]\naccept = ["gbm", "new"]\nneed = 2\ncombine="mean"\n'
+    )
+    (decision / "schedules" / "mixed.toml").write_text(mixed)
+    done = rdv("regress", decision, "--schedule", "mixed", "--model", f"new={file}")
+    assert done.returncode == 3
+    assert "combined with others" in done.stderr

@@ -44,6 +44,8 @@ class Regression:
     """Requests whose outcome is known."""
     labels: dict[str, int]
     """The schedules by which the requests were decided, with counts."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the record, such as where a replayed model's answers come from."""
 
     @property
     def is_held(self) -> bool:
@@ -86,7 +88,7 @@ class Regression:
 
     def caveats(self) -> list[str]:
         """Return what limits the exactness of the figures, one sentence each."""
-        found = self.whatif.caveats()
+        found = [*self.notes, *self.whatif.caveats()]
         if len(self.labels) > 1:
             parts = ", ".join(f"{label} ({n:,})" for label, n in list(self.labels.items())[:5])
             found.append(f"the requests were decided by {len(self.labels)} schedules: {parts}")

@@ -46,22 +46,24 @@ def regress(
     on: str | None = None,
     shown: int = SHOWN,
     findings: Sequence[Finding] = (),
+    notes: Sequence[str] = (),
     extract: Extract | None = None,
     change: Callable[[Joined], Joined] = lambda joined: joined,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Regression:
     """Decide recorded requests by this schedule in the place of the live one; judge by the limits.
 
-    `findings` are the linter's. `change` puts other reports into a batch of the record (a replayed
-    model's), with values that were read with `extract`. `progress` gets numbers of requests. Raises
-    NothingRecorded, TooManyValues, UnknownMetric, InvalidMetric, and the log's SystemFaults.
+    `findings` are the linter's, `notes` sentences about the record. `change` puts other reports
+    into a batch of the record (a replayed model's), with values that were read with `extract`.
+    `progress` gets numbers of requests. Raises NothingRecorded, TooManyValues, UnknownMetric,
+    InvalidMetric, and the log's SystemFaults.
     """
     if extract is None:
         extract = Extract(choose_reading(recorded, outcome, on))
     measure = metric_for(extract.reading, metric)
-    notes = Notes()
-    shelf = read_schedules(recorded, notes)
-    outcomes = read_outcomes(recorded, notes)
+    reading = Notes()
+    shelf = read_schedules(recorded, reading)
+    outcomes = read_outcomes(recorded, reading)
     study = _Study(schedule, shelf, extract, measure, shown)
     found = what_if(
         recorded,
@@ -98,6 +100,7 @@ def regress(
         (judged.measure(measure, 0), judged.measure(measure, 1)),
         study.judged.known,
         dict(study.labels.most_common()),
+        tuple(notes),
     )
 
 

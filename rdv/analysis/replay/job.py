@@ -60,7 +60,7 @@ class ReplayJob:
         answers, truths = sample_answers(recorded), sample_truths(recorded)
         with contextlib.ExitStack() as stack:
             spill = stack.enter_context(contextlib.closing(Spill()))
-            evaluator = stack.enter_context(Evaluator(self._loading()))
+            evaluator = stack.enter_context(Evaluator(self.loading()))
             found = Replayed(self.name, evaluator.version)
             keep = None
             if self.out is not None:
@@ -101,7 +101,8 @@ class ReplayJob:
             source, evaluator, recorder, found, backlog, speed=self.speed, progress=progress
         )
 
-    def _loading(self) -> Loading:
+    def loading(self) -> Loading:
+        """Return what the model's process loads."""
         config = self.config
         return Loading(
             self.decision.directory,
