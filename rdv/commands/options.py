@@ -174,14 +174,13 @@ def schedule_of_request(text: str) -> str | dict[str, Any]:
         return (
             _object(os.fsencode(text), "--schedule") if is_object else as_text(text, "--schedule")
         )
+    from rdv.decision.schedules import read_schedule_text
     from rdv.rendezvous.schedule import schedule_from_toml
     from rdv.rendezvous.schedule.model import content as plain
-    from rdv.system.faults import faults
 
     path = text[1:]
     need_file("--schedule", path)
-    with faults(path, "read"), open(path, encoding="utf-8") as file:
-        content = file.read(1024 * 1024)
+    content = read_schedule_text(path)
     if path.endswith(".json"):
         return _object(content, path)
     return plain(schedule_from_toml(content, "inline", path))

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from rdv import toml_text
 from rdv.decision.model import ModelConfig
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import (
@@ -234,12 +235,11 @@ def read_schedules(directory: str) -> Schedules:
     for path in paths:
         name = os.path.basename(path).removesuffix(SUFFIX)
         try:
-            with open(path, encoding="utf-8") as file:
-                text = file.read()
+            text = toml_text.read(path)
             found[name], texts[name] = schedule_from_toml(text, name, path), text
         except FileNotFoundError:  # deleted meanwhile
             continue
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, toml_text.NotToml) as error:
             unreadable[name] = InvalidSchedule(path, "", str(error))
         except InvalidSchedule as error:
             unreadable[name] = error

@@ -11,10 +11,10 @@ import contextlib
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from typing import Any
 
+from rdv import toml_text
 from rdv.decision.convert import check_model_name
 from rdv.decision.decision import FILE_NAME, Decision
 from rdv.decision.errors import (
@@ -27,6 +27,7 @@ from rdv.decision.errors import (
 )
 from rdv.decision.load import load_decision, parse_decision, read_text, schedule_names
 from rdv.decision.model import ModelConfig
+from rdv.decision.schedules import read_schedule_text
 from rdv.decision.text import model_lines, toml_value
 from rdv.system.disk import Disk
 from rdv.system.faults import faults
@@ -67,9 +68,7 @@ def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
         raise ScheduleNotFound(directory, name, known)
     path = os.path.join(directory, "schedules", f"{name}.toml")
     with _locked(directory):
-        with faults(path, "read"), open(path, encoding="utf-8", newline="") as file:
-            found = file.read()
-        if found != old:
+        if read_schedule_text(path) != old:
             raise EditRefused(path, name, "it has been edited meanwhile")
         write_text(path, new)
 
@@ -85,7 +84,7 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
         if name in parse_decision(text, os.path.join(directory, FILE_NAME)).models:
             raise ModelExists(directory, name)
         table = model_lines(name, model)
-        values = tomllib.loads("\n".join(table))["models"][name]
+        values = toml_text.parse("\n".join(table))["models"][name]
         old = _table(text, directory)
         meant = old | {"models": old.get("models", {}) | {name: values}}
         return _replace(directory, f"models.{name}", with_table(text, table), meant)
@@ -106,15 +105,15 @@ def remove_model(directory: str, name: str) -> Decision:
 def _table(text: str, directory: str) -> Table:
     """Return the plain values of the present file; an invalid file is not edited."""
     parse_decision(text, os.path.join(directory, FILE_NAME))
-    return tomllib.loads(text)
+    return toml_text.parse(text)
 
 
 def _replace(directory: str, key: str, new: str | None, meant: Table) -> Decision:
     """Replace the file if the new text has the intended values, and no others."""
     path = os.path.join(directory, FILE_NAME)
     try:
-        is_meant = new is not None and _full(tomllib.loads(new)) == _full(meant)
-    except tomllib.TOMLDecodeError:
+        is_meant = new is not None and _full(toml_text.parse(new)) == _full(meant)
+    except toml_text.NotToml:
         is_meant = False
     if new is None or not is_meant:
         raise EditRefused(path, key, "it is written in a way that rdv does not edit")

@@ -10,12 +10,12 @@ import contextlib
 import difflib
 import os
 import shutil
-import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from rdv import toml_text
 from rdv.decision.convert import check_decision, find_retired, make_decision, retired_warning
 from rdv.decision.decision import FILE_NAME, SUFFIX, Decision, schedule_files
 from rdv.decision.errors import DecisionNotFound, InvalidDecision, ProgramNotFound
@@ -24,7 +24,6 @@ from rdv.decision.sections import Http, Log, Server, setting_fields
 from rdv.system.faults import faults
 
 WHERE = "environment"
-FILE_BYTES_MAX = 1024 * 1024
 """The maximum bytes of an rdv.toml; a larger one is a mistake."""
 _NEAR_MAX = 3
 """The maximum number of decisions that an error suggests."""
@@ -50,11 +49,9 @@ def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> D
 def parse_decision(text: str, where: str, directory: str = "") -> Decision:
     """Make a Decision from the text of an `rdv.toml`. Pure. Raises InvalidDecision."""
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = toml_text.parse(text)
+    except toml_text.NotToml as error:
         raise InvalidDecision(where, "TOML", str(error)) from None
-    except RecursionError:
-        raise InvalidDecision(where, "TOML", "nested too deeply") from None
     return make_decision(table, where, directory)
 
 
@@ -71,14 +68,11 @@ def read_text(directory: str) -> str:
         raise DecisionNotFound(
             directory, is_used=bool(names), near=_decisions_near(directory, names)
         )
-    with faults(path, "read"), open(path, "rb") as file:
-        data = file.read(FILE_BYTES_MAX + 1)
-    if len(data) > FILE_BYTES_MAX:
-        raise InvalidDecision(path, "size", f"more than {FILE_BYTES_MAX} bytes")
     try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidDecision(path, "text", f"not UTF-8 at byte {error.start}") from None
+        with faults(path, "read"):
+            return toml_text.read(path)
+    except toml_text.NotToml as error:
+        raise InvalidDecision(path, "text", str(error)) from None
 
 
 def _decisions_near(directory: str, names: list[str]) -> tuple[str, ...]:

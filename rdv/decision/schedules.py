@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rdv import toml_text
 from rdv.decision.decision import Decision, read_schedules
 from rdv.decision.errors import ScheduleNotFound
 from rdv.decision.load import schedule_names
 from rdv.errors import RdvError
-from rdv.rendezvous.schedule import SLA_MS_MAX, Finding, Schedule, lint_schedule, schedule_from_toml
+from rdv.rendezvous.schedule import (
+    SLA_MS_MAX,
+    Finding,
+    InvalidSchedule,
+    Schedule,
+    lint_schedule,
+    schedule_from_toml,
+)
 from rdv.system.faults import faults
 
 _LABELS_MAX = 10_000
@@ -28,8 +36,16 @@ def read_schedule(decision: Decision, name: str = "") -> Schedule:
 
 def read_schedule_file(path: str, name: str) -> Schedule:
     """Return the schedule in a file. Raises InvalidSchedule, SystemFaults."""
-    with faults(path, "read"), open(path, encoding="utf-8", errors="replace") as file:
-        return schedule_from_toml(file.read(), name, path)
+    return schedule_from_toml(read_schedule_text(path), name, path)
+
+
+def read_schedule_text(path: str) -> str:
+    """Return the text of a schedule's file. Raises InvalidSchedule, SystemFaults."""
+    try:
+        with faults(path, "read"):
+            return toml_text.read(path)
+    except toml_text.NotToml as error:
+        raise InvalidSchedule(path, "", str(error)) from None
 
 
 def retired_models(decision: Decision) -> list[str]:

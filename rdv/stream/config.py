@@ -6,6 +6,7 @@ import re
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
+from rdv import toml_text
 from rdv.stream.errors import InvalidConfig
 
 Fsync = Literal["none", "interval", "always"]
@@ -141,9 +142,9 @@ def dump_config(config: StreamConfig, note: str = "") -> str:
     return "\n".join(lines) + "\n" + FORMAT_LINES
 
 
-def load_config(text: str, where: str) -> StreamConfig:
-    """Read a `stream.toml`; `where` is its path, for errors. Raises InvalidConfig."""
-    table = _load_table(text, where)
+def load_config(data: bytes, where: str) -> StreamConfig:
+    """Read the bytes of a `stream.toml`; `where` is its path, for errors. Raises InvalidConfig."""
+    _, table = _load_table(data, where)
     number = _format_of(table)
     if number not in (1, FORMAT):
         reason = f"{number!r} is not known: this version of rdv reads formats up to {FORMAT}"
@@ -151,13 +152,13 @@ def load_config(text: str, where: str) -> StreamConfig:
     return make_config({key: table[key] for key in table if key != "format"}, where)
 
 
-def with_format(text: str, where: str) -> str:
+def with_format(data: bytes, where: str) -> str:
     """Return the text of a `stream.toml` that names the current format. Raises InvalidConfig.
 
     rdv 0.1 refuses a stream whose settings have a key that it does not know, and so leaves files of
     this format alone.
     """
-    table = _load_table(text, where)
+    text, table = _load_table(data, where)
     if _format_of(table) == FORMAT:
         return text
     lines = [line for line in text.splitlines() if line.split("=")[0].strip() != "format"]
@@ -168,13 +169,12 @@ def _format_of(table: dict[str, Any]) -> object:
     return table.get("format", 1)
 
 
-def _load_table(text: str, where: str) -> dict[str, Any]:
-    import tomllib
-
+def _load_table(data: bytes, where: str) -> tuple[str, dict[str, Any]]:
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidConfig(where, "TOML", str(error)) from error
+        text = toml_text.decode(data)
+        return text, toml_text.parse(text)
+    except toml_text.NotToml as error:
+        raise InvalidConfig(where, "TOML", str(error)) from None
 
 
 def make_config(table: dict[str, Any], where: str) -> StreamConfig:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from rdv import toml_text
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.source import sources
@@ -125,9 +126,8 @@ def _read_files(shelf: ScheduleShelf, folder: str) -> None:
             continue
         path = os.path.join(folder, name)
         try:
-            with open(path, encoding="utf-8") as file:
-                schedule = schedule_from_toml(file.read(), stem, path)
-        except (OSError, UnicodeDecodeError, InvalidSchedule):
+            schedule = schedule_from_toml(toml_text.read(path), stem, path)
+        except (OSError, toml_text.NotToml, InvalidSchedule):
             continue
         shelf.files[stem] = schedule
         shelf.by_label.setdefault(schedule.label, schedule)

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 from rdv.analysis.promote.exchange import champion_of, exchange
 from rdv.decision import Decision, ModelNotFound
-from rdv.decision.schedules import lint, read_schedule, retired_models
+from rdv.decision.schedules import lint, read_schedule, read_schedule_text, retired_models
 from rdv.errors import NotUsable
 from rdv.rendezvous.schedule import OTHERS, Schedule, schedule_from_toml
 from rdv.rendezvous.schedule.model import windows_ms
-from rdv.system.faults import faults
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ def propose(
         names = {model for step in before.steps for model in step.accept}
         _check_names(decision, {*known, *retired_models(decision), *names}, challenger, champion)
     path = decision.schedule_path()
-    with faults(path, "read"), open(path, encoding="utf-8", newline="") as file:
-        old = file.read()
+    old = read_schedule_text(path)
     champion = champion or champion_of(before)
     if champion is None:
         reason = "its first step accepts any model: there is no champion"

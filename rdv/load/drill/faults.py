@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 import orjson
 
 from rdv.decision import Decision
+from rdv.decision.schedules import read_schedule_text
 from rdv.load.drill.copying import CONNECTIONS_MAX, HOST
 from rdv.load.drill.plan import Target
 from rdv.load.generator import render_request
@@ -147,8 +148,7 @@ def replace_directories(decision: Decision) -> str:
 
 def _edit(path: str, name: str) -> str:
     """Make the SLA of the schedule one millisecond longer; return the new label, or ""."""
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
+    text = read_schedule_text(path)
     edited, count = _SLA.subn(lambda found: f"{found[1]}{float(found[2]) + 1:g}", text, count=1)
     if not count:
         return ""

@@ -8,12 +8,12 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import tomllib
 from typing import Any, Final, get_args
 
 import msgspec
 import orjson
 
+from rdv import toml_text
 from rdv.payload import UnusableJson, check_numbers_and_depth
 from rdv.rendezvous.schedule.model import (
     ACCEPT_MAX,
@@ -56,8 +56,8 @@ def schedule_from_toml(text: str, name: str, where: str = "") -> Schedule:
     """Read the text of a schedule file; `where` is its path, for errors. Raises InvalidSchedule."""
     where = where or name
     try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+        table = toml_text.parse(text)
+    except toml_text.NotToml as error:
         raise InvalidSchedule(where, "", f"not TOML: {error}") from error
     return schedule_from_object(table, name, where)
 

@@ -220,10 +220,10 @@ class FileBackend:
             return
         path = f"{self.address}/{layout.CONFIG_FILE}"
         with contextlib.suppress(FileNotFoundError), faults(self.address, "write to"):
-            text = self._disk.read_file(path).decode("utf-8", "replace")
-            today = with_format(text, path)
-            if today != text:
-                self._disk.replace_file(path, today.encode(), durable=True)
+            data = self._disk.read_file(path)
+            today = with_format(data, path).encode()
+            if today != data:
+                self._disk.replace_file(path, today, durable=True)
         self._is_of_today = True
 
     def _after_recovery(self, place: TopicPartition, end: int) -> None:

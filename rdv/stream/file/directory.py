@@ -59,10 +59,10 @@ def read_config(disk: Disk, path: str) -> StreamConfig:
     config_path = f"{path}/{layout.CONFIG_FILE}"
     with faults(path, "open"):
         try:
-            text = disk.read_file(config_path).decode("utf-8", "replace")
+            data = disk.read_file(config_path)
         except FileNotFoundError:
             reason = "not a directory" if disk.exists(path) else "no such directory"
             if disk.is_directory(path):
                 reason = f"the directory has no {layout.CONFIG_FILE}"
             raise StreamNotFound(path, reason) from None
-    return load_config(text, config_path)
+    return load_config(data, config_path)

@@ -30,7 +30,7 @@ MAY_BE_NONE = {"retention_ms", "retention_bytes"}
 @given(CONFIGS)
 @settings(derandomize=True, deadline=None, database=None)
 def test_what_is_dumped_is_loaded(config):
-    assert load_config(dump_config(config), "x") == config
+    assert load_config(dump_config(config).encode(), "x") == config
 
 
 def test_every_key_is_dumped_with_a_comment():
@@ -79,7 +79,7 @@ def test_a_bad_fsync_names_its_key(value):
 )
 def test_a_bad_file_names_itself_and_the_key(text, key):
     with pytest.raises(InvalidConfig) as caught:
-        load_config(text, "a/stream.toml")
+        load_config(text.encode(), "a/stream.toml")
     assert (caught.value.where, caught.value.key) == ("a/stream.toml", key)
 
 
