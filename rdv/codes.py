@@ -216,6 +216,8 @@ EventCode = Literal[
     "model_failing",
     "model_hangs",
     "model_undeclared",
+    "model_version_changed",
+    "model_writes_file",
     "not_committed",
     "not_ready_yet",
     "not_recorded",
@@ -261,6 +263,10 @@ EVENT_CODES: dict[EventCode, str] = {
     "model_failing": "At least half of the model's latest rows have failed.",
     "model_hangs": "A call of the model takes longer than `predict_timeout_ms`.",
     "model_undeclared": "A schedule names a model that is not started.",
+    "model_version_changed": "A model runs in another version than before: its files, or the "
+    "version that it declares, have changed.",
+    "model_writes_file": "A model has written a file that it was loaded from: it is "
+    "its state, and no part of its version unless `artifacts` names it.",
     "not_committed": "The position of a model's group cannot be committed now.",
     "not_ready_yet": "The model is being started.",
     "not_recorded": "Records could not be written to the log, and are given up.",

@@ -141,7 +141,7 @@ def blocks(report: dict[str, Any]) -> Iterator[Block]:
     models = [
         row | {"share": row["answers"] / answers, "live": _live(row)} for row in report["models"]
     ]
-    yield Block("models", _MODELS, models, _scaled(report["models"]))
+    yield Block("models", _MODELS, models, _notes(report["models"]))
     processes = [row | {"does": _does(row)} for row in report["processes"]]
     yield Block("processes", _PROCESSES, processes)
 
@@ -152,6 +152,16 @@ def _live(row: dict[str, Any]) -> str:
     if scaling is None:
         return f"{row['instances']}"
     return f"{row['instances']} of {scaling['min']}..{scaling['max']}"
+
+
+def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return lines about models: changes of their versions, their numbers of instances."""
+    changed = [
+        f"{row['model']}: version {row['version_before']} → {row['version']}"
+        for row in rows
+        if row["version_before"] and row["version"]
+    ]
+    return [*changed, *_scaled(rows)]
 
 
 def _scaled(rows: Sequence[dict[str, Any]]) -> list[str]:

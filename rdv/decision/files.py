@@ -1,23 +1,26 @@
 """List the files that a decision depends on: which to watch, and which an edit affects.
 
-A model depends on its file; for a Python file also on the files beside it that it imports or names,
-and what those import or name in turn ("gbm.npz", or "gbm" alone). Other files there do not count:
-the model may well write some itself.
+What a model depends on is found by `rdv.system.made_of`; its worker adds what it was seen to read.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from rdv.decision.decision import Decision, schedule_files
 from rdv.decision.model import ModelConfig
-
-_CHUNK_BYTES = 1024 * 1024
-_Sign = tuple[int, int, int]
-"""A file's time, size and inode."""
+from rdv.system.made_of import (
+    LARGE_BYTES,
+    MISSING,
+    Hashes,
+    Sign,
+    artifact_files,
+    declared_files,
+    read_made_of,
+    sign_of,
+)
 
 
 def settings_files(decision: Decision) -> list[str]:
@@ -58,132 +61,102 @@ def files_beside(paths: Iterable[str]) -> list[str]:
 def watched_files(decision: Decision) -> list[str]:
     """Return the files whose edits matter, and the folders in which new files may appear."""
     models = decision.models.values()
+    read = [
+        decision.path(file)
+        for name, model in decision.models.items()
+        if model.path
+        for file in read_made_of(decision.directory, name).files
+    ]
+    artifacts = [
+        place
+        for model in models
+        for entry in model.artifacts
+        for place in (
+            decision.path(entry.partition("*")[0]),
+            *artifact_files(decision.directory, entry),
+        )
+    ]
     code = [decision.path(model.path) for model in models if model.path]
     words = [decision.path(word) for model in models for word in model.command]
     return [
         *settings_files(decision),
         *files_beside(code),
         *(path for path in words if os.path.isfile(path)),
+        *read,
+        *artifacts,
         *enricher_files(decision),
         decision.path("models"),
     ]
 
 
-def names_in(source: str) -> tuple[set[str], set[str]]:
-    """Return (imported modules, strings) of a Python text; empty when it does not parse. Pure."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return set(), set()
-    modules: set[str] = set()
-    strings: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            modules.add((node.module or "").partition(".")[0])
-            modules.update(alias.name for alias in node.names if node.level)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            strings.add(node.value)
-    return modules, strings
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """A model's settings and files with their hashes, as they were last seen."""
 
-
-def footprint(name: str, sources: Mapping[str, str], data: Iterable[str]) -> set[str]:
-    """Return the files that `name` depends on, including itself.
-
-    `sources` are the Python files of its directory with their texts, `data` the other files there.
-    Pure.
-    """
-    named = {file: names_in(text) for file, text in sources.items()}
-    found, waiting = set(), [name]
-    while waiting:
-        file = waiting.pop()
-        if file in found or file not in named:
-            continue
-        found.add(file)
-        waiting += [f"{module}.py" for module in named[file][0]]
-    for file in data:
-        if any(_is_named(file, named[python][1]) for python in found & named.keys()):
-            found.add(file)
-    return found | {name}
-
-
-def _is_named(file: str, strings: Iterable[str]) -> bool:
-    """Return whether a string names the file, with or without its ending, as in f"{name}.npz"."""
-    stem = os.path.splitext(file)[0]
-    return any(os.path.basename(text) in (file, stem) for text in strings if text)
+    settings: str
+    named: dict[str, str]
+    """The files that the settings and the code name."""
+    read: dict[str, str]
+    """Others that its worker was seen to read."""
 
 
 class Stamps:
     """Makes a stamp for each model, which changes with its files and settings.
 
-    The number of instances does not change it. Files are read again only when their size or time
-    has changed.
+    The number of instances does not change it, nor do files that the model writes itself. Files are
+    read again only when their size or time has changed.
     """
 
     def __init__(self) -> None:
-        self._hashes: dict[str, tuple[_Sign, str]] = {}
+        self._hashes = Hashes()
+        self._last: dict[str, _Files] = {}
+        self._counts: dict[str, int] = {}
 
     def of(self, decision: Decision) -> dict[str, str]:
         """Return the stamps by model. A missing file is part of the stamp as well."""
-        return {name: self._stamp(decision, model) for name, model in decision.models.items()}
+        return {name: self._stamp(decision, name) for name in decision.models}
 
-    def _stamp(self, decision: Decision, model: ModelConfig) -> str:
-        digest = hashlib.sha256(repr(model.unscaled()).encode())
-        for path in files_of(decision.directory, model):
-            digest.update(f"{path}={self._hash(path)}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+    def _stamp(self, decision: Decision, name: str) -> str:
+        """Return a number that grows with each change."""
+        model, made = decision.models[name], read_made_of(decision.directory, name)
+        own = {decision.path(file) for file in made.own}
+        named = {path: self._mark(path) for path in files_of(decision.directory, model)}
+        loaded = {decision.path(file): recorded_mark(*seen) for file, seen in made.files.items()}
+        now = _Files(
+            repr(model.unscaled()),
+            {path: mark for path, mark in named.items() if path not in own},
+            {path: self._mark(path) for path in loaded.keys() - named.keys() - own},
+        )
+        before = self._last.get(name)
+        self._last[name] = now
+        if before is not None and (
+            before.settings != now.settings
+            or {path: mark for path, mark in before.named.items() if path not in own} != now.named
+            or any(before.read.get(path, loaded[path]) != mark for path, mark in now.read.items())
+        ):
+            self._counts[name] = self._counts.get(name, 0) + 1
+        return str(self._counts.get(name, 0))
 
-    def _hash(self, path: str) -> str:
+    def _mark(self, path: str) -> str:
+        """Return what changes with a file: a hash, or the time and size of a large one."""
         try:
-            stat = os.stat(path)
-            sign = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            known = self._hashes.get(path)
-            if known is None or known[0] != sign:
-                known = self._hashes[path] = (sign, _hash_file(path))
+            sign = sign_of(path)
         except OSError:
-            return "missing"
-        return known[1]
+            return MISSING
+        return large_mark(sign) or self._hashes.of(path)
+
+
+def large_mark(sign: Sign) -> str:
+    """Return the mark of a file that is too large to be hashed again; else an empty text. Pure."""
+    modified_ns, _, size, inode = sign
+    return f"{modified_ns} {size} {inode}" if size > LARGE_BYTES else ""
+
+
+def recorded_mark(sign: Sign, digest: str) -> str:
+    """Return the mark of a file as a worker has loaded it. Pure."""
+    return large_mark(sign) or digest
 
 
 def files_of(directory: str, model: ModelConfig) -> list[str]:
-    """Return the files that a model depends on, sorted."""
-    if model.command:
-        paths = (os.path.join(directory, word) for word in model.command)
-        return sorted({path for path in paths if os.path.isfile(path)})
-    if not model.path:
-        return []
-    path = os.path.join(directory, model.path)
-    if not path.endswith(".py"):
-        return [path]
-    folder, name = os.path.split(path)
-    return sorted(os.path.join(folder, file) for file in footprint(name, *_beside(folder)))
-
-
-def _beside(folder: str) -> tuple[dict[str, str], list[str]]:
-    sources: dict[str, str] = {}
-    data: list[str] = []
-    try:
-        entries = [entry for entry in os.scandir(folder) if entry.is_file()]
-    except OSError:
-        return sources, data
-    for entry in entries:
-        if entry.name.startswith(".") or entry.name.endswith((".pyc", "~")):
-            continue
-        if entry.name.endswith(".py"):
-            try:
-                with open(entry.path, encoding="utf-8", errors="replace") as file:
-                    sources[entry.name] = file.read()
-            except OSError:
-                sources[entry.name] = ""
-        else:
-            data.append(entry.name)
-    return sources, data
-
-
-def _hash_file(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    """Return the files that a model's settings and code name, sorted."""
+    return declared_files(directory, model.path, model.command, model.artifacts)

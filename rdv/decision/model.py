@@ -40,9 +40,13 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     version: Annotated[
         str,
         on_replace(
-            "Version recorded with each score; empty: the model's own, else a hash of its file"
+            "Version recorded with each score, before a hash of the model's files; empty: its own"
         ),
     ] = ""
+    artifacts: Annotated[
+        list[str],
+        on_replace("More files, folders or patterns that it is made of: what a C++ library reads"),
+    ] = []
     instances: Annotated[
         int, live("Number of processes that share the requests of this model", 1, INSTANCES_MAX)
     ] = 1
@@ -141,6 +145,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "command": tuple(self.command),
             "builtin": self.builtin,
             "version": self.version,
+            "artifacts": tuple(self.artifacts),
             "start_timeout_ms": self.start_timeout_ms,
             "predict_timeout_ms": self.predict_timeout_ms,
             "result_bytes_max": self.result_bytes_max,

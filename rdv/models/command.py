@@ -36,7 +36,6 @@ from rdv.models.model import (
     ModelNotLoaded,
     Outcome,
     Takes,
-    command_version,
     shortened,
 )
 
@@ -85,7 +84,7 @@ class CommandModel:
         self._why = ""
         self._cause: Cause = "exit"
         try:
-            self.version = version or command_version(self._command, directory)
+            self.version = version
             process = self._start()
         except (OSError, ValueError) as error:
             raise ModelNotLoaded(name, " ".join(command), str(error)) from None

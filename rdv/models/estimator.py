@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 from rdv.models.batch import predict_batch
-from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, file_version
+from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes
 from rdv.models.python_file import not_loaded
 
 ENDINGS = (".joblib", ".pkl", ".pickle")
@@ -35,7 +35,7 @@ class EstimatorModel:
         self._bytes_max = result_bytes_max
         try:
             self._estimator = _load(path)
-            self.version = version or file_version(path)
+            self.version = version
         except ImportError as error:
             reason = f"{error}; pip install 'rdv[sklearn]'"
             raise ModelNotLoaded(name, path, reason) from None

@@ -1,10 +1,8 @@
-"""Define the interface of every kind of model to a worker, its errors and its default version."""
+"""Define the interface of every kind of model to a worker, and its errors."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -28,8 +26,6 @@ CAUSE_CODES: dict[Cause, ReportCode] = {
 }
 
 REASON_LENGTH_MAX = 500
-_DIGITS = 12
-_CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +93,7 @@ class Model(Protocol):
     """
 
     version: str
-    """Recorded with every score."""
+    """Recorded with every score: the declared one and a hash of its files (`open_model`)."""
 
     takes: Takes
 
@@ -120,31 +116,3 @@ def trouble_of(model: Model) -> Coded:
     """
     found: Coded = getattr(model, "trouble", NO_FAULT)
     return found
-
-
-def file_version(path: str) -> str:
-    """Return a hash of a file's bytes. Raises OSError."""
-    digest = hashlib.sha256()
-    _add_file(digest, path)
-    return digest.hexdigest()[:_DIGITS]
-
-
-def command_version(command: Sequence[str], directory: str) -> str:
-    """Return a hash of a command's words and of the files in `directory` that they name.
-
-    For `Rscript models/gbm.R` the script counts; Rscript itself, somewhere on the machine, does
-    not. Raises OSError.
-    """
-    digest = hashlib.sha256()
-    for word in command:
-        digest.update(word.encode("utf-8", "surrogateescape") + b"\0")
-        path = os.path.join(directory, word)
-        if not os.path.isabs(word) and os.path.isfile(path):
-            _add_file(digest, path)
-    return digest.hexdigest()[:_DIGITS]
-
-
-def _add_file(digest: hashlib._Hash, path: str) -> None:
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from rdv.coded import coded
+from rdv.errors import RdvError
 from rdv.models.child import Log
 from rdv.models.command import CommandModel
 from rdv.models.decoy import Decoy
 from rdv.models.estimator import ENDINGS, EstimatorModel
 from rdv.models.model import Model, ModelNotLoaded
+from rdv.models.opened import Opened
 from rdv.models.python_file import PythonModel
 from rdv.rendezvous.messages import RESULT_BYTES_MAX
+from rdv.system.made_of import (
+    MISSING,
+    UNKNOWN,
+    ArtifactsUnusable,
+    Hashes,
+    MadeOf,
+    Sign,
+    artifact_files,
+    check_artifacts,
+    declared_files,
+    read_made_of,
+    relative,
+    sign_of,
+    version_of,
+    write_made_of,
+)
+
+log = logging.getLogger("rdv.models")
 
 FILE_ENDINGS = (".py", *ENDINGS)
 """How the name of a model's file ends."""
@@ -30,6 +55,8 @@ def open_model(
     result_bytes_max: int = RESULT_BYTES_MAX,
     archive_bytes_max: int = 1024**3,
     command_directory: str = "",
+    artifacts: Sequence[str] = (),
+    records: bool = False,
     log: Log | None = None,
 ) -> Model:
     """Load the model `name` of the decision in `directory`; `path` is relative to it.
@@ -38,20 +65,35 @@ def open_model(
     command runs in `command_directory`, which is the decision's unless given; `log` gets its
     stderr, line by line. Only a command's timeouts are enforced here: Python code that hangs can
     only be ended with its process, by a watchdog. Raises ModelNotLoaded.
+
+    The model's version is the declared one and a hash of the files that it is made of: those that
+    its settings and its code name, and those that it was seen to read. With `records` they are
+    written down for the supervisor, which restarts a model whose files change.
     """
     if builtin == "decoy":
         return Decoy(os.path.join(directory, "decoy", name), archive_bytes_max, version)
-    if command:
-        return CommandModel(
-            name,
-            command,
-            command_directory or directory,
-            version=version,
-            start_timeout_ms=start_timeout_ms,
-            predict_timeout_ms=predict_timeout_ms,
-            result_bytes_max=result_bytes_max,
-            log=log,
-        )
+    made = _Making(directory, name, path, command, artifacts)
+    with made.opened:
+        if command:
+            model: Model = CommandModel(
+                name,
+                command,
+                command_directory or directory,
+                version=version,
+                start_timeout_ms=start_timeout_ms,
+                predict_timeout_ms=predict_timeout_ms,
+                result_bytes_max=result_bytes_max,
+                log=log,
+            )
+        else:
+            model = _open_file(directory, name, path, version, result_bytes_max)
+    model.version = made.end(model.version, records=records)
+    return model
+
+
+def _open_file(
+    directory: str, name: str, path: str, version: str, result_bytes_max: int
+) -> EstimatorModel | PythonModel:
     place = os.path.join(directory, path)
     if not os.path.isfile(place):
         raise ModelNotLoaded(name, path or "no path", "there is no such file")
@@ -60,3 +102,82 @@ def open_model(
     if path.endswith(".py"):
         return PythonModel(name, place, version, result_bytes_max)
     raise ModelNotLoaded(name, path, f"a model's file ends in {', '.join(FILE_ENDINGS)}")
+
+
+class _Making:
+    """Finds what a model is made of, from before it is loaded (`opened` is entered) to `end`."""
+
+    def __init__(
+        self,
+        directory: str,
+        name: str,
+        path: str,
+        command: Sequence[str],
+        artifacts: Sequence[str],
+    ) -> None:
+        """Raise ModelNotLoaded for artifacts that do not exist."""
+        try:
+            check_artifacts(directory, artifacts)
+        except ArtifactsUnusable as error:
+            raise ModelNotLoaded(name, path or " ".join(command), str(error)) from None
+        self._directory, self._name, self._command = directory, name, command
+        self._before = read_made_of(directory, name)
+        self._fixed = {
+            file
+            for entry in artifacts
+            for file in relative(artifact_files(directory, entry), directory)
+        }
+        named = declared_files(directory, path, command, artifacts)
+        self._signs: dict[str, Sign] = {}
+        for file, place in zip(relative(named, directory), named, strict=True):
+            with contextlib.suppress(OSError):
+                self._signs[file] = sign_of(place)
+        self.opened = Opened(directory)
+
+    def end(self, declared: str, *, records: bool) -> str:
+        """Return the version of the model, which is loaded now."""
+        state = [name for name in self._before.state if name not in self._fixed]
+        written = {*self.opened.written} - self._fixed
+        signs = {**self.opened.read, **self._signs}
+        files = self._hashed({name: sign for name, sign in signs.items() if name not in state})
+        hashes = {name: digest for name, (_, digest) in files.items()}
+        version = version_of(declared, hashes, self._command)
+        if records:
+            last = self._before
+            before = last.before if last.version == version else last.version
+            made = MadeOf(version, before, files, sorted(written & files.keys()), state)
+            self._record(made)
+            self.opened.watch(files.keys() - self._fixed, self._is_state)
+        return version
+
+    def _hashed(self, signs: Mapping[str, Sign]) -> dict[str, tuple[Sign, str]]:
+        """Return signs and hashes of the files; `signs` are those from before they were read.
+
+        What the model did not write itself and differs now may have been read in either state.
+        """
+        known = {os.path.join(self._directory, n): v for n, v in self._before.files.items()}
+        hashes, found = Hashes(known), dict[str, tuple[Sign, str]]()
+        for name, sign in signs.items():
+            digest = hashes.of(place := os.path.join(self._directory, name))
+            if digest == MISSING:
+                continue
+            is_same = hashes.sign(place) == sign or name in self.opened.written
+            found[name] = (hashes.sign(place), digest) if is_same else (UNKNOWN, f"changed: {sign}")
+        return found
+
+    def _is_state(self, name: str) -> None:
+        """Record that the model itself writes a file: a new one is no new version."""
+        made = read_made_of(self._directory, self._name)
+        self._record(msgspec.structs.replace(made, state=[*made.state, name]))
+        log.warning(
+            "%s writes %s itself: it is not a part of the model's version (artifacts names those)",
+            self._name,
+            name,
+            extra=coded("model_writes_file"),
+        )
+
+    def _record(self, made: MadeOf) -> None:
+        try:
+            write_made_of(self._directory, self._name, made)
+        except RdvError as error:
+            log.warning("%s: %s", self._name, error.text(), extra=coded(error))

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from rdv.models.batch import end_if_forked, predict_batch
-from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, describe, file_version
+from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, describe
 
 _numbers = itertools.count(1)
 _loading = threading.Lock()
@@ -114,7 +114,7 @@ class PythonModel:
             self._predict = _predict_of(module)
             if callable(load := getattr(module, "load", None)):
                 load()
-            found = version or getattr(module, "version", "") or file_version(path)
+            found = version or getattr(module, "version", "")
         except BaseException as error:  # noqa: BLE001 - model code, anything goes
             end_if_forked(process)
             forget_module(module)

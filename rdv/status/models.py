@@ -59,6 +59,7 @@ def _row(workers: list[ProcessState], scaled: ScaleLine | None) -> dict[str, Any
         "state": _state(workers) if alive or scaled is None or scaled.instances else "asleep",
         "instances": len(alive),
         "version": ", ".join(sorted(versions)) or None,
+        "version_before": next((v for one in alive if (v := _version_before(one))), None),
         **{
             key: sum(one.line.count(key) for one in alive)
             for key in ("scored", "refused", "failed", "waiting", "lost_scores")
@@ -68,6 +69,10 @@ def _row(workers: list[ProcessState], scaled: ScaleLine | None) -> dict[str, Any
         "trouble": troubled and troubled.trouble,
         "trouble_code": troubled and troubled.trouble_code,
     }
+
+
+def _version_before(one: ProcessState) -> str:
+    return str(one.line.fields.get("version_before") or "")
 
 
 def _scaling(line: ScaleLine) -> dict[str, Any]:

@@ -278,15 +278,6 @@ def test_nothing_leaks(start):
     assert threading.active_count() <= threads + 1
 
 
-def test_versions(start, tmp_path):
-    (tmp_path / "m.sh").write_text(SHELL)
-    first = start(["sh", "m.sh"])
-    (tmp_path / "m.sh").write_text(SHELL + "\n")
-    second = start(["sh", "m.sh"])
-    assert first.version != second.version
-    assert start(["sh", "m.sh"], version="2").version == "2"
-
-
 @given(st.integers(1, 2**62), st.binary(max_size=20).map(orjson.dumps(None).__add__))
 def test_a_question_is_one_line(number, data):
     line = question(number, data)

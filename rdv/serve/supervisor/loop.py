@@ -24,6 +24,7 @@ from rdv.serve.supervisor.scaler import Callbacks
 from rdv.serve.supervisor.starter import Starter
 from rdv.serve.supervisor.supervisor import ESSENTIAL, Supervisor
 from rdv.status.lines import StatusLine
+from rdv.system.made_of import read_made_of
 from rdv.system.orphans import ForeignChildren, reap_orphans
 
 _STOPPING = {
@@ -50,8 +51,12 @@ class _Outputs:
     control: Control
     own_pids: Callable[[], Iterable[int]]
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, decision: Decision) -> None:
         self._log = log
+        self._versions = {
+            name: read_made_of(decision.directory, name).version for name in decision.models
+        }
+        """The versions that models were last seen in."""
         self.all_settled = log.all_settled
 
     def child_line(self, part: Part, line: str) -> None:
@@ -62,6 +67,16 @@ class _Outputs:
         self._log.own_line(line, code, about)
         if code:
             self.control.event(Coded(code, line, about))
+
+    def reported(self, line: StatusLine, *, is_new: bool) -> None:
+        """Show that a model whose process is ready now runs in another version than before."""
+        version = str(line.fields.get("version") or "")
+        if is_new and line.model and version:
+            before = self._versions.get(line.model)
+            if before and before != version:
+                text = f"{line.model}: version {before} → {version}"
+                self.own_line(text, "model_version_changed", line.model)
+            self._versions[line.model] = version
 
     def model_state(self, model: str, *, is_up: bool, code: str = "") -> None:
         self.control.model_state(model, is_up=is_up, own_pids=list(self.own_pids()), code=code)
@@ -104,7 +119,8 @@ async def _run(
         return starter.start(part.arguments, part.env, partial(Child, line=line, ended=ended))
 
     def reported(line: StatusLine) -> None:
-        supervisor.reported(line.name, line.pid, line.state)
+        is_new = supervisor.reported(line.name, line.pid, line.state)
+        outputs.reported(line, is_new=is_new)
         if line.model and line.model not in known:  # a schedule may name it
             known.add(line.model)
             supervisor.edited()
@@ -117,7 +133,7 @@ async def _run(
         foreign.end(known)
         reap_orphans(known)
 
-    outputs = _Outputs(log)
+    outputs = _Outputs(log, decision())
     supervisor = Supervisor(wanted, outputs, launch, SYSTEM_CLOCK, essential)
     outputs.control = control = Control(decision(), SYSTEM_CLOCK, reported, log.own_line)
     outputs.own_pids = supervisor.pids

@@ -203,8 +203,8 @@ class Supervisor:
             if running.child is not None:
                 running.child.reap()
 
-    def reported(self, name: str, pid: int, state: str) -> None:
-        """Handle a status line of a process; `state` may be that it is ready."""
+    def reported(self, name: str, pid: int, state: str) -> bool:
+        """Handle a status line of a process; return whether it says first that it is ready."""
         for running in self._all:
             if running.child is None or running.child.pid != pid or running.part.name != name:
                 continue
@@ -214,6 +214,8 @@ class Supervisor:
                 running.settled.set()
                 self._outputs.own_line(f"{name} is ready (process {pid})")
                 self._publish_model(running.part)
+                return True
+        return False
 
     def pids(self) -> dict[int, str]:
         """Return the processes that run now, and their names."""

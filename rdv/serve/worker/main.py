@@ -23,6 +23,7 @@ from rdv.serve.worker.crash_record import CrashRecord
 from rdv.serve.worker.requests import START_S
 from rdv.serve.worker.worker import Watchdog, Worker
 from rdv.status.lines import NOT_LOADED
+from rdv.system.made_of import MadeOf, read_made_of
 from rdv.system.orphans import stop_without_parent
 from rdv.system.standard_streams import stdout_to_stderr
 
@@ -87,6 +88,8 @@ class WorkerProcess:
         self._started_ns = SYSTEM_CLOCK.monotonic_ns()
         self._status.write("starting", {"model": name})
         self._model = self._open(decision, name, config)
+        made_of = read_made_of(decision.directory, name) if self._is_alone else MadeOf()
+        self._version_before = made_of.before
         note = ""
         if self._is_alone:
             note = decision.path(RUN_DIRECTORY, "in-hand", f"{name}-{instance}")
@@ -121,7 +124,7 @@ class WorkerProcess:
         if self._is_alone:
             late.start()
         try:
-            return open_model(decision.directory, name, **config.opening())
+            return open_model(decision.directory, name, **config.opening(), records=self._is_alone)
         except ModelNotLoaded as error:
             self._report_not_loaded(name, error.reason)
             raise
@@ -187,6 +190,7 @@ class WorkerProcess:
         return {
             "model": self._name,
             "version": self._model.version,
+            "version_before": self._version_before,
             "ran_ns": SYSTEM_CLOCK.monotonic_ns() - self._started_ns,
             "scored": reports.scored,
             "refused": reports.refused,

@@ -80,7 +80,7 @@ def test_replay(run, fraud, tmp_path):
             assert json.loads(row["result"]) == {"score": row["score"], "action": row["label"]}
             assert row["score"] == number / 1000
         assert row["batch_size"] == (64 if number < 256 else 44)
-        assert row["version"] == "7"
+        assert row["version"].startswith("7@")
 
 
 def test_as_json_and_with_the_settings_of_a_model(run, fraud):

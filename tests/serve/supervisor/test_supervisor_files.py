@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rdv.decision import Decision, ModelConfig
-from rdv.decision.files import Stamps, files_of, footprint, names_in
+from rdv.decision.files import Stamps, files_of
 from rdv.decision.holder import holder_of
 from rdv.serve.supervisor.child import LineSplitter
 from rdv.serve.supervisor.lock import AlreadyServed, DirectoryReplaced, ServeLock
+from rdv.system.made_of import footprint, names_in
 
 
 def test_imports_and_names_are_followed():

@@ -1,0 +1,165 @@
+"""Note which files inside a decision a model opens: they are a part of what it is made of.
+
+Python reports each file that is opened by Python code (an audit hook). Files that a library in C or
+C++ opens by itself are not reported: `artifacts` in rdv.toml names those.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Self
+
+from rdv.rendezvous.topology import STREAMS
+from rdv.system.made_of import Sign, sign_of
+
+_LEFT_OUT = frozenset((*STREAMS, "decoy", "rdv.toml", "site-packages"))
+"""Folders and files of a decision that no model is made of."""
+
+
+class Opened:
+    """Notes files that are opened inside of `directory`, as a context manager: while it is entered.
+
+    It sees the opens of its own thread, and of threads in which no other model is loaded. After
+    that `watch` reports the files that are written. Thread-safe.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._places = {os.path.abspath(directory), os.path.realpath(directory)}
+        self._thread = 0
+        self._read: dict[str, Sign] = {}
+        self._written: dict[str, None] = {}
+        self._watched: set[str] = set()
+        self._changed: Callable[[str], None] = lambda _: None
+
+    def __enter__(self) -> Self:
+        _install()
+        self._thread = threading.get_ident()
+        with _mutex:
+            _loading[self._thread] = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _mutex:
+            _loading.pop(self._thread, None)
+
+    @property
+    def read(self) -> dict[str, Sign]:
+        """Return the files that were opened for reading, relative to the directory, with their
+        signs at that moment.
+        """
+        return dict(self._read)
+
+    @property
+    def written(self) -> list[str]:
+        """Return the files that were opened for writing, or made by renaming another one."""
+        return list(self._written)
+
+    def watch(self, names: Iterable[str], changed: Callable[[str], None]) -> None:
+        """Call `changed` once for each of these files before it is opened for writing.
+
+        From now on until `close`, in the thread that opens it.
+        """
+        self._watched, self._changed = set(names), changed
+        with _mutex:
+            _watching.append(self)
+
+    def close(self) -> None:
+        """End `watch`. May be called twice."""
+        with _mutex:
+            if self in _watching:
+                _watching.remove(self)
+
+    def note(self, path: str, *, is_read: bool, is_written: bool) -> None:
+        """Note an open while the model is loaded."""
+        name = self._inside(path)
+        if name and is_read and name not in self._read:
+            with contextlib.suppress(OSError):
+                self._read[name] = sign_of(path)
+        if name and is_written:
+            self._written[name] = None
+
+    def written_now(self, path: str) -> None:
+        """Report that a file is about to be written, if it is watched."""
+        name = self._inside(path)
+        if name in self._watched:
+            self._watched.discard(name)
+            self._changed(name)
+
+    def _inside(self, path: str) -> str:
+        """Return the path relative to the directory; empty when it does not count."""
+        path = _source_of(os.path.abspath(path))
+        for place in self._places:
+            if path.startswith(place + os.sep):
+                name = path[len(place) + 1 :]
+                words = name.split(os.sep)
+                if any(word.startswith(".") for word in words) or not _LEFT_OUT.isdisjoint(words):
+                    return ""
+                return name if name.isprintable() else ""
+        return ""
+
+
+_mutex = threading.Lock()
+_loading: dict[int, Opened] = {}
+"""By thread: what is loaded there now."""
+_watching: list[Opened] = []
+_installed: list[bool] = []
+"""One entry once Python calls the hook."""
+
+
+def _install() -> None:
+    with _mutex:
+        if not _installed:
+            sys.addaudithook(_hook)
+            _installed.append(True)
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    """Pass an open on. Python calls this in every thread, for events of every kind.
+
+    An error here would make the open itself fail.
+    """
+    if event == "open":
+        if _loading or _watching:
+            try:
+                _opening(*arguments)
+            except Exception:  # noqa: BLE001 - a strange path; the open is to go on
+                return
+    elif event == "os.rename" and (_loading or _watching):
+        try:
+            _report(arguments[1], is_read=False, is_written=True)
+        except Exception:  # noqa: BLE001 - as above
+            return
+
+
+def _opening(path: object, mode: object, flags: int) -> None:
+    if isinstance(mode, str):
+        is_written = any(letter in mode for letter in "wax+")
+        is_read = "r" in mode or "+" in mode
+    else:
+        access = flags & os.O_ACCMODE
+        is_written, is_read = access != os.O_RDONLY, access != os.O_WRONLY
+    _report(path, is_read=is_read, is_written=is_written)
+
+
+def _report(path: object, *, is_read: bool, is_written: bool) -> None:
+    if isinstance(path, int) or not isinstance(path, str | bytes | os.PathLike):
+        return
+    text = os.fsdecode(path)
+    own = _loading.get(threading.get_ident())
+    for opened in [own] if own is not None else list(_loading.values()):
+        opened.note(text, is_read=is_read, is_written=is_written)
+    if is_written:
+        for opened in _watching:
+            opened.written_now(text)
+
+
+def _source_of(path: str) -> str:
+    """Return the source of a cached module; other paths as they are."""
+    if path.endswith(".pyc") and os.path.basename(os.path.dirname(path)) == "__pycache__":
+        return importlib.util.source_from_cache(path)
+    return path
