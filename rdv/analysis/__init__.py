@@ -5,6 +5,7 @@
     explain.study.explain         why one request got its answer
     whatif.study.what_if          what another schedule would have answered
     regress.study.regress         is an edited schedule as good on the recorded requests?
+    worth.study.worth             what each model costs, and what would be lost without it
     optimise.study.optimise       which schedule to use
     statistics, charts            figures and charts, independent of the log
 

@@ -6,6 +6,7 @@ cannot be computed from them says why (`Unmeasured`); nothing is guessed.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ METRICS = {"class": "balanced-accuracy", "probability": "roc-auc", "number": "ma
 """The metric by type of outcome where none is named: those that rare classes do not fool."""
 JUDGED_MAX = 1_000_000
 """The maximum number of requests that are kept; of more, every second one is."""
+SHARE = dataclasses.replace(
+    metric_named("value"), name="share", title="share", spread="share", unit="%", digits=1
+)
+"""The metric of how often something holds."""
 _KINDS = {
     "class": ("class", "probability"),
     "score": ("probability",),
@@ -140,44 +145,80 @@ def _measured(found: Interval | TooFew | Undefined) -> Measured | Unmeasured:
     return Measured(found.estimate, found)
 
 
+class Thinned:
+    """Columns that grow batch by batch, evenly thinned beyond `limit` rows. One thread at a time.
+
+    When there are too many, every second row is dropped, and only every second kept from then on.
+    """
+
+    def __init__(self, limit: int = JUDGED_MAX) -> None:
+        self._limit = limit
+        self._kept: list[tuple[npt.NDArray[Any], ...]] = []
+        self._size = 0
+        self.count = 0
+        """The number of rows that were added."""
+        self.stride = 1
+
+    def __len__(self) -> int:
+        return self._size
+
+    def add(self, *columns: npt.NDArray[Any]) -> None:
+        """Add rows; the last axis of each column is that of the rows."""
+        count = columns[-1].shape[-1]
+        start = -self.count % self.stride
+        self.count += count
+        part = tuple(column[..., start :: self.stride] for column in columns)
+        if not part[-1].shape[-1]:
+            return
+        self._kept.append(part)
+        self._size += part[-1].shape[-1]
+        while self._size > self._limit:
+            self._kept = [tuple(column[..., ::2] for column in self.columns())]
+            self._size = self._kept[0][-1].shape[-1]
+            self.stride *= 2
+
+    def columns(self) -> list[npt.NDArray[Any]]:
+        """Return the columns; none if no row was added."""
+        return [np.concatenate(column, axis=-1) for column in zip(*self._kept, strict=True)]
+
+
 class JudgedCollector:
     """Collects `Judged` batch by batch, evenly thinned beyond `limit`. One thread at a time."""
 
     def __init__(self, extract: Extract, limit: int = JUDGED_MAX) -> None:
-        self._extract, self._limit = extract, limit
-        self._kept: list[tuple[Any, ...]] = []
-        self._size = self._seen = 0
-        self._stride = 1
+        self._extract = extract
+        self._rows = Thinned(limit)
 
     @property
     def known(self) -> int:
         """The number of requests with a known outcome so far."""
-        return self._seen
+        return self._rows.count
 
     def add(self, sides: Sequence[Floats], truths: Floats, keys: Keys) -> None:
         """Add the requests whose outcome is known; `truths` is NaN where it is not."""
         rows = np.flatnonzero(~np.isnan(truths))
-        start = -self._seen % self._stride
-        self._seen += len(rows)
-        rows = rows[start :: self._stride]
-        if not len(rows):
-            return
-        self._kept.append((*(side[rows] for side in sides), truths[rows], keys[rows]))
-        self._size += len(rows)
-        while self._size > self._limit:
-            columns = self._columns()
-            self._kept = [tuple(column[::2] for column in columns)]
-            self._size = len(self._kept[0][0])
-            self._stride *= 2
-
-    def _columns(self) -> list[Any]:
-        return [np.concatenate(column) for column in zip(*self._kept, strict=True)]
+        self._rows.add(*(side[rows] for side in sides), truths[rows], keys[rows])
 
     def judged(self, sides: int) -> Judged:
         """Return all that was collected, of so many sides."""
-        if not self._kept:
+        if not len(self._rows):
             nothing = np.empty(0)
             keys: Keys = np.empty(0, np.uint64)
             return Judged((nothing,) * sides, nothing, keys, self._extract)
-        *values, truth, keys = self._columns()
-        return Judged(tuple(values), truth, keys, self._extract, self._stride)
+        *values, truth, known = self._rows.columns()
+        return Judged(tuple(values), truth, known, self._extract, self._rows.stride)
+
+
+def share_of(holds: npt.NDArray[Any], keys: Keys) -> Measured | Unmeasured:
+    """Return how often something holds, with its interval by key."""
+    if not len(holds):
+        return Unmeasured("there are no such requests")
+    return _measured(estimate(SHARE, holds.astype(np.float64), None, keys))
+
+
+def share_change(new: npt.NDArray[Any], old: npt.NDArray[Any], keys: Keys) -> Measured | Unmeasured:
+    """Return how much more often something holds, on the same requests, by key."""
+    if not len(new):
+        return Unmeasured("there are no requests")
+    first, second = new.astype(np.float64), old.astype(np.float64)
+    return _measured(difference(SHARE, first, second, None, keys))

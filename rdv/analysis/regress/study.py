@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.dataset.joined import DEFAULT, KINDS, NO_RESULT, PROXY, Joined, Names
-from rdv.analysis.dataset.keys import Keys, hashed_keys
+from rdv.analysis.dataset.keys import hashed_keys
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
 from rdv.analysis.dataset.values import Extract
-from rdv.analysis.metrics import Metric, estimate, metric_named
-from rdv.analysis.quality import JudgedCollector, metric_for
+from rdv.analysis.metrics import Metric
+from rdv.analysis.quality import JudgedCollector, Thinned, Unmeasured, metric_for, share_of
 from rdv.analysis.regress.limits import Figures, Limits, judge
 from rdv.analysis.regress.result import Changed, Regression
 from rdv.analysis.regress.worst import Worst
@@ -30,7 +30,6 @@ from rdv.payload import canonical
 from rdv.rendezvous.schedule import Finding, Schedule
 
 Bools = npt.NDArray[np.bool_]
-KEYS_KEPT_MAX = 1_000_000
 SHOWN = 10
 
 
@@ -122,7 +121,7 @@ class _Study:
         self.judged = JudgedCollector(extract)
         self.worst = Worst(shown)
         self.labels: Counter[str] = Counter()
-        self._changes = _Thinned()
+        self._changes = Thinned()
 
     def add(self, row: Row, truths: npt.NDArray[np.float64]) -> None:
         joined, given = row.joined, row.joined.given
@@ -140,14 +139,13 @@ class _Study:
 
     def changed_share(self) -> Interval | None:
         """Return the share of changed answers, with its interval by key."""
+        if not len(self._changes):
+            return None
         changed, keys = self._changes.columns()
-        if not len(changed):
+        found = share_of(changed, keys)
+        if isinstance(found, Unmeasured) or found.interval is None:
             return None
-        metric = dataclasses.replace(metric_named("value"), spread="share")
-        found = estimate(metric, changed, None, keys)
-        if not isinstance(found, Interval):
-            return None
-        return dataclasses.replace(found, estimate=self.changed / self.requests)
+        return dataclasses.replace(found.interval, estimate=self.changed / self.requests)
 
     def _is_changed(self, row: Row, given: npt.NDArray[np.float64]) -> Bools:
         """Return where the answer is another one: by its value, else by who gives it."""
@@ -217,30 +215,3 @@ class _Study:
             float(row.decided.at_us[at]) / 1000,
             self._extract.truth_name(float(truths[at])) if known else None,
         )
-
-
-class _Thinned:
-    """Keeps whether each request's answer changes, with its key; evenly thinned beyond a limit."""
-
-    def __init__(self) -> None:
-        self._kept: list[tuple[npt.NDArray[np.float64], Keys]] = []
-        self._size = self._seen = 0
-        self._stride = 1
-
-    def add(self, changed: Bools, keys: Keys) -> None:
-        start = -self._seen % self._stride
-        self._seen += len(changed)
-        part = changed[start :: self._stride].astype(np.float64), keys[start :: self._stride]
-        self._kept.append(part)
-        self._size += len(part[0])
-        while self._size > KEYS_KEPT_MAX:
-            first, second = self.columns()
-            self._kept = [(first[::2], second[::2])]
-            self._size = len(self._kept[0][0])
-            self._stride *= 2
-
-    def columns(self) -> tuple[npt.NDArray[np.float64], Keys]:
-        if not self._kept:
-            return np.empty(0), np.empty(0, np.uint64)
-        first, second = (np.concatenate(column) for column in zip(*self._kept, strict=True))
-        return first, second

@@ -14,5 +14,9 @@ class ModelGroup(LazyGroup):
         "run": Lazy("rdv.commands.model.run:run", "Run a model: it joins a running decision."),
         "add": Lazy("rdv.commands.model.add:add", "Declare a model in rdv.toml."),
         "ls": Lazy("rdv.commands.model.ls:ls", "List the models, declared and running."),
+        "worth": Lazy(
+            "rdv.commands.model.worth:worth",
+            "Show what each model costs, and what would be lost without it.",
+        ),
         "rm": Lazy("rdv.commands.model.rm:rm", "Remove a model from rdv.toml."),
     }
