@@ -234,6 +234,7 @@ EventCode = Literal[
     "scores_lost",
     "settings_rewritten",
     "status_not_written",
+    "stream_replaced",
     "successor_not_ready",
     "values_set_aside",
 ]
@@ -285,6 +286,8 @@ EVENT_CODES: dict[EventCode, str] = {
     "scores_lost": "Reports of a model could not be written to the log.",
     "settings_rewritten": "The file of a stream's settings was missing, and has been written anew.",
     "status_not_written": "A process could not write its status.",
+    "stream_replaced": "The directory of a stream was deleted or replaced while it was served: "
+    "all processes are started again.",
     "successor_not_ready": "The new version of a process does not start: the one before "
     "it goes on.",
     "values_set_aside": "Values without an index, of an unclean shutdown, have been set aside.",

@@ -112,15 +112,20 @@ def _serve_all(directory: str) -> None:
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
     with ServeLock(directory, decision.http.host, ports, decision.log.file_mode) as lock:
         names = [part.name for part in parts(decision, {})]
-        log = SupervisorLog(names, lambda missing: _show_started(settings.decision, missing))
+        log = SupervisorLog(names, lambda missing: _show_started(decision, missing))
         check(decision, log.own_line)
         for line in idle_instances(decision):
             log.own_line(f"{decision.file}: {line}", "instances_limited", decision.file)
         claim_ports(directory, decision.http.host, ports, log.own_line)
-        prepare_streams(decision, log.own_line)
-        settings = InForce(accept_first(decision), log.own_line)
+
+        def run() -> bool:
+            prepare_streams(decision, log.own_line)
+            settings = InForce(accept_first(decision), log.own_line)
+            return supervise(lambda: settings.decision, settings.wanted, log, in_force=settings)
+
         with lock.watched(log.own_line):
-            supervise(lambda: settings.decision, settings.wanted, log, in_force=settings)
+            while run():
+                pass  # the directory of a stream was replaced
         log.own_line("stopped")
 
 

@@ -40,6 +40,7 @@ def run(
     from rdv.decision.holder import holder_of
     from rdv.serve.joining import Workers, free_numbers
     from rdv.serve.supervisor.loop import supervise
+    from rdv.serve.supervisor.plan import Role
 
     if not 1 <= instances <= _INSTANCES_MAX:
         raise InvalidOption("--instances", f"is between 1 and {_INSTANCES_MAX}")
@@ -52,7 +53,9 @@ def run(
     )
     if holder_of(directory) is None:
         log.own_line(f"{directory} is not served now: {name} waits until it is")
-    supervise(lambda: workers.decision, workers.wanted, log, frozenset(("worker",)))
+    essential = frozenset[Role](("worker",))
+    while supervise(lambda: workers.decision, workers.wanted, log, essential):
+        pass
     log.own_line("stopped")
 
 

@@ -22,6 +22,7 @@ from rdv.serve.supervisor.leftovers import clear_in_background, run_marker
 from rdv.serve.supervisor.plan import Part, Role
 from rdv.serve.supervisor.scaler import Callbacks
 from rdv.serve.supervisor.starter import Starter
+from rdv.serve.supervisor.stream_directories import StreamDirectories
 from rdv.serve.supervisor.supervisor import ESSENTIAL, Supervisor
 from rdv.status.lines import StatusLine
 from rdv.system.made_of import read_made_of
@@ -88,20 +89,21 @@ def supervise(
     log: Log,
     essential: frozenset[Role] = ESSENTIAL,
     in_force: InForce | None = None,
-) -> None:
+) -> bool:
     """Run the parts until a signal stops them. `decision` returns the current one.
 
-    With `in_force`, edits are followed and models scaled. Raises DoesNotStart, and what `wanted`
-    raises the first time.
+    With `in_force`, edits are followed and models scaled. Returns True if everything has to be
+    started again because the directory of a stream was deleted or replaced. Raises DoesNotStart,
+    and what `wanted` raises the first time.
     """
     marker = run_marker(decision().directory)
     foreign = ForeignChildren(marker)  # made before any child is started
 
-    async def run() -> None:
+    async def run() -> bool:
         with Starter(marker) as starter:
-            await _run(starter, foreign, decision, wanted, log, essential, in_force)
+            return await _run(starter, foreign, decision, wanted, log, essential, in_force)
 
-    asyncio.run(run())
+    return asyncio.run(run())
 
 
 async def _run(
@@ -112,7 +114,7 @@ async def _run(
     log: Log,
     essential: frozenset[Role],
     in_force: InForce | None,
-) -> None:
+) -> bool:
     known: set[str] = set()
 
     def launch(part: Part, line: Callable[[str], None], ended: Callable[[int], None]) -> Child:
@@ -145,11 +147,7 @@ async def _run(
         in_force.elsewhere = control.models_elsewhere
         in_force.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
         in_force.show = outputs.own_line
-    watch = Watch(
-        lambda: watched_files(decision()),
-        partial(_on, loop, supervisor.edited),
-        lambda line: _on(loop, outputs.own_line, line, "edits_late"),
-    )
+    watch = _watch(loop, decision, supervisor, outputs)
     watch.start()
     clear_in_background(decision().directory, log.own_line)
     demand: Demand | None = None
@@ -164,6 +162,29 @@ async def _run(
             in_force.scaler.close()
             demand.close()
         control.close()
+    return supervisor.is_to_begin_again
+
+
+def _watch(
+    loop: asyncio.AbstractEventLoop,
+    decision: Callable[[], Decision],
+    supervisor: Supervisor,
+    outputs: _Outputs,
+) -> Watch:
+    directories = StreamDirectories(decision())
+
+    def edited() -> None:
+        if replaced := directories.replaced():
+            text = "deleted or replaced: all processes are started again"
+            outputs.own_line(f"{', '.join(replaced)}: {text}", "stream_replaced", replaced[0])
+            supervisor.begin_again()
+        supervisor.edited()
+
+    return Watch(
+        lambda: [*watched_files(decision()), *directories.paths],
+        partial(_on, loop, edited),
+        lambda line: _on(loop, outputs.own_line, line, "edits_late"),
+    )
 
 
 def _start_scaling(

@@ -137,6 +137,7 @@ class Supervisor:
         self._outputs = outputs
         self._launch = launch
         self._clock = clock
+        self.is_to_begin_again = False
         self._running: dict[str, Running] = {}
         self._all: set[Running] = set()
         self._replacing: set[str] = set()
@@ -183,8 +184,16 @@ class Supervisor:
         self._start(running)
         return running
 
+    def begin_again(self) -> None:
+        """Stop in order, so that the caller can start everything again; see `is_to_begin_again`."""
+        if not self._stopping.is_set():
+            self.is_to_begin_again = True
+            self._stopping.set()
+            self._changed.set()
+
     def stop(self) -> None:
-        """Stop in order; on the second call, kill."""
+        """Stop in order; on the second call, kill. Nothing begins again after it."""
+        self.is_to_begin_again = False
         if self._stopping.is_set():
             self._outputs.own_line("killing what is left")
             for running in self._all:
