@@ -10,6 +10,7 @@ from rdv.commands.options import (
     Canary,
     Decision,
     Json,
+    Metric,
     On,
     Quiet,
     Since,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "rdv compare fraud mlp logit",
+    "rdv compare fraud mlp logit --metric roc-auc",
     "rdv compare fraud mlp canary --since 1d --html report.html",
     "rdv compare fraud mlp logit --disagreements label-these.jsonl --count 200",
     "rdv compare fraud mlp logit --json | jq .classes.rate",
@@ -42,6 +44,7 @@ def compare(
     since: Since = None,
     until: Until = None,
     on: On = None,
+    metric: Metric = None,
     canary: Canary = None,
     disagreements: Annotated[
         str | None,
@@ -85,6 +88,8 @@ def compare(
                 until_ns,
                 outcome=decision.outcome,
                 on=on,
+                metric=metric or "",
+                value=decision.value,
                 canary=canary or known_canary(decision, recorded),
                 disagreements=count,
                 progress=progress.advance,

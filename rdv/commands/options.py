@@ -52,6 +52,21 @@ On = Annotated[
         help="The field of the answers to use. Default: action, label, bin, class or score.",
     ),
 ]
+METRICS = (
+    "accuracy, balanced-accuracy, brier, calibration, f1, hit-rate@5, log-loss, mae, ndcg@10, "
+    "pinball@0.9, pr-auc, precision@k=100, recall@fpr=0.01, rmse, roc-auc, value"
+)
+"""The names of the metrics, with examples of their settings: those of rdv.analysis.metrics."""
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help=f"What answers are measured by: {METRICS} (your own, see [value]). Default: metric of "
+        "[outcome] in rdv.toml, or by the type of the outcomes.",
+        show_default=False,
+    ),
+]
 Canary = Annotated[
     str | None,
     typer.Option(

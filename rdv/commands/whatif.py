@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from rdv.commands.options import (
     Decision,
     Json,
+    Metric,
     On,
     Quiet,
     ScheduleFile,
@@ -22,7 +23,7 @@ from rdv.commands.pages import Html, finish, print_table, write_page
 
 EXAMPLES = (
     "rdv whatif fraud --schedule schedules/new.toml",
-    "rdv whatif fraud --schedule fast-first --since 1d --on score",
+    "rdv whatif fraud --schedule fast-first --since 1d --metric value",
     "rdv whatif fraud --schedule new.toml --json | jq .what_if.p99_ms",
 )
 
@@ -34,6 +35,7 @@ def whatif(
     since: Since = None,
     until: Until = None,
     on: On = None,
+    metric: Metric = None,
     out: Annotated[
         str | None, output_file("Write every decision into this file, as Parquet.")
     ] = None,
@@ -61,6 +63,7 @@ def whatif(
             options["keep"] = stack.enter_context(DecisionFile(out)).add
         progress = stack.enter_context(Progress("decided {:,} requests"))
         options |= {"outcome": decision.outcome, "on": on, "progress": progress.advance}
+        options |= {"metric": metric or "", "value": decision.value}
         found = what_if(recorded, wanted, since_ns, until_ns, **options)
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
@@ -72,6 +75,9 @@ def whatif(
     print_table(*view.figures_table(found), output, title)
     output.text()
     print_table(*view.models_table(found), output)
+    output.text()
+    for sentence in found.sentences():
+        output.text(sentence)
     output.text()
     output.text(view.changes_sentence(found))
     print_table(*view.changes_table(found, 10), output)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import re
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from rdv.decision.decision import SECTIONS, Cohort, Cohorts, Decision
 from rdv.decision.errors import InvalidDecision, InvalidModelName
 from rdv.decision.model import ModelConfig
 from rdv.decision.sections import PORT_MAX, Http
+from rdv.decision.value import Value
 from rdv.stream import check_name
 from rdv.stream.errors import InvalidName
 
@@ -167,6 +169,7 @@ def check_decision(decision: Decision, where: str) -> None:
     if http.enrich and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", http.enrich):
         reason = f"{http.enrich!r} is not FILE.py:FUNCTION, as models/profile.py:enrich"
         raise InvalidDecision(where, "http.enrich", reason)
+    _check_value(decision.value, where)
     _check_variables(decision.env, "env", where)
     for name, model in decision.models.items():
         _check_variables(model.env, f"models.{name}.env", where)
@@ -180,6 +183,17 @@ def check_decision(decision: Decision, where: str) -> None:
     shares = sum(cohort.share for cohort in decision.cohorts.groups.values())
     if shares > _SHARES_MAX:
         raise InvalidDecision(where, "cohorts", f"the shares add up to {shares:g}, more than 1")
+
+
+def _check_value(value: Value, where: str) -> None:
+    if value.function and not re.fullmatch(r"[^:\0]+\.py:[A-Za-z_]\w*", value.function):
+        reason = f"{value.function!r} is not FILE.py:FUNCTION, as value.py:value"
+        raise InvalidDecision(where, "value.function", reason)
+    if value.function and value.cost:
+        raise InvalidDecision(where, "value.cost", "value.function is declared as well; keep one")
+    for action, row in value.cost.items():
+        if not all(map(math.isfinite, row.values())):
+            raise InvalidDecision(where, f"value.cost.{action}", "has a value that is not finite")
 
 
 def _check_access(http: Http, where: str) -> None:

@@ -26,6 +26,7 @@ from rdv.decision.sections import (
     on_replace,
     on_serve,
 )
+from rdv.decision.value import Value
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import InvalidSchedule, Schedule, schedule_from_toml
 
@@ -112,6 +113,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "log": Log,
     "gate": Gate,
     "outcome": Outcome,
+    "value": Value,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
 
@@ -164,6 +166,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log: Log = Log()
     gate: Gate = Gate()
     outcome: Outcome = Outcome()
+    value: Value = Value()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()
 

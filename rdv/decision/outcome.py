@@ -48,6 +48,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             'The outcome for which each action is right: { block = "fraud", allow = "honest" }'
         ),
     ] = {}
+    metric: Annotated[
+        str,
+        on_command(
+            'Metric of every command without --metric: "roc-auc", "value" ...; empty: by the type'
+        ),
+    ] = ""
     mature_after_ms: Annotated[
         int,
         on_command(

@@ -93,7 +93,7 @@ def test_refusals_are_bounded(tmp_path):
     MadeLog(make_requests(500)).write(tmp_path)
     found, _ = study(tmp_path, EAGER)
     assert found.refused
-    shares = [side.share("default") for side in (found.best, found.new, found.worst)]
+    shares = [side.share("default") for side in (found.low, found.new, found.high)]
     assert shares == sorted(shares)
     assert any("bounds" in line for line in found.caveats())
 

@@ -24,6 +24,7 @@ from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import toml_value
+from rdv.decision.value import Value
 
 pytestmark = [pytest.mark.timeout(300)]
 
@@ -34,6 +35,7 @@ SECTIONS = {
     "log": Log,
     "gate": Gate,
     "outcome": Outcome,
+    "value": Value,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -69,6 +71,10 @@ OTHERS: dict[str, object] = {
     "outcome.positive": "fraud",
     "outcome.means": {"approve": "honest"},
     "outcome.mature_as": "honest",
+    "outcome.metric": "f1",
+    "value.cost": {"approve": {"honest": 1.5}},
+    "value.function": "value.py:value",
+    "value.unit": "EUR",
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],
@@ -115,6 +121,7 @@ class Settings:
             "log": {},
             "gate": {},
             "outcome": {},
+            "value": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },

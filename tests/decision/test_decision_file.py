@@ -30,6 +30,7 @@ from rdv.decision import (
 )
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
+from rdv.decision.value import Value
 from rdv.errors import InputFault
 
 
@@ -49,7 +50,14 @@ def test_the_default_text_says_the_defaults():
     assert parse_decision(default_text(), "x") == Decision()
 
 
-SECTIONS = {"http": Http, "server": Server, "log": Log, "gate": Gate, "outcome": Outcome}
+SECTIONS = {
+    "http": Http,
+    "server": Server,
+    "log": Log,
+    "gate": Gate,
+    "outcome": Outcome,
+    "value": Value,
+}
 
 
 def test_the_commented_defaults_are_the_defaults():
@@ -84,6 +92,7 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "log",
         "gate",
         "outcome",
+        "value",
         "models",
         "cohorts",
         "groups",

@@ -12,6 +12,7 @@ from rdv.decision.load import with_environment
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import default_text
+from rdv.decision.value import Value
 
 SECTIONS = {
     "": Decision,
@@ -20,6 +21,7 @@ SECTIONS = {
     "log": Log,
     "gate": Gate,
     "outcome": Outcome,
+    "value": Value,
     "models.NAME": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.NAME": Cohort,

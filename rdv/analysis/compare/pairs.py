@@ -52,11 +52,15 @@ class Answers:
     """Reads answers. For one thread at a time. Raises TooManyValues.
 
     `reading` says which side is judged by outcomes. Unless `on` names the only field that counts,
-    the other side is read as well.
+    the other side is read as well. `measured` reads what else is measured.
     """
 
-    def __init__(self, reading: Reading, on: str | None = None) -> None:
+    def __init__(
+        self, reading: Reading, on: str | None = None, measured: Extract | None = None
+    ) -> None:
         self.judged = Extract(reading)
+        self.measured = measured
+        """Reads what another metric takes; None if that is what is judged."""
         self._has_both = on is None
         self._labels = (
             self.judged if not self.judged.is_number else Extract(replace(reading, kind="class"))
@@ -107,6 +111,8 @@ class ModelReports:
     evaluation_ms: npt.NDArray[np.float64]
     version: npt.NDArray[np.int32]
     """The version, as a code of the reader's `versions`."""
+    measured: npt.NDArray[np.float64] | None = None
+    """What another metric takes, by the extract of the measure; None if it takes what is judged."""
 
     @property
     def is_result(self) -> npt.NDArray[np.bool_]:
@@ -125,11 +131,11 @@ class Reader:
     def read(self, joined: Joined, model: str) -> ModelReports:
         """Return a model's answers; one not in this batch is silent. Raises TooManyValues."""
         count = len(joined)
-        label, number, evaluation_ms = (np.full(count, np.nan) for _ in range(3))
+        label, number, evaluation_ms, measured = (np.full(count, np.nan) for _ in range(4))
         version = np.full(count, NONE, np.int32)
         if model not in joined.models:
             silent, never = np.zeros(count, np.uint8), np.full(count, np.nan)
-            return ModelReports(silent, label, number, never, evaluation_ms, version)
+            return ModelReports(silent, label, number, never, evaluation_ms, version, measured)
         row = joined.models.index(model)
         outcome = joined.outcome[row]
         at = np.where(outcome == RESULT, joined.score_at[row], NOWHERE)
@@ -139,11 +145,14 @@ class Reader:
                 line = lines[place]
                 if line is None or line.result is UNSET:
                     continue
-                label[n], number[n] = self._answers.of_json(bytes(line.result))
+                text = bytes(line.result)
+                label[n], number[n] = self._answers.of_json(text)
+                if self._answers.measured is not None:
+                    measured[n] = self._answers.measured.of_json(text)
                 evaluation_ms[n] = line.evaluation_ms
                 version[n] = self.versions[line.version]
         arrival_ms = np.where(outcome == RESULT, joined.arrival_ms[row], np.nan)
-        return ModelReports(outcome, label, number, arrival_ms, evaluation_ms, version)
+        return ModelReports(outcome, label, number, arrival_ms, evaluation_ms, version, measured)
 
 
 def _by_chunk(

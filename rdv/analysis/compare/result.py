@@ -13,6 +13,7 @@ from rdv.analysis.compare.drift import ModelDrift, Rates
 from rdv.analysis.compare.pairs import Pairs
 from rdv.analysis.compare.truths import Judged
 from rdv.analysis.dataset.notes import Notes
+from rdv.analysis.measure import Contrast
 from rdv.analysis.statistics import (
     ClassAgreement,
     Digest,
@@ -105,6 +106,8 @@ class Comparison:
     quantile_pairs: QuantilePairs | None
     judged: Judged
     accuracy: PairedShares | None
+    metric: Contrast
+    """Both models by the metric that was asked for, or the usual one."""
     outcomes: int
     drift: list[ModelDrift]
     rates: Rates
@@ -120,9 +123,11 @@ class Comparison:
         """Return the findings as sentences, the most important first."""
         a, b = self.first.name, self.second.name
         found = [f"{a} and {b} have both scored {self.both:,} of {self.requests:,} requests."]
+        if self.metric.metric.name != "accuracy" and self.outcomes:
+            found.append(self.metric.sentence())
         if self.accuracy is not None:
             found.append(_accuracy(a, b, self.accuracy, self.judged.key_count))
-        elif self.outcomes:
+        elif self.outcomes and self.judged.problem:
             found.append(f"Nothing can be said about right answers: {self.judged.problem}.")
         if self.classes is not None:
             found.append(_classes(self.classes))
@@ -155,12 +160,19 @@ class Comparison:
         ]
         if self.accuracy is not None:
             found.append(self.judged.extract.reading.sentence())
+        if self.metric.metric.name != "accuracy" and not self.metric.problem:
+            found.append(self.metric.reading)
+        if self.metric.left_out:
+            found.append(
+                f"{self.metric.left_out:,} requests with a known outcome are left out: one of the "
+                f"two has no value of {self.metric.metric.name} there"
+            )
         if self.canary is None:
             found.append("no canary: a changed input looks like a changed model")
         return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
-        left_out = ("first", "second", "class_names", "judged", "pairs", "disagreements")
+        left_out = ("first", "second", "class_names", "judged", "metric", "pairs", "disagreements")
         figures = {name: plain(one) for name, one in vars(self).items() if name not in left_out}
         if self.classes is not None:
             figures["classes"]["classes"] = list(self.class_names)
@@ -170,6 +182,7 @@ class Comparison:
             "judged_by": self.judged.extract.reading.kind,
             "reading": self.judged.extract.reading.sentence(),
             "outcome_classes": self.judged.known.classes,
+            "metric": self.metric.as_json(),
             "sentences": self.sentences(),
             "caveats": self.caveats(),
         }

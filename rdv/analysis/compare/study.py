@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,10 +18,12 @@ from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import KINDS, Joined, count_codes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import choose_reading
+from rdv.analysis.dataset.reading import Kind, choose_reading
 from rdv.analysis.errors import ModelNotRecorded, SameModel
+from rdv.analysis.measure import DEFAULTS, Measure, choose_measure
 from rdv.analysis.statistics import Normaliser, ScoreAgreement, agreement_of_scores, quantile_pairs
 from rdv.decision.outcome import INFERRED, Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.rendezvous.topology import SCORES
 
 CONFIDENCE = 0.95
@@ -39,6 +41,9 @@ def compare(
     *,
     outcome: Outcome = INFERRED,
     on: str | None = None,
+    metric: str = "",
+    value: Value = UNDECLARED,
+    defaults: Mapping[Kind, str] = DEFAULTS,
     canary: str | None = None,
     window_ms: float | None = None,
     disagreements: int = DISAGREEMENTS,
@@ -48,28 +53,33 @@ def compare(
 ) -> Comparison:
     """Compare the answers of both models to the requests appended in [since_ns, until_ns).
 
-    `outcome` is [outcome] of rdv.toml, `on` the only field of the answers that counts, `canary` the
-    model that never changes, `window_ms` until when answers count as in time. `progress` gets the
-    number of requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues, and
-    the log's SystemFaults.
+    `outcome` and `value` are sections of rdv.toml, `on` the only field of the answers that counts,
+    `metric` the name of what is measured (by default that of [outcome], or of `defaults`), `canary`
+    the model that never changes, `window_ms` until when answers count as in time. `progress` gets
+    the number of requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues,
+    UnknownMetric, InvalidMetric, and the log's SystemFaults.
     """
     _check(recorded, first, second, canary)
     join = Join(recorded, since_ns, until_ns)
     reading = choose_reading(recorded, outcome, on)
-    answers = Answers(reading, on)
-    study = _Study(
-        (first, second),
-        canary,
-        answers,
-        JudgedCollector(read_outcomes(recorded, join.notes), answers.judged),
-        Collector(first, second, max(1, -(-join.request_count // pairs_max))),
-        (Tally(window_ms), Tally(window_ms)),
-        ClassCounts(on),
-    )
-    for joined in join:
-        study.add(joined)
-        progress(len(joined))
-    return study.finish(join, disagreements, confidence)
+    with choose_measure(recorded, outcome, on, metric, value, defaults) as measure:
+        is_judged = measure.reading == reading and type(measure) is Measure
+        answers = Answers(reading, on, None if is_judged else measure.extract)
+        if is_judged:
+            measure.extract = answers.judged
+        study = _Study(
+            (first, second),
+            canary,
+            answers,
+            JudgedCollector(read_outcomes(recorded, join.notes), answers.judged, measure),
+            Collector(first, second, max(1, -(-join.request_count // pairs_max))),
+            (Tally(window_ms), Tally(window_ms)),
+            ClassCounts(on),
+        )
+        for joined in join:
+            study.add(joined)
+            progress(len(joined))
+        return study.finish(join, disagreements, confidence)
 
 
 def _check(recorded: Recorded, first: str, second: str, canary: str | None) -> None:
@@ -141,6 +151,7 @@ class _Study:
             quantile_pairs=quantile_pairs(digests[0], digests[1]) if numbers else None,
             judged=(judged := self.truths.judged()),
             accuracy=judged.paired(confidence),
+            metric=self.truths.contrast(self.names, judged, confidence),
             outcomes=len(self.truths.outcomes),
             drift=[] if pairs is None else drift_of_pairs(pairs, self.names, self.canary),
             rates=self.rates.rates(),

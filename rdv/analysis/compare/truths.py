@@ -14,6 +14,7 @@ from rdv.analysis.dataset.joined import Joined
 from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.outcomes import Outcomes
 from rdv.analysis.dataset.values import Extract, KnownTruths
+from rdv.analysis.measure import Contrast, Kept, Measure, Rate, contrast_of
 from rdv.analysis.metrics import difference, metric_named
 from rdv.analysis.statistics import Interval, PairedCounts, PairedShares
 
@@ -87,47 +88,69 @@ class Judged:
 
 
 class JudgedCollector:
-    """Collects `Judged` batch by batch. For one thread at a time."""
+    """Collects `Judged` and what the measure takes, batch by batch. For one thread at a time."""
 
-    def __init__(self, outcomes: Outcomes, extract: Extract, limit: int = JUDGED_MAX) -> None:
+    def __init__(
+        self, outcomes: Outcomes, extract: Extract, measure: Measure, limit: int = JUDGED_MAX
+    ) -> None:
         self.outcomes = outcomes
-        self._extract, self._limit = extract, limit
-        self._kept: list[tuple[Floats, Floats, Floats, Keys]] = []
-        self._size = self._seen = 0
-        self._stride = 1
+        self._extract, self._measure = extract, measure
+        self._judged = Kept(limit)
+        self._measured = self._judged if measure.extract is extract else Kept(limit)
+        self._rate = Rate()
 
     def add(self, joined: Joined, first: ModelReports, second: ModelReports) -> None:
         """Add the requests of one batch that both have scored."""
+        self._rate.add(joined.append_ns)
         if not len(self.outcomes):
             return
-        truth = self.outcomes.of(joined, self._extract)
-        known = first.is_result & second.is_result & ~np.isnan(truth)
-        rows = np.flatnonzero(known)
-        start = -self._seen % self._stride
-        self._seen += len(rows)
-        rows = rows[start :: self._stride]
-        if not len(rows):
-            return
-        a, b = (one.number if self._extract.is_number else one.label for one in (first, second))
         keys = hashed_keys(joined)
-        self._keep((a[rows], b[rows], truth[rows], keys[rows]))
-
-    def _keep(self, part: tuple[Floats, Floats, Floats, Keys]) -> None:
-        self._kept.append(part)
-        self._size += len(part[0])
-        while self._size > self._limit:
-            a, b, truth, keys = self._columns()
-            self._kept = [(a[::2], b[::2], truth[::2], keys[::2])]
-            self._size = len(self._kept[0][0])
-            self._stride *= 2
-
-    def _columns(self) -> tuple[Floats, Floats, Floats, Keys]:
-        if not self._kept:
-            nothing = np.empty(0)
-            return nothing, nothing, nothing, np.empty(0, np.uint64)
-        a, b, truth, keys = (np.concatenate(column) for column in zip(*self._kept, strict=True))
-        return a, b, truth, keys
+        both = first.is_result & second.is_result
+        truth = self.outcomes.of(joined, self._extract)
+        rows = np.flatnonzero(both & ~np.isnan(truth))
+        a, b = (one.number if self._extract.is_number else one.label for one in (first, second))
+        self._judged.add(a[rows], b[rows], truth[rows], keys[rows])
+        if self._measured is self._judged or self._measure.problem:
+            return
+        truth = self.outcomes.of(joined, self._measure.extract)
+        rows = np.flatnonzero(both & ~np.isnan(truth))
+        assert first.measured is not None
+        assert second.measured is not None
+        wanted = np.where(both, truth, np.nan)
+        points = (
+            self._measure.points(joined, measured, wanted)[rows]
+            for measured in (first.measured, second.measured)
+        )
+        self._measured.add(*points, truth[rows], keys[rows])
 
     def judged(self) -> Judged:
         """Return all that was collected."""
-        return Judged(*self._columns(), self._extract, self._stride)
+        first, second, truth, keys = self._judged.columns() or _nothing()
+        return Judged(first, second, truth, keys, self._extract, self._judged.stride)
+
+    def contrast(self, names: tuple[str, str], judged: Judged, confidence: float) -> Contrast:
+        """Return how the two models compare by the metric."""
+        problem = "" if len(self.outcomes) else "no outcomes are recorded"
+        kept = self._measured
+        if kept is self._judged:
+            points = [self._measure.points_of(one) for one in (judged.first, judged.second)]
+            truth, keys = judged.truth, judged.keys
+            problem = problem or judged.problem
+        else:
+            *points, truth, keys = kept.columns() or _nothing()
+        return contrast_of(
+            self._measure,
+            names,
+            (points[0], points[1]),
+            truth,
+            keys,
+            problem=problem,
+            confidence=confidence,
+            per_day=self._rate.per_day,
+            thinned=kept.stride,
+        )
+
+
+def _nothing() -> tuple[Floats, Floats, Floats, Keys]:
+    none = np.empty(0)
+    return none, none, none, np.empty(0, np.uint64)

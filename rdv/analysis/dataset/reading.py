@@ -168,26 +168,28 @@ def infer(
         class_name(declared.positive) or YES,
         declared.threshold,
         _means(declared.means),
-        declared != Outcome(),
+        msgspec.structs.replace(declared, metric="") != Outcome(),
         "",
         declared.mature_after_ms,
         declared.mature_as,
     )
-    classes = {
-        name
-        for truth in truths
-        if (name := class_name(_truth_of(truth, declared.field, named))) is not None
-    }
+    classes = classes_of(truths, declared.field, named)
     if truths and not classes:
         base = replace(base, problem=_no_values(declared.field))
     if declared.type == "class":
         return base
     if declared.type in ("probability", "number"):
-        number = named if named is not None else _number_field(answers, None)
+        number = named if named is not None else number_field(answers, None)
         return replace(base, kind=declared.type, answer=number)
     if not classes:
         return replace(base, kind=_kind_alone(answers, named))
     return _matched(answers, base, classes, declared)
+
+
+def classes_of(truths: Sequence[Any], name: str, answer: str | None) -> set[str]:
+    """Return the names of the classes of some outcomes."""
+    parts = (class_name(_truth_of(truth, name, answer)) for truth in truths)
+    return {part for part in parts if part is not None}
 
 
 def _no_values(name: str) -> str:
@@ -222,7 +224,7 @@ def _matched(
     Of a class and a number, the class, unless fewer answers have it: the others would be wrong.
     """
     label, named = _label_field(answers, base, classes)
-    number = _number_field(answers, base.answer)
+    number = number_field(answers, base.answer)
     if label is not None and (
         number is None or len(_parts(answers, label)) >= len(_parts(answers, number))
     ):
@@ -255,7 +257,7 @@ def _label_field(
     return None, named
 
 
-def _number_field(answers: Sequence[Any], named: str | None) -> str | None:
+def number_field(answers: Sequence[Any], named: str | None) -> str | None:
     """Return the field of the answers that is a number; None if there is none."""
     names = [named] if named is not None else [*NUMBER_FIELDS, WHOLE]
     for name in sorted(names, key=lambda name: -len(_parts(answers, name))):
@@ -278,16 +280,16 @@ def is_json_number(value: Any) -> bool:
 
 
 def _problem(named: set[str], number: str | None, classes: set[str]) -> str:
-    said = f"answers say {_some(named)}" if named else "answers name no class"
+    said = f"answers say {some_of(named)}" if named else "answers name no class"
     if number is not None:
         said += f" and have a number ({number or 'the answer'})"
     return (
-        f"{said}, outcomes say {_some(classes)}: declare in [outcome] of rdv.toml what they mean "
+        f"{said}, outcomes say {some_of(classes)}: declare in [outcome] of rdv.toml what they mean "
         "(positive, or means)"
     )
 
 
-def _some(names: set[str]) -> str:
+def some_of(names: set[str]) -> str:
     shown = sorted(names)[:_SHOWN]
     return ", ".join(shown) + (", …" if len(names) > len(shown) else "")
 

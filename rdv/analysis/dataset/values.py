@@ -20,6 +20,8 @@ from rdv.payload import UnusableJson, canonical, read_recorded
 
 CLASSES_MAX = 65_536
 CACHE_MAX = 100_000
+TEXTS_MAX = 5_000_000
+"""The maximum number of different answers and outcomes that are kept as they are."""
 CACHED_BYTES_MAX = 500
 """The maximum number of bytes of a cached answer, so that the size of the cache is bounded."""
 ONE_CLASS = (
@@ -112,6 +114,15 @@ class Extract:
             return self.name(value)
         return self.reading.positive if value == 1 else f"not {self.reading.positive}"
 
+    def code_of(self, name: str) -> float | None:
+        """Return the code of a class by its name; None if it has not been seen."""
+        return self._classes.get(name)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, by their codes."""
+        return tuple(self._classes)
+
     def name(self, value: float) -> str:
         """Return a value as text; of a class as JSON, as it was first seen."""
         if math.isnan(value):
@@ -134,6 +145,62 @@ class Extract:
             shown = value if name == class_name(value) else name
             self._shown.append(canonical(shown))
         return code
+
+
+class Texts(Extract):
+    """Codes of different answers and outcomes, which `read` returns again.
+
+    Of an answer that is an object the field `reading.answer` counts, if it is named; the same of
+    outcomes and `reading.truth`. Raises TooManyValues.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        super().__init__(reading)
+        self.is_number = False
+        self._texts: list[bytes] = []
+        self._codes: dict[bytes, float] = {}
+
+    def read(self, code: float) -> Any:
+        """Return the answer or outcome of a code."""
+        return read_recorded(self._texts[int(code)])
+
+    def text(self, code: float) -> bytes:
+        """Return the answer or outcome of a code as JSON."""
+        return self._texts[int(code)]
+
+    def of_answer(self, answer: Any) -> float:
+        name = self.reading.answer
+        return self.of_value(answer.get(name) if name and isinstance(answer, dict) else answer)
+
+    def of_value(self, value: Any) -> float:
+        """Return the code of a value; NaN for null."""
+        if value is None:
+            return math.nan
+        text = canonical(value)
+        code = self._codes.get(text)
+        if code is None:
+            if len(self._texts) >= TEXTS_MAX:
+                raise TooManyValues(self.reading.answer or "", TEXTS_MAX)
+            code = self._codes[text] = float(len(self._texts))
+            self._texts.append(text)
+        return code
+
+    def of_truth(self, truth: Any) -> float:
+        name = self.reading.truth
+        return self.of_value(truth.get(name) if name and isinstance(truth, dict) else truth)
+
+    def of_outcome(self, value: Any) -> float:
+        return self.of_value(value)
+
+    def judge(self, values: Floats, truths: Floats) -> Floats:  # noqa: ARG002 - as Extract
+        """Return NaN: an answer has a value, and is neither right nor wrong."""
+        return np.full(len(truths), np.nan)
+
+    def name(self, value: float) -> str:
+        return "-" if math.isnan(value) else self._texts[int(value)].decode()
+
+    def truth_name(self, value: float) -> str:
+        return self.name(value)
 
 
 class KnownTruths:

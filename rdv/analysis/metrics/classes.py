@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from rdv.analysis.metrics.mean import ONE_CLASS, has_one_class, mean_of
-from rdv.analysis.metrics.metric import Measured
+from rdv.analysis.metrics.mean import mean_of
+from rdv.analysis.metrics.metric import ONE_CLASS, Measured, has_one_class
 from rdv.analysis.metrics.sample import Sample
 from rdv.analysis.statistics.sample import FloatArray
 
 
-def accuracy(sample: Sample) -> Measured | str:
+def accuracy(sample: Sample) -> Measured:
     """Return the share of requests whose label is the truth."""
-    if has_one_class(sample):
-        return ONE_CLASS
     return mean_of(sample, _right(sample))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.metrics.ragged import Lists
@@ -16,6 +17,7 @@ Spread = Literal["share", "bounded", "unbounded"]
 """Whether the metric of one request is 0 or 1, a number between 0 and 1, or any number. A metric
 that is not a mean counts as bounded if it is between 0 and 1.
 """
+ONE_CLASS = "all known truths are alike, so that an answer that never changes would be perfect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,26 @@ class Metric:
         """Return the value of a sample of the right kind, and what intervals need."""
         if not len(sample):
             return Undefined(self.name, "there is no request with a known truth and an answer")
+        if self.is_mean and self.needs in ("class", "probability") and has_one_class(sample):
+            return Undefined(self.name, ONE_CLASS)
         found = self.measure(sample)
         return Undefined(self.name, found) if isinstance(found, str) else found
+
+    def rows(
+        self, values: npt.ArrayLike, truths: npt.ArrayLike, *, missing: Missing | None = None
+    ) -> FloatArray:
+        """Return the metric of each request of which it is the mean; NaN where it is left out.
+
+        Only for metrics that are means (`is_mean`). Other arguments as in `of`.
+        """
+        sample = sample_of(self.needs, values, truths, missing=missing)
+        found = np.full(len(np.asarray(values)), np.nan)
+        if len(sample):
+            measured = self.measure(sample)
+            assert isinstance(measured, Measured)
+            assert measured.rows is not None
+            found[sample.rows] = measured.rows
+        return found
 
     def is_better(self, first: float, second: float) -> bool:
         """Return whether the first value is better than the second."""
@@ -121,3 +141,8 @@ class Metric:
         if self.unit == "%":
             return f"{100 * value:.{self.digits}f} %"
         return f"{value:,.{self.digits}f}{f' {self.unit}' if self.unit else ''}"
+
+
+def has_one_class(sample: Sample) -> bool:
+    """Return whether all truths are the same, so that nothing can be told apart."""
+    return bool(np.all(sample.truths == sample.truths[0]))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.metrics.mean import ONE_CLASS, has_one_class, mean_of
-from rdv.analysis.metrics.metric import Measured, Undefined
+from rdv.analysis.metrics.mean import mean_of
+from rdv.analysis.metrics.metric import ONE_CLASS, Measured, Undefined, has_one_class
 from rdv.analysis.metrics.sample import Missing, Sample, sample_of
 from rdv.analysis.statistics.sample import FloatArray, IntArray
 
@@ -21,18 +21,14 @@ BINS = 10
 _CLIP = float(np.finfo(np.float64).eps)  # as scikit-learn: a certain error costs 36
 
 
-def log_loss(sample: Sample) -> Measured | str:
+def log_loss(sample: Sample) -> Measured:
     """Return the mean of minus the logarithm of the probability that was given to the truth."""
-    if has_one_class(sample):
-        return ONE_CLASS
     given = np.where(sample.truths > 0, sample.values, 1 - sample.values)
     return mean_of(sample, -np.log(np.clip(given, _CLIP, 1 - _CLIP)))
 
 
-def brier(sample: Sample) -> Measured | str:
+def brier(sample: Sample) -> Measured:
     """Return the mean squared difference of probability and truth: Brier (1950)."""
-    if has_one_class(sample):
-        return ONE_CLASS
     return mean_of(sample, (sample.values - sample.truths) ** 2)
 
 

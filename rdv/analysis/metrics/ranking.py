@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rdv.analysis.metrics.mean import ONE_CLASS, has_one_class
-from rdv.analysis.metrics.metric import Measured, Reweighted
+from rdv.analysis.metrics.metric import ONE_CLASS, Measured, Reweighted, has_one_class
 from rdv.analysis.metrics.sample import Sample
 from rdv.analysis.statistics.sample import BoolArray, FloatArray, IntArray
 

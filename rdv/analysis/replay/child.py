@@ -19,19 +19,25 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import msgspec
 
-from rdv.models import ModelNotLoaded, evaluate, open_model
+from rdv.models import Model, ModelNotLoaded, Outcome, Takes, evaluate, open_model
+from rdv.models.batch import predict_batch
+from rdv.models.model import Again
+from rdv.models.python_file import load_module, not_loaded
+from rdv.rendezvous.messages import RESULT_BYTES_MAX
 from rdv.system.orphans import adopt_orphans, end_descendants, reap_abandoned
 from rdv.system.standard_streams import empty_stdin, stdout_to_stderr, write_utf8
 
 HEAD = struct.Struct("<II")
 BACK = struct.Struct("<IIQ")
 RESULT, ERROR, NOTHING = range(3)
+VALUE = "value"
+"""The setting of a function, FILE.py:NAME, which is called for each row instead of a model."""
 _U32 = 4
 READ_BYTES = 1024 * 1024
 NOT_LOADED = 3
@@ -126,7 +132,7 @@ def _run(settings: Settings) -> int:
     source, sink = _take_pipes()
     write_utf8()
     try:
-        model = open_model(os.path.abspath(settings.directory), settings.name, **settings.opening)
+        model = _opened(settings)
     except ModelNotLoaded as error:
         _write(sink, _line(Hello(reason=error.reason, where=error.where, trace=error.trace)))
         return NOT_LOADED
@@ -143,6 +149,44 @@ def _run(settings: Settings) -> int:
             _write(sink, pack(outcomes, took_ns))
     model.close()
     return 0
+
+
+def _opened(settings: Settings) -> Model:
+    directory = os.path.abspath(settings.directory)
+    if VALUE in settings.opening:
+        return Function(directory, settings.opening[VALUE])
+    return open_model(directory, settings.name, **settings.opening)
+
+
+class Function:
+    """A function of a Python file as a model: a row is the list of its arguments."""
+
+    takes: Takes = "values"
+    version = ""
+
+    def __init__(self, directory: str, spec: str) -> None:
+        """Run the file of `spec`, FILE.py:NAME. Raises ModelNotLoaded."""
+        path, _, name = spec.rpartition(":")
+        place = os.path.join(directory, path)
+        if not os.path.isfile(place):
+            raise ModelNotLoaded(spec, path, "there is no such file")
+        try:
+            function = getattr(load_module("value", place), name, None)
+        except BaseException as error:  # noqa: BLE001 - the user's code, anything goes
+            raise not_loaded(spec, path, error) from None
+        if not callable(function):
+            raise ModelNotLoaded(spec, path, f"it has no function {name}")
+        self._call: Callable[..., Any] = function
+
+    def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
+        """Return the function's value for each row. See Model."""
+        call = self._call
+        return predict_batch(
+            lambda some: [call(*row) for row in some], rows, RESULT_BYTES_MAX, again
+        )
+
+    def close(self) -> None:
+        """Do nothing: the process ends."""
 
 
 def pack(outcomes: list[Any], took_ns: int) -> bytes:

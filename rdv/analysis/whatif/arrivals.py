@@ -73,13 +73,3 @@ def arrivals_of(
 def refusals_of(joined: Joined) -> npt.NDArray[np.bool_]:
     """Return where a model has refused, (m, n), so that its evaluation time is unknown."""
     return np.isin(joined.outcome, REFUSALS)
-
-
-def as_answers(arrivals: Arrivals, refused: npt.NDArray[np.bool_]) -> Arrivals:
-    """Return the best possible case: every refusal as an answer, at the time of the refusal."""
-    return replace(arrivals, is_answer=arrivals.is_answer | refused)
-
-
-def as_silence(arrivals: Arrivals, refused: npt.NDArray[np.bool_]) -> Arrivals:
-    """Return the worst possible case: silence instead of the refusal, so that steps wait."""
-    return replace(arrivals, key=np.where(refused, NEVER_KEY, arrivals.key))

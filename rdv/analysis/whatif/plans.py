@@ -83,6 +83,26 @@ def decide_plans(plans: Plans, joined: Joined, arrivals: Arrivals) -> Decided:
     return whole
 
 
+def decide_rows(
+    plans: Plans, joined: Joined, rows: npt.NDArray[np.int64], arrivals: Arrivals
+) -> Decided:
+    """Decide some of the requests by the schedules that they get, with these arrivals."""
+    if len(rows) == len(joined):
+        return decide_plans(plans, joined, arrivals)
+    asked = joined.asked.take(rows)
+    if (asked.codes == NONE).all():
+        return decide_all(plans.live, arrivals)
+    return decide_plans(plans, joined.take(rows), arrivals)
+
+
+def default_values(joined: Joined, plans: Plans, extract: Extract) -> npt.NDArray[np.float64]:
+    """Return the value of the default that each request would get, (n,)."""
+    values = np.full(len(joined), np.nan)
+    for schedule, rows, _ in plans.groups(joined):
+        values[rows] = extract.of_answer(schedule.default)
+    return values
+
+
 def all_names(joined: Joined, decided: Decided, plans: Plans) -> list[str | None]:
     """Return the model that answers each request."""
     names: list[str | None] = [None] * len(joined)

@@ -18,7 +18,9 @@ from msgspec import UNSET
 from rdv.analysis.dataset.joined import DEFAULT, FALLBACK, KINDS, NO_RESULT, PREFERRED, Joined
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.values import Extract
-from rdv.analysis.statistics import PairedCounts, plain
+from rdv.analysis.measure import Contrast
+from rdv.analysis.measure.contrast import as_interval
+from rdv.analysis.statistics import plain
 from rdv.analysis.whatif.decide import NO_MODEL, Decided
 from rdv.rendezvous.rules import combine_results
 from rdv.rendezvous.schedule import OTHERS, Schedule
@@ -105,6 +107,11 @@ class Side:
         self.judged += int(known.sum())
         self.right += float(right[known].sum())
 
+    def bounds_json(self) -> dict[str, Any]:
+        """Return the figures that have bounds."""
+        figures = self.as_json()
+        return {name: figures[name] for name in figures if name not in ("models", "steps")}
+
     def share(self, kind: str) -> float:
         """Return the share of a kind among all requests."""
         return self.kinds[kind] / self.requests if self.requests else 0.0
@@ -139,9 +146,11 @@ class WhatIf:
     schedule: Schedule
     recorded: Side = field(default_factory=Side)
     new: Side = field(default_factory=Side)
-    best: Side = field(default_factory=Side)
-    worst: Side = field(default_factory=Side)
-    """Bounds: every refusal counted as an answer at that moment, or as silence."""
+    low: Side = field(default_factory=Side)
+    high: Side = field(default_factory=Side)
+    """Bounds: every figure's lowest and highest value, whatever the refusing models would have
+    answered, and when.
+    """
     refused: int = 0
     """Requests that at least one accepted model has refused."""
     changed_model: int = 0
@@ -165,10 +174,14 @@ class WhatIf:
     """How answers are judged by outcomes, in words."""
     problem: str = ""
     """Why the outcomes do not tell which answers are right; empty if they do, or there are none."""
-    attained: PairedCounts = field(default_factory=PairedCounts)
-    """Requests by whether a model answers within the SLA: by the new schedule, as recorded."""
-    judged: PairedCounts = field(default_factory=PairedCounts)
-    """The same by whether the answer is right, where both sides' answers can be judged."""
+    attained: Contrast | None = None
+    """Requests that a model answers within the SLA: by the new schedule, and as recorded."""
+    right: Contrast | None = None
+    """Right answers, where the outcome is known; None if these are not judged."""
+    metric: Contrast | None = None
+    """Both sides by the metric that was asked for, or the usual one."""
+    lacking: tuple[str, ...] = ()
+    """Models that never answer with what is judged: their answers do not count."""
     notes: Notes = field(default_factory=Notes)
     sla_was_ms: set[float] = field(default_factory=set)
 
@@ -176,6 +189,13 @@ class WhatIf:
     def mean_change(self) -> float | None:
         """Mean absolute difference of the answers' values; None unless they are numbers."""
         return self.change_sum / self.compared if self.is_number and self.compared else None
+
+    def sentences(self) -> list[str]:
+        """Return what changes by the figures that count, with intervals whose unit is the key."""
+        found = [] if self.attained is None else [self.attained.sentence()]
+        if self.metric is not None and not self.problem:
+            found.append(self.metric.sentence())
+        return found
 
     def caveats(self) -> list[str]:
         """Return what limits the exactness of the figures, one sentence each."""
@@ -206,15 +226,26 @@ class WhatIf:
             found.append(f"nothing can be said about right answers: {self.problem}")
         elif self.outcomes:
             found.append(self.reading)
+        if self.lacking:
+            found.append(
+                f"{', '.join(self.lacking)} never answers with what is judged: such answers count "
+                "as neither right nor wrong"
+            )
+        if self.metric is not None and self.metric.left_out:
+            found.append(
+                f"{self.metric.left_out:,} requests with a known outcome are left out: one of the "
+                f"two answers has no value of {self.metric.metric.name}"
+            )
+        if self.metric is not None and self.metric.thinned > 1:
+            found.append(f"answers are measured on every {self.metric.thinned}th known outcome")
         return found + self.notes.lines()
 
     def drop_judgement(self, problem: str) -> None:
-        """Forget which answers were right, if there is a reason why that is not known."""
+        """Forget which answers were right, for a reason why that is not known."""
         self.problem = problem
-        if problem:
-            self.judged = PairedCounts()
-            for side in (self.recorded, self.new):
-                side.right, side.judged = 0.0, 0
+        self.right = None
+        for side in (self.recorded, self.new, self.low, self.high):
+            side.right, side.judged = 0.0, 0
 
     def as_json(self) -> dict[str, Any]:
         """Return all figures."""
@@ -223,10 +254,12 @@ class WhatIf:
             "schedule": self.schedule.label,
             "recorded": self.recorded.as_json(),
             "what_if": self.new.as_json(),
-            "best": self.best.as_json() if self.refused else None,
-            "worst": self.worst.as_json() if self.refused else None,
+            "low": self.low.bounds_json() if self.refused else None,
+            "high": self.high.bounds_json() if self.refused else None,
             "sla_attainment_gain": _gain(self.attained),
-            "accuracy_gain": _gain(self.judged),
+            "accuracy_gain": _gain(self.right),
+            "metric": None if self.metric is None else self.metric.as_json(),
+            "lacking": list(self.lacking),
             "changed_model": self.changed_model / count,
             "changed_answer": self.changed_answer / max(1, self.compared),
             "compared": self.compared,
@@ -240,14 +273,16 @@ class WhatIf:
             "own_answers": self.own_answers,
             "other_schedules": self.other_schedules,
             "never_ran": list(self.never_ran),
+            "sentences": self.sentences(),
             "caveats": self.caveats(),
             "notes": plain(self.notes),
         }
 
 
-def _gain(counts: PairedCounts) -> Any:
-    shares = counts.shares()
-    return None if shares is None else plain(shares.difference)
+def _gain(found: Contrast | None) -> Any:
+    if found is None or not found.requests:
+        return None
+    return plain(as_interval(found.difference))
 
 
 def values_of(joined: Joined, decided: Decided, schedule: Schedule, extract: Extract) -> Floats:

@@ -1,10 +1,9 @@
 """Compute what a schedule would have answered to the recorded requests.
 
 The result is exact, since answers and their times are recorded, with these limits, which are
-counted and reported: a refusal hides when the answer would have come (bounded by counting every
-refusal as an answer at that moment, and as silence); scores that came after their decision have
-estimated arrivals; the server is assumed to run all the time, and to answer at the moment of the
-decision.
+counted and reported: a refusal hides when the answer would have come (see `bounds`); scores that
+came after their decision have estimated arrivals; the server is assumed to run all the time, and to
+answer at the moment of the decision.
 """
 
 from __future__ import annotations
@@ -20,21 +19,26 @@ from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import ABSENT, DEFAULT, NO_RESULT, PROXY, Joined, Names
 from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
-from rdv.analysis.dataset.values import Extract, KnownTruths
-from rdv.analysis.whatif.arrivals import Arrivals, arrivals_of, as_answers, as_silence, refusals_of
+from rdv.analysis.dataset.values import Extract
+from rdv.analysis.measure import Measure, choose_measure, usual_measure
+from rdv.analysis.whatif.arrivals import Arrivals, arrivals_of, refusals_of
+from rdv.analysis.whatif.bounds import extremes
 from rdv.analysis.whatif.decide import Decided
+from rdv.analysis.whatif.measured import MeasuredSides
 from rdv.analysis.whatif.plans import (
     Plans,
     all_names,
     all_values,
     decide_plans,
+    decide_rows,
+    default_values,
     own_limits_us,
     sla_of,
 )
 from rdv.analysis.whatif.result import Side, WhatIf
 from rdv.decision.outcome import INFERRED, Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.rendezvous.schedule import OTHERS, Schedule
 
 
@@ -56,6 +60,8 @@ def what_if(
     *,
     outcome: Outcome = INFERRED,
     on: str | None = None,
+    metric: str = "",
+    value: Value = UNDECLARED,
     extract: Extract | None = None,
     outcomes: Outcomes | None = None,
     change: Callable[[Joined], Joined] = lambda joined: joined,
@@ -64,24 +70,29 @@ def what_if(
 ) -> WhatIf:
     """Decide the requests with this schedule in the place of the live one.
 
-    Requests and cohorts that ask for another keep it (or get this one, if it has that name). `keep`
-    gets every batch, `progress` the number of done requests. A caller that has read answers or
-    outcomes already gives its `extract` and `outcomes`; `change` puts other reports into a batch of
-    the record. Raises NothingRecorded, TooManyValues, and the log's SystemFaults.
+    Requests and cohorts that ask for another keep it (or get this one, if it has that name).
+    `outcome` and `value` are sections of rdv.toml, `metric` is what answers are measured by (by
+    default that of [outcome], or the usual one). `keep` gets every batch, `progress` the number of
+    done requests. A caller that has read answers or outcomes already gives its `extract` and
+    `outcomes`; `change` puts other reports into a batch of the record. Raises NothingRecorded,
+    TooManyValues, UnknownMetric, InvalidMetric, and the log's SystemFaults.
     """
-    if extract is None:
-        extract = Extract(choose_reading(recorded, outcome, on))
-    join = Join(recorded, since_ns, until_ns, extract=extract)
-    shelf = read_schedules(recorded, join.notes)
-    plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
-    found = WhatIf(schedule, notes=join.notes)
-    known = read_outcomes(recorded, join.notes) if outcomes is None else outcomes
-    study = _Study(found, plans, shelf, extract, known)
-    for joined in join:
-        keep(study.batch(change(joined)))
-        progress(len(joined))
-    study.finish()
-    return found
+    with (
+        choose_measure(recorded, outcome, on, metric, value)
+        if extract is None
+        else usual_measure(extract)
+    ) as measure:
+        join = Join(recorded, since_ns, until_ns, extract=measure.extract)
+        shelf = read_schedules(recorded, join.notes)
+        plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
+        found = WhatIf(schedule, notes=join.notes)
+        known = read_outcomes(recorded, join.notes) if outcomes is None else outcomes
+        study = _Study(found, plans, shelf, measure, known)
+        for joined in join:
+            keep(study.batch(change(joined)))
+            progress(len(joined))
+        study.finish()
+        return found
 
 
 class _Study:
@@ -92,17 +103,16 @@ class _Study:
         found: WhatIf,
         plans: Plans,
         shelf: ScheduleShelf,
-        extract: Extract,
+        measure: Measure,
         outcomes: Outcomes,
     ) -> None:
-        self._found, self._plans, self._extract, self._outcomes = found, plans, extract, outcomes
+        self._found, self._plans, self._outcomes = found, plans, outcomes
+        self._measure, self._extract = measure, measure.extract
+        self._sides = MeasuredSides(measure, outcomes)
         self._sla_of = sla_of(shelf)
         self._ran: set[str] = set()
         found.outcomes = len(outcomes)
-        self._truths = KnownTruths(extract)
-        accepted = [name for step in plans.live.steps for name in step.accept]
-        self._accepts_all = OTHERS in accepted
-        self._accepted = set(accepted)
+        self._accepted = {name for step in plans.live.steps for name in step.accept}
 
     def batch(self, joined: Joined) -> Row:
         found = self._found
@@ -119,21 +129,19 @@ class _Study:
             if (row != ABSENT).any()
         )
         attained = self._add_recorded(joined, limits_us)
-        found.attained.add(decided.kind != DEFAULT, attained)
+        self._sides.add_attained(joined, decided.kind != DEFAULT, attained)
         _add(found.new, decided)
         found.new.models.update(name for name in names if name is not None)
         self._compare(joined, names, values)
-        self._judge(joined, values)
-        self._bound(joined, arrivals)
+        truths = self._sides.add(joined, names, values)
+        self._bound(joined, arrivals, decided, values, truths)
         return Row(joined, decided, names, values)
 
     def finish(self) -> None:
         named = self._accepted - {OTHERS}
         self._found.never_ran = tuple(sorted(named - self._ran))
         self._found.is_number = self._extract.is_number
-        self._found.reading = self._extract.reading.sentence()
-        if self._found.outcomes:
-            self._found.drop_judgement(self._truths.problem)
+        self._sides.finish(self._found)
 
     def _add_recorded(
         self, joined: Joined, limits_us: npt.NDArray[np.int64]
@@ -178,27 +186,43 @@ class _Study:
             found.change_sum += float(off.sum())
             found.change_max = max(found.change_max, float(off.max()))
 
-    def _judge(self, joined: Joined, values: npt.NDArray[np.float64]) -> None:
-        if not len(self._outcomes):
-            return
-        truths = self._outcomes.of(joined, self._extract)
-        self._truths.add(truths)
-        assert joined.given is not None
-        old = self._extract.judge(joined.given, truths)
-        new = self._extract.judge(values, truths)
-        self._found.recorded.judge(old)
-        self._found.new.judge(new)
-        known = ~np.isnan(old) & ~np.isnan(new)
-        self._found.judged.add(new[known] == 1, old[known] == 1)
+    def _accepted_by(self, joined: Joined) -> npt.NDArray[np.bool_]:
+        """Return which models each request's schedule accepts, (m, n)."""
+        accepted = np.zeros(joined.outcome.shape, bool)
+        for schedule, rows, exists in self._plans.groups(joined):
+            names = {name for step in schedule.steps for name in step.accept}
+            models = [exists and (OTHERS in names or model in names) for model in joined.models]
+            accepted[:, rows] = np.array(models, bool)[:, None]
+        return accepted
 
-    def _bound(self, joined: Joined, arrivals: Arrivals) -> None:
+    def _bound(
+        self,
+        joined: Joined,
+        arrivals: Arrivals,
+        decided: Decided,
+        values: npt.NDArray[np.float64],
+        truths: npt.NDArray[np.float64],
+    ) -> None:
         found = self._found
-        refused = refusals_of(joined)
-        if not self._accepts_all:
-            refused &= np.array([m in self._accepted for m in joined.models])[:, None]
+        refused = refusals_of(joined) & self._accepted_by(joined)
         found.refused += int(refused.any(axis=0).sum())
-        for side, bound in ((found.best, as_answers), (found.worst, as_silence)):
-            _add(side, decide_plans(self._plans, joined, bound(arrivals, refused)))
+        extract, plans = self._extract, self._plans
+        defaults = default_values(joined, plans, extract)
+        assert joined.value is not None
+        by_model = np.concatenate([joined.value, defaults[None]])
+
+        def right_of(rows: npt.NDArray[np.int64], case: Decided) -> npt.NDArray[np.float64]:
+            chosen = values if case is decided else by_model[case.model.astype(np.int64), rows]
+            return extract.judge(chosen, truths[rows])
+
+        extremes(
+            arrivals,
+            refused,
+            decided,
+            lambda rows, changed: decide_rows(plans, joined, rows, changed),
+            [schedule for schedule, _, _ in plans.groups(joined)],
+            right_of,
+        ).add_to(found.low, found.high)
 
 
 def _add(side: Side, decided: Decided) -> None:

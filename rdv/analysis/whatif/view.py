@@ -17,7 +17,6 @@ from rdv.analysis.charts import (
     line_chart,
     number,
     share,
-    signed,
 )
 from rdv.analysis.charts.kinds import KIND_COLOURS, kinds_mix
 from rdv.analysis.charts.page import Tone, add_limits
@@ -58,7 +57,7 @@ def figures_table(found: WhatIf) -> tuple[list[str], list[list[Any]]]:
     """Return (columns, rows) of both sides, with bounds where the log leaves figures open."""
     was, now = found.recorded.as_json(), found.new.as_json()
     columns = ["", "recorded", "what if"]
-    sides = [now, found.best.as_json(), found.worst.as_json()] if found.refused else []
+    sides = [now, found.low.as_json(), found.high.as_json()] if found.refused else []
     if sides:
         columns.append("bounds")
     rows: list[list[Any]] = []
@@ -114,6 +113,7 @@ def whatif_page(found: WhatIf, decision: str) -> str:
             "another model answers": share(found.as_json()["changed_model"]),
         }
     )
+    report.paragraphs(found.sentences())
     report.heading("Figures")
     report.table(*figures_table(found), "Recorded and what if")
     if found.changes:
@@ -127,18 +127,12 @@ def whatif_page(found: WhatIf, decision: str) -> str:
 
 def _verdict(found: WhatIf) -> tuple[str, Tone]:
     """Return the main difference; its tone is neutral unless its interval excludes zero."""
-    pairs, what = found.attained.shares(), "answered by a model within the SLA"
-    if (judged := found.judged.shares()) is not None:
-        pairs, what = judged, "right, where the outcome is known"
-    if pairs is None:
-        return f"{what[:1].upper()}{what[1:]}: no requests to compare.", "neutral"
-    gain = pairs.difference
-    tone: Tone = "good" if gain.low > 0 else "bad" if gain.high < 0 else "neutral"
-    points = signed(gain, scale=100, unit="points")
-    return (
-        f"{share(pairs.share_first)} {what}, recorded {share(pairs.share_second)}: {points}",
-        tone,
-    )
+    main = found.metric if found.metric is not None and not found.metric.problem else None
+    main = main or found.attained
+    if main is None:
+        return "No requests to compare.", "neutral"
+    tones: dict[bool | None, Tone] = {True: "good", False: "bad", None: "neutral"}
+    return main.sentence(), tones[main.is_better]
 
 
 def _change(was: dict[str, Any], now: dict[str, Any], key: str, show: Any) -> str | None:

@@ -1,0 +1,151 @@
+"""Choose by what recorded answers are measured: the metric, and the part of an answer it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import (
+    BINARY,
+    WHOLE,
+    Kind,
+    Reading,
+    classes_of,
+    infer,
+    number_field,
+    number_of,
+    sample_answers,
+    sample_truths,
+    some_of,
+)
+from rdv.analysis.dataset.values import Extract
+from rdv.analysis.measure.cost import cost_measure
+from rdv.analysis.measure.lists import ListMeasure
+from rdv.analysis.measure.measure import Measure
+from rdv.analysis.metrics import Metric, metric_named
+from rdv.decision.outcome import INFERRED, Outcome
+from rdv.decision.value import UNDECLARED, Value
+
+DEFAULTS: Mapping[Kind, str] = {"class": "accuracy", "probability": "accuracy", "number": "mae"}
+"""The metric by what is judged, where neither --metric nor [outcome] names one."""
+
+
+def choose_measure(
+    recorded: Recorded,
+    outcome: Outcome = INFERRED,
+    on: str | None = None,
+    metric: str = "",
+    value: Value = UNDECLARED,
+    defaults: Mapping[Kind, str] = DEFAULTS,
+) -> Measure:
+    """Return the measure for what is recorded.
+
+    `outcome` and `value` are the sections of rdv.toml, `on` the only field of the answers that
+    counts. `metric` precedes the one of [outcome], and that the `defaults`. Raises UnknownMetric,
+    InvalidMetric, and the log's SystemFaults.
+    """
+    name = metric or outcome.metric
+    if name:
+        metric_named(name)  # a wrong name is an error before anything is read
+    answers, truths = sample_answers(recorded), sample_truths(recorded)
+    return measure_for(answers, truths, outcome, on, name, value, recorded.directory, defaults)
+
+
+def usual_measure(extract: Extract) -> Measure:
+    """Return the usual measure of answers that are read already."""
+    reading = extract.reading
+    return Measure(metric_named(DEFAULTS[reading.kind]), extract, reading.problem)
+
+
+def measure_for(
+    answers: Sequence[Any],
+    truths: Sequence[Any],
+    declared: Outcome = INFERRED,
+    on: str | None = None,
+    name: str = "",
+    value: Value = UNDECLARED,
+    directory: str = "",
+    defaults: Mapping[Kind, str] = DEFAULTS,
+) -> Measure:
+    """Return the measure for such answers and outcomes. Raises UnknownMetric, InvalidMetric."""
+    reading = infer(answers, truths, declared, on)
+    metric = metric_named(name or declared.metric or defaults[reading.kind])
+    if metric.name == "value":
+        return _of_value(answers, reading, on, value, directory)
+    if metric.needs == "list":
+        return _of_lists(metric, answers, reading, on)
+    if metric.needs == "class":
+        return _of_classes(metric, reading, truths)
+    kind = "number" if metric.needs == "number" else "probability"
+    field = number_field(answers, on if on is not None else declared.answer or None)
+    if field is None and on is None:
+        field = number_field(answers, None)
+    problem = reading.problem if kind == "probability" and not truths else ""
+    if reading.kind != kind:
+        forced = msgspec.structs.replace(declared, type=kind, answer="")
+        reading = infer(answers, truths, forced, field)
+    if field is None and answers:
+        where = f"in the field {on!r}" if on is not None else "such as a score"
+        problem = f"{metric.name} needs a number {where}, and no answer has one"
+    return Measure(metric, Extract(reading), problem or _unfit(metric, reading, truths))
+
+
+def _of_classes(metric: Metric, reading: Reading, truths: Sequence[Any]) -> Measure:
+    problem = reading.problem
+    if not problem and reading.kind == "number":
+        problem = f"{metric.name} needs classes, and the outcomes are numbers"
+    if not problem and metric.name == "f1" and reading.kind == "class":
+        problem = _unfit(metric, reading, truths)
+    return Measure(metric, Extract(reading), problem)
+
+
+def _unfit(metric: Metric, reading: Reading, truths: Sequence[Any]) -> str:
+    """Return why the outcomes do not fit the metric; empty if they do."""
+    if reading.problem:
+        return reading.problem
+    classes = classes_of(truths, reading.truth, reading.answer)
+    if metric.needs == "number":
+        words = {one for one in classes if number_of(one) != number_of(one)}
+        return f"{metric.name} needs numbers, and outcomes say {some_of(words)}" if words else ""
+    if not classes or classes <= BINARY or reading.positive in classes:
+        return ""
+    return (
+        f"{metric.name} needs to know which outcome is positive, and outcomes say "
+        f"{some_of(classes)}: declare positive in [outcome] of rdv.toml"
+    )
+
+
+def _of_lists(metric: Metric, answers: Sequence[Any], reading: Reading, on: str | None) -> Measure:
+    field = on or next(
+        (
+            name
+            for answer in answers
+            if isinstance(answer, dict)
+            for name, part in answer.items()
+            if isinstance(part, list)
+        ),
+        None,
+    )
+    base = replace(reading, kind="class", answer=field or WHOLE, problem="")
+    found = ListMeasure(metric, base)
+    parts = [one.get(field) if isinstance(one, dict) and field else one for one in answers]
+    if answers and not any(isinstance(part, list) for part in parts):
+        found.problem = f"{metric.name} needs a ranked list, and no answer has one"
+    return found
+
+
+def _of_value(
+    answers: Sequence[Any], reading: Reading, on: str | None, value: Value, directory: str
+) -> Measure:
+    if value.cost:
+        return cost_measure(answers, reading, value, on)
+    if value.function:
+        from rdv.analysis.measure.function import FunctionMeasure
+
+        return FunctionMeasure(reading, value, directory)
+    problem = "what an answer is worth is not declared: cost or function in [value] of rdv.toml"
+    return Measure(metric_named("value"), Extract(reading), problem)
