@@ -15,6 +15,7 @@ from rdv.commands.pages import Html, write_page
 from rdv.commands.terminal import Style, confirm, is_terminal, paint, printable
 
 if TYPE_CHECKING:
+    from rdv.analysis.promote.behaviour import Expected
     from rdv.analysis.promote.carry_out import Watch
     from rdv.analysis.promote.proposal import Proposal
     from rdv.analysis.promote.result import Promotion, Switched
@@ -81,6 +82,7 @@ def promote(
     Exit codes: 0 promoted, or the gate is passed; 99 the gate is not passed, or the promotion was
     rolled back; 1 failed.
     """
+    from rdv.analysis.promote.behaviour import Expected
     from rdv.analysis.promote.gate import judge
     from rdv.analysis.promote.proposal import propose
     from rdv.analysis.promote.result import Promotion
@@ -108,8 +110,9 @@ def promote(
             output.json(found.as_json())
         raise ThresholdBroken(found.judgement.broken())
     if _is_wanted(proposal, output, yes=yes):
-        bounds = bounds_of(compared.found, limits) if seconds else None
-        found = _carry_out(decision, found, bounds, seconds or 0.0, output)
+        expected = Expected.of(compared.found, on)
+        watching = (bounds_of(compared.found, limits, expected), expected) if seconds else None
+        found = _carry_out(decision, found, watching, seconds or 0.0, output)
     if as_json:
         output.json(found.as_json())
     if found.breaches:
@@ -180,11 +183,11 @@ def _is_wanted(proposal: Proposal, output: Output, *, yes: bool) -> bool:
 def _carry_out(
     decision: DecisionConfig,
     found: Promotion,
-    bounds: Bounds | None,
+    watching: tuple[Bounds, Expected] | None,
     seconds: float,
     output: Output,
 ) -> Promotion:
-    """Make the proposal live; with `bounds`, watch it for `seconds`, and roll it back on a breach.
+    """Make the proposal live; with `watching`, follow it for `seconds`, roll it back on a breach.
 
     Raises EditRefused if the file has been edited meanwhile, DecisionBusy, NotLive, SystemFaults.
     """
@@ -195,8 +198,8 @@ def _carry_out(
     proposal = found.proposal
     with contextlib.ExitStack() as stack:
         watch: Watch | None = None
-        if bounds is not None:
-            watch = stack.enter_context(Watch(decision, proposal, bounds))
+        if watching is not None:
+            watch = stack.enter_context(Watch(decision, proposal, *watching))
         found = replace(found, switched=make_live(decision, proposal))
         _show_switch(proposal.after.label, found.switched, output)
         if watch is None:
@@ -269,7 +272,11 @@ def _show_switch(schedule: str, switched: Switched | None, output: Output) -> No
 
 def _show_end(period: WatchPeriod, seconds: float, output: Output) -> None:
     """Print how a watch without breaches has ended."""
-    counts = ", ".join(f"{period.totals[kind]:,} {kind}" for kind in period.bounds.shares)
+    totals = period.totals
+    counts = ", ".join(
+        f"{totals[kind]:,} {kind.replace('_', ' ')}" for kind in period.bounds.shares
+    )
+    counts += f"; {totals['pairs']:,} requests scored by both, {totals['judged']:,} outcomes"
     if period.answers:
         output.text(
             f"watched for {seconds:g} s: {period.answers:,} answers, {counts}; the promotion stays"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from rdv import toml_text
 from rdv.decision.decision import Decision, read_schedules
@@ -17,8 +17,10 @@ from rdv.rendezvous.schedule import (
     lint_schedule,
     schedule_from_toml,
 )
+from rdv.stream import DAY_MS
 from rdv.system.faults import faults
 
+HOUR_MS = DAY_MS // 24
 _LABELS_MAX = 10_000
 
 
@@ -56,6 +58,33 @@ def retired_models(decision: Decision) -> list[str]:
 def lint(decision: Decision, schedule: Schedule, known: list[str]) -> list[Finding]:
     """Return the linter's findings, errors first; `known` are the models that can answer."""
     return lint_schedule(schedule, known, retired_models(decision))
+
+
+STUDY_MS = DAY_MS
+"""The least span of judged requests that a study should have, in ms: a day has all hours."""
+
+
+def lint_settings(decision: Decision) -> Iterator[Finding]:
+    """Yield what is unwise in rdv.toml: spans of time that do not go together."""
+    mature_ms, kept_ms = decision.outcome.mature_after_ms, decision.log.retention_ms
+    if not mature_ms or kept_ms == "forever":
+        return
+    said = (
+        f"a request without an outcome counts as {decision.outcome.mature_as or 'known'} after "
+        f"{_days(mature_ms)}, but log.retention_ms keeps requests for {_days(kept_ms)}"
+    )
+    advice = f"keep them for at least {_days(mature_ms + STUDY_MS)} ({mature_ms + STUDY_MS} ms)"
+    if kept_ms <= mature_ms:
+        message = f"{said}: none is ever that old; {advice}"
+        yield Finding("warning", "maturity-beyond-retention", "outcome.mature_after_ms", message)
+    elif kept_ms < mature_ms + STUDY_MS:
+        message = f"{said}: studies have {_days(kept_ms - mature_ms)} of them; {advice}"
+        yield Finding("warning", "maturity-near-retention", "outcome.mature_after_ms", message)
+
+
+def _days(span_ms: int) -> str:
+    days = span_ms / DAY_MS
+    return f"{days:.3g} days" if days >= 1 else f"{span_ms / HOUR_MS:.3g} hours"
 
 
 def users_of(decision: Decision, name: str) -> list[str]:

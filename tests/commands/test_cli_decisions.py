@@ -45,6 +45,18 @@ def test_check_has_an_exit_code_for_everything(rdv, decision):
     assert [row["schedule"] for row in listed if "fault" in row] == ["production"]
 
 
+def test_check_warns_where_requests_are_deleted_before_their_outcomes_count(rdv, decision):
+    settings = Path("fraud/rdv.toml")
+    text = settings.read_text()
+    mature = '[outcome]\nmature_after_ms = 3888000000\nmature_as = "0"\n'
+    settings.write_text(text.replace("[outcome]\n", mature))
+    found = rdv("schedule", "check", "fraud", "production")
+    assert found.code == 0
+    assert "rdv.toml: warning: outcome.mature_after_ms: " in found.out
+    assert "45 days" in found.out
+    assert "7 days" in found.out
+
+
 def test_use_edits_one_line_and_refuses_mistakes(rdv, decision):
     before = Path("fraud/rdv.toml").read_text().splitlines()
     used = rdv("schedule", "use", "fraud", "fast-first")

@@ -101,6 +101,30 @@ def test_a_promotion_is_watched_and_rolled_back(rdv, serve, start, fraud):
     assert rdv("verify", "fraud").code == 0
 
 
+def test_a_champion_that_answers_otherwise_than_when_it_was_judged_is_rolled_back(
+    rdv, serve, start, fraud
+):
+    """Its weights are inverted while it is watched: no error, no miss, no default."""
+    serve()
+    load(rdv, "rows.jsonl", 3)
+    before = schedule()
+    options = ("--min-requests", 200, "--yes", "--watch", "10m", *MARGINAL, "--json")
+    promotion = start("promote", "fraud", "logit", *options)
+    while before == schedule():
+        assert promotion.poll() is None, promotion.stderr.read()
+        load(rdv, "rows.jsonl", 1)
+    inverted = MODEL.format(name="logit").replace('"ab"', '"ba"')
+    Path("fraud/models/logit.py").write_text(inverted)
+    while promotion.poll() is None:
+        load(rdv, "rows.jsonl", 1)
+    found = json.loads(promotion.stdout.read())
+    assert promotion.returncode == 99
+    assert found["rolled_back"]
+    assert "disagreements" in {one["kind"] for one in found["watch"]["breaches"]}
+    assert "differ from the old champion's" in promotion.stderr.read().decode()
+    assert schedule() == before
+
+
 def test_a_good_champion_breaks_no_limit(rdv, serve, fraud):
     serve()
     load(rdv, "rows.jsonl", 3)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import time
 from collections.abc import Callable
 from typing import Self
 
+from msgspec import UnsetType
+
+from rdv.analysis.promote.behaviour import Behaviour, Expected
 from rdv.analysis.promote.proposal import Proposal
 from rdv.analysis.promote.result import Switched
 from rdv.analysis.promote.watch import Answer, Bounds, Breach, WatchPeriod
 from rdv.decision import Decision, replace_schedule
 from rdv.decision.holder import holder_of
 from rdv.decision.switch import switch
-from rdv.rendezvous.messages import MalformedMessage, Result, decode_result
+from rdv.rendezvous.messages import (
+    MalformedMessage,
+    Result,
+    decode_result,
+    decode_score,
+    decode_truth,
+)
 from rdv.rendezvous.schedule import Schedule
+from rdv.rendezvous.topology import OUTCOMES, RESULTS, SCORES
 from rdv.status.window import MISS_GRACE_MS
 from rdv.stream import Consumer, Record, open_stream, pass_over
 from rdv.stream.errors import OffsetOutOfRange, RecordsDamaged, RecordsLost
@@ -54,11 +65,18 @@ class Watch:
     It must be opened before the change, so that no answer is missed.
     """
 
-    def __init__(self, decision: Decision, proposal: Proposal, bounds: Bounds) -> None:
+    def __init__(
+        self, decision: Decision, proposal: Proposal, bounds: Bounds, expected: Expected
+    ) -> None:
         self._proposal = proposal
         self.period = WatchPeriod(bounds)
-        self._stream = open_stream(decision.stream_path("results"), create=False)
-        self._results: Consumer = self._stream.consumer(start="latest")
+        self._behaviour = Behaviour(expected, proposal.champion, proposal.challenger)
+        with contextlib.ExitStack() as opening:
+            names = [proposal.champion, proposal.challenger]
+            self._results = _latest(decision, RESULTS, None, opening)
+            self._scores = _latest(decision, SCORES, names, opening)
+            self._outcomes = _latest(decision, OUTCOMES, None, opening)
+            self._stack = opening.pop_all()
 
     def follow(self, seconds: float, progress: Callable[[float], None]) -> list[Breach]:
         """Follow answers until a limit breaks, or for `seconds`; return the limits that are broken.
@@ -67,21 +85,16 @@ class Watch:
         """
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
-            for record in self._poll(min(left_s, _POLL_S)):
+            for record in _poll(self._results, min(left_s, _POLL_S)):
                 self._add(record)
+            for record in _poll(self._scores, 0.0):
+                self._add_score(record)
+            for record in _poll(self._outcomes, 0.0):
+                self._add_outcome(record)
             if found := self.period.breaches():
                 return found
             progress(left_s)
         return []
-
-    def _poll(self, timeout_s: float) -> list[Record]:
-        try:
-            return self._results.poll(_POLL_RECORDS, timeout_s)
-        except (RecordsLost, RecordsDamaged, OffsetOutOfRange) as error:
-            if not pass_over(self._results, error):
-                # Nothing is readable yet: try again after the next wake-up.
-                select.select([self._results.fileno()], [], [], timeout_s)
-            return []
 
     def _add(self, record: Record) -> None:
         try:
@@ -91,15 +104,45 @@ class Watch:
         if (answer := read_answer(result, self._proposal)) is not None:
             self.period.add(answer)
 
+    def _add_score(self, record: Record) -> None:
+        with contextlib.suppress(MalformedMessage):
+            score = decode_score(record.value)
+            if not isinstance(score.result, UnsetType):
+                for fact in self._behaviour.score(score.model, score.id, bytes(score.result)):
+                    self.period.note(fact)
+
+    def _add_outcome(self, record: Record) -> None:
+        with contextlib.suppress(MalformedMessage):
+            truth = decode_truth(record.value)
+            for fact in self._behaviour.truth(truth.id, bytes(truth.outcome)):
+                self.period.note(fact)
+
     def close(self) -> None:
-        self._results.close()
-        self._stream.close()
+        self._stack.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _latest(
+    decision: Decision, name: str, topics: list[str] | None, stack: contextlib.ExitStack
+) -> Consumer:
+    """Return a reader of what is appended to a stream from now on; `stack` closes it."""
+    stream = stack.enter_context(open_stream(decision.stream_path(name), create=False))
+    return stack.enter_context(stream.consumer(topics, start="latest"))
+
+
+def _poll(consumer: Consumer, timeout_s: float) -> list[Record]:
+    try:
+        return consumer.poll(_POLL_RECORDS, timeout_s)
+    except (RecordsLost, RecordsDamaged, OffsetOutOfRange) as error:
+        if not pass_over(consumer, error):
+            # Nothing is readable yet: try again after the next wake-up.
+            select.select([consumer.fileno()], [], [], timeout_s)
+        return []
 
 
 def read_answer(result: Result, proposal: Proposal) -> Answer | None:

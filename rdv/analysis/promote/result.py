@@ -69,6 +69,7 @@ class Promotion:
             watch = {
                 "answers": period.answers,
                 **{kind: period.totals[kind] for kind in period.bounds.shares},
+                **{of: period.totals[of] for of in ("pairs", "scored", "differing", "judged")},
                 "bounds": period.bounds.shares,
                 "breaches": plain(self.breaches),
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.compare.truths import Judged
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.metrics import Metric, Undefined, difference, metric_named
+from rdv.analysis.promote.behaviour import Expected
 from rdv.analysis.promote.gate import ClassLoss, Figures, Quality
 from rdv.analysis.promote.newest import Newest, newest_version
 from rdv.analysis.promote.watch import Bounds
@@ -164,7 +165,15 @@ def _negated(one: Interval) -> Interval:
     return Interval(-one.estimate, -one.high, -one.low, one.confidence, one.method, one.peeking)
 
 
-def bounds_of(found: Comparison, limits: Limits) -> Bounds:
+SCORES_MORE = 0.15
+"""How many more of its scores than before may be low, middle or high, at least."""
+DISAGREE_MORE = 0.05
+"""How much more often than before it may disagree, at least."""
+WORSE_MAX = 0.6
+"""How often the old champion may be the better one of two that differ: a half is chance."""
+
+
+def bounds_of(found: Comparison, limits: Limits, expected: Expected) -> Bounds:
     """Return what a watched champion may do: no worse than before, by the same limits."""
     total = max(1, sum(found.kinds.values()))
     factor = limits.marginal_factor
@@ -174,7 +183,22 @@ def bounds_of(found: Comparison, limits: Limits) -> Bounds:
         defaults=limits.defaults_max + found.kinds.get("default", 0) / total,
         errors=max(limits.errors_max, found.second.errors) * factor,
         others=min(0.5, factor * late),
+        disagreements=_more(expected.disagreements),
+        **({} if expected.scores is None else _more_scores(expected.scores.shares)),
+        worse=None if found.judged.extract.reading.problem else WORSE_MAX,
     )
+
+
+def _more_scores(shares: Mapping[str, float]) -> dict[str, float]:
+    return {kind: one + max(SCORES_MORE, (1 - one) / 4) for kind, one in shares.items() if one < 1}
+
+
+def _more(disagreements: float | None) -> float | None:
+    """Return the limit for a share of disagreements: half as many more, or DISAGREE_MORE."""
+    if disagreements is None:
+        return None
+    limit = disagreements + max(DISAGREE_MORE, disagreements / 2)
+    return limit if limit < 1 else None
 
 
 def _late(model: ModelFigures) -> float:

@@ -8,6 +8,7 @@ broken if the share is surely above it, by an interval that is valid after every
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rdv.analysis.charts.format import share
@@ -17,12 +18,18 @@ ANSWERS_MIN = 20
 BLOCK_ANSWERS = 1000
 CONFIDENCE = 0.999
 
-KINDS = ("misses", "defaults", "errors", "others")
+OF = {
+    "misses": "answers", "defaults": "answers", "errors": "reports", "others": "answers",
+    "disagreements": "pairs", "low_scores": "scored", "middle_scores": "scored",
+    "high_scores": "scored", "worse": "differing",
+}  # fmt: skip
+"""What is counted, and of what."""
+KINDS = tuple(OF)
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The largest shares that are tolerated."""
+    """The largest shares that are tolerated; None where nothing is known to hold them against."""
 
     misses: float
     """Answers later than the SLA, or by a proxy itself."""
@@ -31,10 +38,30 @@ class Bounds:
     """Errors among the new champion's reports."""
     others: float
     """Answers of another model than the new champion."""
+    disagreements: float | None = None
+    """Requests that it and the old champion answer differently."""
+    low_scores: float | None = None
+    """Scores as low as the lowest twentieth of those that it was judged by."""
+    middle_scores: float | None = None
+    high_scores: float | None = None
+    worse: float | None = None
+    """Of the outcomes for which one of the two answers is better, those where that is the old
+    champion's.
+    """
 
     @property
     def shares(self) -> dict[str, float]:
-        return {kind: getattr(self, kind) for kind in KINDS}
+        """Return the limits that there are, by kind."""
+        limits = {kind: getattr(self, kind) for kind in KINDS}
+        return {kind: limit for kind, limit in limits.items() if limit is not None}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One more of `of`, which belongs to the kinds that are true."""
+
+    of: str
+    kinds: Mapping[str, bool]
 
 
 @dataclass(frozen=True)
@@ -62,6 +89,11 @@ class Breach:
             "defaults": "defaults",
             "errors": "errors of the new champion",
             "others": "answered by another model",
+            "disagreements": "answers that differ from the old champion's",
+            "low_scores": "scores as low as the lowest that it was judged by",
+            "middle_scores": "scores in the middle of those that it was judged by",
+            "high_scores": "scores as high as the highest that it was judged by",
+            "worse": "outcomes that show the new champion wrong and the old one right",
         }
         return (
             f"{words[self.kind]}: {self.count:,} of {self.of:,} ({share(self.count / self.of)}), "
@@ -92,6 +124,13 @@ class WatchPeriod:
             one["errors"] += bool(answer.is_error)
             one["others"] += answer.is_other
 
+    def note(self, fact: Fact) -> None:
+        """Add a fact about the models' scores, in order of time."""
+        for one in (self._blocks[-1], self.totals):
+            one[fact.of] += 1
+            for kind, is_so in fact.kinds.items():
+                one[kind] += is_so
+
     def breaches(self) -> list[Breach]:
         """Return the limits that are broken now."""
         now: Counter[str] = Counter()
@@ -99,7 +138,7 @@ class WatchPeriod:
             now += counts
         found = []
         for kind, limit in self.bounds.shares.items():
-            of = now["reports" if kind == "errors" else "answers"]
+            of = now[OF[kind]]
             count = now[kind]
             if of < ANSWERS_MIN or count <= limit * of:
                 continue

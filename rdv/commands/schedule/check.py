@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from rdv.commands.terminal import Style, paint
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
+    from rdv.rendezvous.schedule import Finding
 
 EXAMPLES = (
     "rdv schedule check fraud",
@@ -36,7 +38,8 @@ def check(
 ) -> None:
     """Find mistakes in schedules.
 
-    For example unreachable steps, waits beyond the SLA, unknown models, no default.
+    For example unreachable steps, waits beyond the SLA, unknown models, no default; and outcomes
+    that count at an age that the log does not reach.
 
     Exit codes: 0 when there are no errors (warnings do not count), 1 when there are, 3 when a file
     cannot be read as a schedule at all, or when there is no schedule or not the live one.
@@ -64,7 +67,7 @@ def check(
 
 
 def _findings(decision: DecisionConfig, names: list[str]) -> Iterator[dict[str, Any]]:
-    from rdv.decision.schedules import lint, read_schedule
+    from rdv.decision.schedules import lint, lint_settings, read_schedule
     from rdv.rendezvous.schedule import InvalidSchedule
     from rdv.serve.observer import known_models
 
@@ -79,13 +82,17 @@ def _findings(decision: DecisionConfig, names: list[str]) -> Iterator[dict[str, 
             yield {**row, "code": error.code(), "text": text}
             continue
         found = lint(decision, schedule, known)
-        for finding in found:
-            yield {
-                "schedule": name,
-                "severity": finding.severity,
-                "key": finding.key,
-                "code": finding.code,
-                "text": str(finding),
-            }
+        yield from (_row(name, finding) for finding in found)
         if not found:
             yield {"schedule": name, "severity": "fine", "text": "fine"}
+    yield from (_row(os.path.basename(decision.file), one) for one in lint_settings(decision))
+
+
+def _row(name: str, finding: Finding) -> dict[str, Any]:
+    return {
+        "schedule": name,
+        "severity": finding.severity,
+        "key": finding.key,
+        "code": finding.code,
+        "text": str(finding),
+    }

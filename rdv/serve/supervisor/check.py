@@ -11,7 +11,7 @@ from rdv.coded import ShowLine
 from rdv.decision import Decision, missing_files
 from rdv.decision.errors import ProgramNotFound
 from rdv.decision.load import check_program
-from rdv.decision.schedules import lint, read_schedule
+from rdv.decision.schedules import lint, lint_settings, read_schedule
 from rdv.errors import SystemFault
 from rdv.http.authority import host_port
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
@@ -48,6 +48,8 @@ def check(decision: Decision, warn: ShowLine) -> Schedule:
     for finding in lint(decision, schedule, decision.scoring_models()):
         path = decision.schedule_path()
         warn(f"{path}: {finding.line()}", finding.code, path)
+    for finding in lint_settings(decision):
+        warn(f"{decision.file}: {finding.line()}", finding.code, decision.file)
     for fault in missing_files(decision):
         warn(fault.text(), fault.code(), fault.where)
     for name, model in decision.models.items():
