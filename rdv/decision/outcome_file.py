@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -41,7 +40,6 @@ _DELIMITERS = (",", ";", "\t", "|")
 _MISSING = frozenset({"", "nan", "none", "na", "n/a", "nat"})
 _PARQUET_ROWS = 10_000
 _EXAMPLE = 'For example {"id": "5ae4f303…", "outcome": 1}'
-_ID = re.compile(r"[0-9A-Fa-f]{32}")
 _decode = msgspec.json.Decoder(ReportedOutcome).decode
 
 
@@ -244,10 +242,7 @@ def _truth(number: int, id_: str, value: str, time: str | None) -> Truth:
 
 def _checked(id_: str, outcome: bytes, time: str | int | None) -> Truth:
     """Return an outcome, checked against the limits of a message. Raises ValueError."""
-    id_ = id_.strip()
-    if _ID.fullmatch(id_):
-        id_ = id_.lower()  # some databases write UUIDs and hashes in upper case
-    fields: dict[str, Any] = {"id": id_, "outcome": msgspec.Raw(outcome)}
+    fields: dict[str, Any] = {"id": id_.strip(), "outcome": msgspec.Raw(outcome)}
     if time is not None:
         fields["time"] = time
     return _decode(msgspec.json.encode(fields)).truth(time_ns())

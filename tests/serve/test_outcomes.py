@@ -93,6 +93,11 @@ def test_what_is_acknowledged_is_on_record(proxy):
         ({"outcome": 1}, 400, "invalid_request"),
         ({"id": "", "outcome": 1}, 400, "invalid_request"),
         ({"id": "i" * 65, "outcome": 1}, 400, "invalid_request"),
+        ({"id": "i\0", "outcome": 1}, 400, "invalid_request"),
+        ({"id": "i\n", "outcome": 1}, 400, "invalid_request"),
+        ({"id": "i j", "outcome": 1}, 400, "invalid_request"),
+        ({"id": " ", "outcome": 1}, 400, "invalid_request"),
+        ({"id": "\u200bi", "outcome": 1}, 400, "invalid_request"),
         ({"id": "i", "outcome": 1, "tme": 2}, 400, "invalid_request"),
         ({"id": "i", "outcome": 1, "time": -1}, 422, "invalid_time"),
         ({"id": "i", "outcome": 1, "time": 2**62}, 422, "invalid_time"),
@@ -183,6 +188,8 @@ def test_bodies_that_are_read():
     (truth,) = read_outcomes(given, now_ns)
     assert (truth.id, bytes(truth.outcome), truth.time_ns) == ("i", b'[1, {"a": 2}]', now_ns)
     assert isinstance(read_outcomes(b"null", now_ns), Failure)
+    (truth,) = read_outcomes(b'{"id": " %b ", "outcome": 1}' % (b"0AF" * 11)[:32], now_ns)
+    assert truth.id == ("0af" * 11)[:32]
 
 
 def test_an_orderly_stop_keeps_reported_outcomes(proxy):

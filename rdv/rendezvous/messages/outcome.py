@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -11,6 +12,9 @@ from rdv.moment import counts_from_ns, known_since_ns
 from rdv.rendezvous.messages.codec import SCHEMA_VERSION, Id, TimeNs, decode_line, encode_line
 
 SOURCE_CHARACTERS_MAX = 256
+
+_ID = re.compile(r" *[!-~]+ *")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]{32}")
 
 
 class Truth(
@@ -47,10 +51,17 @@ class ReportedOutcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True, g
     time: int | str | None = None
     """The time when it was known: nanoseconds since 1970, or ISO (UTC unless it names a zone)."""
 
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ValueError("an id has letters, digits and signs of ASCII, and no space in it")
+
     def truth(self, now_ns: int) -> Truth:
         """Return the outcome as it is recorded. Raises InvalidMoment for an impossible time."""
         time_ns = None if self.time is None else known_since_ns(self.time, now_ns)
-        return Truth(self.id, self.outcome, time_ns)
+        id_ = self.id.strip()
+        if _HEXADECIMAL.fullmatch(id_):
+            id_ = id_.lower()  # some databases write UUIDs and hashes in upper case
+        return Truth(id_, self.outcome, time_ns)
 
 
 def with_source(source: str, truths: Iterable[Truth]) -> Iterator[Truth]:
