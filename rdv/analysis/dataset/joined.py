@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from rdv.analysis.dataset.arrays import integers
 from rdv.analysis.dataset.chunk import Chunk
 from rdv.rendezvous.messages import (
     Outcome,
@@ -230,7 +231,7 @@ class Joined:
             elif isinstance(value, np.ndarray):
                 changes[field.name] = value[..., rows]
         numbers = np.arange(len(self))[rows]
-        changes["key"] = self.key.take(pa.array(numbers))
+        changes["key"] = self.key.take(integers(numbers))
         return replace(self, **changes)
 
 

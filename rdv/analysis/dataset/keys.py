@@ -22,7 +22,8 @@ def hashed_keys(joined: Joined) -> Keys:
 def hashed(keys: pa.Array[Any], ids: npt.NDArray[np.bytes_]) -> Keys:
     """Return 64 bits of each request's key; of its id if it has no key."""
     coded = keys.dictionary_encode()
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = np.full(len(ids), -1, np.int64)
+    codes[keys.is_valid().to_numpy(zero_copy_only=False)] = coded.indices.drop_null().to_numpy()
     known = np.array([_hash(key.encode()) for key in coded.dictionary.to_pylist()], np.uint64)
     found = np.empty(len(ids), np.uint64)
     found[codes >= 0] = known[codes[codes >= 0]]

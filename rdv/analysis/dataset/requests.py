@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from rdv.analysis.dataset.arrays import strings
 from rdv.analysis.dataset.chunk import Chunk, read_requests
 from rdv.analysis.dataset.joined import Names, place
 from rdv.analysis.dataset.notes import Notes
@@ -83,7 +83,7 @@ class Requests:
             "append_ns": self.append_ns,
             "host": Names().coded([request.host for request in found]),
             "proxy": Names().coded([request.reply_to for request in found]),
-            "key": pa.array([request.key for request in found], pa.large_string()),
+            "key": strings([request.key for request in found]),
             "cohort": Names().coded([request.cohort for request in found]),
             "asked": Names().coded([_asked(request) for request in found]),
             "deadline_ms": np.array(deadlines, np.float64),

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from rdv.analysis.dataset.arrays import binaries
 from rdv.analysis.dataset.chunk import Chunk
 from rdv.analysis.dataset.notes import Notes
 from rdv.stream import Record, TopicPartition, pass_over
@@ -133,7 +134,7 @@ class Source:
                     yield from _sized(self._of_records(found))
 
     def _of_records(self, records: list[Record]) -> Chunk:
-        lines = pa.array([record.value for record in records], pa.large_binary())
+        lines = binaries([record.value for record in records])
         times_ns = np.array([record.timestamp_ns for record in records], np.int64)
         offsets = np.array([record.offset for record in records], np.int64)
         return Chunk(self.topic, self.partition, lines, times_ns, offsets)
