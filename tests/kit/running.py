@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import orjson
+from forked import Forked, start_component
 from ports import free_port
 from waiting import DEADLINE_S
 
@@ -114,7 +115,7 @@ class Decision:
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory, self.port = directory, port
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, Forked | subprocess.Popen[bytes]] = {}
         self._streams = ExitStack()
         control = self._streams.enter_context(open_stream(str(directory / "control")))
         self._news = self._streams.enter_context(control.consumer(["status"], start="latest"))
@@ -129,16 +130,20 @@ class Decision:
                 arguments = ["worker", str(self.directory), role]
             if number:
                 arguments += ["--index", number]
-            self.processes[name] = subprocess.Popen(
-                self.command(name, ["component", *arguments]),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            self.processes[name] = self.start_process(name, arguments)
 
-    def command(self, name: str, arguments: list[str]) -> list[str]:
-        """Return the command line that runs rdv with `arguments` as the process `name`."""
-        del name
-        return [sys.executable, "-m", "rdv", *arguments]
+    def start_process(self, name: str, arguments: list[str]) -> Forked | subprocess.Popen[bytes]:
+        """Start `rdv component` with `arguments` as the process `name`."""
+        command = self.command(name, ["component", *arguments])
+        if command is None:
+            return start_component(arguments)
+        nothing = subprocess.DEVNULL
+        return subprocess.Popen(command, stdout=nothing, stderr=nothing)
+
+    def command(self, name: str, arguments: list[str]) -> list[str] | None:
+        """Return the command line that runs rdv with `arguments`; None for a fork of rdv."""
+        del name, arguments
+        return None
 
     def await_ready(self, *names: str) -> None:
         wanted = {self.processes[name].pid for name in names or self.processes}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import orjson
@@ -20,7 +21,7 @@ class DecisionOnDisk(Decision):
         super().__init__(directory, write_decision(directory))
 
     def command(self, name: str, arguments: list[str]) -> list[str]:
-        words = super().command(name, arguments)
+        words = [sys.executable, "-m", "rdv", *arguments]
         inside = str(self.disk.place / "fraud")
         return self.disk.command([inside if w == str(self.directory) else w for w in words])
 

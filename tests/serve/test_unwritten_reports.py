@@ -7,8 +7,6 @@ requests that it is too late for then reports a refusal.)
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from zlib import crc32
 
@@ -117,11 +115,7 @@ def test_partitions_that_change_hands_before_their_reports_are_written(tmp_path,
 
 def start_second(decision):
     arguments = ["worker", str(decision.directory), "gbm", "--instance", "1"]
-    decision.processes["gbm-1"] = subprocess.Popen(
-        [sys.executable, "-m", "rdv", "component", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    decision.processes["gbm-1"] = decision.start_process("gbm-1", arguments)
 
 
 def ask_again(decision, keys):
