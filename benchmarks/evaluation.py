@@ -23,6 +23,7 @@ from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import Joined, concat_joined
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.metrics import metric_named
 from rdv.analysis.optimise.cells import Columns, Study
 from rdv.analysis.optimise.study import search
 from rdv.analysis.verify import verify
@@ -94,7 +95,7 @@ def study(count: int) -> Study:
     chance = np.random.default_rng(2)
     shares = np.array([0.95, 0.9, 0.8, 0.3])[:, None]
     right = (chance.random((4, count)) < shares).astype(np.float32)
-    return Study(Columns(arrivals, right), "accuracy", "gbm", 0, 1, Notes())
+    return Study(Columns(arrivals, right), metric_named("accuracy"), "gbm", 0, 1, Notes())
 
 
 def run(directory: Path, count: int) -> list[Figure]:

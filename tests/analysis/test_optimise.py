@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import orjson
 import pytest
@@ -12,11 +13,15 @@ from made_log import DEFAULT_ANSWER, PRODUCTION, MadeLog, make_requests
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NothingToSearch
+from rdv.analysis.measure.waits import wait_quantile
 from rdv.analysis.optimise.cells import Columns, make_cells
-from rdv.analysis.optimise.study import candidates, grid_ms, named, optimise, right_of, to_toml
+from rdv.analysis.optimise.measured import right_of
+from rdv.analysis.optimise.study import candidates, grid_ms, named, optimise, to_toml
 from rdv.analysis.statistics import compare_shares, quantile_interval, wilson
 from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals
 from rdv.analysis.whatif.decide import NO_MODEL, decide_all
+from rdv.decision.outcome import Outcome
+from rdv.decision.value import Value
 from rdv.rendezvous.schedule import lint_schedule, schedule_from_object, schedule_from_toml
 from rdv.stream import open_stream
 
@@ -180,3 +185,182 @@ def test_too_few_requests_are_refused(tmp_path):
     ):
         optimise(blind, PRODUCTION, need_outcomes=True)
     assert PRODUCTION.default == DEFAULT_ANSWER
+
+
+def by_hand(log, schedule, worth, rows):
+    """Return the mean value, and p99, of what the schedule answers to some of the requests."""
+    found, waits = [], []
+    copy = MadeLog(log.requests, {"production": schedule}, "production")
+    for made in copy.requests:
+        made.deadline_ms = None
+    copy.decide()
+    for made in log.requests[rows]:
+        result = copy.results[made.id]
+        answer = orjson.loads(bytes(result.result)) if result.model else {"action": "review"}
+        found.append(worth[answer["action"]]["pass" if made.number % 3 else "block"])
+        waits.append(result.waited_ms)
+    return np.mean(found), float(np.sort(waits)[int(np.ceil(0.99 * len(waits))) - 1])
+
+
+COST = {
+    "pass": {"pass": 1.0, "block": -8.0},
+    "block": {"pass": -5.0, "block": 0.0},
+    "review": {"pass": -1.0, "block": -2.0},
+}
+
+
+def test_a_value_is_searched_for_and_reported(tmp_path):
+    with Recorded(str(written(tmp_path, outcomes=2_000))) as recorded:
+        value = Value(cost=COST, unit="EUR")
+        found = optimise(recorded, PRODUCTION, metric="value", value=value, tries=200)
+    assert (found.measure, found.unit) == ("mean value", "EUR")
+    log = MadeLog(make_requests(2_000))
+    later = slice(found.learned_on, None)
+    for point in (found.live, found.chosen):
+        score, p99_ms = by_hand(log, named(point.schedule, "production"), COST, later)
+        assert point.score.estimate == pytest.approx(score)
+        assert point.p99_ms.estimate == pytest.approx(p99_ms, abs=0.01)
+    gain = found.chosen.score.estimate - found.live.score.estimate
+    assert found.chosen.gain.estimate == pytest.approx(gain)
+    assert "EUR per day" in " ".join(found.sentences())
+    assert found.as_json()["metric"] == "value"
+
+
+def test_a_loss_is_made_smaller(tmp_path):
+    with Recorded(str(written(tmp_path, outcomes=2_000))) as recorded:
+        outcome = Outcome(positive="block")
+        found = optimise(recorded, PRODUCTION, metric="brier", outcome=outcome, tries=100)
+        with pytest.raises(NothingToSearch, match="not a mean"):
+            optimise(recorded, PRODUCTION, metric="roc-auc", outcome=outcome)
+    scores = [point.learned_score for point in found.frontier]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < point.score.estimate < 1 for point in found.frontier)
+
+
+def test_the_limit_holds_on_the_later_half(tmp_path):
+    """The champion becomes slow: what was quick enough at first is not chosen."""
+    log = MadeLog(make_requests(2_000))
+    for made in log.requests[1_000:]:
+        made.reports = [
+            (at_ms * (1.6 if score.model == "gbm" else 1), score) for at_ms, score in made.reports
+        ]
+    log.write(tmp_path)
+    for limit_ms in (20.0, 25.0, 30.0, 40.0):
+        with Recorded(str(tmp_path)) as recorded:
+            found = optimise(recorded, PRODUCTION, p99_ms_max=limit_ms, tries=300)
+        assert found.chosen.learned_p99_ms <= limit_ms
+        assert found.chosen.p99_ms.estimate <= limit_ms
+    with Recorded(str(tmp_path)) as recorded:
+        found = optimise(recorded, PRODUCTION, tries=300)
+    assert found.chosen.p99_ms.estimate <= found.live.p99_ms.estimate
+
+
+def test_no_step_is_written_in_which_no_request_is_answered(tmp_path):
+    """gbm never answers before 12 ms: a step that waits for it for less only delays the others."""
+    log = MadeLog(make_requests(1_500))
+    for made in log.requests:
+        made.reports = [
+            (at_ms + (12 if score.model == "gbm" else 0), score) for at_ms, score in made.reports
+        ]
+    log.write(tmp_path)
+    with Recorded(str(tmp_path)) as recorded:
+        found = optimise(recorded, PRODUCTION, p99_ms_max=20, tries=400)
+    for point in (found.chosen, *found.frontier):
+        for step in point.schedule.steps[:-1]:
+            assert step.accept != ["gbm"] or step.until_ms > 12
+
+
+def test_the_unit_is_the_key(tmp_path):
+    """Five copies of each request, of one key, tell no more than one."""
+    log = MadeLog(make_requests(2_000))
+    alone = tmp_path / "alone"
+    log.write(alone)
+    with Recorded(str(alone)) as recorded:
+        few = optimise(recorded, PRODUCTION, tries=50).live
+    for number, made in enumerate(log.requests):
+        made.key = f"k{number // 40}"
+    log.write(tmp_path / "keyed")
+    with Recorded(str(tmp_path / "keyed")) as recorded:
+        keyed = optimise(recorded, PRODUCTION, tries=50).live
+    assert keyed.score.estimate == few.score.estimate
+    assert "by key" in keyed.p99_ms.method
+    for made in log.requests:
+        made.key = f"k{made.number % 5}"
+    log.write(tmp_path / "five")
+    with Recorded(str(tmp_path / "five")) as recorded:
+        five = optimise(recorded, PRODUCTION, tries=50)
+    assert not five.live.score.bounded
+    assert not five.live.p99_ms.bounded
+    assert "nan" not in str(five.sentences())
+
+
+def test_what_is_wrong_together_widens_the_interval():
+    chance = np.random.default_rng(5)
+    waits = np.repeat(chance.exponential(10, 300), 20)
+    keys = np.repeat(np.arange(300), 20).astype(np.uint64)
+    by_key, by_request = wait_quantile(waits, 0.99, keys), quantile_interval(waits, 0.99)
+    alone = quantile_interval(waits[::20], 0.99)
+    assert by_key.low <= alone.low
+    assert by_key.high >= by_request.high
+    # Keys whose requests have nothing in common are as good as requests.
+    loose = wait_quantile(chance.permutation(waits), 0.99, keys)
+    exact = quantile_interval(waits, 0.99)
+    assert loose.high - loose.low < 1.5 * (exact.high - exact.low) + 1
+
+
+def test_wait_quantiles_by_key_cover(tmp_path):
+    """60 keys with 30 requests each, whose waits are alike: 95 % intervals cover in 200 tries."""
+    chance = np.random.default_rng(11)
+    hits = 0
+    keys = np.repeat(np.arange(400), 10).astype(np.uint64)
+    truth = float(np.quantile(np.exp(chance.normal(size=2_000_000) * np.sqrt(1.25)), 0.9))
+    for _ in range(200):
+        base = np.repeat(chance.normal(size=400), 10)
+        waits = np.exp(base + 0.5 * chance.normal(size=4_000))
+        hits += wait_quantile(waits, 0.9, keys).covers(truth)
+    assert hits >= 180
+
+
+def test_the_price_of_a_millisecond_is_that_of_the_arrivals(tmp_path):
+    with Recorded(str(written(tmp_path, outcomes=2_000))) as recorded:
+        found = optimise(
+            recorded, PRODUCTION, metric="value", value=Value(cost=COST, unit="EUR"), tries=20
+        )
+    price = found.price
+    slas = [point.sla_ms for point in price.points]
+    assert slas == sorted(slas)
+    assert {45.0, 50.0, 55.0} <= set(slas)
+    log = MadeLog(make_requests(2_000))
+    for point in price.points:
+        other = msgspec.structs.replace(PRODUCTION, sla_ms=point.sla_ms)
+        score, _ = by_hand(log, other, COST, slice(None))
+        assert point.score.estimate == pytest.approx(score), point.sla_ms
+    said = " ".join(price.sentences())
+    assert "The next 5 ms of the SLA (50 → 55 ms) would buy" in said
+    assert "The last 5 ms of the SLA (45 → 50 ms) buy" in said
+    live = next(point for point in price.points if point.sla_ms == 50)
+    assert live.gain.estimate == 0
+
+
+def test_models_without_the_judged_field_are_no_candidates(tmp_path):
+    log = MadeLog(make_requests(600))
+    for made in log.requests:
+        made.reports = [
+            (at_ms, msgspec.structs.replace(score, result=msgspec.Raw(b'{"score":0.5}')))
+            if score.model == "rules" and score.error is None and score.refusal is None
+            else (at_ms, score)
+            for at_ms, score in made.reports
+        ]
+    log.write(tmp_path)
+    with (
+        open_stream(str(tmp_path / "outcomes"), clock=FakeClock()) as stream,
+        stream.producer() as producer,
+    ):
+        for made in log.requests:
+            line = {"id": made.id, "outcome": "pass" if made.number % 3 else "block"}
+            producer.send("outcomes", orjson.dumps(line) + b"\n", partition=0)
+    with Recorded(str(tmp_path)) as recorded:
+        found = optimise(recorded, PRODUCTION, need_outcomes=True, on="action", tries=50)
+    models = {m for p in found.frontier for step in p.schedule.steps for m in step.accept}
+    assert "rules" not in models
+    assert "rules never answers with what is measured" in " ".join(found.remarks)

@@ -12,21 +12,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.dataset.join import Join
-from rdv.analysis.dataset.joined import NEVER_US, NONE
+from rdv.analysis.dataset.joined import NEVER_US, NONE, Joined
+from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.notes import Notes
-from rdv.analysis.dataset.outcomes import read_outcomes
+from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.schedules import read_schedules
 from rdv.analysis.dataset.values import Extract, KnownTruths
+from rdv.analysis.errors import NothingToSearch
+from rdv.analysis.measure import Measure, Rate, choose_measure
+from rdv.analysis.measure.contrast import share_metric
+from rdv.analysis.metrics import Metric
 from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals, arrivals_of
-from rdv.analysis.whatif.decide import NO_MODEL, decide_all
+from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
 from rdv.analysis.whatif.plans import own_limits_us, sla_of
 from rdv.decision.outcome import Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.rendezvous.schedule import Schedule
 
 JUDGED_MIN = 100
@@ -43,17 +49,21 @@ MODELS_MAX = 5
 class Columns:
     """n requests in order of time, m models.
 
-    `right` has a row for each model, and one for the default: 1, 0, or NaN where that is unknown.
+    `right` has a row for each model, and one for the default: how good its answer is (1 or 0, or
+    the metric, where higher is better), and NaN where that is unknown. `keys` are hashes of the
+    requests' keys; None: every request has its own.
     """
 
     arrivals: Arrivals
     right: Floats
+    keys: Keys | None = None
 
     def __len__(self) -> int:
         return len(self.arrivals)
 
     def take(self, rows: Any) -> Columns:
-        return Columns(self.arrivals.take(rows), self.right[:, rows])
+        keys = None if self.keys is None else self.keys[rows]
+        return Columns(self.arrivals.take(rows), self.right[:, rows], keys)
 
 
 @dataclass(frozen=True)
@@ -61,8 +71,10 @@ class Study:
     """The columns, and what they are."""
 
     columns: Columns
-    measure: str
-    """"accuracy", or "agreement" (with the champion)."""
+    metric: Metric
+    """What is measured, as a mean over requests; by default accuracy, or the agreement with the
+    champion.
+    """
     champion: str | None
     left_out: int
     """The number of requests that had asked for another schedule, or had a limit of their own."""
@@ -73,6 +85,18 @@ class Study:
     """Why accuracy is not measured."""
     reading: str = ""
     """How answers are judged by outcomes, in words."""
+    unit: str = ""
+    per_day: float | None = None
+    """Requests a day, at the recorded rate."""
+    lacking: tuple[str, ...] = ()
+    """Models that never answer with what is measured."""
+    unmeasured: int = 0
+    """Requests with a known outcome to which some answer has no such value."""
+
+    @property
+    def measure(self) -> str:
+        """The name of what is measured."""
+        return self.metric.title
 
 
 def read_columns(
@@ -83,73 +107,174 @@ def read_columns(
     outcome: Outcome,
     on: str | None,
     need_outcomes: bool,
+    metric: str = "",
+    value: Value = UNDECLARED,
     progress: Callable[[int], None],
 ) -> Study:
-    """Read what is recorded. Raises NothingRecorded, TooManyValues, SystemFaults."""
-    extract = Extract(choose_reading(recorded, outcome, on))
-    join = Join(recorded, *span_ns, extract=extract)
-    sla = sla_of(read_schedules(recorded, join.notes))
-    outcomes = read_outcomes(recorded, join.notes)
-    thinned = max(1, -(-join.request_count // REQUESTS_MAX))
-    left_out = 0
-    models: list[tuple[str, ...]] = []
-    columns: list[tuple[Any, Any, Any]] = []
-    known: list[npt.NDArray[np.float64]] = []
-    for joined in join:
-        usual = (joined.asked.codes == NONE) & (own_limits_us(joined, sla) == FOREVER_US)
-        left_out += int((~usual).sum())
-        rows = np.flatnonzero(usual)[::thinned]
-        arrivals = arrivals_of(joined)
+    """Read what is recorded; with a `metric`, outcomes are needed.
+
+    Raises NothingToSearch for a metric that is not a mean, NothingRecorded, TooManyValues,
+    SystemFaults.
+    """
+    measure = _measure(recorded, outcome, on, metric, value)
+    join = Join(recorded, *span_ns, extract=measure.extract)
+    batches = _Batches(
+        measure,
+        live,
+        sla_of(read_schedules(recorded, join.notes)),
+        read_outcomes(recorded, join.notes),
+        max(1, -(-join.request_count // REQUESTS_MAX)),
+    )
+    with measure:
+        for joined in join:
+            batches.add(joined)
+            progress(len(joined))
+    return batches.study(join.notes, need_outcomes=need_outcomes or bool(metric))
+
+
+def _measure(
+    recorded: Recorded, outcome: Outcome, on: str | None, metric: str, value: Value
+) -> Measure:
+    """Return the measure; of a metric in [outcome] that is not a mean, the usual one instead."""
+    measure = choose_measure(recorded, outcome, on, metric, value)
+    if not measure.metric.is_mean and not metric:
+        measure = choose_measure(recorded, msgspec.structs.replace(outcome, metric=""), on)
+    if not measure.metric.is_mean:
+        reason = (
+            f"{measure.metric.name} is not a mean over requests, which a search needs: accuracy, "
+            "brier, log-loss, mae, pinball, ndcg, hit-rate and value are"
+        )
+        raise NothingToSearch(recorded.directory, reason)
+    return measure
+
+
+class _Batches:
+    """Collects the columns of a study, batch by batch."""
+
+    def __init__(
+        self,
+        measure: Measure,
+        live: Schedule,
+        sla: Callable[[str, str | None], float | None],
+        outcomes: Outcomes,
+        thinned: int,
+    ) -> None:
+        self._measure, self._live, self._sla = measure, live, sla
+        self._outcomes, self._thinned = outcomes, thinned
+        self._left_out = 0
+        self._models: list[tuple[str, ...]] = []
+        self._by_model: list[tuple[Any, Any, Any, Any]] = []
+        self._by_request: list[tuple[Any, Any, Any]] = []
+        self._rate = Rate()
+        self._default = measure.extract.of_answer(live.default)
+
+    def add(self, joined: Joined) -> None:
+        usual = (joined.asked.codes == NONE) & (own_limits_us(joined, self._sla) == FOREVER_US)
+        self._left_out += int((~usual).sum())
+        rows = np.flatnonzero(usual)[:: self._thinned]
+        self._rate.add(joined.append_ns)
         assert joined.value is not None
-        models.append(joined.models)
-        columns.append((arrivals.key[:, rows], arrivals.is_answer[:, rows], joined.value[:, rows]))
-        known.append(outcomes.of(joined, extract)[rows])
-        progress(len(joined))
-    names = tuple(dict.fromkeys(name for part in models for name in part))
-    key, is_answer, value = (
-        _stacked(models, parts, names, fill)
-        for parts, fill in zip(zip(*columns, strict=True), (NEVER_KEY, False, np.nan), strict=True)
-    )
-    every = Arrivals(
-        names,
-        key,
-        is_answer,
-        np.full(key.shape[1], FOREVER_US, np.int64),
-        np.ones(len(names), bool),
-        np.zeros(len(names), bool),
-    )
-    first = live.steps[0].accept[0]
-    champion = first if first in names else None
-    truths, default = np.concatenate(known), extract.of_answer(live.default)
-    problem = (
-        _problem(extract, truths, need_outcomes) if len(outcomes) else "no outcomes are recorded"
-    )
-    if not problem:
-        right, said = _judged(extract, value, truths, default), extract.reading.sentence()
-        of_truth = Columns(every, right)
-        return Study(of_truth, "accuracy", champion, left_out, thinned, join.notes, reading=said)
-    agreed = np.full(len(truths), np.nan) if champion is None else value[names.index(champion)]
-    if extract.is_number:
-        extract = Extract(replace(extract.reading, kind="probability"))
-        positive = (agreed >= extract.reading.threshold).astype(np.float64)
-        agreed = np.where(np.isnan(agreed), np.nan, positive)
-    of_champion = Columns(every, _judged(extract, value, agreed, default))
-    return Study(of_champion, "agreement", champion, left_out, thinned, join.notes, problem)
+        truths = np.full(len(joined), np.nan)
+        truths[rows] = self._outcomes.of(joined, self._measure.extract)[rows]
+        default = np.full(len(joined), self._default)
+        *good, given = (
+            _goodness(self._measure, joined, own, truths)[rows] for own in (*joined.value, default)
+        )
+        right = np.array(good, np.float32).reshape(len(joined.models), len(rows))
+        arrivals = arrivals_of(joined)
+        columns = arrivals.key, arrivals.is_answer, joined.value
+        self._models.append(joined.models)
+        self._by_model.append((*(column[:, rows] for column in columns), right))  # type: ignore[arg-type]
+        self._by_request.append((truths[rows], given, hashed_keys(joined)[rows]))
+
+    def study(self, notes: Notes, *, need_outcomes: bool) -> Study:
+        """Return the study of all that was added."""
+        measure, extract = self._measure, self._measure.extract
+        names = tuple(dict.fromkeys(name for part in self._models for name in part))
+        key, is_answer, values, right = (
+            _stacked(self._models, parts, names, fill)
+            for parts, fill in zip(
+                zip(*self._by_model, strict=True), (NEVER_KEY, False, np.nan, np.nan), strict=True
+            )
+        )
+        truths, given, keys = (
+            np.concatenate(column) for column in zip(*self._by_request, strict=True)
+        )
+        count = len(names)
+        forever = np.full(key.shape[1], FOREVER_US, np.int64)
+        every = Arrivals(
+            names, key, is_answer, forever, np.ones(count, bool), np.zeros(count, bool)
+        )
+        first = self._live.steps[0].accept[0]
+        champion = first if first in names else None
+        fixed = champion, self._left_out, self._thinned, notes
+        problem = "no outcomes are recorded"
+        if len(self._outcomes):
+            problem = measure.problem or _problem(extract, truths, need_outcomes)
+        if not problem and measure.missing == "left out" and np.isnan(given).all():
+            problem = f"the default has no value of {measure.metric.name}, so its cost is unknown"
+        if problem:
+            agreed = self._agreed(extract, values, names, champion, len(truths))
+            return Study(Columns(every, agreed, keys), share_metric("agreement"), *fixed, problem)
+        lacks = is_answer.any(axis=1) & np.isnan(values).all(axis=1)
+        right = np.concatenate([right, given[None].astype(np.float32)])
+        unmeasured = _drop_unmeasured(right, is_answer, truths, lacks)
+        return Study(
+            Columns(every, right, keys),
+            measure.metric,
+            *fixed,
+            reading=measure.sentence(),
+            unit=measure.unit,
+            per_day=self._rate.per_day,
+            lacking=tuple(name for name, lack in zip(names, lacks, strict=True) if lack),
+            unmeasured=unmeasured,
+        )
+
+    def _agreed(
+        self,
+        extract: Extract,
+        values: Any,
+        names: tuple[str, ...],
+        champion: str | None,
+        count: int,
+    ) -> Floats:
+        """Return whether each answer agrees with the champion's."""
+        agreed = np.full(count, np.nan) if champion is None else values[names.index(champion)]
+        if extract.is_number:
+            extract = Extract(replace(extract.reading, kind="probability"))
+            positive = (agreed >= extract.reading.threshold).astype(np.float64)
+            agreed = np.where(np.isnan(agreed), np.nan, positive)
+        rows = [extract.judge(own, agreed) for own in values]
+        rows.append(extract.judge(np.full(count, self._default), agreed))
+        return np.stack(rows).astype(np.float32)
+
+
+def _goodness(measure: Measure, joined: Joined, values: Any, truths: Any) -> Any:
+    """Return the metric of each request, where higher is better; NaN where it is not known."""
+    found = measure.rows(measure.points(joined, values, truths), truths)
+    return found if measure.metric.higher_is_better else -found
+
+
+def _drop_unmeasured(right: Any, is_answer: Any, truth: Any, lacks: Any) -> int:
+    """Make unknown the requests to which some answer has no value; return how many.
+
+    Otherwise a schedule could win by giving answers that cannot be measured. A model that lacks
+    the value in all answers is no candidate; only its own answers are unknown.
+    """
+    missing = np.isnan(right[:-1]) & is_answer & ~lacks[:, None]
+    unmeasured = (missing.any(axis=0) | np.isnan(right[-1])) & ~np.isnan(truth)
+    right[:, unmeasured | np.isnan(truth)] = np.nan
+    right[:-1][lacks] = np.nan
+    return int(unmeasured.sum())
 
 
 def _problem(extract: Extract, truths: Any, need_outcomes: bool) -> str:
-    """Return why accuracy is not measured; empty if it is."""
+    """Return why outcomes do not measure; empty if they do."""
     known = KnownTruths(extract)
     known.add(truths)
     if not known.problem and known.known < JUDGED_MIN and not need_outcomes:
         return f"only {known.known:,} outcomes are known, at least {JUDGED_MIN} are needed"
     return known.problem
-
-
-def _judged(extract: Extract, value: Any, truths: Any, default: float) -> Floats:
-    rows = [extract.judge(own, truths) for own in value]
-    rows.append(extract.judge(np.full(len(truths), default), truths))
-    return np.stack(rows).astype(np.float32)
 
 
 def _stacked(
@@ -178,6 +303,8 @@ class Tried:
     score: float
     p99_ms: float
     default_share: float
+    is_idle: bool = False
+    """Whether it has a step, besides the last one, in which no request is answered."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +329,14 @@ class Cells:
         score = self.right[model, np.arange(len(self))].sum() / max(1, self.judged)
         default = self.weight[decided.model == NO_MODEL].sum() / self.weight.sum()
         p99_ms = weighted_quantile(decided.at_us, self.weight, 0.99) / 1000
-        return Tried(schedule, float(score), p99_ms, float(default))
+        return Tried(schedule, float(score), p99_ms, float(default), is_idle(schedule, decided))
+
+
+def is_idle(schedule: Schedule, decided: Decided) -> bool:
+    """Return whether no request is answered in some step, other than the last one."""
+    answered = decided.step[decided.model != NO_MODEL]
+    used = set(np.unique(answered).tolist())
+    return any(number not in used for number in range(1, len(schedule.steps)))
 
 
 def weighted_quantile(
@@ -263,7 +397,9 @@ def _mean(key: Any, rank: Any, cell: Any, first: Any, weight: Any) -> npt.NDArra
 def _right(columns: Columns, cell: Any, count: int) -> tuple[npt.NDArray[np.float64], int]:
     known = ~np.isnan(columns.right[-1])
     sums = [
-        np.bincount(cell[known], weights=row[known].astype(np.float64), minlength=count)
+        np.bincount(
+            cell[known], weights=np.nan_to_num(row[known]).astype(np.float64), minlength=count
+        )
         for row in columns.right
     ]
     return np.stack(sums), int(known.sum())

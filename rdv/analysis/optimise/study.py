@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NothingToSearch
+from rdv.analysis.measure.waits import wait_quantile
 from rdv.analysis.optimise.cells import (
     MODELS_MAX,
     Columns,
@@ -28,11 +29,13 @@ from rdv.analysis.optimise.cells import (
     read_columns,
     weighted_quantile,
 )
+from rdv.analysis.optimise.measured import default_share, gain, right_of, score
+from rdv.analysis.optimise.price import price_curve
 from rdv.analysis.optimise.result import Optimum, Point
-from rdv.analysis.statistics import Interval, PairedCounts, quantile_interval, wilson
-from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
+from rdv.analysis.whatif.decide import NO_MODEL, decide_all
 from rdv.decision.outcome import INFERRED, Outcome
 from rdv.decision.text import toml_value
+from rdv.decision.value import UNDECLARED, Value
 from rdv.rendezvous.schedule import OTHERS, Schedule, Step, schedule_from_object
 from rdv.rendezvous.schedule.model import content
 
@@ -44,7 +47,6 @@ EXACT_MAX = 40
 POINTS_MAX = 8
 """The maximum number of points of the frontier that are shown."""
 P99 = 0.99
-_UNKNOWN = Interval(0.0, 0.0, 1.0, 0.95, "no requests")
 
 
 def grid_ms(
@@ -129,15 +131,19 @@ def optimise(
     need_outcomes: bool = False,
     outcome: Outcome = INFERRED,
     on: str | None = None,
+    metric: str = "",
+    value: Value = UNDECLARED,
     tries: int = TRIES,
     without: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
 ) -> Optimum:
     """Search for schedules with the SLA and the default of `live`.
 
-    `without` are models that must not be used any more, such as retired ones. Without `p99_ms_max`
-    the choice is the best schedule that is no slower than `live`. Raises NothingToSearch,
-    NothingRecorded, TooManyValues, and the log's SystemFaults.
+    `without` are models that must not be used any more, such as retired ones. `outcome` and `value`
+    are sections of rdv.toml, `metric` is what answers are measured by; with one, outcomes are
+    needed. Without `p99_ms_max` the choice is the best schedule that is no slower than `live`, on
+    both halves. Raises NothingToSearch, NothingRecorded, TooManyValues, UnknownMetric,
+    InvalidMetric, and the log's SystemFaults.
     """
     span = since_ns, until_ns
     study = read_columns(
@@ -147,15 +153,18 @@ def optimise(
         outcome=outcome,
         on=on,
         need_outcomes=need_outcomes,
+        metric=metric,
+        value=value,
         progress=progress,
     )
     if len(study.columns) < REQUESTS_MIN:
         reason = f"{len(study.columns)} usual requests are fewer than {REQUESTS_MIN}"
         raise NothingToSearch(recorded.directory, reason)
     is_unmeasured = bool(np.isnan(study.columns.right[-1]).all())
-    if is_unmeasured or (need_outcomes and study.measure != "accuracy"):
-        reason = study.problem if need_outcomes else "answers cannot be compared"
-        raise NothingToSearch(recorded.directory, reason)
+    need_outcomes = need_outcomes or bool(metric)
+    if is_unmeasured or (need_outcomes and study.problem):
+        reason = study.problem if need_outcomes else ""
+        raise NothingToSearch(recorded.directory, reason or "answers cannot be compared")
     return search(study, live, p99_ms_max, tries, without=without, progress=progress)
 
 
@@ -171,7 +180,7 @@ def search(
     """Search as `optimise` does, over columns that have been read."""
     models = _best_models(study.columns, without)
     columns = _only(study.columns, models)
-    half = len(columns) // 2 if study.measure == "agreement" else _middle(columns)
+    half = len(columns) // 2 if study.problem else _middle(columns)
     early, late = columns.take(slice(0, half)), columns.take(slice(half, None))
     answers_us = arrivals_us(early.arrivals)[early.arrivals.is_answer]
     give_up_ms = p99_ms_max if p99_ms_max is not None and p99_ms_max < live.sla_ms else None
@@ -186,15 +195,20 @@ def search(
         tried.append(cells.try_out(schedule))
         progress(1)
     live_early = _exact(live, study.columns.take(slice(0, half)))
-    exact = [_exact(one.schedule, early) for one in _promising(tried, p99_ms_max)]
-    limit_ms = live_early.p99_ms if p99_ms_max is None else p99_ms_max
-    front = _thinned(_frontier(exact))
-    chosen = max(
-        (one for one in exact if one.p99_ms <= limit_ms), key=lambda one: one.score, default=None
-    )
+    useful = [one for one in tried if not one.is_idle] or tried
+    exact = [_exact(one.schedule, early) for one in _promising(useful, p99_ms_max)]
     base = study.columns.take(slice(half, None))
-    live_right = right_of(decide_all(live, base.arrivals), base)
-    points = {id(one): _point(one, late, live_right) for one in (*front, *filter(None, [chosen]))}
+    decided = decide_all(live, base.arrivals)
+    live_right = right_of(decided, base)
+    live_point = _point(live_early, base, live_right, study)
+    limits_ms = (live_early.p99_ms, live_point.p99_ms.estimate)
+    if p99_ms_max is not None:
+        limits_ms = (p99_ms_max, p99_ms_max)
+    front = _thinned(_frontier(exact))
+    chosen = _chosen(exact, late, limits_ms)
+    points = {
+        id(one): _point(one, late, live_right, study) for one in (*front, *filter(None, [chosen]))
+    }
     return Optimum(
         study.measure,
         study.champion,
@@ -203,24 +217,34 @@ def search(
         int((~np.isnan(late.right[-1])).sum()),
         len(tried),
         len(cells),
-        _point(live_early, base, live_right),
+        live_point,
         [points[id(one)] for one in front],
         None if chosen is None else points[id(chosen)],
         p99_ms_max,
         _remarks(study, models),
+        study.metric,
+        study.unit,
+        study.per_day,
+        price_curve(study, live),
     )
+
+
+def _chosen(exact: Sequence[Tried], late: Columns, limits_ms: tuple[float, float]) -> Tried | None:
+    """Return the best schedule that is quick enough on both halves; None if there is none.
+
+    Its score is that of the earlier half; of the later half only the waits are looked at.
+    """
+    early_ms, late_ms = limits_ms
+    for one in sorted(exact, key=lambda one: -one.score):
+        if one.p99_ms <= early_ms and _exact(one.schedule, late).p99_ms <= late_ms:
+            return one
+    return None
 
 
 def _middle(columns: Columns) -> int:
     """Return the row that halves the requests with a known outcome: labels come late."""
     known = np.flatnonzero(~np.isnan(columns.right[-1]))
     return int(known[len(known) // 2])
-
-
-def right_of(decided: Decided, columns: Columns) -> npt.NDArray[np.float64]:
-    """Return whether each answer is right, (n,); NaN where that is unknown."""
-    model = decided.model.astype(np.int64)
-    return columns.right[model, np.arange(len(model))].astype(np.float64)
 
 
 def _exact(schedule: Schedule, columns: Columns) -> Tried:
@@ -233,35 +257,25 @@ def _exact(schedule: Schedule, columns: Columns) -> Tried:
     return Tried(schedule, score, p99_us / 1000, default)
 
 
-def _point(tried: Tried, columns: Columns, live_right: npt.NDArray[np.float64]) -> Point:
+def _point(
+    tried: Tried, columns: Columns, live_right: npt.NDArray[np.float64], study: Study
+) -> Point:
     """Return the figures on the later half, compared with the live schedule's answers."""
     decided = decide_all(tried.schedule, columns.arrivals)
     right = right_of(decided, columns)
-    known = ~np.isnan(right)
-    hits, count = int(right[known].sum()), int(known.sum())
-    both = known & ~np.isnan(live_right)
     names = [*columns.arrivals.models, "default"]
     shares = np.bincount(decided.model.astype(np.int64) % len(names), minlength=len(names))
     return Point(
         tried.schedule,
-        wilson(hits, count) if count else _UNKNOWN,
-        quantile_interval(decided.at_us / 1000, P99),
-        _gain(right[both] == 1, live_right[both] == 1),
+        score(study.metric, right, columns.keys),
+        wait_quantile(decided.at_us / 1000, P99, columns.keys),
+        gain(study.metric, right, live_right, columns.keys),
         float((decided.model == NO_MODEL).mean()),
-        tried.score,
+        tried.score if study.metric.higher_is_better else -tried.score,
         tried.p99_ms,
         {n: float(s) / len(decided) for n, s in zip(names, shares, strict=True) if s},
+        default_share(decided, columns.keys),
     )
-
-
-def _gain(new: npt.NDArray[np.bool_], live: npt.NDArray[np.bool_]) -> Interval:
-    """Return how much more often the new answers are right, paired by request."""
-    counts = PairedCounts()
-    counts.add(new, live)
-    shares = counts.shares()
-    if shares is None:
-        return Interval(0.0, -math.inf, math.inf, 0.95, "no requests")
-    return shares.difference
 
 
 def _best_models(columns: Columns, without: Collection[str]) -> list[str]:
@@ -271,8 +285,10 @@ def _best_models(columns: Columns, without: Collection[str]) -> list[str]:
     worth = {}
     for number, model in enumerate(models):
         answered = columns.arrivals.is_answer[number]
-        if answered.any() and model not in without:
-            worth[model] = float(columns.right[number][known & answered].sum())
+        right = columns.right[number][known & answered]
+        if answered.any() and model not in without and not np.isnan(right).all():
+            # What it would win over the default, so that a metric of losses counts alike.
+            worth[model] = float(np.nansum(right - columns.right[-1][known & answered]))
     return sorted(worth, key=lambda model: -worth[model])[:MODELS_MAX]
 
 
@@ -288,7 +304,7 @@ def _only(columns: Columns, models: Sequence[str]) -> Columns:
         is_live=arrivals.is_live[rows],
         is_dead=arrivals.is_dead[rows],
     )
-    return Columns(chosen, columns.right[[*rows, -1]])
+    return Columns(chosen, columns.right[[*rows, -1]], columns.keys)
 
 
 def _promising(tried: list[Tried], p99_ms_max: float | None) -> list[Tried]:
@@ -325,7 +341,7 @@ def _thinned(front: list[Tried]) -> list[Tried]:
 
 def _remarks(study: Study, models: list[str]) -> list[str]:
     found = []
-    if study.measure == "agreement":
+    if study.problem:
         champion = study.champion or "no model"
         found.append(f"{study.problem}: the score is the agreement with {champion}")
     else:
@@ -337,6 +353,16 @@ def _remarks(study: Study, models: list[str]) -> list[str]:
         )
     if study.thinned > 1:
         found.append(f"only every {study.thinned}th request is used")
+    if study.lacking:
+        found.append(
+            f"{', '.join(study.lacking)} never answers with what is measured: no candidate, and "
+            "its answers are unknown"
+        )
+    if study.unmeasured:
+        found.append(
+            f"{study.unmeasured:,} requests with a known outcome are left out: an answer to them "
+            f"has no value of {study.metric.name}"
+        )
     more = set(study.columns.arrivals.models) - set(models)
     if more:
         found.append(f"not among the candidates: {', '.join(sorted(more))}")

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rdv.analysis.charts import (
-    Axis,
-    Chart,
-    FrontierPoint,
-    Report,
-    Rule,
-    frontier_chart,
-    share,
-    signed,
-)
+from rdv.analysis.charts import Axis, Chart, FrontierPoint, Report, Rule, frontier_chart, share
 from rdv.analysis.charts.page import add_limits
+from rdv.analysis.optimise.measured import gain_text
 from rdv.analysis.optimise.result import Optimum, Point, describe
 
 
@@ -28,7 +20,7 @@ def frontier(found: Optimum) -> Chart:
     return frontier_chart(
         f"{found.measure.capitalize()} against waiting",
         Axis("p99", "ms"),
-        Axis(found.measure, measure="share"),
+        _axis(found),
         points,
         rules=rules,
         note=f"{found.tried:,} schedules tried; bars are 95 % intervals on the later half.",
@@ -40,18 +32,23 @@ def schedules_table(found: Optimum) -> tuple[list[str], list[list[Any]]]:
     points = [("live", found.live), *(("", one) for one in found.frontier)]
     if found.chosen is not None:
         points.append(("chosen", found.chosen))
-    columns = ["", "schedule", found.measure, "change (points)", "p99 (ms)", "default"]
+    columns = ["", "schedule", found.measure, "gain", "p99 (ms)", "default"]
     return columns, [
         [
             name,
             describe(point.schedule),
-            share(point.score),
-            signed(point.gain, scale=100),
+            found.score_text(point.score),
+            None if name == "live" else gain_text(found.metric, point.gain, found.unit),
             point.p99_ms,
-            share(point.default_share),
+            share(point.default_share if point.default is None else point.default),
         ]
         for name, point in points
     ]
+
+
+def _axis(found: Optimum) -> Axis:
+    is_share = found.metric.unit == "%"
+    return Axis(found.measure, measure="share") if is_share else Axis(found.measure, found.unit)
 
 
 def optimise_page(found: Optimum, decision: str) -> str:
@@ -67,8 +64,8 @@ def optimise_page(found: Optimum, decision: str) -> str:
         report.verdict(describe(chosen.schedule), "good" if chosen.gain.low > 0 else "neutral")
         report.figures(
             {
-                found.measure: share(chosen.score),
-                "compared with live": signed(chosen.gain, scale=100, unit="points"),
+                found.measure: found.score_text(chosen.score),
+                "compared with live": found.gain_text(chosen.gain),
                 "p99 (ms)": chosen.p99_ms,
                 "p99 of live (ms)": found.live.p99_ms,
                 "default": share(chosen.default_share),
@@ -80,6 +77,9 @@ def optimise_page(found: Optimum, decision: str) -> str:
     report.chart(frontier(found))
     report.heading("Schedules")
     report.table(*schedules_table(found))
+    if found.price is not None:
+        report.heading("The price of a millisecond")
+        report.table(*found.price.table())
     add_limits(report, found.remarks)
     return report.html()
 
