@@ -256,6 +256,8 @@ def _show_judgement(found: Promotion, output: Output) -> None:
     output.text()
     style = _STYLES.get(judgement.verdict, "bold")
     output.text(paint(f"verdict: {judgement.verdict}", style, sys.stdout))
+    if judgement.missing and judgement.verdict != "pass":
+        output.text(f"missing to decide: {judgement.missing}")
     output.text()
     styles: dict[str, Style] = {"+": "green", "-": "red"}
     for line in map(printable, proposal.diff):

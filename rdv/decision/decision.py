@@ -70,6 +70,18 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     class_loss_max: Annotated[
         float, on_command("Largest loss of right answers among the outcomes of one class", 0, 1)
     ] = 0.05
+    looks: Annotated[
+        int,
+        on_command(
+            "How often the gate is asked about a model until it passes, at most: daily for weeks",
+            1,
+            1000,
+        ),
+    ] = 10
+    coverage_min: Annotated[
+        float,
+        on_command("Minimum share of the requests whose outcome is known; 0: any", 0, 1),
+    ] = 0.0
     agreement_min: Annotated[
         float,
         on_command(

@@ -156,11 +156,15 @@ def _by_cohorts(found: Experiment, one: Comparison) -> str:
     if effect is None:
         return f"{against}: too few keys with a value of {found.metric!r}."
     if effect.finding == "too early":
-        return f"{against}: too early for a finding."
+        return f"{against}: too early for a finding{_why(effect)}."
     text = f"{against}: {difference(found, effect.difference)}"
     if effect.finding == "undecided":
         return f"{text}: not decided yet.{_needed(effect)}"
     return f"{text}. This interval may be looked at any time."
+
+
+def _why(effect: Effect) -> str:
+    return f": {effect.why_early}" if effect.why_early else ""
 
 
 def _is_paired(found: Experiment, one: Comparison) -> bool:
@@ -177,7 +181,7 @@ def _by_pairs(found: Experiment, one: Comparison) -> list[str]:
     effect = one.paired
     text = f"By pairs ({effect.units[0]:,} keys, every request decided by both schedules): "
     if effect.finding == "too early":
-        return [f"{text}too early for a finding."]
+        return [f"{text}too early for a finding{_why(effect)}."]
     text += difference(found, effect.difference)
     text += ": not decided yet." if effect.finding == "undecided" else "."
     pairs, apart = effect.pairs_needed, 2 * effect.unpaired_needed

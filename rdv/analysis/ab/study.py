@@ -25,7 +25,18 @@ from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.errors import NoExperiment, NoMetric
-from rdv.analysis.statistics import Arm, Digest, Effect, effect, effect_of_pairs, sample_ratio
+from rdv.analysis.metrics import Cohort, cohort_sequence, metric_named, sequence
+from rdv.analysis.metrics.estimate import Found
+from rdv.analysis.statistics import (
+    Arm,
+    Digest,
+    Effect,
+    Interval,
+    effect,
+    effect_of_pairs,
+    sample_ratio,
+)
+from rdv.analysis.statistics.ab.effect import with_sequence
 from rdv.analysis.whatif.arrivals import arrivals_of
 from rdv.analysis.whatif.decide import decide_all
 from rdv.decision.outcome import INFERRED, Outcome
@@ -299,13 +310,24 @@ class _Study:
             return None
         return effect(control, treatment, confidence)
 
+    def _metric_effect(self, name: str, confidence: float) -> Effect | None:
+        """Return the effect on the metric, by a sequence that holds for skewed values as well."""
+        found = self._effect(name, METRIC, MEASURED, confidence, is_binary=self._metric.is_share)
+        if found is None:
+            return None
+        first, second = (
+            Cohort.of(values[METRIC], values[MEASURED])
+            for values in (self._arms[one].sums.values for one in (name, self._control))
+        )
+        looked = cohort_sequence(self._metric.name, first, second, confidence)
+        return with_sequence(found, _or_reason(looked), units=sum(found.units))
+
     def _comparison(self, name: str, confidence: float) -> Comparison:
-        share = self._metric.is_share
         needs = self._metric.needs_truth
         return Comparison(
             self._control,
             name,
-            self._effect(name, METRIC, MEASURED, confidence, is_binary=share),
+            self._metric_effect(name, confidence),
             self._paired_effect(name, confidence),
             self._effect(name, TRUTH, KNOWN, 0.999, is_binary=True) if needs else None,
             self._effect(name, KNOWN, REQUESTS, 0.999, is_binary=False) if needs else None,
@@ -322,9 +344,18 @@ class _Study:
         treatment = arm_of(name, b, requests, is_binary=share)
         if pairs is None or control is None or treatment is None:
             return None
-        return effect_of_pairs(
+        found = effect_of_pairs(
             pairs,
             (control, treatment),
             differing=int((differing > 0).sum()),
             confidence=confidence,
         )
+        value = metric_named("value")
+        first, second = b / requests, a / requests
+        looked = sequence(value, first, second, None, sums.keys, confidence, weights=requests)
+        return with_sequence(found, _or_reason(looked), units=pairs.count)
+
+
+def _or_reason(found: Found) -> Interval | str:
+    """Return the interval, or why there is none."""
+    return found if isinstance(found, Interval) else found.reason

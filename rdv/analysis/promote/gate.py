@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from rdv.analysis.promote.result import Check, Judgement, Verdict
 from rdv.analysis.statistics.drift.timeline import Cause
 from rdv.analysis.statistics.interval import Interval
 from rdv.decision import Gate as Limits
+
+COUNT_MAX = 10**9
+"""More outcomes than that are not worth naming."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Quality:
     """The largest loss that is allowed, in the unit of `loss`."""
     is_share: bool
     """Whether the loss is shown in points of a percentage."""
+    holds: str = "for one look"
+    """For how many looks the interval holds, in words."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,8 @@ class Figures:
     refusals: float
     drift: Cause
     drift_sentence: str = ""
+    coverage: float = 1.0
+    """The share of the requests whose outcome is known."""
 
 
 def judge(figures: Figures, limits: Limits) -> Judgement:
@@ -74,7 +82,38 @@ def judge(figures: Figures, limits: Limits) -> Judgement:
     checks: tuple[Callable[[Figures, Limits], Check], ...] = (
         _requests, _quality, _classes, _latency, _errors, _refusals, _drift,
     )  # fmt: skip
-    return Judgement(tuple(check(figures, limits) for check in checks))
+    return Judgement(tuple(check(figures, limits) for check in checks), missing(figures, limits))
+
+
+def missing(figures: Figures, limits: Limits) -> str:
+    """Return what has to be recorded before more can be decided; empty if nothing is missing."""
+    parts = []
+    if (lacking := limits.requests_min - figures.both) > 0:
+        parts.append(f"{lacking:,} more requests that both have scored")
+    reason = _too_few(figures, limits)
+    if figures.problem:
+        parts.append(f"outcomes that tell which is right ({figures.problem})")
+    elif (lacking := limits.judged_min - figures.judged) > 0:
+        parts.append(f"{lacking:,} more known outcomes")
+    elif reason and figures.coverage < limits.coverage_min:
+        parts.append(f"more known outcomes ({reason})")
+    elif reason:
+        few = (one for one in figures.classes if one.known < limits.class_min)
+        parts += [f"{limits.class_min - one.known:,} more outcomes of {one.name}" for one in few]
+    elif figures.quality is not None and (count := _more_outcomes(figures, figures.quality)):
+        parts.append(f"about {count:,} more known outcomes, if the difference stays as it is")
+    return "; ".join(parts)
+
+
+def _more_outcomes(figures: Figures, found: Quality) -> int:
+    """Return how many more make the interval narrow enough for a verdict; 0 if it is, or never."""
+    loss, limit = found.loss, found.loss_max
+    away = limit - loss.estimate
+    if _of_loss(loss, limit) != "marginal" or not away:
+        return 0
+    reach = loss.high - loss.estimate if away > 0 else loss.estimate - loss.low
+    needed = figures.judged * (reach / away) ** 2
+    return math.ceil(needed - figures.judged) if needed < COUNT_MAX else 0
 
 
 def _requests(figures: Figures, limits: Limits) -> Check:
@@ -92,10 +131,12 @@ def _quality(figures: Figures, limits: Limits) -> Check:
     scale, unit = (100, "points") if found.is_share else (1, "")
     loss = found.loss
     gain = Interval(-loss.estimate, -loss.high, -loss.low, loss.confidence, loss.method)
+    of = f"{figures.judged:,} known outcomes ({share(figures.coverage)} of the requests)"
+    difference = signed(gain, scale=scale, unit=unit)
     text = (
-        f"{found.metric} on {figures.judged:,} known outcomes: {found.challenger}, the champion "
-        f"{found.champion}; difference {signed(gain, scale=scale, unit=unit)}, the whole interval "
-        f"must be above {signed(-found.loss_max, scale=scale)}"
+        f"{found.metric} on {of}: {found.challenger}, the champion {found.champion}; difference "
+        f"{difference}, the whole interval must be above {signed(-found.loss_max, scale=scale)} "
+        f"(it holds {found.holds})"
     )
     verdict = _of_loss(loss, found.loss_max)
     return Check("quality", verdict, -loss.estimate, -found.loss_max, text)
@@ -113,6 +154,11 @@ def _too_few(figures: Figures, limits: Limits) -> str:
         return figures.problem
     if figures.judged < limits.judged_min:
         return f"{figures.judged:,} outcomes are known, at least {limits.judged_min:,} are needed"
+    if figures.coverage < limits.coverage_min:
+        return (
+            f"the outcomes of {share(figures.coverage)} of the requests are known, at least "
+            f"{share(limits.coverage_min)} are needed"
+        )
     few = (one for one in figures.classes if one.known < limits.class_min)
     rare = [f"{one.known:,} of {one.name}" for one in few]
     if rare:

@@ -28,6 +28,8 @@ class Judgement:
     """All checks, and the worst of their verdicts; "unknown" is ignored."""
 
     checks: tuple[Check, ...]
+    missing: str = ""
+    """What has to be recorded before more can be decided; empty if nothing is missing."""
 
     @property
     def verdict(self) -> Verdict:
@@ -78,6 +80,7 @@ class Promotion:
             "champion": proposal.champion,
             "challenger": proposal.challenger,
             "checks": plain(self.judgement.checks),
+            "missing": self.judgement.missing,
             "schedule": proposal.after.label,
             "was": proposal.before.label,
             "diff": proposal.diff,

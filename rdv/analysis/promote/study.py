@@ -12,7 +12,8 @@ from rdv.analysis.compare import compare
 from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.compare.truths import Judged
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.metrics import Metric, Undefined, difference, metric_named
+from rdv.analysis.metrics import Metric, Undefined, difference, looks, metric_named, sequence
+from rdv.analysis.metrics.estimate import Found
 from rdv.analysis.promote.behaviour import Expected
 from rdv.analysis.promote.gate import ClassLoss, Figures, Quality
 from rdv.analysis.promote.newest import Newest, newest_version
@@ -23,6 +24,7 @@ from rdv.decision.outcome import INFERRED, Outcome
 
 METRICS = {"class": "balanced-accuracy", "probability": "roc-auc", "number": "mae"}
 """The metric by type of outcome where [gate] names none: those that rare classes do not fool."""
+CONFIDENCE = 0.95
 CLASSES_MAX = 20
 """The maximum number of classes that are judged each, the most frequent."""
 
@@ -89,9 +91,11 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
         agreement = scores.correlation
     kappa = None if classes is None else _known(classes.kappa)
     quality, problem = quality_of(found.judged, limits)
+    outcomes = len(found.judged) * found.judged.thinned
     return Figures(
         both=found.both,
         judged=len(found.judged),
+        coverage=min(1.0, outcomes / found.both) if found.both else 0.0,
         quality=quality,
         problem=problem,
         classes=classes_of(found.judged),
@@ -116,7 +120,7 @@ def quality_of(judged: Judged, limits: Limits) -> tuple[Quality | None, str]:
     metric = metric_named(limits.metric or METRICS[judged.extract.reading.kind])
     options: dict[str, Any] = {"missing": "left out" if metric.needs == "number" else "wrong"}
     values = [_values(judged, metric, one) for one in (judged.first, judged.second)]
-    found = difference(metric, values[0], values[1], judged.truth, keys=judged.keys, **options)
+    found, holds = looked_at(metric, values, judged, limits.looks, options)
     if not isinstance(found, Interval):
         return None, f"{metric.title}: {found.reason}"
     first, second = (metric.of(one, judged.truth, **options) for one in values)
@@ -132,9 +136,27 @@ def quality_of(judged: Judged, limits: Limits) -> tuple[Quality | None, str]:
             found if metric.higher_is_better else _negated(found),
             loss_max,
             is_share=metric.unit == "%",
+            holds=holds,
         ),
         "",
     )
+
+
+def looked_at(
+    metric: Metric, values: list[Any], judged: Judged, count: int, options: dict[str, Any]
+) -> tuple[Found, str]:
+    """Return the first's value minus the second's, valid for `count` looks; and that in words.
+
+    A mean has a sequence that is valid at all looks, from 100 keys on. For others, and before, the
+    level is spread over the looks.
+    """
+    columns = (metric, values[0], values[1], judged.truth, judged.keys)
+    if metric.is_mean and count > 1:
+        found = sequence(*columns, CONFIDENCE, **options)
+        if isinstance(found, Interval):
+            return found, "at any look"
+    found = difference(*columns, looks(CONFIDENCE, count)[0], **options)
+    return found, f"for {count} looks" if count > 1 else "for one look"
 
 
 def _values(judged: Judged, metric: Metric, values: Any) -> Any:

@@ -127,6 +127,8 @@ class Effect:
     finding: Finding
     unpaired_needed: float
     pairs_needed: float | None = None
+    why_early: str = ""
+    """What is missing for a finding; only if that is "too early", and not always then."""
 
 
 def effect(
@@ -230,6 +232,29 @@ def _effect(
     p_once = 2 * normal_sf(abs(mean) / error) if error > 0 else float(mean == 0)
     finding = _finding(sequence, is_early=is_early)
     return Effect(*names, units, sequence, once, p_value, p_once, finding, unpaired_needed)
+
+
+def with_sequence(
+    found: Effect, sequence: Interval | str, *, units: int, tightest_at: int = TIGHTEST_AT
+) -> Effect:
+    """Return the effect by another sequence, or that it is too early, and why.
+
+    For a sequence that holds where the plain one does not: for skewed values, and small cohorts.
+    The p-value is that of a plain sequence which reaches as far towards 0, for as many `units`.
+    """
+    mean, confidence = found.difference.estimate, found.difference.confidence
+    if isinstance(sequence, str):
+        open_ended = replace(found.difference, low=-math.inf, high=math.inf)
+        return replace(
+            found, difference=open_ended, p_value=1.0, finding="too early", why_early=sequence
+        )
+    half = mean - sequence.low if mean > 0 else sequence.high - mean
+    one = mean_sequence(0.0, 1.0, units, confidence, tightest_at=tightest_at).high
+    p_value = always_valid_p(
+        mean, (half / one) ** 2, units, confidence=confidence, tightest_at=tightest_at
+    )
+    finding = _finding(sequence, is_early=False)
+    return replace(found, difference=sequence, p_value=p_value, finding=finding, why_early="")
 
 
 def _units_that(holds: npt.NDArray[np.bool_], keys: npt.ArrayLike | None) -> int:
