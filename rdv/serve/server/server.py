@@ -42,7 +42,12 @@ log = logging.getLogger("rdv.server")
 
 _TOO_LARGE: ResultCode = "record_too_large"
 
-POLL_RECORDS_MAX = 2_000
+POLL_RECORDS_MAX = 128
+"""The maximum of requests, and of scores, in one turn. A turn takes a few milliseconds then, and
+what is due meanwhile waits no longer than that.
+"""
+READ_RECORDS_MAX = 2_000
+"""How many records are read at once at the start, when nothing is due."""
 LOOK_S = 0.01
 """How often new requests are polled while something is open, even if no model reports."""
 
@@ -92,7 +97,7 @@ class Server:
         )
         control = streams.control.consumer([MODELS_TOPIC])
         # Before anything is open: a past downtime must not affect open requests.
-        past = [record.value for record in read_all(control, POLL_RECORDS_MAX, losses)]
+        past = [record.value for record in read_all(control, READ_RECORDS_MAX, losses)]
         self._apply_model_states(past, clock.monotonic_ns(), [])
         rebuilt = rebuild(streams, engine, self._partitions, host, clock, window_ms, losses)
         self._scores = Feed(rebuilt.scores, losses)
@@ -111,7 +116,9 @@ class Server:
         requests = input_.look(POLL_RECORDS_MAX) if is_open else input_.poll(POLL_RECORDS_MAX)
         states = self._control.poll(POLL_RECORDS_MAX) if self._control.is_ready else []
         now_ns = self._clock.monotonic_ns()
-        results = engine.tick(now_ns)
+        if results := engine.tick(now_ns):  # overdue: they do not wait for what is new
+            self._publish(results)
+        results = []
         if states:
             values = chain.from_iterable(block.values() for block in states)
             self._apply_model_states(values, now_ns, results)

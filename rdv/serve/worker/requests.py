@@ -21,7 +21,7 @@ log = logging.getLogger("rdv.worker")
 
 Written = Callable[[], bool]
 
-POLL_RECORDS_MAX = 2_000
+POLL_RECORDS_MAX = 500
 COMMIT_EVERY_NS = 100_000_000
 TIMING = GroupTiming(session_timeout_ms=10_000, heartbeat_ms=500)
 
