@@ -18,6 +18,7 @@ from rdv.commands.model.settings import Command
 from rdv.commands.options import (
     Decision,
     Json,
+    Metric,
     ModelFile,
     On,
     Quiet,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "rdv replay fraud --model models/new.py",
     "rdv replay fraud --model models/new.py --since 1d -o new.parquet",
+    "rdv replay fraud --model models/new.py --metric roc-auc",
     "rdv replay fraud --model models/new.py --name mlp --speed 2",
     "rdv replay fraud --name new -- docker run --rm -i registry.example/new:7",
     "rdv replay fraud --model models/new.py --decoy archive --json | jq .comparison",
@@ -82,6 +84,7 @@ def replay(
         typer.Option(metavar="NAME", help="Take the requests from this decoy's archive."),
     ] = None,
     on: On = None,
+    metric: Metric = None,
     out: Annotated[
         str | None, output_file("Write every result into this file, as Parquet.")
     ] = None,
@@ -108,7 +111,7 @@ def replay(
     name, config = _model(decision, name, model, command)
     span = span_ns(since, until)
     span = (span[0], time.time_ns() if span[1] is None else span[1])
-    job = ReplayJob(decision, name, config, span, on, decoy, speed, out)
+    job = ReplayJob(decision, name, config, span, on, decoy, speed, out, metric or "")
     with Recorded(directory) as recorded:
         found = job.run(recorded, replaying, _comparing)
     output = Output(as_json=as_json, quiet=quiet)
@@ -256,13 +259,21 @@ def _render_comparison(comparison: Comparison, output: Output) -> None:
     output.table(_AGAINST, rows, "against the recorded answers")
     if (accuracy := comparison.accuracy()) is not None:
         missing = comparison.unanswered
+        ends = f"{percent(accuracy.low)} – {percent(accuracy.high)}"
         output.text(
             f"right: {percent(accuracy.estimate)} "
-            f"({percent(accuracy.low)} – {percent(accuracy.high)}) of "
+            f"({ends if accuracy.bounded else accuracy.method}) of "
             f"{comparison.known:,} whose outcome is known"
             + (f"; {missing:,} of them got no answer" if missing else "")
         )
         output.note(comparison.extract.reading.sentence())
+    if comparison.metric is not None and comparison.metric.name != "accuracy":
+        for sentence in comparison.sentences():
+            output.text(sentence)
+        if comparison.sentences():
+            output.note(comparison.measured)
+    if lacking := comparison.lacking():
+        output.note(f"{', '.join(lacking)} never answers with what is judged: not compared")
     if comparison.problem:
         output.note(f"nothing can be said about right answers: {comparison.problem}")
     what = "rank correlation" if comparison.is_number else "Cohen's kappa"
@@ -284,6 +295,8 @@ def _agreement(one: Against, *, is_number: bool) -> str:
 
 def _points(difference: Any) -> str:
     low, high = difference.low * 100, difference.high * 100
+    if not difference.bounded:
+        return f"{difference.estimate * 100:+.2f} points ({difference.method})"
     return f"{difference.estimate * 100:+.2f} points ({low:+.2f} – {high:+.2f})"
 
 

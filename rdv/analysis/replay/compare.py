@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.dataset.join import Join
-from rdv.analysis.dataset.joined import Joined
+from rdv.analysis.dataset.joined import RESULT, Joined
+from rdv.analysis.dataset.keys import hashed_keys
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import USUAL_FIELDS, infer
+from rdv.analysis.dataset.reading import USUAL_FIELDS
 from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.errors import NothingRecorded
+from rdv.analysis.measure import Contrast, Kept, Measure, Rate, contrast_of, usual_measure
+from rdv.analysis.measure.choose import measure_for
+from rdv.analysis.measure.contrast import as_interval, contrast_of_shares, share_metric
+from rdv.analysis.metrics import Metric, estimate
 from rdv.analysis.replay.rows import Spill
 from rdv.analysis.statistics import (
     ClassAgreement,
@@ -28,15 +33,17 @@ from rdv.analysis.statistics import (
     agreement_of_classes,
     agreement_of_scores,
     plain,
-    wilson,
 )
 from rdv.decision.outcome import Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.payload import read_recorded
 
 ANSWERS = ""
 """The name under which the answers given are compared; other names are models."""
 
 SAMPLE_MAX = 1_000_000
+JUDGED_MAX = 250_000
+"""The maximum number of requests that are measured against each model, at 48 bytes each."""
 SLACK_NS = 60 * 10**9
 """How many ns replay and join may differ in the order of requests."""
 
@@ -99,6 +106,14 @@ class Against:
     known: int = 0
     right: int = 0
     """Counts of the other's own answers: those with a known truth, and those that are right."""
+    judged: Kept = field(default_factory=lambda: Kept(JUDGED_MAX))
+    """What the metric takes of both, truths, keys, and whether both are right: where this one has
+    answered, and the outcome is known.
+    """
+    contrast: Contrast | None = None
+    """The new model and this one by the metric, on the same requests."""
+    lacks_value: bool = True
+    """Whether it has answered, but never with what is judged."""
 
     def agreement(self, *, is_number: bool) -> ScoreAgreement | ClassAgreement | None:
         """Return the agreement on the sample; None with too few pairs, or too many classes."""
@@ -109,11 +124,27 @@ class Against:
             return None
 
     def accuracy(self) -> Interval | None:
-        return wilson(self.right, self.known) if self.known else None
+        """Return the share of right answers, with its interval by key."""
+        if not self.known:
+            return None
+        found = self._shares(self.name)
+        return replace(as_interval(found.second), estimate=self.right / self.known)
 
     def advantage(self) -> PairedShares | None:
-        """Return the new model's share of right answers minus the other's, request by request."""
-        return self.right_on.shares()
+        """Return the new model's share of right answers minus the other's, on the same requests.
+
+        The interval is by key, and without an end if there are too few of them.
+        """
+        counts = self.right_on.shares()
+        if counts is None:
+            return None
+        estimate = counts.difference.estimate
+        found = as_interval(self._shares(self.name).difference)
+        return replace(counts, difference=replace(found, estimate=estimate))
+
+    def _shares(self, name: str) -> Contrast:
+        _, _, _, keys, new_right, right = self.judged.columns()
+        return contrast_of_shares("right answers", ("new", name), new_right, right, keys)
 
     def as_json(self, *, is_number: bool) -> dict[str, Any]:
         return {
@@ -124,6 +155,7 @@ class Against:
             "agreement": plain(self.agreement(is_number=is_number)),
             "accuracy": plain(self.accuracy()),
             "advantage": plain(self.advantage()),
+            "metric": None if self.contrast is None else self.contrast.as_json(),
         }
 
 
@@ -144,6 +176,12 @@ class Comparison:
     problem: str = ""
     """Why the outcomes do not tell which answers are right; empty if they do, or there are none."""
     against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
+    rights: Kept = field(default_factory=lambda: Kept(JUDGED_MAX))
+    """Whether the replayed model is right, where the outcome is known, and keys."""
+    metric: Metric | None = None
+    """What answers are measured by, besides being right."""
+    measured: str = ""
+    """How, in words."""
     notes: Notes = field(default_factory=Notes)
 
     @property
@@ -151,7 +189,21 @@ class Comparison:
         return self.extract.is_number
 
     def accuracy(self) -> Interval | None:
-        return wilson(self.right, self.known) if self.known else None
+        """Return the share of right answers, with its interval by key."""
+        if not self.known:
+            return None
+        right, keys = self.rights.columns()
+        units = keys if len(np.unique(keys)) < len(keys) else None
+        found = as_interval(estimate(share_metric("right answers"), right, keys=units))
+        return replace(found, estimate=self.right / self.known)
+
+    def lacking(self) -> list[str]:
+        """Return the models that have answered, but never with what is judged."""
+        return [one.name for one in self.against if one.name and one.lacks_value]
+
+    def sentences(self) -> list[str]:
+        """Return what the metric says of the new model and each other one."""
+        return [one.contrast.sentence() for one in self.against if one.contrast is not None]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -161,6 +213,8 @@ class Comparison:
             "problem": self.problem or None,
             "reading": self.extract.reading.sentence(),
             "accuracy": plain(self.accuracy()),
+            "lacking": self.lacking(),
+            "sentences": self.sentences(),
             "against": [one.as_json(is_number=self.is_number) for one in self.against],
             "notes": plain(self.notes),
         }
@@ -171,6 +225,7 @@ class Comparison:
         self.known = self.right = self.unanswered = 0
         for one in self.against:
             one.known, one.right, one.right_on = 0, 0, PairedCounts()
+            one.contrast = None
 
     def of(self, name: str) -> Against:
         """Return the comparison with one model, made on first use."""
@@ -188,28 +243,61 @@ def compare(
     since_ns: int | None,
     until_ns: int | None,
     progress: Callable[[int], None] = lambda _: None,
+    *,
+    measure: Measure | None = None,
+    default: Any = None,
+    name: str = "the new model",
 ) -> Comparison:
     """Join what was replayed with what is recorded. Uses as much memory as `Join`.
 
-    `extract` is the one with which the replay has read its values. `progress` gets numbers of
-    requests. Raises TooManyValues and the log's SystemFaults.
+    `extract` is the one with which the replay has read its values, that of `measure` if it is
+    given. `default` is the answer that clients get where the model fails, for a metric that has no
+    wrong answer. `progress` gets numbers of requests. Raises TooManyValues and the log's
+    SystemFaults.
     """
+    measure = usual_measure(extract) if measure is None else measure
     join = Join(recorded, since_ns, until_ns, extract=extract)
     outcomes = read_outcomes(recorded, join.notes)
     found = Comparison(extract, notes=join.notes)
-    replayed, truths = _Replayed(spill), KnownTruths(extract)
+    replayed, truths, rate = _Replayed(spill), KnownTruths(extract), Rate()
+    default_value = extract.of_answer(default)
     try:
         for joined in join:
             values, codes = replayed.of(joined)
             known = outcomes.of(joined, extract)
             truths.add(known[codes != NOT_REPLAYED])
-            _add(found, joined, values, codes, known)
+            _add(found, joined, values, codes, known, measure, default_value)
+            rate.add(joined.append_ns)
             progress(len(joined))
     except NothingRecorded:
         pass  # an archive may reach further back than the log
+    if len(outcomes):
+        found.metric, found.measured = measure.metric, measure.sentence()
+        for one in found.against:
+            one.contrast = _contrast(measure, name, one, truths.problem, rate.per_day)
     if len(outcomes) and truths.problem:
         found.drop_judgement(truths.problem)
     return found
+
+
+def _contrast(
+    measure: Measure, name: str, one: Against, problem: str, per_day: float | None
+) -> Contrast | None:
+    columns = one.judged.columns()
+    if not columns or not len(columns[0]):
+        return None
+    new, theirs, truths, keys, _, _ = columns
+    names = name, one.name or "answers given"
+    return contrast_of(
+        measure,
+        names,
+        (new, theirs),
+        truths,
+        keys,
+        problem=problem,
+        per_day=per_day,
+        thinned=one.judged.stride,
+    )
 
 
 def _add(
@@ -218,6 +306,8 @@ def _add(
     values: Floats,
     codes: npt.NDArray[np.uint8],
     truths: Floats,
+    measure: Measure,
+    default_value: float,
 ) -> None:
     there = codes != NOT_REPLAYED
     found.requests += int(there.sum())
@@ -226,13 +316,23 @@ def _add(
     found.unanswered += int((np.isnan(values) & ~np.isnan(right)).sum())
     found.known += int((~np.isnan(right)).sum())
     found.right += int(np.nansum(right))
+    keys = hashed_keys(joined)
+    known = ~np.isnan(right)
+    found.rights.add(right[known], keys[known])
+    told = np.where(there, truths, np.nan)
+    given = values
+    if measure.missing == "left out":  # a failure is no error of 0: clients get the default
+        given = np.where(np.isnan(values), default_value, values)
+    new_points = measure.points(joined, given, told)
     assert joined.given is not None
     assert joined.value is not None
     columns = [(ANSWERS, joined.given), *zip(joined.models, joined.value, strict=True)]
     for name, theirs in columns:
-        if np.isnan(theirs).all():
+        has_answered = name != ANSWERS and (joined.outcome[joined.models.index(name)] == RESULT)
+        if np.isnan(theirs).all() and not np.any(has_answered):
             continue
         one = found.of(name)
+        one.lacks_value = one.lacks_value and bool(np.isnan(theirs).all())
         one.pairs.add(values, theirs)
         their_right = found.extract.judge(theirs, truths)
         their_right[np.isnan(theirs) | ~there] = np.nan
@@ -240,6 +340,17 @@ def _add(
         one.right += int(np.nansum(their_right))
         both = ~(np.isnan(right) | np.isnan(their_right))
         one.right_on.add(right[both] > 0, their_right[both] > 0)
+        rows = np.flatnonzero(~np.isnan(told) & ~np.isnan(theirs))
+        if len(rows):
+            points = measure.points(joined, theirs, np.where(np.isnan(theirs), np.nan, told))
+            one.judged.add(
+                new_points[rows],
+                points[rows],
+                told[rows],
+                keys[rows],
+                right[rows],
+                their_right[rows],
+            )
 
 
 class _Replayed:
@@ -284,18 +395,34 @@ def extract_for(
     outcome: Outcome,
     on: str | None = None,
 ) -> Extract:
-    """Return the extract for a model by its first answer, some recorded answers and outcomes.
+    """Return the extract for a model by its first answer, some recorded answers and outcomes."""
+    return replayed_measure(first, answers, truths, outcome, on).extract
+
+
+def replayed_measure(
+    first: bytes,
+    answers: Sequence[Any],
+    truths: Sequence[Any],
+    outcome: Outcome,
+    on: str | None = None,
+    metric: str = "",
+    value: Value = UNDECLARED,
+    directory: str = "",
+) -> Measure:
+    """Return the measure for a model by its first answer, some recorded answers and outcomes.
 
     Where outcomes do not decide it, the field that counts is one that the recorded answers have.
+    Raises UnknownMetric, InvalidMetric.
     """
     new = read_recorded(first)
     fields = set(new) if isinstance(new, dict) else set()
     alike = [one for one in answers if fields & (set(one) if isinstance(one, dict) else set())]
-    reading = infer([new, *alike], truths, outcome, on)
-    if reading.answer is None:
+    rest = metric, value, directory
+    found = measure_for([new, *alike], truths, outcome, on, *rest)
+    if found.reading.answer is None and type(found) is Measure:
         common = next(
             (name for name in USUAL_FIELDS if name in fields and any(name in one for one in alike)),
             None,
         )
-        reading = infer([new, *alike], truths, outcome, common)
-    return Extract(reading)
+        found = measure_for([new, *alike], truths, outcome, common, *rest)
+    return found

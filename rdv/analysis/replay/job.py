@@ -9,8 +9,11 @@ from typing import Any
 
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import sample_answers, sample_truths
+from rdv.analysis.dataset.values import Extract
 from rdv.analysis.errors import NothingRecorded
-from rdv.analysis.replay.compare import compare, extract_for
+from rdv.analysis.measure import Measure
+from rdv.analysis.metrics import metric_named
+from rdv.analysis.replay.compare import compare, replayed_measure
 from rdv.analysis.replay.evaluator import Evaluator, Loading
 from rdv.analysis.replay.paced import replay_paced
 from rdv.analysis.replay.result import Findings, Pace, Replayed
@@ -18,6 +21,8 @@ from rdv.analysis.replay.rows import ResultFile, Spill
 from rdv.analysis.replay.source import ArchiveSource, InputSource
 from rdv.analysis.replay.study import Recorder, Requests, replay
 from rdv.decision import Decision, ModelConfig
+from rdv.decision.schedules import read_schedule
+from rdv.errors import RdvError
 from rdv.rendezvous.backlog import Backlog
 
 _APART_NS = 60 * 10**9
@@ -46,6 +51,8 @@ class ReplayJob:
     """The pace, as a multiple of the recorded one; None: as quickly as the model can."""
     out: str | None = None
     """The Parquet file for all results."""
+    metric: str = ""
+    """What answers are measured by; empty: metric of [outcome], or the usual one."""
 
     def run(
         self,
@@ -55,8 +62,11 @@ class ReplayJob:
     ) -> Findings:
         """Replay, then compare; `replaying` is called with the number of requests, 0 if unknown.
 
-        Raises NothingRecorded, ModelKeepsEnding, TooManyValues, NoArchive, SystemFaults.
+        Raises UnknownMetric, InvalidMetric, NothingRecorded, ModelKeepsEnding, TooManyValues,
+        NoArchive, SystemFaults.
         """
+        if self.metric:
+            metric_named(self.metric)  # a wrong name is an error before anything is replayed
         answers, truths = sample_answers(recorded), sample_truths(recorded)
         with contextlib.ExitStack() as stack:
             spill = stack.enter_context(contextlib.closing(Spill()))
@@ -65,12 +75,23 @@ class ReplayJob:
             keep = None
             if self.out is not None:
                 keep = stack.enter_context(ResultFile(self.out, evaluator.version)).add
-            recorder = Recorder(
-                found,
-                spill,
-                lambda first: extract_for(first, answers, truths, self.decision.outcome, self.on),
-                keep,
-            )
+            measures: list[Measure] = []
+
+            def read_by(first: bytes) -> Extract:
+                measure = replayed_measure(
+                    first,
+                    answers,
+                    truths,
+                    self.decision.outcome,
+                    self.on,
+                    self.metric,
+                    self.decision.value,
+                    self.decision.directory,
+                )
+                measures.append(stack.enter_context(measure))
+                return measure.extract
+
+            recorder = Recorder(found, spill, read_by, keep)
             source = self._source(recorded, evaluator.takes)
             with replaying(source.total) as progress:
                 pace = self._replay(source, evaluator, recorder, found, progress)
@@ -81,7 +102,16 @@ class ReplayJob:
                 return Findings(found, None, pace)
             span = self.span if self.decoy is None else _widened(*self.span)
             with comparing() as progress:
-                comparison = compare(recorded, spill, recorder.extract, *span, progress)
+                comparison = compare(
+                    recorded,
+                    spill,
+                    recorder.extract,
+                    *span,
+                    progress,
+                    measure=measures[0],
+                    default=self._default(),
+                    name=self.name,
+                )
         return Findings(found, comparison, pace)
 
     def _replay(
@@ -100,6 +130,13 @@ class ReplayJob:
         return replay_paced(
             source, evaluator, recorder, found, backlog, speed=self.speed, progress=progress
         )
+
+    def _default(self) -> Any:
+        """Return the default of the live schedule; None if that cannot be read."""
+        try:
+            return read_schedule(self.decision).default
+        except RdvError:
+            return None
 
     def loading(self) -> Loading:
         """Return what the model's process loads."""

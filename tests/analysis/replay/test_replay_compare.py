@@ -16,11 +16,13 @@ from made_log import BEGIN_NS, MadeLog, make_requests
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import Reading, sample_answers
 from rdv.analysis.dataset.values import Extract
+from rdv.analysis.measure.choose import measure_for
 from rdv.analysis.replay import rows as rows_module
 from rdv.analysis.replay.child import ERROR, RESULT
 from rdv.analysis.replay.compare import ANSWERS, Pairs, compare, extract_for
 from rdv.analysis.replay.rows import Spill
 from rdv.decision.outcome import INFERRED
+from rdv.decision.value import Value
 from rdv.rendezvous.messages import Truth, encode_truth
 from rdv.stream import open_stream
 
@@ -56,9 +58,9 @@ def answers_of(log, model):
     return found
 
 
-def compared(directory, log, said, skip=()):
+def compared(directory, log, said, skip=(), measure=None, default=None):
     """Spill `said(number)` (None: an error) in the order of the requests, and compare."""
-    extract = Extract(Reading("class"))
+    extract = Extract(Reading("class")) if measure is None else measure.extract
     spill = Spill()
     for request in log.requests:
         if request.number in skip:
@@ -68,7 +70,7 @@ def compared(directory, log, said, skip=()):
         code = ERROR if answer is None else RESULT
         spill.add([request.id], [request.wall_ns], [value], bytes([code]))
     with Recorded(str(directory)) as recorded:
-        found = compare(recorded, spill, extract, None, None)
+        found = compare(recorded, spill, extract, None, None, measure=measure, default=default)
     spill.close()
     return found
 
@@ -102,6 +104,70 @@ def test_replaying_the_champions_answers_agrees_fully(made, monkeypatch, block):
     counts = given.right_on
     assert (counts.both + counts.only_first, counts.both + counts.only_second) == (right, theirs)
     assert given.advantage().difference.estimate == pytest.approx((right - theirs) / len(truths))
+
+
+COST = {"block": {"block": 0.0, "pass": -5.0}, "pass": {"block": -8.0, "pass": 1.0}}
+
+
+def test_a_failure_is_worth_the_default_that_clients_get(made):
+    directory, log = made
+    answers = [{"action": "block"}, {"action": "pass"}]
+    measure = measure_for(answers, ["block", "pass"], name="value", value=Value(cost=COST))
+    found = compared(
+        directory,
+        log,
+        lambda n: None if n % 5 == 0 else {"action": "block" if n % 2 else "pass"},
+        measure=measure,
+        default={"action": "pass"},
+    )
+    said = {n: "pass" if n % 5 == 0 or n % 2 == 0 else "block" for n in range(0, COUNT, 3)}
+    worth = [COST[said[n]]["block" if n % 2 else "pass"] for n in said]
+    given = found.of(ANSWERS).contrast
+    assert given.requests == len(worth)
+    assert given.first.estimate == pytest.approx(np.mean(worth))
+    rules = answers_of(log, "rules")
+    there = [n for n in said if n in rules]
+    contrast = found.of("rules").contrast
+    assert contrast.first.estimate == pytest.approx(
+        np.mean([COST[said[n]]["block" if n % 2 else "pass"] for n in there])
+    )
+    assert "mean value" in " ".join(found.sentences()).lower()
+
+
+def test_a_model_that_lacks_the_judged_field_is_named(tmp_path):
+    log = MadeLog(make_requests(COUNT))
+    for request in log.requests:
+        request.reports = [
+            (at_ms, msgspec.structs.replace(score, result=msgspec.Raw(b'{"score":0.5}')))
+            if score.model == "rules" and score.error is None and score.refusal is None
+            else (at_ms, score)
+            for at_ms, score in request.reports
+        ]
+    log.write(tmp_path)
+    measure = measure_for([{"action": "pass"}], ["pass", "block"], on="action")
+    found = compared(tmp_path, log, lambda _: {"action": "pass"}, measure=measure)
+    assert found.lacking() == ["rules"]
+    assert found.as_json()["lacking"] == ["rules"]
+
+
+def test_intervals_are_by_key(tmp_path):
+    """Requests of four customers say little, however many they are."""
+    log = MadeLog(make_requests(COUNT))
+    for request in log.requests:
+        request.key = f"customer-{request.number % 4}"
+    log.write(tmp_path)
+    with (
+        open_stream(str(tmp_path / "outcomes"), clock=FakeClock()) as stream,
+        stream.producer() as producer,
+    ):
+        for request in log.requests:
+            truth = Truth(request.id, msgspec.Raw(b'"pass"' if request.number % 2 else b'"block"'))
+            producer.send("cli", encode_truth(truth), partition=0)
+    found = compared(tmp_path, log, lambda n: {"action": "pass" if n % 3 else "block"})
+    assert not found.accuracy().bounded
+    assert not found.of("gbm").accuracy().bounded
+    assert not found.of("gbm").advantage().difference.bounded
+    assert "only 4 keys" in found.accuracy().method
 
 
 def test_only_what_was_replayed_is_compared(made):
