@@ -98,7 +98,8 @@ def _plan(decision: DecisionConfig) -> Plan:
     from rdv.decision.schedules import read_schedule
     from rdv.errors import InputFault
 
-    groups = decision.cohorts.groups
+    # A cohort that explores splits requests and not keys: it is no A/B test.
+    groups = {name: one for name, one in decision.cohorts.groups.items() if not one.explore}
     wanted = {REST: decision.schedule, **{name: group.schedule for name, group in groups.items()}}
     schedules = {}
     for name, schedule in wanted.items():

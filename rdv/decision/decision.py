@@ -135,6 +135,14 @@ class Cohort(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     share: Annotated[float, live("Share of the keys", 0, 1)]
     schedule: Annotated[str, live("Name of its schedule")]
+    explore: Annotated[
+        float,
+        live(
+            "Share of its requests that get it, drawn for each (the others: the live one); 0: all",
+            0,
+            1,
+        ),
+    ] = 0.0
     models: Annotated[
         list[str],
         live("Only these models score its requests (and decoys and canaries); empty: all"),

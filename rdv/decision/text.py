@@ -106,6 +106,8 @@ def _cohorts(decision: Decision) -> list[str]:
     for name, cohort in cohorts.groups.items():
         lines += ["", f"[cohorts.{toml_key(name)}]", f"share = {cohort.share!r}"]
         lines.append(f"schedule = {toml_value(cohort.schedule)}")
+        if cohort.explore:
+            lines.append(f"explore = {cohort.explore!r}")
         if cohort.models:
             lines.append(f"models = {toml_value(cohort.models)}")
     return lines

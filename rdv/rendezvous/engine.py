@@ -372,6 +372,8 @@ class Engine:
             box.arrivals(),
             box.cohort,
         )
+        if box.propensity is not None:
+            result = msgspec.structs.replace(result, propensity=box.propensity)
         box.is_open = False
         box.arrived = {}  # its entry in the due queue may outlive it
         return result

@@ -29,14 +29,15 @@ class Mailbox:
     """
 
     __slots__ = (
-        "arrived", "cohort", "deadline_ns", "due_ns", "id", "is_open", "plan", "reply_to",
-        "start_ns", "step",
+        "arrived", "cohort", "deadline_ns", "due_ns", "id", "is_open", "plan", "propensity",
+        "reply_to", "start_ns", "step",
     )  # fmt: skip
 
     def __init__(self, request: Request, plan: Plan, start_ns: int, deadline_ns: int) -> None:
         self.id = request.id
         self.reply_to = request.reply_to
         self.cohort = request.cohort
+        self.propensity = request.propensity
         self.plan = plan
         self.start_ns = start_ns
         self.deadline_ns = deadline_ns

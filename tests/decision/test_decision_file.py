@@ -131,7 +131,7 @@ decisions = st.builds(
         salt=words,
         groups=st.dictionaries(
             names.filter(lambda name: name != "salt"),
-            st.builds(Cohort, share=st.floats(0, 0.25), schedule=names),
+            st.builds(Cohort, share=st.floats(0, 0.25), schedule=names, explore=st.floats(0, 1)),
             max_size=4,
         ),
     ),

@@ -106,7 +106,8 @@ def _is_so(line: dict[str, Any], plan: Plan) -> bool:
     cohorts = line.get("cohorts")
     if not isinstance(cohorts, dict) or line.get("salt") != plan.salt:
         return False
-    if {name: c.get("share") for name, c in cohorts.items()} != dict(plan.shares):
+    shares = {name: c.get("share") for name, c in cohorts.items() if not c.get("explore")}
+    if shares != dict(plan.shares):
         return False
     return all(
         cohorts[name].get("schedule") == plan.schedules[name].label

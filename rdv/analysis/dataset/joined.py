@@ -183,6 +183,8 @@ class Joined:
     """(m, n): the value of each answer (`values.Extract`), NaN without one; None: not requested."""
     given: npt.NDArray[np.float64] | None = None
     """The value of the answer that the client received."""
+    propensity: npt.NDArray[np.float64] | None = None
+    """The probability of the schedule that the request got, where it was drawn; NaN elsewhere."""
 
     def __len__(self) -> int:
         return len(self.ids)

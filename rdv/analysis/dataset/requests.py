@@ -88,7 +88,13 @@ class Requests:
             "asked": Names().coded([_asked(request) for request in found]),
             "deadline_ms": np.array(deadlines, np.float64),
             "request_at": self.request_at,
+            "propensity": _propensities(found),
         }
+
+
+def _propensities(found: list[Request]) -> npt.NDArray[np.float64]:
+    given = [np.nan if one.propensity is None else one.propensity for one in found]
+    return np.array(given, np.float64)
 
 
 def _asked(request: Request) -> str | None:

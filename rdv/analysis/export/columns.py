@@ -25,6 +25,7 @@ _ID = Column("id", "string", "of the request: joins all tables")
 _APPENDED = Column("appended", "time", "when it was appended to the log; `day` is the day of this")
 _KEY = Column("key", "string", "determines partition and cohort")
 _COHORT = Column("cohort", "string", "as the proxy assigned it")
+_PROPENSITY = Column("propensity", "float", "probability of its schedule, where a cohort explores")
 _DATA = Column("data", "string", "JSON: what the models were given")
 _PLACE = (
     Column("partition", "int", "of the topic"),
@@ -61,6 +62,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         *_PLACE,
         _KEY,
         _COHORT,
+        _PROPENSITY,
         Column("schedule", "string", "that the request names: a name, or JSON; null: the live one"),
         Column("deadline_ms", "float", "how long the proxy waits"),
         Column("trace", "bool", "whether the client asked for a trace"),
@@ -101,6 +103,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("waited_ms", "float", "from the start of the request"),
         Column("schedule", "string", "name and content hash"),
         _COHORT,
+        _PROPENSITY,
         Column("arrived", "string", "JSON: [model, ms, outcome] of the reports until then"),
     ),
     "outcomes": (
@@ -119,6 +122,7 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("proxy", "string", "the return address"),
         _KEY,
         _COHORT,
+        _PROPENSITY,
         Column("asked", "string", "schedule that the request names; null: the live one"),
         Column("deadline_ms", "float", "how long the proxy waits"),
         _DATA,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from rdv.analysis.dataset.chunk import Chunk, read_requests, read_results, read_scores
 from rdv.analysis.dataset.joined import (
@@ -51,6 +52,7 @@ def input_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
         "proxy": [chunk.topic] * len(found),
         "key": [r.key for r in found],
         "cohort": [r.cohort for r in found],
+        "propensity": [r.propensity for r in found],
         "schedule": [_asked(r) for r in found],
         "deadline_ms": [r.deadline_ms for r in found],
         "trace": [r.trace for r in found],
@@ -112,6 +114,7 @@ def result_rows(chunk: Chunk, notes: Notes, answers: Answers) -> Columns:
             "waited_ms": [r.waited_ms for r in found],
             "schedule": [r.schedule for r in found],
             "cohort": [r.cohort for r in found],
+            "propensity": [r.propensity for r in found],
             "arrived": [_encode(r.arrived).decode() for r in found],
         }
     )
@@ -163,6 +166,7 @@ def joined_rows(joined: Joined, outcomes: Outcomes, answers: Answers) -> dict[st
         "proxy": [joined.proxy.at(row) for row in rows],
         "key": joined.key.cast("string"),
         "cohort": [joined.cohort.at(row) for row in rows],
+        "propensity": [_propensity(joined.propensity, row) for row in rows],
         "asked": [joined.asked.at(row) for row in rows],
         "deadline_ms": _floats(joined.deadline_ms),
         "data": [bytes(joined.request(row).data).decode() for row in rows],
@@ -207,3 +211,10 @@ def _reports(joined: Joined, row: int, answers: Answers) -> list[dict[str, Any]]
             }
         )
     return found
+
+
+def _propensity(column: npt.NDArray[np.float64] | None, row: int) -> float | None:
+    """Return the probability of a request's schedule; None if it was not drawn."""
+    if column is None or np.isnan(column[row]):
+        return None
+    return float(column[row])

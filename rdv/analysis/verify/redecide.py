@@ -117,7 +117,7 @@ def differences(recorded: Result, replayed: Result | None) -> dict[str, tuple[ob
     """
     if replayed is None:
         return {"decision": ("taken", "the engine would still have waited")}
-    fields = ("kind", "model", "version", "step", "schedule", "cohort")
+    fields = ("kind", "model", "version", "step", "schedule", "cohort", "propensity")
     pairs = {name: (getattr(recorded, name), getattr(replayed, name)) for name in fields}
     if not is_same_answer(recorded, replayed.result):
         pairs["result"] = (bytes(recorded.result).decode(), bytes(replayed.result).decode())

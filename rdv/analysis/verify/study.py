@@ -13,6 +13,7 @@ from rdv.analysis.dataset.joined import ABSENT, NOWHERE, UNANSWERED, Joined
 from rdv.analysis.dataset.liveness import ModelNews, read_model_news
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
+from rdv.analysis.exploration.draws import Draws, read_draws
 from rdv.analysis.verify.redecide import Replayer, differences, is_same_answer, possible_knowledge
 from rdv.analysis.verify.result import Difference, Verification
 from rdv.analysis.verify.unanswered import Unanswered
@@ -44,7 +45,10 @@ def verify(
     join = Join(recorded, since_ns, until_ns, clock=clock)
     found = Verification(notes=join.notes)
     check = _Check(
-        found, read_schedules(recorded, join.notes), read_model_news(recorded, join.notes)
+        found,
+        read_schedules(recorded, join.notes),
+        read_model_news(recorded, join.notes),
+        read_draws(recorded, join.notes),
     )
     unanswered = Unanswered(recorded, clock, join.notes)
     for joined in join:
@@ -60,8 +64,10 @@ def verify(
 class _Check:
     """Checks the rows of a batch one by one."""
 
-    def __init__(self, found: Verification, shelf: ScheduleShelf, news: ModelNews) -> None:
-        self._found, self._shelf, self._news = found, shelf, news
+    def __init__(
+        self, found: Verification, shelf: ScheduleShelf, news: ModelNews, draws: Draws
+    ) -> None:
+        self._found, self._shelf, self._news, self._draws = found, shelf, news, draws
         self._replayer = Replayer()
 
     def batch(self, joined: Joined) -> None:
@@ -102,7 +108,7 @@ class _Check:
             text = f"schedule {result.schedule} is not recorded"
             self._found.leave_unchecked("schedule_not_recorded", text)
             return
-        if wrong := self._wrong_schedule(request, result):
+        if wrong := self._wrong_schedule(request, result) or self._draws.fault(request):
             self.differ(result.id, wrong)
             return
         code = result_code(result)

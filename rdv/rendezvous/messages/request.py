@@ -76,6 +76,10 @@ class Request(
     idempotency: Idempotency | None = None
     """The idempotency key: a restarted proxy knows by it what it has, or must, answer."""
 
+    propensity: float | None = None
+    """In a cohort that explores: the probability of the schedule that this request got, which was
+    drawn by its id (`explore`, or 1 - `explore` where it got the live one)."""
+
 
 encode_request: Callable[[Request], bytes] = encode_line
 """Encode it as one line. Thread-safe."""

@@ -72,6 +72,9 @@ class Result(
     answered_by: AnsweredBy = "server"
     """"proxy": the proxy's backstop answered, because no result had come by the SLA."""
 
+    propensity: float | None = None
+    """The probability of the schedule, where it was drawn: that of the request."""
+
 
 encode_result: Callable[[Result], bytes] = encode_line
 """Encode it as one line. Thread-safe."""

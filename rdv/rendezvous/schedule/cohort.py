@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rdv.rendezvous.schedule.model import InvalidShares
 
@@ -46,20 +47,61 @@ def _salt_key(salt: str) -> bytes:
     return raw if len(raw) <= hashlib.blake2b.MAX_KEY_SIZE else hashlib.blake2b(raw).digest()
 
 
+def is_drawn(id_: str, salt: str, cohort: str, explore: float) -> bool:
+    """Return whether a request of an exploring cohort gets the cohort's schedule.
+
+    The request's id decides, so that the draw can be made again from the record.
+    """
+    return assign_cohort(id_, f"{salt}\0{cohort}\0explore", {cohort: explore}) is not None
+
+
+class Assigned(NamedTuple):
+    """The cohort of a request, the name of its schedule, and the probability of that schedule.
+
+    All are None for a request in no cohort. A request of an exploring cohort that is not drawn has
+    no cohort and no schedule of its own, but a probability: that of not being drawn.
+    """
+
+    cohort: str | None = None
+    schedule: str | None = None
+    propensity: float | None = None
+
+
 @dataclass(frozen=True)
 class Cohorts:
     """Assigns keys to the cohorts of a decision and their schedules.
 
-    Stable per key: the hash of salt and key decides. Requests without a key are in none.
+    Stable per key: the hash of salt and key decides. Requests without a key are in none, except in
+    a cohort that explores, where their id stands for the key. In such a cohort the hash of each
+    request's id decides whether it gets the cohort's schedule.
     """
 
     salt: str = ""
     shares: Mapping[str, float] = field(default_factory=dict)
     schedules: Mapping[str, str] = field(default_factory=dict)
+    explores: Mapping[str, float] = field(default_factory=dict)
+    """By cohort, the share of its requests that get its schedule; missing: all of them."""
 
     def of(self, key: str | None) -> tuple[str | None, str | None]:
-        """Return (cohort, name of its schedule), or (None, None)."""
+        """Return (cohort, name of its schedule), or (None, None), where no cohort explores."""
         if key is None or not self.shares:
             return None, None
         cohort = assign_cohort(key, self.salt, self.shares)
         return (cohort, self.schedules[cohort]) if cohort is not None else (None, None)
+
+    def group(self, key: str | None, id_: str) -> str | None:
+        """Return the cohort whose rule a request follows, whether or not it is drawn."""
+        cohort = assign_cohort(id_ if key is None else key, self.salt, self.shares)
+        return None if key is None and cohort not in self.explores else cohort
+
+    def drawn(self, key: str | None, id_: str) -> Assigned:
+        """Return what a request gets where some cohort explores."""
+        cohort = self.group(key, id_)
+        if cohort is None:
+            return Assigned()
+        explore = self.explores.get(cohort)
+        if explore is None:
+            return Assigned(cohort, self.schedules[cohort])
+        if is_drawn(id_, self.salt, cohort, explore):
+            return Assigned(cohort, self.schedules[cohort], explore)
+        return Assigned(None, None, 1 - explore)

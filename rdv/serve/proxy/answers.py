@@ -83,6 +83,7 @@ def backstop_result(
         code=code,
         cohort=request.cohort,
         answered_by="proxy",
+        propensity=request.propensity,
     )
 
 

@@ -131,6 +131,10 @@ class RequestOptions(NamedTuple):
     asked: Any = None
     cohort: str | None = None
     models: list[str] | None = None
+    id: str = ""
+    """The request's id where a draw has needed it already."""
+    propensity: float | None = None
+    """The probability of this schedule, where it was drawn."""
 
 
 def _chosen(schedule: Schedule, asked: str | Raw) -> ChosenSchedule:

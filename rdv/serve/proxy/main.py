@@ -379,4 +379,5 @@ def cohorts_of(decision: Decision) -> Cohorts:
         decision.cohorts.salt,
         {name: cohort.share for name, cohort in groups.items()},
         {name: cohort.schedule for name, cohort in groups.items()},
+        {name: cohort.explore for name, cohort in groups.items() if cohort.explore},
     )

@@ -152,11 +152,16 @@ class Proxy(Answering):
             return self.choice.usual
         cohort: str | None = None
         asked: Any = None
+        id_, propensity = "", None
         chosen = None if body.schedule is ABSENT else self.choice.read(body.schedule)
         if isinstance(chosen, ChosenSchedule):
             asked = chosen.asked
         elif chosen is None:
-            cohort, asked = self.cohorts.of(body.key)
+            if self.cohorts.explores:
+                id_ = next(self._ids)
+                cohort, asked, propensity = self.cohorts.drawn(body.key, id_)
+            else:
+                cohort, asked = self.cohorts.of(body.key)
             chosen = self.choice.choose(asked)
         if isinstance(chosen, Failure):
             return chosen
@@ -165,14 +170,14 @@ class Proxy(Answering):
             return models
         if models is not None and (failure := self.model_selection.check(models)) is not None:
             return failure
-        return RequestOptions(chosen, asked, cohort, models)
+        return RequestOptions(chosen, asked, cohort, models, id_, propensity)
 
     def _request(self, http: HttpRequest, body: Body, wanted: RequestOptions) -> Request:
-        chosen, asked, cohort, models = wanted
+        chosen, asked, cohort, models, drawn_id, propensity = wanted
         deadline_ms = chosen.schedule.sla_ms
         if body.deadline_ms is not None and body.deadline_ms < deadline_ms:
             deadline_ms = body.deadline_ms
-        id_ = next(self._ids)
+        id_ = drawn_id or next(self._ids)
         not_asked: list[str] = []
         if models is not None or not self.model_selection.asks_all:
             not_asked = self.model_selection.not_asked(id_, cohort, models)
@@ -196,6 +201,7 @@ class Proxy(Answering):
             not_asked,
             x_request_id,
             idempotency,
+            propensity,
         )
 
     def reopen(self, client: KeyedRequest, request: Request, partition: int, since_ns: int) -> None:

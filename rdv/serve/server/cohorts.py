@@ -27,6 +27,7 @@ def cohorts_in_force(accepted: Accepted) -> dict[str, Any]:
                 "share": cohort.share,
                 "schedule": labels.get(cohort.schedule, cohort.schedule),
                 "models": list(cohort.models),
+                **({"explore": cohort.explore} if cohort.explore else {}),
             }
             for name, cohort in cohorts.groups.items()
         },

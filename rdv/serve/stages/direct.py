@@ -225,4 +225,5 @@ class DirectProxy(Proxy):
             1 if kind == "preferred" else 0,
             cohort=entry.request.cohort,
             answered_by="proxy",
+            propensity=entry.request.propensity,
         )
