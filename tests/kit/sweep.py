@@ -20,11 +20,11 @@ def one_in(every: int) -> int:
     return 1 if IS_FULL else every
 
 
-def part_of(items: Iterable[T], every: int) -> Iterator[T]:
-    """Yield the first of each `every` items, or all of them where everything is checked.
+def part_of(items: Iterable[T], every: int, start: int = 0) -> Iterator[T]:
+    """Yield one of each `every` items, or all of them where everything is checked.
 
-    Take a number without a factor in common with the period of the items: then the part has items
-    of every kind.
+    `start` is the number of the first. Take a number `every` without a factor in common with the
+    period of the items: then the part has items of every kind.
     """
     step = one_in(every)
-    return (item for number, item in enumerate(items) if number % step == 0)
+    return (item for number, item in enumerate(items) if number % step == start % step)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from simulator import Outcome, Plan, make_plan, play, shrink
 
-SEEDS = int(os.environ.get("RDV_SIM_SEEDS", "320"))
+SEEDS = int(os.environ.get("RDV_SIM_SEEDS", "200"))
 """The rarest mutant is seen in one seed of some 300, most in one of 20."""
 SOAK_SEEDS = max(4000, 4 * SEEDS)
 FEW = 12

@@ -26,9 +26,8 @@ class Child:
     """
 
     def __init__(self, module: str, function: str, *arguments: object) -> None:
-        path = os.pathsep.join(
-            [str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""), str(ROOT)]
-        )
+        here, kit = Path(__file__).parent, ROOT / "tests" / "kit"
+        path = os.pathsep.join(map(str, [here, kit, os.environ.get("PYTHONPATH", ""), ROOT]))
         self.process = subprocess.Popen(
             [sys.executable, __file__, module, function, json.dumps(arguments)],
             stdin=subprocess.PIPE,

@@ -62,7 +62,7 @@ def _next_batch(turn, acknowledged):
 
 
 def test_writers_killed_at_random_lose_nothing_and_invent_nothing(tmp_path):
-    check_storm(tmp_path / "log", 300, 1)
+    check_storm(tmp_path / "log", 120, 1)
 
 
 @pytest.mark.soak

@@ -122,7 +122,7 @@ def check_all_crashes(tmp_path, fsync, seed, *, randoms, singles, **how):
     crashes, turn = Crashes(disk.ops), random.Random(seed)
     root = tmp_path / "after"
     root.mkdir()
-    found, failures, every = {}, {}, one_in(4)
+    found, failures, every = {}, {}, one_in(6)
     for step in crashes.steps():
         count = promised(crashes.notes, fsync)
         values = dict(
@@ -245,7 +245,7 @@ def test_power_loss_after_a_writer_was_killed_in_a_batch(tmp_path, fsync):
                 assert found == values, f"at {first}: {found}"
 
 
-@pytest.mark.parametrize(("fsync", "part"), [("none", one_in(3)), ("always", one_in(5))])
+@pytest.mark.parametrize(("fsync", "part"), [("none", one_in(5)), ("always", one_in(8))])
 def test_power_loss_during_the_recovery_from_a_power_loss(tmp_path, fsync, part):
     disk, _ = run_script(tmp_path / "before", fsync, 5)
     crashes, turn = Crashes(disk.ops), random.Random(5)

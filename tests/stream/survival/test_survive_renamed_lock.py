@@ -65,11 +65,11 @@ def test_a_new_lock_file_is_used_when_the_old_one_is_not_any_more(tmp_path, is_n
         stream.make_topic(TOPIC)
     lock, acknowledged = path / TOPIC / "0" / "lock", []
     args = ("test_survive_renamed_lock", "send_for", str(path), is_native)
-    with Child(*args, 1.2, "old") as old:
-        with Child(*args, 0.4, "new") as new:
+    with Child(*args, 0.7, "old") as old:
+        with Child(*args, 0.3, "new") as new:
             assert (old.expect(), new.expect()) == ("ready", "ready")
             old.tell()
-            time.sleep(0.3)
+            time.sleep(0.2)
             change(lock)
             new.tell()
             acknowledged += new.expect()
