@@ -163,6 +163,8 @@ def _compare(
             *span,
             outcome=decision.outcome,
             on=on,
+            metric=decision.gate.metric,
+            value=decision.value,
             canary=canary or known_canary(decision, recorded),
             window_ms=proposal.window_ms,
             progress=progress.advance,

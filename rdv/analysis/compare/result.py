@@ -11,7 +11,7 @@ from rdv.analysis.compare.counts import Tally
 from rdv.analysis.compare.disagreements import Found
 from rdv.analysis.compare.drift import ModelDrift, Rates
 from rdv.analysis.compare.pairs import Pairs
-from rdv.analysis.compare.truths import Judged
+from rdv.analysis.compare.truths import Judged, Points
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.measure import Contrast
 from rdv.analysis.statistics import (
@@ -106,6 +106,8 @@ class Comparison:
     quantile_pairs: QuantilePairs | None
     judged: Judged
     accuracy: PairedShares | None
+    points: Points
+    """What the metric takes of both models."""
     metric: Contrast
     """Both models by the metric that was asked for, or the usual one."""
     outcomes: int
@@ -172,7 +174,16 @@ class Comparison:
         return found + self.notes.lines()
 
     def as_json(self) -> dict[str, Any]:
-        left_out = ("first", "second", "class_names", "judged", "metric", "pairs", "disagreements")
+        left_out = (
+            "first",
+            "second",
+            "class_names",
+            "judged",
+            "points",
+            "metric",
+            "pairs",
+            "disagreements",
+        )
         figures = {name: plain(one) for name, one in vars(self).items() if name not in left_out}
         if self.classes is not None:
             figures["classes"]["classes"] = list(self.class_names)
@@ -186,6 +197,12 @@ class Comparison:
             "sentences": self.sentences(),
             "caveats": self.caveats(),
         }
+
+
+_OWN_FORM = (
+    "first", "second", "class_names", "judged", "points", "metric", "pairs", "disagreements",
+)  # fmt: skip
+"""Columns, and what has another form in JSON."""
 
 
 def _accuracy(a: str, b: str, found: PairedShares, keys: int) -> str:

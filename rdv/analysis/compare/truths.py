@@ -128,26 +128,45 @@ class JudgedCollector:
         first, second, truth, keys = self._judged.columns() or _nothing()
         return Judged(first, second, truth, keys, self._extract, self._judged.stride)
 
-    def contrast(self, names: tuple[str, str], judged: Judged, confidence: float) -> Contrast:
-        """Return how the two models compare by the metric."""
-        problem = "" if len(self.outcomes) else "no outcomes are recorded"
-        kept = self._measured
+    def points(self, judged: Judged) -> Points:
+        """Return what the metric takes of both models."""
+        measure, kept = self._measure, self._measured
+        problem = measure.problem or ("" if len(self.outcomes) else "no outcomes are recorded")
         if kept is self._judged:
-            points = [self._measure.points_of(one) for one in (judged.first, judged.second)]
-            truth, keys = judged.truth, judged.keys
-            problem = problem or judged.problem
+            first, second = (measure.points_of(one) for one in (judged.first, judged.second))
+            truth, keys, problem = judged.truth, judged.keys, problem or judged.problem
         else:
-            *points, truth, keys = kept.columns() or _nothing()
+            first, second, truth, keys = kept.columns() or _nothing()
+        per_day = self._rate.per_day
+        return Points(measure, first, second, truth, keys, problem, per_day, kept.stride)
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a metric takes of both models, (n,), of the requests that both have scored."""
+
+    measure: Measure
+    first: Floats
+    second: Floats
+    truth: Floats
+    keys: Keys
+    problem: str
+    """Why nothing can be measured; empty if it can."""
+    per_day: float | None
+    thinned: int
+
+    def contrast(self, names: tuple[str, str], confidence: float) -> Contrast:
+        """Return how the two models compare by the metric."""
         return contrast_of(
-            self._measure,
+            self.measure,
             names,
-            (points[0], points[1]),
-            truth,
-            keys,
-            problem=problem,
+            (self.first, self.second),
+            self.truth,
+            self.keys,
+            problem=self.problem,
             confidence=confidence,
-            per_day=self._rate.per_day,
-            thinned=kept.stride,
+            per_day=self.per_day,
+            thinned=self.thinned,
         )
 
 

@@ -10,19 +10,26 @@ import numpy as np
 
 from rdv.analysis.compare import compare
 from rdv.analysis.compare.result import Comparison, ModelFigures
-from rdv.analysis.compare.truths import Judged
+from rdv.analysis.compare.truths import Judged, Points
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.metrics import Metric, Undefined, difference, looks, metric_named, sequence
+from rdv.analysis.dataset.reading import Kind
+from rdv.analysis.measure import Measure
+from rdv.analysis.metrics import Undefined, difference, looks, metric_named, sequence
 from rdv.analysis.metrics.estimate import Found
 from rdv.analysis.promote.behaviour import Expected
 from rdv.analysis.promote.gate import ClassLoss, Figures, Quality
 from rdv.analysis.promote.newest import Newest, newest_version
 from rdv.analysis.promote.watch import Bounds
-from rdv.analysis.statistics import Interval
+from rdv.analysis.statistics import Interval, InvalidSample
 from rdv.decision import Gate as Limits
 from rdv.decision.outcome import INFERRED, Outcome
+from rdv.decision.value import UNDECLARED, Value
 
-METRICS = {"class": "balanced-accuracy", "probability": "roc-auc", "number": "mae"}
+METRICS: Mapping[Kind, str] = {
+    "class": "balanced-accuracy",
+    "probability": "roc-auc",
+    "number": "mae",
+}
 """The metric by type of outcome where [gate] names none: those that rare classes do not fool."""
 CONFIDENCE = 0.95
 CLASSES_MAX = 20
@@ -55,13 +62,16 @@ def compare_newest(
     *,
     outcome: Outcome = INFERRED,
     on: str | None = None,
+    metric: str = "",
+    value: Value = UNDECLARED,
     canary: str | None = None,
     window_ms: float | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Compared:
     """Compare the two on the requests since both have been in their newest versions.
 
-    Raises what `compare` raises.
+    `metric` is that of [gate]; without one that of [outcome] counts, or one by type. Raises what
+    `compare` raises.
     """
     newest = [newest_version(recorded, name, since_ns, until_ns) for name in (champion, challenger)]
     begins = [since_ns, *(one.since_ns for one in newest)]
@@ -73,6 +83,9 @@ def compare_newest(
         until_ns,
         outcome=outcome,
         on=on,
+        metric=metric,
+        value=value,
+        defaults=METRICS,
         canary=canary,
         window_ms=window_ms,
         progress=progress,
@@ -90,7 +103,7 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
     if agreement is None and scores is not None:
         agreement = scores.correlation
     kappa = None if classes is None else _known(classes.kappa)
-    quality, problem = quality_of(found.judged, limits)
+    quality, problem = quality_of(found.judged, limits, found.points)
     outcomes = len(found.judged) * found.judged.thinned
     return Figures(
         both=found.both,
@@ -113,17 +126,32 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
     )
 
 
-def quality_of(judged: Judged, limits: Limits) -> tuple[Quality | None, str]:
-    """Return how the two compare by the metric of [gate], or why that cannot be said."""
-    if problem := judged.problem:
-        return None, problem
-    metric = metric_named(limits.metric or METRICS[judged.extract.reading.kind])
-    options: dict[str, Any] = {"missing": "left out" if metric.needs == "number" else "wrong"}
-    values = [_values(judged, metric, one) for one in (judged.first, judged.second)]
-    found, holds = looked_at(metric, values, judged, limits.looks, options)
+def quality_of(
+    judged: Judged, limits: Limits, points: Points | None = None
+) -> tuple[Quality | None, str]:
+    """Return how the two compare by the metric of [gate], or why that cannot be said.
+
+    `points` are what the metric takes; None: what is judged.
+    """
+    if points is None:
+        metric = metric_named(limits.metric or METRICS[judged.extract.reading.kind])
+        measure = Measure(metric, judged.extract)
+        first_points, second_points = map(measure.points_of, (judged.first, judged.second))
+        columns = first_points, second_points, judged.truth, judged.keys
+        points = Points(measure, *columns, judged.problem, None, judged.thinned)
+    if points.problem:
+        return None, points.problem
+    metric, measure = points.measure.metric, points.measure
+    options: dict[str, Any] = {"missing": measure.missing, "positive": measure.positive}
+    try:
+        found, holds = looked_at(points, limits.looks, options)
+        first, second = (
+            metric.of(one, points.truth, **options) for one in (points.first, points.second)
+        )
+    except InvalidSample as error:
+        return None, f"{metric.title}: {error}"
     if not isinstance(found, Interval):
         return None, f"{metric.title}: {found.reason}"
-    first, second = (metric.of(one, judged.truth, **options) for one in values)
     if isinstance(first, Undefined) or isinstance(second, Undefined):
         return None, f"{metric.title} is not defined for both models"
     is_share = metric.spread in ("share", "bounded")
@@ -131,8 +159,8 @@ def quality_of(judged: Judged, limits: Limits) -> tuple[Quality | None, str]:
     return (
         Quality(
             metric.title,
-            metric.text(first),
-            metric.text(second),
+            f"{metric.text(first)} {measure.unit}".rstrip(),
+            f"{metric.text(second)} {measure.unit}".rstrip(),
             found if metric.higher_is_better else _negated(found),
             loss_max,
             is_share=metric.unit == "%",
@@ -142,29 +170,20 @@ def quality_of(judged: Judged, limits: Limits) -> tuple[Quality | None, str]:
     )
 
 
-def looked_at(
-    metric: Metric, values: list[Any], judged: Judged, count: int, options: dict[str, Any]
-) -> tuple[Found, str]:
+def looked_at(points: Points, count: int, options: dict[str, Any]) -> tuple[Found, str]:
     """Return the first's value minus the second's, valid for `count` looks; and that in words.
 
     A mean has a sequence that is valid at all looks, from 100 keys on. For others, and before, the
     level is spread over the looks.
     """
-    columns = (metric, values[0], values[1], judged.truth, judged.keys)
+    metric = points.measure.metric
+    columns = (metric, points.first, points.second, points.truth, points.keys)
     if metric.is_mean and count > 1:
         found = sequence(*columns, CONFIDENCE, **options)
         if isinstance(found, Interval):
             return found, "at any look"
     found = difference(*columns, looks(CONFIDENCE, count)[0], **options)
     return found, f"for {count} looks" if count > 1 else "for one look"
-
-
-def _values(judged: Judged, metric: Metric, values: Any) -> Any:
-    """Return what the metric needs: the side of the threshold, if it needs a class."""
-    reading = judged.extract.reading
-    if metric.needs != "class" or reading.kind != "probability":
-        return values
-    return np.where(np.isnan(values), np.nan, values >= reading.threshold)
 
 
 def classes_of(judged: Judged) -> tuple[ClassLoss, ...]:

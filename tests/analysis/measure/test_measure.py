@@ -6,6 +6,7 @@ import json
 import math
 import random
 
+import msgspec
 import numpy as np
 import pytest
 from compare_kit import record_outcomes, scored
@@ -17,8 +18,11 @@ from rdv.analysis.measure import choose_measure
 from rdv.analysis.measure.choose import measure_for
 from rdv.analysis.measure.kept import Kept
 from rdv.analysis.metrics import UnknownMetric, metric_named, metric_names
+from rdv.analysis.promote.gate import judge
+from rdv.analysis.promote.study import compare_newest, figures_of, quality_of
 from rdv.analysis.whatif.study import what_if
 from rdv.commands.options import METRICS
+from rdv.decision import Gate
 from rdv.decision.outcome import Outcome
 from rdv.decision.value import Value
 from rdv.models import ModelNotLoaded
@@ -339,3 +343,27 @@ def test_a_few_keys_have_no_interval(tmp_path):
         found = what_if(recorded, RULES_ONLY, outcome=MEANS)
     assert "only 4 keys" in " ".join(found.sentences())
     assert found.as_json()["accuracy_gain"]["low"] is None
+
+
+def test_the_gate_judges_by_the_declared_value(made):
+    """logit is worth less than gbm: the gate fails, and says so in EUR."""
+    directory, _ = made
+    limits = Gate(requests_min=100, looks=1)
+    declared = msgspec.structs.replace(MEANS, metric="value")
+    with Recorded(str(directory)) as recorded:
+        compared = compare_newest(recorded, "gbm", "logit", outcome=declared, value=COST)
+    found = judge(figures_of(compared, limits), limits)
+    quality = next(check for check in found.checks if check.name == "quality")
+    assert quality.verdict == "fail"
+    assert "mean value on 600 known outcomes" in quality.text
+    assert "EUR" in quality.text
+
+
+def test_f1_in_the_gate_is_of_the_declared_positive_class(made):
+    directory, log = made
+    limits = Gate(metric="f1", looks=1)
+    with Recorded(str(directory)) as recorded:
+        compared = compare_newest(recorded, "gbm", "logit", outcome=MEANS, metric="f1", canary=None)
+    quality, _ = quality_of(compared.found.judged, limits, compared.found.points)
+    says = np.array([action == "block" for action in columns(log, "logit")[1]], float)
+    assert quality.challenger == metric_named("f1").text(metric_named("f1").of(says, TRUTH))
