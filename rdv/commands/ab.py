@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, span_ns
+from rdv.commands.options import METRICS, Decision, Json, On, Quiet, Since, Until, span_ns
 from rdv.commands.output import Output, Progress
 from rdv.commands.pages import Html, finish, print_table, write_page
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "rdv ab fraud",
+    "rdv ab fraud --metric value",
     "rdv ab ads --metric clicked --html report.html",
     "rdv ab fraud --metric default --json | jq '.comparisons[0].effect.difference'",
 )
@@ -25,13 +26,15 @@ def ab(
     directory: Decision,
     *,
     metric: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NAME",
-            help="What is compared: right (by known outcomes), default, waited_ms, or a "
-            "number in the outcomes.",
+            help="What is compared: right (by known outcomes), default, waited_ms, a number in the "
+            f"outcomes, or a mean among {METRICS}. Default: metric of [outcome] in rdv.toml, or "
+            "right.",
+            show_default=False,
         ),
-    ] = "right",
+    ] = None,
     confidence: Annotated[
         str, typer.Option(metavar="SHARE", help="Confidence of the intervals: 0.95, or 95%.")
     ] = "0.95",
@@ -72,8 +75,9 @@ def ab(
             plan,
             since_ns,
             until_ns,
-            metric=metric,
+            metric=metric or "",
             outcome=decision.outcome,
+            value=decision.value,
             on=on,
             confidence=level,
             depends=depends,

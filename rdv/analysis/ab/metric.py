@@ -16,13 +16,18 @@ import numpy.typing as npt
 from rdv.analysis.dataset.joined import DEFAULT, NO_RESULT, Joined
 from rdv.analysis.dataset.keys import Keys
 from rdv.analysis.dataset.outcomes import Outcomes
-from rdv.analysis.dataset.reading import Reading
-from rdv.analysis.dataset.values import Extract
+from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.dataset.reading import Reading, choose_reading
+from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.errors import TooManyKeys
+from rdv.analysis.measure import Measure, choose_measure
+from rdv.analysis.metrics import NoSequence, metric_named, metric_names
 from rdv.analysis.statistics import Arm
 from rdv.analysis.statistics.ab.effect import Units
 from rdv.analysis.whatif.decide import Decided
 from rdv.analysis.whatif.result import values_of
+from rdv.decision.outcome import Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.rendezvous.schedule import Schedule
 
 RIGHT, DEFAULTS, WAITED = "right", "default", "waited_ms"
@@ -36,23 +41,47 @@ KEYS_MAX = 5_000_000
 class Metric:
     """The metric of an experiment, by its name.
 
-    `right`: the answer was right; `default`: it was the default; `waited_ms`: the wait; any other
-    name: the number in that field of the outcome.
+    `right`: the answer was right; `default`: it was the default; `waited_ms`: the wait; a metric of
+    `rdv.analysis.metrics` that is a mean, with its `measure`; any other name: the number in that
+    field of the outcome.
     """
 
     name: str
     extract: Extract
     outcomes: Outcomes
+    measure: Measure | None = None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether it is of answers that are held against outcomes."""
+        return self.name == RIGHT or self.measure is not None
+
+    @property
+    def reading(self) -> str:
+        """How answers are held against outcomes, in words; empty if they are not."""
+        if self.measure is not None:
+            return self.measure.sentence()
+        return self.extract.reading.sentence() if self.name == RIGHT else ""
+
+    def problem(self, known: KnownTruths) -> str:
+        """Return why these outcomes do not measure it; empty if they do."""
+        if self.measure is not None and self.measure.problem:
+            return self.measure.problem
+        if self.measure is not None and self.measure.missing == "left out":
+            return ""  # a value or an error can be had of outcomes that are all alike
+        return known.problem if self.is_judged else ""
 
     @property
     def is_share(self) -> bool:
         """Whether values are 0 or 1."""
+        if self.measure is not None:
+            return self.measure.metric.spread == "share"
         return self.name in (RIGHT, DEFAULTS)
 
     @property
     def is_of_answers(self) -> bool:
         """Whether the metric is known for answers not given, so that requests can be paired."""
-        return self.name in (RIGHT, DEFAULTS, WAITED)
+        return self.is_judged or self.name in (DEFAULTS, WAITED)
 
     @property
     def needs_truth(self) -> bool:
@@ -60,13 +89,16 @@ class Metric:
 
     def truths(self, joined: Joined) -> Floats:
         """Return the value of each outcome, (n,); NaN where it is not known."""
-        if self.name == RIGHT or not self.needs_truth:
+        if self.is_judged or not self.needs_truth:
             return self.outcomes.of(joined, self.extract)
         return self.outcomes.of(joined, _Field(self.name))
 
     def of_answers(self, joined: Joined, truths: Floats) -> Floats:
         """Return the metric of the answers that were given, (n,); NaN without an answer."""
         answered = joined.kind != NO_RESULT
+        if self.measure is not None:
+            assert joined.given is not None
+            return np.where(answered, self._rows(joined, joined.given, truths), np.nan)
         if self.name == DEFAULTS:
             return np.asarray(np.where(answered, joined.kind == DEFAULT, np.nan), np.float64)
         if self.name == WAITED:
@@ -86,7 +118,32 @@ class Metric:
         if self.name == WAITED:
             return decided.at_us.astype(np.float64) / 1000
         values = values_of(joined, decided, schedule, self.extract)
+        if self.measure is not None:
+            return self._rows(joined, values, truths)
         return self.extract.judge(values, truths)
+
+    def _rows(self, joined: Joined, values: Floats, truths: Floats) -> Floats:
+        assert self.measure is not None
+        return self.measure.rows(self.measure.points(joined, values, truths), truths)
+
+
+def choose_metric(
+    recorded: Recorded, name: str, outcome: Outcome, on: str | None, value: Value
+) -> tuple[str, Extract, Measure | None]:
+    """Return what `Metric` takes, by its name; without one that of [outcome], if it is a mean.
+
+    Raises NoSequence for a metric that is not a mean, InvalidMetric, and the log's SystemFaults.
+    """
+    if not name:
+        declared = outcome.metric and metric_named(outcome.metric).is_mean
+        name = outcome.metric if declared else RIGHT
+    is_own = name.partition("@")[0] in {one.partition("@")[0] for one in metric_names()}
+    if not is_own or (name == "value" and value == UNDECLARED):
+        return name, Extract(choose_reading(recorded, outcome, on)), None
+    if not metric_named(name).is_mean:
+        raise NoSequence(name)
+    measure = choose_measure(recorded, outcome, on, name, value)
+    return name, measure.extract, measure
 
 
 class _Field(Extract):

@@ -80,6 +80,8 @@ class Experiment:
     """The first moment that counts; None: as far back as the log goes."""
     in_force_ns: int | None = None
     """When the cohorts became what they are; None if that is not recorded."""
+    is_judged: bool = False
+    """Whether the metric is of answers that are held against outcomes."""
     reading: str = ""
     """How answers are judged by outcomes, in words; empty if the metric does not need it."""
 
@@ -88,7 +90,7 @@ class Experiment:
         found = [_split(self)]
         for one in self.comparisons:
             found += [_by_cohorts(self, one), *_by_pairs(self, one)]
-        if self.metric == "right" and any(_is_paired(self, one) for one in self.comparisons):
+        if self.is_judged and any(_is_paired(self, one) for one in self.comparisons):
             found.append(
                 "Pairs hold only where the truth does not depend on the answer given (fraud, "
                 "digits, demand), not for clicks on what was shown."

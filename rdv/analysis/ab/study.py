@@ -6,6 +6,7 @@ The plan states how the keys were to be split, and which schedule each cohort ge
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,15 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from rdv.analysis.ab.metric import RIGHT, Floats, Metric, Sums, arm_of
+from rdv.analysis.ab.metric import Floats, Metric, Sums, arm_of, choose_metric
 from rdv.analysis.ab.result import ArmFigures, Comparison, Experiment
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import KINDS, NONE, NOT_SAMPLED, Joined, count_codes
 from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import choose_reading
-from rdv.analysis.dataset.values import Extract, KnownTruths
+from rdv.analysis.dataset.values import KnownTruths
 from rdv.analysis.errors import NoExperiment, NoMetric
 from rdv.analysis.metrics import Cohort, cohort_sequence, metric_named, sequence
 from rdv.analysis.metrics.estimate import Found
@@ -40,6 +40,7 @@ from rdv.analysis.statistics.ab.effect import with_sequence
 from rdv.analysis.whatif.arrivals import arrivals_of
 from rdv.analysis.whatif.decide import decide_all
 from rdv.decision.outcome import INFERRED, Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import OTHERS, Schedule
 from rdv.rendezvous.topology import COHORTS_TOPIC, CONTROL
@@ -122,8 +123,9 @@ def run_experiment(
     since_ns: int | None = None,
     until_ns: int | None = None,
     *,
-    metric: str = RIGHT,
+    metric: str = "",
     outcome: Outcome = INFERRED,
+    value: Value = UNDECLARED,
     on: str | None = None,
     confidence: float = 0.95,
     depends: bool = False,
@@ -132,24 +134,25 @@ def run_experiment(
     """Evaluate the cohorts of `plan`.
 
     Only the time in which these cohorts were in force counts, as far as that is recorded.
-    `depends`: outcomes depend on the answer given (a click on what was shown), so nothing is
-    paired. Raises NoExperiment, NoMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
+    `metric` is one of `Metric`'s; empty: that of [outcome], or right. `depends`: outcomes depend on
+    the answer given (a click on what was shown), so nothing is paired. Raises NoExperiment,
+    NoMetric, NoSequence, InvalidMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
     log's SystemFaults.
     """
     if len(plan.arms) < ARMS_MIN:
         raise NoExperiment(recorded.directory)
-    extract = Extract(choose_reading(recorded, outcome, on))
     begun_ns = in_force_since_ns(recorded, plan)
     since_ns = max(filter(None, (since_ns, begun_ns)), default=None)
+    name, extract, measure = choose_metric(recorded, metric, outcome, on, value)
     join = Join(recorded, since_ns, until_ns, extract=extract)
-    measure = Metric(metric, extract, read_outcomes(recorded, join.notes))
-    study = _Study(plan, measure, depends=depends or not measure.is_of_answers)
-    for joined in join:
-        study.add(joined)
-        progress(len(joined))
-    reading = extract.reading.sentence() if metric == RIGHT else ""
-    found = study.finish(join, confidence)
-    return replace(found, since_ns=since_ns, in_force_ns=begun_ns, reading=reading)
+    chosen = Metric(name, extract, read_outcomes(recorded, join.notes), measure)
+    with measure or contextlib.nullcontext():
+        study = _Study(plan, chosen, depends=depends or not chosen.is_of_answers)
+        for joined in join:
+            study.add(joined)
+            progress(len(joined))
+        found = study.finish(join, confidence)
+    return replace(found, since_ns=since_ns, in_force_ns=begun_ns, reading=chosen.reading)
 
 
 @dataclass
@@ -179,7 +182,7 @@ class _Study:
 
     def add(self, joined: Joined) -> None:
         truths = self._metric.truths(joined)
-        if self._metric.name == RIGHT:
+        if self._metric.is_judged:
             self._truths.add(truths)
         values = self._metric.of_answers(joined, truths)
         keys = hashed_keys(joined)
@@ -254,7 +257,7 @@ class _Study:
     def finish(self, join: Join, confidence: float) -> Experiment:
         plan = self._plan.arms
         figures = [self._figures(name, share) for name, share in plan.items()]
-        problem = self._truths.problem if self._metric.name == RIGHT else ""
+        problem = self._metric.problem(self._truths)
         if problem or all(one.mean is None for one in figures):
             raise NoMetric(self._metric.name, problem)
         counts = [one.keys for one in figures]
@@ -270,6 +273,7 @@ class _Study:
             left_out=self._left_out,
             unpaired=self._unpaired,
             depends=self._depends,
+            is_judged=self._metric.is_judged,
             notes=join.notes,
         )
 

@@ -16,7 +16,10 @@ from rdv.analysis.ab.view import charts_of
 from rdv.analysis.dataset.keys import hashed
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import NoExperiment, NoMetric, TooManyKeys
+from rdv.analysis.metrics import NoSequence
 from rdv.analysis.statistics import Arm
+from rdv.decision.outcome import Outcome
+from rdv.decision.value import Value
 
 PLAN = Plan({"fast": 0.5}, {REST: PRODUCTION, "fast": FAST})
 
@@ -157,3 +160,23 @@ def test_requests_without_a_key_are_units_of_their_own():
     found = hashed(keys, np.array([b"1", b"2", b"3", b"4"], "S32"))
     assert found[0] == found[2]
     assert len(set(found.tolist())) == 3
+
+
+def test_the_metrics_by_name(tmp_path):
+    """A value of 2 for each right answer and -1 for each wrong one is 3 times accuracy, less 1."""
+    experiment(tmp_path, 2000)
+    right = look(tmp_path)
+    cost = {"a": {"a": 2.0, "b": -1.0}, "b": {"a": -1.0, "b": 2.0}}
+    found = look(tmp_path, metric="value", value=Value(cost=cost))
+    for arm, other in zip(found.arms, right.arms, strict=True):
+        assert arm.mean == pytest.approx(3 * other.mean - 1)
+    pairs, others = found.comparisons[0].paired, right.comparisons[0].paired
+    assert pairs.difference.estimate == pytest.approx(3 * others.difference.estimate)
+    declared = look(tmp_path, outcome=Outcome(metric="value"), value=Value(cost=cost))
+    assert declared.metric == "value"
+    assert look(tmp_path, metric="accuracy").arms[0].mean == pytest.approx(right.arms[0].mean)
+    assert look(tmp_path, outcome=Outcome(metric="roc-auc")).metric == "right"
+    with pytest.raises(NoSequence, match="roc-auc is not a mean"):
+        look(tmp_path, metric="roc-auc")
+    with pytest.raises(NoMetric, match="no entry for the action b"):
+        look(tmp_path, metric="value", value=Value(cost={"a": cost["a"]}))
