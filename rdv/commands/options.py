@@ -41,7 +41,8 @@ Partition = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="Only requests from this time on: 10m (ago), 2026-05-01 (UTC)."
+        metavar="TIME",
+        help="Only requests from this time on: 10m (ago), yesterday, 11:37, 2026-05-01.",
     ),
 ]
 Until = Annotated[str | None, typer.Option(metavar="TIME", help="Only requests before this time.")]
@@ -107,7 +108,7 @@ def _bound(option: str, text: str | None, now_ns: int) -> int | None:
         return None
     time_ns, is_assumed_utc = bound_of(text, now_ns)
     if is_assumed_utc:
-        sys.stderr.write(assumed_utc(option, text) + "\n")
+        sys.stderr.write(assumed_utc(option, text, time_ns) + "\n")
     return time_ns
 
 

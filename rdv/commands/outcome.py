@@ -114,23 +114,25 @@ def outcome(
 
 
 def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth:
-    from rdv.commands.units import assumed_utc
+    from time import time_ns as now_ns
+
+    from rdv.commands.units import assumed_utc, bound_of
     from rdv.decision.outcome_file import outcome_json, truth_of_words
-    from rdv.moment import read_moment
 
     if value is None:
         raise InvalidOption("VALUE", "is missing: what turned out to be true")
+    known = None if time is None else bound_of(time, now_ns())
     try:
         outcome = outcome_json(as_text(value, "VALUE"))
-        truth = truth_of_words(as_text(id_, "ID"), outcome, time)
+        truth = truth_of_words(as_text(id_, "ID"), outcome, known and known.time_ns)
     except UnusableJson as error:
         raise NotJson("the outcome", error.verdict(), error.hint(), error.kind) from None
     except InvalidMoment as error:
         raise InvalidOption("--time", error.text(), error.hint()) from None
     except ValueError as error:
         raise InvalidOption("rdv outcome", f"cannot be recorded: {error}") from None
-    if time is not None and read_moment(time).is_assumed_utc:
-        output.note(assumed_utc("--time", time))
+    if time is not None and known is not None and known.is_assumed_utc:
+        output.note(assumed_utc("--time", time, known.time_ns))
     return truth
 
 

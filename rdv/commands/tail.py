@@ -49,7 +49,8 @@ def tail(
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Only records from this time on: 10m (ago) or an ISO time."
+            metavar="TIME",
+            help="Only records from this time on: 10m (ago), yesterday, 11:37 or an ISO time.",
         ),
     ] = None,
     until: Annotated[

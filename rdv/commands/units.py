@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from rdv.commands.errors import InvalidQuantity
-from rdv.moment import LATEST_NS, InvalidMoment, Moment, read_moment
+from rdv.moment import LATEST_NS, InvalidMoment, Moment, iso_utc, read_moment
 
 _MS_NS = 1_000_000
 _SECOND_NS = 1_000_000_000
@@ -39,7 +39,9 @@ _DURATION_PART = re.compile(_NUMBER + r"\s*([a-zµ]+)\s*", re.ASCII | re.IGNOREC
 _SIZE = re.compile(_NUMBER + r"\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 _DURATION_EXAMPLE = "50ms, 30s, 10m, 1h30m, 7d"
 _SIZE_EXAMPLE = "4096, 64MiB, 1GB"
-_TIME_EXAMPLE = "10m (ago), 2026-05-01 (UTC), 2026-05-01T12:30:00Z, 2026-05-01T14:30:00+02:00"
+_TIME_EXAMPLE = "10m (ago), yesterday, 11:37, 2026-05-01 (UTC), 2026-05-01T14:30:00+02:00"
+_DAYS_AGO = {"today": 0, "yesterday": 1}
+_TIME_OF_DAY = re.compile(r"\d{1,2}:\d\d(?::\d\d)? ?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
 _EPOCH_DIGITS = 9
 """The least digits of a time since 1970; a shorter number is a duration without a unit."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -156,7 +158,10 @@ def milliseconds(value: float) -> str:
 
 
 def parse_moment_ns(text: str, now_ns: int) -> int:
-    """Return the nanoseconds since 1970 of `now`, a duration (ago) or what `rdv.moment` reads.
+    """Return the nanoseconds since 1970 of a time that a person names.
+
+    It is `now`, `today` and `yesterday` (their midnight), `11:37` (the latest one), a duration
+    (ago), or what `rdv.moment` reads.
 
     Bounds beyond the range of record times are moved to the nearest possible time. Raises
     InvalidQuantity.
@@ -169,6 +174,11 @@ def bound_of(text: str, now_ns: int) -> Moment:
     stripped = text.strip()
     if stripped.lower() == "now":
         return Moment(now_ns)
+    if (days_ago := _DAYS_AGO.get(stripped.lower())) is not None:
+        midnight = (_EPOCH + timedelta(microseconds=now_ns // 1000)).date() - timedelta(days_ago)
+        stripped = midnight.isoformat()
+    if _TIME_OF_DAY.fullmatch(stripped):
+        return _latest(stripped, now_ns)
     try:
         found = read_moment(stripped)
     except InvalidMoment as error:
@@ -179,9 +189,26 @@ def bound_of(text: str, now_ns: int) -> Moment:
     return Moment(min(max(0, found.time_ns), LATEST_NS), found.is_assumed_utc)
 
 
-def assumed_utc(option: str, text: str) -> str:
+def _latest(time_of_day: str, now_ns: int) -> Moment:
+    """Return the latest moment, not in the future, at this time of day. Raises InvalidQuantity."""
+    now = _EPOCH + timedelta(microseconds=now_ns // 1000)
+    hour, rest = time_of_day.split(":", 1)
+    found: list[Moment] = []
+    try:
+        for days in (-1, 0, 1):  # tomorrow's date may have begun in its zone
+            date = (now + timedelta(days)).date()
+            found.append(read_moment(f"{date}T{hour:0>2}:{rest}"))
+    except InvalidMoment as error:
+        raise InvalidQuantity("time", time_of_day, error.reason, _TIME_EXAMPLE) from None
+    return max(moment for moment in found if moment.time_ns <= now_ns)
+
+
+def assumed_utc(option: str, text: str, time_ns: int) -> str:
     """Return the note for a time without a zone."""
-    return f"{option} {text} is read as UTC; add a zone, such as +02:00, for another"
+    return (
+        f"{option} {text} is read as UTC, {iso_utc(time_ns)}; "
+        "add a zone, such as +02:00, for another"
+    )
 
 
 def _ago_ns(text: str) -> int:

@@ -223,7 +223,7 @@ def outcome_json(text: str) -> bytes:
     return text.strip().encode()
 
 
-def truth_of_words(id_: str, value: bytes, time: str | None) -> Truth:
+def truth_of_words(id_: str, value: bytes, time: int | None) -> Truth:
     """Return one outcome from a command line. Raises InvalidMoment, ValueError."""
     return _checked(id_, value, time)
 

@@ -147,7 +147,7 @@ def test_moments():
         with pytest.raises(InvalidQuantity, match=f"looks like {unit}. Send {NOW} or 2026-05-01T"):
             parse_moment_ns(str(number), NOW)
     with pytest.raises(InvalidQuantity, match="neither an ISO time nor a duration"):
-        parse_moment_ns("yesterday", NOW)
+        parse_moment_ns("the day before", NOW)
     with pytest.raises(InvalidQuantity, match="unit is missing"):
         parse_moment_ns("10", NOW)
 
@@ -185,3 +185,29 @@ def test_digits_are_three(value, text):
 @pytest.mark.parametrize(("value", "text"), [(12.345, "12.3 ms"), (0.045, "45.0 µs"), (0, "0 ms")])
 def test_milliseconds_have_their_unit(value, text):
     assert milliseconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "iso"),
+    [
+        ("today", "2026-05-01"),
+        ("Yesterday", "2026-04-30"),
+        ("12:30", "2026-05-01T12:30"),
+        ("12:31", "2026-04-30T12:31"),
+        ("9:05:07", "2026-05-01T09:05:07"),
+        ("11:37Z", "2026-05-01T11:37Z"),
+        ("14:30+02:00", "2026-05-01T12:30Z"),
+        ("14:31+02:00", "2026-04-30T12:31Z"),
+        ("01:00+13:00", "2026-05-01T12:00Z"),
+        ("23:00-05:00", "2026-05-01T04:00Z"),
+    ],
+)
+def test_days_and_times_of_day(text, iso):
+    assert parse_moment_ns(text, NOW) == parse_moment_ns(iso, 0)
+
+
+@pytest.mark.parametrize("text", ["25:00", "24:00", "11:60", "11", "11:3", "last week", "tomorrow"])
+def test_times_that_are_none(text):
+    with pytest.raises(InvalidQuantity) as caught:
+        parse_moment_ns(text, NOW)
+    assert "yesterday, 11:37" in caught.value.hint()
