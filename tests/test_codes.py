@@ -8,6 +8,7 @@ import logging
 import pkgutil
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -144,25 +145,32 @@ def test_codes_of_errors_are_unique():
 def test_every_http_error_has_its_listed_status():
     """Each `Failure(status, code, …)` in the source is in the list with that status."""
     found = set()
-    for path in sorted((ROOT / "rdv").rglob("*.py")):
-        text = path.read_text()
-        for node in ast.walk(ast.parse(text)) if "Failure(" in text else ():
-            if not isinstance(node, ast.Call) or len(node.args) < 2:
-                continue
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-            name = node.func.id if isinstance(node.func, ast.Name) else name
-            status, code = node.args[:2]
-            if name == "Failure" and isinstance(code, ast.Constant):
-                found.add(code.value)
-                if isinstance(status, ast.Constant):
-                    assert HTTP_CODES[code.value][0] == status.value, (path, code.value)
+    for path, call in calls():
+        if code_of_call(call) != "Failure" or len(call.args) < 2:
+            continue
+        status, code = call.args[:2]
+        if isinstance(code, ast.Constant):
+            found.add(code.value)
+            if isinstance(status, ast.Constant):
+                assert HTTP_CODES[code.value][0] == status.value, (path, code.value)
     assert found == set(HTTP_CODES)
 
 
-def trees() -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted((ROOT / "rdv").rglob("*.py")):
-        if "templates" not in path.parts:
-            yield path, ast.parse(path.read_text())
+@cache
+def sources() -> list[tuple[Path, list[ast.AST]]]:
+    """Return the nodes of each file that say a code or a sentence, or make something."""
+    kinds = (ast.Call, ast.Compare, ast.Constant, ast.Raise)
+    return [
+        (path, [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)])
+        for path in sorted((ROOT / "rdv").rglob("*.py"))
+        if "templates" not in path.parts
+    ]
+
+
+def calls() -> Iterator[tuple[Path, ast.Call]]:
+    """Yield all calls in the source."""
+    for path, nodes in sources():
+        yield from ((path, node) for node in nodes if isinstance(node, ast.Call))
 
 
 def code_of_call(call: ast.Call) -> str:
@@ -172,12 +180,13 @@ def code_of_call(call: ast.Call) -> str:
 def test_every_warning_in_a_log_has_a_code():
     """`log.warning(…, extra=coded(…))`: a program that reads logs must not parse sentences."""
     without = []
-    for path, tree in trees():
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            if ast.unparse(call.func) not in ("log.warning", "log.error", "log.exception"):
-                continue
-            if "extra" not in {keyword.arg for keyword in call.keywords}:
-                without.append(f"{path}:{call.lineno}")
+    for path, call in calls():
+        if code_of_call(call) not in ("warning", "error", "exception"):
+            continue
+        if ast.unparse(call.func) not in ("log.warning", "log.error", "log.exception"):
+            continue
+        if "extra" not in {keyword.arg for keyword in call.keywords}:
+            without.append(f"{path}:{call.lineno}")
     assert without == []
 
 
@@ -185,10 +194,10 @@ def test_every_code_can_be_produced():
     """Each code is written in the source outside of its list; each class of errors is made."""
     words: set[str] = set()
     made: set[str] = set()
-    for path, tree in trees():
+    for path, nodes in sources():
         if path == ROOT / "rdv" / "codes.py":
             continue
-        for node in ast.walk(tree):
+        for node in nodes:
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 words.add(node.value)
             elif isinstance(node, ast.Call):
@@ -208,13 +217,12 @@ LIBRARIES = {"payload.py", "load.py", "convert.py", "codec.py", "head.py"}
 
 
 def test_every_coined_code_is_listed():
-    for path, tree in trees():
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            codes = COINED.get(code_of_call(call), {})
-            for argument in call.args[:2] if codes else ():
-                value = getattr(argument, "value", "")
-                if isinstance(value, str) and " " not in value and value not in SEVERITIES:
-                    assert value in codes, (path, call.lineno, value)
+    for path, call in calls():
+        codes = COINED.get(code_of_call(call), {})
+        for argument in call.args[:2] if codes else ():
+            value = getattr(argument, "value", "")
+            if isinstance(value, str) and " " not in value and value not in SEVERITIES:
+                assert value in codes, (path, call.lineno, value)
 
 
 SEVERITIES = ("error", "warning", "")
@@ -235,7 +243,7 @@ def sentences_in(node: ast.AST) -> Iterator[str]:
 
 STATES = {
     "not sampled", "model changed", "input changed", "canary changed", "too few", "too early",
-    "by cohorts", "left out", "component proxy",
+    "by cohorts", "left out", "component proxy", "cannot be judged",
 }  # fmt: skip
 """Values of types, and a part of a command line."""
 
@@ -243,10 +251,10 @@ STATES = {
 def test_no_code_reads_a_sentence():
     """Only the sentences of rdv 0.1.0, and those of libraries, are read."""
     found = []
-    for path, tree in trees():
+    for path, nodes in sources():
         if path.name in LIBRARIES or path == ROOT / "rdv/rendezvous/messages/codes.py":
             continue
-        for node in ast.walk(tree):
+        for node in nodes:
             texts = {text.strip() for text in sentences_in(node)} - STATES
             found += [(path.name, node.lineno, t) for t in texts if re.search(r"[a-z] [a-z]", t)]
     assert found == []
