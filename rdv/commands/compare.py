@@ -19,7 +19,7 @@ from rdv.commands.options import (
     span_ns,
 )
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, finish, print_table, write_page
+from rdv.commands.pages import Html, finish, print_exploration, print_table, write_page
 
 if TYPE_CHECKING:
     from rdv.analysis.compare import Comparison
@@ -70,6 +70,7 @@ def compare(
     from rdv.analysis.compare import compare as study
     from rdv.analysis.compare import view
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.exploration.study import explored, of_model
     from rdv.commands.errors import InvalidOption
     from rdv.decision import load_decision
 
@@ -94,15 +95,27 @@ def compare(
                 disagreements=count,
                 progress=progress.advance,
             )
+        randomised = explored(
+            recorded,
+            ((first, of_model(first)), (second, of_model(second))),
+            since_ns,
+            until_ns,
+            outcome=decision.outcome,
+            metric=metric or "",
+            value=decision.value,
+            on=on,
+        )
         if disagreements is not None:
             _export(disagreements, recorded, found, output)
     if html is not None:
         write_page(html, view.compare_page(found, decision.name), output)
     if as_json:
-        output.json(found.as_json())
+        exploration = None if randomised is None else randomised.as_json()
+        output.json({**found.as_json(), "exploration": exploration})
         return
     title = f"{first} and {second}, {found.requests:,} requests"
     print_table(*view.models_table((found.first, found.second)), output, title)
+    print_exploration(randomised, output)
     output.text()
     finish(output, found.sentences(), view.charts_of(found, brief=True), found.caveats())
 

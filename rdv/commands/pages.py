@@ -14,6 +14,7 @@ from rdv.commands.terminal import has_color, is_terminal, width
 
 if TYPE_CHECKING:
     from rdv.analysis.charts import Chart, Mix
+    from rdv.analysis.exploration.result import Explored
 
 Html = Annotated[
     str | None,
@@ -72,3 +73,16 @@ def draw(charts: Iterable[Chart | Mix], output: Output) -> None:
     for chart in charts:
         output.text()
         output.text(render(chart, width=min(width(), 90), height=16, colour=has_color(sys.stdout)))
+
+
+def print_exploration(found: Explored | None, output: Output) -> None:
+    """Print the label coverage by answer, and what randomised requests estimate."""
+    if found is None:
+        return
+    output.text()
+    print_table(*found.coverage_table(), output, "known outcomes by the answer given")
+    if found.policies:
+        output.text()
+        print_table(*found.table(), output, "by randomised requests")
+    for sentence in found.sentences():
+        output.text(sentence)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rdv.commands.options import (
     Decision,
@@ -19,7 +19,11 @@ from rdv.commands.options import (
     span_ns,
 )
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, finish, print_table, write_page
+from rdv.commands.pages import Html, finish, print_exploration, print_table, write_page
+
+if TYPE_CHECKING:
+    from rdv.decision import Decision as DecisionConfig
+    from rdv.rendezvous.schedule import Schedule
 
 EXAMPLES = (
     "rdv whatif fraud --schedule schedules/new.toml",
@@ -48,6 +52,7 @@ def whatif(
     Exact where arrivals are recorded; otherwise the result is marked and has bounds.
     """
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.exploration.study import explored, of_schedule
     from rdv.analysis.whatif import view
     from rdv.analysis.whatif.decisions import DecisionFile
     from rdv.analysis.whatif.study import what_if
@@ -65,11 +70,26 @@ def whatif(
         options |= {"outcome": decision.outcome, "on": on, "progress": progress.advance}
         options |= {"metric": metric or "", "value": decision.value}
         found = what_if(recorded, wanted, since_ns, until_ns, **options)
+        policies = (
+            ("what if", of_schedule(wanted)),
+            ("live", of_schedule(_live(decision, wanted))),
+        )
+        randomised = explored(
+            recorded,
+            policies,
+            since_ns,
+            until_ns,
+            outcome=decision.outcome,
+            metric=metric or "",
+            value=decision.value,
+            on=on,
+        )
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
         write_page(html, view.whatif_page(found, decision.name), output)
     if as_json:
-        output.json(found.as_json())
+        exploration = None if randomised is None else randomised.as_json()
+        output.json({**found.as_json(), "exploration": exploration})
         return
     title = f"{found.schedule.label}, {found.recorded.requests:,} requests"
     print_table(*view.figures_table(found), output, title)
@@ -81,4 +101,16 @@ def whatif(
     output.text()
     output.text(view.changes_sentence(found))
     print_table(*view.changes_table(found, 10), output)
+    print_exploration(randomised, output)
     finish(output, (), view.whatif_charts(found), found.caveats())
+
+
+def _live(decision: DecisionConfig, otherwise: Schedule) -> Schedule:
+    """Return the live schedule as its file is now; the other one if it cannot be read."""
+    from rdv.decision.schedules import read_schedule
+    from rdv.errors import InputFault
+
+    try:
+        return read_schedule(decision)
+    except InputFault:
+        return otherwise

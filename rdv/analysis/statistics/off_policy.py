@@ -1,0 +1,78 @@
+"""Estimate what a policy would have earned, from the record of another, randomised one. Pure.
+
+`given` is the probability with which the recorded policy took the action that it took, `wanted` the
+one with which the new policy would take it. The mean of the returned values estimates the new
+policy's value without bias, if `given` is right and positive wherever `wanted` is.
+
+- Inverse propensity: Horvitz & Thompson (JASA 47, 1952).
+- Doubly robust: Dudík, Langford & Li (ICML 2011). An expectation of the reward by any model,
+  learned from other requests, takes away the variance that it explains, and no error of it adds
+  bias.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rdv.analysis.statistics.sample import FloatArray, InvalidSample, as_sample, same_length
+
+
+def weights_of(wanted: npt.ArrayLike, given: npt.ArrayLike) -> FloatArray:
+    """Return how much each request counts. Raises InvalidSample for what is no probability."""
+    new, old = as_sample("wanted", wanted), as_sample("given", given)
+    same_length(new, old)
+    if bool(np.any((new < 0) | (new > 1))):
+        raise InvalidSample("wanted", "must be between 0 and 1")
+    if bool(np.any((old <= 0) | (old > 1))):
+        raise InvalidSample("given", "must be above 0 and at most 1: it has happened")
+    return new / old
+
+
+def inverse_propensity(rewards: npt.ArrayLike, weights: npt.ArrayLike) -> FloatArray:
+    """Return values whose mean is the inverse-propensity estimate. Raises InvalidSample."""
+    earned, heavy = as_sample("rewards", rewards), as_sample("weights", weights)
+    same_length(earned, heavy)
+    return earned * heavy
+
+
+def doubly_robust(
+    rewards: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    expected: npt.ArrayLike,
+    expected_of_new: npt.ArrayLike,
+) -> FloatArray:
+    """Return values whose mean is the doubly robust estimate. Raises InvalidSample.
+
+    `expected` is the reward that a model expects of the action that was taken, `expected_of_new`
+    what it expects of the new policy.
+    """
+    earned, heavy = as_sample("rewards", rewards), as_sample("weights", weights)
+    of_old, of_new = as_sample("expected", expected), as_sample("expected_of_new", expected_of_new)
+    for column in (heavy, of_old, of_new):
+        same_length(earned, column)
+    return of_new + heavy * (earned - of_old)
+
+
+def expected_by_group(
+    rewards: FloatArray, weights: FloatArray, groups: FloatArray, folds: npt.NDArray[np.uint64]
+) -> FloatArray:
+    """Return for each request the weighted mean reward of its group in the other half.
+
+    A request's half is decided by the parity of its fold (a hash of its key), so that no reward is
+    expected by itself. Rewards are NaN where they are not known. A group without any in the other
+    half gets that half's mean; 0 without any reward at all.
+    """
+    found = np.zeros(len(rewards))
+    known = ~np.isnan(rewards)
+    half = (folds % np.uint64(2)).astype(np.int64)
+    _, place = np.unique(groups, return_inverse=True)
+    count = int(place.max(initial=-1)) + 1
+    for own in (0, 1):
+        other = known & (half != own)
+        total = np.bincount(place[other], weights[other], count)
+        earned = np.bincount(place[other], weights[other] * rewards[other], count)
+        everywhere = float(earned.sum() / total.sum()) if total.sum() > 0 else 0.0
+        mean = np.where(total > 0, earned / np.where(total > 0, total, 1), everywhere)
+        found[half == own] = mean[place[half == own]]
+    return found
