@@ -50,6 +50,7 @@ _AGAINST = (
     number("requests"),
     Column("same", right=True),
     Column("agreement", right=True),
+    Column("answered", right=True),
     Column("right", right=True),
     Column("advantage", right=True),
 )
@@ -252,6 +253,7 @@ def _render_comparison(comparison: Comparison, output: Output) -> None:
                 "requests": count,
                 "same": percent(one.pairs.equal / count) if count else "-",
                 "agreement": _agreement(one, is_number=comparison.is_number),
+                "answered": percent(one.known / known) if (known := comparison.known) else "-",
                 "right": "-" if accuracy is None else percent(accuracy.estimate),
                 "advantage": "-" if advantage is None else _points(advantage.difference),
             }
@@ -266,7 +268,9 @@ def _render_comparison(comparison: Comparison, output: Output) -> None:
             f"{comparison.known:,} whose outcome is known"
             + (f"; {missing:,} of them got no answer" if missing else "")
         )
-        output.note(comparison.extract.reading.sentence())
+        said = comparison.extract.reading.sentence()
+        rate = comparison.base_rate
+        output.note(f"{said}; {rate}" if rate else said)
     if comparison.metric is not None and comparison.metric.name != "accuracy":
         for sentence in comparison.sentences():
             output.text(sentence)
@@ -279,6 +283,7 @@ def _render_comparison(comparison: Comparison, output: Output) -> None:
     what = "rank correlation" if comparison.is_number else "Cohen's kappa"
     legend = f"agreement: {what}"
     if comparison.known:
+        legend += "; answered: share of the known outcomes, right: of those that it answered"
         legend += "; advantage: share of right answers beyond the other's, on the same requests"
     output.note(legend)
 

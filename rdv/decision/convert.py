@@ -189,8 +189,6 @@ def _check_value(value: Value, where: str) -> None:
     if value.function and not re.fullmatch(r"[^:\0]+\.py:[A-Za-z_]\w*", value.function):
         reason = f"{value.function!r} is not FILE.py:FUNCTION, as value.py:value"
         raise InvalidDecision(where, "value.function", reason)
-    if value.function and value.cost:
-        raise InvalidDecision(where, "value.cost", "value.function is declared as well; keep one")
     for action, row in value.cost.items():
         if not all(map(math.isfinite, row.values())):
             raise InvalidDecision(where, f"value.cost.{action}", "has a value that is not finite")

@@ -129,6 +129,7 @@ class Comparison:
             found.append(self.metric.sentence())
         if self.accuracy is not None:
             found.append(_accuracy(a, b, self.accuracy, self.judged.key_count))
+            found += self._beside_accuracy()
         elif self.outcomes and self.judged.problem:
             found.append(f"Nothing can be said about right answers: {self.judged.problem}.")
         if self.classes is not None:
@@ -139,6 +140,21 @@ class Comparison:
             found.append(_ranks(a, b, self.scores))
         found += [one.sentence for one in self.drift]
         found.append(self.rates.sentence())
+        return found
+
+    def _beside_accuracy(self) -> list[str]:
+        """Return what a share of right answers is worth: coverage, and the base rate."""
+        parts = [
+            f"{one.name} has answered {share(one.answered)} of its requests"
+            for one in (self.first, self.second)
+            if one.answered < 1
+        ]
+        found = []
+        if parts:
+            text = " and ".join(parts)
+            found.append(f"{text}: right answers are compared on the {self.both:,} of both.")
+        if rate := self.judged.known.base_rate():
+            found.append(f"{rate[:1].upper()}{rate[1:]}.")
         return found
 
     def caveats(self) -> list[str]:
@@ -231,6 +247,8 @@ def _classes(found: ClassAgreement) -> str:
 
 def _ranks(a: str, b: str, found: ScoreAgreement) -> str:
     rho = found.correlation.estimate
+    if math.isnan(rho):
+        return f"Ranks: {a} or {b} always gives the same score: there is no order to compare."
     words = next((words for least, words in _RANK_WORDS if rho >= least), "different")
     return (
         f"Ranks: {words}, correlation {cell(found.correlation)}; of the {100 * found.top:.0f} % "

@@ -224,6 +224,14 @@ class KnownTruths:
         """The number of outcomes by class, the most frequent first; empty for numbers."""
         return {self._extract.truth_name(value): n for value, n in self._counts.most_common()}
 
+    def base_rate(self) -> str:
+        """Return how often an answer that never changes would be right, in words; or nothing."""
+        classes = self.classes
+        if len(classes) < 2:  # noqa: PLR2004 - one class is a problem of its own
+            return ""
+        name, count = next(iter(classes.items()))
+        return f"always saying {name} would be right in {100 * count / self.known:.1f} %"
+
     @property
     def problem(self) -> str:
         """Why the outcomes do not tell which answers are right; empty if they do."""

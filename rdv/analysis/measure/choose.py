@@ -141,6 +141,9 @@ def _of_lists(metric: Metric, answers: Sequence[Any], reading: Reading, on: str 
 def _of_value(
     answers: Sequence[Any], reading: Reading, on: str | None, value: Value, directory: str
 ) -> Measure:
+    if value.cost and value.function:
+        problem = "[value] of rdv.toml declares cost and function: remove one of them"
+        return Measure(metric_named("value"), Extract(reading), problem)
     if value.cost:
         return cost_measure(answers, reading, value, on)
     if value.function:

@@ -153,6 +153,7 @@ class Against:
             "equal": self.pairs.equal,
             "sampled_every": self.pairs.stride,
             "agreement": plain(self.agreement(is_number=is_number)),
+            "outcomes_known": self.known,
             "accuracy": plain(self.accuracy()),
             "advantage": plain(self.advantage()),
             "metric": None if self.contrast is None else self.contrast.as_json(),
@@ -173,6 +174,8 @@ class Comparison:
     """
     unanswered: int = 0
     """Of the known ones, those that got no answer."""
+    base_rate: str = ""
+    """How often an answer that never changes would be right, in words."""
     problem: str = ""
     """Why the outcomes do not tell which answers are right; empty if they do, or there are none."""
     against: list[Against] = field(default_factory=lambda: [Against(ANSWERS)])
@@ -211,6 +214,7 @@ class Comparison:
             "outcomes_known": self.known,
             "unanswered": self.unanswered,
             "problem": self.problem or None,
+            "base_rate": self.base_rate or None,
             "reading": self.extract.reading.sentence(),
             "accuracy": plain(self.accuracy()),
             "lacking": self.lacking(),
@@ -272,6 +276,7 @@ def compare(
     except NothingRecorded:
         pass  # an archive may reach further back than the log
     if len(outcomes):
+        found.base_rate = truths.base_rate()
         found.metric, found.measured = measure.metric, measure.sentence()
         for one in found.against:
             one.contrast = _contrast(measure, name, one, truths.problem, rate.per_day)

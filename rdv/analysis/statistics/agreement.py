@@ -61,6 +61,9 @@ class ScoreAgreement:
     overlap: Interval
 
 
+_ROUNDING = 1e-15
+
+
 def agreement_of_classes(
     first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95
 ) -> ClassAgreement:
@@ -132,10 +135,13 @@ def _spearman(ranks_a: FloatArray, ranks_b: FloatArray, confidence: float) -> In
     if scale == 0:  # one of them is constant: no order to compare
         return Interval(math.nan, -1.0, 1.0, confidence, method)
     rho = min(1.0, max(-1.0, float(a @ b) / scale))
-    if abs(rho) == 1:
-        return Interval(rho, rho, rho, confidence, method)
     half = two_sided_z(confidence) * math.sqrt((1 + rho * rho / 2) / (len(a) - 3))
-    z = math.atanh(rho)
+    # A perfect order is no certainty: it reaches as far as if a pair were out of order.
+    nearest = 1 - 1 / len(a)
+    z = math.atanh(min(nearest, max(-nearest, rho)))
+    if abs(rho) > nearest:
+        ends = (math.tanh(z - half), 1.0) if rho > 0 else (-1.0, math.tanh(z + half))
+        return Interval(rho, *ends, confidence, method)
     return Interval(rho, math.tanh(z - half), math.tanh(z + half), confidence, method)
 
 
@@ -154,6 +160,11 @@ def _kappa(shares: FloatArray, count: int, confidence: float) -> Interval:
     )
     rest = (kappa - chance * (1 - kappa)) ** 2
     variance = max(0.0, on + off - rest) / ((1 - chance) ** 2 * count)
+    if variance <= _ROUNDING:  # all agree, or one is constant: as sure as the rate is
+        rate = wilson(round(agreed * count), count, confidence)
+        ends = ((one - chance) / (1 - chance) for one in (rate.low, rate.high))
+        low, high = (max(-1.0, min(1.0, one)) for one in ends)
+        return Interval(kappa, min(low, kappa), max(high, kappa), confidence, method)
     half = two_sided_z(confidence) * math.sqrt(variance)
     return Interval(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), confidence, method)
 

@@ -98,6 +98,7 @@ class MeasuredSides:
             found.drop_judgement(problem)
             return
         found.right = contrast_of_shares("right answers", NAMES, new_right, old_right, keys)
+        found.base_rate = self._truths.base_rate()
         for side, right in ((found.new, new_right), (found.recorded, old_right)):
             side.judge(right)
 

@@ -180,6 +180,8 @@ class WhatIf:
     """Right answers, where the outcome is known; None if these are not judged."""
     metric: Contrast | None = None
     """Both sides by the metric that was asked for, or the usual one."""
+    base_rate: str = ""
+    """How often an answer that never changes would be right, in words."""
     lacking: tuple[str, ...] = ()
     """Models that never answer with what is judged: their answers do not count."""
     notes: Notes = field(default_factory=Notes)
@@ -225,7 +227,7 @@ class WhatIf:
         if self.problem:
             found.append(f"nothing can be said about right answers: {self.problem}")
         elif self.outcomes:
-            found.append(self.reading)
+            found.append(f"{self.reading}; {self.base_rate}" if self.base_rate else self.reading)
         if self.lacking:
             found.append(
                 f"{', '.join(self.lacking)} never answers with what is judged: such answers count "

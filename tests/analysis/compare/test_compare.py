@@ -333,3 +333,61 @@ def test_a_model_that_joined_later_is_judged_from_then_on(tmp_path):
     assert found.second.in_window == pytest.approx(0.99)
     assert found.first.before == 0
     assert any("did not run for the first 200" in line for line in found.caveats())
+
+
+def test_survivors_do_not_lead_unseen(tmp_path):
+    """gbm fails on the hard seventh: that is said beside its share of right answers."""
+
+    def answers(number, chance):
+        is_hard, truth = number % 7 == 0, "a" if number % 4 else "b"
+        hard = None if is_hard else {"action": truth}
+        return hard, {"action": "c" if is_hard else truth}, {"action": "a"}
+
+    truths = [(n, "a" if n % 4 else "b") for n in range(700)]
+    found = study(scored(700, answers), tmp_path, outcomes=truths)
+    said = " ".join(found.sentences())
+    assert found.accuracy.requests == 600
+    assert "gbm has answered 85.7 % of its requests" in said
+    assert "compared on the 600 of both" in said
+    assert 'Always saying "a" would be right in 75' in said
+
+
+def test_a_constant_score_has_no_order(tmp_path):
+    found = study(scored(300, lambda n, chance: ({"score": 0.5}, {"score": n}, None)), tmp_path)
+    said = " ".join(found.sentences())
+    assert "always gives the same score" in said
+    assert "nan" not in said
+    assert "correlation" not in said
+    assert found.as_json()["scores"]["correlation"]["estimate"] is None
+
+
+@pytest.mark.parametrize("count", [10, 300])
+def test_full_agreement_is_no_certainty(count):
+    same = np.arange(count) % 2
+    for found in (
+        agreement_of_classes(same, same).kappa,
+        agreement_of_classes(same, np.zeros(count)).kappa,
+        agreement_of_scores(np.arange(count), np.arange(count)).correlation,
+        agreement_of_scores(np.arange(count), -np.arange(count)).correlation,
+    ):
+        assert found.high - found.low > 1 / count**2
+        assert found.low <= found.estimate <= found.high
+
+
+def test_the_order_of_the_models_changes_no_verdict(tmp_path):
+    """The two write the same values as texts and as numbers."""
+
+    def answers(number, chance):
+        right = number % 3
+        other = (number + (number % 5 == 0)) % 3
+        return {"value": str(right)}, {"value": float(other)}, {"value": right}
+
+    log = scored(300, answers)
+    log.write(tmp_path)
+    record_outcomes(tmp_path, [(n, n % 3) for n in range(300)])
+    with Recorded(str(tmp_path)) as recorded:
+        one = compare(recorded, "gbm", "logit", on="value")
+        other = compare(recorded, "logit", "gbm", on="value")
+    assert one.accuracy.share_first == other.accuracy.share_second == 1.0
+    assert one.accuracy.share_second == other.accuracy.share_first == 0.8
+    assert one.classes.rate == other.classes.rate
