@@ -1,8 +1,8 @@
 """Changes over time: of the models' answers, by the input or by the model, and of the request rate.
 
-Answers are compared window by window with the first quarter of the requests
-(`statistics.drift`); requests are counted in windows whose rates are compared with the beginning
-(`statistics.event_rate`).
+Answers are compared window by window with the first quarter of the requests, and in a log of days
+or weeks with the same hours of them (`statistics.drift`); keys count, not requests. Requests are
+counted in windows whose rates are compared with the beginning (`statistics.event_rate`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.compare.pairs import Pairs
+from rdv.analysis.dataset.keys import Keys
 from rdv.analysis.statistics import (
     DriftWindow,
     InvalidSample,
@@ -23,12 +24,14 @@ from rdv.analysis.statistics import (
     rate_anomalies,
     rate_reference,
 )
-from rdv.analysis.statistics.drift.timeline import Cause
+from rdv.analysis.statistics.drift.timeline import DAY_NS, WEEK_NS, Cause
 
 ROWS_PER_WINDOW = 250
 WINDOWS_MIN, WINDOWS_MAX = 4, 24
 HITS_MIN = 2
-"""The minimum number of windows with a cause: a single one of many tests may be chance."""
+"""The minimum number of windows that have moved, for whatever cause: a single one of many tests may
+be chance, unless it is decisive.
+"""
 NUMBERS_MIN = 0.9
 """The minimum share of requests with a number for numbers to be used; else classes are."""
 SLOTS_MAX = 100_000
@@ -55,30 +58,79 @@ class ModelDrift:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Span:
+    """Which requests are the reference, and with which of them a window is compared."""
+
+    until_ns: int
+    """The end of the reference, which begins with the first request."""
+    period_ns: int | None
+    """A day or a week: windows are compared with the same hours of it; None: with all."""
+
+    @classmethod
+    def of(cls, times_ns: npt.NDArray[np.int64]) -> Span:
+        """Take the first quarter of the requests; of days or weeks, whole ones.
+
+        Two weeks show what a weekday is like, two days what an hour is like.
+        """
+        first_ns = int(times_ns[0])
+        span_ns = int(times_ns[-1]) - first_ns
+        for period_ns in (WEEK_NS, DAY_NS):
+            if span_ns >= 2 * period_ns:
+                count = max(1, round(span_ns / 4 / period_ns))
+                return cls(first_ns + count * period_ns, period_ns)
+        return cls(int(times_ns[len(times_ns) // 4]), None)
+
+    def sentence(self) -> str:
+        """Return with what windows were compared, in words, if that limits what they show."""
+        if self.period_ns == WEEK_NS:
+            return "compared with the same hour and weekday"
+        if self.period_ns == DAY_NS:
+            return "compared with the same hour; there is no history of the same weekday"
+        return "there is no history of the same hour: a daily cycle would look the same"
+
+
 def drift_of(
     model: str, peer: str, times_ns: npt.NDArray[np.int64], values: Floats, peers: Floats,
-    *, is_canary: bool,
+    *, is_canary: bool, keys: Keys | None = None,
 ) -> ModelDrift:  # fmt: skip
     """Return the drift from columns of the same requests, in order of time; NaN for no value."""
     count = len(times_ns)
-    asked = min(WINDOWS_MAX, count // ROWS_PER_WINDOW)
-    if asked < WINDOWS_MIN:
+    if count < WINDOWS_MIN * ROWS_PER_WINDOW:
         least = WINDOWS_MIN * ROWS_PER_WINDOW
         sentence = f"{count:,} requests are too few to detect drift: {least:,} are needed."
         return ModelDrift(model, peer, is_canary, (), "too few", sentence)
-    first_ns, last_ns = int(times_ns[0]), int(times_ns[-1])
-    width_ns = max(1, -(-(last_ns - first_ns + 1) // asked))
-    until_ns = int(times_ns[count // 4])
+    span = Span.of(times_ns)
     try:
-        found = drift_over_time(
-            times_ns, values, peers, reference_ns=(first_ns, until_ns), width_ns=width_ns
-        )
+        found = _windows(times_ns, values, peers, keys, span)
     except InvalidSample as error:
         return ModelDrift(model, peer, is_canary, (), "too few", f"Drift is unknown: {error}.")
-    later = [window for window in found if window.start_ns >= until_ns]
+    later = [window for window in found if window.start_ns >= span.until_ns]
     cause = _cause(later)
-    sentence = _sentence(model, peer, later, cause, is_canary=is_canary)
+    sentence = _sentence(model, peer, later, cause, span, is_canary=is_canary)
     return ModelDrift(model, peer, is_canary, tuple(found), cause, sentence)
+
+
+def _windows(
+    times_ns: npt.NDArray[np.int64], values: Floats, peers: Floats, keys: Keys | None, span: Span
+) -> list[DriftWindow]:
+    """Return as many windows as have enough keys for a finding, mostly. Raises InvalidSample."""
+    first_ns, last_ns = int(times_ns[0]), int(times_ns[-1])
+    asked = min(WINDOWS_MAX, len(times_ns) // ROWS_PER_WINDOW)
+    while True:
+        found = drift_over_time(
+            times_ns,
+            values,
+            peers,
+            reference_ns=(first_ns, span.until_ns),
+            width_ns=max(1, -(-(last_ns - first_ns + 1) // asked)),
+            keys=keys,
+            period_ns=span.period_ns,
+        )
+        few = sum(window.verdict.cause == "too few" for window in found)
+        if 2 * few <= len(found) or asked <= WINDOWS_MIN:
+            return found
+        asked = max(WINDOWS_MIN, asked // 2)
 
 
 def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> list[ModelDrift]:
@@ -104,6 +156,7 @@ def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> 
                     values[model],
                     values[peer],
                     is_canary=canary is not None,
+                    keys=pairs.keys[order],
                 )
             )
     return found
@@ -117,16 +170,23 @@ def _cause(windows: list[DriftWindow]) -> Cause:
     causes = [window.verdict.cause for window in windows]
     moved = Counter(cause for cause in causes if cause in _MOVED)
     most = max(moved.values(), default=0)
-    if most >= HITS_MIN:
+    is_sure = any(_is_decisive(window) for window in windows)
+    if moved.total() >= HITS_MIN or is_sure:
         return next(cause for cause in reversed(causes) if moved[cause] == most)
     return "steady" if "steady" in causes else "too few"
 
 
+def _is_decisive(window: DriftWindow) -> bool:
+    return window.verdict.cause in _MOVED and any(
+        one is not None and one.is_decisive for one in (window.model, window.canary)
+    )
+
+
 def _sentence(
-    model: str, peer: str, windows: list[DriftWindow], cause: Cause, *, is_canary: bool
+    model: str, peer: str, windows: list[DriftWindow], cause: Cause, span: Span, *, is_canary: bool
 ) -> str:
     if cause == "too few":
-        return f"{model}: too few scores in each window to detect drift."
+        return f"{model}: too few keys with scores in each window to detect drift."
     if cause == "steady":
         return f"{model}: no drift; neither its answers nor those of {peer} have changed."
     hit = [window for window in windows if window.verdict.cause == cause]
@@ -153,7 +213,7 @@ def _sentence(
             ),
             "canary changed": f"only the answers of {peer} have changed",
         }[cause]
-    return f"{model}: {finding}, {when}."
+    return f"{model}: {finding}, {when} ({span.sentence()})."
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from rdv.analysis.dataset.joined import (
     Names,
     concat,
 )
+from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import EQUAL_FIELDS, NUMBER_FIELDS, Reading, first_of, number_of
@@ -190,6 +191,8 @@ class Pairs:
     """Pairs in order of time. `canary` columns are NaN where there is no result of a canary."""
 
     time_ns: npt.NDArray[np.int64]
+    keys: Keys
+    """Hashes of the requests' keys, of their ids where they have none."""
     first_label: Floats
     second_label: Floats
     first: Floats
@@ -238,6 +241,7 @@ class Collector:
         self._parts.append(
             {
                 "time_ns": joined.append_ns[rows],
+                "keys": hashed_keys(joined)[rows],
                 "first_label": first.label[rows],
                 "second_label": second.label[rows],
                 "first": first.number[rows],

@@ -73,6 +73,8 @@ class Figures:
     refusals: float
     drift: Cause
     drift_sentence: str = ""
+    has_canary: bool = False
+    """Whether the drift is judged by a canary, and not by the champion."""
     coverage: float = 1.0
     """The share of the requests whose outcome is known."""
 
@@ -248,16 +250,26 @@ def _refusals(figures: Figures, limits: Limits) -> Check:
     return _at_most("refusals", figures.refusals, limits.refusals_max, text, limits)
 
 
-def _drift(figures: Figures, limits: Limits) -> Check:  # noqa: ARG001 - same signature as the other checks
-    """Fail for a model that has changed: it was not one model. A changed input is marginal."""
+def _drift(figures: Figures, limits: Limits) -> Check:
+    """Fail for a model that has surely changed: it was not one model.
+
+    Only a canary shows that; without one an input that only this model uses may have changed, which
+    is marginal, as a changed input is: unless outcomes judge the answers. That the champion has
+    moved alone is no fault of this model: it may be why it is to be replaced.
+    """
     verdicts: dict[Cause, Verdict] = {
         "steady": "pass",
         "too few": "unknown",
         "input changed": "marginal",
-        "canary changed": "marginal",
-        "model changed": "fail",
+        "canary changed": "marginal" if figures.has_canary else "pass",
+        "model changed": "fail" if figures.has_canary else "marginal",
     }
-    return Check("drift", verdicts[figures.drift], None, None, figures.drift_sentence)
+    verdict, text = verdicts[figures.drift], figures.drift_sentence
+    is_judged = figures.quality is not None and not _too_few(figures, limits)
+    if is_judged and verdict == "marginal":
+        verdict = "pass"
+        text += " Outcomes say how good it was all the same."
+    return Check("drift", verdict, None, None, text)
 
 
 def _at_most(name: str, figure: float, limit: float, text: str, limits: Limits) -> Check:

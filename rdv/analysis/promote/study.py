@@ -122,6 +122,7 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
         champion_errors=champion.errors,
         refusals=challenger.refusals,
         drift="too few" if drift is None else drift.cause,
+        has_canary=drift is not None and drift.is_canary,
         drift_sentence="Nothing is known of drift." if drift is None else drift.sentence,
     )
 

@@ -99,8 +99,15 @@ def test_all_checks_pass():
         ("refusals", {"refusals": 0.04}, "marginal"),
         ("refusals", {"refusals": 0.06}, "fail"),
         ("drift", {"drift": "too few"}, "unknown"),
-        ("drift", {"drift": "input changed"}, "marginal"),
-        ("drift", {"drift": "model changed"}, "fail"),
+        ("drift", {"drift": "input changed"}, "pass"),
+        ("drift", {"drift": "model changed"}, "pass"),
+        ("drift", {"drift": "canary changed"}, "pass"),
+        ("drift", {"drift": "model changed", "has_canary": True}, "fail"),
+        ("drift", UNJUDGED | {"drift": "input changed"}, "marginal"),
+        ("drift", UNJUDGED | {"drift": "model changed"}, "marginal"),
+        ("drift", UNJUDGED | {"drift": "model changed", "has_canary": True}, "fail"),
+        ("drift", UNJUDGED | {"drift": "canary changed"}, "pass"),
+        ("drift", UNJUDGED | {"drift": "canary changed", "has_canary": True}, "marginal"),
     ],
 )
 def test_each_check(name, changes, expected):
