@@ -110,6 +110,15 @@ class NoScheduleFits(DataFault):
     _hint = "Give a larger --p99."
 
 
+class LiveIsBest(DataFault):
+    """The search has found no schedule that is better than the live one."""
+
+    why: str
+
+    _text = "the live schedule is the best one found ({why}): nothing is written"
+    _hint = "With a smaller --p99, a quicker one is chosen that may be right less often."
+
+
 class NoExperiment(InputFault):
     """There are fewer than two cohorts, so there is nothing to compare."""
 

@@ -67,7 +67,7 @@ def optimise(
     Exit codes: 0 found; 1 no schedule keeps the limit of --p99.
     """
     from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.errors import NoScheduleFits
+    from rdv.analysis.errors import LiveIsBest, NoScheduleFits
     from rdv.analysis.optimise import view
     from rdv.analysis.optimise.study import optimise as search
     from rdv.commands.units import parse_duration_ns
@@ -113,7 +113,9 @@ def optimise(
             print_table(*found.price.table(), output, title)
         output.text()
         finish(output, found.sentences(), [view.frontier(found)], found.remarks)
-    if found.chosen is None and (p99 is not None or out is not None):
+    if found.keeps_live and out is not None:
+        raise LiveIsBest(found.keeps_live)
+    if found.chosen is None and not found.keeps_live and (p99 is not None or out is not None):
         raise NoScheduleFits(found.p99_ms_max or found.live.learned_p99_ms)
     if out is not None:
         _write(decision, found, out, output)

@@ -17,6 +17,7 @@ from rdv.analysis.measure.waits import wait_quantile
 from rdv.analysis.optimise.cells import Columns, make_cells
 from rdv.analysis.optimise.measured import right_of
 from rdv.analysis.optimise.study import candidates, grid_ms, named, optimise, to_toml
+from rdv.analysis.optimise.view import optimise_page
 from rdv.analysis.statistics import compare_shares, quantile_interval, wilson
 from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals
 from rdv.analysis.whatif.decide import NO_MODEL, decide_all
@@ -115,8 +116,8 @@ def test_candidates_are_sound_and_as_many_as_wanted():
             assert not [f for f in findings if f.severity == "error"]
 
 
-def written(directory, count=2_000, *, outcomes=0):
-    log = MadeLog(make_requests(count))
+def written(directory, count=2_000, *, outcomes=0, log=None):
+    log = log or MadeLog(make_requests(count))
     log.write(directory)
     if outcomes:
         with (
@@ -155,6 +156,48 @@ def test_a_limit_on_p99_is_kept(tmp_path):
         patient = optimise(recorded, PRODUCTION, p99_ms_max=45, tries=300)
     assert quick.chosen.learned_p99_ms <= 15
     assert patient.chosen.learned_score > quick.chosen.learned_score
+
+
+def with_wrong_answers(is_wrong):
+    """Make a log in which the answers that `is_wrong(number, model)` names are never right."""
+    log = MadeLog(make_requests(2_000))
+    wrong = msgspec.Raw(b'{"score":0.5,"action":"other"}')
+    for made in log.requests:
+        made.reports = [
+            (at_ms, msgspec.structs.replace(score, result=wrong))
+            if not (score.refusal or score.error) and is_wrong(made.number, score.model)
+            else (at_ms, score)
+            for at_ms, score in made.reports
+        ]
+    return log
+
+
+def test_a_schedule_that_turns_out_to_be_worse_is_not_chosen(tmp_path):
+    log = with_wrong_answers(
+        lambda n, model: (
+            n % 7 == 0 if n < 1_000 and model == "gbm" else n >= 1_000 and model != "gbm"
+        )
+    )
+    with Recorded(str(written(tmp_path, outcomes=2_000, log=log))) as recorded:
+        found = optimise(recorded, PRODUCTION, need_outcomes=True, tries=300)
+        quick = optimise(recorded, PRODUCTION, need_outcomes=True, p99_ms_max=25, tries=300)
+    assert found.chosen is None
+    assert "worse than it on the later half" in " ".join(found.sentences())
+    assert "best one found" in optimise_page(found, "fraud")
+    # The live schedule is too slow for this limit: there is nothing better.
+    assert not quick.keeps_live
+    assert quick.chosen.gain.high < 0
+
+
+def test_the_live_schedule_is_kept_where_no_other_one_is_better(tmp_path):
+    log = with_wrong_answers(lambda _, model: model != "gbm")
+    live = schedule_from_object(
+        {"sla_ms": 200, "default": {"action": "review"}, "step": [{"accept": ["gbm"]}]}, "live"
+    )
+    with Recorded(str(written(tmp_path, outcomes=2_000, log=log))) as recorded:
+        found = optimise(recorded, live, need_outcomes=True, p99_ms_max=300, tries=300)
+    assert found.chosen is None
+    assert "no other one was better on the earlier half" in " ".join(found.sentences())
 
 
 def test_accuracy_by_outcomes(tmp_path):

@@ -192,10 +192,10 @@ _SETTINGS = {
 def metric_named(name: str) -> Metric:
     """Return the metric of a name such as `f1`, `recall@fpr=0.01`, `precision@k=100` or `ndcg@10`.
 
-    Raises UnknownMetric, which names the nearest, and InvalidMetric for a setting that cannot be
+    Capitals and the underscores of scikit-learn's names do not matter. Raises UnknownMetric, which names the nearest, and InvalidMetric for a setting that cannot be
     used.
     """
-    base, separator, text = name.strip().partition("@")
+    base, separator, text = name.strip().lower().replace("_", "-").partition("@")
     if base in _PLAIN:
         if separator:
             raise InvalidMetric(name, "it has no setting", base)

@@ -72,6 +72,8 @@ class Optimum:
     """Requests a day, at the recorded rate."""
     price: Price | None = None
     """What the live schedule would be worth with another SLA."""
+    keeps_live: str = ""
+    """Why the live schedule, which is quick enough, is kept; then nothing is chosen."""
 
     def score_text(self, found: Interval) -> str:
         """Return a value of the metric, with its interval, as text."""
@@ -92,11 +94,15 @@ class Optimum:
             before = point
         if self.chosen is not None:
             found.append(self._against_live(self.chosen))
+            if self.chosen.gain.low <= 0 <= self.chosen.gain.high:
+                found.append("Nothing shows that it is better than the live schedule.")
             if not self._holds(self.chosen):
                 found.append(
                     f"Whether its p99 stays within {number(self.p99_ms_max or 0)} ms is not sure: "
                     f"{cell(self.chosen.p99_ms)} ms."
                 )
+        elif self.keeps_live:
+            found.append(f"The live schedule is the best one found: {self.keeps_live}.")
         elif self.p99_ms_max is not None:
             found.append(
                 f"No schedule answers 99 % by {number(self.p99_ms_max)} ms on both halves."
@@ -139,6 +145,18 @@ class Optimum:
             f"The chosen schedule compared with the live one: {self.measure} "
             f"{self.gain_text(chosen.gain)}, p99 {number(old_ms)} → {number(new_ms)} ms."
         )
+
+
+def why_keep_live(better: Point | None) -> str:
+    """Return why a live schedule that is quick enough is not replaced by another one, or "".
+
+    `better` was the best one, and better than the live schedule, on the earlier half.
+    """
+    if better is None:
+        return "no other one was better on the earlier half"
+    if better.gain.high < 0:
+        return "what was best on the earlier half is worse than it on the later half"
+    return ""
 
 
 _OWN_FORM = ("live", "frontier", "chosen", "metric", "unit", "price")

@@ -31,7 +31,7 @@ from rdv.analysis.optimise.cells import (
 )
 from rdv.analysis.optimise.measured import default_share, gain, right_of, score
 from rdv.analysis.optimise.price import price_curve
-from rdv.analysis.optimise.result import Optimum, Point
+from rdv.analysis.optimise.result import Optimum, Point, why_keep_live
 from rdv.analysis.whatif.decide import NO_MODEL, decide_all
 from rdv.decision.outcome import INFERRED, Outcome
 from rdv.decision.text import toml_value
@@ -209,6 +209,11 @@ def search(
     points = {
         id(one): _point(one, late, live_right, study) for one in (*front, *filter(None, [chosen]))
     }
+    choice = None if chosen is None else points[id(chosen)]
+    keeps_live = ""
+    if live_early.p99_ms <= limits_ms[0] and live_point.p99_ms.estimate <= limits_ms[1]:
+        is_learned = chosen is not None and _rank(chosen) > _rank(live_early)
+        keeps_live = why_keep_live(choice if is_learned else None)
     return Optimum(
         study.measure,
         study.champion,
@@ -219,13 +224,14 @@ def search(
         len(cells),
         live_point,
         [points[id(one)] for one in front],
-        None if chosen is None else points[id(chosen)],
+        None if keeps_live else choice,
         p99_ms_max,
         _remarks(study, models),
         study.metric,
         study.unit,
         study.per_day,
         price_curve(study, live),
+        keeps_live,
     )
 
 
@@ -235,10 +241,15 @@ def _chosen(exact: Sequence[Tried], late: Columns, limits_ms: tuple[float, float
     Its score is that of the earlier half; of the later half only the waits are looked at.
     """
     early_ms, late_ms = limits_ms
-    for one in sorted(exact, key=lambda one: -one.score):
+    for one in sorted(exact, key=_rank, reverse=True):
         if one.p99_ms <= early_ms and _exact(one.schedule, late).p99_ms <= late_ms:
             return one
     return None
+
+
+def _rank(one: Tried) -> tuple[float, float]:
+    """Return what orders schedules: a better score, then a lower p99."""
+    return one.score, -one.p99_ms
 
 
 def _middle(columns: Columns) -> int:

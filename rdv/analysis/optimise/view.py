@@ -59,7 +59,8 @@ def optimise_page(found: Optimum, decision: str) -> str:
     )
     chosen = found.chosen
     if chosen is None:
-        report.verdict("No schedule is quick enough.", "unsure")
+        kept = "The live schedule is the best one found."
+        report.verdict(kept if found.keeps_live else "No schedule is quick enough.", "unsure")
     else:
         report.verdict(describe(chosen.schedule), "good" if chosen.gain.low > 0 else "neutral")
         report.figures(
