@@ -192,8 +192,8 @@ _SETTINGS = {
 def metric_named(name: str) -> Metric:
     """Return the metric of a name such as `f1`, `recall@fpr=0.01`, `precision@k=100` or `ndcg@10`.
 
-    Capitals and the underscores of scikit-learn's names do not matter. Raises UnknownMetric, which names the nearest, and InvalidMetric for a setting that cannot be
-    used.
+    Capitals and the underscores of scikit-learn's names do not matter. Raises UnknownMetric, which
+    names the nearest, and InvalidMetric for a setting that cannot be used.
     """
     base, separator, text = name.strip().lower().replace("_", "-").partition("@")
     if base in _PLAIN:

@@ -286,3 +286,8 @@ def test_late_looks_keep_most_of_the_level():
     assert 1 - found[-1] == pytest.approx(0.05 - 2 * 0.01422, abs=2e-3)
     with pytest.raises(InvalidSample):
         looks(0.95, 0)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "ROC-AUC", " Roc_Auc "])
+def test_names_are_read_as_scikit_learn_writes_them(name):
+    assert metric_named(name) is metric_named("roc-auc")
