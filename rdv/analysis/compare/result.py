@@ -10,6 +10,7 @@ from rdv.analysis.charts import cell, p_value, share, signed
 from rdv.analysis.compare.counts import Tally
 from rdv.analysis.compare.disagreements import Found
 from rdv.analysis.compare.drift import ModelDrift, Rates
+from rdv.analysis.compare.inputs import Inputs
 from rdv.analysis.compare.pairs import Pairs
 from rdv.analysis.compare.truths import Judged, Points
 from rdv.analysis.dataset.notes import Notes
@@ -120,6 +121,8 @@ class Comparison:
     pairs: Pairs | None
     disagreements: Found | None
     notes: Notes = field(default_factory=Notes)
+    inputs: Inputs = field(default_factory=Inputs)
+    """Which fields of the input have changed."""
 
     def sentences(self) -> list[str]:
         """Return the findings as sentences, the most important first."""
@@ -139,6 +142,7 @@ class Comparison:
         if self.scores is not None:
             found.append(_ranks(a, b, self.scores))
         found += [one.sentence for one in self.drift]
+        found += self.inputs.sentences()
         found.append(self.rates.sentence())
         return found
 

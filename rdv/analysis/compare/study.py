@@ -11,6 +11,7 @@ import numpy as np
 from rdv.analysis.compare.counts import ClassCounts, Tally
 from rdv.analysis.compare.disagreements import find_disagreements
 from rdv.analysis.compare.drift import RateCounter, drift_of_pairs
+from rdv.analysis.compare.inputs import InputCollector
 from rdv.analysis.compare.pairs import PAIRS_MAX, Answers, Collector, Pairs, Reader
 from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.compare.truths import JudgedCollector
@@ -75,6 +76,7 @@ def compare(
             Collector(first, second, max(1, -(-join.request_count // pairs_max))),
             (Tally(window_ms), Tally(window_ms)),
             ClassCounts(on),
+            InputCollector(join.request_count),
         )
         for joined in join:
             study.add(joined)
@@ -103,6 +105,7 @@ class _Study:
     collector: Collector
     tallies: tuple[Tally, Tally]
     classes: ClassCounts
+    inputs: InputCollector
     rates: RateCounter = field(default_factory=RateCounter)
     kinds: Counter[str] = field(default_factory=Counter)
     late: int = 0
@@ -122,6 +125,7 @@ class _Study:
         self.classes.add(first, second)
         self.collector.add(joined, (first, second), canary)
         self.truths.add(joined, first, second)
+        self.inputs.add(joined)
         self.rates.add(joined.append_ns)
         self.requests += len(joined)
         self.both += int((first.is_result & second.is_result).sum())
@@ -161,6 +165,7 @@ class _Study:
             pairs=pairs,
             disagreements=worst,
             notes=join.notes,
+            inputs=self.inputs.inputs(),
         )
 
 

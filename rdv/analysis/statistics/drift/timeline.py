@@ -218,6 +218,22 @@ def drift_over_time(
     return found
 
 
+def moves_over_time(
+    time_ns: npt.ArrayLike,
+    values: npt.ArrayLike,
+    *,
+    reference_ns: tuple[int, int],
+    width_ns: int,
+    keys: npt.NDArray[np.uint64] | None = None,
+    period_ns: int | None = None,
+) -> list[tuple[int, Movement | None]]:
+    """Return the start and the movement of each window of one column; see `drift_over_time`."""
+    times = np.asarray(time_ns)
+    units = np.arange(len(times), dtype=np.uint64) if keys is None else keys
+    column = _Column(times, _scores("values", values, times), units, period_ns, reference_ns)
+    return [(window.start_ns, column.movement(window)) for window in windows(times, width_ns)]
+
+
 class _Column:
     """One model's scores, to be compared window by window with those of the reference."""
 
