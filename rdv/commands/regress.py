@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from rdv.commands.errors import InvalidOption, ThresholdBroken
-from rdv.commands.options import Decision, Json, On, Quiet, Until, given_schedule, span_ns
+from rdv.commands.options import Decision, Json, Metric, On, Quiet, Until, given_schedule, span_ns
 from rdv.commands.output import Output, Progress
 from rdv.commands.pages import finish, print_table
 from rdv.commands.terminal import is_terminal
@@ -18,6 +19,7 @@ from rdv.commands.units import parse_duration_ns
 
 if TYPE_CHECKING:
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.measure import Measure
     from rdv.analysis.regress.limits import Limits
     from rdv.analysis.regress.result import Regression
     from rdv.analysis.replay.job import ReplayJob
@@ -77,14 +79,7 @@ def regress(
             "unit. Fails where outcomes do not tell.",
         ),
     ] = None,
-    metric: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The metric of quality. Default: balanced-accuracy, roc-auc or mae, by the type "
-            "of the outcomes.",
-        ),
-    ] = "",
+    metric: Metric = None,
     on: On = None,
     show: Annotated[
         int, typer.Option(metavar="N", help="Show this many of the requests that change most.")
@@ -111,6 +106,8 @@ def regress(
     Exit codes: 0 every limit is held; 99 a limit is broken, or cannot be judged; 1 failed.
     """
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.measure import choose_measure
+    from rdv.analysis.quality import DEFAULTS
     from rdv.analysis.regress.study import regress as hold
     from rdv.decision import load_decision
     from rdv.decision.schedules import read_schedule, retired_models
@@ -126,7 +123,12 @@ def regress(
     job = None if model is None else _replay_job(decision, model, wanted, (since_ns, until_ns), on)
     with contextlib.ExitStack() as stack:
         recorded = stack.enter_context(Recorded(directory))
-        options = {} if job is None else _replayed(job, recorded, stack)
+        measure = stack.enter_context(
+            choose_measure(recorded, decision.outcome, on, metric or "", decision.value, DEFAULTS)
+        )
+        options: dict[str, Any] = {"measure": measure}
+        if job is not None:
+            options |= _replayed(job, measure, recorded, stack)
         progress = stack.enter_context(Progress("decided {:,} requests"))
         found = hold(
             recorded,
@@ -134,9 +136,6 @@ def regress(
             limits,
             since_ns,
             until_ns,
-            outcome=decision.outcome,
-            metric=metric,
-            on=on,
             shown=show,
             findings=lint_schedule(wanted, None, retired_models(decision)),
             progress=progress.advance,
@@ -172,13 +171,17 @@ def _replay_job(
     return ReplayJob(decision, name, config, span, on)
 
 
-def _replayed(job: ReplayJob, recorded: Recorded, stack: contextlib.ExitStack) -> dict[str, Any]:
+def _replayed(
+    job: ReplayJob, measure: Measure, recorded: Recorded, stack: contextlib.ExitStack
+) -> dict[str, Any]:
     """Replay the model; return what the study needs of it."""
     from rdv.analysis.regress.replayed import replay_model
     from rdv.commands.replay import replaying
 
+    job = dataclasses.replace(job, metric=measure.metric.name)
     model = replay_model(job, recorded, stack, replaying)
-    return {"extract": model.extract, "change": model.change, "notes": [model.sentence()]}
+    found = {"change": model.change, "notes": [model.sentence()]}
+    return found if model.measure is None else {**found, "measure": model.measure}
 
 
 def _limits(max_changed: str | None, p99: str | None, value_loss: str | None) -> Limits:

@@ -15,10 +15,13 @@ from fake_clock import FakeClock
 from made_log import BEGIN_NS, PRODUCTION, MadeLog, MadeRequest, make_requests, make_score
 
 from rdv.analysis.dataset.places import Recorded
+from rdv.analysis.measure import choose_measure
+from rdv.analysis.quality import DEFAULTS
 from rdv.analysis.regress.limits import Limits
 from rdv.analysis.regress.report import junit, markdown
 from rdv.analysis.regress.study import regress
-from rdv.decision.outcome import Outcome
+from rdv.decision.outcome import INFERRED, Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.rendezvous.schedule import schedule_from_object
 from rdv.stream import open_stream
 
@@ -41,9 +44,14 @@ OTHER_DEFAULT = schedule_from_object(
 ALL = Limits(changed_max=0.01, p99_ms_max=50, loss_max=0.0)
 
 
-def study(directory, schedule, limits=ALL, **options):
-    with Recorded(str(directory)) as recorded:
-        return regress(recorded, schedule, limits, **options)
+def study(
+    directory, schedule, limits=ALL, *, outcome=INFERRED, metric="", value=UNDECLARED, **options
+):
+    with (
+        Recorded(str(directory)) as recorded,
+        choose_measure(recorded, outcome, None, metric, value, DEFAULTS) as measure,
+    ):
+        return regress(recorded, schedule, limits, measure=measure, **options)
 
 
 def tell(directory, log, count=None):
@@ -131,7 +139,19 @@ def test_a_metric_that_answers_cannot_have_is_named(told):
     directory, _ = told
     found = study(directory, EAGER, Limits(loss_max=0.5), metric="roc-auc")
     assert verdicts(found) == {"quality": "cannot be judged"}
-    assert "ROC AUC needs a probability" in found.checks[0].text
+    assert "declare positive in [outcome]" in found.checks[0].text
+
+
+def test_the_business_own_value_is_judged(told):
+    """A blocked payment that was to be blocked is worth 1; one that passes costs 10."""
+    directory, _ = told
+    cost = {"block": {"block": 1.0, "pass": -1.0}, "pass": {"block": -10.0, "pass": 0.0}}
+    cost["review"] = {"block": 0.0, "pass": 0.0}
+    value = Value(cost=cost, unit="EUR")
+    found = study(directory, EAGER, Limits(loss_max=0.0), metric="value", value=value)
+    assert verdicts(found) == {"quality": "broken"}
+    assert found.figures.loss.value > 1
+    assert study(directory, PRODUCTION, Limits(loss_max=0.0), metric="value", value=value).is_held
 
 
 def test_a_model_that_did_not_run_cannot_be_judged(told):

@@ -29,7 +29,8 @@ from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import sample_answers, sample_truths
 from rdv.analysis.dataset.scores import LATE_ORDER
 from rdv.analysis.dataset.values import Extract
-from rdv.analysis.replay.compare import SLACK_NS, extract_for
+from rdv.analysis.measure import Measure
+from rdv.analysis.replay.compare import SLACK_NS, replayed_measure
 from rdv.analysis.replay.evaluator import Evaluator
 from rdv.analysis.replay.job import Progress, ReplayJob, worker_backlog
 from rdv.analysis.replay.paced import replay_paced
@@ -50,7 +51,7 @@ class ReplayedModel:
     """A replay's reports, to be put into the batches of a join. For one thread at a time."""
 
     found: Replayed
-    extract: Extract | None
+    measure: Measure | None
     """By which the answers were read; None if there is none."""
     reports: Reports
 
@@ -188,20 +189,36 @@ def replay_model(
     stack: contextlib.ExitStack,
     replaying: Callable[[int], contextlib.AbstractContextManager[Progress]],
 ) -> ReplayedModel:
-    """Replay the job's requests at the recorded pace; `stack` closes the temporary files.
+    """Replay the job's requests at the recorded pace; `stack` closes files and measure.
 
     `replaying` is called with the number of requests. Raises ModelNotLoaded, ModelKeepsEnding,
     TooManyValues, SystemFaults.
     """
     answers, truths = sample_answers(recorded), sample_truths(recorded)
-    outcome = job.decision.outcome
+    decision = job.decision
+    measures: list[Measure] = []
+
+    def read_by(first: bytes) -> Extract:
+        measure = replayed_measure(
+            first,
+            answers,
+            truths,
+            decision.outcome,
+            job.on,
+            job.metric,
+            decision.value,
+            decision.directory,
+        )
+        measures.append(stack.enter_context(measure))
+        return measure.extract
+
     reports = stack.enter_context(contextlib.closing(Reports()))
     with Evaluator(job.loading()) as evaluator:
         found = Replayed(job.name, evaluator.version)
         recorder = Recorder(
             found,
             reports,
-            lambda first: extract_for(first, answers, truths, outcome, job.on),
+            read_by,
             reports.keep,
         )
         takes: Any = evaluator.takes
@@ -209,4 +226,4 @@ def replay_model(
         with replaying(source.total) as progress:
             backlog = worker_backlog(job.config)
             replay_paced(source, evaluator, recorder, found, backlog, speed=1.0, progress=progress)
-    return ReplayedModel(found, recorder.extract, reports)
+    return ReplayedModel(found, measures[0] if measures else None, reports)

@@ -15,17 +15,14 @@ from rdv.analysis.dataset.keys import hashed_keys
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
-from rdv.analysis.dataset.values import Extract
-from rdv.analysis.metrics import Metric
-from rdv.analysis.quality import JudgedCollector, Thinned, Unmeasured, metric_for, share_of
+from rdv.analysis.measure import Kept, Measure
+from rdv.analysis.quality import JUDGED_MAX, JudgedCollector, Unmeasured, share_of
 from rdv.analysis.regress.limits import Figures, Limits, judge
 from rdv.analysis.regress.result import Changed, Regression
 from rdv.analysis.regress.worst import Worst
 from rdv.analysis.statistics import Interval
 from rdv.analysis.whatif.study import Row, what_if
-from rdv.decision.outcome import INFERRED, Outcome
 from rdv.payload import canonical
 from rdv.rendezvous.schedule import Finding, Schedule
 
@@ -40,52 +37,43 @@ def regress(
     since_ns: int | None = None,
     until_ns: int | None = None,
     *,
-    outcome: Outcome = INFERRED,
-    metric: str = "",
-    on: str | None = None,
+    measure: Measure,
     shown: int = SHOWN,
     findings: Sequence[Finding] = (),
     notes: Sequence[str] = (),
-    extract: Extract | None = None,
     change: Callable[[Joined], Joined] = lambda joined: joined,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Regression:
     """Decide recorded requests by this schedule in the place of the live one; judge by the limits.
 
     `findings` are the linter's, `notes` sentences about the record. `change` puts other reports
-    into a batch of the record (a replayed model's), with values that were read with `extract`.
-    `progress` gets numbers of requests. Raises NothingRecorded, TooManyValues, UnknownMetric,
-    InvalidMetric, and the log's SystemFaults.
+    into a batch of the record (a replayed model's), with values that `measure` has read. `progress`
+    gets numbers of requests. Raises NothingRecorded, TooManyValues, and the log's SystemFaults.
     """
-    if extract is None:
-        extract = Extract(choose_reading(recorded, outcome, on))
-    measure = metric_for(extract.reading, metric)
     reading = Notes()
     shelf = read_schedules(recorded, reading)
     outcomes = read_outcomes(recorded, reading)
-    study = _Study(schedule, shelf, extract, measure, shown)
+    study = _Study(schedule, shelf, measure, shown)
     found = what_if(
         recorded,
         schedule,
         since_ns,
         until_ns,
-        outcome=outcome,
-        on=on,
-        extract=extract,
+        measure=measure,
         outcomes=outcomes,
         change=change,
-        keep=lambda row: study.add(row, outcomes.of(row.joined, extract)),
+        keep=lambda row: study.add(row, outcomes.of(row.joined, measure.extract)),
         progress=progress,
     )
-    judged = study.judged.judged(2)
+    judged = study.judged.judged()
     figures = Figures(
         study.requests,
         study.changed,
         study.changed_share(),
         found.new.waits.quantile_ms(0.99),
         found.new.waits.count,
-        measure,
-        judged.change(measure, 1, 0),
+        measure.metric,
+        judged.change(1, 0),
         len(judged),
         found.never_ran,
         tuple(findings),
@@ -96,7 +84,7 @@ def regress(
         limits,
         judge(figures, limits),
         study.worst.found(),
-        (judged.measure(measure, 0), judged.measure(measure, 1)),
+        (judged.side(0), judged.side(1)),
         study.judged.known,
         dict(study.labels.most_common()),
         tuple(notes),
@@ -110,18 +98,16 @@ class _Study:
         self,
         schedule: Schedule,
         shelf: ScheduleShelf,
-        extract: Extract,
-        metric: Metric,
+        measure: Measure,
         shown: int,
     ) -> None:
-        self._schedule, self._shelf, self._extract = schedule, shelf, extract
+        self._schedule, self._shelf, self._extract = schedule, shelf, measure.extract
         self._defaults: dict[tuple[str, str | None], bool] = {}
-        self.metric = metric
         self.requests = self.changed = 0
-        self.judged = JudgedCollector(extract)
+        self.judged = JudgedCollector(measure, 2)
         self.worst = Worst(shown)
         self.labels: Counter[str] = Counter()
-        self._changes = Thinned()
+        self._changes = Kept(JUDGED_MAX)
 
     def add(self, row: Row, truths: npt.NDArray[np.float64]) -> None:
         joined, given = row.joined, row.joined.given
@@ -134,12 +120,12 @@ class _Study:
         self.labels.update(joined.label.counts())
         self._changes.add(changed[counts], keys[counts])
         known = np.where(counts, truths, np.nan)
-        self.judged.add((given, row.values), known, keys)
+        self.judged.add(joined, (given, row.values), known)
         self._keep_worst(row, given, truths, changed)
 
     def changed_share(self) -> Interval | None:
         """Return the share of changed answers, with its interval by key."""
-        if not len(self._changes):
+        if not self._changes.count:
             return None
         changed, keys = self._changes.columns()
         found = share_of(changed, keys)

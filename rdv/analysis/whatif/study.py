@@ -8,6 +8,7 @@ answer at the moment of the decision.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +21,7 @@ from rdv.analysis.dataset.joined import ABSENT, DEFAULT, NO_RESULT, PROXY, Joine
 from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
-from rdv.analysis.dataset.values import Extract
-from rdv.analysis.measure import Measure, choose_measure, usual_measure
+from rdv.analysis.measure import Measure, choose_measure
 from rdv.analysis.whatif.arrivals import Arrivals, arrivals_of, refusals_of
 from rdv.analysis.whatif.bounds import extremes
 from rdv.analysis.whatif.decide import Decided
@@ -62,7 +62,7 @@ def what_if(
     on: str | None = None,
     metric: str = "",
     value: Value = UNDECLARED,
-    extract: Extract | None = None,
+    measure: Measure | None = None,
     outcomes: Outcomes | None = None,
     change: Callable[[Joined], Joined] = lambda joined: joined,
     keep: Callable[[Row], None] = lambda _: None,
@@ -73,15 +73,14 @@ def what_if(
     Requests and cohorts that ask for another keep it (or get this one, if it has that name).
     `outcome` and `value` are sections of rdv.toml, `metric` is what answers are measured by (by
     default that of [outcome], or the usual one). `keep` gets every batch, `progress` the number of
-    done requests. A caller that has read answers or outcomes already gives its `extract` and
-    `outcomes`; `change` puts other reports into a batch of the record. Raises NothingRecorded,
-    TooManyValues, UnknownMetric, InvalidMetric, and the log's SystemFaults.
+    done requests. A caller that has a `measure` or `outcomes` already gives them; `change` puts
+    other reports into a batch of the record. Raises NothingRecorded, TooManyValues, UnknownMetric,
+    InvalidMetric, and the log's SystemFaults.
     """
-    with (
-        choose_measure(recorded, outcome, on, metric, value)
-        if extract is None
-        else usual_measure(extract)
-    ) as measure:
+    with contextlib.ExitStack() as stack:
+        if measure is None:
+            own = choose_measure(recorded, outcome, on, metric, value)
+            measure = stack.enter_context(own)
         join = Join(recorded, since_ns, until_ns, extract=measure.extract)
         shelf = read_schedules(recorded, join.notes)
         plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})

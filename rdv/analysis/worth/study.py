@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,17 +14,15 @@ from rdv.analysis.dataset.joined import DEFAULT, FALLBACK, RESULT, Joined
 from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import choose_reading
 from rdv.analysis.dataset.schedules import read_schedules
-from rdv.analysis.dataset.values import Extract
+from rdv.analysis.measure import Kept, Measure, choose_measure
 from rdv.analysis.metrics import Metric
 from rdv.analysis.quality import (
+    DEFAULTS,
     Judged,
     JudgedCollector,
     Measured,
-    Thinned,
     Unmeasured,
-    metric_for,
     share_change,
     share_of,
 )
@@ -37,6 +34,7 @@ from rdv.analysis.worth.result import ModelWorth, Worth
 from rdv.analysis.worth.time_used import TimeUsed, time_used
 from rdv.analysis.worth.without import arrivals_without, plans_without
 from rdv.decision.outcome import INFERRED, Outcome
+from rdv.decision.value import UNDECLARED, Value
 from rdv.rendezvous.schedule import OTHERS, Schedule
 
 NOT_ACCEPTED = "no schedule accepts it"
@@ -53,6 +51,7 @@ def worth(
     *,
     outcome: Outcome = INFERRED,
     metric: str = "",
+    value: Value = UNDECLARED,
     on: str | None = None,
     canaries: Collection[str] = (),
     progress: Callable[[int], None] = lambda _: None,
@@ -62,19 +61,18 @@ def worth(
     Without a model, every schedule is taken without it, and it has never reported. Raises
     NothingRecorded, TooManyValues, UnknownMetric, InvalidMetric, and the log's SystemFaults.
     """
-    extract = Extract(choose_reading(recorded, outcome, on))
-    measure = metric_for(extract.reading, metric)
     until_ns = time.time_ns() if until_ns is None else until_ns
-    join = Join(recorded, since_ns, until_ns, extract=extract)
-    shelf = read_schedules(recorded, join.notes)
-    outcomes = read_outcomes(recorded, join.notes)
-    used = time_used(recorded, since_ns, until_ns)
-    plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
-    study = _Study(tuple(sorted(used)), plans, extract, sla_of(shelf))
-    for joined in join:
-        study.add(joined, outcomes.of(joined, extract))
-        progress(len(joined))
-    return study.finish(join, schedule, measure, used, canaries)
+    with choose_measure(recorded, outcome, on, metric, value, DEFAULTS) as measure:
+        join = Join(recorded, since_ns, until_ns, extract=measure.extract)
+        shelf = read_schedules(recorded, join.notes)
+        outcomes = read_outcomes(recorded, join.notes)
+        used = time_used(recorded, since_ns, until_ns)
+        plans = Plans(schedule, {**shelf.named(), schedule.name: schedule})
+        study = _Study(tuple(sorted(used)), plans, measure, sla_of(shelf))
+        for joined in join:
+            study.add(joined, outcomes.of(joined, measure.extract))
+            progress(len(joined))
+        return study.finish(join, schedule, used, canaries)
 
 
 def champion_of(schedule: Schedule) -> str | None:
@@ -90,20 +88,21 @@ class _Study:
         self,
         names: tuple[str, ...],
         plans: Plans,
-        extract: Extract,
+        measure: Measure,
         sla: Callable[[str, str | None], float | None],
     ) -> None:
-        self._names, self._plans, self._extract, self._sla = names, plans, extract, sla
+        self._names, self._plans, self._measure, self._sla = names, plans, measure, sla
+        self._extract = measure.extract
         self._without = {name: plans_without(plans, name) for name in names}
         self.requests = 0
         self.first_ns, self.last_ns = 2**63 - 1, 0
         self.answered: Counter[str] = Counter()
         self.rescued: Counter[str] = Counter()
-        self._mix = Thinned(ROWS_MAX)
+        self._mix = Kept(ROWS_MAX)
         """For each request: whether each model rescued it, whether it gets the default, whether it
         would without each model, and its key.
         """
-        self._judged = JudgedCollector(extract, ROWS_MAX)
+        self._judged = JudgedCollector(measure, 1 + 2 * len(names), ROWS_MAX)
         self._asked: set[str] = set()
         """Other schedules than the live one that requests have asked for."""
         self._has_inline = False
@@ -127,13 +126,8 @@ class _Study:
             values.append(all_values(joined, decided, plans, self._extract))
             defaults.append(decided.kind == DEFAULT)
         values += [_own(joined, name) for name in self._names]
-        self._mix.add(
-            rescued,
-            (base.kind == DEFAULT)[None],
-            np.array(defaults, bool).reshape(len(self._names), len(joined)),
-            keys,
-        )
-        self._judged.add(values, truths, keys)
+        self._mix.add(keys, base.kind == DEFAULT, *rescued, *defaults)
+        self._judged.add(joined, values, truths)
 
     def _count(self, joined: Joined) -> npt.NDArray[np.bool_]:
         """Count who answered as recorded; return (models, n) where each rescued an answer."""
@@ -152,24 +146,25 @@ class _Study:
         self,
         join: Join,
         schedule: Schedule,
-        metric: Metric,
         used: dict[str, TimeUsed],
         canaries: Collection[str],
     ) -> Worth:
-        judged = self._judged.judged(1 + 2 * len(self._names))
+        judged = self._judged.judged()
+        metric = self._measure.metric
         champion = champion_of(schedule)
-        mix = judged.measure(metric, 0)
-        rescued, default, defaults, keys = self._columns()
+        mix = judged.side(0)
+        keys, default, *columns = self._mix.columns()
+        rescued, defaults = columns[: len(self._names)], columns[len(self._names) :]
         found = []
         for row, name in enumerate(self._names):
             own = 1 + len(self._names) + row
-            gain = _gain(metric, judged.change(metric, 0, 1 + row))
-            lost = share_change(defaults[row], default[0], keys)
+            gain = _gain(metric, judged.change(0, 1 + row))
+            lost = share_change(defaults[row], default, keys)
             if not self._is_accepted(name):
                 lost = Measured(0.0, Interval(0.0, 0.0, 0.0, 1.0, NOT_ACCEPTED))
             elif isinstance(gain, Measured) and gain.value == 0 and _is_exact(gain):
                 gain = _rarely(judged.keys)
-            beside = self._beside(judged, metric, own, champion)
+            beside = self._beside(judged, own, champion)
             facts = Facts(
                 name,
                 lost,
@@ -203,7 +198,7 @@ class _Study:
             self._judged.known,
             seconds,
             tuple(found),
-            self._extract.reading.sentence() if self._judged.known else "",
+            self._measure.sentence() if self._judged.known else "",
             tuple(join.notes.lines()),
         )
 
@@ -214,28 +209,21 @@ class _Study:
         schedules = [self._plans.live, *(self._plans.named[one] for one in self._asked)]
         return any({name, OTHERS} & set(s.accept) for one in schedules for s in one.steps)
 
-    def _columns(self) -> tuple[Any, Any, Any, Keys]:
-        rescued, default, defaults, keys = self._mix.columns()
-        return rescued, default, defaults, keys
-
-    def _beside(self, judged: Judged, metric: Metric, own: int, champion: str | None) -> Beside:
+    def _beside(self, judged: Judged, own: int, champion: str | None) -> Beside:
         """Return how a model does on the requests that it and the champion have answered."""
         if champion is None or champion not in self._names:
             return Beside(reason="the schedule prefers no model that has reported")
         first = 1 + len(self._names) + self._names.index(champion)
         if first == own:
             return Beside(reason="it is the champion")
-        mine, theirs = judged.sides[own], judged.sides[first]
-        both = ~np.isnan(mine) & ~np.isnan(theirs)
-        part = Judged(
-            (mine[both], theirs[both]), judged.truth[both], judged.keys[both], judged.extract
-        )
-        right, wrong = (judged.extract.judge(one, part.truth) for one in part.sides)
+        mine, theirs = judged.values[own], judged.values[first]
+        part = judged.take(~np.isnan(mine) & ~np.isnan(theirs), (own, first))
+        right, wrong = (self._extract.judge(one, part.truth) for one in part.values)
         missed = wrong == 0
         return Beside(
-            _gain(metric, part.change(metric, 0, 1)),
+            _gain(self._measure.metric, part.change(0, 1)),
             share_of(right[missed] == 1, part.keys[missed]),
-            int(both.sum()) * judged.thinned,
+            len(part) * judged.thinned,
             int(missed.sum()) * judged.thinned,
         )
 

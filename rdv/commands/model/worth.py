@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from rdv.commands.options import Decision, Json, On, Quiet, Since, Until, given_schedule, span_ns
+from rdv.commands.options import (
+    Decision,
+    Json,
+    Metric,
+    On,
+    Quiet,
+    Since,
+    Until,
+    given_schedule,
+    span_ns,
+)
 from rdv.commands.output import Output, Progress
 from rdv.commands.pages import finish, print_table
 
@@ -30,14 +40,7 @@ def worth(
     ] = None,
     since: Since = None,
     until: Until = None,
-    metric: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The metric of quality. Default: balanced-accuracy, roc-auc or mae, by the type "
-            "of the outcomes.",
-        ),
-    ] = "",
+    metric: Metric = None,
     on: On = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -64,7 +67,8 @@ def worth(
             since_ns,
             until_ns,
             outcome=decision.outcome,
-            metric=metric,
+            metric=metric or "",
+            value=decision.value,
             on=on,
             canaries=[name for name, one in decision.models.items() if one.builtin == "canary"],
             progress=progress.advance,
