@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "rdv compare fraud mlp logit",
-    "rdv compare fraud mlp logit --metric roc-auc",
+    "rdv compare fraud mlp logit --metric roc-auc --by day",
     "rdv compare fraud mlp canary --since 1d --html report.html",
     "rdv compare fraud mlp logit --disagreements label-these.jsonl --count 200",
     "rdv compare fraud mlp logit --json | jq .classes.rate",
@@ -45,6 +45,13 @@ def compare(
     until: Until = None,
     on: On = None,
     metric: Metric = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Also compare by this field of the requests' data, or by hour, day or week.",
+        ),
+    ] = None,
     canary: Canary = None,
     disagreements: Annotated[
         str | None,
@@ -91,6 +98,7 @@ def compare(
                 on=on,
                 metric=metric or "",
                 value=decision.value,
+                by=by,
                 canary=canary or known_canary(decision, recorded),
                 disagreements=count,
                 progress=progress.advance,
@@ -115,6 +123,9 @@ def compare(
         return
     title = f"{first} and {second}, {found.requests:,} requests"
     print_table(*view.models_table((found.first, found.second)), output, title)
+    if found.segments is not None and found.segments.segments:
+        output.text()
+        print_table(*found.segments.table(), output, f"the {found.metric.metric.title} by segment")
     print_exploration(randomised, output)
     output.text()
     finish(output, found.sentences(), view.charts_of(found, brief=True), found.caveats())

@@ -12,6 +12,7 @@ from rdv.analysis.compare.disagreements import Found
 from rdv.analysis.compare.drift import ModelDrift, Rates
 from rdv.analysis.compare.inputs import Inputs
 from rdv.analysis.compare.pairs import Pairs
+from rdv.analysis.compare.segments import Segments
 from rdv.analysis.compare.truths import Judged, Points
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.measure import Contrast
@@ -111,6 +112,8 @@ class Comparison:
     """What the metric takes of both models."""
     metric: Contrast
     """Both models by the metric that was asked for, or the usual one."""
+    segments: Segments | None
+    """Both models by segment, if that was asked for."""
     outcomes: int
     drift: list[ModelDrift]
     rates: Rates
@@ -135,6 +138,8 @@ class Comparison:
             found += self._beside_accuracy()
         elif self.outcomes and self.judged.problem:
             found.append(f"Nothing can be said about right answers: {self.judged.problem}.")
+        if self.segments is not None:
+            found += self.segments.sentences()
         if self.classes is not None:
             found.append(_classes(self.classes))
         if self.both and self.classes is None and self.scores is None:
@@ -214,13 +219,15 @@ class Comparison:
             "reading": self.judged.extract.reading.sentence(),
             "outcome_classes": self.judged.known.classes,
             "metric": self.metric.as_json(),
+            "segments": None if self.segments is None else self.segments.as_json(),
             "sentences": self.sentences(),
             "caveats": self.caveats(),
         }
 
 
 _OWN_FORM = (
-    "first", "second", "class_names", "judged", "points", "metric", "pairs", "disagreements",
+    "first", "second", "class_names", "judged", "points", "metric", "segments", "pairs",
+    "disagreements",
 )  # fmt: skip
 """Columns, and what has another form in JSON."""
 

@@ -14,6 +14,7 @@ from rdv.analysis.compare.drift import RateCounter, drift_of_pairs
 from rdv.analysis.compare.inputs import InputCollector
 from rdv.analysis.compare.pairs import PAIRS_MAX, Answers, Collector, Pairs, Reader
 from rdv.analysis.compare.result import Comparison, ModelFigures
+from rdv.analysis.compare.segments import SegmentCollector
 from rdv.analysis.compare.truths import JudgedCollector
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import KINDS, Joined, count_codes
@@ -45,6 +46,7 @@ def compare(
     metric: str = "",
     value: Value = UNDECLARED,
     defaults: Mapping[Kind, str] = DEFAULTS,
+    by: str | None = None,
     canary: str | None = None,
     window_ms: float | None = None,
     disagreements: int = DISAGREEMENTS,
@@ -55,10 +57,11 @@ def compare(
     """Compare the answers of both models to the requests appended in [since_ns, until_ns).
 
     `outcome` and `value` are sections of rdv.toml, `on` the only field of the answers that counts,
-    `metric` the name of what is measured (by default that of [outcome], or of `defaults`), `canary`
+    `metric` the name of what is measured (by default that of [outcome], or of `defaults`), `by` a
+    field of the data, or hour, day or week, by which both are compared as well, `canary`
     the model that never changes, `window_ms` until when answers count as in time. `progress` gets
     the number of requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues,
-    UnknownMetric, InvalidMetric, and the log's SystemFaults.
+    UnknownMetric, InvalidMetric, NoSegment, and the log's SystemFaults.
     """
     _check(recorded, first, second, canary)
     join = Join(recorded, since_ns, until_ns)
@@ -68,15 +71,17 @@ def compare(
         answers = Answers(reading, on, None if is_judged else measure.extract)
         if is_judged:
             measure.extract = answers.judged
+        outcomes = read_outcomes(recorded, join.notes)
         study = _Study(
             (first, second),
             canary,
             answers,
-            JudgedCollector(read_outcomes(recorded, join.notes), answers.judged, measure),
+            JudgedCollector(outcomes, answers.judged, measure),
             Collector(first, second, max(1, -(-join.request_count // pairs_max))),
             (Tally(window_ms), Tally(window_ms)),
             ClassCounts(on),
             InputCollector(join.request_count),
+            None if by is None else SegmentCollector(by, outcomes, measure),
         )
         for joined in join:
             study.add(joined)
@@ -106,6 +111,7 @@ class _Study:
     tallies: tuple[Tally, Tally]
     classes: ClassCounts
     inputs: InputCollector
+    segments: SegmentCollector | None = None
     rates: RateCounter = field(default_factory=RateCounter)
     kinds: Counter[str] = field(default_factory=Counter)
     late: int = 0
@@ -126,6 +132,8 @@ class _Study:
         self.collector.add(joined, (first, second), canary)
         self.truths.add(joined, first, second)
         self.inputs.add(joined)
+        if self.segments is not None:
+            self.segments.add(joined, first, second)
         self.rates.add(joined.append_ns)
         self.requests += len(joined)
         self.both += int((first.is_result & second.is_result).sum())
@@ -156,7 +164,8 @@ class _Study:
             judged=(judged := self.truths.judged()),
             accuracy=judged.paired(confidence),
             points=(points := self.truths.points(judged)),
-            metric=points.contrast(self.names, confidence),
+            metric=(overall := points.contrast(self.names, confidence)),
+            segments=None if self.segments is None else self.segments.segments(overall, confidence),
             outcomes=len(self.truths.outcomes),
             drift=[] if pairs is None else drift_of_pairs(pairs, self.names, self.canary),
             rates=self.rates.rates(),

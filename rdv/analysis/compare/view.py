@@ -174,6 +174,9 @@ def compare_page(found: Comparison, decision: str) -> str:
 
 def finished(report: Report, found: Comparison) -> str:
     """Add both models, all charts and the limits of the figures; return HTML as one file."""
+    if found.segments is not None and found.segments.segments:
+        report.heading("Segments")
+        report.table(*found.segments.table(), f"The {found.metric.metric.title} by segment")
     report.heading("Models")
     add_models(report, found)
     report.heading("Charts")

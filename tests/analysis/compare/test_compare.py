@@ -14,9 +14,13 @@ from hypothesis import strategies as st
 from rdv.analysis.compare import compare
 from rdv.analysis.compare.disagreements import read_disagreements
 from rdv.analysis.compare.drift import RateCounter
+from rdv.analysis.compare.segments import NoSegment, Segment, Segments
 from rdv.analysis.compare.view import charts_of
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.errors import ModelNotRecorded, SameModel
+from rdv.analysis.measure import contrast_of
+from rdv.analysis.measure.choose import measure_for
+from rdv.analysis.metrics import looks
 from rdv.analysis.statistics import (
     agreement_of_classes,
     agreement_of_scores,
@@ -391,3 +395,86 @@ def test_the_order_of_the_models_changes_no_verdict(tmp_path):
     assert one.accuracy.share_first == other.accuracy.share_second == 1.0
     assert one.accuracy.share_second == other.accuracy.share_first == 0.8
     assert one.classes.rate == other.classes.rate
+
+
+def by_country(number, chance):
+    """Return answers: logit is poor where n % 3 is 0, which is what `n` of the data says."""
+    right = "a" if chance.random() < 0.5 else "b"
+    wrong = "b" if right == "a" else "a"
+    poor = number % 3 == 0 and chance.random() < 0.5
+    TRUTHS[number] = right
+    return {"action": right}, {"action": wrong if poor else right}, {"action": "a"}
+
+
+TRUTHS: dict[int, str] = {}
+
+
+@pytest.fixture
+def countries(tmp_path):
+    log = scored(1_200, by_country, gap_ms=60_000.0)
+    for made in log.requests:
+        where = {0: "at", 1: "de", 2: "ch"}[made.number % 3]
+        data = msgspec.Raw(b'{"n":%d,"place":{"country":"%s"}}' % (made.number, where.encode()))
+        made.key = f"user-{made.number // 2}"
+        plain = made.message
+        made.message = lambda plain=plain, data=data: msgspec.structs.replace(plain(), data=data)
+    log.write(tmp_path)
+    record_outcomes(tmp_path, list(TRUTHS.items()))
+    return tmp_path
+
+
+def test_segments_by_a_field_of_the_data(countries):
+    with Recorded(str(countries)) as recorded:
+        found = compare(recorded, "gbm", "logit", by="place.country").segments
+    by_name = {one.name: one.contrast for one in found.segments}
+    assert set(by_name) == {"at", "de", "ch"}
+    assert sum(one.requests for one in by_name.values()) == 1_200
+    assert by_name["at"].is_better is True
+    assert by_name["de"].is_better is by_name["ch"].is_better is None
+    said = " ".join(found.sentences())
+    assert "place.country at: gbm is better" in said
+    assert "place.country at: the accuracy of logit is" in said
+    assert "place.country de: gbm is better" not in said
+    # The level is spread over three intervals of each of three segments.
+    assert by_name["at"].difference.confidence == pytest.approx(1 - 0.05 / 9)
+
+
+def test_segments_of_numbers_and_of_time(countries):
+    with Recorded(str(countries)) as recorded:
+        numbers = compare(recorded, "gbm", "logit", by="n").segments
+        days = compare(recorded, "gbm", "logit", by="hour").segments
+        with pytest.raises(NoSegment, match="'colour'"):
+            compare(recorded, "gbm", "logit", by="colour")
+    assert [one.contrast.requests for one in numbers.segments] == [240] * 5
+    assert len(days.segments) in (20, 21)
+    assert days.segments[-1].name.startswith("2023-11-1")
+    assert "nan" not in str(numbers.table()) + str(days.as_json())
+
+
+def test_segments_that_do_not_differ_raise_no_alarm(tmp_path):
+    """In 60 studies of 8 segments each, at most a few claim a difference that there is not."""
+    chance = np.random.default_rng(4)
+    alarms = 0
+    for _ in range(60):
+        measure = measure_for(["a"], ["a", "b"])
+        truth = chance.integers(0, 2, 800).astype(float)
+        first, second = (np.where(chance.random(800) < 0.8, truth, 1 - truth) for _ in range(2))
+        keys = np.arange(800).astype(np.uint64)
+        whole = contrast_of(measure, ("x", "y"), (first, second), truth, keys)
+        level = looks(0.95, 24)[0]
+        parts = [
+            Segment(
+                str(n),
+                contrast_of(
+                    measure,
+                    ("x", "y"),
+                    (first[n::8], second[n::8]),
+                    truth[n::8],
+                    keys[n::8],
+                    confidence=level,
+                ),
+            )
+            for n in range(8)
+        ]
+        alarms += "No segment" not in Segments("n", tuple(parts), whole).sentences()[0]
+    assert alarms <= 8
