@@ -61,6 +61,7 @@ OTHERS: dict[str, object] = {
     "models.extra.command": ["cat"],
     "models.extra.builtin": "canary",
     "models.extra.version": "7",
+    "models.extra.artifacts": ["models/logit.py"],
     "models.extra.instances_min": 1,
     "models.extra.instances_max": 2,
     "log.retention_ms": "forever",

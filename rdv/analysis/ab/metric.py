@@ -137,8 +137,9 @@ def choose_metric(
     if not name:
         declared = outcome.metric and metric_named(outcome.metric).is_mean
         name = outcome.metric if declared else RIGHT
-    is_own = name.partition("@")[0] in {one.partition("@")[0] for one in metric_names()}
-    if not is_own or (name == "value" and value == UNDECLARED):
+    base = name.lower().replace("_", "-").partition("@")[0]
+    is_own = base in {one.partition("@")[0] for one in metric_names()}
+    if not is_own or (base == "value" and value == UNDECLARED):
         return name, Extract(choose_reading(recorded, outcome, on)), None
     if not metric_named(name).is_mean:
         raise NoSequence(name)
