@@ -22,7 +22,6 @@ from rdv.analysis.statistics import (
     Interval,
     agreement_of_classes,
     agreement_of_scores,
-    bootstrap_interval,
     clopper_pearson,
     compare_means,
     difference_of_proportions,
@@ -98,12 +97,6 @@ def pairs() -> Iterator[Row]:
         x = c.normal(size=60)
         return compare_means(x + 0.3, x + c.normal(scale=0.5, size=60)).difference.covers(0.3)
 
-    def skewed(c: Chance) -> bool:
-        values = c.exponential(size=100)
-        return bootstrap_interval(
-            np.mean, values, seed=int(c.integers(2**31)), resamples=400
-        ).covers(1)
-
     yield (
         "Bonett & Price",
         "McNemar comparisons",
@@ -111,7 +104,6 @@ def pairs() -> Iterator[Row]:
         shares_of_pairs,
     )
     yield "paired Student", "differences of a loss", "60 paired requests", means
-    yield "bootstrap (BCa)", "other differences", "100 skewed values", skewed
 
 
 def agreement() -> Iterator[Row]:

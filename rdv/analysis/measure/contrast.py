@@ -198,7 +198,7 @@ def contrast_of(
 ) -> Contrast:
     """Measure two sides on the same requests, whose truths are known. Raises nothing."""
     metric = measure.metric
-    problem = measure.problem or problem or _problem(measure, names, points)
+    problem = measure.problem or problem or _problem(measure, names, points) or measure.absent
     base = Contrast(
         metric,
         names,

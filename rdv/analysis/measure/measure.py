@@ -43,6 +43,14 @@ class Measure:
         return "left out" if self.metric.needs in ("number", "value") else "wrong"
 
     @property
+    def absent(self) -> str:
+        """Why f1 has no positive class among what was read; empty if it has, or needs none."""
+        is_f1 = self.metric.name == "f1" and self.reading.kind == "class"
+        if not is_f1 or self.positive is not None:
+            return ""
+        return f"no known outcome is {self.reading.positive}, the positive one"
+
+    @property
     def positive(self) -> float | None:
         """The code of the positive class; None if truths are 0 and 1, or no one has said it."""
         if self.metric.name != "f1" or self.reading.kind != "class":

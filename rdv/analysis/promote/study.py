@@ -140,8 +140,8 @@ def quality_of(
         first_points, second_points = map(measure.points_of, (judged.first, judged.second))
         columns = first_points, second_points, judged.truth, judged.keys
         points = Points(measure, *columns, judged.problem, None, judged.thinned)
-    if points.problem:
-        return None, points.problem
+    if problem := points.problem or points.measure.absent:
+        return None, problem
     metric, measure = points.measure.metric, points.measure
     options: dict[str, Any] = {"missing": measure.missing, "positive": measure.positive}
     try:

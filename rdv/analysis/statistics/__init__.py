@@ -18,7 +18,6 @@ from rdv.analysis.statistics.agreement import (
     agreement_of_table,
     most_disagreeing,
 )
-from rdv.analysis.statistics.bootstrap import bootstrap_interval
 from rdv.analysis.statistics.digest import Digest
 from rdv.analysis.statistics.drift.timeline import (
     DriftWindow,
@@ -48,10 +47,8 @@ from rdv.analysis.statistics.paired import (
     PairedCounts,
     PairedMeans,
     PairedShares,
-    benjamini_hochberg,
     compare_means,
     compare_shares,
-    holm,
     shares_of_counts,
 )
 from rdv.analysis.statistics.proportion import (
@@ -89,8 +86,6 @@ __all__ = [
     "agreement_of_classes",
     "agreement_of_scores",
     "agreement_of_table",
-    "benjamini_hochberg",
-    "bootstrap_interval",
     "clopper_pearson",
     "compare_means",
     "compare_shares",
@@ -98,7 +93,6 @@ __all__ = [
     "drift_over_time",
     "effect",
     "effect_of_pairs",
-    "holm",
     "judge",
     "latency",
     "most_disagreeing",

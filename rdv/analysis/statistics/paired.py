@@ -1,7 +1,6 @@
 """Compare two models on the same requests with known truth: every request is its own control.
 
-Shares by McNemar's test, means by Student's paired test; p-values of many tests are adjusted by
-Holm (1979) or Benjamini & Hochberg (1995).
+Shares by McNemar's test, means by Student's paired test.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import numpy.typing as npt
 
 from rdv.analysis.statistics.distributions import (
@@ -23,10 +21,8 @@ from rdv.analysis.statistics.interval import Interval
 from rdv.analysis.statistics.proportion import sample_size
 from rdv.analysis.statistics.sample import (
     BoolArray,
-    FloatArray,
     InvalidSample,
     as_pair,
-    as_sample,
     as_truths,
     check_share,
     same_length,
@@ -185,33 +181,3 @@ def _bonett_price(
 
 def _of_share(share: float) -> float:
     return share * (1 - share)
-
-
-def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjust p-values so that the chance of *any* false alarm is bounded: Holm (1979)."""
-    p, order = _sorted(p_values)
-    count = len(p)
-    steps = np.minimum(1, np.maximum.accumulate(p * (count - np.arange(count))))
-    return _back(steps, order)
-
-
-def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjust p-values to bound the *share* of false alarms: Benjamini & Hochberg (1995)."""
-    p, order = _sorted(p_values)
-    count = len(p)
-    steps = np.minimum(1, np.minimum.accumulate((p * count / np.arange(1, count + 1))[::-1])[::-1])
-    return _back(steps, order)
-
-
-def _sorted(p_values: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-    p = as_sample("p_values", p_values, at_least=0)
-    if not bool(np.all((p >= 0) & (p <= 1))):
-        raise InvalidSample("p_values", "must be between 0 and 1")
-    order = np.argsort(p, kind="stable")
-    return p[order], order
-
-
-def _back(values: FloatArray, order: npt.NDArray[np.intp]) -> FloatArray:
-    adjusted = np.empty_like(values)
-    adjusted[order] = values
-    return adjusted

@@ -367,3 +367,15 @@ def test_f1_in_the_gate_is_of_the_declared_positive_class(made):
     quality, _ = quality_of(compared.found.judged, limits, compared.found.points)
     says = np.array([action == "block" for action in columns(log, "logit")[1]], float)
     assert quality.challenger == metric_named("f1").text(metric_named("f1").of(says, TRUTH))
+
+
+def test_f1_without_its_positive_class_says_so(tmp_path):
+    """The positive class is declared, and never occurs: no other one takes its place."""
+    log = scored(200, lambda n, chance: ({"action": "a"}, {"action": "b" if n % 2 else "a"}, None))
+    log.write(tmp_path)
+    record_outcomes(tmp_path, [(n, "b" if n % 3 else "a") for n in range(200)])
+    declared = Outcome(type="class", positive="fraud", answer="action")
+    with Recorded(str(tmp_path)) as recorded:
+        found = compare(recorded, "gbm", "logit", outcome=declared, metric="f1")
+    assert found.metric.first is None
+    assert found.metric.problem

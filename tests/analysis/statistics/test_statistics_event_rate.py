@@ -2,16 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from statsmodels.stats.multitest import multipletests
 
-from rdv.analysis.statistics import (
-    InvalidSample,
-    benjamini_hochberg,
-    holm,
-    rate_anomalies,
-    rate_reference,
-    rate_scores,
-)
+from rdv.analysis.statistics import InvalidSample, rate_anomalies, rate_reference, rate_scores
 
 
 def test_steady_rates_raise_no_alarm_and_bursts_do():
@@ -64,14 +56,3 @@ def test_a_reference_without_events():
     ):
         with pytest.raises(InvalidSample):
             call()
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 40])
-def test_adjusted_p_values_equal_statsmodels(count):
-    p_values = np.random.default_rng(count).beta(0.5, 3, count).round(2)
-    expected = multipletests(p_values, method="holm")[1]
-    assert holm(p_values) == pytest.approx(expected, abs=1e-12)
-    expected = multipletests(p_values, method="fdr_bh")[1]
-    assert benjamini_hochberg(p_values) == pytest.approx(expected, abs=1e-12)
-    with pytest.raises(InvalidSample):
-        holm([0.5, 1.5])
