@@ -25,7 +25,10 @@ from rdv.commands import exits
 from rdv.serve.proxy.answers import TracedAnswer
 from rdv.serve.proxy.intake import Body
 from rdv.decision.decision import Cohort, Cohorts, Decision
+from rdv.decision.objective import Objective
+from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
+from rdv.decision.value import Value
 from rdv.decision.decision import Gate
 from rdv.decision.model import ModelConfig
 from rdv.decision.sections import Http, Log, Server
@@ -139,6 +142,9 @@ def settings() -> str:
         ("[server]", "server.", Server),
         ("[log]", "log.", Log),
         ("[gate]", "gate.", Gate),
+        ("[outcome]", "outcome.", Outcome),
+        ("[value]", "value.", Value),
+        ("[objective]", "objective.", Objective),
         ("[models.NAME]", "", ModelConfig),
         ("[cohorts]", "cohorts.", Cohorts),
         ("[cohorts.NAME]", "", Cohort),

@@ -117,6 +117,11 @@ def regress(
     if not 0 <= show <= _SHOWN_MAX:
         raise InvalidOption(f"--show {show}", f"is between 0 and {_SHOWN_MAX:,}")
     decision = load_decision(directory)
+    objective = decision.objective
+    if objective.quality_min != "none" and metric in (None, objective.metric or None):
+        # The promise is in its own metric: with another --metric it is not judged.
+        metric = objective.metric or metric
+        limits = dataclasses.replace(limits, quality_min=float(objective.quality_min))
     wanted = read_schedule(decision) if schedule is None else given_schedule(decision, schedule)
     since_ns, until_ns = span_ns(against, until)
     until_ns = time.time_ns() if until_ns is None else until_ns

@@ -19,6 +19,7 @@ from rdv.status.models import AFTER_DECISION, unlogged_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from rdv.analysis.promise import Promise
     from rdv.serve.observer import Observer
 
 EXAMPLES = (
@@ -48,7 +49,8 @@ def status(
     Answers, their kinds and latency are those of the last ten seconds, from the results stream.
     Latency is the server's: from the request's arrival at the proxy to the decision. Scores,
     refusals and failures are counted since each process started; lag is the number of requests that
-    a model has not evaluated yet.
+    a model has not evaluated yet. Without --watch, the quality that [objective] of rdv.toml
+    promises is held against the newest outcomes.
     """
     from rdv.serve.observer import Observer, decision_in_force
 
@@ -57,9 +59,26 @@ def status(
         if watch:
             _watch(observer, output)
         elif as_json:
-            output.json(observer.look())
+            promise = _promise(directory)
+            quality = None if promise is None else promise.as_json()
+            output.json({**observer.look(), "quality": quality})
         else:
             render(observer.look(), output)
+            if (promise := _promise(directory)) is not None:
+                output.text()
+                output.text(promise.sentence())
+
+
+def _promise(directory: str) -> Promise | None:
+    """Return whether the quality that [objective] promises is held; None without a promise."""
+    from rdv.decision import load_decision
+
+    decision = load_decision(directory)
+    if decision.objective.quality_min == "none":
+        return None
+    from rdv.analysis.promise import quality_promise
+
+    return quality_promise(decision, time.time_ns())
 
 
 def _watch(observer: Observer, output: Output) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from rdv.decision.decision import SECTIONS, Cohort, Cohorts, Decision
 from rdv.decision.errors import InvalidDecision, InvalidModelName
 from rdv.decision.model import ModelConfig
+from rdv.decision.objective import Objective
 from rdv.decision.sections import PORT_MAX, Http
 from rdv.decision.value import Value
 from rdv.stream import check_name
@@ -170,6 +171,7 @@ def check_decision(decision: Decision, where: str) -> None:
         reason = f"{http.enrich!r} is not FILE.py:FUNCTION, as models/profile.py:enrich"
         raise InvalidDecision(where, "http.enrich", reason)
     _check_value(decision.value, where)
+    _check_objective(decision.objective, where)
     _check_variables(decision.env, "env", where)
     for name, model in decision.models.items():
         _check_variables(model.env, f"models.{name}.env", where)
@@ -183,6 +185,12 @@ def check_decision(decision: Decision, where: str) -> None:
     shares = sum(cohort.share for cohort in decision.cohorts.groups.values())
     if shares > _SHARES_MAX:
         raise InvalidDecision(where, "cohorts", f"the shares add up to {shares:g}, more than 1")
+
+
+def _check_objective(objective: Objective, where: str) -> None:
+    least = objective.quality_min
+    if isinstance(least, float) and not math.isfinite(least):
+        raise InvalidDecision(where, "objective.quality_min", "is not a finite number")
 
 
 def _check_value(value: Value, where: str) -> None:

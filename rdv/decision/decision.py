@@ -14,6 +14,7 @@ import msgspec
 
 from rdv import toml_text
 from rdv.decision.model import ModelConfig
+from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import (
     COUNT_MAX,
@@ -126,6 +127,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "gate": Gate,
     "outcome": Outcome,
     "value": Value,
+    "objective": Objective,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
 
@@ -187,6 +189,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     gate: Gate = Gate()
     outcome: Outcome = Outcome()
     value: Value = Value()
+    objective: Objective = Objective()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()
 

@@ -21,6 +21,7 @@ import pytest
 from rdv.decision import Decision, Gate, Http, Log, ModelConfig, Server, load_decision
 from rdv.decision.accepted import read_published
 from rdv.decision.decision import Cohort, Cohorts
+from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import toml_value
@@ -36,6 +37,7 @@ SECTIONS = {
     "gate": Gate,
     "outcome": Outcome,
     "value": Value,
+    "objective": Objective,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -76,6 +78,8 @@ OTHERS: dict[str, object] = {
     "value.cost": {"approve": {"honest": 1.5}},
     "value.function": "value.py:value",
     "value.unit": "EUR",
+    "objective.quality_min": 0.9,
+    "objective.metric": "f1",
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],
@@ -123,6 +127,7 @@ class Settings:
             "gate": {},
             "outcome": {},
             "value": {},
+            "objective": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },

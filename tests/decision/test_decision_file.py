@@ -28,6 +28,7 @@ from rdv.decision import (
     parse_decision,
     schedule_names,
 )
+from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
@@ -57,6 +58,7 @@ SECTIONS = {
     "gate": Gate,
     "outcome": Outcome,
     "value": Value,
+    "objective": Objective,
 }
 
 
@@ -93,6 +95,7 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "gate",
         "outcome",
         "value",
+        "objective",
         "models",
         "cohorts",
         "groups",

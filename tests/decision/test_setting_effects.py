@@ -9,6 +9,7 @@ from rdv.decision import parse_decision as parse
 from rdv.decision.convert import RETIRED, Retired
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.load import with_environment
+from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import default_text
@@ -22,6 +23,7 @@ SECTIONS = {
     "gate": Gate,
     "outcome": Outcome,
     "value": Value,
+    "objective": Objective,
     "models.NAME": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.NAME": Cohort,

@@ -30,6 +30,8 @@ class Limits:
     p99_ms_max: float | None = None
     loss_max: float | None = None
     """The largest loss of quality, in the metric's own unit (a share for metrics in per cent)."""
+    quality_min: float | None = None
+    """The quality that [objective] of rdv.toml promises."""
 
     @property
     def is_empty(self) -> bool:
@@ -66,6 +68,8 @@ class Figures:
     change: Measured | Unmeasured
     """The metric of the new answers minus that of the recorded ones."""
     judged: int
+    quality: Measured | Unmeasured
+    """The metric of the new answers."""
     never_ran: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
 
@@ -107,6 +111,23 @@ def _checks(figures: Figures, limits: Limits) -> Iterator[Check]:
         yield _unless_silent(figures, "p99", limits.p99_ms_max) or _p99(figures, limits.p99_ms_max)
     if limits.loss_max is not None:
         yield _unless_silent(figures, "quality", limits.loss_max) or _loss(figures, limits.loss_max)
+    if (least := limits.quality_min) is not None:
+        yield _unless_silent(figures, "promised quality", least) or _promised(figures, least)
+
+
+def _promised(figures: Figures, least: float) -> Check:
+    metric, quality, name = figures.metric, figures.quality, "promised quality"
+    wanted = metric.text(least)
+    if isinstance(quality, Unmeasured):
+        text = f"{metric.title}: {quality.reason}; [objective] promises {wanted}"
+        return Check(name, "cannot be judged", text, None, least)
+    if quality.interval is None:
+        text = f"{metric.title} is {metric.text(quality.value)}, but {quality.reason}"
+        return Check(name, "cannot be judged", text, quality.value, least)
+    ends = f"{metric.text(quality.interval.low)} to {metric.text(quality.interval.high)}"
+    text = f"{metric.title} is {metric.text(quality.value)} ({ends}); [objective] promises {wanted}"
+    good = quality.value >= least if metric.higher_is_better else quality.value <= least
+    return Check(name, "held" if good else "broken", text, quality.value, least)
 
 
 def _unless_silent(figures: Figures, name: str, limit: float) -> Check | None:

@@ -75,6 +75,7 @@ def regress(
         measure.metric,
         judged.change(1, 0),
         len(judged),
+        judged.side(1),
         found.never_ran,
         tuple(findings),
     )
