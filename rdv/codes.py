@@ -215,6 +215,7 @@ EventCode = Literal[
     "mode_restored",
     "model_failing",
     "model_hangs",
+    "model_reads_file",
     "model_undeclared",
     "model_version_changed",
     "model_writes_file",
@@ -263,6 +264,8 @@ EVENT_CODES: dict[EventCode, str] = {
     "mode_restored": "A file could not be read by its owner: its mode has been set again.",
     "model_failing": "At least half of the model's latest rows have failed.",
     "model_hangs": "A call of the model takes longer than `predict_timeout_ms`.",
+    "model_reads_file": "A model reads a file after it was loaded: it is no part of its version "
+    "unless `artifacts` names it.",
     "model_undeclared": "A schedule names a model that is not started.",
     "model_version_changed": "A model runs in another version than before: its files, or the "
     "version that it declares, have changed.",

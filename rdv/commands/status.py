@@ -178,7 +178,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     changed = [
         f"{row['model']}: version {row['version_before']} → {row['version']}"
         for row in rows
-        if row["version_before"] and row["version"]
+        if row.get("version_before") and row["version"]
     ]
     return [*changed, *_scaled(rows)]
 

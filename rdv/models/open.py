@@ -147,7 +147,12 @@ class _Making:
             before = last.before if last.version == version else last.version
             made = MadeOf(version, before, files, sorted(written & files.keys()), state)
             self._record(made)
-            self.opened.watch(files.keys() - self._fixed, self._is_state)
+            named = {*self._fixed, *self._signs, *state}
+            self.opened.watch(
+                files.keys() - self._fixed,
+                self._is_state,
+                lambda name: None if name in named else self._is_late(name),
+            )
         return version
 
     def _hashed(self, signs: Mapping[str, Sign]) -> dict[str, tuple[Sign, str]]:
@@ -175,6 +180,11 @@ class _Making:
             name,
             extra=coded("model_writes_file"),
         )
+
+    def _is_late(self, name: str) -> None:
+        """Warn of a file that is no part of the version, as it is read only now."""
+        text = "%s reads %s after it was loaded: a change of it is no new version; see artifacts"
+        log.warning(text, self._name, name, extra=coded("model_reads_file"))
 
     def _record(self, made: MadeOf) -> None:
         try:

@@ -21,6 +21,12 @@ _LEFT_OUT = frozenset((*STREAMS, "decoy", "rdv.toml", "site-packages"))
 """Folders and files of a decision that no model is made of."""
 
 
+KNOWN_MAX = 10_000
+"""How many files that a model writes are remembered, so that reading them is no news."""
+LATE_MAX = 10
+"""How many files are named that a model reads after it was loaded."""
+
+
 class Opened:
     """Notes files that are opened inside of `directory`, as a context manager: while it is entered.
 
@@ -35,6 +41,9 @@ class Opened:
         self._written: dict[str, None] = {}
         self._watched: set[str] = set()
         self._changed: Callable[[str], None] = lambda _: None
+        self._late: Callable[[str], None] = lambda _: None
+        self._known: set[str] = set()
+        self._late_count = 0
 
     def __enter__(self) -> Self:
         _install()
@@ -59,12 +68,19 @@ class Opened:
         """Return the files that were opened for writing, or made by renaming another one."""
         return list(self._written)
 
-    def watch(self, names: Iterable[str], changed: Callable[[str], None]) -> None:
+    def watch(
+        self,
+        names: Iterable[str],
+        changed: Callable[[str], None],
+        late: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Call `changed` once for each of these files before it is opened for writing.
 
-        From now on until `close`, in the thread that opens it.
+        Call `late` with others that are read, once for each, LATE_MAX of them. From now on until
+        `close`, in the thread that opens the file.
         """
-        self._watched, self._changed = set(names), changed
+        self._watched, self._changed, self._late = set(names), changed, late
+        self._known = {*self._watched, *self._read, *self._written}
         with _mutex:
             _watching.append(self)
 
@@ -83,9 +99,19 @@ class Opened:
         if name and is_written:
             self._written[name] = None
 
-    def written_now(self, path: str) -> None:
-        """Report that a file is about to be written, if it is watched."""
+    def opened_now(self, path: str, *, is_written: bool) -> None:
+        """Report that a watched file is about to be written, or that another one is read."""
+        if not is_written and self._late_count >= LATE_MAX:
+            return
         name = self._inside(path)
+        if not is_written:
+            if name and name not in self._known and os.path.isfile(path):
+                self._late_count += 1
+                self._known.add(name)
+                self._late(name)
+            return
+        if len(self._known) < KNOWN_MAX:
+            self._known.add(name)
         if name in self._watched:
             self._watched.discard(name)
             self._changed(name)
@@ -153,9 +179,8 @@ def _report(path: object, *, is_read: bool, is_written: bool) -> None:
     own = _loading.get(threading.get_ident())
     for opened in [own] if own is not None else list(_loading.values()):
         opened.note(text, is_read=is_read, is_written=is_written)
-    if is_written:
-        for opened in _watching:
-            opened.written_now(text)
+    for watching in [] if own is not None else list(_watching):
+        watching.opened_now(text, is_written=is_written)
 
 
 def _source_of(path: str) -> str:

@@ -174,6 +174,23 @@ def test_what_a_model_writes_itself_is_its_state_and_no_new_version(place):
     assert opened(place, text, artifacts=["deep/w.bin"]).version != fixed.version
 
 
+def test_a_file_that_is_first_read_in_predict_is_named(place, caplog):
+    text = """
+import os
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+def predict(rows):
+    with open(os.path.join(HERE, "deep", "w" + ".bin")) as file:
+        return [file.read()] * len(rows)
+"""
+    for options, count in (({}, 1), ({"artifacts": ["deep"]}, 0)):
+        caplog.clear()
+        model = opened(place, text, records=True, **options)
+        for _ in range(3):
+            model.predict([1])
+        said = [line for line in caplog.messages if "reads deep/w.bin after it was loaded" in line]
+        assert len(said) == count
+
+
 def test_the_record_has_the_version_before(place):
     text = MODEL.format(read=READERS["open"])
     first = opened(place, text, records=True).version
