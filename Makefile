@@ -12,7 +12,7 @@ WORKERS ?= 3
 help:
 	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
 	@echo "make demo-log  a short show of the log by itself"
-	@echo "make test    the test-suite (about twenty minutes)"
+	@echo "make test    the test suite (about twelve minutes)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make docs    the documentation, into build/docs/site; a dead link is an error"
 	@echo "make man     man pages, into build/man"
