@@ -120,6 +120,11 @@ def replay(
         output.json(found.as_json())
     else:
         render(found, output)
+        if since is not None:
+            output.note(
+                "a model with state has seen nothing from before --since: if its answers depend on "
+                "earlier requests, begin earlier"
+            )
 
 
 def more_help() -> str:
