@@ -30,13 +30,15 @@ LATE_MAX = 10
 class Opened:
     """Notes files that are opened inside of `directory`, as a context manager: while it is entered.
 
-    It sees the opens of its own thread, and of threads in which no other model is loaded. After
-    that `watch` reports the files that are written. Thread-safe.
+    It sees the opens of its own thread, and of threads that are started meanwhile and load no other
+    model; those that ran before belong to the process, not to the model. After that `watch` reports
+    the files that are written. Thread-safe.
     """
 
     def __init__(self, directory: str) -> None:
         self._places = {os.path.abspath(directory), os.path.realpath(directory)}
         self._thread = 0
+        self._others: frozenset[int | None] = frozenset()
         self._read: dict[str, Sign] = {}
         self._written: dict[str, None] = {}
         self._watched: set[str] = set()
@@ -48,6 +50,7 @@ class Opened:
     def __enter__(self) -> Self:
         _install()
         self._thread = threading.get_ident()
+        self._others = frozenset(thread.ident for thread in threading.enumerate())
         with _mutex:
             _loading[self._thread] = self
         return self
@@ -89,6 +92,10 @@ class Opened:
         with _mutex:
             if self in _watching:
                 _watching.remove(self)
+
+    def may_own(self, thread: int) -> bool:
+        """Return whether the model may have started this thread, which loads no other model."""
+        return thread not in self._others
 
     def note(self, path: str, *, is_read: bool, is_written: bool) -> None:
         """Note an open while the model is loaded."""
@@ -176,9 +183,11 @@ def _report(path: object, *, is_read: bool, is_written: bool) -> None:
     if isinstance(path, int) or not isinstance(path, str | bytes | os.PathLike):
         return
     text = os.fsdecode(path)
-    own = _loading.get(threading.get_ident())
-    for opened in [own] if own is not None else list(_loading.values()):
-        opened.note(text, is_read=is_read, is_written=is_written)
+    thread = threading.get_ident()
+    own = _loading.get(thread)
+    for opened in list(_loading.values()):
+        if opened is own or (own is None and opened.may_own(thread)):
+            opened.note(text, is_read=is_read, is_written=is_written)
     for watching in [] if own is not None else list(_watching):
         watching.opened_now(text, is_written=is_written)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -77,6 +78,25 @@ def test_weights_that_are_read_while_a_model_is_loaded_are_a_part_of_its_version
     assert opened(place, text).version != first
     (place / "deep/w.bin").write_bytes(b"weights 1")
     assert opened(place, text).version == first
+
+
+def test_what_other_threads_of_the_process_read_is_no_part_of_a_model(place):
+    """In one process with the proxy, the version is the same as in a process of its own."""
+    text = MODEL.format(read="import time; time.sleep(0.05)")
+    alone = opened(place, text).version
+    is_over = threading.Event()
+
+    def read():
+        while not is_over.is_set():
+            (place / "deep/w.bin").read_bytes()
+
+    other = threading.Thread(target=read)
+    other.start()
+    try:
+        assert opened(place, text).version == alone
+    finally:
+        is_over.set()
+        other.join()
 
 
 def test_a_declared_version_does_not_hide_other_weights(place):
