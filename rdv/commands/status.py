@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rdv.analysis.promise import Promise
+    from rdv.decision import Decision as DecisionConfig
     from rdv.serve.observer import Observer
 
 EXAMPLES = (
@@ -55,25 +56,23 @@ def status(
     from rdv.serve.observer import Observer, decision_in_force
 
     output = Output(as_json=as_json)
-    with Observer(decision_in_force(directory)) as observer:
+    decision = decision_in_force(directory)
+    with Observer(decision) as observer:
         if watch:
             _watch(observer, output)
         elif as_json:
-            promise = _promise(directory)
+            promise = _promise(decision)
             quality = None if promise is None else promise.as_json()
             output.json({**observer.look(), "quality": quality})
         else:
             render(observer.look(), output)
-            if (promise := _promise(directory)) is not None:
+            if (promise := _promise(decision)) is not None:
                 output.text()
                 output.text(promise.sentence())
 
 
-def _promise(directory: str) -> Promise | None:
+def _promise(decision: DecisionConfig) -> Promise | None:
     """Return whether the quality that [objective] promises is held; None without a promise."""
-    from rdv.decision import load_decision
-
-    decision = load_decision(directory)
     if decision.objective.quality_min == "none":
         return None
     from rdv.analysis.promise import quality_promise

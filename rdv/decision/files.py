@@ -98,6 +98,8 @@ class _Files:
     """The files that the settings and the code name."""
     read: dict[str, str]
     """Others that its worker was seen to read."""
+    stale: dict[str, tuple[str, str]]
+    """Of both, those that are not as the worker has loaded them: (as loaded, as they are)."""
 
 
 class Stamps:
@@ -126,6 +128,11 @@ class Stamps:
             repr(model.unscaled()),
             {path: mark for path, mark in named.items() if path not in own},
             {path: self._mark(path) for path in loaded.keys() - named.keys() - own},
+            {
+                path: (mark, named[path])
+                for path, mark in loaded.items()
+                if path in named and path not in own and mark != named[path]
+            },
         )
         before = self._last.get(name)
         self._last[name] = now
@@ -133,6 +140,8 @@ class Stamps:
             before.settings != now.settings
             or {path: mark for path, mark in before.named.items() if path not in own} != now.named
             or any(before.read.get(path, loaded[path]) != mark for path, mark in now.read.items())
+            # A file that was edited twice, and loaded in between, may be as it was seen before.
+            or not now.stale.items() <= before.stale.items()
         ):
             self._counts[name] = self._counts.get(name, 0) + 1
         return str(self._counts.get(name, 0))

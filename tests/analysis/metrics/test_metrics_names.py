@@ -45,7 +45,7 @@ def test_one_metric_has_one_name(text, name):
 
 
 @pytest.mark.parametrize(
-    ("text", "near"), [("roc_auc", "roc-auc"), ("AUC", "roc-auc"), ("acuracy", "accuracy")]
+    ("text", "near"), [("roc-ac", "roc-auc"), ("AUC", "roc-auc"), ("acuracy", "accuracy")]
 )
 def test_an_unknown_name_gets_the_nearest_and_all(text, near):
     with pytest.raises(UnknownMetric) as raised:

@@ -15,7 +15,7 @@ from rdv.decision.files import Stamps, files_of
 from rdv.decision.holder import holder_of
 from rdv.serve.supervisor.child import LineSplitter
 from rdv.serve.supervisor.lock import AlreadyServed, DirectoryReplaced, ServeLock
-from rdv.system.made_of import footprint, names_in
+from rdv.system.made_of import MadeOf, footprint, hash_file, names_in, sign_of, write_made_of
 
 
 def test_imports_and_names_are_followed():
@@ -75,6 +75,21 @@ def test_an_edit_changes_only_the_stamps_of_models_that_use_the_file(place, tmp_
         models={**place.models, "b": ModelConfig(path="models/b.py", batch_max=2)}
     )
     assert stamps.of(other)["b"] != stamps.of(place)["b"]
+
+
+def test_a_file_that_was_loaded_between_two_edits_has_changed(place, tmp_path):
+    """It is what it was when it was last looked at, but the worker has loaded another state."""
+    stamps, path = Stamps(), tmp_path / "models/b.py"
+
+    def edit_load_and_undo():
+        path.write_text("version = 2\n")
+        loaded = {"models/b.py": (sign_of(str(path)), hash_file(str(path)))}
+        write_made_of(str(tmp_path), "b", MadeOf("2", files=loaded))
+        path.write_text("")
+
+    assert changed(stamps, place, edit_load_and_undo) == {"b"}
+    # The successor is being loaded, or does not start: only a further edit is another attempt.
+    assert changed(stamps, place, lambda: None) == set()
 
 
 def test_a_touched_file_has_not_changed(place, tmp_path):
