@@ -5,6 +5,7 @@ Pure except for `read`. Each caller turns `NotToml` into its own error, with the
 
 from __future__ import annotations
 
+import tomllib
 from typing import Any
 
 BYTES_MAX = 1024 * 1024
@@ -33,8 +34,6 @@ def decode(data: bytes) -> str:
 
 def parse(text: str) -> dict[str, Any]:
     """Return the values of a TOML text. Raises NotToml."""
-    import tomllib
-
     try:
         return tomllib.loads(text)
     except RecursionError:

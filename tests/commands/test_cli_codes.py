@@ -87,12 +87,16 @@ def test_a_model_that_does_not_load(one_model, serve, rdv):
 
     (one_model / "models/m.py").write_text("def predict(rows):\n    raise ValueError('no luck')\n")
     await_status(one_model, rdv, lambda status: not status["models"][0]["trouble"])
-    # The version before it may still answer a request or two while it leaves.
-    wait_until(lambda: not rdv("ask", one_model, "{}", "--json").row()["model"], "still answered")
+
+    def fails(status: dict) -> str | None:
+        # The version before it may still answer a request or two while it leaves.
+        rdv("ask", one_model, "{}", "--json")
+        return status["models"][0]["trouble"]
+
+    status = await_status(one_model, rdv, fails)
     served.until(r"m failed on a row: ValueError: no luck \[predict_raised\]$")
-    status = await_status(one_model, rdv, lambda status: status["models"][0]["trouble"])
     assert status["models"][0]["trouble_code"] == "model_failing"
-    assert status["results"]["codes"] == {"no_model_left": 1}
+    assert status["results"]["codes"].keys() == {"no_model_left"}
     assert served.end() == 0
 
 

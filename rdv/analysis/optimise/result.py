@@ -150,10 +150,10 @@ class Optimum:
 def why_keep_live(better: Point | None) -> str:
     """Return why a live schedule that is quick enough is not replaced by another one, or "".
 
-    `better` was the best one, and better than the live schedule, on the earlier half.
+    `better` was the best one, and at least as good as the live schedule, on the earlier half.
     """
     if better is None:
-        return "no other one was better on the earlier half"
+        return "every other one was worse on the earlier half"
     if better.gain.high < 0:
         return "what was best on the earlier half is worse than it on the later half"
     return ""

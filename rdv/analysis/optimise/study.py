@@ -212,8 +212,8 @@ def search(
     choice = None if chosen is None else points[id(chosen)]
     keeps_live = ""
     if live_early.p99_ms <= limits_ms[0] and live_point.p99_ms.estimate <= limits_ms[1]:
-        is_learned = chosen is not None and _rank(chosen) > _rank(live_early)
-        keeps_live = why_keep_live(choice if is_learned else None)
+        is_as_good = chosen is not None and chosen.score >= live_early.score
+        keeps_live = why_keep_live(choice if is_as_good else None)
     return Optimum(
         study.measure,
         study.champion,
@@ -241,15 +241,10 @@ def _chosen(exact: Sequence[Tried], late: Columns, limits_ms: tuple[float, float
     Its score is that of the earlier half; of the later half only the waits are looked at.
     """
     early_ms, late_ms = limits_ms
-    for one in sorted(exact, key=_rank, reverse=True):
+    for one in sorted(exact, key=lambda one: (-one.score, one.p99_ms)):
         if one.p99_ms <= early_ms and _exact(one.schedule, late).p99_ms <= late_ms:
             return one
     return None
-
-
-def _rank(one: Tried) -> tuple[float, float]:
-    """Return what orders schedules: a better score, then a lower p99."""
-    return one.score, -one.p99_ms
 
 
 def _middle(columns: Columns) -> int:

@@ -174,7 +174,7 @@ def _watch(
     directories = StreamDirectories(decision())
 
     def edited() -> None:
-        if replaced := directories.replaced():
+        if not supervisor.is_to_begin_again and (replaced := directories.replaced()):
             text = "deleted or replaced: all processes are started again"
             outputs.own_line(f"{', '.join(replaced)}: {text}", "stream_replaced", replaced[0])
             supervisor.begin_again()
