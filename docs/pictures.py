@@ -24,7 +24,7 @@ from rich.terminal_theme import DIMMED_MONOKAI
 from rich.text import Text
 
 OUT = Path(__file__).parent / "pictures"
-COLUMNS = 96
+COLUMNS = 116
 PAYMENT = '{"amount": 912.5, "mean_amount_30d": 40, "card_present": false, "device_age_days": 0.5}'
 
 
