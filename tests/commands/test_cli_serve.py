@@ -190,10 +190,10 @@ def test_not_even_a_stopped_child_survives_the_supervisor(rdv, serve):
 
 LISTENER = """
 import socket, sys
-with socket.socket() as door:
-    door.bind(("127.0.0.1", 0))
-    door.listen()
-    print(door.getsockname()[1], flush=True)
+with socket.socket() as web:
+    web.bind(("127.0.0.1", 0))
+    web.listen()
+    print(web.getsockname()[1], flush=True)
     sys.stdin.read()
 """
 

@@ -37,7 +37,7 @@ def hanging(decision: Path) -> Path:
     return decision
 
 
-class Door:
+class Asker:
     def __init__(self, decision: Path) -> None:
         port = int(re.search(r"(?m)^port = (\d+)", (decision / "rdv.toml").read_text())[1])
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -66,28 +66,28 @@ class Door:
 def test_a_model_that_hangs_is_down_and_comes_back(hanging, start, stage):
     served = Served(start("serve", hanging, *stage))
     served.until("listening on")
-    with Door(hanging) as door:
-        hang_and_come_back(hanging, served, door)
+    with Asker(hanging) as asker:
+        hang_and_come_back(hanging, served, asker)
     assert served.end() == 0
 
 
-def hang_and_come_back(hanging, served, door):
-    assert door.ask({})["model"] == "m"
-    assert door.is_ready()
-    hung = door.ask({"hang": True})
+def hang_and_come_back(hanging, served, asker):
+    assert asker.ask({})["model"] == "m"
+    assert asker.is_ready()
+    hung = asker.ask({"hang": True})
     assert (hung["kind"], hung["result"]) == ("default", "default")
     assert hung["waited_ms"] < 15_000, "it was waited for until the SLA"
     served.until("m hangs")
-    while door.is_ready():
+    while asker.is_ready():
         pass
-    during = [door.ask({}) for _ in range(5)]
+    during = [asker.ask({}) for _ in range(5)]
     assert {answer["kind"] for answer in during} == {"default"}
     assert max(answer["waited_ms"] for answer in during) < 15_000
     assert {answer["code"] for answer in during} <= {"champion_down", "no_model_left"}
     (hanging / "models" / "go").touch()
-    while not door.is_ready():
+    while not asker.is_ready():
         pass
-    while door.ask({})["model"] != "m":
+    while asker.ask({})["model"] != "m":
         pass
 
 

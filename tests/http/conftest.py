@@ -1,20 +1,20 @@
 from __future__ import annotations
 
 import pytest
-from http_kit import Door
+from http_kit import WebServer
 
 
 @pytest.fixture
-def make_door():
-    doors = []
+def make_web():
+    servers = []
 
     def make(**options):
-        doors.append(Door(**options))
-        return doors[-1]
+        servers.append(WebServer(**options))
+        return servers[-1]
 
     yield make
-    for door in doors:
-        door.stop()
+    for web in servers:
+        web.stop()
 
 
 @pytest.fixture(params=["uvloop", "asyncio"])
@@ -23,5 +23,5 @@ def kind(request):
 
 
 @pytest.fixture
-def door(make_door, kind):
-    return make_door(kind=kind)
+def web(make_web, kind):
+    return make_web(kind=kind)

@@ -101,7 +101,7 @@ class Client:
         return self.buffer == b""
 
 
-class Door:
+class WebServer:
     """Run an HttpServer on a loop in a thread. `held` receives the requests to /later."""
 
     def __init__(self, kind="uvloop", limits=None, application=None):

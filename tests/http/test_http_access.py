@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from http_kit import Door
+from http_kit import WebServer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ ACCESS = make_access(
 
 
 @pytest.fixture(scope="module")
-def door():
+def web():
     def echo(request):
         fault = request.json_fault
         if fault is not None:
@@ -31,13 +31,13 @@ def door():
 
     ok = {"GET": lambda request: request.respond(200, b"1")}
     routes = {"/echo": {"POST": echo}, "/get": ok, "/livez": ok}
-    door = AccessDoor(Router(routes))
-    yield door
-    assert not door.errors
-    door.stop()
+    web = AccessServer(Router(routes))
+    yield web
+    assert not web.errors
+    web.stop()
 
 
-class AccessDoor(Door):
+class AccessServer(WebServer):
     def __init__(self, application, access=ACCESS):
         self._access = access
         super().__init__(application=application)
@@ -46,11 +46,11 @@ class AccessDoor(Door):
         return HttpServer(application, limits, self._access)
 
 
-def ask(door, method="POST", target="/echo", host="localhost", body=b"{}", **headers):
+def ask(web, method="POST", target="/echo", host="localhost", body=b"{}", **headers):
     lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines += [f"Content-Length: {len(body)}", "", ""]
-    with door.client() as client:
+    with web.client() as client:
         client.send("\r\n".join(lines).encode("latin-1") + body)
         return client.answer(head_only=method == "HEAD")
 
@@ -67,9 +67,9 @@ FORM = "application/x-www-form-urlencoded"
         "API.example:8443",
     ],
 )  # fmt: skip
-def test_own_names_are_served(door, host):
-    assert ask(door, host=host, Content_Type=JSON).status == 200
-    assert ask(door, target=f"http://{host}/echo", host=host, Content_Type=JSON).status == 200
+def test_own_names_are_served(web, host):
+    assert ask(web, host=host, Content_Type=JSON).status == 200
+    assert ask(web, target=f"http://{host}/echo", host=host, Content_Type=JSON).status == 200
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_own_names_are_served(door, host):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("target", ["/echo", "/get", "/nowhere"])
-def test_a_foreign_name_is_421_whatever_is_asked_for(door, host, target):
+def test_a_foreign_name_is_421_whatever_is_asked_for(web, host, target):
     for method in ("POST", "GET", "OPTIONS", "DELETE"):
-        answer = ask(door, method, target, host, Content_Type=JSON)
+        answer = ask(web, method, target, host, Content_Type=JSON)
         assert (answer.status, answer.code) == (421, "misdirected_request")
         assert b"access-control-allow-origin" not in answer.headers
-    assert ask(door, "GET", "/livez", host, b"").status == 200
+    assert ask(web, "GET", "/livez", host, b"").status == 200
     absolute = f"http://{host}{target}"
-    assert ask(door, target=absolute, host=host, Content_Type=JSON).status == 421
-    assert ask(door, target=absolute, Content_Type=JSON).status == 421
-    assert ask(door, target=f"http://localhost{target}", host=host).status == 421
-    assert ask(door, "GET", f"http://{host}/livez", host, b"").status == 200
+    assert ask(web, target=absolute, host=host, Content_Type=JSON).status == 421
+    assert ask(web, target=absolute, Content_Type=JSON).status == 421
+    assert ask(web, target=f"http://localhost{target}", host=host).status == 421
+    assert ask(web, "GET", f"http://{host}/livez", host, b"").status == 200
 
 
 FOREIGN = [
@@ -104,19 +104,19 @@ FOREIGN = [
 
 @pytest.mark.parametrize("origin", FOREIGN)
 @pytest.mark.parametrize("target", ["/echo", "/get", "/nowhere"])
-def test_a_foreign_page_is_403_whatever_it_asks_for(door, origin, target):
+def test_a_foreign_page_is_403_whatever_it_asks_for(web, origin, target):
     for method in ("POST", "GET", "OPTIONS"):
-        answer = ask(door, method, target, Origin=origin, Content_Type=JSON)
+        answer = ask(web, method, target, Origin=origin, Content_Type=JSON)
         assert (answer.status, answer.code) == (403, "foreign_origin")
         assert b"access-control-allow-origin" not in answer.headers
     preflight = ask(
-        door, "OPTIONS", target, Origin=origin, Access_Control_Request_Method="POST", body=b""
+        web, "OPTIONS", target, Origin=origin, Access_Control_Request_Method="POST", body=b""
     )
     assert preflight.status == 403
-    assert ask(door, "GET", "/livez", body=b"", Origin=origin).status == 200
+    assert ask(web, "GET", "/livez", body=b"", Origin=origin).status == 200
 
 
-def test_pages_of_the_server_itself_may_call(door):
+def test_pages_of_the_server_itself_may_call(web):
     for host, origin in [
         ("localhost", "http://localhost"),
         ("localhost:80", "http://localhost"),
@@ -126,26 +126,24 @@ def test_pages_of_the_server_itself_may_call(door):
         ("localhost", "https://localhost"),  # by a proxy that speaks TLS
         ("localhost:443", "https://localhost"),
     ]:
-        answer = ask(
-            door, host=host, Origin=origin, Content_Type=JSON, Sec_Fetch_Site="same-origin"
-        )
+        answer = ask(web, host=host, Origin=origin, Content_Type=JSON, Sec_Fetch_Site="same-origin")
         assert answer.status == 200, (host, origin)
         assert b"access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "", "cross-site, none", "CROSS-SITE"])
-def test_what_the_browser_says_of_the_page_counts_without_an_origin(door, site):
-    assert ask(door, "GET", "/get", body=b"", Sec_Fetch_Site=site).status == 403
-    assert ask(door, Content_Type=JSON, Sec_Fetch_Site=site).status == 403
+def test_what_the_browser_says_of_the_page_counts_without_an_origin(web, site):
+    assert ask(web, "GET", "/get", body=b"", Sec_Fetch_Site=site).status == 403
+    assert ask(web, Content_Type=JSON, Sec_Fetch_Site=site).status == 403
     own = {"Origin": "http://localhost", "Sec_Fetch_Site": site}
-    assert ask(door, Content_Type=JSON, **own).status == 403
-    assert ask(door, Content_Type=JSON, Origin=SHOP, Sec_Fetch_Site=site).status == 200
-    assert ask(door, "GET", "/get", body=b"", Sec_Fetch_Site="none").status == 200
+    assert ask(web, Content_Type=JSON, **own).status == 403
+    assert ask(web, Content_Type=JSON, Origin=SHOP, Sec_Fetch_Site=site).status == 200
+    assert ask(web, "GET", "/get", body=b"", Sec_Fetch_Site="none").status == 200
 
 
-def test_a_listed_origin_gets_cors_headers(door):
+def test_a_listed_origin_gets_cors_headers(web):
     preflight = ask(
-        door,
+        web,
         "OPTIONS",
         body=b"",
         Origin=SHOP,
@@ -171,23 +169,23 @@ def test_a_listed_origin_gets_cors_headers(door):
         ("/nowhere", "GET", 404),
         ("/echo", "DELETE", 405),
     ]:
-        answer = ask(door, method, target, Origin=SHOP, Content_Type=JSON)
+        answer = ask(web, method, target, Origin=SHOP, Content_Type=JSON)
         assert answer.status == status
         assert answer.headers[b"access-control-allow-origin"] == SHOP.encode()
         assert b"access-control-max-age" not in answer.headers
     for refused in (
-        ask(door, Origin=SHOP, Content_Type="text/plain"),
-        ask(door, Origin=SHOP, Content_Type=JSON, Content_Encoding="gzip"),
-        ask(door, Origin=SHOP, Content_Type=JSON, Expect="tea"),
-        ask(door, Origin=SHOP, Content_Type=JSON, body=b"x" * 1_100_000),
+        ask(web, Origin=SHOP, Content_Type="text/plain"),
+        ask(web, Origin=SHOP, Content_Type=JSON, Content_Encoding="gzip"),
+        ask(web, Origin=SHOP, Content_Type=JSON, Expect="tea"),
+        ask(web, Origin=SHOP, Content_Type=JSON, body=b"x" * 1_100_000),
     ):
         assert refused.status in (413, 415, 417)
         assert refused.headers[b"access-control-allow-origin"] == SHOP.encode()
 
 
-def test_a_preflight_cannot_break_the_answer(door):
+def test_a_preflight_cannot_break_the_answer(web):
     answer = ask(
-        door,
+        web,
         "OPTIONS",
         body=b"",
         Origin=SHOP,
@@ -216,34 +214,34 @@ TYPES = [
 
 
 @pytest.mark.parametrize(("kind", "status"), TYPES)
-def test_media_types_are_compared_exactly(door, kind, status):
-    answer = ask(door, Content_Type=kind)
+def test_media_types_are_compared_exactly(web, kind, status):
+    answer = ask(web, Content_Type=kind)
     assert answer.status == status
     if status == 415:
         assert answer.code == "unsupported_media_type"
-    assert ask(door, Content_Type=kind, Origin="http://localhost").status == status
+    assert ask(web, Content_Type=kind, Origin="http://localhost").status == status
 
 
-def test_what_curl_says_is_taken_only_when_no_page_can_have_said_it(door):
-    assert ask(door, Content_Type=FORM).status == 200
-    assert ask(door).status == 200
+def test_what_curl_says_is_taken_only_when_no_page_can_have_said_it(web):
+    assert ask(web, Content_Type=FORM).status == 200
+    assert ask(web).status == 200
     for page in ({"Origin": SHOP}, {"Origin": "http://localhost"}, {"Sec_Fetch_Site": "none"}):
-        assert ask(door, Content_Type=FORM, **page).status == 415
-        assert ask(door, **page).status == 415
+        assert ask(web, Content_Type=FORM, **page).status == 415
+        assert ask(web, **page).status == 415
 
 
-def test_an_encoded_body_is_415_and_says_what_is_taken(door):
-    answer = ask(door, Content_Type=JSON, Content_Encoding="gzip")
+def test_an_encoded_body_is_415_and_says_what_is_taken(web):
+    answer = ask(web, Content_Type=JSON, Content_Encoding="gzip")
     assert (answer.status, answer.code) == (415, "content_coding_unknown")
     assert answer.headers[b"accept-encoding"] == b"identity"
     assert json.loads(answer.body)["error"]["content_encoding"] == "gzip"
     for fine in ("identity", "Identity", "", "identity, identity"):
-        assert ask(door, Content_Type=JSON, Content_Encoding=fine).status == 200
+        assert ask(web, Content_Type=JSON, Content_Encoding=fine).status == 200
 
 
-def test_other_settings_count_at_once_also_on_an_open_connection(door):
+def test_other_settings_count_at_once_also_on_an_open_connection(web):
     head = b"POST /echo HTTP/1.1\r\nHost: other.example\r\nContent-Length: 1\r\n\r\n1"
-    other = AccessDoor(Router({"/echo": {"POST": lambda r: r.respond(200, r.body)}}))
+    other = AccessServer(Router({"/echo": {"POST": lambda r: r.respond(200, r.body)}}))
     try:
         with other.client() as client:
             client.send(head.replace(b"other.example", b"localhost"))

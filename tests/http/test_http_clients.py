@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from http_kit import Client, Door, post
+from http_kit import Client, WebServer, post
 from waiting import wait_until
 
 from rdv.http import HttpServer, Limits, make_access
@@ -26,7 +26,7 @@ class Notes:
         self.ending_tokens.add(request.body)
 
 
-class NotedDoor(Door):
+class NotedServer(WebServer):
     def __init__(self, kind="uvloop", limits=None, trusted=()):
         self.notes = Notes()
         self._trusted = trusted
@@ -39,23 +39,23 @@ class NotedDoor(Door):
 
 @pytest.fixture
 def make_noted():
-    doors = []
+    servers = []
 
     def make(**options):
-        doors.append(NotedDoor(**options))
-        return doors[-1]
+        servers.append(NotedServer(**options))
+        return servers[-1]
 
     yield make
-    for door in doors:
-        door.stop()
+    for web in servers:
+        web.stop()
 
 
 @pytest.fixture
 def crowd():
     with contextlib.ExitStack() as stack:
 
-        def come(door, count, source=GREEDY, data=b""):
-            clients = [stack.enter_context(Client(door.port, 4096, source)) for _ in range(count)]
+        def come(web, count, source=GREEDY, data=b""):
+            clients = [stack.enter_context(Client(web.port, 4096, source)) for _ in range(count)]
             for client in clients:
                 client.send(data)
             return clients
@@ -63,9 +63,9 @@ def crowd():
         yield come
 
 
-def opened(door, count):
-    wait_until(lambda: door.server.counters.connections_opened >= count)
-    door.call(lambda: None)
+def opened(web, count):
+    wait_until(lambda: web.server.counters.connections_opened >= count)
+    web.call(lambda: None)
 
 
 LIMITS = Limits(connections_max=40, linger_ms=100)
@@ -76,26 +76,26 @@ SHARE = 20
 @pytest.mark.parametrize("source", [GREEDY, OTHER])
 def test_idle_connections_make_room_for_new_ones(make_noted, kind, crowd, source):
     """Idle connections may be silent or kept alive, and may all come from one address."""
-    door = make_noted(kind=kind, limits=LIMITS)
-    crowd(door, 15, source)
-    kept = crowd(door, 15, source, post(b"kept"))
+    web = make_noted(kind=kind, limits=LIMITS)
+    crowd(web, 15, source)
+    kept = crowd(web, 15, source, post(b"kept"))
     assert [client.answer().body for client in kept[-5:]] == [b"kept"] * 5
     for _ in range(40):
-        with Client(door.port, source=OTHER) as client:
+        with Client(web.port, source=OTHER) as client:
             client.send(post(b"here"))
             assert client.answer().body == b"here"
-    assert door.call(lambda: len(door.server._hub.connections)) <= LIMITS.connections_max
+    assert web.call(lambda: len(web.server._hub.connections)) <= LIMITS.connections_max
 
 
 def test_the_connection_that_is_idle_for_longest_is_closed_first(make_noted, kind, crowd):
-    door = make_noted(kind=kind, limits=LIMITS)
+    web = make_noted(kind=kind, limits=LIMITS)
     clients = []
     for number in range(SHARE):
-        clients += crowd(door, 1, data=post(b"%d" % number))
+        clients += crowd(web, 1, data=post(b"%d" % number))
         assert clients[-1].answer().body == b"%d" % number
     clients[0].send(post(b"again"))
     assert clients[0].answer().body == b"again"
-    crowd(door, 2, data=post(b"new"))
+    crowd(web, 2, data=post(b"new"))
     assert clients[1].ends()
     assert clients[2].ends()
     for client in (clients[0], *clients[3:]):
@@ -104,57 +104,57 @@ def test_the_connection_that_is_idle_for_longest_is_closed_first(make_noted, kin
 
 
 def test_busy_connections_stay_open_and_the_client_with_most_is_refused(make_noted, kind, crowd):
-    door = make_noted(kind=kind, limits=LIMITS)
-    busy = crowd(door, SHARE, data=post(b"busy", b"/later"))
-    held = [door.later() for _ in busy]
-    (refused,) = crowd(door, 1, data=post())
+    web = make_noted(kind=kind, limits=LIMITS)
+    busy = crowd(web, SHARE, data=post(b"busy", b"/later"))
+    held = [web.later() for _ in busy]
+    (refused,) = crowd(web, 1, data=post())
     assert refused.answer().code == "too_many_connections"
-    (other,) = crowd(door, 1, OTHER, post(b"other"))
+    (other,) = crowd(web, 1, OTHER, post(b"other"))
     assert other.answer().body == b"other"
     for request in held:
-        door.call(request.respond, 200, b"done")
+        web.call(request.respond, 200, b"done")
     assert [client.answer().body for client in busy] == [b"done"] * SHARE
 
 
 @pytest.mark.parametrize("how", ["head", "body", "reads nothing", "half-closed"])
 def test_a_client_that_keeps_the_server_waiting_gives_way_to_others(make_noted, kind, crowd, how):
     """All places are taken by connections that are not idle; a new client still gets one."""
-    door = make_noted(kind=kind, limits=LIMITS)
+    web = make_noted(kind=kind, limits=LIMITS)
     data = {
         "head": b"POST /echo HT",
         "body": post(b"abc")[:-1],
         "reads nothing": b"GET /big HTTP/1.1\r\nHost: t\r\n\r\n" * 8,
         "half-closed": post(b"waits", b"/later"),
     }[how]
-    slow = crowd(door, SHARE, data=data)
+    slow = crowd(web, SHARE, data=data)
     if how == "half-closed":
         for client in slow:
             client.half_close()
     for number, count in enumerate((10, 5, 3, 1, 1)):
-        crowd(door, count, f"127.0.0.{number + 3}", post(b"x", b"/later"))
-    opened(door, LIMITS.connections_max)
+        crowd(web, count, f"127.0.0.{number + 3}", post(b"x", b"/later"))
+    opened(web, LIMITS.connections_max)
     if how == "half-closed":
-        wait_until(lambda: door.call(lambda: door.notes.ending_tokens) == {b"waits"})
-        wait_until(lambda: door.call(_count, door, "_ending") == SHARE)
+        wait_until(lambda: web.call(lambda: web.notes.ending_tokens) == {b"waits"})
+        wait_until(lambda: web.call(_count, web, "_ending") == SHARE)
     elif how == "reads nothing":
-        wait_until(lambda: door.call(_stalled, door) == SHARE)
+        wait_until(lambda: web.call(_stalled, web) == SHARE)
     else:
-        wait_until(lambda: door.call(_partial, door) == SHARE)
-    (other,) = crowd(door, 1, OTHER, post(b"other"))
+        wait_until(lambda: web.call(_partial, web) == SHARE)
+    (other,) = crowd(web, 1, OTHER, post(b"other"))
     assert other.answer().body == b"other"
-    assert door.server.counters.connections_evicted == 1
+    assert web.server.counters.connections_evicted == 1
 
 
-def _count(door, name):
-    return sum(getattr(c, name) for c in door.server._hub.connections)
+def _count(web, name):
+    return sum(getattr(c, name) for c in web.server._hub.connections)
 
 
-def _stalled(door):
-    return sum(c._timeouts.stalled_ns != 0 for c in door.server._hub.connections)
+def _stalled(web):
+    return sum(c._timeouts.stalled_ns != 0 for c in web.server._hub.connections)
 
 
-def _partial(door):
-    return sum(c._reader.more for c in door.server._hub.connections)
+def _partial(web):
+    return sum(c._reader.more for c in web.server._hub.connections)
 
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
@@ -162,76 +162,76 @@ def _partial(door):
 def test_that_a_client_leaves_is_noticed_though_nothing_is_read_from_it(
     make_noted, kind, leave, depth
 ):
-    door = make_noted(kind=kind)
-    client = Client(door.port)
+    web = make_noted(kind=kind)
+    client = Client(web.port)
     client.send(b"".join(post(b"%d" % n, b"/later") for n in range(depth)))
-    held = [door.later() for _ in range(min(64, depth))]
+    held = [web.later() for _ in range(min(64, depth))]
     wanted = {b"%d" % n for n in range(len(held))}
     if leave == "reset":
         client.reset()
-        wait_until(lambda: set(door.call(lambda: door.notes.gone_tokens)) == wanted)
-        wait_until(lambda: not door.server.connections_open)
+        wait_until(lambda: set(web.call(lambda: web.notes.gone_tokens)) == wanted)
+        wait_until(lambda: not web.server.connections_open)
         assert not any(request.connected for request in held)
     else:
         client.socket.close()
-        wait_until(lambda: door.call(lambda: door.notes.ending_tokens) == wanted)
-        door.call(held[0].respond, 200, b"nobody reads this")
-        wait_until(lambda: wanted - {b"0"} <= set(door.call(lambda: door.notes.gone_tokens)))
+        wait_until(lambda: web.call(lambda: web.notes.ending_tokens) == wanted)
+        web.call(held[0].respond, 200, b"nobody reads this")
+        wait_until(lambda: wanted - {b"0"} <= set(web.call(lambda: web.notes.gone_tokens)))
 
 
 def test_a_half_closed_client_is_not_gone(make_noted, kind):
-    door = make_noted(kind=kind)
-    with door.client() as client:
+    web = make_noted(kind=kind)
+    with web.client() as client:
         client.send(b"".join(post(b"%d" % n, b"/later") for n in range(200)))
         client.half_close()
         for number in range(200):
-            request = door.later()
+            request = web.later()
             assert request.connected
-            door.call(request.respond, 200, request.body)
+            web.call(request.respond, 200, request.body)
             assert client.answer().body == b"%d" % number
         assert client.ends()
-    assert door.notes.gone_tokens == []
+    assert web.notes.gone_tokens == []
 
 
 def test_a_forgotten_request_and_those_behind_it_are_gone(make_noted, kind):
-    door = make_noted(kind=kind, limits=Limits(answer_timeout_ms=30))
-    with door.client() as client:
+    web = make_noted(kind=kind, limits=Limits(answer_timeout_ms=30))
+    with web.client() as client:
         client.send(b"".join(post(b"%d" % n, b"/later") for n in range(3)))
         assert client.answer().status == 503
         assert client.ends()
-    assert door.notes.gone_tokens == [b"0", b"1", b"2"]
+    assert web.notes.gone_tokens == [b"0", b"1", b"2"]
 
 
 def test_bytes_of_incomplete_requests_are_bounded_for_each_and_all(make_noted, kind, crowd):
     limits = Limits(partial_bytes_max=1_000_000, linger_ms=100)
-    door = make_noted(kind=kind, limits=limits)
+    web = make_noted(kind=kind, limits=limits)
     part = post(b"x" * 500_000)[:200_000]
-    slow = crowd(door, 5, data=part)
-    wait_until(lambda: door.server.counters.refusals >= 1)
+    slow = crowd(web, 5, data=part)
+    wait_until(lambda: web.server.counters.refusals >= 1)
     assert any(client.answer().code == "too_many_bytes" for client in slow[-1:])
-    (other,) = crowd(door, 1, OTHER, post(b"y" * 90_000)[:-1])
+    (other,) = crowd(web, 1, OTHER, post(b"y" * 90_000)[:-1])
     other.send(b"z")
     assert len(other.answer().body) == 90_000
     for client in slow[:-1]:
         client.socket.close()
-    wait_until(lambda: not door.call(lambda: door.server._hub.partial.taken))
+    wait_until(lambda: not web.call(lambda: web.server._hub.partial.taken))
 
 
 def test_other_limits_count_for_the_next_connection(make_noted, kind, crowd):
-    door = make_noted(kind=kind, limits=Limits(connections_max=20))
-    busy = crowd(door, 10, data=post(b"busy", b"/later"))
-    held = [door.later() for _ in busy]
-    door.call(door.server.change_limits, Limits(connections_max=10, partial_bytes_max=65_536))
-    (refused,) = crowd(door, 1, OTHER, post())
+    web = make_noted(kind=kind, limits=Limits(connections_max=20))
+    busy = crowd(web, 10, data=post(b"busy", b"/later"))
+    held = [web.later() for _ in busy]
+    web.call(web.server.change_limits, Limits(connections_max=10, partial_bytes_max=65_536))
+    (refused,) = crowd(web, 1, OTHER, post())
     assert refused.answer().code == "too_many_connections"
-    assert door.call(lambda: door.server._hub.partial.limit) == 65_536
-    door.call(door.server.change_limits, Limits(connections_max=20, client_share=0.5))
-    (refused,) = crowd(door, 1, data=post())
+    assert web.call(lambda: web.server._hub.partial.limit) == 65_536
+    web.call(web.server.change_limits, Limits(connections_max=20, client_share=0.5))
+    (refused,) = crowd(web, 1, data=post())
     assert refused.answer().code == "too_many_connections"
-    (other,) = crowd(door, 1, OTHER, post(b"other"))
+    (other,) = crowd(web, 1, OTHER, post(b"other"))
     assert other.answer().body == b"other"
     for request in held:
-        door.call(request.respond, 200, b"done")
+        web.call(request.respond, 200, b"done")
 
 
 def forwarded(value, name=b"X-Forwarded-For"):
@@ -262,9 +262,9 @@ def forwarded(value, name=b"X-Forwarded-For"):
     ],
 )
 def test_only_a_trusted_proxy_may_name_the_client(make_noted, head, client):
-    door = make_noted(trusted=["127.0.0.1", "10.0.0.0/8"])
-    with Client(door.port, source="127.0.0.1") as trusted, Client(door.port, source=GREEDY) as not_:
+    web = make_noted(trusted=["127.0.0.1", "10.0.0.0/8"])
+    with Client(web.port, source="127.0.0.1") as trusted, Client(web.port, source=GREEDY) as not_:
         trusted.send(head)
-        assert door.call(lambda request: request.client, door.later()) == client
+        assert web.call(lambda request: request.client, web.later()) == client
         not_.send(head)
-        assert door.call(lambda request: request.client, door.later()) == GREEDY
+        assert web.call(lambda request: request.client, web.later()) == GREEDY

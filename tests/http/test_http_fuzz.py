@@ -11,7 +11,7 @@ import random
 import sys
 
 import pytest
-from http_kit import Client, Door, post
+from http_kit import Client, WebServer, post
 
 from rdv.http import Limits
 from rdv.http.connection import Connection
@@ -85,33 +85,33 @@ def torment(port, chance):
 
 @pytest.mark.timeout(60)
 def test_broken_requests_cause_no_crash_and_no_leak():
-    door = Door(limits=Limits(client_timeout_ms=500, linger_ms=200, header_bytes_max=16_384))
+    web = WebServer(limits=Limits(client_timeout_ms=500, linger_ms=200, header_bytes_max=16_384))
     try:
         for round_ in range(3):
             chance = random.Random(round_)
             for _ in range(REQUESTS // PER_CONNECTION // 3):
-                torment(door.port, chance)
-            assert door.ask(post(b"still here")).body == b"still here"
-            while door.server.connections_open:  # until the test times out
-                door.call(lambda: None)
+                torment(web.port, chance)
+            assert web.ask(post(b"still here")).body == b"still here"
+            while web.server.connections_open:  # until the test times out
+                web.call(lambda: None)
             if round_ == 0:
-                before = _held(door)
-        after = _held(door)
+                before = _held(web)
+        after = _held(web)
         assert after["fds"] <= before["fds"]
         assert after["connections"] == 0
         assert after["requests"] == 0
         assert after["blocks"] < before["blocks"] * 1.02 + 5_000
-        assert not door.errors
-        counters = door.server.counters
+        assert not web.errors
+        counters = web.server.counters
         assert counters.refusals > REQUESTS // 4
         # The server does not read what follows a refusal on its connection: count what it read.
         assert counters.requests + counters.refusals > REQUESTS // 2
     finally:
-        door.stop()
+        web.stop()
 
 
-def _held(door):
-    door.call(lambda: None)
+def _held(web):
+    web.call(lambda: None)
     gc.collect()
     everything = gc.get_objects()
     return {

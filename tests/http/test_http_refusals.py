@@ -155,9 +155,9 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("slices", [None, 1, 7])
-def test_refused_and_closed_however_it_is_sliced(refusing_door, name, slices):
+def test_refused_and_closed_however_it_is_sliced(refusing_server, name, slices):
     data, status, code = CASES[name]
-    with refusing_door.client() as client:
+    with refusing_server.client() as client:
         step = slices or len(data)
         try:
             for at in range(0, len(data), step):
@@ -173,38 +173,38 @@ def test_refused_and_closed_however_it_is_sliced(refusing_door, name, slices):
 
 
 @pytest.fixture(scope="module")
-def refusing_door():
-    from http_kit import Door
+def refusing_server():
+    from http_kit import WebServer
 
-    door = Door(limits=LIMITS)
-    yield door
-    assert door.ask(post(b"fine")).body == b"fine"
-    assert not door.errors
-    door.stop()
+    web = WebServer(limits=LIMITS)
+    yield web
+    assert web.ask(post(b"fine")).body == b"fine"
+    assert not web.errors
+    web.stop()
 
 
-def test_garbage_after_good_requests(door):
-    with door.client() as client:
+def test_garbage_after_good_requests(web):
+    with web.client() as client:
         client.send(post(b"1") + post(b"2", b"/later") + b"\0\0garbage")
         assert client.answer().body == b"1"
-        door.call(door.later().respond, 200, b"two")
+        web.call(web.later().respond, 200, b"two")
         assert client.answer().body == b"two"
         assert client.answer().status == 400
         client.half_close()
         assert client.ends()
 
 
-def test_a_refusal_reaches_a_client_that_goes_on_sending(make_door, kind):
-    door = make_door(kind=kind, limits=Limits(body_bytes_max=100))
-    with door.client() as client:
+def test_a_refusal_reaches_a_client_that_goes_on_sending(make_web, kind):
+    web = make_web(kind=kind, limits=Limits(body_bytes_max=100))
+    with web.client() as client:
         client.send(sends(b"Content-Length: 3000000\r\n"))
         client.send(b"x" * 3_000_000)
         assert client.answer().status == 413
 
 
-def test_a_request_that_ends_early_is_truncated(door):
+def test_a_request_that_ends_early_is_truncated(web):
     for whole in (post(b"abc")[:-1], b"GET / HT"):
-        with door.client() as client:
+        with web.client() as client:
             client.send(whole)
             client.half_close()
             answer = client.answer()
@@ -212,8 +212,8 @@ def test_a_request_that_ends_early_is_truncated(door):
             assert client.ends()
 
 
-def test_a_client_that_says_nothing_and_leaves(door):
-    with door.client() as client:
+def test_a_client_that_says_nothing_and_leaves(web):
+    with web.client() as client:
         client.half_close()
         assert client.ends()
 
@@ -234,32 +234,32 @@ MARKED = {
 
 
 @pytest.mark.parametrize("name", MARKED)
-def test_a_refusal_says_which_request_it_is_for(make_door, name):
-    door = make_door(limits=LIMITS)
-    answer = door.ask(MARKED[name])
+def test_a_refusal_says_which_request_it_is_for(make_web, name):
+    web = make_web(limits=LIMITS)
+    answer = web.ask(MARKED[name])
     assert answer.status >= 400
     assert answer.headers[b"x-request-id"] == b"trace-1"
-    door.errors.clear()
+    web.errors.clear()
 
 
 @pytest.mark.parametrize("value", [b"", b"two words", b"x" * 129, b"\xe9", b"a\r\nX-Request-Id: b"])
-def test_an_unusable_id_is_not_sent_back(make_door, value):
-    answer = make_door(limits=LIMITS).ask(get(headers=b"X-Request-Id: %b\r\n" % value))
+def test_an_unusable_id_is_not_sent_back(make_web, value):
+    answer = make_web(limits=LIMITS).ask(get(headers=b"X-Request-Id: %b\r\n" % value))
     assert answer.status == 400
     assert b"x-request-id" not in answer.headers
 
 
-def test_a_body_that_ends_early_or_takes_too_long_is_named(make_door):
-    door = make_door(limits=Limits(client_timeout_ms=200, answer_timeout_ms=200))
+def test_a_body_that_ends_early_or_takes_too_long_is_named(make_web):
+    web = make_web(limits=Limits(client_timeout_ms=200, answer_timeout_ms=200))
     part = sends(XID + b"Content-Length: 9\r\n", b"x")
     for ends, status in ((True, 400), (False, 408)):
-        with door.client() as client:
+        with web.client() as client:
             client.send(part)
             if ends:
                 client.half_close()
             answer = client.answer()
         assert (answer.status, answer.headers[b"x-request-id"]) == (status, b"trace-1")
-    with door.client() as client:
+    with web.client() as client:
         client.send(get(b"GET /later HTTP/1.1", HOST + XID))
         answer = client.answer()
     assert (answer.status, answer.headers[b"x-request-id"]) == (503, b"trace-1")

@@ -6,14 +6,14 @@ import contextlib
 import threading
 
 import pytest
-from http_kit import DEADLINE_S, Client, Door, post
+from http_kit import DEADLINE_S, Client, WebServer, post
 
 from rdv.http import HttpServer, Limits, make_access
 
 GREEDY, OTHER = "127.0.0.2", "127.0.0.1"
 
 
-class OrderedDoor(Door):
+class OrderedServer(WebServer):
     """Record whose requests are served; the first one waits until all have been sent."""
 
     def __init__(self, kind, trusted=()):
@@ -37,19 +37,19 @@ def send():
     with contextlib.ExitStack() as stack:
 
         def run(kind, sent, **options):
-            door = OrderedDoor(kind, **options)
-            stack.callback(door.stop)
-            stack.callback(door.goes_on.set)
-            clients = [stack.enter_context(Client(door.port, source=who)) for who, _, _ in sent]
-            door.call(lambda: None)
+            web = OrderedServer(kind, **options)
+            stack.callback(web.stop)
+            stack.callback(web.goes_on.set)
+            clients = [stack.enter_context(Client(web.port, source=who)) for who, _, _ in sent]
+            web.call(lambda: None)
             for client, (_, blob, _) in zip(clients, sent, strict=True):
                 client.send(blob)
-                assert door.has_begun.wait(DEADLINE_S)
-            door.goes_on.set()
+                assert web.has_begun.wait(DEADLINE_S)
+            web.goes_on.set()
             for client, (_, _, count) in zip(clients, sent, strict=True):
                 for _ in range(count):
                     assert client.answer().status == 200
-            return door.served
+            return web.served
 
         yield run
 
@@ -79,14 +79,14 @@ def test_connections_of_a_trusted_proxy_do_not_share_one_turn(send, kind):
     assert len(served) == 9 * 60
 
 
-def test_what_waits_for_its_turn_is_not_read(make_door, kind):
+def test_what_waits_for_its_turn_is_not_read(make_web, kind):
     """A client that sends faster than it is served fills the sockets, not the memory."""
-    door = make_door(kind=kind, limits=Limits(partial_bytes_max=600_000))
+    web = make_web(kind=kind, limits=Limits(partial_bytes_max=600_000))
     blob, count = post() * 500, 60
-    with door.client() as client:
+    with web.client() as client:
         sender = threading.Thread(target=lambda: [client.send(blob) for _ in range(count)])
         sender.start()
         for _ in range(500 * count):
             assert client.answer().status == 200
         sender.join()
-    assert door.server.counters.refusals == 0
+    assert web.server.counters.refusals == 0

@@ -21,7 +21,7 @@ def once(key):
 
 
 @pytest.fixture(scope="module", params=STAGES)
-def door(request, tmp_path_factory):
+def web(request, tmp_path_factory):
     directory = tmp_path_factory.mktemp("marks") / "fraud"
     port = write_decision(directory)
     (directory / "schedules" / "production.toml").write_text(SLOW)
@@ -30,8 +30,8 @@ def door(request, tmp_path_factory):
 
 
 @pytest.fixture
-def client(door):
-    with Client(door) as client:
+def client(web):
+    with Client(web) as client:
         yield client
 
 
@@ -46,11 +46,11 @@ def test_a_repeat_gets_the_first_answer(client):
     assert (status, refused["error"]["code"]) == (422, "idempotency_key_reused")
 
 
-def test_repeats_at_the_same_time_share_one_decision(door):
+def test_repeats_at_the_same_time_share_one_decision(web):
     answers = []
 
     def ask():
-        with Client(door) as client:
+        with Client(web) as client:
             answer = client.post({"data": {"gbm": "sleep"}}, once("together"))
             answers.append((*answer, client.headers[REPLAYED]))
 
@@ -65,11 +65,11 @@ def test_repeats_at_the_same_time_share_one_decision(door):
     assert [replayed for _, _, replayed in answers].count(None) == 1
 
 
-def test_a_client_that_left_finds_its_answer(door):
-    with Client(door) as client:
+def test_a_client_that_left_finds_its_answer(web):
+    with Client(web) as client:
         body = orjson.dumps({"data": {"gbm": "sleep"}})
         client._connection.request("POST", "/v1/decide", body, once("left"))
-    with Client(door) as client:
+    with Client(web) as client:
         answer = client.post(body, once("left"))
         assert answer[0] == 200
         assert client.post(body, once("left")) == answer

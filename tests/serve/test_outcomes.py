@@ -153,7 +153,7 @@ def test_a_stopped_writer_of_the_command_line_does_not_hold_up_the_proxy(proxy):
             assert tell(proxy, {"id": "i", "outcome": 1})[0] == 202
 
 
-class Door:
+class Exchange:
     """A stand-in for an HTTP exchange keeps the answer to its request."""
 
     def __init__(self, body):
@@ -174,12 +174,12 @@ class Full:
 
 
 def test_a_full_disk_is_said_and_nothing_is_acknowledged():
-    door = Door(b'{"id": "i", "outcome": 1}')
+    exchange = Exchange(b'{"id": "i", "outcome": 1}')
     outbox = Outbox(Full(), SYSTEM_CLOCK, "outcomes", keep_ms=0)
-    OutcomeHandler(outbox, "p-1", lambda: False, print, 1_000).accept(door)
-    assert (door.status, door.answer) == (503, "not_logged")
-    OutcomeHandler(outbox, "p-1", lambda: True, print, 1_000).accept(door)
-    assert (door.status, door.answer) == (503, "draining")
+    OutcomeHandler(outbox, "p-1", lambda: False, print, 1_000).accept(exchange)
+    assert (exchange.status, exchange.answer) == (503, "not_logged")
+    OutcomeHandler(outbox, "p-1", lambda: True, print, 1_000).accept(exchange)
+    assert (exchange.status, exchange.answer) == (503, "draining")
 
 
 def test_bodies_that_are_read():

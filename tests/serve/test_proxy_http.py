@@ -24,8 +24,8 @@ def enrich(data):
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("door") / "fraud"
+def web(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("web") / "fraud"
     cohorts = '[cohorts]\nsalt = "s"\n[cohorts.half]\nshare = 0.5\nschedule = "other"\n'
     http = 'enrich = "models/profile.py:enrich"\nenrich_timeout_ms = 100'
     port = write_decision(directory, http=http, more=cohorts)
@@ -38,8 +38,8 @@ def door(tmp_path_factory):
 
 
 @pytest.fixture
-def client(door):
-    with Client(door) as client:
+def client(web):
+    with Client(web) as client:
         yield client
 
 

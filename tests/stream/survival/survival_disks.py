@@ -22,7 +22,7 @@ class QuietDisk(Disk):
         os.stat(path)
 
 
-class DoorDisk(QuietDisk):
+class StepDisk(QuietDisk):
     """Call `step(name, path)` before each call that changes something, and `after` behind it.
 
     `step` may raise; for `pwrite`, `torn` may return the part of the data that is to be written.
@@ -89,7 +89,7 @@ class DoorDisk(QuietDisk):
         self._do("rename", target, lambda: os.rename(source, target))
 
 
-class FaultyDisk(DoorDisk):
+class FaultyDisk(StepDisk):
     """Fail the changes number `first` to `first + length - 1` (1 is the next), with `code`.
 
     `kinds` are the calls that count. `leading` of a failing pwrite's bytes (a fraction) are written
@@ -140,7 +140,7 @@ class FaultyDisk(DoorDisk):
         return None
 
 
-class ShortDisk(DoorDisk):
+class ShortDisk(StepDisk):
     """Write at most `bytes_max` at a time, as a kernel may."""
 
     def __init__(self, bytes_max: int) -> None:
@@ -151,7 +151,7 @@ class ShortDisk(DoorDisk):
         return data[: self._bytes_max]
 
 
-class KillingDisk(DoorDisk):
+class KillingDisk(StepDisk):
     """SIGKILL its own process at change number `at`: before it, after it, or within a write."""
 
     def __init__(self, at: int, when: str) -> None:

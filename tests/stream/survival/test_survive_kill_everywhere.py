@@ -10,7 +10,7 @@ import signal
 
 import pytest
 from survival_children import call, say
-from survival_disks import DoorDisk, KillingDisk, QuietDisk
+from survival_disks import KillingDisk, QuietDisk, StepDisk
 from survival_logs import TOPIC, assert_sound, open_log, partition_directory, restore, snapshot
 from sweep import part_of
 
@@ -83,7 +83,7 @@ def kill_at_every_change(path, when, fsync):
     stream.make_topic(TOPIC, 1)
     stream.close()
     empty = snapshot(partition_directory(path))
-    counting = DoorDisk()
+    counting = StepDisk()
     send_batches(path, counting, lambda n, o: None)
     for at in part_of(range(1, counting.count + 1), 5 if when == "before" else 1):
         restore(partition_directory(path), empty)
@@ -104,7 +104,7 @@ def test_a_writer_killed_at_any_change_leaves_a_sound_log(tmp_path, when, fsync)
 
 def make_killed_everywhere(path):
     """SIGKILL a process at every change that making a stream and its topic takes."""
-    counting = DoorDisk()
+    counting = StepDisk()
     make_all(f"{path}-whole", counting)
     for at in range(1, counting.count + 1):
         for when in ("before", "after") if at in part_of(range(1, 99), 5) else ("after",):

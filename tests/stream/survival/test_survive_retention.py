@@ -6,7 +6,7 @@ import os
 
 import pytest
 from survival_children import call, say
-from survival_disks import DoorDisk, KillingDisk, QuietDisk
+from survival_disks import KillingDisk, QuietDisk, StepDisk
 from survival_logs import (
     TOPIC,
     damage_of,
@@ -111,7 +111,7 @@ def purge_killed_everywhere(path):
     stream, producer = fill(path, 22)
     producer.close()
     files = snapshot(partition_directory(path))
-    counting = DoorDisk()
+    counting = StepDisk()
     with open_log(path, counting) as counted:
         counted.purge(TOPIC, 0, before_offset=16)
     for at in range(1, counting.count + 1):

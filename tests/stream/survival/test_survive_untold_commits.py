@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from survival_disks import DoorDisk, QuietDisk
+from survival_disks import QuietDisk, StepDisk
 from survival_logs import TOPIC, open_log
 
 from rdv.stream.file import board as boards
 
 
-class SilentDisk(DoorDisk):
+class SilentDisk(StepDisk):
     """Drop what is written to the board, so that no reader is notified."""
 
     def pwrite(self, fd, data, position):
