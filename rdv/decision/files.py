@@ -99,7 +99,7 @@ class _Files:
     read: dict[str, str]
     """Others that its worker was seen to read."""
     stale: dict[str, tuple[str, str]]
-    """Of both, those that are not as the worker has loaded them: (as loaded, as they are)."""
+    """Of `named`, those that are not as the worker has loaded them: (as loaded, as they are)."""
 
 
 class Stamps:

@@ -26,7 +26,7 @@ def await_restart(served, decision, await_answer):
     assert all((decision / name / "stream.toml").is_file() for name in STREAMS)
 
 
-def test_streams_that_are_moved_replaced_and_deleted(decision, serve, await_answer):
+def test_streams_that_are_moved_replaced_and_deleted(decision, serve, rdv, await_answer):
     served = serve()
     await_answer()
     # The whole decision: its processes keep their files, and go on when it is back.
@@ -39,6 +39,15 @@ def test_streams_that_are_moved_replaced_and_deleted(decision, serve, await_answ
     decision.with_name("copy").rename(decision / "scores")
     await_restart(served, decision, await_answer)
     assert sum("[stream_replaced]" in line for line in served.lines) == 1
+
+    # What cannot be made again is named, and the proxy goes on answering until it can be.
+    shutil.rmtree(decision / "scores")
+    (decision / "scores").write_text("not a directory")
+    served.until(r"scores.* \[\w+\]$")
+    answer = rdv("ask", decision, "{}", "--json")
+    assert (answer.code, answer.row()["kind"]) == (0, "default")
+    (decision / "scores").unlink()
+    await_restart(served, decision, await_answer)
 
     for name in STREAMS:
         shutil.rmtree(decision / name)

@@ -42,7 +42,7 @@ Found = Interval | TooFew | Undefined
 ROWS_MAX = 500_000
 """The maximum number of randomised requests that are kept; more are thinned out evenly."""
 CLASSES_MAX = 20
-"""The maximum number of different answers whose label coverage is told apart."""
+"""The maximum number of different answers for which label coverage is counted separately."""
 NO_ANSWER = -1.0
 
 

@@ -13,7 +13,9 @@ from rdv.clock import SYSTEM_CLOCK
 from rdv.coded import Coded
 from rdv.decision import Decision
 from rdv.decision.files import watched_files
+from rdv.decision.streams import prepare_streams
 from rdv.decision.watching import Watch
+from rdv.errors import RdvError
 from rdv.serve.supervisor.child import Child
 from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
@@ -27,6 +29,9 @@ from rdv.serve.supervisor.supervisor import ESSENTIAL, Supervisor
 from rdv.status.lines import StatusLine
 from rdv.system.made_of import read_made_of
 from rdv.system.orphans import ForeignChildren, reap_orphans
+
+REMAKE_S = 1.0
+"""When it is tried again to make a stream that could not be made, in seconds."""
 
 _STOPPING = {
     signal.SIGINT: "stopping (Ctrl-C again: at once)",
@@ -147,7 +152,7 @@ async def _run(
         in_force.elsewhere = control.models_elsewhere
         in_force.absent = partial(outputs.model_state, is_up=False, code="model_undeclared")
         in_force.show = outputs.own_line
-    watch = _watch(loop, decision, supervisor, outputs)
+    watch = _watch(loop, decision, supervisor, outputs, makes_streams=in_force is not None)
     watch.start()
     clear_in_background(decision().directory, log.own_line)
     demand: Demand | None = None
@@ -170,14 +175,28 @@ def _watch(
     decision: Callable[[], Decision],
     supervisor: Supervisor,
     outputs: _Outputs,
+    *,
+    makes_streams: bool,
 ) -> Watch:
     directories = StreamDirectories(decision())
+    last = ""
 
     def edited() -> None:
+        nonlocal last
         if not supervisor.is_to_begin_again and (replaced := directories.replaced()):
-            text = "deleted or replaced: all processes are started again"
-            outputs.own_line(f"{', '.join(replaced)}: {text}", "stream_replaced", replaced[0])
-            supervisor.begin_again()
+            try:
+                if makes_streams:
+                    prepare_streams(decision(), outputs.own_line)
+            except RdvError as error:
+                # What runs goes on with the marked default: that is better than no answer.
+                if error.text() != last:
+                    last = error.text()
+                    outputs.own_line(last, error.code(), replaced[0])
+                loop.call_later(REMAKE_S, edited)
+            else:
+                text = "deleted or replaced: all processes are started again"
+                outputs.own_line(f"{', '.join(replaced)}: {text}", "stream_replaced", replaced[0])
+                supervisor.begin_again()
         supervisor.edited()
 
     return Watch(
