@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 # Most tests wait for processes for a part of their time: more workers than cores.
 WORKERS ?= 3
 
-.PHONY: help demo demo-log test check check-workflows codes docs man pictures coverage bench bench-log bench-decision bench-evaluation bench-overload \
+.PHONY: help demo demo-log test peers test-peers check check-workflows codes docs man pictures coverage bench bench-log bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
 	@echo "make demo    handwritten digits being sorted; the champion is killed meanwhile"
 	@echo "make demo-log  a short show of the log by itself"
 	@echo "make test    the test suite (about twelve minutes)"
+	@echo "make test-peers  tests with other people's servers and libraries (MLflow, MLServer, CatBoost, ...)"
 	@echo "make check   ruff, mypy, import-linter"
 	@echo "make docs    the documentation, into build/docs/site; a dead link is an error"
 	@echo "make man     man pages, into build/man"
@@ -39,6 +40,20 @@ demo-log: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+# Other people's servers and libraries, each in an environment of its own: tests/peers/README.md.
+PEERS := $(patsubst tests/peers/environments/%.txt,$(VENV)-peers/%/.ready,$(wildcard tests/peers/environments/*.txt))
+
+$(VENV)-peers/%/.ready: tests/peers/environments/%.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+peers: $(READY) $(PEERS)
+
+test-peers: $(READY)
+	@$(MAKE) --no-print-directory -j2 peers
+	RDV_PEERS=$(CURDIR)/$(VENV)-peers $(BIN)/python -m pytest tests/peers
 
 codes: $(READY)
 	$(BIN)/python tests/test_codes.py > CODES.md.new && mv CODES.md.new CODES.md
@@ -104,4 +119,4 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) $(VENV)-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
