@@ -27,6 +27,7 @@ from rdv.serve.proxy.intake import Body
 from rdv.decision.decision import Cohort, Cohorts, Decision
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
+from rdv.decision.schema import Column, Schema
 from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
 from rdv.decision.decision import Gate
@@ -145,6 +146,8 @@ def settings() -> str:
         ("[outcome]", "outcome.", Outcome),
         ("[value]", "value.", Value),
         ("[objective]", "objective.", Objective),
+        ("[schema]", "schema.", Schema),
+        ("[schema.columns.NAME]", "", Column),
         ("[models.NAME]", "", ModelConfig),
         ("[cohorts]", "cohorts.", Cohorts),
         ("[cohorts.NAME]", "", Cohort),
@@ -158,9 +161,12 @@ def settings() -> str:
 
 def _keys(prefix: str, kind: type[msgspec.Struct]) -> Iterable[tuple[str, ...]]:
     for found in setting_fields(kind):
-        default = (
-            "(required)" if found.default is msgspec.NODEFAULT else f"`{json.dumps(found.default)}`"
-        )
+        if found.default is msgspec.NODEFAULT:
+            default = "(required)"
+        elif found.default is None or found.default is msgspec.UNSET:
+            default = "(none)"
+        else:
+            default = f"`{json.dumps(found.default)}`"
         yield f"`{prefix}{found.name}`", default, _escape(found.comment), _EFFECTS[found.effect]
 
 

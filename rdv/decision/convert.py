@@ -20,6 +20,8 @@ from rdv.decision.decision import SECTIONS, Cohort, Cohorts, Decision
 from rdv.decision.errors import InvalidDecision, InvalidModelName
 from rdv.decision.model import ModelConfig
 from rdv.decision.objective import Objective
+from rdv.decision.schema import Column, Schema
+from rdv.decision.schema_tree import tree_of_columns
 from rdv.decision.sections import PORT_MAX, Http
 from rdv.decision.value import Value
 from rdv.stream import check_name
@@ -85,7 +87,8 @@ def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Dec
     _known_keys(table, sorted(_SINGLE), "", where)
     values = dict(table)
     for section, kind in SECTIONS.items():
-        values[section] = _struct(kind, values.get(section, {}), section, where)
+        values[section] = _struct(kind, _without_columns(section, values), section, where)
+    values["schema"] = _schema(values["schema"], table.get("schema", {}), where)
     values["models"] = _named(ModelConfig, values.get("models", {}), "models", where)
     values["cohorts"] = _cohorts(values.get("cohorts", {}), where)
     try:
@@ -96,6 +99,30 @@ def make_decision(table: dict[str, Any], where: str, directory: str = "") -> Dec
         raise _refused(error, "", where) from None
     check_decision(decision, where)
     return decision
+
+
+def _without_columns(section: str, values: dict[str, Any]) -> Any:
+    """Return the values of a section, but not [schema.columns], which `_schema` converts."""
+    table = values.get(section, {})
+    if section != "schema" or not isinstance(table, dict):
+        return table
+    return {key: value for key, value in table.items() if key != "columns"}
+
+
+def _schema(schema: Schema, table: dict[str, Any], where: str) -> Schema:
+    """Add the columns, so that an error names its column."""
+    columns = table.get("columns", {})
+    _is_table(columns, "schema.columns", where)
+    made: dict[str, Column] = {}
+    for name, column in columns.items():
+        key = f"schema.columns.{name}"
+        if isinstance(column, dict) and any(isinstance(v, dict) for v in column.values()):
+            unknown = [n for n in column if n not in Column.__struct_fields__]
+            if unknown:
+                reason = f'write a column of an object as "{name}.{unknown[0]}", in quotes'
+                raise InvalidDecision(where, f"{key}.{unknown[0]}", reason)
+        made[name] = _struct(Column, column, key, where)
+    return msgspec.structs.replace(schema, columns=made)
 
 
 def _cohorts(value: Any, where: str) -> Cohorts:
@@ -172,6 +199,7 @@ def check_decision(decision: Decision, where: str) -> None:
         raise InvalidDecision(where, "http.enrich", reason)
     _check_value(decision.value, where)
     _check_objective(decision.objective, where)
+    _check_schema(decision.schema, where)
     _check_variables(decision.env, "env", where)
     for name, model in decision.models.items():
         _check_variables(model.env, f"models.{name}.env", where)
@@ -191,6 +219,21 @@ def _check_objective(objective: Objective, where: str) -> None:
     least = objective.quality_min
     if isinstance(least, float) and not math.isfinite(least):
         raise InvalidDecision(where, "objective.quality_min", "is not a finite number")
+
+
+def _check_schema(schema: Schema, where: str) -> None:
+    given = [name for name in ("columns", "json_schema", "pydantic") if getattr(schema, name)]
+    if len(given) > 1:
+        reason = f"has {' and '.join(given)}; one of them is enough"
+        raise InvalidDecision(where, "schema", reason)
+    if schema.unknown == "reject" and not given:
+        raise InvalidDecision(where, "schema.unknown", "there are no columns: nothing would pass")
+    if schema.pydantic and not re.fullmatch(r"[^:\0]+\.py:[A-Za-z_]\w*", schema.pydantic):
+        reason = f"{schema.pydantic!r} is not FILE.py:CLASS, as models/row.py:Row"
+        raise InvalidDecision(where, "schema.pydantic", reason)
+    if "\0" in schema.json_schema:
+        raise InvalidDecision(where, "schema.json_schema", "contains a NUL byte")
+    tree_of_columns(schema, where)
 
 
 def _check_value(value: Value, where: str) -> None:

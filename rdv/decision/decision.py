@@ -16,6 +16,7 @@ from rdv import toml_text
 from rdv.decision.model import ModelConfig
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
+from rdv.decision.schema import Schema
 from rdv.decision.sections import (
     COUNT_MAX,
     PARTITIONS_MAX,
@@ -128,6 +129,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "outcome": Outcome,
     "value": Value,
     "objective": Objective,
+    "schema": Schema,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
 
@@ -190,6 +192,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     outcome: Outcome = Outcome()
     value: Value = Value()
     objective: Objective = Objective()
+    schema: Schema = Schema()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()
 

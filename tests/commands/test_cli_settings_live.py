@@ -23,6 +23,7 @@ from rdv.decision.accepted import read_published
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
+from rdv.decision.schema import Schema
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import toml_value
 from rdv.decision.value import Value
@@ -38,6 +39,7 @@ SECTIONS = {
     "outcome": Outcome,
     "value": Value,
     "objective": Objective,
+    "schema": Schema,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -80,6 +82,9 @@ OTHERS: dict[str, object] = {
     "value.unit": "EUR",
     "objective.quality_min": 0.9,
     "objective.metric": "f1",
+    "schema.json_schema": "schema.json",
+    "schema.pydantic": "row.py:Row",
+    "schema.columns": {"extra": {"type": "number", "default": 1.5}},
     "cohorts.salt": "pepper",
     "cohorts.b.schedule": "ab",
     "cohorts.b.models": ["mlp"],
@@ -128,6 +133,7 @@ class Settings:
             "outcome": {},
             "value": {},
             "objective": {},
+            "schema": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },
@@ -168,6 +174,10 @@ def settings(decision):
     Path("fraud/models/enricher.py").write_text(
         "def enrich(data):\n    return {**data, 'more': 1}\n"
     )
+    Path("fraud/schema.json").write_text('{"type": "object"}')
+    Path("fraud/row.py").write_text(
+        "class Row:\n    @staticmethod\n    def model_json_schema():\n        return {}\n"
+    )
     made = Settings()
     made.write()
     return made
@@ -196,7 +206,8 @@ def test_after_a_restart_every_key_is_in_force(settings, serve):
     edits = [
         (section, field.name, value)
         for section, field, value in every_key()
-        if f"{section}.{field.name}" not in ("models.extra.command", "http.host")
+        if f"{section}.{field.name}"
+        not in ("models.extra.command", "http.host", "schema.json_schema", "schema.pydantic")
     ]
     settings.write(*edits)
     served = serve()

@@ -30,6 +30,7 @@ from rdv.decision import (
 )
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
+from rdv.decision.schema import Schema
 from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
 from rdv.errors import InputFault
@@ -59,6 +60,7 @@ SECTIONS = {
     "outcome": Outcome,
     "value": Value,
     "objective": Objective,
+    "schema": Schema,
 }
 
 
@@ -96,6 +98,7 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "outcome",
         "value",
         "objective",
+        "schema",
         "models",
         "cohorts",
         "groups",

@@ -11,6 +11,7 @@ from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.load import with_environment
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
+from rdv.decision.schema import Schema
 from rdv.decision.sections import setting_fields
 from rdv.decision.text import default_text
 from rdv.decision.value import Value
@@ -24,6 +25,7 @@ SECTIONS = {
     "outcome": Outcome,
     "value": Value,
     "objective": Objective,
+    "schema": Schema,
     "models.NAME": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.NAME": Cohort,
