@@ -52,6 +52,7 @@ class CommandModel:
     """
 
     takes: Takes = "data"
+    kind = "command"
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class EstimatorModel:
     """
 
     takes: Takes = "values"
+    kind = "scikit-learn"
 
     def __init__(self, name: str, path: str, version: str, result_bytes_max: int) -> None:
         """Load the file. Raises ModelNotLoaded."""
@@ -46,6 +47,7 @@ class EstimatorModel:
             raise ModelNotLoaded(name, path, f"a {what} has no predict") from None
         names = getattr(self._estimator, "feature_names_in_", None)
         self._names = None if names is None else [str(item) for item in names]
+        self.columns = self._names
         # This class puts a row's fields in order, so the missing names are no problem.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 

@@ -116,3 +116,8 @@ def trouble_of(model: Model) -> Coded:
     """
     found: Coded = getattr(model, "trouble", NO_FAULT)
     return found
+
+
+def kind_of(model: object) -> str:
+    """Return what kind of model it is, as users call it: "Python file", "command"."""
+    return str(getattr(model, "kind", "") or type(model).__name__)

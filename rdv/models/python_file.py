@@ -93,13 +93,16 @@ def _move_back(directory: str) -> None:
 
 
 class PythonModel:
-    """Calls `predict(rows)` of a file; calls `load()` once, if there is one, then reads `version`.
+    """Calls `predict(rows)` of a file; calls `load()` once, if there is one.
+
+    Then it reads `version` and `columns` (`rdv.models.columns`), if the file has them.
 
     The rows are the parsed `data` of the requests; a result is anything that orjson can write,
     numpy included. To replace a changed file, open a new PythonModel and close this one.
     """
 
     takes: Takes = "values"
+    kind = "Python file"
 
     def __init__(self, name: str, path: str, version: str, result_bytes_max: int) -> None:
         """Run the file. Raises ModelNotLoaded."""
@@ -121,6 +124,7 @@ class PythonModel:
             raise not_loaded(name, path, error) from None
         end_if_forked(process)
         self.version = str(found)
+        self.columns: object = getattr(module, "columns", None)
         self._module: ModuleType | None = module
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:

@@ -74,7 +74,7 @@ def test_use_edits_one_line_and_refuses_mistakes(rdv, decision):
 def test_models_are_added_listed_and_removed(rdv, decision):
     Path("fraud/models/new.py").write_text("def predict(rows): return rows\n")
     added = rdv("model", "add", "fraud", "new", "--path", "models/new.py", "--instances", 2)
-    assert added.out == "added new: it starts with the next rdv serve\n"
+    assert added.out.startswith("added new: it starts with the next rdv serve\n")
     assert rdv("model", "add", "fraud", "archive", "--builtin", "decoy").code == 0
     assert rdv("model", "add", "fraud", "lim", "--", "bash", "fraud/models/limit.sh").code == 0
     rows = {row["model"]: row for row in rdv("model", "ls", "fraud", "--json").rows()}

@@ -27,9 +27,11 @@ import msgspec
 
 from rdv.models import Model, ModelNotLoaded, Outcome, Takes, evaluate, open_model
 from rdv.models.batch import predict_batch
-from rdv.models.model import Again
+from rdv.models.columns import Column, columns_of
+from rdv.models.model import Again, kind_of
 from rdv.models.python_file import load_module, not_loaded
 from rdv.rendezvous.messages import RESULT_BYTES_MAX
+from rdv.system.limits import limit_memory, resident_bytes
 from rdv.system.orphans import adopt_orphans, end_descendants, reap_abandoned
 from rdv.system.standard_streams import empty_stdin, stdout_to_stderr, write_utf8
 
@@ -104,6 +106,8 @@ class Settings(msgspec.Struct, frozen=True):
     name: str
     opening: dict[str, Any]
     lifeline: int
+    memory_max_bytes: int = 0
+    """The limit of the process's memory; 0: none."""
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -114,6 +118,10 @@ class Hello(msgspec.Struct, frozen=True):
     reason: str = ""
     where: str = ""
     trace: str = ""
+    kind: str = ""
+    columns: list[Column] = []
+    base_bytes: int = 0
+    """The resident memory of the process before the model was loaded."""
 
 
 def main() -> int:
@@ -131,12 +139,21 @@ def main() -> int:
 def _run(settings: Settings) -> int:
     source, sink = _take_pipes()
     write_utf8()
+    base_bytes = resident_bytes()
+    limit_memory(settings.memory_max_bytes)
     try:
         model = _opened(settings)
     except ModelNotLoaded as error:
         _write(sink, _line(Hello(reason=error.reason, where=error.where, trace=error.trace)))
         return NOT_LOADED
-    _write(sink, _line(Hello(model.version, model.takes)))
+    hello = Hello(
+        model.version,
+        model.takes,
+        kind=kind_of(model),
+        columns=columns_of(model),
+        base_bytes=base_bytes,
+    )
+    _write(sink, _line(hello))
     gc.collect()
     gc.freeze()  # as in a worker: the collector ignores what is loaded
     with os.fdopen(source, "rb", READ_BYTES) as batches:

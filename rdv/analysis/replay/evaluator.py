@@ -60,6 +60,8 @@ class Loading:
     predict_timeout_ms: int = 10_000
     env: tuple[str, ...] = ()
     """Environment variables that it gets besides the usual ones, as rdv.toml names them."""
+    memory_max_bytes: int = 0
+    """The limit of the process's memory; 0: none."""
 
 
 class Job(NamedTuple, Generic[_T]):
@@ -140,7 +142,9 @@ class Process:
 def start(loading: Loading) -> Process:
     """Start the process and wait until the model is loaded. Raises ModelNotLoaded."""
     theirs, ours = os.pipe()
-    settings = Settings(loading.directory, loading.name, loading.opening, theirs)
+    settings = Settings(
+        loading.directory, loading.name, loading.opening, theirs, loading.memory_max_bytes
+    )
     command = [sys.executable, "-m", "rdv.analysis.replay.child"]
     try:
         child = Program(
@@ -204,10 +208,16 @@ class Evaluator:
         self._loading = loading
         self._process = start(loading)
         self.version, self.takes = self._process.hello.version, self._process.hello.takes
+        self.hello = self._process.hello
         self._timeout_s = loading.predict_timeout_ms / 1000
         if loading.opening.get("command"):
             more_ms = loading.start_timeout_ms + COMMAND_GRACE_MS
             self._timeout_s += more_ms / 1000
+
+    @property
+    def pid(self) -> int:
+        """Return the model's process."""
+        return self._process.child.pid
 
     def run(self, jobs: Iterable[Job[_T]]) -> Generator[tuple[Job[_T], Evaluated]]:
         """Yield the outcomes of all jobs, in order. A batch that ends the process has only errors.

@@ -12,7 +12,11 @@ class ModelGroup(LazyGroup):
 
     table: ClassVar[dict[str, Lazy]] = {
         "run": Lazy("rdv.commands.model.run:run", "Run a model: it joins a running decision."),
-        "add": Lazy("rdv.commands.model.add:add", "Declare a model in rdv.toml."),
+        "add": Lazy("rdv.commands.model.add:add", "Check a model, and declare it in rdv.toml."),
+        "inspect": Lazy(
+            "rdv.commands.model.inspect:inspect",
+            "Load a model once: its columns, version, time and memory.",
+        ),
         "ls": Lazy("rdv.commands.model.ls:ls", "List the models, declared and running."),
         "worth": Lazy(
             "rdv.commands.model.worth:worth",

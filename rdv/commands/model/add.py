@@ -42,18 +42,23 @@ def add(
             metavar="TEXT", help="The model's version. Default: its own, else a hash of its file."
         ),
     ] = "",
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Load it once before it is added.")
+    ] = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Declare a model in rdv.toml.
+    """Check a model, and declare it in rdv.toml.
 
-    A running decision starts it at once. The file keeps its comments and its order; nothing else in
-    it is changed.
+    It is loaded once, in a process of its own, and evaluates a row and a hundred rows: recorded
+    requests, or rows made from its columns. What cannot be loaded is not added. A running decision
+    starts the model at once. rdv.toml keeps its comments and its order; nothing else in it is
+    changed.
     """
     import msgspec
 
     from rdv.commands.model.settings import with_code
-    from rdv.decision import ModelConfig, add_model, check_model_name, load_decision
+    from rdv.decision import ModelConfig, ModelExists, add_model, check_model_name, load_decision
     from rdv.decision.load import check_program
 
     check_model_name(name)
@@ -63,12 +68,24 @@ def add(
     model = ModelConfig(builtin=builtin or "", instances=instances, version=version)
     model = with_code(model, decision, path, command)
     check_program(decision, model)
+    if name in decision.models:
+        raise ModelExists(directory, name)
+    facts = None
+    if check and builtin != "decoy":
+        from rdv.analysis.model_facts import model_facts
+
+        facts = model_facts(decision, name, model)
     added = add_model(directory, name, model)
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
-        output.json({"model": name, **msgspec.to_builtins(model)})
-    else:
-        _report(added, name, output)
+        checked = {} if facts is None else {"check": msgspec.to_builtins(facts)}
+        output.json({"model": name, **msgspec.to_builtins(model), **checked})
+        return
+    _report(added, name, output)
+    if facts is not None:
+        from rdv.commands.model.facts import show_facts
+
+        show_facts(facts, output)
 
 
 def _report(decision: DecisionConfig, name: str, output: Output) -> None:

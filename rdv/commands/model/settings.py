@@ -54,6 +54,11 @@ def with_code(
     return model
 
 
+def is_file(decision: Decision, path: str) -> bool:
+    """Return whether there is such a file, here or in the decision's directory."""
+    return _place(decision, path) is not None
+
+
 def _looked_at(decision: Decision, path: str) -> str:
     """Return both places that were searched, as absolute paths."""
     places = (os.path.abspath(path), os.path.abspath(decision.path(path)))
