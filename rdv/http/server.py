@@ -168,9 +168,16 @@ class Router:
 
     HEAD is served by GET's handler unless it has its own (the server sends no body); OPTIONS lists
     the allowed methods. Unknown paths are 404, unknown methods of known paths 405 with Allow.
+    A handler of `below` ({first segment: handler}) gets all other paths that begin with it, and
+    checks path and method itself.
     """
 
-    def __init__(self, routes: Mapping[str, Mapping[str, Handler]]) -> None:
+    def __init__(
+        self,
+        routes: Mapping[str, Mapping[str, Handler]],
+        below: Mapping[str, Handler] | None = None,
+    ) -> None:
+        self._below = dict(below or {})
         self._routes: dict[str, dict[str, Handler]] = {}
         everything = {"OPTIONS"}
         for path, handlers in routes.items():
@@ -186,7 +193,11 @@ class Router:
         head = request.head
         table = self._routes.get(head.path)
         if table is None:
-            request.fail(fail.not_found(head.path))
+            below = self._below.get(head.path.split("/", 2)[1]) if head.path[:1] == "/" else None
+            if below is not None:
+                below(request)
+            else:
+                request.fail(fail.not_found(head.path))
             return
         handler = table.get(head.method)
         if handler is None:

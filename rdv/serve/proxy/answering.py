@@ -114,7 +114,7 @@ class Answering:
         self.own_answers.flush()
         self._looking = self._loop.call_later(BACKSTOP_S, self._look)
 
-    # Called by the HTTP server when clients leave.
+    # Called by the HTTP server when clients leave; a token has an id for each row.
 
     def gone(self, http: HttpRequest) -> None:
         """Drop a request whose client has gone, and free its place.
@@ -122,18 +122,20 @@ class Answering:
         The models and the server still process and record it, but it holds nothing here. A request
         with an Idempotency-Key is answered all the same, for its repeats.
         """
-        entry = self.in_flight.find(http.token)
-        if entry is None:
-            return
-        if entry.client.connected:
-            self._set_aside(http.token)
-        else:
-            self.in_flight.answered(http.token)
-            self.counts.gone += 1
+        for id_ in http.token.split():
+            entry = self.in_flight.find(id_)
+            if entry is None:
+                continue
+            if entry.client.connected:
+                self._set_aside(id_)
+            else:
+                self.in_flight.answered(id_)
+                self.counts.gone += 1
 
     def ending(self, http: HttpRequest) -> None:
         """Free the place of a request whose client may be gone; the request waits on."""
-        self._set_aside(http.token)
+        for id_ in http.token.split():
+            self._set_aside(id_)
 
     def _set_aside(self, id_: str) -> None:
         for left in self.in_flight.set_aside(id_):

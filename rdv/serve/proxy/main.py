@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
+from http import HTTPStatus
 
 import uvloop
 
@@ -36,6 +37,7 @@ from rdv.serve.proxy.enricher import EnricherLoader
 from rdv.serve.proxy.idempotency import IdempotencyKeys, IdempotencyLimits, IdempotencyMiddleware
 from rdv.serve.proxy.idempotency_restore import restore
 from rdv.serve.proxy.intake import InlineRules, ScheduleChoice
+from rdv.serve.proxy.oip import Inference, OipHandler
 from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeHandler
 from rdv.serve.proxy.proxy import Proxy, Settings
 from rdv.serve.proxy.readiness import ModelStates, Readiness, draining, readiness, wanted_models
@@ -185,6 +187,9 @@ class ProxyProcess:
         )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
         self._is_up = is_up
+        self.inference = Inference(
+            self.proxy.decide, lambda: self.decision, lambda: self._accepted.schedules
+        )
         self._models = ModelStates(self._streams.control)
         self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
         self._server = HttpServer(
@@ -201,7 +206,8 @@ class ProxyProcess:
                 "/v1/outcomes": {"POST": self._outcomes.accept},
                 "/livez": {"GET": self._livez},
                 "/readyz": {"GET": self._readyz},
-            }
+            },
+            {"v2": OipHandler(self.inference, self.is_ready)},
         )
 
     def _load_enricher(self) -> None:
@@ -279,6 +285,10 @@ class ProxyProcess:
             request.respond(*draining())
         else:
             request.respond(*self._readiness())
+
+    def is_ready(self) -> bool:
+        """Return whether requests are accepted, and a model is up that can answer them."""
+        return not self.proxy.is_draining and self._readiness().status == HTTPStatus.OK
 
     def _readiness(self) -> Readiness:
         """Return the readiness. Off the hot path: the states of models are read on each request."""
