@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,6 +109,7 @@ def init(
 
 def _models(given: list[str]) -> dict[str, str]:
     """Return files by the models' names. Raises InvalidOption, NotUsable."""
+    from rdv.commands.model.settings import need_kind
     from rdv.commands.options import need_file
 
     files: dict[str, str] = {}
@@ -117,9 +119,9 @@ def _models(given: list[str]) -> dict[str, str]:
             raise InvalidOption("--model", f"{one!r} is not NAME=FILE")
         if name in files:
             raise InvalidOption("--model", f"there are two models {name!r}")
-        need_file("--model", path)
-        if not path.endswith((".py", ".joblib", ".pkl")):
-            raise NotUsable("--model", f"{path} does not end in .py, .joblib or .pkl")
+        if not os.path.isdir(path):
+            need_file("--model", path)
+        need_kind("--model", path, path)
         files[name] = path
     return files
 

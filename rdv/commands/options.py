@@ -76,7 +76,9 @@ Canary = Annotated[
 ]
 ModelFile = Annotated[
     str | None,
-    typer.Option(metavar="FILE", help="A .py, .joblib or .pkl file.", show_default=False),
+    typer.Option(
+        metavar="FILE", help="A .py file, or a library's model file or folder.", show_default=False
+    ),
 ]
 Instances = Annotated[
     int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")

@@ -59,7 +59,7 @@ def regress(
         str | None,
         typer.Option(
             metavar="NAME=FILE",
-            help="Replay this model file (.py, .joblib, .pkl) on the traffic, in the place of the "
+            help="Replay this model file (.py, or a library's) on the traffic, in the place of the "
             "model NAME or as a new one.",
         ),
     ] = None,

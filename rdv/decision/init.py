@@ -280,7 +280,8 @@ def init_blank(
             )
         for name, path in (models or {}).items():
             with faults(path, "read"):
-                shutil.copyfile(path, os.path.join(place, files[name]))
+                copy = shutil.copytree if os.path.isdir(path) else shutil.copyfile
+                copy(path, os.path.join(place, files[name]))
         load_decision(place, {})
     return BlankReport(directory, BLANK, files, _blank_commands(directory, list(files)))
 

@@ -112,7 +112,7 @@ def missing_files(decision: Decision) -> list[InvalidDecision]:
     return [
         InvalidDecision(decision.file, key, f"there is no file {path}")
         for key, path in wanted
-        if not os.path.isfile(path)
+        if not os.path.isfile(path) and not (key.startswith("models.") and os.path.isdir(path))
     ]
 
 

@@ -24,7 +24,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     path: Annotated[
         str,
         on_replace(
-            "A .py file with predict(rows) -> results, or a .joblib/.pkl scikit-learn model"
+            "A .py file with predict(rows) -> results, or a model file or folder of a library"
         ),
     ] = ""
     command: Annotated[
@@ -104,6 +104,18 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         False
     )
 
+    threads: Annotated[
+        int, on_replace("Threads that a library's own model file may use in one process", 1, 1024)
+    ] = 1
+    trusted: Annotated[
+        list[str],
+        on_replace("A .skops file: types in it that may be loaded besides scikit-learn's own"),
+    ] = []
+    options: Annotated[
+        dict[str, Any],
+        on_replace("More options of the kind of model file, see docs/howto/bring-a-model.md"),
+    ] = {}
+
     env: Annotated[
         list[str],
         on_replace('Environment variables for this model, besides the usual ones: ["API_KEY"]'),
@@ -146,11 +158,19 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "builtin": self.builtin,
             "version": self.version,
             "artifacts": tuple(self.artifacts),
+            "options": self.adapter_options(),
             "start_timeout_ms": self.start_timeout_ms,
             "predict_timeout_ms": self.predict_timeout_ms,
             "result_bytes_max": self.result_bytes_max,
             "archive_bytes_max": self.archive_bytes_max,
         }
+
+    def adapter_options(self) -> dict[str, Any]:
+        """Return the options for the adapter of a model file."""
+        given: dict[str, Any] = {"threads": self.threads}
+        if self.trusted:
+            given["trusted"] = list(self.trusted)
+        return {**given, **self.options}
 
 
 _NUMBERS = ("instances", "instances_min", "instances_max", "idle_ms", "scale_down_ms")

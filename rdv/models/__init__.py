@@ -1,7 +1,7 @@
 """Every kind of model has the same `predict` for a worker.
 
     open_model(directory, name, path="models/gbm.py")            a Python file
-    open_model(directory, name, path="models/gbm.joblib")        a scikit-learn estimator
+    open_model(directory, name, path="models/gbm.joblib")        a file of a library
     open_model(directory, name, command=["Rscript", "gbm.R"])    any program, by JSON lines
     open_model(directory, name, builtin="decoy")                 archives its input
 

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,7 +15,8 @@ from rdv.errors import RdvError
 from rdv.models.child import Log
 from rdv.models.command import CommandModel
 from rdv.models.decoy import Decoy
-from rdv.models.estimator import ENDINGS, EstimatorModel
+from rdv.models.file import FileModel
+from rdv.models.kinds import PYTHON_ENDING, UnknownKind
 from rdv.models.model import Model, ModelNotLoaded
 from rdv.models.opened import Opened
 from rdv.models.python_file import PythonModel
@@ -38,9 +40,6 @@ from rdv.system.made_of import (
 
 log = logging.getLogger("rdv.models")
 
-FILE_ENDINGS = (".py", *ENDINGS)
-"""How the name of a model's file ends."""
-
 
 def open_model(
     directory: str,
@@ -56,15 +55,17 @@ def open_model(
     archive_bytes_max: int = 1024**3,
     command_directory: str = "",
     artifacts: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None,
     records: bool = False,
     log: Log | None = None,
 ) -> Model:
     """Load the model `name` of the decision in `directory`; `path` is relative to it.
 
-    One of path, command and builtin = "decoy" is given; a canary is loaded like any other model. A
-    command runs in `command_directory`, which is the decision's unless given; `log` gets its
-    stderr, line by line. Only a command's timeouts are enforced here: Python code that hangs can
-    only be ended with its process, by a watchdog. Raises ModelNotLoaded.
+    One of path, command and builtin = "decoy" is given; a canary is loaded like any other model.
+    `options` are for the adapter of the file's kind (`rdv.models.adapters`). A command runs in
+    `command_directory`, which is the decision's unless given; `log` gets its stderr, line by line.
+    Only a command's timeouts are enforced here: Python code that hangs can only be ended with its
+    process, by a watchdog. Raises ModelNotLoaded.
 
     The model's version is the declared one and a hash of the files that it is made of: those that
     its settings and its code name, and those that it was seen to read. With `records` they are
@@ -86,22 +87,29 @@ def open_model(
                 log=log,
             )
         else:
-            model = _open_file(directory, name, path, version, result_bytes_max)
+            model = _open_file(directory, name, path, options or {}, version, result_bytes_max)
+    made.add(getattr(model, "files", ()))
     model.version = made.end(model.version, records=records)
     return model
 
 
 def _open_file(
-    directory: str, name: str, path: str, version: str, result_bytes_max: int
-) -> EstimatorModel | PythonModel:
+    directory: str,
+    name: str,
+    path: str,
+    options: Mapping[str, Any],
+    version: str,
+    result_bytes_max: int,
+) -> FileModel | PythonModel:
     place = os.path.join(directory, path)
-    if not os.path.isfile(place):
+    if not path or not os.path.exists(place):
         raise ModelNotLoaded(name, path or "no path", "there is no such file")
-    if path.endswith(ENDINGS):
-        return EstimatorModel(name, place, version, result_bytes_max)
-    if path.endswith(".py"):
+    if path.endswith(PYTHON_ENDING) and os.path.isfile(place):
         return PythonModel(name, place, version, result_bytes_max)
-    raise ModelNotLoaded(name, path, f"a model's file ends in {', '.join(FILE_ENDINGS)}")
+    try:
+        return FileModel(name, place, options, version, result_bytes_max)
+    except UnknownKind as error:
+        raise ModelNotLoaded(name, path, str(error)) from None
 
 
 class _Making:
@@ -116,6 +124,8 @@ class _Making:
         artifacts: Sequence[str],
     ) -> None:
         """Raise ModelNotLoaded for artifacts that do not exist."""
+        if path and os.path.isdir(os.path.join(directory, path)):
+            artifacts = [*artifacts, path]
         try:
             check_artifacts(directory, artifacts)
         except ArtifactsUnusable as error:
@@ -127,12 +137,15 @@ class _Making:
             for entry in artifacts
             for file in relative(artifact_files(directory, entry), directory)
         }
-        named = declared_files(directory, path, command, artifacts)
         self._signs: dict[str, Sign] = {}
-        for file, place in zip(relative(named, directory), named, strict=True):
-            with contextlib.suppress(OSError):
-                self._signs[file] = sign_of(place)
+        self.add(declared_files(directory, path, command, artifacts))
         self.opened = Opened(directory)
+
+    def add(self, places: Sequence[str]) -> None:
+        """Add files that the model is made of."""
+        for file, place in zip(relative(places, self._directory), places, strict=True):
+            with contextlib.suppress(OSError):
+                self._signs.setdefault(file, sign_of(place))
 
     def end(self, declared: str, *, records: bool) -> str:
         """Return the version of the model, which is loaded now."""

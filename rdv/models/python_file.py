@@ -38,8 +38,7 @@ def load_module(name: str, path: str) -> ModuleType:
     path = os.path.realpath(path)
     directory = os.path.dirname(path)
     with _loading:
-        _directories.add(directory)
-        _forget_siblings()
+        _forget_siblings(directory)
         module = ModuleType(f"{PREFIX}{next(_numbers)}_{name}")
         module.__file__ = path
         sys.modules[module.__name__] = module
@@ -63,8 +62,15 @@ def forget_module(module: ModuleType) -> None:
     sys.modules.pop(module.__name__, None)
 
 
-def _forget_siblings() -> None:
+def forget_siblings(path: str) -> None:
+    """Let a model file that is loaded next import the modules beside it anew. Thread-safe."""
+    with _loading:
+        _forget_siblings(os.path.dirname(os.path.realpath(path)))
+
+
+def _forget_siblings(directory: str) -> None:
     """Drop what earlier loads have imported from beside a model; those models keep theirs."""
+    _directories.add(directory)
     importlib.invalidate_caches()
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)

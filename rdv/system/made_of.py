@@ -118,7 +118,8 @@ def declared_files(
         words = (os.path.join(directory, word) for word in command)
         found.update(word for word in words if os.path.isfile(word))
     elif path:
-        found.update(_code_files(os.path.join(directory, path)))
+        place = os.path.join(directory, path)
+        found.update(_files_in(place) if os.path.isdir(place) else _code_files(place))
     return sorted(found)
 
 

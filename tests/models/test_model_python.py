@@ -93,7 +93,7 @@ def test_a_missing_file_and_an_unknown_kind(tmp_path):
     with pytest.raises(ModelNotLoaded, match="no such file"):
         open_model(str(tmp_path), "m", path="m.py")
     write(tmp_path, "", "m.txt")
-    with pytest.raises(ModelNotLoaded, match=r"ends in \.py"):
+    with pytest.raises(ModelNotLoaded, match=r"does not end in .* Python \(\.py\), sklearn"):
         open_model(str(tmp_path), "m", path="m.txt")
 
 

@@ -39,14 +39,10 @@ def with_code(
     if path and command:
         raise InvalidOption(option, "does not go with a command: one of them is enough")
     if path:
-        found = _place(decision, path)
+        found = _place(decision, path, is_path=True)
         if found is None:
             raise NotUsable(option, f"there is no file {_looked_at(decision, path)}")
-        from rdv.models.open import FILE_ENDINGS
-
-        if not path.endswith(FILE_ENDINGS):
-            reason = f"{path} does not end in {', '.join(FILE_ENDINGS)}"
-            raise NotUsable(option, reason, "A program of any other kind: -- COMMAND…")
+        need_kind(option, path, decision.path(found))
         return msgspec.structs.replace(model, path=found, command=[])
     if command:
         words = [_place(decision, word) or word for word in command]
@@ -55,8 +51,21 @@ def with_code(
 
 
 def is_file(decision: Decision, path: str) -> bool:
-    """Return whether there is such a file, here or in the decision's directory."""
-    return _place(decision, path) is not None
+    """Return whether there is such a file or folder, here or in the decision's directory."""
+    return _place(decision, path, is_path=True) is not None
+
+
+def need_kind(option: str, path: str, place: str) -> None:
+    """Check that rdv can load the model file `path`, which is at `place`. Raises NotUsable."""
+    from rdv.models.kinds import PYTHON_ENDING, UnknownKind, find_kind
+
+    if path.endswith(PYTHON_ENDING) and os.path.isfile(place):
+        return
+    try:
+        find_kind(place)
+    except UnknownKind as error:
+        hint = "A program of any other kind: -- COMMAND…"
+        raise NotUsable(option, f"{path}: {error}", hint) from None
 
 
 def _looked_at(decision: Decision, path: str) -> str:
@@ -65,10 +74,11 @@ def _looked_at(decision: Decision, path: str) -> str:
     return ", nor ".join(dict.fromkeys(places))
 
 
-def _place(decision: Decision, path: str) -> str | None:
-    """Return the name of a file for rdv.toml; None if there is no such file."""
-    if os.path.isfile(path):
+def _place(decision: Decision, path: str, *, is_path: bool = False) -> str | None:
+    """Return the name of a file or folder for rdv.toml; None if there is no such file."""
+    exists = os.path.exists if is_path else os.path.isfile
+    if exists(path):
         full = os.path.abspath(path)
         root = os.path.abspath(decision.directory)
         return os.path.relpath(full, root) if os.path.commonpath((full, root)) == root else full
-    return path if os.path.isfile(decision.path(path)) else None
+    return path if exists(decision.path(path)) else None

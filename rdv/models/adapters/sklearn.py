@@ -1,22 +1,65 @@
-"""A model may be a scikit-learn estimator in a .joblib or .pkl file.
+"""Load scikit-learn estimators from .joblib and .pkl files.
 
 A pickle can run any code when it is loaded: use only files that you trust as you trust code.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from typing import Any
 
-from rdv.models.batch import predict_batch
-from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes
-from rdv.models.python_file import not_loaded
-
 ENDINGS = (".joblib", ".pkl", ".pickle")
+EXTRA = "sklearn"
+LIBRARIES = ("sklearn", "joblib")
+OPTIONS: dict[str, str] = {}
+
+RUNS_CODE = "loading this file runs code that it contains: use only files that you trust"
 _TWO = 2
 
 
-class EstimatorModel:
+def recognises(path: str) -> bool:
+    """Return whether it is a file: what is in a pickle shows only when it is loaded."""
+    return os.path.isfile(path)
+
+
+def load(path: str, options: dict[str, Any]) -> Estimator:
+    """Load by joblib, which reads plain pickles as well; without joblib by pickle.
+
+    Modules beside the file can be imported: an estimator may use functions of them.
+    """
+    del options
+    return Estimator(with_siblings(path, _read), notes=[RUNS_CODE])
+
+
+def with_siblings(path: str, read: Any) -> Any:
+    """Call `read(path)` while modules beside the file can be imported, before all others."""
+    directory = os.path.dirname(os.path.realpath(path))
+    sys.dont_write_bytecode = True  # else a cached module could hide an edit
+    sys.path.insert(0, directory)
+    try:
+        return read(path)
+    finally:
+        sys.path.remove(directory)
+        if directory not in sys.path:
+            sys.path.append(directory)  # behind the libraries: a model may import them later
+
+
+def _read(path: str) -> Any:
+    with open(path, "rb") as file:
+        try:
+            import joblib  # type: ignore[import-untyped,import-not-found,unused-ignore]
+        except ImportError:
+            if path.endswith(".joblib"):
+                raise
+            import pickle
+
+            return pickle.load(file)  # noqa: S301 - see the module's docstring
+        return joblib.load(file)
+
+
+class Estimator:
     """Calls an estimator's `predict_proba`, or `predict` when it has none.
 
     A row is a list of numbers, or an object whose fields the estimator knows by name
@@ -28,37 +71,23 @@ class EstimatorModel:
     - a regression: {"value": …}
     """
 
-    takes: Takes = "values"
-    kind = "scikit-learn"
+    version = ""
 
-    def __init__(self, name: str, path: str, version: str, result_bytes_max: int) -> None:
-        """Load the file. Raises ModelNotLoaded."""
-        self._bytes_max = result_bytes_max
-        try:
-            self._estimator = _load(path)
-            self.version = version
-        except ImportError as error:
-            reason = f"{error}; pip install 'rdv[sklearn]'"
-            raise ModelNotLoaded(name, path, reason) from None
-        except BaseException as error:  # noqa: BLE001 - model code, anything goes
-            raise not_loaded(name, path, error) from None
-        if not callable(getattr(self._estimator, "predict", None)):
-            what = type(self._estimator).__name__
-            raise ModelNotLoaded(name, path, f"a {what} has no predict") from None
-        names = getattr(self._estimator, "feature_names_in_", None)
+    def __init__(self, estimator: Any, notes: list[str]) -> None:
+        """Raise TypeError for an object that cannot predict."""
+        if not callable(getattr(estimator, "predict", None)):
+            raise TypeError(f"a {type(estimator).__name__} has no predict")
+        self.notes = notes
+        self._estimator = estimator
+        names = getattr(estimator, "feature_names_in_", None)
         self._names = None if names is None else [str(item) for item in names]
-        self.columns = self._names
+        self.columns = columns_of(self._names)
+        self._frame = None if self._names is None else _data_frame()
         # This class puts a row's fields in order, so the missing names are no problem.
         warnings.filterwarnings("ignore", "X does not have valid feature names", UserWarning)
 
-    def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
-        """Evaluate the rows. See Model."""
-        return predict_batch(self._results, rows, self._bytes_max, again)
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
-
-    def _results(self, rows: list[Any]) -> list[Any]:
+    def predict(self, rows: list[Any]) -> list[Any]:
+        """Return one result for each row."""
         x = self._table(rows)
         classes = getattr(self._estimator, "classes_", None)
         if not hasattr(self._estimator, "predict_proba"):
@@ -78,9 +107,14 @@ class EstimatorModel:
         if self._names is None:
             raise TypeError("rows are objects, but the model does not know its features' names")
         values = [[row[name] for name in self._names] for row in rows]
-        if (frame := _data_frame()) is not None:
-            return frame(values, columns=self._names)
+        if self._frame is not None:
+            return self._frame(values, columns=self._names)
         return np.asarray(values)
+
+
+def columns_of(names: list[str] | None) -> list[dict[str, Any]] | None:
+    """Return the columns that an estimator knows by name."""
+    return None if names is None else [{"name": name, "required": True} for name in names]
 
 
 def _labelled(shares: Any, labels: list[Any]) -> list[dict[str, Any]]:
@@ -96,20 +130,6 @@ def _labelled(shares: Any, labels: list[Any]) -> list[dict[str, Any]]:
         {"label": labels[index], "probabilities": dict(zip(keys, row, strict=True))}
         for index, row in zip(best, shares.tolist(), strict=True)
     ]
-
-
-def _load(path: str) -> Any:
-    """Load by joblib, which reads plain pickles as well; without joblib by pickle."""
-    with open(path, "rb") as file:
-        try:
-            import joblib  # type: ignore[import-untyped,import-not-found,unused-ignore]
-        except ImportError:
-            if path.endswith(".joblib"):
-                raise
-            import pickle
-
-            return pickle.load(file)  # noqa: S301 - see the module's docstring
-        return joblib.load(file)
 
 
 def _data_frame() -> Any:

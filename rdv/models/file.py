@@ -1,0 +1,64 @@
+"""Run a model that an adapter loads from a file, or a folder."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+from rdv.models.batch import end_if_forked, predict_batch
+from rdv.models.kinds import Kind, UnusableOption, find_kind
+from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes
+from rdv.models.python_file import forget_siblings, not_loaded
+
+
+class FileModel:
+    """Calls `predict` of the model that the file's adapter has loaded.
+
+    See `rdv.models.adapters`. For the thread that has made it.
+    """
+
+    takes: Takes = "values"
+
+    def __init__(
+        self, name: str, path: str, options: Mapping[str, Any], version: str, result_bytes_max: int
+    ) -> None:
+        """Load the file. Raises ModelNotLoaded, UnknownKind."""
+        self._kind = find_kind(path)
+        self.kind = self._kind.name
+        self._bytes_max = result_bytes_max
+        process = os.getpid()
+        try:
+            self._kind.check_options(options)
+            forget_siblings(path)
+            self._loaded = self._kind.adapter.load(path, options)
+            self.version = version or str(self._loaded.version)
+        except BaseException as error:  # noqa: BLE001 - model code, anything goes
+            end_if_forked(process)
+            raise _not_loaded(name, path, self._kind, error) from None
+        end_if_forked(process)
+        self.columns: list[dict[str, Any]] | None = self._loaded.columns
+        """The columns of its input, as far as its file tells. See `rdv.models.adapters`."""
+        self.files: list[str] = list(getattr(self._loaded, "files", ()))
+        self.notes: list[str] = list(getattr(self._loaded, "notes", ()))
+
+    def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
+        """Evaluate the rows. See Model."""
+        return predict_batch(self._loaded.predict, rows, self._bytes_max, again)
+
+    def close(self) -> None:
+        """Release what the model holds, if its adapter has a way."""
+        if callable(close := getattr(self._loaded, "close", None)):
+            try:
+                close()
+            except BaseException:  # noqa: BLE001 - model code, on its way out
+                traceback.print_exc()
+
+
+def _not_loaded(name: str, path: str, kind: Kind, error: BaseException) -> ModelNotLoaded:
+    if isinstance(error, UnusableOption):
+        return ModelNotLoaded(name, path, str(error))
+    if isinstance(error, ImportError) and (reason := kind.explain(error)):
+        return ModelNotLoaded(name, path, reason)
+    return not_loaded(name, path, error)
