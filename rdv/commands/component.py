@@ -61,12 +61,21 @@ def launch(arguments: Sequence[str]) -> int:
         _run(given)
     except RdvError as error:
         show_error(with_code(error.text(), error.code()), error.hint())
-        return exit_code(error)
+        return _exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
         end_descendants()
     return 0
+
+
+def _exit_code(error: RdvError) -> int:
+    """Return the exit code; NEVER where the supervisor has to wait for a change of the model."""
+    from rdv.models.model import ModelNotLoaded
+    from rdv.serve.process import NEVER
+
+    is_final = isinstance(error, ModelNotLoaded) and not error.may_pass
+    return NEVER if is_final else exit_code(error)
 
 
 def _serve_forks() -> list[str] | None:

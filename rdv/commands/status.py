@@ -113,6 +113,7 @@ _STATE_STYLES: dict[str, Style] = {
     "starting": "yellow",
     "failing": "red",
     "restarting": "red",
+    "waiting": "red",
     "silent": "red",
     "dead": "red",
     "not running": "red",

@@ -132,6 +132,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.when_behind == "skip" and self.builtin == ""
 
     @property
+    def made_of(self) -> str:
+        """Return what an edit of it changes the model: its file, else its command."""
+        return self.path or " ".join(self.command) or self.builtin
+
+    @property
     def range(self) -> tuple[int, int]:
         """Return the range in which its instances scale; without scaling both are `instances`."""
         low, high, count = self.instances_min, self.instances_max, self.instances

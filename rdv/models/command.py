@@ -88,11 +88,12 @@ class CommandModel:
             self.version = version
             process = self._start()
         except (OSError, ValueError) as error:
-            raise ModelNotLoaded(name, " ".join(command), str(error)) from None
+            raise ModelNotLoaded(name, " ".join(command), str(error), may_pass=True) from None
         if process.closes_within(start_look_ms):
             self._process = None
             how = process.how_it_ended()
-            raise ModelNotLoaded(name, " ".join(command), f"{how}, without being asked anything")
+            reason = f"{how}, without being asked anything"
+            raise ModelNotLoaded(name, " ".join(command), reason, may_pass=True)
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """Evaluate the rows. See Model; a row is the JSON of its data."""

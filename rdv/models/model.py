@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from subprocess import SubprocessError
 from typing import Any, Literal, Protocol
 
 from rdv.coded import NO_FAULT, Coded
@@ -51,11 +52,39 @@ class ModelNotLoaded(InputFault):
     where: str
     reason: str
     trace: str = ""
+    may_pass: bool = False
+    """Whether another attempt may succeed without an edit: a server or a file was not reachable."""
 
     _text = "model {name!r} ({where}) cannot be loaded: {reason}"
 
     def hint(self) -> str:
         return self.trace.rstrip()
+
+
+_PASSING = ("connect", "timeout", "timedout", "unavailable", "rpcerror", "transport", "network")
+"""In the name of an exception that has to do with another machine; many libraries have their own.
+"""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return whether loading may succeed later though nothing is edited.
+
+    That is so when the network, a file outside of the decision or memory was missing: the error
+    itself, or one that it was raised for. Wrong code and a wrong file stay wrong.
+    """
+    if isinstance(error, (ImportError, SyntaxError)):
+        return False
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        names = [kind.__name__.lower() for kind in type(found).__mro__]
+        if isinstance(found, (OSError, MemoryError, SubprocessError)) or any(
+            word in name for name in names for word in _PASSING
+        ):
+            return True
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return False
 
 
 def shortened(text: str) -> str:

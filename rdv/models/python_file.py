@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from rdv.models.batch import end_if_forked, predict_batch
-from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, describe
+from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, describe, may_pass
 
 _numbers = itertools.count(1)
 _loading = threading.Lock()
@@ -164,4 +164,4 @@ def not_loaded(name: str, path: str, error: BaseException) -> ModelNotLoaded:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if not frame.filename.startswith(_HERE)]
     trace = "".join(traceback.format_list(own))
-    return ModelNotLoaded(name, path, describe(error), trace)
+    return ModelNotLoaded(name, path, describe(error), trace, may_pass=may_pass(error))

@@ -10,6 +10,7 @@ from rdv.decision import Decision, ModelConfig
 from rdv.decision.files import Stamps
 from rdv.serve.observer import NeverServed, Observer
 from rdv.serve.supervisor.plan import Part
+from rdv.status.lines import GONE
 
 
 class Workers:
@@ -34,7 +35,15 @@ class Workers:
         start = ("worker", directory, self._name, "--config", config, "--number")
         env = (*self.decision.env, *self._model.env)
         return [
-            Part(f"{self._name}-{n}", "worker", (*start, str(n)), model, stamp, env)
+            Part(
+                f"{self._name}-{n}",
+                "worker",
+                (*start, str(n)),
+                model,
+                stamp,
+                env,
+                self._model.made_of,
+            )
             for n in self._numbers
         ]
 
@@ -46,7 +55,7 @@ def free_numbers(decision: Decision, name: str, count: int) -> list[int]:
             rows = observer.look()["processes"]
     except NeverServed:
         rows = []
-    gone = ("stopped", "dead", "not running")
+    gone = (*GONE, "not running")
     taken = {row["name"] for row in rows if row["state"] not in gone}
     free = (n for n in range(len(taken) + count) if f"{name}-{n}" not in taken)
     return [number for number, _ in zip(free, range(count), strict=False)]

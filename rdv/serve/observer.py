@@ -121,6 +121,8 @@ class Observer:
 
     def _report(self, now_ns: int, monotonic_ns: int, holder: Holder | None) -> dict[str, Any]:
         seen = self._lines.latest(monotonic_ns, is_process)
+        if holder is None:  # what waits for an edit waits no longer
+            seen = [one for one in seen if one.state != "waiting"]
         running_s = None if holder is None else holder.running_s(now_ns, monotonic_ns)
         off_record = self._off_record.count(monotonic_ns)
         results = self._window.figures(monotonic_ns, self._slas.find_ms, running_s, off_record)

@@ -23,6 +23,10 @@ from rdv.system.boot import boot_id
 HANGS = 75
 """The exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
 
+NEVER = 78
+"""The exit code of a worker whose model cannot be loaded as it is (EX_CONFIG): only a change helps.
+"""
+
 STACK_BYTES = 16 * 1024 * 1024
 """The stack of a thread, as large as a main thread's: recursion goes as deep in every stage."""
 

@@ -12,10 +12,15 @@ from msgspec.structs import replace
 SILENT_NS = 3_000_000_000
 """A process that has not written for this long is stopped, hangs, or is gone."""
 
-State = Literal["starting", "ready", "failing", "stopped", "silent", "restarting", "dead"]
+State = Literal[
+    "starting", "ready", "failing", "stopped", "silent", "restarting", "waiting", "dead"
+]
 """failing: it runs, but keeps ending, or its model's command does; restarting: the same, and at
-this moment it does not run.
+this moment it does not run; waiting: its model cannot be loaded until its file changes.
 """
+
+GONE: frozenset[State] = frozenset(("stopped", "waiting", "dead"))
+"""The states of a process that has ended and that is not being started again."""
 
 NOT_LOADED = "not loaded"
 """The state in the last line of a worker whose model could not be loaded."""
@@ -151,9 +156,9 @@ class LastLines:
         for line in self._last.values():  # in the order of the log
             seen = judge(line, now_ns, is_process)
             ends[line.name] += seen.state == "dead" and now_ns - line.time_ns <= KEEPS_ENDING_NS
-            before = [s for s in by_name.get(line.name, ()) if s.state not in ("stopped", "dead")]
+            before = [s for s in by_name.get(line.name, ()) if s.state not in GONE]
             # A later line of a process that is gone does not hide one that is alive.
-            if seen.state in ("stopped", "dead") and before:
+            if seen.state in GONE and before:
                 continue
             by_name[line.name] = [*before, seen]
         refused = {
@@ -177,6 +182,8 @@ def judge(line: StatusLine, now_ns: int, is_process: Callable[[int], bool]) -> P
     state: State
     if line.state == "stopped":
         state = "stopped"
+    elif line.state == NOT_LOADED and line.fields.get("waits_for"):
+        state = "waiting"
     elif not is_process(line.pid):
         state = "dead"
     elif line.state == "starting":
@@ -211,6 +218,12 @@ def with_refusal(seen: ProcessState, refused: StatusLine | None) -> ProcessState
     told = {"trouble": trouble, "trouble_code": "successor_not_ready"}
     fields = {**seen.line.fields, **told}
     return seen._replace(line=replace(seen.line, fields=fields))
+
+
+def waits(line: StatusLine) -> str:
+    """Return what a model that cannot be loaded waits for, and why, in one sentence."""
+    reason = line.trouble.removeprefix("did not start: ")
+    return f"waits for a change of {line.fields.get('waits_for')}: {reason}"
 
 
 def _time_ns(line: StatusLine) -> int:

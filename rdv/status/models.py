@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rdv.status.lines import ProcessState, ScaleLine, StatusLine
+from rdv.status.lines import GONE, ProcessState, ScaleLine, StatusLine, waits
 
 AFTER_DECISION = "scores_after_decision"
 """What a server calls "late": scores that came when another answer had been given. They miss no
@@ -53,7 +53,7 @@ def model_rows(
 def _row(workers: list[ProcessState], scaled: ScaleLine | None) -> dict[str, Any]:
     alive = [one for one in workers if _lives(one)]
     versions = {str(one.line.fields.get("version") or "") for one in alive} - {""}
-    troubled = next((one.line for one in alive if one.line.trouble), None)
+    trouble, code = _trouble(workers, alive)
     row_ms = [value for one in alive if (value := one.line.fields.get("row_ms"))]
     return {
         "state": _state(workers) if alive or scaled is None or scaled.instances else "asleep",
@@ -66,9 +66,22 @@ def _row(workers: list[ProcessState], scaled: ScaleLine | None) -> dict[str, Any
         },
         "row_ms": max(row_ms) if row_ms else None,
         "scaling": scaled and _scaling(scaled),
-        "trouble": troubled and troubled.trouble,
-        "trouble_code": troubled and troubled.trouble_code,
+        "trouble": trouble,
+        "trouble_code": code,
     }
+
+
+def _trouble(
+    workers: list[ProcessState], alive: list[ProcessState]
+) -> tuple[str, str] | tuple[None, None]:
+    """Return why the model cannot answer, and the code of it."""
+    for one in alive:
+        if one.line.trouble:
+            return one.line.trouble, one.line.trouble_code
+    for one in workers:
+        if one.state == "waiting":
+            return waits(one.line), one.line.trouble_code
+    return None, None
 
 
 def _version_before(one: ProcessState) -> str:
@@ -90,13 +103,13 @@ def _lives(one: ProcessState) -> bool:
 
 
 def _is_there(one: ProcessState) -> bool:
-    return one.state not in ("stopped", "dead")
+    return one.state not in GONE
 
 
 def _state(workers: list[ProcessState]) -> str:
     """Return the best state of its workers."""
     states = {one.state for one in workers}
-    order = ("ready", "failing", "silent", "starting", "restarting", "dead", "stopped")
+    order = ("ready", "failing", "silent", "starting", "restarting", "waiting", "dead", "stopped")
     for state in order:
         if state in states:
             return state

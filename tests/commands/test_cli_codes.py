@@ -74,8 +74,13 @@ def test_a_model_that_does_not_load(one_model, serve, rdv):
     await_record(one_model, "status", state="not loaded", trouble_code="model_not_loaded")
     await_record(one_model, "models", model="m", state="down", code="not_ready_yet")
     event = await_record(one_model, "events", code="model_not_loaded", about="m-0")
-    assert event["message"].startswith("m-0 ended (exit code 3)")
+    waits = "it waits for a change of models/m.py"
+    assert event["message"] == f"m-0 ended (its model cannot be loaded); {waits}"
     assert {"time_ns", "boot", "monotonic_ns"} <= event.keys()
+    status = await_status(one_model, rdv, lambda status: status["models"][0]["state"] == "waiting")
+    trouble = status["models"][0]["trouble"]
+    assert trouble.startswith("waits for a change of models/m.py: ")
+    assert status["models"][0]["trouble_code"] == "model_not_loaded"
     (one_model / "models/m.py").write_text(MODEL)
     await_record(one_model, "models", model="m", state="up")
 

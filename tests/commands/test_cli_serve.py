@@ -291,7 +291,7 @@ def test_models_come_and_go_with_rdv_toml(rdv, serve):
     served = serve()
     Path("fraud/models/yes.py").write_text("def predict(rows):\n    return ['yes'] * len(rows)\n")
     added = rdv("model", "add", "fraud", "yes", "--path", "fraud/models/yes.py")
-    assert added.out == "added yes: the running decision starts it\n"
+    assert added.out.startswith("added yes: the running decision starts it\n")
     served.until("yes-0 is ready")
     only = '{"sla_ms": 2000, "default": 0, "step": [{"accept": ["yes"]}]}'
     assert any(ask(rdv, "--schedule", only)["result"] == "yes" for _ in range(500))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ from rdv.decision import Decision
 from rdv.errors import RdvError
 from rdv.rendezvous.topology import EVENTS_TOPIC, MODELS_TOPIC, SCALING_TOPIC, STATUS_TOPIC
 from rdv.status.lines import (
+    NOT_LOADED,
     SILENT_NS,
     LastLines,
     ScaleLine,
@@ -37,6 +38,9 @@ EVENTS_MAX = 1_000
 
 LOCK_WAIT_MS = 5
 """How long the supervisor's loop waits for a lock of another process, in ms; then it retries."""
+
+REPEAT_NS = 30_000_000_000
+"""How often the lines of models that wait are written again."""
 
 LOOK_EVERY_S = 0.2
 """How often to poll without a wake-up, which is lost if its sender is killed at that instant."""
@@ -76,6 +80,9 @@ class Control:
         self._read_fault = ""
         """The last read error, so that it is reported once and not at every poll."""
         self.roll = LastLines()
+        self.waiting: Callable[[], Collection[int]] = tuple
+        """Returns the last processes of models that wait for a change."""
+        self._repeated_ns = 0
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._status.fileno(), self._read)
         self._look()
@@ -87,6 +94,7 @@ class Control:
         self._read()
         self._record_states()
         self._write_events()
+        self._repeat_waiting()
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _read(self) -> None:
@@ -140,6 +148,21 @@ class Control:
             else:
                 del self._unrecorded[model]
                 self._failed.discard(model)
+
+    def _repeat_waiting(self) -> None:
+        """Write the last lines of waiting models again: readers look only a few minutes back."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns - self._repeated_ns < REPEAT_NS or not (pids := self.waiting()):
+            return
+        self._repeated_ns = now_ns
+        lines = [
+            msgspec.json.encode({**line.fields, **self._now()}) + b"\n"
+            for line in self.roll.lines()
+            if line.state == NOT_LOADED and line.pid in pids
+        ]
+        if lines:
+            with contextlib.suppress(RdvError):
+                self._producer.send_many(STATUS_TOPIC, lines, wait_ms=LOCK_WAIT_MS)
 
     def _now(self) -> dict[str, Any]:
         """Return the fields for the time of a record."""

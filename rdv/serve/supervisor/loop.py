@@ -25,7 +25,7 @@ from rdv.serve.supervisor.plan import Part, Role
 from rdv.serve.supervisor.scaler import Callbacks
 from rdv.serve.supervisor.starter import Starter
 from rdv.serve.supervisor.stream_directories import StreamDirectories
-from rdv.serve.supervisor.supervisor import ESSENTIAL, Supervisor
+from rdv.serve.supervisor.supervisor import ESSENTIAL, Supervisor, library_folders
 from rdv.status.lines import StatusLine
 from rdv.system.made_of import read_made_of
 from rdv.system.orphans import ForeignChildren, reap_orphans
@@ -144,6 +144,7 @@ async def _run(
     supervisor = Supervisor(wanted, outputs, launch, SYSTEM_CLOCK, essential)
     outputs.control = control = Control(decision(), SYSTEM_CLOCK, reported, log.own_line)
     outputs.own_pids = supervisor.pids
+    control.waiting = supervisor.waiting
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, reap)
     for signum, text in _STOPPING.items():
@@ -199,8 +200,12 @@ def _watch(
                 supervisor.begin_again()
         supervisor.edited()
 
+    def files() -> list[str]:
+        libraries = library_folders() if supervisor.waiting() else []
+        return [*watched_files(decision()), *directories.paths, *libraries]
+
     return Watch(
-        lambda: [*watched_files(decision()), *directories.paths],
+        files,
         partial(_on, loop, edited),
         lambda line: _on(loop, outputs.own_line, line, "edits_late"),
     )

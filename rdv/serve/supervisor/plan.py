@@ -36,6 +36,8 @@ class Part(NamedTuple):
     """
     env: tuple[str, ...] = ()
     """Variables that it gets besides the usual ones (`rdv.system.environment`)."""
+    made_of: str = ""
+    """For a worker, the file or the command of its model."""
 
 
 def first_count(decision: Decision, model: ModelConfig) -> int:
@@ -76,6 +78,7 @@ def parts(
             name if model.scores else "",
             stamps.get(name, ""),
             (*decision.env, *model.env),
+            model.made_of,
         )
         for name, model in decision.models.items()
         if not model.retired

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from rdv.clock import Clock
 from rdv.errors import RdvError, SystemFault
 from rdv.rendezvous.schedule import SLA_MS_MAX
-from rdv.serve.process import HANGS
+from rdv.serve.process import HANGS, NEVER
 from rdv.serve.supervisor.plan import (
     STOP_ORDER,
     Part,
@@ -94,8 +96,36 @@ class Running:
     is_trial: bool = False
     """It is a successor that has not come up yet: it has one attempt."""
     retry: asyncio.TimerHandle | None = None
+    waits: bool = False
+    """Its model cannot be loaded: it is started again when its part or a library changes."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once it has become ready, or has failed to."""
+
+
+class _Refused(NamedTuple):
+    """A process whose model could not be loaded, and what that depends on."""
+
+    part: Part
+    libraries: tuple[object, ...]
+    pid: int
+
+    def is_as_it_was(self, part: Part) -> bool:
+        """Return whether another attempt would fail in the same way."""
+        return part == self.part and self.libraries == library_signs()
+
+
+def library_folders() -> list[str]:
+    """Return the folders in which Python's libraries are installed."""
+    return [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+
+
+def library_signs() -> tuple[object, ...]:
+    """Return what changes when a library is installed: a model may have waited for it."""
+    signs: list[object] = []
+    for path in library_folders():
+        with contextlib.suppress(OSError):
+            signs.append(os.stat(path).st_mtime_ns)
+    return tuple(signs)
 
 
 async def settled(group: list[Running]) -> None:
@@ -108,6 +138,8 @@ def describe(code: int) -> str:
     """Return a description of an exit code."""
     if code == HANGS:
         return "its model hung"
+    if code == NEVER:
+        return "its model cannot be loaded"
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
@@ -116,8 +148,8 @@ def describe(code: int) -> str:
 
 def why_ended(part: Part, exit_code: int) -> str:
     """Return the code of a process's end."""
-    if part.role == "worker" and exit_code in (REFUSES, HANGS):
-        return "model_not_loaded" if exit_code == REFUSES else "model_hangs"
+    if part.role == "worker" and exit_code in (REFUSES, NEVER, HANGS):
+        return "model_hangs" if exit_code == HANGS else "model_not_loaded"
     return "part_ended"
 
 
@@ -141,6 +173,8 @@ class Supervisor:
         self._running: dict[str, Running] = {}
         self._all: set[Running] = set()
         self._replacing: set[str] = set()
+        self._refused: dict[str, _Refused] = {}
+        """By name, the processes whose models cannot be loaded."""
         self._stopping = asyncio.Event()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -232,8 +266,12 @@ class Supervisor:
 
     def _start(self, running: Running) -> None:
         running.retry = None
-        running.is_ready = False
+        running.is_ready = running.waits = False
         part = running.part
+        refused = self._refused.get(part.name)
+        if refused is not None and refused.is_as_it_was(part):
+            self._await_change(running, f"{part.name} is not started")
+            return
         running.restarts = started(running.restarts, self._now_ms())
         try:
             running.child = self._launch(
@@ -245,6 +283,9 @@ class Supervisor:
             self._ended(running, error.strerror or str(error))
 
     def _ended(self, running: Running, how: str, exit_code: int = 0) -> None:
+        if exit_code == NEVER and running.child is not None:
+            name, pid = running.part.name, running.child.pid
+            self._refused[name] = _Refused(running.part, library_signs(), pid)
         running.child = None
         running.is_ready = False
         running.settled.set()
@@ -254,10 +295,13 @@ class Supervisor:
             return
         running.restarts, delay_ms = ended(running.restarts, self._now_ms())
         name = running.part.name
-        is_lost = is_hopeless(running.restarts, is_refusal=exit_code == REFUSES)
+        is_lost = is_hopeless(running.restarts, is_refusal=exit_code in (REFUSES, NEVER))
         if running.part.role in self._essential and is_lost:
             self._failure = DoesNotStart(name, running.restarts.failures)
             self.stop()
+            return
+        if exit_code == NEVER:
+            self._await_change(running, f"{name} ended")
             return
         after = "at once" if not delay_ms else f"in {delay_ms / 1000:g} s"
         self._outputs.own_line(f"{name} ended ({how}); started again {after}", why, name)
@@ -266,6 +310,20 @@ class Supervisor:
             return
         loop = asyncio.get_running_loop()
         running.retry = loop.call_later(delay_ms / 1000, self._start, running)
+
+    def _await_change(self, running: Running, what: str) -> None:
+        """Leave a process as it is: it cannot start until its model's file or settings change."""
+        part = running.part
+        text = f"{what} ({describe(NEVER)}); it waits for a change of {part.made_of or part.name}"
+        self._outputs.own_line(text, why_ended(part, NEVER), part.name)
+        running.waits = True
+        running.settled.set()
+        self._publish_model(running.part, "model_not_loaded")
+
+    def waiting(self) -> set[int]:
+        """Return the last processes of models that wait for a change."""
+        names = {running.part.name for running in self._all if running.waits}
+        return {refused.pid for name, refused in self._refused.items() if name in names}
 
     def _publish_model(self, part: Part, code: str = "not_wanted") -> None:
         """Publish a model's state: it is up while one of its processes is ready and not leaving.
@@ -319,6 +377,8 @@ class Supervisor:
         is_new = any(
             r.part.role != "worker" and wanted.get(r.part.name, r.part) != r.part for r in running
         )
+        if is_new:
+            self._refused.clear()
         for one in list(running):
             part = wanted.get(one.part.name)
             if part is None or one.is_leaving:
@@ -326,12 +386,18 @@ class Supervisor:
             if part.role != "worker":
                 is_edited, one.part = is_new, part
             else:
-                is_edited = is_new or part != one.part
-            if is_edited and one.retry is not None and one.part.name not in self._replacing:
+                is_edited = is_new or part != one.part or self._has_new_libraries(one)
+            is_idle = one.retry is not None or one.waits
+            if is_edited and is_idle and one.part.name not in self._replacing:
                 one.part = part
-                one.retry.cancel()
+                if one.retry is not None:
+                    one.retry.cancel()
                 one.restarts = forgiven(one.restarts)
                 self._start(one)
+
+    def _has_new_libraries(self, one: Running) -> bool:
+        refused = self._refused.get(one.part.name) if one.waits else None
+        return refused is not None and refused.libraries != library_signs()
 
     async def _replace(self, part: Part) -> None:
         """Start the successor; when it is ready the old process leaves, otherwise it goes on."""

@@ -126,7 +126,8 @@ class WorkerProcess:
         try:
             return open_model(decision.directory, name, **config.opening(), records=self._is_alone)
         except ModelNotLoaded as error:
-            self._report_not_loaded(name, error.reason)
+            waits_for = "" if error.may_pass else config.made_of
+            self._report_not_loaded(name, error.reason, waits_for)
             raise
         finally:
             late.cancel()
@@ -138,9 +139,10 @@ class WorkerProcess:
         self._report_not_loaded(name, reason)
         os._exit(HANGS)
 
-    def _report_not_loaded(self, name: str, reason: str) -> None:
+    def _report_not_loaded(self, name: str, reason: str, waits_for: str = "") -> None:
+        """Write the last status line; `waits_for` is what has to change before the next start."""
         trouble = {"trouble": f"did not start: {reason}", "trouble_code": NOT_LOADED_CODE}
-        self._status.write(NOT_LOADED, {"model": name, **trouble})
+        self._status.write(NOT_LOADED, {"model": name, "waits_for": waits_for, **trouble})
         self._status.close()
 
     def _hangs(self, batch: list[Waiting]) -> None:

@@ -141,6 +141,67 @@ def test_the_successor_is_there_before_the_old_one_goes():
     play(lambda: World([SERVER, GBM, PROXY]), edit)
 
 
+NEVER = 78
+
+
+def test_a_model_that_cannot_be_loaded_waits_for_an_edit():
+    """Nothing starts it again but another stamp, new settings, or another set of libraries."""
+
+    async def refuse(world):
+        process = world.find("gbm-0")
+        world.log.clear()
+        process.end(NEVER)
+        await quiet()
+        for _ in range(3):
+            world.supervisor.edited()
+            await quiet()
+        assert world.log == ["- gbm-0 v1", "gbm down"]
+        assert world.supervisor.waiting() == {process.pid}
+        assert "it waits for a change of models/gbm.txt" in world.words[-1]
+        world.wanted = [SERVER, named._replace(stamp="v2"), PROXY]
+        world.supervisor.edited()
+        await quiet()
+        assert world.log[2:] == ["+ gbm-0 v2", "gbm up"]
+        assert world.supervisor.waiting() == set()
+
+    named = GBM._replace(made_of="models/gbm.txt")
+    play(lambda: World([SERVER, named, PROXY]), refuse)
+
+
+def test_a_library_that_is_installed_starts_a_model_that_waits(monkeypatch):
+    installed = []
+    monkeypatch.setattr("rdv.serve.supervisor.supervisor.library_signs", lambda: tuple(installed))
+
+    async def install(world):
+        world.find("gbm-0").end(NEVER)
+        await quiet()
+        world.log.clear()
+        installed.append(1)
+        world.supervisor.edited()
+        await quiet()
+        assert world.log == ["+ gbm-0 v1", "gbm up"]
+
+    play(lambda: World([SERVER, GBM, PROXY]), install)
+
+
+def test_a_model_that_sleeps_and_cannot_be_loaded_is_not_tried_at_each_wake_up():
+    async def wake(world):
+        world.find("gbm-0").end(NEVER)
+        await quiet()
+        world.log.clear()
+        for wanted in ([SERVER, PROXY], [SERVER, GBM, PROXY]):
+            world.wanted = wanted
+            world.supervisor.edited()
+            await quiet()
+        assert world.log == []
+        world.wanted = [SERVER._replace(stamp="2"), GBM, PROXY]
+        world.supervisor.edited()
+        await quiet()
+        assert world.log == ["+ gbm-0 v1", "gbm up"]
+
+    play(lambda: World([SERVER, GBM, PROXY]), wake)
+
+
 def test_a_successor_that_does_not_start_leaves_the_old_one_in_place():
     async def edit(world):
         world.wanted = [SERVER, GBM._replace(stamp="bad"), PROXY]
