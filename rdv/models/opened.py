@@ -17,8 +17,8 @@ from typing import Any, Self
 from rdv.rendezvous.topology import STREAMS
 from rdv.system.made_of import Sign, sign_of
 
-_LEFT_OUT = frozenset((*STREAMS, "decoy", "rdv.toml", "site-packages"))
-"""Folders and files of a decision that no model is made of."""
+_LEFT_OUT = frozenset((*STREAMS, "decoy", "schedules", "rdv.toml"))
+"""Folders and files in a decision's directory that no model is made of; rdv itself reads them."""
 
 
 KNOWN_MAX = 10_000
@@ -130,7 +130,9 @@ class Opened:
             if path.startswith(place + os.sep):
                 name = path[len(place) + 1 :]
                 words = name.split(os.sep)
-                if any(word.startswith(".") for word in words) or not _LEFT_OUT.isdisjoint(words):
+                if words[0] in _LEFT_OUT or "site-packages" in words:
+                    return ""
+                if any(word.startswith(".") for word in words):
                     return ""
                 return name if name.isprintable() else ""
         return ""

@@ -234,3 +234,18 @@ def test_different_files_have_different_versions(declared, one, other):
     lone = len(one) == len(other) == 1 and [*one.values()] == [*other.values()]
     assert same == (one == other or lone)
     assert version_of(declared, one).startswith(declared)
+
+
+@pytest.mark.parametrize("folder", ["models/input", "deep/schedules", "weights/decoy"])
+def test_folders_below_the_decision_may_have_the_names_of_its_own(place, folder):
+    weights = place / folder / "w.bin"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"1")
+    read = f"content({str(weights)!r}[:-3] + 'bin')"
+    (place / "models/m.py").write_text(MODEL.replace("{read}", read))
+    first = open_model(str(place), "m", path="models/m.py")
+    first.close()
+    weights.write_bytes(b"2")
+    second = open_model(str(place), "m", path="models/m.py")
+    second.close()
+    assert first.version != second.version
