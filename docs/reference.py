@@ -32,7 +32,7 @@ from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
 from rdv.decision.decision import Gate
 from rdv.decision.model import ModelConfig
-from rdv.decision.sections import Http, Log, Server
+from rdv.decision.sections import Drift, Http, Log, Server
 from rdv.load.drill import plan as drill_plan
 from rdv.rendezvous.messages import Request, Result, Score, Truth
 from rdv.rendezvous.messages.outcome import ReportedOutcome
@@ -148,6 +148,7 @@ def settings() -> str:
         ("[objective]", "objective.", Objective),
         ("[schema]", "schema.", Schema),
         ("[schema.columns.NAME]", "", Column),
+        ("[drift]", "drift.", Drift),
         ("[models.NAME]", "", ModelConfig),
         ("[cohorts]", "cohorts.", Cohorts),
         ("[cohorts.NAME]", "", Cohort),

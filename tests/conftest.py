@@ -39,6 +39,7 @@ SLOW = (
     "load/drill/",
     "analysis/ab/",
     "analysis/compare/",
+    "analysis/digests/",
     "analysis/export/",
     "analysis/promote/",
     "analysis/charts/test_pictures_page.py",

@@ -77,6 +77,7 @@ def compare(
     from rdv.analysis.compare import compare as study
     from rdv.analysis.compare import view
     from rdv.analysis.dataset.places import Recorded
+    from rdv.analysis.digests import read_past
     from rdv.analysis.exploration.study import explored, of_model
     from rdv.commands.errors import InvalidOption
     from rdv.decision import load_decision
@@ -101,6 +102,7 @@ def compare(
                 by=by,
                 canary=canary or known_canary(decision, recorded),
                 disagreements=count,
+                past=read_past(recorded, since_ns),
                 progress=progress.advance,
             )
         randomised = explored(

@@ -90,7 +90,11 @@ def _serve_forks() -> list[str] | None:
 
 
 def _run(given: argparse.Namespace) -> None:
-    if given.role == "server":
+    if given.role == "digests":
+        from rdv.analysis.digests.process import run_digests
+
+        run_digests(given.directory, given.weeks, given.wait_ms)
+    elif given.role == "server":
         from rdv.serve.server.main import run_server
 
         run_server(given.directory, given.number, is_published=given.accepted)
@@ -119,9 +123,13 @@ def _parser() -> argparse.ArgumentParser:
         "rdv component", description="Run one process of a decision; `rdv serve` runs all of them."
     )
     roles = parser.add_subparsers(dest="role", required=True)
-    for role in ("server", "proxy", "worker"):
+    for role in ("server", "proxy", "worker", "digests"):
         command = roles.add_parser(role)
         command.add_argument("directory")
+        if role == "digests":
+            command.add_argument("--weeks", type=int, required=True)
+            command.add_argument("--wait-ms", type=float, required=True)
+            continue
         command.add_argument(
             "--accepted", action="store_true", help="use the settings that rdv serve has accepted"
         )

@@ -20,6 +20,7 @@ from rdv.decision.schema import Schema
 from rdv.decision.sections import (
     COUNT_MAX,
     PARTITIONS_MAX,
+    Drift,
     Http,
     Log,
     Server,
@@ -130,6 +131,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "value": Value,
     "objective": Objective,
     "schema": Schema,
+    "drift": Drift,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
 
@@ -193,6 +195,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     value: Value = Value()
     objective: Objective = Objective()
     schema: Schema = Schema()
+    drift: Drift = Drift()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()
 

@@ -258,4 +258,20 @@ class Log(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         )
 
 
-__all__ = ["PARTITIONS_MAX", "Http", "Log", "Server", "WhenFull"]
+class Drift(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Configures the hourly digests with which `rdv compare` finds drift (`DIR/digests`)."""
+
+    weeks: Annotated[
+        int,
+        live(
+            "Weeks for which hourly digests of input and scores outlive log.retention_ms; 0: none",
+            0,
+            104,
+        ),
+    ] = 6
+    wait_ms: Annotated[
+        int, live("Time from the end of an hour, and from the start, to its digest", *MS)
+    ] = 120_000
+
+
+__all__ = ["PARTITIONS_MAX", "Drift", "Http", "Log", "Server", "WhenFull"]

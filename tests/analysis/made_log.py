@@ -118,10 +118,10 @@ class MadeLog:
             records.append((told_ns, "results", "p-1", 0, encode_result(result)))
         return sorted(records, key=lambda record: record[0])
 
-    def write(self, directory: Path, *, segment_bytes: int | None = None) -> Path:
+    def write(self, directory: Path, **more) -> Path:
+        """Write everything; `more` are settings of the streams, such as segment_bytes."""
         clock = FakeClock(BEGIN_NS)
         records = self.decide()
-        more = {} if segment_bytes is None else {"segment_bytes": segment_bytes}
         config = StreamConfig(partitions=self.partitions, **more)
         for name in ("input", "scores", "results", "control"):
             with (

@@ -31,7 +31,7 @@ from rdv.decision import (
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
-from rdv.decision.sections import setting_fields
+from rdv.decision.sections import Drift, setting_fields
 from rdv.decision.value import Value
 from rdv.errors import InputFault
 
@@ -61,6 +61,7 @@ SECTIONS = {
     "value": Value,
     "objective": Objective,
     "schema": Schema,
+    "drift": Drift,
 }
 
 
@@ -99,6 +100,7 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "value",
         "objective",
         "schema",
+        "drift",
         "models",
         "cohorts",
         "groups",

@@ -12,7 +12,7 @@ from rdv.decision.load import with_environment
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
-from rdv.decision.sections import setting_fields
+from rdv.decision.sections import Drift, setting_fields
 from rdv.decision.text import default_text
 from rdv.decision.value import Value
 
@@ -26,6 +26,7 @@ SECTIONS = {
     "value": Value,
     "objective": Objective,
     "schema": Schema,
+    "drift": Drift,
     "models.NAME": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.NAME": Cohort,

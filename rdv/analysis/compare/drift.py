@@ -1,7 +1,8 @@
 """Changes over time: of the models' answers, by the input or by the model, and of the request rate.
 
-Answers are compared window by window with the first quarter of the requests, and in a log of days
-or weeks with the same hours of them (`statistics.drift`); keys count, not requests. Requests are
+Answers are compared window by window with the same hours of past weeks, of which digests are kept
+(`rdv.analysis.digests`); without them with the first quarter of the requests, and in a log of days
+or weeks with the same hours of these (`statistics.drift`). Keys count, not requests. Requests are
 counted in windows whose rates are compared with the beginning (`statistics.event_rate`).
 """
 
@@ -14,8 +15,10 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.compare.pairs import Pairs
+from rdv.analysis.compare.pairs import Answers, Pairs
 from rdv.analysis.dataset.keys import Keys
+from rdv.analysis.digests import NO_PAST, Past
+from rdv.analysis.digests.past import PastColumn
 from rdv.analysis.statistics import (
     DriftWindow,
     InvalidSample,
@@ -24,7 +27,7 @@ from rdv.analysis.statistics import (
     rate_anomalies,
     rate_reference,
 )
-from rdv.analysis.statistics.drift.timeline import DAY_NS, WEEK_NS, Cause
+from rdv.analysis.statistics.drift.timeline import COUNT_MIN, DAY_NS, HOUR_NS, WEEK_NS, Cause
 
 ROWS_PER_WINDOW = 250
 WINDOWS_MIN, WINDOWS_MAX = 4, 24
@@ -34,6 +37,8 @@ be chance, unless it is decisive.
 """
 NUMBERS_MIN = 0.9
 """The minimum share of requests with a number for numbers to be used; else classes are."""
+KNOWN_HOURS_MIN = 0.9
+"""The least share of the requests whose hour must be known from the past for it to be used."""
 SLOTS_MAX = 100_000
 WINDOWS = 60
 REFERENCE_WINDOWS_MIN = 5
@@ -63,17 +68,24 @@ class Span:
     """Which requests are the reference, and with which of them a window is compared."""
 
     until_ns: int
-    """The end of the reference, which begins with the first request."""
+    """The end of the reference, which begins with the first request; 0 if the past is it."""
     period_ns: int | None
     """A day or a week: windows are compared with the same hours of it; None: with all."""
+    past_weeks: int = 0
+    """How many weeks of digests are the reference; 0: requests of this period are."""
 
     @classmethod
-    def of(cls, times_ns: npt.NDArray[np.int64]) -> Span:
-        """Take the first quarter of the requests; of days or weeks, whole ones.
+    def of(cls, times_ns: npt.NDArray[np.int64], past: Past = NO_PAST) -> Span:
+        """Take the past if it has these hours; else the first quarter of the requests, of days or
+        weeks whole ones.
 
         Two weeks show what a weekday is like, two days what an hour is like.
         """
         first_ns = int(times_ns[0])
+        for period_ns in (WEEK_NS, DAY_NS):
+            slots = times_ns // HOUR_NS % (period_ns // HOUR_NS)
+            if past.hours and np.isin(slots, past.slots(period_ns)).mean() >= KNOWN_HOURS_MIN:
+                return cls(0, period_ns, past.weeks)
         span_ns = int(times_ns[-1]) - first_ns
         for period_ns in (WEEK_NS, DAY_NS):
             if span_ns >= 2 * period_ns:
@@ -84,7 +96,10 @@ class Span:
     def sentence(self) -> str:
         """Return with what windows were compared, in words, if that limits what they show."""
         if self.period_ns == WEEK_NS:
-            return "compared with the same hour and weekday"
+            same = "compared with the same hour and weekday"
+            if not self.past_weeks:
+                return same
+            return f"{same} of {self.past_weeks} past week{'s' if self.past_weeks > 1 else ''}"
         if self.period_ns == DAY_NS:
             return "compared with the same hour; there is no history of the same weekday"
         return "there is no history of the same hour: a daily cycle would look the same"
@@ -92,17 +107,22 @@ class Span:
 
 def drift_of(
     model: str, peer: str, times_ns: npt.NDArray[np.int64], values: Floats, peers: Floats,
-    *, is_canary: bool, keys: Keys | None = None,
+    *, is_canary: bool, keys: Keys | None = None, span: Span | None = None,
+    before: tuple[PastColumn, PastColumn] | None = None,
 ) -> ModelDrift:  # fmt: skip
-    """Return the drift from columns of the same requests, in order of time; NaN for no value."""
+    """Return the drift from columns of the same requests, in order of time; NaN for no value.
+
+    `before` are the values of the model and of its peer in the past, if `span` says that the past
+    is the reference.
+    """
     count = len(times_ns)
     if count < WINDOWS_MIN * ROWS_PER_WINDOW:
         least = WINDOWS_MIN * ROWS_PER_WINDOW
         sentence = f"{count:,} requests are too few to detect drift: {least:,} are needed."
         return ModelDrift(model, peer, is_canary, (), "too few", sentence)
-    span = Span.of(times_ns)
+    span = Span.of(times_ns) if span is None else span
     try:
-        found = _windows(times_ns, values, peers, keys, span)
+        found = _windows(times_ns, values, peers, keys, span, before if span.past_weeks else None)
     except InvalidSample as error:
         return ModelDrift(model, peer, is_canary, (), "too few", f"Drift is unknown: {error}.")
     later = [window for window in found if window.start_ns >= span.until_ns]
@@ -112,7 +132,12 @@ def drift_of(
 
 
 def _windows(
-    times_ns: npt.NDArray[np.int64], values: Floats, peers: Floats, keys: Keys | None, span: Span
+    times_ns: npt.NDArray[np.int64],
+    values: Floats,
+    peers: Floats,
+    keys: Keys | None,
+    span: Span,
+    before: tuple[PastColumn, PastColumn] | None,
 ) -> list[DriftWindow]:
     """Return as many windows as have enough keys for a finding, mostly. Raises InvalidSample."""
     first_ns, last_ns = int(times_ns[0]), int(times_ns[-1])
@@ -126,6 +151,7 @@ def _windows(
             width_ns=max(1, -(-(last_ns - first_ns + 1) // asked)),
             keys=keys,
             period_ns=span.period_ns,
+            before=before,
         )
         few = sum(window.verdict.cause == "too few" for window in found)
         if 2 * few <= len(found) or asked <= WINDOWS_MIN:
@@ -133,8 +159,17 @@ def _windows(
         asked = max(WINDOWS_MIN, asked // 2)
 
 
-def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> list[ModelDrift]:
-    """Return the drift of both models, or of the one that is not the canary."""
+def drift_of_pairs(
+    pairs: Pairs,
+    names: tuple[str, str],
+    canary: str | None,
+    answers: Answers,
+    past: Past = NO_PAST,
+) -> list[ModelDrift]:
+    """Return the drift of both models, or of the one that is not the canary.
+
+    `answers` reads those of the past as it has read those of the pairs.
+    """
     order = np.argsort(pairs.time_ns, kind="stable")
     times_ns = pairs.time_ns[order]
     columns = {
@@ -144,6 +179,15 @@ def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> 
     if canary is not None and canary not in columns:
         columns[canary] = (pairs.canary[order], pairs.canary_label[order])
     values = {name: _values(*both) for name, both in columns.items()}
+    span = Span.of(times_ns, past)
+    before = {}
+    if span.past_weeks:
+        before = {
+            name: answers.past(past, name, is_number=values[name] is both[0])
+            for name, both in columns.items()
+        }
+        if any(len(one) < COUNT_MIN for one in before.values()):
+            before, span = {}, Span.of(times_ns)
     found = []
     for model, other in ((names[0], names[1]), (names[1], names[0])):
         if model != canary:
@@ -157,6 +201,8 @@ def drift_of_pairs(pairs: Pairs, names: tuple[str, str], canary: str | None) -> 
                     values[peer],
                     is_canary=canary is not None,
                     keys=pairs.keys[order],
+                    span=span,
+                    before=(before[model], before[peer]) if before else None,
                 )
             )
     return found

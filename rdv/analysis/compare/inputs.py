@@ -27,8 +27,11 @@ from rdv.analysis.compare.drift import (
 from rdv.analysis.dataset.joined import Joined
 from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.reading import is_json_number
+from rdv.analysis.digests import NO_PAST, Past
+from rdv.analysis.digests.hour import Column, flat
+from rdv.analysis.digests.past import PastColumn, Read
 from rdv.analysis.statistics import InvalidSample
-from rdv.analysis.statistics.drift.timeline import moves_over_time
+from rdv.analysis.statistics.drift.timeline import COUNT_MIN, moves_over_time
 from rdv.payload import UnusableJson, read_recorded
 from rdv.rendezvous.messages import MalformedMessage
 
@@ -40,7 +43,6 @@ CLASSES_MAX = 200
 """A text with more different values is an id, or free text."""
 _RISES = 0.95
 """A number that rises from this share of requests to the next one is a counter or a time."""
-_DEPTH_MAX = 3
 
 VALUES, PRESENCE = "values", "presence"
 Floats = npt.NDArray[np.float64]
@@ -94,8 +96,8 @@ class InputCollector:
             self._keys.append(hashed_keys(joined)[rows])
             self._rows += [_fields(joined, row) for row in rows.tolist()]
 
-    def inputs(self) -> Inputs:
-        """Return what has changed."""
+    def inputs(self, past: Past = NO_PAST) -> Inputs:
+        """Return what has changed, compared with the past if it has these hours."""
         if len(self._rows) < WINDOWS_MIN * ROWS_PER_WINDOW:
             return Inputs()
         times_ns, keys = np.concatenate(self._times), np.concatenate(self._keys)
@@ -103,15 +105,20 @@ class InputCollector:
         times_ns, keys = times_ns[order], keys[order]
         rows = [self._rows[n] for n in order.tolist()]
         names = list(dict.fromkeys(name for row in rows for name in row))[:FIELDS_MAX]
-        span, looked, changed = Span.of(times_ns), [], []
+        span, looked, changed = Span.of(times_ns, past), [], []
         for name in names:
-            columns = list(_columns([row.get(name) for row in rows]))
+            columns = list(_columns([row.get(name) for row in rows], is_past=bool(span.past_weeks)))
             if columns:
                 looked.append(name)
-            for what, values in columns:
-                found = _drift_of(name, what, (times_ns, values, keys), span)
+            for what, values, read in columns:
+                before = None
+                if span.past_weeks:
+                    before = past.field(name, read, presence=what == PRESENCE)
+                    if len(before) < COUNT_MIN:
+                        continue
+                found = _drift_of(name or "the data", what, (times_ns, values, keys), span, before)
                 changed += [] if found is None else [found]
-        return Inputs(tuple(looked), tuple(changed))
+        return Inputs(tuple(name or "the data" for name in looked), tuple(changed))
 
 
 def _fields(joined: Joined, row: int) -> dict[str, Any]:
@@ -119,19 +126,14 @@ def _fields(joined: Joined, row: int) -> dict[str, Any]:
         data = read_recorded(bytes(joined.request(row).data))
     except (MalformedMessage, UnusableJson):
         return {}
-    return dict(_flat(data, "", _DEPTH_MAX))
+    return flat(data)
 
 
-def _flat(value: Any, name: str, depth: int) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and depth:
-        for key, one in value.items():
-            yield from _flat(one, f"{name}.{key}" if name else str(key), depth - 1)
-    elif isinstance(value, str | int | float):
-        yield name or "the data", value
+def _columns(values: list[Any], *, is_past: bool) -> Iterator[tuple[str, Floats, Read]]:
+    """Yield what can be compared of a field; nothing for a counter, an id or a free text.
 
-
-def _columns(values: list[Any]) -> Iterator[tuple[str, Floats]]:
-    """Yield what can be compared of a field; nothing for a counter, an id or a free text."""
+    The function reads the same of the field's column in a digest.
+    """
     there = np.array([value is not None for value in values])
     known = [value for value in values if value is not None]
     numbers = sum(map(is_json_number, known))
@@ -140,18 +142,28 @@ def _columns(values: list[Any]) -> Iterator[tuple[str, Floats]]:
         steps = np.diff(column[there & np.isfinite(column)])
         if len(steps) and (steps >= 0).mean() >= _RISES and (steps > 0).any():
             return
+        yield VALUES, column, Column.numeric
     else:
         codes = {text: float(n) for n, text in enumerate(dict.fromkeys(map(str, known)))}
         if len(codes) > CLASSES_MAX:
             return
         column = np.array([math.nan if v is None else codes[str(v)] for v in values])
-    yield VALUES, column
-    if not there.all():
-        yield PRESENCE, there.astype(np.float64)
+
+        def read(past: Column) -> Floats:
+            known = [codes.setdefault(text, float(len(codes))) for text in past.classes]
+            return np.repeat(known, list(past.classes.values()))
+
+        yield VALUES, column, read
+    if is_past or not there.all():
+        yield PRESENCE, there.astype(np.float64), Column.numeric
 
 
 def _drift_of(
-    name: str, what: str, columns: tuple[npt.NDArray[np.int64], Floats, Keys], span: Span
+    name: str,
+    what: str,
+    columns: tuple[npt.NDArray[np.int64], Floats, Keys],
+    span: Span,
+    before: PastColumn | None,
 ) -> InputDrift | None:
     """Return the drift of one column; None if it is steady, or too little is known."""
     times_ns, values, keys = columns
@@ -165,6 +177,7 @@ def _drift_of(
             width_ns=max(1, -(-(last_ns - first_ns + 1) // asked)),
             keys=keys,
             period_ns=span.period_ns,
+            before=before,
         )
     except InvalidSample:
         return None

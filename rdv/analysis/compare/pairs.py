@@ -33,9 +33,19 @@ from rdv.analysis.dataset.joined import (
 from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import EQUAL_FIELDS, NUMBER_FIELDS, Reading, first_of, number_of
+from rdv.analysis.dataset.reading import (
+    EQUAL_FIELDS,
+    NUMBER_FIELDS,
+    USUAL_FIELDS,
+    WHOLE,
+    Reading,
+    first_of,
+    number_of,
+)
 from rdv.analysis.dataset.source import Source
 from rdv.analysis.dataset.values import Extract, TextCache
+from rdv.analysis.digests.hour import Column
+from rdv.analysis.digests.past import Past, PastColumn
 from rdv.payload import UnusableJson, read_recorded
 from rdv.rendezvous.topology import INPUT, SCORES
 
@@ -68,6 +78,24 @@ class Answers:
         )
         self.of_json = TextCache(self._of_text).__getitem__
         """Returns the class and number of an answer as it is in the log."""
+
+    def past(self, past: Past, model: str, *, is_number: bool) -> PastColumn:
+        """Return the classes or the numbers of a model's answers in the past, in the same codes."""
+        judged = self.judged.reading.answer
+        names: tuple[str, ...]
+        if is_number == self.judged.is_number:
+            names = USUAL_FIELDS if judged is None else (judged,)
+        else:
+            names = NUMBER_FIELDS if is_number else EQUAL_FIELDS
+
+        def read(column: Column) -> Floats:
+            if is_number:
+                return column.numeric()
+            codes = [self._labels.of_value(name) for name in column.classes]
+            numbers = [self._labels.of_value(number) for number in column.numeric().tolist()]
+            return np.array([*np.repeat(codes, list(column.classes.values())), *numbers])
+
+        return past.answers(model, (*names, WHOLE), read)
 
     @property
     def unreadable(self) -> int:

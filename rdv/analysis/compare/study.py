@@ -21,6 +21,7 @@ from rdv.analysis.dataset.joined import KINDS, Joined, count_codes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import Kind, choose_reading
+from rdv.analysis.digests import NO_PAST, Past
 from rdv.analysis.errors import ModelNotRecorded, SameModel
 from rdv.analysis.measure import DEFAULTS, Measure, choose_measure
 from rdv.analysis.statistics import Normaliser, ScoreAgreement, agreement_of_scores, quantile_pairs
@@ -52,6 +53,7 @@ def compare(
     disagreements: int = DISAGREEMENTS,
     confidence: float = CONFIDENCE,
     pairs_max: int = PAIRS_MAX,
+    past: Past = NO_PAST,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Comparison:
     """Compare the answers of both models to the requests appended in [since_ns, until_ns).
@@ -59,9 +61,10 @@ def compare(
     `outcome` and `value` are sections of rdv.toml, `on` the only field of the answers that counts,
     `metric` the name of what is measured (by default that of [outcome], or of `defaults`), `by` a
     field of the data, or hour, day or week, by which both are compared as well, `canary`
-    the model that never changes, `window_ms` until when answers count as in time. `progress` gets
-    the number of requests done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues,
-    UnknownMetric, InvalidMetric, NoSegment, and the log's SystemFaults.
+    the model that never changes, `window_ms` until when answers count as in time, `past` digests
+    from before the period, with which drift is compared. `progress` gets the number of requests
+    done. Raises ModelNotRecorded, SameModel, NothingRecorded, TooManyValues, UnknownMetric,
+    InvalidMetric, NoSegment, and the log's SystemFaults.
     """
     _check(recorded, first, second, canary)
     join = Join(recorded, since_ns, until_ns)
@@ -82,6 +85,7 @@ def compare(
             ClassCounts(on),
             InputCollector(join.request_count),
             None if by is None else SegmentCollector(by, outcomes, measure),
+            past=past,
         )
         for joined in join:
             study.add(joined)
@@ -112,6 +116,7 @@ class _Study:
     classes: ClassCounts
     inputs: InputCollector
     segments: SegmentCollector | None = None
+    past: Past = NO_PAST
     rates: RateCounter = field(default_factory=RateCounter)
     kinds: Counter[str] = field(default_factory=Counter)
     late: int = 0
@@ -144,6 +149,8 @@ class _Study:
     def finish(self, join: Join, disagreements: int, confidence: float) -> Comparison:
         pairs = self.collector.pairs()
         classes = self.classes.agreement(confidence)
+        for problem in self.past.problems:
+            join.notes.gap(problem)
         if unreadable := self.answers.unreadable:
             join.notes.unreadable["answers"] = unreadable
         digests = [tally.numbers for tally in self.tallies]
@@ -167,14 +174,16 @@ class _Study:
             metric=(overall := points.contrast(self.names, confidence)),
             segments=None if self.segments is None else self.segments.segments(overall, confidence),
             outcomes=len(self.truths.outcomes),
-            drift=[] if pairs is None else drift_of_pairs(pairs, self.names, self.canary),
+            drift=[]
+            if pairs is None
+            else drift_of_pairs(pairs, self.names, self.canary, self.answers, self.past),
             rates=self.rates.rates(),
             kinds=dict(self.kinds),
             late=self.late,
             pairs=pairs,
             disagreements=worst,
             notes=join.notes,
-            inputs=self.inputs.inputs(),
+            inputs=self.inputs.inputs(self.past),
         )
 
 

@@ -19,6 +19,8 @@ from rdv.errors import RdvError
 from rdv.serve.supervisor.child import Child
 from rdv.serve.supervisor.control import Control
 from rdv.serve.supervisor.demand import Demand
+from rdv.serve.supervisor.digester import NAME as DIGESTS
+from rdv.serve.supervisor.digester import Digester
 from rdv.serve.supervisor.in_force import InForce
 from rdv.serve.supervisor.leftovers import clear_in_background, run_marker
 from rdv.serve.supervisor.plan import Part, Role
@@ -136,7 +138,8 @@ async def _run(
 
     def reap() -> None:
         supervisor.reap()
-        known = starter.own_pids().union(supervisor.pids())
+        digester.reap()
+        known = starter.own_pids().union(supervisor.pids(), digester.pids())
         foreign.end(known)
         reap_orphans(known)
 
@@ -145,6 +148,7 @@ async def _run(
     outputs.control = control = Control(decision(), SYSTEM_CLOCK, reported, log.own_line)
     outputs.own_pids = supervisor.pids
     control.waiting = supervisor.waiting
+    digester = _digester(starter, decision, log)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGCHLD, reap)
     for signum, text in _STOPPING.items():
@@ -161,14 +165,24 @@ async def _run(
         await starter.ready()
         if in_force is not None:
             demand = _start_scaling(in_force, supervisor, control, outputs)
+        digester.start()
         await supervisor.run()
     finally:
         watch.stop()
+        digester.stop()
         if in_force is not None and demand is not None:
             in_force.scaler.close()
             demand.close()
         control.close()
     return supervisor.is_to_begin_again
+
+
+def _digester(starter: Starter, decision: Callable[[], Decision], log: Log) -> Digester:
+    def launch(words: tuple[str, ...], ended: Callable[[int], None]) -> Child:
+        show = partial(log.child_line, DIGESTS)
+        return starter.start(words, (), partial(Child, line=show, ended=ended))
+
+    return Digester(decision, launch, log.own_line)
 
 
 def _watch(

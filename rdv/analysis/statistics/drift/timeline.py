@@ -8,7 +8,7 @@ changed; if a model's scores move and the canary's do not, the model has (Dunnin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -187,6 +187,22 @@ class DriftWindow:
     verdict: Verdict
 
 
+class Before(Protocol):
+    """Rows from before the windows, in place of a reference among them.
+
+    Values at times, of which key, and how many keys each value stands for.
+    """
+
+    @property
+    def times_ns(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def values(self) -> FloatArray: ...
+    @property
+    def keys(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def weights(self) -> FloatArray: ...
+
+
 def drift_over_time(
     time_ns: npt.ArrayLike,
     model: npt.ArrayLike,
@@ -196,20 +212,26 @@ def drift_over_time(
     width_ns: int,
     keys: npt.NDArray[np.uint64] | None = None,
     period_ns: int | None = None,
+    before: tuple[Before, Before] | None = None,
 ) -> list[DriftWindow]:
     """Compare each window of `width_ns` with the reference window [start, end) of the same rows.
 
     A row is one request, in order of time; NaN where that model has not scored it. Requests of one
     of `keys` share the weight of one, in each hour. With `period_ns` (a day or a week, no longer
     than the reference) a window is compared with the same hours of the reference's periods. The
-    rows of the reference are judged too, as a check: they should be steady. Raises InvalidSample.
+    rows of the reference are judged too, as a check: they should be steady. `before` are rows of
+    the model and of the canary that take the place of the reference. Raises InvalidSample.
     """
     times = np.asarray(time_ns)
     scores = [
         _scores(name, values, times) for name, values in (("model", model), ("canary", canary))
     ]
     units = np.arange(len(times), dtype=np.uint64) if keys is None else keys
-    columns = [_Column(times, one, units, period_ns, reference_ns) for one in scores]
+    references = (None, None) if before is None else before
+    columns = [
+        _Column(times, one, units, period_ns, reference_ns, earlier)
+        for one, earlier in zip(scores, references, strict=True)
+    ]
     found = []
     for window in windows(times, width_ns):
         moves = [column.movement(window) for column in columns]
@@ -226,11 +248,13 @@ def moves_over_time(
     width_ns: int,
     keys: npt.NDArray[np.uint64] | None = None,
     period_ns: int | None = None,
+    before: Before | None = None,
 ) -> list[tuple[int, Movement | None]]:
     """Return the start and the movement of each window of one column; see `drift_over_time`."""
     times = np.asarray(time_ns)
     units = np.arange(len(times), dtype=np.uint64) if keys is None else keys
-    column = _Column(times, _scores("values", values, times), units, period_ns, reference_ns)
+    scores = _scores("values", values, times)
+    column = _Column(times, scores, units, period_ns, reference_ns, before)
     return [(window.start_ns, column.movement(window)) for window in windows(times, width_ns)]
 
 
@@ -244,13 +268,22 @@ class _Column:
         keys: npt.NDArray[np.uint64],
         period_ns: int | None,
         reference_ns: tuple[int, int],
+        before: Before | None = None,
     ) -> None:
         self._times, self._scores, self._keys = times, scores, keys
         self._period_ns = period_ns
-        inside = slice(*np.searchsorted(times, np.array(reference_ns, np.int64), "left").tolist())
-        self._reference = self._part(inside)
+        if before is None:
+            bounds = np.searchsorted(times, np.array(reference_ns, np.int64), "left")
+            self._reference = self._part(slice(*bounds.tolist()))
+        else:
+            slots = self._slots(before.times_ns // HOUR_NS)
+            self._reference = _Part(before.values, before.keys, slots, before.weights)
         values = as_sample("reference", self._reference.values, at_least=COUNT_MIN)
         self._bins = Bins.of(values)
+
+    def _slots(self, hours: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return which hour of the period each is; 0 without a period."""
+        return hours % (self._period_ns // HOUR_NS) if self._period_ns else np.zeros_like(hours)
 
     def _part(self, rows: slice) -> _Part:
         """Return the scores of some rows; those of one key in one hour share the weight of one."""
@@ -259,9 +292,8 @@ class _Column:
         hours = times // HOUR_NS if self._period_ns else np.zeros(len(times), np.int64)
         units = keys ^ (hours.astype(np.uint64) * _MIX)
         _, place, counts = np.unique(units, return_inverse=True, return_counts=True)
-        slots = hours % (self._period_ns // HOUR_NS) if self._period_ns else hours
         weights = 1 / counts[place]
-        return _Part(self._scores[rows][finite], keys, slots, weights)
+        return _Part(self._scores[rows][finite], keys, self._slots(hours), weights)
 
     def movement(self, window: Window) -> Movement | None:
         """Return how far the scores of a window have moved from the same hours before."""
