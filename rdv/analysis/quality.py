@@ -28,6 +28,7 @@ DEFAULTS: Mapping[Kind, str] = {
     "class": "balanced-accuracy",
     "probability": "roc-auc",
     "number": "mae",
+    "ranking": "ndcg@10",
 }
 """The metric by type of outcome where none is named: those that rare classes do not fool."""
 JUDGED_MAX = 1_000_000

@@ -54,8 +54,8 @@ On = Annotated[
     ),
 ]
 METRICS = (
-    "accuracy, balanced-accuracy, brier, calibration, f1, hit-rate@5, log-loss, mae, ndcg@10, "
-    "pinball@0.9, pr-auc, precision@k=100, recall@fpr=0.01, rmse, roc-auc, value"
+    "accuracy, balanced-accuracy, brier, calibration, f1, hit-rate@5, list-precision@5, log-loss, "
+    "mae, mrr, ndcg@10, pinball@0.9, pr-auc, precision@k=100, recall@fpr=0.01, rmse, roc-auc, value"
 )
 """The names of the metrics, with examples of their settings: those of rdv.analysis.metrics."""
 Metric = Annotated[

@@ -8,7 +8,7 @@ import msgspec
 
 from rdv.decision.sections import on_command
 
-OutcomeType = Literal["auto", "class", "probability", "number"]
+OutcomeType = Literal["auto", "class", "probability", "number", "ranking"]
 AGE_MAX_MS = 10 * 365 * 86_400_000
 
 
@@ -21,7 +21,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     type: Annotated[
         OutcomeType,
         on_command(
-            'What is judged: a "class", a "probability" of positive, a "number"; "auto": inferred'
+            'Judged: "class", "probability" of positive, "number", "ranking"; "auto": inferred'
         ),
     ] = "auto"
     answer: Annotated[

@@ -20,6 +20,7 @@ from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import Reading, choose_reading
 from rdv.analysis.dataset.values import Extract, KnownTruths
 from rdv.analysis.errors import TooManyKeys
+from rdv.analysis.measure import DEFAULTS as DEFAULT_METRICS
 from rdv.analysis.measure import Measure, choose_measure
 from rdv.analysis.metrics import NoSequence, metric_named, metric_names
 from rdv.analysis.statistics import Arm
@@ -136,7 +137,7 @@ def choose_metric(
     """
     if not name:
         declared = outcome.metric and metric_named(outcome.metric).is_mean
-        name = outcome.metric if declared else RIGHT
+        name = outcome.metric if declared else _usual(recorded, outcome, on)
     base = name.lower().replace("_", "-").partition("@")[0]
     is_own = base in {one.partition("@")[0] for one in metric_names()}
     if not is_own or (base == "value" and value == UNDECLARED):
@@ -145,6 +146,12 @@ def choose_metric(
         raise NoSequence(name)
     measure = choose_measure(recorded, outcome, on, name, value)
     return name, measure.extract, measure
+
+
+def _usual(recorded: Recorded, outcome: Outcome, on: str | None) -> str:
+    """Return the metric where none is named; rankings are neither right nor wrong."""
+    kind = choose_reading(recorded, outcome, on).kind
+    return DEFAULT_METRICS["ranking"] if kind == "ranking" else RIGHT
 
 
 class _Field(Extract):

@@ -172,6 +172,9 @@ def drift_of_pairs(
     """
     order = np.argsort(pairs.time_ns, kind="stable")
     times_ns = pairs.time_ns[order]
+    numbers = np.isfinite(pairs.first).mean(), np.isfinite(pairs.second).mean()
+    if answers.judged.reading.kind == "ranking" and min(numbers) < NUMBERS_MIN:
+        return []  # lists are neither ordered nor few
     columns = {
         names[0]: (pairs.first[order], pairs.first_label[order]),
         names[1]: (pairs.second[order], pairs.second_label[order]),

@@ -43,7 +43,7 @@ from rdv.analysis.dataset.reading import (
     number_of,
 )
 from rdv.analysis.dataset.source import Source
-from rdv.analysis.dataset.values import Extract, TextCache
+from rdv.analysis.dataset.values import Extract, TextCache, extract_of
 from rdv.analysis.digests.hour import Column
 from rdv.analysis.digests.past import Past, PastColumn
 from rdv.payload import UnusableJson, read_recorded
@@ -69,7 +69,7 @@ class Answers:
     def __init__(
         self, reading: Reading, on: str | None = None, measured: Extract | None = None
     ) -> None:
-        self.judged = Extract(reading)
+        self.judged = extract_of(reading)
         self.measured = measured
         """Reads what another metric takes; None if that is what is judged."""
         self._has_both = on is None

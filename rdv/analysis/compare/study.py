@@ -133,7 +133,8 @@ class _Study:
             canary = self.reader.read(joined, self.canary)
         for tally, reports in zip(self.tallies, (first, second), strict=True):
             tally.add(reports, self.reader.versions)
-        self.classes.add(first, second)
+        if self.answers.judged.reading.kind != "ranking":
+            self.classes.add(first, second)
         self.collector.add(joined, (first, second), canary)
         self.truths.add(joined, first, second)
         self.inputs.add(joined)

@@ -71,7 +71,7 @@ class Judged:
         Where keys have several requests, the interval is by key, and without an end if there are
         too few of them.
         """
-        if self.problem or self.extract.reading.kind == "number":
+        if self.problem or not self.extract.reading.has_right:
             return None
         first = self.extract.judge(self.first, self.truth)
         second = self.extract.judge(self.second, self.truth)

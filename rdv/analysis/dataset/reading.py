@@ -27,10 +27,12 @@ from rdv.payload import UnusableJson, canonical, read_recorded
 from rdv.rendezvous.messages import Truth
 from rdv.rendezvous.topology import OUTCOMES, SCORES
 
-Kind = Literal["class", "probability", "number"]
+Kind = Literal["class", "probability", "number", "ranking"]
 
 EQUAL_FIELDS = ("action", "label", "bin", "class")
 NUMBER_FIELDS = ("score", "probability")
+ITEM_FIELDS = ("id", "item", "item_id", "name")
+GAIN_FIELDS = ("gain", "relevance", "grade", "rating")
 USUAL_FIELDS = (*EQUAL_FIELDS, *NUMBER_FIELDS)
 WHOLE = ""
 """In place of a field's name: the answer itself, which is not an object."""
@@ -43,6 +45,8 @@ _BOOLEANS = {"true": YES, "false": NO}
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", re.ASCII)
 _WHOLE_MAX = 2.0**53
 _SHOWN = 5
+STRANGE_MIN = 20
+"""So many outcomes that name no item of any answer are not about items."""
 
 
 def class_name(value: Any) -> str | None:
@@ -88,7 +92,8 @@ class Reading:
 
     A `class` is right if it equals the outcome. A `probability` is right if it is on the same side
     of `threshold` as the outcome, which is `positive` or not. A `number` is never right or wrong;
-    it has an error.
+    it has an error. A `ranking` is a list of items, the best first; the outcome says which of them
+    were right: one, a list, or the gain of each.
     """
 
     kind: Kind
@@ -105,6 +110,11 @@ class Reading:
     mature_after_ms: int = 0
     mature_as: str = ""
 
+    @property
+    def has_right(self) -> bool:
+        """Whether an answer is right or wrong."""
+        return self.kind in ("class", "probability")
+
     def sentence(self) -> str:
         """Return how answers are judged, in words."""
         name = "the answer" if not self.answer else f'"{self.answer}"'
@@ -116,6 +126,8 @@ class Reading:
                 f"right: {name} is {self.threshold:g} or more where the outcome is "
                 f"{self.positive}, and less where it is not"
             )
+        elif self.kind == "ranking":
+            said = f"ranking: the items of {name}, best first, are held against the outcome's"
         else:
             said = f"error: {name} minus the outcome"
         return said if self.is_declared else f"{said}; inferred, as rdv.toml has no [outcome]"
@@ -126,6 +138,8 @@ class Reading:
 
     def truth_of(self, truth: Any) -> Any:
         """Return the part of an outcome that counts; None if it has none."""
+        if self.kind == "ranking":
+            return _gains_part(truth, self.truth)
         return _truth_of(truth, self.truth, self.answer)
 
 
@@ -153,6 +167,20 @@ def _truth_of(truth: Any, name: str, answer: str | None) -> Any:
     return first_of(truth, USUAL_FIELDS)
 
 
+def _gains_part(truth: Any, name: str) -> Any:
+    """Return the part of an outcome that says which items were right.
+
+    An object without a declared field has the gain of each item, unless one of its fields is a list
+    or such an object.
+    """
+    if not isinstance(truth, dict) or not truth:
+        return truth
+    if name:
+        return truth.get(name)
+    parts = [part for part in truth.values() if isinstance(part, list | dict)]
+    return parts[0] if len(parts) == 1 else truth
+
+
 def infer(
     answers: Sequence[Any], truths: Sequence[Any], declared: Outcome, on: str | None = None
 ) -> Reading:
@@ -173,6 +201,10 @@ def infer(
         declared.mature_after_ms,
         declared.mature_as,
     )
+    if declared.type == "ranking" or (
+        declared.type == "auto" and _is_ranking(answers, named, truths, declared.field)
+    ):
+        return _ranking(answers, base, truths)
     classes = classes_of(truths, declared.field, named)
     if truths and not classes:
         base = replace(base, problem=_no_values(declared.field))
@@ -184,6 +216,99 @@ def infer(
     if not classes:
         return replace(base, kind=_kind_alone(answers, named))
     return _matched(answers, base, classes, declared)
+
+
+def _is_ranking(
+    answers: Sequence[Any], named: str | None, truths: Sequence[Any], truth: str
+) -> bool:
+    """Return whether answers have a list where a class or a number would be, and outcomes name its
+    items or are lists.
+    """
+    field = list_field(answers, named)
+    objects = [one for one in answers if isinstance(one, dict)]
+    if field is None or (named is None and any(n in one for one in objects for n in USUAL_FIELDS)):
+        return False
+    parts = [_gains_part(one, truth) for one in truths]
+    if not parts or any(isinstance(part, list | dict) for part in parts):
+        return True
+    items = _items_named(parts)
+    return not items <= BINARY and bool(items & _items_listed(answers, field))
+
+
+def _items_named(parts: Sequence[Any]) -> set[str]:
+    return {name for part in parts for name in items_of(part) or ()}
+
+
+def _items_listed(answers: Sequence[Any], field: str | None) -> set[str]:
+    """Return the names of the items of the answers' lists."""
+    lists = [one.get(field) if isinstance(one, dict) else one for one in answers]
+    found = (item_name(item) for one in lists if isinstance(one, list) for item in one)
+    return {name for name in found if name is not None}
+
+
+def _ranking(answers: Sequence[Any], base: Reading, truths: Sequence[Any]) -> Reading:
+    field = list_field(answers, base.answer)
+    found = replace(base, kind="ranking", answer=base.answer if field is None else field, means={})
+    if answers and field is None:
+        where = f" in the field {base.answer!r}" if base.answer else ""
+        return replace(found, problem=f"a ranking needs a list{where}, and no answer has one")
+    parts = [found.truth_of(truth) for truth in truths]
+    named, is_known = _items_named(parts), any(items_of(part) is not None for part in parts)
+    listed = _items_listed(answers, field)
+    is_yes_no = not any(isinstance(part, list | dict) for part in parts) and named <= BINARY
+    is_strange = bool(named and listed) and (is_yes_no or len(truths) >= STRANGE_MIN)
+    if truths and (not is_known or (is_strange and not named & listed)):
+        said = f" of the answers ({some_of(listed)}), they say {some_of(named)}" if named else ""
+        return replace(
+            found,
+            problem=f"no outcome names items{said}: record the item that was right, a list of such "
+            "items, or an object with the gain of each, and name their field in [outcome]",
+        )
+    return found
+
+
+def list_field(answers: Sequence[Any], named: str | None) -> str | None:
+    """Return the field of the answers that is a list, the most frequent; None if there is none."""
+    counts: dict[str, int] = {}
+    for answer in answers:
+        parts = answer.items() if isinstance(answer, dict) else [(WHOLE, answer)]
+        for name, part in parts:
+            if isinstance(part, list) and named in (None, name):
+                counts[name] = counts.get(name, 0) + 1
+    return max(counts, key=lambda name: counts[name]) if counts else None
+
+
+def items_of(truth: Any) -> dict[str, float] | None:
+    """Return the gain of each item of an outcome; None if it names no items.
+
+    One item or a list of items gain 1 each; an item of a list may be an object with its id and its
+    gain. An empty list says that nothing was right. Gains are numbers of at least 0.
+    """
+    if isinstance(truth, dict):
+        gains = {name: number_of(gain) for one, gain in truth.items() if (name := class_name(one))}
+    else:
+        parts = truth if isinstance(truth, list) else [truth]
+        if truth is None:
+            return None
+        gains = {name: _gain_of(part) for part in parts if (name := item_name(part)) is not None}
+        if len(gains) < len(parts) and not gains:
+            return None
+    return gains if all(gain >= 0 for gain in gains.values()) else None
+
+
+def _gain_of(item: Any) -> float:
+    if not isinstance(item, dict):
+        return 1.0
+    gain = first_of(item, GAIN_FIELDS)
+    return 1.0 if gain is None else number_of(gain)
+
+
+def item_name(item: Any) -> str | None:
+    """Return the name of an item of a list, equal for 7, 7.0 and "7"; of an object, its id."""
+    if isinstance(item, dict):
+        known = first_of(item, ITEM_FIELDS)
+        return canonical(item).decode() if known is None else class_name(known)
+    return class_name(item)
 
 
 def classes_of(truths: Sequence[Any], name: str, answer: str | None) -> set[str]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.dataset.reading import Reading, class_name, number_of
+from rdv.analysis.dataset.reading import Reading, class_name, item_name, items_of, number_of
 from rdv.analysis.errors import TooManyValues
 from rdv.payload import UnusableJson, canonical, read_recorded
 
@@ -56,7 +56,7 @@ class Extract:
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
-        self.is_number = reading.kind != "class"
+        self.is_number = reading.kind in ("probability", "number")
         self.unreadable = 0
         """Unreadable answers and outcomes, equal ones counted once; they have no value."""
         self._classes: dict[str, float] = {}
@@ -97,10 +97,10 @@ class Extract:
     def judge(self, values: Floats, truths: Floats) -> Floats:
         """Return 1 where a value is right, 0 where it is wrong, NaN where that is unknown.
 
-        No answer is wrong. Numbers are neither right nor wrong.
+        No answer is wrong. Numbers and rankings are neither right nor wrong.
         """
         reading = self.reading
-        if reading.kind == "number":
+        if not reading.has_right:
             return np.full(len(truths), np.nan)
         if reading.kind == "class":
             right = values == truths
@@ -203,6 +203,33 @@ class Texts(Extract):
         return self.name(value)
 
 
+class Rankings(Texts):
+    """Codes of ranked lists of items and of gains by item; equal lists have equal codes.
+
+    An outcome that names no items, or a gain that is no number, has no value.
+    """
+
+    def of_answer(self, answer: Any) -> float:
+        """Return the code of an answer's list; NaN if it has none."""
+        part = answer.get(self.reading.answer) if isinstance(answer, dict) else answer
+        if not isinstance(part, list):
+            return math.nan
+        names = dict.fromkeys(name for item in part if (name := item_name(item)) is not None)
+        return self.of_value(list(names))
+
+    def of_truth(self, truth: Any) -> float:
+        return self.of_outcome(self.reading.truth_of(truth))
+
+    def of_outcome(self, value: Any) -> float:
+        gains = None if self.reading.problem else items_of(value)
+        return math.nan if gains is None else self.of_value(gains)
+
+
+def extract_of(reading: Reading) -> Extract:
+    """Return what reads answers and outcomes like that."""
+    return Rankings(reading) if reading.kind == "ranking" else Extract(reading)
+
+
 class KnownTruths:
     """Counts the known outcomes of a study, batch by batch. For one thread at a time."""
 
@@ -215,7 +242,7 @@ class KnownTruths:
         """Add the outcomes of some requests, NaN where they are unknown."""
         known = truths[~np.isnan(truths)]
         self.known += len(known)
-        if self._extract.reading.kind != "number":
+        if self._extract.reading.has_right:
             values, counts = np.unique(known, return_counts=True)
             self._counts.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -11,18 +10,18 @@ import msgspec
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import (
     BINARY,
-    WHOLE,
     Kind,
     Reading,
     classes_of,
     infer,
+    list_field,
     number_field,
     number_of,
     sample_answers,
     sample_truths,
     some_of,
 )
-from rdv.analysis.dataset.values import Extract
+from rdv.analysis.dataset.values import Extract, Rankings, extract_of
 from rdv.analysis.measure.cost import cost_measure
 from rdv.analysis.measure.lists import ListMeasure
 from rdv.analysis.measure.measure import Measure
@@ -30,8 +29,14 @@ from rdv.analysis.metrics import Metric, metric_named
 from rdv.decision.outcome import INFERRED, Outcome
 from rdv.decision.value import UNDECLARED, Value
 
-DEFAULTS: Mapping[Kind, str] = {"class": "accuracy", "probability": "accuracy", "number": "mae"}
+DEFAULTS: Mapping[Kind, str] = {
+    "class": "accuracy",
+    "probability": "accuracy",
+    "number": "mae",
+    "ranking": "ndcg@10",
+}
 """The metric by what is judged, where neither --metric nor [outcome] names one."""
+_RANKINGS = "ndcg@k, hit-rate@k, precision@k and mrr"
 
 
 def choose_measure(
@@ -58,6 +63,8 @@ def choose_measure(
 def usual_measure(extract: Extract) -> Measure:
     """Return the usual measure of answers that are read already."""
     reading = extract.reading
+    if reading.kind == "ranking":
+        return ListMeasure(metric_named(DEFAULTS["ranking"]), reading)
     return Measure(metric_named(DEFAULTS[reading.kind]), extract, reading.problem)
 
 
@@ -76,8 +83,16 @@ def measure_for(
     metric = metric_named(name or declared.metric or defaults[reading.kind])
     if metric.name == "value":
         return _of_value(answers, reading, on, value, directory)
+    if reading.kind == "ranking" and metric.name.startswith("precision@k="):
+        metric = metric_named(metric.name.replace("precision@k=", "list-precision@"))
     if metric.needs == "list":
-        return _of_lists(metric, answers, reading, on)
+        if reading.kind != "ranking":
+            asked = msgspec.structs.replace(declared, type="ranking")
+            reading = infer(answers, truths, asked, on if on is not None else _list_answer(answers))
+        return ListMeasure(metric, reading)
+    if reading.kind == "ranking":
+        problem = f"{metric.name} is no metric of rankings: {_RANKINGS} are"
+        return Measure(metric, Rankings(reading), problem)
     if metric.needs == "class":
         return _of_classes(metric, reading, truths)
     kind = "number" if metric.needs == "number" else "probability"
@@ -119,23 +134,9 @@ def _unfit(metric: Metric, reading: Reading, truths: Sequence[Any]) -> str:
     )
 
 
-def _of_lists(metric: Metric, answers: Sequence[Any], reading: Reading, on: str | None) -> Measure:
-    field = on or next(
-        (
-            name
-            for answer in answers
-            if isinstance(answer, dict)
-            for name, part in answer.items()
-            if isinstance(part, list)
-        ),
-        None,
-    )
-    base = replace(reading, kind="class", answer=field or WHOLE, problem="")
-    found = ListMeasure(metric, base)
-    parts = [one.get(field) if isinstance(one, dict) and field else one for one in answers]
-    if answers and not any(isinstance(part, list) for part in parts):
-        found.problem = f"{metric.name} needs a ranked list, and no answer has one"
-    return found
+def _list_answer(answers: Sequence[Any]) -> str | None:
+    """Return the field that is a list, also where [outcome] names another one."""
+    return list_field(answers, None)
 
 
 def _of_value(
@@ -143,7 +144,7 @@ def _of_value(
 ) -> Measure:
     if value.cost and value.function:
         problem = "[value] of rdv.toml declares cost and function: remove one of them"
-        return Measure(metric_named("value"), Extract(reading), problem)
+        return Measure(metric_named("value"), extract_of(reading), problem)
     if value.cost:
         return cost_measure(answers, reading, value, on)
     if value.function:
@@ -151,4 +152,4 @@ def _of_value(
 
         return FunctionMeasure(reading, value, directory)
     problem = "what an answer is worth is not declared: cost or function in [value] of rdv.toml"
-    return Measure(metric_named("value"), Extract(reading), problem)
+    return Measure(metric_named("value"), extract_of(reading), problem)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rdv.analysis.metrics.classes import accuracy, balanced_accuracy, f1
 from rdv.analysis.metrics.errors import InvalidMetric, UnknownMetric
-from rdv.analysis.metrics.lists import hit_rate_at, ndcg_at
+from rdv.analysis.metrics.lists import hit_rate_at, list_precision_at, mrr_at, ndcg_at
 from rdv.analysis.metrics.metric import Metric
 from rdv.analysis.metrics.probability import BINS, brier, calibration_in, log_loss
 from rdv.analysis.metrics.ranking import pr_auc, precision_at, recall_at, roc_auc
@@ -177,6 +177,18 @@ def _hit_rate(k: float) -> Metric:
     )
 
 
+def _list_precision(k: float) -> Metric:
+    name, measure = f"list-precision@{int(k)}", list_precision_at(int(k))
+    title = f"precision of the first {int(k)}"
+    return Metric(name, "list", True, True, "bounded", "%", 1, title, _GAIN, measure)
+
+
+def _mrr(k: float) -> Metric:
+    cut = "" if k == _K_MAX else f"@{int(k)}"
+    title = f"mean reciprocal rank{cut}"
+    return Metric(f"mrr{cut}", "list", True, True, "bounded", "", 4, title, _GAIN, mrr_at(int(k)))
+
+
 _SETTINGS = {
     "recall": _Setting("fpr", False, 0, 1, "recall@fpr=0.01", _recall),
     "precision": _Setting("k", True, 1, _K_MAX, "precision@k=100", _precision),
@@ -186,6 +198,8 @@ _SETTINGS = {
     "pinball": _Setting("q", False, 0, 1, "pinball@0.9", _pinball),
     "ndcg": _Setting("k", True, 1, _K_MAX, "ndcg@10", _ndcg),
     "hit-rate": _Setting("k", True, 1, _K_MAX, "hit-rate@5", _hit_rate),
+    "list-precision": _Setting("k", True, 1, _K_MAX, "list-precision@5", _list_precision),
+    "mrr": _Setting("k", True, 1, _K_MAX, "mrr@10", _mrr, default=_K_MAX),
 }
 
 

@@ -160,7 +160,7 @@ class Behaviour:
     def _losses(self, values: list[float], truth: float) -> list[float]:
         """Return for each answer how wrong it is; no answer is as wrong as can be."""
         extract = self._answers.judged
-        if extract.reading.kind == "number":
+        if not extract.reading.has_right:
             return [math.inf if math.isnan(one) else abs(one - truth) for one in values]
         right = extract.judge(np.array(values), np.full(len(values), truth))
         return [1.0 - float(one) for one in right]

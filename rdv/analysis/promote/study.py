@@ -29,6 +29,7 @@ METRICS: Mapping[Kind, str] = {
     "class": "balanced-accuracy",
     "probability": "roc-auc",
     "number": "mae",
+    "ranking": "ndcg@10",
 }
 """The metric by type of outcome where [gate] names none: those that rare classes do not fool."""
 CONFIDENCE = 0.95
@@ -189,7 +190,7 @@ def looked_at(points: Points, count: int, options: dict[str, Any]) -> tuple[Foun
 
 def classes_of(judged: Judged) -> tuple[ClassLoss, ...]:
     """Return for each class of the outcomes how much less often the challenger is right."""
-    if judged.problem or judged.extract.reading.kind == "number":
+    if judged.problem or not judged.extract.reading.has_right:
         return ()
     extract, truth = judged.extract, judged.truth
     first, second = (extract.judge(one, truth) for one in (judged.first, judged.second))

@@ -249,7 +249,7 @@ def test_lists_are_ranked(tmp_path):
         ([{"score": 0.2}], ["good", "bad"], "roc-auc", "declare positive"),
         ([{"score": 0.2}], ["good", "bad"], "mae", "outcomes say bad, good"),
         ([0.5, 0.7], [1.5, 2.5, 3.5], "accuracy", "the outcomes are numbers"),
-        (["a"], ["a", "b"], "ndcg@3", "needs a ranked list"),
+        (["a"], ["a", "b"], "ndcg@3", "a ranking needs a list"),
         (["a", "b"], ["a", "b", "c"], "f1", "declare positive"),
     ],
 )  # fmt: skip
