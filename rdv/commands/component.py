@@ -102,6 +102,10 @@ def _run(given: argparse.Namespace) -> None:
         from rdv.serve.proxy.main import run_proxy
 
         run_proxy(given.directory, given.number, is_published=given.accepted)
+    elif given.role == "grpc":
+        from rdv.serve.grpc.main import run_grpc
+
+        run_grpc(given.directory, is_published=given.accepted)
     else:
         import msgspec
 
@@ -123,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "rdv component", description="Run one process of a decision; `rdv serve` runs all of them."
     )
     roles = parser.add_subparsers(dest="role", required=True)
-    for role in ("server", "proxy", "worker", "digests"):
+    for role in ("server", "proxy", "grpc", "worker", "digests"):
         command = roles.add_parser(role)
         command.add_argument("directory")
         if role == "digests":

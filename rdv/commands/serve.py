@@ -110,13 +110,14 @@ def _serve_all(directory: str) -> None:
     decision = load_decision(directory)
     access_of(decision)  # raises InvalidDecision if other machines can reach it, and must not
     ports = [decision.http.port + n for n in range(decision.http.proxies)]
-    with ServeLock(directory, decision.http.host, ports, decision.log.file_mode) as lock:
+    host, grpc_port = decision.http.host, decision.http.grpc_port
+    with ServeLock(directory, host, ports, decision.log.file_mode, grpc_port) as lock:
         names = [part.name for part in parts(decision, {})]
         log = SupervisorLog(names, lambda missing: _show_started(decision, missing))
         check(decision, log.own_line)
         for line in idle_instances(decision):
             log.own_line(f"{decision.file}: {line}", "instances_limited", decision.file)
-        claim_ports(directory, decision.http.host, ports, log.own_line)
+        claim_ports(directory, host, [*ports, *filter(None, [grpc_port])], log.own_line)
 
         def run() -> bool:
             prepare_streams(decision, log.own_line)

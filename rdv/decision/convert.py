@@ -191,9 +191,7 @@ def check_decision(decision: Decision, where: str) -> None:
         reason = f"{http.host!r}: write an IPv6 address without brackets, as ::1"
         raise InvalidDecision(where, "http.host", reason)
     _check_access(http, where)
-    if http.port + http.proxies - 1 > PORT_MAX:
-        reason = f"{http.proxies} proxies from {http.port} on need ports above {PORT_MAX}"
-        raise InvalidDecision(where, "http.port", reason)
+    _check_ports(http, where)
     if http.enrich and not re.fullmatch(r"[^:]+\.py:[A-Za-z_]\w*", http.enrich):
         reason = f"{http.enrich!r} is not FILE.py:FUNCTION, as models/profile.py:enrich"
         raise InvalidDecision(where, "http.enrich", reason)
@@ -243,6 +241,16 @@ def _check_value(value: Value, where: str) -> None:
     for action, row in value.cost.items():
         if not all(map(math.isfinite, row.values())):
             raise InvalidDecision(where, f"value.cost.{action}", "has a value that is not finite")
+
+
+def _check_ports(http: Http, where: str) -> None:
+    """Raise InvalidDecision for ports that do not exist, or that two processes need."""
+    if http.port + http.proxies - 1 > PORT_MAX:
+        reason = f"{http.proxies} proxies from {http.port} on need ports above {PORT_MAX}"
+        raise InvalidDecision(where, "http.port", reason)
+    if http.grpc_port and http.port <= http.grpc_port < http.port + http.proxies:
+        reason = f"{http.grpc_port} is the port of a proxy as well (http.port, http.proxies)"
+        raise InvalidDecision(where, "http.grpc_port", reason)
 
 
 def _check_access(http: Http, where: str) -> None:

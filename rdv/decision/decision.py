@@ -226,7 +226,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
         Every proxy's topic has as many partitions as configured, and each belongs to one instance.
         """
-        return self.partitions * self.http.proxies
+        return self.partitions * (self.http.proxies + bool(self.http.grpc_port))
 
     def replace(self, **changes: Any) -> Decision:
         """Return a copy with other settings."""

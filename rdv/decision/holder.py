@@ -28,6 +28,8 @@ class Holder(msgspec.Struct, frozen=True):
     ports: list[int]
     monotonic_ns: int = 0
     """When it started, on the monotonic clock; 0 if the file does not say."""
+    grpc_port: int = 0
+    """Where the gRPC proxy listens; 0: there is none. `ports` are those of HTTP."""
 
     def running_s(self, wall_ns: int, monotonic_ns: int) -> float:
         """Return for how long it runs; a wall clock that was set meanwhile does not matter."""

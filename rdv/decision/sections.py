@@ -103,6 +103,12 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     proxies: Annotated[
         int, on_serve("Number of proxies; each one is a separate process", 1, 64)
     ] = 1
+    grpc_port: Annotated[
+        int,
+        on_serve(
+            "Port of the Open Inference Protocol by gRPC, in its own process; 0: none", 0, PORT_MAX
+        ),
+    ] = 0
     hosts: Annotated[
         list[str], live('Accepted Host headers besides loopback and host: "shop.example"; "*": all')
     ] = []

@@ -167,7 +167,7 @@ def evaluate(model: Model, rows: Sequence[bytes | msgspec.Raw]) -> list[Outcome]
         # Not JSON, or more than one value, as in `1,2`: that must not shift the other rows.
         return [_evaluate_one(model, row) for row in rows]
     # A model may change the rows that it gets: for another attempt they are parsed again.
-    return model.predict(values, lambda number: orjson.loads(rows[number]))
+    return model.predict(values, lambda number: orjson.loads(bytes(rows[number])))
 
 
 def _evaluate_one(model: Model, row: bytes | msgspec.Raw) -> Outcome:

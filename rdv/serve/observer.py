@@ -206,7 +206,7 @@ def _edits(directory: str) -> tuple[tuple[Coded, ...], tuple[str, ...]]:
 def _expected(decision: Decision, holder: Holder, counts: Mapping[str, int]) -> list[str]:
     """Return the processes that should run; the proxies are the holder's, not the file's."""
     inner = [part.name for part in parts(decision, {}, counts) if part.role != "proxy"]
-    return [*inner, *(proxy_name(port) for port in holder.ports)]
+    return [*inner, *(proxy_name(port) for port in (*holder.ports, holder.grpc_port) if port)]
 
 
 def _poll(consumer: Consumer, timeout_s: float = 0.0) -> list[Record]:

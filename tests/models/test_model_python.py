@@ -4,9 +4,11 @@ import os
 import sys
 import threading
 
+import msgspec
 import pytest
 
 from rdv.models import ModelError, ModelNotLoaded, open_model
+from rdv.models.batch import evaluate
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +134,15 @@ def test_one_row_that_raises_spoils_no_other(tmp_path):
     model = open_py(tmp_path, "def predict(rows): return [1 / row for row in rows]")
     outcomes = model.predict([1, 0, 2])
     assert outcomes == [b"1.0", ModelError("ZeroDivisionError: division by zero"), b"0.5"]
+
+
+@pytest.mark.parametrize("kind", [bytes, msgspec.Raw])
+def test_rows_as_the_log_has_them(tmp_path, kind):
+    model = open_py(tmp_path, "def predict(rows): return [1 / row.pop('x') for row in rows]")
+    rows = [kind(b'{"x": 1}'), kind(b'{"x": 0}'), kind(b'{"x": 2}')]
+    outcomes = evaluate(model, rows)
+    assert outcomes == [b"1.0", ModelError("ZeroDivisionError: division by zero"), b"0.5"]
+    assert isinstance(evaluate(model, [*rows, kind(b"1,2")])[3], ModelError)
 
 
 @pytest.mark.parametrize(

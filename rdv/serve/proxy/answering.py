@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import chain
+from typing import Protocol
 
 from rdv.clock import Clock
 from rdv.codes import ResultCode
@@ -19,6 +20,12 @@ from rdv.serve.proxy.in_flight import InFlight, OpenRequest
 POLL_RECORDS_MAX = 1_000
 MISS_NS = 10_000_000
 """An answer that is later than its deadline by more than this is counted as a miss."""
+
+
+class Departed(Protocol):
+    """A request whose client has left, or has been answered: `token` has the ids of its rows."""
+
+    token: str
 
 
 class Answering:
@@ -116,7 +123,7 @@ class Answering:
 
     # Called by the HTTP server when clients leave; a token has an id for each row.
 
-    def gone(self, http: HttpRequest) -> None:
+    def gone(self, http: Departed) -> None:
         """Drop a request whose client has gone, and free its place.
 
         The models and the server still process and record it, but it holds nothing here. A request

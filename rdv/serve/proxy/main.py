@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
+from typing import Protocol
 
 import uvloop
 
@@ -125,8 +126,25 @@ async def _serve(source: Source, accepted: Accepted, index: int) -> None:
     await process.run()
 
 
+class Listening(Protocol):
+    """The interface of a server that takes the requests of clients: by HTTP, or by gRPC."""
+
+    @property
+    def connections_open(self) -> int: ...
+
+    async def start(self, host: str, port: int) -> tuple[str, int]: ...
+
+    def use(self, access: Access) -> None: ...
+
+    def change_limits(self, limits: Limits) -> None: ...
+
+    async def drain(self, deadline_s: float) -> int: ...
+
+
 class ProxyProcess:
     """Runs a proxy with its HTTP server, the watch on its settings, and its status."""
+
+    scheme = "http"
 
     def __init__(
         self,
@@ -139,7 +157,9 @@ class ProxyProcess:
         source: Source | None = None,
         accepted: Accepted | None = None,
     ) -> None:
-        """Given `streams` stay open; `is_up` replaces `control:models` as the state of models.
+        """Make all parts; `index` is the number of the proxy, which determines its port.
+
+        Given `streams` stay open; `is_up` replaces `control:models` as the state of models.
 
         `accepted` are the settings of `source` now in force; by default the directory itself is
         read. Raises RdvErrors of the configuration.
@@ -147,7 +167,7 @@ class ProxyProcess:
         self._source = source or Source(decision.directory)
         self._accepted = accepted or accept_first(decision)
         self.decision = decision
-        self.port = decision.http.port + index
+        self.port = self.port_of(decision, index)
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._owns_streams = streams is None
@@ -192,7 +212,15 @@ class ProxyProcess:
         )
         self._models = ModelStates(self._streams.control)
         self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
-        self._server = HttpServer(
+        self._server = self._make_server(decision)
+
+    def port_of(self, decision: Decision, index: int) -> int:
+        """Return where to listen."""
+        return decision.http.port + index
+
+    def _make_server(self, decision: Decision) -> Listening:
+        """Return the server that takes the requests of clients."""
+        return HttpServer(
             IdempotencyMiddleware(self._router(), self._repeats, SYSTEM_CLOCK),
             http_limits(decision),
             access_of(decision),
@@ -237,7 +265,7 @@ class ProxyProcess:
         stop_without_parent(self._ask_to_stop)
         self._watch.start()
         tune_collector()
-        log.info("listening on http://%s", host_port(http.host, self.port))
+        log.info("listening on %s://%s", self.scheme, host_port(http.host, self.port))
         while not self._stop.is_set():
             self._status.write("ready", self._figures())
             with contextlib.suppress(TimeoutError):

@@ -48,7 +48,7 @@ def ignored_keys(decision: Decision) -> list[str]:
     usual = Decision(directory=decision.directory)
     found = [key for key in ("partitions",) if getattr(decision, key) != getattr(usual, key)]
     for section, keys in (
-        ("http", ("proxies",)),
+        ("http", ("proxies", "grpc_port")),
         ("server", ("instances",)),
         ("log", type(decision.log).__struct_fields__),
     ):

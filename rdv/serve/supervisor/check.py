@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -12,7 +13,7 @@ from rdv.decision import Decision, missing_files
 from rdv.decision.errors import ProgramNotFound
 from rdv.decision.load import check_program
 from rdv.decision.schedules import lint, lint_settings, read_schedule
-from rdv.errors import SystemFault
+from rdv.errors import InputFault, SystemFault
 from rdv.http.authority import host_port
 from rdv.rendezvous.schedule import SLA_MS_MAX, Schedule
 from rdv.serve.supervisor.leftovers import left_behind
@@ -40,6 +41,15 @@ class PortTaken(SystemFault):
     _hint = "Give another one with --port, or set http.port in rdv.toml."
 
 
+class GrpcMissing(InputFault):
+    """The decision is to be served by gRPC, and grpcio is not installed."""
+
+    file: str
+
+    _text = "{file}: http.grpc_port needs grpcio, which is not installed"
+    _hint = "pip install 'rdv[grpc]', or set http.grpc_port = 0."
+
+
 def check(decision: Decision, warn: ShowLine) -> Schedule:
     """Return the live schedule. Raises what would keep everything from running; warns of more."""
     schedule = read_schedule(decision)
@@ -52,6 +62,8 @@ def check(decision: Decision, warn: ShowLine) -> Schedule:
         warn(f"{decision.file}: {finding.line()}", finding.code, decision.file)
     for fault in missing_files(decision):
         warn(fault.text(), fault.code(), fault.where)
+    if decision.http.grpc_port and importlib.util.find_spec("grpc") is None:
+        raise GrpcMissing(decision.file)
     for name, model in decision.models.items():
         try:
             check_program(decision, model)

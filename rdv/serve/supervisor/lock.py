@@ -69,11 +69,13 @@ class ServeLock:
     log.mode) lets other users read, they may enter the run directory and read holder.json.
     """
 
-    def __init__(self, directory: str, host: str, ports: list[int], mode: int = 0o600) -> None:
+    def __init__(
+        self, directory: str, host: str, ports: list[int], mode: int = 0o600, grpc_port: int = 0
+    ) -> None:
         self._directory = directory
         self._path = path = lock_path(directory)
         self._mode = mode
-        self._me = Holder(os.getpid(), time.time_ns(), host, ports, time.monotonic_ns())
+        self._me = Holder(os.getpid(), time.time_ns(), host, ports, time.monotonic_ns(), grpc_port)
         self._identity = identity_of(directory)
         self._folder_fd = self._fd = self._shown_fd = -1
         self._mutex = threading.Lock()

@@ -95,6 +95,11 @@ def parts(
         )
         for n in range(decision.http.proxies)
     ]
+    if port := decision.http.grpc_port:
+        arguments = ("grpc", directory, "--accepted")
+        proxies.append(
+            Part(proxy_name(port), "proxy", arguments, "", revision, tuple(decision.env))
+        )
     return [*servers, *workers, *proxies]
 
 
