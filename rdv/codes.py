@@ -15,6 +15,7 @@ from typing import Literal
 ResultCode = Literal[
     "",
     "answers_not_combined",
+    "bad_input",
     "champion_behind",
     "champion_down",
     "champion_expired",
@@ -42,6 +43,8 @@ RESULT_CODES: dict[ResultCode, str] = {
     "": "It is the preferred answer.",
     "answers_not_combined": "The models' answers could not be combined; the best-ranked one is "
     "given as it is.",
+    "bad_input": "The data is invalid: it does not fit [schema], or a model says so that the "
+    "schedule lists under `input_judges`.",
     "champion_behind": "The champion had too much to do to answer in time, and said so.",
     "champion_down": "The champion was not running.",
     "champion_expired": "The request reached the champion after its deadline.",
@@ -100,6 +103,7 @@ REPORT_CODES: dict[ReportCode, str] = {
 HttpCode = Literal[
     "answer_not_kept",
     "bad_header",
+    "bad_input",
     "body_too_large",
     "content_coding_unknown",
     "draining",
@@ -137,6 +141,7 @@ HttpCode = Literal[
     "too_many_idempotency_keys",
     "too_many_outcomes",
     "too_many_requests",
+    "too_many_rows",
     "transfer_encoding_unknown",
     "truncated_request",
     "unknown_model",
@@ -149,6 +154,7 @@ HttpCode = Literal[
 HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
     "answer_not_kept": (503, "The request was answered; there was no room to keep the answer."),
     "bad_header": (400, "A header is missing, repeated, or has a value that is not allowed."),
+    "bad_input": (422, "The data does not fit [schema]; `faults` has each path and its reason."),
     "body_too_large": (413, "The body is larger than `http.body_bytes_max`."),
     "content_coding_unknown": (415, "The body is encoded: send it without Content-Encoding."),
     "draining": (503, "The proxy is stopping: ask another one, or again in a moment."),
@@ -189,6 +195,7 @@ HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
     "too_many_headers": (431, "The request has too many headers."),
     "too_many_outcomes": (413, "Too many outcomes in one request: send them in parts."),
     "too_many_requests": (429, "Too many requests are in flight: ask again after `Retry-After`."),
+    "too_many_rows": (413, "The request has more rows than `http.rows_max`."),
     "transfer_encoding_unknown": (501, "Only the chunked transfer coding is known."),
     "truncated_request": (400, "The connection ended inside of the request."),
     "unknown_model": (422, "The request names a model that does not exist."),

@@ -56,6 +56,11 @@ _STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 
 _NUMBER = rb"(-?)([0-9]+)(\.[0-9]+)?([eE][-+0-9]*)?"
 
+_WORD = re.compile(
+    _STRING + rb"|(?<![\w.])([-+]?(?:NaN|nan|NAN|Infinity|infinity|Inf|inf|INF))(?![\w.])",
+    re.DOTALL,
+)
+
 _TOKEN = re.compile(_STRING + rb"|" + _NUMBER + rb"|[\[{]|[\]}]", re.DOTALL)
 
 _FINITE_DIGITS = 300
@@ -200,7 +205,7 @@ def unreadable(text: bytes, error: Exception) -> UnusableJson:
             orjson.loads(text)
         except orjson.JSONDecodeError as other:
             reason = str(other)
-    if fault := text_fault(text):
+    if fault := text_fault(text) or _not_a_number(text):
         reason = fault
     elif isinstance(error, UnicodeDecodeError):
         reason = f"it is not UTF-8 from byte {error.start} on"
@@ -215,6 +220,23 @@ def text_fault(body: bytes) -> str:
     if b"\0" in body[:4]:
         return "it has NUL bytes, as UTF-16 and UTF-32 have: send UTF-8"
     return ""
+
+
+def _not_a_number(text: bytes) -> str:
+    """Return the place of the first NaN or Infinity, if the text is JSON up to it; else nothing."""
+    found = [match for match in _WORD.finditer(text) if match[1]]
+    if not found:
+        return ""
+    rest = bytearray(text)
+    for match in found:
+        rest[match.start() : match.end()] = b"0".ljust(len(match[0]))
+    try:
+        orjson.loads(rest)
+    except orjson.JSONDecodeError as error:
+        if error.pos < found[0].start():
+            return ""
+    word = found[0][1].decode()
+    return f"{word} is not JSON; send null (byte {found[0].start()})"
 
 
 def look_in_python(text: bytes, depth_max: int) -> int:

@@ -24,6 +24,7 @@ from rdv.decision.errors import InvalidDecision, ScheduleNotFound
 from rdv.decision.files import enricher_files, files_of, settings_files
 from rdv.decision.load import load_decision
 from rdv.decision.model import ModelConfig
+from rdv.decision.schema_source import schema_stamp, schema_text
 from rdv.decision.sections import Effect, setting_fields
 from rdv.errors import RdvError
 from rdv.rendezvous.schedule import Schedule, lint_schedule, schedule_from_toml
@@ -56,6 +57,10 @@ class Accepted:
     """Changes when the files of http.enrich have been edited."""
     identity: Identity = MISSING
     """Device and inode of the decision's directory."""
+    schema: str = ""
+    """What [schema] says, compiled (`rdv.decision.schema_check`); empty: nothing is checked."""
+    schema_stamp: str = ""
+    """Changes when [schema] or its files have been edited."""
 
     @property
     def live(self) -> Schedule:
@@ -64,14 +69,17 @@ class Accepted:
     def is_same(self, other: Accepted) -> bool:
         """Return whether the same settings are in force."""
         mine, others = (
-            (one.decision, {n: s.label for n, s in one.schedules.items()}, one.enricher)
+            (one.decision, {n: s.label for n, s in one.schedules.items()}, one.enricher, one.schema)
             for one in (self, other)
         )
         return mine == others
 
 
 def accept_first(decision: Decision) -> Accepted:
-    """Accept what is valid at a start. Raises the live schedule's fault, ScheduleNotFound."""
+    """Accept what is valid at a start.
+
+    Raises the live schedule's fault, ScheduleNotFound, and InvalidDecision for [schema].
+    """
     read = read_schedules(decision.directory)
     if decision.schedule not in read.by_name:
         if decision.schedule in read.unreadable:
@@ -84,6 +92,8 @@ def accept_first(decision: Decision) -> Accepted:
         tuple(of_error(fault) for fault in read.faults),
         enricher=enricher_stamp(decision),
         identity=identity_of(decision.directory),
+        schema=schema_text(decision),
+        schema_stamp=schema_stamp(decision),
     )
 
 
@@ -124,6 +134,7 @@ def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
         found.append(Coded("schedule_not_found", f"{now.file}: {missing}", now.file))
         now, pending = was, before.pending
         schedules, texts = _usable(before, now, read, elsewhere, [])
+    now, schema, stamp = _schema(before, now, found)
     return Accepted(
         now,
         schedules,
@@ -132,7 +143,24 @@ def accept_edit(before: Accepted, elsewhere: Collection[str] = ()) -> Accepted:
         pending,
         enricher_stamp(now),
         before.identity,
+        schema,
+        stamp,
     )
+
+
+def _schema(before: Accepted, now: Decision, found: list[Coded]) -> tuple[Decision, str, str]:
+    """Return the settings, the schema and its stamp; what cannot be used stays as it was."""
+    stamp = schema_stamp(now)
+    if stamp == before.schema_stamp:
+        return now, before.schema, stamp
+    try:
+        return now, schema_text(now), stamp
+    except InvalidDecision as error:
+        fault = of_error(error)
+        text = f"{fault.text}; the [schema] before stays in force"
+        found.append(Coded(fault.code, text, fault.about))
+        kept = now.replace(schema=before.decision.schema)
+        return kept, before.schema, before.schema_stamp
 
 
 def _loses_its_models(before: Accepted, now: Decision, elsewhere: Collection[str]) -> bool:
@@ -273,6 +301,8 @@ class _Published(msgspec.Struct):
     identity: Identity
     coded_faults: tuple[Coded, ...] = ()
     """`faults` with their codes, which rdv 0.2.0 did not write."""
+    schema: str = ""
+    schema_stamp: str = ""
 
 
 def published_path(directory: str) -> str:
@@ -290,6 +320,8 @@ def publish(accepted: Accepted) -> None:
         accepted.enricher,
         accepted.identity,
         accepted.faults,
+        accepted.schema,
+        accepted.schema_stamp,
     )
     with faults(path, "write"):
         mode = accepted.decision.log.file_mode & 0o644
@@ -319,6 +351,8 @@ def read_published(directory: str) -> Accepted:
         known.pending,
         known.enricher,
         known.identity,
+        known.schema,
+        known.schema_stamp,
     )
 
 

@@ -24,12 +24,21 @@ from rdv.system.made_of import (
 
 
 def settings_files(decision: Decision) -> list[str]:
-    """Return rdv.toml, the schedules, and their folder, so that new schedules are noticed."""
+    """Return rdv.toml, the files of [schema], the schedules, and their folder: for new ones."""
     folder = decision.path("schedules")
+    found = [decision.file, folder, *schema_files(decision)]
     try:
-        return [decision.file, folder, *schedule_files(decision.directory)]
+        return [*found, *schedule_files(decision.directory)]
     except OSError:
-        return [decision.file, folder]
+        return found
+
+
+def schema_files(decision: Decision) -> list[str]:
+    """Return the files that [schema] names, and those that a pydantic model may import."""
+    schema = decision.schema
+    if schema.pydantic:
+        return files_beside([decision.path(schema.pydantic.partition(":")[0])])
+    return [decision.path(schema.json_schema)] if schema.json_schema else []
 
 
 def enricher_files(decision: Decision) -> list[str]:

@@ -50,6 +50,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rest: Node | None = None
     """What fields must be that are not among `fields`."""
     unknown: Unknown = "pass"
+    fills_null: bool = False
+    """Whether a missing one is null."""
     implied: bool = False
     """Whether the object is only there to hold declared columns: `user` of `user.age`."""
     any_of: list[Node] = []
@@ -102,6 +104,7 @@ def _node_of(column: Column) -> Node:
     return Node(
         types=() if column.type == "any" else (column.type,),
         nullable=column.nullable,
+        fills_null=column.nullable,
         required=column.is_required,
         default=column.default,
         min=column.min,
@@ -192,7 +195,7 @@ def fill_of(node: Node) -> Any:
         return node.default
     if node.required:
         return UNSET
-    if node.nullable:
+    if node.fills_null:
         return None
     if node.implied:
         fills = {name: fill_of(field) for name, field in node.fields.items()}
@@ -207,7 +210,9 @@ def find_faults(value: Any, node: Node, path: str = "data") -> Iterator[Fault]:
     """Yield what is invalid in a value of JSON, in its order."""
     if value is None:
         if not node.nullable:
-            yield Fault(path, "is null")
+            yield Fault(path, f"is null, not {_wanted(node)}" if node.types else "is null")
+        else:
+            yield from _alternative_faults(value, node, path)
         return
     if node.types and not any(_is_of(value, name) for name in node.types):
         yield Fault(path, f"is {_shown(value)}, not {_wanted(node)}")
@@ -335,6 +340,7 @@ _WANTED = {
     "object": "an object",
     "datetime": "a time as 2026-11-22T14:00:00Z",
     "date": "a date as 2026-11-22",
+    "null": "null",
 }
 
 

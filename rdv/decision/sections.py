@@ -128,6 +128,9 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     body_bytes_max: Annotated[
         int, live("Maximum size of a request body; larger: 413", 1, 64 * 1024 * 1024)
     ] = 1_048_576
+    rows_max: Annotated[
+        int, live("Maximum number of rows in one request; more: 413", 1, 10_000)
+    ] = 100
     partial_bytes_max: Annotated[
         int, live("Maximum size of all incomplete requests together; beyond: 503", 65_536, 2**40)
     ] = 268_435_456

@@ -71,6 +71,19 @@ class Shares:
         is_fair = held * (1 - self.share) + _ROUNDING < free * self.share
         return is_fair and (free > count or self.limit == 1)
 
+    def admits_each(self, client: str, count: int) -> bool:
+        """Return whether the client may take `count` places one after another."""
+        if self.taken + count < self.plenty:
+            return True
+        free = self.limit - self.taken - count + 1  # when the last one is taken
+        held = self.held(client) + count - 1
+        if free < 1:
+            return False
+        if not held or self.share >= 1:
+            return True
+        is_fair = held * (1 - self.share) + _ROUNDING < free * self.share
+        return is_fair and (free > 1 or self.limit == 1)
+
     def has_room(self, count: int) -> bool:
         """Return whether `count` more places are free, for any client."""
         return self.limit - self.taken >= count

@@ -80,6 +80,9 @@ class Request(
     """In a cohort that explores: the probability of the schedule that this request got, which was
     drawn by its id (`explore`, or 1 - `explore` where it got the live one)."""
 
+    invalid: str = ""
+    """What of the data does not fit [schema], where `on_invalid = "pass"` lets it pass."""
+
 
 encode_request: Callable[[Request], bytes] = encode_line
 """Encode it as one line. Thread-safe."""

@@ -16,6 +16,7 @@ from rdv.serve.feeds import BACKSTOP_S, Feed
 from rdv.serve.outbox import FOREVER_MS, Outbox
 from rdv.serve.proxy.answers import Counts, OwnAnswers, answer_body, backstop_result
 from rdv.serve.proxy.in_flight import InFlight, OpenRequest
+from rdv.serve.proxy.rows import ManyRows
 
 POLL_RECORDS_MAX = 1_000
 MISS_NS = 10_000_000
@@ -34,6 +35,8 @@ class Answering:
     def __init__(self, name: str, in_flight: InFlight, streams: Streams, clock: Clock) -> None:
         self.counts = Counts()
         self.in_flight = in_flight
+        self.many: dict[str, ManyRows] = {}
+        """The HTTP requests with several rows that are not answered yet, by their tokens."""
         self.now_ns = clock.monotonic_ns
         self._loop = asyncio.get_running_loop()
         self.own_answers = OwnAnswers(
@@ -129,7 +132,7 @@ class Answering:
         The models and the server still process and record it, but it holds nothing here. A request
         with an Idempotency-Key is answered all the same, for its repeats.
         """
-        for id_ in http.token.split():
+        for id_ in self._ids_of(http.token):
             entry = self.in_flight.find(id_)
             if entry is None:
                 continue
@@ -138,11 +141,17 @@ class Answering:
             else:
                 self.in_flight.answered(id_)
                 self.counts.gone += 1
+        self.many.pop(http.token, None)
 
     def ending(self, http: HttpRequest) -> None:
         """Free the place of a request whose client may be gone; the request waits on."""
-        for id_ in http.token.split():
+        for id_ in self._ids_of(http.token):
             self._set_aside(id_)
+
+    def _ids_of(self, token: str) -> list[str]:
+        """Return the ids of an HTTP request's open rows; usually there is one."""
+        many = self.many.get(token)
+        return token.split() if many is None else list(many.open)
 
     def _set_aside(self, id_: str) -> None:
         for left in self.in_flight.set_aside(id_):

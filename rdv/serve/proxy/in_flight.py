@@ -77,6 +77,13 @@ class InFlight:
             return False
         return not size or not self._bytes.taken or self._bytes.admits(holder, size)
 
+    def admits_all(self, holder: str, sizes: list[int]) -> bool:
+        """Return whether the client may have as many more open requests, of these sizes."""
+        size = sum(sizes)
+        return self._shares.admits_each(holder, len(sizes)) and (
+            not size or not self._bytes.taken or self._bytes.admits(holder, size)
+        )
+
     def take(self, entry: OpenRequest) -> None:
         self._shares.take(entry.holder)
         if entry.size:

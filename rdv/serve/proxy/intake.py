@@ -51,11 +51,15 @@ _INLINE_OFF = Failure(
 )
 
 
+Key = Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)]
+
+
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """Describes the body of `POST /v1/decide`; only `data` is required."""
 
     data: Raw
-    key: Annotated[str, Meta(max_length=KEY_CHARACTERS_MAX)] | None = None
+    key: Key | None = None
+    """A whole number is taken as its decimal text."""
     schedule: Raw = ABSENT
     """Not parsed before its length is checked: see `ScheduleChoice.read`."""
     deadline_ms: Annotated[float, Meta(gt=0)] | None = None
@@ -64,7 +68,38 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """As `schedule`: see `read_models`."""
 
 
+class _NumberedBody(Body, frozen=True, forbid_unknown_fields=True, gc=False):
+    key: int  # type: ignore[assignment]
+
+
 _decode = msgspec.json.Decoder(Body).decode
+_decode_numbered = msgspec.json.Decoder(_NumberedBody).decode
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Describes the body of `POST /v1/decide` with several rows; each is a decision of its own.
+
+    The other fields hold for all of them, as in `Body`.
+    """
+
+    rows: list[Raw]
+    """Each is the data of a row, or an object with nothing but its `data` and its own `key`."""
+    key: Key | int | None = None
+    schedule: Raw = ABSENT
+    deadline_ms: Annotated[float, Meta(gt=0)] | None = None
+    trace: bool = False
+    models: Raw = ABSENT
+
+
+class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Describes a row with a key of its own."""
+
+    data: Raw
+    key: Key | int | None = None
+
+
+_decode_rows = msgspec.json.Decoder(Rows).decode
+_decode_row = msgspec.json.Decoder(Row).decode
 
 
 def read_body(raw: bytes) -> Body | Failure:
@@ -74,11 +109,70 @@ def read_body(raw: bytes) -> Body | Failure:
             raw.decode()
         check_numbers_and_depth(raw, DEPTH_MAX + 1)
         body = _decode(raw)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.ValidationError as error:
+        return _numbered(raw, error) or undecodable_body(raw, error)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return undecodable_body(raw, error)
     except UnusableJson as error:
         return unusable_json(error)
     return body
+
+
+def _numbered(raw: bytes, error: Exception) -> Body | None:
+    """Return a body whose key is a whole number; it counts as its decimal text."""
+    if not str(error).endswith("got `int` - at `$.key`"):
+        return None
+    try:
+        body = _decode_numbered(raw)
+    except msgspec.ValidationError:
+        return None
+    values = msgspec.structs.asdict(body)
+    return Body(**{**values, "key": str(body.key)})
+
+
+def read_rows(raw: bytes, rows_max: int) -> list[Body] | Failure | None:
+    """Return the rows of a body that `read_body` does not take; None when it has no `rows`.
+
+    What holds for all rows is the same in each.
+    """
+    if b'"rows"' not in raw:
+        return None
+    try:
+        found = _decode_rows(raw)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        if "required field `rows`" in str(error):
+            return None
+        return undecodable_body(raw, error)
+    if not found.rows:
+        return Failure(400, "invalid_request", "the body does not fit: rows is empty")
+    if len(found.rows) > rows_max:
+        message = f"{len(found.rows):,} rows are more than http.rows_max {rows_max:,}: send parts"
+        return Failure(413, "too_many_rows", message, {"rows": len(found.rows), "limit": rows_max})
+    shared = Body(
+        ABSENT, _text_of(found.key), found.schedule, found.deadline_ms, found.trace, found.models
+    )
+    bodies = [_row_of(row, shared, number) for number, row in enumerate(found.rows)]
+    wrong = next((body for body in bodies if isinstance(body, Failure)), None)
+    return wrong or [body for body in bodies if isinstance(body, Body)]
+
+
+def _row_of(row: Raw, shared: Body, number: int) -> Body | Failure:
+    """Return a row: with a key of its own, or the data alone."""
+    data, key = row, shared.key
+    if b'"data"' in bytes(row):
+        try:
+            own = _decode_row(row)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith(("Object contains unknown", "Expected `object`")):
+                message = f"the body does not fit: rows[{number}]: {error}"
+                return Failure(400, "invalid_request", message)
+        else:
+            data, key = own.data, shared.key if own.key is None else _text_of(own.key)
+    return msgspec.structs.replace(shared, data=data, key=key)
+
+
+def _text_of(key: str | int | None) -> str | None:
+    return str(key) if isinstance(key, int) else key
 
 
 def read_models(raw: Raw) -> list[str] | Failure | None:

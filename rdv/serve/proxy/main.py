@@ -20,6 +20,7 @@ from rdv.coded import coded
 from rdv.decision import Decision, InvalidDecision
 from rdv.decision.accepted import Accepted, Source, accept_first
 from rdv.decision.schedules import longest_wait_ms
+from rdv.decision.schema_check import SchemaChecker, read_tree
 from rdv.decision.streams import Streams, open_streams
 from rdv.decision.watching import Watch
 from rdv.errors import SystemFault
@@ -187,6 +188,7 @@ class ProxyProcess:
             host=host_name(),
             clock=SYSTEM_CLOCK,
         )
+        self.proxy.schema = checker_of(self._accepted)
         self._enriching = EnricherLoader(self.proxy.change_enricher)
         self._load_enricher()
         self._repeats = IdempotencyKeys(idempotency_limits(decision))
@@ -346,6 +348,8 @@ class ProxyProcess:
         proxy.choice = choice_of(now.schedules, decision)
         proxy.cohorts = cohorts_of(decision)
         proxy.model_selection = model_selection_of(decision)
+        if now.schema != before.schema:
+            proxy.schema = checker_of(now)
         self._repeats.limits = idempotency_limits(decision)
         proxy.change_settings(settings_of(decision, proxy.settings.name))
         self._server.change_limits(http_limits(decision))
@@ -380,6 +384,11 @@ def choice_of(schedules: Mapping[str, Schedule], decision: Decision) -> Schedule
     return ScheduleChoice(schedules, decision.schedule, rules)
 
 
+def checker_of(accepted: Accepted) -> SchemaChecker | None:
+    """Return what checks the data of requests; None where no schema is declared."""
+    return SchemaChecker(read_tree(accepted.schema)) if accepted.schema else None
+
+
 def settings_of(decision: Decision, name: str) -> Settings:
     """Return the settings of the proxy of this name."""
     http = decision.http
@@ -390,6 +399,8 @@ def settings_of(decision: Decision, name: str) -> Settings:
         http.when_full == "default",
         http.client_share,
         http.in_flight_bytes_max,
+        decision.schema.on_invalid,
+        http.rows_max,
     )
 
 

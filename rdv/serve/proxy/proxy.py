@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -19,6 +19,9 @@ import msgspec
 from rdv.clock import Clock
 from rdv.coded import coded
 from rdv.codes import ResultCode
+from rdv.decision.schema import OnInvalid
+from rdv.decision.schema_check import Checked, SchemaChecker
+from rdv.decision.schema_tree import FAULTS_MAX, Fault
 from rdv.decision.streams import Streams
 from rdv.errors import RdvError
 from rdv.http import Failure
@@ -42,10 +45,18 @@ from rdv.serve.proxy.intake import (
     ScheduleChoice,
     read_body,
     read_models,
+    read_rows,
 )
+from rdv.serve.proxy.rows import ManyRows, RowOfMany
 from rdv.stream.errors import RecordTooLarge
 
 log = logging.getLogger("rdv.proxy")
+
+INVALID_CHARACTERS_MAX = 500
+"""The maximum length of what a record says about invalid data."""
+
+ROWS_ENRICHED_AT_ONCE = 16
+"""How many rows of one request wait for the enricher, which has 64 places for all."""
 
 _DRAINING = Failure(
     503,
@@ -65,6 +76,34 @@ class Settings:
     default_when_full: bool
     client_share: float = 1.0
     in_flight_bytes_max: int = BYTES_MAX
+    on_invalid: OnInvalid = "reject"
+    rows_max: int = 100
+
+
+class _Prepared(NamedTuple):
+    """Holds a checked row of several."""
+
+    body: Body
+    wanted: RequestOptions
+    invalid: str
+
+
+def bad_input(faults: Sequence[Sequence[Fault]]) -> Failure:
+    """Return the refusal of data that does not fit the schema; `faults` are those of each row."""
+    found = [
+        Fault(fault.path if len(faults) == 1 else f"rows[{number}].{fault.path}", fault.reason)
+        for number, row in enumerate(faults)
+        for fault in row
+    ]
+    more = f"; and {len(found) - FAULTS_MAX} more" if len(found) > FAULTS_MAX else ""
+    message = f"invalid input: {'; '.join(map(str, found[:FAULTS_MAX]))}{more}"
+    shown = [{"path": fault.path, "reason": fault.reason} for fault in found[:FAULTS_MAX]]
+    return Failure(422, "bad_input", message, {"faults": shown})
+
+
+def marked_invalid(request: Request, why: str) -> Request:
+    """Return a request whose record says what of its data is invalid."""
+    return msgspec.structs.replace(request, invalid=why[:INVALID_CHARACTERS_MAX])
 
 
 class Proxy(Answering):
@@ -88,6 +127,8 @@ class Proxy(Answering):
         self.cohorts = cohorts
         self.model_selection = model_selection
         self.is_draining = False
+        self.schema: SchemaChecker | None = None
+        """Checks the data of requests; None: nothing is declared."""
         self._ids = ids
         self._host = host
         self._clock = clock
@@ -123,28 +164,145 @@ class Proxy(Answering):
     def decide(self, http: HttpRequest) -> None:
         """Handle `POST /v1/decide`."""
         self.counts.requests += 1
-        if http.json_fault is not None:
-            self._refuse(http, http.json_fault)
-            return
-        if self.is_draining:
-            self._refuse(http, _DRAINING)
+        if (failure := _DRAINING if self.is_draining else http.json_fault) is not None:
+            self._refuse(http, failure)
             return
         body = read_body(http.body)
         if isinstance(body, Failure):
-            self._refuse(http, body)
+            self._decide_rows(http, body)
             return
         wanted = self._options(body)
         if isinstance(wanted, Failure):
             self._refuse(http, wanted)
             return
+        schedule, invalid = wanted.chosen.schedule, ""
+        if self.schema is not None:
+            body, checked = self._checked(body)
+            if checked is not None:
+                if self.settings.on_invalid == "reject":
+                    self._refuse(http, bad_input([checked.faults]))
+                    return
+                invalid = checked.text()
         request = self._request(http, body, wanted)
-        schedule = wanted.chosen.schedule
+        if invalid:
+            if not self._passes(http, request, schedule, invalid):
+                return
+            request = marked_invalid(request, invalid)
+        self._go_on(http, request, schedule)
+
+    def _go_on(self, http: HttpRequest, request: Request, schedule: Schedule) -> None:
+        """Have the models asked, after the enricher."""
         if self._enricher is None or not self.in_flight.admits(
             http.client, counted_bytes(http.body)
         ):
             self._accept(http, request, schedule)
         else:
             self._enricher.enrich(request, http.client, partial(self._enriched, http, schedule))
+
+    def _checked(self, body: Body) -> tuple[Body, Checked | None]:
+        """Return the body with its defaults, and its faults if it has any."""
+        assert self.schema is not None
+        checked = self.schema.check(body.data)
+        if not isinstance(checked, Checked):
+            return body, None
+        if checked.data is not body.data:
+            body = msgspec.structs.replace(body, data=checked.data)
+        return body, checked if checked.faults else None
+
+    def _passes(self, http: HttpRequest, request: Request, schedule: Schedule, why: str) -> bool:
+        """Return whether the models are to see invalid data; if not, answer the default."""
+        if self.settings.on_invalid == "pass":
+            return True
+        entry = self._open(http, request, schedule, 0)
+        self.answer_default(entry, "bad_input", f"invalid input: {why[:INVALID_CHARACTERS_MAX]}")
+        self._loop.call_soon(self.own_answers.flush)
+        return False
+
+    # Several rows.
+
+    def _decide_rows(self, http: HttpRequest, failure: Failure) -> None:
+        """Decide the rows of a body that is not a single request, or refuse it.
+
+        It is refused as a whole, before anything is recorded.
+        """
+        bodies: list[Body] | Failure | None = failure
+        if failure.code == "invalid_request":
+            bodies = read_rows(http.body, self.settings.rows_max) or failure
+        if isinstance(bodies, Failure) or bodies is None:
+            self._refuse(http, bodies or failure)
+            return
+        self.counts.requests += len(bodies) - 1
+        rows = self._prepared(bodies)
+        if isinstance(rows, Failure):
+            self._refuse(http, rows)
+            return
+        sizes = [counted_bytes(bytes(row.body.data)) for row in rows]
+        if not self.settings.default_when_full and not self.in_flight.admits_all(
+            http.client, sizes
+        ):
+            self._refuse(http, self._no_room(len(sizes)))
+            return
+        http.token = token = f"rows/{next(self._ids)}"
+        many = ManyRows(http, len(rows), lambda: self.many.pop(token, None))
+        self.many[token] = many
+        self._take_rows(many, rows)
+
+    def _prepared(self, bodies: list[Body]) -> list[_Prepared] | Failure:
+        """Return the rows with their schedules, checked; a Failure for the whole."""
+        first = bodies[0]
+        shared: RequestOptions | Failure | None = None
+        if first.schedule is not ABSENT or not self.cohorts.shares:
+            shared = self._options(first)
+        rows: list[_Prepared] = []
+        faults: list[Sequence[Fault]] = []
+        for row in bodies:
+            wanted = self._options(row) if shared is None else shared
+            if isinstance(wanted, Failure):
+                return wanted
+            body, checked = (row, None) if self.schema is None else self._checked(row)
+            faults.append(checked.faults if checked else ())
+            rows.append(_Prepared(body, wanted, checked.text() if checked else ""))
+        if self.settings.on_invalid == "reject" and any(faults):
+            return bad_input(faults)
+        return rows
+
+    def _take_rows(self, many: ManyRows, rows: list[_Prepared]) -> None:
+        to_enrich: list[tuple[Any, Schedule, Request]] = []
+        for number, row in enumerate(rows):
+            http: Any = RowOfMany(many, number, bytes(row.body.data))
+            schedule = row.wanted.chosen.schedule
+            request = self._request(http, row.body, row.wanted)
+            if row.invalid:
+                if not self._passes(http, request, schedule, row.invalid):
+                    continue
+                request = marked_invalid(request, row.invalid)
+            if self._enricher is None:
+                self._accept(http, request, schedule)
+            else:
+                to_enrich.append((http, schedule, request))
+        left = iter(to_enrich)
+        for _ in range(ROWS_ENRICHED_AT_ONCE):
+            self._enrich_next(left)
+
+    def _enrich_next(self, left: Iterator[tuple[Any, Schedule, Request]]) -> None:
+        """Enrich one of the rows that are left; they share the enricher's places."""
+        for http, schedule, request in left:
+            if self._enricher is None:  # removed meanwhile
+                self._accept(http, request, schedule)
+                continue
+            done = partial(self._row_enriched, left, http, schedule)
+            self._enricher.enrich(request, http.client, done)
+            return
+
+    def _row_enriched(
+        self,
+        left: Iterator[tuple[Any, Schedule, Request]],
+        http: Any,
+        schedule: Schedule,
+        request: Request,
+    ) -> None:
+        self._enriched(http, schedule, request)
+        self._loop.call_soon(self._enrich_next, left)
 
     def _options(self, body: Body) -> RequestOptions | Failure:
         """Return the schedule and the models of a request."""
@@ -183,7 +341,8 @@ class Proxy(Answering):
             not_asked = self.model_selection.not_asked(id_, cohort, models)
         x_request_id, idempotency = "", None
         asker: Any = http
-        if type(asker) is KeyedRequest:
+        kind = type(asker)
+        if kind is KeyedRequest or kind is RowOfMany:
             x_request_id, idempotency = asker.x_request_id, asker.idempotency
         return Request(
             id_,
@@ -310,6 +469,13 @@ class Proxy(Answering):
             what, fields = f"{limit:,} requests", {"in_flight_max": limit}
             left = "none is left for this client"
         message = f"of the {what} that may be in flight {left}"
+        return Failure(429, "too_many_requests", message, fields, ((b"Retry-After", b"1"),))
+
+    def _no_room(self, count: int) -> Failure:
+        """Return the refusal of rows that do not all have a place."""
+        limit = self.settings.in_flight_max
+        message = f"of the {limit:,} requests that may be in flight too few are left for {count}"
+        fields = {"in_flight_max": limit, "rows": count}
         return Failure(429, "too_many_requests", message, fields, ((b"Retry-After", b"1"),))
 
     def _refuse(self, http: HttpRequest, failure: Failure) -> None:

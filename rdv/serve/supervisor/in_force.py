@@ -122,4 +122,6 @@ def _changes(before: Accepted, now: Accepted) -> list[str]:
             changed.append(f"schedule {new.label if new else f'{name} (gone)'}")
     if before.enricher != now.enricher and "http.enrich" not in changed:
         changed.append("the file of http.enrich")
+    if before.schema != now.schema and not any(key.startswith("schema.") for key in changed):
+        changed.append("the file of [schema]")
     return changed
