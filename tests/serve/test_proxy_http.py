@@ -68,7 +68,7 @@ INLINE = {"sla_ms": 5000, "default": 1, "step": [{"accept": ["fast"]}]}
         (b"[]", 400, "invalid_request"),
         (b"{}", 400, "invalid_request"),
         (b'{"data": 1, "dta": 2}', 400, "invalid_request"),
-        (b'{"data": 1, "key": 7}', 400, "invalid_request"),
+        (b'{"data": 1, "key": 7.5}', 400, "invalid_request"),
         (b'{"data": 1, "deadline_ms": -1}', 400, "invalid_request"),
         (b'{"data": 1, "deadline_ms": 0}', 400, "invalid_request"),
         ({"data": 1, "key": "k" * 2000}, 400, "invalid_request"),
