@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rdv.client.errors import InvalidCall as InvalidCall
     from rdv.client.errors import NoAnswer as NoAnswer
     from rdv.client.errors import RequestRefused as RequestRefused
+    from rdv.embedded.local import Local as Local
+    from rdv.embedded.local import local as local
     from rdv.errors import RdvError as RdvError
 
 __version__ = "0.2.0"
@@ -32,9 +34,11 @@ _PLACES = {
     "Client": "rdv.client.client",
     "ClientError": "rdv.client.errors",
     "InvalidCall": "rdv.client.errors",
+    "Local": "rdv.embedded.local",
     "NoAnswer": "rdv.client.errors",
     "RdvError": "rdv.errors",
     "RequestRefused": "rdv.client.errors",
+    "local": "rdv.embedded.local",
 }
 
 __all__ = [*_PLACES, "__version__"]  # noqa: PLE0604 - the names of a table

@@ -51,6 +51,8 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     """`server`, `proxy`, `local` (`rdv.local`), or `caller`: its own default, as none answered."""
     trace: tuple[Arrived, ...] | None = None
     """With `trace=True` only: which models had reported by then."""
+    scores: dict[str, Any] | None = None
+    """With `all_models=True` of `rdv.local` only: the results of all models that had one."""
 
     @property
     def is_preferred(self) -> bool:

@@ -24,6 +24,7 @@ import orjson
 
 from rdv.client.answer import Reply
 from rdv.client.errors import ClientError, InvalidCall, NoAnswer, RequestRefused
+from rdv.payload import UnusableJson, check_numbers_and_depth
 
 REPLY_BYTES_MAX: Final = 64 * 1024 * 1024
 """The maximum size of a reply: a longer one is no reply of rdv."""
@@ -193,6 +194,16 @@ def dump(value: Any) -> bytes:
             raise _invalid("an infinite number is not JSON: send null, or a text")
     except (TypeError, ValueError, RecursionError) as error:
         raise _invalid(f"this cannot be sent as JSON: {error}") from None
+    return text
+
+
+def checked_data(value: Any) -> bytes:
+    """Return `dump(value)`, checked as a server checks it. Raises InvalidCall."""
+    text = dump(value)
+    try:
+        check_numbers_and_depth(text)
+    except UnusableJson as error:
+        raise _invalid(error.said_of("the data")) from None
     return text
 
 

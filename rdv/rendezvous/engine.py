@@ -189,6 +189,16 @@ class Engine:
         """Count records that the server could not read."""
         self.counters.malformed += records
 
+    def may_matter(self, id_: str, model: str) -> bool:
+        """Return whether an open request's step, or a later one, accepts a report of this model."""
+        box = self._open.get(id_)
+        if box is None:
+            return False
+        if model in box.step.ranks:
+            return True
+        steps = box.plan.steps[box.step.number - 1 :]
+        return any(step.accepts_others or model in step.ranks for step in steps)
+
     @property
     def open_count(self) -> int:
         """Return how many mailboxes are open."""

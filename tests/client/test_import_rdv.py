@@ -48,8 +48,7 @@ def test_the_names_for_mypy_are_the_names():
         for alias in node.names:
             assert alias.name == alias.asname or alias.asname in rdv._PLACES
             typed[alias.asname] = node.module
-    assert typed == {name: place[0] if isinstance(place, tuple) else place
-                     for name, place in rdv._PLACES.items()}  # fmt: skip
+    assert typed == rdv._PLACES
     for name in rdv.__all__:
         assert getattr(rdv, name) is not None
         assert name in dir(rdv)

@@ -71,7 +71,7 @@ class Job(NamedTuple, Generic[_T]):
     about: _T
 
 
-class _Ended(Exception):
+class ProcessEnded(Exception):
     """The process has ended; the text says how."""
 
 
@@ -89,7 +89,7 @@ class Process:
         self.unsent.append(memoryview(frame))
 
     def exchange(self, timeout_s: float) -> list[Evaluated]:
-        """Write and read what is possible, waiting for `timeout_s` at most. Raises _Ended."""
+        """Write and read what is possible, waiting for `timeout_s` at most. Raises ProcessEnded."""
         poller = select.poll()
         poller.register(self.child.stdout, select.POLLIN)
         if self.unsent:
@@ -97,7 +97,7 @@ class Process:
         for fd, _ in poller.poll(timeout_s * 1000):
             if fd == self.child.stdout:
                 if not (data := os.read(fd, READ_BYTES)):
-                    raise _Ended(self.end(gently=True))
+                    raise ProcessEnded(self.end(gently=True))
                 self.unread += data
             else:
                 self._write()
@@ -256,7 +256,7 @@ class Evaluator:
         left_s = began_s + self._timeout_s - time.monotonic()
         try:
             found = self._process.exchange(max(0.0, left_s))
-        except _Ended as error:
+        except ProcessEnded as error:
             return [self._lost(flying, DIED.format(how=error))]
         if found:
             self._in_a_row = 0
