@@ -5,26 +5,11 @@
     rdv.local                     decide in this process, without a server
     rdv.RdvError                  the root of all errors that rdv raises on purpose
 
-Importing this package is light: a name is loaded when it is first used.
+Importing this package is light: a name is loaded when it is first used. `__init__.pyi` names them
+for mypy and IDEs.
 """
 
 from __future__ import annotations
-
-TYPE_CHECKING = False  # for mypy and IDEs it is true; `typing` would be the largest import
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from rdv.client.answer import Answer as Answer
-    from rdv.client.async_client import AsyncClient as AsyncClient
-    from rdv.client.client import Client as Client
-    from rdv.client.errors import ClientError as ClientError
-    from rdv.client.errors import InvalidCall as InvalidCall
-    from rdv.client.errors import NoAnswer as NoAnswer
-    from rdv.client.errors import RequestRefused as RequestRefused
-    from rdv.embedded.local import Local as Local
-    from rdv.embedded.local import local as local
-    from rdv.errors import RdvError as RdvError
 
 __version__ = "0.2.0"
 
@@ -44,7 +29,7 @@ _PLACES = {
 __all__ = [*_PLACES, "__version__"]  # noqa: PLE0604 - the names of a table
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a public name when it is first used."""
     place = _PLACES.get(name)
     if place is None:

@@ -38,16 +38,13 @@ def test_a_client_needs_neither_numpy_nor_pyarrow(name):
 
 
 def test_the_names_for_mypy_are_the_names():
-    tree = ast.parse(Path(rdv.__file__).read_text())
-    block = next(node for node in tree.body if isinstance(node, ast.If))
+    tree = ast.parse(Path(rdv.__file__ + "i").read_text())
     typed = {}
-    for node in block.body:
-        assert isinstance(node, ast.ImportFrom)
-        if node.module == "typing":
-            continue
-        for alias in node.names:
-            assert alias.name == alias.asname or alias.asname in rdv._PLACES
-            typed[alias.asname] = node.module
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                assert alias.name == alias.asname
+                typed[alias.asname] = node.module
     assert typed == rdv._PLACES
     for name in rdv.__all__:
         assert getattr(rdv, name) is not None
