@@ -148,6 +148,7 @@ HttpCode = Literal[
     "unknown_schedule",
     "unsupported_media_type",
     "version_not_supported",
+    "webhook_not_signed",
 ]
 """The codes of an HTTP error: `{"error": {"code": …, "message": …}}`."""
 
@@ -202,6 +203,7 @@ HTTP_CODES: dict[HttpCode, tuple[int, str]] = {
     "unknown_schedule": (422, "The request names a schedule that does not exist."),
     "unsupported_media_type": (415, "The body's media type is not one that is taken here."),
     "version_not_supported": (505, "Only HTTP/1.1 and HTTP/1.0 are spoken here."),
+    "webhook_not_signed": (401, "A webhook is not signed with `MLFLOW_WEBHOOK_SECRET`."),
 }
 
 EventCode = Literal[
@@ -210,6 +212,7 @@ EventCode = Literal[
     "clock_behind",
     "connections_cut",
     "damage_kept",
+    "download_damaged",
     "edits_late",
     "enricher_failed",
     "enricher_loading",
@@ -218,6 +221,7 @@ EventCode = Literal[
     "index_cut_off",
     "instances_limited",
     "misplaced_renamed",
+    "mlflow_not_followed",
     "mode_changed",
     "mode_restored",
     "model_failing",
@@ -234,6 +238,9 @@ EventCode = Literal[
     "not_wanted",
     "part_ended",
     "partition_locked",
+    "promotion_asked",
+    "promotion_failed",
+    "promotion_judged",
     "records_appended_again",
     "records_cut_off",
     "results_lost",
@@ -257,6 +264,7 @@ EVENT_CODES: dict[EventCode, str] = {
     "clock_behind": "The last record is dated ahead of this process's clock: a new segment begins.",
     "connections_cut": "Connections were still open when the proxy had to end.",
     "damage_kept": "There is damage in records that had been synced: nothing is cut off.",
+    "download_damaged": "A model that was downloaded from a registry is not as it was downloaded.",
     "edits_late": "The system cannot watch the files: edits are noticed within a second only.",
     "enricher_failed": "The enricher raised, or its answer cannot be used: the request "
     "went on unchanged.",
@@ -267,6 +275,7 @@ EVENT_CODES: dict[EventCode, str] = {
     "instances_limited": "A model has more instances than there are partitions to share.",
     "misplaced_renamed": "Something that is no file of rdv lay in the place of one, and "
     "has been renamed.",
+    "mlflow_not_followed": "An alias cannot be followed now: its model goes on as it is.",
     "mode_changed": "The files of a stream get another mode, as `log.mode` says.",
     "mode_restored": "A file could not be read by its owner: its mode has been set again.",
     "model_failing": "At least half of the model's latest rows have failed.",
@@ -286,6 +295,10 @@ EVENT_CODES: dict[EventCode, str] = {
     "not_wanted": "The model is not wanted any more: it was removed, retired or replaced.",
     "part_ended": "A process of the decision has ended unasked; it is started again.",
     "partition_locked": "A partition is not read yet: another process holds its lock.",
+    "promotion_asked": "An alias names another version: it runs beside the champion, and asks for"
+    " a promotion.",
+    "promotion_failed": "The gate could not be asked about a version of a registry.",
+    "promotion_judged": "The gate of `rdv promote` has judged a version of a registry.",
     "records_appended_again": "A stream's files were replaced under a writer: its records "
     "are appended anew.",
     "records_cut_off": "Records that had not been synced were cut off after an unclean shutdown.",

@@ -212,7 +212,7 @@ def test_every_code_can_be_produced():
 
 
 COINED = {"CodedText": DAMAGE_CODES | DRILL_CODES, "Finding": LINT_CODES}
-LIBRARIES = {"payload.py", "load.py", "convert.py", "codec.py", "head.py"}
+LIBRARIES = {"payload.py", "load.py", "convert.py", "codec.py", "head.py", "client.py"}
 """Where the message of a JSON, TOML or HTTP library is translated, which has no code."""
 
 

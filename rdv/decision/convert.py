@@ -20,6 +20,7 @@ from rdv.decision.decision import SECTIONS, Cohort, Cohorts, Decision
 from rdv.decision.errors import InvalidDecision, InvalidModelName
 from rdv.decision.model import ModelConfig
 from rdv.decision.objective import Objective
+from rdv.decision.registry import InvalidRegistryUri, is_registry_uri, parse_uri, second_name
 from rdv.decision.schema import Column, Schema
 from rdv.decision.schema_tree import tree_of_columns
 from rdv.decision.sections import PORT_MAX, Http
@@ -27,7 +28,7 @@ from rdv.decision.value import Value
 from rdv.stream import check_name
 from rdv.stream.errors import InvalidName
 
-_SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings"}
+_SINGLE = frozenset(Decision.__struct_fields__) - {"directory", "warnings", "registered"}
 _PLACE = re.compile(r"^(?P<reason>.*) - at `\$(?P<path>.*)`$", re.DOTALL)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SHARES_MAX = 1 + 1e-9
@@ -202,6 +203,7 @@ def check_decision(decision: Decision, where: str) -> None:
     for name, model in decision.models.items():
         _check_variables(model.env, f"models.{name}.env", where)
         _check_model(name, model, where)
+        _check_registered(name, model, decision, where)
     for name, cohort in decision.cohorts.groups.items():
         _check_name(cohort.schedule, f"cohorts.{name}.schedule", where)
         for wanted in cohort.models:
@@ -301,6 +303,21 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
     for kind, text in (("path", model.path), *(("command", word) for word in model.command)):
         if "\0" in text:
             raise InvalidDecision(where, f"{key}.{kind}", "contains a NUL byte")
+
+
+def _check_registered(name: str, model: ModelConfig, decision: Decision, where: str) -> None:
+    if not is_registry_uri(model.path):
+        return
+    try:
+        uri = parse_uri(model.path)
+    except InvalidRegistryUri as error:
+        raise InvalidDecision(where, f"models.{name}.path", error.text()) from None
+    second = second_name(name)
+    if uri.alias and second in decision.models:
+        reason = f"that is the name of the second version of {name}, which follows {model.path}"
+        raise InvalidDecision(where, f"models.{second}", reason)
+    if uri.alias and (reason := _why_no_name(second)):
+        raise InvalidDecision(where, f"models.{name}", f"{second!r} cannot be a name: {reason}")
 
 
 def check_model_name(name: str) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
 from rdv import toml_text
+from rdv.decision.mlflow import Mlflow
 from rdv.decision.model import ModelConfig
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
@@ -132,6 +133,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "objective": Objective,
     "schema": Schema,
     "drift": Drift,
+    "mlflow": Mlflow,
 }
 """The tables of an rdv.toml besides [models] and [cohorts]."""
 
@@ -164,15 +166,26 @@ class Cohorts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     groups: dict[str, Cohort] = {}
 
 
+class Registered(NamedTuple):
+    """Says where a model comes from: the path in rdv.toml, and the model's name there."""
+
+    uri: str
+    model: str
+    version: str
+    """The registry's version; empty while none was downloaded."""
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Holds the settings of one decision.
 
-    `directory` is where it was loaded from, `warnings` are retired keys in its rdv.toml; neither is
+    `directory` is where it was loaded from, `warnings` are retired keys in its rdv.toml,
+    `registered` says which models come from a registry (`rdv.decision.registry`); none of these is
     a setting.
     """
 
     directory: str = ""
     warnings: tuple[str, ...] = ()
+    registered: dict[str, Registered] = {}
     name: Annotated[str, live("Name of this decision; empty: the name of its directory")] = ""
     schedule: Annotated[str, live("Name of the live schedule: schedules/NAME.toml")] = "production"
     partitions: Annotated[
@@ -196,6 +209,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     objective: Objective = Objective()
     schema: Schema = Schema()
     drift: Drift = Drift()
+    mlflow: Mlflow = Mlflow()
     models: dict[str, ModelConfig] = {}
     cohorts: Cohorts = Cohorts()
 

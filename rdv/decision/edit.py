@@ -51,7 +51,7 @@ def set_live_schedule(directory: str, name: str) -> Decision:
     known = schedule_names(directory)
     if name not in known:
         raise ScheduleNotFound(directory, name, known)
-    with _locked(directory):
+    with locked(directory):
         text = read_text(directory)
         meant = _table(text, directory) | {"schedule": name}
         return _replace(directory, "schedule", with_schedule(text, name), meant)
@@ -67,7 +67,7 @@ def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
     if name not in known:
         raise ScheduleNotFound(directory, name, known)
     path = os.path.join(directory, "schedules", f"{name}.toml")
-    with _locked(directory):
+    with locked(directory):
         if read_schedule_text(path) != old:
             raise EditRefused(path, name, "it has been edited meanwhile")
         write_text(path, new)
@@ -79,7 +79,7 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
     Raises InvalidModelName, ModelExists and as above.
     """
     check_model_name(name)
-    with _locked(directory):
+    with locked(directory):
         text = read_text(directory)
         if name in parse_decision(text, os.path.join(directory, FILE_NAME)).models:
             raise ModelExists(directory, name)
@@ -92,7 +92,7 @@ def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
 
 def remove_model(directory: str, name: str) -> Decision:
     """Remove a model's table; its code stays. Raises ModelNotFound and as above."""
-    with _locked(directory):
+    with locked(directory):
         text = read_text(directory)
         known = tuple(parse_decision(text, os.path.join(directory, FILE_NAME)).models)
         if name not in known:
@@ -155,7 +155,7 @@ def replace_file(path: str, data: bytes, mode: int = 0o600, *, durable: bool = F
 
 
 @contextlib.contextmanager
-def _locked(directory: str) -> Iterator[None]:
+def locked(directory: str) -> Iterator[None]:
     """Hold the directory's lock, which ends with its holder. Raises DecisionBusy."""
     read_text(directory)  # reports a missing decision, before the lock would
     disk = Disk()

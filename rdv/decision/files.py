@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from rdv.decision.decision import Decision, schedule_files
 from rdv.decision.model import ModelConfig
+from rdv.decision.registry import state_files
 from rdv.system.made_of import (
     LARGE_BYTES,
     MISSING,
@@ -26,7 +27,7 @@ from rdv.system.made_of import (
 def settings_files(decision: Decision) -> list[str]:
     """Return rdv.toml, the files of [schema], the schedules, and their folder: for new ones."""
     folder = decision.path("schedules")
-    found = [decision.file, folder, *schema_files(decision)]
+    found = [decision.file, *state_files(decision), folder, *schema_files(decision)]
     try:
         return [*found, *schedule_files(decision.directory)]
     except OSError:

@@ -19,7 +19,9 @@ from rdv import toml_text
 from rdv.decision.convert import check_decision, find_retired, make_decision, retired_warning
 from rdv.decision.decision import FILE_NAME, SUFFIX, Decision, schedule_files
 from rdv.decision.errors import DecisionNotFound, InvalidDecision, ProgramNotFound
+from rdv.decision.mlflow import Mlflow
 from rdv.decision.model import ModelConfig
+from rdv.decision.registry import is_registry_uri, with_registry
 from rdv.decision.sections import Http, Log, Server, setting_fields
 from rdv.system.faults import faults
 
@@ -27,7 +29,12 @@ WHERE = "environment"
 """The maximum bytes of an rdv.toml; a larger one is a mistake."""
 _NEAR_MAX = 3
 """The maximum number of decisions that an error suggests."""
-_SECTIONS: dict[str, type[msgspec.Struct]] = {"http": Http, "server": Server, "log": Log}
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "http": Http,
+    "server": Server,
+    "log": Log,
+    "mlflow": Mlflow,
+}
 
 
 def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> Decision:
@@ -43,7 +50,7 @@ def load_decision(directory: str, environ: Mapping[str, str] | None = None) -> D
     if not decision.name:
         name = os.path.basename(os.path.abspath(directory)) or "decision"
         decision = decision.replace(name=name)
-    return decision
+    return with_registry(decision)
 
 
 def parse_decision(text: str, where: str, directory: str = "") -> Decision:
@@ -105,7 +112,7 @@ def missing_files(decision: Decision) -> list[InvalidDecision]:
     for name, cohort in decision.cohorts.groups.items():
         wanted.append((f"cohorts.{name}.schedule", decision.schedule_path(cohort.schedule)))
     for name, model in decision.models.items():
-        if model.path and not model.retired:
+        if model.path and not model.retired and not is_registry_uri(model.path):
             wanted.append((f"models.{name}.path", decision.path(model.path)))
     if decision.http.enrich:
         wanted.append(("http.enrich", decision.path(decision.http.enrich.partition(":")[0])))
@@ -144,9 +151,9 @@ def environment_names() -> dict[str, tuple[str, str]]:
 def with_environment(decision: Decision, environ: Mapping[str, str]) -> Decision:
     """Return `decision` with its settings overridden by those of `environ`.
 
-    An unknown variable with the prefix of a section (RDV_HTTP_, RDV_SERVER_, RDV_LOG_) is an error:
-    a misspelt setting must not be ignored. Other variables are ignored. Raises InvalidDecision with
-    the variable as its key.
+    An unknown variable with the prefix of a section (as RDV_HTTP_) is an error: a misspelt setting
+    must not be ignored. Other variables are ignored. Raises InvalidDecision with the variable as
+    its key.
     """
     known = environment_names()
     prefixes = tuple(f"RDV_{section}_".upper() for section in _SECTIONS)
@@ -175,7 +182,9 @@ def _override(decision: Decision, variable: str, section: str, key: str, text: s
     kind: type[msgspec.Struct] = _SECTIONS[section] if section else Decision
     field = {field.name: field for field in setting_fields(kind)}[key]
     value: Any = text
-    if isinstance(field.default, int):
+    if isinstance(field.default, bool):
+        value = {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    elif isinstance(field.default, int):
         digits = text.replace("_", "")
         value = int(digits) if digits.isdecimal() and digits.isascii() else text
     elif isinstance(field.default, float):

@@ -103,7 +103,9 @@ def _open_file(
 ) -> FileModel | PythonModel:
     place = os.path.join(directory, path)
     if not path or not os.path.exists(place):
-        raise ModelNotLoaded(name, path or "no path", "there is no such file")
+        is_registered = path.startswith("models:")
+        reason = "it was never downloaded" if is_registered else "there is no such file"
+        raise ModelNotLoaded(name, path or "no path", reason)
     if path.endswith(PYTHON_ENDING) and os.path.isfile(place):
         return PythonModel(name, place, version, result_bytes_max)
     try:

@@ -28,6 +28,7 @@ from rdv.decision import (
     parse_decision,
     schedule_names,
 )
+from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
@@ -62,6 +63,7 @@ SECTIONS = {
     "objective": Objective,
     "schema": Schema,
     "drift": Drift,
+    "mlflow": Mlflow,
 }
 
 
@@ -100,6 +102,8 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "value",
         "objective",
         "schema",
+        "mlflow",
+        "registered",
         "drift",
         "models",
         "cohorts",

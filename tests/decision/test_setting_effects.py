@@ -9,6 +9,7 @@ from rdv.decision import parse_decision as parse
 from rdv.decision.convert import RETIRED, Retired
 from rdv.decision.decision import Cohort, Cohorts
 from rdv.decision.load import with_environment
+from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
@@ -24,6 +25,7 @@ SECTIONS = {
     "gate": Gate,
     "outcome": Outcome,
     "value": Value,
+    "mlflow": Mlflow,
     "objective": Objective,
     "schema": Schema,
     "drift": Drift,

@@ -108,13 +108,17 @@ def settings(port: int) -> dict[str, str]:
         "RDV_HTTP_CONNECTIONS_MAX": str(CONNECTIONS_MAX),
         "RDV_HTTP_KEEP_ALIVE_MS": str(KEEP_ALIVE_MS),
         "RDV_LOG_SEGMENT_BYTES": str(SEGMENT_BYTES),
+        "RDV_MLFLOW_FOLLOW": "false",
     }
 
 
 def targets_of(decision: Decision, port: int) -> list[Target]:
     """Return the parts of a decision as they will run in the copy, its first proxy at `port`."""
     http = msgspec.structs.replace(decision.http, port=port, proxies=PROXIES)
-    return [_target(decision, part) for part in parts(decision.replace(http=http), {})]
+    alone = msgspec.structs.replace(decision.mlflow, follow=False)
+    return [
+        _target(decision, part) for part in parts(decision.replace(http=http, mlflow=alone), {})
+    ]
 
 
 def _target(decision: Decision, part: Part) -> Target:

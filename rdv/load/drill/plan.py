@@ -85,7 +85,7 @@ TYPICAL_RECOVERY_S = 1.0
 REQUESTS_MAX = 5_000_000
 """The maximum number of requests; a drill keeps the outcome of each one in memory."""
 
-Role = Literal["server", "worker", "proxy", "all"]
+Role = Literal["server", "worker", "proxy", "mlflow", "all"]
 
 
 class Target(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -34,6 +35,9 @@ from rdv.system.orphans import ForeignChildren, reap_orphans
 
 REMAKE_S = 1.0
 """When it is tried again to make a stream that could not be made, in seconds."""
+
+_CODED = re.compile(r"(?P<text>.*) \[(?P<code>[a-z_]+)\]")
+"""A line of a process that has a code (`rdv.coded`)."""
 
 _STOPPING = {
     signal.SIGINT: "stopping (Ctrl-C again: at once)",
@@ -69,6 +73,8 @@ class _Outputs:
 
     def child_line(self, part: Part, line: str) -> None:
         self._log.child_line(part.name, line)
+        if part.role == "mlflow" and (found := _CODED.fullmatch(line)):
+            self.control.event(Coded(found["code"], found["text"], part.name))
 
     def own_line(self, line: str, code: str = "", about: str = "") -> None:
         """Show a line; trouble, which has a code, is recorded in `control:events` as well."""

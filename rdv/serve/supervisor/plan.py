@@ -7,13 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from rdv.decision import Decision, ModelConfig
+from rdv.decision.registry import REGISTRY_ENVIRONMENT
 from rdv.rendezvous.topology import proxy_name
 from rdv.system.child import DELAY_MS_MAX, FIRST_DELAY_MS, restart_delay_ms
 
-Role = Literal["server", "worker", "proxy"]
-STOP_ORDER: tuple[Role, ...] = ("proxy", "worker", "server")
-"""Proxies come first: they stop accepting and answer what is in flight, which needs the others."""
+Role = Literal["server", "worker", "proxy", "mlflow"]
+STOP_ORDER: tuple[Role, ...] = ("mlflow", "proxy", "worker", "server")
+"""Proxies come before those that they need: they stop accepting and answer what is in flight."""
 
+
+EDITED: frozenset[Role] = frozenset(("worker", "mlflow"))
+"""The processes that an edit starts, replaces or stops."""
 
 STEADY_MS = 10_000
 """A process that has run this long had started well: its next failure counts as the first."""
@@ -100,7 +104,15 @@ def parts(
         proxies.append(
             Part(proxy_name(port), "proxy", arguments, "", revision, tuple(decision.env))
         )
-    return [*servers, *workers, *proxies]
+    return [*servers, *workers, *proxies, *_followers(decision)]
+
+
+def _followers(decision: Decision) -> list[Part]:
+    """Return the process that follows a registry, where a model comes from one."""
+    models = (decision.models[name] for name in decision.registered)
+    if all(model.retired for model in models) or not decision.mlflow.follow:
+        return []
+    return [Part("mlflow", "mlflow", ("mlflow", decision.directory), env=REGISTRY_ENVIRONMENT)]
 
 
 def _count(decision: Decision, name: str, model: ModelConfig, counts: Mapping[str, int]) -> int:
@@ -134,13 +146,13 @@ class Changes(NamedTuple):
 
 
 def changes(running: Mapping[str, Part], wanted: list[Part]) -> Changes:
-    """Return the changes. An edit affects workers only; other processes reload themselves."""
+    """Return the changes. An edit affects EDITED only; others reload themselves."""
     names = {part.name for part in wanted}
-    workers = [part for part in wanted if part.role == "worker"]
+    edited = [part for part in wanted if part.role in EDITED]
     return Changes(
-        [part for part in workers if part.name not in running],
-        [part for name, part in running.items() if part.role == "worker" and name not in names],
-        [part for part in workers if part.name in running and part != running[part.name]],
+        [part for part in edited if part.name not in running],
+        [part for name, part in running.items() if part.role in EDITED and name not in names],
+        [part for part in edited if part.name in running and part != running[part.name]],
     )
 
 

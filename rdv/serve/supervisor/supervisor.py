@@ -201,7 +201,10 @@ class Supervisor:
 
     async def _open(self, parts: list[Part]) -> None:
         """Start servers and workers; start proxies when these are ready, or have failed."""
-        inner = [self._add(part) for part in parts if part.role != "proxy"]
+        inner = [self._add(part) for part in parts if part.role not in ("proxy", "mlflow")]
+        for part in parts:
+            if part.role == "mlflow":  # no request waits for it
+                self._add(part)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(settled(inner), START_WAIT_S)
         if self._stopping.is_set():
@@ -209,7 +212,11 @@ class Supervisor:
         proxies = [self._add(part) for part in parts if part.role == "proxy"]
         await settled(proxies)
         if not self._stopping.is_set() and any(proxy.is_ready for proxy in proxies or inner):
-            missing = [r.part.name for r in self._running.values() if not r.is_ready]
+            missing = [
+                r.part.name
+                for r in self._running.values()
+                if not r.is_ready and r.part.role != "mlflow"
+            ]
             self._outputs.all_settled(missing)
 
     def _add(self, part: Part, *, is_trial: bool = False) -> Running:

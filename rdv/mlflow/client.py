@@ -1,0 +1,268 @@
+"""Speaks to the model registry of an MLflow server by its REST API.
+
+The password or token comes from the environment (MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME
+and MLFLOW_TRACKING_PASSWORD) or from the address; no error and no log shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import httpx
+
+from rdv.decision.mlflow import Mlflow
+from rdv.decision.registry import RegistryUri
+from rdv.mlflow.errors import (
+    NotInRegistry,
+    NoTrackingUri,
+    RegistryDenied,
+    RegistryRefused,
+    RegistryUnreachable,
+    UnusableTrackingUri,
+)
+
+JSON_BYTES_MAX = 16 * 1024 * 1024
+"""The maximum size of an answer that is not a file."""
+TEXT_MAX = 300
+API = "/api/2.0/mlflow"
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version of a registered model; `stamp` differs when it was deleted and made anew."""
+
+    name: str
+    version: str
+    stamp: str
+    status: str
+
+
+def tracking_uri(settings: Mlflow, environ: Mapping[str, str], fallback: str = "") -> str:
+    """Return the server's address: of RDV_MLFLOW_TRACKING_URI, MLFLOW_TRACKING_URI, rdv.toml.
+
+    Pure. Empty when there is none.
+    """
+    names = ("RDV_MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_URI")
+    given = next((environ[name] for name in names if environ.get(name)), "")
+    return given or settings.tracking_uri or fallback
+
+
+def without_secrets(uri: str) -> str:
+    """Return an address without user and password. Pure."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "an address that cannot be read"
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+class Registry:
+    """The registry of one server. For one thread; use it as a context manager."""
+
+    def __init__(self, uri: str, environ: Mapping[str, str], timeout_ms: int) -> None:
+        """Connect at the first request. Raises NoTrackingUri, UnusableTrackingUri."""
+        if not uri:
+            raise NoTrackingUri("models:/")
+        self.given = uri
+        """The address with user and password, for a process that connects itself."""
+        self.address = without_secrets(uri)
+        self._environ, self._timeout_ms = environ, timeout_ms
+        try:
+            parts = urlsplit(uri)
+            parts.port  # noqa: B018 - raises for an invalid one
+        except ValueError as error:
+            raise UnusableTrackingUri(self.address, str(error)) from None
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UnusableTrackingUri(self.address, "it is not the address of a server")
+        self._base = urlunsplit(
+            (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", "")
+        )
+        self._http = httpx.Client(
+            auth=_auth(parts.username, parts.password, environ),
+            headers=_token(environ),
+            timeout=timeout_ms / 1000,
+            verify=_verify(environ),
+            follow_redirects=True,
+            max_redirects=3,
+        )
+
+    def version_of(self, uri: RegistryUri) -> ModelVersion:
+        """Return the version that an alias or a number names now.
+
+        Raises NotInRegistry, RegistryDenied, RegistryRefused, RegistryUnreachable.
+        """
+        if uri.alias:
+            path, params = "registered-models/alias", {"name": uri.name, "alias": uri.alias}
+        else:
+            path, params = "model-versions/get", {"name": uri.name, "version": uri.version}
+        found = self._call("GET", f"{API}/{path}", params=params, about=str(uri))
+        one = found.get("model_version")
+        if not isinstance(one, dict) or not str(one.get("version", "")).isdigit():
+            raise RegistryUnreachable(self.address, f"it names no version for {uri}")
+        stamp = f"{one.get('creation_timestamp', '')} {one.get('source', '')}"
+        status = str(one.get("status") or "READY")
+        return ModelVersion(uri.name, str(one["version"]), stamp, status)
+
+    def artifact_uri(self, name: str, version: str) -> str:
+        """Return where the files of a version are. Raises as above."""
+        found = self._call(
+            "GET",
+            f"{API}/model-versions/get-download-uri",
+            params={"name": name, "version": version},
+            about=f"models:/{name}/{version}",
+        )
+        return str(found.get("artifact_uri") or "")
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Make an alias name a version. Raises as above."""
+        body = {"name": name, "alias": alias, "version": version}
+        about = f"models:/{name}@{alias}"
+        self._call("POST", f"{API}/registered-models/alias", body=body, about=about)
+
+    def set_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Set a tag of a version. Raises as above."""
+        body = {"name": name, "version": version, "key": key, "value": value}
+        about = f"models:/{name}/{version}"
+        self._call("POST", f"{API}/model-versions/set-tag", body=body, about=about)
+
+    @contextlib.contextmanager
+    def artifacts_at(self, place: str) -> Iterator[Registry]:
+        """Yield the server that passes files on: this one, or for `HOST:PORT` that one.
+
+        Another server does not get the credentials.
+        """
+        if not place or place == urlsplit(self._base).netloc:
+            yield self
+            return
+        scheme = urlsplit(self._base).scheme
+        with Registry(f"{scheme}://{place}", {}, self._timeout_ms) as other:
+            yield other
+
+    def list_files(self, root: str, about: str) -> list[dict[str, Any]]:
+        """Return the entries of a folder behind the server's artifact proxy. Raises as above."""
+        path = "/api/2.0/mlflow-artifacts/artifacts"
+        files = self._call("GET", path, params={"path": root}, about=about).get("files", [])
+        if not isinstance(files, list) or not all(isinstance(one, dict) for one in files):
+            raise RegistryUnreachable(self.address, f"it lists no files for {about}")
+        return files
+
+    @contextlib.contextmanager
+    def file(self, path: str, about: str) -> Iterator[Iterator[bytes]]:
+        """Yield the pieces of a file behind the artifact proxy. Raises as above, in pieces too."""
+        url = f"{self._base}/api/2.0/mlflow-artifacts/artifacts/{quote(path)}"
+        try:
+            with self._http.stream("GET", url) as response:
+                if response.status_code != httpx.codes.OK:
+                    self._refuse(response, about)
+                yield response.iter_bytes()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RegistryUnreachable(self.address, _reason(error)) from None
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        about: str,
+        params: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        try:
+            with self._http.stream(
+                method, f"{self._base}{path}", params=params, json=body
+            ) as response:
+                if response.status_code != httpx.codes.OK:
+                    self._refuse(response, about)
+                found = json.loads(_read(response))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RegistryUnreachable(self.address, _reason(error)) from None
+        except (ValueError, RecursionError):
+            reason = "its answer is not that of an MLflow server"
+            raise RegistryUnreachable(self.address, reason) from None
+        if not isinstance(found, dict):
+            raise RegistryUnreachable(self.address, "its answer is not that of an MLflow server")
+        return found
+
+    def _refuse(self, response: httpx.Response, about: str) -> None:
+        """Raise the error for a status other than 200."""
+        status = response.status_code
+        if status in (401, 403):
+            raise RegistryDenied(self.address, status)
+        try:
+            found = json.loads(_read(response))
+            code, text = (
+                str(found["error_code"]),
+                " ".join(str(found["message"]).split())[:TEXT_MAX],
+            )
+        except (ValueError, RecursionError, LookupError, TypeError):
+            code, text = "", f"HTTP {status}"
+        is_unknown = code == "RESOURCE_DOES_NOT_EXIST" or (
+            code == "INVALID_PARAMETER_VALUE" and "not found" in text
+        )
+        if is_unknown:
+            raise NotInRegistry(about, text)
+        if status >= 500 or status == 429:  # noqa: PLR2004
+            raise RegistryUnreachable(self.address, text)
+        if not code:
+            raise RegistryUnreachable(self.address, f"{text}: is it an MLflow server?")
+        raise RegistryRefused(self.address, text)
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _read(response: httpx.Response) -> bytes:
+    """Return the body of an answer. Raises ValueError for one that is too large."""
+    parts, size = [], 0
+    for part in response.iter_bytes():
+        size += len(part)
+        if size > JSON_BYTES_MAX:
+            raise ValueError("too large")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return "it takes too long"
+    return " ".join(str(error).split())[:TEXT_MAX] or type(error).__name__
+
+
+def _auth(
+    user: str | None, password: str | None, environ: Mapping[str, str]
+) -> tuple[str, str] | None:
+    name = environ.get("MLFLOW_TRACKING_USERNAME", "")
+    if name:
+        return name, environ.get("MLFLOW_TRACKING_PASSWORD", "")
+    if environ.get("MLFLOW_TRACKING_TOKEN") or user is None:
+        return None
+    return unquote(user), unquote(password or "")
+
+
+def _token(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the header for a token; user and password come first, as in MLflow's own client."""
+    token = environ.get("MLFLOW_TRACKING_TOKEN", "")
+    if not token or environ.get("MLFLOW_TRACKING_USERNAME"):
+        return {}
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _verify(environ: Mapping[str, str]) -> Any:
+    import ssl
+
+    if environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true"):
+        return False
+    if path := environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH"):
+        return ssl.create_default_context(cafile=path)
+    return True
