@@ -25,6 +25,7 @@ from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.metrics import metric_named
 from rdv.analysis.optimise.cells import Columns, Study
+from rdv.analysis.optimise.scorer import Scorer
 from rdv.analysis.optimise.study import search
 from rdv.analysis.verify import verify
 from rdv.analysis.whatif.arrivals import arrivals_of
@@ -95,7 +96,7 @@ def study(count: int) -> Study:
     chance = np.random.default_rng(2)
     shares = np.array([0.95, 0.9, 0.8, 0.3])[:, None]
     right = (chance.random((4, count)) < shares).astype(np.float32)
-    return Study(Columns(arrivals, right), metric_named("accuracy"), "gbm", 0, 1, Notes())
+    return Study(Columns(arrivals, right), Scorer(metric_named("accuracy")), "gbm", 0, 1, Notes())
 
 
 def run(directory: Path, count: int) -> list[Figure]:

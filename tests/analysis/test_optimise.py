@@ -273,8 +273,7 @@ def test_a_loss_is_made_smaller(tmp_path):
     with Recorded(str(written(tmp_path, outcomes=2_000))) as recorded:
         outcome = Outcome(positive="block")
         found = optimise(recorded, PRODUCTION, metric="brier", outcome=outcome, tries=100)
-        with pytest.raises(NothingToSearch, match="not a mean"):
-            optimise(recorded, PRODUCTION, metric="roc-auc", outcome=outcome)
+        assert optimise(recorded, PRODUCTION, metric="roc-auc", outcome=outcome, tries=50)
     scores = [point.learned_score for point in found.frontier]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < point.score.estimate < 1 for point in found.frontier)

@@ -152,7 +152,13 @@ def run_experiment(
             study.add(joined)
             progress(len(joined))
         found = study.finish(join, confidence)
-    return replace(found, since_ns=since_ns, in_force_ns=begun_ns, reading=chosen.reading)
+    said = chosen.reading
+    if not metric and outcome.metric and not metric_named(outcome.metric).is_mean:
+        said = (
+            f"{outcome.metric}, the metric of [outcome], is no mean over requests, which an "
+            f"experiment needs that is looked at repeatedly: {name} is compared instead; {said}"
+        )
+    return replace(found, since_ns=since_ns, in_force_ns=begun_ns, reading=said)
 
 
 @dataclass

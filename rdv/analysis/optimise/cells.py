@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,10 +23,10 @@ from rdv.analysis.dataset.outcomes import Outcomes, read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import read_schedules
 from rdv.analysis.dataset.values import Extract, KnownTruths
-from rdv.analysis.errors import NothingToSearch
 from rdv.analysis.measure import Measure, Rate, choose_measure
 from rdv.analysis.measure.contrast import share_metric
 from rdv.analysis.metrics import Metric
+from rdv.analysis.optimise.scorer import Scorer, guide
 from rdv.analysis.whatif.arrivals import FOREVER_US, KEY_BITS, NEVER_KEY, Arrivals, arrivals_of
 from rdv.analysis.whatif.decide import NO_MODEL, Decided, decide_all
 from rdv.analysis.whatif.plans import own_limits_us, sla_of
@@ -41,6 +40,8 @@ REQUESTS_MAX = 4_000_000
 """The maximum number of requests, at about 50 bytes each; more are thinned out evenly."""
 
 Floats = npt.NDArray[np.float32]
+EXACT_REQUESTS_MAX = 1_000_000
+"""The same for a metric that is not a mean, at about 110 bytes each."""
 MODELS_MAX = 5
 """The maximum number of models; more would make more cells than there are requests."""
 
@@ -51,19 +52,26 @@ class Columns:
 
     `right` has a row for each model, and one for the default: how good its answer is (1 or 0, or
     the metric, where higher is better), and NaN where that is unknown. `keys` are hashes of the
-    requests' keys; None: every request has its own.
+    requests' keys; None: every request has its own. For a metric that is not a mean, `points` are
+    what it takes, in the rows of `right`, and `truths` the outcomes; `right` then is the guide
+    (`optimise.guide`) by which candidates are chosen for exact evaluation.
     """
 
     arrivals: Arrivals
     right: Floats
     keys: Keys | None = None
+    points: npt.NDArray[np.float64] | None = None
+    truths: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.arrivals)
 
     def take(self, rows: Any) -> Columns:
+        """Return some of the requests: a slice, a mask or numbers."""
         keys = None if self.keys is None else self.keys[rows]
-        return Columns(self.arrivals.take(rows), self.right[:, rows], keys)
+        points = None if self.points is None else self.points[:, rows]
+        truths = None if self.truths is None else self.truths[rows]
+        return Columns(self.arrivals.take(rows), self.right[:, rows], keys, points, truths)
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,8 @@ class Study:
     """The columns, and what they are."""
 
     columns: Columns
-    metric: Metric
-    """What is measured, as a mean over requests; by default accuracy, or the agreement with the
-    champion.
-    """
+    scorer: Scorer
+    """What is measured; by default accuracy, or the agreement with the champion."""
     champion: str | None
     left_out: int
     """The number of requests that had asked for another schedule, or had a limit of their own."""
@@ -92,6 +98,11 @@ class Study:
     """Models that never answer with what is measured."""
     unmeasured: int = 0
     """Requests with a known outcome to which some answer has no such value."""
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that is measured."""
+        return self.scorer.metric
 
     @property
     def measure(self) -> str:
@@ -113,39 +124,23 @@ def read_columns(
 ) -> Study:
     """Read what is recorded; with a `metric`, outcomes are needed.
 
-    Raises NothingToSearch for a metric that is not a mean, NothingRecorded, TooManyValues,
-    SystemFaults.
+    Raises NothingRecorded, TooManyValues, SystemFaults.
     """
-    measure = _measure(recorded, outcome, on, metric, value)
+    measure = choose_measure(recorded, outcome, on, metric, value)
+    limit = REQUESTS_MAX if measure.metric.is_mean else EXACT_REQUESTS_MAX
     join = Join(recorded, *span_ns, extract=measure.extract)
     batches = _Batches(
         measure,
         live,
         sla_of(read_schedules(recorded, join.notes)),
         read_outcomes(recorded, join.notes),
-        max(1, -(-join.request_count // REQUESTS_MAX)),
+        max(1, -(-join.request_count // limit)),
     )
     with measure:
         for joined in join:
             batches.add(joined)
             progress(len(joined))
     return batches.study(join.notes, need_outcomes=need_outcomes or bool(metric))
-
-
-def _measure(
-    recorded: Recorded, outcome: Outcome, on: str | None, metric: str, value: Value
-) -> Measure:
-    """Return the measure; of a metric in [outcome] that is not a mean, the usual one instead."""
-    measure = choose_measure(recorded, outcome, on, metric, value)
-    if not measure.metric.is_mean and not metric:
-        measure = choose_measure(recorded, msgspec.structs.replace(outcome, metric=""), on)
-    if not measure.metric.is_mean:
-        reason = (
-            f"{measure.metric.name} is not a mean over requests, which a search needs: accuracy, "
-            "brier, log-loss, mae, pinball, ndcg, hit-rate and value are"
-        )
-        raise NothingToSearch(recorded.directory, reason)
-    return measure
 
 
 class _Batches:
@@ -167,6 +162,7 @@ class _Batches:
         self._by_request: list[tuple[Any, Any, Any]] = []
         self._rate = Rate()
         self._default = measure.extract.of_answer(live.default)
+        self._kind = np.float32 if measure.metric.is_mean else np.float64
 
     def add(self, joined: Joined) -> None:
         usual = (joined.asked.codes == NONE) & (own_limits_us(joined, self._sla) == FOREVER_US)
@@ -178,9 +174,9 @@ class _Batches:
         truths[rows] = self._outcomes.of(joined, self._measure.extract)[rows]
         default = np.full(len(joined), self._default)
         *good, given = (
-            _goodness(self._measure, joined, own, truths)[rows] for own in (*joined.value, default)
+            _taken(self._measure, joined, own, truths)[rows] for own in (*joined.value, default)
         )
-        right = np.array(good, np.float32).reshape(len(joined.models), len(rows))
+        right = np.array(good, self._kind).reshape(len(joined.models), len(rows))
         arrivals = arrivals_of(joined)
         columns = arrivals.key, arrivals.is_answer, joined.value
         self._models.append(joined.models)
@@ -215,13 +211,14 @@ class _Batches:
             problem = f"the default has no value of {measure.metric.name}, so its cost is unknown"
         if problem:
             agreed = self._agreed(extract, values, names, champion, len(truths))
-            return Study(Columns(every, agreed, keys), share_metric("agreement"), *fixed, problem)
+            scorer = Scorer(share_metric("agreement"))
+            return Study(Columns(every, agreed, keys), scorer, *fixed, problem)
         lacks = is_answer.any(axis=1) & np.isnan(values).all(axis=1)
-        right = np.concatenate([right, given[None].astype(np.float32)])
-        unmeasured = _drop_unmeasured(right, is_answer, truths, lacks)
+        taken = np.concatenate([right, given[None].astype(self._kind)])
+        columns, unmeasured = self._columns(every, keys, taken, truths, lacks)
         return Study(
-            Columns(every, right, keys),
-            measure.metric,
+            columns,
+            Scorer(measure.metric, measure.missing, measure.positive),
             *fixed,
             reading=measure.sentence(),
             unit=measure.unit,
@@ -229,6 +226,19 @@ class _Batches:
             lacking=tuple(name for name, lack in zip(names, lacks, strict=True) if lack),
             unmeasured=unmeasured,
         )
+
+    def _columns(
+        self, arrivals: Arrivals, keys: Keys, taken: Any, truths: Any, lacks: Any
+    ) -> tuple[Columns, int]:
+        """Return the columns, and how many requests are left out as an answer has no value."""
+        measure, is_answer = self._measure, arrivals.is_answer
+        if measure.metric.is_mean:
+            unmeasured = _drop_unmeasured(taken, is_answer, truths, lacks)
+            return Columns(arrivals, taken, keys), unmeasured
+        right = guide(measure, taken, truths)
+        unmeasured = _drop_unmeasured(right, is_answer, truths, lacks)
+        truths = np.where(np.isnan(right[-1]), np.nan, truths)
+        return Columns(arrivals, right, keys, taken, truths), unmeasured
 
     def _agreed(
         self,
@@ -249,8 +259,13 @@ class _Batches:
         return np.stack(rows).astype(np.float32)
 
 
-def _goodness(measure: Measure, joined: Joined, values: Any, truths: Any) -> Any:
-    """Return the metric of each request, where higher is better; NaN where it is not known."""
+def _taken(measure: Measure, joined: Joined, values: Any, truths: Any) -> Any:
+    """Return the metric of each request, where higher is better; NaN where it is not known.
+
+    For a metric that is not a mean, return what it takes.
+    """
+    if not measure.metric.is_mean:
+        return measure.points(joined, values, truths)
     found = measure.rows(measure.points(joined, values, truths), truths)
     return found if measure.metric.higher_is_better else -found
 

@@ -15,14 +15,12 @@ from rdv.analysis.metrics import Metric, difference
 from rdv.analysis.optimise.cells import Columns, Study, arrivals_us
 from rdv.analysis.optimise.measured import (
     default_share,
-    gain,
     gain_text,
     right_of,
-    score,
     score_text,
     share_of_default,
-    units,
 )
+from rdv.analysis.optimise.scorer import units
 from rdv.analysis.statistics import Interval, plain
 from rdv.analysis.whatif.decide import NO_MODEL, decide_all
 from rdv.rendezvous.schedule import Schedule
@@ -127,8 +125,8 @@ def price_curve(study: Study, live: Schedule) -> Price:
         found.append(
             PricePoint(
                 sla_ms,
-                score(study.metric, own, columns.keys),
-                gain(study.metric, own, right, columns.keys),
+                study.scorer.score(own, columns),
+                study.scorer.gain(own, right, columns),
                 default_share(decided, columns.keys),
                 as_interval(change),
             )

@@ -29,7 +29,7 @@ from rdv.analysis.optimise.cells import (
     read_columns,
     weighted_quantile,
 )
-from rdv.analysis.optimise.measured import default_share, gain, right_of, score
+from rdv.analysis.optimise.measured import default_share, right_of
 from rdv.analysis.optimise.price import price_curve
 from rdv.analysis.optimise.result import Optimum, Point, why_keep_live
 from rdv.analysis.whatif.decide import NO_MODEL, decide_all
@@ -165,6 +165,10 @@ def optimise(
     if is_unmeasured or (need_outcomes and study.problem):
         reason = study.problem if need_outcomes else ""
         raise NothingToSearch(recorded.directory, reason or "answers cannot be compared")
+    live_answers = right_of(decide_all(live, study.columns.arrivals), study.columns)
+    if problem := study.scorer.problem(live_answers, study.columns):
+        reason = f"{study.metric.name} of the live schedule has no value: {problem}"
+        raise NothingToSearch(recorded.directory, reason)
     return search(study, live, p99_ms_max, tries, without=without, progress=progress)
 
 
@@ -194,18 +198,18 @@ def search(
     for schedule in candidates(models, ends_ms, live, any_model=any_model, give_up_ms=give_up_ms):
         tried.append(cells.try_out(schedule))
         progress(1)
-    live_early = _exact(live, study.columns.take(slice(0, half)))
+    live_early = _exact(live, study.columns.take(slice(0, half)), study)
     useful = [one for one in tried if not one.is_idle] or tried
-    exact = [_exact(one.schedule, early) for one in _promising(useful, p99_ms_max)]
+    exact = [_exact(one.schedule, early, study) for one in _promising(useful, p99_ms_max)]
+    exact = [one for one in exact if one.score > -math.inf] or [live_early]
     base = study.columns.take(slice(half, None))
-    decided = decide_all(live, base.arrivals)
-    live_right = right_of(decided, base)
+    live_right = right_of(decide_all(live, base.arrivals), base)
     live_point = _point(live_early, base, live_right, study)
     limits_ms = (live_early.p99_ms, live_point.p99_ms.estimate)
     if p99_ms_max is not None:
         limits_ms = (p99_ms_max, p99_ms_max)
     front = _thinned(_frontier(exact))
-    chosen = _chosen(exact, late, limits_ms)
+    chosen = _chosen(exact, late, limits_ms, study)
     points = {
         id(one): _point(one, late, live_right, study) for one in (*front, *filter(None, [chosen]))
     }
@@ -235,14 +239,16 @@ def search(
     )
 
 
-def _chosen(exact: Sequence[Tried], late: Columns, limits_ms: tuple[float, float]) -> Tried | None:
+def _chosen(
+    exact: Sequence[Tried], late: Columns, limits_ms: tuple[float, float], study: Study
+) -> Tried | None:
     """Return the best schedule that is quick enough on both halves; None if there is none.
 
     Its score is that of the earlier half; of the later half only the waits are looked at.
     """
     early_ms, late_ms = limits_ms
     for one in sorted(exact, key=lambda one: (-one.score, one.p99_ms)):
-        if one.p99_ms <= early_ms and _exact(one.schedule, late).p99_ms <= late_ms:
+        if one.p99_ms <= early_ms and _exact(one.schedule, late, study).p99_ms <= late_ms:
             return one
     return None
 
@@ -253,12 +259,10 @@ def _middle(columns: Columns) -> int:
     return int(known[len(known) // 2])
 
 
-def _exact(schedule: Schedule, columns: Columns) -> Tried:
+def _exact(schedule: Schedule, columns: Columns, study: Study) -> Tried:
     decided = decide_all(schedule, columns.arrivals)
-    right = right_of(decided, columns)
-    known = ~np.isnan(right)
     p99_us = weighted_quantile(decided.at_us, np.ones(len(columns), np.int64), P99)
-    score = float(right[known].mean()) if known.any() else 0.0
+    score = study.scorer.value(right_of(decided, columns), columns)
     default = float((decided.model == NO_MODEL).mean())
     return Tried(schedule, score, p99_us / 1000, default)
 
@@ -273,9 +277,9 @@ def _point(
     shares = np.bincount(decided.model.astype(np.int64) % len(names), minlength=len(names))
     return Point(
         tried.schedule,
-        score(study.metric, right, columns.keys),
+        study.scorer.score(right, columns),
         wait_quantile(decided.at_us / 1000, P99, columns.keys),
-        gain(study.metric, right, live_right, columns.keys),
+        study.scorer.gain(right, live_right, columns),
         float((decided.model == NO_MODEL).mean()),
         tried.score if study.metric.higher_is_better else -tried.score,
         tried.p99_ms,
@@ -310,7 +314,9 @@ def _only(columns: Columns, models: Sequence[str]) -> Columns:
         is_live=arrivals.is_live[rows],
         is_dead=arrivals.is_dead[rows],
     )
-    return Columns(chosen, columns.right[[*rows, -1]], columns.keys)
+    points = None if columns.points is None else columns.points[[*rows, -1]]
+    right = columns.right[[*rows, -1]]
+    return Columns(chosen, right, columns.keys, points, columns.truths)
 
 
 def _promising(tried: list[Tried], p99_ms_max: float | None) -> list[Tried]:
@@ -368,6 +374,12 @@ def _remarks(study: Study, models: list[str]) -> list[str]:
         found.append(
             f"{study.unmeasured:,} requests with a known outcome are left out: an answer to them "
             f"has no value of {study.metric.name}"
+        )
+    if study.scorer.guide:
+        found.append(
+            f"{study.metric.name} is no mean over requests: candidates were ranked by a mean that "
+            f"stands for it ({study.scorer.guide}); at most {EXACT_MAX} of them were measured by "
+            f"{study.metric.name} itself, as all that is shown"
         )
     more = set(study.columns.arrivals.models) - set(models)
     if more:

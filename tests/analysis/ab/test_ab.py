@@ -52,6 +52,11 @@ def test_both_ways_find_the_difference(tmp_path):
     assert len(charts_of(found)) == 2
 
 
+def test_a_declared_metric_that_is_no_mean_is_not_replaced_silently(tmp_path):
+    found = look(experiment(tmp_path, 600), outcome=Outcome(metric="f1"))
+    assert any("f1, the metric of [outcome], is no mean" in text for text in found.caveats())
+
+
 def test_a_split_that_is_not_as_planned(tmp_path):
     found = look(experiment(tmp_path, 2000, drop=0.4))
     assert found.ratio.mismatch
