@@ -151,10 +151,15 @@ class Progress:
             sys.stderr.write("\r\x1b[K" + fit(self._describe(self._done, self._total), width() - 1))
             sys.stderr.flush()
 
+    def clear(self) -> None:
+        """Erase the line, if it is shown."""
+        if self._is_shown:
+            self._is_shown = False
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._is_shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
+        self.clear()

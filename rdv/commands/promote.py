@@ -21,19 +21,25 @@ if TYPE_CHECKING:
     from rdv.analysis.promote.result import Promotion, Switched
     from rdv.analysis.promote.study import Compared
     from rdv.analysis.promote.watch import Bounds, Breach, WatchPeriod
+    from rdv.commands.ramp import Asked, Stages
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision import Gate as Limits
+    from rdv.decision.ramp import Ramp
 
 EXAMPLES = (
     "rdv promote fraud logit",
     "rdv promote fraud logit --since 1d --yes --watch 10m",
+    "rdv promote fraud logit --yes --ramp 1%,10%,50%,100% --stage-min 10m",
+    "rdv promote fraud --abort",
     "rdv promote fraud logit --json | jq '.checks[]'",
 )
 
 
 def promote(
     directory: Decision,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model to promote.")],
+    model: Annotated[
+        str | None, typer.Argument(metavar="MODEL", help="The model to promote.")
+    ] = None,
     *,
     over: Annotated[
         str | None,
@@ -64,6 +70,31 @@ def promote(
             help="Watch the answers for this long; roll back if they break the limits.",
         ),
     ] = None,
+    ramp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARES",
+            help="Promote in stages, by shares of the keys: 1%,10%,50%,100%. Each lasts until the "
+            "gate passes on its own traffic; a broken limit of the watch takes the ramp back. The "
+            "same command continues an interrupted ramp.",
+            show_default=False,
+        ),
+    ] = None,
+    stage_min: Annotated[
+        str, typer.Option(metavar="DURATION", help="--ramp: the least time of a stage.")
+    ] = "1m",
+    stage_max: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DURATION",
+            help="--ramp: the next stage begins after this time, if no limit is broken, even if "
+            "the gate has not passed. Default: never.",
+            show_default=False,
+        ),
+    ] = None,
+    abort: Annotated[
+        bool, typer.Option("--abort", help="Take a ramp that has not ended back.")
+    ] = False,
     canary: Canary = None,
     since: Since = None,
     until: Until = None,
@@ -77,47 +108,111 @@ def promote(
     Checks requests, quality, latency, errors, refusals and drift against the limits of [gate] in
     rdv.toml; shows the change of the live schedule; makes it live after asking, or with --yes.
     Requests in flight keep the schedule that they came in with; none is lost. With --watch, a
-    promotion that breaks its limits is rolled back.
+    promotion that breaks its limits is rolled back. With --ramp, it goes out in stages, to a
+    cohort that grows, and is taken back by itself; rdv status shows where it stands.
 
     Exit codes: 0 promoted, or the gate is passed; 99 the gate is not passed, or the promotion was
     rolled back; 1 failed.
     """
-    from rdv.analysis.promote.behaviour import Expected
     from rdv.analysis.promote.gate import judge
-    from rdv.analysis.promote.proposal import propose
     from rdv.analysis.promote.result import Promotion
-    from rdv.analysis.promote.study import bounds_of, figures_of
+    from rdv.analysis.promote.study import figures_of
+    from rdv.commands.ramp import Asked, abort_ramp, read_stages
     from rdv.commands.units import parse_duration_ns
     from rdv.decision import load_decision
     from rdv.serve.observer import known_models
 
     seconds = None if watch is None else parse_duration_ns(watch) / 1e9
+    stages = read_stages(ramp, stage_min, stage_max, watch)
     decision = load_decision(directory, {})
-    limits = _limits(decision, min_requests)
-    _check_watch(decision, seconds)
-    proposal = propose(decision, model, over, known_models(decision), force=force)
     output = Output(as_json=as_json, quiet=quiet)
-    compared = _compare(decision, proposal, span_ns(since, until), on, canary)
-    found = Promotion(judge(figures_of(compared, limits), limits), proposal)
+    if abort:
+        abort_ramp(decision, model, output)
+        return
+    asked = Asked(_limits(decision, min_requests), accept, on, canary, force=force)
+    _check_watch(decision, seconds, stages)
+    proposal, begun = _proposal(decision, model, over, known_models(decision), stages, force=force)
+    compared = compare_models(decision, proposal, span_ns(since, until), on, canary)
+    figures = figures_of(compared, asked.limits)
+    found = Promotion(judge(figures, asked.limits), proposal)
     _show_judgement(found, output)
     if html is not None:
         from rdv.analysis.promote.view import promote_page
 
         page = promote_page(found.judgement, compared.found, proposal.diff, decision.name)
         write_page(html, page, output)
-    if not (force or found.judgement.verdict in ("pass", accept)):
+    if not (force or begun or found.judgement.verdict in ("pass", accept)):
         if as_json:
             output.json(found.as_json())
         raise ThresholdBroken(found.judgement.broken())
     if _is_wanted(proposal, output, yes=yes):
-        expected = Expected.of(compared.found, on)
-        watching = (bounds_of(compared.found, limits, expected), expected) if seconds else None
-        found = _carry_out(decision, found, watching, seconds or 0.0, output)
-    if as_json:
+        found = _carry(decision, found, compared, asked, begun, stages or seconds, output)
+    _end(found, output)
+
+
+def _carry(
+    decision: DecisionConfig,
+    found: Promotion,
+    compared: Compared,
+    asked: Asked,
+    begun: Ramp | None,
+    how: Stages | float | None,
+    output: Output,
+) -> Promotion:
+    """Make the proposal live at once and watch it for some seconds, or in stages."""
+    from rdv.analysis.promote.behaviour import Expected
+    from rdv.analysis.promote.study import bounds_of
+    from rdv.commands.ramp import Stages, carry_ramp_out
+
+    expected = Expected.of(compared.found, asked.on)
+    watching = bounds_of(compared.found, asked.limits, expected), expected
+    if isinstance(how, Stages):
+        return carry_ramp_out(decision, found, begun, how, watching, asked, output)
+    return _carry_out(decision, found, watching if how else None, how or 0.0, output)
+
+
+def _end(found: Promotion, output: Output) -> None:
+    """Print what a program reads. Raises ThresholdBroken if the promotion was taken back."""
+    if output.as_json:
         output.json(found.as_json())
     if found.breaches:
         first, *others = (breach.text() for breach in found.breaches)
         raise ThresholdBroken((f"rolled back: {first}", *others))
+    if found.stepped_back:
+        raise ThresholdBroken((f"stepped back: {found.stepped_back}",))
+
+
+def _proposal(
+    decision: DecisionConfig,
+    model: str | None,
+    over: str | None,
+    known: list[str],
+    stages: Stages | None,
+    *,
+    force: bool,
+) -> tuple[Proposal, Ramp | None]:
+    """Return the proposal, and the ramp that has begun to carry it out, if one has.
+
+    Raises NotUsable if another ramp has begun, or one that is not to be continued.
+    """
+    from rdv.analysis.promote.proposal import propose
+    from rdv.analysis.promote.ramp import proposal_of
+    from rdv.decision.ramp import read_ramp
+    from rdv.errors import NotUsable
+
+    if model is None:
+        raise InvalidOption("MODEL", "is missing: name the model to promote")
+    ramp = read_ramp(decision.directory)
+    if ramp is None:
+        return propose(decision, model, over, known, force=force), None
+    if stages is None or model != ramp.challenger or over not in (None, ramp.champion):
+        reason = f"the ramp of {ramp.challenger} in place of {ramp.champion} has not ended"
+        advice = (
+            f"Continue it: rdv promote {decision.directory} {ramp.challenger} --ramp SHARES; or "
+            f"take it back: rdv promote {decision.directory} --abort"
+        )
+        raise NotUsable(model, reason, advice)
+    return proposal_of(decision, ramp), ramp
 
 
 def _limits(decision: DecisionConfig, min_requests: int | None) -> Limits:
@@ -130,26 +225,35 @@ def _limits(decision: DecisionConfig, min_requests: int | None) -> Limits:
     return replace(decision.gate, requests_min=min_requests)
 
 
-def _check_watch(decision: DecisionConfig, seconds: float | None) -> None:
-    from rdv.decision.holder import holder_of
-    from rdv.errors import NotUsable
-
+def _check_watch(decision: DecisionConfig, seconds: float | None, stages: Stages | None) -> None:
+    if stages is not None:
+        _check_served(decision, "--ramp")
     if seconds is None:
         return
     if not seconds:
         raise InvalidOption("--watch 0", "must be longer than 0")
+    _check_served(decision, "--watch")
+
+
+def _check_served(decision: DecisionConfig, option: str) -> None:
+    """Raise NotUsable if the decision is not served."""
+    from rdv.decision.holder import holder_of
+    from rdv.errors import NotUsable
+
     if holder_of(decision.directory) is None:
-        advice = f"Start it: rdv serve {decision.directory}; or promote without --watch."
+        advice = f"Start it: rdv serve {decision.directory}; or promote without {option}."
         raise NotUsable(decision.directory, "it is not served: there is nothing to watch", advice)
 
 
-def _compare(
+def compare_models(
     decision: DecisionConfig,
     proposal: Proposal,
     span: tuple[int | None, int | None],
     on: str | None,
     canary: str | None,
+    cohort: str | None = None,
 ) -> Compared:
+    """Compare the two models; with `cohort`, on its requests only."""
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.promote.study import compare_newest
     from rdv.commands.compare import known_canary
@@ -167,6 +271,7 @@ def _compare(
             value=decision.value,
             canary=canary or known_canary(decision, recorded),
             window_ms=proposal.window_ms,
+            cohort=cohort,
             progress=progress.advance,
         )
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rdv.analysis.promise import Promise
     from rdv.decision import Decision as DecisionConfig
+    from rdv.decision.ramp import Ramp
     from rdv.serve.observer import Observer
 
 EXAMPLES = (
@@ -63,9 +64,14 @@ def status(
         elif as_json:
             promise = _promise(decision)
             quality = None if promise is None else promise.as_json()
-            output.json({**observer.look(), "quality": quality})
+            ramp = ramp_of(decision)
+            said = None if ramp is None else {"text": ramp_line(decision, ramp), **_as_values(ramp)}
+            output.json({**observer.look(), "quality": quality, "ramp": said})
         else:
             render(observer.look(), output)
+            if (ramp := ramp_of(decision)) is not None:
+                output.text()
+                output.text(ramp_line(decision, ramp))
             if (promise := _promise(decision)) is not None:
                 output.text()
                 output.text(promise.sentence())
@@ -78,6 +84,34 @@ def _promise(decision: DecisionConfig) -> Promise | None:
     from rdv.analysis.promise import quality_promise
 
     return quality_promise(decision, time.time_ns())
+
+
+def ramp_of(decision: DecisionConfig) -> Ramp | None:
+    """Return the promotion in stages that has begun and not ended.
+
+    Raises RampUnreadable, SystemFaults.
+    """
+    from rdv.decision.ramp import read_ramp
+
+    return read_ramp(decision.directory)
+
+
+def _as_values(ramp: Ramp) -> dict[str, Any]:
+    keys = ("champion", "challenger", "schedule", "share", "began_ns", "looks", "undo")
+    return {key: getattr(ramp, key) for key in keys}
+
+
+def ramp_line(decision: DecisionConfig, ramp: Ramp) -> str:
+    """Return where a promotion in stages stands, and how it goes on."""
+    begun = time.strftime("%H:%M:%S", time.localtime(ramp.began_ns / 1e9))
+    now = f"{percent(ramp.share)} of the keys since {begun}" if ramp.share else "not in force yet"
+    if ramp.undo:
+        now = f"being taken back ({ramp.undo})"
+    return (
+        f"ramp      {ramp.challenger} in place of {ramp.champion}: {now}; continue it: rdv promote "
+        f"{decision.directory} {ramp.challenger} --ramp SHARES; take it back: rdv promote "
+        f"{decision.directory} --abort"
+    )
 
 
 def _watch(observer: Observer, output: Output) -> None:

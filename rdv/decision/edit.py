@@ -28,7 +28,7 @@ from rdv.decision.errors import (
 from rdv.decision.load import load_decision, parse_decision, read_text, schedule_names
 from rdv.decision.model import ModelConfig
 from rdv.decision.schedules import read_schedule_text
-from rdv.decision.text import model_lines, toml_value
+from rdv.decision.text import model_lines, toml_key, toml_value
 from rdv.system.disk import Disk
 from rdv.system.faults import faults
 from rdv.system.file_lock import FileLock
@@ -66,11 +66,86 @@ def replace_schedule(directory: str, name: str, old: str, new: str) -> None:
     known = schedule_names(directory)
     if name not in known:
         raise ScheduleNotFound(directory, name, known)
-    path = os.path.join(directory, "schedules", f"{name}.toml")
+    path = _schedule_path(directory, name)
     with locked(directory):
         if read_schedule_text(path) != old:
             raise EditRefused(path, name, "it has been edited meanwhile")
         write_text(path, new)
+
+
+def add_schedule(directory: str, name: str, text: str) -> None:
+    """Add a schedule file, unless it is there with this text already.
+
+    The text is not validated here. Raises EditRefused when there is another schedule of that name,
+    DecisionBusy, SystemFaults.
+    """
+    path = _schedule_path(directory, name)
+    with locked(directory):
+        if os.path.exists(path):
+            if read_schedule_text(path) == text:
+                return
+            raise EditRefused(path, name, "there is another schedule of this name")
+        with faults(path, "write"):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            replace_file(path, text.encode(), 0o644, durable=True)
+
+
+def remove_schedule(directory: str, name: str, text: str) -> None:
+    """Remove a schedule file that has this text; one that was edited stays, and so does none.
+
+    Raises DecisionBusy, SystemFaults.
+    """
+    path = _schedule_path(directory, name)
+    with locked(directory), faults(path, "remove"):
+        try:
+            if toml_text.read(path) == text:
+                os.unlink(path)
+        except (FileNotFoundError, toml_text.NotToml):
+            return
+
+
+def set_cohort(directory: str, name: str, share: float, schedule: str) -> Decision:
+    """Give a cohort this share of the keys; a cohort that is missing is added behind all others.
+
+    So the keys of other cohorts stay where they are. Raises EditRefused if the cohort has another
+    schedule, InvalidDecision if the shares are more than 1 together, DecisionBusy, SystemFaults.
+    """
+    with locked(directory):
+        text = read_text(directory)
+        old = _table(text, directory)
+        cohorts = old.get("cohorts", {})
+        table = {"share": share, "schedule": schedule}
+        if name not in cohorts:
+            lines = [f"[cohorts.{toml_key(name)}]"]
+            lines += [f"{key} = {toml_value(value)}" for key, value in table.items()]
+            new: str | None = with_table(text, lines)
+        elif cohorts[name].get("schedule") != schedule:
+            reason = f"it has the schedule {cohorts[name].get('schedule')!r}, not {schedule!r}"
+            raise EditRefused(os.path.join(directory, FILE_NAME), f"cohorts.{name}", reason)
+        else:
+            table = cohorts[name] | table
+            new = with_share(text, name, share)
+        meant = old | {"cohorts": cohorts | {name: table}}
+        return _replace(directory, f"cohorts.{name}", new, meant)
+
+
+def remove_cohort(directory: str, name: str) -> Decision:
+    """Remove a cohort, if it is there: its keys get the live schedule.
+
+    Raises EditRefused, DecisionBusy, InvalidDecision, SystemFaults.
+    """
+    with locked(directory):
+        text = read_text(directory)
+        old = _table(text, directory)
+        cohorts = old.get("cohorts", {})
+        if name not in cohorts:
+            return load_decision(directory, {})
+        meant = old | {"cohorts": {key: cohorts[key] for key in cohorts if key != name}}
+        return _replace(directory, f"cohorts.{name}", without_table(text, "cohorts", name), meant)
+
+
+def _schedule_path(directory: str, name: str) -> str:
+    return os.path.join(directory, "schedules", f"{name}.toml")
 
 
 def add_model(directory: str, name: str, model: ModelConfig) -> Decision:
@@ -99,7 +174,7 @@ def remove_model(directory: str, name: str) -> Decision:
             raise ModelNotFound(directory, name, known)
         old = _table(text, directory)
         meant = old | {"models": {key: old["models"][key] for key in known if key != name}}
-        return _replace(directory, f"models.{name}", without_model(text, name), meant)
+        return _replace(directory, f"models.{name}", without_table(text, "models", name), meant)
 
 
 def _table(text: str, directory: str) -> Table:
@@ -126,8 +201,9 @@ def _replace(directory: str, key: str, new: str | None, meant: Table) -> Decisio
 
 
 def _full(table: Table) -> Table:
-    """Return the values without an empty [models], which equals none."""
-    return {key: value for key, value in table.items() if not (key == "models" and value == {})}
+    """Return the values without an empty [models] or [cohorts], which equals none."""
+    named = ("models", "cohorts")
+    return {key: value for key, value in table.items() if not (key in named and value == {})}
 
 
 def write_text(path: str, text: str) -> None:
@@ -208,8 +284,21 @@ def with_table(text: str, table: list[str]) -> str:
     return text + ending.join(["", *table, ""] if text else [*table, ""])
 
 
-def without_model(text: str, name: str) -> str | None:
-    """Return `text` without the table [models.NAME]; None if that cannot be done. Pure.
+def with_share(text: str, name: str, share: float) -> str | None:
+    """Return `text` with another share of a cohort; None if that cannot be done. Pure."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    try:
+        document: Any = tomlkit.parse(text)
+        document["cohorts"][name]["share"] = share
+        return str(document.as_string())
+    except (TOMLKitError, RecursionError, KeyError, TypeError):
+        return None
+
+
+def without_table(text: str, section: str, name: str) -> str | None:
+    """Return `text` without the table [SECTION.NAME]; None if that cannot be done. Pure.
 
     Comments behind its last key belong to the next table, and stay.
     """
@@ -219,7 +308,7 @@ def without_model(text: str, name: str) -> str | None:
 
     try:
         document = tomlkit.parse(text)
-        table: Any = document["models"][name]
+        table: Any = document[section][name]
         body = table.value.body
         last = max(index for index, (key, _) in enumerate(body) if key is not None)
         # tomlkit marks where the table begins and ends; all other text stays as it is.

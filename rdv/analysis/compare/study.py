@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from rdv.analysis.compare.counts import ClassCounts, Tally
 from rdv.analysis.compare.disagreements import find_disagreements
@@ -17,7 +18,7 @@ from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.compare.segments import SegmentCollector
 from rdv.analysis.compare.truths import JudgedCollector
 from rdv.analysis.dataset.join import Join
-from rdv.analysis.dataset.joined import KINDS, Joined, count_codes
+from rdv.analysis.dataset.joined import KINDS, NONE, Joined, count_codes
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.reading import Kind, choose_reading
@@ -50,6 +51,7 @@ def compare(
     by: str | None = None,
     canary: str | None = None,
     window_ms: float | None = None,
+    cohort: str | None = None,
     disagreements: int = DISAGREEMENTS,
     confidence: float = CONFIDENCE,
     pairs_max: int = PAIRS_MAX,
@@ -88,9 +90,16 @@ def compare(
             past=past,
         )
         for joined in join:
-            study.add(joined)
+            study.add(joined if cohort is None else joined.take(in_cohort(joined, cohort)))
             progress(len(joined))
         return study.finish(join, disagreements, confidence)
+
+
+def in_cohort(joined: Joined, name: str) -> npt.NDArray[np.bool_]:
+    """Return which requests were in the cohort of this name."""
+    names = joined.cohort.names
+    code = names.index(name) if name in names else NONE - 1
+    return np.asarray(joined.cohort.codes == code)
 
 
 def _check(recorded: Recorded, first: str, second: str, canary: str | None) -> None:

@@ -70,6 +70,8 @@ class Watch:
     ) -> None:
         self._proposal = proposal
         self.period = WatchPeriod(bounds)
+        self.seen = 0
+        """The number of results, of any schedule."""
         self._behaviour = Behaviour(expected, proposal.champion, proposal.challenger)
         with contextlib.ExitStack() as opening:
             names = [proposal.champion, proposal.challenger]
@@ -101,6 +103,7 @@ class Watch:
             result = decode_result(record.value)
         except MalformedMessage:
             return
+        self.seen += 1
         if (answer := read_answer(result, self._proposal)) is not None:
             self.period.add(answer)
 

@@ -141,7 +141,7 @@ def _quality(figures: Figures, limits: Limits) -> Check:
         f"(it holds {found.holds})"
     )
     verdict = _of_loss(loss, found.loss_max)
-    return Check("quality", verdict, -loss.estimate, -found.loss_max, text)
+    return Check("quality", verdict, -loss.estimate, -found.loss_max, text, is_judged=True)
 
 
 def _of_loss(loss: Interval, limit: float) -> Verdict:
@@ -190,7 +190,9 @@ def _classes(figures: Figures, limits: Limits) -> Check:
         f"{signed(gain, scale=100, unit='points')} compared with the champion; at least "
         f"{signed(-limits.class_loss_max, scale=100)}"
     )
-    return Check("each class", verdict, -worst.loss.estimate, -limits.class_loss_max, text)
+    return Check(
+        "each class", verdict, -worst.loss.estimate, -limits.class_loss_max, text, is_judged=True
+    )
 
 
 def _class_verdict(one: ClassLoss, limits: Limits) -> Verdict:

@@ -21,6 +21,8 @@ class Check:
     figure: float | None
     threshold: float | None
     text: str
+    is_judged: bool = False
+    """Whether known outcomes tell it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class Judgement:
         verdicts = {check.verdict for check in self.checks}
         order: tuple[Verdict, ...] = ("fail", "marginal", "pass")
         return next((one for one in order if one in verdicts), "fail")
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether outcomes show that the challenger is worse than allowed."""
+        judged = ("quality", "each class")
+        return any(one.verdict == "fail" and one.is_judged for one in self.checks
+                   if one.name in judged)  # fmt: skip
 
     def broken(self) -> tuple[str, ...]:
         """Return the checks that keep it from passing, as text."""
@@ -54,6 +63,20 @@ class Switched:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A stage of a ramp that has ended, and why."""
+
+    share: float
+    """The share of the keys that got the challenger's schedule."""
+    answers: int
+    """Answers of that schedule that were watched."""
+    looks: int
+    """How often the gate has judged the stage."""
+    ended: Literal["passed", "time", "back"]
+    text: str
+
+
+@dataclass(frozen=True)
 class Promotion:
     """The judgement of a proposal, whether it is live (`switched`), and how its watch ended."""
 
@@ -63,6 +86,10 @@ class Promotion:
     watched: WatchPeriod | None = None
     breaches: list[Breach] = field(default_factory=list)
     """The limits that the new champion has broken: then it was rolled back."""
+    stages: tuple[Stage, ...] = ()
+    """The stages of a ramp that this command has carried out."""
+    stepped_back: str = ""
+    """Why a ramp was taken back; empty if it was not."""
 
     def as_json(self) -> dict[str, Any]:
         """Return everything in one object."""
@@ -87,5 +114,7 @@ class Promotion:
             "promoted": self.switched is not None,
             "live_after_ms": None if self.switched is None else self.switched.took_ms,
             "watch": watch,
-            "rolled_back": bool(self.breaches),
+            "rolled_back": bool(self.breaches or self.stepped_back),
+            "stages": plain(list(self.stages)),
+            "stepped_back": self.stepped_back or None,
         }

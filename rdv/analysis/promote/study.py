@@ -67,12 +67,13 @@ def compare_newest(
     value: Value = UNDECLARED,
     canary: str | None = None,
     window_ms: float | None = None,
+    cohort: str | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Compared:
     """Compare the two on the requests since both have been in their newest versions.
 
-    `metric` is that of [gate]; without one that of [outcome] counts, or one by type. Raises what
-    `compare` raises.
+    `metric` is that of [gate]; without one that of [outcome] counts, or one by type. With `cohort`
+    only its requests count. Raises what `compare` raises.
     """
     newest = [newest_version(recorded, name, since_ns, until_ns) for name in (champion, challenger)]
     begins = [since_ns, *(one.since_ns for one in newest)]
@@ -89,6 +90,7 @@ def compare_newest(
         defaults=METRICS,
         canary=canary,
         window_ms=window_ms,
+        cohort=cohort,
         progress=progress,
     )
     return Compared(found, newest[0], newest[1])

@@ -90,6 +90,7 @@ def test_json(run, tmp_path):  # noqa: F811
         "threshold": 5000,
         "text": "1,200 scored by both, at least 5,000; "
         "only the newest versions count: logit 1, gbm 1",
+        "is_judged": False,
     }
     code, out, _ = run("promote", fraud, "logit", "--json", "--yes")
     assert json.loads(out)["promoted"] is True
