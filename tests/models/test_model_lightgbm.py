@@ -84,7 +84,7 @@ ROWS = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-@settings(max_examples=20, phases=[Phase.generate])
+@settings(deadline=None, max_examples=20, phases=[Phase.generate])
 @given(rows=st.lists(ROWS, min_size=1, max_size=8))
 def test_a_row_has_the_result_that_lightgbm_gives_it(place, models, name, rows):
     expected = lightgbm.Booster(model_file=place / f"{name}.txt").predict(
