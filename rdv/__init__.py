@@ -3,6 +3,7 @@
     rdv.Client, rdv.AsyncClient   ask a running decision over HTTP
     rdv.open                      read what a decision has recorded, and study it
     rdv.local                     decide in this process, without a server
+    rdv.InputError                what a model raises when the input is at fault
     rdv.RdvError                  the root of all errors that rdv raises on purpose
 
 Importing this package is light: a name is loaded when it is first used. `__init__.pyi` names them
@@ -18,6 +19,7 @@ _PLACES = {
     "AsyncClient": "rdv.client.async_client",
     "Client": "rdv.client.client",
     "ClientError": "rdv.client.errors",
+    "InputError": "rdv.errors",
     "InvalidCall": "rdv.client.errors",
     "Local": "rdv.embedded.local",
     "NoAnswer": "rdv.client.errors",

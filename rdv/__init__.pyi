@@ -7,6 +7,7 @@ from rdv.client.errors import NoAnswer as NoAnswer
 from rdv.client.errors import RequestRefused as RequestRefused
 from rdv.embedded.local import Local as Local
 from rdv.embedded.local import local as local
+from rdv.errors import InputError as InputError
 from rdv.errors import RdvError as RdvError
 
 __version__: str

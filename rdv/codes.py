@@ -16,6 +16,7 @@ ResultCode = Literal[
     "",
     "answers_not_combined",
     "bad_input",
+    "champion_bad_input",
     "champion_behind",
     "champion_down",
     "champion_expired",
@@ -45,6 +46,7 @@ RESULT_CODES: dict[ResultCode, str] = {
     "given as it is.",
     "bad_input": "The data is invalid: it does not fit [schema], or a model says so that the "
     "schedule lists under `input_judges`.",
+    "champion_bad_input": "The champion said that the data is invalid.",
     "champion_behind": "The champion had too much to do to answer in time, and said so.",
     "champion_down": "The champion was not running.",
     "champion_expired": "The request reached the champion after its deadline.",
@@ -72,6 +74,7 @@ RESULT_CODES: dict[ResultCode, str] = {
 
 ReportCode = Literal[
     "",
+    "bad_input",
     "behind",
     "expired",
     "invalid_answer",
@@ -87,6 +90,7 @@ ReportCode = Literal[
 
 REPORT_CODES: dict[ReportCode, str] = {
     "": "It is a result.",
+    "bad_input": "Refused: the model says that the data is invalid (`detail` says why).",
     "behind": "Refused: the model has too much to do to answer in time.",
     "expired": "Refused: the request's deadline had passed.",
     "invalid_answer": "The command wrote something that is not an answer to a question.",

@@ -146,3 +146,10 @@ def http_status(error: RdvError) -> int:
     return next(
         (status for fault, status in HTTP_STATUSES.items() if isinstance(error, fault)), 500
     )
+
+
+class InputError(ValueError):
+    """A model raises this when the input is at fault, not the model: `rdv.InputError("no age")`.
+
+    It counts as the model's refusal of the row, with the code `bad_input`.
+    """

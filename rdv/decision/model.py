@@ -84,6 +84,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             'Requests past their deadline: "skip" refuses them, "all" evaluates them all the same'
         ),
     ] = "skip"
+    input_errors: Annotated[
+        list[str],
+        on_replace('Exceptions of the model that mean invalid input, a refusal: ["KeyError"]'),
+    ] = []
     sample: Annotated[
         float, live("Share of the requests that it scores; the others do not wait for it", 0, 1)
     ] = 1.0
@@ -164,6 +168,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "version": self.version,
             "artifacts": tuple(self.artifacts),
             "options": self.adapter_options(),
+            "input_errors": tuple(self.input_errors),
             "start_timeout_ms": self.start_timeout_ms,
             "predict_timeout_ms": self.predict_timeout_ms,
             "result_bytes_max": self.result_bytes_max,

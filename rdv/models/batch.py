@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from rdv.models.model import Again, Model, ModelError, Outcome, describe, shortened
+from rdv.models.model import Again, InputErrors, Model, ModelError, Outcome, describe, shortened
 from rdv.payload import DEPTH_MAX, LARGE_FLOAT, PLAIN, look
 from rdv.rendezvous.messages import (
     RESULT_BYTES_MAX,
@@ -25,6 +25,9 @@ from rdv.rendezvous.messages import (
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _LF, _CR = b"\n\r"
+
+RAISED_ONLY = InputErrors()
+"""Only `rdv.InputError` says that the input is at fault."""
 
 Predict = Callable[[list[Any]], Any]
 
@@ -92,7 +95,11 @@ def check_result(text: bytes, bytes_max: int = RESULT_BYTES_MAX) -> bytes | Mode
 
 
 def predict_batch(
-    predict: Predict, rows: list[Any], bytes_max: int, again: Again | None = None
+    predict: Predict,
+    rows: list[Any],
+    bytes_max: int,
+    again: Again | None = None,
+    input_errors: InputErrors = RAISED_ONLY,
 ) -> list[Outcome]:
     """Return one outcome for each row.
 
@@ -111,8 +118,11 @@ def predict_batch(
     except BaseException as error:  # noqa: BLE001 - model code, anything goes
         end_if_forked(process)
         if count == 1:
-            return [ModelError(describe(error))]
-        return [predict_batch(predict, [again(number)], bytes_max)[0] for number in range(count)]
+            return [input_errors.error(error)]
+        return [
+            predict_batch(predict, [again(number)], bytes_max, None, input_errors)[0]
+            for number in range(count)
+        ]
     end_if_forked(process)
     return _encode(results, count, bytes_max)
 

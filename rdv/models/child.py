@@ -51,6 +51,9 @@ class Answer(msgspec.Struct, gc=False):
     id: int
     result: msgspec.Raw | UnsetType = UNSET
     error: str | None = None
+    refuse: str | None = None
+    """"bad_input": the row is invalid; `why` says what is wrong with it."""
+    why: str = ""
 
 
 _DECODER = msgspec.json.Decoder(Answer)
@@ -76,6 +79,11 @@ def read_answer(line: bytes, bytes_max: int) -> tuple[int, bytes | ModelError]:
         if number is None:
             raise Garbage(why) from None
         return number, ModelError(why, "garbage")
+    if answer.refuse is not None:
+        if answer.refuse != "bad_input":
+            why = f'it refuses with {answer.refuse[:80]!r}: there is only "bad_input"'
+            return answer.id, ModelError(shortened(why), "garbage")
+        return answer.id, ModelError(shortened(answer.why) or "the input is invalid", "input")
     if answer.error is not None:
         return answer.id, ModelError(shortened(answer.error) or "an error without a text")
     if isinstance(answer.result, UnsetType):

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from rdv.models.batch import end_if_forked, predict_batch
+from rdv.models.batch import RAISED_ONLY, end_if_forked, predict_batch
 from rdv.models.kinds import Kind, UnusableOption, find_kind
 from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes
 from rdv.models.python_file import forget_siblings, not_loaded
@@ -28,6 +28,7 @@ class FileModel:
         self._kind = find_kind(path)
         self.kind = self._kind.name
         self._bytes_max = result_bytes_max
+        self.input_errors = RAISED_ONLY
         process = os.getpid()
         try:
             self._kind.check_options(options)
@@ -45,7 +46,7 @@ class FileModel:
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """Evaluate the rows. See Model."""
-        return predict_batch(self._loaded.predict, rows, self._bytes_max, again)
+        return predict_batch(self._loaded.predict, rows, self._bytes_max, again, self.input_errors)
 
     def close(self) -> None:
         """Release what the model holds, if its adapter has a way."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from subprocess import SubprocessError
 from typing import Any, Literal, Protocol
 
 from rdv.coded import NO_FAULT, Coded
 from rdv.codes import ReportCode
-from rdv.errors import InputFault
+from rdv.errors import InputError, InputFault
 
-Cause = Literal["exception", "result", "exit", "timeout", "garbage", "data"]
+Cause = Literal["exception", "result", "exit", "timeout", "garbage", "data", "input"]
 """exception: the model raised, or reported a failure; result: it returned something invalid; exit:
 its process ended; timeout: it took too long; garbage: it broke the protocol; data: the row is not
-JSON.
+JSON; input: the model says that the row is invalid, which is a refusal.
 """
 
 CAUSE_CODES: dict[Cause, ReportCode] = {
@@ -24,6 +24,7 @@ CAUSE_CODES: dict[Cause, ReportCode] = {
     "timeout": "timeout",
     "garbage": "invalid_answer",
     "data": "invalid_data",
+    "input": "bad_input",
 }
 
 REASON_LENGTH_MAX = 500
@@ -101,6 +102,30 @@ def describe(error: BaseException) -> str:
         text = f"(its text cannot be made: {type(worse).__name__})"
     name = type(error).__name__
     return shortened(f"{name}: {text}" if text else name)
+
+
+class InputErrors:
+    """Tells which exceptions of a model say that the input is at fault.
+
+    These are `rdv.InputError`, and those that `input_errors` of the model names: a class
+    (`KeyError`) or one of a module (`pandera.errors.SchemaError`), with all classes below it.
+    """
+
+    def __init__(self, names: Collection[str] = ()) -> None:
+        self._names = frozenset(names)
+
+    def error(self, error: BaseException) -> ModelError:
+        """Return why a row has no result."""
+        if self._names or isinstance(error, InputError):
+            for kind in type(error).__mro__:
+                if kind is InputError or self._names & {
+                    kind.__name__,
+                    f"{kind.__module__}.{kind.__qualname__}",
+                }:
+                    text = describe(error)
+                    own = text.removeprefix("InputError: ") if kind is InputError else text
+                    return ModelError(own, "input")
+        return ModelError(describe(error))
 
 
 Takes = Literal["values", "data", "lines"]

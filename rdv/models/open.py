@@ -17,7 +17,7 @@ from rdv.models.command import CommandModel
 from rdv.models.decoy import Decoy
 from rdv.models.file import FileModel
 from rdv.models.kinds import PYTHON_ENDING, UnknownKind
-from rdv.models.model import Model, ModelNotLoaded
+from rdv.models.model import InputErrors, Model, ModelNotLoaded
 from rdv.models.opened import Opened
 from rdv.models.python_file import PythonModel
 from rdv.rendezvous.messages import RESULT_BYTES_MAX
@@ -56,6 +56,7 @@ def open_model(
     command_directory: str = "",
     artifacts: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
+    input_errors: Sequence[str] = (),
     records: bool = False,
     log: Log | None = None,
 ) -> Model:
@@ -65,7 +66,8 @@ def open_model(
     `options` are for the adapter of the file's kind (`rdv.models.adapters`). A command runs in
     `command_directory`, which is the decision's unless given; `log` gets its stderr, line by line.
     Only a command's timeouts are enforced here: Python code that hangs can only be ended with its
-    process, by a watchdog. Raises ModelNotLoaded.
+    process, by a watchdog. `input_errors` names exceptions which say that the input is at fault.
+    Raises ModelNotLoaded.
 
     The model's version is the declared one and a hash of the files that it is made of: those that
     its settings and its code name, and those that it was seen to read. With `records` they are
@@ -88,6 +90,8 @@ def open_model(
             )
         else:
             model = _open_file(directory, name, path, options or {}, version, result_bytes_max)
+    if input_errors and hasattr(model, "input_errors"):
+        model.input_errors = InputErrors(input_errors)
     made.add(getattr(model, "files", ()))
     model.version = made.end(model.version, records=records)
     return model

@@ -15,7 +15,7 @@ import traceback
 from types import ModuleType
 from typing import Any
 
-from rdv.models.batch import end_if_forked, predict_batch
+from rdv.models.batch import RAISED_ONLY, end_if_forked, predict_batch
 from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes, describe, may_pass
 
 _numbers = itertools.count(1)
@@ -113,6 +113,7 @@ class PythonModel:
     def __init__(self, name: str, path: str, version: str, result_bytes_max: int) -> None:
         """Run the file. Raises ModelNotLoaded."""
         self._bytes_max = result_bytes_max
+        self.input_errors = RAISED_ONLY
         process = os.getpid()
         try:
             module = load_module(name, path)
@@ -135,7 +136,7 @@ class PythonModel:
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """Evaluate the rows. See Model."""
-        return predict_batch(self._predict, rows, self._bytes_max, again)
+        return predict_batch(self._predict, rows, self._bytes_max, again, self.input_errors)
 
     def close(self) -> None:
         """Drop the module; its `close()` is called, if there is one."""

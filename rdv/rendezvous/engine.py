@@ -21,6 +21,7 @@ from rdv.rendezvous.reasons import (
     PREFERRED,
     STEP_1_MISSED,
     Reason,
+    why_bad_input,
     why_default,
     why_fallback,
 )
@@ -249,7 +250,7 @@ class Engine:
         for at_ns, score in before:
             if self._has_room(box.arrived, score.model):
                 box.arrived[score.model] = (at_ns, score)
-        result = self._settle(box, start_ns, now_ns)
+        result = self._judged(box, now_ns) or self._settle(box, start_ns, now_ns)
         for at_ns, score in early[len(before) :]:
             if result is None:
                 result = self._catch_up(box, now_ns, until_ns=at_ns)
@@ -266,9 +267,18 @@ class Engine:
             return None
         arrived[model] = (at_ns, score)
         if score.result is UNSET or not step.is_single:
+            if score.refusal == "bad input" and model in box.plan.input_judges:
+                return self._default(box, why_bad_input(score), now_ns)
             return self._settle(box, at_ns, now_ns)
         if model in step.ranks or step.accepts_others:
             return self._answer(box, score, now_ns)
+        return None
+
+    def _judged(self, box: Mailbox, now_ns: int) -> Result | None:
+        """Return the default if a judge has said before the start that the data is invalid."""
+        for _, score in box.arrived.values() if box.plan.input_judges else ():
+            if score.refusal == "bad input" and score.model in box.plan.input_judges:
+                return self._default(box, why_bad_input(score), now_ns)
         return None
 
     def _has_room(self, arrived: Mapping[str, tuple[int, Score]], model: str) -> bool:
@@ -319,18 +329,24 @@ class Engine:
         model = score.model
         kind: Kind = "preferred"
         why = PREFERRED
-        if model != box.plan.champion and box.plan.steps[0].rank(model) != 0:
+        if model != box.plan.champion and not self._is_first_choice(box, model):
             kind, why = "fallback", why_fallback(box, self._dead)
         answer = score.result
         assert answer is not UNSET
         return self._close(box, kind, answer, now_ns, model, score.version, why, box.step.number)
+
+    @staticmethod
+    def _is_first_choice(box: Mailbox, model: str) -> bool:
+        number, rank = box.plan.first_choice(box.left_out)
+        return box.plan.steps[number - 1].rank(model) == rank
 
     def _combined(self, box: Mailbox, winners: list[Score], now_ns: int) -> Result:
         """Close the mailbox with a combined answer; preferred if the first step asked for it."""
         step = box.step
         results = [score.result for score in winners if score.result is not UNSET]
         combined = combine_results(step.combine, results, step.on, step.top)
-        kind: Kind = "preferred" if step.number == 1 else "fallback"
+        number, _ = box.plan.first_choice(box.left_out)
+        kind: Kind = "preferred" if step.number == number else "fallback"
         if combined is None:
             best, text = winners[0], f"the answers cannot be combined by {step.combine}"
             why = Reason("answers_not_combined", text)

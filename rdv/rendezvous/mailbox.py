@@ -9,6 +9,7 @@ RecentIds     after: ids of answered requests; bounded in number and age
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 
 from msgspec import UNSET
 
@@ -29,8 +30,8 @@ class Mailbox:
     """
 
     __slots__ = (
-        "arrived", "cohort", "deadline_ns", "due_ns", "id", "is_open", "plan", "propensity",
-        "reply_to", "start_ns", "step",
+        "arrived", "cohort", "deadline_ns", "due_ns", "id", "is_open", "left_out", "plan",
+        "propensity", "reply_to", "start_ns", "step",
     )  # fmt: skip
 
     def __init__(self, request: Request, plan: Plan, start_ns: int, deadline_ns: int) -> None:
@@ -38,6 +39,8 @@ class Mailbox:
         self.reply_to = request.reply_to
         self.cohort = request.cohort
         self.propensity = request.propensity
+        self.left_out: Sequence[str] = request.not_asked if request.names_models else ()
+        """The models that the client's own choice leaves out; see `Plan.first_choice`."""
         self.plan = plan
         self.start_ns = start_ns
         self.deadline_ns = deadline_ns

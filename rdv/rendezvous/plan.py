@@ -72,7 +72,7 @@ class PlanStep:
 class Plan:
     """A `Plan` is one schedule, in ns and ranks by model: immutable, shared by its mailboxes."""
 
-    __slots__ = ("champion", "default", "label", "sla_ms", "steps", "wait_ns")
+    __slots__ = ("champion", "default", "input_judges", "label", "sla_ms", "steps", "wait_ns")
 
     def __init__(self, schedule: Schedule, wait_ms_max: int) -> None:
         self.label = schedule.label
@@ -87,6 +87,21 @@ class Plan:
         self.default = msgspec.Raw(orjson.dumps(schedule.default))
         first = schedule.steps[0].accept[0]
         self.champion = None if first == OTHERS else first
+        self.input_judges = frozenset(schedule.input_judges)
+
+    def first_choice(self, left_out: Collection[str] = ()) -> tuple[int, int]:
+        """Return the step and the rank of the first choice among the models that are asked.
+
+        `left_out`: the models that the client's own `models` leaves out. What gives the first
+        choice's answer is preferred, everything else a fallback.
+        """
+        for step in self.steps:
+            ranks = [rank for name, rank in step.ranks.items() if name not in left_out]
+            if step.accepts_others:
+                ranks.append(step.others_rank)
+            if ranks:
+                return step.number, min(ranks)
+        return 1, 0
 
 
 class PlanStore:

@@ -23,6 +23,7 @@ _CHAMPION_CODES: dict[Outcome, ResultCode] = {
     "expired": "champion_expired",
     "not sampled": "champion_not_asked",
     "error": "champion_failed",
+    "bad input": "champion_bad_input",
 }
 
 
@@ -48,6 +49,13 @@ def why_fallback(box: Mailbox, dead: Collection[str]) -> Reason:
     if (report := box.arrived.get(champion)) is not None:
         code = _CHAMPION_CODES[score_outcome(report[1])]
     return Reason(code, _state(champion, box, dead))
+
+
+def why_bad_input(score: Score) -> Reason:
+    """Return why a judge's refusal of the data ends the decision."""
+    detail = shortened(score.detail)
+    text = f"{score.model} says that the input is invalid"
+    return Reason("bad_input", f"{text}: {detail}" if detail else text)
 
 
 def why_default(box: Mailbox, at_ns: int, dead: Collection[str], live: Collection[str]) -> Reason:

@@ -78,10 +78,12 @@ def decide(
     dead: Collection[str] = (),
     deadline_ms: float | None = None,
     seen_ns: int = 0,
+    left_out: Collection[str] = (),
 ) -> Decision:
     """Return the decision about one request, which depends only on the arguments.
 
     `live` and `dead` are what is known when the request is seen, `seen_ns` after its start.
+    `left_out`: the models that the client's own choice of models leaves out.
     """
     own_ms = max(schedule.ends_ms())
     deadline_ns = _ns(own_ms if deadline_ms is None else max(0.0, min(own_ms, deadline_ms)))
@@ -97,8 +99,11 @@ def decide(
     ):
         end_ns = min(_ns(end_ms), deadline_ns)
         while True:  # one iteration per instant of the step: its start, and every event in it
+            if _is_judged(schedule, state):
+                return Decision("default", (), default.result, 0, now_ns, tuple(state.reports))
             if winners := _winners(step, state):
-                return _decision(schedule, number, winners, now_ns, state)
+                first = _first_choice(schedule, left_out)
+                return _decision(schedule, number, winners, now_ns, state, first)
             if now_ns >= end_ns or not _can_be_met(step, state):
                 break
             if not coming or coming[0].at_ns >= end_ns:
@@ -157,18 +162,42 @@ def _can_be_met(step: Step, state: _State) -> bool:
     return len(_answers(step, state)) + len(pending) >= _needed(step, state)
 
 
+def _is_judged(schedule: Schedule, state: _State) -> bool:
+    """Return whether a judge has said that the data is invalid."""
+    return any(
+        score.refusal == "bad input"
+        for model, score in state.reports.items()
+        if model in schedule.input_judges
+    )
+
+
+def _first_choice(schedule: Schedule, left_out: Collection[str]) -> tuple[int, str]:
+    """Return the step and the entry of `accept` that the schedule would like best."""
+    for number, step in enumerate(schedule.steps, 1):
+        for entry in step.accept:
+            if entry == OTHERS or entry not in left_out:
+                return number, entry
+    return 1, schedule.steps[0].accept[0]
+
+
 def _decision(
-    schedule: Schedule, number: int, winners: list[Score], at_ns: int, state: _State
+    schedule: Schedule,
+    number: int,
+    winners: list[Score],
+    at_ns: int,
+    state: _State,
+    first: tuple[int, str],
 ) -> Decision:
     step = schedule.steps[number - 1]
     results = [score.result for score in winners if score.result is not UNSET]
     best = winners[0].model
-    is_preferred = _rank(schedule.steps[0], best) == 0
+    first_step = schedule.steps[first[0] - 1]
+    is_preferred = _rank(first_step, best) == first_step.accept.index(first[1])
     models: tuple[str, ...] = (best,)
     result: msgspec.Raw | None = results[0]
     if step.combine != "best":
         result = combine_results(step.combine, results, step.on, step.top)
-        is_preferred = number == 1 and result is not None
+        is_preferred = number == first[0] and result is not None
         models = tuple(score.model for score in winners) if result is not None else models
     kind: Kind = "preferred" if is_preferred else "fallback"
     return Decision(kind, models, bytes(result or results[0]), number, at_ns, tuple(state.reports))

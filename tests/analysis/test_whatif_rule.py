@@ -21,26 +21,32 @@ SAYINGS = (
     {"result": '"x"'},
     {"refusal": "behind"},
     {"error": "b"},
+    {"refusal": "bad input"},
 )
 
 times_us = st.integers(0, 160).map(lambda halves: halves * 500)
-reports = st.tuples(times_us, st.integers(0, 4))
+reports = st.tuples(times_us, st.integers(0, 5))
 rows = st.tuples(
     st.lists(reports, max_size=5).map(lambda found: found),
     st.permutations(range(5)),
     st.none() | st.none() | st.integers(0, 80).map(float),
+    st.just([]) | st.lists(st.sampled_from(MODELS), unique=True, max_size=3),
 )
 
 
 def play(schedule, live, dead, row):
     """Return the engine's result for one request."""
-    said, order, deadline_ms = row
+    said, order, deadline_ms, left_out = row
     engine = Engine(HOST, {"s": schedule}, "s", live)
     for model in sorted(dead):
         engine.model_down(model, 0)
-    found = engine.request(make_request("r", BASE_NS, deadline_ms=deadline_ms), BASE_NS)
+    asked = {"not_asked": left_out, "names_models": bool(left_out)}
+    request = make_request("r", BASE_NS, deadline_ms=deadline_ms, **asked)
+    found = engine.request(request, BASE_NS)
     events = sorted(
-        (at_us, order[number], ALL[number], what) for number, (at_us, what) in enumerate(said)
+        (at_us, order[number], ALL[number], what)
+        for number, (at_us, what) in enumerate(said)
+        if ALL[number] not in left_out
     )
     for at_us, _, model, what in events:
         at_ns = BASE_NS + at_us * 1000
@@ -67,15 +73,22 @@ def columns(drawn, live, dead):
     key = np.full((len(ALL), count), NEVER_KEY, np.int64)
     is_answer = np.zeros((len(ALL), count), bool)
     wait_us = np.full(count, FOREVER_US, np.int64)
-    for row, (said, order, deadline_ms) in enumerate(drawn):
+    is_bad, gone = np.zeros((len(ALL), count), bool), np.zeros((len(ALL), count), bool)
+    for row, (said, order, deadline_ms, left_out) in enumerate(drawn):
         for number, (at_us, what) in enumerate(said):
+            if ALL[number] in left_out:
+                continue
+            is_bad[number, row] = SAYINGS[what].get("refusal") == "bad input"
             key[number, row] = (at_us << KEY_BITS) | order[number]
             is_answer[number, row] = "result" in SAYINGS[what]
+        for name in left_out:  # a refusal at the start
+            number = ALL.index(name)
+            gone[number, row], key[number, row] = True, -1
         if deadline_ms is not None:
             wait_us[row] = round(deadline_ms * 1000)
     is_live = np.array([model in live and model not in dead for model in ALL])
     is_dead = np.array([model in dead for model in ALL])
-    return Arrivals(ALL, key, is_answer, wait_us, is_live, is_dead)
+    return Arrivals(ALL, key, is_answer, wait_us, is_live, is_dead, is_bad, gone)
 
 
 @given(

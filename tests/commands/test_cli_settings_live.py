@@ -65,6 +65,7 @@ OTHERS: dict[str, object] = {
     "models.extra.command": ["cat"],
     "models.extra.builtin": "canary",
     "models.extra.version": "7",
+    "models.extra.input_errors": ["KeyError"],
     "models.extra.artifacts": ["models/logit.py"],
     "models.extra.instances_min": 1,
     "models.extra.instances_max": 2,

@@ -26,7 +26,10 @@ def predict(rows):
 
 
 class Echo(Decision):
-    """Runs one proxy, a server and the model `echo`."""
+    """Runs one proxy, a server and models, by default `echo`."""
+
+    models: dict[str, str]
+    """The settings of each model."""
 
     def ask(self, body, **headers):
         """Return the status and the parsed answer of `POST /v1/decide`."""
@@ -41,26 +44,39 @@ class Echo(Decision):
 
     def write(self, settings: str) -> None:
         """Write rdv.toml."""
-        text = f"{settings}\n[models.echo]\npath = 'models/echo.py'\n"
+        tables = (f"[models.{name}]\n{rest}\n" for name, rest in self.models.items())
+        text = f"{settings}\n{''.join(tables)}"
         scratch = self.directory / "rdv.toml.new"
         scratch.write_text(text.replace("PORT", str(self.port)))
         scratch.replace(self.directory / "rdv.toml")
 
 
 @contextlib.contextmanager
-def echoing(directory: Path, settings: str = "[http]\nport = PORT\n") -> Iterator[Echo]:
-    """Serve it for the time of a block; afterwards every recorded decision is verified."""
+def echoing(
+    directory: Path,
+    settings: str = "[http]\nport = PORT\n",
+    schedule: str = SCHEDULE,
+    models: dict[str, str] | None = None,
+    more: str = "",
+) -> Iterator[Echo]:
+    """Serve it for the time of a block; afterwards every recorded decision is verified.
+
+    `models` has the Python code of each model, `more` further settings of each.
+    """
+    models = models or {"echo": MODEL}
     for name in ("models", "schedules"):
         (directory / name).mkdir(parents=True)
-    (directory / "schedules" / "production.toml").write_text(SCHEDULE)
-    (directory / "models" / "echo.py").write_text(MODEL)
+    (directory / "schedules" / "production.toml").write_text(schedule)
+    for name, code in models.items():
+        (directory / "models" / f"{name}.py").write_text(code)
     decision = Echo(directory, free_port())
+    decision.models = {name: f'path = "models/{name}.py"\n{more}' for name in models}
     decision.write(settings)
     try:
         decision.start("server", "proxy-0")
-        decision.processes["echo"] = decision.start_process(
-            "echo", ["worker", str(directory), "echo"]
-        )
+        for name in models:
+            arguments = ["worker", str(directory), name]
+            decision.processes[name] = decision.start_process(name, arguments)
         decision.await_ready()
         yield decision
     finally:

@@ -319,3 +319,14 @@ def test_backoff_doubles():
         backoff.failed(0)
         waits.append(backoff.wait_ms(0))
     assert waits == [0, 100, 200, 400, 800, 1_000, 1_000]
+
+
+def test_a_command_may_say_that_the_data_is_invalid():
+    from rdv.models.child import read_answer
+
+    line = b'{"id": 3, "refuse": "bad_input", "why": "no age"}'
+    assert read_answer(line, 100) == (3, ModelError("no age", "input"))
+    assert read_answer(line, 100)[1].code == "bad_input"
+    number, error = read_answer(b'{"id": 3, "refuse": "tired"}', 100)
+    assert (number, error.cause) == (3, "garbage")
+    assert "tired" in error.reason

@@ -43,6 +43,7 @@ def schedules(draw) -> Schedule:
         {
             "sla_ms": draw(st.integers(5, 70)),
             "default": "none",
+            "input_judges": draw(st.just([]) | st.lists(st.sampled_from(MODELS), unique=True)),
             "step": [draw(steps(is_last=number == count)) for number in range(1, count + 1)],
         },
         "s",
@@ -60,6 +61,7 @@ def scores(draw, ids=IDS) -> Score:
                 {"refusal": "behind"},
                 {"refusal": "not sampled"},
                 {"error": "boom"},
+                {"refusal": "bad input"},
             ]
         )
     )
@@ -164,6 +166,7 @@ class Story:
             dead=dead,
             deadline_ms=request.deadline_ms,
             seen_ns=seen_ns - start_ns,
+            left_out=request.not_asked if request.names_models else (),
         )
 
 
@@ -177,6 +180,7 @@ def stories(draw) -> Story:
         deadline_ms = draw(st.none() | st.none() | st.integers(0, 80).map(float))
         left_out = draw(st.just([]) | st.lists(st.sampled_from(MODELS), unique=True, max_size=3))
         said = {"host": host, "deadline_ms": deadline_ms, "not_asked": left_out}
+        said["names_models"] = bool(left_out) and draw(st.booleans())
         timed.append((seen_ns, make_request(id_, start_ns, **said)))
     other = scores() | st.builds(Change, st.sampled_from(MODELS), st.booleans()) | st.builds(Tick)
     several = st.lists(st.tuples(times_ns, scores() | other), max_size=12)

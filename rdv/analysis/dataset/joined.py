@@ -31,9 +31,9 @@ NEVER_US = 2**31 - 1
 """The arrival of a model that has not reported."""
 NOWHERE = -1
 """The place of a line that does not exist."""
-ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR = range(6)
+ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR, BAD_INPUT = range(7)
 OUTCOMES: tuple[Outcome | None, ...] = (
-    None, "result", "behind", "expired", "not sampled", "error",
+    None, "result", "behind", "expired", "not sampled", "error", "bad input",
 )  # fmt: skip
 OUTCOME_CODES = {name: code for code, name in enumerate(OUTCOMES)}
 NO_RESULT, PREFERRED, FALLBACK, DEFAULT = range(4)
@@ -161,7 +161,7 @@ class Joined:
     """One of UNANSWERED, SERVER and PROXY."""
 
     outcome: npt.NDArray[np.uint8]
-    """(m, n): one of ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED and ERROR."""
+    """(m, n): one of ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR and BAD_INPUT."""
     arrival_us: npt.NDArray[np.int32]
     """(m, n): from the start of the request, on the server's clock; NEVER_US if it never arrived.
     Exact where `is_exact`, else estimated from the append time of the score (see `calibrate`).
@@ -185,6 +185,8 @@ class Joined:
     """The value of the answer that the client received."""
     propensity: npt.NDArray[np.float64] | None = None
     """The probability of the schedule that the request got, where it was drawn; NaN elsewhere."""
+    names_models: npt.NDArray[np.bool_] | None = None
+    """Whether the client has chosen the models; the others are NOT_SAMPLED."""
 
     def __len__(self) -> int:
         return len(self.ids)

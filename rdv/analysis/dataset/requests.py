@@ -89,6 +89,7 @@ class Requests:
             "deadline_ms": np.array(deadlines, np.float64),
             "request_at": self.request_at,
             "propensity": _propensities(found),
+            "names_models": np.array([request.names_models for request in found], bool),
         }
 
 

@@ -18,6 +18,7 @@ def explain_steps(
     live: Collection[str],
     dead: Collection[str],
     deadline_ms: float | None,
+    left_out: Collection[str] = (),
 ) -> list[ExplainedStep]:
     """Return the steps up to the one that decided, by the plain rule (`rdv.rendezvous.reference`).
 
@@ -27,7 +28,10 @@ def explain_steps(
     begin_ns = 0
     for number, step in enumerate(schedule.steps, start=1):
         until = msgspec.structs.replace(schedule, steps=schedule.steps[:number])
-        decision = decide(until, reports, live=live, dead=dead, deadline_ms=deadline_ms)
+        decision = decide(
+            until, reports, live=live, dead=dead, deadline_ms=deadline_ms, left_out=left_out
+        )
+        judge = "" if decision.kind != "default" else _judge(schedule, reports, decision.at_ns)
         end_ns = max(begin_ns, decision.at_ns)
         eligible = [
             report.score.model
@@ -39,6 +43,8 @@ def explain_steps(
         ends_ms = min(schedule.ends_ms()[number - 1], deadline_ms or schedule.sla_ms)
         if decision.kind != "default":
             ended = f"{' + '.join(decision.models)} has answered"
+        elif judge:
+            ended = f"{judge} says that the input is invalid"
         elif end_ns < round(ends_ms * 1000) * 1000:
             ended = "no model is left to wait for"
         else:
@@ -54,10 +60,18 @@ def explain_steps(
                 ended,
             )
         )
-        if decision.kind != "default":
+        if judge or decision.kind != "default":
             return found
         begin_ns = end_ns
     return found
+
+
+def _judge(schedule: Schedule, reports: Sequence[Report], at_ns: int) -> str:
+    """Return the judge whose report ended the decision at `at_ns`; empty when none did."""
+    for report in reports:
+        if report.score.refusal == "bad input" and report.score.model in schedule.input_judges:
+            return report.score.model if max(0, report.at_ns) == at_ns else ""
+    return ""
 
 
 def _rank(accept: Sequence[str], model: str) -> int:

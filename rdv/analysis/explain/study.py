@@ -178,5 +178,12 @@ def _steps(
         if report.arrived_ms is not None and score is not None:
             history.append(Arrived(round(report.arrived_ms * 1000) * 1000, score))
     live = [model for model in joined.models if model not in down]
-    deadline_ms = request.deadline_ms
-    return explain_steps(schedule, history, live=live, dead=down, deadline_ms=deadline_ms)
+    left_out = request.not_asked if request.names_models else []
+    return explain_steps(
+        schedule,
+        history,
+        live=live,
+        dead=down,
+        deadline_ms=request.deadline_ms,
+        left_out=left_out,
+    )

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rdv.analysis.dataset.joined import BEHIND, EXPIRED, NEVER_US, NOT_SAMPLED, RESULT, Joined
+from rdv.analysis.dataset.joined import (
+    BAD_INPUT,
+    BEHIND,
+    EXPIRED,
+    NEVER_US,
+    NOT_SAMPLED,
+    RESULT,
+    Joined,
+)
 
 KEY_BITS = 16
 NEVER_KEY = NEVER_US << KEY_BITS
@@ -33,6 +41,10 @@ class Arrivals:
     wait_us: npt.NDArray[np.int64]
     is_live: npt.NDArray[np.bool_]
     is_dead: npt.NDArray[np.bool_]
+    is_bad_input: npt.NDArray[np.bool_] | None = None
+    """(m, n): the report says that the data is invalid; None: there is none."""
+    left_out: npt.NDArray[np.bool_] | None = None
+    """(m, n): the client's own choice of models leaves it out; None: no client has chosen."""
 
     def __len__(self) -> int:
         return len(self.wait_us)
@@ -44,6 +56,8 @@ class Arrivals:
             key=self.key[:, rows],
             is_answer=self.is_answer[:, rows],
             wait_us=self.wait_us[rows],
+            is_bad_input=None if self.is_bad_input is None else self.is_bad_input[:, rows],
+            left_out=None if self.left_out is None else self.left_out[:, rows],
         )
 
 
@@ -60,6 +74,9 @@ def arrivals_of(
     key = (joined.arrival_us.astype(np.int64) << KEY_BITS) | joined.order
     key[joined.arrival_us == NEVER_US] = NEVER_KEY
     count = len(joined.models)
+    bad, left_out = outcome == BAD_INPUT, None
+    if joined.names_models is not None and joined.names_models.any():
+        left_out = (outcome == NOT_SAMPLED) & joined.names_models
     return Arrivals(
         joined.models,
         key,
@@ -67,6 +84,8 @@ def arrivals_of(
         np.full(len(joined), FOREVER_US, np.int64) if wait_us is None else wait_us,
         np.ones(count, bool),
         np.zeros(count, bool),
+        bad if bad.any() else None,
+        left_out,
     )
 
 

@@ -89,7 +89,7 @@ def decide_all(schedule: Schedule, arrivals: Arrivals) -> Decided:
 class _Open:
     """The requests of a block that are still open."""
 
-    def __init__(self, arrivals: Arrivals, rows: slice, limit_us: int) -> None:
+    def __init__(self, arrivals: Arrivals, rows: slice, limit_us: int, judged: Keys) -> None:
         self.rows = np.arange(rows.start, rows.stop)
         self.key = [column[rows] for column in arrivals.key]
         self.is_answer = [column[rows] for column in arrivals.is_answer]
@@ -98,6 +98,9 @@ class _Open:
             np.where(a, k, NEVER_KEY) for a, k in zip(self.is_answer, self.key, strict=True)
         ]
         self.deadline_us = np.minimum(arrivals.wait_us[rows], limit_us)
+        self.left_out = None if arrivals.left_out is None else arrivals.left_out[:, rows]
+        self.judged = judged[rows]
+        """The key of the first report of a judge that the data is invalid; NEVER_KEY without."""
         self.now_us = np.zeros(len(self.rows), np.int64)
         self.seen = np.zeros(len(self.rows), np.int64)
         """Everything with a smaller key has been read."""
@@ -107,6 +110,9 @@ class _Open:
             return
         self.rows, self.deadline_us = self.rows[stays], self.deadline_us[stays]
         self.now_us, self.seen = self.now_us[stays], self.seen[stays]
+        self.judged = self.judged[stays]
+        if self.left_out is not None:
+            self.left_out = self.left_out[:, stays]
         for columns in (self.key, self.is_answer, self.answer):
             columns[:] = [column[stays] for column in columns]
 
@@ -118,12 +124,11 @@ class _Rule:
         self.plan = plan
         self._arrivals = arrivals
         self._steps = [_Step(step, arrivals) for step in plan.steps]
-        first = plan.steps[0]
-        self._is_first = np.array([first.rank(model) == 0 for model in arrivals.models], bool)
+        self._judged = _judged_at(plan, arrivals)
 
     def decide(self, rows: slice, out: Decided) -> None:
         # A step's own end may be later than the schedule's last: `wait_ns` bounds them all.
-        left = _Open(self._arrivals, rows, self.plan.wait_ns // 1000)
+        left = _Open(self._arrivals, rows, self.plan.wait_ns // 1000, self._judged)
         expired = left.deadline_us <= 0
         if expired.any():
             left.keep(~expired)
@@ -139,13 +144,49 @@ class _Rule:
             won, at_key, ended = step.single(left, end_us << KEY_BITS)
         else:
             won, at_key, ended = step.several(left, end_us << KEY_BITS)
+        won, judged = self._take_judged(left, won, at_key, ended, end_us << KEY_BITS, out)
         if won.any():
             self._note(step, left, won, at_key, out)
         # Requests not won: the step ended early at the key `ended`, or its time was over.
         is_early = ended < NEVER_KEY
         left.seen = np.maximum(left.seen, np.where(is_early, ended + 1, end_us << KEY_BITS))
         left.now_us = np.maximum(left.now_us, np.where(is_early, ended >> KEY_BITS, end_us))
-        left.keep(~won)
+        left.keep(~won & ~judged)
+
+    def _take_judged(
+        self, left: _Open, won: Bools, at_key: Keys, ended: Keys, end_key: Keys, out: Decided
+    ) -> tuple[Bools, Bools]:
+        """Give the default where a judge ends the decision; return what is still won, and those."""
+        if not self.plan.input_judges:
+            return won, np.zeros(len(won), bool)
+        is_start = at_key < left.seen
+        until = np.where(won, np.where(is_start, left.seen - 1, at_key), np.minimum(ended, end_key))
+        is_early = ~won & (ended < NEVER_KEY)
+        judged = (left.judged < left.seen) | (left.judged < until)
+        judged |= is_early & (left.judged == ended)
+        judged &= (left.judged < left.seen) | (left.judged < end_key)
+        rows = left.rows[judged]
+        at_us = np.where(left.judged < left.seen, left.now_us, left.judged >> KEY_BITS)
+        out.at_us[rows] = at_us[judged]
+        return won & ~judged, judged
+
+    def _firsts(self, left: _Open, won: Bools) -> tuple[Bools, Keys]:
+        """Return for the won rows which models (m, n) are the first choice, and in which step."""
+        names = self._arrivals.models
+        count = int(won.sum())
+        given = np.zeros((len(names), 1), bool) if left.left_out is None else left.left_out[:, won]
+        patterns, which = np.unique(given, axis=1, return_inverse=True)
+        if left.left_out is None:
+            which = np.zeros(count, np.int64)
+        steps = np.zeros(patterns.shape[1], np.int64)
+        is_first = np.zeros(patterns.shape, bool)
+        for number in range(patterns.shape[1]):
+            out = {name for name, gone in zip(names, patterns[:, number], strict=True) if gone}
+            steps[number], rank = self.plan.first_choice(out)
+            step = self.plan.steps[steps[number] - 1]
+            is_first[:, number] = [step.rank(name) == rank for name in names]
+        which = which.reshape(-1)
+        return is_first[:, which], steps[which]
 
     def _note(self, step: _Step, left: _Open, won: Bools, at_key: Keys, out: Decided) -> None:
         """Write decisions. `at_key` is the deciding report; below `seen`, it was at the start."""
@@ -156,14 +197,27 @@ class _Rule:
         until = np.maximum(left.seen, at_key + 1)
         model = step.best(left, until)[won]
         out.model[rows] = model
+        is_first, first_step = self._firsts(left, won)
         if step.combine:
             out.is_combined[rows] = True
-            out.kind[rows] = PREFERRED if step.number == 1 else FALLBACK
+            out.kind[rows] = np.where(first_step == step.number, PREFERRED, FALLBACK)
             assert out.winners is not None
             for number, _ in step.ranked:
                 out.winners[number, rows] = (left.answer[number] < until)[won]
         else:
-            out.kind[rows] = np.where(self._is_first[model], PREFERRED, FALLBACK)
+            chosen = is_first[model, np.arange(len(rows))]
+            out.kind[rows] = np.where(chosen, PREFERRED, FALLBACK)
+
+
+def _judged_at(plan: Plan, arrivals: Arrivals) -> Keys:
+    """Return the key of the first report of a judge that the data is invalid, for each request."""
+    at = np.full(len(arrivals), NEVER_KEY)
+    if arrivals.is_bad_input is not None:
+        for number, model in enumerate(arrivals.models):
+            if model in plan.input_judges:
+                said = arrivals.is_bad_input[number]
+                at = np.where(said, np.minimum(at, arrivals.key[number]), at)
+    return at
 
 
 class _Step:

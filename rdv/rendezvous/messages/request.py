@@ -80,6 +80,10 @@ class Request(
     """In a cohort that explores: the probability of the schedule that this request got, which was
     drawn by its id (`explore`, or 1 - `explore` where it got the live one)."""
 
+    names_models: bool = False
+    """Whether `not_asked` is what the client's own `models` leaves out. Then the best of the models
+    that are asked is the first choice, and its answer is no fallback."""
+
     invalid: str = ""
     """What of the data does not fit [schema], where `on_invalid = "pass"` lets it pass."""
 

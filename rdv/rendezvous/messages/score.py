@@ -19,16 +19,18 @@ from rdv.rendezvous.messages.codec import (
     encode_line,
 )
 
-Refusal = Literal["behind", "expired", "not sampled"]
-"""behind: cannot make the deadline; expired: it had passed; not sampled: not in its share."""
+Refusal = Literal["behind", "expired", "not sampled", "bad input"]
+"""behind: cannot make the deadline; expired: it had passed; not sampled: not in its share; bad
+input: the data is invalid."""
 
 REFUSAL_CODES: dict[Refusal, ReportCode] = {
     "behind": "behind",
     "expired": "expired",
     "not sampled": "not_sampled",
+    "bad input": "bad_input",
 }
 
-Outcome = Literal["result", "behind", "expired", "not sampled", "error"]
+Outcome = Literal["result", "behind", "expired", "not sampled", "error", "bad input"]
 
 
 _encode = msgspec.json.Encoder().encode

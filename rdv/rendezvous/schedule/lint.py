@@ -79,20 +79,27 @@ def _lint_times(schedule: Schedule) -> Iterator[Finding]:
 def _lint_names(
     schedule: Schedule, known: Collection[str] | None, retired: Collection[str]
 ) -> Iterator[Finding]:
+    yield from _lint_models(schedule.input_judges, "input_judges", known, retired)
     for number, step in enumerate(schedule.steps, start=1):
         key = _at(number, "accept")
-        for model in step.accept:
-            if model == OTHERS:
-                continue
-            if model in retired:
-                yield Finding("error", "model-retired", key, f"{model!r} is retired")
-            elif known is not None and model not in known:
-                there_are = ", ".join(sorted(known)) or "none"
-                message = f"there is no model {model!r}; there are: {there_are}"
-                yield Finding("error", "model-unknown", key, message)
+        yield from _lint_models(step.accept, key, known, retired)
         if OTHERS in step.accept and (after := step.accept[step.accept.index(OTHERS) + 1 :]):
             message = f"'*' stands before {after[0]!r}, so that any model not named is preferred"
             yield Finding("warning", "wildcard-first", key, message)
+
+
+def _lint_models(
+    models: Collection[str], key: str, known: Collection[str] | None, retired: Collection[str]
+) -> Iterator[Finding]:
+    for model in models:
+        if model == OTHERS:
+            continue
+        if model in retired:
+            yield Finding("error", "model-retired", key, f"{model!r} is retired")
+        elif known is not None and model not in known:
+            there_are = ", ".join(sorted(known)) or "none"
+            message = f"there is no model {model!r}; there are: {there_are}"
+            yield Finding("error", "model-unknown", key, message)
 
 
 def _lint_needs(schedule: Schedule, known: Collection[str] | None) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ from rdv.rendezvous.schedule.model import (
 
 INLINE_NAME = "inline"
 
-_KEYS = {"sla_ms", "default", "step"}
+_KEYS = {"sla_ms", "default", "input_judges", "step"}
 _STEP_KEYS = {field.encode_name for field in msgspec.structs.fields(Step)}
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<key>.*)`$")
@@ -86,6 +86,7 @@ def schedule_from_object(
         reason = f"{schedule.sla_ms:,.10g} ms is more than {sla_ms_max:,} ms, the longest SLA"
         raise InvalidSchedule(where, "sla_ms", reason, _SLA_HINT)
     _check_default(where, schedule.default)
+    _check_judges(where, schedule.input_judges)
     for number, step in enumerate(schedule.steps, start=1):
         _check_step(where, number, step, is_last=number == len(schedule.steps))
     named = msgspec.structs.replace(schedule, name=name)
@@ -144,6 +145,14 @@ def _check_default(where: str, default: Any) -> None:
         raise InvalidSchedule(where, "default", f"is not JSON: {error}") from error
     except UnusableJson as error:
         raise InvalidSchedule(where, "default", error.verdict()) from error
+
+
+def _check_judges(where: str, judges: list[str]) -> None:
+    for model in judges:
+        if not _NAME.match(model):
+            raise InvalidSchedule(where, "input_judges", f"{model!r} is not a model's name")
+        if judges.count(model) > 1:
+            raise InvalidSchedule(where, "input_judges", f"names {model!r} twice")
 
 
 def _check_step(where: str, number: int, step: Step, *, is_last: bool) -> None:

@@ -79,6 +79,10 @@ class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     steps: Annotated[list[Step], Meta(min_length=1, max_length=STEPS_MAX)] = msgspec.field(
         name="step"
     )
+    input_judges: Annotated[list[_ModelName], Meta(max_length=ACCEPT_MAX)] = []
+    """Models that may say that the data is invalid: that ends the decision with the default, and
+    the code `bad_input`. Other models only refuse such a request for themselves."""
+
     default: Any = None
     """The answer when no model has given one: any JSON. None: forgotten; the client gets null."""
 

@@ -361,6 +361,7 @@ class Proxy(Answering):
             x_request_id,
             idempotency,
             propensity,
+            models is not None and bool(not_asked),
         )
 
     def reopen(self, client: KeyedRequest, request: Request, partition: int, since_ns: int) -> None:

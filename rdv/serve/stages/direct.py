@@ -15,9 +15,10 @@ import msgspec
 import uvloop
 
 from rdv.coded import coded
+from rdv.codes import ResultCode
 from rdv.decision import Decision, ModelNotFound, load_decision
 from rdv.decision.streams import Streams
-from rdv.models import Model, ModelNotLoaded, evaluate, open_model
+from rdv.models import Model, ModelError, ModelNotLoaded, evaluate, open_model
 from rdv.rendezvous.messages import Kind, Result, encode_request
 from rdv.serve.process import start_thread, user_code_thread
 from rdv.serve.proxy.in_flight import OpenRequest
@@ -203,6 +204,11 @@ class DirectProxy(Proxy):
             self.answer_default(entry, "champion_down", f"{self._model} {self._caller.fault}")
         elif outcome is None:
             self.answer_default(entry, "champion_silent", f"{self._model} has given no answer")
+        elif isinstance(outcome, ModelError) and outcome.cause == "input":
+            is_judge = self._model in entry.schedule.input_judges
+            code: ResultCode = "bad_input" if is_judge else "champion_bad_input"
+            text = f"{self._model} says that the input is invalid: {outcome}"
+            self.answer_default(entry, code, text)
         else:
             self.answer_default(entry, "champion_failed", f"{self._model} failed: {outcome}")
 

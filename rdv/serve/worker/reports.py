@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
+
 from rdv.clock import Clock
 from rdv.coded import coded
 from rdv.codes import ReportCode
@@ -70,6 +72,7 @@ class Reports:
         same = ResultLines(self._name, version, done_ns, took_ms, size)
         queue_ms, middle, appended_ns = 0.0, b"", -1
         error: object = None
+        refused = 0
         found: dict[int, _Results] = {}
         failed: dict[int, list[bytes]] = {}
         for waiting, outcome in zip(batch, outcomes, strict=True):
@@ -82,7 +85,10 @@ class Reports:
                 queue_ms = self._queued_ms(waiting.request, appended_ns, began_ns)
                 middle = same.after(queue_ms)
             if type(outcome) is not bytes:
-                error = error or outcome
+                if _code_of(outcome) == "bad_input":
+                    refused += 1
+                else:
+                    error = error or outcome
                 line = self._failure(waiting, outcome, done_ns, queue_ms, took_ms, size)
                 failed.setdefault(block.partition, []).append(line)
                 continue
@@ -93,10 +99,12 @@ class Reports:
             results.middles.append(middle)
             results.texts.append(outcome)
         self.scored += size
-        self.failures.note(size, sum(map(len, failed.values())), str(error), _code_of(error))
+        count = sum(map(len, failed.values())) - refused
+        self.failures.note(size, count, str(error), _code_of(error))
         self._send({partition: same.lines(*results) for partition, results in found.items()})
         if failed:
-            self.failed += sum(map(len, failed.values()))
+            self.failed += count
+            self.refused += refused
             self._send(failed)
 
     def _queued_ms(self, request: Request, appended_ns: int, began_ns: int) -> float:
@@ -124,10 +132,11 @@ class Reports:
     ) -> bytes:
         id_, name, version = waiting.request.id, self._name, self._model.version
         code = _code_of(error)
-        score = Score(
-            id_, name, version, done_ns, queue_ms, took_ms, size, error=str(error), code=code
-        )
-        return encode_score(score)
+        score = Score(id_, name, version, done_ns, queue_ms, took_ms, size, code=code)
+        if code == "bad_input":
+            refusal = msgspec.structs.replace(score, refusal="bad input", detail=str(error))
+            return encode_score(refusal)
+        return encode_score(msgspec.structs.replace(score, error=str(error)))
 
     def refuse(self, refused: Sequence[Refused]) -> None:
         """Report refusals, so that servers do not wait for these."""
