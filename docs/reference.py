@@ -24,6 +24,7 @@ from rdv.codes import HTTP_CODES
 from rdv.commands import exits
 from rdv.serve.proxy.answers import TracedAnswer
 from rdv.serve.proxy.intake import Body
+from rdv.serve.proxy.openapi.document import ANSWER, ASKED
 from rdv.decision.decision import Cohort, Cohorts, Decision
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
@@ -191,31 +192,6 @@ def fields(kind: type) -> list[tuple[str, str, str]]:
 def _fields(kind: type) -> str:
     rows = ((f"`{name}`", f"`{kind_}`", said) for name, kind_, said in fields(kind))
     return table(("Field", "Type", "Meaning"), rows)
-
-
-ANSWER = {
-    "id": "The request's id: 128 random bits. `rdv explain`, outcomes and the log use it.",
-    "result": "The model's result, byte for byte, or the schedule's default.",
-    "model": "The model that answered; several joined by `+` when the schedule combines them; `null` for the default.",
-    "version": "The version of that model.",
-    "kind": "`preferred`: what the schedule asks for first. `fallback`: another model. `default`: the constant.",
-    "reason": "Why it is not the preferred answer, as a sentence.",
-    "code": "The same for programs: one of the [codes](codes.md), empty for the preferred answer.",
-    "step": "The step of the schedule that decided, from 1; 0 when no step did.",
-    "waited_ms": "Time from the request's arrival to its answer, by the proxy's monotonic clock.",
-    "schedule": "Name and content hash of the schedule that decided; `inline@…` for one in the request.",
-    "cohort": "The cohort of the request's key, or `null`.",
-    "answered_by": "`server`, or `proxy` when the proxy answered by itself as the last backstop.",
-    "trace": 'With `"trace": true` only: who had reported by then, with `model`, `arrived_ms` and `outcome`.',
-}
-ASKED = {
-    "data": "Required. What the models see; any JSON.",
-    "key": "Whose request it is: it chooses the cohort and the partition. At most 1,024 characters.",
-    "schedule": "A schedule's name, or a whole schedule as an object (`http.inline_schedules`).",
-    "deadline_ms": "A shorter SLA for this request.",
-    "trace": "Whether the answer says who had reported, and when.",
-    "models": "Only these models are asked. At most 256 names.",
-}
 
 
 def http_request() -> str:

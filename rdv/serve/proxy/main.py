@@ -40,6 +40,7 @@ from rdv.serve.proxy.idempotency import IdempotencyKeys, IdempotencyLimits, Idem
 from rdv.serve.proxy.idempotency_restore import restore
 from rdv.serve.proxy.intake import InlineRules, ScheduleChoice
 from rdv.serve.proxy.oip import Inference, OipHandler
+from rdv.serve.proxy.openapi.handler import OpenApiHandler
 from rdv.serve.proxy.outcomes import OUTCOMES_WAIT_MS, OutcomeHandler
 from rdv.serve.proxy.proxy import Proxy, Settings
 from rdv.serve.proxy.readiness import ModelStates, Readiness, draining, readiness, wanted_models
@@ -209,9 +210,7 @@ class ProxyProcess:
         )
         self._status = StatusWriter(self._streams.control, "proxy", name, SYSTEM_CLOCK)
         self._is_up = is_up
-        self.inference = Inference(
-            self.proxy.decide, lambda: self.decision, lambda: self._accepted.schedules
-        )
+        self.inference = Inference(self.proxy.decide, lambda: self._accepted)
         self._models = ModelStates(self._streams.control)
         self._watch = Watch(lambda: self._source.files(self.decision), self._note_edit)
         self._server = self._make_server(decision)
@@ -230,12 +229,15 @@ class ProxyProcess:
         )
 
     def _router(self) -> Router:
+        openapi = OpenApiHandler(lambda: self._accepted)
         return Router(
             {
                 "/v1/decide": {"POST": self.proxy.decide},
                 "/v1/outcomes": {"POST": self._outcomes.accept},
                 "/livez": {"GET": self._livez},
                 "/readyz": {"GET": self._readyz},
+                "/openapi.json": {"GET": openapi.serve_json},
+                "/docs": {"GET": openapi.serve_page},
             },
             {"v2": OipHandler(self.inference, self.is_ready)},
         )

@@ -10,7 +10,7 @@ A version is the name of a schedule; without one the live schedule (or the key's
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -19,16 +19,15 @@ import msgspec
 import orjson
 
 from rdv import __version__
-from rdv.decision import Decision
+from rdv.decision.accepted import Accepted
+from rdv.decision.schema_check import read_tree
 from rdv.http import Request as HttpRequest
 from rdv.oip.metadata import EXTENSIONS, ModelInfo, input_tensors, output_tensors
 from rdv.oip.rest import LENGTH_HEADER, read_request, write_response
 from rdv.oip.rows import keys_of, outputs_of, parameters_of, rows_of
 from rdv.oip.tensor import InferRequest, InferResponse, OipError
-from rdv.rendezvous.schedule import Schedule
 from rdv.serve.proxy.group import Group, RowAnswer, RowBody, encode_row
 
-ROWS_MAX = 1_000
 _OK = 200
 _BINARY = b"application/octet-stream"
 _US_PER_MS = 1_000
@@ -37,11 +36,13 @@ Respond = Callable[["InferResponse | OipError", "Headers"], None]
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-def columns_of(decision: Decision) -> dict[str, str]:
-    """Return the declared type of each column of the decision's [schema]; empty without one."""
-    schema = getattr(decision, "schema", None)
-    columns: Mapping[str, Any] = getattr(schema, "columns", {})
-    return {name: column.type for name, column in columns.items()}
+def columns_of(schema: str) -> dict[str, str]:
+    """Return the type of each column of `Accepted.schema`; empty where none is declared.
+
+    A column that may have several types has the type "any".
+    """
+    fields = read_tree(schema).fields if schema else {}
+    return {name: "any" if len(n.types) != 1 else n.types[0] for name, n in fields.items()}
 
 
 class Inference:
@@ -50,44 +51,42 @@ class Inference:
     def __init__(
         self,
         decide: Callable[[Any], None],
-        decision: Callable[[], Decision],
-        schedules: Callable[[], Mapping[str, Schedule]],
+        accepted: Callable[[], Accepted],
     ) -> None:
-        """`decision` and `schedules` return those in force; `decide` is the proxy's."""
+        """`accepted` returns the settings in force; `decide` is the proxy's."""
         self._decide = decide
-        self._decision = decision
-        self._schedules = schedules
+        self._accepted = accepted
 
     @property
     def name(self) -> str:
         """Return the name of the decision, which is that of the model."""
-        return self._decision().name
+        return self._accepted().decision.name
 
     def check(self, name: str, version: str) -> None:
         """Raise OipError for a model or a version that does not exist."""
         if name != self.name:
             message = f"there is no model {name[:100]!r}; the decision is {self.name!r}"
             raise OipError(message, 404, "not_found")
-        if version and version not in self._schedules():
-            names = ", ".join(sorted(self._schedules()))
+        if version and version not in self._accepted().schedules:
+            names = ", ".join(sorted(self._accepted().schedules))
             message = f"there is no version {version[:100]!r}; the schedules are {names}"
             raise OipError(message, 404, "unknown_schedule")
 
     def info(self, version: str) -> ModelInfo:
         """Return the metadata of the model, or of one of its versions."""
-        decision, schedules = self._decision(), self._schedules()
-        live = decision.schedule
+        accepted = self._accepted()
+        schedules, live = accepted.schedules, accepted.decision.schedule
         versions = [version] if version else [live, *sorted(schedules.keys() - {live})]
         return ModelInfo(
             self.name,
             versions,
-            input_tensors(columns_of(decision)),
+            input_tensors(columns_of(accepted.schema)),
             output_tensors(schedules[version or live].default),
         )
 
     def infer(self, asker: Any, version: str, request: InferRequest, respond: Respond) -> None:
         """Decide each row of the request, and call `respond` once. Raises OipError."""
-        rows = rows_of(request, ROWS_MAX)
+        rows = rows_of(request, self._accepted().decision.http.rows_max)
         options = _options(request)
         bodies = [
             encode_row(
