@@ -194,7 +194,8 @@ def blocks(report: dict[str, Any]) -> Iterator[Block]:
     models = [
         row | {"share": row["answers"] / answers, "live": _live(row)} for row in report["models"]
     ]
-    yield Block("models", _MODELS, models, _notes(report["models"]))
+    notes = [*_notes(report["models"]), *_registry(report)]
+    yield Block("models", _MODELS, models, notes)
     processes = [row | {"does": _does(row)} for row in report["processes"]]
     yield Block("processes", _PROCESSES, processes)
 
@@ -215,6 +216,25 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row.get("version_before") and row["version"]
     ]
     return [*changed, *_scaled(rows)]
+
+
+def _registry(report: dict[str, Any]) -> list[str]:
+    """Return which versions of an MLflow registry run, and what asks for a promotion."""
+    lines = []
+    for row in report["registry"]:
+        has = ", ".join(f"{model} version {version}" for model, version in row["versions"].items())
+        lines.append(f"{row['uri']}: {has or 'never downloaded'}")
+        if asks := row["asks"]:
+            judged = f"the gate says {asks['verdict']} after {asks['scored']:,} requests"
+            why = f" ({asks['text']})" if asks["text"] else ""
+            lines.append(
+                f"{asks['model']} asks for a promotion: "
+                f"{judged + why if asks['verdict'] else 'the gate has not judged it yet'}; "
+                f"rdv promote {report['directory']} {asks['model']} --over {asks['over']}"
+            )
+        if count := row["not_written_back"]:
+            lines.append(f"{row['uri']}: {count} promotions are not written to the registry yet")
+    return lines
 
 
 def _scaled(rows: Sequence[dict[str, Any]]) -> list[str]:

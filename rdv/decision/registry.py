@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import msgspec
@@ -209,3 +209,27 @@ def state_files(decision: Decision) -> list[str]:
     """Return the files of states, which change what the decision is."""
     models = {one.model for one in decision.registered.values()}
     return [state_path(decision.directory, name) for name in sorted(models)]
+
+
+def registry_rows(decision: Decision) -> list[dict[str, Any]]:
+    """Return for each model of a registry its versions, and what asks for a promotion.
+
+    Reads the files of states.
+    """
+    rows = []
+    for name, one in decision.registered.items():
+        if one.model != name:
+            continue
+        state = read_state(decision.directory, name)
+        if state is None or state.uri != one.uri:
+            state = RegistryState(uri=one.uri)
+        rows.append(
+            {
+                "model": name,
+                "uri": one.uri,
+                "versions": state.versions,
+                "asks": None if state.asked is None else msgspec.to_builtins(state.asked),
+                "not_written_back": len(state.write_backs),
+            }
+        )
+    return rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+import msgspec
+
 from rdv.decision import Decision, ModelConfig
 from rdv.decision.registry import RegistryState, parse_uri, version_folder
 from rdv.mlflow.client import ModelVersion, Registry, tracking_uri, without_secrets
@@ -40,8 +42,6 @@ def fetch(decision: Decision, uri: str, address: str = "") -> tuple[ModelVersion
 
 def fetched(model: ModelConfig, found: ModelVersion) -> ModelConfig:
     """Return a model's settings with the downloaded folder as its path."""
-    import msgspec
-
     folder = version_folder(found.name, found.version)
     return msgspec.structs.replace(model, path=folder, version=model.version or found.version)
 

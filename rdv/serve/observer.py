@@ -11,6 +11,7 @@ from rdv.coded import Coded
 from rdv.decision import Decision, load_decision
 from rdv.decision.accepted import read_published
 from rdv.decision.holder import Holder, holder_of
+from rdv.decision.registry import registry_rows
 from rdv.decision.schedules import ScheduleSlas
 from rdv.errors import InputFault, RdvError
 from rdv.http.authority import host_port
@@ -146,6 +147,7 @@ class Observer:
             "at_next_start": list(pending),
             "results": results,
             "models": model_rows(declared, seen, self._lags(), results["models"], scaling),
+            "registry": registry_rows(self._decision),
             "proxies": _totals(seen),
             "unlogged": unlogged(seen),
             "unread": unread(seen),

@@ -13,9 +13,11 @@ from rdv.commands.output import Output
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
+    from rdv.decision import ModelConfig
 
 EXAMPLES = (
     "rdv model add fraud gbm --path models/gbm.py",
+    "rdv model add fraud gbm --path models:/fraud@champion    # of an MLflow registry",
     "rdv model add fraud limit -- bash models/limit.sh",
     "rdv model add fraud archive --builtin decoy",
     "rdv model add fraud canary --builtin canary --path models/logit.py",
@@ -45,6 +47,15 @@ def add(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Load it once before it is added.")
     ] = True,
+    tracking_uri: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="The MLflow server of a path like models:/fraud@champion. Default: "
+            "MLFLOW_TRACKING_URI, else tracking_uri of [mlflow].",
+            show_default=False,
+        ),
+    ] = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -54,27 +65,40 @@ def add(
     requests, or rows made from its columns. What cannot be loaded is not added. A running decision
     starts the model at once. rdv.toml keeps its comments and its order; nothing else in it is
     changed.
+
+    A path like models:/fraud@champion or models:/fraud/3 names a version in an MLflow registry,
+    which is downloaded now. rdv serve follows the alias: a new version runs beside the old one, and
+    asks for a promotion.
     """
     import msgspec
 
     from rdv.commands.model.settings import with_code
     from rdv.decision import ModelConfig, ModelExists, add_model, check_model_name, load_decision
     from rdv.decision.load import check_program
+    from rdv.decision.registry import is_registry_uri
 
     check_model_name(name)
     if not (path or command or builtin == "decoy"):
         raise InvalidOption(name, "needs --path FILE, -- COMMAND… or --builtin decoy")
     decision = load_decision(directory, {})
     model = ModelConfig(builtin=builtin or "", instances=instances, version=version)
-    model = with_code(model, decision, path, command)
-    check_program(decision, model)
     if name in decision.models:
         raise ModelExists(directory, name)
+    source = _Source(path) if path and is_registry_uri(path) else None
+    if source is not None:
+        model = source.fetch(decision, name, model, command, tracking_uri)
+    elif tracking_uri:
+        raise InvalidOption("--tracking-uri", "goes with a --path like models:/fraud@champion")
+    else:
+        model = with_code(model, decision, path, command)
+    check_program(decision, model)
     facts = None
     if check and builtin != "decoy":
         from rdv.analysis.model_facts import model_facts
 
         facts = model_facts(decision, name, model)
+    if source is not None:
+        model = source.declare(decision, name, model, version)
     added = add_model(directory, name, model)
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
@@ -86,6 +110,44 @@ def add(
         from rdv.commands.model.facts import show_facts
 
         show_facts(facts, output)
+
+
+class _Source:
+    """A version in an MLflow registry that a model is made of."""
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def fetch(
+        self,
+        decision: DecisionConfig,
+        name: str,
+        model: ModelConfig,
+        command: list[str] | None,
+        tracking_uri: str,
+    ) -> ModelConfig:
+        """Download it; return the settings with which it can be loaded. Raises InvalidOption."""
+        from rdv.decision.registry import parse_uri, second_name
+        from rdv.mlflow.fetch import fetch, fetched
+
+        if command:
+            raise InvalidOption("--path", "does not go with a command: one of them is enough")
+        if parse_uri(self._uri).alias and second_name(name) in decision.models:
+            reason = f"{second_name(name)} exists, which would be its second version"
+            raise InvalidOption(name, reason, "Choose another name.")
+        self._found, self._address = fetch(decision, self._uri, tracking_uri)
+        return fetched(model, self._found)
+
+    def declare(
+        self, decision: DecisionConfig, name: str, model: ModelConfig, version: str
+    ) -> ModelConfig:
+        """Record what was downloaded; return the settings for rdv.toml."""
+        import msgspec
+
+        from rdv.mlflow.fetch import declare
+
+        declare(decision, name, self._uri, self._found, self._address)
+        return msgspec.structs.replace(model, path=self._uri, version=version)
 
 
 def _report(decision: DecisionConfig, name: str, output: Output) -> None:

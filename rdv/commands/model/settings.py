@@ -10,6 +10,7 @@ import typer
 
 from rdv.commands.errors import InvalidOption
 from rdv.decision import Decision, ModelConfig
+from rdv.decision.registry import is_registry_uri
 from rdv.errors import NotUsable
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
@@ -34,10 +35,16 @@ def with_code(
     """Return `model` with other code, if any is given. Raises InvalidOption, NotUsable.
 
     `option` is the name of the path's option. Files are relative to the working directory, else to
-    the decision's directory; in the settings they are written like the decision's other files.
+    the decision's directory; in the settings they are written like the decision's other files. What
+    a path of a registry names (models:/fraud@champion) is downloaded first. Raises what `fetch`
+    raises.
     """
     if path and command:
         raise InvalidOption(option, "does not go with a command: one of them is enough")
+    if path and is_registry_uri(path):
+        from rdv.mlflow.fetch import fetch, fetched
+
+        return msgspec.structs.replace(fetched(model, fetch(decision, path)[0]), command=[])
     if path:
         found = _place(decision, path, is_path=True)
         if found is None:
@@ -52,7 +59,7 @@ def with_code(
 
 def is_file(decision: Decision, path: str) -> bool:
     """Return whether there is such a file or folder, here or in the decision's directory."""
-    return _place(decision, path, is_path=True) is not None
+    return is_registry_uri(path) or _place(decision, path, is_path=True) is not None
 
 
 def need_kind(option: str, path: str, place: str) -> None:

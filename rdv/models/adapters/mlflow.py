@@ -23,6 +23,7 @@ LIBRARIES = ("mlflow", "yaml", "cloudpickle")
 OPTIONS = {
     "flavor": 'the flavour to load; "python_function": by MLflow in any case',
     "params": "parameters of predict that the signature names, of python_function",
+    "labels": "the classes' names in order, where the model's own file lacks them",
     "model_config": "configuration of a python_function, as in mlflow.pyfunc.load_model",
 }
 
@@ -37,6 +38,7 @@ NATIVE = {
     "onnx": "data",
 }  # fmt: skip
 """The flavours that rdv loads by itself, and the key in MLmodel that names the file."""
+_OWN = ("flavor", "params", "model_config")
 _PREDICTS = ("predict", "predict_proba")
 _VERSIONS = {"sklearn": "sklearn_version", "lightgbm": "lgb_version", "xgboost": "xgb_version",
              "catboost": "catboost_version", "onnx": "onnx_version"}  # fmt: skip
@@ -259,7 +261,7 @@ class Native:
     ) -> None:
         file = inside(path, str(about[NATIVE[flavor]]))
         kind, more = _kind_of(flavor, file, about)
-        own = {key: value for key, value in options.items() if key not in OPTIONS}
+        own = {key: value for key, value in options.items() if key not in _OWN}
         if "trusted" in more:
             own["trusted"] = [*own.get("trusted", ()), *more["trusted"]]
         try:
