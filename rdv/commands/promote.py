@@ -12,6 +12,7 @@ from rdv.commands.errors import InvalidOption, ThresholdBroken
 from rdv.commands.options import Canary, Decision, Json, On, Quiet, Since, Until, Yes, span_ns
 from rdv.commands.output import Column, Output, Progress
 from rdv.commands.pages import Html, write_page
+from rdv.commands.registry import write_back
 from rdv.commands.terminal import Style, confirm, is_terminal, paint, printable
 
 if TYPE_CHECKING:
@@ -167,7 +168,10 @@ def _carry(
     expected = Expected.of(compared.found, asked.on)
     watching = bounds_of(compared.found, asked.limits, expected), expected
     if isinstance(how, Stages):
-        return carry_ramp_out(decision, found, begun, how, watching, asked, output)
+        found = carry_ramp_out(decision, found, begun, how, watching, asked, output)
+        if found.switched is not None:
+            write_back(decision, found, output)
+        return found
     return _carry_out(decision, found, watching if how else None, how or 0.0, output)
 
 
@@ -309,7 +313,7 @@ def _carry_out(
             watch = stack.enter_context(Watch(decision, proposal, *watching))
         found = replace(found, switched=make_live(decision, proposal))
         _show_switch(proposal.after.label, found.switched, output)
-        _write_back(decision, found, output)
+        write_back(decision, found, output)
         if watch is None:
             return found
         try:
@@ -325,28 +329,8 @@ def _carry_out(
         back = take_back(decision, proposal)
         output.note(f"rolled back to {proposal.before.label}")
         _show_switch(proposal.before.label, back, output)
-        _write_back(decision, found, output)
+        write_back(decision, found, output)
         return found
-
-
-def _write_back(decision: DecisionConfig, found: Promotion, output: Output) -> None:
-    """Write the promotion, or its rollback, to the registry that the challenger comes from."""
-    from rdv.errors import RdvError
-    from rdv.mlflow.write_back import promotion, record, rollback
-
-    proposal = found.proposal
-    pair = decision, proposal.champion, proposal.challenger
-    if found.breaches:
-        why = "; ".join(breach.text() for breach in found.breaches)
-        what = rollback(*pair, why, proposal.before.label)
-    else:
-        what = promotion(*pair, found.judgement.verdict, proposal.after.label)
-    if what is None:
-        return
-    try:
-        output.note(f"MLflow: {record(decision, proposal.challenger, what)}")
-    except RdvError as error:  # the promotion itself stands
-        output.note(f"MLflow: not written to the registry: {error.text()}")
 
 
 def _follow(watch: Watch, seconds: float) -> list[Breach]:

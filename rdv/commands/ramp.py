@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.output import Output, Progress
+from rdv.commands.registry import take_back
 from rdv.commands.units import parse_duration_ns
 
 if TYPE_CHECKING:
@@ -140,6 +141,7 @@ def abort_ramp(decision: Decision, model: str | None, output: Output) -> None:
             what = "no ramp" if ramp is None else f"no ramp of {model}: that of {ramp.challenger}"
             raise NotUsable(decision.directory, f"{what} has begun")
         undo(decision, ramp, "it was aborted")
+        take_back(decision, ramp.champion, ramp.challenger, "it was aborted", output)
         is_old = read_schedule_text(decision.schedule_path(ramp.schedule)) == ramp.old
     if output.as_json:
         output.json({"aborted": ramp.challenger, "champion": ramp.champion, "share": ramp.share})

@@ -261,7 +261,9 @@ class Follower:
         checks = [
             one for one in found.get("checks", ()) if one.get("verdict") in ("fail", "marginal")
         ]
-        text = "; ".join(str(one.get("text")) for one in checks) or (missing if verdict != ENOUGH else "")
+        text = "; ".join(str(one.get("text")) for one in checks) or (
+            missing if verdict != ENOUGH else ""
+        )
 
         def change(state: RegistryState | None) -> RegistryState:
             state = state or RegistryState(uri="")

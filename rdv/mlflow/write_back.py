@@ -41,9 +41,7 @@ def promotion(
     return _write_back(decision, champion, challenger, {new.version: tags}, to_new=True)
 
 
-def rollback(
-    decision: Decision, champion: str, challenger: str, why: str, schedule: str
-) -> WriteBack | None:
+def rollback(decision: Decision, champion: str, challenger: str, why: str) -> WriteBack | None:
     """Return what a rollback writes, which takes the promotion of `challenger` back."""
     new = decision.registered.get(challenger)
     if new is None or not new.version:
@@ -52,7 +50,6 @@ def rollback(
         "rdv.rolled_back_at": _now(),
         "rdv.verdict": f"rolled back: {why}",
         "rdv.decision": decision.name,
-        "rdv.schedule": schedule,
     }
     return _write_back(decision, champion, challenger, {new.version: tags}, to_new=False)
 
