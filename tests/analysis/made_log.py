@@ -118,6 +118,9 @@ class MadeLog:
             records.append((told_ns, "results", "p-1", 0, encode_result(result)))
         return sorted(records, key=lambda record: record[0])
 
+    def is_live(self, schedule: Schedule) -> bool:
+        return schedule is self.schedules[self.live]
+
     def write(self, directory: Path, **more) -> Path:
         """Write everything; `more` are settings of the streams, such as segment_bytes."""
         clock = FakeClock(BEGIN_NS)
@@ -129,7 +132,8 @@ class MadeLog:
                 stream.producer() as producer,
             ):
                 if name == "control":
-                    for schedule in self.schedules.values():
+                    # The live one comes last, as a server records them.
+                    for schedule in sorted(self.schedules.values(), key=self.is_live):
                         producer.send("schedule", schedule_line(schedule), partition=0)
                 for wall_ns, where, topic, partition, line in records:
                     if where == name:

@@ -82,6 +82,12 @@ class Experiment:
     """When the cohorts became what they are; None if that is not recorded."""
     is_judged: bool = False
     """Whether the metric is of answers that are held against outcomes."""
+    versions: dict[str, dict[str, int]] = field(default_factory=dict)
+    """By arm, the versions of its schedule that pairs were decided by, with their requests."""
+    versionless: int = 0
+    """The number of requests of whose time some schedule is not recorded any more: not paired."""
+    not_recorded: tuple[str, ...] = ()
+    """Arms whose schedules are not recorded: pairs were decided by the files of today."""
     reading: str = ""
     """How answers are judged by outcomes, in words; empty if the metric does not need it."""
 
@@ -118,6 +124,13 @@ class Experiment:
             )
         if self.unpaired:
             found.append(f"{self.unpaired:,} requests were not scored by every model: not paired")
+        if self.versionless:
+            found.append(
+                f"{self.versionless:,} requests are not paired: a schedule of their time is not "
+                "recorded any more"
+            )
+        if self.versions and any(one.paired is not None for one in self.comparisons):
+            found.append(_versions(self))
         if self.reading:
             found.append(self.reading)
         return found + self.notes.lines()
@@ -134,12 +147,26 @@ class Experiment:
             "moved_keys": self.moved_keys,
             "left_out": self.left_out,
             "unpaired": self.unpaired,
+            "versions": self.versions,
             "since_ns": self.since_ns,
             "in_force_since_ns": self.in_force_ns,
             "sentences": self.sentences(),
             "caveats": self.caveats(),
             "notes": plain(self.notes),
         }
+
+
+def _versions(found: Experiment) -> str:
+    """Return which versions of the schedules the pairs compare, in words."""
+    parts = []
+    for arm, used in found.versions.items():
+        counts = (f"{label} ({count:,} requests)" for label, count in used.items())
+        rest = ", as the file is now: none is recorded" if arm in found.not_recorded else ""
+        parts.append(f"{arm} {', then '.join(counts)}{rest}")
+    text = f"pairs are decided by the schedules in force at the time: {'; '.join(parts)}"
+    if any(len(used) > 1 for used in found.versions.values()):
+        text += "; the effect is that of all of them: for one version use --since and --until"
+    return text
 
 
 def _split(found: Experiment) -> str:

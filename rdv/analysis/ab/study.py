@@ -18,6 +18,7 @@ import orjson
 
 from rdv.analysis.ab.metric import Floats, Metric, Sums, arm_of, choose_metric
 from rdv.analysis.ab.result import ArmFigures, Comparison, Experiment
+from rdv.analysis.ab.versions import Rows, Versions, read_versions
 from rdv.analysis.dataset.join import Join
 from rdv.analysis.dataset.joined import KINDS, NONE, NOT_SAMPLED, Joined, count_codes
 from rdv.analysis.dataset.keys import Keys, hashed_keys
@@ -59,7 +60,7 @@ REQUESTS, MEASURED, METRIC, KNOWN, TRUTH = range(5)
 class Plan:
     """`shares` of the cohorts, and the schedules of all arms, with the live one under `REST`.
 
-    A schedule may be missing if its file is; then its requests are not paired.
+    They count for pairs only where no version is recorded; one may be missing if its file is.
     """
 
     shares: Mapping[str, float]
@@ -134,6 +135,7 @@ def run_experiment(
     """Evaluate the cohorts of `plan`.
 
     Only the time in which these cohorts were in force counts, as far as that is recorded.
+    Pairs are decided by the schedules that were in force at the time of each request (`Versions`).
     `metric` is one of `Metric`'s; empty: that of [outcome], or right. `depends`: outcomes depend on
     the answer given (a click on what was shown), so nothing is paired. Raises NoExperiment,
     NoMetric, NoSequence, InvalidMetric, TooManyKeys, NothingRecorded, TooManyValues, and the
@@ -147,7 +149,8 @@ def run_experiment(
     join = Join(recorded, since_ns, until_ns, extract=extract)
     chosen = Metric(name, extract, read_outcomes(recorded, join.notes), measure)
     with measure or contextlib.nullcontext():
-        study = _Study(plan, chosen, depends=depends or not chosen.is_of_answers)
+        versions = read_versions(recorded, REST, plan.schedules, join.notes)
+        study = _Study(plan, chosen, versions, depends=depends or not chosen.is_of_answers)
         for joined in join:
             study.add(joined)
             progress(len(joined))
@@ -171,19 +174,18 @@ class _Cohort:
 
 
 class _Study:
-    def __init__(self, plan: Plan, metric: Metric, *, depends: bool) -> None:
+    def __init__(self, plan: Plan, metric: Metric, versions: Versions, *, depends: bool) -> None:
         self._plan, self._metric, self._depends = plan, metric, depends
+        self._versions = versions
         self._arms = {name: _Cohort() for name in plan.arms}
         self._control = next(iter(plan.arms))
-        known = plan.schedules
         self._paired = {
-            name: Sums(4)
-            for name in self._arms
-            if not depends and name != self._control and {name, self._control} <= set(known)
+            name: Sums(4) for name in self._arms if not depends and name != self._control
         }
         self._common: float | None = None
         self._left_out = 0
         self._unpaired = 0
+        self._versionless = 0
         self._truths = KnownTruths(metric.extract)
 
     def add(self, joined: Joined) -> None:
@@ -211,11 +213,9 @@ class _Study:
             arm.waited_ms.add(waited[np.isfinite(waited)])
             arm.kinds.update(count_codes(joined.kind[rows], KINDS))
         if self._paired:
-            self._pair(joined, truths, keys)
+            self._pair(joined, truths, keys, rows_of)
 
-    def _rows_of(
-        self, joined: Joined, has_key: npt.NDArray[np.bool_]
-    ) -> dict[str, npt.NDArray[np.int64]]:
+    def _rows_of(self, joined: Joined, has_key: npt.NDArray[np.bool_]) -> dict[str, Rows]:
         """Return the rows of each arm; none of requests without a key or with an own schedule."""
         found = {}
         names = {name: code for code, name in enumerate(joined.cohort.names)}
@@ -236,27 +236,37 @@ class _Study:
             self._common = 1.0 if is_yes_no else float(values[np.argmax(counts)])
         return np.asarray(truths == self._common, np.float64)
 
-    def _pair(self, joined: Joined, truths: Floats, keys: Keys) -> None:
-        """Decide every request by both schedules, whatever cohort it was in."""
+    def _pair(
+        self, joined: Joined, truths: Floats, keys: Keys, rows_of: Mapping[str, Rows]
+    ) -> None:
+        """Decide every request by both schedules of its time, whatever cohort it was in."""
         usual = (joined.asked.codes == NONE) | (joined.cohort.codes != NONE)
         arrivals = arrivals_of(joined)
-        schedules = self._plan.schedules
         was: dict[str, Floats] = {}
+        asked: dict[str, npt.NDArray[np.bool_]] = {}
+        found: dict[str, npt.NDArray[np.bool_]] = {}
         for name in (self._control, *self._paired):
-            decided = decide_all(schedules[name], arrivals)
-            was[name] = self._metric.decided(joined, decided, schedules[name], truths)
+            was[name], asked[name] = np.full(len(joined), np.nan), np.zeros(len(joined), bool)
+            found[name] = np.zeros(len(joined), bool)
+            for schedule, rows in self._versions.groups(name, joined, rows_of[name]):
+                whole = len(rows) == len(joined)
+                part = joined if whole else joined.take(rows)
+                decided = decide_all(schedule, arrivals if whole else arrivals.take(rows))
+                was[name][rows] = self._metric.decided(part, decided, schedule, truths[rows])
+                asked[name][rows], found[name][rows] = self._all_asked(part, schedule), True
+        self._versionless += int((usual & ~np.all(list(found.values()), axis=0)).sum())
         for name, sums in self._paired.items():
-            asked = self._all_asked(joined, (schedules[self._control], schedules[name]))
             known = usual & ~np.isnan(was[self._control]) & ~np.isnan(was[name])
-            self._unpaired += int((known & ~asked).sum())
-            rows = np.flatnonzero(known & asked)
+            are_asked = asked[self._control] & asked[name]
+            self._unpaired += int((known & ~are_asked).sum())
+            rows = np.flatnonzero(known & are_asked)
             a, b = was[self._control][rows], was[name][rows]
             sums.add(keys[rows], np.stack([np.ones(len(rows)), a, b, a != b]))
 
     @staticmethod
-    def _all_asked(joined: Joined, schedules: tuple[Schedule, ...]) -> npt.NDArray[np.bool_]:
-        """Return which requests were to be scored by every model that the schedules accept."""
-        accepted = {name for s in schedules for step in s.steps for name in step.accept}
+    def _all_asked(joined: Joined, schedule: Schedule) -> npt.NDArray[np.bool_]:
+        """Return which requests were to be scored by every model that the schedule accepts."""
+        accepted = {name for step in schedule.steps for name in step.accept}
         rows = [n for n, m in enumerate(joined.models) if m in accepted or OTHERS in accepted]
         return np.asarray((joined.outcome[rows] != NOT_SAMPLED).all(axis=0))
 
@@ -281,6 +291,9 @@ class _Study:
             depends=self._depends,
             is_judged=self._metric.is_judged,
             notes=join.notes,
+            versions={name: dict(used) for name, used in self._versions.used.items()},
+            versionless=self._versionless,
+            not_recorded=tuple(sorted(self._versions.not_recorded)),
         )
 
     def _figures(self, name: str, share: float) -> ArmFigures:
