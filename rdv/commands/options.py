@@ -68,6 +68,33 @@ Metric = Annotated[
         show_default=False,
     ),
 ]
+WarmUp = Annotated[
+    str | None,
+    typer.Option(
+        "--warm-up",
+        metavar="DURATION",
+        help="First feed the model the requests of this time before --since, or all; their answers "
+        "do not count. For models that keep state.",
+    ),
+]
+
+
+def warm_up_ns(text: str | None, *, is_bounded: bool) -> int | None:
+    """Return a warm-up in ns; 0 without one, None for all. Raises InvalidOption, InvalidQuantity.
+
+    `is_bounded`: the replay has a --since, before which there are requests to feed.
+    """
+    from rdv.commands.errors import InvalidOption
+    from rdv.commands.units import parse_duration_ns
+
+    if text is None:
+        return 0
+    if not is_bounded:
+        reason = "needs --since: without it, all recorded requests are replayed"
+        raise InvalidOption("--warm-up", reason)
+    return None if text.strip().lower() == "all" else parse_duration_ns(text)
+
+
 Canary = Annotated[
     str | None,
     typer.Option(

@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from rdv.commands.errors import InvalidOption, ThresholdBroken
-from rdv.commands.options import Decision, Json, Metric, On, Quiet, Until, given_schedule, span_ns
+from rdv.commands.options import (
+    Decision,
+    Json,
+    Metric,
+    On,
+    Quiet,
+    Until,
+    WarmUp,
+    given_schedule,
+    span_ns,
+    warm_up_ns,
+)
 from rdv.commands.output import Output, Progress
 from rdv.commands.pages import finish, print_table
 from rdv.commands.terminal import is_terminal
@@ -63,6 +74,7 @@ def regress(
             "model NAME or as a new one.",
         ),
     ] = None,
+    warm_up: WarmUp = None,
     max_changed: Annotated[
         str | None,
         typer.Option(metavar="SHARE", help="At most this share of the answers may change: 1%."),
@@ -125,7 +137,12 @@ def regress(
     wanted = read_schedule(decision) if schedule is None else given_schedule(decision, schedule)
     since_ns, until_ns = span_ns(against, until)
     until_ns = time.time_ns() if until_ns is None else until_ns
-    job = None if model is None else _replay_job(decision, model, wanted, (since_ns, until_ns), on)
+    job = None
+    if model is not None:
+        job = _replay_job(decision, model, wanted, (since_ns, until_ns), on)
+        job = dataclasses.replace(job, warm_up_ns=warm_up_ns(warm_up, is_bounded=True))
+    elif warm_up is not None:
+        raise InvalidOption("--warm-up", "needs --model, which is replayed")
     with contextlib.ExitStack() as stack:
         recorded = stack.enter_context(Recorded(directory))
         measure = stack.enter_context(

@@ -24,8 +24,10 @@ from rdv.commands.options import (
     Quiet,
     Since,
     Until,
+    WarmUp,
     output_file,
     span_ns,
+    warm_up_ns,
 )
 from rdv.commands.output import Column, Output, Progress, number
 from rdv.commands.units import milliseconds, percent
@@ -40,6 +42,7 @@ EXAMPLES = (
     "rdv replay fraud --model models/new.py",
     "rdv replay fraud --model models/new.py --since 1d -o new.parquet",
     "rdv replay fraud --model models/new.py --metric roc-auc",
+    "rdv replay fraud --name velocity --since 1d --warm-up 6h",
     "rdv replay fraud --model models/new.py --name mlp --speed 2",
     "rdv replay fraud --name new -- docker run --rm -i registry.example/new:7",
     "rdv replay fraud --model models/new.py --decoy archive --json | jq .comparison",
@@ -72,6 +75,7 @@ def replay(
     ] = None,
     since: Since = None,
     until: Until = None,
+    warm_up: WarmUp = None,
     speed: Annotated[
         float | None,
         typer.Option(
@@ -112,7 +116,8 @@ def replay(
     name, config = _model(decision, name, model, command)
     span = span_ns(since, until)
     span = (span[0], time.time_ns() if span[1] is None else span[1])
-    job = ReplayJob(decision, name, config, span, on, decoy, speed, out, metric or "")
+    warm_ns = warm_up_ns(warm_up, is_bounded=since is not None)
+    job = ReplayJob(decision, name, config, span, on, decoy, speed, out, metric or "", warm_ns)
     with Recorded(directory) as recorded:
         found = job.run(recorded, replaying, _comparing)
     output = Output(as_json=as_json, quiet=quiet)
@@ -120,11 +125,11 @@ def replay(
         output.json(found.as_json())
     else:
         render(found, output)
-        if since is not None:
-            output.note(
-                "a model with state has seen nothing from before --since: if its answers depend on "
-                "earlier requests, begin earlier"
-            )
+        if found.replayed.warmed:
+            fed = found.replayed.warmed
+            output.note(f"{fed:,} requests from before --since were fed first, and do not count")
+    if warning := found.warning(is_whole=since is None or warm_ns is None):
+        output.note(warning)
 
 
 def more_help() -> str:

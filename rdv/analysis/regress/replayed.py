@@ -87,6 +87,13 @@ class ReplayedModel:
         )
         if found.errors or found.silent:
             text += f"; {found.errors + found.silent:,} of them failed"
+        if found.warmed:
+            text += f"; {found.warmed:,} earlier requests were fed first"
+        elif found.has_state:
+            text += (
+                "; it answered its first requests differently at the end, so that it keeps state, "
+                "and has seen nothing from before --since (--warm-up 1h, or all)"
+            )
         return text
 
 
@@ -222,8 +229,10 @@ def replay_model(
             reports.keep,
         )
         takes: Any = evaluator.takes
+        found.warmed = job.warm_up(recorded, evaluator, replaying)
         source = InputSource(recorded, takes, *job.span)
         with replaying(source.total) as progress:
             backlog = worker_backlog(job.config)
             replay_paced(source, evaluator, recorder, found, backlog, speed=1.0, progress=progress)
+        found.has_state = recorder.has_state(evaluator)
     return ReplayedModel(found, measures[0] if measures else None, reports)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rdv.analysis.dataset.places import Recorded
@@ -19,7 +19,7 @@ from rdv.analysis.replay.paced import replay_paced
 from rdv.analysis.replay.result import Findings, Pace, Replayed
 from rdv.analysis.replay.rows import ResultFile, Spill
 from rdv.analysis.replay.source import ArchiveSource, InputSource
-from rdv.analysis.replay.study import Recorder, Requests, replay
+from rdv.analysis.replay.study import Recorder, Requests, feed, replay
 from rdv.decision import Decision, ModelConfig
 from rdv.decision.schedules import read_schedule
 from rdv.errors import RdvError
@@ -53,6 +53,8 @@ class ReplayJob:
     """The Parquet file for all results."""
     metric: str = ""
     """What answers are measured by; empty: metric of [outcome], or the usual one."""
+    warm_up_ns: int | None = 0
+    """From how long before the span requests are fed first, which do not count; None: from all."""
 
     def run(
         self,
@@ -92,9 +94,11 @@ class ReplayJob:
                 return measure.extract
 
             recorder = Recorder(found, spill, read_by, keep)
-            source = self._source(recorded, evaluator.takes)
+            found.warmed = self.warm_up(recorded, evaluator, replaying)
+            source = self.source(recorded, evaluator.takes)
             with replaying(source.total) as progress:
                 pace = self._replay(source, evaluator, recorder, found, progress)
+            found.has_state = recorder.has_state(evaluator)
             evaluator.close()
             if not found.requests:
                 raise NothingRecorded(self.decision.directory)
@@ -113,6 +117,25 @@ class ReplayJob:
                     name=self.name,
                 )
         return Findings(found, comparison, pace)
+
+    def warm_up(
+        self,
+        recorded: Recorded,
+        evaluator: Evaluator,
+        replaying: Callable[[int], contextlib.AbstractContextManager[Progress]],
+    ) -> int:
+        """Feed earlier requests to the model, as `warm_up_ns` says; return how many.
+
+        Raises what `run` raises.
+        """
+        since_ns = self.span[0]
+        if since_ns is None or self.warm_up_ns == 0:
+            return 0
+        begin_ns = None if self.warm_up_ns is None else max(0, since_ns - self.warm_up_ns)
+        earlier = replace(self, span=(begin_ns, since_ns))
+        source = earlier.source(recorded, evaluator.takes)
+        with replaying(source.total) as progress:
+            return feed(source, evaluator, batch_max=self.config.batch_max, progress=progress)
 
     def _replay(
         self,
@@ -150,7 +173,8 @@ class ReplayJob:
             (*self.decision.env, *config.env),
         )
 
-    def _source(self, recorded: Recorded, takes: Any) -> Requests:
+    def source(self, recorded: Recorded, takes: Any) -> Requests:
+        """Return the requests of the span."""
         if self.decoy is not None:
             return ArchiveSource(self.decision.directory, self.decoy, takes, *self.span)
         return InputSource(recorded, takes, *self.span)

@@ -35,6 +35,10 @@ class Replayed:
     """With a speed, the number of requests that it was too late for."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Errors by their text; the first thousand different ones."""
+    warmed: int = 0
+    """The number of earlier requests that were fed first, and are counted nowhere."""
+    has_state: bool = False
+    """Whether it answered its first batch differently when it was asked once more at the end."""
     ends: int = 0
     """How often the model's process ended or had to be ended."""
     evaluation_ns: int = 0
@@ -117,6 +121,10 @@ class Pace:
         }
 
 
+OWN_MIN = 0.9
+"""The share of equal answers with its own record below which a model may lack a warm-up."""
+
+
 class Findings(NamedTuple):
     """What a replay has found: no `comparison` without a result, no `pace` without a speed."""
 
@@ -124,9 +132,42 @@ class Findings(NamedTuple):
     comparison: Comparison | None
     pace: Pace | None
 
+    def own_agreement(self) -> float | None:
+        """Return how often a recorded model has answered as it did on record; None if it is new."""
+        if self.comparison is None:
+            return None
+        own = [one for one in self.comparison.against if one.name == self.replayed.name]
+        pairs = own[0].pairs if own else None
+        return pairs.equal / pairs.count if pairs is not None and pairs.count else None
+
+    def warning(self, *, is_whole: bool) -> str:
+        """Return why a warm-up is advised, in words; empty if there is no sign that one is needed.
+
+        `is_whole`: all recorded requests were replayed, or fed before, so that none can be added.
+        """
+        found, own = self.replayed, self.own_agreement()
+        if not found.has_state and (own is None or own >= OWN_MIN):
+            return ""
+        reasons = []
+        if found.has_state:
+            reasons.append(
+                "asked once more at the end, it answered its first requests differently: it keeps "
+                "state, or draws by chance"
+            )
+        if own is not None and own < OWN_MIN:
+            reasons.append(f"it answers {100 * own:.1f} % of the requests as it did on record")
+        text = f"{found.name}: {'; '.join(reasons)}"
+        if is_whole:
+            return text if found.has_state else ""
+        if found.warmed:
+            fed = f"it was fed {found.warmed:,} earlier requests"
+            return f"{text}; {fed}: more may be needed (--warm-up all)"
+        return f"{text}; it has seen nothing from before --since: feed it (--warm-up 1h, or all)"
+
     def as_json(self) -> dict[str, Any]:
         """Return all findings as one object."""
         return {
+            "own_agreement": self.own_agreement(),
             **self.replayed.as_json(),
             "pace": None if self.pace is None else self.pace.as_json(),
             "comparison": None if self.comparison is None else self.comparison.as_json(),

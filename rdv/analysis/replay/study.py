@@ -6,7 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from rdv.analysis.dataset.join import collector_paused
 from rdv.analysis.dataset.notes import Notes
@@ -15,8 +15,11 @@ from rdv.analysis.replay.child import ERROR, NOTHING, RESULT, Evaluated
 from rdv.analysis.replay.evaluator import Evaluator, Job
 from rdv.analysis.replay.result import Replayed
 from rdv.analysis.replay.rows import Row, Spill
-from rdv.analysis.replay.source import Stretch
-from rdv.rendezvous.messages import Request
+from rdv.analysis.replay.source import Stretch, row_of
+from rdv.rendezvous.messages import Request, encode_request
+
+PROBED = 50
+"""So many of the first requests, or somewhat more, are asked once more at the end."""
 
 Keep = Callable[[list[Row]], None]
 Batch = tuple[list[Request], list[int]]
@@ -46,6 +49,7 @@ class Recorder:
         """The extract, made from the model's first answer."""
         self._found, self._spill, self._keep = found, spill, keep
         self._make_extract = make_extract
+        self._first: list[tuple[list[Request], Evaluated]] = []
 
     def evaluated(
         self,
@@ -57,6 +61,8 @@ class Recorder:
         """Record a batch's outcomes."""
         self._found.requests += len(requests)
         self._found.count(evaluated)
+        if self._found.requests - len(requests) < PROBED:
+            self._first.append((requests, evaluated))
         codes, texts = evaluated.codes, evaluated.texts
         if self.extract is None and RESULT in codes:
             self.extract = self._make_extract(texts[codes.index(RESULT)])
@@ -70,6 +76,22 @@ class Recorder:
         self._spill.add(ids, append_ns, values, codes)
         if self._keep is not None:
             self._keep(_rows(requests, evaluated, waited_ms))
+
+    def has_state(self, evaluator: Evaluator) -> bool:
+        """Ask the model its first batches once more, after all others: are its answers others?
+
+        They are if it keeps state, or draws by chance. Raises what `Evaluator.run` raises.
+        """
+        if evaluator.ends:
+            return False
+        takes: Any = evaluator.takes
+        for requests, before in self._first:
+            rows = [row_of(takes, one, encode_request(one)) for one in requests]
+            again = evaluator.evaluate(rows)
+            pairs = zip(before.codes, again.codes, before.texts, again.texts, strict=True)
+            if any(a == b == RESULT and was != now for a, b, was, now in pairs):
+                return True
+        return False
 
     def refused(self, request: Request, append_ns: int, refusal: str) -> None:
         """Record a request for which the model was too late."""
@@ -127,6 +149,28 @@ def replay(
             found.seconds = time.monotonic() - began_s
     found.ends = evaluator.ends
     found.notes = source.notes
+
+
+def feed(
+    source: Requests,
+    evaluator: Evaluator,
+    *,
+    batch_max: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Feed requests to the model whose answers do not count; return how many.
+
+    Raises what `replay` raises.
+    """
+    fed = 0
+    with (
+        collector_paused(),
+        contextlib.closing(evaluator.run(_jobs(source, batch_max))) as outcomes,
+    ):
+        for job, _ in outcomes:
+            fed += len(job.rows)
+            progress(len(job.rows))
+    return fed
 
 
 def _jobs(source: Requests, batch_max: int) -> Iterator[Job[Batch]]:
