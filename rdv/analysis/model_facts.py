@@ -20,6 +20,7 @@ from rdv.decision import Decision, ModelConfig
 from rdv.decision.recorded import recent_data
 from rdv.models.columns import Column, made_row
 from rdv.models.model import ModelNotLoaded
+from rdv.models.open import prepare_interpreter
 from rdv.rendezvous.topology import INPUT
 from rdv.stream import open_stream
 from rdv.stream.errors import StreamNotFound
@@ -49,12 +50,15 @@ class Facts(msgspec.Struct, frozen=True):
     """One row, after the first."""
     rows_100_ms: float | None = None
     """A batch of 100 rows."""
+    notes: list[str] = []
+    """What the kind of file has to say, as that loading it runs code."""
     failed: str = ""
     """Why a row had no result; the model is loaded all the same."""
 
 
 def model_facts(decision: Decision, name: str, model: ModelConfig) -> Facts:
     """Load the model and ask it. Raises ModelNotLoaded, with the words of what loads it."""
+    prepare_interpreter(decision.directory, name, **model.opening())
     began_s = time.monotonic()
     loading = Loading(
         decision.directory,
@@ -68,7 +72,8 @@ def model_facts(decision: Decision, name: str, model: ModelConfig) -> Facts:
     with Evaluator(loading) as evaluator:
         load_ms = (time.monotonic() - began_s) * 1000
         hello = evaluator.hello
-        facts = Facts(hello.kind, hello.version, round(load_ms, 1), 0, hello.columns)
+        load_ms = round(load_ms, 1)
+        facts = Facts(hello.kind, hello.version, load_ms, 0, hello.columns, notes=hello.notes)
         rows, said = _rows(decision, hello.columns)
         if rows:
             facts = _timed(evaluator, msgspec.structs.replace(facts, rows=said), rows)

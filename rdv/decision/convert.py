@@ -298,6 +298,7 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
     if least == 0 and model.builtin:
         reason = f"0: a {model.builtin} has to see every request, so that it cannot sleep"
         raise InvalidDecision(where, f"{key}.instances_min", reason)
+    _check_interpreter(model, key, where)
     if model.command and not all(model.command):
         raise InvalidDecision(where, f"{key}.command", "has an empty word")
     for kind, text in (("path", model.path), *(("command", word) for word in model.command)):
@@ -318,6 +319,16 @@ def _check_registered(name: str, model: ModelConfig, decision: Decision, where: 
         raise InvalidDecision(where, f"models.{second}", reason)
     if uri.alias and (reason := _why_no_name(second)):
         raise InvalidDecision(where, f"models.{name}", f"{second!r} cannot be a name: {reason}")
+
+
+def _check_interpreter(model: ModelConfig, key: str, where: str) -> None:
+    if (model.python or model.requirements) and not model.path:
+        which = "python" if model.python else "requirements"
+        what = "a command" if model.command else "a decoy"
+        raise InvalidDecision(where, f"{key}.{which}", f"is for a model file, not for {what}")
+    for name in ("python", "requirements"):
+        if "\0" in getattr(model, name):
+            raise InvalidDecision(where, f"{key}.{name}", "contains a NUL byte")
 
 
 def check_model_name(name: str) -> str:

@@ -80,7 +80,7 @@ def watched_files(decision: Decision) -> list[str]:
     artifacts = [
         place
         for model in models
-        for entry in model.artifacts
+        for entry in model.more_files
         for place in (
             decision.path(entry.partition("*")[0]),
             *artifact_files(decision.directory, entry),
@@ -178,4 +178,4 @@ def recorded_mark(sign: Sign, digest: str) -> str:
 
 def files_of(directory: str, model: ModelConfig) -> list[str]:
     """Return the files that a model's settings and code name, sorted."""
-    return declared_files(directory, model.path, model.command, model.artifacts)
+    return declared_files(directory, model.path, model.command, model.more_files)

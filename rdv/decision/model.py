@@ -120,6 +120,15 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         on_replace("More options of the kind of model file, see docs/howto/bring-a-model.md"),
     ] = {}
 
+    python: Annotated[
+        str,
+        on_replace('Interpreter for the model file, else that of rdv: ".venv-gbm/bin/python"'),
+    ] = ""
+    requirements: Annotated[
+        str,
+        on_replace("List of the libraries of the model file; its environment is made at the start"),
+    ] = ""
+
     env: Annotated[
         list[str],
         on_replace('Environment variables for this model, besides the usual ones: ["API_KEY"]'),
@@ -134,6 +143,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def skips(self) -> bool:
         """Return whether it refuses late requests; a canary has to see everything."""
         return self.when_behind == "skip" and self.builtin == ""
+
+    @property
+    def more_files(self) -> list[str]:
+        """Return its artifacts and its list of requirements."""
+        return [*self.artifacts, *([self.requirements] if self.requirements else [])]
 
     @property
     def made_of(self) -> str:
@@ -169,6 +183,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "artifacts": tuple(self.artifacts),
             "options": self.adapter_options(),
             "input_errors": tuple(self.input_errors),
+            "python": self.python,
+            "requirements": self.requirements,
             "start_timeout_ms": self.start_timeout_ms,
             "predict_timeout_ms": self.predict_timeout_ms,
             "result_bytes_max": self.result_bytes_max,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from rdv.models.batch import check_result, encode_result, evaluate
 from rdv.models.model import Cause, Model, ModelError, ModelNotLoaded, Outcome, Takes, trouble_of
-from rdv.models.open import open_model
+from rdv.models.open import open_model, prepare_interpreter
 
 __all__ = [
     "Cause",
@@ -26,5 +26,6 @@ __all__ = [
     "encode_result",
     "evaluate",
     "open_model",
+    "prepare_interpreter",
     "trouble_of",
 ]

@@ -12,7 +12,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -104,11 +104,20 @@ def _number_of(line: bytes) -> int | None:
 class Process(Program):
     """One run of the command, in its own process group. For one thread."""
 
-    def __init__(self, command: Sequence[str], directory: str, log: Log) -> None:
-        """Start it; `log` gets each line of its stderr. Raises OSError, ValueError."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: str,
+        log: Log,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Start it; `log` gets each line of its stderr. Raises OSError, ValueError.
+
+        `environment` is this process's own unless given.
+        """
         ours, theirs = os.pipe()
         try:
-            super().__init__(command, directory=directory, stderr=theirs)
+            super().__init__(command, directory=directory, stderr=theirs, environment=environment)
         except BaseException:
             os.close(ours)
             raise

@@ -62,7 +62,7 @@ def columns_of(model: object) -> list[Column]:
 def _column(found: Any) -> Column:
     if isinstance(found, str):
         return Column(name=found)
-    if isinstance(found, tuple) and not hasattr(found, "name"):
+    if isinstance(found, (tuple, list)) and not hasattr(found, "name"):
         name, of = found
         if isinstance(of, Mapping):
             return _column({"name": name, **of})

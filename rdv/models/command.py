@@ -54,6 +54,8 @@ class CommandModel:
 
     takes: Takes = "data"
     kind = "command"
+    what = "the command"
+    """How messages call it."""
 
     def __init__(
         self,
@@ -73,7 +75,9 @@ class CommandModel:
 
         Raises ModelNotLoaded; also when it ends within `start_look_ms`: then it always would.
         """
+        self._name = name
         self._command = list(command)
+        self._called = " ".join(command)
         self._directory = directory
         self._start_timeout_ms = start_timeout_ms
         self._predict_timeout_ms = predict_timeout_ms
@@ -90,11 +94,15 @@ class CommandModel:
             process = self._start()
         except (OSError, ValueError) as error:
             raise ModelNotLoaded(name, " ".join(command), str(error), may_pass=True) from None
+        self._await_start(process, start_look_ms)
+
+    def _await_start(self, process: Process, start_look_ms: int) -> None:
+        """Check that it does not end at once. Raises ModelNotLoaded."""
         if process.closes_within(start_look_ms):
             self._process = None
             how = process.how_it_ended()
             reason = f"{how}, without being asked anything"
-            raise ModelNotLoaded(name, " ".join(command), reason, may_pass=True)
+            raise ModelNotLoaded(self._name, " ".join(self._command), reason, may_pass=True)
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """Evaluate the rows. See Model; a row is the JSON of its data."""
@@ -156,16 +164,21 @@ class CommandModel:
         """Fill in `outcomes`; return the error of all rows that have none."""
         allowed_ms = self._predict_timeout_ms + (self._start_timeout_ms if self._fresh else 0)
         deadline_ns = time.monotonic_ns() + allowed_ms * 1_000_000
-        lines = process.talk(asked, deadline_ns, self._bytes_max + ENVELOPE_BYTES)
+        lines = process.talk(asked, deadline_ns, self._line_bytes_max(len(numbers)))
         try:
             self._collect(lines, numbers, outcomes)
         except TimedOut:
             return self._failed(process, "timeout", f"no answer within {allowed_ms} ms")
         except Garbage as error:
             return self._failed(process, "garbage", str(error))
-        except Exited:
-            return self._failed(process, "exit", "")
+        except Exited as error:
+            return self._failed(process, "exit", str(error))
         return None
+
+    def _line_bytes_max(self, count: int) -> int:
+        """Return the most bytes of a line; `count` is the number of rows that were asked for."""
+        del count
+        return self._bytes_max + ENVELOPE_BYTES
 
     def _collect(
         self, lines: Iterator[bytes], numbers: range, outcomes: dict[int, Outcome]
@@ -191,9 +204,9 @@ class CommandModel:
         return ModelError(shortened(why or how), cause)
 
     def _note(self, why: str, cause: Cause) -> None:
-        self._why, self._cause = f"the command has failed: {why}", cause
+        self._why, self._cause = f"{self.what} has failed: {why}", cause
         self._backoff.failed(time.monotonic_ns())
-        self._log(with_code(f"{self._why}: {' '.join(self._command)}", CAUSE_CODES[cause]))
+        self._log(with_code(f"{self._why}: {self._called}", CAUSE_CODES[cause]))
 
 
 def _to_stderr(name: str) -> Log:

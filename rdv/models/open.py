@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,7 +15,9 @@ from rdv.errors import RdvError
 from rdv.models.child import Log
 from rdv.models.command import CommandModel
 from rdv.models.decoy import Decoy
+from rdv.models.environments import EnvironmentUnusable, InterpreterInUse, use_interpreter
 from rdv.models.file import FileModel
+from rdv.models.hosted import HostedModel
 from rdv.models.kinds import PYTHON_ENDING, UnknownKind
 from rdv.models.model import InputErrors, Model, ModelNotLoaded
 from rdv.models.opened import Opened
@@ -57,13 +59,17 @@ def open_model(
     artifacts: Sequence[str] = (),
     options: Mapping[str, Any] | None = None,
     input_errors: Sequence[str] = (),
+    python: str = "",
+    requirements: str = "",
     records: bool = False,
     log: Log | None = None,
 ) -> Model:
     """Load the model `name` of the decision in `directory`; `path` is relative to it.
 
     One of path, command and builtin = "decoy" is given; a canary is loaded like any other model.
-    `options` are for the adapter of the file's kind (`rdv.models.adapters`). A command runs in
+    `options` are for the adapter of the file's kind (`rdv.models.adapters`). With `python`, an
+    interpreter, or `requirements`, a list of libraries, the file is loaded by another interpreter
+    (`rdv.models.hosted`); making its environment may take minutes. A command runs in
     `command_directory`, which is the decision's unless given; `log` gets its stderr, line by line.
     Only a command's timeouts are enforced here: Python code that hangs can only be ended with its
     process, by a watchdog. `input_errors` names exceptions which say that the input is at fault.
@@ -75,10 +81,25 @@ def open_model(
     """
     if builtin == "decoy":
         return Decoy(os.path.join(directory, "decoy", name), archive_bytes_max, version)
-    made = _Making(directory, name, path, command, artifacts)
+    lists = [requirements] if requirements else []
+    made = _Making(directory, name, path, command, [*artifacts, *lists])
     with made.opened:
-        if command:
-            model: Model = CommandModel(
+        if python or requirements:
+            model: Model = _open_hosted(
+                directory,
+                name,
+                path,
+                InterpreterWanted(python, requirements),
+                options=options or {},
+                input_errors=input_errors,
+                version=version,
+                start_timeout_ms=start_timeout_ms,
+                predict_timeout_ms=predict_timeout_ms,
+                result_bytes_max=result_bytes_max,
+                log=log,
+            )
+        elif command:
+            model = CommandModel(
                 name,
                 command,
                 command_directory or directory,
@@ -116,6 +137,55 @@ def _open_file(
         return FileModel(name, place, options, version, result_bytes_max)
     except UnknownKind as error:
         raise ModelNotLoaded(name, path, str(error)) from None
+
+
+def _open_hosted(
+    directory: str, name: str, path: str, wanted: InterpreterWanted, **settings: Any
+) -> HostedModel:
+    place = os.path.join(directory, path)
+    if not path or not os.path.exists(place):
+        raise ModelNotLoaded(name, path or "no path", "there is no such file")
+    interpreter = use(directory, name, path, wanted)
+    try:
+        return HostedModel(name, interpreter, place, directory, **settings)
+    except UnknownKind as error:
+        interpreter.close()
+        raise ModelNotLoaded(name, path, str(error)) from None
+    except BaseException:
+        interpreter.close()
+        raise
+
+
+class InterpreterWanted(NamedTuple):
+    """The settings `python` and `requirements` of a model."""
+
+    python: str
+    requirements: str
+
+
+def prepare_interpreter(
+    directory: str,
+    name: str,
+    *,
+    path: str = "",
+    python: str = "",
+    requirements: str = "",
+    **_: object,
+) -> None:
+    """Make the environment of a model that has a list of requirements, for `open_model`.
+
+    The other keywords of `open_model` are ignored. May take minutes. Raises ModelNotLoaded.
+    """
+    if requirements:
+        use(directory, name, path, InterpreterWanted(python, requirements)).close()
+
+
+def use(directory: str, name: str, path: str, wanted: InterpreterWanted) -> InterpreterInUse:
+    """Return the model's interpreter; make its environment if necessary. Raises ModelNotLoaded."""
+    try:
+        return use_interpreter(directory, *wanted)
+    except EnvironmentUnusable as error:
+        raise ModelNotLoaded(name, path, str(error), may_pass=error.may_pass) from None
 
 
 class _Making:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -67,6 +68,10 @@ OTHERS: dict[str, object] = {
     "models.extra.version": "7",
     "models.extra.input_errors": ["KeyError"],
     "models.extra.artifacts": ["models/logit.py"],
+    "models.extra.trusted": ["numpy.dtype"],
+    "models.extra.options": {"more": 1},
+    "models.extra.python": sys.executable,
+    "models.extra.requirements": "models/empty.txt",
     "models.extra.instances_min": 1,
     "models.extra.instances_max": 2,
     "log.retention_ms": "forever",
@@ -172,6 +177,7 @@ def _toml(table, place):
 def settings(decision):
     for name in ("mlp", "logit", "rules", "extra", "other"):
         Path(f"fraud/models/{name}.py").write_text(MODEL)
+    Path("fraud/models/empty.txt").write_text("")
     Path("fraud/models/enricher.py").write_text(
         "def enrich(data):\n    return {**data, 'more': 1}\n"
     )

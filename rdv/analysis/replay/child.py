@@ -120,6 +120,7 @@ class Hello(msgspec.Struct, frozen=True):
     trace: str = ""
     kind: str = ""
     columns: list[Column] = []
+    notes: list[str] = []
     base_bytes: int = 0
     """The resident memory of the process before the model was loaded."""
 
@@ -151,6 +152,7 @@ def _run(settings: Settings) -> int:
         model.takes,
         kind=kind_of(model),
         columns=columns_of(model),
+        notes=list(getattr(model, "notes", ())),
         base_bytes=base_bytes,
     )
     _write(sink, _line(hello))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "rdv model add fraud gbm --path models/gbm.py",
     "rdv model add fraud gbm --path models:/fraud@champion    # of an MLflow registry",
+    "rdv model add fraud gbm --path models/gbm.txt --requirements models/gbm.requirements.txt",
     "rdv model add fraud limit -- bash models/limit.sh",
     "rdv model add fraud archive --builtin decoy",
     "rdv model add fraud canary --builtin canary --path models/logit.py",
@@ -38,6 +39,22 @@ def add(
         ),
     ] = None,
     instances: Instances = 1,
+    python: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="The interpreter with the libraries of the model file.",
+            show_default=False,
+        ),
+    ] = "",
+    requirements: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="The list of its libraries, for an environment of its own.",
+            show_default=False,
+        ),
+    ] = "",
     version: Annotated[
         str,
         typer.Option(
@@ -72,7 +89,7 @@ def add(
     """
     import msgspec
 
-    from rdv.commands.model.settings import with_code
+    from rdv.commands.model.settings import with_code, with_interpreter
     from rdv.decision import ModelConfig, ModelExists, add_model, check_model_name, load_decision
     from rdv.decision.load import check_program
     from rdv.decision.registry import is_registry_uri
@@ -91,6 +108,7 @@ def add(
         raise InvalidOption("--tracking-uri", "goes with a --path like models:/fraud@champion")
     else:
         model = with_code(model, decision, path, command)
+    model = with_interpreter(model, decision, python, requirements)
     check_program(decision, model)
     facts = None
     if check and builtin != "decoy":

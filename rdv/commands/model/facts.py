@@ -18,6 +18,8 @@ def show_facts(facts: Facts, output: Output) -> None:
     """Print the facts for people, one a line."""
     for title, value in _lines(facts):
         output.text(f"  {title:<9} {value}")
+    for note in facts.notes:
+        output.note(note)
     if facts.failed:
         what = "a recorded request" if facts.rows == "recorded" else "a row made from its columns"
         output.note(f"it loads, but {what} had no result: {facts.failed}")

@@ -57,6 +57,27 @@ def with_code(
     return model
 
 
+def with_interpreter(
+    model: ModelConfig, decision: Decision, python: str, requirements: str
+) -> ModelConfig:
+    """Return `model` with an interpreter of its own, if one is given.
+
+    Raises InvalidOption, NotUsable.
+    """
+    if (python or requirements) and not model.path:
+        option = "--python" if python else "--requirements"
+        raise InvalidOption(option, "goes with --path: a command has its own interpreter")
+    if requirements:
+        found = _place(decision, requirements)
+        if found is None:
+            reason = f"there is no file {_looked_at(decision, requirements)}"
+            raise NotUsable("--requirements", reason)
+        requirements = found
+    if python:
+        python = _place(decision, python) or python
+    return msgspec.structs.replace(model, python=python, requirements=requirements)
+
+
 def is_file(decision: Decision, path: str) -> bool:
     """Return whether there is such a file or folder, here or in the decision's directory."""
     return is_registry_uri(path) or _place(decision, path, is_path=True) is not None

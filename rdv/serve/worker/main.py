@@ -15,7 +15,7 @@ from rdv.decision.accepted import read_published
 from rdv.decision.schedules import longest_wait_ms
 from rdv.decision.streams import Streams, open_streams
 from rdv.errors import code_of
-from rdv.models import Model, ModelNotLoaded, open_model, trouble_of
+from rdv.models import Model, ModelNotLoaded, open_model, prepare_interpreter, trouble_of
 from rdv.rendezvous.backlog import Backlog, Waiting
 from rdv.serve.process import HANGS, Waker, host_name, keep_signals, tune_collector, yield_processor
 from rdv.serve.status import StatusWriter
@@ -119,12 +119,19 @@ class WorkerProcess:
 
         Raises ModelNotLoaded, which the status shows as well: another version may be running.
         """
+        opening = config.opening()
+        try:
+            # Not in the time for loading: libraries may have to be installed.
+            prepare_interpreter(decision.directory, name, **opening)
+        except ModelNotLoaded as error:
+            self._report_not_loaded(name, error.reason, "" if error.may_pass else config.made_of)
+            raise
         late = threading.Timer(config.start_timeout_ms / 1000, self._late, (name, config))
         late.daemon = True
         if self._is_alone:
             late.start()
         try:
-            return open_model(decision.directory, name, **config.opening(), records=self._is_alone)
+            return open_model(decision.directory, name, **opening, records=self._is_alone)
         except ModelNotLoaded as error:
             waits_for = "" if error.may_pass else config.made_of
             self._report_not_loaded(name, error.reason, waits_for)
