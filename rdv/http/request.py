@@ -57,9 +57,7 @@ class Request:
         self.answer: Answer | None = None
         self.carrier: Carrier | None = None
         self.token = ""
-        """For the application, which uses it to find the request when the client leaves. A request
-        of several rows has several ids, with a space between.
-        """
+        """For the application, which uses it to find the request when the client leaves."""
 
     @property
     def method(self) -> str:

@@ -24,7 +24,7 @@ MISS_NS = 10_000_000
 
 
 class Departed(Protocol):
-    """A request whose client has left, or has been answered: `token` has the ids of its rows."""
+    """A request whose client has left, or has been answered: `token` is its id, or that of its rows."""
 
     token: str
 
@@ -124,7 +124,7 @@ class Answering:
         self.own_answers.flush()
         self._looking = self._loop.call_later(BACKSTOP_S, self._look)
 
-    # Called by the HTTP server when clients leave; a token has an id for each row.
+    # Called by the HTTP server when clients leave.
 
     def gone(self, http: Departed) -> None:
         """Drop a request whose client has gone, and free its place.
@@ -151,7 +151,7 @@ class Answering:
     def _ids_of(self, token: str) -> list[str]:
         """Return the ids of an HTTP request's open rows; usually there is one."""
         many = self.many.get(token)
-        return token.split() if many is None else list(many.open)
+        return [token] if many is None else list(many.open)
 
     def _set_aside(self, id_: str) -> None:
         for left in self.in_flight.set_aside(id_):

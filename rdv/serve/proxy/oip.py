@@ -12,23 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-import msgspec
 import orjson
 
 from rdv import __version__
+from rdv.codes import HTTP_CODES
 from rdv.decision.accepted import Accepted
 from rdv.decision.schema_check import read_tree
+from rdv.http import Failure
 from rdv.http import Request as HttpRequest
 from rdv.oip.metadata import EXTENSIONS, ModelInfo, input_tensors, output_tensors
 from rdv.oip.rest import LENGTH_HEADER, read_request, write_response
 from rdv.oip.rows import keys_of, outputs_of, parameters_of, rows_of
 from rdv.oip.tensor import InferRequest, InferResponse, OipError
-from rdv.serve.proxy.group import Group, RowAnswer, RowBody, encode_row
 
-_OK = 200
 _BINARY = b"application/octet-stream"
 _US_PER_MS = 1_000
 
@@ -85,32 +85,48 @@ class Inference:
         )
 
     def infer(self, asker: Any, version: str, request: InferRequest, respond: Respond) -> None:
-        """Decide each row of the request, and call `respond` once. Raises OipError."""
+        """Decide each row of the request, and call `respond` once. Raises OipError.
+
+        `asker` is the HTTP request, or stands for the client of another protocol: it has `client`,
+        `connected`, `received_ns` and `token`.
+        """
         rows = rows_of(request, self._accepted().decision.http.rows_max)
-        options = _options(request)
-        bodies = [
-            encode_row(
-                RowBody(
-                    msgspec.Raw(row),
-                    key,
-                    version or None,
-                    options.get("deadline_ms"),
-                    options.get("models"),
-                )
-            )
-            for row, key in zip(rows, keys_of(request, len(rows)), strict=True)
-        ]
+        keys = keys_of(request, len(rows))
+        pairs = zip(rows, keys, strict=True)
+        body: dict[str, Any] = {
+            **_options(request),
+            "rows": [
+                {"data": orjson.Fragment(row)} if key is None else _keyed(row, key)
+                for row, key in pairs
+            ],
+        }
+        if version:
+            body["schedule"] = version
         done = partial(self._done, version, request, respond)
-        Group(asker, done).ask(bodies, self._decide)
+        self._decide(RowsRequest(asker, orjson.dumps(body), done))
 
     def _done(
-        self, version: str, request: InferRequest, respond: Respond, given: list[RowAnswer]
+        self,
+        version: str,
+        request: InferRequest,
+        respond: Respond,
+        status: int,
+        body: bytes,
+        headers: Headers,
     ) -> None:
-        for number, row in enumerate(given):
-            if row.status != _OK:
-                respond(_refusal(row, number if len(given) > 1 else None), row.headers)
+        """Turn the proxy's answer to the rows into one of the protocol."""
+        answer = orjson.loads(body)
+        if status != HTTPStatus.OK:
+            error = answer["error"]
+            respond(OipError(error["message"], status, error["code"]), headers)
+            return
+        answers = answer["answers"]
+        for number, row in enumerate(answers):
+            if error := row.get("error"):
+                status = HTTP_CODES[error["code"]][0]
+                message = f"row {number}: {error['message']}"
+                respond(OipError(message, status, error["code"]), ())
                 return
-        answers = [orjson.loads(row.body) for row in given]
         try:
             outputs = outputs_of(answers, request)
         except OipError as error:
@@ -119,6 +135,50 @@ class Inference:
         used = version or str(answers[0]["schedule"]).partition("@")[0]
         parameters = parameters_of(answers)
         respond(InferResponse(self.name, used, request.id, outputs, parameters), ())
+
+
+def _keyed(row: bytes, key: str) -> dict[str, Any]:
+    return {"data": orjson.Fragment(row), "key": key}
+
+
+class RowsRequest:
+    """Is to the proxy the HTTP request with the rows of an inference request.
+
+    The client is that of `asker`; the answer goes to `done`.
+    """
+
+    json_fault = None
+
+    def __init__(
+        self, asker: Any, body: bytes, done: Callable[[int, bytes, Headers], None]
+    ) -> None:
+        self._asker, self._done = asker, done
+        self.body = body
+        self.client: str = asker.client
+        self.received_ns: int = asker.received_ns
+        self.x_request_id: str = getattr(asker, "x_request_id", "")
+
+    @property
+    def connected(self) -> bool:
+        """Return whether an answer is still needed."""
+        return bool(self._asker.connected)
+
+    @property
+    def token(self) -> str:
+        """Return what the proxy finds the rows by when the client leaves."""
+        return str(self._asker.token)
+
+    @token.setter
+    def token(self, token: str) -> None:
+        self._asker.token = token
+
+    def respond(self, status: int, body: bytes = b"", *, headers: Headers = (), **_: Any) -> None:
+        """Pass the answer on."""
+        self._done(status, body, tuple(headers))
+
+    def fail(self, failure: Failure) -> None:
+        """Pass a refusal on."""
+        self.respond(failure.status, failure.body(), headers=failure.headers)
 
 
 def _options(request: InferRequest) -> dict[str, Any]:
@@ -140,13 +200,6 @@ def _positive(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise OipError(f"the parameter {name} is {value!r:.40}, no positive number")
     return float(value)
-
-
-def _refusal(row: RowAnswer, number: int | None) -> OipError:
-    """Return the proxy's refusal of a row, which is that of the whole request."""
-    error = orjson.loads(row.body)["error"]
-    where = "" if number is None else f"row {number}: "
-    return OipError(f"{where}{error['message']}", row.status, error["code"])
 
 
 class OipHandler:
