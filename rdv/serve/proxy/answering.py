@@ -24,7 +24,7 @@ MISS_NS = 10_000_000
 
 
 class Departed(Protocol):
-    """A request whose client has left, or has been answered: `token` is its id, or that of its rows."""
+    """A request whose client has left; `token` is its id, or that of its rows."""
 
     token: str
 
