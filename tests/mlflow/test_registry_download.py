@@ -163,9 +163,7 @@ def test_every_failure_of_the_server_has_its_error(registry):
         assert isinstance(ask(registry.url), RegistryUnreachable), body
 
 
-@pytest.mark.parametrize(
-    "url", ["sqlite:///x.db", "databricks", "http://", "http://a:b", "file:/x"]
-)
+@pytest.mark.parametrize("url", ["sqlite:///x.db", "databricks", "http://", "http://a:b", "file:/"])
 def test_what_is_no_address_of_a_server_is_named(url):
     assert isinstance(ask(url), UnusableTrackingUri)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,17 +104,10 @@ def test_a_path_of_a_registry_is_read_as_it_is_written(name, alias, number):
         assert parse_uri(str(uri)) == uri
 
 
-def test_a_path_that_names_no_version_says_how_to_write_one():
-    for text in (
-        "models:/fraud",
-        "models:/fraud/latest",
-        "models:/@a",
-        "models:/a@",
-        "models://h/a",
-    ):
-        try:
-            parse_uri(text)
-        except InvalidRegistryUri as error:
-            assert "models:/fraud@champion" in error.hint()
-        else:
-            raise AssertionError(text)
+@pytest.mark.parametrize(
+    "text", ["models:/fraud", "models:/fraud/latest", "models:/@a", "models:/a@", "models://h/a"]
+)
+def test_a_path_that_names_no_version_says_how_to_write_one(text):
+    with pytest.raises(InvalidRegistryUri) as caught:
+        parse_uri(text)
+    assert "models:/fraud@champion" in caught.value.hint()
