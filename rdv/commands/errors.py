@@ -5,19 +5,6 @@ from __future__ import annotations
 from rdv.errors import ConflictFault, DataFault, InputFault
 
 
-class InvalidQuantity(InputFault):
-    """A duration, a size or a time cannot be read."""
-
-    kind: str
-    given: str
-    reason: str
-    example: str
-    is_unit_missing: bool = False
-
-    _text = "{given!r} is not a {kind}: {reason}"
-    _hint = "For example {example}."
-
-
 class InvalidOption(InputFault):
     """Options are invalid, or cannot be combined: wrong usage."""
 

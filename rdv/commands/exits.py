@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
-from rdv.commands.errors import InvalidOption, InvalidQuantity, ThresholdBroken
+from rdv.commands.errors import InvalidOption, ThresholdBroken
 from rdv.commands.terminal import paint, utf8
 from rdv.errors import (
     ConflictFault,
@@ -16,6 +16,7 @@ from rdv.errors import (
     Unreachable,
     UsageFault,
 )
+from rdv.named_times import InvalidQuantity
 
 FINE = 0
 FAILED = 1

@@ -7,22 +7,24 @@ import re
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from rdv.commands.errors import InvalidQuantity
-from rdv.moment import LATEST_NS, InvalidMoment, Moment, iso_utc, read_moment
+from rdv.moment import iso_utc
+from rdv.named_times import (
+    DURATION_EXAMPLE,
+    DURATION_NS,
+    NUMBER,
+    InvalidQuantity,
+    bound_of,
+    parse_duration_ns,
+    parse_moment_ns,
+)
+
+__all__ = [
+    "about_size", "assumed_utc", "bound_of", "digits", "format_duration", "format_size", "iso_time",
+    "local_time", "milliseconds", "parse_duration_ms", "parse_duration_ns", "parse_moment_ns",
+    "parse_size", "percent",
+]  # fmt: skip
 
 _MS_NS = 1_000_000
-_SECOND_NS = 1_000_000_000
-_DURATION_NS = {
-    "w": 7 * 86_400 * _SECOND_NS,
-    "d": 86_400 * _SECOND_NS,
-    "h": 3_600 * _SECOND_NS,
-    "m": 60 * _SECOND_NS,
-    "s": _SECOND_NS,
-    "ms": _MS_NS,
-    "us": 1_000,
-    "µs": 1_000,
-    "ns": 1,
-}
 _SIZE_BYTES = {
     "": 1,
     "b": 1,
@@ -34,43 +36,9 @@ _BINARY_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _PERCENT_DECIMALS_MAX = 4
 _MS_MIN = 0.1
 """Shorter times than this many ms are shown in µs."""
-_NUMBER = r"(\d{1,30}(?:\.\d{1,30})?)"
-_DURATION_PART = re.compile(_NUMBER + r"\s*([a-zµ]+)\s*", re.ASCII | re.IGNORECASE)
-_SIZE = re.compile(_NUMBER + r"\s*([a-z]*)", re.ASCII | re.IGNORECASE)
-_DURATION_EXAMPLE = "50ms, 30s, 10m, 1h30m, 7d"
+_SIZE = re.compile(NUMBER + r"\s*([a-z]*)", re.ASCII | re.IGNORECASE)
 _SIZE_EXAMPLE = "4096, 64MiB, 1GB"
-_TIME_EXAMPLE = "10m (ago), yesterday, 11:37, 2026-05-01 (UTC), 2026-05-01T14:30:00+02:00"
-_DAYS_AGO = {"today": 0, "yesterday": 1}
-_TIME_OF_DAY = re.compile(r"\d{1,2}:\d\d(?::\d\d)? ?(?:[Zz]|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
-_EPOCH_DIGITS = 9
-"""The least digits of a time since 1970; a shorter number is a duration without a unit."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def parse_duration_ns(text: str) -> int:
-    """Return the nanoseconds of `50ms`, `1.5h` or `1h30m`. Raises InvalidQuantity."""
-    rest = text.strip()
-    if rest == "0":
-        return 0
-    if not rest:
-        raise InvalidQuantity("duration", text, "it is empty", _DURATION_EXAMPLE)
-    total = Fraction(0)
-    while rest:
-        part = _DURATION_PART.match(rest)
-        if part is None:
-            is_number = _is_number(rest)
-            reason = "a unit is missing" if is_number else "it is not numbers with units"
-            raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE, is_number)
-        unit = _DURATION_NS.get(part[2].lower())
-        if unit is None:
-            reason = f"no unit {part[2]!r}; there are ns, us, ms, s, m, h, d and w"
-            raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
-        total += Fraction(part[1]) * unit
-        rest = rest[part.end() :]
-    if total.denominator != 1:
-        reason = "it is not a whole number of nanoseconds"
-        raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
-    return int(total)
 
 
 def parse_duration_ms(text: str) -> int:
@@ -78,7 +46,7 @@ def parse_duration_ms(text: str) -> int:
     duration_ns = parse_duration_ns(text)
     if duration_ns % _MS_NS:
         reason = "it is not a whole number of milliseconds"
-        raise InvalidQuantity("duration", text, reason, _DURATION_EXAMPLE)
+        raise InvalidQuantity("duration", text, reason, DURATION_EXAMPLE)
     return duration_ns // _MS_NS
 
 
@@ -86,7 +54,7 @@ def format_duration(duration_ns: int) -> str:
     """Return the shortest exact form of a duration in one unit: `7d`, `90m`, `50ms`."""
     if not duration_ns:
         return "0s"
-    unit, size = next((u, s) for u, s in _DURATION_NS.items() if u != "w" and not duration_ns % s)
+    unit, size = next((u, s) for u, s in DURATION_NS.items() if u != "w" and not duration_ns % s)
     return f"{duration_ns // size}{unit}"
 
 
@@ -157,68 +125,12 @@ def milliseconds(value: float) -> str:
     )
 
 
-def parse_moment_ns(text: str, now_ns: int) -> int:
-    """Return the nanoseconds since 1970 of a time that a person names.
-
-    It is `now`, `today` and `yesterday` (their midnight), `11:37` (the latest one), a duration
-    (ago), or what `rdv.moment` reads.
-
-    Bounds beyond the range of record times are moved to the nearest possible time. Raises
-    InvalidQuantity.
-    """
-    return bound_of(text, now_ns).time_ns
-
-
-def bound_of(text: str, now_ns: int) -> Moment:
-    """Return what `parse_moment_ns` returns, and whether UTC was assumed."""
-    stripped = text.strip()
-    if stripped.lower() == "now":
-        return Moment(now_ns)
-    if (days_ago := _DAYS_AGO.get(stripped.lower())) is not None:
-        midnight = (_EPOCH + timedelta(microseconds=now_ns // 1000)).date() - timedelta(days_ago)
-        stripped = midnight.isoformat()
-    if _TIME_OF_DAY.fullmatch(stripped):
-        return _latest(stripped, now_ns)
-    try:
-        found = read_moment(stripped)
-    except InvalidMoment as error:
-        if stripped.isascii() and stripped.isdigit() and len(stripped) >= _EPOCH_DIGITS:
-            reason = f"{error.reason}. {error.advice}".strip()
-            raise InvalidQuantity("time", text, reason, _TIME_EXAMPLE) from None
-        return Moment(max(0, now_ns - _ago_ns(text)))
-    return Moment(min(max(0, found.time_ns), LATEST_NS), found.is_assumed_utc)
-
-
-def _latest(time_of_day: str, now_ns: int) -> Moment:
-    """Return the latest moment, not in the future, at this time of day. Raises InvalidQuantity."""
-    now = _EPOCH + timedelta(microseconds=now_ns // 1000)
-    hour, rest = time_of_day.split(":", 1)
-    found: list[Moment] = []
-    try:
-        for days in (-1, 0, 1):  # tomorrow's date may have begun in its zone
-            date = (now + timedelta(days)).date()
-            found.append(read_moment(f"{date}T{hour:0>2}:{rest}"))
-    except InvalidMoment as error:
-        raise InvalidQuantity("time", time_of_day, error.reason, _TIME_EXAMPLE) from None
-    return max(moment for moment in found if moment.time_ns <= now_ns)
-
-
 def assumed_utc(option: str, text: str, time_ns: int) -> str:
     """Return the note for a time without a zone."""
     return (
         f"{option} {text} is read as UTC, {iso_utc(time_ns)}; "
         "add a zone, such as +02:00, for another"
     )
-
-
-def _ago_ns(text: str) -> int:
-    try:
-        return parse_duration_ns(text)
-    except InvalidQuantity as error:
-        if error.is_unit_missing:
-            raise InvalidQuantity("time", text, error.reason, _TIME_EXAMPLE) from None
-        reason = "it is neither an ISO time nor a duration"
-        raise InvalidQuantity("time", text, reason, _TIME_EXAMPLE) from None
 
 
 def iso_time(time_ns: int) -> str:
@@ -237,7 +149,3 @@ def local_time(time_ns: int) -> str:
     except (OverflowError, OSError, ValueError):
         return f"{time_ns}ns"
     return moment.isoformat(" ", "milliseconds")
-
-
-def _is_number(text: str) -> bool:
-    return re.fullmatch(_NUMBER, text) is not None

@@ -47,19 +47,12 @@ def verify(
 
 
 def _render(found: Verification, output: Output) -> None:
+    from rdv.analysis.verify.view import counts
+
     if output.as_json:
         output.json(found.as_json())
         return
-    rows = [
-        ("requests", found.requests),
-        ("decisions, the same again", found.same),
-        ("answers by a proxy itself", found.own),
-        ("decisions that differ", found.differing),
-        ("requests without a result", found.unanswered),
-        ("results without a request", found.notes.stray_count),
-        *((f"not checked: {why}", count) for why, count in sorted(found.unchecked.items())),
-    ]
-    output.table(_COLUMNS, [{"what": what, "count": count} for what, count in rows])
+    output.table(_COLUMNS, [{"what": what, "count": count} for what, count in counts(found)])
     for one in found.differences[:_SHOWN_MAX]:
         for name, (recorded, replayed) in one.fields.items():
             output.text(f"{one.id}: {name} is {recorded}, should be {replayed}")

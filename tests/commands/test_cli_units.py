@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.commands.errors import InvalidQuantity
+from rdv.named_times import InvalidQuantity
 from rdv.commands.units import (
     about_size,
     digits,

@@ -81,6 +81,8 @@ STYLE = (
 )
 """The style sheet has no `<` and no `&`, so that it can be put into a page unchanged."""
 
+_SCOPED = f"@scope{{{STYLE.replace(':root{', ':scope{').replace('body{', ':scope{')}}}"
+
 ROWS_MAX = 1000
 """The maximum number of rows of a table, so that a page opens on a phone; longer ones are cut."""
 NARROW_COLUMNS_MAX = 5
@@ -179,6 +181,19 @@ class Report:
         caption = tag("figcaption", chart.title)
         box = tag("div", drawing, class_="wide", tabindex="0")
         self._add(tag("figure", caption, box, *note, class_="cell"))
+
+    def fragment(self) -> str:
+        """Return the report as a part of another page, such as a notebook, with its own style.
+
+        The style is for this part only (`@scope`); a browser that does not know that shows it
+        plainly.
+        """
+        subtitle = self._subtitle.strip(" ,:")
+        parts = [tag("h1", self._title), *([tag("p", subtitle, class_="note")] if subtitle else [])]
+        parts.append(tag("section", *self._summary))
+        for _, title, inner in self._sections:
+            parts.append(tag("section", tag("h2", title), *inner))
+        return str(tag("div", tag("style", Markup(_SCOPED)), *parts))
 
     def html(self) -> str:
         """Return the whole page; write it as UTF-8."""

@@ -127,6 +127,12 @@ class Comparison:
     inputs: Inputs = field(default_factory=Inputs)
     """Which fields of the input have changed."""
 
+    def _repr_html_(self) -> str:
+        """Return the report, for notebooks."""
+        from rdv.analysis.compare.view import compare_report
+
+        return compare_report(self).fragment()
+
     def sentences(self) -> list[str]:
         """Return the findings as sentences, the most important first."""
         a, b = self.first.name, self.second.name

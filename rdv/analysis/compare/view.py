@@ -161,6 +161,11 @@ def palette_of(found: Comparison) -> tuple[str, ...]:
 
 def compare_page(found: Comparison, decision: str) -> str:
     """Return HTML as one file."""
+    return compare_report(found, decision).html()
+
+
+def compare_report(found: Comparison, decision: str = "the log") -> Report:
+    """Return the report."""
     a, b = found.first.name, found.second.name
     report = Report(f"{a} and {b}", f"{decision}: {found.requests:,} recorded requests")
     sentences = found.sentences()
@@ -172,8 +177,8 @@ def compare_page(found: Comparison, decision: str) -> str:
     return finished(report, found)
 
 
-def finished(report: Report, found: Comparison) -> str:
-    """Add both models, all charts and the limits of the figures; return HTML as one file."""
+def finished(report: Report, found: Comparison) -> Report:
+    """Add both models, all charts and the limits of the figures; return the report."""
     if found.segments is not None and found.segments.segments:
         report.heading("Segments")
         report.table(*found.segments.table(), f"The {found.metric.metric.title} by segment")
@@ -182,7 +187,7 @@ def finished(report: Report, found: Comparison) -> str:
     report.heading("Charts")
     report.charts(charts_of(found))
     add_limits(report, found.caveats())
-    return report.html()
+    return report
 
 
 def summary_figures(found: Comparison) -> dict[str, Any]:

@@ -66,6 +66,12 @@ class Explanation:
     """The recorded outcomes and their sources; the last one counts."""
     notes: Notes
 
+    def _repr_html_(self) -> str:
+        """Return the report, for notebooks."""
+        from rdv.analysis.explain.view import explain_report
+
+        return explain_report(self).fragment()
+
     @property
     def answer(self) -> Result | None:
         return self.own or self.result

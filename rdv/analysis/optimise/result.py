@@ -75,6 +75,12 @@ class Optimum:
     keeps_live: str = ""
     """Why the live schedule, which is quick enough, is kept; then nothing is chosen."""
 
+    def _repr_html_(self) -> str:
+        """Return the report, for notebooks."""
+        from rdv.analysis.optimise.view import optimise_report
+
+        return optimise_report(self).fragment()
+
     def score_text(self, found: Interval) -> str:
         """Return a value of the metric, with its interval, as text."""
         return score_text(self.metric, found, self.unit)

@@ -53,6 +53,11 @@ def _axis(found: Optimum) -> Axis:
 
 def optimise_page(found: Optimum, decision: str) -> str:
     """Return HTML as one file."""
+    return optimise_report(found, decision).html()
+
+
+def optimise_report(found: Optimum, decision: str = "the log") -> Report:
+    """Return the report."""
     report = Report(
         f"Schedules for {decision}",
         f"learned on {found.learned_on:,} requests, reported on {found.reported_on:,} later ones",
@@ -82,7 +87,7 @@ def optimise_page(found: Optimum, decision: str) -> str:
         report.heading("The price of a millisecond")
         report.table(*found.price.table())
     add_limits(report, found.remarks)
-    return report.html()
+    return report
 
 
 def _point(name: str, point: Point, *, is_chosen: bool = False) -> FrontierPoint:

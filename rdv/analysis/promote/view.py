@@ -28,4 +28,4 @@ def promote_page(
     report.table(["check", "verdict", "finding"], rows, "Checks of the gate")
     changes = [[line] for line in diff if line[:1] in "+-" and line[:3] not in ("+++", "---")]
     report.table(["line"], changes, "Change of the live schedule")
-    return finished(report, found)
+    return finished(report, found).html()

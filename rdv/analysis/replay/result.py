@@ -164,6 +164,12 @@ class Findings(NamedTuple):
             return f"{text}; {fed}: more may be needed (--warm-up all)"
         return f"{text}; it has seen nothing from before --since: feed it (--warm-up 1h, or all)"
 
+    def _repr_html_(self) -> str:
+        """Return the report, for notebooks."""
+        from rdv.analysis.replay.view import replay_report
+
+        return replay_report(self).fragment()
+
     def as_json(self) -> dict[str, Any]:
         """Return all findings as one object."""
         return {

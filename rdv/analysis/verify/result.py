@@ -47,6 +47,12 @@ class Verification:
     """The same by code."""
     notes: Notes = field(default_factory=Notes)
 
+    def _repr_html_(self) -> str:
+        """Return the report, for notebooks."""
+        from rdv.analysis.verify.view import verify_report
+
+        return verify_report(self).fragment()
+
     def leave_unchecked(self, code: VerifyCode, text: str) -> None:
         """Count a decision that cannot be replayed."""
         self.unchecked[text] += 1

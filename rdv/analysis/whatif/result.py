@@ -187,6 +187,12 @@ class WhatIf:
     notes: Notes = field(default_factory=Notes)
     sla_was_ms: set[float] = field(default_factory=set)
 
+    def _repr_html_(self) -> str:
+        """Return the report, for notebooks."""
+        from rdv.analysis.whatif.view import whatif_report
+
+        return whatif_report(self).fragment()
+
     @property
     def mean_change(self) -> float | None:
         """Mean absolute difference of the answers' values; None unless they are numbers."""

@@ -99,6 +99,11 @@ def changes_sentence(found: WhatIf) -> str:
 
 def whatif_page(found: WhatIf, decision: str) -> str:
     """Return HTML as one file."""
+    return whatif_report(found, decision).html()
+
+
+def whatif_report(found: WhatIf, decision: str = "the log") -> Report:
+    """Return the report."""
     requests = f"{found.recorded.requests:,} requests"
     report = Report(f"What if: {found.schedule.label}", f"{decision}, {requests}")
     report.verdict(*_verdict(found))
@@ -122,7 +127,7 @@ def whatif_page(found: WhatIf, decision: str) -> str:
     report.heading("Charts")
     report.charts(whatif_charts(found))
     add_limits(report, found.caveats())
-    return report.html()
+    return report
 
 
 def _verdict(found: WhatIf) -> tuple[str, Tone]:

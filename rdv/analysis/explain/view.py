@@ -1,0 +1,107 @@
+"""Show one request: a waterfall of its reports, its steps, its answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rdv.analysis.charts import Axis, Chart, Line, Points, Report, Rule
+from rdv.analysis.charts.chart import column
+from rdv.analysis.charts.page import Tone
+from rdv.analysis.explain.result import Explanation
+from rdv.analysis.explain.result import Report as Reported
+from rdv.rendezvous.messages import result_code
+
+SHOWN_MAX = 20
+_TONES: dict[str, Tone] = {"preferred": "good", "fallback": "unsure", "default": "bad"}
+
+
+def explain_report(found: Explanation) -> Report:
+    """Return the report."""
+    answer = found.answer
+    report = Report(f"Request {found.request.id}")
+    if answer is None:
+        report.verdict("No result is recorded.", "bad")
+    else:
+        by = f" by {answer.model}" if answer.model else ""
+        reason = f": {answer.reason}" if answer.reason else ""
+        report.verdict(f"{answer.kind}{by}{reason}", _TONES[answer.kind])
+        report.figures(
+            {
+                "answer": _text(answer.result),
+                "waited (ms)": f"{answer.waited_ms:.3f}",
+                "schedule": f"{answer.schedule}, step {answer.step or 'none'}",
+                "code": result_code(answer) or None,
+            }
+        )
+    if (chart := waterfall(found)) is not None:
+        report.chart(chart)
+    report.table(*reports_table(found), "Reports")
+    if found.steps:
+        report.table(*steps_table(found), "Steps")
+    report.table(["", "data"], [["request", _text(found.request.data)]])
+    return report
+
+
+def waterfall(found: Explanation) -> Chart | None:
+    """Return a bar for each model, from the start of the request to its report; None without any.
+
+    The steps of the schedule and the answer are lines across it.
+    """
+    shown = [one for one in found.reports if one.arrived_ms is not None][:SHOWN_MAX]
+    if not shown:
+        return None
+    marks: list[Any] = []
+    for number, one in enumerate(shown):
+        at = one.arrived_ms or 0.0
+        place = [float(number), float(number)]
+        marks.append(Line(one.model, column([0.0, at]), column(place)))
+        ends = (_outcome(one),)
+        marks.append(Points(one.model, column([at]), column(place[:1]), labels=ends))
+    marks += [Rule(f"end of step {step.number}", step.end_ms) for step in found.steps]
+    if found.answer is not None:
+        marks.append(Rule("answer", found.answer.waited_ms))
+    names = tuple(one.model for one in shown)
+    return Chart(
+        "Reports after the start of the request",
+        Axis("time", "ms", low=0.0),
+        Axis("model", categories=names, low=-0.5, high=len(names) - 0.5),
+        tuple(marks),
+        palette=names,
+    )
+
+
+def reports_table(found: Explanation) -> tuple[list[str], list[list[Any]]]:
+    """Return (columns, rows) of the reports, in order of arrival."""
+    columns = ["model", "version", "arrived (ms)", "outcome", "answer, or reason", "code"]
+    rows: list[list[Any]] = [
+        [
+            one.model,
+            one.version,
+            one.arrived_ms,
+            _outcome(one),
+            one.detail if one.answer is None else _text(one.answer),
+            one.code,
+        ]
+        for one in found.reports
+    ]
+    return columns, rows
+
+
+def steps_table(found: Explanation) -> tuple[list[str], list[list[Any]]]:
+    """Return (columns, rows) of the schedule's steps."""
+    columns = ["step", "from (ms)", "to (ms)", "accepts", "had answered", "ended"]
+    rows: list[list[Any]] = [
+        [one.number, one.begin_ms, one.end_ms, ", ".join(one.accepts),
+         ", ".join(one.eligible) or "none", one.ended]
+        for one in found.steps
+    ]  # fmt: skip
+    return columns, rows
+
+
+def _outcome(one: Reported) -> str:
+    outcome = one.outcome or "nothing"
+    return outcome + (", chosen" if one.is_chosen else ", too late" if one.is_late else "")
+
+
+def _text(raw: Any) -> str:
+    return bytes(raw).decode(errors="replace")
