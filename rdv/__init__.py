@@ -23,9 +23,12 @@ _PLACES = {
     "InvalidCall": "rdv.client.errors",
     "Local": "rdv.embedded.local",
     "NoAnswer": "rdv.client.errors",
+    "OpenDecision": "rdv.api.opened",
     "RdvError": "rdv.errors",
     "RequestRefused": "rdv.client.errors",
+    "Table": "rdv.api.table",
     "local": "rdv.embedded.local",
+    "open": "rdv.api.opened",
 }
 
 __all__ = [*_PLACES, "__version__"]  # noqa: PLE0604 - the names of a table

@@ -1,3 +1,6 @@
+from rdv.api.opened import OpenDecision as OpenDecision
+from rdv.api.opened import open as open  # noqa: A004
+from rdv.api.table import Table as Table
 from rdv.client.answer import Answer as Answer
 from rdv.client.async_client import AsyncClient as AsyncClient
 from rdv.client.client import Client as Client

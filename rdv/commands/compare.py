@@ -24,7 +24,6 @@ from rdv.commands.pages import Html, finish, print_exploration, print_table, wri
 if TYPE_CHECKING:
     from rdv.analysis.compare import Comparison
     from rdv.analysis.dataset.places import Recorded
-    from rdv.decision import Decision as DecisionConfig
 
 EXAMPLES = (
     "rdv compare fraud mlp logit",
@@ -74,47 +73,31 @@ def compare(
     outcomes are known, where they disagree most, and whether the input or a model has changed over
     time.
     """
-    from rdv.analysis.compare import compare as study
     from rdv.analysis.compare import view
     from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.digests import read_past
-    from rdv.analysis.exploration.study import explored, of_model
+    from rdv.api import studies
     from rdv.commands.errors import InvalidOption
     from rdv.decision import load_decision
 
     if not 1 <= count <= _COUNT_MAX:
         raise InvalidOption(f"--count {count}", f"must be between 1 and {_COUNT_MAX:,}")
     decision = load_decision(directory)
-    since_ns, until_ns = span_ns(since, until)
     output = Output(as_json=as_json, quiet=quiet)
     with Recorded(directory) as recorded:
         with Progress("compared {:,} requests") as progress:
-            found = study(
+            found, randomised = studies.compare(
                 recorded,
+                decision,
                 first,
                 second,
-                since_ns,
-                until_ns,
-                outcome=decision.outcome,
+                span_ns(since, until),
                 on=on,
                 metric=metric or "",
-                value=decision.value,
                 by=by,
-                canary=canary or known_canary(decision, recorded),
+                canary=canary,
                 disagreements=count,
-                past=read_past(recorded, since_ns),
                 progress=progress.advance,
             )
-        randomised = explored(
-            recorded,
-            ((first, of_model(first)), (second, of_model(second))),
-            since_ns,
-            until_ns,
-            outcome=decision.outcome,
-            metric=metric or "",
-            value=decision.value,
-            on=on,
-        )
         if disagreements is not None:
             _export(disagreements, recorded, found, output)
     if html is not None:
@@ -131,16 +114,6 @@ def compare(
     print_exploration(randomised, output)
     output.text()
     finish(output, found.sentences(), view.charts_of(found, brief=True), found.caveats())
-
-
-def known_canary(decision: DecisionConfig, recorded: Recorded) -> str | None:
-    """Return the name of the decision's canary, if it has scored anything."""
-    from rdv.rendezvous.topology import SCORES
-
-    scores = recorded.stream(SCORES)
-    there = scores.topics() if scores is not None else ()
-    declared = [name for name, model in decision.models.items() if model.builtin == "canary"]
-    return next((name for name in declared if name in there), None)
 
 
 def _export(path: str, recorded: Recorded, found: Comparison, output: Output) -> None:

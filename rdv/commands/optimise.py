@@ -69,31 +69,27 @@ def optimise(
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.errors import LiveIsBest, NoScheduleFits
     from rdv.analysis.optimise import view
-    from rdv.analysis.optimise.study import optimise as search
+    from rdv.api import studies
     from rdv.commands.units import parse_duration_ns
     from rdv.decision import load_decision
-    from rdv.decision.schedules import read_schedule, retired_models
+    from rdv.decision.schedules import read_schedule
 
     decision = load_decision(directory)
-    live = read_schedule(decision)
+    read_schedule(decision)  # one that cannot be used is an error before anything is read
     if out is not None:
         _check_name(out)
-    since_ns, until_ns = span_ns(since, until)
+    span = span_ns(since, until)
     progress = Progress("looked at {:,} requests and schedules")
     with Recorded(directory) as recorded, progress:
-        found = search(
+        found = studies.optimise(
             recorded,
-            live,
-            since_ns,
-            until_ns,
+            decision,
+            span,
             p99_ms_max=None if p99 is None else parse_duration_ns(p99) / 1e6,
             need_outcomes=outcomes,
-            outcome=decision.outcome,
             on=on,
             metric=metric or "",
-            value=decision.value,
             tries=tries,
-            without=retired_models(decision),
             progress=progress.advance,
         )
     output = Output(as_json=as_json, quiet=quiet)

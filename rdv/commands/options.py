@@ -200,13 +200,11 @@ def given_schedule(decision: DecisionConfig, text: str) -> Schedule:
 
     Raises InvalidSchedule, NotUsable, ScheduleNotFound, SystemFaults.
     """
-    from rdv.decision.schedules import read_schedule, read_schedule_file
+    from rdv.decision.schedules import schedule_of
 
     if text.endswith(".toml") or os.path.dirname(text):
         need_file("--schedule", text)
-    if not os.path.isfile(text):
-        return read_schedule(decision, text)
-    return read_schedule_file(text, os.path.splitext(os.path.basename(text))[0])
+    return schedule_of(decision, text)
 
 
 def schedule_of_request(text: str) -> str | dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,9 +33,6 @@ EXAMPLES = (
     "rdv outcome fraud --from chargebacks.csv   # columns: id,outcome or id,outcome,time",
     "rdv outcome fraud --from labels.parquet --id-column request_id --outcome-column is_fraud",
 )
-BATCH = 1_000
-LOOKED_UP_MAX = 5_000_000
-"""The ids of a file with this many are not looked up, at 100 bytes each."""
 
 
 def outcome(
@@ -138,6 +134,7 @@ def _one(id_: str, value: str | None, time: str | None, output: Output) -> Truth
 
 def _record_file(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
     """Record the outcomes of a file after every line is checked, and the ids are looked up."""
+    from rdv.api.outcomes import LOOKED_UP_MAX
     from rdv.decision.errors import NoRequestMatches
     from rdv.system.faults import faults
 
@@ -163,19 +160,10 @@ def _is_whole(source: str) -> bool:
 
 
 def _unknown(decision: DecisionConfig, ids: Collection[str]) -> Collection[str]:
-    """Return the ids that no recorded request has; none if no request is recorded at all."""
-    from rdv.analysis.dataset.known import unknown_ids
-    from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.errors import NothingRecorded
+    from rdv.api.outcomes import unknown_of
 
-    try:
-        with (
-            Recorded(decision.directory) as recorded,
-            Progress("looked up {:,} requests") as progress,
-        ):
-            return unknown_ids(recorded, ids, progress.advance) or ()
-    except NothingRecorded:
-        return ()
+    with Progress("looked up {:,} requests") as progress:
+        return unknown_of(decision, ids, progress.advance)
 
 
 def _record_stream(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any]:
@@ -191,31 +179,6 @@ def _record_stream(decision: DecisionConfig, file: OutcomeFile) -> dict[str, Any
 def _record(
     decision: DecisionConfig, truths: Iterable[Truth], progress: Progress | None = None
 ) -> int:
-    """Record outcomes in batches; return the number."""
-    from rdv.decision.streams import open_outcomes
-    from rdv.rendezvous.messages import encode_truth, with_source
-    from rdv.rendezvous.topology import CLI_TOPIC
-    from rdv.serve.outbox import send_fitting
+    from rdv.api.outcomes import record_truths
 
-    config = decision.log.stream_config(decision.partitions)
-    rest, count = with_source(f"cli:{_user()}", truths), 0
-    with open_outcomes(decision.directory, config) as stream, stream.producer() as producer:
-        while batch := list(islice(rest, BATCH)):
-            lines = [encode_truth(truth) for truth in batch]
-            for error in send_fitting(producer, CLI_TOPIC, lines, 0).values():
-                raise error
-            count += len(batch)
-            if progress is not None:
-                progress.advance(len(batch))
-    return count
-
-
-def _user() -> str:
-    """Return the user that runs the command, from the system, not from the environment."""
-    import os
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
+    return record_truths(decision, truths, progress.advance if progress else lambda _: None)

@@ -260,7 +260,7 @@ def compare_models(
     """Compare the two models; with `cohort`, on its requests only."""
     from rdv.analysis.dataset.places import Recorded
     from rdv.analysis.promote.study import compare_newest
-    from rdv.commands.compare import known_canary
+    from rdv.api.studies import known_canary
 
     progress = Progress("compared {:,} requests")
     with Recorded(decision.directory) as recorded, progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from rdv.commands.options import (
     Decision,
@@ -20,10 +20,6 @@ from rdv.commands.options import (
 )
 from rdv.commands.output import Output, Progress
 from rdv.commands.pages import Html, finish, print_exploration, print_table, write_page
-
-if TYPE_CHECKING:
-    from rdv.decision import Decision as DecisionConfig
-    from rdv.rendezvous.schedule import Schedule
 
 EXAMPLES = (
     "rdv whatif fraud --schedule schedules/new.toml",
@@ -52,37 +48,28 @@ def whatif(
     Exact where arrivals are recorded; otherwise the result is marked and has bounds.
     """
     from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.exploration.study import explored, of_schedule
     from rdv.analysis.whatif import view
     from rdv.analysis.whatif.decisions import DecisionFile
-    from rdv.analysis.whatif.study import what_if
+    from rdv.api import studies
     from rdv.decision import load_decision
 
     decision = load_decision(directory)
     wanted = given_schedule(decision, schedule)
-    since_ns, until_ns = span_ns(since, until)
     with contextlib.ExitStack() as stack:
         recorded = stack.enter_context(Recorded(directory))
         options: dict[str, Any] = {}
         if out is not None:
             options["keep"] = stack.enter_context(DecisionFile(out)).add
         progress = stack.enter_context(Progress("decided {:,} requests"))
-        options |= {"outcome": decision.outcome, "on": on, "progress": progress.advance}
-        options |= {"metric": metric or "", "value": decision.value}
-        found = what_if(recorded, wanted, since_ns, until_ns, **options)
-        policies = (
-            ("what if", of_schedule(wanted)),
-            ("live", of_schedule(_live(decision, wanted))),
-        )
-        randomised = explored(
+        found, randomised = studies.whatif(
             recorded,
-            policies,
-            since_ns,
-            until_ns,
-            outcome=decision.outcome,
-            metric=metric or "",
-            value=decision.value,
+            decision,
+            wanted,
+            span_ns(since, until),
             on=on,
+            metric=metric or "",
+            progress=progress.advance,
+            **options,
         )
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
@@ -103,14 +90,3 @@ def whatif(
     print_table(*view.changes_table(found, 10), output)
     print_exploration(randomised, output)
     finish(output, (), view.whatif_charts(found), found.caveats())
-
-
-def _live(decision: DecisionConfig, otherwise: Schedule) -> Schedule:
-    """Return the live schedule as its file is now; the other one if it cannot be read."""
-    from rdv.decision.schedules import read_schedule
-    from rdv.errors import InputFault
-
-    try:
-        return read_schedule(decision)
-    except InputFault:
-        return otherwise

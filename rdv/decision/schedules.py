@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rdv import toml_text
 from rdv.decision.decision import Decision, read_schedules
@@ -15,6 +17,7 @@ from rdv.rendezvous.schedule import (
     InvalidSchedule,
     Schedule,
     lint_schedule,
+    schedule_from_object,
     schedule_from_toml,
 )
 from rdv.stream import DAY_MS
@@ -34,6 +37,20 @@ def read_schedule(decision: Decision, name: str = "") -> Schedule:
     if name not in known:
         raise ScheduleNotFound(decision.directory, name, known)
     return read_schedule_file(decision.schedule_path(name), name)
+
+
+def schedule_of(decision: Decision, given: str | Mapping[str, Any] | Schedule) -> Schedule:
+    """Return a schedule: given as it is, as an object, as a file, or as one of DIR by its name.
+
+    Raises InvalidSchedule, ScheduleNotFound, SystemFaults.
+    """
+    if isinstance(given, Schedule):
+        return given
+    if isinstance(given, Mapping):
+        return schedule_from_object(dict(given), "inline")
+    if not os.path.isfile(given):
+        return read_schedule(decision, given)
+    return read_schedule_file(given, os.path.splitext(os.path.basename(given))[0])
 
 
 def read_schedule_file(path: str, name: str) -> Schedule:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rdv.named_times import InvalidQuantity
 from rdv.commands.units import (
     about_size,
     digits,
@@ -21,6 +20,7 @@ from rdv.commands.units import (
     parse_size,
     percent,
 )
+from rdv.named_times import InvalidQuantity
 
 SECOND = 1_000_000_000
 NOW = 1_777_638_600 * SECOND  # 2026-05-01T12:30:00Z
