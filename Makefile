@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # Most tests wait for processes for a part of their time: more workers than cores.
 WORKERS ?= 3
 
-.PHONY: help demo demo-log test peers test-peers check check-workflows codes docs man pictures coverage bench bench-log bench-local bench-decision bench-evaluation bench-overload \
+.PHONY: help demo demo-log test peers test-peers check check-workflows codes docs man pictures coverage bench bench-log bench-local bench-kinds bench-decision bench-evaluation bench-overload \
 	bench-wholesale bench-instances bench-quorum soak soak-decision format clean
 
 help:
@@ -94,6 +94,9 @@ bench-evaluation: $(READY)
 
 bench-local: $(READY)
 	$(BIN)/python -m benchmarks.local
+
+bench-kinds: $(READY)
+	$(BIN)/python -m benchmarks.kinds
 
 bench-log: $(READY)
 	$(BIN)/python -m benchmarks.log

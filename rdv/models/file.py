@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import traceback
 from collections.abc import Mapping
@@ -11,6 +12,8 @@ from rdv.models.batch import RAISED_ONLY, end_if_forked, predict_batch
 from rdv.models.kinds import Kind, UnusableOption, find_kind
 from rdv.models.model import Again, ModelNotLoaded, Outcome, Takes
 from rdv.models.python_file import forget_siblings, not_loaded
+
+log = logging.getLogger("rdv.models")
 
 
 class FileModel:
@@ -43,6 +46,8 @@ class FileModel:
         """The columns of its input, as far as its file tells. See `rdv.models.adapters`."""
         self.files: list[str] = list(getattr(self._loaded, "files", ()))
         self.notes: list[str] = list(getattr(self._loaded, "notes", ()))
+        for note in self.notes:
+            log.info("%s: %s", name, note)
 
     def predict(self, rows: list[Any], again: Again | None = None) -> list[Outcome]:
         """Evaluate the rows. See Model."""

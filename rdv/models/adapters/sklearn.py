@@ -56,7 +56,13 @@ def _read(path: str) -> Any:
             import pickle
 
             return pickle.load(file)  # noqa: S301 - see the module's docstring
-        return joblib.load(file)
+        try:
+            return joblib.load(file)
+        except AttributeError as error:
+            if "__main__" not in str(error):
+                raise
+            advice = "move it into a module beside the model's file, import it, and save again"
+            raise AttributeError(f"{error}: {advice}") from error
 
 
 class Estimator:
