@@ -28,6 +28,7 @@ from rdv.serve.proxy.openapi.document import ANSWER, ASKED
 from rdv.decision.decision import Cohort, Cohorts, Decision
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
+from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.schema import Column, Schema
 from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
@@ -147,6 +148,8 @@ def settings() -> str:
         ("[outcome]", "outcome.", Outcome),
         ("[value]", "value.", Value),
         ("[objective]", "objective.", Objective),
+        ("[enrich_redis]", "enrich_redis.", RedisFeatures),
+        ("[enrich_http]", "enrich_http.", HttpFeatures),
         ("[schema]", "schema.", Schema),
         ("[schema.columns.NAME]", "", Column),
         ("[drift]", "drift.", Drift),

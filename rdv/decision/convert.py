@@ -199,6 +199,7 @@ def check_decision(decision: Decision, where: str) -> None:
     _check_value(decision.value, where)
     _check_objective(decision.objective, where)
     _check_schema(decision.schema, where)
+    _check_features(decision, where)
     _check_variables(decision.env, "env", where)
     for name, model in decision.models.items():
         _check_variables(model.env, f"models.{name}.env", where)
@@ -234,6 +235,27 @@ def _check_schema(schema: Schema, where: str) -> None:
     if "\0" in schema.json_schema:
         raise InvalidDecision(where, "schema.json_schema", "contains a NUL byte")
     tree_of_columns(schema, where)
+
+
+def _check_features(decision: Decision, where: str) -> None:
+    redis, http = decision.enrich_redis, decision.enrich_http
+    if redis.url and redis.url_from:
+        reason = "has url and url_from; one of them is enough"
+        raise InvalidDecision(where, "enrich_redis", reason)
+    if redis.url and not redis.url.startswith(("redis://", "rediss://", "unix://")):
+        reason = f"{redis.url!r} does not begin with redis://, rediss:// or unix://"
+        raise InvalidDecision(where, "enrich_redis.url", reason)
+    if http.url and not re.match(r"https?://[^/{}]+/.*\{key\}", http.url):
+        reason = f"{http.url!r} is not http://HOST/PATH with {{key}} in its path"
+        raise InvalidDecision(where, "enrich_http.url", reason)
+    for name, one in (("enrich_redis", redis), ("enrich_http", http)):
+        if not one.into:
+            raise InvalidDecision(where, f"{name}.into", "is empty")
+    if redis.is_declared and http.is_declared and redis.into == http.into:
+        raise InvalidDecision(where, "enrich_http.into", "is the same as enrich_redis.into")
+    _check_variables([redis.url_from] if redis.url_from else [], "enrich_redis.url_from", where)
+    names = [http.authorization_from] if http.authorization_from else []
+    _check_variables(names, "enrich_http.authorization_from", where)
 
 
 def _check_value(value: Value, where: str) -> None:

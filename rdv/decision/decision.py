@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import msgspec
 
 from rdv import toml_text
+from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.model import ModelConfig
 from rdv.decision.objective import Objective
@@ -132,6 +133,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "value": Value,
     "objective": Objective,
     "schema": Schema,
+    "enrich_redis": RedisFeatures,
+    "enrich_http": HttpFeatures,
     "drift": Drift,
     "mlflow": Mlflow,
 }
@@ -208,6 +211,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     value: Value = Value()
     objective: Objective = Objective()
     schema: Schema = Schema()
+    enrich_redis: RedisFeatures = RedisFeatures()
+    enrich_http: HttpFeatures = HttpFeatures()
     drift: Drift = Drift()
     mlflow: Mlflow = Mlflow()
     models: dict[str, ModelConfig] = {}

@@ -22,6 +22,7 @@ import pytest
 from rdv.decision import Decision, Gate, Http, Log, ModelConfig, Server, load_decision
 from rdv.decision.accepted import read_published
 from rdv.decision.decision import Cohort, Cohorts
+from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
 from rdv.decision.schema import Schema
@@ -41,6 +42,8 @@ SECTIONS = {
     "value": Value,
     "objective": Objective,
     "schema": Schema,
+    "enrich_redis": RedisFeatures,
+    "enrich_http": HttpFeatures,
     "models.extra": ModelConfig,
     "cohorts": Cohorts,
     "cohorts.b": Cohort,
@@ -88,6 +91,17 @@ OTHERS: dict[str, object] = {
     "value.unit": "EUR",
     "objective.quality_min": 0.9,
     "objective.metric": "f1",
+    "enrich_redis.by": "id",
+    "enrich_redis.fields": ["a"],
+    "enrich_redis.into": "more",
+    "enrich_redis.url": "redis://127.0.0.1:1/0",
+    "enrich_redis.url_from": "RDV_TEST_REDIS",
+    "enrich_redis.prefix": "user:",
+    "enrich_http.by": "id",
+    "enrich_http.fields": ["a"],
+    "enrich_http.into": "others",
+    "enrich_http.url": "http://127.0.0.1:1/{key}",
+    "enrich_http.authorization_from": "RDV_TEST_TOKEN",
     "schema.json_schema": "schema.json",
     "schema.pydantic": "row.py:Row",
     "schema.columns": {"extra": {"type": "number", "default": 1.5}},
@@ -140,6 +154,8 @@ class Settings:
             "value": {},
             "objective": {},
             "schema": {},
+            "enrich_redis": {},
+            "enrich_http": {},
             "models": {
                 name: {"path": f"models/{name}.py"} for name in ("mlp", "logit", "rules", "extra")
             },
@@ -214,7 +230,13 @@ def test_after_a_restart_every_key_is_in_force(settings, serve):
         (section, field.name, value)
         for section, field, value in every_key()
         if f"{section}.{field.name}"
-        not in ("models.extra.command", "http.host", "schema.json_schema", "schema.pydantic")
+        not in (
+            "models.extra.command",
+            "http.host",
+            "schema.json_schema",
+            "schema.pydantic",
+            "enrich_redis.url_from",
+        )
     ]
     settings.write(*edits)
     served = serve()

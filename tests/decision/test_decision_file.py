@@ -28,6 +28,7 @@ from rdv.decision import (
     parse_decision,
     schedule_names,
 )
+from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
@@ -62,6 +63,8 @@ SECTIONS = {
     "value": Value,
     "objective": Objective,
     "schema": Schema,
+    "enrich_redis": RedisFeatures,
+    "enrich_http": HttpFeatures,
     "drift": Drift,
     "mlflow": Mlflow,
 }
@@ -102,6 +105,8 @@ def test_every_setting_has_a_comment_that_fits_on_a_line(kind):
         "value",
         "objective",
         "schema",
+        "enrich_redis",
+        "enrich_http",
         "mlflow",
         "registered",
         "drift",

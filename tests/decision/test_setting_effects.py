@@ -8,6 +8,7 @@ from rdv.decision import Decision, Gate, Http, InvalidDecision, Log, ModelConfig
 from rdv.decision import parse_decision as parse
 from rdv.decision.convert import RETIRED, Retired
 from rdv.decision.decision import Cohort, Cohorts
+from rdv.decision.features import HttpFeatures, RedisFeatures
 from rdv.decision.load import with_environment
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
@@ -28,6 +29,8 @@ SECTIONS = {
     "mlflow": Mlflow,
     "objective": Objective,
     "schema": Schema,
+    "enrich_redis": RedisFeatures,
+    "enrich_http": HttpFeatures,
     "drift": Drift,
     "models.NAME": ModelConfig,
     "cohorts": Cohorts,

@@ -13,7 +13,7 @@ import os
 import queue
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,7 @@ from rdv.models.model import describe
 from rdv.rendezvous.messages import InvalidModelResult, Request, encode_model_result
 from rdv.serve.failures import Failures
 from rdv.serve.process import start_thread, user_code_thread
+from rdv.serve.proxy.features import FeatureEnricher, HttpLookup, RedisLookup
 
 log = logging.getLogger("rdv.proxy")
 
@@ -47,12 +48,13 @@ LOAD_WAIT_S = 5.0
 
 
 class EnricherNotLoaded(InputFault):
-    """The function that `http.enrich` names cannot be loaded."""
+    """An enricher of rdv.toml cannot be loaded; `spec` is the value of `key`."""
 
     spec: str
     reason: str
+    key: str = "http.enrich"
 
-    _text = "http.enrich = {spec!r}: {reason}"
+    _text = "{key} = {spec!r}: {reason}"
 
 
 def load_enricher(directory: str, spec: str) -> Enrich:
@@ -237,17 +239,77 @@ class UserCodeThreads:
             self._work.put(None)
 
 
+class EnricherChain:
+    """Enriches a request by one after the other. For the loop's thread."""
+
+    def __init__(self, links: Sequence[FeatureEnricher | Enricher]) -> None:
+        self.links = links
+
+    def enrich(self, request: Request, holder: str, done: Callable[[Request], None]) -> None:
+        """Call `done` with the enriched request, within the time limits of all of them."""
+        self._go_on(0, holder, done, request)
+
+    def _go_on(
+        self, number: int, holder: str, done: Callable[[Request], None], request: Request
+    ) -> None:
+        if number == len(self.links):
+            done(request)
+        else:
+            further = partial(self._go_on, number + 1, holder, done)
+            self.links[number].enrich(request, holder, further)
+
+    def retire(self) -> None:
+        """Accept no more requests; those that wait are still enriched."""
+        for link in self.links:
+            link.retire()
+
+    def close(self) -> None:
+        """Accept no more requests, and drop those that wait."""
+        for link in self.links:
+            link.close()
+
+
+def feature_enrichers(decision: Decision) -> list[FeatureEnricher]:
+    """Return those of [enrich_redis] and [enrich_http]. Raises EnricherNotLoaded."""
+    found: list[FeatureEnricher] = []
+    redis, http = decision.enrich_redis, decision.enrich_http
+    try:
+        if redis.is_declared:
+            url = redis.url or _variable("enrich_redis.url_from", redis.url_from)
+            found.append(FeatureEnricher("redis", redis, RedisLookup(redis, url)))
+        if http.is_declared:
+            token = http.authorization_from
+            value = _variable("enrich_http.authorization_from", token) if token else ""
+            found.append(FeatureEnricher("http", http, HttpLookup(http, value)))
+    except ImportError as error:
+        reason = f"{error}; pip install 'rdv[redis]'"
+        raise EnricherNotLoaded(redis.url, reason, "enrich_redis.url") from None
+    except ValueError as error:
+        raise EnricherNotLoaded(redis.url, str(error), "enrich_redis.url") from None
+    return found
+
+
+def _variable(key: str, name: str) -> str:
+    """Return the value of an environment variable. Raises EnricherNotLoaded."""
+    value = os.environ.get(name, "")
+    if not value:
+        reason = "the variable is not set, or `env` in rdv.toml does not name it"
+        raise EnricherNotLoaded(name, reason, key)
+    return value
+
+
 class EnricherLoader:
-    """Loads enrichers, and passes each one to `take` when it is loaded; None removes it.
+    """Loads enrichers, and passes them to `take` when they are loaded; None removes them.
 
     For the loop's thread.
     """
 
-    def __init__(self, take: Callable[[Enricher | None], None]) -> None:
+    def __init__(self, take: Callable[[EnricherChain | None], None]) -> None:
         self.fault = NO_FAULT
         """Why the configured enricher is not in use."""
         self._take = take
         self._wanted: Enricher | None = None
+        self._features: list[FeatureEnricher] = []
         self._is_there = False
         self._settled = asyncio.Event()
 
@@ -255,6 +317,12 @@ class EnricherLoader:
         """Load the enricher of these settings. A later call wins."""
         http = decision.http
         self._wanted, self.fault = None, NO_FAULT
+        try:
+            self._features = feature_enrichers(decision)
+        except EnricherNotLoaded as error:
+            self._features = []
+            self.fault = of_error(error)
+            log.warning("%s; requests go on without it", self.fault.text, extra=coded(error))
         if not http.enrich:
             self._put(None)
             return
@@ -276,22 +344,28 @@ class EnricherLoader:
             log.info("the enricher is %s", name)
             return
         enricher.close()
+        if self._features and not self._is_there:
+            self._put(None)
         self.fault = of_error(error)
         rest = "the one before stays" if self._is_there else "requests go on as they are"
         log.warning("%s; %s", self.fault.text, rest, extra=coded(error))
 
     def _put(self, enricher: Enricher | None) -> None:
-        if enricher is None and self._is_there:
+        links: list[FeatureEnricher | Enricher] = [*self._features]
+        if enricher is not None:
+            links.append(enricher)
+        if not links and self._is_there:
             log.info("the enricher has been removed")
-        self._is_there = enricher is not None
+        self._is_there = bool(links)
         self._settled.set()
-        self._take(enricher)
+        self._take(EnricherChain(links) if links else None)
 
     def figures(self) -> dict[str, object]:
         """Return the fault for the status line; usually nothing."""
         fault = self.fault
-        if not fault.code and self._wanted is not None:
-            fault = self._wanted.failures.trouble
+        for one in (*self._features, self._wanted):
+            if not fault.code and one is not None:
+                fault = one.failures.trouble
         if not fault.code:
             return {}
         return {"enricher_fault": fault.text, "enricher_fault_code": fault.code}

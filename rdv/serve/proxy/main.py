@@ -360,15 +360,8 @@ class ProxyProcess:
 
     def _reload_enricher_if_changed(self, before: Accepted) -> None:
         """Load the enricher again if its file, its name or its time limit has been edited."""
-        http = self.decision.http
-        was = before.decision.http
-        if (http.enrich, http.enrich_timeout_ms, self._accepted.enricher) == (
-            was.enrich,
-            was.enrich_timeout_ms,
-            before.enricher,
-        ):
-            return
-        self._load_enricher()
+        if _enriching(self._accepted) != _enriching(before):
+            self._load_enricher()
 
     def _take_access(self, decision: Decision) -> None:
         """Apply http.hosts, http.origins and http.trusted_proxies, also to open connections."""
@@ -384,6 +377,15 @@ def choice_of(schedules: Mapping[str, Schedule], decision: Decision) -> Schedule
     http = decision.http
     rules = InlineRules(http.inline_schedules, http.inline_bytes_max, http.inline_sla_multiple)
     return ScheduleChoice(schedules, decision.schedule, rules)
+
+
+def _enriching(accepted: Accepted) -> tuple[object, ...]:
+    """Return the settings of all enrichers."""
+    decision, http = accepted.decision, accepted.decision.http
+    return (
+        http.enrich, http.enrich_timeout_ms, http.client_share, accepted.enricher,
+        decision.enrich_redis, decision.enrich_http,
+    )  # fmt: skip
 
 
 def checker_of(accepted: Accepted) -> SchemaChecker | None:

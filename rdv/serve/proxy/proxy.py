@@ -34,7 +34,7 @@ from rdv.rendezvous.schedule.cohort import Cohorts
 from rdv.serve.batches import REQUESTS
 from rdv.serve.outbox import LOCK_WAIT_MS, Outbox
 from rdv.serve.proxy.answering import Answering
-from rdv.serve.proxy.enricher import Enricher
+from rdv.serve.proxy.enricher import Enricher, EnricherChain
 from rdv.serve.proxy.idempotency import KeyedRequest
 from rdv.serve.proxy.in_flight import BYTES_MAX, InFlight, OpenRequest, counted_bytes
 from rdv.serve.proxy.intake import (
@@ -120,7 +120,7 @@ class Proxy(Answering):
         *,
         host: str,
         clock: Clock,
-        enricher: Enricher | None = None,
+        enricher: EnricherChain | Enricher | None = None,
     ) -> None:
         self.settings = settings
         self.choice = choice
@@ -155,7 +155,7 @@ class Proxy(Answering):
             settings.in_flight_max, settings.client_share, settings.in_flight_bytes_max
         )
 
-    def change_enricher(self, enricher: Enricher | None) -> None:
+    def change_enricher(self, enricher: EnricherChain | Enricher | None) -> None:
         """Use it from now on; requests that wait for the old enricher still get it."""
         old, self._enricher = self._enricher, enricher
         if old is not None:
