@@ -131,6 +131,12 @@ class Reply(msgspec.Struct, frozen=True):
         )
 
 
+class Answers(msgspec.Struct, frozen=True):
+    """Is the body of a 200 of `POST /v1/decide` with several rows."""
+
+    answers: list[msgspec.Raw]
+
+
 def own_default(value: Any, code: str, reason: str, waited_ms: float) -> Answer:
     """Return the caller's own default, marked as such."""
     return Answer(

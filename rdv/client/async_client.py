@@ -12,8 +12,15 @@ from typing import Any, Self
 import httpx
 
 from rdv.client.answer import Answer
-from rdv.client.base import ClientBase, answer_of, or_default, outcome_call, outcome_calls
-from rdv.client.calls import NOT_GIVEN, Call, Failed, decide_call
+from rdv.client.base import (
+    ClientBase,
+    answer_of,
+    answers_of,
+    or_default,
+    outcome_call,
+    outcome_calls,
+)
+from rdv.client.calls import NOT_GIVEN, Call, Failed, decide_call, rows_call
 from rdv.client.errors import NoAnswer
 from rdv.client.replies import failed_by, too_large, understood
 from rdv.client.transport import CONNECTIONS_MAX, IDLE_S
@@ -72,6 +79,39 @@ class AsyncClient(ClientBase):
             return answer_of(self.url, await self._post(call, timeout))
         except NoAnswer as error:
             return or_default(error, default, begun_s)
+
+    async def decide_many(
+        self,
+        rows: Iterable[Any],
+        *,
+        keys: Iterable[str | int | None] | None = None,
+        trace: bool = False,
+        schedule: str | Mapping[str, Any] | None = None,
+        models: Iterable[str] | None = None,
+        deadline_ms: float | None = None,
+        request_id: str = "",
+        idempotency_key: str | None = None,
+        default: Any = NOT_GIVEN,
+        timeout: float | None = None,  # noqa: ASYNC109 - as in `decide`
+    ) -> list[Answer]:
+        """Return the decisions on several rows, in order; see `Client.decide_many`."""
+        rows = list(rows)
+        call = rows_call(
+            rows,
+            keys=keys,
+            trace=trace,
+            schedule=schedule,
+            models=models,
+            deadline_ms=deadline_ms,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+        )
+        begun_s = monotonic()
+        try:
+            body = await self._post(call, timeout)
+            return answers_of(self.url, body, len(rows), default, begun_s)
+        except NoAnswer as error:
+            return [or_default(error, default, begun_s) for _ in rows]
 
     async def outcome(
         self,

@@ -20,6 +20,7 @@ from rdv.client.calls import (
     checked_url,
     outcomes_call,
     read_answer,
+    read_answers,
 )
 from rdv.client.errors import InvalidCall, NoAnswer
 from rdv.frames import outcome_rows
@@ -81,6 +82,25 @@ def answer_of(address: str, body: bytes) -> Answer:
     if isinstance(reply, Failed):
         raise NoAnswer(address, reply.status, reply.code, reply.message, 1)
     return reply.answer()
+
+
+def answers_of(address: str, body: bytes, count: int, default: Any, begun_s: float) -> list[Answer]:
+    """Return the answers to several rows; the caller's default for one that has none.
+
+    Raises NoAnswer for a reply that is not one of rdv, and for a row without answer and default.
+    """
+    replies = read_answers(body, count)
+    if isinstance(replies, Failed):
+        raise NoAnswer(address, replies.status, replies.code, replies.message, 1)
+    answers = []
+    for number, reply in enumerate(replies):
+        if isinstance(reply, Failed):
+            message = f"row {number}: {reply.message}"
+            error = NoAnswer(address, reply.status, reply.code, message, 1)
+            answers.append(or_default(error, default, begun_s))
+        else:
+            answers.append(reply.answer())
+    return answers
 
 
 def or_default(error: NoAnswer, default: Any, begun_s: float) -> Answer:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
-from rdv.client.answer import Reply
+from rdv.client.answer import Answers, Reply
 from rdv.client.errors import ClientError, InvalidCall, NoAnswer, RequestRefused
 from rdv.payload import UnusableJson, check_numbers_and_depth
 
@@ -40,6 +40,7 @@ _OK, _BAD, _TOO_MANY, _UNAVAILABLE, _SERVER = 200, 400, 429, 503, 500
 _TIMEOUT = 408
 
 _decode_reply = msgspec.json.Decoder(Reply).decode
+_decode_answers = msgspec.json.Decoder(Answers).decode
 
 
 class NotGiven:
@@ -162,6 +163,47 @@ def decide_call(
     return _keyed("/v1/decide", dump(body), idempotency_key, request_id)
 
 
+def rows_call(
+    rows: Iterable[Any],
+    *,
+    keys: Iterable[str | int | None] | None = None,
+    trace: bool = False,
+    schedule: str | Mapping[str, Any] | None = None,
+    models: Iterable[str] | None = None,
+    deadline_ms: float | None = None,
+    request_id: str = "",
+    idempotency_key: str | None = None,
+) -> Call:
+    """Return the call that decides several rows. Raises InvalidCall.
+
+    It has no idempotency key unless the caller gives one: a proxy that is started again does not
+    know keys of several rows any more, so that a repeat could decide them twice.
+    """
+    rows = list(rows)
+    if not rows:
+        raise _invalid("there are no rows to decide")
+    named = [None] * len(rows) if keys is None else list(keys)
+    if len(named) != len(rows):
+        raise _invalid(f"{len(named)} keys do not fit {len(rows)} rows")
+    one = decide_call(
+        None,
+        trace=trace,
+        schedule=schedule,
+        models=models,
+        deadline_ms=deadline_ms,
+        request_id=request_id,
+        idempotency_key=idempotency_key,
+    )
+    body = orjson.loads(one.body)
+    del body["data"]
+    whole = [
+        {"data": row} if key is None else {"data": row, "key": key_text(key)}
+        for row, key in zip(rows, named, strict=True)
+    ]
+    call = Call("/v1/decide", dump({**body, "rows": whole}), one.key, one.is_own_key, request_id)
+    return call.without_key() if call.is_own_key else call
+
+
 def outcomes_call(truths: list[dict[str, Any]], idempotency_key: str | None = None) -> Call:
     """Return the call that reports outcomes. Raises InvalidCall."""
     return _keyed("/v1/outcomes", dump(truths), idempotency_key, "")
@@ -247,6 +289,28 @@ def read_answer(body: bytes) -> Reply | Failed:
         return _decode_reply(body)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         return Failed(f"the reply is not one of rdv: {error}", status=_OK, code="invalid_reply")
+
+
+def read_answers(body: bytes, count: int) -> list[Reply | Failed] | Failed:
+    """Return the answers of a 200 of several rows: a row may have failed by itself."""
+    try:
+        texts = _decode_answers(body).answers
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        return Failed(f"the reply is not one of rdv: {error}", status=_OK, code="invalid_reply")
+    if len(texts) != count:
+        message = f"the reply has {len(texts)} answers to {count} rows"
+        return Failed(message, status=_OK, code="invalid_reply")
+    return [_row_answer(bytes(text)) for text in texts]
+
+
+def _row_answer(text: bytes) -> Reply | Failed:
+    if b'"error"' in text:
+        try:
+            _decode_reply(text)
+        except (msgspec.DecodeError, msgspec.ValidationError):
+            code, message = _said(_OK, text)
+            return Failed(message, status=_OK, code=code)
+    return read_answer(text)
 
 
 def failure_of(status: int, headers: Mapping[str, str], body: bytes) -> Failed:

@@ -11,8 +11,15 @@ from typing import Any, Self
 import httpx
 
 from rdv.client.answer import Answer
-from rdv.client.base import ClientBase, answer_of, or_default, outcome_call, outcome_calls
-from rdv.client.calls import NOT_GIVEN, Call, Failed, decide_call
+from rdv.client.base import (
+    ClientBase,
+    answer_of,
+    answers_of,
+    or_default,
+    outcome_call,
+    outcome_calls,
+)
+from rdv.client.calls import NOT_GIVEN, Call, Failed, decide_call, rows_call
 from rdv.client.errors import NoAnswer
 from rdv.client.replies import failed_by, too_large, understood
 from rdv.client.transport import DeadlineTransport
@@ -93,6 +100,45 @@ class Client(ClientBase):
             return answer_of(self.url, self._post(call, timeout))
         except NoAnswer as error:
             return or_default(error, default, begun_s)
+
+    def decide_many(
+        self,
+        rows: Iterable[Any],
+        *,
+        keys: Iterable[str | int | None] | None = None,
+        trace: bool = False,
+        schedule: str | Mapping[str, Any] | None = None,
+        models: Iterable[str] | None = None,
+        deadline_ms: float | None = None,
+        request_id: str = "",
+        idempotency_key: str | None = None,
+        default: Any = NOT_GIVEN,
+        timeout: float | None = None,
+    ) -> list[Answer]:
+        """Return the decisions on several rows, in order; each is a decision of its own.
+
+        They are one request to the server, up to `http.rows_max` of rdv.toml (100). keys: one for
+        each row. The other arguments hold for all of them, as in `decide`. It is not sent again
+        after the connection broke, unless an `idempotency_key` is given: it may have been decided.
+        Raises what `decide` raises; with a default, rows without an answer get it.
+        """
+        rows = list(rows)
+        call = rows_call(
+            rows,
+            keys=keys,
+            trace=trace,
+            schedule=schedule,
+            models=models,
+            deadline_ms=deadline_ms,
+            request_id=request_id,
+            idempotency_key=idempotency_key,
+        )
+        begun_s = monotonic()
+        try:
+            body = self._post(call, timeout)
+            return answers_of(self.url, body, len(rows), default, begun_s)
+        except NoAnswer as error:
+            return [or_default(error, default, begun_s) for _ in rows]
 
     def outcome(self, id: str, value: Any, *, time: str | int | None = None) -> None:  # noqa: A002
         """Report what turned out to be true of a request; None withdraws what was reported.

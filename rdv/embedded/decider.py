@@ -112,9 +112,10 @@ class Decider:
         if isinstance(outcome, bytes):
             raw = msgspec.Raw(outcome)
             return Score(request.id, name, model.version, 0, 0.0, took_ms, 1, raw)
-        return Score(
-            request.id, name, model.version, 0, 0.0, took_ms, error=str(outcome), code=outcome.code
-        )
+        score = Score(request.id, name, model.version, 0, 0.0, took_ms, code=outcome.code)
+        if outcome.code == "bad_input":
+            return msgspec.structs.replace(score, refusal="bad input", detail=str(outcome))
+        return msgspec.structs.replace(score, error=str(outcome))
 
     def _order(self, schedule: Schedule) -> tuple[str, ...]:
         known = self._orders.get(id(schedule))

@@ -18,6 +18,8 @@ from rdv.client.errors import InvalidCall, RequestRefused
 from rdv.coded import coded
 from rdv.decision import Decision, load_decision
 from rdv.decision.decision import read_schedules
+from rdv.decision.schema_check import Checked, SchemaChecker, read_tree
+from rdv.decision.schema_source import schema_text
 from rdv.embedded.caller import InThread, Isolated
 from rdv.embedded.decider import Decided, Decider, ModelCaller
 from rdv.http import Failure
@@ -28,6 +30,7 @@ from rdv.rendezvous.schedule import Schedule
 from rdv.serve.proxy.enricher import Enrich, load_enricher
 from rdv.serve.proxy.intake import ChosenSchedule
 from rdv.serve.proxy.main import choice_of, cohorts_of, model_selection_of
+from rdv.serve.proxy.proxy import INVALID_CHARACTERS_MAX, bad_input
 
 log = logging.getLogger("rdv.local")
 
@@ -49,6 +52,8 @@ class _Loaded:
             self.choice = choice_of(schedules.by_name, self.decision)
             self.cohorts = cohorts_of(self.decision)
             self.selection = model_selection_of(self.decision)
+            schema = schema_text(self.decision)
+            self.schema = SchemaChecker(read_tree(schema)) if schema else None
             spec = self.decision.http.enrich
             self.enrich = load_enricher(self.decision.directory, spec) if spec else None
             self.decider = Decider(
@@ -146,13 +151,15 @@ class Local:
         with self._lock:
             start_ns = time.monotonic_ns()
             loaded = self._open()
-            raw = msgspec.Raw(checked_data(data))
-            if loaded.enrich is not None:
+            raw, invalid = _checked(loaded, msgspec.Raw(checked_data(data)))
+            if loaded.enrich is not None and not invalid:
                 raw = _enriched(loaded.enrich, raw)
             name = None if key is None else key_text(key)
             chosen, request = self._request(
                 loaded, start_ns, raw, name, schedule, models, deadline_ms, trace=trace
             )
+            if invalid:
+                return _default(request, chosen, invalid, start_ns)
             decided = loaded.decider.decide(request, chosen, all_models=all_models)
             waited_ms = (time.monotonic_ns() - start_ns) // 1000 / 1000
         return _answer(decided, waited_ms, trace=trace, all_models=all_models)
@@ -200,6 +207,7 @@ class Local:
             chosen.windows_ms,
             not_asked,
             propensity=propensity,
+            names_models=models is not None,
         )
 
     def _open(self) -> _Loaded:
@@ -249,6 +257,43 @@ def local(
     Raises InvalidDecision, DecisionNotFound, InvalidSchedule and other RdvErrors.
     """
     return Local(os.fspath(directory), isolation, allow_missing=allow_missing)
+
+
+def _checked(loaded: _Loaded, raw: msgspec.Raw) -> tuple[msgspec.Raw, str]:
+    """Return the data with the defaults of [schema], and why the decision is the default.
+
+    Raises RequestRefused, as `schema.on_invalid` says.
+    """
+    if loaded.schema is None:
+        return raw, ""
+    found = loaded.schema.check(raw)
+    if not isinstance(found, Checked):
+        return raw, ""
+    on_invalid = loaded.decision.schema.on_invalid
+    if found.faults and on_invalid == "reject":
+        raise _refused(bad_input([found.faults]))
+    is_default = bool(found.faults) and on_invalid == "default"
+    return found.data, found.text()[:INVALID_CHARACTERS_MAX] if is_default else ""
+
+
+def _default(request: Request, schedule: Schedule, invalid: str, start_ns: int) -> Answer:
+    """Return the marked default for data that does not fit the schema."""
+    waited_ms = (time.monotonic_ns() - start_ns) // 1000 / 1000
+    return Answer(
+        schedule.default,
+        request.id,
+        "default",
+        None,
+        None,
+        f"invalid input: {invalid}",
+        "bad_input",
+        0,
+        waited_ms,
+        schedule.label,
+        request.cohort,
+        "local",
+        () if request.trace else None,
+    )
 
 
 def _enriched(enrich: Enrich, raw: msgspec.Raw) -> msgspec.Raw:

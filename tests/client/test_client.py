@@ -10,13 +10,14 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from datetime import datetime
 
 import numpy as np
 import orjson
 import pytest
 from ports import free_port
-from scripted import Scripted, dripping, fine, refusal, reply, silent
+from scripted import ANSWER, Scripted, dripping, fine, refusal, reply, silent
 
 import rdv
 
@@ -361,14 +362,14 @@ def test_the_child_of_a_fork_has_connections_of_its_own():
         assert (len(server.requests), len(server._open)) == (3, 2)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_async_client_works_in_one_loop_after_another():
-    with Scripted(fine()) as server:
+    with Scripted(fine()) as server, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # its connections of a closed loop
         client = rdv.AsyncClient(server.url)
         for _ in range(2):
             assert asyncio.run(client.decide({})).model == "gbm"
         del client
-        gc.collect()  # it has left its connections to loops that are closed
+        gc.collect()
 
 
 def test_many_tasks_share_an_async_client():
@@ -378,6 +379,50 @@ def test_many_tasks_share_an_async_client():
 
     with Scripted(fine()) as server:
         assert [answer.model for answer in asyncio.run(ask(server.url))] == ["gbm"] * 50
+
+
+def many(*answers):
+    return reply(200, orjson.dumps({"answers": list(answers)}))
+
+
+def test_several_rows_are_one_call(kind):
+    failed = {"error": {"code": "too_many_requests", "message": "none is left"}}
+    with (
+        Scripted(many(ANSWER, {**ANSWER, "model": "mlp"}), many(ANSWER, failed)) as server,
+        kind(server.url) as client,
+    ):
+        found = client.decide_many([{"a": np.float32(1)}, 2], keys=[7, None], schedule="fast")
+        assert [answer.model for answer in found] == ["gbm", "mlp"]
+        assert orjson.loads(server.requests[0][1]) == {
+            "rows": [{"data": {"a": 1.0}, "key": "7"}, {"data": 2}], "schedule": "fast",
+        }  # fmt: skip
+        assert server.once_keys() == [None]
+        with pytest.raises(rdv.NoAnswer, match="row 1: none is left"):
+            client.decide_many([1, 2])
+        first, second = client.decide_many([1, 2], default="own")
+        assert (first.model, second.answer, second.code) == ("gbm", "own", "too_many_requests")
+        for wrong in ({"rows": []}, {"rows": [1], "keys": [1, 2]}):
+            with pytest.raises(rdv.InvalidCall):
+                client.decide_many(**wrong)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"answers": []}', b'{"answers": [1]}', b"x"])
+def test_several_rows_need_as_many_answers(kind, body):
+    with Scripted(reply(200, body)) as server, kind(server.url) as client:
+        with pytest.raises(rdv.NoAnswer):
+            client.decide_many([1])
+        assert client.decide_many([1], default=0)[0].is_default
+
+
+def test_several_rows_are_not_decided_twice(kind):
+    """A proxy that is started again does not know the keys of several rows."""
+    with Scripted(None, many(ANSWER)) as server, kind(server.url) as client:
+        with pytest.raises(rdv.NoAnswer):
+            client.decide_many([1])
+        assert len(server.requests) == 1
+    with Scripted(None, many(ANSWER)) as server, kind(server.url) as client:
+        assert client.decide_many([1], idempotency_key="mine")[0].model == "gbm"
+        assert server.once_keys() == ['"mine"'] * 2
 
 
 def test_outcomes_are_sent_in_parts(kind):

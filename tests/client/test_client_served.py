@@ -43,6 +43,8 @@ def test_a_client_lives_through_the_death_of_the_proxy(decision):
         assert first.trace[0].outcome == "result"
         chosen = client.decide({}, models=["mlp"], schedule="production")
         assert (chosen.model, chosen.answer["by"]) in (("mlp", "mlp"), (None, "default"))
+        several = client.decide_many([{"a": n} for n in range(3)], keys=[1, 2, 3], default="own")
+        assert len({answer.id for answer in several}) == 3
         with pytest.raises(rdv.RequestRefused) as raised:
             client.decide({}, schedule="nope")
         assert (raised.value.status, raised.value.server_code) == (422, "unknown_schedule")

@@ -233,6 +233,56 @@ def test_an_enricher_is_called(tmp_path, caplog):
         assert "enricher" in caplog.text
 
 
+@pytest.mark.parametrize("on_invalid", ["reject", "default", "pass"])
+def test_a_schema_is_held_against_as_in_serving(tmp_path, on_invalid):
+    directory = tmp_path / "fraud"
+    schema = f"""
+    [schema]
+    on_invalid = "{on_invalid}"
+    [schema.columns]
+    amount = {{ type = "number", min = 0 }}
+    country = {{ type = "string", default = "de" }}
+    """
+    served = Decision(directory, write_decision(directory, more=schema))
+    (directory / "schedules" / "production.toml").write_text(PATIENT)
+    (directory / "models" / "gbm.py").write_text("def predict(rows):\n    return rows\n")
+    try:
+        served.start("server", *MODELS, "proxy-0")
+        served.await_ready()
+        with Client(served.port) as client, rdv.local(directory) as decision:
+            for row in ({"amount": 1}, {"amount": -1}, {}, {"amount": 1, "country": 7}, [1]):
+                status, found = client.post({"data": row})
+                if status == 200:
+                    answer = decision.decide(row)
+                    assert (answer.answer, answer.kind, answer.code, answer.reason) == (
+                        found["result"], found["kind"], found["code"], found["reason"],
+                    )  # fmt: skip
+                    continue
+                with pytest.raises(rdv.RequestRefused) as raised:
+                    decision.decide(row)
+                error = raised.value
+                assert (error.status, error.server_code) == (status, found["error"]["code"])
+                assert error.message == found["error"]["message"]
+    finally:
+        served.close()
+
+
+def test_a_model_may_say_that_the_input_is_at_fault(tmp_path):
+    directory = tmp_path / "fraud"
+    write_decision(directory)
+    judged = 'input_judges = ["gbm"]' + PATIENT
+    (directory / "schedules" / "production.toml").write_text(judged)
+    (directory / "schedules" / "mild.toml").write_text(PATIENT)
+    (directory / "models" / "gbm.py").write_text(
+        "import rdv\ndef predict(rows):\n    raise rdv.InputError('no amount')\n"
+    )
+    with rdv.local(directory) as decision:
+        answer = decision.decide({}, trace=True)
+        assert (answer.kind, answer.code) == ("default", "bad_input")
+        assert [one.outcome for one in answer.trace] == ["bad input"]
+        assert decision.decide({}, schedule="mild").model == "mlp"
+
+
 def test_threads_take_turns(decision):
     answers = []
 
