@@ -34,6 +34,7 @@ class RootGroup(LazyGroup):
         ),
         "serve": Lazy("rdv.commands.serve:serve", "Run a decision until it is stopped."),
         "ask": Lazy("rdv.commands.ask:ask", "Send one request to a running decision."),
+        "score": Lazy("rdv.commands.score:score", "Score a file by the live decision."),
         "load": Lazy("rdv.commands.load:load", "Send requests at a rate, and measure the answers."),
         "drill": Lazy(
             "rdv.commands.drill:drill",

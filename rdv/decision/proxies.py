@@ -27,6 +27,8 @@ class Refused(InputFault):
     status: int
     proxy_code: str
     message: str
+    faults: tuple[dict[str, str], ...] = ()
+    """What of the data is invalid, with its path and reason."""
 
     def code(self) -> str:
         return self.proxy_code or super().code()
@@ -100,7 +102,10 @@ def refusal(status: int, body: bytes) -> Refused:
         error = content.get("error", content)
         if isinstance(error, str):
             error = {"code": error}
-        return Refused(status, str(error.get("code", "")), str(error.get("message", "")))
+        faults = error.get("faults", ())
+        return Refused(
+            status, str(error.get("code", "")), str(error.get("message", "")), tuple(faults)
+        )
     except (orjson.JSONDecodeError, AttributeError):
         return Refused(status, "", body[:200].decode("utf-8", "replace"))
 

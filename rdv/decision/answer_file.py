@@ -1,0 +1,174 @@
+"""Write the answers to a file of rows: as they come beside the file, and at the end into place.
+
+`OUT.partial` has a line for each answer. If scoring was interrupted, the next run of the same input
+goes on behind its last complete line. The file itself appears at once, when it is complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import orjson
+
+from rdv.decision.row_file import LINES, PARQUET, ending_of
+from rdv.system.faults import faults
+
+FIXED = ("row", "id", "key", "kind", "code", "reason", "model", "version", "waited_ms")
+_ROWS = 5_000
+
+
+class AnswerFile:
+    """Collects the answers to the rows of `source`. For one thread."""
+
+    def __init__(self, path: str, source: str, options: dict[str, Any]) -> None:
+        """Go on with what is there of the same input and options. Raises SystemFaults."""
+        self.path = path
+        self.partial = f"{path}.partial"
+        self._ending = ending_of(path)
+        with faults(source, "read"):
+            found = os.stat(source)
+        place = [os.path.abspath(source), found.st_size, found.st_mtime_ns]
+        head = orjson.dumps({"source": place, "options": options}) + b"\n"
+        with faults(self.partial, "write"):
+            self.done = _complete_lines(self.partial, head)
+            """How many rows have an answer already."""
+            if self.done is None:
+                with open(self.partial, "wb") as file:
+                    file.write(head)
+                self.done = 0
+            self._file = open(self.partial, "ab")  # noqa: SIM115  it stays open
+
+    def add(self, answers: Iterable[dict[str, Any]]) -> None:
+        """Keep the answers to the next rows. Raises SystemFaults."""
+        with faults(self.partial, "write"):
+            self._file.write(b"".join(orjson.dumps(one) + b"\n" for one in answers))
+            self._file.flush()
+
+    def finish(self) -> None:
+        """Write the file, and put it into place. Raises SystemFaults."""
+        with faults(self.path, "write"):
+            self._file.close()
+            columns = _columns(self._answers())
+            scratch = f"{self.path}.new"
+            if self._ending in PARQUET:
+                _write_parquet(scratch, columns, self._answers)
+            else:
+                _write_text(scratch, self.path, self._ending, columns, self._answers())
+            os.replace(scratch, self.path)
+            os.unlink(self.partial)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _answers(self) -> Iterator[dict[str, Any]]:
+        with open(self.partial, "rb") as file:
+            next(file)
+            for line in file:
+                answer = orjson.loads(line)
+                result = answer.pop("result", None)
+                fields = result if isinstance(result, dict) else {"": result}
+                for name, value in fields.items():
+                    answer[f"result.{name}" if name else "result"] = value
+                yield answer
+
+
+def _complete_lines(path: str, head: bytes) -> int | None:
+    """Return how many answers are there for this head, without a line that is cut off."""
+    with contextlib.suppress(FileNotFoundError), open(path, "r+b") as file:
+        if file.readline() != head:
+            return None
+        count, end = 0, len(head)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            count, end = count + 1, end + len(line)
+        file.truncate(end)
+        return count
+    return None
+
+
+def _columns(answers: Iterable[dict[str, Any]]) -> dict[str, set[str]]:
+    """Return the columns of the answers, each with the types of its values."""
+    found: dict[str, set[str]] = {name: set() for name in FIXED}
+    for answer in answers:
+        for name, value in answer.items():
+            if value is not None:
+                is_wide = type(value) is int and not -(2**63) <= value < 2**63
+                kind = "wide" if is_wide else type(value).__name__
+                found.setdefault(name, set()).add(kind)
+            else:
+                found.setdefault(name, set())
+    return found
+
+
+def _write_text(
+    scratch: str,
+    path: str,
+    ending: str,
+    columns: dict[str, set[str]],
+    answers: Iterable[dict[str, Any]],
+) -> None:
+    zipped = path.lower().endswith(".gz")
+    with gzip.open(scratch, "wb") if zipped else open(scratch, "wb") as raw:
+        if ending in LINES:
+            for answer in answers:
+                raw.write(orjson.dumps({name: answer.get(name) for name in columns}) + b"\n")
+            return
+        with io.TextIOWrapper(raw, "utf-8", newline="") as text:
+            table = csv.writer(text, delimiter="\t" if ending == ".tsv" else ",")
+            table.writerow(columns)
+            for answer in answers:
+                table.writerow([_text(answer.get(name)) for name in columns])
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _write_parquet(
+    scratch: str,
+    columns: dict[str, set[str]],
+    answers: Callable[[], Iterator[dict[str, Any]]],
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64()}
+    types = {}
+    for name, found in columns.items():
+        kind = "float" if found == {"int", "float"} else "".join(found) if len(found) == 1 else ""
+        types[name] = kinds.get(kind, pa.string())
+    if "row" in types:
+        types["row"] = pa.int64()
+    schema = pa.schema(list(types.items()))
+    with pq.ParquetWriter(scratch, schema) as writer:
+        rows: list[dict[str, Any]] = []
+
+        def flush() -> None:
+            arrays = [
+                pa.array([_cell(row.get(name), is_text=kind == pa.string()) for row in rows], kind)
+                for name, kind in types.items()
+            ]
+            writer.write_batch(pa.record_batch(arrays, schema=schema))
+            rows.clear()
+
+        for answer in answers():
+            rows.append(answer)
+            if len(rows) >= _ROWS:
+                flush()
+        if rows:
+            flush()
+
+
+def _cell(value: Any, *, is_text: bool) -> Any:
+    if not is_text or value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode()

@@ -1,0 +1,142 @@
+"""Check `rdv score` through a running decision: kinds of files, refusals, resuming, exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from echo import echoing
+from ports import free_port
+
+from rdv.__main__ import main
+
+SETTINGS = """
+[http]
+port = PORT
+rows_max = 7
+
+[schema]
+on_invalid = "reject"
+[schema.columns]
+n = { type = "integer", min = 0 }
+x = { type = "number", nullable = true }
+"""
+MODEL = """
+version = "1"
+def predict(rows):
+    return [{"double": 2 * row["n"], "x": row["x"], "saw": row} for row in rows]
+"""
+
+
+@pytest.fixture(scope="module")
+def decision(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("score") / "d"
+    with echoing(directory, SETTINGS, models={"echo": MODEL}) as running:
+        yield running
+
+
+def score(decision, *arguments):
+    return main(["score", str(decision.directory), *map(str, arguments)])
+
+
+def test_parquet_with_nan_and_a_row_that_is_refused(decision, tmp_path):
+    ns = [*range(30)]
+    ns[11] = -1
+    xs = [math.nan if n % 3 == 0 else n / 2 for n in range(30)]
+    keys = [f"k{n}" for n in range(30)]
+    pq.write_table(pa.table({"n": ns, "x": xs, "user": keys}), tmp_path / "rows.parquet")
+    out = tmp_path / "out.parquet"
+    assert score(decision, tmp_path / "rows.parquet", "-o", out, "--key-column", "user") == 0
+    table = pq.read_table(out).to_pydict()
+    assert table["row"] == [*range(30)]
+    assert table["key"] == keys
+    assert table["kind"] == ["refused" if n == 11 else "preferred" for n in range(30)]
+    assert table["code"][11] == "bad_input"
+    assert table["reason"][11] == "data.n is -1, less than 0"
+    assert table["result.double"] == [None if n == 11 else 2 * n for n in range(30)]
+    assert table["result.x"] == [None if n % 3 == 0 or n == 11 else n / 2 for n in range(30)]
+    assert "user" not in json.loads(table["result.saw"][0])
+    lines = [json.loads(line) for _, line in decision.lines("input")]
+    recorded = {line["id"]: line["key"] for line in lines}
+    ids = [id_ for id_ in table["id"] if id_]
+    assert [recorded[id_] for id_ in ids] == [key for key in keys if key != "k11"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.parquet", "rows.parquet"]
+
+
+def test_csv_and_lines_zipped_or_not(decision, tmp_path):
+    (tmp_path / "rows.csv").write_text('n,x,name\n1,,"a, b"\n2,0.5,7x\n')
+    out = tmp_path / "out.jsonl.gz"
+    assert score(decision, tmp_path / "rows.csv", "-o", out) == 0
+    with gzip.open(out) as file:
+        rows = [json.loads(line) for line in file]
+    assert [row["result.saw"] for row in rows] == [
+        {"n": 1, "x": None, "name": "a, b"},
+        {"n": 2, "x": 0.5, "name": "7x"},
+    ]
+    with gzip.open(tmp_path / "rows.jsonl.gz", "wb") as file:
+        file.write(b'{"n": 3, "x": 1}\n\n{"n": 4}\n')
+    assert score(decision, tmp_path / "rows.jsonl.gz", "-o", tmp_path / "out.csv") == 0
+    head, first, second = (tmp_path / "out.csv").read_text().splitlines()
+    assert "result.double" in head.split(",")
+    assert first.startswith("0,")
+    assert '""x"":null' in second
+
+
+def test_it_goes_on_where_it_was_interrupted(decision, tmp_path, capsys):
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    good = b"".join(b'{"n": %d, "x": 1}\n' % n for n in range(20))
+    rows.write_bytes(good + b"[]\n")
+    assert score(decision, rows, "-o", out) == 3
+    assert "line 21 of the input is not an object" in capsys.readouterr().err
+    assert not out.exists()
+    partial = tmp_path / "out.jsonl.partial"
+    kept = partial.read_bytes().splitlines(keepends=True)
+    assert len(kept) == 15  # its head, and two whole batches
+    stat = rows.stat()
+    rows.write_bytes(good + b"   ")  # as large as before, and as old
+    import os
+
+    os.utime(rows, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    partial.write_bytes(b"".join(kept) + b'{"row": 14, "cut o')
+    assert score(decision, rows, "-o", out, "--json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["rows"], said["resumed"], said["kinds"]) == (20, 14, {"preferred": 6})
+    found = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [row["result.double"] for row in found] == [2 * n for n in range(20)]
+    assert [json.loads(line)["id"] for line in kept[1:]] == [row["id"] for row in found[:14]]
+
+
+@pytest.mark.parametrize(
+    ("source", "arguments", "code", "said"),
+    [
+        ("rows.txt", (), 3, "suffix"),
+        ("none.csv", (), 3, "none.csv"),
+        ("broken.parquet", (), 3, "is no Parquet"),
+        ("rows.jsonl", ("--key-column", "user"), 3, "has no column 'user'"),
+        ("rows.jsonl", ("--share", "0"), 2, "--share"),
+        ("rows.jsonl", ("--schedule", "none"), 3, "there is no schedule 'none'"),
+    ],
+)
+def test_wrong_files_and_options(decision, tmp_path, capsys, source, arguments, code, said):
+    (tmp_path / "rows.txt").write_text("1")
+    (tmp_path / "broken.parquet").write_text("1")
+    (tmp_path / "rows.jsonl").write_text('{"n": 1, "x": 1}\n')
+    out = tmp_path / "out.csv"
+    assert score(decision, tmp_path / source, "-o", out, *arguments) == code
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_decision_that_does_not_run(decision, tmp_path, capsys):
+    (tmp_path / "rows.jsonl").write_text("{}\n")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "rdv.toml").write_text(f"[http]\nport = {free_port()}\n")
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out.csv"
+    code = main(["score", str(tmp_path / "d"), str(rows), "-o", str(out)])
+    assert code == 4
+    assert str(tmp_path / "d") in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
