@@ -34,6 +34,7 @@ from rdv.decision.sections import setting_fields
 from rdv.decision.value import Value
 from rdv.decision.decision import Gate
 from rdv.decision.model import ModelConfig
+from rdv.decision.remote import Remote
 from rdv.decision.sections import Drift, Http, Log, Server
 from rdv.load.drill import plan as drill_plan
 from rdv.rendezvous.messages import Request, Result, Score, Truth
@@ -154,6 +155,7 @@ def settings() -> str:
         ("[schema.columns.NAME]", "", Column),
         ("[drift]", "drift.", Drift),
         ("[models.NAME]", "", ModelConfig),
+        ("[models.NAME.remote]", "", Remote),
         ("[cohorts]", "cohorts.", Cohorts),
         ("[cohorts.NAME]", "", Cohort),
     ]
@@ -171,7 +173,7 @@ def _keys(prefix: str, kind: type[msgspec.Struct]) -> Iterable[tuple[str, ...]]:
         elif found.default is None or found.default is msgspec.UNSET:
             default = "(none)"
         else:
-            default = f"`{json.dumps(found.default)}`"
+            default = f"`{json.dumps(msgspec.to_builtins(found.default))}`"
         yield f"`{prefix}{found.name}`", default, _escape(found.comment), _EFFECTS[found.effect]
 
 

@@ -24,6 +24,7 @@ ResultCode = Literal[
     "champion_late",
     "champion_not_asked",
     "champion_silent",
+    "champion_unavailable",
     "expired",
     "invalid_schedule",
     "no_answer_in_time",
@@ -55,6 +56,8 @@ RESULT_CODES: dict[ResultCode, str] = {
     "champion_not_asked": "The champion was not asked about this request (its share, a cohort, or "
     "the request's `models`).",
     "champion_silent": "`serve --direct`: the model had nothing to say about the request.",
+    "champion_unavailable": "The server behind the champion did not answer lately, and was not "
+    "asked.",
     "expired": "The request reached the server after its deadline.",
     "invalid_schedule": "The request's own schedule could not be used.",
     "no_answer_in_time": "No model that the schedule accepts had answered by the end of its steps.",
@@ -84,6 +87,7 @@ ReportCode = Literal[
     "predict_raised",
     "process_ended",
     "timeout",
+    "unavailable",
     "worker_ended",
 ]
 """The codes of a model's report (`code` beside `error` or `refusal` in the scores stream)."""
@@ -100,7 +104,10 @@ REPORT_CODES: dict[ReportCode, str] = {
     "not_sampled": "Refused: the request is not in this model's share.",
     "predict_raised": "The model raised an exception, or answered with an error.",
     "process_ended": "The command ended, or could not be started.",
-    "timeout": "The model took longer than `predict_timeout_ms`.",
+    "timeout": "The model took longer than `predict_timeout_ms`, or the server behind it than the "
+    "request had time.",
+    "unavailable": "Refused: the server behind the model did not answer lately, and is not asked "
+    "for a while.",
     "worker_ended": "The worker's process ended while it evaluated the request.",
 }
 
@@ -231,6 +238,7 @@ EventCode = Literal[
     "model_failing",
     "model_hangs",
     "model_reads_file",
+    "model_unavailable",
     "model_undeclared",
     "model_version_changed",
     "model_writes_file",
@@ -286,6 +294,8 @@ EVENT_CODES: dict[EventCode, str] = {
     "model_hangs": "A call of the model takes longer than `predict_timeout_ms`.",
     "model_reads_file": "A model reads a file after it was loaded: it is no part of its version "
     "unless `artifacts` names it.",
+    "model_unavailable": "The server behind a model has failed too often, and is not asked for a "
+    "while.",
     "model_undeclared": "A schedule names a model that is not started.",
     "model_version_changed": "A model runs in another version than before: its files, or the "
     "version that it declares, have changed.",

@@ -66,7 +66,7 @@ def model_facts(decision: Decision, name: str, model: ModelConfig) -> Facts:
         model.opening(),
         model.start_timeout_ms,
         model.predict_timeout_ms,
-        (*decision.env, *model.env),
+        (*decision.env, *model.variables),
         memory_max_bytes=free_bytes(),
     )
     with Evaluator(loading) as evaluator:

@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -106,6 +106,19 @@ ModelFile = Annotated[
     typer.Option(
         metavar="FILE", help="A .py file, or a library's model file or folder.", show_default=False
     ),
+]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--http",
+        metavar="URL",
+        help="The address of a server that answers as the model; again for each replica.",
+        show_default=False,
+    ),
+]
+Protocol = Annotated[
+    Literal["json", "oip", "mlflow", "tfserving"],
+    typer.Option(help="With --http: what the server speaks."),
 ]
 Instances = Annotated[
     int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")

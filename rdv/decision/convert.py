@@ -21,6 +21,7 @@ from rdv.decision.errors import InvalidDecision, InvalidModelName
 from rdv.decision.model import ModelConfig
 from rdv.decision.objective import Objective
 from rdv.decision.registry import InvalidRegistryUri, is_registry_uri, parse_uri, second_name
+from rdv.decision.remote import servers
 from rdv.decision.schema import Column, Schema
 from rdv.decision.schema_tree import tree_of_columns
 from rdv.decision.sections import PORT_MAX, Http
@@ -203,6 +204,7 @@ def check_decision(decision: Decision, where: str) -> None:
     _check_variables(decision.env, "env", where)
     for name, model in decision.models.items():
         _check_variables(model.env, f"models.{name}.env", where)
+        _check_variables(model.remote.variables, f"models.{name}.remote", where)
         _check_model(name, model, where)
         _check_registered(name, model, decision, where)
     for name, cohort in decision.cohorts.groups.items():
@@ -305,14 +307,16 @@ def _check_variables(names: list[str], key: str, where: str) -> None:
 
 def _check_model(name: str, model: ModelConfig, where: str) -> None:
     key = f"models.{name}"
-    kinds = [kind for kind in ("path", "command") if getattr(model, kind)]
+    kinds = [kind for kind in ("path", "command", "http") if getattr(model, kind)]
     if model.builtin == "decoy":
         kinds.append('builtin = "decoy"')
     if not kinds:
         noun = "a canary" if model.builtin == "canary" else "a model"
-        raise InvalidDecision(where, key, f'{noun} needs one of path, command, builtin = "decoy"')
+        reason = f'{noun} needs one of path, command, http, builtin = "decoy"'
+        raise InvalidDecision(where, key, reason)
     if len(kinds) > 1:
         raise InvalidDecision(where, key, f"has {' and '.join(kinds)}; one of them is enough")
+    _check_servers(model, f"{key}.http", where)
     least, most = model.range
     if least > most:
         reason = f"{least} is more than instances_max, {most}"
@@ -351,6 +355,16 @@ def _check_interpreter(model: ModelConfig, key: str, where: str) -> None:
     for name in ("python", "requirements"):
         if "\0" in getattr(model, name):
             raise InvalidDecision(where, f"{key}.{name}", "contains a NUL byte")
+
+
+def _check_servers(model: ModelConfig, key: str, where: str) -> None:
+    for url in servers(model.http):
+        if not re.match(r"https?://[^/?#]", url):
+            shown = url.partition("@")[2] or url
+            raise InvalidDecision(where, key, f"{shown!r} is not the address of a server, http://…")
+        if "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
+            reason = "a password does not belong into an address: use remote.token_env"
+            raise InvalidDecision(where, key, reason)
 
 
 def check_model_name(name: str) -> str:

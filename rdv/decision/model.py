@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from rdv.decision.remote import ProtocolName, Remote, servers
 from rdv.decision.sections import MS, live, on_replace
 
 Builtin = Literal["", "decoy", "canary"]
@@ -17,8 +18,8 @@ AsInstances = Literal["instances"]
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Describes one model: where its code is, and how many instances of it run.
 
-    Exactly one of `path`, `command` and `builtin = "decoy"` is given; a canary is a model with a
-    path or a command that evaluates every request.
+    Exactly one of `path`, `command`, `http` and `builtin = "decoy"` is given; a canary is a model
+    with one of the first three that evaluates every request.
     """
 
     path: Annotated[
@@ -31,6 +32,17 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         list[str],
         on_replace('Or a command that reads and writes JSON lines, as ["Rscript", "gbm.R"]'),
     ] = []
+    http: Annotated[
+        str | list[str],
+        on_replace('Or the address of a server, "http://models:8080", or a list of its replicas'),
+    ] = ""
+    protocol: Annotated[
+        ProtocolName,
+        on_replace('What the server of http speaks: "json", "oip", "mlflow" or "tfserving"'),
+    ] = "json"
+    remote: Annotated[Remote, on_replace("How the server is asked: see [models.NAME.remote]")] = (
+        Remote()
+    )
     builtin: Annotated[
         Builtin,
         on_replace(
@@ -152,7 +164,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     @property
     def made_of(self) -> str:
         """Return what an edit of it changes the model: its file, else its command."""
-        return self.path or " ".join(self.command) or self.builtin
+        return self.path or " ".join(self.command or servers(self.http)) or self.builtin
 
     @property
     def range(self) -> tuple[int, int]:
@@ -189,7 +201,20 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "predict_timeout_ms": self.predict_timeout_ms,
             "result_bytes_max": self.result_bytes_max,
             "archive_bytes_max": self.archive_bytes_max,
+            "remote": self.remote_values(),
         }
+
+    def remote_values(self) -> dict[str, Any]:
+        """Return the values of `rdv.models.remote.Settings`; none without `http`."""
+        if not self.http:
+            return {}
+        values = msgspec.structs.asdict(self.remote)
+        return {**values, "http": servers(self.http), "protocol": self.protocol}
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Return the variables of the environment that its process gets."""
+        return (*self.env, *self.remote.variables)
 
     def adapter_options(self) -> dict[str, Any]:
         """Return the options for the adapter of a model file."""

@@ -61,6 +61,7 @@ def open_model(
     input_errors: Sequence[str] = (),
     python: str = "",
     requirements: str = "",
+    remote: Mapping[str, Any] | None = None,
     records: bool = False,
     log: Log | None = None,
 ) -> Model:
@@ -81,6 +82,17 @@ def open_model(
     """
     if builtin == "decoy":
         return Decoy(os.path.join(directory, "decoy", name), archive_bytes_max, version)
+    if remote:
+        from rdv.models.remote import RemoteModel
+
+        ca_file = os.path.join(directory, remote["ca_file"]) if remote["ca_file"] else ""
+        return RemoteModel(
+            name,
+            {**remote, "ca_file": ca_file},
+            version=version,
+            predict_timeout_ms=predict_timeout_ms,
+            result_bytes_max=result_bytes_max,
+        )
     lists = [requirements] if requirements else []
     made = _Making(directory, name, path, command, [*artifacts, *lists])
     with made.opened:

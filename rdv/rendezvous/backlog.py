@@ -136,8 +136,10 @@ class Refused(NamedTuple):
     """Holds a request that will not be evaluated, and why."""
 
     waiting: Waiting
-    refusal: Literal["behind", "expired"]
+    refusal: Literal["behind", "expired", "unavailable"]
     late_ms: float
+    detail: str = ""
+    """Why, in place of how late it is."""
 
 
 class BatchPlan(NamedTuple):
@@ -193,10 +195,29 @@ class Backlog:
         self._waiting = deque(kept)
         self._soonest_ns = min(map(_target_ns, kept), default=_NEVER)
 
-    def plan(self, now_ns: int) -> BatchPlan:
-        """Return what to do now; the requests in the plan are no longer waiting."""
+    def take_all(self) -> list[Waiting]:
+        """Return all requests; none is waiting any more."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        self._soonest_ns = _NEVER
+        return taken
+
+    def refuses_at_ns(self, now_ns: int) -> int:
+        """Return when the first of the waiting requests will be refused, unless it is evaluated."""
+        if self.when_behind == "all" or not self._waiting:
+            return _NEVER
+        lead_ns = REPORT_NS + int(self.cost.of(1) * 1e6)
+        if self._soonest_ns - lead_ns > now_ns:
+            return self._soonest_ns - lead_ns
+        return min(map(_deadline_ns, self._waiting)) - lead_ns
+
+    def plan(self, now_ns: int, slots: int = 1) -> BatchPlan:
+        """Return what to do now; the requests in the plan are no longer waiting.
+
+        `slots` is the number of batches that can be evaluated at the same time from now on.
+        """
         waiting = self._waiting
-        is_held = self.batch_wait_ms > 0 and now_ns < self.held_until_ns()
+        is_held = slots < 1 or (self.batch_wait_ms > 0 and now_ns < self.held_until_ns())
         if self.when_behind == "all":
             count = 0 if is_held else min(self.batch_max, len(waiting))
             return BatchPlan([], [waiting.popleft() for _ in range(count)])
@@ -214,7 +235,8 @@ class Backlog:
             batch = self._probe(refused)
         if batch:
             self._evaluated_ns = now_ns
-            refused += self._passed_over(ready_ns + int(self.cost.of(len(batch)) * 1e6))
+            if slots == 1:
+                refused += self._passed_over(ready_ns + int(self.cost.of(len(batch)) * 1e6))
         if not self._waiting:
             self._soonest_ns = _NEVER
         return BatchPlan(refused, batch)

@@ -22,6 +22,7 @@ _CHAMPION_CODES: dict[Outcome, ResultCode] = {
     "behind": "champion_behind",
     "expired": "champion_expired",
     "not sampled": "champion_not_asked",
+    "unavailable": "champion_unavailable",
     "error": "champion_failed",
     "bad input": "champion_bad_input",
 }

@@ -158,6 +158,10 @@ class Feeds:
             self._poll.register(fd, select.POLLIN)
         self._look_ns = 0
 
+    def watch(self, fd: int) -> None:
+        """Wake up for another descriptor, too; its owner reads it."""
+        self._poll.register(fd, select.POLLIN)
+
     def block(self, timeout_s: float) -> None:
         """Wait for a wake-up, even if a feed is ready already; notified feeds become ready."""
         for fd, _ in self._poll.poll(timeout_s * 1000):

@@ -33,7 +33,7 @@ class Workers:
         stamp = self._stamps.of(self.decision)[self._name]
         directory = os.path.abspath(self.decision.directory)
         start = ("worker", directory, self._name, "--config", config, "--number")
-        env = (*self.decision.env, *self._model.env)
+        env = (*self.decision.env, *self._model.variables)
         return [
             Part(
                 f"{self._name}-{n}",

@@ -67,6 +67,8 @@ OTHERS: dict[str, object] = {
     "http.enrich": "models/enricher.py:enrich",
     "models.extra.path": "models/other.py",
     "models.extra.command": ["cat"],
+    "models.extra.http": "http://127.0.0.1:9",
+    "models.extra.remote": {"model": "another"},
     "models.extra.builtin": "canary",
     "models.extra.version": "7",
     "models.extra.input_errors": ["KeyError"],
@@ -170,7 +172,7 @@ class Settings:
             for name in section.split(".") if section else ():
                 place = place.setdefault(name, {})
             place[key] = value
-            if section == "models.extra" and key == "command":
+            if section == "models.extra" and key in ("command", "http"):
                 del place["path"]
         return _toml(table, "")
 
@@ -232,6 +234,7 @@ def test_after_a_restart_every_key_is_in_force(settings, serve):
         if f"{section}.{field.name}"
         not in (
             "models.extra.command",
+            "models.extra.http",
             "http.host",
             "schema.json_schema",
             "schema.pydantic",

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,7 +89,8 @@ def test_the_list_of_a_models_keys_is_true():
     found = re.findall(r"^#   (\w+) = (.*)$", default_text(), re.MULTILINE)
     assert [name for name, _ in found] == list(ModelConfig.__struct_fields__)
     for name, value in found:
-        assert tomllib.loads(f"x = {value}")["x"] == getattr(ModelConfig(), name)
+        default = msgspec.to_builtins(getattr(ModelConfig(), name))
+        assert tomllib.loads(f"x = {value}")["x"] == default
 
 
 @pytest.mark.parametrize("kind", [Decision, *SECTIONS.values(), ModelConfig, Cohort, Cohorts])

@@ -13,6 +13,7 @@ from rdv.decision.load import with_environment
 from rdv.decision.mlflow import Mlflow
 from rdv.decision.objective import Objective
 from rdv.decision.outcome import Outcome
+from rdv.decision.remote import Remote
 from rdv.decision.schema import Schema
 from rdv.decision.sections import Drift, setting_fields
 from rdv.decision.text import default_text
@@ -33,6 +34,7 @@ SECTIONS = {
     "enrich_http": HttpFeatures,
     "drift": Drift,
     "models.NAME": ModelConfig,
+    "models.NAME.remote": Remote,
     "cohorts": Cohorts,
     "cohorts.NAME": Cohort,
 }

@@ -28,7 +28,7 @@ from rdv.analysis.statistics import (
 )
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_REFUSALS = ("behind", "expired")
+_REFUSALS = ("behind", "expired", "unavailable")
 _RANK_WORDS = ((0.95, "nearly the same"), (0.7, "similar"), (0.3, "weakly related"))
 
 

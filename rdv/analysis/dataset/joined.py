@@ -31,9 +31,9 @@ NEVER_US = 2**31 - 1
 """The arrival of a model that has not reported."""
 NOWHERE = -1
 """The place of a line that does not exist."""
-ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR, BAD_INPUT = range(7)
+ABSENT, RESULT, BEHIND, EXPIRED, NOT_SAMPLED, ERROR, BAD_INPUT, UNAVAILABLE = range(8)
 OUTCOMES: tuple[Outcome | None, ...] = (
-    None, "result", "behind", "expired", "not sampled", "error", "bad input",
+    None, "result", "behind", "expired", "not sampled", "error", "bad input", "unavailable",
 )  # fmt: skip
 OUTCOME_CODES = {name: code for code, name in enumerate(OUTCOMES)}
 NO_RESULT, PREFERRED, FALLBACK, DEFAULT = range(4)

@@ -170,7 +170,7 @@ class ReplayJob:
             config.opening(),
             config.start_timeout_ms,
             config.predict_timeout_ms,
-            (*self.decision.env, *config.env),
+            (*self.decision.env, *config.variables),
         )
 
     def source(self, recorded: Recorded, takes: Any) -> Requests:

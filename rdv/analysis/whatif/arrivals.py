@@ -15,6 +15,7 @@ from rdv.analysis.dataset.joined import (
     NEVER_US,
     NOT_SAMPLED,
     RESULT,
+    UNAVAILABLE,
     Joined,
 )
 
@@ -22,7 +23,7 @@ KEY_BITS = 16
 NEVER_KEY = NEVER_US << KEY_BITS
 FOREVER_US = 2**40
 
-REFUSALS = (BEHIND, EXPIRED, NOT_SAMPLED)
+REFUSALS = (BEHIND, EXPIRED, NOT_SAMPLED, UNAVAILABLE)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from rdv.commands.errors import InvalidOption
-from rdv.commands.model.settings import Command, Name
-from rdv.commands.options import Decision, Instances, Json, ModelFile, Quiet
+from rdv.commands.model.settings import Command, Name, check_servers
+from rdv.commands.options import Decision, Instances, Json, ModelFile, Protocol, Quiet, Servers
 from rdv.commands.output import Output
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ EXAMPLES = (
     "rdv model add fraud gbm --path models:/fraud@champion    # of an MLflow registry",
     "rdv model add fraud gbm --path models/gbm.txt --requirements models/gbm.requirements.txt",
     "rdv model add fraud limit -- bash models/limit.sh",
+    "rdv model add fraud gbm --http http://models:8080 --protocol oip",
     "rdv model add fraud archive --builtin decoy",
     "rdv model add fraud canary --builtin canary --path models/logit.py",
 )
@@ -31,6 +32,8 @@ def add(
     command: Command = None,
     *,
     path: ModelFile = None,
+    http: Servers = None,
+    protocol: Protocol | None = None,
     builtin: Annotated[
         Literal["decoy", "canary"] | None,
         typer.Option(
@@ -79,9 +82,9 @@ def add(
     """Check a model, and declare it in rdv.toml.
 
     It is loaded once, in a process of its own, and evaluates a row and a hundred rows: recorded
-    requests, or rows made from its columns. What cannot be loaded is not added. A running decision
-    starts the model at once. rdv.toml keeps its comments and its order; nothing else in it is
-    changed.
+    requests, or rows made from its columns. What cannot be loaded is not added, nor a server that
+    does not answer. A running decision starts the model at once. rdv.toml keeps its comments and
+    its order; nothing else in it is changed.
 
     A path like models:/fraud@champion or models:/fraud/3 names a version in an MLflow registry,
     which is downloaded now. rdv serve follows the alias: a new version runs beside the old one, and
@@ -89,14 +92,14 @@ def add(
     """
     import msgspec
 
-    from rdv.commands.model.settings import with_code, with_interpreter
+    from rdv.commands.model.settings import with_code, with_interpreter, with_servers
     from rdv.decision import ModelConfig, ModelExists, add_model, check_model_name, load_decision
     from rdv.decision.load import check_program
     from rdv.decision.registry import is_registry_uri
 
     check_model_name(name)
-    if not (path or command or builtin == "decoy"):
-        raise InvalidOption(name, "needs --path FILE, -- COMMAND… or --builtin decoy")
+    if not (path or command or http or builtin == "decoy"):
+        raise InvalidOption(name, "needs --path FILE, --http URL, -- COMMAND… or --builtin decoy")
     decision = load_decision(directory, {})
     model = ModelConfig(builtin=builtin or "", instances=instances, version=version)
     if name in decision.models:
@@ -108,9 +111,11 @@ def add(
         raise InvalidOption("--tracking-uri", "goes with a --path like models:/fraud@champion")
     else:
         model = with_code(model, decision, path, command)
-    model = with_interpreter(model, decision, python, requirements)
+    model = with_servers(with_interpreter(model, decision, python, requirements), http, protocol)
     check_program(decision, model)
     facts = None
+    if check and model.http:
+        check_servers(decision, name, model)
     if check and builtin != "decoy":
         from rdv.analysis.model_facts import model_facts
 

@@ -51,7 +51,7 @@ def rows(decision: DecisionConfig) -> list[dict[str, Any]]:
         model = decision.models.get(name)
         code = "not in rdv.toml"
         if model is not None:
-            code = " ".join(model.command) or model.path or model.builtin
+            code = model.made_of
             code += f" ({model.builtin})" if model.builtin and code != model.builtin else ""
         if model is not None and model.retired:
             row["state"] = "retired"

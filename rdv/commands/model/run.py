@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING
 
 from rdv.commands.errors import InvalidOption
 from rdv.commands.model.settings import Command, Name
-from rdv.commands.options import Decision, Instances, ModelFile
+from rdv.commands.options import Decision, Instances, ModelFile, Protocol, Servers
 
 if TYPE_CHECKING:
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision import ModelConfig
+    from rdv.decision.remote import ProtocolName
 
 EXAMPLES = (
     "rdv model run fraud gbm --path models/gbm.py",
     "rdv model run fraud mlp --instances 2",
+    "rdv model run fraud gbm --http http://models:8080 --protocol oip",
     "rdv model run fraud limit -- bash models/limit.sh",
     "rdv model run fraud gbm -- docker run --rm -i registry.example/gbm:7",
 )
@@ -27,6 +29,8 @@ def run(
     command: Command = None,
     *,
     path: ModelFile = None,
+    http: Servers = None,
+    protocol: Protocol | None = None,
     instances: Instances = 1,
 ) -> None:
     """Run a model: it joins a running decision.
@@ -45,7 +49,7 @@ def run(
     if not 1 <= instances <= _INSTANCES_MAX:
         raise InvalidOption("--instances", f"is between 1 and {_INSTANCES_MAX}")
     decision = load_decision(directory)
-    model = settings(decision, name, path, command)
+    model = settings(decision, name, path, command, http=http, protocol=protocol)
     workers = Workers(decision, name, model, free_numbers(decision, name, instances))
     log = SupervisorLog(
         [part.name for part in workers.wanted()],
@@ -65,19 +69,23 @@ def settings(
     path: str | None,
     command: list[str] | None,
     option: str = "--path",
+    *,
+    http: list[str] | None = None,
+    protocol: ProtocolName | None = None,
 ) -> ModelConfig:
     """Return the settings of the declared model, with the code that is given.
 
     Raises ModelNotFound, ProgramNotFound.
     """
-    from rdv.commands.model.settings import with_code
+    from rdv.commands.model.settings import with_code, with_servers
     from rdv.decision import ModelConfig, ModelNotFound, check_model_name
     from rdv.decision.load import check_program
 
     declared = decision.models.get(check_model_name(name))
-    if declared is None and not (path or command):
+    if declared is None and not (path or command or http):
         raise ModelNotFound(decision.directory, name, tuple(sorted(decision.models)))
     model = with_code(declared or ModelConfig(), decision, path, command, option)
+    model = with_servers(model, http, protocol)
     check_program(decision, model)
     return model
 

@@ -11,6 +11,7 @@ import typer
 from rdv.commands.errors import InvalidOption
 from rdv.decision import Decision, ModelConfig
 from rdv.decision.registry import is_registry_uri
+from rdv.decision.remote import ProtocolName
 from rdv.errors import NotUsable
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model's name.")]
@@ -76,6 +77,37 @@ def with_interpreter(
     if python:
         python = _place(decision, python) or python
     return msgspec.structs.replace(model, python=python, requirements=requirements)
+
+
+def with_servers(
+    model: ModelConfig, http: list[str] | None, protocol: ProtocolName | None
+) -> ModelConfig:
+    """Return `model` with other servers, if any are given. Raises InvalidOption, NotUsable."""
+    if protocol and not (http or model.http):
+        raise InvalidOption("--protocol", "needs --http URL")
+    if protocol:
+        model = msgspec.structs.replace(model, protocol=protocol)
+    if not http:
+        return model
+    from rdv.models.remote.settings import InvalidRemote, places_of
+
+    if model.path or model.command or model.builtin == "decoy":
+        raise InvalidOption("--http", "does not go with a file, a command or a decoy")
+    try:
+        places_of(http)
+    except InvalidRemote as error:
+        raise NotUsable("--http", str(error)) from None
+    return msgspec.structs.replace(model, http=http[0] if len(http) == 1 else http)
+
+
+def check_servers(decision: Decision, name: str, model: ModelConfig) -> None:
+    """Ask the servers of a model once. Raises ModelNotLoaded with what they have said."""
+    from rdv.models.remote import check_server
+
+    values = model.remote_values()
+    if values["ca_file"]:
+        values["ca_file"] = decision.path(values["ca_file"])
+    check_server(name, values)
 
 
 def is_file(decision: Decision, path: str) -> bool:

@@ -19,18 +19,21 @@ from rdv.rendezvous.messages.codec import (
     encode_line,
 )
 
-Refusal = Literal["behind", "expired", "not sampled", "bad input"]
+Refusal = Literal["behind", "expired", "not sampled", "bad input", "unavailable"]
 """behind: cannot make the deadline; expired: it had passed; not sampled: not in its share; bad
-input: the data is invalid."""
+input: the data is invalid; unavailable: the model's server does not answer, and is not asked for a
+while.
+"""
 
 REFUSAL_CODES: dict[Refusal, ReportCode] = {
     "behind": "behind",
     "expired": "expired",
     "not sampled": "not_sampled",
     "bad input": "bad_input",
+    "unavailable": "unavailable",
 }
 
-Outcome = Literal["result", "behind", "expired", "not sampled", "error", "bad input"]
+Outcome = Literal["result", "behind", "expired", "not sampled", "error", "bad input", "unavailable"]
 
 
 _encode = msgspec.json.Encoder().encode

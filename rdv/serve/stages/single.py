@@ -26,7 +26,7 @@ def leave_environment(decision: Decision, direct: str | None) -> None:
     if os.environ.get(VARIABLE) == marker or not _is_command_line():
         return
     models = decision.models if direct is None else {direct: decision.models[direct]}
-    names = {*decision.env, *(name for model in models.values() for name in model.env)}
+    names = {*decision.env, *(name for model in models.values() for name in model.variables)}
     environment = {**clean_environment(os.environ, names), VARIABLE: marker}
     sys.stdout.flush()
     sys.stderr.flush()

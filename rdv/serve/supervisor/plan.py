@@ -81,7 +81,7 @@ def parts(
             ("worker", directory, name, "--accepted", "--number", str(n)),
             name if model.scores else "",
             stamps.get(name, ""),
-            (*decision.env, *model.env),
+            (*decision.env, *model.variables),
             model.made_of,
         )
         for name, model in decision.models.items()

@@ -20,6 +20,7 @@ from rdv.rendezvous.backlog import Backlog, Waiting
 from rdv.serve.process import HANGS, Waker, host_name, keep_signals, tune_collector, yield_processor
 from rdv.serve.status import StatusWriter
 from rdv.serve.worker.crash_record import CrashRecord
+from rdv.serve.worker.overlapping import OverlappingWorker, overlaps
 from rdv.serve.worker.requests import START_S
 from rdv.serve.worker.worker import Watchdog, Worker
 from rdv.status.lines import NOT_LOADED
@@ -100,7 +101,8 @@ class WorkerProcess:
         )
         self._watchdog = Watchdog(config.predict_timeout_ms, SYSTEM_CLOCK, self._hangs)
         self._name = name
-        self.worker = Worker(
+        make = OverlappingWorker if overlaps(self._model) else Worker
+        self.worker = make(
             self._streams,
             name,
             self._model,

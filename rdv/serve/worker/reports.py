@@ -142,7 +142,7 @@ class Reports:
         """Report refusals, so that servers do not wait for these."""
         now_ns, version = self._clock.wall_ns(), self._model.version
         scores: dict[int, list[Score]] = {}
-        for waiting, refusal, late_ms in refused:
+        for waiting, refusal, late_ms, detail in refused:
             score = Score(
                 waiting.request.id,
                 self._name,
@@ -150,7 +150,7 @@ class Reports:
                 now_ns,
                 refusal=refusal,
                 code=REFUSAL_CODES[refusal],
-                detail=f"{late_ms:.1f} ms late",
+                detail=detail or f"{late_ms:.1f} ms late",
             )
             scores.setdefault(waiting.block.partition, []).append(score)
         self.refused += len(refused)
