@@ -6,6 +6,7 @@ Reads a bounded part of the log: the newest requests of the window, and outcomes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +17,9 @@ from rdv.analysis.dataset.outcomes import Outcomes, read_truths
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.source import sources
 from rdv.analysis.errors import NothingRecorded
-from rdv.analysis.measure import choose_measure
+from rdv.analysis.measure import Kept, choose_measure
 from rdv.analysis.metrics import Metric
+from rdv.analysis.promise_changes import Break, find_break, read_changes
 from rdv.analysis.quality import DEFAULTS, JudgedCollector, Measured, Unmeasured
 from rdv.analysis.statistics import plain
 from rdv.decision import Decision
@@ -42,6 +44,10 @@ class Promise:
     since_ns: int
     lag_ms: float | None
     """The median time from a request to its outcome; None without any."""
+    broke: Break | None = None
+    """The recorded change at which it broke; None where that cannot be told."""
+    changes: int = 0
+    """How many changes are recorded in that time."""
 
     @property
     def verdict(self) -> Verdict:
@@ -69,7 +75,22 @@ class Promise:
         text += f" on {self.known:,} known outcomes of {self.requests:,} requests"
         if self.lag_ms is not None:
             text += f"; outcomes come {_duration(self.lag_ms)} after their request (median)"
-        return text
+        return text + self._why()
+
+    def _why(self) -> str:
+        """Return at which change it broke, in words."""
+        if self.broke is None:
+            if self.verdict != "broken" or not self.changes:
+                return ""
+            return f"; at which of {self.changes} recorded changes it broke cannot be told"
+        named = " or ".join(one.sentence() for one in self.broke.changes)
+        sides = (
+            f"{self.metric.text(one.estimate)} ({self.metric.text(one.low)} to "
+            f"{self.metric.text(one.high)})"
+            for one in (self.broke.before, self.broke.after)
+        )
+        before, after = sides
+        return f"; it broke with {named}: {before} before, {after} after"
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -82,6 +103,8 @@ class Promise:
             "known": self.known,
             "since_ns": self.since_ns,
             "outcome_lag_ms": self.lag_ms,
+            "broke": plain(self.broke),
+            "changes": self.changes,
             "sentence": self.sentence(),
         }
 
@@ -118,11 +141,13 @@ def _judged(
     ) as measure:
         collector = JudgedCollector(measure, 1, REQUESTS_MAX)
         requests, lags = 0, list[float]()
+        kept_ns = Kept(REQUESTS_MAX)
         try:
             for joined in Join(recorded, since_ns, now_ns, extract=measure.extract):
                 assert joined.given is not None
                 found = truths.of(joined, measure.extract)
                 collector.add(joined, [joined.given], found)
+                kept_ns.add(joined.append_ns[~np.isnan(found)])
                 requests += len(joined)
                 ids, times_ns = joined.ids.tolist(), joined.time_ns.tolist()
                 lags += [
@@ -136,7 +161,16 @@ def _judged(
         lag_ms = float(np.median(lags)) if lags else None
         quality = judged.side(0)
         known = collector.known
-        return Promise(measure.metric, quality_min, quality, requests, known, since_ns, lag_ms)
+        changes = read_changes(recorded, since_ns, now_ns)
+        columns = kept_ns.columns()
+        broke = None
+        if columns:
+            is_met = partial(meets, measure.metric, quality_min=quality_min)
+            broke = find_break(judged, columns[0], changes, is_met)
+        return Promise(
+            measure.metric, quality_min, quality, requests, known, since_ns, lag_ms, broke,
+            len(changes),
+        )  # fmt: skip
 
 
 def _since_ns(recorded: Recorded, since_ns: int) -> int:

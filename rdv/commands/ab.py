@@ -8,7 +8,7 @@ import typer
 
 from rdv.commands.options import METRICS, Decision, Json, On, Quiet, Since, Until, span_ns
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, finish, print_table, write_page
+from rdv.commands.pages import Html, finish, print_table, promise_lines, write_page
 
 if TYPE_CHECKING:
     from rdv.analysis.ab import Plan
@@ -84,7 +84,7 @@ def ab(
             progress=progress.advance,
         )
     if html is not None:
-        write_page(html, view.ab_page(found, decision.name), output)
+        write_page(html, view.ab_page(found, decision.name, promise_lines(decision)), output)
     if as_json:
         output.json(found.as_json())
         return

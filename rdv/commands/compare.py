@@ -19,7 +19,14 @@ from rdv.commands.options import (
     span_ns,
 )
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, finish, print_exploration, print_table, write_page
+from rdv.commands.pages import (
+    Html,
+    finish,
+    print_exploration,
+    print_table,
+    promise_lines,
+    write_page,
+)
 
 if TYPE_CHECKING:
     from rdv.analysis.compare import Comparison
@@ -101,7 +108,7 @@ def compare(
         if disagreements is not None:
             _export(disagreements, recorded, found, output)
     if html is not None:
-        write_page(html, view.compare_page(found, decision.name), output)
+        write_page(html, view.compare_page(found, decision.name, promise_lines(decision)), output)
     if as_json:
         exploration = None if randomised is None else randomised.as_json()
         output.json({**found.as_json(), "exploration": exploration})

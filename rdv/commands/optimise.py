@@ -19,7 +19,7 @@ from rdv.commands.options import (
     span_ns,
 )
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, finish, print_table, write_page
+from rdv.commands.pages import Html, finish, print_table, promise_lines, write_page
 
 if TYPE_CHECKING:
     from rdv.analysis.optimise.result import Optimum
@@ -94,7 +94,7 @@ def optimise(
         )
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
-        write_page(html, view.optimise_page(found, decision.name), output)
+        write_page(html, view.optimise_page(found, decision.name, promise_lines(decision)), output)
     if as_json:
         output.json(found.as_json())
     else:

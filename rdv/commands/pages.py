@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,8 @@ from rdv.commands.terminal import has_color, is_terminal, width
 if TYPE_CHECKING:
     from rdv.analysis.charts import Chart, Mix
     from rdv.analysis.exploration.result import Explored
+    from rdv.analysis.promise import Promise
+    from rdv.decision import Decision as DecisionConfig
 
 Html = Annotated[
     str | None,
@@ -34,6 +37,24 @@ def write_page(path: str, html: str, output: Output) -> None:
     with faults(path, "write"), open(path, "w", encoding="utf-8") as file:
         file.write(html)
     output.note(f"written: {path}")
+
+
+def promise_of(decision: DecisionConfig) -> Promise | None:
+    """Return whether the quality that [objective] promises is held; None without a promise.
+
+    Raises UnknownMetric, InvalidMetric, TooManyValues, and the log's SystemFaults.
+    """
+    if decision.objective.quality_min == "none":
+        return None
+    from rdv.analysis.promise import quality_promise
+
+    return quality_promise(decision, time.time_ns())
+
+
+def promise_lines(decision: DecisionConfig) -> list[str]:
+    """Return the sentence about the promised quality; nothing without a promise."""
+    promise = promise_of(decision)
+    return [] if promise is None else [promise.sentence()]
 
 
 def print_table(

@@ -11,7 +11,7 @@ import typer
 from rdv.commands.errors import InvalidOption, ThresholdBroken
 from rdv.commands.options import Canary, Decision, Json, On, Quiet, Since, Until, Yes, span_ns
 from rdv.commands.output import Column, Output, Progress
-from rdv.commands.pages import Html, write_page
+from rdv.commands.pages import Html, promise_lines, write_page
 from rdv.commands.registry import write_back
 from rdv.commands.terminal import Style, confirm, is_terminal, paint, printable
 
@@ -137,10 +137,13 @@ def promote(
     figures = figures_of(compared, asked.limits)
     found = Promotion(judge(figures, asked.limits), proposal)
     _show_judgement(found, output)
+    promises = promise_lines(decision)
+    for line in promises:
+        output.text(line)
     if html is not None:
         from rdv.analysis.promote.view import promote_page
 
-        page = promote_page(found.judgement, compared.found, proposal.diff, decision.name)
+        page = promote_page(found.judgement, compared.found, proposal.diff, decision.name, promises)
         write_page(html, page, output)
     if not (force or begun or found.judgement.verdict in ("pass", accept)):
         if as_json:
@@ -323,6 +326,8 @@ def _carry_out(
             raise
         if not found.breaches:
             _show_end(watch.period, seconds, output)
+            for line in promise_lines(decision):
+                output.text(line)
             return found
         for breach in found.breaches:
             output.note(f"after {watch.period.answers:,} answers: {breach.text()}")

@@ -24,7 +24,7 @@ from rdv.commands.options import (
     warm_up_ns,
 )
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import finish, print_table
+from rdv.commands.pages import finish, print_table, promise_lines
 from rdv.commands.terminal import is_terminal
 from rdv.commands.units import parse_duration_ns
 
@@ -167,7 +167,10 @@ def regress(
         style = "json"
     elif style is None:
         style = "table" if is_terminal(sys.stdout) or quiet else "json"
-    _show(found, decision.name, style, Output(as_json=style == "json", quiet=quiet))
+    output = Output(as_json=style == "json", quiet=quiet)
+    _show(found, decision.name, style, output)
+    for line in promise_lines(decision):
+        output.note(f"recorded answers: {line}")
     if broken := found.broken():
         raise ThresholdBroken(broken)
 

@@ -12,6 +12,7 @@ import typer
 
 from rdv.commands.options import Decision
 from rdv.commands.output import Column, Output, number
+from rdv.commands.pages import promise_of
 from rdv.commands.terminal import Style, has_color, is_terminal, paint, width
 from rdv.commands.units import digits, milliseconds, percent
 from rdv.status.models import AFTER_DECISION, unlogged_text
@@ -19,7 +20,6 @@ from rdv.status.models import AFTER_DECISION, unlogged_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rdv.analysis.promise import Promise
     from rdv.decision import Decision as DecisionConfig
     from rdv.decision.ramp import Ramp
     from rdv.serve.observer import Observer
@@ -62,7 +62,7 @@ def status(
         if watch:
             _watch(observer, output)
         elif as_json:
-            promise = _promise(decision)
+            promise = promise_of(decision)
             quality = None if promise is None else promise.as_json()
             ramp = ramp_of(decision)
             said = None if ramp is None else {"text": ramp_line(decision, ramp), **_as_values(ramp)}
@@ -72,18 +72,9 @@ def status(
             if (ramp := ramp_of(decision)) is not None:
                 output.text()
                 output.text(ramp_line(decision, ramp))
-            if (promise := _promise(decision)) is not None:
+            if (promise := promise_of(decision)) is not None:
                 output.text()
                 output.text(promise.sentence())
-
-
-def _promise(decision: DecisionConfig) -> Promise | None:
-    """Return whether the quality that [objective] promises is held; None without a promise."""
-    if decision.objective.quality_min == "none":
-        return None
-    from rdv.analysis.promise import quality_promise
-
-    return quality_promise(decision, time.time_ns())
 
 
 def ramp_of(decision: DecisionConfig) -> Ramp | None:

@@ -19,7 +19,14 @@ from rdv.commands.options import (
     span_ns,
 )
 from rdv.commands.output import Output, Progress
-from rdv.commands.pages import Html, finish, print_exploration, print_table, write_page
+from rdv.commands.pages import (
+    Html,
+    finish,
+    print_exploration,
+    print_table,
+    promise_lines,
+    write_page,
+)
 
 EXAMPLES = (
     "rdv whatif fraud --schedule schedules/new.toml",
@@ -73,7 +80,7 @@ def whatif(
         )
     output = Output(as_json=as_json, quiet=quiet)
     if html is not None:
-        write_page(html, view.whatif_page(found, decision.name), output)
+        write_page(html, view.whatif_page(found, decision.name, promise_lines(decision)), output)
     if as_json:
         exploration = None if randomised is None else randomised.as_json()
         output.json({**found.as_json(), "exploration": exploration})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rdv.analysis.ab.result import Experiment, arm_rows
 from rdv.analysis.charts import Axis, Chart, Mix, Points, Report, Rule, share, signed
 from rdv.analysis.charts.kinds import kinds_mix
-from rdv.analysis.charts.page import Tone, add_limits
+from rdv.analysis.charts.page import Tone, add_limits, add_promise
 
 _SHIFTS = {"by cohorts": -0.1, "by pairs": 0.1}
 """The two kinds of effect, and how far they stand beside the middle of their cohort."""
@@ -43,8 +45,8 @@ def effects_chart(found: Experiment) -> Chart | None:
     return Chart(title, x, y, (*marks, Rule("no change", 0.0, "y")), palette=tuple(_SHIFTS))
 
 
-def ab_page(found: Experiment, decision: str) -> str:
-    """Return HTML as one file."""
+def ab_page(found: Experiment, decision: str, promises: Sequence[str] = ()) -> str:
+    """Return HTML as one file; `promises` are sentences about the promised quality."""
     report = Report(f"Experiment: {decision}", f"Metric: {found.metric}")
     split, *sentences = found.sentences()
     report.verdict(split, "bad" if found.ratio.mismatch else "good")
@@ -54,6 +56,7 @@ def ab_page(found: Experiment, decision: str) -> str:
     if len(sentences) > 1:
         report.heading("Findings")
         report.paragraphs(sentences[1:])
+    add_promise(report, promises)
     report.heading("Cohorts")
     report.table(*arm_rows(found))
     report.charts(charts_of(found))

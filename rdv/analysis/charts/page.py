@@ -223,3 +223,10 @@ def add_limits(report: Report, caveats: Sequence[str]) -> None:
     if caveats:
         report.heading("Limits of these figures")
         report.bullets(caveats)
+
+
+def add_promise(report: Report, sentences: Sequence[str]) -> None:
+    """Add a section on the quality that [objective] promises; none without a promise."""
+    if sentences:
+        report.heading("Promised quality")
+        report.paragraphs(sentences)

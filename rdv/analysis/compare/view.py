@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +21,7 @@ from rdv.analysis.charts import (
     qq_chart,
     share,
 )
-from rdv.analysis.charts.page import Tone, add_limits
+from rdv.analysis.charts.page import Tone, add_limits, add_promise
 from rdv.analysis.compare.drift import ModelDrift
 from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.statistics import Movement, Normaliser
@@ -159,12 +160,14 @@ def palette_of(found: Comparison) -> tuple[str, ...]:
     return models if found.canary is None or found.canary in models else (*models, found.canary)
 
 
-def compare_page(found: Comparison, decision: str) -> str:
-    """Return HTML as one file."""
-    return compare_report(found, decision).html()
+def compare_page(found: Comparison, decision: str, promises: Sequence[str] = ()) -> str:
+    """Return HTML as one file; `promises` are sentences about the promised quality."""
+    return compare_report(found, decision, promises).html()
 
 
-def compare_report(found: Comparison, decision: str = "the log") -> Report:
+def compare_report(
+    found: Comparison, decision: str = "the log", promises: Sequence[str] = ()
+) -> Report:
     """Return the report."""
     a, b = found.first.name, found.second.name
     report = Report(f"{a} and {b}", f"{decision}: {found.requests:,} recorded requests")
@@ -174,6 +177,7 @@ def compare_report(found: Comparison, decision: str = "the log") -> Report:
     report.figures(summary_figures(found))
     report.heading("Findings")
     report.paragraphs([sentence for sentence in sentences if sentence != verdict])
+    add_promise(report, promises)
     return finished(report, found)
 
 

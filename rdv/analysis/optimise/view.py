@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rdv.analysis.charts import Axis, Chart, FrontierPoint, Report, Rule, frontier_chart, share
-from rdv.analysis.charts.page import add_limits
+from rdv.analysis.charts.page import add_limits, add_promise
 from rdv.analysis.optimise.measured import gain_text
 from rdv.analysis.optimise.result import Optimum, Point, describe
 
@@ -51,12 +52,14 @@ def _axis(found: Optimum) -> Axis:
     return Axis(found.measure, measure="share") if is_share else Axis(found.measure, found.unit)
 
 
-def optimise_page(found: Optimum, decision: str) -> str:
-    """Return HTML as one file."""
-    return optimise_report(found, decision).html()
+def optimise_page(found: Optimum, decision: str, promises: Sequence[str] = ()) -> str:
+    """Return HTML as one file; `promises` are sentences about the promised quality."""
+    return optimise_report(found, decision, promises).html()
 
 
-def optimise_report(found: Optimum, decision: str = "the log") -> Report:
+def optimise_report(
+    found: Optimum, decision: str = "the log", promises: Sequence[str] = ()
+) -> Report:
     """Return the report."""
     report = Report(
         f"Schedules for {decision}",
@@ -86,6 +89,7 @@ def optimise_report(found: Optimum, decision: str = "the log") -> Report:
     if found.price is not None:
         report.heading("The price of a millisecond")
         report.table(*found.price.table())
+    add_promise(report, promises)
     add_limits(report, found.remarks)
     return report
 

@@ -16,13 +16,19 @@ _TONES: dict[Verdict, Tone] = {
 
 
 def promote_page(
-    judgement: Judgement, found: Comparison, diff: Sequence[str], decision: str
+    judgement: Judgement,
+    found: Comparison,
+    diff: Sequence[str],
+    decision: str,
+    promises: Sequence[str] = (),
 ) -> str:
-    """Return HTML as one file."""
+    """Return HTML as one file; `promises` are sentences about the quality that is promised."""
     champion, challenger = found.first.name, found.second.name
     report = Report(f"Promotion of {challenger} over {champion}", decision)
     report.verdict(f"Verdict of the gate: {judgement.verdict}", _TONES[judgement.verdict])
     report.figures(summary_figures(found))
+    if promises:
+        report.paragraphs(promises)
     report.heading("Checks")
     rows = [[check.name, check.verdict, check.text] for check in judgement.checks]
     report.table(["check", "verdict", "finding"], rows, "Checks of the gate")

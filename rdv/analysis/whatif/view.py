@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from rdv.analysis.charts import (
     share,
 )
 from rdv.analysis.charts.kinds import KIND_COLOURS, kinds_mix
-from rdv.analysis.charts.page import Tone, add_limits
+from rdv.analysis.charts.page import Tone, add_limits, add_promise
 from rdv.analysis.whatif.result import Side, WhatIf
 
 _MODELS_MAX = 5
@@ -97,12 +98,12 @@ def changes_sentence(found: WhatIf) -> str:
     return f"{text}."
 
 
-def whatif_page(found: WhatIf, decision: str) -> str:
-    """Return HTML as one file."""
-    return whatif_report(found, decision).html()
+def whatif_page(found: WhatIf, decision: str, promises: Sequence[str] = ()) -> str:
+    """Return HTML as one file; `promises` are sentences about the promised quality."""
+    return whatif_report(found, decision, promises).html()
 
 
-def whatif_report(found: WhatIf, decision: str = "the log") -> Report:
+def whatif_report(found: WhatIf, decision: str = "the log", promises: Sequence[str] = ()) -> Report:
     """Return the report."""
     requests = f"{found.recorded.requests:,} requests"
     report = Report(f"What if: {found.schedule.label}", f"{decision}, {requests}")
@@ -126,6 +127,7 @@ def whatif_report(found: WhatIf, decision: str = "the log") -> Report:
         report.paragraphs([changes_sentence(found)])
     report.heading("Charts")
     report.charts(whatif_charts(found))
+    add_promise(report, promises)
     add_limits(report, found.caveats())
     return report
 
