@@ -29,9 +29,9 @@ def ab(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What is compared: right (by known outcomes), default, waited_ms, a number in the "
-            f"outcomes, or a mean among {METRICS}. Default: metric of [outcome] in rdv.toml, or "
-            "right.",
+            help="What is compared: right (by known outcomes), default, waited_ms (until the "
+            f"decision), a number in the outcomes, or a mean among {METRICS}. Default: metric of "
+            "[outcome] in rdv.toml, or right.",
             show_default=False,
         ),
     ] = None,

@@ -17,6 +17,7 @@ from rdv.analysis.measure.measure import Floats, RowMeasure
 from rdv.analysis.metrics import metric_named
 from rdv.analysis.replay.child import ERROR, VALUE
 from rdv.analysis.replay.evaluator import Evaluator, Loading
+from rdv.decision import DecisionNotFound, load_decision
 from rdv.decision.value import Value
 
 BATCH_ROWS = 256
@@ -38,8 +39,9 @@ class FunctionMeasure(RowMeasure):
     """Calls `value(data, answer, outcome)` once for each different triple.
 
     `answer` is None where there was none. The process is started at the first call, and ended by
-    `close`. A call that raises, or returns no number, is a problem of the whole metric: without it
-    the others would say something else. Raises ModelNotLoaded, ModelKeepsEnding.
+    `close`; it gets the variables that `env` of rdv.toml names, as models do. A call that raises,
+    or returns no number, is a problem of the whole metric: without it the others would say
+    something else. Raises ModelNotLoaded, ModelKeepsEnding.
     """
 
     def __init__(self, reading: Reading, value: Value, directory: str) -> None:
@@ -83,7 +85,13 @@ class FunctionMeasure(RowMeasure):
             timeout_ms = self._value.timeout_ms
             name = self._value.function
             self._evaluator = Evaluator(
-                Loading(self._directory, name, opening, predict_timeout_ms=timeout_ms)
+                Loading(
+                    self._directory,
+                    name,
+                    opening,
+                    predict_timeout_ms=timeout_ms,
+                    env=self._variables(),
+                )
             )
         texts: list[tuple[int, bytes]] = []
         rows = list(missing.values())
@@ -94,6 +102,13 @@ class FunctionMeasure(RowMeasure):
             triple: self._number(code, text, row)
             for triple, (code, text), row in zip(missing, texts, rows, strict=True)
         }
+
+    def _variables(self) -> tuple[str, ...]:
+        """Return the names of the variables that rdv.toml passes on; none without an rdv.toml."""
+        try:
+            return tuple(load_decision(self._directory, {}).env)
+        except DecisionNotFound:
+            return ()
 
     def _number(self, code: int, text: bytes, row: bytes) -> float:
         value: Any = None

@@ -48,7 +48,10 @@ class Result(
     """Name and content hash: `production@1f2e3d4c5b6a`. Inline schedules are named `inline`."""
 
     waited_ms: float
-    """Milliseconds from the start of the request to the answer, on one host's monotonic clock."""
+    """Milliseconds from the start of the request to the decision, on one host's monotonic clock.
+
+    `waited_ms` of the answer that the client gets is longer: until the proxy answers.
+    """
 
     model: str | None = None
     """The model that answered; several joined by "+" when the schedule combined them; None: the

@@ -45,7 +45,10 @@ class TracedAnswer(Answer, frozen=True, gc=False):
 
 
 def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
-    """Return the JSON of an answer; `waited_ms` is by the proxy's own clock."""
+    """Return the JSON of an answer; `waited_ms` is until now, by the proxy's own clock.
+
+    That of the record is until the decision of the server, which is earlier.
+    """
     plain = (
         result.id,
         result.result,

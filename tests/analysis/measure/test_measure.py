@@ -193,6 +193,25 @@ def test_value_by_a_function_in_a_process_of_its_own(made, tmp_path):
     assert len(lines) == len(set(map(tuple, lines))) == 1200
 
 
+def test_a_function_gets_the_variables_that_env_names(made, tmp_path, monkeypatch):
+    directory, _ = made
+    (directory / "value.py").write_text(
+        "import os\n\ndef value(data, answer, outcome):\n"
+        "    return float(os.environ.get('RATE', 0)) + float('SECRET' in os.environ)\n"
+    )
+    monkeypatch.setenv("RATE", "3")
+    monkeypatch.setenv("SECRET", "x")
+    settings = directory / "rdv.toml"
+    before = settings.read_text()
+    for text, expected in (("", 0.0), ('env = ["RATE"]\n', 3.0)):
+        settings.write_text(text)
+        with Recorded(str(directory)) as recorded:
+            own = Value(function="value.py:value")
+            found = what_if(recorded, RULES_ONLY, outcome=MEANS, metric="value", value=own)
+        assert found.metric.first.estimate == expected
+    settings.write_text(before)
+
+
 def test_a_function_that_fails_is_named(made):
     directory, _ = made
     (directory / "value.py").write_text(FUNCTION)
