@@ -289,9 +289,14 @@ INCLUDES: dict[str, Callable[[], str]] = {
     "http-outcome": http_outcome,
     "http-request": http_request,
     "http-statuses": http_statuses,
+    "python-client": python(
+        rdv, ["Client", "AsyncClient", "Answer", "InvalidCall", "RequestRefused", "NoAnswer"]
+    ),
     "python-engine": python(rdv.rendezvous.engine, ["Engine"]),
     "python-errors": python(rdv.errors, ["RdvError"]),
     "python-load": python(rdv.load.generator),
+    "python-local": python(rdv, ["local", "Local"]),
+    "python-open": python(rdv, ["open", "OpenDecision", "Table"]),
     "python-schedule": python(rdv.rendezvous.schedule),
     "python-statistics": python(rdv.analysis.statistics),
     "python-stream": python(rdv.stream),

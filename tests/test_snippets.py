@@ -173,8 +173,8 @@ def test_every_snippet_runs(page, trained, tmp_path):
                 reader.type(f"set -e\n{body}")
             elif kind == "python":
                 subprocess.run(
-                    [sys.executable, "-W", "error", "-c", body], cwd=tmp_path, check=True,
-                    timeout=TIMEOUT_S, capture_output=True,
+                    [sys.executable, "-W", "error", "-c", reader.meant(body)], cwd=tmp_path,
+                    env=reader.environment, check=True, timeout=TIMEOUT_S, capture_output=True,
                 )  # fmt: skip
     finally:
         reader.close()

@@ -37,7 +37,7 @@ class OpenDecision:
 
         fraud = rdv.open("fraud")
         fraud.scores(since="1d").to_pandas()
-        fraud.whatif("schedules/new.toml")
+        fraud.whatif("fraud/schedules/production.toml")
 
     Looking creates nothing. Tables are read when they are used (`Table`); studies are values, which
     a notebook shows as reports. `since` and `until` bound the times when requests were appended:

@@ -16,8 +16,10 @@ SHOWN = 10
 class Table:
     """A `Table` has the rows of a decision's log as columns, and any Arrow library can read it.
 
-        table.to_pandas()            pandas.DataFrame(table)   polars.DataFrame(table)
-        table.to_polars()            pyarrow.table(table)      duckdb.sql("from table")
+        scores = rdv.open("fraud").scores()
+        frame = scores.to_pandas()
+        same = polars.DataFrame(scores)
+        table = pyarrow.table(scores)
 
     It holds no rows: each use reads the log anew, in batches, so that memory is bounded by a batch
     where the reader is (`batches`, DuckDB, Parquet writers), and what was recorded since is there.
