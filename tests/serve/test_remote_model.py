@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from model_server import ModelServer, predictions
+from ports import free_port
 from running import Client, Decision, Load, is_preferred, write_decision
 from waiting import wait_until
 
+EXAMPLE = Path(__file__).parents[2] / "examples/remote"
 SCHEDULE = """
 sla_ms = 20000
 default = { score = 0.0, by = "default" }
@@ -118,3 +124,37 @@ def test_a_model_that_must_see_everything_waits_for_its_server(tmp_path, server)
         assert set(reports) == set(ids)
         assert any("result" in one for one in reports.values())
         assert not any("refusal" in one for one in reports.values())
+
+
+def test_the_example(tmp_path):
+    port, server_port = free_port(), free_port()
+    place = tmp_path / "remote"
+    shutil.copytree(EXAMPLE, place)
+    (place / "rdv.toml").write_text(
+        (place / "rdv.toml")
+        .read_text()
+        .replace("8100", str(port))
+        .replace("8080", str(server_port))
+    )
+    schedule = place / "schedules" / "production.toml"
+    schedule.write_text(schedule.read_text().replace("100", "5000").replace("200", "20000"))
+    with subprocess.Popen([sys.executable, place / "server.py", str(server_port)]) as process:
+        decision = Decision(place, port)
+        try:
+            decision.start("server-0", "proxy-0", "gbm", "fast")
+            decision.await_ready("server-0", "proxy-0", "gbm", "fast")
+            with Client(port) as client:
+                _, answer = wait_until(lambda: of_gbm(client.post({"data": {"amount": 40}})))
+                assert answer["result"] == {"score": 0.04}
+                process.kill()
+                assert client.post({"data": {"amount": 4000}})[1]["result"] == {"score": 1.0}
+            versions = {one["version"] for one in decision.reports("gbm").values()}
+            assert "3" in versions
+        finally:
+            process.kill()
+            decision.close()
+
+
+def of_gbm(found):
+    """Return the answer if it is the server's, which may not be up yet."""
+    return found if found[1]["model"] == "gbm" else None
