@@ -30,24 +30,12 @@ from rdv.analysis.statistics import Interval
 
 Chance = np.random.Generator
 Floats = npt.NDArray[Any]
-Row = tuple[str, str, str, Callable[[Chance], bool | None]]
+Row = tuple[str, str, str, Callable[[Chance], bool | None], int]
 Answers = tuple[Floats | Lists, Floats | Lists, Floats | Lists]
 """Of the first model, of the second, and the truths."""
 
-FEWER = 10
-"""How many times fewer trials than those of `benchmarks.coverage`: these take longer."""
-HEAD = """
-## Metrics, by key
-
-The same for `rdv.analysis.metrics`. Requests come by key (10 on average, some keys have many), and
-those of one key are alike: an interval that takes requests for independent would cover far less. In
-"no difference" two models err equally often, so that what is not covered is a false alarm. A
-sequence counts as covering only if it does so at all looks that give an interval. "Too few" is how
-often there was none. {trials} trials for each row: a standard error of {error:.1f} points for 95 %.
-
-| Interval | Metric | Sample | Covers | Too few |
-| --- | --- | --- | --- | --- |"""
-
+RUNS, RESAMPLED, LOOKED = 1000, 300, 150
+"""The runs of a row: the usual ones; of metrics that are resampled; of sequences."""
 LARGE = 60_000
 MEAN_SIZE = 10
 LOOKS = 30
@@ -131,6 +119,8 @@ DRAWS: dict[str, Draw] = {
     "pinball@0.9": numbers,
     "value": values,
     "ndcg@3": lists,
+    "mrr": lists,
+    "list-precision@3": lists,
     "hit-rate@1": lists,
 }
 
@@ -180,18 +170,23 @@ def rare_errors(c: Chance) -> bool | None:
     return covers(estimate(metric_named("accuracy"), answer, truth, place), 0.99)
 
 
+def runs_of(name: str) -> int:
+    return RESAMPLED if name.startswith(("recall", "precision", "calibration")) else RUNS
+
+
 def rows() -> Iterator[Row]:
     for name in DRAWS:
         sample = f"200 keys, {200 * MEAN_SIZE:,} requests"
-        yield "by key, one look", f"`{name}`", sample, one_model(name, 200)
+        yield "by key, one look", f"`{name}`", sample, one_model(name, 200), runs_of(name)
     for name in DRAWS:
         yield (
             "difference by key, one look",
             f"`{name}`",
             "100 keys, no difference",
             no_difference(name, 100),
+            runs_of(name),
         )
-    yield "by key, one look", "`accuracy`", "60 keys, one in 100 always wrong", rare_errors
+    yield "by key, one look", "`accuracy`", "60 keys, one in 100 always wrong", rare_errors, RUNS
     yield from sequences()
 
 
@@ -251,8 +246,9 @@ def sequences() -> Iterator[Row]:
             name,
             "20,000 keys, a cohort of 10 %",
             in_cohorts(name, 20_000, 0.1),
+            LOOKED,
         )
-        yield "sequence of pairs, 30 looks", name, "20,000 keys", in_pairs(name, 20_000)
+        yield "sequence of pairs, 30 looks", name, "5,000 keys", in_pairs(name, 5000), LOOKED
 
 
 def measure(
@@ -263,17 +259,3 @@ def measure(
     found = [trial(c) for _ in range(trials)]
     given = [one for one in found if one is not None]
     return (sum(given) / len(given) if given else None), 1 - len(given) / trials
-
-
-def print_table(trials: int) -> None:
-    print(HEAD.format(trials=trials, error=100 * (0.95 * 0.05 / trials) ** 0.5))
-    for seed, (interval, metric, sample, trial) in enumerate(rows()):
-        covered, none = measure(trial, trials, seed)
-        share = "-" if covered is None else f"{covered:.1%}"
-        print(f"| {interval} | {metric} | {sample} | {share} | {none:.0%} |", flush=True)
-
-
-if __name__ == "__main__":
-    import sys
-
-    print_table(int(sys.argv[1]))

@@ -17,10 +17,10 @@ from rdv.analysis.dataset.outcomes import Outcomes, read_truths
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.source import sources
 from rdv.analysis.errors import NothingRecorded
-from rdv.analysis.measure import Kept, choose_measure
+from rdv.analysis.measure import ROBUST, Kept, choose_measure
+from rdv.analysis.measure.sides import JudgedCollector, Measured, Unmeasured
 from rdv.analysis.metrics import Metric
 from rdv.analysis.promise_changes import Break, find_break, read_changes
-from rdv.analysis.quality import DEFAULTS, JudgedCollector, Measured, Unmeasured
 from rdv.analysis.statistics import plain
 from rdv.decision import Decision
 from rdv.payload import is_readable
@@ -137,7 +137,7 @@ def _judged(
     since_ns = _since_ns(recorded, now_ns - objective.window_ms * 10**6)
     truths, known_ns = _read_since(recorded, since_ns)
     with choose_measure(
-        recorded, decision.outcome, None, objective.metric, decision.value, DEFAULTS
+        recorded, decision.outcome, None, objective.metric, decision.value, ROBUST
     ) as measure:
         collector = JudgedCollector(measure, 1, REQUESTS_MAX)
         requests, lags = 0, list[float]()

@@ -24,8 +24,8 @@ from rdv.analysis.dataset.notes import Notes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import read_schedules
 from rdv.analysis.dataset.source import sources
+from rdv.analysis.measure.sides import Judged
 from rdv.analysis.metrics import Metric, estimate
-from rdv.analysis.quality import Judged
 from rdv.analysis.statistics import Interval, InvalidSample
 from rdv.rendezvous.topology import CONTROL, EVENTS_TOPIC
 

@@ -21,7 +21,7 @@ from rdv.analysis.errors import ModelNotRecorded, NothingRecorded
 from rdv.analysis.export.arrow import make_batch, schema_of
 from rdv.analysis.export.columns import Column
 from rdv.analysis.measure import choose_measure
-from rdv.analysis.quality import JudgedCollector, Measured
+from rdv.analysis.measure.sides import JudgedCollector, Measured
 from rdv.api.table import Table
 from rdv.decision import Decision
 from rdv.rendezvous.messages import Score, report_code

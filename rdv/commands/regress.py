@@ -118,8 +118,7 @@ def regress(
     Exit codes: 0 every limit is held; 99 a limit is broken, or cannot be judged; 1 failed.
     """
     from rdv.analysis.dataset.places import Recorded
-    from rdv.analysis.measure import choose_measure
-    from rdv.analysis.quality import DEFAULTS
+    from rdv.analysis.measure import ROBUST, choose_measure
     from rdv.analysis.regress.study import regress as hold
     from rdv.decision import load_decision
     from rdv.decision.schedules import read_schedule, retired_models
@@ -146,7 +145,7 @@ def regress(
     with contextlib.ExitStack() as stack:
         recorded = stack.enter_context(Recorded(directory))
         measure = stack.enter_context(
-            choose_measure(recorded, decision.outcome, on, metric or "", decision.value, DEFAULTS)
+            choose_measure(recorded, decision.outcome, on, metric or "", decision.value, ROBUST)
         )
         options: dict[str, Any] = {"measure": measure}
         if job is not None:

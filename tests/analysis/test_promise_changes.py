@@ -17,7 +17,7 @@ from rdv.analysis.measure import Measure
 from rdv.analysis.metrics import metric_named
 from rdv.analysis.promise import quality_promise
 from rdv.analysis.promise_changes import Change, find_break
-from rdv.analysis.quality import Judged
+from rdv.analysis.measure.sides import Judged
 from rdv.decision import load_decision
 from rdv.stream import open_stream
 

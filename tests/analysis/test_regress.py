@@ -15,8 +15,7 @@ from fake_clock import FakeClock
 from made_log import BEGIN_NS, PRODUCTION, MadeLog, MadeRequest, make_requests, make_score
 
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.measure import choose_measure
-from rdv.analysis.quality import DEFAULTS
+from rdv.analysis.measure import ROBUST, choose_measure
 from rdv.analysis.regress.limits import Limits
 from rdv.analysis.regress.report import junit, markdown
 from rdv.analysis.regress.study import regress
@@ -49,7 +48,7 @@ def study(
 ):
     with (
         Recorded(str(directory)) as recorded,
-        choose_measure(recorded, outcome, None, metric, value, DEFAULTS) as measure,
+        choose_measure(recorded, outcome, None, metric, value, ROBUST) as measure,
     ):
         return regress(recorded, schedule, limits, measure=measure, **options)
 

@@ -15,7 +15,7 @@ from made_log import BEGIN_NS, MODELS, PRODUCTION, MadeLog, MadeRequest, make_re
 
 from rdv.__main__ import main
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.quality import Measured, Unmeasured
+from rdv.analysis.measure.sides import Measured, Unmeasured
 from rdv.analysis.statistics import Interval
 from rdv.analysis.worth.advice import Facts, advise
 from rdv.analysis.worth.study import worth

@@ -36,6 +36,13 @@ DEFAULTS: Mapping[Kind, str] = {
     "ranking": "ndcg@10",
 }
 """The metric by what is judged, where neither --metric nor [outcome] names one."""
+ROBUST: Mapping[Kind, str] = {
+    "class": "balanced-accuracy",
+    "probability": "roc-auc",
+    "number": "mae",
+    "ranking": "ndcg@10",
+}
+"""The same where rare classes must not fool: for promises, limits and the gate."""
 _RANKINGS = "ndcg@k, hit-rate@k, precision@k and mrr"
 
 

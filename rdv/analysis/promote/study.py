@@ -12,8 +12,7 @@ from rdv.analysis.compare import compare
 from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.compare.truths import Judged, Points
 from rdv.analysis.dataset.places import Recorded
-from rdv.analysis.dataset.reading import Kind
-from rdv.analysis.measure import Measure
+from rdv.analysis.measure import ROBUST, Measure
 from rdv.analysis.metrics import Undefined, difference, looks, metric_named, sequence
 from rdv.analysis.metrics.estimate import Found
 from rdv.analysis.promote.behaviour import Expected
@@ -25,13 +24,6 @@ from rdv.decision import Gate as Limits
 from rdv.decision.outcome import INFERRED, Outcome
 from rdv.decision.value import UNDECLARED, Value
 
-METRICS: Mapping[Kind, str] = {
-    "class": "balanced-accuracy",
-    "probability": "roc-auc",
-    "number": "mae",
-    "ranking": "ndcg@10",
-}
-"""The metric by type of outcome where [gate] names none: those that rare classes do not fool."""
 CONFIDENCE = 0.95
 CLASSES_MAX = 20
 """The maximum number of classes that are judged each, the most frequent."""
@@ -87,7 +79,7 @@ def compare_newest(
         on=on,
         metric=metric,
         value=value,
-        defaults=METRICS,
+        defaults=ROBUST,
         canary=canary,
         window_ms=window_ms,
         cohort=cohort,
@@ -138,7 +130,7 @@ def quality_of(
     `points` are what the metric takes; None: what is judged.
     """
     if points is None:
-        metric = metric_named(limits.metric or METRICS[judged.extract.reading.kind])
+        metric = metric_named(limits.metric or ROBUST[judged.extract.reading.kind])
         measure = Measure(metric, judged.extract)
         first_points, second_points = map(measure.points_of, (judged.first, judged.second))
         columns = first_points, second_points, judged.truth, judged.keys

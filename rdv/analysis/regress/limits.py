@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rdv.analysis.charts import number, share, signed
+from rdv.analysis.measure.sides import Measured, Unmeasured
 from rdv.analysis.metrics import Metric
-from rdv.analysis.quality import Measured, Unmeasured
 from rdv.analysis.statistics import Interval, plain
 from rdv.rendezvous.schedule import Finding
 

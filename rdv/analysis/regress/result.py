@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rdv.analysis.charts import share
-from rdv.analysis.quality import Measured, Unmeasured
+from rdv.analysis.measure.sides import Measured, Unmeasured
 from rdv.analysis.regress.limits import Check, Figures, Limits, broken, change_text
 from rdv.analysis.statistics import plain
 from rdv.analysis.whatif.result import WhatIf

@@ -17,7 +17,7 @@ from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import ScheduleShelf, read_schedules
 from rdv.analysis.measure import Kept, Measure
-from rdv.analysis.quality import JUDGED_MAX, JudgedCollector, Unmeasured, share_of
+from rdv.analysis.measure.sides import JUDGED_MAX, JudgedCollector, Unmeasured, share_of
 from rdv.analysis.regress.limits import Figures, Limits, judge
 from rdv.analysis.regress.result import Changed, Regression
 from rdv.analysis.regress.worst import Worst

@@ -6,7 +6,7 @@ clock or draws random numbers without a given seed. Importing this imports numpy
 
 from __future__ import annotations
 
-from rdv.analysis.statistics.ab.effect import Arm, Effect, effect, effect_of_pairs, paired_effect
+from rdv.analysis.statistics.ab.effect import Arm, Effect, effect, effect_of_pairs
 from rdv.analysis.statistics.ab.sample_ratio import SampleRatio, sample_ratio
 from rdv.analysis.statistics.ab.sequence import proportion_sequence
 from rdv.analysis.statistics.agreement import (
@@ -32,31 +32,18 @@ from rdv.analysis.statistics.event_rate import (
     Window,
     rate_anomalies,
     rate_reference,
-    rate_scores,
     windows,
 )
 from rdv.analysis.statistics.interval import Interval, plain
 from rdv.analysis.statistics.latency import Latency, Percentile, latency
-from rdv.analysis.statistics.normalisation import (
-    Normaliser,
-    QuantilePairs,
-    quantile_pairs,
-    translate,
-)
+from rdv.analysis.statistics.normalisation import Normaliser, QuantilePairs, quantile_pairs
 from rdv.analysis.statistics.paired import (
     PairedCounts,
-    PairedMeans,
     PairedShares,
-    compare_means,
     compare_shares,
     shares_of_counts,
 )
-from rdv.analysis.statistics.proportion import (
-    clopper_pearson,
-    difference_of_proportions,
-    sample_size,
-    wilson,
-)
+from rdv.analysis.statistics.proportion import sample_size, wilson
 from rdv.analysis.statistics.quantile import quantile_interval, quantile_intervals
 from rdv.analysis.statistics.sample import InvalidSample
 
@@ -73,7 +60,6 @@ __all__ = [
     "Movement",
     "Normaliser",
     "PairedCounts",
-    "PairedMeans",
     "PairedShares",
     "Percentile",
     "QuantilePairs",
@@ -86,17 +72,13 @@ __all__ = [
     "agreement_of_classes",
     "agreement_of_scores",
     "agreement_of_table",
-    "clopper_pearson",
-    "compare_means",
     "compare_shares",
-    "difference_of_proportions",
     "drift_over_time",
     "effect",
     "effect_of_pairs",
     "judge",
     "latency",
     "most_disagreeing",
-    "paired_effect",
     "plain",
     "proportion_sequence",
     "quantile_interval",
@@ -104,11 +86,9 @@ __all__ = [
     "quantile_pairs",
     "rate_anomalies",
     "rate_reference",
-    "rate_scores",
     "sample_ratio",
     "sample_size",
     "shares_of_counts",
-    "translate",
     "wilson",
     "windows",
 ]

@@ -42,15 +42,6 @@ class Normaliser:
         sample = as_sample("scores", scores, at_least=0)
         return np.interp(sample, self.scores, self.levels, left=0.0, right=1.0)
 
-    def scores_at(self, ranks: npt.ArrayLike) -> FloatArray:
-        """Return the scores that have these ranks; never beyond the reference's own."""
-        return np.interp(as_sample("ranks", ranks, at_least=0), self.levels, self.scores)
-
-
-def translate(scores: npt.ArrayLike, source: Normaliser, target: Normaliser) -> FloatArray:
-    """Return scores of one model on another's scale: the score of the same rank."""
-    return target.scores_at(source.ranks(scores))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuantilePairs:

@@ -10,19 +10,12 @@ from dataclasses import dataclass
 
 import numpy.typing as npt
 
-from rdv.analysis.statistics.distributions import (
-    binomial_cdf,
-    binomial_pmf,
-    student_quantile,
-    student_sf,
-    two_sided_z,
-)
+from rdv.analysis.statistics.distributions import binomial_cdf, binomial_pmf, two_sided_z
 from rdv.analysis.statistics.interval import Interval
 from rdv.analysis.statistics.proportion import sample_size
 from rdv.analysis.statistics.sample import (
     BoolArray,
     InvalidSample,
-    as_pair,
     as_truths,
     check_share,
     same_length,
@@ -60,22 +53,6 @@ class PairedShares:
     @property
     def share_second(self) -> float:
         return (self.both + self.only_second) / self.requests
-
-
-@dataclass(frozen=True, slots=True)
-class PairedMeans:
-    """`difference` is the first's mean minus the second's; `p_value` is of Student's paired test.
-
-    `pairs_needed` and `unpaired_needed` as in PairedShares.
-    """
-
-    requests: int
-    first_mean: float
-    second_mean: float
-    difference: Interval
-    p_value: float
-    pairs_needed: float
-    unpaired_needed: float
 
 
 @dataclass
@@ -141,32 +118,6 @@ def shares_of_counts(
         min(1.0, 2 * tail - at),
         sample_size(differing / requests - difference**2, difference),
         sample_size(_of_share(share_first) + _of_share(share_second), difference),
-    )
-
-
-def compare_means(
-    first: npt.ArrayLike, second: npt.ArrayLike, confidence: float = 0.95
-) -> PairedMeans:
-    """Compare means of a loss, gain or error by request. Raises InvalidSample."""
-    check_share("confidence", confidence)
-    a, b = as_pair(first, second, at_least=2)
-    away = a - b
-    count, mean, variance = len(away), float(away.mean()), float(away.var(ddof=1))
-    error = math.sqrt(variance / count)
-    half = student_quantile(0.5 + confidence / 2, count - 1) * error
-    interval = Interval(mean, mean - half, mean + half, confidence, "paired Student")
-    if error > 0:
-        p_value = min(1.0, 2 * student_sf(abs(mean) / error, count - 1))
-    else:
-        p_value = 1.0 if mean == 0 else 0.0
-    return PairedMeans(
-        count,
-        float(a.mean()),
-        float(b.mean()),
-        interval,
-        p_value,
-        sample_size(variance, mean),
-        sample_size(float(a.var(ddof=1) + b.var(ddof=1)), mean),
     )
 
 

@@ -1,10 +1,10 @@
-"""Intervals of shares, k of n, by Wilson, Clopper & Pearson and Newcombe; sample sizes."""
+"""Intervals of shares, k of n, by Wilson; sample sizes."""
 
 from __future__ import annotations
 
 import math
 
-from rdv.analysis.statistics.distributions import beta_quantile, normal_quantile, two_sided_z
+from rdv.analysis.statistics.distributions import normal_quantile, two_sided_z
 from rdv.analysis.statistics.interval import Interval
 from rdv.analysis.statistics.sample import InvalidSample, check_count, check_share
 
@@ -15,7 +15,7 @@ ERROR_RATE = 0.05
 def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
     """Return the score interval of Wilson (1927): right on average, good from small counts on.
 
-    For a guarantee at every true share use `clopper_pearson`. Raises InvalidSample.
+    Raises InvalidSample.
     """
     _check(successes, count, confidence)
     z = two_sided_z(confidence)
@@ -26,27 +26,6 @@ def wilson(successes: int, count: int, confidence: float = 0.95) -> Interval:
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == count else middle + half
     return Interval(share, low, high, confidence, "Wilson")
-
-
-def clopper_pearson(successes: int, count: int, confidence: float = 0.95) -> Interval:
-    """Return the interval of Clopper & Pearson (1934), which covers at least its confidence."""
-    _check(successes, count, confidence)
-    tail = (1 - confidence) / 2
-    failures = count - successes
-    low = 0.0 if successes == 0 else beta_quantile(tail, successes, failures + 1)
-    high = 1.0 if failures == 0 else beta_quantile(1 - tail, successes + 1, failures)
-    return Interval(successes / count, low, high, confidence, "Clopper-Pearson")
-
-
-def difference_of_proportions(
-    successes_a: int, count_a: int, successes_b: int, count_b: int, confidence: float = 0.95
-) -> Interval:
-    """Return share a minus share b of two *independent* samples: Newcombe (1998), method 10."""
-    a, b = wilson(successes_a, count_a, confidence), wilson(successes_b, count_b, confidence)
-    difference = a.estimate - b.estimate
-    low = difference - math.hypot(a.estimate - a.low, b.high - b.estimate)
-    high = difference + math.hypot(a.high - a.estimate, b.estimate - b.low)
-    return Interval(difference, low, high, confidence, "Newcombe")
 
 
 def _check(successes: int, count: int, confidence: float) -> None:

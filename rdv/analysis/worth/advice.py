@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rdv.analysis.quality import Measured, Unmeasured
+from rdv.analysis.measure.sides import Measured, Unmeasured
 
 Action = Literal["keep", "retire", "sample", "try to promote", "none"]
 

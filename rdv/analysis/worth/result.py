@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rdv.analysis.charts import share, signed
+from rdv.analysis.measure.sides import Measured, Unmeasured
 from rdv.analysis.metrics import Metric
-from rdv.analysis.quality import Measured, Unmeasured
 from rdv.analysis.statistics import Interval, plain
 from rdv.analysis.worth.advice import Advice, Facts
 from rdv.analysis.worth.time_used import TimeUsed

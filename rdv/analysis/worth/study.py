@@ -15,10 +15,8 @@ from rdv.analysis.dataset.keys import Keys, hashed_keys
 from rdv.analysis.dataset.outcomes import read_outcomes
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.dataset.schedules import read_schedules
-from rdv.analysis.measure import Kept, Measure, choose_measure
-from rdv.analysis.metrics import Metric
-from rdv.analysis.quality import (
-    DEFAULTS,
+from rdv.analysis.measure import ROBUST, Kept, Measure, choose_measure
+from rdv.analysis.measure.sides import (
     Judged,
     JudgedCollector,
     Measured,
@@ -26,6 +24,7 @@ from rdv.analysis.quality import (
     share_change,
     share_of,
 )
+from rdv.analysis.metrics import Metric
 from rdv.analysis.statistics import Interval
 from rdv.analysis.whatif.arrivals import arrivals_of
 from rdv.analysis.whatif.plans import Plans, all_values, decide_plans, own_limits_us, sla_of
@@ -62,7 +61,7 @@ def worth(
     NothingRecorded, TooManyValues, UnknownMetric, InvalidMetric, and the log's SystemFaults.
     """
     until_ns = time.time_ns() if until_ns is None else until_ns
-    with choose_measure(recorded, outcome, on, metric, value, DEFAULTS) as measure:
+    with choose_measure(recorded, outcome, on, metric, value, ROBUST) as measure:
         join = Join(recorded, since_ns, until_ns, extract=measure.extract)
         shelf = read_schedules(recorded, join.notes)
         outcomes = read_outcomes(recorded, join.notes)

@@ -15,12 +15,12 @@ from rdv.analysis.statistics import (
     Arm,
     InvalidSample,
     effect,
-    paired_effect,
+    effect_of_pairs,
     plain,
     proportion_sequence,
     sample_ratio,
 )
-from rdv.analysis.statistics.ab.effect import RARE_MIN, UNITS_MIN
+from rdv.analysis.statistics.ab.effect import RARE_MIN, UNITS_MIN, Units
 from rdv.analysis.statistics.ab.sequence import always_valid_p, mean_sequence
 
 quick = settings(derandomize=True, deadline=None, max_examples=80)
@@ -197,6 +197,16 @@ def test_requests_of_one_key_are_not_taken_for_many():
     assert (single.mean, single.variance) == pytest.approx((plain_arm.mean, plain_arm.variance))
     with pytest.raises(InvalidSample, match="one key"):
         Arm.of("a", [0, 1], [1, 1])
+
+
+def paired_effect(control, treatment, keys=None, names=("control", "treatment")):
+    """Return the effect by all requests, whose unit is the key."""
+    a, b = np.asarray(control, dtype=float), np.asarray(treatment, dtype=float)
+    keys = np.arange(len(a)) if keys is None else np.asarray(keys)
+    arms = Units.of(names[0], a, keys).arm(), Units.of(names[1], b, keys).arm()
+    differing = len(np.unique(keys[a != b]))
+    pairs = Units.of("difference", b - a, keys).arm()
+    return effect_of_pairs(pairs, arms, differing=differing)
 
 
 def test_pairs_answer_with_far_fewer_and_may_be_peeked_at():

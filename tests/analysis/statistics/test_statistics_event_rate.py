@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rdv.analysis.statistics import InvalidSample, rate_anomalies, rate_reference, rate_scores
+from rdv.analysis.statistics import InvalidSample, rate_anomalies, rate_reference
+from rdv.analysis.statistics.event_rate import rate_scores
 
 
 def test_steady_rates_raise_no_alarm_and_bursts_do():

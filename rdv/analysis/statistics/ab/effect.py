@@ -20,7 +20,6 @@ from rdv.analysis.statistics.proportion import sample_size
 from rdv.analysis.statistics.sample import (
     FloatArray,
     InvalidSample,
-    as_pair,
     as_sample,
     check_share,
     same_length,
@@ -158,33 +157,6 @@ def effect(
     )
 
 
-def paired_effect(
-    control: npt.ArrayLike,
-    treatment: npt.ArrayLike,
-    confidence: float = 0.95,
-    *,
-    keys: npt.ArrayLike | None = None,
-    names: tuple[str, str] = ("control", "treatment"),
-    tightest_at: int = TIGHTEST_AT,
-) -> Effect:
-    """Answer the same question by all requests: each model's score, compared with the truth.
-
-    Takes one value of each model for each request (right or not, a loss, a gain), and the requests'
-    keys if they come back. Valid if the truth does not depend on the answer given: fraud, digits,
-    demand; *not* clicks on what was shown. Raises InvalidSample.
-    """
-    a, b = as_pair(
-        np.asarray(control, dtype=np.float64), np.asarray(treatment, dtype=np.float64), at_least=2
-    )
-    return effect_of_pairs(
-        Units.of("difference", b - a, keys).arm(),
-        (Units.of(names[0], a, keys).arm(), Units.of(names[1], b, keys).arm()),
-        differing=_units_that(b != a, keys),
-        confidence=confidence,
-        tightest_at=tightest_at,
-    )
-
-
 def effect_of_pairs(
     pairs: Arm,
     arms: tuple[Arm, Arm],
@@ -193,7 +165,10 @@ def effect_of_pairs(
     confidence: float = 0.95,
     tightest_at: int = TIGHTEST_AT,
 ) -> Effect:
-    """Return what `paired_effect` does, from sums.
+    """Compare what both answer to all requests, from sums of each model's value by key.
+
+    Valid if the truth does not depend on the answer given: fraud, digits, demand; *not* clicks on
+    what was shown.
 
     They are the arm of differences (treatment minus control), both arms alone, and the number of
     units in which they differ at all.
@@ -255,11 +230,6 @@ def with_sequence(
     )
     finding = _finding(sequence, is_early=False)
     return replace(found, difference=sequence, p_value=p_value, finding=finding, why_early="")
-
-
-def _units_that(holds: npt.NDArray[np.bool_], keys: npt.ArrayLike | None) -> int:
-    """Return in how many units it holds at least once."""
-    return int(holds.sum()) if keys is None else len(np.unique(np.asarray(keys)[holds]))
 
 
 def _finding(interval: Interval, *, is_early: bool) -> Finding:

@@ -6,7 +6,7 @@ why (`Unmeasured`); nothing is guessed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +15,15 @@ import numpy.typing as npt
 
 from rdv.analysis.dataset.joined import Joined
 from rdv.analysis.dataset.keys import Keys, hashed_keys
-from rdv.analysis.dataset.reading import Kind
 from rdv.analysis.dataset.values import KnownTruths
-from rdv.analysis.measure import Kept, Measure
 from rdv.analysis.measure.contrast import share_metric
+from rdv.analysis.measure.kept import Kept
+from rdv.analysis.measure.measure import Measure
 from rdv.analysis.metrics import TooFew, Undefined, difference, estimate
 from rdv.analysis.statistics import Interval, InvalidSample
 
 Floats = npt.NDArray[np.float64]
 
-DEFAULTS: Mapping[Kind, str] = {
-    "class": "balanced-accuracy",
-    "probability": "roc-auc",
-    "number": "mae",
-    "ranking": "ndcg@10",
-}
-"""The metric by type of outcome where none is named: those that rare classes do not fool."""
 JUDGED_MAX = 1_000_000
 """The maximum number of requests that are kept; of more, every second one is."""
 SHARE = share_metric("share")
