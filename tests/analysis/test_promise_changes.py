@@ -14,10 +14,10 @@ from test_regress import rdv, write_schedule
 from rdv.analysis.dataset.reading import Reading
 from rdv.analysis.dataset.values import Extract
 from rdv.analysis.measure import Measure
+from rdv.analysis.measure.sides import Judged
 from rdv.analysis.metrics import metric_named
 from rdv.analysis.promise import quality_promise
 from rdv.analysis.promise_changes import Change, find_break
-from rdv.analysis.measure.sides import Judged
 from rdv.decision import load_decision
 from rdv.stream import open_stream
 
