@@ -84,6 +84,7 @@ ReportCode = Literal[
     "invalid_data",
     "invalid_result",
     "not_sampled",
+    "out_of_memory",
     "predict_raised",
     "process_ended",
     "timeout",
@@ -102,6 +103,7 @@ REPORT_CODES: dict[ReportCode, str] = {
     "invalid_result": "What the model returned is not a result: not JSON, NaN, too large, or not "
     "one for each row.",
     "not_sampled": "Refused: the request is not in this model's share.",
+    "out_of_memory": "The model had no memory left, or no more than `memory_max` allows.",
     "predict_raised": "The model raised an exception, or answered with an error.",
     "process_ended": "The command ended, or could not be started.",
     "timeout": "The model took longer than `predict_timeout_ms`, or the server behind it than the "
@@ -237,6 +239,7 @@ EventCode = Literal[
     "mode_restored",
     "model_failing",
     "model_hangs",
+    "model_out_of_memory",
     "model_reads_file",
     "model_unavailable",
     "model_undeclared",
@@ -291,6 +294,7 @@ EVENT_CODES: dict[EventCode, str] = {
     "mode_changed": "The files of a stream get another mode, as `log.mode` says.",
     "mode_restored": "A file could not be read by its owner: its mode has been set again.",
     "model_failing": "At least half of the model's latest rows have failed.",
+    "model_out_of_memory": "A model needs more memory than `memory_max`; it is started again.",
     "model_hangs": "A call of the model takes longer than `predict_timeout_ms`.",
     "model_reads_file": "A model reads a file after it was loaded: it is no part of its version "
     "unless `artifacts` names it.",

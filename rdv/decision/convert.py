@@ -324,7 +324,7 @@ def _check_model(name: str, model: ModelConfig, where: str) -> None:
     if least == 0 and model.builtin:
         reason = f"0: a {model.builtin} has to see every request, so that it cannot sleep"
         raise InvalidDecision(where, f"{key}.instances_min", reason)
-    _check_interpreter(model, key, where)
+    _check_surroundings(model, key, where)
     if model.command and not all(model.command):
         raise InvalidDecision(where, f"{key}.command", "has an empty word")
     for kind, text in (("path", model.path), *(("command", word) for word in model.command)):
@@ -347,14 +347,25 @@ def _check_registered(name: str, model: ModelConfig, decision: Decision, where: 
         raise InvalidDecision(where, f"models.{name}", f"{second!r} cannot be a name: {reason}")
 
 
-def _check_interpreter(model: ModelConfig, key: str, where: str) -> None:
+MEMORY_MIN = 1024 * 1024
+"""The smallest memory_max."""
+
+
+def _check_surroundings(model: ModelConfig, key: str, where: str) -> None:
     if (model.python or model.requirements) and not model.path:
         which = "python" if model.python else "requirements"
-        what = "a command" if model.command else "a decoy"
+        what = "a command" if model.command else "a server" if model.http else "a decoy"
         raise InvalidDecision(where, f"{key}.{which}", f"is for a model file, not for {what}")
     for name in ("python", "requirements"):
         if "\0" in getattr(model, name):
             raise InvalidDecision(where, f"{key}.{name}", "contains a NUL byte")
+    try:
+        is_usable = not model.memory_max or model.memory_max_bytes >= MEMORY_MIN
+    except ValueError as error:
+        raise InvalidDecision(where, f"{key}.memory_max", str(error)) from None
+    if not is_usable:
+        reason = f"{model.memory_max!r} is less than a model can do with, {MEMORY_MIN} bytes"
+        raise InvalidDecision(where, f"{key}.memory_max", reason)
 
 
 def _check_servers(model: ModelConfig, key: str, where: str) -> None:

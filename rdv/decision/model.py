@@ -8,6 +8,7 @@ import msgspec
 
 from rdv.decision.remote import ProtocolName, Remote, servers
 from rdv.decision.sections import MS, live, on_replace
+from rdv.system.limits import parse_size
 
 Builtin = Literal["", "decoy", "canary"]
 WhenBehind = Literal["skip", "all"]
@@ -132,6 +133,19 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         on_replace("More options of the kind of model file, see docs/howto/bring-a-model.md"),
     ] = {}
 
+    warm_up: Annotated[
+        bool,
+        on_replace(
+            "Whether a recorded or made row is evaluated before it is ready; false: side effects"
+        ),
+    ] = True
+    memory_max: Annotated[
+        str,
+        on_replace('Memory that it may add to its process, as "2GiB"; beyond, it is restarted'),
+    ] = ""
+    nice: Annotated[
+        int, on_replace("How far its processes step back for others, as nice(1)", 0, 19)
+    ] = 0
     python: Annotated[
         str,
         on_replace('Interpreter for the model file, else that of rdv: ".venv-gbm/bin/python"'),
@@ -155,6 +169,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def skips(self) -> bool:
         """Return whether it refuses late requests; a canary has to see everything."""
         return self.when_behind == "skip" and self.builtin == ""
+
+    @property
+    def memory_max_bytes(self) -> int:
+        """Return `memory_max` in bytes; 0: no limit."""
+        return parse_size(self.memory_max) if self.memory_max else 0
 
     @property
     def more_files(self) -> list[str]:

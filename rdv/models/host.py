@@ -28,9 +28,9 @@ from typing import Any
 BATCH = struct.Struct("<II")
 ANSWER = struct.Struct("<BI")
 HELLO, RESULTS, MIXED = 0, 1, 2
-RESULT, EXCEPTION, INVALID, DATA, INPUT = 0, 1, 2, 3, 4
+RESULT, EXCEPTION, INVALID, DATA, INPUT, MEMORY = 0, 1, 2, 3, 4, 5
 """Codes in MIXED: a result; the model raised; it returned no result; the row is not JSON; the model
-says that the input is at fault.
+says that the input is at fault; there is no memory left.
 """
 INPUT_ERRORS: set[str] = set()
 """The names of exceptions that say so: a class, or one of a module."""
@@ -195,7 +195,8 @@ def raised(error: BaseException) -> tuple[int, str]:
         if INPUT_ERRORS & {kind.__name__, kind.__module__ + "." + kind.__qualname__}:
             text = described_error(error)
             return INPUT, text.removeprefix("InputError: ")
-    return EXCEPTION, described_error(error)
+    code = MEMORY if isinstance(error, MemoryError) else EXCEPTION
+    return code, described_error(error)
 
 
 def encoded(results: Any, count: int) -> tuple[int, bytes]:

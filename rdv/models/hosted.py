@@ -17,7 +17,18 @@ from rdv.models.batch import check_results
 from rdv.models.child import ENVELOPE_BYTES, READ_BYTES, Exited, Garbage, Log, Process, TimedOut
 from rdv.models.command import CommandModel
 from rdv.models.environments import InterpreterInUse
-from rdv.models.host import ANSWER, BATCH, DATA, EXCEPTION, HELLO, INPUT, INVALID, RESULT, RESULTS
+from rdv.models.host import (
+    ANSWER,
+    BATCH,
+    DATA,
+    EXCEPTION,
+    HELLO,
+    INPUT,
+    INVALID,
+    MEMORY,
+    RESULT,
+    RESULTS,
+)
 from rdv.models.kinds import PYTHON_ENDING, Kind, UnusableOption, find_kind
 from rdv.models.model import Again, Cause, ModelError, ModelNotLoaded, Outcome, shortened
 
@@ -29,6 +40,7 @@ _CAUSES: dict[int, Cause] = {
     INVALID: "result",
     DATA: "data",
     INPUT: "input",
+    MEMORY: "memory",
 }
 _OTHER_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "RDV_PARENT_PIPE")
 """Variables of this process that would lead the other interpreter to this one's libraries."""

@@ -11,10 +11,11 @@ from rdv.coded import NO_FAULT, Coded
 from rdv.codes import ReportCode
 from rdv.errors import InputError, InputFault
 
-Cause = Literal["exception", "result", "exit", "timeout", "garbage", "data", "input"]
+Cause = Literal["exception", "result", "exit", "timeout", "garbage", "data", "input", "memory"]
 """exception: the model raised, or reported a failure; result: it returned something invalid; exit:
 its process ended; timeout: it took too long; garbage: it broke the protocol; data: the row is not
-JSON; input: the model says that the row is invalid, which is a refusal.
+JSON; input: the model says that the row is invalid, which is a refusal;
+memory: there is no memory left, or no more than `memory_max` allows.
 """
 
 CAUSE_CODES: dict[Cause, ReportCode] = {
@@ -25,6 +26,7 @@ CAUSE_CODES: dict[Cause, ReportCode] = {
     "garbage": "invalid_answer",
     "data": "invalid_data",
     "input": "bad_input",
+    "memory": "out_of_memory",
 }
 
 REASON_LENGTH_MAX = 500
@@ -125,7 +127,9 @@ class InputErrors:
                     text = describe(error)
                     own = text.removeprefix("InputError: ") if kind is InputError else text
                     return ModelError(own, "input")
-        return ModelError(describe(error))
+        return ModelError(
+            describe(error), "memory" if isinstance(error, MemoryError) else "exception"
+        )
 
 
 Takes = Literal["values", "data", "lines"]

@@ -9,7 +9,7 @@ import msgspec
 from rdv.decision import Decision, ModelConfig
 from rdv.decision.files import Stamps
 from rdv.serve.observer import NeverServed, Observer
-from rdv.serve.supervisor.plan import Part
+from rdv.serve.supervisor.plan import Part, ready_s
 from rdv.status.lines import GONE
 
 
@@ -43,6 +43,7 @@ class Workers:
                 stamp,
                 env,
                 self._model.made_of,
+                ready_s(self._model),
             )
             for n in self._numbers
         ]

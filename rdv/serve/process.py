@@ -23,6 +23,9 @@ from rdv.system.boot import boot_id
 HANGS = 75
 """The exit code of a worker whose model hung (EX_TEMPFAIL: start it again)."""
 
+OUT_OF_MEMORY = 76
+"""The exit code of a worker whose model needs more than `memory_max`."""
+
 NEVER = 78
 """The exit code of a worker whose model cannot be loaded as it is (EX_CONFIG): only a change helps.
 """

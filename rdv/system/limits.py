@@ -10,11 +10,6 @@ import sys
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(?:([KMGT])(i?)(B?)|B?)", re.ASCII | re.IGNORECASE)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS",
-)  # fmt: skip
-"""What numerical libraries read when they are loaded."""
 
 
 def parse_size(text: str) -> int:
@@ -27,14 +22,15 @@ def parse_size(text: str) -> int:
 
 
 def limit_memory(bytes_max: int) -> None:
-    """Let this process, and each one that it starts, have at most `bytes_max` of its own memory.
+    """Let this process gain at most `bytes_max` of memory; each one that it starts has that limit.
 
-    0: no limit. By RLIMIT_DATA (getrlimit(2)): private memory that can be written counts, mapped
-    files and reserved addresses do not. Beyond, an allocation fails: Python raises MemoryError, C++
-    bad_alloc. On macOS the system does not enforce it.
+    0: no limit. What it has already is not counted. By RLIMIT_DATA (getrlimit(2)): private memory
+    that can be written counts, mapped files and reserved addresses do not. Beyond, an allocation
+    fails: Python raises MemoryError, C++ bad_alloc. On macOS the system does not enforce it.
     """
     if bytes_max <= 0:
         return
+    bytes_max += _data_bytes()
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         bytes_max = min(bytes_max, hard)
@@ -42,10 +38,14 @@ def limit_memory(bytes_max: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (bytes_max, hard))
 
 
-def limit_threads(count: int) -> None:
-    """Have numerical libraries that are loaded from now on use `count` threads; 0: as they like."""
-    if count > 0:
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(count)))
+def _data_bytes() -> int:
+    """Return what counts for the limit now; 0 where the system does not say."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            found = re.search(rb"^VmData:\s+(\d+) kB", file.read(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
 
 
 def lower_priority(nice: int) -> None:

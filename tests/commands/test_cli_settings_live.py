@@ -73,6 +73,7 @@ OTHERS: dict[str, object] = {
     "models.extra.version": "7",
     "models.extra.input_errors": ["KeyError"],
     "models.extra.artifacts": ["models/logit.py"],
+    "models.extra.memory_max": "4GiB",
     "models.extra.trusted": ["numpy.dtype"],
     "models.extra.options": {"more": 1},
     "models.extra.python": sys.executable,

@@ -26,6 +26,13 @@ ATTEMPTS_MAX = 7
 """A server or proxy that never came up is given up after this many attempts (about 5 s)."""
 
 
+START_S = 30.0
+"""How long a worker may take to become ready beyond the time for loading its model."""
+
+ENVIRONMENT_S = 1_800.0
+"""How long it may take to install the libraries of a model."""
+
+
 class Part(NamedTuple):
     """Describes a process: its name in logs and status, its command line behind `rdv component`."""
 
@@ -42,6 +49,8 @@ class Part(NamedTuple):
     """Variables that it gets besides the usual ones (`rdv.system.environment`)."""
     made_of: str = ""
     """For a worker, the file or the command of its model."""
+    ready_s: float = 60.0
+    """How long it may take to become ready when it is to replace another one."""
 
 
 def first_count(decision: Decision, model: ModelConfig) -> int:
@@ -83,6 +92,7 @@ def parts(
             stamps.get(name, ""),
             (*decision.env, *model.variables),
             model.made_of,
+            ready_s(model),
         )
         for name, model in decision.models.items()
         if not model.retired
@@ -113,6 +123,12 @@ def _followers(decision: Decision) -> list[Part]:
     if all(model.retired for model in models) or not decision.mlflow.follow:
         return []
     return [Part("mlflow", "mlflow", ("mlflow", decision.directory), env=REGISTRY_ENVIRONMENT)]
+
+
+def ready_s(model: ModelConfig) -> float:
+    """Return how long a worker of the model may take to become ready, in seconds."""
+    made_s = ENVIRONMENT_S if model.requirements else 0.0
+    return made_s + START_S + model.start_timeout_ms / 1000
 
 
 def _count(decision: Decision, name: str, model: ModelConfig, counts: Mapping[str, int]) -> int:

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from rdv.clock import Clock
 from rdv.errors import RdvError, SystemFault
 from rdv.rendezvous.schedule import SLA_MS_MAX
-from rdv.serve.process import HANGS, NEVER
+from rdv.serve.process import HANGS, NEVER, OUT_OF_MEMORY
 from rdv.serve.supervisor.plan import (
     STOP_ORDER,
     Part,
@@ -41,8 +41,6 @@ LAST_ANSWERS_S = 1.0
 
 START_WAIT_S = 5.0
 """Proxies start after this time at the latest, whichever processes are not ready by then."""
-
-READY_TIMEOUT_S = 60.0
 
 ESSENTIAL: frozenset[Role] = frozenset(("server", "proxy"))
 
@@ -95,6 +93,8 @@ class Running:
     is_leaving: bool = False
     is_trial: bool = False
     """It is a successor that has not come up yet: it has one attempt."""
+    exit_code: int = 0
+    """Of its last end."""
     retry: asyncio.TimerHandle | None = None
     waits: bool = False
     """Its model cannot be loaded: it is started again when its part or a library changes."""
@@ -140,16 +140,26 @@ def describe(code: int) -> str:
         return "its model hung"
     if code == NEVER:
         return "its model cannot be loaded"
+    if code == OUT_OF_MEMORY:
+        return "its model needs more than memory_max"
     if code < 0:
         with contextlib.suppress(ValueError):
             return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"
 
 
+_MODEL_ENDS = {
+    REFUSES: "model_not_loaded",
+    NEVER: "model_not_loaded",
+    HANGS: "model_hangs",
+    OUT_OF_MEMORY: "model_out_of_memory",
+}
+
+
 def why_ended(part: Part, exit_code: int) -> str:
     """Return the code of a process's end."""
-    if part.role == "worker" and exit_code in (REFUSES, NEVER, HANGS):
-        return "model_hangs" if exit_code == HANGS else "model_not_loaded"
+    if part.role == "worker":
+        return _MODEL_ENDS.get(exit_code, "part_ended")
     return "part_ended"
 
 
@@ -295,6 +305,7 @@ class Supervisor:
             self._refused[name] = _Refused(running.part, library_signs(), pid)
         running.child = None
         running.is_ready = False
+        running.exit_code = exit_code
         running.settled.set()
         why = why_ended(running.part, exit_code)
         self._publish_model(running.part, "not_wanted" if running.is_leaving else why)
@@ -409,9 +420,11 @@ class Supervisor:
     async def _replace(self, part: Part) -> None:
         """Start the successor; when it is ready the old process leaves, otherwise it goes on."""
         old = self._running[part.name]
-        new = self._add(part, is_trial=True)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(new.settled.wait(), READY_TIMEOUT_S)
+        new = await self._try(part)
+        if not new.is_ready and (new.exit_code < 0 or new.exit_code == HANGS):
+            # Perhaps by its warm-up row, which is not evaluated again.
+            self._all.discard(new)
+            new = await self._try(part)
         if new.is_ready:
             new.is_trial = False
             await self._leave(old)
@@ -424,6 +437,13 @@ class Supervisor:
             await self._leave(new)
         self._replacing.discard(part.name)
         self._changed.set()
+
+    async def _try(self, part: Part) -> Running:
+        """Start a successor, and wait until it is ready, or has ended, or for some time."""
+        new = self._add(part, is_trial=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(new.settled.wait(), part.ready_s)
+        return new
 
     async def _leave(self, running: Running) -> None:
         running.is_leaving = True

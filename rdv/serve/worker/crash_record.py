@@ -213,3 +213,18 @@ def _merged(one: Unfinished, other: Unfinished) -> Unfinished:
         else:
             batch += left.batch
     return Unfinished(tuple(batch), tuple(poison), not batch)
+
+
+def unfinished_ids(folder: str, model: str) -> set[str]:
+    """Return the requests that workers of the model evaluate now, or did not survive."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if not name.startswith(f"{model}-"):
+                continue
+            with contextlib.suppress(OSError):
+                fd = os.open(os.path.join(folder, name), os.O_RDONLY | os.O_CLOEXEC)
+                left = _read(fd)
+                os.close(fd)
+                found.update(left.poison, (id_ for _, id_ in left.batch))
+    return found

@@ -17,13 +17,23 @@ from rdv.decision.streams import Streams, open_streams
 from rdv.errors import code_of
 from rdv.models import Model, ModelNotLoaded, open_model, prepare_interpreter, trouble_of
 from rdv.rendezvous.backlog import Backlog, Waiting
-from rdv.serve.process import HANGS, Waker, host_name, keep_signals, tune_collector, yield_processor
+from rdv.serve.process import (
+    HANGS,
+    OUT_OF_MEMORY,
+    Waker,
+    host_name,
+    keep_signals,
+    tune_collector,
+    yield_processor,
+)
 from rdv.serve.status import StatusWriter
 from rdv.serve.worker.crash_record import CrashRecord
 from rdv.serve.worker.overlapping import OverlappingWorker, overlaps
 from rdv.serve.worker.requests import START_S
+from rdv.serve.worker.warm_up import warm_up
 from rdv.serve.worker.worker import Watchdog, Worker
 from rdv.status.lines import NOT_LOADED
+from rdv.system.limits import limit_memory, lower_priority
 from rdv.system.made_of import MadeOf, read_made_of
 from rdv.system.orphans import stop_without_parent
 from rdv.system.standard_streams import stdout_to_stderr
@@ -89,6 +99,9 @@ class WorkerProcess:
         self._started_ns = SYSTEM_CLOCK.monotonic_ns()
         self._status.write("starting", {"model": name})
         self._model = self._open(decision, name, config)
+        if self._is_alone and config.warm_up:
+            place = decision.path(RUN_DIRECTORY, "in-hand")
+            warm_up(self._model, self._streams.input, config, place, f"{name}-{instance}")
         made_of = read_made_of(decision.directory, name) if self._is_alone else MadeOf()
         self._version_before = made_of.before
         note = ""
@@ -128,6 +141,10 @@ class WorkerProcess:
         except ModelNotLoaded as error:
             self._report_not_loaded(name, error.reason, "" if error.may_pass else config.made_of)
             raise
+        if self._is_alone:
+            lower_priority(config.nice)
+            limit_memory(config.memory_max_bytes)
+        self._ends_without_memory = self._is_alone and bool(config.memory_max)
         late = threading.Timer(config.start_timeout_ms / 1000, self._late, (name, config))
         late.daemon = True
         if self._is_alone:
@@ -178,7 +195,7 @@ class WorkerProcess:
             tune_collector()
         self._status.write("ready", self._figures())
         try:
-            while not self._waker.stopping:
+            while not (self._waker.stopping or self._is_out_of_memory):
                 worker.turn()
                 if self._status.is_due():
                     worker.report_ended_workers()
@@ -192,6 +209,13 @@ class WorkerProcess:
         self._status.close()
         if self._is_alone:
             self._streams.close()
+        if self._is_out_of_memory and not self._waker.stopping:
+            os._exit(OUT_OF_MEMORY)
+
+    @property
+    def _is_out_of_memory(self) -> bool:
+        """Whether the model has to be started again, because of `memory_max`."""
+        return self._ends_without_memory and self.worker.reports.is_out_of_memory
 
     def _figures(self) -> dict[str, object]:
         worker, reports = self.worker, self.worker.reports

@@ -54,6 +54,8 @@ class Reports:
         self._host = host
         self.failures = Failures(name, clock, log, "model_failing")
         self.scored = self.refused = self.failed = self.lost = 0
+        self.is_out_of_memory = False
+        """Whether the model has failed by a lack of memory."""
 
     def evaluated(
         self,
@@ -89,6 +91,7 @@ class Reports:
                     refused += 1
                 else:
                     error = error or outcome
+                    self.is_out_of_memory |= _code_of(outcome) == "out_of_memory"
                 line = self._failure(waiting, outcome, done_ns, queue_ms, took_ms, size)
                 failed.setdefault(block.partition, []).append(line)
                 continue
