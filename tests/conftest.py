@@ -32,6 +32,11 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 SLOW = (
+    "api/",
+    "client/test_client_served.py",
+    "client/test_import_rdv.py",
+    "embedded/test_local.py",
+    "examples/",
     "commands/",
     "serve/test_",
     "decision/test_decision_edit.py",

@@ -41,6 +41,9 @@ SAMPLED = 500
 FIELDS_MAX = 500
 """The maximum number of fields of the data that get a column of their own."""
 
+_EXACT_MAX = 2**53
+"""Whole numbers beyond are not exact as doubles: they are kept as JSON."""
+
 Span = tuple[int | None, int | None]
 Opened = Callable[[], Recorded]
 
@@ -283,6 +286,7 @@ class _DataColumns:
 
     Numbers, texts and truths stay what they are; other values, and columns of mixed kinds, are
     JSON. If the data is no object, or has too many fields, there is one column, `data`, of JSON.
+    A value of another kind than all those of the sample is null.
     """
 
     def __init__(self, sample: Sequence[Any]) -> None:
@@ -318,7 +322,7 @@ def _type_of(values: Sequence[Any]) -> Any:
     """Return the Arrow type of a field's values; None: they are kept as JSON."""
     kinds = {type(value) for value in values}
     if kinds and kinds <= {int, float}:
-        return pa.float64()
+        return pa.float64() if all(abs(value) <= _EXACT_MAX for value in values) else None
     if kinds == {bool}:
         return pa.bool_()
     return pa.string() if kinds == {str} else None

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import time
+import weakref
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, Self
 
@@ -105,7 +106,8 @@ class Local:
     called in the calling thread as well, without its time limit.
 
     Thread-safe: one decision at a time, other threads wait. Model code runs in the threads that
-    call `decide`. After a fork each process has models of its own; not so with isolation.
+    call `decide`. In the child of a fork the models are the child's own copies; isolated ones stay
+    with the parent, and the child opens the decision again.
     """
 
     def __init__(
@@ -119,7 +121,16 @@ class Local:
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = self._load()
         self._ids = RequestIds(os.urandom)
-        os.register_at_fork(after_in_child=self._ids.forget)
+        self._why_closed = "this decision is closed"
+        _of_this_process.add(self)
+
+    def _after_fork(self) -> None:
+        """Make this usable in the child of a fork: with ids and a lock of its own."""
+        self._lock = threading.Lock()
+        self._ids.forget()
+        if self._arguments[1] == "process" and self._loaded is not None:
+            self._loaded = None  # not closed: the processes are the parent's
+            self._why_closed = "isolated models belong to the process that opened them"
 
     def _load(self) -> _Loaded:
         directory, isolation = self._arguments
@@ -212,7 +223,7 @@ class Local:
 
     def _open(self) -> _Loaded:
         if self._loaded is None:
-            raise InvalidCall("this decision is closed")
+            raise InvalidCall(self._why_closed)
         return self._loaded
 
     def reload(self) -> None:
@@ -241,6 +252,15 @@ class Local:
     def __repr__(self) -> str:
         directory, isolation = self._arguments
         return f"rdv.local({directory!r}, isolation={isolation!r})"
+
+
+def _after_fork() -> None:
+    for one in list(_of_this_process):
+        one._after_fork()  # noqa: SLF001
+
+
+_of_this_process: weakref.WeakSet[Local] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def local(

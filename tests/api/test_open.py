@@ -171,6 +171,37 @@ def test_joined_has_data_scores_answer_and_truth(tmp_path):
     assert again.source.str.startswith("cli:").all()
 
 
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ([1, 2.5, None], [1.0, 2.5, None]),
+        ([True, False], [True, False]),
+        (["a", None], ["a", None]),
+        ([1, "a"], ["1", '"a"']),
+        ([[1], {"b": 2}], ["[1]", '{"b":2}']),
+        ([2**53 + 1, 1], [str(2**53 + 1), "1"]),
+    ],
+)
+def test_fields_of_the_data_keep_their_types(values, wanted):
+    from rdv.api.tables import _DataColumns
+
+    columns = _DataColumns([{"x": value} for value in values])
+    (field,) = columns.fields()
+    found = columns.columns([orjson.dumps({"x": value}).decode() for value in values])
+    assert pa.array(found["data.x"], field.type).to_pylist() == wanted
+    assert field.name == "data.x"
+    assert columns.columns(["7", '{"y": 1}'])["data.x"] == [None, None]
+
+
+def test_data_that_is_no_object_is_one_column_of_json():
+    from rdv.api.tables import _DataColumns
+
+    for sample in ([[1, 2]], [{"a": 1}, 7], [{}], [{f"f{n}": n for n in range(501)}]):
+        columns = _DataColumns(sample)
+        assert [field.name for field in columns.fields()] == ["data"]
+        assert columns.columns(["[1,2]"]) == {"data": ["[1,2]"]}
+
+
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "duckdb", "pairs", "mappings"])
 def test_outcomes_of_any_library_are_recorded(tmp_path, library):
     fraud = rdv.open(make(tmp_path / "fraud", 20))

@@ -310,6 +310,31 @@ def test_ids_of_parent_and_child_differ(decision):
     os.close(write)
 
 
+def test_a_fork_while_another_thread_decides_leaves_the_child_usable(decision):
+    busy = threading.Thread(target=decision.decide, args=({"gbm": "sleep"},))
+    busy.start()
+    child = os.fork()
+    if child == 0:
+        os._exit(decision.decide({}).model != "gbm")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    busy.join()
+
+
+def test_isolated_models_stay_with_the_process_that_opened_them(directory):
+    with rdv.local(directory, isolation="process") as decision:
+        assert decision.decide({}).model == "gbm"
+        child = os.fork()
+        if child == 0:
+            try:
+                decision.decide({})
+            except rdv.InvalidCall:
+                decision.close()
+                os._exit(0)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert decision.decide({}).model == "gbm"
+
+
 def test_an_interrupt_ends_the_call(tmp_path):
     """Ctrl-C in a model of the caller's thread is no error of the model."""
     directory = tmp_path / "fraud"
