@@ -117,8 +117,8 @@ Servers = Annotated[
     ),
 ]
 Protocol = Annotated[
-    Literal["json", "oip", "mlflow", "tfserving"],
-    typer.Option(help="With --http: what the server speaks."),
+    Literal["json", "oip", "mlflow", "tfserving"] | None,
+    typer.Option(help="With --http: what the server speaks. Default: json.", show_default=False),
 ]
 Instances = Annotated[
     int, typer.Option(metavar="N", help="Number of processes that share the model's requests.")

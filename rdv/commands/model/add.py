@@ -33,7 +33,7 @@ def add(
     *,
     path: ModelFile = None,
     http: Servers = None,
-    protocol: Protocol | None = None,
+    protocol: Protocol = None,
     builtin: Annotated[
         Literal["decoy", "canary"] | None,
         typer.Option(

@@ -30,7 +30,7 @@ def run(
     *,
     path: ModelFile = None,
     http: Servers = None,
-    protocol: Protocol | None = None,
+    protocol: Protocol = None,
     instances: Instances = 1,
 ) -> None:
     """Run a model: it joins a running decision.
