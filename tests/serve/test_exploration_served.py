@@ -56,9 +56,11 @@ def test_requests_and_results_carry_the_probability_of_their_schedule(explored):
         assert answer["schedule"].startswith("other@" if is_other else "production@")
         assert answer["cohort"] == request.cohort == ("try" if is_other else None)
         assert request.propensity == result.propensity == (0.25 if is_other else 0.75)
+        assert answer["propensity"] == request.propensity
     assert 0 < drawn < COUNT / 2
     # A request that names its schedule is not drawn.
     assert requests[named["id"]].propensity is results[named["id"]].propensity is None
+    assert "propensity" not in named
 
 
 def test_a_key_is_drawn_anew_for_each_request(explored):

@@ -36,9 +36,11 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
     schedule: str
     cohort: str | None
     answered_by: str
+    propensity: float | msgspec.UnsetType = msgspec.UNSET
+    """The probability of the schedule that was drawn; only there where a cohort explores."""
 
 
-class TracedAnswer(Answer, frozen=True, gc=False):
+class TracedAnswer(Answer, frozen=True, gc=False, kw_only=True):
     """Adds the arrivals, for a client that has asked for a trace."""
 
     trace: list[dict[str, object]]
@@ -62,6 +64,7 @@ def answer_body(result: Result, waited_ms: float, *, trace: bool) -> bytes:
         result.schedule,
         result.cohort,
         result.answered_by,
+        msgspec.UNSET if result.propensity is None else result.propensity,
     )
     if not trace:
         return _encode(Answer(*plain)) + b"\n"
