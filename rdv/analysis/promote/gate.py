@@ -33,6 +33,9 @@ class Quality:
     """Whether the loss is shown in points of a percentage."""
     holds: str = "for one look"
     """For how many looks the interval holds, in words."""
+    per_day: float | None = None
+    """Requests a day, where the metric is a value that adds up; else None."""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,9 @@ def _quality(figures: Figures, limits: Limits) -> Check:
         f"{difference}, the whole interval must be above {signed(-found.loss_max, scale=scale)} "
         f"(it holds {found.holds})"
     )
+    if found.per_day is not None:
+        day = signed(gain, scale=found.per_day, unit=found.unit)
+        text += f"; per day {day}, at the recorded {number(found.per_day)} requests a day"
     verdict = _of_loss(loss, found.loss_max)
     return Check("quality", verdict, -loss.estimate, -found.loss_max, text, is_judged=True)
 
@@ -215,8 +221,8 @@ def _agreement(figures: Figures, limits: Limits) -> Check:
     elif found.high >= beyond:
         verdict = "marginal"
     text = (
-        f"agreement with the champion by {figures.agreement_of}: {cell(found)}; the whole "
-        f"interval must be above {limits.agreement_min:g}"
+        f"agreement with the champion by {figures.agreement_of}: {cell(found)}, by key, for "
+        f"{limits.looks} looks; the whole interval must be above {limits.agreement_min:g}"
     )
     if figures.kappa is not None and figures.kappa < limits.kappa_min and verdict == "pass":
         verdict = "marginal"

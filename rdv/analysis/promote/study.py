@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,20 +12,25 @@ import numpy as np
 from rdv.analysis.compare import compare
 from rdv.analysis.compare.result import Comparison, ModelFigures
 from rdv.analysis.compare.truths import Judged, Points
+from rdv.analysis.dataset.keys import Keys
 from rdv.analysis.dataset.places import Recorded
 from rdv.analysis.measure import ROBUST, Measure
-from rdv.analysis.metrics import Undefined, difference, looks, metric_named, sequence
+from rdv.analysis.measure.sides import SHARE
+from rdv.analysis.metrics import Undefined, difference, estimate, looks, metric_named, sequence
 from rdv.analysis.metrics.estimate import Found
 from rdv.analysis.promote.behaviour import Expected
 from rdv.analysis.promote.gate import ClassLoss, Figures, Quality
 from rdv.analysis.promote.newest import Newest, newest_version
 from rdv.analysis.promote.watch import Bounds
 from rdv.analysis.statistics import Interval, InvalidSample
+from rdv.analysis.statistics.distributions import two_sided_z
 from rdv.decision import Gate as Limits
 from rdv.decision.outcome import INFERRED, Outcome
 from rdv.decision.value import UNDECLARED, Value
 
 CONFIDENCE = 0.95
+RANKS_MIN = 4.0
+RANK_MOST = 1 - 1e-9
 CLASSES_MAX = 20
 """The maximum number of classes that are judged each, the most frequent."""
 
@@ -93,10 +99,8 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
     found = compared.found
     champion, challenger = found.first, found.second
     drift = next((one for one in found.drift if one.model == challenger.name), None)
-    classes, scores = found.classes, found.scores
-    agreement = classes.rate if classes is not None else None
-    if agreement is None and scores is not None:
-        agreement = scores.correlation
+    classes = found.classes
+    agreement = agreement_of(found, limits.looks)
     kappa = None if classes is None else _known(classes.kappa)
     quality, problem = quality_of(found.judged, limits, found.points)
     outcomes = len(found.judged) * found.judged.thinned
@@ -106,9 +110,9 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
         coverage=min(1.0, outcomes / found.both) if found.both else 0.0,
         quality=quality,
         problem=problem,
-        classes=classes_of(found.judged),
+        classes=classes_of(found.judged, limits.looks),
         versions=compared.versions(),
-        agreement=_known(agreement),
+        agreement=agreement,
         agreement_of="answers" if classes is not None else "ranks",
         kappa=None if kappa is None else kappa.estimate,
         late=_late(challenger),
@@ -119,6 +123,48 @@ def figures_of(compared: Compared, limits: Limits) -> Figures:
         drift="too few" if drift is None else drift.cause,
         has_canary=drift is not None and drift.is_canary,
         drift_sentence="Nothing is known of drift." if drift is None else drift.sentence,
+    )
+
+
+def agreement_of(found: Comparison, count: int) -> Interval | None:
+    """Return how often both give the same answer, or the correlation of their ranks, by key.
+
+    The interval holds for `count` looks. None if the answers cannot be compared.
+    """
+    pairs, confidence = found.pairs, looks(CONFIDENCE, count)[0]
+    if pairs is None:
+        return None
+    if found.classes is not None:
+        known = ~np.isnan(pairs.first_label) & ~np.isnan(pairs.second_label)
+        same = (pairs.first_label == pairs.second_label)[known].astype(np.float64)
+        by_key = estimate(SHARE, same, None, pairs.keys[known], confidence)
+        if isinstance(by_key, Undefined):
+            return None
+        if isinstance(by_key, Interval) and by_key.bounded:
+            return by_key
+        return Interval(by_key.estimate, 0.0, 1.0, confidence, "too few keys")
+    if found.scores is None or (ranks := _known(found.scores.correlation)) is None:
+        return None
+    known = np.isfinite(pairs.first) & np.isfinite(pairs.second)
+    return _of_ranks(ranks.estimate, pairs.keys[known], confidence)
+
+
+def _of_ranks(correlation: float, keys: Keys, confidence: float) -> Interval:
+    """Return the interval of a correlation of ranks, with as many observations as keys count for.
+
+    Bonett & Wright (2000); requests of one key are taken for one observation, which is the worst
+    that they can be.
+    """
+    _, counts = np.unique(keys, return_counts=True)
+    effective = float(counts.sum() ** 2 / (counts.astype(np.float64) ** 2).sum())
+    if effective <= RANKS_MIN:
+        return Interval(correlation, -1.0, 1.0, confidence, "too few keys")
+    middle = math.atanh(max(-RANK_MOST, min(RANK_MOST, correlation)))
+    error = math.sqrt((1 + correlation**2 / 2) / (effective - 3))
+    half = two_sided_z(confidence) * error
+    low, high = math.tanh(middle - half), math.tanh(middle + half)
+    return Interval(
+        correlation, min(low, correlation), max(high, correlation), confidence, "ranks, by key"
     )
 
 
@@ -161,6 +207,8 @@ def quality_of(
             loss_max,
             is_share=metric.unit == "%",
             holds=holds,
+            per_day=points.per_day if metric.name == "value" else None,
+            unit=measure.unit,
         ),
         "",
     )
@@ -182,17 +230,21 @@ def looked_at(points: Points, count: int, options: dict[str, Any]) -> tuple[Foun
     return found, f"for {count} looks" if count > 1 else "for one look"
 
 
-def classes_of(judged: Judged) -> tuple[ClassLoss, ...]:
-    """Return for each class of the outcomes how much less often the challenger is right."""
+def classes_of(judged: Judged, count: int = 1) -> tuple[ClassLoss, ...]:
+    """Return for each class of the outcomes how much less often the challenger is right.
+
+    The intervals hold for `count` looks, each.
+    """
     if judged.problem or not judged.extract.reading.has_right:
         return ()
     extract, truth = judged.extract, judged.truth
     first, second = (extract.judge(one, truth) for one in (judged.first, judged.second))
     values, counts = np.unique(truth, return_counts=True)
     metric, found = metric_named("value"), []
+    confidence = looks(CONFIDENCE, count)[0]
     for at in np.argsort(-counts, kind="stable")[:CLASSES_MAX].tolist():
         rows = truth == values[at]
-        loss = difference(metric, first[rows], second[rows], keys=judged.keys[rows])
+        loss = difference(metric, first[rows], second[rows], None, judged.keys[rows], confidence)
         known = loss if isinstance(loss, Interval) else None
         found.append(ClassLoss(extract.truth_name(float(values[at])), int(counts[at]), known))
     return tuple(found)
