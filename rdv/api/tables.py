@@ -59,7 +59,7 @@ _LONG = (
     Column("time", "time", "when the request arrived"),
     Column("model", "string", "that reports"),
     Column("version", "string", "of the model"),
-    Column("outcome", "string", "result, behind, expired, not sampled or error"),
+    Column("outcome", "string", "result, behind, expired, not sampled, bad input or error"),
     Column("result", "string", "JSON"),
     Column("label", "string", "of the result"),
     Column("score", "float", "of the result"),

@@ -16,7 +16,7 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
     arrived_ms: float
     """Milliseconds from the start of the request."""
     outcome: str
-    """result, behind, expired, not sampled, unavailable or error."""
+    """result, behind, expired, not sampled, unavailable, bad input or error."""
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):

@@ -191,11 +191,14 @@ class Engine:
         self.counters.malformed += records
 
     def may_matter(self, id_: str, model: str) -> bool:
-        """Return whether an open request's step, or a later one, accepts a report of this model."""
+        """Return whether a report of this model can still change an open request's answer.
+
+        Its step, or a later one, accepts the model; or the model judges the input.
+        """
         box = self._open.get(id_)
         if box is None:
             return False
-        if model in box.step.ranks:
+        if model in box.step.ranks or model in box.plan.input_judges:
             return True
         steps = box.plan.steps[box.step.number - 1 :]
         return any(step.accepts_others or model in step.ranks for step in steps)

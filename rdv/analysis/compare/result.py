@@ -28,7 +28,7 @@ from rdv.analysis.statistics import (
 )
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-_REFUSALS = ("behind", "expired", "unavailable")
+_REFUSALS = ("behind", "expired", "unavailable", "bad input")
 _RANK_WORDS = ((0.95, "nearly the same"), (0.7, "similar"), (0.3, "weakly related"))
 
 
@@ -41,7 +41,7 @@ class ModelFigures:
     before: int
     """The number of requests before its first report, which do not count."""
     outcomes: dict[str, int]
-    """Counts of result, behind, expired, not sampled, error and silent."""
+    """Counts of result, behind, expired, not sampled, bad input, error and silent."""
     answered: float
     errors: float
     refusals: float

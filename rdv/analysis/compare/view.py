@@ -225,7 +225,7 @@ def models_table(models: tuple[ModelFigures, ...]) -> tuple[list[str], list[list
     return ["", *(model.name for model in models)], [
         ["requests", *(model.asked for model in models)],
         ["answered", *(share(model.answered) for model in models)],
-        ["refused (behind, expired)", *(share(model.refusals) for model in models)],
+        ["refused (behind, expired, bad input)", *(share(model.refusals) for model in models)],
         ["errors", *(share(model.errors) for model in models)],
         ["no report", *(share(model.silent) for model in models)],
         *(
