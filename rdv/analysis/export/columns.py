@@ -44,7 +44,9 @@ _TRUTH = (
 
 REPORT = (
     Column("model", "string", "the model"),
-    Column("outcome", "string", "result, behind, expired, not sampled, unavailable, bad input or error"),
+    Column(
+        "outcome", "string", "result, behind, expired, not sampled, unavailable, bad input or error"
+    ),
     Column("arrived_ms", "float", "from the start of the request"),
     Column(
         "is_exact", "bool", "whether this was recorded; else it is estimated from the append time"
@@ -78,7 +80,11 @@ TABLES: dict[Table, tuple[Column, ...]] = {
         Column("time", "time", "when it was done, by the worker's clock"),
         _APPENDED,
         *_PLACE,
-        Column("outcome", "string", "result, behind, expired, not sampled, unavailable, bad input or error"),
+        Column(
+            "outcome",
+            "string",
+            "result, behind, expired, not sampled, unavailable, bad input or error",
+        ),
         *_ANSWER,
         Column("error", "string", "what went wrong"),
         Column("code", "string", "the same, or the refusal, for programs: see CODES.md"),
