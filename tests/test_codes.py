@@ -242,8 +242,8 @@ def sentences_in(node: ast.AST) -> Iterator[str]:
 
 
 STATES = {
-    "not sampled", "bad input", "model changed", "input changed", "canary changed", "too few", "too early",
-    "by cohorts", "left out", "component proxy", "cannot be judged",
+    "not sampled", "bad input", "model changed", "input changed", "canary changed", "too few",
+    "too early", "by cohorts", "left out", "component proxy", "cannot be judged",
 }  # fmt: skip
 """Values of types, and a part of a command line."""
 
