@@ -101,7 +101,7 @@ class Local:
     not evaluated. An answer that comes after the SLA is the marked default, as in serving.
 
     **There is no protection from a model that hangs**, crashes in C or ends the process, unless
-    `isolation="process"` gives each model a process of its own, which takes about 100 µs more for
+    `isolation="process"` gives each model a process of its own, which takes 100 to 300 µs more for
     each: then a decision ends with its SLA, whatever a model does. The enricher (`http.enrich`) is
     called in the calling thread as well, without its time limit.
 
