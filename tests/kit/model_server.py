@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -63,8 +64,12 @@ class ModelServer:
     """Listen on a free port; `behaviour` answers each request, and may be replaced."""
 
     def __init__(
-        self, behaviour: Behaviour = scores, family: socket.AddressFamily = socket.AF_INET
-    ):
+        self,
+        behaviour: Behaviour = scores,
+        family: socket.AddressFamily = socket.AF_INET,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._context = context
         self.behaviour = behaviour
         self.asked: list[Exchange] = []
         self.connections = 0
@@ -88,6 +93,11 @@ class ModelServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self._context is not None:
+            try:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as source:
             while line := source.readline():
                 head, length = line.decode(), 0
