@@ -194,11 +194,22 @@ def with_registry(decision: Decision) -> Decision:
         versions = state.versions if state is not None and state.uri == model.path else {}
         for slot, version in _slots(name, versions).items():
             uri = parse_uri(model.path)
+            folder = version_folder(uri.name, version)
             models[slot] = msgspec.structs.replace(
-                model, path=version_folder(uri.name, version), version=model.version or version
+                model,
+                path=folder,
+                version=model.version or version,
+                requirements=in_folder(model.requirements, folder),
             )
             registered[slot] = Registered(model.path, name, version)
     return decision.replace(models=models, registered=registered)
+
+
+def in_folder(file: str, folder: str) -> str:
+    """Return the path of a file that models:/FILE names in a downloaded folder. Pure."""
+    if not is_registry_uri(file):
+        return file
+    return os.path.join(folder, os.path.basename(file.removeprefix(PREFIX)))
 
 
 def _slots(name: str, versions: Mapping[str, str]) -> dict[str, str]:

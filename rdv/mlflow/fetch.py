@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from rdv.decision import Decision, ModelConfig
-from rdv.decision.registry import RegistryState, parse_uri, version_folder
+from rdv.decision.registry import RegistryState, in_folder, parse_uri, version_folder
 from rdv.mlflow.client import ModelVersion, Registry, tracking_uri, without_secrets
 from rdv.mlflow.download import download
 from rdv.mlflow.errors import NoTrackingUri
@@ -43,7 +43,12 @@ def fetch(decision: Decision, uri: str, address: str = "") -> tuple[ModelVersion
 def fetched(model: ModelConfig, found: ModelVersion) -> ModelConfig:
     """Return a model's settings with the downloaded folder as its path."""
     folder = version_folder(found.name, found.version)
-    return msgspec.structs.replace(model, path=folder, version=model.version or found.version)
+    return msgspec.structs.replace(
+        model,
+        path=folder,
+        version=model.version or found.version,
+        requirements=in_folder(model.requirements, folder),
+    )
 
 
 def declare(decision: Decision, name: str, uri: str, found: ModelVersion, address: str) -> None:

@@ -95,7 +95,7 @@ def add(
     from rdv.commands.model.settings import with_code, with_interpreter, with_servers
     from rdv.decision import ModelConfig, ModelExists, add_model, check_model_name, load_decision
     from rdv.decision.load import check_program
-    from rdv.decision.registry import is_registry_uri
+    from rdv.decision.registry import in_folder, is_registry_uri
 
     check_model_name(name)
     if not (path or command or http or builtin == "decoy"):
@@ -111,7 +111,8 @@ def add(
         raise InvalidOption("--tracking-uri", "goes with a --path like models:/fraud@champion")
     else:
         model = with_code(model, decision, path, command)
-    model = with_servers(with_interpreter(model, decision, python, requirements), http, protocol)
+    own = in_folder(requirements, model.path)
+    model = with_servers(with_interpreter(model, decision, python, own), http, protocol)
     check_program(decision, model)
     facts = None
     if check and model.http:
@@ -121,7 +122,10 @@ def add(
 
         facts = model_facts(decision, name, model)
     if source is not None:
-        model = source.declare(decision, name, model, version)
+        settings = msgspec.structs.replace(model, version=version)
+        if is_registry_uri(requirements):
+            settings = msgspec.structs.replace(settings, requirements=requirements)
+        model = source.declare(decision, name, settings)
     added = add_model(directory, name, model)
     output = Output(as_json=as_json, quiet=quiet)
     if as_json:
@@ -161,16 +165,14 @@ class _Source:
         self._found, self._address = fetch(decision, self._uri, tracking_uri)
         return fetched(model, self._found)
 
-    def declare(
-        self, decision: DecisionConfig, name: str, model: ModelConfig, version: str
-    ) -> ModelConfig:
+    def declare(self, decision: DecisionConfig, name: str, model: ModelConfig) -> ModelConfig:
         """Record what was downloaded; return the settings for rdv.toml."""
         import msgspec
 
         from rdv.mlflow.fetch import declare
 
         declare(decision, name, self._uri, self._found, self._address)
-        return msgspec.structs.replace(model, path=self._uri, version=version)
+        return msgspec.structs.replace(model, path=self._uri)
 
 
 def _report(decision: DecisionConfig, name: str, output: Output) -> None:
